@@ -1,7 +1,9 @@
-"""Figures of the REST facade: reads of 20 of 10,000 Snapshots beside nginx, time until it is ready, memory with 10,000 and 50,000 Snapshots.
+"""Figures of the REST facade: reads of 20 of 10,000 Snapshots beside nginx, time until it is ready, memory with 10,000
+and 50,000 Snapshots.
 
-Run by `make bench` with a cluster of its own. The facade is a process of its own, as in the image; the API server is the real one. wrk and nginx are Debian's,
-unpacked, not installed. nginx serves the same bytes in the same run, with one worker process.
+Run by `make bench` with a cluster of its own. The facade is a process of its own, as in the image; the API server is
+the real one. wrk and nginx are Debian's, unpacked, not installed. nginx serves the same bytes in the same run, with one
+worker process.
 
 `--fake`: a small server on this machine plays the API server. For trying it out without a cluster.
 """
@@ -225,7 +227,8 @@ class Facade:
 
 
 def load(wrk: Path, url: str, token: str, seconds: int) -> tuple[float, float]:
-    """Requests per second, and the 99th percentile of the time of one, in milliseconds. Raises where an answer was no success."""
+    """Requests per second, and the 99th percentile of the time of one, in milliseconds. Raises where an answer was no
+    success."""
     command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-H", f"Authorization: {token}", url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
@@ -244,11 +247,11 @@ def nginx(binary: Path, folder: Path, content: bytes) -> Iterator[str]:
     (root / "page.json").write_bytes(content)
     config = root / "nginx.conf"
     config.write_text(
-        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;\n"
-        "events { worker_connections 256; }\n"
-        f"http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {root}/b; proxy_temp_path {root}/p;\n"
-        f" fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; default_type application/json;\n"
-        f" server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+        f"{'user root; ' if os.geteuid() == 0 else ''}daemon off; worker_processes 1; pid {root}/pid; error_log"
+        f" {root}/error.log;\nevents {{ worker_connections 256; }}\nhttp {{ access_log off; keepalive_requests 1000000;"
+        f" client_body_temp_path {root}/b; proxy_temp_path {root}/p;\n fastcgi_temp_path {root}/f; uwsgi_temp_path"
+        f" {root}/u; scgi_temp_path {root}/s; default_type application/json;\n server {{ listen 127.0.0.1:{port}; root"
+        f" {root}; }} }}\n"
     )
     process = subprocess.Popen([binary, "-p", root, "-c", config], stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}/page.json"
@@ -270,7 +273,8 @@ def nginx(binary: Path, folder: Path, content: bytes) -> Iterator[str]:
 def figures(
     folder: Path, tools: Path, server: Real | Fake, count: int, most: int, seconds: int, runs: int
 ) -> list[Figure]:
-    """All figures. `tools`: where wrk and nginx are unpacked; `count` Snapshots for the reads, `most` for the memory."""
+    """All figures. `tools`: where wrk and nginx are unpacked; `count` Snapshots for the reads, `most` for the
+    memory."""
     os.environ["LD_LIBRARY_PATH"] = ":".join(str(p) for p in tools.glob("usr/lib/*-linux-gnu"))
     server.add(environments(server.namespace))
     server.add(snapshots(server.namespace, 0, count))

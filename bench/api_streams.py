@@ -1,8 +1,8 @@
 """Figures of progress streams: 5,000 of them on one uvicorn process, whose watch cache is fed in memory.
 
-Run by `make bench`. The server is a process of its own, with the program's edge, routes and streams; the readers are another process. Both take the time from the
-machine's monotonic clock, and a change has its time in its message. One operation with all the readers is the worst case for one change; 100 operations
-are the usual case.
+Run by `make bench`. The server is a process of its own, with the program's edge, routes and streams; the readers are
+another process. Both take the time from the machine's monotonic clock, and a change has its time in its message. One
+operation with all the readers is the worst case for one change; 100 operations are the usual case.
 """
 
 import argparse
@@ -65,7 +65,8 @@ def ended(number: int, version: int) -> dict[str, Any]:
 
 
 async def serve(folder: Path, operations: int, rounds: int, pause: float) -> None:
-    """Serves, and does what is asked on stdin: `open` prints the memory, `feed` changes every operation so many times and then ends it."""
+    """Serves, and does what is asked on stdin: `open` prints the memory, `feed` changes every operation so many times
+    and then ends it."""
     logs.configure("WARNING")
     issuer = Issuer()
     settings = Settings(
@@ -156,7 +157,8 @@ class Reader(asyncio.Protocol):
 
 
 class Measured:
-    """What one run showed: bytes of a stream, milliseconds from a change to each reader, readers without a final event."""
+    """What one run showed: bytes of a stream, milliseconds from a change to each reader, readers without a final
+    event."""
 
     def __init__(self, bytes_: float, delays: list[float], lost: int, missed: int) -> None:
         self.bytes = bytes_
@@ -232,7 +234,8 @@ def main() -> None:
         return
     if hard < options.streams + SPARE:
         sys.exit(
-            f"{hard} open files are allowed, {options.streams + SPARE} are needed: raise `ulimit -Hn` (it is {soft} now)"
+            f"{hard} open files are allowed, {options.streams + SPARE} are needed: raise `ulimit -Hn` (it is {soft}"
+            " now)"
         )
     figures: list[Figure] = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

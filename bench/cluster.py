@@ -1,6 +1,8 @@
-"""Figures that need a cluster: a snapshot's latency, a rollback's length, downtime of a rollback and its undo, memory of mover and operator.
+"""Figures that need a cluster: a snapshot's latency, a rollback's length, downtime of a rollback and its undo, memory
+of mover and operator.
 
-Run by `make bench` in the node's network. Both sides of a comparison run in the same cluster, alternating, at least three times; medians.
+Run by `make bench` in the node's network. Both sides of a comparison run in the same cluster, alternating, at least
+three times; medians.
 """
 
 import argparse
@@ -28,7 +30,8 @@ from support.cluster.site import IMAGE, Servers, Site, make_site
 ROLLBACK_RATIO, ROLLBACK_JOBS_SECONDS = 1.15, 10
 DOWNTIME_SECONDS = 5
 PREVIEW_SECONDS = 5.0
-#: Two medians of three downtimes differ by that much, beside what the runs differ among themselves: the kubelet looks once a second.
+#: Two medians of three downtimes differ by that much, beside what the runs differ among themselves: the kubelet looks
+#: once a second.
 NOISE_SECONDS = 1.0
 
 
@@ -108,7 +111,8 @@ def answers(site: Site) -> bool:
 
 
 class Downtime:
-    """Asks the application's HTTP port all the time. Its outages: each from the first failed to the next good answer."""
+    """Asks the application's HTTP port all the time. Its outages: each from the first failed to the next good
+    answer."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -178,7 +182,8 @@ def plain_restore(site: Site) -> float:
 
 
 def rollback(cluster: Cluster, servers: Servers, runs: int, megabytes: int) -> tuple[list[Figure], list[float]]:
-    """A whole rollback, its downtime and that of its undo; all less what the application itself takes to stop and start."""
+    """A whole rollback, its downtime and that of its undo; all less what the application itself takes to stop and
+    start."""
     whole, peer, down, undone, own, preview = [], [], [], [], [], []
     with make_site(cluster, servers) as site:
         fill(site, megabytes)

@@ -1,10 +1,12 @@
-"""The second snapshot of a filestore with 1 % new files: our differential against restic's second run, on the same data and servers.
+"""The second snapshot of a filestore with 1 % new files: our differential against restic's second run, on the same data
+and servers.
 
     bench/run python3 bench/differential.py --runs 3
 
-restic in its best case: nothing has touched the files since its first run, so it reads none of the old ones again (our hard links would change
-their times; both its runs end before ours begin). What both read is in the page cache. Ours is all that the mover does besides the database:
-the base is found and read, the names are compared twice, new files are frozen and stored, the manifest is written, with the start of the process.
+restic in its best case: nothing has touched the files since its first run, so it reads none of the old ones again (our
+hard links would change their times; both its runs end before ours begin). What both read is in the page cache. Ours is
+all that the mover does besides the database: the base is found and read, the names are compared twice, new files are
+frozen and stored, the manifest is written, with the start of the process.
 """
 
 import argparse
@@ -26,7 +28,8 @@ NEW = 0.01
 #: Issue 13.
 TIMES_RESTIC = 4.0
 MOST_SECONDS = 1.5
-#: For each further file, in microseconds: its name is listed, read from the database's list and from the base's index, and compared.
+#: For each further file, in microseconds: its name is listed, read from the database's list and from the base's index,
+#: and compared.
 MOST_FOR_A_FILE = 25.0
 
 

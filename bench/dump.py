@@ -2,8 +2,8 @@
 
     bench/run python3 bench/dump.py [--megabytes 1500] [--runs 3] [--major 17] [--json FILE] [--skip-restore]
 
-Starts a PostgreSQL server of its own, fills it with wide text and JSON tables, and prints medians and ratios. Loopback only.
-The server does not flush to disk (fsync=off), for both sides.
+Starts a PostgreSQL server of its own, fills it with wide text and JSON tables, and prints medians and ratios. Loopback
+only. The server does not flush to disk (fsync=off), for both sides.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""One figure of the benchmarks: both sides, what was wanted, whether it was met. Files of them become the table of `make bench`.
+"""One figure of the benchmarks: both sides, what was wanted, whether it was met. Files of them become the table of
+`make bench`.
 
 python bench/figures.py FILE.json...
 """
@@ -14,7 +15,8 @@ from pathlib import Path
 
 @dataclass
 class Figure:
-    """`ours` and `peer` have every run, in `unit`; the table shows medians. `most`: the largest median of ours that meets the goal; `least`: the smallest."""
+    """`ours` and `peer` have every run, in `unit`; the table shows medians. `most`: the largest median of ours that
+    meets the goal; `least`: the smallest."""
 
     name: str
     unit: str

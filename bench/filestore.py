@@ -1,9 +1,11 @@
-"""Filestore copies and restores: ours against restic and rclone, in the same run, on the same data and the same S3 servers.
+"""Filestore copies and restores: ours against restic and rclone, in the same run, on the same data and the same S3
+servers.
 
     bench/run python3 bench/filestore.py --runs 3
 
 Every operation is a process of its own, from its start to its end. What it reads is read once before, so that all find
-the same page cache, and the disk is flushed. A restore's time is reported twice: until the tool ended, and until all of it is on
+the same page cache, and the disk is flushed. A restore's time is reported twice: until the tool ended, and until all of
+it is on
 the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is the peak of RssAnon.
 """
 
@@ -53,8 +55,8 @@ NUMBERS = itertools.count(1)
 
 
 def make_filestore(root: Path, files: int, size: int) -> None:
-    """An Odoo filestore: sizes spread as attachments are (log-normal); half of the bytes are incompressible (photos, PDFs), the
-    others are markup, which zstd:1 shrinks to about a quarter. No two files share more than a few words."""
+    """An Odoo filestore: sizes spread as attachments are (log-normal); half of the bytes are incompressible (photos,
+    PDFs), the others are markup, which zstd:1 shrinks to about a quarter. No two files share more than a few words."""
     done = root / ".done"
     wanted = f"{files} {size} 6"
     if done.exists() and done.read_text() == wanted:
@@ -75,7 +77,8 @@ def make_filestore(root: Path, files: int, size: int) -> None:
 
 
 def _markup(source: random.Random, words: list[bytes], length: int) -> bytes:
-    """Rows of a table: as fast to compress, and nearly as well, as the HTML, XML and JSON files of a Debian system are."""
+    """Rows of a table: as fast to compress, and nearly as well, as the HTML, XML and JSON files of a Debian system
+    are."""
     count = length // 60 + 1
     chosen = iter(source.choices(words, [1 / (rank + 3) for rank in range(len(words))], k=3 * count))
     numbers = struct.unpack(f"{count}I", source.randbytes(4 * count))
@@ -202,8 +205,9 @@ class Bench:
         return path
 
     def clean(self) -> None:
-        """Empties what a run has made. Nothing is removed before the end: for minutes ext4 steps over each inode that was freed,
-        one by one, whenever a file is created (recently_deleted), which makes the next operation two times slower."""
+        """Empties what a run has made. Nothing is removed before the end: for minutes ext4 steps over each inode that
+        was freed, one by one, whenever a file is created (recently_deleted), which makes the next operation two times
+        slower."""
         for folder in self._made:
             empty(folder)
         self._made.clear()
@@ -399,7 +403,8 @@ MEMORY_LIMIT_MB = 300
 
 
 def figures(rows: dict[tuple[str, str], Row], files: int) -> list[Figure]:
-    """What issue 4 asks for. A copy's time is the tool's: restic and ours flush what they store; a restore's ends on the disk."""
+    """What issue 4 asks for. A copy's time is the tool's: restic and ours flush what they store; a restore's ends on
+    the disk."""
     found = []
     for (what, place), peers in WANTED.items():
         seconds = _on_disk if what.startswith("restore") else _seconds
@@ -455,7 +460,8 @@ def _cpu(measured: Measured) -> float:
 
 @contextlib.contextmanager
 def prepared(work: Path | None, targets: Iterable[str]) -> "Iterator[tuple[Path, dict[str, SeaweedFS | Versitygw]]]":
-    """A folder for data and stores, which is removed at the end unless it was given, and the servers of the targets, which are stopped then."""
+    """A folder for data and stores, which is removed at the end unless it was given, and the servers of the targets,
+    which are stopped then."""
     folder = work or Path(tempfile.mkdtemp(prefix="ocore-bench-", dir="/var/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

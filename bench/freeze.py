@@ -2,9 +2,10 @@
 
     python bench/freeze.py [--count 1000000] [--runs 1] [--rate 20] [--json FILE]
 
-A database and a filestore of so many attachments (empty files), an application that writes `rate` more each second, and garbage
-collection that asks for its lock all the time. Each run exports a snapshot and freezes the filestore twice: as it is done, and with
-every file linked while garbage collection is paused.
+A database and a filestore of so many attachments (empty files), an application that writes `rate` more each second, and
+garbage
+collection that asks for its lock all the time. Each run exports a snapshot and freezes the filestore twice: as it is
+done, and with every file linked while garbage collection is paused.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ from support.mover.site import Site, make_site
 ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 PATH = "filestore/live"
 #: As in Odoo, with the columns that make a row long.
-TABLE = "CREATE TABLE ir_attachment (id serial PRIMARY KEY, name text, store_fname text, checksum text, mimetype text, index_content text)"
+TABLE = (
+    "CREATE TABLE ir_attachment (id serial PRIMARY KEY, name text, store_fname text, checksum text, mimetype text,"
+    " index_content text)"
+)
 
 
 @dataclass
 class Measured:
-    """One freeze: seconds that garbage collection was paused, that the longest INSERT took, and of the whole preparation."""
+    """One freeze: seconds that garbage collection was paused, that the longest INSERT took, and of the whole
+    preparation."""
 
     paused: float
     waited: float

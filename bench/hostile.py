@@ -1,7 +1,9 @@
-"""The operator's memory while one tenant has large objects: 100 Jobs of 1.2 MB with our labels, and large Snapshots before the operator's start.
+"""The operator's memory while one tenant has large objects: 100 Jobs of 1.2 MB with our labels, and large Snapshots
+before the operator's start.
 
-Run it as docs/performance.md says, below `tests/with-apiserver`: the API server is a real one without controllers, so no pod is made of the Jobs. The operator
-is a process on this machine. Its peak is compared with the memory limit of the chart (`resources.limits.memory`).
+Run it as docs/performance.md says, below `tests/with-apiserver`: the API server is a real one without controllers, so
+no pod is made of the Jobs. The operator is a process on this machine. Its peak is compared with the memory limit of the
+chart (`resources.limits.memory`).
 """
 
 import argparse
@@ -86,7 +88,8 @@ async def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
         operator = await asyncio.to_thread(OperatorProcess(cluster, [namespace], folder).start)
         try:
             start = memory(operator, "VmHWM")
-            # Each probe of a store asks for a slot. Without a kubelet none ends, so those that wait ask again and again.
+            # Each probe of a store asks for a slot. Without a kubelet none ends, so those that wait ask again and
+            # again.
             await together(waiting(api, namespace, 30))
             asking, cores = await watched(operator, options.seconds)
             await together(changes(api, namespace, options.jobs))

@@ -1,7 +1,8 @@
-"""How long an import takes: 10,000 manifests and 1,000 rollbacks in a store, an empty namespace, Jobs that really run; then a second import, which changes
-nothing.
+"""How long an import takes: 10,000 manifests and 1,000 rollbacks in a store, an empty namespace, Jobs that really run;
+then a second import, which changes nothing.
 
-Run by `make bench` with a cluster of its own. The store is a folder on a claim; the operator is a process on this machine.
+Run by `make bench` with a cluster of its own. The store is a folder on a claim; the operator is a process on this
+machine.
 """
 
 import argparse
@@ -27,7 +28,8 @@ MOST = 120.0
 #: One full in so many snapshots; the others are differentials of it.
 FULL_EVERY = 24
 
-#: Runs in the mover's image: snapshots every hour, and rollbacks, as a mover would have written them, without their data.
+#: Runs in the mover's image: snapshots every hour, and rollbacks, as a mover would have written them, without their
+#: data.
 FILL = """
 import json, sys, uuid
 from datetime import UTC, datetime, timedelta

@@ -1,9 +1,11 @@
-"""A network between a client and a server on this machine: a relay that delays and limits, because this kernel has no netem.
+"""A network between a client and a server on this machine: a relay that delays and limits, because this kernel has no
+netem.
 
     python bench/link.py PORT SERVER_PORT DELAY_SECONDS BYTES_PER_SECOND
 
-Each direction delays every byte by DELAY_SECONDS, and lets BYTES_PER_SECOND through for all connections together. A connection has at most WINDOW bytes
-on the way, as the default limits of Linux allow (net.ipv4.tcp_rmem), and opening one costs a round trip.
+Each direction delays every byte by DELAY_SECONDS, and lets BYTES_PER_SECOND through for all connections together. A
+connection has at most WINDOW bytes on the way, as the default limits of Linux allow (net.ipv4.tcp_rmem), and opening
+one costs a round trip.
 """
 
 import asyncio
@@ -94,7 +96,8 @@ async def relay(port: int, server_port: int, delay: float, rate: float) -> None:
 
 
 class Link:
-    """The relay as a process of its own; ready when the constructor returns. `round_trip` in seconds, `rate` in bytes a second."""
+    """The relay as a process of its own; ready when the constructor returns. `round_trip` in seconds, `rate` in bytes a
+    second."""
 
     def __init__(self, port: int, server_port: int, round_trip: float, rate: float) -> None:
         self.rate = rate

@@ -1,4 +1,5 @@
-"""Touches free memory. A virtual machine gets memory page by page at first use, which makes the first operation two times slower."""
+"""Touches free memory. A virtual machine gets memory page by page at first use, which makes the first operation two
+times slower."""
 
 import mmap
 from pathlib import Path

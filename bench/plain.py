@@ -2,8 +2,9 @@
 
     python bench/plain.py [--files 28000] [--runs 20] [--rate 400] [--json FILE]
 
-Each run freezes the folder, exports the database between the passes and stores the frozen files, as a snapshot does. What the exported database names and
-the snapshot lacks is lost; a run that lost something must have reported it. The application is a process of its own.
+Each run freezes the folder, exports the database between the passes and stores the frozen files, as a snapshot does.
+What the exported database names and the snapshot lacks is lost; a run that lost something must have reported it. The
+application is a process of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ PATH = "data/files"
 
 @dataclass
 class Frozen:
-    """One run: seconds and processor seconds of the freeze, files that are lost, and whether the snapshot says that it may lack some."""
+    """One run: seconds and processor seconds of the freeze, files that are lost, and whether the snapshot says that it
+    may lack some."""
 
     seconds: float
     cpu: float

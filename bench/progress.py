@@ -1,7 +1,9 @@
-"""Records operations of five shapes, and how far the percentage that the operator shows is from the share of the time that has passed.
+"""Records operations of five shapes, and how far the percentage that the operator shows is from the share of the time
+that has passed.
 
-Run by `make bench` in the node's network. Of each shape two operations run one after the other: the first one says how long the steps take, the second
-one is recorded. With `--traces FOLDER` the records are kept: tests/unit/operator/jobs/test_traces.py replays those of the tests.
+Run by `make bench` in the node's network. Of each shape two operations run one after the other: the first one says how
+long the steps take, the second one is recorded. With `--traces FOLDER` the records are kept:
+tests/unit/operator/jobs/test_traces.py replays those of the tests.
 """
 
 import argparse

@@ -1,6 +1,8 @@
-"""Figures of the operator with many objects: 20,000 Snapshots, 1,000 operations that wait, 1,000 environments with an hourly policy.
+"""Figures of the operator with many objects: 20,000 Snapshots, 1,000 operations that wait, 1,000 environments with an
+hourly policy.
 
-Run by `make bench` with a cluster of its own. API server and controllers are the real ones; the operator is a process on this machine. The node takes
+Run by `make bench` with a cluster of its own. API server and controllers are the real ones; the operator is a process
+on this machine. The node takes
 no pods: :class:`FakeKubelet` answers for the Jobs at once, so what is measured is the control plane.
 """
 
@@ -29,7 +31,8 @@ from support.cluster.cluster import Cluster
 from support.operator.many import Api, FakeKubelet, apply_crds, environment, finished, memory, ours, prepare, together
 from support.operator.process import OperatorProcess
 
-# --- what is measured -----------------------------------------------------------------------------------------------------
+# --- what is measured
+# -----------------------------------------------------------------------------------------------------
 
 
 def cpu(pid: int) -> float:
@@ -40,7 +43,10 @@ def cpu(pid: int) -> float:
 
 def api_server_cpu() -> float:
     """CPU seconds of the API server so far."""
-    script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^kube-apiserver ' && cat $p/stat && break; done"
+    script = (
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^kube-apiserver ' && cat $p/stat &&"
+        " break; done"
+    )
     fields = in_node(script).rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -130,7 +136,8 @@ async def waiting(api: Api, cluster: Cluster, folder: Path, count: int, seconds:
             after = operator.get("/metrics")[1]
             phase = (await api.kube.get(types.ROLLBACKS, namespace, "back") or {}).get("status", {})
             print(
-                f"the Rollback is at {phase.get('stage')}; reconciles: {difference(before, after, 'ocore_reconciles_total')}",
+                f"the Rollback is at {phase.get('stage')}; reconciles:"
+                f" {difference(before, after, 'ocore_reconciles_total')}",
                 file=sys.stderr,
             )
     finally:
@@ -180,7 +187,8 @@ async def until(api: Api, type_: Type, namespace: str, name: str, condition: str
 
 
 async def fleet(api: Api, cluster: Cluster, folder: Path, count: int, snapshots: int, spread: int) -> list[Figure]:
-    """Environments with a policy for one time of the hour each, spread over some minutes: one slot of each is watched."""
+    """Environments with a policy for one time of the hour each, spread over some minutes: one slot of each is
+    watched."""
     namespaces = [await prepare(api, cluster, "fleet") for _ in range(10)]
     begin = time.monotonic()
     places = [(namespaces[n % 10], f"shop-{n}") for n in range(count)]

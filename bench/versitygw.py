@@ -1,4 +1,5 @@
-"""A second S3 server for the comparisons: versitygw, whose objects are files. It costs less than half of SeaweedFS's processor time.
+"""A second S3 server for the comparisons: versitygw, whose objects are files. It costs less than half of SeaweedFS's
+processor time.
 
 Its program is built by bench/run from the Go modules that versitygw/go.mod pins.
 """

@@ -12,7 +12,8 @@ from hypothesis import settings
 # Before the first import of a helper: its assertions say what they compared, as those of the tests do.
 pytest.register_assert_rewrite("support")
 
-# What the imports of the tests make stays: a third of the collection's processor time was visits of the garbage collector. Enabled after it.
+# What the imports of the tests make stays: a third of the collection's processor time was visits of the garbage
+# collector. Enabled after it.
 gc.disable()
 
 from support.cluster.shared import Shared  # noqa: E402
@@ -39,9 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # By these pytest takes itself to be in CI (docs: "CI Pipelines") and explains a failed comparison by the whole diff. For the bytes of a few
-    # restored files that takes minutes: the test ended with its deadline, and did not say why it had failed. Hypothesis draws the same examples in
-    # each run in CI. It has read the variables by now; the processes that xdist starts must still have them.
+    # By these pytest takes itself to be in CI (docs: "CI Pipelines") and explains a failed comparison by the whole
+    # diff. For the bytes of a few
+    # restored files that takes minutes: the test ended with its deadline, and did not say why it had failed. Hypothesis
+    # draws the same examples in each run in CI. It has read the variables by now; the processes that xdist starts must
+    # still have them.
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         for variable in ("CI", "BUILD_NUMBER"):
             os.environ.pop(variable, None)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Measures the parts of a test run, and compares them with their budget.
 
-tests/part.py run NAME COMMAND...          runs the command; within `tests/part.py table` its minutes and processor seconds are recorded
-tests/part.py table NAME=MINUTES,SECONDS... -- COMMAND...
+tests/part.py run NAME COMMAND...          runs the command; within `tests/part.py table` its minutes and processor
+seconds are recorded tests/part.py table NAME=MINUTES,SECONDS... -- COMMAND...
                                         runs the command, then prints a table of all parts beside their budget
 
-The budget is minutes on the clock and seconds of processor time. What is above it is marked, and fails nothing: hosts differ. Processor seconds are
-what is compared over time. They are those of all processes that the command started, also of those that it left alone (`prctl(2)`,
-PR_SET_CHILD_SUBREAPER), and of the local cluster $OCORE_CLUSTER, where it runs. Exit code: that of the command.
+The budget is minutes on the clock and seconds of processor time. What is above it is marked, and fails nothing: hosts
+differ. Processor seconds are what is compared over time. They are those of all processes that the command started, also
+of those that it left alone (`prctl(2)`, PR_SET_CHILD_SUBREAPER), and of the local cluster $OCORE_CLUSTER, where it
+runs. Exit code: that of the command.
 """
 
 import ctypes

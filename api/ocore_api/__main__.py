@@ -2,7 +2,8 @@
 
 import gc
 
-# All that the imports make stays. Without this the garbage collector visits it again and again: two fifths of the start.
+# All that the imports make stays. Without this the garbage collector visits it again and again: two fifths of the
+# start.
 if __name__ == "__main__":
     gc.disable()
 
@@ -18,7 +19,8 @@ from ocore_api.main import create_app, open_facade, running
 from ocore_api.settings import Settings
 from ocore_kube import logs
 
-#: Objects that are made before the garbage collector visits the young ones. Python's default of 700 makes it visit each page of a list dozens of times.
+#: Objects that are made before the garbage collector visits the young ones. Python's default of 700 makes it visit each
+#: page of a list dozens of times.
 YOUNG = 20_000
 
 
@@ -35,7 +37,8 @@ async def serve(settings: Settings) -> None:
 
 
 async def keep(cache: Cache) -> None:
-    """Takes what was read out of the garbage collector's sight, once it is complete: it stays, and a visit of all of it makes requests wait."""
+    """Takes what was read out of the garbage collector's sight, once it is complete: it stays, and a visit of all of it
+    makes requests wait."""
     await cache.listed()
     gc.collect()
     gc.freeze()

@@ -18,7 +18,8 @@ from typing import Any
 
 
 class Problem(Exception):
-    """A refusal. `reason`: one PascalCase word for programs; `detail`: what happened, then what to do; `fields`: further members of the answer."""
+    """A refusal. `reason`: one PascalCase word for programs; `detail`: what happened, then what to do; `fields`:
+    further members of the answer."""
 
     status: int
     title: str

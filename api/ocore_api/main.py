@@ -26,7 +26,8 @@ from ocore_api.streams.docs import describe_streams
 from ocore_api.views.examples import describe_examples
 from ocore_kube.transport import CONNECTIONS, Transport, connect
 
-#: Routers, made with `APIRouter(prefix=API)`. The first route is found fastest: those that are asked most often come first.
+#: Routers, made with `APIRouter(prefix=API)`. The first route is found fastest: those that are asked most often come
+#: first.
 ROUTERS: tuple[APIRouter, ...] = (
     reads.router,
     rollback_writes.router,
@@ -41,7 +42,8 @@ _log = structlog.get_logger()
 
 
 class _Application(FastAPI):
-    """FastAPI with fewer layers. The edge replaces the framework's own layers for unexpected errors, sizes of bodies and telemetry."""
+    """FastAPI with fewer layers. The edge replaces the framework's own layers for unexpected errors, sizes of bodies
+    and telemetry."""
 
     facade: Facade
 
@@ -55,7 +57,8 @@ class _Application(FastAPI):
         return super().openapi()
 
     def build_middleware_stack(self) -> Any:
-        """The whole stack: CORS where origins are set, the edge, repeated reads, the errors of the framework, the routes. Without what `add_middleware` adds."""
+        """The whole stack: CORS where origins are set, the edge, repeated reads, the errors of the framework, the
+        routes. Without what `add_middleware` adds."""
         facade = self.facade
         routes = ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers)
         stack: App = Edge(Repeats(routes), facade.settings, facade.authenticator, facade.metrics, facade.audit)
@@ -88,7 +91,8 @@ def create_app(facade: Facade) -> FastAPI:
     problems.install(app, _methods([*ROUTERS, *open_to_all]))
     if any(not r.path.startswith(f"{API}/") for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)):
         raise ValueError("a router in ROUTERS is not made with `APIRouter(prefix=API)`")
-    # Not `include_router`: that makes a tree, which takes longer to search. Before the framework's own routes, which are asked rarely.
+    # Not `include_router`: that makes a tree, which takes longer to search. Before the framework's own routes, which
+    # are asked rarely.
     app.router.routes[:0] = [route for router in (*ROUTERS, *open_to_all) for route in router.routes]
     for route in app.router.routes:
         if isinstance(route, APIRoute):

@@ -1,4 +1,5 @@
-"""The facade's settings, read from the environment. Every setting is ``OCORE_API_<NAME>``, documented here and in docs/rest-api.md."""
+"""The facade's settings, read from the environment. Every setting is ``OCORE_API_<NAME>``, documented here and in
+docs/rest-api.md."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -38,13 +39,16 @@ class Settings(BaseSettings):
     trusted_proxies: Names = Field(
         default=(),
         description=(
-            "Addresses or networks of reverse proxies, with commas. Only their `X-Forwarded-For` is used as the address of a client; "
-            "without it, all clients behind a proxy share one limit of failed requests."
+            "Addresses or networks of reverse proxies, with commas. Only their `X-Forwarded-For` is used as the address"
+            " of a client; without it, all clients behind a proxy share one limit of failed requests."
         ),
     )
     cors_origins: Names = Field(
         default=(),
-        description="Origins of web pages that may call the API from a browser, with commas, for example `https://app.example.org`; empty: none.",
+        description=(
+            "Origins of web pages that may call the API from a browser, with commas, for example"
+            " `https://app.example.org`; empty: none."
+        ),
     )
     docs: bool = Field(default=True, description="Serve `/docs` and `/openapi.json`.")
 
@@ -66,7 +70,9 @@ class Settings(BaseSettings):
     )
     jwks_ca_file: Path | None = Field(
         default=None,
-        description="Certificates of authorities that may sign the key server's certificate; none: those of the system.",
+        description=(
+            "Certificates of authorities that may sign the key server's certificate; none: those of the system."
+        ),
     )
     jwks_timeout: Seconds = Field(default=5, description="Seconds that one request to the key server may take.")
     jwks_max_age: Seconds = Field(default=300, description="Seconds after which the keys are fetched again.")

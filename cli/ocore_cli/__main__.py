@@ -10,7 +10,8 @@ def main() -> None:
     """Starts the commands. Ctrl-C ends without a traceback, also while they are loaded."""
     try:
         interrupts.install()
-        # All that the imports make stays. Without this the garbage collector visits it again and again: two fifths of the start.
+        # All that the imports make stays. Without this the garbage collector visits it again and again: two fifths of
+        # the start.
         gc.disable()
         from .app import main as commands
 

@@ -49,7 +49,10 @@ Into = Annotated[
     typer.Option(
         "--into",
         metavar="ENVIRONMENT",
-        help="Environment in this namespace that becomes a copy of the snapshot's; the default is the one that the snapshot was taken of.",
+        help=(
+            "Environment in this namespace that becomes a copy of the snapshot's; the default is the one that the"
+            " snapshot was taken of."
+        ),
     ),
 ]
 SnapshotNamespace = Annotated[
@@ -90,7 +93,10 @@ def snapshot(
         bool,
         typer.Option(
             "--by-policy",
-            help="Keep it as long as the SnapshotPolicy's rules say, then delete it with its data: as a snapshot of the REST API.",
+            help=(
+                "Keep it as long as the SnapshotPolicy's rules say, then delete it with its data: as a snapshot of the"
+                " REST API."
+            ),
         ),
     ] = False,
     delete_data: Annotated[
@@ -101,7 +107,10 @@ def snapshot(
         typer.Option(
             "--before-deployment",
             metavar="ID",
-            help="Before a deployment: wait, and obey the SnapshotPolicy (autoEnabled, failurePolicy). ID: a UUID, or any text.",
+            help=(
+                "Before a deployment: wait, and obey the SnapshotPolicy (autoEnabled, failurePolicy). ID: a UUID, or"
+                " any text."
+            ),
         ),
     ] = None,
     quiesce: Annotated[
@@ -124,7 +133,8 @@ def snapshot(
         return
     if objects.get(ENVIRONMENT, environment) is None:
         raise CliError(
-            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
+            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
+            " status -A"
         )
     spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": objects.user()}
     if verify:
@@ -169,12 +179,14 @@ def rollback(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Return an environment to a snapshot, or leave it unchanged. Shows a preview first and asks for the environment's name."""
+    """Return an environment to a snapshot, or leave it unchanged. Shows a preview first and asks for the environment's
+    name."""
     snapshot = named(snapshot, SNAPSHOT)
     spec = _restore_spec(snapshot, into, snapshot_namespace, source_store, neutralize)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     spec["requestedBy"] = objects.user()
-    # The rights of a person often end with the namespace. There the operator decides, by the preview or by the Rollback.
+    # The rights of a person often end with the namespace. There the operator decides, by the preview or by the
+    # Rollback.
     here = snapshot_namespace in (None, objects.namespace)
     environment = _restorable(objects, snapshot).environment if here else ""
     _need_target(objects, spec)
@@ -222,7 +234,8 @@ def show_preview(
 def _restore_spec(
     snapshot: str, into: str | None, namespace: str | None, source_store: str | None, neutralize: Neutralize | None
 ) -> dict[str, Any]:
-    """The spec of a Rollback to a snapshot. Raises a usage error where a snapshot of another namespace has no target."""
+    """The spec of a Rollback to a snapshot. Raises a usage error where a snapshot of another namespace has no
+    target."""
     if namespace is not None and into is None:
         raise typer.BadParameter("--snapshot-namespace needs --into: the environment in this namespace to replace")
     spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}}
@@ -243,7 +256,8 @@ def _need_target(objects: Objects, spec: dict[str, Any]) -> None:
         name = spec.get(field, {}).get("name")
         if name is not None and objects.get(kind, name) is None:
             raise CliError(
-                f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
+                f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
+                " status -A"
             )
 
 
@@ -252,7 +266,8 @@ def _restorable(objects: Objects, snapshot: str) -> Run:
     found = objects.get(SNAPSHOT, snapshot)
     if found is None:
         raise CliError(
-            f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get snapshots.ocore.dev -A"
+            f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get"
+            " snapshots.ocore.dev -A"
         )
     source = run_of(SNAPSHOT, found)
     if source.outcome == "Complete" and not source.restorable:
@@ -280,14 +295,15 @@ def undo(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's own window. Shows what is set aside and
-    asks for the environment's name."""
+    """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's
+    own window. Shows what is set aside and asks for the environment's name."""
     rollback = named(rollback, ROLLBACK)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     found = objects.get(ROLLBACK, rollback)
     if found is None:
         raise CliError(
-            f"rollback {rollback} does not exist in namespace {objects.namespace}. List all: kubectl get rollbacks.ocore.dev -A"
+            f"rollback {rollback} does not exist in namespace {objects.namespace}. List all: kubectl get"
+            " rollbacks.ocore.dev -A"
         )
     source, now = run_of(ROLLBACK, found), datetime.now(UTC)
     refusal = source.not_undoable(now)
@@ -360,7 +376,8 @@ def show_proof(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print the certificate of a snapshot: when it was really restored, where, and every figure; exit code 1 if there is none that is valid now."""
+    """Print the certificate of a snapshot: when it was really restored, where, and every figure; exit code 1 if there
+    is none that is valid now."""
     name = named(snapshot, SNAPSHOT)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if now:
@@ -388,7 +405,8 @@ def show_retention(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other values."""
+    """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other
+    values."""
     tried = {
         "retentionDays": retention_days,
         "keepLast": keep_last,
@@ -402,7 +420,8 @@ def show_retention(
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if objects.get(ENVIRONMENT, environment) is None and objects.get(SNAPSHOT_POLICY, environment) is None:
         raise CliError(
-            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
+            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
+            " status -A"
         )
     given = {field: value for field, value in tried.items() if value is not None}
     retention.show(objects, Console(), environment, given, datetime.now(UTC))
@@ -431,7 +450,8 @@ def run_init(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Propose SnapshotStore, Environment and SnapshotPolicy for a workload: prints YAML with a comment for each choice. Changes nothing without --apply."""
+    """Propose SnapshotStore, Environment and SnapshotPolicy for a workload: prints YAML with a comment for each choice.
+    Changes nothing without --apply."""
     objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
     given = Given(
         database_secret, database, capacity, filestore_path, store, endpoint, s3_secret, type_
@@ -451,7 +471,8 @@ def run_doctor(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show what works, and what does not with the line that fixes it; exit code 5 if there is a problem. Changes nothing."""
+    """Show what works, and what does not with the line that fixes it; exit code 5 if there is a problem. Changes
+    nothing."""
     name = named(environment, ENVIRONMENT) if environment is not None else None
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if not doctor.run(objects, Console(), name, datetime.now(UTC)):

@@ -1,6 +1,8 @@
-"""``kubectl ocore snapshot ENV --before-deployment ID``: the step of a pipeline, a hook or a Job that precedes a rollout.
+"""``kubectl ocore snapshot ENV --before-deployment ID``: the step of a pipeline, a hook or a Job that precedes a
+rollout.
 
-Exit code 0: the deployment may continue. 1: it must not (``failurePolicy: Block``). Run again with the same ID, it follows the same Snapshot.
+Exit code 0: the deployment may continue. 1: it must not (``failurePolicy: Block``). Run again with the same ID, it
+follows the same Snapshot.
 """
 
 import uuid
@@ -85,7 +87,8 @@ def _take(
 ) -> None:
     if objects.get(ENVIRONMENT, environment) is None:
         raise CliError(
-            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore status -A"
+            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
+            " status -A"
         )
     name = snapshot_name(environment, deployment)
     spec: dict[str, Any] = {

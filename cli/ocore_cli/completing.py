@@ -1,4 +1,5 @@
-"""Completion of ``kubectl ocore`` by kubectl's own completion: it runs the program ``kubectl_complete-ocore`` with the words so far."""
+"""Completion of ``kubectl ocore`` by kubectl's own completion: it runs the program ``kubectl_complete-ocore`` with the
+words so far."""
 
 import sys
 
@@ -30,7 +31,8 @@ class _Kubectl(ShellComplete):
 
 
 def proposals(words: list[str]) -> list[str]:
-    """Lines of kubectl's protocol: a proposal, and its description after a tab. The last word is the one that is completed; it may be empty."""
+    """Lines of kubectl's protocol: a proposal, and its description after a tab. The last word is the one that is
+    completed; it may be empty."""
     *before, incomplete = words or [""]
     completion = _Kubectl(get_command(app), {}, "kubectl ocore", COMPLETE_VARIABLE)
     return [completion.format_completion(item) for item in completion.get_completions(before, incomplete)]

@@ -45,7 +45,8 @@ def ask(objects: Objects, console: Console, environment: str, spec: dict[str, An
 def ask_undo(
     objects: Objects, console: Console, rollback: Object, run: Run, undo_window: int | None, now: datetime
 ) -> None:
-    """Shows what an undo of the Rollback sets aside, and asks for the environment's name. Raises CliError as :func:`ask`."""
+    """Shows what an undo of the Rollback sets aside, and asks for the environment's name. Raises CliError as
+    :func:`ask`."""
     if not is_interactive():
         raise CliError(f"no question can be asked, because the standard input is no terminal: {_HOW_UNDO}")
     switched = parse_time(run.status.switched_at) if isinstance(run.status, RollbackStatus) else None
@@ -56,8 +57,8 @@ def ask_undo(
     kept = f"It is kept for {span(window)}, then it is deleted" if window else "It is deleted at once"
     console.print(
         Text(
-            f"The undo makes live again what {run.environment or 'the environment'} had before rollback {run.name}. Everything that was written {since}, is set aside: "
-            f"rows and files. {kept}."
+            f"The undo makes live again what {run.environment or 'the environment'} had before rollback {run.name}."
+            f" Everything that was written {since}, is set aside: rows and files. {kept}."
         ),
         soft_wrap=True,
     )
@@ -70,8 +71,8 @@ def ask_undo(
 
 
 def _show_rows(objects: Objects, console: Console, spec: dict[str, Any], run: Run) -> None:
-    """Rows of the largest tables, now and in the snapshot that the Rollback has restored: a preview of the same rollback has both. An undo does not
-    depend on it."""
+    """Rows of the largest tables, now and in the snapshot that the Rollback has restored: a preview of the same
+    rollback has both. An undo does not depend on it."""
     if "snapshotRef" not in spec or not isinstance(run.status, RollbackStatus) or run.status.position != "New":
         return  # what is live did not come from a snapshot
     try:

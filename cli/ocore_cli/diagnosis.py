@@ -25,10 +25,14 @@ Object = dict[str, Any]
 #: ok; problem: exit code for scripts; warning: worth a change, and no fault; unknown: it could not be read.
 State = Literal["ok", "problem", "warning", "unknown"]
 
-INSTALL = "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --set global.imageRegistry=REGISTRY"
+INSTALL = (
+    "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --set"
+    " global.imageRegistry=REGISTRY"
+)
 #: Selects the Deployments of operators, whatever their release.
 OPERATORS = "app.kubernetes.io/part-of=ocore-snapshots,app.kubernetes.io/component=operator"
-#: Time within which an operator that works has observed a change, and renewed its Lease. More than the difference between two clocks.
+#: Time within which an operator that works has observed a change, and renewed its Lease. More than the difference
+#: between two clocks.
 PATIENCE = timedelta(seconds=60)
 #: Time after a slot within which its Snapshot exists, whatever else runs.
 OVERDUE = timedelta(minutes=10)
@@ -195,7 +199,8 @@ def _why_not_started(pods: Sequence[Object]) -> str:
     return ""
 
 
-# --- an Environment ----------------------------------------------------------------------------------------------------
+# --- an Environment
+# ----------------------------------------------------------------------------------------------------
 
 
 def _environments(world: World, only: str | None) -> Iterator[Section]:
@@ -378,7 +383,10 @@ def _failed(world: World, name: str, snapshots: Sequence[Run], rollbacks: Sequen
     for run in ended:
         if run.outcome == "Complete" and not run.restorable:
             reason, message = _why(run)
-            fix = f"kubectl ocore snapshot {name} --wait -n {world.namespace} && kubectl -n {world.namespace} delete {_ref(SNAPSHOT, run.name)}"
+            fix = (
+                f"kubectl ocore snapshot {name} --wait -n {world.namespace} && kubectl -n {world.namespace} delete"
+                f" {_ref(SNAPSHOT, run.name)}"
+            )
             yield Line("problem", "Snapshots", f"{run.name} cannot be restored: {reason}: {message}", fix)
     failed = [run for run in rollbacks if run.outcome is not None][-1:]
     if failed and failed[0].outcome == "Failed":
@@ -410,7 +418,10 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run]) -> Line:
     sizes = newest.status.sizes if isinstance(newest.status, SnapshotStatus) else None
     text = f"to {newest.name}"
     if sizes is not None:
-        text += f" restores a database of {human(sizes.database_bytes)} and {sizes.filestore_files} files of {human(sizes.filestore_bytes)}"
+        text += (
+            f" restores a database of {human(sizes.database_bytes)} and {sizes.filestore_files} files of"
+            f" {human(sizes.filestore_bytes)}"
+        )
     former = [
         s
         for run in rollbacks
@@ -425,11 +436,13 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run]) -> Line:
     return Line("ok", what, f"{text}. More: kubectl ocore preview {newest.name} -n {newest.namespace}")
 
 
-# --- texts -------------------------------------------------------------------------------------------------------------
+# --- texts
+# -------------------------------------------------------------------------------------------------------------
 
 
 def _unobserved(kind: Kind, obj: Object, now: datetime) -> str:
-    """Why the status is not that of the present spec; empty where it is, or the change is so new that it may not be yet."""
+    """Why the status is not that of the present spec; empty where it is, or the change is so new that it may not be
+    yet."""
     meta, status = obj["metadata"], obj.get("status") or {}
     if status.get("observedGeneration", -1) >= meta.get("generation", 0):
         return ""

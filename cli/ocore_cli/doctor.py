@@ -21,7 +21,8 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}"
 
 
 def run(objects: Objects, console: Console, environment: str | None, now: datetime) -> bool:
-    """Prints what works and what does not. Returns whether all is well. Raises CliError where namespace or Environment do not exist."""
+    """Prints what works and what does not. Returns whether all is well. Raises CliError where namespace or Environment
+    do not exist."""
     world = observe(objects, now)
     names = [obj["metadata"]["name"] for obj in world.of(ENVIRONMENT)]
     if environment is not None and environment not in names and ENVIRONMENT.singular not in world.absent:

@@ -30,7 +30,8 @@ def entries() -> dict[str, Entry]:
 
 
 def find(reason: str) -> Entry:
-    """The entry of a reason, in any case of letters. Raises CliError, with reasons that are written alike, where there is none."""
+    """The entry of a reason, in any case of letters. Raises CliError, with reasons that are written alike, where there
+    is none."""
     known = entries()
     by_lower = {name.lower(): entry for name, entry in known.items()}
     if (found := by_lower.get(reason.lower())) is not None:

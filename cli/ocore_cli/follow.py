@@ -28,9 +28,10 @@ def follow(
 ) -> Run:
     """The operation in its terminal state.
 
-    Waits `timeout` seconds; None waits until the operation must be terminal (:meth:`Run.seconds_left`), which moves with its
-    status. Retries while the API server does not answer: the operation continues without it. Raises CliError when the time is
-    over, or if the object does not exist.
+    Waits `timeout` seconds; None waits until the operation must be terminal (:meth:`Run.seconds_left`), which moves
+    with its
+    status. Retries while the API server does not answer: the operation continues without it. Raises CliError when the
+    time is over, or if the object does not exist.
     """
     started = clock()
     limit = started + (NO_ANSWER if timeout is None else timeout)
@@ -69,5 +70,6 @@ def _too_late(last: Run | None, waited: float) -> str:
     return (
         f"{last.kind.singular} {last.name} is not terminal after a wait of {duration(waited)} (phase {last.phase}"
         + (f": {waiting}" if waiting else "")
-        + f"). It continues in the cluster. Follow it: kubectl ocore watch {last.kind.singular} {last.name} --timeout SECONDS"
+        + f"). It continues in the cluster. Follow it: kubectl ocore watch {last.kind.singular} {last.name} --timeout"
+        " SECONDS"
     )

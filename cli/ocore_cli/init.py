@@ -59,7 +59,8 @@ def documents(objects: Objects, console: Console, workload: str, given: Given) -
 
 
 def read(objects: Objects, workload: str) -> Found:
-    """The objects of the namespace. Raises CliError where the workload does not exist, Denied where it may not be read."""
+    """The objects of the namespace. Raises CliError where the workload does not exist, Denied where it may not be
+    read."""
     kind, _, name = workload.partition("/")
     if kind.lower() not in WORKLOADS or not name:
         raise CliError(f"{workload!r} is no workload: write deployment/NAME or statefulset/NAME")
@@ -124,8 +125,8 @@ def apply(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = pause,
 ) -> bool:
-    """Applies the documents and waits until the Environment is Ready. Where the operator finds the owner of the files, applies the line that it proposes.
-    Returns whether it is Ready."""
+    """Applies the documents and waits until the Environment is Ready. Where the operator finds the owner of the files,
+    applies the line that it proposes. Returns whether it is Ready."""
     for each in proposed:
         objects.apply(each.kind, each.body(objects.namespace))
         notes.print(Text(f"{each.kind.singular}.ocore.dev/{each.name} applied"))
@@ -158,7 +159,10 @@ def apply(
         if clock() >= until or (
             stalled and proposal is None and ready is not None and ready.reason != c.STORE_NOT_READY
         ):
-            text = f"Environment {environment.name} is not Ready. See: kubectl ocore doctor {environment.name} -n {objects.namespace}"
+            text = (
+                f"Environment {environment.name} is not Ready. See: kubectl ocore doctor {environment.name} -n"
+                f" {objects.namespace}"
+            )
             notes.print(Text(text, style="yellow"), soft_wrap=True)
             return False
         sleep(PAUSE)

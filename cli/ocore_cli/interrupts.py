@@ -1,4 +1,5 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a KeyboardInterrupt, so that a preview is removed and a wait says that the operation continues."""
+"""Ctrl-C, SIGTERM and SIGHUP: a KeyboardInterrupt, so that a preview is removed and a wait says that the operation
+continues."""
 
 import signal
 import time
@@ -7,7 +8,8 @@ _received: list[int] = []
 
 
 def install() -> None:
-    """From now on the signals end the program by a KeyboardInterrupt. A signal that was ignored when the program was started stays ignored."""
+    """From now on the signals end the program by a KeyboardInterrupt. A signal that was ignored when the program was
+    started stays ignored."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
@@ -20,7 +22,8 @@ def _interrupt(number: int, _: object) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Sleeps. Raises KeyboardInterrupt if a signal came before: Python drops an exception that is raised in a finalizer or a weak reference's callback."""
+    """Sleeps. Raises KeyboardInterrupt if a signal came before: Python drops an exception that is raised in a finalizer
+    or a weak reference's callback."""
     if _received:
         raise KeyboardInterrupt
     time.sleep(seconds)

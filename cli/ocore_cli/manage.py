@@ -1,4 +1,5 @@
-"""The commands of kubectl's habits: list, show, change and delete our objects. What they print can be read by programs."""
+"""The commands of kubectl's habits: list, show, change and delete our objects. What they print can be read by
+programs."""
 
 import importlib.metadata
 import json
@@ -99,7 +100,8 @@ def logs(
     pods = (objects.read(path, {"labelSelector": f"{LABEL_UID}={uid}"}) or {}).get("items") or []
     if not pods:
         raise CliError(
-            f"{kind.singular} {name} has no pod: they are removed with their Jobs. kubectl ocore describe {kind.singular}/{name} shows how it ended"
+            f"{kind.singular} {name} has no pod: they are removed with their Jobs. kubectl ocore describe"
+            f" {kind.singular}/{name} shows how it ended"
         )
     for pod in sorted(pods, key=lambda p: str(p["metadata"].get("creationTimestamp"))):
         own = pod["metadata"]["name"]
@@ -176,7 +178,8 @@ def delete(
     if not yes:
         if not confirm.is_interactive():
             raise CliError(
-                "no question can be asked, because the standard input is no terminal: add --yes to delete without a question"
+                "no question can be asked, because the standard input is no terminal: add --yes to delete without a"
+                " question"
             )
         console.print(Text(_becomes(kind, obj)), soft_wrap=True)
         if confirm.answer(console, f"Type the {kind.singular}'s name to delete it: ") != name:
@@ -203,7 +206,8 @@ def version(namespace: Namespace = None, context: Context = None, kubeconfig: Ku
         meta = obj["metadata"]
         _write(
             [
-                f"operator {meta['namespace']}/{meta['name']} {(meta.get('labels') or {}).get('app.kubernetes.io/version', 'unknown')}"
+                f"operator {meta['namespace']}/{meta['name']}"
+                f" {(meta.get('labels') or {}).get('app.kubernetes.io/version', 'unknown')}"
             ]
         )
 
@@ -216,7 +220,8 @@ def completion(
     _write([get_completion_script(prog_name="kubectl-ocore", complete_var=COMPLETE_VARIABLE, shell=shell)])
 
 
-# --- what they are made of -------------------------------------------------------------------------------------------------
+# --- what they are made of
+# -------------------------------------------------------------------------------------------------
 
 
 def _write(lines: Iterator[str] | list[str]) -> None:
@@ -238,7 +243,8 @@ def _one(objects: Objects, kind: Kind, name: str) -> Object:
     obj = objects.get(kind, name)
     if obj is None:
         raise CliError(
-            f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get {kind.short} -A"
+            f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get"
+            f" {kind.short} -A"
         )
     return obj
 
@@ -269,7 +275,10 @@ def _verified(objects: Objects, name: str, timeout: float) -> bool:
 def _becomes(kind: Kind, obj: Object) -> str:
     """What a deletion does, for people."""
     if kind is ROLLBACK:
-        return "A rollback that has not switched is cancelled, and the environment is as it was. One that has switched loses the database that an undo needs."
+        return (
+            "A rollback that has not switched is cancelled, and the environment is as it was. One that has switched"
+            " loses the database that an undo needs."
+        )
     if obj["spec"].get("deletionPolicy") == "Delete":
         return "Its data in the store is deleted with it (deletionPolicy Delete)."
     return "Its data stays in the store (deletionPolicy Retain), and can be adopted by its id."
@@ -341,7 +350,10 @@ def _described(kind: Kind, obj: Object, events: list[Object]) -> Iterator[str]:
     yield from (f"  {line}" for line in yaml.safe_dump(obj.get("spec") or {}, sort_keys=False).splitlines())
     yield "Conditions:"
     for condition in status.get("conditions") or ():
-        yield f"  {condition['type']}={condition['status']} {condition['reason']}, since {condition.get('lastTransitionTime')}"
+        yield (
+            f"  {condition['type']}={condition['status']} {condition['reason']}, since"
+            f" {condition.get('lastTransitionTime')}"
+        )
         yield from (f"    {line}" for line in str(condition.get("message", "")).splitlines())
     if status.get("steps"):
         yield "Steps:"

@@ -48,7 +48,8 @@ class Objects(Protocol):
     def read(
         self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> Object | None:
-        """The answer of the API server to a GET of any path; None where there is nothing. Raises Denied where the caller may not read it."""
+        """The answer of the API server to a GET of any path; None where there is nothing. Raises Denied where the
+        caller may not read it."""
 
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """The same as text, for example a pod's log; empty where there is nothing."""
@@ -57,11 +58,12 @@ class Objects(Protocol):
         """Merges the body into an object. Raises CliError where it does not exist, or the API server refuses it."""
 
     def create(self, kind: Kind, body: Object) -> Object:
-        """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if it is refused: a field that it does
-        not know is an error."""
+        """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if
+        it is refused: a field that it does not know is an error."""
 
     def apply(self, kind: Kind, body: Object) -> None:
-        """Server-side apply under the name of this program, without force. Raises CliError where another manager owns a field, or it is refused."""
+        """Server-side apply under the name of this program, without force. Raises CliError where another manager owns a
+        field, or it is refused."""
 
     def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
         """Sets annotations of an object that exists. Raises CliError where the API server refuses it."""
@@ -70,8 +72,8 @@ class Objects(Protocol):
         """Deletes the object; one that does not exist is deleted already."""
 
     def user(self) -> str:
-        """The user name that the API server knows the caller by, for `spec.requestedBy`: the chart's admission policy accepts no other one. Empty if it
-        is unknown, or does not fit into the field."""
+        """The user name that the API server knows the caller by, for `spec.requestedBy`: the chart's admission policy
+        accepts no other one. Empty if it is unknown, or does not fit into the field."""
 
 
 class KubernetesObjects:
@@ -130,7 +132,8 @@ class KubernetesObjects:
             return self._call("create_namespaced_custom_object", kind, body, field_validation="Strict")
         except _NotFoundError as error:
             raise CliError(
-                f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed (docs/install.md)"
+                f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed"
+                " (docs/install.md)"
             ) from error
 
     def apply(self, kind: Kind, body: Object) -> None:

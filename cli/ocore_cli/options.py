@@ -21,7 +21,8 @@ def named(text: str, kind: Kind) -> str:
 
 
 def reference(words: Sequence[str], kinds: Sequence[Kind]) -> tuple[Kind, str]:
-    """Kind and name in ``KIND/NAME`` or ``KIND NAME``, where KIND is a singular, plural or short name, with or without the group.
+    """Kind and name in ``KIND/NAME`` or ``KIND NAME``, where KIND is a singular, plural or short name, with or without
+    the group.
 
     Raises a usage error (exit code 2) for anything else.
     """

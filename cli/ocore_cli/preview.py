@@ -66,7 +66,8 @@ def make(objects: Objects, notes: Console, spec: dict[str, Any], *, timeout: flo
         # An older CRD drops the field, and this would be a rollback.
         if created["spec"].get("dryRun") is not True:
             raise CliError(
-                "the cluster's CRD of Rollback has no dryRun: upgrade the chart (docs/install.md). The Rollback was deleted; its notAfter has passed, so no operator runs it"
+                "the cluster's CRD of Rollback has no dryRun: upgrade the chart (docs/install.md). The Rollback was"
+                " deleted; its notAfter has passed, so no operator runs it"
             )
         status = _wait(objects, notes, name, timeout or TIMEOUT + MARGIN)
     finally:
@@ -74,7 +75,8 @@ def make(objects: Objects, notes: Console, spec: dict[str, Any], *, timeout: flo
     if status.preview is None:
         why = status.failure_reason or "no reason"
         raise CliError(
-            f"the operator made no preview (phase {status.phase}, {why}), and nothing was changed: is it older than this program? Upgrade the chart"
+            f"the operator made no preview (phase {status.phase}, {why}), and nothing was changed: is it older than"
+            " this program? Upgrade the chart"
         )
     return Report(status.environment_name or "", snapshot, status.preview, status.warnings)
 
@@ -89,7 +91,10 @@ def _wait(objects: Objects, notes: Console, name: str, timeout: float) -> Rollba
         status = follow(read, display, timeout).status
     except CliError as error:
         waits = f": {display.waits.rstrip('.')}" if display.waits else ""
-        text = f"there was no preview within {timeout:.0f} s{waits}. It was removed, and nothing was changed. See kubectl ocore status and the operator's log"
+        text = (
+            f"there was no preview within {timeout:.0f} s{waits}. It was removed, and nothing was changed. See kubectl"
+            " ocore status and the operator's log"
+        )
         raise TimedOut(text) from error
     if not isinstance(status, RollbackStatus):  # pragma: no cover - it was read as a Rollback
         raise TypeError(status)
@@ -137,7 +142,8 @@ class Quiet:
         self._console.print(Text(text, style="dim"), soft_wrap=True)
 
 
-# --- printing ------------------------------------------------------------------------------------------------------------------
+# --- printing
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def show_tables(console: Console, report: Report) -> None:
@@ -158,7 +164,8 @@ def show(console: Console, report: Report, output: Output) -> None:
     console.print(
         Text.assemble(
             ("Preview", "bold"),
-            f" of a rollback of {report.environment or 'an unknown environment'} to snapshot {report.snapshot}. Nothing was changed.",
+            f" of a rollback of {report.environment or 'an unknown environment'} to snapshot {report.snapshot}. Nothing"
+            " was changed.",
         ),
         soft_wrap=True,
     )
@@ -210,7 +217,10 @@ def _files(preview: Preview) -> list[tuple[str, str]]:
     found = preview.files
     if found is None:
         return []
-    text = f"{found.files_to_move} files, {human(found.bytes_to_move)}, of {found.files_in_snapshot} files, {human(found.bytes_in_snapshot)}"
+    text = (
+        f"{found.files_to_move} files, {human(found.bytes_to_move)}, of {found.files_in_snapshot} files,"
+        f" {human(found.bytes_in_snapshot)}"
+    )
     return [("Files to move", text)]
 
 

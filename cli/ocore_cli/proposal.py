@@ -1,4 +1,5 @@
-"""What ``kubectl ocore init`` proposes for a workload, from objects as the API server holds them. Pure: objects in, documents out."""
+"""What ``kubectl ocore init`` proposes for a workload, from objects as the API server holds them. Pure: objects in,
+documents out."""
 
 import json
 import re
@@ -115,7 +116,8 @@ class Document:
 
 
 def propose(found: Found, given: Given) -> tuple[Document, ...]:
-    """SnapshotStore (where it does not exist yet), Environment and SnapshotPolicy. Raises Unknown for what must be asked."""
+    """SnapshotStore (where it does not exist yet), Environment and SnapshotPolicy. Raises Unknown for what must be
+    asked."""
     name = found.workload["metadata"]["name"]
     store, store_documents = _store(found, given)
     environment = _environment(found, given, name, store)
@@ -135,7 +137,8 @@ def propose(found: Found, given: Given) -> tuple[Document, ...]:
     return documents
 
 
-# --- the store -----------------------------------------------------------------------------------------------------------
+# --- the store
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
@@ -150,7 +153,8 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         if given.store not in found.stores:
             raise Unknown(
                 "store",
-                f"There is no SnapshotStore {given.store} in namespace {found.namespace}. Which one, or s3://BUCKET/PREFIX, or claim://CLAIM?",
+                f"There is no SnapshotStore {given.store} in namespace {found.namespace}. Which one, or"
+                " s3://BUCKET/PREFIX, or claim://CLAIM?",
             )
         return given.store, ()
     place, _, below = rest.strip("/").partition("/")
@@ -158,7 +162,8 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         if place not in found.claims:
             raise Unknown(
                 "store",
-                f"There is no PersistentVolumeClaim {place} in namespace {found.namespace}. Create it first, or name another store.",
+                f"There is no PersistentVolumeClaim {place} in namespace {found.namespace}. Create it first, or name"
+                " another store.",
             )
         claim = {"claimName": place} | ({"path": below} if below else {})
         why = {
@@ -181,7 +186,8 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         if not keys <= found.secrets.get(secrets[0], frozenset()):
             raise Unknown(
                 "s3-secret",
-                f"Secret {secrets[0]} has no keys accessKeyId and secretAccessKey. Which one has the keys of the bucket?",
+                f"Secret {secrets[0]} has no keys accessKeyId and secretAccessKey. Which one has the keys of the"
+                " bucket?",
             )
         s3["credentialsSecretRef"] = {"name": secrets[0]}
         comments["s3.credentialsSecretRef"] = "has the keys accessKeyId and secretAccessKey"
@@ -190,7 +196,8 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
     return "main", (Document(SNAPSHOT_STORE, "main", {"s3": s3}, comments),)
 
 
-# --- the Environment -----------------------------------------------------------------------------------------------------
+# --- the Environment
+# -----------------------------------------------------------------------------------------------------
 
 
 def _environment(found: Found, given: Given, name: str, store: str) -> Document:
@@ -244,7 +251,8 @@ def _environment(found: Found, given: Given, name: str, store: str) -> Document:
     ).get("runAsUser")
     if "filestore" in spec and not own and not jobs:
         comments["filestore"] += (
-            ". The workload names no user: the operator reads the owner of the files and shows the line for spec.jobs (JobUserUnknown)"
+            ". The workload names no user: the operator reads the owner of the files and shows the line for spec.jobs"
+            " (JobUserUnknown)"
         )
     return Document(ENVIRONMENT, name, spec, comments)
 
@@ -310,7 +318,10 @@ def _no_secret(found: Found) -> str:
     command = (
         f"kubectl -n {found.namespace} create secret generic {found.workload['metadata']['name']}-db {' '.join(parts)}"
     )
-    return f"No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create one:\n{command}\nWhich Secret has the connection?"
+    return (
+        "No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create"
+        f" one:\n{command}\nWhich Secret has the connection?"
+    )
 
 
 def _add_files(found: Found, given: Given, rule: Rule, secret: str, spec: Object, comments: dict[str, str]) -> None:
@@ -329,7 +340,8 @@ def _add_files(found: Found, given: Given, rule: Rule, secret: str, spec: Object
         if not path:
             raise Unknown(
                 "filestore-path",
-                f"Which folder of claim {claim} holds the files? The container sees the root of the claim as {at}; layout Plain cannot be the root itself.",
+                f"Which folder of claim {claim} holds the files? The container sees the root of the claim as {at};"
+                " layout Plain cannot be the root itself.",
             )
         spec["filestore"] = {"claimName": claim, "path": path.strip("/"), "layout": rule.layout}
         comments["filestore"] = why
@@ -339,7 +351,8 @@ def _add_files(found: Found, given: Given, rule: Rule, secret: str, spec: Object
     elif len(mounts) > 1:
         raise Unknown(
             "filestore-path",
-            f"The workload mounts {', '.join(m[0] for m in mounts)}, and no rule says which one holds the files. Write the Environment by hand.",
+            f"The workload mounts {', '.join(m[0] for m in mounts)}, and no rule says which one holds the files. Write"
+            " the Environment by hand.",
         )
     volumes = pod_of(found.workload).get("volumes") or ()
     maps = [v["configMap"]["name"] for v in volumes if (v.get("configMap") or {}).get("name") in found.config_maps]
@@ -374,7 +387,8 @@ def _database_name(found: Found, given: Given, secret: str) -> str:
 
 
 def _beside(found: Found, spec: Object) -> tuple[list[tuple[str, str]], list[str]]:
-    """Other workloads that use the claim, or the Secret with the same image; and the names of those that use the Secret with another image, which may
+    """Other workloads that use the claim, or the Secret with the same image; and the names of those that use the Secret
+    with another image, which may
     be the database server itself: they are never stopped unasked."""
     me = (found.kind, found.workload["metadata"]["name"])
     claim, secret = (spec.get("filestore") or {}).get("claimName"), spec["database"]["secretRef"]["name"]
@@ -396,7 +410,8 @@ def _repository(workload: Object) -> str:
     return re.sub(r":[^/]*$", "", str(first_container(workload).get("image", "")).partition("@")[0])
 
 
-# --- what a workload shows -----------------------------------------------------------------------------------------------
+# --- what a workload shows
+# -----------------------------------------------------------------------------------------------
 
 
 def pod_of(workload: Object) -> Object:
@@ -451,7 +466,8 @@ def _joined(*parts: str) -> str:
     return "/".join(p for p in (part.strip("/") for part in parts) if p)
 
 
-# --- YAML ----------------------------------------------------------------------------------------------------------------
+# --- YAML
+# ----------------------------------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(
     r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z][A-Za-z0-9_./-]*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",

@@ -25,7 +25,8 @@ PAUSE = 2.0
 
 
 def request(objects: Objects, name: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """Asks for a test restore now. Returns what names the request. Raises CliError where the Snapshot does not exist or cannot be restored."""
+    """Asks for a test restore now. Returns what names the request. Raises CliError where the Snapshot does not exist or
+    cannot be restored."""
     status = _status(_get(objects, name))
     if status.phase != "Complete":
         raise CliError(f"Snapshot {name} is {status.phase or 'Pending'}: only a Complete one can be tested")
@@ -35,7 +36,8 @@ def request(objects: Objects, name: str, now: Callable[[], datetime] = lambda: d
 
 
 def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left: Callable[[], bool]) -> None:
-    """Waits until the test has a result. `left`: whether there is time. Raises CliError where there is none, or the Snapshot is gone."""
+    """Waits until the test has a result. `left`: whether there is time. Raises CliError where there is none, or the
+    Snapshot is gone."""
     while True:
         status = _status(_get(objects, name))
         test = status.restore_test
@@ -45,13 +47,15 @@ def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left:
             found = c.find(status.conditions, c.RESTORE_TESTED)
             why = f": {found.message}" if found is not None and found.status == "Unknown" else ""
             raise TimedOut(
-                f"the test restore of Snapshot {name} has not ended{why}. It continues; run `kubectl ocore prove {name}` later"
+                f"the test restore of Snapshot {name} has not ended{why}. It continues; run `kubectl ocore prove"
+                f" {name}` later"
             )
         pause()
 
 
 def show(objects: Objects, console: Console, name: str, output: Output) -> bool:
-    """Prints the certificate, or why there is none. Returns whether it is current and shows a success. Raises CliError where the Snapshot does not exist."""
+    """Prints the certificate, or why there is none. Returns whether it is current and shows a success. Raises CliError
+    where the Snapshot does not exist."""
     obj = _get(objects, name)
     status = _status(obj)
     problem = invalid(status, name)
@@ -80,7 +84,10 @@ def invalid(status: SnapshotStatus, name: str) -> str:
     if status.phase != "Complete":
         return f"The Snapshot is {status.phase}: it cannot be restored any more."
     if not status.manifest_sha256 or test.manifest_sha256 != status.manifest_sha256:
-        return f"The test restored another manifest: SHA-256 {test.manifest_sha256 or 'unknown'} instead of {status.manifest_sha256}. {how}"
+        return (
+            f"The test restored another manifest: SHA-256 {test.manifest_sha256 or 'unknown'} instead of"
+            f" {status.manifest_sha256}. {how}"
+        )
     return ""
 
 
@@ -151,7 +158,10 @@ def _figures(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
         yield "Read from the store", human(test.bytes)
     yield (
         "Times",
-        f"download {span(test.download_seconds)}, load {span(test.load_seconds)}, checks {span(test.check_seconds)}, files {span(test.files_seconds)}",
+        (
+            f"download {span(test.download_seconds)}, load {span(test.load_seconds)}, checks"
+            f" {span(test.check_seconds)}, files {span(test.files_seconds)}"
+        ),
     )
     if test.predicted_rollback_seconds is not None:
         yield "A rollback would take", f"{span(test.predicted_rollback_seconds)} at most, from these times"

@@ -1,4 +1,5 @@
-"""``kubectl ocore retention``: the rules of a SnapshotPolicy applied to the Snapshots as they are now, with the policy's values or others."""
+"""``kubectl ocore retention``: the rules of a SnapshotPolicy applied to the Snapshots as they are now, with the
+policy's values or others."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -31,7 +32,8 @@ from .objects import Object, Objects
 
 
 def show(objects: Objects, console: Console, environment: str, given: Mapping[str, int], now: datetime) -> None:
-    """Prints each Snapshot with its verdict, then what is deleted. `given`: fields of the policy to try instead of its own."""
+    """Prints each Snapshot with its verdict, then what is deleted. `given`: fields of the policy to try instead of its
+    own."""
     policy = objects.get(SNAPSHOT_POLICY, environment)
     spec = _spec(policy, environment, given)
     snapshots = _snapshots(objects, environment)
@@ -77,7 +79,8 @@ def _snapshots(objects: Objects, environment: str) -> list[Object]:
 
 
 def _used_by(rollback: Object) -> str:
-    """Name of the Snapshot that a Rollback of this namespace uses here; empty where it uses none, or one of another namespace."""
+    """Name of the Snapshot that a Rollback of this namespace uses here; empty where it uses none, or one of another
+    namespace."""
     ref = rollback["spec"].get("snapshotRef") or {}
     return str(ref.get("name", "")) if ref.get("namespace") in (None, rollback["metadata"].get("namespace")) else ""
 

@@ -51,13 +51,15 @@ class Run:
 
     @property
     def restorable(self) -> bool:
-        """Whether a Snapshot can be rolled back to, as far as is known: Complete, and not found to be corrupt, or with a whole copy in a remote store."""
+        """Whether a Snapshot can be rolled back to, as far as is known: Complete, and not found to be corrupt, or with
+        a whole copy in a remote store."""
         verified = conditions.find(self.status.conditions, conditions.VERIFIED)
         whole = verified is None or verified.reason not in _CORRUPT
         return self.outcome == "Complete" and (whole or conditions.is_true(self.status.conditions, conditions.READY))
 
     def not_undoable(self, now: datetime) -> str:
-        """Why a Rollback cannot be undone, as far as its own status shows; empty where it can. The operator knows more, and decides."""
+        """Why a Rollback cannot be undone, as far as its own status shows; empty where it can. The operator knows more,
+        and decides."""
         status = self.status
         if not isinstance(status, RollbackStatus) or self.outcome is None:
             return f"is {self.phase}, not finished: to stop it, delete it"

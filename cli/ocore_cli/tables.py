@@ -81,7 +81,8 @@ def running(runs: Sequence[Run], namespaces: bool, now: datetime) -> Table:
 
 
 def print_problems(console: Console, what: str, found: Iterable[Condition]) -> None:
-    """Prints the conditions with their whole messages: cause and remedy. A line that several conditions have is printed once."""
+    """Prints the conditions with their whole messages: cause and remedy. A line that several conditions have is printed
+    once."""
     shown: set[str] = set()
     for condition in found:
         lines = [line for line in condition.message.splitlines() if _without_reason(line) not in shown]

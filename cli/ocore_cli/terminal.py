@@ -1,4 +1,5 @@
-"""Output to a terminal. Names, labels and messages are texts of tenants: they must not move the cursor, hide text or change what was shown."""
+"""Output to a terminal. Names, labels and messages are texts of tenants: they must not move the cursor, hide text or
+change what was shown."""
 
 import re
 from collections.abc import Iterable
@@ -21,7 +22,8 @@ _WIDE = 10_000
 
 
 class Console(console.Console):
-    """The only console of the program: all that is printed goes through :func:`safe`, but for rich's own control codes. Without a terminal no line is
+    """The only console of the program: all that is printed goes through :func:`safe`, but for rich's own control codes.
+    Without a terminal no line is
     folded: a name or a digest that a table has broken cannot be copied, and programs read whole lines."""
 
     def __init__(self, **options: Any) -> None:

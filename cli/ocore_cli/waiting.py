@@ -18,8 +18,8 @@ from .runs import Run, run_of
 
 
 def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None, console: Console) -> None:
-    """Follows to the terminal state. Raises typer.Exit if it failed (code 1) or was refused before it changed anything (3), CliError if it does
-    not exist or the time is over."""
+    """Follows to the terminal state. Raises typer.Exit if it failed (code 1) or was refused before it changed anything
+    (3), CliError if it does not exist or the time is over."""
     if objects.get(kind, name) is None:
         raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
 
@@ -44,7 +44,10 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
             console.print(Text(f"  {run.result()}"), soft_wrap=True)
         found = run.status.recovery_evidence
         if found is not None and not found.can_write_clean_success:
-            text = f"  It is no clean success: kubectl ocore evidence {kind.singular}/{name} -n {objects.namespace} shows why."
+            text = (
+                f"  It is no clean success: kubectl ocore evidence {kind.singular}/{name} -n {objects.namespace} shows"
+                " why."
+            )
             console.print(Text(text, style="yellow"), soft_wrap=True)
         return
     console.print(Text.assemble((f"{kind.kind} {name} Failed", "bold red"), took))
@@ -56,8 +59,8 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
 
 def _continues(kind: Kind, name: str, namespace: str) -> str:
     return (
-        f"interrupted. {kind.singular} {name} continues in the cluster. Follow it: kubectl ocore watch {kind.singular}/{name} -n {namespace}. "
-        f"Cancel it: kubectl delete {kind.crd_name}/{name} -n {namespace}"
+        f"interrupted. {kind.singular} {name} continues in the cluster. Follow it: kubectl ocore watch"
+        f" {kind.singular}/{name} -n {namespace}. Cancel it: kubectl delete {kind.crd_name}/{name} -n {namespace}"
     )
 
 

@@ -16,7 +16,8 @@ API_VERSION = f"{GROUP}/{VERSION}"
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 NAMESPACE_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-#: RFC 3339 in UTC with seconds, as ``metadata.creationTimestamp`` has it. Of the years 1970 to 8999: a program may add and subtract months.
+#: RFC 3339 in UTC with seconds, as ``metadata.creationTimestamp`` has it. Of the years 1970 to 8999: a program may add
+#: and subtract months.
 TIME_PATTERN = r"^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,18})?Z$"
 
 Uuid = Annotated[str, StringConstraints(pattern=UUID_PATTERN, min_length=36, max_length=36)]
@@ -82,8 +83,8 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with fields replaced, not validated. Raises TypeError for a field that the model does not have: pydantic would keep a misspelt
-        one as an attribute that is never written."""
+        """A copy with fields replaced, not validated. Raises TypeError for a field that the model does not have:
+        pydantic would keep a misspelt one as an attribute that is never written."""
         self.check_fields(update or ())
         return super().model_copy(update=update, deep=deep)
 
@@ -96,7 +97,8 @@ class Model(BaseModel):
 
 
 class StatusModel(Model):
-    """Status as read from the API server. Unknown fields are ignored: another operator version may have written them."""
+    """Status as read from the API server. Unknown fields are ignored: another operator version may have written
+    them."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -1,7 +1,8 @@
 """Condition types and reasons, each with its polarity.
 
-The types ``Ready``, ``Reconciling`` and ``Stalled`` follow kstatus, so that ``kubectl wait``, Flux and ``kubectl rollout``-like
-tools read them right. Abnormal-true types (``Reconciling``, ``Stalled``, ``Failed``) are absent when false.
+The types ``Ready``, ``Reconciling`` and ``Stalled`` follow kstatus, so that ``kubectl wait``, Flux and ``kubectl
+rollout``-like tools read them right. Abnormal-true types (``Reconciling``, ``Stalled``, ``Failed``) are absent when
+false.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,8 @@ PREVIEWED = (
 PREFLIGHT_WARNINGS = "PreflightWarnings"  # abnormal-true, Rollback: found before it started, and blocks nothing
 INCOMPLETE = "Incomplete"  # abnormal-true, Snapshot: restorable, but it lacks, or may lack, data of the application
 
-IMPORTED = "Imported"  # normal-true, SnapshotStore with import: every snapshot that belongs to an Environment of the namespace is imported
+# normal-true, SnapshotStore with import: every snapshot that belongs to an Environment of the namespace is imported
+IMPORTED = "Imported"
 
 # --- reasons ---------------------------------------------------------------------------------------------
 # Progress
@@ -157,7 +159,8 @@ NEUTRALIZES_PRODUCTION = "NeutralizesProduction"  # neutralize: Always, into pro
 NOT_NEUTRALIZED = "NotNeutralized"  # the restored copy must be neutralised, and is not proven to be
 CANNOT_NEUTRALIZE = "CannotNeutralize"  # nothing can neutralise the copy: no database, no script, no image
 NEUTRALIZE_FAILED = "NeutralizeFailed"  # the scripts, or the command in the image
-ASSERTION_FAILED = "AssertionFailed"  # what must be off in a neutralised copy is on, or an own query returned a row or could not be run
+# what must be off in a neutralised copy is on, or an own query returned a row or could not be run
+ASSERTION_FAILED = "AssertionFailed"
 ISOLATION_UNPROVEN = "IsolationUnproven"  # the neutralising pod can reach more than PostgreSQL
 WORKLOAD_SCALED_UP = "WorkloadScaledUp"
 QUIESCE_FAILED = "QuiesceFailed"
@@ -194,8 +197,8 @@ POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
 CANCELLED = "Cancelled"
 INTERNAL_ERROR = "InternalError"
 
-#: Reasons that may pass without a change by a person: an Environment or SnapshotStore that is not ready for one of these is Reconciling, for all
-#: others Stalled.
+#: Reasons that may pass without a change by a person: an Environment or SnapshotStore that is not ready for one of
+#: these is Reconciling, for all others Stalled.
 TRANSIENT = frozenset(
     {
         STORE_NOT_READY,
@@ -213,7 +216,8 @@ TRANSIENT = frozenset(
 
 
 def may_pass(reason: str, *, retryable: bool) -> bool:
-    """Whether a failed probe may succeed without a change by a person. A store that answers what no retry can help needs one."""
+    """Whether a failed probe may succeed without a change by a person. A store that answers what no retry can help
+    needs one."""
     return reason in TRANSIENT and (retryable or reason not in (STORE_NOT_READY, STORE_UNREACHABLE))
 
 

@@ -53,8 +53,9 @@ class Tls(Model):
     mode: Literal["disable", "require", "verify-ca", "verify-full"] | None = Field(
         default=None,
         description=(
-            "As libpq's sslmode. `verify-full` (default where `ca` is given) checks the certificate and the host name, `verify-ca` the "
-            "certificate only, `require` encrypts and checks nothing, `disable` never uses TLS. It replaces the `sslmode` of the Secrets."
+            "As libpq's sslmode. `verify-full` (default where `ca` is given) checks the certificate and the host name,"
+            " `verify-ca` the certificate only, `require` encrypts and checks nothing, `disable` never uses TLS. It"
+            " replaces the `sslmode` of the Secrets."
         ),
     )
     ca: CertificateAuthority | None = Field(
@@ -91,30 +92,30 @@ class Database(Model):
 
     secret_ref: LocalRef = Field(
         description=(
-            "Secret with the keys of a CloudNativePG app secret (`host`, `port`, `dbname`, `user` or `username`, `password`) or "
-            "one key `uri`. The role must own the database. Give a direct connection, not a transaction pooler. `sslmode` and "
-            "`sslrootcert` in the uri or as keys are used where `tls` does not say otherwise."
+            "Secret with the keys of a CloudNativePG app secret (`host`, `port`, `dbname`, `user` or `username`,"
+            " `password`) or one key `uri`. The role must own the database. Give a direct connection, not a transaction"
+            " pooler. `sslmode` and `sslrootcert` in the uri or as keys are used where `tls` does not say otherwise."
         )
     )
     admin_secret_ref: LocalRef | None = Field(
         default=None,
         description=(
-            "Secret of a role that may create and rename databases and end sessions. Needed where the role of `secretRef` may not. "
-            "It must be a member of the database's owner."
+            "Secret of a role that may create and rename databases and end sessions. Needed where the role of"
+            " `secretRef` may not. It must be a member of the database's owner."
         ),
     )
     tls: Tls | None = Field(
         default=None,
         description=(
-            "TLS to the server. Without it and without `sslmode` in the Secret: TLS where the server offers it, and a password is never "
-            "sent in cleartext."
+            "TLS to the server. Without it and without `sslmode` in the Secret: TLS where the server offers it, and a"
+            " password is never sent in cleartext."
         ),
     )
     capacity: Quantity | None = Field(
         default=None,
         description=(
-            "Size of the volume that holds all databases of the server. Rollbacks need it: without it RollbackReady is False "
-            "(CapacityUnknown). A rollback is refused if the volume cannot hold two copies of the database."
+            "Size of the volume that holds all databases of the server. Rollbacks need it: without it RollbackReady is"
+            " False (CapacityUnknown). A rollback is refused if the volume cannot hold two copies of the database."
         ),
     )
 
@@ -127,23 +128,24 @@ class Filestore(Model):
     layout: Literal["Odoo", "Plain"] = Field(
         default="Odoo",
         description=(
-            "`Odoo`: write-once files named by the SHA-1 of their content, named by the table ir_attachment. `Plain`: any files; "
-            "not possible at the root of a claim."
+            "`Odoo`: write-once files named by the SHA-1 of their content, named by the table ir_attachment. `Plain`:"
+            " any files; not possible at the root of a claim."
         ),
     )
     missing_files: Literal["Fail", "Report"] = Field(
         default="Fail",
         description=(
-            "What a snapshot does if the database names files that are already missing from the filestore: fail, or continue and "
-            "list them in the manifest and in a warning."
+            "What a snapshot does if the database names files that are already missing from the filestore: fail, or"
+            " continue and list them in the manifest and in a warning."
         ),
     )
 
     consistency: Literal["Strict", "BestEffort"] = Field(
         default="Strict",
         description=(
-            "Layout `Plain`, when the application changes a file after the database was exported. `Strict`: the snapshot fails with "
-            "FilestoreChanging. `BestEffort`: the snapshot has the changed file and names it in a warning."
+            "Layout `Plain`, when the application changes a file after the database was exported. `Strict`: the"
+            " snapshot fails with FilestoreChanging. `BestEffort`: the snapshot has the changed file and names it in a"
+            " warning."
         ),
     )
 
@@ -169,7 +171,10 @@ class Config(Model):
     )
     path: Annotated[RelativePath, Field(min_length=1)] | None = Field(
         default=None,
-        description="File of at most 1 MiB below the root of the filestore's claim, for example `odoo.conf`. No symbolic link is followed.",
+        description=(
+            "File of at most 1 MiB below the root of the filestore's claim, for example `odoo.conf`. No symbolic link"
+            " is followed."
+        ),
     )
 
     model_config = ConfigDict(
@@ -236,12 +241,18 @@ class Jobs(Model):
     )
     run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         default=None,
-        description="User id. It must be able to read the filestore, and must own it for hard links. Required where the workload runs as root or its image decides.",
+        description=(
+            "User id. It must be able to read the filestore, and must own it for hard links. Required where the"
+            " workload runs as root or its image decides."
+        ),
     )
     run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(default=None, description="Group id.")
     fs_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         default=None,
-        description="Group of the volumes. The kubelet gives all files of the claims to it: set none that the workload does not have.",
+        description=(
+            "Group of the volumes. The kubelet gives all files of the claims to it: set none that the workload does not"
+            " have."
+        ),
     )
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=20)] = Field(
         default=(), description="Added to the workload's own."
@@ -259,14 +270,17 @@ class EnvironmentSpec(Model):
 
     id: Uuid | None = Field(
         default=None,
-        description="Identity in manifests and in the REST API; the default is metadata.uid. Keep it when a cluster is rebuilt.",
+        description=(
+            "Identity in manifests and in the REST API; the default is metadata.uid. Keep it when a cluster is rebuilt."
+        ),
     )
     project_id: Uuid | None = Field(
         default=None,
         description=(
-            "Project the environment belongs to; rollbacks stay within a project. The default is derived from the namespace's name: one project for each "
-            "namespace (`status.projectId`). Give it where a project has several namespaces, or where clusters that share a store or the issuer of tokens use "
-            "one name for namespaces of different owners."
+            "Project the environment belongs to; rollbacks stay within a project. The default is derived from the"
+            " namespace's name: one project for each namespace (`status.projectId`). Give it where a project has"
+            " several namespaces, or where clusters that share a store or the issuer of tokens use one name for"
+            " namespaces of different owners."
         ),
     )
     type: Literal["production", "staging", "development"] = Field(description="Kind of environment.")
@@ -274,8 +288,9 @@ class EnvironmentSpec(Model):
     remote_store_ref: LocalRef | None = Field(
         default=None,
         description=(
-            "SnapshotStore that each Complete snapshot is copied to, in the same namespace: another bucket, better another site. Existing snapshots are copied, "
-            "too, the newest first. Copies that exist stay where they are if this is changed or removed."
+            "SnapshotStore that each Complete snapshot is copied to, in the same namespace: another bucket, better"
+            " another site. Existing snapshots are copied, too, the newest first. Copies that exist stay where they are"
+            " if this is changed or removed."
         ),
     )
     database: Database | None = Field(default=None, description="PostgreSQL database.")
@@ -289,8 +304,8 @@ class EnvironmentSpec(Model):
     allow_rollback_to: Annotated[tuple[RollbackGrant, ...], Field(max_length=64)] = Field(
         default=(),
         description=(
-            "Other namespaces that may restore Snapshots of this Environment into their own Environments of the same project. "
-            "A Rollback in this namespace needs no entry."
+            "Other namespaces that may restore Snapshots of this Environment into their own Environments of the same"
+            " project. A Rollback in this namespace needs no entry."
         ),
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["namespace"]},
     )
@@ -350,7 +365,10 @@ class ProbeStatus(StatusModel):
     generation: int = Field(description="metadata.generation that was probed.")
     server_identity: str = Field(
         default="",
-        description="System identifier of the server and when it started. Two Environments must not have the same server and database.",
+        description=(
+            "System identifier of the server and when it started. Two Environments must not have the same server and"
+            " database."
+        ),
     )
     server_version: str = Field(default="", description="Version of the PostgreSQL server.")
     server_major: int = Field(default=0, description="Its major version; it selects the mover image.")
@@ -362,8 +380,8 @@ class ProbeStatus(StatusModel):
     schema_fingerprint: str = Field(
         default="",
         description=(
-            "Changes with the schema, the roles, the settings and the extensions that a restore depends on, not with data. "
-            "Empty where it could not be read."
+            "Changes with the schema, the roles, the settings and the extensions that a restore depends on, not with"
+            " data. Empty where it could not be read."
         ),
     )
     filestore_bytes: int = Field(default=0, description="Size of all files of the filestore.")
@@ -376,8 +394,8 @@ class ProbeStatus(StatusModel):
 
 
 class SizesStatus(StatusModel):
-    """The sizes of the live database and filestore: measured by each probe, and by a sizes-only probe where the annotation
-    `ocore.dev/probe-requested` asks for one. Says nothing about whether a snapshot would work."""
+    """The sizes of the live database and filestore: measured by each probe, and by a sizes-only probe where the
+    annotation `ocore.dev/probe-requested` asks for one. Says nothing about whether a snapshot would work."""
 
     measured_at: Timestamp | None = Field(
         default=None, description="When the sizes were measured; they are not older. Absent: never."
@@ -388,7 +406,9 @@ class SizesStatus(StatusModel):
     warnings: tuple[str, ...] = Field(default=(), description="Why the sizes are too low, if they are.")
     attempted_at: Timestamp | None = Field(
         default=None,
-        description="When the last sizes-only probe ended, with or without a result. Requests before that are answered.",
+        description=(
+            "When the last sizes-only probe ended, with or without a result. Requests before that are answered."
+        ),
     )
     attempt_error: str = Field(
         default="", description="Why the last sizes-only probe has no result; empty where it has one."
@@ -421,11 +441,16 @@ class UndoneRollback(StatusModel):
     by_name: str = Field(description="Name of the Rollback that undoes it.")
     by_id: str = Field(description="Its status.id.")
     state: Literal["Running", "Undone", "Returned"] = Field(
-        description="`Running`, `Undone`: they belong to the undo. `Returned`: it did not switch, or was switched back; they belong to the Rollback again."
+        description=(
+            "`Running`, `Undone`: they belong to the undo. `Returned`: it did not switch, or was switched back; they"
+            " belong to the Rollback again."
+        )
     )
     keep_until: Timestamp | None = Field(
         default=None,
-        description="Returned after a switch back: they are kept until then at least, because users may have written to them.",
+        description=(
+            "Returned after a switch back: they are kept until then at least, because users may have written to them."
+        ),
     )
 
 
@@ -456,7 +481,9 @@ class EnvironmentStatus(StatusModel):
     )
     proof: ProofStatus | None = Field(
         default=None,
-        description="The last schema-only restore into a scratch database: what RollbackReady rests on beside the catalogs.",
+        description=(
+            "The last schema-only restore into a scratch database: what RollbackReady rests on beside the catalogs."
+        ),
     )
     operation: Operation | None = Field(
         default=None, description="The operation that has the operation lock of the environment."
@@ -467,5 +494,8 @@ class EnvironmentStatus(StatusModel):
     )
     pins: PinCount | None = Field(
         default=None,
-        description="Pinned snapshots and their limit while the environment has no SnapshotPolicy. Absent with a policy, and where none is pinned.",
+        description=(
+            "Pinned snapshots and their limit while the environment has no SnapshotPolicy. Absent with a policy, and"
+            " where none is pinned."
+        ),
     )

@@ -1,7 +1,8 @@
 """recoveryEvidence: what a Snapshot or Rollback must prove, what it has proven, and what is missing. Pure.
 
-:func:`derive` decides, for both kinds; :func:`of_snapshot` and :func:`of_rollback` collect what it needs from the recorded status.
-The operator writes the result with every status (``summarize.py``); readers of objects without it call :func:`of`.
+:func:`derive` decides, for both kinds; :func:`of_snapshot` and :func:`of_rollback` collect what it needs from the
+recorded status. The operator writes the result with every status (``summarize.py``); readers of objects without it call
+:func:`of`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -167,7 +168,8 @@ RESTORE_TEST = "RestoreTest"
 
 
 def _optional_failed(status: SnapshotStatus) -> tuple[str, ...]:
-    """What failed and is not required: the removal of leftovers, a test restore. Bytes that are wrong make the Snapshot Corrupt, which blocks."""
+    """What failed and is not required: the removal of leftovers, a test restore. Bytes that are wrong make the Snapshot
+    Corrupt, which blocks."""
     tested = c.find(status.conditions, c.RESTORE_TESTED)
     failed = tested is not None and tested.status == "False"
     return (*((Step.CLEANUP.value,) if status.residue == "Unknown" else ()), *((RESTORE_TEST,) if failed else ()))
@@ -189,7 +191,8 @@ def _snapshot_steps(
     *,
     corrupt: bool,
 ) -> dict[str, str]:
-    """Step → state, as reported. A manifest proves the steps before it, also where the Job's log was lost: it is written last."""
+    """Step → state, as reported. A manifest proves the steps before it, also where the Job's log was lost: it is
+    written last."""
     reported = {s.name: s.state for s in status.steps}
     found: dict[str, str] = dict(reported)
     if status.manifest_key is not None:
@@ -264,11 +267,17 @@ def _proof_of_part(part: SnapshotPart, status: SnapshotStatus, evidence: Evidenc
     if part == "Database":
         facts["database: size"] = sizes.database_bytes > 0 and sizes.database_stored_bytes > 0
         facts["database: server version"] = status.server_version is not None
-        text = f"{human(sizes.database_bytes)}, {human(sizes.database_stored_bytes)} stored, of PostgreSQL {status.server_version}"
+        text = (
+            f"{human(sizes.database_bytes)}, {human(sizes.database_stored_bytes)} stored, of PostgreSQL"
+            f" {status.server_version}"
+        )
     elif part == "Filestore":
         # A new application has no file, but the index of its files is stored.
         facts["filestore: number and size of files"] = sizes.filestore_stored_bytes > 0
-        text = f"{sizes.filestore_files} files of {human(sizes.filestore_bytes)}, {human(sizes.filestore_stored_bytes)} stored"
+        text = (
+            f"{sizes.filestore_files} files of {human(sizes.filestore_bytes)}, {human(sizes.filestore_stored_bytes)}"
+            " stored"
+        )
     else:
         text = "every key"
     return Proof(f"{name}: {text}; SHA-256 and path are recorded.", facts)
@@ -278,7 +287,8 @@ def _proof_of_part(part: SnapshotPart, status: SnapshotStatus, evidence: Evidenc
 
 
 def of_rollback(spec: RollbackSpec, status: RollbackStatus) -> RecoveryEvidence:
-    """The evidence of a Rollback, from its status. Cleanup is not required: it runs after the undo window. An undo restores nothing: it renames."""
+    """The evidence of a Rollback, from its status. Cleanup is not required: it runs after the undo window. An undo
+    restores nothing: it renames."""
     evidence = status.evidence or EvidenceStatus()
     result, reason, problem = _outcome(status.phase, status.conditions)
     has_database = status.target is None or status.target.database_secret_name is not None
@@ -393,7 +403,10 @@ def _proofs_of_asked(spec: RollbackSpec, status: RollbackStatus) -> tuple[Proof,
             "safety snapshot: id": status.safety_snapshot_id is not None,
             "safety snapshot: point in time": status.safety_snapshot_at is not None,
         }
-        text = f"Snapshot {status.safety_snapshot_name} saved the environment before the switch; it shows {status.safety_snapshot_at}."
+        text = (
+            f"Snapshot {status.safety_snapshot_name} saved the environment before the switch; it shows"
+            f" {status.safety_snapshot_at}."
+        )
         found.append(Proof(text, saved))
     if spec.restore_image != "Never":
         reference = status.image.reference if status.image is not None else ""
@@ -445,8 +458,9 @@ def _places(status: RollbackStatus) -> dict[str, str]:
 
 
 def _outcome(phase: str | None, found: Sequence[Condition]) -> tuple[Status, str, str]:
-    """Status, reason and, where it is not completed, the problem for people. A corrupt Snapshot has failed, though it was Complete: nothing can
-    be restored from it. A Rollback that was switched back by hand did run, and stays completed."""
+    """Status, reason and, where it is not completed, the problem for people. A corrupt Snapshot has failed, though it
+    was Complete: nothing can be restored from it. A Rollback that was switched back by hand did run, and stays
+    completed."""
     ended = c.outcome(found)
     if ended == "Complete" and phase != "Corrupt":
         complete = c.find(found, c.COMPLETE)

@@ -1,4 +1,5 @@
-"""Named places where a test may kill, stop or fail the program. Always compiled in, armed only by the environment variable.
+"""Named places where a test may kill, stop or fail the program. Always compiled in, armed only by the environment
+variable.
 
 ``OCORE_FAILPOINTS=name=action[,name=action]`` with the actions ``kill`` (SIGKILL to itself), ``error`` (raises
 :class:`FailpointError`) and ``sleep:SECONDS``. Each fires once per process, and once per pod where
@@ -79,7 +80,9 @@ REGISTRY: dict[str, str] = {
     "operator-rollback-neutralized": "the copy is neutralised, the status does not show it yet",
     "operator-rollback-replicas-saved": "the replicas are saved, nothing is scaled yet",
     "operator-rollback-scaled-down": "the workloads are at zero, the switch Job has no signal yet",
-    "operator-undo-taken-over": "the Environment names the undo as owner of what was kept, the switch Job has no signal yet",
+    "operator-undo-taken-over": (
+        "the Environment names the undo as owner of what was kept, the switch Job has no signal yet"
+    ),
     "operator-rollback-signalled": "the switch Job has its signal, its answer is not seen yet",
     "operator-rollback-switched": "the switch is done, the workloads are not scaled up yet",
     "operator-rollback-image-saved": "the images are saved, none is changed yet",
@@ -112,7 +115,8 @@ def parse(text: str) -> dict[str, str]:
 
 
 def for_attempt(text: str, attempt: int) -> str:
-    """The items of an annotation that apply to this attempt: ``name=kill@1`` to the first only, ``name=kill`` to all."""
+    """The items of an annotation that apply to this attempt: ``name=kill@1`` to the first only, ``name=kill`` to
+    all."""
     kept = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         body, at, number = item.rpartition("@")
@@ -126,8 +130,8 @@ def for_attempt(text: str, attempt: int) -> str:
 def die() -> NoReturn:
     """Ends the process as `kill -9` does: no handler, no `finally`, no flush.
 
-    The first process of a container ignores a SIGKILL that it sends itself (pid_namespaces(7)). It therefore exits by the
-    system call, which also ends all other processes of the container.
+    The first process of a container ignores a SIGKILL that it sends itself (pid_namespaces(7)). It therefore exits by
+    the system call, which also ends all other processes of the container.
     """
     os.kill(os.getpid(), signal.SIGKILL)
     os._exit(128 + signal.SIGKILL)

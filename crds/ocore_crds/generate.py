@@ -1,7 +1,9 @@
 """Writes every file that is generated from the models: ``python -m ocore_crds.generate [--check]``.
 
-``crds/*.yaml`` for ``kubectl apply``, the same as chart templates, ``docs/reference/*.md`` and ``docs/failpoints.md``; and a copy of the
-troubleshooting page in the package of ``kubectl ocore``, which travels with the command however it is packed. With ``--check`` nothing is written: differences are printed and the exit code is 1. A development tool that the programs never import.
+``crds/*.yaml`` for ``kubectl apply``, the same as chart templates, ``docs/reference/*.md`` and ``docs/failpoints.md``;
+and a copy of the troubleshooting page in the package of ``kubectl ocore``, which travels with the command however it is
+packed. With ``--check`` nothing is written: differences are printed and the exit code is 1. A development tool that the
+programs never import.
 """
 
 import argparse
@@ -53,8 +55,8 @@ def crd_file(kind: Kind) -> str:
 def chart_crd_file(kind: Kind) -> str:
     """The same as a chart template.
 
-    A template, because Helm never upgrades a chart's own ``crds`` folder. Kept on uninstall, because deleting a CRD deletes
-    every object of its kind.
+    A template, because Helm never upgrades a chart's own ``crds`` folder. Kept on uninstall, because deleting a CRD
+    deletes every object of its kind.
     """
     whole = crd(kind)
     whole["metadata"]["annotations"] |= {"helm.sh/resource-policy": "keep"}

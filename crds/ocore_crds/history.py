@@ -1,7 +1,9 @@
 """Which finished Rollbacks of an environment stay listed. Pure.
 
-The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. A temporary preview that was left
-behind goes. Older ones are removed when nothing depends on the object any more. One that was applied from a file is never removed: it would be applied again.
+The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. A
+temporary preview that was left
+behind goes. Older ones are removed when nothing depends on the object any more. One that was applied from a file is
+never removed: it would be applied again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +15,8 @@ from . import conditions, gitops, naming, timestamps
 
 #: Time after which a temporary preview was left behind: its report is read within seconds.
 LEFT_BEHIND = timedelta(minutes=10)
-#: Reasons of a Rollback that did nothing because an earlier one of its name and spec had run. So something creates it again.
+#: Reasons of a Rollback that did nothing because an earlier one of its name and spec had run. So something creates it
+#: again.
 CREATED_AGAIN = (conditions.ALREADY_EXECUTED, conditions.SWITCHED_BACK, conditions.OUTCOME_UNKNOWN)
 
 
@@ -50,8 +53,8 @@ def finished_of(rollback: Mapping[str, Any]) -> Finished | None:
 def _nothing_depends_on(meta: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
     """Whether no cleanup remains, and the store has the evidence.
 
-    The restore Job stores the evidence before it reports it, and the switch Job stores `started` before it can switch. So a Rollback that switched and
-    has its evidence in the status has both in the store.
+    The restore Job stores the evidence before it reports it, and the switch Job stores `started` before it can switch.
+    So a Rollback that switched and has its evidence in the status has both in the store.
     """
     if naming.FINALIZER_ROLLBACK in (meta.get("finalizers") or ()):
         return False
@@ -66,7 +69,8 @@ def _nothing_depends_on(meta: Mapping[str, Any], status: Mapping[str, Any]) -> b
 
 
 def beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:
-    """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all. It holds for previews apart from the
+    """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all. It holds for
+    previews apart from the
     others: looking does not push out what ran. Temporary previews that were left behind go whatever the limit."""
     listed = tuple(finished)
     previews, ran = [f for f in listed if f.preview], [f for f in listed if not f.preview]

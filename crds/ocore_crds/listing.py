@@ -1,4 +1,5 @@
-"""One line of the log of ``list-manifests``: a snapshot that the store has, or the end of a rollback that it has a record of."""
+"""One line of the log of ``list-manifests``: a snapshot that the store has, or the end of a rollback that it has a
+record of."""
 
 import json
 from typing import Literal
@@ -26,7 +27,8 @@ class StoredSnapshot(Model):
     result: SnapshotResult
 
     def fitting(self) -> "StoredSnapshot | None":
-        """With a line of LINE_BYTES at most: the evidence's texts are dropped where they are too long. None: it has no room all the same."""
+        """With a line of LINE_BYTES at most: the evidence's texts are dropped where they are too long. None: it has no
+        room all the same."""
         if self.size() <= LINE_BYTES:
             return self
         short = self.result.evidence.model_copy(update={"warnings": ()})
@@ -56,7 +58,8 @@ class StoredRollback(Model):
     failure: Failure | None = None
 
     def fitting(self) -> "StoredRollback | None":
-        """With a line of ROLLBACK_LINE_BYTES at most: evidence and steps are dropped where they are too long. None: it has no room all the same."""
+        """With a line of ROLLBACK_LINE_BYTES at most: evidence and steps are dropped where they are too long. None: it
+        has no room all the same."""
         if self.size() <= ROLLBACK_LINE_BYTES:
             return self
         bare = self.model_copy(update={"evidence": None})

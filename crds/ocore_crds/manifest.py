@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field, model_validator
 from .base import Model, Sha256, Timestamp, Uuid
 
 FORMAT = "ocore-snapshot"
-#: Of a full snapshot, and of one whose filestore is a differential: an older reader must refuse it, not restore half of it.
+#: Of a full snapshot, and of one whose filestore is a differential: an older reader must refuse it, not restore half of
+#: it.
 FULL_VERSION: Literal[1] = 1
 DIFFERENTIAL_VERSION: Literal[2] = 2
 
@@ -87,7 +88,10 @@ class DatabaseArtifact(_Part):
     settings: tuple[DatabaseSetting, ...] = ()
     grants: tuple[DatabaseGrant, ...] | None = Field(
         default=None,
-        description="Every privilege on the database, the owner's included. Absent: the writer was a version that did not store them.",
+        description=(
+            "Every privilege on the database, the owner's included. Absent: the writer was a version that did not store"
+            " them."
+        ),
     )
     extensions: dict[str, str] = Field(
         default_factory=dict, description="Extension → version; created first on restore."
@@ -96,15 +100,15 @@ class DatabaseArtifact(_Part):
     immutable_functions: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Extension functions that are IMMUTABLE in the live database and that indexes need. Run `ALTER FUNCTION … IMMUTABLE` "
-            "after CREATE EXTENSION: the extension's script does not set it, and pg_dump does not keep it."
+            "Extension functions that are IMMUTABLE in the live database and that indexes need. Run `ALTER FUNCTION …"
+            " IMMUTABLE` after CREATE EXTENSION: the extension's script does not set it, and pg_dump does not keep it."
         ),
     )
     neutralized: bool | None = Field(
         default=None,
         description=(
-            "Whether the database was neutralised: the parameter database.is_neutralized, or a rollback of ocore-snapshots had done it. "
-            "Absent: the writer was a version that did not read it."
+            "Whether the database was neutralised: the parameter database.is_neutralized, or a rollback of"
+            " ocore-snapshots had done it. Absent: the writer was a version that did not read it."
         ),
     )
     compression: Literal["pg_dump", "external-zstd"] = Field(
@@ -115,7 +119,10 @@ class DatabaseArtifact(_Part):
     )
     table_rows: dict[str, int] | None = Field(
         default=None,
-        description="`schema.table` → rows in the dump, counted while it was stored. Absent: the writer was a version that did not count.",
+        description=(
+            "`schema.table` → rows in the dump, counted while it was stored. Absent: the writer was a version that did"
+            " not count."
+        ),
     )
     raw_bytes: int = Field(description="Bytes that pg_restore needs on disk (the files, decompressed where external).")
     files: tuple[StoredObject, ...]
@@ -144,8 +151,9 @@ class FilestoreArtifact(_Part):
     frozen_ns: int | None = Field(
         default=None,
         description=(
-            "Layout Plain: when it was frozen, by the clock of its file system (nanoseconds). A file with an earlier modification time cannot "
-            "have changed since without getting a later one. Absent: the writer was a version that did not store it."
+            "Layout Plain: when it was frozen, by the clock of its file system (nanoseconds). A file with an earlier"
+            " modification time cannot have changed since without getting a later one. Absent: the writer was a version"
+            " that did not store it."
         ),
     )
     skipped_uris: int = Field(default=0, description="Attachments kept in object storage by the application.")
@@ -199,7 +207,8 @@ class Manifest(_Part):
     def _version_of_kind(self) -> Self:
         if self.format_version != format_version(self.filestore):
             raise ValueError(
-                f"formatVersion {self.format_version}: a full snapshot has {FULL_VERSION}, a differential {DIFFERENTIAL_VERSION}"
+                f"formatVersion {self.format_version}: a full snapshot has {FULL_VERSION}, a differential"
+                f" {DIFFERENTIAL_VERSION}"
             )
         return self
 

@@ -4,7 +4,8 @@ import hashlib
 
 from .base import GROUP
 
-# Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
+# Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label
+# (velero#2975).
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "ocore-snapshots"
 #: Name of our container in a Job's pod, in which others may be injected.
@@ -25,22 +26,28 @@ ANNOTATION_SIGNAL_REPETITION = f"{GROUP}/signal-repetition"
 ANNOTATION_COMMIT = f"{GROUP}/commit-sha"
 #: On an Environment, RFC 3339: its sizes must be measured at this time or later (see environment.SizesStatus).
 ANNOTATION_PROBE_REQUESTED = f"{GROUP}/probe-requested"
-#: On a Snapshot, RFC 3339: it is to be restored as a test now; each other value asks for one more (see restore_test.RestoreTestStatus).
+#: On a Snapshot, RFC 3339: it is to be restored as a test now; each other value asks for one more (see
+#: restore_test.RestoreTestStatus).
 ANNOTATION_RESTORE_TEST_REQUESTED = f"{GROUP}/restore-test-requested"
-#: On a Snapshot or Rollback that an import creates: the uid of its SnapshotStore. Its status follows at once. Such a Rollback never starts.
+#: On a Snapshot or Rollback that an import creates: the uid of its SnapshotStore. Its status follows at once. Such a
+#: Rollback never starts.
 ANNOTATION_IMPORT = f"{GROUP}/import"
 #: On a SnapshotStore, RFC 3339: an import, or a sweep, that began at this time or later is wanted.
 ANNOTATION_IMPORT_REQUESTED = f"{GROUP}/import-requested"
 ANNOTATION_SWEEP_REQUESTED = f"{GROUP}/sweep-requested"
 #: On a SnapshotStore: `status.orphans.report` of the orphans to remove.
 ANNOTATION_REMOVE_ORPHANS = f"{GROUP}/remove-orphans"
-#: On a Snapshot or Rollback of the REST facade: SHA-256 of the request's body, to recognise the same Idempotency-Key with another body.
+#: On a Snapshot or Rollback of the REST facade: SHA-256 of the request's body, to recognise the same Idempotency-Key
+#: with another body.
 ANNOTATION_REQUEST = f"{GROUP}/request-sha256"
-#: On a Snapshot or Rollback of the REST facade: when it was asked for, with milliseconds. metadata.creationTimestamp has whole seconds.
+#: On a Snapshot or Rollback of the REST facade: when it was asked for, with milliseconds. metadata.creationTimestamp
+#: has whole seconds.
 ANNOTATION_REQUESTED_AT = f"{GROUP}/requested-at"
-#: On a Rollback with dryRun: who made it removes it again after reading the report. Where that was killed, the operator does.
+#: On a Rollback with dryRun: who made it removes it again after reading the report. Where that was killed, the operator
+#: does.
 ANNOTATION_TEMPORARY = f"{GROUP}/temporary"
-#: On a Rollback of the REST facade: ids of the target and of the snapshot, for the answer to a repeated request before the status has them.
+#: On a Rollback of the REST facade: ids of the target and of the snapshot, for the answer to a repeated request before
+#: the status has them.
 ANNOTATION_TARGET_ID = f"{GROUP}/target-environment-id"
 ANNOTATION_SNAPSHOT_ID = f"{GROUP}/snapshot-id"
 #: On a release's Lease: the namespaces that it watches, with commas; empty: all.
@@ -66,7 +73,8 @@ def _uuid_of(text: str) -> str:
 
 
 def project_id(declared: str | None, namespace: str) -> str:
-    """The project of an Environment: its `spec.projectId`, or a UUID that is the same for all Environments of the namespace, also in a rebuilt cluster."""
+    """The project of an Environment: its `spec.projectId`, or a UUID that is the same for all Environments of the
+    namespace, also in a rebuilt cluster."""
     return declared or _uuid_of(f"project of namespace {namespace}")
 
 
@@ -76,7 +84,8 @@ def short_id(id_: str) -> str:
 
 
 def safety_snapshot(rollback_name: str, rollback_uid: str) -> str:
-    """Name of a rollback's safety snapshot. By the uid, so that a Rollback that is created again under its name has another one."""
+    """Name of a rollback's safety snapshot. By the uid, so that a Rollback that is created again under its name has
+    another one."""
     suffix = f"-safety-{short_id(rollback_uid)}"
     return rollback_name[: 253 - len(suffix)].rstrip("-.") + suffix
 
@@ -92,25 +101,30 @@ def previous_database(live: str, rollback_id: str) -> str:
 
 
 def proof_database(live: str, environment_id: str) -> str:
-    """The scratch database into which a probe restores the schema of the live one. Not longer than the others beside it."""
+    """The scratch database into which a probe restores the schema of the live one. Not longer than the others beside
+    it."""
     return f"{live}_try_{short_id(environment_id)}"
 
 
 def restore_test_id(environment_id: str) -> str:
-    """The id that the database and the temporary roles of an environment's test restores are named by: neither a proof nor a rollback has it."""
+    """The id that the database and the temporary roles of an environment's test restores are named by: neither a proof
+    nor a rollback has it."""
     return _uuid_of(f"{environment_id} test-restore")
 
 
 def restore_test_database(live: str, test_id: str) -> str:
-    """The scratch database into which a test restore loads a snapshot. `test_id`: see :func:`restore_test_id`. Not longer than the others beside it."""
+    """The scratch database into which a test restore loads a snapshot. `test_id`: see :func:`restore_test_id`. Not
+    longer than the others beside it."""
     return f"{live}_test_{short_id(test_id)}"
 
 
-#: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE … SET`` is no
+#: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE
+#: … SET`` is no
 #: alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"
 
-#: A line of the live database's comment for each rollback that renamed it: ``ocore.rollback=<name> <spec hash> <uid> <environment id> <outcome>``.
+#: A line of the live database's comment for each rollback that renamed it: ``ocore.rollback=<name> <spec hash> <uid>
+#: <environment id> <outcome>``.
 ROLLBACK_MARKER = "ocore.rollback"
 
 #: Folder at the root of the filestore's claim for frozen copies, hold sets and staged folders.
@@ -140,8 +154,9 @@ def state_key(environment_id: str, snapshot_id: str) -> str:
 
 
 def dependents_prefix(environment_id: str, snapshot_id: str) -> str:
-    """Key prefix of the markers of the differentials that need a full snapshot; ends with a slash. A marker is empty, and its name is the id of the
-    differential. It is written before the differential's manifest, and counts only while that manifest exists."""
+    """Key prefix of the markers of the differentials that need a full snapshot; ends with a slash. A marker is empty,
+    and its name is the id of the differential. It is written before the differential's manifest, and counts only while
+    that manifest exists."""
     return snapshot_prefix(environment_id, snapshot_id) + "dependents/"
 
 

@@ -9,8 +9,9 @@ from .base import LocalRef, Model, StatusModel, Timestamp
 #: Expanded by the kubelet: the operator sets PGDATABASE of the container.
 DEFAULT_COMMAND = ("odoo", "neutralize", "-d", "$(PGDATABASE)")
 
-#: Of the container with the application's image, for ``/bin/sh -c``. $0 is the folder that it shares with the mover, the rest is the command. It waits until the
-#: mover has opened the copy (``ready``; 15 minutes, should the mover be killed), and ends when the mover has ended (``abort``).
+#: Of the container with the application's image, for ``/bin/sh -c``. $0 is the folder that it shares with the mover,
+#: the rest is the command. It waits until the mover has opened the copy (``ready``; 15 minutes, should the mover be
+#: killed), and ends when the mover has ended (``abort``).
 WRAPPER = """
 touch "$0/started"
 waited=0
@@ -51,8 +52,8 @@ class Neutralize(Model):
     sql: Scripts | None = Field(
         default=None,
         description=(
-            "Scripts that neutralise the copy, with the rights of the database's owner, each in one transaction. Without them the "
-            "application's image does it (`command`)."
+            "Scripts that neutralise the copy, with the rights of the database's owner, each in one transaction."
+            " Without them the application's image does it (`command`)."
         ),
     )
     command: Annotated[
@@ -60,8 +61,8 @@ class Neutralize(Model):
     ] = Field(
         default=DEFAULT_COMMAND,
         description=(
-            "Without `sql`: command in the application's image that neutralises the database. PGHOST, PGPORT, PGUSER, PGDATABASE, "
-            "PGPASSFILE and PGSSLMODE lead to the copy only. The image must have /bin/sh."
+            "Without `sql`: command in the application's image that neutralises the database. PGHOST, PGPORT, PGUSER,"
+            " PGDATABASE, PGPASSFILE and PGSSLMODE lead to the copy only. The image must have /bin/sh."
         ),
     )
     image: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
@@ -70,19 +71,23 @@ class Neutralize(Model):
     test_listeners: Annotated[tuple[HostAndPort, ...], Field(max_length=10)] = Field(
         default=(),
         description=(
-            "Without `sql`: addresses (host:port) that the pod must not reach, beside the API server. Something must listen there, and at least one "
-            "must be outside of the cluster's networks: the operator connects to it first. Without one the rollback is refused (IsolationUnproven)."
+            "Without `sql`: addresses (host:port) that the pod must not reach, beside the API server. Something must"
+            " listen there, and at least one must be outside of the cluster's networks: the operator connects to it"
+            " first. Without one the rollback is refused (IsolationUnproven)."
         ),
     )
     assertions: Scripts | None = Field(
         default=None,
-        description="Queries that must return no row after the copy was neutralised. They are checked beside those for Odoo's schema.",
+        description=(
+            "Queries that must return no row after the copy was neutralised. They are checked beside those for Odoo's"
+            " schema."
+        ),
     )
     base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=500)] | None = Field(
         default=None,
         description=(
-            "web.base.url that a copy of another environment gets, and keeps (web.base.url.freeze). Without it: http://localhost:8069, "
-            "frozen as well."
+            "web.base.url that a copy of another environment gets, and keeps (web.base.url.freeze). Without it:"
+            " http://localhost:8069, frozen as well."
         ),
     )
 
@@ -94,7 +99,9 @@ class NeutralizeStatus(StatusModel):
         description="The copy must be proven to be neutralised. False: it gets its own identity only."
     )
     own_identity: bool = Field(
-        description="The snapshot is of another environment: the copy gets a new database.uuid, database.secret and base URL."
+        description=(
+            "The snapshot is of another environment: the copy gets a new database.uuid, database.secret and base URL."
+        )
     )
     method: Literal["Sql", "Image"] | None = Field(
         default=None, description="`Sql`: scripts of the Environment. `Image`: a command in the application's image."

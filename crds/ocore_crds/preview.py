@@ -6,12 +6,14 @@ from pydantic import Field
 
 from .base import Sentence, StatusModel, Timestamp
 
-#: `spec.notAfter` of a preview by `kubectl ocore`. An operator that does not know dryRun refuses it (Expired), instead of rolling back.
+#: `spec.notAfter` of a preview by `kubectl ocore`. An operator that does not know dryRun refuses it (Expired), instead
+#: of rolling back.
 NEVER = "1970-01-01T00:00:00Z"
 #: Most tables of a report.
 TABLES = 20
 
-#: Where a predicted figure is from. `Rollbacks`: earlier rollbacks of the environment. `TestRestore`: its newest test restore. `Snapshot`: how long the snapshot
+#: Where a predicted figure is from. `Rollbacks`: earlier rollbacks of the environment. `TestRestore`: its newest test
+#: restore. `Snapshot`: how long the snapshot
 #: itself took. `Unknown`: there is no figure.
 RateSource = Literal["Rollbacks", "TestRestore", "Snapshot", "Unknown"]
 
@@ -29,11 +31,17 @@ class PreviewTable(StatusModel):
     name: str = Field(description="Schema and name.")
     rows_now_estimated: int | None = Field(
         default=None,
-        description="Rows in the live database as the server estimates them (pg_class.reltuples); absent: unknown, the table was never analyzed or does not exist now.",
+        description=(
+            "Rows in the live database as the server estimates them (pg_class.reltuples); absent: unknown, the table"
+            " was never analyzed or does not exist now."
+        ),
     )
     rows_in_snapshot_counted: int | None = Field(
         default=None,
-        description="Rows in the snapshot, counted when it was dumped; absent: not counted, or the table is not in the snapshot.",
+        description=(
+            "Rows in the snapshot, counted when it was dumped; absent: not counted, or the table is not in the"
+            " snapshot."
+        ),
     )
     exists_now: bool = Field(default=True, description="Whether the live database has the table.")
 
@@ -50,7 +58,10 @@ class PreviewDatabase(StatusModel):
     server_version_in_snapshot: str = Field(default="", description="Version of the server that was dumped.")
     rows_counted: bool | None = Field(
         default=None,
-        description="Whether the snapshot has counted rows. False: a version wrote it that did not count. Absent: its manifest was not read.",
+        description=(
+            "Whether the snapshot has counted rows. False: a version wrote it that did not count. Absent: its manifest"
+            " was not read."
+        ),
     )
     tables: tuple[PreviewTable, ...] = Field(
         default=(), description="The largest tables, at most 20, the largest first."
@@ -64,7 +75,10 @@ class PreviewFiles(StatusModel):
     files_in_snapshot: int = Field(description="Number of files in the snapshot.")
     bytes_in_snapshot: int = Field(description="Their bytes.")
     files_to_move: int = Field(
-        description="Files that the rollback writes. `Odoo`: those that the filestore lacks, or has in another size. `Plain`: all."
+        description=(
+            "Files that the rollback writes. `Odoo`: those that the filestore lacks, or has in another size. `Plain`:"
+            " all."
+        )
     )
     bytes_to_move: int = Field(description="Their bytes.")
 

@@ -1,6 +1,7 @@
 """The protocol between a Job's program (ocore_mover) and the operator.
 
-Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`. The termination message (4 KiB at
+Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`. The termination message (4 KiB
+at
 most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
 (:class:`Signal`), read through a downward-API volume.
 """
@@ -127,12 +128,17 @@ class DatabaseFacts(_Line):
     attachments: bool = Field(default=False, description="Whether the table ir_attachment exists.")
     outside_attachments: int = Field(
         default=0,
-        description="Attachments among the newest and the oldest ones that the application keeps outside the filestore.",
+        description=(
+            "Attachments among the newest and the oldest ones that the application keeps outside the filestore."
+        ),
     )
     extensions: tuple[str, ...] = ()
     schema_fingerprint: str = Field(
         default="",
-        description="Changes with the schema and with all else that a schema-only restore depends on; empty where it could not be read.",
+        description=(
+            "Changes with the schema and with all else that a schema-only restore depends on; empty where it could not"
+            " be read."
+        ),
     )
     replication: Replication | None = Field(default=None, description="None where nothing is replicated.")
 
@@ -164,12 +170,18 @@ class ProbeResult(_Line):
     blocking: tuple[Finding, ...] = ()
     creatable: tuple[Finding, ...] = Field(
         default=(),
-        description="What does not exist and a rollback creates: the database, and with it the filestore's folder. They block snapshots only.",
+        description=(
+            "What does not exist and a rollback creates: the database, and with it the filestore's folder. They block"
+            " snapshots only."
+        ),
     )
     rollback: tuple[Finding, ...] = ()
     own_store: tuple[Finding, ...] = Field(
         default=(),
-        description="Why the Jobs' user cannot use the own store. They block snapshots, and rollbacks unless a remote store is ready.",
+        description=(
+            "Why the Jobs' user cannot use the own store. They block snapshots, and rollbacks unless a remote store is"
+            " ready."
+        ),
     )
     snapshots: tuple[Finding, ...] = Field(
         default=(), description="What blocks snapshots only: the configuration's file on the claim cannot be stored."
@@ -188,7 +200,8 @@ class SizesResult(_Line):
 
 
 class ProofResult(_Line):
-    """Of ``prove``: the live database's schema was restored into a scratch database, which was dropped. No finding: it works."""
+    """Of ``prove``: the live database's schema was restored into a scratch database, which was dropped. No finding: it
+    works."""
 
     kind: Literal["proof"] = "proof"
     schema_fingerprint: str = Field(default="", description="Of the schema that was restored, as in DatabaseFacts.")
@@ -204,8 +217,8 @@ class StoreProbeResult(_Line):
     checksums: Literal["Server", "ReadBack"] | None = Field(
         default=None,
         description=(
-            "`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not; every object is read back. Absent: the store "
-            "was probed without writing."
+            "`Server`: the store refuses bytes that do not match their SHA-256. `ReadBack`: it does not; every object"
+            " is read back. Absent: the store was probed without writing."
         ),
     )
     conditional_writes: bool = Field(default=False, description="Whether the store honours If-None-Match on a write.")
@@ -306,7 +319,10 @@ class SwitchResult(_Line):
     )
     superseded: bool = Field(
         default=False,
-        description="A later rollback has switched. The position is what this one left: New, and its previous database may exist.",
+        description=(
+            "A later rollback has switched. The position is what this one left: New, and its previous database may"
+            " exist."
+        ),
     )
     relinked_files: int = 0
     replication_ended: tuple[str, ...] = Field(
@@ -337,7 +353,8 @@ class RestoreTestPhases(_Line):
 
 
 class RestoreTestResult(_Line):
-    """Of ``test-restore``: what was restored into a scratch database and checked. No finding: the snapshot can be restored."""
+    """Of ``test-restore``: what was restored into a scratch database and checked. No finding: the snapshot can be
+    restored."""
 
     kind: Literal["test-restore"] = "test-restore"
     manifest_sha256: str = Field(default="", description="Of the manifest that was restored; empty: it was not read.")
@@ -420,7 +437,8 @@ class CleanupResult(_Line):
     kind: Literal["cleanup"] = "cleanup"
     databases_dropped: tuple[str, ...] = ()
     folders_removed: tuple[str, ...] = ()
-    #: Files in the filestore that the live database does not name, put on the application's checklist. None: they could not be, see `not_listed`.
+    #: Files in the filestore that the live database does not name, put on the application's checklist. None: they could
+    #: not be, see `not_listed`.
     files_listed: int | None = 0
     not_listed: str = ""
 
@@ -437,7 +455,8 @@ class TableRows(_Line):
 
 
 class PreviewResult(_Line):
-    """Of ``preview``: what a restore would read and write. Each part that could not be read is None, with a message in `unread`."""
+    """Of ``preview``: what a restore would read and write. Each part that could not be read is None, with a message in
+    `unread`."""
 
     kind: Literal["preview"] = "preview"
     consistent_at: str = ""
@@ -497,7 +516,8 @@ class Result(_Line):
     time: str
 
     def termination_message(self) -> str:
-        """The result as JSON of at most 4 KiB. Warnings, paths, evidence, tables and the ends of long messages are dropped first."""
+        """The result as JSON of at most 4 KiB. Warnings, paths, evidence, tables and the ends of long messages are
+        dropped first."""
         data = self.wire()
         payload = data.get("payload") or {}
         for victim in ("", "warnings", "checked", "notChecked", "paths", "replicationEnded", "evidence", "tables"):
@@ -541,7 +561,8 @@ def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result 
 
 
 class FreezeSignal(_Line):
-    """The operator's order to a snapshot Job that waits: the workloads are stopped, freeze now. In the annotation ``ocore.dev/signal``."""
+    """The operator's order to a snapshot Job that waits: the workloads are stopped, freeze now. In the annotation
+    ``ocore.dev/signal``."""
 
     action: Literal["Freeze"] = "Freeze"
     #: Seconds since the epoch. A signal read later than this is not obeyed.

@@ -1,4 +1,5 @@
-"""``status.recoveryEvidence`` of a Snapshot and a Rollback, as the REST API serves it. :mod:`ocore_crds.evidence` derives it."""
+"""``status.recoveryEvidence`` of a Snapshot and a Rollback, as the REST API serves it. :mod:`ocore_crds.evidence`
+derives it."""
 
 from typing import Literal
 
@@ -16,7 +17,9 @@ class EvidenceProgress(StatusModel):
     required: int = Field(default=0, description="Number of required steps.")
     steps: dict[str, str] = Field(
         default_factory=dict,
-        description="Step → Pending, Running, Done, Skipped or Failed: the required steps, and all others that were reported.",
+        description=(
+            "Step → Pending, Running, Done, Skipped or Failed: the required steps, and all others that were reported."
+        ),
     )
 
 
@@ -29,7 +32,8 @@ class RecoveryEvidence(StatusModel):
     operation: Literal["snapshot", "rollback"] = Field(description="What was done.")
     status: Literal["pending", "running", "completed", "failed"] = Field(
         description=(
-            "`failed` also for a Snapshot that was found to be corrupt. A Rollback that was switched back by hand later stays `completed`."
+            "`failed` also for a Snapshot that was found to be corrupt. A Rollback that was switched back by hand later"
+            " stays `completed`."
         )
     )
     reason: str = Field(
@@ -51,22 +55,31 @@ class RecoveryEvidence(StatusModel):
     )
     artifact_checksums: dict[str, str] = Field(
         default_factory=dict,
-        description="Artifact → SHA-256. Of a Snapshot: manifest, database, filestore, config. Of a Rollback: the manifest that was restored; none of an undo.",
+        description=(
+            "Artifact → SHA-256. Of a Snapshot: manifest, database, filestore, config. Of a Rollback: the manifest that"
+            " was restored; none of an undo."
+        ),
     )
     artifact_paths: dict[str, str] = Field(
         default_factory=dict,
         description=(
-            "Artifact → where it is. Of a Snapshot: its key in the store. Of a Rollback: names of the databases that exist (liveDatabase, "
-            "previousDatabase, restoredDatabase), and `claim/path` of the filestore."
+            "Artifact → where it is. Of a Snapshot: its key in the store. Of a Rollback: names of the databases that"
+            " exist (liveDatabase, previousDatabase, restoredDatabase), and `claim/path` of the filestore."
         ),
     )
     remote_copy_state: RemoteCopyState = Field(
         default="none",
-        description="State of the copy in the remote store. Of a Rollback: of the Snapshot that it restores, when the rollback started.",
+        description=(
+            "State of the copy in the remote store. Of a Rollback: of the Snapshot that it restores, when the rollback"
+            " started."
+        ),
     )
     can_write_clean_success: bool = Field(
         default=False,
-        description="True only if the operation is Complete, every required step is done, and no evidence is missing and no step blocks.",
+        description=(
+            "True only if the operation is Complete, every required step is done, and no evidence is missing and no"
+            " step blocks."
+        ),
     )
     why_green: tuple[str, ...] = Field(
         default=(), description="What proves the success; empty unless canWriteCleanSuccess."

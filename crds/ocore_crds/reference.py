@@ -27,8 +27,10 @@ def kind_page(kind: Kind) -> str:
             NOTICE,
             f"# {kind.kind}\n",
             f"{kind.description}\n",
-            f"`apiVersion: {kind.api_version}`, `kind: {kind.kind}`, namespaced; "
-            f"`kubectl get {kind.plural}.ocore.dev`, short `{kind.short}`, also in `kubectl get {CATEGORY}`.\n",
+            (
+                f"`apiVersion: {kind.api_version}`, `kind: {kind.kind}`, namespaced; "
+                f"`kubectl get {kind.plural}.ocore.dev`, short `{kind.short}`, also in `kubectl get {CATEGORY}`.\n"
+            ),
             f"## spec\n\n{spec['description']}\n",
             *_table(("field", "type", "default", "bounds", "meaning"), map(_spec_row, fields(spec, ""))),
             "\n## Rules\n\nThe API server refuses an object that breaks a rule, with the message.\n",
@@ -58,10 +60,13 @@ def failpoints_page() -> str:
         (
             NOTICE,
             "# Failpoints\n",
-            "Named places where a test may kill, stop or fail a program of this project. They are always compiled in and armed only by\n"
-            f"`{failpoints.ENVIRONMENT_VARIABLE}=name=action[,name=action]` in the program's environment; the chart does not set it.\n"
-            "Actions: `kill` (SIGKILL to itself), `error` (an exception), `sleep:SECONDS`. Each fires once per process, and once per pod where\n"
-            f"`{failpoints.MARKS_VARIABLE}` names a folder that outlives the container.\n",
+            (
+                "Named places where a test may kill, stop or fail a program of this project. They are always compiled"
+                f" in and armed only by\n`{failpoints.ENVIRONMENT_VARIABLE}=name=action[,name=action]` in the program's"
+                " environment; the chart does not set it.\nActions: `kill` (SIGKILL to itself), `error` (an"
+                " exception), `sleep:SECONDS`. Each fires once per process, and once per pod"
+                f" where\n`{failpoints.MARKS_VARIABLE}` names a folder that outlives the container.\n"
+            ),
             *_table(("failpoint", "state at that point"), rows),
             "",
         )
@@ -115,9 +120,11 @@ def bounds(schema: Schema) -> str:
         _range(schema.get("minimum"), schema.get("maximum"), "") if not schema.get(INT_OR_STRING) else "",
         _range(schema.get("minLength"), schema.get("maxLength"), " characters"),
         _range(schema.get("minItems"), schema.get("maxItems"), " items"),
-        "unique by " + ", ".join(schema["x-kubernetes-list-map-keys"])
-        if "x-kubernetes-list-map-keys" in schema
-        else "",
+        (
+            "unique by " + ", ".join(schema["x-kubernetes-list-map-keys"])
+            if "x-kubernetes-list-map-keys" in schema
+            else ""
+        ),
         _code(schema["pattern"]) if "pattern" in schema else "",
     ]
     return ", ".join(filter(None, found))

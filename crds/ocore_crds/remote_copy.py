@@ -28,7 +28,10 @@ class RemoteCopy(StatusModel):
     """The copy of a Snapshot in the remote store."""
 
     state: Literal["Pending", "Copying", "Completed", "Failed"] = Field(
-        description="`Pending`: it waits, or an attempt failed and is repeated. `Failed`: a person must change something; it is still tried a few times a day."
+        description=(
+            "`Pending`: it waits, or an attempt failed and is repeated. `Failed`: a person must change something; it is"
+            " still tried a few times a day."
+        )
     )
     store_name: str = Field(description="SnapshotStore of the copy, in the namespace of the Snapshot.")
     store_id: str | None = Field(default=None, description="Id of that store, once the copy is complete.")
@@ -42,18 +45,27 @@ class RemoteCopy(StatusModel):
     job_name: str | None = Field(default=None, description="Job of the running attempt.")
     message: Sentence = Field(
         default="",
-        description="What it waits for, or why the last attempt failed. Of a complete copy: why something of it is not done yet.",
+        description=(
+            "What it waits for, or why the last attempt failed. Of a complete copy: why something of it is not done"
+            " yet."
+        ),
     )
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest in the remote store.")
     bytes: int = Field(default=0, description="Bytes of the copy; while it runs, of all that is to be copied.")
     bytes_done: int = Field(default=0, description="Bytes that are copied so far.")
     stored_state: StoredState | None = Field(
         default=None,
-        description="Pin, retention and deletionPolicy as the remote store has them. Absent: unknown, because the copy is not complete or an earlier version made it.",
+        description=(
+            "Pin, retention and deletionPolicy as the remote store has them. Absent: unknown, because the copy is not"
+            " complete or an earlier version made it."
+        ),
     )
     only: bool = Field(
         default=False,
-        description="Retention has let go of the data in the Snapshot's own store, or is deleting it: the Snapshot is restored from the copy.",
+        description=(
+            "Retention has let go of the data in the Snapshot's own store, or is deleting it: the Snapshot is restored"
+            " from the copy."
+        ),
     )
     local_deleted_at: Timestamp | None = Field(
         default=None, description="When the data in the Snapshot's own store was deleted."
@@ -67,7 +79,9 @@ class RemoteCopy(StatusModel):
     )
     replaces: CopyPlace | None = Field(
         default=None,
-        description="An earlier copy, in the store that the Environment named before. It is deleted once this one is complete.",
+        description=(
+            "An earlier copy, in the store that the Environment named before. It is deleted once this one is complete."
+        ),
     )
 
     @property
@@ -77,7 +91,8 @@ class RemoteCopy(StatusModel):
 
     @property
     def readable(self) -> CopyPlace | None:
-        """Where the Snapshot can be restored from beside its own store: while a copy replaces another one, from that one."""
+        """Where the Snapshot can be restored from beside its own store: while a copy replaces another one, from that
+        one."""
         if self.complete:
             return CopyPlace(store_name=self.store_name, store_id=self.store_id or "", requested_at=self.requested_at)
         return self.replaces
@@ -104,7 +119,8 @@ def named(state: str | None) -> RemoteCopyState:
 
 
 def work_remains(snapshot: Mapping[str, Any]) -> bool:
-    """Whether the operator has something to do for the copy, or for what retention has let go of. Cheap, over raw JSON."""
+    """Whether the operator has something to do for the copy, or for what retention has let go of. Cheap, over raw
+    JSON."""
     status = snapshot.get("status") or {}
     remote = status.get("remote")
     if not remote:
@@ -124,9 +140,11 @@ def _damaged(status: Mapping[str, Any]) -> bool:
 
 
 def releases(snapshot: Mapping[str, Any]) -> Literal["Local", "Remote"] | None:
-    """Which copy retention has let go of, by its verdict in the Snapshot's status (raw JSON); None: neither, or the whole Snapshot.
+    """Which copy retention has let go of, by its verdict in the Snapshot's status (raw JSON); None: neither, or the
+    whole Snapshot.
 
-    The one that goes is never the only whole one: the remote copy goes only while the data in the Snapshot's own store exists and is not known to be damaged.
+    The one that goes is never the only whole one: the remote copy goes only while the data in the Snapshot's own store
+    exists and is not known to be damaged.
     """
     status, spec = snapshot.get("status") or {}, snapshot.get("spec") or {}
     remote = status.get("remote") or {}

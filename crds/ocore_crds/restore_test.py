@@ -19,8 +19,8 @@ class RestoreTestServer(Model):
 
     secret_ref: LocalRef = Field(
         description=(
-            "Secret with the keys of `spec.database.secretRef` of an Environment. Its role needs CREATEDB and must not be a superuser. "
-            "`dbname` is not needed."
+            "Secret with the keys of `spec.database.secretRef` of an Environment. Its role needs CREATEDB and must not"
+            " be a superuser. `dbname` is not needed."
         )
     )
     admin_secret_ref: LocalRef | None = Field(
@@ -46,8 +46,8 @@ class RestoreTests(Model):
     assertions: Scripts | None = Field(
         default=None,
         description=(
-            "ConfigMap with SQL that must return no row in the restored database; one script in each key. It runs read-only, with the rights of the "
-            "application."
+            "ConfigMap with SQL that must return no row in the restored database; one script in each key. It runs"
+            " read-only, with the rights of the application."
         ),
     )
     timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = Field(
@@ -80,7 +80,10 @@ class RestoreTestStatus(StatusModel):
     duration_seconds: float = Field(default=0.0, description="How long the test took.")
     predicted_rollback_seconds: float | None = Field(
         default=None,
-        description="How long a rollback to the snapshot would take, from the measured times, where all files have to be restored.",
+        description=(
+            "How long a rollback to the snapshot would take, from the measured times, where all files have to be"
+            " restored."
+        ),
     )
     download_seconds: float = Field(default=0.0, description="Reading the dump from the store.")
     load_seconds: float = Field(default=0.0, description="Loading the dump, building indexes, ANALYZE.")
@@ -115,9 +118,11 @@ def run_of(*parts: str) -> str:
 
 
 def open_run(snapshot: Mapping[str, Any]) -> str | None:
-    """The request of a Snapshot, as the API server has it, that no test has answered yet; None: none, or the Snapshot cannot be restored.
+    """The request of a Snapshot, as the API server has it, that no test has answered yet; None: none, or the Snapshot
+    cannot be restored.
 
-    Requests are the slot of the SnapshotPolicy in the status, and the annotation `ocore.dev/restore-test-requested`. The slot goes first.
+    Requests are the slot of the SnapshotPolicy in the status, and the annotation `ocore.dev/restore-test-requested`.
+    The slot goes first.
     """
     status, meta = snapshot.get("status") or {}, snapshot["metadata"]
     if "deletionTimestamp" in meta or status.get("phase") != "Complete":

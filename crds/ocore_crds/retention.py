@@ -1,10 +1,12 @@
 """Which Snapshots are kept, until when, and by which rule. Pure.
 
-A Snapshot is kept by the union of all rules. `keepHourly: 24` keeps the newest Snapshot of each of the last 24 hours that have one (as restic's
-`forget` does), in the policy's time zone. Whatever the rules say, the newest Complete, the newest Verified and the newest RestoreTested Snapshot
-stay, a pinned one, and one that a Rollback uses; and a full one while a differential that stays needs it.
+A Snapshot is kept by the union of all rules. `keepHourly: 24` keeps the newest Snapshot of each of the last 24 hours
+that have one (as restic's `forget` does), in the policy's time zone. Whatever the rules say, the newest Complete, the
+newest Verified and the newest RestoreTested Snapshot stay, a pinned one, and one that a Rollback uses; and a full one
+while a differential that stays needs it.
 
-A Snapshot may have a copy in a remote store, with rules of its own: see :func:`_copies`. It is deleted when neither its data nor its copy is kept.
+A Snapshot may have a copy in a remote store, with rules of its own: see :func:`_copies`. It is deleted when neither its
+data nor its copy is kept.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -18,7 +20,8 @@ from .snapshotpolicy import Retention
 
 #: A failed Snapshot is listed for so long: it holds no data, only the reason.
 FAILED_FOR = timedelta(days=7)
-#: Failed Snapshots of an environment that are listed at most, the newest ones: a broken database with a schedule for each minute makes 1,440 a day.
+#: Failed Snapshots of an environment that are listed at most, the newest ones: a broken database with a schedule for
+#: each minute makes 1,440 a day.
 FAILED_COUNT = 50
 
 LATEST = "latest"  # the newest Complete one
@@ -54,7 +57,8 @@ class Candidate:
     id: str = ""
     #: Of a differential: the id of the full Snapshot that it needs.
     needs: str = ""
-    #: A Snapshot that the rules are not about needs it: one with `retention: Keep`, one that runs, or one that is being deleted.
+    #: A Snapshot that the rules are not about needs it: one with `retention: Keep`, one that runs, or one that is being
+    #: deleted.
     needed: bool = False
     #: Of a safety snapshot: when the undo window of its Rollback ends.
     undo_until: datetime | None = None
@@ -239,7 +243,8 @@ def _bucketed(rule: str, complete: Sequence[Candidate], count: int, zone: tzinfo
 def _failed(
     every: Sequence[Candidate], complete: Sequence[Candidate], now: datetime, found: Mapping[str, _Found]
 ) -> None:
-    """Each for FAILED_FOR, of the newest FAILED_COUNT; the newest one also while no newer Complete one shows that the trouble is over."""
+    """Each for FAILED_FOR, of the newest FAILED_COUNT; the newest one also while no newer Complete one shows that the
+    trouble is over."""
     failed = [c for c in every if not c.complete]
     for c in failed[:FAILED_COUNT]:
         if c.time + FAILED_FOR > now:
@@ -260,8 +265,9 @@ def _awaiting_copy(complete: Sequence[Candidate], rules: Retention, now: datetim
 
 
 def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
-    """Which remote copies are kept. Without remoteRetentionDays, as long as the Snapshot's data. A copy that is the only place of the data is kept
-    by the Snapshot's own rules, too. The newest copy of an environment, and the copy of a full that another copy needs, stay in any case."""
+    """Which remote copies are kept. Without remoteRetentionDays, as long as the Snapshot's data. A copy that is the
+    only place of the data is kept by the Snapshot's own rules, too. The newest copy of an environment, and the copy of
+    a full that another copy needs, stay in any case."""
     days = rules.remote_retention_days
     copied = [c for c in complete if c.remote == "Completed"]
     for number, c in enumerate(copied):
@@ -289,7 +295,8 @@ def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, foun
 
 
 def protected(found: Mapping[str, Verdict], candidates: Iterable[Candidate]) -> dict[str, Verdict]:
-    """The verdicts with the data of each full Snapshot kept for as long as that of a differential which needs it. The last step: what keeps a differential
+    """The verdicts with the data of each full Snapshot kept for as long as that of a differential which needs it. The
+    last step: what keeps a differential
     is decided before. Remote copies: see :func:`_copies`."""
     every = list(candidates)
     needing: dict[str, list[Verdict]] = {}
@@ -308,11 +315,13 @@ def protected(found: Mapping[str, Verdict], candidates: Iterable[Candidate]) -> 
 
 
 def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdict:
-    """The verdict where the environment has no policy. `found`: by the defaults; `told`: that of the Snapshot's status, None: it has none.
+    """The verdict where the environment has no policy. `found`: by the defaults; `told`: that of the Snapshot's status,
+    None: it has none.
 
-    A policy that is deleted, by a person or because a GitOps tool pruned it, must not let the defaults erase in a moment what it has kept for years.
-    So each rule of its own continues to keep the Snapshot until the end in its status, also a Snapshot that has no end because it is the newest one.
-    What holds for a moment only (`latest`, `pinned`) is not remembered.
+    A policy that is deleted, by a person or because a GitOps tool pruned it, must not let the defaults erase in a
+    moment what it has kept for years. So each rule of its own continues to keep the Snapshot until the end in its
+    status, also a Snapshot that has no end because it is the newest one. What holds for a moment only (`latest`,
+    `pinned`) is not remembered.
     """
     if told is None:
         return found
@@ -345,7 +354,8 @@ def _is_own(rule: str) -> bool:
 
 
 def safety_of(rollback: Mapping[str, Any]) -> Safety | None:
-    """The safety snapshot of a Rollback as the API server has it, while it protects that; None: it has none, or protects it no more.
+    """The safety snapshot of a Rollback as the API server has it, while it protects that; None: it has none, or
+    protects it no more.
 
     A Rollback that was undone, or is being deleted, keeps nothing.
     """
@@ -368,7 +378,8 @@ def kept_for(candidate: Candidate, safeties: Iterable[Safety]) -> Candidate:
 
 
 def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate | None:
-    """From a Snapshot as the API server has it; None: the rules are not about it. `used`: names of Snapshots that a Rollback uses."""
+    """From a Snapshot as the API server has it; None: the rules are not about it. `used`: names of Snapshots that a
+    Rollback uses."""
     meta, spec, status = snapshot["metadata"], snapshot.get("spec") or {}, snapshot.get("status") or {}
     remote = status.get("remote") or {}
     found = status.get("conditions") or ()
@@ -393,7 +404,8 @@ def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate
 
 
 def needed_by_others(candidates: Iterable[Candidate], others: Container[str]) -> list[Candidate]:
-    """The candidates, with what Snapshots that the rules are not about need of them. `others`: ids of the full Snapshots that those need."""
+    """The candidates, with what Snapshots that the rules are not about need of them. `others`: ids of the full
+    Snapshots that those need."""
     return [replace(c, needed=True) if c.id and c.id in others else c for c in candidates]
 
 
@@ -424,7 +436,8 @@ def status_of(verdict: Verdict) -> dict[str, Any]:
 
 
 def beyond(snapshot: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a verdict in the Snapshot's status that `wanted` lacks, as a merge patch of the status which removes them. Another client
+    """The fields of a verdict in the Snapshot's status that `wanted` lacks, as a merge patch of the status which
+    removes them. Another client
     wrote them: server-side apply removes only what its own manager wrote."""
     status = snapshot.get("status") or {}
     patch: dict[str, Any] = {f: None for f in STATUS_FIELDS if f in status and f not in wanted}

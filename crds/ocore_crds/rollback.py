@@ -19,7 +19,10 @@ class UndoSpec(Model):
     """The Rollback to undo."""
 
     rollback_ref: LocalRef = Field(
-        description="A finished Rollback whose undo window is not over; the previous database becomes live again. It may be an undo itself."
+        description=(
+            "A finished Rollback whose undo window is not over; the previous database becomes live again. It may be an"
+            " undo itself."
+        )
     )
 
 
@@ -30,8 +33,8 @@ class SnapshotRef(Model):
     namespace: NamespaceName | None = Field(
         default=None,
         description=(
-            "Its namespace; the default is the namespace of this resource. Another one needs targetEnvironmentRef, and allowRollbackTo of the "
-            "Environment that the Snapshot was taken of."
+            "Its namespace; the default is the namespace of this resource. Another one needs targetEnvironmentRef, and"
+            " allowRollbackTo of the Environment that the Snapshot was taken of."
         ),
     )
 
@@ -44,25 +47,31 @@ class RollbackSpec(Model):
     target_environment_ref: LocalRef | None = Field(
         default=None,
         description=(
-            "Environment that is replaced by the Snapshot, in the namespace of this resource; the default is the one that the Snapshot was taken "
-            "of. It must have the projectId of the Snapshot."
+            "Environment that is replaced by the Snapshot, in the namespace of this resource; the default is the one"
+            " that the Snapshot was taken of. It must have the projectId of the Snapshot."
         ),
     )
     source_store_ref: LocalRef | None = Field(
         default=None,
         description=(
-            "SnapshotStore in the namespace of this resource that the Snapshot is read from: the same store as the Snapshot's, by its id. Default: the "
-            "Snapshot's own SnapshotStore; for a Snapshot in another namespace the storeRef of the target Environment."
+            "SnapshotStore in the namespace of this resource that the Snapshot is read from: the same store as the"
+            " Snapshot's, by its id. Default: the Snapshot's own SnapshotStore; for a Snapshot in another namespace the"
+            " storeRef of the target Environment."
         ),
     )
     undo: UndoSpec | None = Field(
         default=None,
-        description="Instead of snapshotRef: undo a Rollback. What is live now is then kept for the undo's own undoWindowSeconds.",
+        description=(
+            "Instead of snapshotRef: undo a Rollback. What is live now is then kept for the undo's own"
+            " undoWindowSeconds."
+        ),
     )
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
     undo_window_seconds: Annotated[int, Field(ge=0, le=2592000)] = Field(
         default=86400,
-        description="How long the previous database is kept after the switchover, and the restored one after a switch back.",
+        description=(
+            "How long the previous database is kept after the switchover, and the restored one after a switch back."
+        ),
     )
     not_after: Timestamp | None = Field(
         default=None,
@@ -74,57 +83,62 @@ class RollbackSpec(Model):
     )
     ready_timeout_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
         default=300,
-        description="If the workloads are not ready this many seconds after they were started, the rollback switches back.",
+        description=(
+            "If the workloads are not ready this many seconds after they were started, the rollback switches back."
+        ),
     )
     create_safety_snapshot: bool = Field(
         default=False,
         description=(
-            "Takes a Snapshot of the environment while the restore is prepared. The rollback switches only once it is Complete, and ends with nothing "
-            "changed if it fails. Retention keeps it until undoUntil at least."
+            "Takes a Snapshot of the environment while the restore is prepared. The rollback switches only once it is"
+            " Complete, and ends with nothing changed if it fails. Retention keeps it until undoUntil at least."
         ),
     )
     restore_image: Literal["Never", "Always", "WaitForGit"] = Field(
         default="Never",
         description=(
-            "Whether the workloads get the image and commit that the snapshot has recorded. `Always`: the operator sets them while the workloads are "
-            "stopped, except where a GitOps tool owns the image: a warning then says what to change in Git. `WaitForGit`: the operator sets nothing and "
-            "waits, before it stops anything, until the workloads have the image."
+            "Whether the workloads get the image and commit that the snapshot has recorded. `Always`: the operator sets"
+            " them while the workloads are stopped, except where a GitOps tool owns the image: a warning then says what"
+            " to change in Git. `WaitForGit`: the operator sets nothing and waits, before it stops anything, until the"
+            " workloads have the image."
         ),
     )
     allow_replication_loss: bool = Field(
         default=False,
         description=(
-            "Lets the rollback break logical replication of the database. After the switch its logical slots are dropped, its "
-            "subscriptions are disabled and detached from their slots. Every consumer must be set up again. Without it the rollback is "
-            "refused (ReplicationActive)."
+            "Lets the rollback break logical replication of the database. After the switch its logical slots are"
+            " dropped, its subscriptions are disabled and detached from their slots. Every consumer must be set up"
+            " again. Without it the rollback is refused (ReplicationActive)."
         ),
     )
     dry_run: bool = Field(
         default=False,
         description=(
-            "Preview: check everything that a rollback checks first, report in status.preview what it would do and what would refuse it, and "
-            "change nothing."
+            "Preview: check everything that a rollback checks first, report in status.preview what it would do and what"
+            " would refuse it, and change nothing."
         ),
     )
     neutralize: Literal["Auto", "Always", "Never"] = Field(
         default="Auto",
         description=(
-            "Whether the restored copy is neutralised before the switchover. `Auto`: if the snapshot is of a production environment and the "
-            "target is none. `Never` also keeps a copy of production as it is: it can send mail and charge customers."
+            "Whether the restored copy is neutralised before the switchover. `Auto`: if the snapshot is of a production"
+            " environment and the target is none. `Never` also keeps a copy of production as it is: it can send mail"
+            " and charge customers."
         ),
     )
     isolation: Literal["Require", "BestEffort"] = Field(
         default="Require",
         description=(
-            "Of the pod that runs the application's image to neutralise the copy. `Require`: it must fail to reach the test listeners, else the "
-            "rollback fails (IsolationUnproven). `BestEffort`: it runs all the same, with a warning."
+            "Of the pod that runs the application's image to neutralise the copy. `Require`: it must fail to reach the"
+            " test listeners, else the rollback fails (IsolationUnproven). `BestEffort`: it runs all the same, with a"
+            " warning."
         ),
     )
     allow_neutralized_production: bool = Field(
         default=False,
         description=(
-            "Lets a production environment run on neutralised data: a snapshot of a neutralised environment, or `neutralize: Always`. "
-            "Mail, scheduled jobs and payments are then off in production."
+            "Lets a production environment run on neutralised data: a snapshot of a neutralised environment, or"
+            " `neutralize: Always`. Mail, scheduled jobs and payments are then off in production."
         ),
     )
 
@@ -221,10 +235,15 @@ class UndoStatus(StatusModel):
     rollback_name: str = Field(description="Name of the Rollback that is undone.")
     rollback_id: str = Field(description="Its status.id.")
     names_id: str = Field(
-        description="status.id of the Rollback that restored the databases. Their names, and those of the folders, have its first eight digits."
+        description=(
+            "status.id of the Rollback that restored the databases. Their names, and those of the folders, have its"
+            " first eight digits."
+        )
     )
     to: Literal["Old", "New"] = Field(
-        description="The position of that Rollback which this one reaches: `Old`, the data from before it; `New`, its snapshot."
+        description=(
+            "The position of that Rollback which this one reaches: `Old`, the data from before it; `New`, its snapshot."
+        )
     )
     workloads: tuple[SavedWorkload, ...] = Field(
         default=(), description="Replicas from before the Rollback that is undone; they are set again."
@@ -240,7 +259,8 @@ class ImageStatus(StatusModel):
 
 
 #: The current stage, finer than `phase`. Written before the stage's first effect, so that a restarted operator
-#: knows what may already have happened. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md the meaning.
+#: knows what may already have happened. operator/ocore_operator/rollback/plan.py has the transitions, docs/rollback.md
+#: the meaning.
 RollbackStage = Literal[
     "Preview",
     "Preflight",
@@ -307,8 +327,8 @@ class RollbackStatus(StatusModel):
     ) = Field(
         default=None,
         description=(
-            "Summary of the conditions. `SwitchedBack`: it was Complete, and was switched back by hand later. `Previewed`: with dryRun; nothing was "
-            "changed."
+            "Summary of the conditions. `SwitchedBack`: it was Complete, and was switched back by hand later."
+            " `Previewed`: with dryRun; nothing was changed."
         ),
     )
     conditions: Conditions = ()
@@ -320,7 +340,10 @@ class RollbackStatus(StatusModel):
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(
         default=None,
-        description="Before the switchover: the rollback aborts if it has not switched over by then. After it: the rollback is terminal by then.",
+        description=(
+            "Before the switchover: the rollback aborts if it has not switched over by then. After it: the rollback is"
+            " terminal by then."
+        ),
     )
     completed_at: Timestamp | None = Field(default=None, description="When it became terminal.")
     environment_name: str | None = Field(default=None, description="Environment that is rolled back.")
@@ -329,7 +352,10 @@ class RollbackStatus(StatusModel):
     snapshot_id: str | None = Field(default=None, description="Its status.id.")
     snapshot_namespace: str | None = Field(
         default=None,
-        description="Its namespace, where that is another one. Written before the rollback waits or starts: from then on the Snapshot is not deleted.",
+        description=(
+            "Its namespace, where that is another one. Written before the rollback waits or starts: from then on the"
+            " Snapshot is not deleted."
+        ),
     )
     source_environment_name: str | None = Field(
         default=None, description="Environment that the Snapshot was taken of, as the Snapshot recorded it."
@@ -340,11 +366,17 @@ class RollbackStatus(StatusModel):
     source_environment_type: str | None = Field(default=None, description="Its type when the Snapshot was taken.")
     source_store_name: str | None = Field(
         default=None,
-        description="SnapshotStore that the Snapshot is read from; the record of the rollback is in the Environment's own. Absent: both are in the Snapshot's.",
+        description=(
+            "SnapshotStore that the Snapshot is read from; the record of the rollback is in the Environment's own."
+            " Absent: both are in the Snapshot's."
+        ),
     )
     remote: RemoteSource | None = Field(
         default=None,
-        description="The Snapshot is read from its remote copy, because its own store does not have it whole. Absent: from its own store.",
+        description=(
+            "The Snapshot is read from its remote copy, because its own store does not have it whole. Absent: from its"
+            " own store."
+        ),
     )
     remote_copy_state: RemoteCopyState | None = Field(
         default=None, description="State of the Snapshot's remote copy when the rollback started."
@@ -360,7 +392,10 @@ class RollbackStatus(StatusModel):
     cleanup_after: Timestamp | None = Field(default=None, description="When a failed cleanup is retried.")
     target: RollbackTarget | None = Field(
         default=None,
-        description="Connection and claim at the start. A change of them aborts the rollback before the switchover; later it is ignored.",
+        description=(
+            "Connection and claim at the start. A change of them aborts the rollback before the switchover; later it is"
+            " ignored."
+        ),
     )
     live_database: str | None = Field(default=None, description="Name of the live database.")
     restored_database: str | None = Field(
@@ -371,14 +406,20 @@ class RollbackStatus(StatusModel):
     )
     live_missing: bool | None = Field(
         default=None,
-        description="The live database did not exist when the snapshot was restored: the switchover creates it, and there is no previous one.",
+        description=(
+            "The live database did not exist when the snapshot was restored: the switchover creates it, and there is no"
+            " previous one."
+        ),
     )
     position: Literal["Old", "New"] | None = Field(
         default=None, description="What the environment runs on: `Old`, the database from before; `New`, the snapshot."
     )
     position_read_at: Timestamp | None = Field(
         default=None,
-        description="When a Job last read the position from the databases' names, while leftovers exist. Someone may have switched by hand.",
+        description=(
+            "When a Job last read the position from the databases' names, while leftovers exist. Someone may have"
+            " switched by hand."
+        ),
     )
     position_read_began: Timestamp | None = Field(
         default=None, description="Since when such a Job is running or wanted; null where none is."
@@ -419,7 +460,9 @@ class RollbackStatus(StatusModel):
     )
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None,
-        description="Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed.",
+        description=(
+            "Whether leftovers (databases, folders) of this rollback exist. `Unknown`: they could not be removed."
+        ),
     )
     warnings: tuple[PreflightWarning, ...] = Field(
         default=(),

@@ -1,6 +1,7 @@
 """The record of a rollback in the store: what it was asked for, and how far it came. docs/format.md describes it.
 
-It outlives the cluster: a Rollback that GitOps creates again on a rebuilt cluster is recognised by its name and the hash of its spec.
+It outlives the cluster: a Rollback that GitOps creates again on a rebuilt cluster is recognised by its name and the
+hash of its spec.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ MarkedOutcome = Literal["Switched", "SwitchedBack"]
 #: How a run ended, as an import reads it from its record.
 RecordedOutcome = Literal["Switched", "SwitchedBack", "NotSwitched"]
 
-#: Fields of status that a record has as they were when its Job was created. The evidence of the restore is in the record itself.
+#: Fields of status that a record has as they were when its Job was created. The evidence of the restore is in the
+#: record itself.
 RECORDED_STATUS = (
     "startedAt", "deadline", "environmentName", "snapshotName", "snapshotNamespace", "sourceEnvironmentName", "sourceEnvironmentId",
     "sourceEnvironmentType", "remoteCopyState", "liveDatabase", "liveMissing", "restoredDatabase", "previousDatabase", "safetySnapshotName",

@@ -1,6 +1,7 @@
 """Pydantic models → structural schemas → CustomResourceDefinitions, as data. Does no I/O.
 
-Pydantic emits JSON Schema; an API server accepts only the structural subset of OpenAPI v3. Each difference is converted here:
+Pydantic emits JSON Schema; an API server accepts only the structural subset of OpenAPI v3. Each difference is converted
+here:
 
 ========================  ==================================================================================
 pydantic                  structural schema
@@ -16,7 +17,8 @@ union, ``exclusive*``     refused: use sibling objects and a rule, ``ge`` and ``
 ``uniqueItems``           refused: use ``x-kubernetes-list-type``
 ========================  ==================================================================================
 
-Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
+Source:
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """
 
 from collections.abc import Callable, Iterator
@@ -36,12 +38,12 @@ Schema = dict[str, Any]
 CATEGORY = "ocore"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 VALIDATIONS = "x-kubernetes-validations"
-#: The status before the operator has observed the object: kstatus then reads "in progress", never "done". The default belongs on
-#: `status` itself, because a default inside an absent object does not apply.
+#: The status before the operator has observed the object: kstatus then reads "in progress", never "done". The default
+#: belongs on `status` itself, because a default inside an absent object does not apply.
 STATUS_DEFAULT = {"observedGeneration": -1}
 
-#: Pruning a CRD deletes every object of its kind. Argo CD honours Helm's own "keep" only when an Application is deleted, not when
-#: a chart stops rendering the CRD (argo-cd#17819).
+#: Pruning a CRD deletes every object of its kind. Argo CD honours Helm's own "keep" only when an Application is
+#: deleted, not when a chart stops rendering the CRD (argo-cd#17819).
 KEPT = {
     "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
     "kustomize.toolkit.fluxcd.io/prune": "disabled",

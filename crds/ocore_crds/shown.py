@@ -19,10 +19,11 @@ class Begun(NamedTuple):
 
 
 def shown_step(steps: Iterable[Begun], last: str | None) -> str | None:
-    """The running step that began first, else the one that ended last; of equal ones the order of `steps` decides. None: none has begun.
+    """The running step that began first, else the one that ended last; of equal ones the order of `steps` decides.
+    None: none has begun.
 
-    A step that begins while another one is shown never replaces it: of steps side by side that would flap. Never one that began before `last`, which
-    was shown.
+    A step that begins while another one is shown never replaces it: of steps side by side that would flap. Never one
+    that began before `last`, which was shown.
     """
     begun = sorted((s for s in steps if s.state in ("Running", "Done", "Failed")), key=lambda s: _moment(s.started_at))
     first = next((i for i, s in enumerate(begun) if s.name == last), 0)

@@ -30,8 +30,8 @@ class SnapshotSpec(Model):
     trigger: Literal["Manual", "Scheduled", "Deployment", "PreRollback"] = Field(
         default="Manual",
         description=(
-            "What caused it. `PreRollback`: a Rollback with createSafetySnapshot. The operator creates it; it runs under the operation lock of its "
-            "Rollback, and fails without one."
+            "What caused it. `PreRollback`: a Rollback with createSafetySnapshot. The operator creates it; it runs"
+            " under the operation lock of its Rollback, and fails without one."
         ),
     )
     deployment_id: Uuid | None = Field(default=None, description="Deployment that caused it.")
@@ -43,31 +43,39 @@ class SnapshotSpec(Model):
     pin: Pin | None = Field(default=None, description="A pinned snapshot cannot be deleted. Remove the field to unpin.")
     retention: Literal["Keep", "Policy"] = Field(
         default="Keep",
-        description="`Keep`: only people delete it. `Policy`: it is deleted once no rule of the environment's SnapshotPolicy keeps it.",
+        description=(
+            "`Keep`: only people delete it. `Policy`: it is deleted once no rule of the environment's SnapshotPolicy"
+            " keeps it."
+        ),
     )
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
-        description="What happens to the data in the store when this object is deleted. Data of a snapshot that is not Complete is always removed.",
+        description=(
+            "What happens to the data in the store when this object is deleted. Data of a snapshot that is not Complete"
+            " is always removed."
+        ),
     )
     verify: Literal["Checksums", "Full"] = Field(
         default="Checksums",
         description=(
-            "`Checksums`: the store checks every artifact when it is written. `Full`: every byte is also read again; may be set on "
-            "a Complete snapshot at any time."
+            "`Checksums`: the store checks every artifact when it is written. `Full`: every byte is also read again;"
+            " may be set on a Complete snapshot at any time."
         ),
     )
     filestore_mode: Literal["Auto", "Full", "Differential"] = Field(
         default="Auto",
         description=(
-            "`Full`: store the whole filestore. `Differential`: store what the newest usable full snapshot of the environment does not have; a full one, with "
-            "a warning, where there is none. `Auto`: differential, with a new full one after `fullEvery` of the SnapshotPolicy."
+            "`Full`: store the whole filestore. `Differential`: store what the newest usable full snapshot of the"
+            " environment does not have; a full one, with a warning, where there is none. `Auto`: differential, with a"
+            " new full one after `fullEvery` of the SnapshotPolicy."
         ),
     )
     quiesce: bool = Field(
         default=False,
         description=(
-            "Stop the Environment's workloads while the snapshot freezes what it stores, then start them again. With layout `Plain`, or "
-            "without hard links, until the files are copied: a link does not protect them from changes in place."
+            "Stop the Environment's workloads while the snapshot freezes what it stores, then start them again. With"
+            " layout `Plain`, or without hard links, until the files are copied: a link does not protect them from"
+            " changes in place."
         ),
     )
 
@@ -154,8 +162,8 @@ class SavedWorkload(StatusModel):
     )
 
 
-#: The stage of a quiesce. Written before the stage's first effect, so that a restarted operator knows what may already have happened.
-#: operator/ocore_operator/snapshot/plan_quiesce.py has the transitions, docs/operator.md the meaning.
+#: The stage of a quiesce. Written before the stage's first effect, so that a restarted operator knows what may already
+#: have happened. operator/ocore_operator/snapshot/plan_quiesce.py has the transitions, docs/operator.md the meaning.
 QuiesceStage = Literal["Announced", "Stop", "Drain", "Freeze", "Resume", "Done"]
 
 
@@ -193,15 +201,21 @@ class SnapshotSource(StatusModel):
     image_tag: str = Field(default="", description="Its tag.")
     image_digest: str = Field(
         default="",
-        description="Its digest (sha256:…), from the pods that ran it; empty where none ran, or where they ran different ones.",
+        description=(
+            "Its digest (sha256:…), from the pods that ran it; empty where none ran, or where they ran different ones."
+        ),
     )
     commit_sha: str = Field(
         default="",
-        description="Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha.",
+        description=(
+            "Commit that the image was built from, according to the workload's annotation ocore.dev/commit-sha."
+        ),
     )
     config_sha256: str = Field(
         default="",
-        description="SHA-256 over the names and values of the ConfigMap's keys; empty without spec.config.configMapRef.",
+        description=(
+            "SHA-256 over the names and values of the ConfigMap's keys; empty without spec.config.configMapRef."
+        ),
     )
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
@@ -284,7 +298,10 @@ class ImportedStatus(StatusModel):
     stored: StoredState = Field(description="Pin, retention and deletionPolicy as the store had them.")
     taken_over: bool = Field(
         default=False,
-        description="Whether takeOver of the SnapshotStore has applied them. Until then the data is never deleted, whatever the spec says.",
+        description=(
+            "Whether takeOver of the SnapshotStore has applied them. Until then the data is never deleted, whatever the"
+            " spec says."
+        ),
     )
 
 
@@ -312,7 +329,9 @@ class SnapshotStatus(StatusModel):
     )
     parts: tuple[SnapshotPart, ...] | None = Field(
         default=None,
-        description="What had to be stored, by the Environment as it was at the start; of an adopted snapshot, by its manifest.",
+        description=(
+            "What had to be stored, by the Environment as it was at the start; of an adopted snapshot, by its manifest."
+        ),
     )
     store_name: str | None = Field(default=None, description="SnapshotStore that holds it.")
     store_id: str | None = Field(default=None, description="Id of that store, as recorded in the store itself.")
@@ -327,14 +346,17 @@ class SnapshotStatus(StatusModel):
     )
     full_filestore: bool | None = Field(
         default=None,
-        description="Whether it has every file itself. False: a differential, which also needs `base`. Absent: not decided yet, or an older version took it.",
+        description=(
+            "Whether it has every file itself. False: a differential, which also needs `base`. Absent: not decided yet,"
+            " or an older version took it."
+        ),
     )
     base: SnapshotBase | None = Field(default=None, description="Of a differential: the full snapshot that it needs.")
     dependents: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Of a full snapshot: the Snapshots that need it. It cannot be deleted while there are any. A differential is entered before anything of it is "
-            "copied. Written by a separate field manager."
+            "Of a full snapshot: the Snapshots that need it. It cannot be deleted while there are any. A differential"
+            " is entered before anything of it is copied. Written by a separate field manager."
         ),
     )
     neutralized: bool | None = Field(
@@ -357,17 +379,23 @@ class SnapshotStatus(StatusModel):
     progress: Progress | None = Field(default=None, description="Progress of the running step.")
     kept_by: tuple[str, ...] | None = Field(
         default=None,
-        description="With `retention: Policy`: the rules that keep it. None of them: it is deleted next. Written by a separate field manager.",
+        description=(
+            "With `retention: Policy`: the rules that keep it. None of them: it is deleted next. Written by a separate"
+            " field manager."
+        ),
     )
     expires_at: Timestamp | None = Field(
         default=None,
-        description="When the last of these rules lets it go, if no newer snapshot takes its place before. Absent where that cannot be known yet.",
+        description=(
+            "When the last of these rules lets it go, if no newer snapshot takes its place before. Absent where that"
+            " cannot be known yet."
+        ),
     )
     rule_ends: dict[str, Timestamp] | None = Field(
         default=None,
         description=(
-            "Rule → when it lets the snapshot go, where several rules keep it. A rule whose end cannot be known yet is absent. If the policy is deleted, "
-            "each rule holds until then."
+            "Rule → when it lets the snapshot go, where several rules keep it. A rule whose end cannot be known yet is"
+            " absent. If the policy is deleted, each rule holds until then."
         ),
     )
     remote: RemoteCopy | None = Field(
@@ -376,7 +404,10 @@ class SnapshotStatus(StatusModel):
     )
     remote_kept_by: tuple[str, ...] | None = Field(
         default=None,
-        description="With `retention: Policy` and a remote copy: the rules that keep the copy. None of them: it is deleted next.",
+        description=(
+            "With `retention: Policy` and a remote copy: the rules that keep the copy. None of them: it is deleted"
+            " next."
+        ),
     )
     remote_expires_at: Timestamp | None = Field(
         default=None,
@@ -389,8 +420,8 @@ class SnapshotStatus(StatusModel):
     stored_state: StoredState | None = Field(
         default=None,
         description=(
-            "Pin, retention and deletionPolicy as the store has them, for an import. Absent: the Snapshot was completed by a version that did not "
-            "store them; they are stored when one of them is changed."
+            "Pin, retention and deletionPolicy as the store has them, for an import. Absent: the Snapshot was completed"
+            " by a version that did not store them; they are stored when one of them is changed."
         ),
     )
     restore_test: RestoreTestStatus | None = Field(

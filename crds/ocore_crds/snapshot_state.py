@@ -1,6 +1,8 @@
-"""The state object of a snapshot: what people decide about it after it is complete. `state.json` beside the immutable manifest; docs/format.md.
+"""The state object of a snapshot: what people decide about it after it is complete. `state.json` beside the immutable
+manifest; docs/format.md.
 
-It is rewritten, so it proves nothing. A snapshot without one has the defaults: not pinned, `Keep`, `Retain`. An import then never deletes it.
+It is rewritten, so it proves nothing. A snapshot without one has the defaults: not pinned, `Keep`, `Retain`. An import
+then never deletes it.
 """
 
 import json

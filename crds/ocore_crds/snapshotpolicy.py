@@ -39,7 +39,8 @@ class Retention(Model):
     retention_days: Annotated[int, Field(ge=0, le=36500)] | None = Field(
         default=None,
         description=(
-            "Keeps every snapshot for so many days. 0: no limit. The default is 30 where no other rule is given, else this rule does not apply."
+            "Keeps every snapshot for so many days. 0: no limit. The default is 30 where no other rule is given, else"
+            " this rule does not apply."
         ),
     )
     keep_last: Count = Field(default=0, description="Keeps so many of the newest snapshots.")
@@ -53,8 +54,9 @@ class Retention(Model):
     remote_retention_days: Annotated[int, Field(ge=0, le=36500)] | None = Field(
         default=None,
         description=(
-            "Keeps the copy of each snapshot in the Environment's remote store for so many days, whatever the other rules keep. 0: no limit. Absent: the "
-            "copy is kept as long as the Snapshot. The Snapshot stays listed until its last copy goes."
+            "Keeps the copy of each snapshot in the Environment's remote store for so many days, whatever the other"
+            " rules keep. 0: no limit. Absent: the copy is kept as long as the Snapshot. The Snapshot stays listed"
+            " until its last copy goes."
         ),
     )
 
@@ -91,30 +93,36 @@ class SnapshotPolicySpec(Retention):
     schedule: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=16)] = Field(
         default=(),
         description=(
-            "When snapshots are taken: cron expressions of five fields, or @hourly, @daily, @weekly, @monthly, @yearly. Without one, no snapshots "
-            "are scheduled."
+            "When snapshots are taken: cron expressions of five fields, or @hourly, @daily, @weekly, @monthly, @yearly."
+            " Without one, no snapshots are scheduled."
         ),
     )
     time_zone: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="Etc/UTC",
-        description="Time zone of the schedule and of the days, weeks and months of the rules; a name of the IANA database such as Europe/Berlin.",
+        description=(
+            "Time zone of the schedule and of the days, weeks and months of the rules; a name of the IANA database such"
+            " as Europe/Berlin."
+        ),
     )
     spread_minutes: Annotated[int, Field(ge=0, le=1440)] = Field(
         default=0,
-        description="Delays the schedule by a fixed time below this, which depends on the environment's id, so that a fleet does not start at once.",
+        description=(
+            "Delays the schedule by a fixed time below this, which depends on the environment's id, so that a fleet"
+            " does not start at once."
+        ),
     )
     starting_deadline_seconds: Annotated[int, Field(ge=10, le=604800)] | None = Field(
         default=None,
         description=(
-            "A scheduled snapshot that could not be created for so many seconds is left out. Without it, the newest missed one is caught up, however "
-            "late."
+            "A scheduled snapshot that could not be created for so many seconds is left out. Without it, the newest"
+            " missed one is caught up, however late."
         ),
     )
     full_every: Annotated[str, StringConstraints(pattern=AGE_PATTERN, max_length=6)] = Field(
         default=DEFAULT_FULL_EVERY,
         description=(
-            "A snapshot with `filestoreMode: Auto` stores the whole filestore once the newest usable full one is this old: hours (`36h`), days (`7d`) or "
-            "weeks (`2w`)."
+            "A snapshot with `filestoreMode: Auto` stores the whole filestore once the newest usable full one is this"
+            " old: hours (`36h`), days (`7d`) or weeks (`2w`)."
         ),
     )
     suspend: bool = Field(default=False, description="Takes no scheduled snapshots. Retention continues.")
@@ -143,7 +151,8 @@ class Kept(StatusModel):
 
 
 class PolicyRestoreTest(StatusModel):
-    """The newest slot of `verify.schedule` that was dealt with. Written before the test begins, so that a slot runs once."""
+    """The newest slot of `verify.schedule` that was dealt with. Written before the test begins, so that a slot runs
+    once."""
 
     slot: Timestamp = Field(description="The slot.")
     run: str = Field(description="Names the slot; the same for the same policy and slot.")

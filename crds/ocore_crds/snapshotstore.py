@@ -48,14 +48,17 @@ class S3(Model):
     server_side_encryption: ServerSideEncryption | None = Field(default=None, description="Encryption by the store.")
     credentials_secret_ref: LocalRef | None = Field(
         default=None,
-        description="Secret with the keys `accessKeyId` and `secretAccessKey`; without it the service account's workload identity is used.",
+        description=(
+            "Secret with the keys `accessKeyId` and `secretAccessKey`; without it the service account's workload"
+            " identity is used."
+        ),
     )
 
     instance_metadata: bool = Field(
         default=False,
         description=(
-            "Also take credentials of the node, from the cloud's instance metadata service. They are shared by everything on the node; "
-            "prefer a Secret or the service account's workload identity."
+            "Also take credentials of the node, from the cloud's instance metadata service. They are shared by"
+            " everything on the node; prefer a Secret or the service account's workload identity."
         ),
     )
 
@@ -86,8 +89,8 @@ class SnapshotStoreSpec(Model):
     access: Literal["ReadWrite", "ReadOnly"] = Field(
         default="ReadWrite",
         description=(
-            "`ReadOnly`: nothing is ever written to it or deleted from it, and its keys may be read-only. It can only be the sourceStoreRef of a "
-            "Rollback."
+            "`ReadOnly`: nothing is ever written to it or deleted from it, and its keys may be read-only. It can only"
+            " be the sourceStoreRef of a Rollback."
         ),
     )
     service_account_name: ObjectName | None = Field(
@@ -100,16 +103,16 @@ class SnapshotStoreSpec(Model):
         default=False,
         alias="import",
         description=(
-            "Create a Snapshot for each one that the store has of an Environment of this namespace, by the environment's id and project. They get "
-            "`retention: Keep` and `deletionPolicy: Retain` until `takeOver` is set. Finished rollbacks that the store has records of become "
-            "Rollbacks that never run."
+            "Create a Snapshot for each one that the store has of an Environment of this namespace, by the"
+            " environment's id and project. They get `retention: Keep` and `deletionPolicy: Retain` until `takeOver` is"
+            " set. Finished rollbacks that the store has records of become Rollbacks that never run."
         ),
     )
     take_over: bool = Field(
         default=False,
         description=(
-            "This cluster owns the snapshots now: imported ones get the pin, retention and deletion policy that the store has for them, and are deleted by "
-            "them. Set it where the other cluster is gone, never in a drill."
+            "This cluster owns the snapshots now: imported ones get the pin, retention and deletion policy that the"
+            " store has for them, and are deleted by them. Set it where the other cluster is gone, never in a drill."
         ),
     )
 
@@ -136,7 +139,10 @@ class ImportedRollbacks(StatusModel):
     older: int = Field(default=0, description="Finished rollbacks beyond the history limit. Their records stay.")
     unfinished: int = Field(
         default=0,
-        description="Rollbacks whose records have no end: they run, were aborted before the switch, or the end was lost. Not imported.",
+        description=(
+            "Rollbacks whose records have no end: they run, were aborted before the switch, or the end was lost. Not"
+            " imported."
+        ),
     )
 
 
@@ -149,7 +155,10 @@ class ImportStatus(StatusModel):
     scope: str = Field(default="", description="Of which environments, as a digest: another one starts another import.")
     round: int = Field(
         default=1,
-        description="Another round over the store follows only where the operator has forgotten differentials that waited for their full snapshot, as at a restart.",
+        description=(
+            "Another round over the store follows only where the operator has forgotten differentials that waited for"
+            " their full snapshot, as at a restart."
+        ),
     )
     page: int = Field(default=0, description="Jobs that have ended.")
     after: str = Field(default="", description="Where the next page begins.")
@@ -160,17 +169,26 @@ class ImportStatus(StatusModel):
     waiting: int = Field(default=0, description="Differentials whose full snapshot has not come yet in this round.")
     skipped: int = Field(
         default=0,
-        description="Manifests and records of rollbacks that cannot be read, or that are of another project, and what the API server refused.",
+        description=(
+            "Manifests and records of rollbacks that cannot be read, or that are of another project, and what the API"
+            " server refused."
+        ),
     )
     incomplete: int = Field(
         default=0,
-        description="Of the skipped ones: snapshots whose manifest names objects that are not there. The import is repeated every hour until they are.",
+        description=(
+            "Of the skipped ones: snapshots whose manifest names objects that are not there. The import is repeated"
+            " every hour until they are."
+        ),
     )
     skipped_examples: tuple[str, ...] = Field(default=(), description="Some of them, with the reason.")
     rollbacks: ImportedRollbacks | None = Field(default=None, description="What became of the records of rollbacks.")
     foreign: tuple[ForeignEnvironment, ...] = Field(
         default=(),
-        description="Some environments in the store that this namespace does not have: with an Environment of that id and project, their snapshots are imported.",
+        description=(
+            "Some environments in the store that this namespace does not have: with an Environment of that id and"
+            " project, their snapshots are imported."
+        ),
     )
     foreign_environments: int = Field(default=0, description="How many there are.")
     taken_over: int | None = Field(
@@ -213,7 +231,10 @@ class OrphansStatus(StatusModel):
     )
     report: str | None = Field(
         default=None,
-        description="SHA-256 of the list in the store. Removed by the annotation ocore.dev/remove-orphans with this value. Absent: nothing can be removed.",
+        description=(
+            "SHA-256 of the list in the store. Removed by the annotation ocore.dev/remove-orphans with this value."
+            " Absent: nothing can be removed."
+        ),
     )
     removal: RemovalStatus | None = Field(default=None, description="The last removal.")
     message: Sentence = Field(default="", description="Why the last sweep failed, for people; empty: it did not.")
@@ -236,7 +257,10 @@ class SnapshotStoreStatus(StatusModel):
     url: str | None = Field(default=None, description="`s3://bucket/prefix` or `claim://name/path`.")
     checksums: Literal["Server", "ReadBack"] | None = Field(
         default=None,
-        description="What checks the SHA-256 of written data: the store itself, or a read after each write. Absent with access ReadOnly.",
+        description=(
+            "What checks the SHA-256 of written data: the store itself, or a read after each write. Absent with access"
+            " ReadOnly."
+        ),
     )
     probed_generation: int | None = Field(default=None, description="metadata.generation that was probed.")
     last_probe_time: Timestamp | None = Field(default=None, description="When the last probe ended.")

@@ -1,4 +1,5 @@
-"""What a store contains, as the Jobs ``list-manifests`` and ``sweep`` report it, and as the SnapshotStore's status shows it."""
+"""What a store contains, as the Jobs ``list-manifests`` and ``sweep`` report it, and as the SnapshotStore's status
+shows it."""
 
 from typing import Literal
 
@@ -11,7 +12,8 @@ PAGE_SNAPSHOTS = 2000
 PAGE_BYTES = 4 * 1024 * 1024
 #: Bytes of one line at most. The container runtime splits lines of 16 KiB.
 LINE_BYTES = 15_000
-#: Rollbacks of one environment in a listing, the newest ones, and bytes of the line of each. All of an environment's are in one page.
+#: Rollbacks of one environment in a listing, the newest ones, and bytes of the line of each. All of an environment's
+#: are in one page.
 PAGE_ROLLBACKS = 1000
 ROLLBACK_LINE_BYTES = 4000
 #: Environments without a place here that a listing names, and manifests that it cannot read.

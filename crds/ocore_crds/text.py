@@ -14,7 +14,8 @@ _JOINTS = (
 
 
 def sentence(text: str) -> str:
-    """The message with one full stop at its end, and none doubled where another message was put into it. Lines stay lines."""
+    """The message with one full stop at its end, and none doubled where another message was put into it. Lines stay
+    lines."""
     return "\n".join(_sentence(line) for line in text.strip().splitlines())
 
 

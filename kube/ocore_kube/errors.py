@@ -18,8 +18,8 @@ UNREADABLE = (403, 404)
 
 
 class ApiError(Exception):
-    """The API server refused. `status`: the HTTP status, 0 where there was no answer; `reason`: as in metav1.Status; `causes`: its `details.causes`, each
-    with `reason`, `message` and `field`, as far as they are text."""
+    """The API server refused. `status`: the HTTP status, 0 where there was no answer; `reason`: as in metav1.Status;
+    `causes`: its `details.causes`, each with `reason`, `message` and `field`, as far as they are text."""
 
     def __init__(self, status: int, reason: str, message: str, causes: tuple[dict[str, str], ...] = ()) -> None:
         super().__init__(message or reason)

@@ -1,4 +1,5 @@
-"""Lists in pages of a limited size in bytes: a hundred objects may have 150 MB, and a tenant decides how large its own are."""
+"""Lists in pages of a limited size in bytes: a hundred objects may have 150 MB, and a tenant decides how large its own
+are."""
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -8,7 +9,8 @@ import aiohttp
 
 from ocore_kube.errors import TooLarge
 
-#: Bytes of an answer about one object. etcd takes requests of 1.5 MiB; as JSON an object of a built-in kind has several times that.
+#: Bytes of an answer about one object. etcd takes requests of 1.5 MiB; as JSON an object of a built-in kind has several
+#: times that.
 OBJECT_BYTES = 16 * 1024 * 1024
 #: Bytes of a page of several objects. Parsed, it takes a multiple.
 PAGE_BYTES = 4 * 1024 * 1024

@@ -1,4 +1,5 @@
-"""Requests to the API server: authentication and TLS of `kubernetes.aio`, JSON, timeouts, the errors of :mod:`ocore_kube.errors`."""
+"""Requests to the API server: authentication and TLS of `kubernetes.aio`, JSON, timeouts, the errors of
+:mod:`ocore_kube.errors`."""
 
 import asyncio
 import json
@@ -27,7 +28,8 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 #: With the parameter the client library sends the body as it is; the API server leaves the parameter out.
 APPLY_PATCH = "application/apply-patch+yaml; charset=utf-8"
-#: What JSON must not have as it is to be YAML as well: control characters and others that YAML does not allow, and lone surrogates.
+#: What JSON must not have as it is to be YAML as well: control characters and others that YAML does not allow, and lone
+#: surrogates.
 _ESCAPED = re.compile("[\x7f-\uffff]")
 
 #: Seconds of pause before each retry of a read that failed for a temporary reason.
@@ -43,9 +45,11 @@ config: Any = _config  # its functions have no annotations
 
 
 async def connect(kubeconfig: Path | None, connections: int = CONNECTIONS) -> Any:
-    """A client from the pod's service account, or from a kubeconfig file outside a cluster. `connections`: open at the same time at most.
+    """A client from the pod's service account, or from a kubeconfig file outside a cluster. `connections`: open at the
+    same time at most.
 
-    Outside it uses the proxy of the kubeconfig or of the environment (HTTPS_PROXY, NO_PROXY). In a cluster none: the API server is beside the pod.
+    Outside it uses the proxy of the kubeconfig or of the environment (HTTPS_PROXY, NO_PROXY). In a cluster none: the
+    API server is beside the pod.
     """
     configuration = client.Configuration()
     if kubeconfig is None:
@@ -53,10 +57,12 @@ async def connect(kubeconfig: Path | None, connections: int = CONNECTIONS) -> An
     else:
         await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
-    # Else aiohttp would look for a proxy and for a .netrc in two threads at each request: an eighth of the operator's time in an import.
+    # Else aiohttp would look for a proxy and for a .netrc in two threads at each request: an eighth of the operator's
+    # time in an import.
     configuration.client_session_kwargs = {"trust_env": False}
     configuration.connection_pool_maxsize = connections
-    # Python 3.13 checks certificates strictly by RFC 5280. The CAs of many older clusters fail that; programs in Go accept them.
+    # Python 3.13 checks certificates strictly by RFC 5280. The CAs of many older clusters fail that; programs in Go
+    # accept them.
     configuration.disable_strict_ssl_verification = True
     return client.ApiClient(configuration)
 
@@ -68,9 +74,10 @@ def _proxy(url: str) -> str | None:
 
 
 def apply_body(body: Any) -> bytes:
-    """JSON that is YAML, too, in UTF-8. An astral character (an emoji) is itself: JSON's escapes for it are two surrogates, which the API server's
-    YAML parser refuses. All other characters above ASCII are escaped, because YAML does not allow all of them. A lone surrogate, which no text in UTF-8
-    can have, becomes U+FFFD, as in every answer of the API server."""
+    """JSON that is YAML, too, in UTF-8. An astral character (an emoji) is itself: JSON's escapes for it are two
+    surrogates, which the API server's YAML parser refuses. All other characters above ASCII are escaped, because YAML
+    does not allow all of them. A lone surrogate, which no text in UTF-8 can have, becomes U+FFFD, as in every answer of
+    the API server."""
     text = json.dumps(body, ensure_ascii=False)
     return _ESCAPED.sub(lambda m: "\\ufffd" if "\ud800" <= m[0] <= "\udfff" else f"\\u{ord(m[0]):04x}", text).encode()
 
@@ -140,8 +147,8 @@ class Transport:
         accept: str = OBJECTS,
         most: int = OBJECT_BYTES,
     ) -> dict[str, Any]:
-        """The answer's JSON. Reads are retried after a temporary error; writes are retried by the work queue. Raises TooLarge for an answer of more than
-        `most` bytes."""
+        """The answer's JSON. Reads are retried after a temporary error; writes are retried by the work queue. Raises
+        TooLarge for an answer of more than `most` bytes."""
         pauses = READ_PAUSES if method == "GET" else ()
         for pause in (*pauses, None):
             try:
@@ -185,7 +192,8 @@ class Transport:
         silence: float,
         longest: int = LONGEST_LINE,
     ) -> AsyncGenerator[str]:
-        """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or one has more than `longest`
+        """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or
+        one has more than `longest`
         bytes. A broken connection ends the stream as its end does: the caller knows whether more must follow."""
         ends = asyncio.get_running_loop().time() + seconds
         async with AsyncExitStack() as stack:
@@ -225,12 +233,14 @@ class Transport:
         silence: float | None = None,
         accept: str = OBJECTS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        # The caller limits the whole time, by asyncio.timeout. aiohttp's own `total` takes a task's cancellation for its timeout where both come at once
-        # (its TimerContext is entered twice in a request and takes back two cancellations): a program that is cancelled would continue.
+        # The caller limits the whole time, by asyncio.timeout. aiohttp's own `total` takes a task's cancellation for
+        # its timeout where both come at once (its TimerContext is entered twice in a request and takes back two
+        # cancellations): a program that is cancelled would continue.
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout / 2, sock_read=silence)
         headers = {
             "Accept": accept,
-            # The API server compresses answers of 128 KiB and more if it may: that costs both sides more time than a network of 10 Gbit/s saves.
+            # The API server compresses answers of 128 KiB and more if it may: that costs both sides more time than a
+            # network of 10 Gbit/s saves.
             "Accept-Encoding": "identity",
             "Content-Type": content_type,
             "User-Agent": self._program,

@@ -1,12 +1,13 @@
 """The mover's command line: parses options, calls a command of :mod:`ocore_mover.commands`, returns its exit code.
 
-Each command imports its own module when it is called: a Job runs one command, and most of a short Job's time is its start.
+Each command imports its own module when it is called: a Job runs one command, and most of a short Job's time is its
+start.
 """
 
 import gc
 
-# The garbage collector would visit what the imports make again and again, a fifth of the start, and find nothing: all of it stays.
-# commands.runtime.run enables it again.
+# The garbage collector would visit what the imports make again and again, a fifth of the start, and find nothing: all
+# of it stays. commands.runtime.run enables it again.
 if __name__ == "__main__":
     gc.disable()
 
@@ -55,7 +56,10 @@ Record = Annotated[
     str,
     typer.Option(
         metavar="JSON",
-        help="The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no record.",
+        help=(
+            "The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no"
+            " record."
+        ),
     ),
 ]
 
@@ -74,8 +78,10 @@ log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="ocore_mover",
-    help="Takes, verifies, restores and switches snapshots. Reports are JSON lines on stdout, logs are on stderr. docs/mover.md "
-    "shows every command in a shell.",
+    help=(
+        "Takes, verifies, restores and switches snapshots. Reports are JSON lines on stdout, logs are on stderr."
+        " docs/mover.md shows every command in a shell."
+    ),
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,  # they print local variables, passwords among them
@@ -173,7 +179,8 @@ def prove(
 @app.command("probe-store", epilog=_example("probe-store --store file:///var/snapshots"))
 @expand
 def probe_store(where: StoreOptions, common: CommonOptions) -> None:
-    """Check a store and write its id where it has none. Run this first for a new store. With --store-read-only it writes nothing."""
+    """Check a store and write its id where it has none. Run this first for a new store. With --store-read-only it
+    writes nothing."""
     from ocore_mover.commands import probe_store as command
 
     store = where.open()
@@ -297,7 +304,8 @@ def write_state(
 @app.command(
     "test-restore",
     epilog=_example(
-        f"test-restore --store file:///var/snapshots --database ~/secret {_SNAPSHOT} --scratch /tmp --capacity 50000000000"
+        f"test-restore --store file:///var/snapshots --database ~/secret {_SNAPSHOT} --scratch /tmp --capacity"
+        " 50000000000"
     ),
 )
 @expand
@@ -319,7 +327,8 @@ def restore_test(
     ] = False,
     jobs: Jobs = 1,
 ) -> None:
-    """Restore a snapshot into a scratch database, check every row count, index and file, and drop it. What a restore would lack is a result."""
+    """Restore a snapshot into a scratch database, check every row count, index and file, and drop it. What a restore
+    would lack is a result."""
     from ocore_mover.commands.test_restore import RestoreTestOptions, RestoreTestRun
 
     store = where.open()
@@ -398,7 +407,10 @@ def restore(
         str | None,
         typer.Option(
             callback=uuid,
-            help="Environment that the snapshot was taken of, where it is another one. Its database's name, owner and grants are not used.",
+            help=(
+                "Environment that the snapshot was taken of, where it is another one. Its database's name, owner and"
+                " grants are not used."
+            ),
         ),
     ] = None,
     project_id: Annotated[
@@ -489,7 +501,8 @@ def neutralize(
         ),
     ] = None,
 ) -> None:
-    """Neutralise the restored copy, check that it is, and mark it, so that `switch` accepts it. The live database does not change."""
+    """Neutralise the restored copy, check that it is, and mark it, so that `switch` accepts it. The live database does
+    not change."""
     from ocore_mover.commands.neutralize import NeutralizeOptions, NeutralizeRun
 
     server = target.server() if target.database is not None else None
@@ -625,7 +638,8 @@ def sweep(
 @app.command(
     "remove-orphans",
     epilog=_example(
-        f"remove-orphans --store file:///var/snapshots --report-id 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01 --sha256 {'0' * 64}"
+        "remove-orphans --store file:///var/snapshots --report-id 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01 --sha256"
+        f" {'0' * 64}"
     ),
 )
 @expand
@@ -669,7 +683,10 @@ def delete(
         str | None,
         typer.Option(
             callback=uuid,
-            help="Delete only if --source-store has this id, and the whole snapshot with the manifest of --manifest-sha256.",
+            help=(
+                "Delete only if --source-store has this id, and the whole snapshot with the manifest of"
+                " --manifest-sha256."
+            ),
         ),
     ] = None,
     manifest_sha256: Annotated[str | None, typer.Option(help="With --copy-store-id: SHA-256 of the manifest.")] = None,
@@ -677,7 +694,10 @@ def delete(
         str,
         typer.Option(
             metavar="JSON",
-            help="Delete only if the store has no pin, or this one (snapshot_state.StoredState): another cluster may have set it.",
+            help=(
+                "Delete only if the store has no pin, or this one (snapshot_state.StoredState): another cluster may"
+                " have set it."
+            ),
         ),
     ] = "",
 ) -> None:
@@ -710,7 +730,8 @@ def delete(
 @app.command(
     "check-copy",
     epilog=_example(
-        f"check-copy --store s3://elsewhere/copies {_SNAPSHOT} --store-id 7d0b5a53-2222-4333-8444-555566667777 --manifest-sha256 {'0' * 64}"
+        f"check-copy --store s3://elsewhere/copies {_SNAPSHOT} --store-id 7d0b5a53-2222-4333-8444-555566667777"
+        f" --manifest-sha256 {'0' * 64}"
     ),
 )
 @expand
@@ -745,7 +766,8 @@ def copy_remote(
     ] = None,
     jobs: Jobs = 4,
 ) -> None:
-    """Copy a snapshot from --source-store to --store, byte for byte. What an earlier attempt has copied is not sent again."""
+    """Copy a snapshot from --source-store to --store, byte for byte. What an earlier attempt has copied is not sent
+    again."""
     from ocore_mover.commands import copy_remote as command
 
     store, origin = where.open(), source.open()
@@ -845,7 +867,8 @@ def _rollback_target(
 
 
 def _optional_records(where: OptionalStoreOptions, rollback: "RollbackRun") -> "RollbackRecords | None":
-    """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the outcome, too."""
+    """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the
+    outcome, too."""
     from ocore_mover.rollback_records import RollbackRecords
 
     try:
@@ -856,7 +879,8 @@ def _optional_records(where: OptionalStoreOptions, rollback: "RollbackRun") -> "
 
 
 def _run_of(text: str, environment_id: str, rollback_id: str, *, undo: bool = False) -> "RollbackRun | None":
-    """Parses the option, whose ids must match; None without it. An undo names the rollback whose databases it switches in ``undoes``."""
+    """Parses the option, whose ids must match; None without it. An undo names the rollback whose databases it switches
+    in ``undoes``."""
     from ocore_crds.rollback_record import RollbackRun
 
     if not text:

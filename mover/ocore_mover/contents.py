@@ -1,7 +1,8 @@
 """What a store contains: its environments and snapshots, in pages of bounded size.
 
-What a store holds may have been written by anyone who has its keys. A key counts only where it has the layout of docs/format.md, a manifest only where its
-ids are those of its key and it is readable, and everything is read with a limit.
+What a store holds may have been written by anyone who has its keys. A key counts only where it has the layout of
+docs/format.md, a manifest only where its ids are those of its key and it is readable, and everything is read with a
+limit.
 """
 
 import re
@@ -39,7 +40,8 @@ def snapshots(store: Store, environment_id: str) -> Iterator[str]:
 
 
 def after(store: Store, wanted: Mapping[str, str], position: str) -> Iterator[tuple[str, str]]:
-    """Environment and snapshot of each folder of the wanted environments behind the position ``environment/snapshot``, sorted."""
+    """Environment and snapshot of each folder of the wanted environments behind the position ``environment/snapshot``,
+    sorted."""
     for environment_id in sorted(wanted):
         for snapshot_id in snapshots(store, environment_id):
             if f"{environment_id}/{snapshot_id}" > position:
@@ -47,7 +49,8 @@ def after(store: Store, wanted: Mapping[str, str], position: str) -> Iterator[tu
 
 
 def read(store: Store, environment_id: str, snapshot_id: str) -> StoredManifest | MoverError | None:
-    """The manifest; why it cannot be read; None where there is none. Raises MoverError where the store does not answer."""
+    """The manifest; why it cannot be read; None where there is none. Raises MoverError where the store does not
+    answer."""
     try:
         return manifests.find_listed(store, environment_id, snapshot_id, readers=READERS)
     except MoverError as error:

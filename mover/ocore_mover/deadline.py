@@ -1,7 +1,7 @@
 """One token per command. The deadline, SIGTERM and the failure of a parallel part all cancel the command through it.
 
-Code calls :meth:`Token.check` between its steps and waits with :meth:`Token.sleep`. Code that blocks in a query or a program
-registers with :meth:`Token.on_cancel` how to interrupt it.
+Code calls :meth:`Token.check` between its steps and waits with :meth:`Token.sleep`. Code that blocks in a query or a
+program registers with :meth:`Token.on_cancel` how to interrupt it.
 """
 
 import logging
@@ -95,7 +95,8 @@ class Token:
             self.cancel(
                 Cancelled(
                     conditions.DEADLINE_EXCEEDED,
-                    f"not finished within the deadline of {self._seconds:.0f} s. Increase the timeout, or find the slow step in the log.",
+                    f"not finished within the deadline of {self._seconds:.0f} s. Increase the timeout, or find the slow"
+                    " step in the log.",
                 )
             )
         with self._lock:

@@ -1,8 +1,10 @@
 """The differentials that need a full snapshot, as the store knows them.
 
-A differential leaves a marker below the prefix of its base, before its manifest is written. So the deletion of a full snapshot finds the differentials that
-need it by one listing, also those that have no Snapshot object any more: they were deleted with deletionPolicy Retain, or belong to another cluster.
-A marker counts only while the manifest of its differential exists. It is removed with the base.
+A differential leaves a marker below the prefix of its base, before its manifest is written. So the deletion of a full
+snapshot finds the differentials that
+need it by one listing, also those that have no Snapshot object any more: they were deleted with deletionPolicy Retain,
+or belong to another cluster. A marker counts only while the manifest of its differential exists. It is removed with the
+base.
 """
 
 import re
@@ -28,7 +30,8 @@ def enter(store: Store, manifest: Manifest) -> None:
 
 
 def living(store: Store, environment_id: str, snapshot_id: str) -> list[str]:
-    """Ids of the differentials in the store that need this snapshot. One whose manifest cannot be read counts: its data is not deleted on a guess."""
+    """Ids of the differentials in the store that need this snapshot. One whose manifest cannot be read counts: its data
+    is not deleted on a guess."""
     prefix = naming.dependents_prefix(environment_id, snapshot_id)
     names = (found.key.removeprefix(prefix) for found in store.list(prefix))
     return sorted(n for n in names if re.fullmatch(UUID_PATTERN, n) and _needs(store, environment_id, n, snapshot_id))
@@ -42,7 +45,8 @@ def check_none(store: Store, environment_id: str, snapshot_id: str) -> None:
     shown = ", ".join(needing[:_SHOWN]) + (", …" if len(needing) > _SHOWN else "")
     raise MoverError(
         conditions.HAS_DEPENDENTS,
-        f"snapshot {snapshot_id} is not deleted: {len(needing)} differentials in {store.url} need it ({shown}). Delete them first",
+        f"snapshot {snapshot_id} is not deleted: {len(needing)} differentials in {store.url} need it ({shown}). Delete"
+        " them first",
     )
 
 

@@ -1,4 +1,5 @@
-"""A store and a counter that raise Cancelled once the command is cancelled. Their callers need not know of deadlines."""
+"""A store and a counter that raise Cancelled once the command is cancelled. Their callers need not know of
+deadlines."""
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType

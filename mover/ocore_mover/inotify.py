@@ -1,7 +1,7 @@
 """Events about names in folders. Source: inotify(7).
 
-Events come from this kernel only: what another node changes on a network file system raises none (:func:`sees_all`). Where the kernel gives
-no watch (limits, sandboxes), the caller lists the folder.
+Events come from this kernel only: what another node changes on a network file system raises none (:func:`sees_all`).
+Where the kernel gives no watch (limits, sandboxes), the caller lists the folder.
 """
 
 import ctypes

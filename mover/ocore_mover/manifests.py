@@ -20,8 +20,8 @@ from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 from ocore_mover.workers import run_workers
 
-#: What the JSON parser and the model's errors need for each array, object and comma (bytes). Measured: 220 to 980, where a store sends what is no
-#: manifest; a real one needs a third of it.
+#: What the JSON parser and the model's errors need for each array, object and comma (bytes). Measured: 220 to 980,
+#: where a store sends what is no manifest; a real one needs a third of it.
 _BYTES_PER_TOKEN = 1024
 #: The bytes themselves: received, joined, parsed.
 _COPIES = 3
@@ -41,8 +41,8 @@ class StoredManifest:
 def write(store: Store, manifest: Manifest) -> StoredManifest:
     """Publishes a snapshot: writes its manifest, reads it back and compares.
 
-    The first manifest wins: raises MoverError ManifestExists if another attempt has written one. An identical manifest is
-    accepted, because the answer to an earlier write may be lost. Raises Corrupt if the read-back differs.
+    The first manifest wins: raises MoverError ManifestExists if another attempt has written one. An identical manifest
+    is accepted, because the answer to an earlier write may be lost. Raises Corrupt if the read-back differs.
     """
     identity = manifest.identity
     key = naming.manifest_key(identity.environment_id, identity.snapshot_id)
@@ -54,12 +54,14 @@ def write(store: Store, manifest: Manifest) -> StoredManifest:
         return StoredManifest(manifest, key, created)
     raise MoverError(
         conditions.MANIFEST_EXISTS,
-        f"another attempt has already written the manifest of snapshot {identity.snapshot_id}. The snapshot is complete; this attempt is not needed.",
+        f"another attempt has already written the manifest of snapshot {identity.snapshot_id}. The snapshot is"
+        " complete; this attempt is not needed.",
     )
 
 
 def publish(store: Store, key: str, data: bytes) -> str | None:
-    """Writes a manifest's bytes if the key does not exist, reads them back and returns their SHA-256; None if the store has another manifest.
+    """Writes a manifest's bytes if the key does not exist, reads them back and returns their SHA-256; None if the store
+    has another manifest.
 
     Identical bytes are accepted. Raises Corrupt if the read-back differs from what was written.
     """
@@ -73,7 +75,8 @@ def publish(store: Store, key: str, data: bytes) -> str | None:
 
 
 def read(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest:
-    """Reads a manifest. Raises MoverError SnapshotNotFound, and Corrupt if it is invalid, or its ids or SHA-256 differ."""
+    """Reads a manifest. Raises MoverError SnapshotNotFound, and Corrupt if it is invalid, or its ids or SHA-256
+    differ."""
     return read_bytes(store, environment_id, snapshot_id, sha256=sha256)[0]
 
 
@@ -85,7 +88,8 @@ def read_bytes(
     if found is None:
         raise MoverError(
             conditions.SNAPSHOT_NOT_FOUND,
-            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}. It never completed, was deleted, or is in another store.",
+            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}. It never completed, was"
+            " deleted, or is in another store.",
         )
     return found
 
@@ -153,8 +157,8 @@ def _check_size(key: str, data: bytes, readers: int = 1) -> None:
 def _too_large(key: str, problem: str) -> MoverError:
     return MoverError(
         conditions.MANIFEST_TOO_LARGE,
-        f"{key} {problem}, and this Job may use {human(memory.budget())} for it. Increase spec.jobs.resources.limits.memory of the "
-        "Environment, unless the store is damaged",
+        f"{key} {problem}, and this Job may use {human(memory.budget())} for it. Increase"
+        " spec.jobs.resources.limits.memory of the Environment, unless the store is damaged",
     )
 
 
@@ -168,7 +172,8 @@ def _parse(data: bytes, key: str) -> Manifest:
 
 
 def _check_keys(manifest: Manifest) -> None:
-    """Raises Corrupt for an object outside the snapshot's own prefix, or of a base outside the base's: a manifest cannot read or delete anything else."""
+    """Raises Corrupt for an object outside the snapshot's own prefix, or of a base outside the base's: a manifest
+    cannot read or delete anything else."""
     identity = manifest.identity
     prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
     _check_below(prefix, manifest.objects(), identity.snapshot_id, "the snapshot's")
@@ -188,7 +193,8 @@ def _check_below(prefix: str, objects: Iterable[StoredObject], snapshot_id: str,
 
 
 def _check_base(identity: Identity, base: FilestoreBase) -> None:
-    """The base is another snapshot of the same environment, and its packs are in one folder: the index refers to them by name."""
+    """The base is another snapshot of the same environment, and its packs are in one folder: the index refers to them
+    by name."""
     own = identity.snapshot_id
     if base.snapshot_id == own:
         raise Corrupt(f"the manifest of snapshot {own} names the snapshot as its own base")
@@ -205,14 +211,15 @@ def _check_base(identity: Identity, base: FilestoreBase) -> None:
 
 
 def artifact_digest(objects: Iterable[StoredObject]) -> str:
-    """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, in the format of
-    ``sha256sum`` (docs/format.md)."""
+    """One SHA-256 for an artifact of many objects: over its lines ``<sha256>  <key>``, sorted as bytes, in the format
+    of ``sha256sum`` (docs/format.md)."""
     lines = sorted(f"{obj.sha256}  {obj.key}\n".encode() for obj in objects)
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def result(stored: StoredManifest, *, read_back: bool = False, state: StoredState | None = None) -> SnapshotResult:
-    """The result of ``snapshot`` and ``inspect``, with checksums and paths. `state`: what the state object in the store has."""
+    """The result of ``snapshot`` and ``inspect``, with checksums and paths. `state`: what the state object in the store
+    has."""
     manifest = stored.manifest
     prefix = stored.key.rpartition("/")[0] + f"/{manifest.attempt}/"
     checksums, paths = {"manifest": stored.sha256}, {"manifest": stored.key}
@@ -265,7 +272,8 @@ def _folder_of(objects: tuple[StoredObject, ...], default: str) -> str:
 
 
 def check_objects(store: Store, manifest: Manifest) -> None:
-    """Checks that every object that a restore needs exists with its size; reads no bytes. Raises Corrupt with the first that does not."""
+    """Checks that every object that a restore needs exists with its size; reads no bytes. Raises Corrupt with the first
+    that does not."""
     identity, base = manifest.identity, manifest.base
     _check_sizes(store, naming.snapshot_prefix(identity.environment_id, identity.snapshot_id), manifest.objects())
     if base is not None:
@@ -274,7 +282,8 @@ def check_objects(store: Store, manifest: Manifest) -> None:
 
 
 def missing_object(store: Store, manifest: Manifest) -> str:
-    """The first object that a restore needs and that does not exist, or has another size; empty: all exist. Reads no bytes.
+    """The first object that a restore needs and that does not exist, or has another size; empty: all exist. Reads no
+    bytes.
 
     Buckets are replicated in no order: a manifest can arrive before the objects that it names.
     """
@@ -286,7 +295,8 @@ def missing_object(store: Store, manifest: Manifest) -> str:
 
 
 def check_base(store: Store, manifest: Manifest) -> None:
-    """Checks that the base of a differential exists: its manifest unchanged, the needed packs with their sizes. Does nothing for a full.
+    """Checks that the base of a differential exists: its manifest unchanged, the needed packs with their sizes. Does
+    nothing for a full.
 
     Raises MoverError BaseGone, retryable: the next attempt does not use this base.
     """
@@ -304,8 +314,8 @@ def check_base(store: Store, manifest: Manifest) -> None:
     if problem:
         raise MoverError(
             conditions.BASE_GONE,
-            f"the base, snapshot {base.snapshot_id}, was deleted or lost objects while this differential was taken: {problem}. The next attempt "
-            "stores the files that it lacks.",
+            f"the base, snapshot {base.snapshot_id}, was deleted or lost objects while this differential was taken:"
+            f" {problem}. The next attempt stores the files that it lacks.",
             retryable=True,
         )
 
@@ -336,7 +346,8 @@ def check_filestore(store: Store, manifest: Manifest) -> None:
 
 
 def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: int = 2) -> int:
-    """Reads every byte that a restore needs, those of the base too, and compares the digests. Returns the bytes read; raises Corrupt."""
+    """Reads every byte that a restore needs, those of the base too, and compares the digests. Returns the bytes read;
+    raises Corrupt."""
     objects = sorted(manifest.needed(), key=lambda obj: -obj.size)
 
     def work(some: Iterator[StoredObject]) -> None:
@@ -366,10 +377,12 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tupl
 def delete_leftovers(
     store: Store, environment_id: str, snapshot_id: str, *, keep_attempt: str | None = None
 ) -> tuple[int, int]:
-    """Deletes everything below the snapshot's prefix but the manifest, its objects, the state object and the markers of differentials.
+    """Deletes everything below the snapshot's prefix but the manifest, its objects, the state object and the markers of
+    differentials.
 
     `keep_attempt` is an attempt that is still writing; its objects stay. Returns the number of objects and of aborted
-    uploads. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the manifest can still be fixed.
+    uploads. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the manifest can still be
+    fixed.
     """
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()

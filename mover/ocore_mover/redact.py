@@ -1,7 +1,7 @@
 """Keeps secrets out of everything that is written: a value that was read from a Secret is masked in every text.
 
-A password may be any string, also one that the protocol uses: ``snapshot``, ``time``, a part of a UUID. So reports are masked
-only in the fields that hold free text. Their keys, numbers, ids, enumerations, names and digests never change.
+A password may be any string, also one that the protocol uses: ``snapshot``, ``time``, a part of a UUID. So reports are
+masked only in the fields that hold free text. Their keys, numbers, ids, enumerations, names and digests never change.
 """
 
 import threading

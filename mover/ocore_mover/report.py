@@ -63,7 +63,8 @@ _stderr.setFormatter(
 
 
 def configure_logging(verbose: bool = False) -> None:
-    """Logs JSON lines on stderr: stdout is for the reports. Warnings of libraries are logged the same way, so that secrets in them are masked."""
+    """Logs JSON lines on stderr: stdout is for the reports. Warnings of libraries are logged the same way, so that
+    secrets in them are masked."""
     root = logging.getLogger()
     root.addHandler(_stderr)  # once, however often
     root.setLevel(logging.WARNING)
@@ -71,7 +72,8 @@ def configure_logging(verbose: bool = False) -> None:
 
 
 class Counter:
-    """Counts bytes and files of one step for several threads. Reports at most every half second. A total that is 0 is not known."""
+    """Counts bytes and files of one step for several threads. Reports at most every half second. A total that is 0 is
+    not known."""
 
     def __init__(self, reporter: "Reporter", step: Step, *, bytes_total: int = 0, files_total: int = 0) -> None:
         self._reporter = reporter

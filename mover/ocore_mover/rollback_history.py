@@ -1,6 +1,8 @@
-"""The rollbacks of an environment that have ended, from their records in the store: what an import makes Rollback resources of.
+"""The rollbacks of an environment that have ended, from their records in the store: what an import makes Rollback
+resources of.
 
-What a store holds may have been written by anyone who has its keys. A record counts only where its contents name its key, and it is read with a limit.
+What a store holds may have been written by anyone who has its keys. A record counts only where its contents name its
+key, and it is read with a limit.
 """
 
 import re
@@ -66,7 +68,8 @@ class History:
 
 
 def read(store: Store, environment_id: str, limit: int) -> History:
-    """The newest `limit` rollbacks of the environment that have ended. Raises StoreError where the store does not answer."""
+    """The newest `limit` rollbacks of the environment that have ended. Raises StoreError where the store does not
+    answer."""
     runs = sorted(_runs(store, environment_id).values(), key=lambda run: run.newest, reverse=True)
     ended = [run for run in runs if run.outcome() is not None]
     found: list[StoredRollback] = []
@@ -129,7 +132,8 @@ def _read(store: Store, environment_id: str, run: _Run) -> StoredRollback | dict
 
 
 def _record(store: Store, environment_id: str, key: str) -> RollbackRecord:
-    """The object. Raises Corrupt where it is not the record that its key names, StoreError where the store does not answer."""
+    """The object. Raises Corrupt where it is not the record that its key names, StoreError where the store does not
+    answer."""
     try:
         data = store.get(key, limit=RECORD_BYTES)
     except StoreError as error:

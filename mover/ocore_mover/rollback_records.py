@@ -36,7 +36,8 @@ class RollbackRecords:
     def check(self, marks: Iterable[RollbackMark]) -> None:
         """Returns where no earlier Rollback of this name and spec ran; `marks` are the live database's.
 
-        Raises MoverError AlreadyExecuted, SwitchedBack or OutcomeUnknown otherwise, and StoreError where the store cannot be read.
+        Raises MoverError AlreadyExecuted, SwitchedBack or OutcomeUnknown otherwise, and StoreError where the store
+        cannot be read.
         """
         self._check(marks, self._earlier())
 
@@ -60,9 +61,11 @@ class RollbackRecords:
                 raise self._refused(conditions.OUTCOME_UNKNOWN, key)
 
     def write(self, state: RecordState, evidence: Evidence | None = None, failure: Failure | None = None) -> None:
-        """Writes one record and reads it back. The first one wins: the same one again is accepted. `failure`: of `not-switched`.
+        """Writes one record and reads it back. The first one wins: the same one again is accepted. `failure`: of
+        `not-switched`.
 
-        Raises MoverError RecordConflict where another run has the key, Corrupt where other bytes are read back, and StoreError.
+        Raises MoverError RecordConflict where another run has the key, Corrupt where other bytes are read back, and
+        StoreError.
         """
         record = RollbackRecord(state=state, run=self._run, time=now(), evidence=evidence, failure=failure)
         key = naming.rollback_record_key(*self._names(), self._run.uid, self._run.attempt, state)
@@ -76,7 +79,8 @@ class RollbackRecords:
         if not self._is_ours(found, state):
             raise MoverError(
                 conditions.RECORD_CONFLICT,
-                f"{key} in {self._store.url} is the record of another run. Create the Rollback again under another name.",
+                f"{key} in {self._store.url} is the record of another run. Create the Rollback again under another"
+                " name.",
             )
 
     def _is_earlier(self, mark: RollbackMark) -> bool:
@@ -111,10 +115,13 @@ class RollbackRecords:
         again = "Nothing was done. To run it again, create it under another name."
         texts = {
             conditions.ALREADY_EXECUTED: f"A rollback {name} with this specification has run before. {again}",
-            conditions.SWITCHED_BACK: f"A rollback {name} with this specification has run before and was switched back. {again}",
+            conditions.SWITCHED_BACK: (
+                f"A rollback {name} with this specification has run before and was switched back. {again}"
+            ),
             conditions.OUTCOME_UNKNOWN: (
-                f"A rollback {name} with this specification has started before, and neither {self._store.url} nor the database shows how it "
-                f"ended ({key}). Nothing was done. Check what the environment runs on; to run it again, create it under another name."
+                f"A rollback {name} with this specification has started before, and neither {self._store.url} nor the"
+                f" database shows how it ended ({key}). Nothing was done. Check what the environment runs on; to run it"
+                " again, create it under another name."
             ),
         }
         return MoverError(reason, texts[reason])

@@ -1,4 +1,5 @@
-"""State objects: pin, retention and deletionPolicy of a snapshot, beside its manifest. Replaced as a whole, read back after each write."""
+"""State objects: pin, retention and deletionPolicy of a snapshot, beside its manifest. Replaced as a whole, read back
+after each write."""
 
 from pydantic import ValidationError
 
@@ -10,9 +11,11 @@ from ocore_mover.store.base import Store
 
 
 def write(store: Store, environment_id: str, snapshot_id: str, state: StoredState) -> StoredState:
-    """Writes the state object, or replaces it, and reads it back. Returns what was written. Raises Corrupt and StoreError.
+    """Writes the state object, or replaces it, and reads it back. Returns what was written. Raises Corrupt and
+    StoreError.
 
-    Hits the failpoint state-written. A replacement is one request or one rename: a reader sees the old object or the new one.
+    Hits the failpoint state-written. A replacement is one request or one rename: a reader sees the old object or the
+    new one.
     """
     key = naming.state_key(environment_id, snapshot_id)
     found = StateObject(environment_id=environment_id, snapshot_id=snapshot_id, written_at=now(), state=state)
@@ -27,7 +30,8 @@ def write(store: Store, environment_id: str, snapshot_id: str, state: StoredStat
 
 
 def read(store: Store, environment_id: str, snapshot_id: str) -> StoredState | None:
-    """The state; None where there is no state object. Raises Corrupt where it cannot be read, or is another snapshot's."""
+    """The state; None where there is no state object. Raises Corrupt where it cannot be read, or is another
+    snapshot's."""
     key = naming.state_key(environment_id, snapshot_id)
     try:
         data = store.get(key, limit=MAX_BYTES)
@@ -57,7 +61,8 @@ def readable(store: Store, environment_id: str, snapshot_id: str) -> StoredState
 
 
 def check_not_pinned(store: Store, environment_id: str, snapshot_id: str, known: StoredState) -> None:
-    """Raises MoverError Pinned for a snapshot that has a pin which the caller does not know: another cluster with the same store has pinned it.
+    """Raises MoverError Pinned for a snapshot that has a pin which the caller does not know: another cluster with the
+    same store has pinned it.
 
     `known`: the last state that the caller has written or read. Its own pin does not count: the caller has removed it.
     """
@@ -68,16 +73,18 @@ def check_not_pinned(store: Store, environment_id: str, snapshot_id: str, known:
         return  # nothing is left that could be restored
     raise MoverError(
         conditions.PINNED,
-        f"snapshot {snapshot_id} is not deleted: another cluster that uses {store.url} has pinned it ({found.pin_label!r}). Remove the pin there first",
+        f"snapshot {snapshot_id} is not deleted: another cluster that uses {store.url} has pinned it"
+        f" ({found.pin_label!r}). Remove the pin there first",
     )
 
 
 def replace(store: Store, environment_id: str, snapshot_id: str, state: StoredState) -> StoredState:
-    """As :func:`write`, for a snapshot that exists. Raises MoverError SnapshotNotFound where the store has no manifest: an object without one
-    would be left after the snapshot is deleted."""
+    """As :func:`write`, for a snapshot that exists. Raises MoverError SnapshotNotFound where the store has no manifest:
+    an object without one would be left after the snapshot is deleted."""
     if store.head(naming.manifest_key(environment_id, snapshot_id)) is None:
         raise MoverError(
             conditions.SNAPSHOT_NOT_FOUND,
-            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}, so its pin and retention are not stored.",
+            f"{store.url} has no snapshot {snapshot_id} of environment {environment_id}, so its pin and retention are"
+            " not stored.",
         )
     return write(store, environment_id, snapshot_id, state)

@@ -2,7 +2,8 @@
 
 import gc
 
-# All that the imports make stays. Without this the garbage collector visits it again and again: two fifths of the start.
+# All that the imports make stays. Without this the garbage collector visits it again and again: two fifths of the
+# start.
 gc.disable()
 
 import sys

@@ -1,7 +1,7 @@
 """The shared services that every reconcile uses: built once in main.py, passed down.
 
-A kind's own memory belongs to the kind (``engine/kinds.py`` creates it). What belongs to the engine is named here by a protocol, so that no kind
-imports the engine.
+A kind's own memory belongs to the kind (``engine/kinds.py`` creates it). What belongs to the engine is named here by a
+protocol, so that no kind imports the engine.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,8 @@
-"""Bytes of a Snapshot that differ from its manifest, or are gone. The Snapshot's status reports it, whatever has found it. Pure.
+"""Bytes of a Snapshot that differ from its manifest, or are gone. The Snapshot's status reports it, whatever has found
+it. Pure.
 
-They are found by reading everything back, by a test restore, a remote copy or a rollback. The Snapshot stays Ready only where another whole copy exists.
+They are found by reading everything back, by a test restore, a remote copy or a rollback. The Snapshot stays Ready only
+where another whole copy exists.
 """
 
 from datetime import datetime
@@ -29,7 +31,8 @@ def reads_copy(snapshot: Snapshot) -> bool:
 
 
 def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
-    """Bytes in the Snapshot's own store, or in the only one that it has, differ from the manifest: it must not be restored, but from a remote copy."""
+    """Bytes in the Snapshot's own store, or in the only one that it has, differ from the manifest: it must not be
+    restored, but from a remote copy."""
     stamp = Stamp.of(snapshot.meta, now)
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
     remote = status.remote
@@ -41,7 +44,8 @@ def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
 
 
 def found(snapshot: Snapshot, message: str, now: datetime, *, in_copy: bool) -> SnapshotStatus:
-    """The same, found by someone who has read the Snapshot's own store, or (`in_copy`) its complete remote copy. A copy is made again from whole data."""
+    """The same, found by someone who has read the Snapshot's own store, or (`in_copy`) its complete remote copy. A copy
+    is made again from whole data."""
     if not in_copy:
         return corrupt(snapshot, message, now)
     status = remote_copies.lost(snapshot, message, now)

@@ -171,7 +171,8 @@ class Operator:
         await self._releases.yield_to_earlier()
 
     async def _served(self, type_: Type) -> None:
-        """Returns once the kind can be listed in one of the watched namespaces: the others may be gone, or not be readable."""
+        """Returns once the kind can be listed in one of the watched namespaces: the others may be gone, or not be
+        readable."""
         while True:
             if await self._listed_once(type_):
                 return
@@ -204,7 +205,8 @@ class Operator:
         return await self._until_signalled()
 
     async def _watch(self, watch: Watch) -> None:
-        """Watches once everything was listed: two lists of 20,000 Snapshots at a time make the operator ready in twice the time."""
+        """Watches once everything was listed: two lists of 20,000 Snapshots at a time make the operator ready in twice
+        the time."""
         await self._resync.first()
         await watch.run()
 
@@ -224,7 +226,8 @@ class Operator:
         return 1
 
     async def _finish_first(self) -> list[asyncio.Task[None]]:
-        """Lets rollbacks start the applications that they have stopped. Returns the parts that ended before that; empty: none."""
+        """Lets rollbacks start the applications that they have stopped. Returns the parts that ended before that;
+        empty: none."""
         _log.info("signal received; rollbacks that have stopped an application are finished first")
         finished = asyncio.create_task(self._shutdown.run(self._settings.shutdown_seconds), name="shutdown")
         at_once = asyncio.create_task(self._stop_now.wait(), name="second signal")

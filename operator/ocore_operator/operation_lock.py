@@ -1,7 +1,7 @@
 """The operation lock, one operation per environment: ``Environment.status.operation``, set by compare and swap.
 
-The lock is safe against any number of writers: server-side apply with the resourceVersion that was read. The order of the operations that wait
-comes from the catalog. It decides which one goes first, never whether two run at once.
+The lock is safe against any number of writers: server-side apply with the resourceVersion that was read. The order of
+the operations that wait comes from the catalog. It decides which one goes first, never whether two run at once.
 """
 
 import random
@@ -21,10 +21,11 @@ from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import MANAGER_LOCK
 from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
 
-#: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that was removed without one.
+#: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that
+#: was removed without one.
 PAUSE = 40.0
-#: Seconds for which a due cleanup goes before every other operation: one whose attempts cannot even begin must not block the environment.
-#: Longer than one attempt of a cleanup (rollback/plan_after_end.py).
+#: Seconds for which a due cleanup goes before every other operation: one whose attempts cannot even begin must not
+#: block the environment. Longer than one attempt of a cleanup (rollback/plan_after_end.py).
 CLEANUP_FIRST_SECONDS = 900.0
 #: An operation without a status after so many seconds does not count as waiting: something prevents its reconcile.
 UNSEEN_AFTER = 60.0
@@ -44,9 +45,10 @@ def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
 
 
 async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Environment:
-    """Returns the Environment once `owner` holds its lock, also where it held it before. Raises Waiting(WaitingForOperation) with the name of
-    the holder, or of an operation that goes first: a Rollback whose cleanup is due, then the oldest (creationTimestamp, then uid). Raises Conflict
-    where the Environment changed since it was read."""
+    """Returns the Environment once `owner` holds its lock, also where it held it before. Raises
+    Waiting(WaitingForOperation) with the name of
+    the holder, or of an operation that goes first: a Rollback whose cleanup is due, then the oldest (creationTimestamp,
+    then uid). Raises Conflict where the Environment changed since it was read."""
     wait = await blocked(ctx, environment, owner)
     if wait is not None:
         raise wait
@@ -73,15 +75,16 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
 
 
 async def blocked(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Waiting | None:
-    """For what `owner` waits, with the reason WaitingForOperation; None where it holds the lock or may acquire it. The operation that goes first is
-    queued."""
+    """For what `owner` waits, with the reason WaitingForOperation; None where it holds the lock or may acquire it. The
+    operation that goes first is queued."""
     if is_held_by(environment, owner):
         return None
     operation = environment.status.operation
     if operation is not None and not await stale(ctx, environment):
         return Waiting(
             c.WAITING_FOR_OPERATION,
-            f"{operation.kind} {operation.name} holds the operation lock of Environment {environment.meta.name} since {operation.since}.",
+            f"{operation.kind} {operation.name} holds the operation lock of Environment {environment.meta.name} since"
+            f" {operation.since}.",
             _pause(),
         )
     first, why = goes_first(ctx, environment, owner)
@@ -93,7 +96,8 @@ async def blocked(ctx: Context, environment: Environment, owner: Snapshot | Roll
 
 
 async def release(ctx: Context, namespace: str, environment_name: str, owner: Snapshot | Rollback) -> None:
-    """Releases the lock and queues the operations that wait. Does nothing where `owner` does not hold it. Raises Conflict."""
+    """Releases the lock and queues the operations that wait. Does nothing where `owner` does not hold it. Raises
+    Conflict."""
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, environment_name)
     if obj is None:
         return
@@ -125,15 +129,16 @@ async def stale(ctx: Context, environment: Environment) -> bool:
 
 
 def rollback_near(operation: Operation | None, operations: Iterable[Entry]) -> bool:
-    """Whether a Rollback has the Environment's lock or waits for it: a proof or a test restore must not run beside it. Pure."""
+    """Whether a Rollback has the Environment's lock or waits for it: a proof or a test restore must not run beside it.
+    Pure."""
     return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in operations)
 
 
 def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> tuple[Entry | None, str]:
     """The operation that goes before `owner`, and why; None where `owner` is next.
 
-    A due cleanup is first: else a series of rollbacks, each older than the cleanup's turn, leaves a previous database each until the disk is full
-    (issue 9, item 23).
+    A due cleanup is first: else a series of rollbacks, each older than the cleanup's turn, leaves a previous database
+    each until the disk is full (issue 9, item 23).
     """
     due = _due_cleanups(ctx, environment)
     if c.is_terminal(owner.status.conditions):  # it cleans up: only an older cleanup goes before it

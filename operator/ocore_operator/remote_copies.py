@@ -46,7 +46,8 @@ def requested(snapshot: Snapshot, store: str, now: datetime) -> SnapshotStatus:
 
 
 def requested_elsewhere(snapshot: Snapshot, store: str, now: datetime) -> SnapshotStatus:
-    """The Environment names another store now: the copy is wanted there, too. The one that exists counts until then, and is deleted after that."""
+    """The Environment names another store now: the copy is wanted there, too. The one that exists counts until then,
+    and is deleted after that."""
     remote = RemoteCopy(
         state="Pending", store_name=store, requested_at=clock.text(now), replaces=_remote(snapshot).readable
     )
@@ -66,7 +67,8 @@ def checked(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
 
 
 def lost(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
-    """The remote store does not have every object any more. Where the data in the Snapshot's own store exists, the copy is made again."""
+    """The remote store does not have every object any more. Where the data in the Snapshot's own store exists, the copy
+    is made again."""
     old = _remote(snapshot)
     gone = old.local_deleted_at is not None
     update: dict[str, Any] = {
@@ -104,7 +106,8 @@ def restored(snapshot: Snapshot, place: CopyPlace, now: datetime) -> SnapshotSta
 
 
 def waiting(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
-    """No attempt is made now: what it waits for. Where a person must change something, the copy is Failed until then."""
+    """No attempt is made now: what it waits for. Where a person must change something, the copy is Failed until
+    then."""
     failed = reason in PERMANENT
     remote = _remote(snapshot).model_copy(update={"state": "Failed" if failed else "Pending", "message": message})
     return _with(snapshot, remote, reason, message, now)
@@ -150,7 +153,8 @@ def failed(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Snap
 
 
 def completed(snapshot: Snapshot, result: CopyResult, now: datetime) -> SnapshotStatus:
-    """The remote store has every object and the manifest. Without a state object an import assumes the defaults there."""
+    """The remote store has every object and the manifest. Without a state object an import assumes the defaults
+    there."""
     default = StoredState() if snapshot.status.stored_state is not None else None
     update: dict[str, Any] = {
         "state": "Completed",
@@ -166,7 +170,10 @@ def completed(snapshot: Snapshot, result: CopyResult, now: datetime) -> Snapshot
         "stored_state": result.state or default,
     }
     remote = _remote(snapshot).model_copy(update=update)
-    text = f"{result.objects} objects, {result.bytes} bytes are in SnapshotStore {remote.store_name} (id {result.store_id}), each with the SHA-256 of the manifest."
+    text = (
+        f"{result.objects} objects, {result.bytes} bytes are in SnapshotStore {remote.store_name} (id"
+        f" {result.store_id}), each with the SHA-256 of the manifest."
+    )
     return _with(snapshot, remote, c.SUCCEEDED, text, now)
 
 

@@ -1,4 +1,5 @@
-"""The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``, documented here and in docs/operator.md."""
+"""The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``, documented here and in
+docs/operator.md."""
 
 import os
 import re
@@ -31,7 +32,8 @@ class Settings(BaseSettings):
     resync_interval: Seconds = Field(
         default=600,
         description=(
-            "Seconds between full lists of all kinds, the last safety net: a watch that breaks continues where it stopped, after 70 s at most."
+            "Seconds between full lists of all kinds, the last safety net: a watch that breaks continues where it"
+            " stopped, after 70 s at most."
         ),
     )
     request_timeout: Seconds = Field(default=10, description="Seconds that one request to the API server may take.")
@@ -52,7 +54,10 @@ class Settings(BaseSettings):
     )
     mover_digests: Annotated[dict[int, str], NoDecode] = Field(
         default_factory=dict,
-        description="Digests of the mover images: `MAJOR=sha256:…`, with commas. An image without one is named by its tag alone.",
+        description=(
+            "Digests of the mover images: `MAJOR=sha256:…`, with commas. An image without one is named by its tag"
+            " alone."
+        ),
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", description="Pull policy of the Jobs' image."
@@ -67,8 +72,8 @@ class Settings(BaseSettings):
     cluster_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
         description=(
-            "Networks of the cluster, with commas: of pods, services and nodes. A test listener of a pod that neutralises must be outside of them. "
-            "The default is every private network."
+            "Networks of the cluster, with commas: of pods, services and nodes. A test listener of a pod that"
+            " neutralises must be outside of them. The default is every private network."
         ),
     )
     job_user: Annotated[int, Field(ge=1)] = Field(
@@ -82,8 +87,8 @@ class Settings(BaseSettings):
     max_concurrent_jobs: Annotated[int, Field(ge=1)] = Field(
         default=10,
         description=(
-            "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the same size, and so "
-            "have proofs, remote copies and deletions; switches and cleanups never wait."
+            "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the"
+            " same size, and so have proofs, remote copies and deletions; switches and cleanups never wait."
         ),
     )
     max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(
@@ -97,14 +102,17 @@ class Settings(BaseSettings):
 
     restore_image: bool = Field(
         default=True,
-        description="Whether a Rollback with restoreImage: Always may change the image of workloads. The chart grants the right with it.",
+        description=(
+            "Whether a Rollback with restoreImage: Always may change the image of workloads. The chart grants the right"
+            " with it."
+        ),
     )
 
     application_images: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description=(
-            "What images may begin with that restoreImage sets, beside those of a container's own repository, with commas; `*`: any. The chart's admission "
-            "policy on the operator's account refuses others."
+            "What images may begin with that restoreImage sets, beside those of a container's own repository, with"
+            " commas; `*`: any. The chart's admission policy on the operator's account refuses others."
         ),
     )
 
@@ -119,7 +127,8 @@ class Settings(BaseSettings):
     proof_interval: Seconds = Field(
         default=86400,
         description=(
-            "Seconds between two schema-only restores of an Environment that prove RollbackReady; only a changed schema is proven again."
+            "Seconds between two schema-only restores of an Environment that prove RollbackReady; only a changed schema"
+            " is proven again."
         ),
     )
     environment_wait: Seconds = Field(
@@ -127,11 +136,15 @@ class Settings(BaseSettings):
     )
     probe_wait: Seconds = Field(
         default=300,
-        description="Seconds that a Snapshot waits for a probe of an Environment that was not ready when it was created.",
+        description=(
+            "Seconds that a Snapshot waits for a probe of an Environment that was not ready when it was created."
+        ),
     )
     cleanup_timeout: Seconds = Field(
         default=600,
-        description="Seconds in which data in a store must be deleted; after that it stays there and an Event names it.",
+        description=(
+            "Seconds in which data in a store must be deleted; after that it stays there and an Event names it."
+        ),
     )
 
     sweep_interval: Annotated[float, Field(ge=0)] = Field(
@@ -144,7 +157,8 @@ class Settings(BaseSettings):
     rollback_history_limit: Annotated[int, Field(ge=0, le=100000)] = Field(
         default=1000,
         description=(
-            "Finished Rollbacks of an environment that stay listed; 0: all. Those that are needed or were applied from a file are never removed."
+            "Finished Rollbacks of an environment that stay listed; 0: all. Those that are needed or were applied from"
+            " a file are never removed."
         ),
     )
 
@@ -158,8 +172,8 @@ class Settings(BaseSettings):
     shutdown_seconds: Seconds = Field(
         default=150,
         description=(
-            "Seconds after SIGTERM in which rollbacks that have stopped an application start it again. Less than the pod's "
-            "terminationGracePeriodSeconds."
+            "Seconds after SIGTERM in which rollbacks that have stopped an application start it again. Less than the"
+            " pod's terminationGracePeriodSeconds."
         ),
     )
     pod_name: str = Field(default="", description="Name of the operator's pod (downward API).")
@@ -222,7 +236,8 @@ class Settings(BaseSettings):
         return value
 
     def image(self, major: int) -> str:
-        """The mover's image for a PostgreSQL major; the newest one where that major has none (for commands that need no client)."""
+        """The mover's image for a PostgreSQL major; the newest one where that major has none (for commands that need no
+        client)."""
         chosen = major if major in self.mover_majors else self.mover_majors[-1]
         image = self.mover_image.replace("{major}", str(chosen))
         digest = self.mover_digests.get(chosen)

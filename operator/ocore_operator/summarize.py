@@ -1,15 +1,16 @@
 """Turns outcomes into conditions and phase, and writes the status under the main field manager.
 
-Each field manager has one module that writes with it, and owns the fields that it writes (``tests/unit/operator/test_architecture.py`` checks
-this):
+Each field manager has one module that writes with it, and owns the fields that it writes
+(``tests/unit/operator/test_architecture.py`` checks this):
 
 - ``ocore-operator``: all but what follows, by :func:`write` in ``summarize.py``, for all kinds
 - ``ocore-operator-progress``: ``status.progress`` while an operation runs, in ``jobs/progress.py``
 - ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
-- ``ocore-operator-executed``: ``Environment.status.executedRollbacks`` and ``undoneRollbacks``, in ``rollback/effects.py``
+- ``ocore-operator-executed``: ``Environment.status.executedRollbacks`` and ``undoneRollbacks``, in
+  ``rollback/effects.py``
 - ``ocore-operator-pins``: ``Environment.status.pins``, in ``policy/effects.py``
-- ``ocore-operator-retention``: ``Snapshot.status.keptBy``, ``expiresAt``, ``ruleEnds``, ``remoteKeptBy`` and ``remoteExpiresAt``, in
-  ``policy/effects.py``
+- ``ocore-operator-retention``: ``Snapshot.status.keptBy``, ``expiresAt``, ``ruleEnds``, ``remoteKeptBy`` and
+  ``remoteExpiresAt``, in ``policy/effects.py``
 - ``ocore-operator-dependents``: ``Snapshot.status.dependents``, in ``snapshot/dependents.py``
 - ``ocore-operator-restore-test``: ``Snapshot.status.restoreTestRequest``, in ``policy/effects.py``
 """
@@ -37,7 +38,8 @@ OWNED_ELSEWHERE = (
     "operation", "executedRollbacks", "undoneRollbacks", "pins", "keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt",
     "dependents", "restoreTestRequest",
 )  # fmt: skip
-#: Applied by the main manager only at the end, so that 100 % and Complete appear together and no late figure overwrites them.
+#: Applied by the main manager only at the end, so that 100 % and Complete appear together and no late figure overwrites
+#: them.
 PROGRESS = "progress"
 
 _log = structlog.get_logger()
@@ -45,7 +47,8 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Stamp:
-    """When a condition is set (RFC 3339), the generation of the spec that it describes, and the same time with milliseconds, for the end of an operation."""
+    """When a condition is set (RFC 3339), the generation of the spec that it describes, and the same time with
+    milliseconds, for the end of an operation."""
 
     now: str
     generation: int
@@ -72,8 +75,9 @@ def running(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT
 
 
 def outcome(status: StatusT, end: Outcome, stamp: Stamp) -> StatusT:
-    """Waiting: Reconciling=True and Ready=False(reason). Stalled: Stalled=True and Ready=False. Failed: Failed=True and Stalled=True
-    (kstatus has no other condition for an object that will not become ready), Ready=False, phase Failed, completedAt."""
+    """Waiting: Reconciling=True and Ready=False(reason). Stalled: Stalled=True and Ready=False. Failed: Failed=True and
+    Stalled=True (kstatus has no other condition for an object that will not become ready), Ready=False, phase Failed,
+    completedAt."""
     if isinstance(end, Failed):
         status = _set(
             status,
@@ -108,7 +112,8 @@ def complete(status: StatusT, reason: str, message: str, stamp: Stamp) -> Status
 
 
 def previewed(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
-    """Previewed=True and Ready=True; never Complete: it did not run. Ready, because a preview does nothing but report."""
+    """Previewed=True and Ready=True; never Complete: it did not run. Ready, because a preview does nothing but
+    report."""
     return _set(
         status,
         stamp,
@@ -124,8 +129,8 @@ def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
 
 
 def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp, *, passes: bool | None = None) -> StatusT:
-    """Ready=False after a probe. Reconciling=True where it may pass (`passes`; None: by the reason), else Stalled=True. For
-    kstatus, Ready=False alone is InProgress."""
+    """Ready=False after a probe. Reconciling=True where it may pass (`passes`; None: by the reason), else Stalled=True.
+    For kstatus, Ready=False alone is InProgress."""
     if reason in c.TRANSIENT if passes is None else passes:
         return running(status, reason, message, stamp)
     return outcome(status, Stalled(reason, message), stamp)
@@ -187,13 +192,15 @@ def applied(status: StatusModel) -> Object:
 
 
 def evidenced(obj: Resource[SpecT, StatusT], status: StatusT) -> StatusT:
-    """The status of a Snapshot or Rollback with its recoveryEvidence: at the one place that writes, so that it always fits the other fields."""
+    """The status of a Snapshot or Rollback with its recoveryEvidence: at the one place that writes, so that it always
+    fits the other fields."""
     found = evidence.of(obj.spec, status)
     return status if found is None else status.model_copy(update={"recovery_evidence": found})
 
 
 async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) -> Resource[SpecT, StatusT] | None:
-    """Writes the status where it differs from what was read, with the Events and metrics of its transitions. Returns the object as written;
+    """Writes the status where it differs from what was read, with the Events and metrics of its transitions. Returns
+    the object as written;
     None where it is gone. Raises Conflict: the queue retries with a new read."""
     status = evidenced(obj, status)
     body = applied(status)
@@ -211,7 +218,8 @@ async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) ->
 async def write_quietly(
     ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT
 ) -> Resource[SpecT, StatusT] | None:
-    """As :func:`write`, for thousands of objects that are imported: without Events and counters, because nothing happened now."""
+    """As :func:`write`, for thousands of objects that are imported: without Events and counters, because nothing
+    happened now."""
     status = evidenced(obj, status)
     written = await ctx.kube.apply_status(obj, applied(status))
     if written is None:
@@ -239,7 +247,8 @@ def _announce(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, 
 
 
 def _event(condition: Condition, was: Condition | None) -> Literal["Normal", "Warning"] | None:
-    """The type of Event for a transition, None for none: ends, what needs a person, and changes of readiness get one."""
+    """The type of Event for a transition, None for none: ends, what needs a person, and changes of readiness get
+    one."""
     true = condition.status == "True"
     if condition.type in (c.FAILED,) or (condition.type == c.STALLED and true):
         return "Warning"

@@ -1,1 +1,2 @@
-"""Builds a release into a folder: the same commit and version make the same bytes. `make release`, docs/releasing.md."""
+"""Builds a release into a folder: the same commit and version make the same bytes. `make release`,
+docs/releasing.md."""

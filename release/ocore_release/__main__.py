@@ -96,7 +96,8 @@ def release(repository: Path, settings: Settings) -> list[str]:
 
 
 def installable(repository: Path, folder: Path, settings: Settings, commit: source.Commit, out: Path) -> None:
-    """Writes what `helm install` needs into `out`: the images, and the chart in `folder` with their digests. Changes the chart's values."""
+    """Writes what `helm install` needs into `out`: the images, and the chart in `folder` with their digests. Changes
+    the chart's values."""
     digests = _images(repository, settings, commit, out)
     print("chart", file=sys.stderr)
     chart.fill(folder, registry=settings.registry, digests=digests)

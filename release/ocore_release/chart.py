@@ -1,4 +1,5 @@
-"""The chart as a package and as an OCI archive. `helm package` writes the time of packing into its archive, so the archive is written here."""
+"""The chart as a package and as an OCI archive. `helm package` writes the time of packing into its archive, so the
+archive is written here."""
 
 import re
 from pathlib import Path

@@ -37,7 +37,8 @@ def checked_platforms(given: str) -> tuple[str, ...]:
     names = {name.strip() for name in given.split(",")} - {""} or set(DEFAULT)
     if unknown := names - set(PLATFORMS):
         raise ReleaseError(
-            f"PLATFORMS has {', '.join(sorted(unknown))}: give one or several of {', '.join(PLATFORMS)}, separated by commas"
+            f"PLATFORMS has {', '.join(sorted(unknown))}: give one or several of {', '.join(PLATFORMS)}, separated by"
+            " commas"
         )
     return tuple(name for name in PLATFORMS if name in names)
 
@@ -79,7 +80,8 @@ def labels(name: str, major: str, version: str, commit: Commit, source: str) -> 
 
 
 def image(cache: Path, manifest_digest: str, layout: Layout, described: dict[str, str], platform: str) -> Json:
-    """Adds an image of the cache's layout to another one; the descriptor of its manifest. Raises ReleaseError where it is for another platform.
+    """Adds an image of the cache's layout to another one; the descriptor of its manifest. Raises ReleaseError where it
+    is for another platform.
 
     Time and layers stay as they were built, so that the layers that a version does not change are not pulled again.
     """

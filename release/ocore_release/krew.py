@@ -28,7 +28,10 @@ def manifest(packed: Path, version: str, download: str, homepage: str) -> str:
         "version": f"v{version}",
         **({"homepage": homepage} if homepage else {}),
         "shortDescription": "Snapshots and rollbacks of applications",
-        "description": "Takes consistent snapshots of PostgreSQL databases with their files, and rolls applications back to them.\n",
+        "description": (
+            "Takes consistent snapshots of PostgreSQL databases with their files, and rolls applications back to"
+            " them.\n"
+        ),
         "caveats": "Needs Python 3.11 or newer as python3.\n",
         "platforms": [{"selector": {"matchLabels": {"os": os_, "arch": arch}}, **archive} for os_, arch in SYSTEMS],
     }

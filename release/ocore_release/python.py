@@ -1,7 +1,7 @@
 """The wheel, and `kubectl ocore` as one file.
 
-The file is a PEX: it has the wheels of pydantic-core for each platform and version of Python, and unpacks the one that fits at the first start.
-docs/decisions/0150-a-release.md.
+The file is a PEX: it has the wheels of pydantic-core for each platform and version of Python, and unpacks the one that
+fits at the first start. docs/decisions/0150-a-release.md.
 """
 
 import os

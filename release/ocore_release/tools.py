@@ -29,7 +29,8 @@ def sbom(syft: Path, archive: Path, target: Path, created: str, platform: str) -
 
 
 def sign(cosign: Path, key: str, path: Path) -> Path:
-    """A bundle with the signature of a file. `key`: a file, or what cosign takes for --key; the password is $COSIGN_PASSWORD."""
+    """A bundle with the signature of a file. `key`: a file, or what cosign takes for --key; the password is
+    $COSIGN_PASSWORD."""
     bundle = path.with_name(path.name + ".sigstore.json")
     command = [str(cosign), "sign-blob", "--yes", "--key", key, "--bundle", str(bundle)]
     # Nothing of it is sent to a public log.

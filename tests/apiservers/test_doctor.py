@@ -1,4 +1,5 @@
-"""What `kubectl ocore doctor` prints about an installation that is missing or old fixes it, run in a shell as it is printed."""
+"""What `kubectl ocore doctor` prints about an installation that is missing or old fixes it, run in a shell as it is
+printed."""
 
 import os
 import re

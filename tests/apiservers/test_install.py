@@ -1,4 +1,5 @@
-"""The chart on a real API server of a version that it names. `tests/with-apiserver` runs it: nothing but an API server is there."""
+"""The chart on a real API server of a version that it names. `tests/with-apiserver` runs it: nothing but an API server
+is there."""
 
 import pytest
 

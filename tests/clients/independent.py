@@ -1,7 +1,9 @@
-"""A client of the REST API that was written from the document of existing clients alone (ocore-snapshots-api.txt), with Python's own HTTP client.
+"""A client of the REST API that was written from the document of existing clients alone (ocore-snapshots-api.txt), with
+Python's own HTTP client.
 
-It never reads our OpenAPI document and uses nothing that the document lacks, except what HTTP and server-sent events themselves define. It goes through the whole story
-with each form that such a client may send, and ends with 1 at the first answer that is not as documented.
+It never reads our OpenAPI document and uses nothing that the document lacks, except what HTTP and server-sent events
+themselves define. It goes through the whole story with each form that such a client may send, and ends with 1 at the
+first answer that is not as documented.
 
     OCORE_API=http://… OCORE_TOKEN=… independent.py PROJECT ENVIRONMENT OTHER_ENVIRONMENT
 """
@@ -19,7 +21,8 @@ from urllib.parse import urlsplit
 DEADLINE = 60.0
 URL, TOKEN = urlsplit(os.environ["OCORE_API"]), os.environ["OCORE_TOKEN"]
 
-# --- what the document shows of each answer: a type, a list of one row, a map of fields; every value may be null ---------------------
+# --- what the document shows of each answer: a type, a list of one row, a map of fields; every value may be null
+# ---------------------
 TEXTS, MAP = [str], {"*": str}
 EVIDENCE = {
     "artifactChecksums": MAP, "artifactPaths": MAP, "blockingSteps": TEXTS, "canWriteCleanSuccess": bool, "missingEvidence": TEXTS,
@@ -78,7 +81,8 @@ def compare(shape: Any, value: Any, where: str) -> None:
 
 
 def send(method: str, path: str, body: Any = None, **headers: str) -> http.client.HTTPResponse:
-    """One request on a connection of its own. `body`: bytes as they are, an iterator in chunks, anything else as JSON."""
+    """One request on a connection of its own. `body`: bytes as they are, an iterator in chunks, anything else as
+    JSON."""
     connection = http.client.HTTPConnection(URL.hostname or "", URL.port, timeout=DEADLINE)
     sent = {"Authorization": f"Bearer {TOKEN}", **{name.replace("_", "-"): value for name, value in headers.items()}}
     if body is not None and not isinstance(body, bytes) and not hasattr(body, "__next__"):
@@ -138,7 +142,8 @@ def events(path: str, **headers: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def follow(path: str, name: str) -> None:
-    """Follows an operation to its end. A client that connects again, as an EventSource does that is not closed, is not sent the end again and again."""
+    """Follows an operation to its end. A client that connects again, as an EventSource does that is not closed, is not
+    sent the end again and again."""
     seen = list(events(path))
     need(seen, path, "has no event")
     need({each[1] for each in seen} == {name}, path, "has events", {each[1] for each in seen})

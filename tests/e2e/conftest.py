@@ -1,4 +1,5 @@
-"""Fixtures of the end-to-end tests: the chart installed once with the REST facade, servers once, sites that the tests of a worker share.
+"""Fixtures of the end-to-end tests: the chart installed once with the REST facade, servers once, sites that the tests
+of a worker share.
 
 A test that needs a site as no other test leaves it makes its own one (`make_site`), for itself or for its module.
 """
@@ -34,9 +35,9 @@ def _seconds_at_most(item: pytest.Item) -> float:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the operator may kill or reconfigure it: it runs with no other test beside it. The tests of a file run in one worker,
-    which makes the site that they share once (`--dist loadfile`). The files with the most to do start first, or one worker would run the last of
-    them alone.
+    """A test that asks for the operator may kill or reconfigure it: it runs with no other test beside it. The tests of
+    a file run in one worker, which makes the site that they share once (`--dist loadfile`). The files with the most to
+    do start first, or one worker would run the last of them alone.
     """
     ours = [i for i in items if isinstance(i, pytest.Function) and i.path.is_relative_to(Path(__file__).parent)]
     for item in ours:
@@ -56,7 +57,8 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, shared: Shared) -> Operator:
-    """The operator and the REST facade, installed from the chart as a user would; failpoints are allowed by a setting the chart lacks."""
+    """The operator and the REST facade, installed from the chart as a user would; failpoints are allowed by a setting
+    the chart lacks."""
     operator = Operator(cluster)
 
     def install() -> str:

@@ -1,7 +1,7 @@
 """Restores a snapshot without any code of ocore-snapshots: boto3 to fetch, sha256, zstd, tar and pg_restore.
 
-Arguments: endpoint, bucket, key of the manifest, name of the new database, folder of the new filestore. Runs in a pod with the
-mounted Secrets /database and /s3. Standard library and boto3 only: what docs/format.md says to do by hand.
+Arguments: endpoint, bucket, key of the manifest, name of the new database, folder of the new filestore. Runs in a pod
+with the mounted Secrets /database and /s3. Standard library and boto3 only: what docs/format.md says to do by hand.
 """
 
 import hashlib

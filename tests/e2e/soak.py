@@ -1,7 +1,9 @@
-"""The soak: random snapshots, rollbacks, undos, neutralised copies, deletions and kills under load; after each, the promises of the README.
+"""The soak: random snapshots, rollbacks, undos, neutralised copies, deletions and kills under load; after each, the
+promises of the README.
 
-Bounded by ``--seconds``, and replayable: what is drawn depends on ``--seed`` only, so the same seed does the same things in the same
-order (what a kill hits depends on the machine). In the cluster's network, with the operator's chart installed or not::
+Bounded by ``--seconds``, and replayable: what is drawn depends on ``--seed`` only, so the same seed does the same
+things in the same order (what a kill hits depends on the machine). In the cluster's network, with the operator's chart
+installed or not::
 
     localcluster/cluster net -- python -m e2e.soak --seconds 1800 --seed 1
 """
@@ -55,8 +57,8 @@ _PREFIXES: dict[Action, tuple[str, ...]] = {
 #: Failpoints of createSafetySnapshot and restoreImage, which these rollbacks do not ask for (test_safety_and_image.py).
 _NOT_ASKED_FOR = ("operator-rollback-safety-", "operator-rollback-image-")
 
-#: Reasons with which an operation may fail, by what was killed. Where nothing was killed, or where the next attempt or the next process
-#: finishes the work, there is none.
+#: Reasons with which an operation may fail, by what was killed. Where nothing was killed, or where the next attempt or
+#: the next process finishes the work, there is none.
 _MOVER = frozenset({conditions.JOB_FAILED, conditions.JOB_LOST})
 _SERVER = frozenset(
     {conditions.DATABASE_UNREACHABLE, conditions.DUMP_FAILED, conditions.RESTORE_FAILED, conditions.SWITCH_FAILED}

@@ -18,7 +18,8 @@ BOUND = 150
 
 @pytest.fixture
 def other(site: Site) -> Iterator[Callable[..., str]]:
-    """Makes another Environment of the same namespace and returns its name. They are gone after the test: one that is not ready is probed often."""
+    """Makes another Environment of the same namespace and returns its name. They are gone after the test: one that is
+    not ready is probed often."""
     made: list[str] = []
 
     def make(**changes: object) -> str:
@@ -182,7 +183,8 @@ def test_row_19_snapshot_not_complete(site: Site) -> None:
 
 
 def own_database(servers: Servers, site: Site, name: str) -> Object:
-    """A database of that name on the site's server, and a Secret for it: `spec.database` of an Environment. Two Environments may not share one."""
+    """A database of that name on the site's server, and a Secret for it: `spec.database` of an Environment. Two
+    Environments may not share one."""
     role, password = unique("role").replace("-", "_"), unique("only-for-tests")
     create_database(servers, site.host, name, role, password)
     keys = {**site.credentials, "dbname": name, "user": role, "password": password}
@@ -271,7 +273,8 @@ def test_row_11_disk_full_in_mid_dump(cluster: Cluster, site: Site) -> None:
     cluster.delete("SnapshotStore", "small", site.namespace)
 
 
-#: Processes that together have more memory than the container may use; each has less than the mover, so that the kernel kills the mover first.
+#: Processes that together have more memory than the container may use; each has less than the mover, so that the kernel
+#: kills the mover first.
 BALLOON = """
 import os, time
 for _ in range(40):
@@ -332,7 +335,8 @@ def test_row_74_a_pg_dump_that_runs_out_of_memory_twice(
     with Deaths(site.cluster, site.namespace) as deaths:
         name = site.snapshot(unique("oom"), environmentRef={"name": environment})
         message = twice_out_of_memory(site, name, deaths)
-        # Where the kernel kills all processes of a container together (cgroup v2), the mover cannot say which of them had too much.
+        # Where the kernel kills all processes of a container together (cgroup v2), the mover cannot say which of them
+        # had too much.
         assert "a process of it ran out of memory" in message or "(OOMKilled)" in message
 
 

@@ -1,4 +1,5 @@
-"""Snapshots before a deployment, as the examples do it: a Job of a pipeline, and a Helm hook. Whether the deployment continues is what counts."""
+"""Snapshots before a deployment, as the examples do it: a Job of a pipeline, and a Helm hook. Whether the deployment
+continues is what counts."""
 
 import subprocess
 from collections.abc import Iterator

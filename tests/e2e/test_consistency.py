@@ -1,4 +1,5 @@
-"""Consistency: the database and the filestore of a snapshot are one unit, while the application writes, deletes and collects garbage."""
+"""Consistency: the database and the filestore of a snapshot are one unit, while the application writes, deletes and
+collects garbage."""
 
 import json
 import threading
@@ -21,7 +22,8 @@ from support.cluster.site import (
     make_site,
 )
 
-#: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is imported.
+#: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is
+#: imported.
 BY_HAND = Path(__file__).with_name("restore_by_hand.py")
 #: The Secret of the restored copy, in the application's pod.
 SECRET = "/tmp/copy"
@@ -69,7 +71,8 @@ def restored_copy_is_whole(site: Site, tools: str, snapshot: Object, copy: str) 
 
 @contextmanager
 def writing(site: Site, seed: int, rate: float) -> Iterator[LoadReport]:
-    """The application writes, deletes and collects garbage while the block runs. Yields what it has done so far, once it has begun."""
+    """The application writes, deletes and collects garbage while the block runs. Yields what it has done so far, once
+    it has begun."""
     plan = LoadPlan(seconds=300, rate=rate, writers=2, gc_seconds=0.5, seed=seed)
     load = Load(HttpTarget(site.url), plan, emit=lambda _: None)
     thread = threading.Thread(target=load.run)
@@ -84,7 +87,8 @@ def writing(site: Site, seed: int, rate: float) -> Iterator[LoadReport]:
 
 @pytest.mark.timeout(1800)
 def test_twenty_snapshots_under_load(cluster: Cluster, servers: Servers, request: pytest.FixtureRequest) -> None:
-    """Twenty snapshots, full ones and differentials, while two writers write, delete and collect garbage; every restored copy is whole."""
+    """Twenty snapshots, full ones and differentials, while two writers write, delete and collect garbage; every
+    restored copy is whole."""
     rate = 200 if request.config.getoption("--long") else 50
     with make_site(cluster, servers) as site, tools(site) as pod_name:
         for run in range(20):
@@ -135,7 +139,8 @@ def test_row_44_files_that_change_in_place_need_a_quiesce(cluster: Cluster, serv
 
 
 def test_garbage_collection_around_a_rollback(cluster: Cluster, site: Site) -> None:
-    """Garbage collected between RestoreFilestore and Switch, and after the switch inside the undo window: nothing is lost."""
+    """Garbage collected between RestoreFilestore and Switch, and after the switch inside the undo window: nothing is
+    lost."""
     before, back = fresh("before"), fresh("back")
     site.load(back)  # files that no other snapshot of the site names
     site.completed("Snapshot", site.snapshot(before))

@@ -1,4 +1,5 @@
-"""A rollback into another environment in another namespace: with a grant, from a store that may only be read, and back."""
+"""A rollback into another environment in another namespace: with a grant, from a store that may only be read, and
+back."""
 
 import time
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ PATIENCE = 120
 
 @pytest.fixture(scope="module")
 def two_sites(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, Site]]:
-    """A source with some data, and a target in another namespace: other database, other owner, other bucket. It has a second SnapshotStore, for the
-    source's bucket, with keys that may only read."""
+    """A source with some data, and a target in another namespace: other database, other owner, other bucket. It has a
+    second SnapshotStore, for the source's bucket, with keys that may only read."""
     with (
         make_site(cluster, servers, environment={"type": "staging"}) as source,
         make_site(cluster, servers, environment={"type": "development"}) as target,
@@ -143,7 +144,8 @@ def identity(site: Site) -> dict[str, str]:
 def test_production_leaves_production_only_neutralised(
     cluster: Cluster, servers: Servers, two_sites: tuple[Site, Site]
 ) -> None:
-    """Refused where nothing can neutralise it; else the copy is neutralised and has its own identity, and the source is as it was."""
+    """Refused where nothing can neutralise it; else the copy is neutralised and has its own identity, and the source is
+    as it was."""
     source, target = two_sites
     source.cluster.apply(source.environment_object(allowRollbackTo=[{"namespace": target.namespace}]))
     source.environment_ready()

@@ -1,4 +1,5 @@
-"""The live database of a running application is dropped, and its filestore's folder removed: a Rollback brings both back."""
+"""The live database of a running application is dropped, and its filestore's folder removed: a Rollback brings both
+back."""
 
 from psycopg import sql
 

@@ -1,4 +1,5 @@
-"""Differentials on a real cluster: a full snapshot, new files, a differential, and a rollback from both. The full one stays as long as it is needed."""
+"""Differentials on a real cluster: a full snapshot, new files, a differential, and a rollback from both. The full one
+stays as long as it is needed."""
 
 from typing import Literal
 
@@ -10,7 +11,8 @@ from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, manifest, stored_keys
 from support.cluster.site import Servers, Site, make_site
 
-#: Orders before a full snapshot, and before a differential. That adds less than the full one has: else it would be a full one, too.
+#: Orders before a full snapshot, and before a differential. That adds less than the full one has: else it would be a
+#: full one, too.
 MANY, FEW = 60, 8
 
 

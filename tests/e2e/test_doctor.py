@@ -1,4 +1,5 @@
-"""`kubectl ocore doctor` with a real operator: each planted fault is found, and the line that is printed below it fixes it, run in a shell as it is printed.
+"""`kubectl ocore doctor` with a real operator: each planted fault is found, and the line that is printed below it fixes
+it, run in a shell as it is printed.
 Missing and old CRDs: tests/apiservers/test_doctor.py. A namespace without an Environment: test_tutorial.py."""
 
 import json
@@ -22,14 +23,16 @@ from support.cluster.site import IMAGE, Servers, Site, make_site
 
 #: The version that the chart of the checkout names its images by.
 VERSION = str(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"])
-#: Seconds within which the operator has observed a fault, or that it was fixed: a failed probe is repeated after 15 s, then later.
+#: Seconds within which the operator has observed a fault, or that it was fixed: a failed probe is repeated after 15 s,
+#: then later.
 BOUND = 120
 POLICY = {"environmentRef": {"name": "shop"}, "schedule": ["0 2 1 1 *"], "verify": {"schedule": ["0 4 1 1 *"]}}
 
 
 @pytest.fixture(scope="module")
 def site(cluster: Cluster, servers: Servers, operator: Operator) -> Iterator[Site]:
-    """One in which everything works, with a policy, a spare store and a snapshot. The release is installed again afterwards: the faults change it."""
+    """One in which everything works, with a policy, a spare store and a snapshot. The release is installed again
+    afterwards: the faults change it."""
     # A released chart names the images by its version; those of the local cluster have other tags.
     for dev, released in (("operator:dev", f"operator:{VERSION}"), ("mover:17", f"mover:{VERSION}-pg17")):
         node.run('ctr -n k8s.io images tag --force "$1" "$2"', f"{IMAGE}/{dev}", f"{IMAGE}/{released}")
@@ -52,7 +55,8 @@ def site(cluster: Cluster, servers: Servers, operator: Operator) -> Iterator[Sit
 
 @dataclass(frozen=True)
 class Fault:
-    """`marks`: the line of `doctor` begins so. `fix`: a part of the printed line. `known`: what a person puts in place of a word of it.
+    """`marks`: the line of `doctor` begins so. `fix`: a part of the printed line. `known`: what a person puts in place
+    of a word of it.
     `within`: seconds that the fix may take."""
 
     plant: Callable[[Site], object]
@@ -135,7 +139,8 @@ def corrupt_snapshot(site: Site) -> None:
 
 
 def hangs(site: Site) -> None:
-    """The operator's process stands still, and nothing notices: no probe is left that would restart it. Its Lease is no longer renewed."""
+    """The operator's process stands still, and nothing notices: no probe is left that would restart it. Its Lease is no
+    longer renewed."""
     operator = Operator(site.cluster)
     name = operator.deployment
     gone = [
@@ -189,7 +194,8 @@ def marked(lines: list[str], marks: str) -> list[int]:
     return [number for number, line in enumerate(lines) if re.match(rf"  {re.escape(marks)} ", line)]
 
 
-#: Those that `make test` plants, one of each part of the operator; the others take five minutes and run in `make test-all`.
+#: Those that `make test` plants, one of each part of the operator; the others take five minutes and run in `make
+#: test-all`.
 ALWAYS = ("the operator is scaled to 0", "the store has another name", "a grant is missing", "the policy is suspended")
 
 

@@ -1,5 +1,5 @@
-"""Rows of docs/failure-modes.md about Jobs and their pods. Dumps and stores are in test_failure_rows_store.py, the operator's own in
-test_failure_rows_operator.py.
+"""Rows of docs/failure-modes.md about Jobs and their pods. Dumps and stores are in test_failure_rows_store.py, the
+operator's own in test_failure_rows_operator.py.
 
 One site serves all tests: each leaves it whole.
 """
@@ -173,7 +173,8 @@ def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
 
 
 def test_row_18_two_pods_of_one_snapshot(cluster: Cluster, site: Site) -> None:
-    """Both have stored everything when the first writes its manifest: the other says so and takes its own objects away."""
+    """Both have stored everything when the first writes its manifest: the other says so and takes its own objects
+    away."""
     model = site.snapshot(fresh("model"), annotations=armed("snapshot-start=sleep:3@1"))
     job = job_of(site, model)
     site.completed("Snapshot", model)
@@ -204,7 +205,8 @@ def test_row_18_two_pods_of_one_snapshot(cluster: Cluster, site: Site) -> None:
 
 
 def test_row_19_restore_from_an_incomplete_snapshot(site: Site) -> None:
-    """Everything is stored but the manifest. A rollback to it waits while it runs, and is refused once it has failed."""
+    """Everything is stored but the manifest. A rollback to it waits while it runs, and is refused once it has
+    failed."""
     set_marker(site, 19)
     failpoints = armed("after-upload-before-manifest=sleep:60")
     snapshot = site.snapshot(fresh("incomplete"), annotations=failpoints, timeoutSeconds=30, deletionPolicy="Delete")

@@ -80,8 +80,8 @@ def test_row_15_job_gone_before_it_was_observed(site: Site, operator: Operator) 
 
 
 class Crowd:
-    """Other clients write the status of an object, as fast as the API server lets them, with a condition of their own. Admission lets only the operator's
-    account write one."""
+    """Other clients write the status of an object, as fast as the API server lets them, with a condition of their own.
+    Admission lets only the operator's account write one."""
 
     def __init__(self, site: Site, name: str) -> None:
         self._site, self._name = site, name
@@ -139,7 +139,8 @@ def test_row_21_conflict_storm(site: Site) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "half-open", "api-server-killed"])
 def test_row_22_in_step_after_a_lost_watch(site: Site, cluster: Cluster, operator: Operator, harm: str) -> None:
-    """What is created while every connection is broken, dead without a word, or gone with its server is seen within 70 s."""
+    """What is created while every connection is broken, dead without a word, or gone with its server is seen within 70
+    s."""
     operator.ready()
     service = cluster.get("Service", "kubernetes", "default")
     assert service is not None
@@ -163,8 +164,10 @@ def test_row_22_in_step_after_a_lost_watch(site: Site, cluster: Cluster, operato
 
 
 def versions(site: Site, but: tuple[str, ...] = ()) -> dict[str, str]:
-    """Every object of ours in the site's namespace with its version: no one has written where it is the same later. `but`: Jobs, which are left out with
-    their pods. Of a pod the annotations count, which the operator writes: the kubelet writes its status after its end, too."""
+    """Every object of ours in the site's namespace with its version: no one has written where it is the same later.
+    `but`: Jobs, which are left out with
+    their pods. Of a pod the annotations count, which the operator writes: the kubelet writes its status after its end,
+    too."""
     kinds = ("Environment", "SnapshotStore", "Snapshot", "Rollback", "Job", "Pod")
     return {
         f"{kind}/{o['metadata']['name']}": str(o["metadata"].get("annotations"))
@@ -177,7 +180,8 @@ def versions(site: Site, but: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) -> None:
-    """The leader is stopped just before it would create a Job, loses its lease to another one, and continues: it must not write."""
+    """The leader is stopped just before it would create a Job, loses its lease to another one, and continues: it must
+    not write."""
     operator.ready()
     old = operator.pod()
     name = fresh("split")
@@ -233,7 +237,8 @@ def _pod(cluster: Cluster, pod: Object) -> Object:
 
 
 def test_a_sigterm_starts_the_application_again_first(site: Site, operator: Operator) -> None:
-    """A node is drained, or the chart upgraded, while a rollback has stopped the workloads: they do not wait for the next operator."""
+    """A node is drained, or the chart upgraded, while a rollback has stopped the workloads: they do not wait for the
+    next operator."""
     set_marker(site, 1)
     name = fresh("drained")
     site.rollback(name, "base", annotations={"ocore.dev/failpoints": "switch-refused=sleep:8"}, undoWindowSeconds=0)

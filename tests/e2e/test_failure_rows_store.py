@@ -19,7 +19,8 @@ MIB = 1024 * 1024
 
 @contextmanager
 def ballast(site: Site, rows: int = 50_000) -> Iterator[None]:
-    """Two tables whose dump is larger than any single upload: some 100 MiB for 50,000 rows of what hardly compresses."""
+    """Two tables whose dump is larger than any single upload: some 100 MiB for 50,000 rows of what hardly
+    compresses."""
     with site.connect() as connection:
         for name in ("ballast_a", "ballast_b"):
             connection.execute(
@@ -35,8 +36,9 @@ def ballast(site: Site, rows: int = 50_000) -> Iterator[None]:
 
 # --- 10, 11: dumps that fail ----------------------------------------------------------------------------------
 
-#: Waits for a pg_dump, lets it run in slices of some milliseconds until its processes together have written so many bytes ($1), and
-#: kills one of them ($2: first or last). Nothing but what bash has built in: a dump is over before three programs have been started.
+#: Waits for a pg_dump, lets it run in slices of some milliseconds until its processes together have written so many
+#: bytes ($1), and kills one of them ($2: first or last). Nothing but what bash has built in: a dump is over before
+#: three programs have been started.
 _KILL_DUMP = """
 exec {never}<> <(:)
 pause() { read -r -t "$1" -u "$never" || true; }
@@ -173,7 +175,8 @@ def test_row_12_no_manifest_no_snapshot(
 
 
 def test_row_13_multipart(site: Site) -> None:
-    """Objects beyond 16 MiB on the real server, each part with its checksum; what a killed attempt had begun is aborted."""
+    """Objects beyond 16 MiB on the real server, each part with its checksum; what a killed attempt had begun is
+    aborted."""
     s3, bucket = site.servers.s3_client(), site.bucket
     with ballast(site, rows=80_000):
         name = site.snapshot(

@@ -1,4 +1,5 @@
-"""`kill -9` at every failpoint, and the promises afterwards: old or new and never half, terminal in time, nothing left over.
+"""`kill -9` at every failpoint, and the promises afterwards: old or new and never half, terminal in time, nothing left
+over.
 
 One site of each layout serves all tests: each leaves it whole.
 """
@@ -242,7 +243,8 @@ def test_row_01_operator_killed_while_a_copy_is_neutralised(site: Site, operator
 
 @in_turn(OPERATOR_UNDO_POINTS)
 def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
-    """Between the entry in the Environment and its own status: what is kept has one owner afterwards, and is dropped by it."""
+    """Between the entry in the Environment and its own status: what is kept has one owner afterwards, and is dropped by
+    it."""
     set_marker(site, 9)
     back, undo = fresh("back"), fresh("undo")
     site.rollback(back, "base", undoWindowSeconds=3600)

@@ -1,5 +1,5 @@
-"""`kill -9` of PostgreSQL, of the node's kubelet and of the operator at every failpoint: the failpoint is held open, the victim dies, the
-promises hold. (tests/e2e/test_faults.py kills the process that is at the failpoint.)
+"""`kill -9` of PostgreSQL, of the node's kubelet and of the operator at every failpoint: the failpoint is held open,
+the victim dies, the promises hold. (tests/e2e/test_faults.py kills the process that is at the failpoint.)
 
 The others continue in the middle of it, with their connections, their pods' statuses or their logs lost.
 """
@@ -50,7 +50,8 @@ PLAIN_POINTS = {"switch-filestore-moved"}
 
 
 def each(points: list[str]) -> pytest.MarkDecorator:
-    """Every failpoint with every victim; the operator that stands at a failpoint of its own is killed by test_faults.py."""
+    """Every failpoint with every victim; the operator that stands at a failpoint of its own is killed by
+    test_faults.py."""
     victims = ("postgres", "kubelet", "operator")
     pairs = [(v, p) for p in points for v in victims if v != "operator" or not p.startswith("operator-")]
     return pytest.mark.parametrize(("victim", "point"), pairs)

@@ -1,4 +1,5 @@
-"""PostgreSQL 16 and 18 in the cluster: images with the programs of wheels, which only the local cluster has. Debian's 15 and 17 run in all other tests.
+"""PostgreSQL 16 and 18 in the cluster: images with the programs of wheels, which only the local cluster has. Debian's
+15 and 17 run in all other tests.
 
 `make test-all` loads the images; by hand: localcluster/cluster images postgres:16 mover:16 postgres:18 mover:18.
 """

@@ -1,4 +1,5 @@
-"""Neutralising on a real cluster: by scripts, by the application's image behind rules that the test sets, and what is refused."""
+"""Neutralising on a real cluster: by scripts, by the application's image behind rules that the test sets, and what is
+refused."""
 
 import socket
 import threading
@@ -95,12 +96,14 @@ def test_a_failure_leaves_the_target_as_it_was(site: Site, case: str) -> None:
     holds_all_promises(site)
 
 
-# --- by the application's image ----------------------------------------------------------------------------------------
+# --- by the application's image
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def with_image(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """The Environment has an administrator, and the demo application's own command neutralises: none of the shared sites."""
+    """The Environment has an administrator, and the demo application's own command neutralises: none of the shared
+    sites."""
     with make_site(cluster, servers) as site:
         site.completed("Snapshot", site.snapshot("base"))
         create_administrator(site, f"{site.role}_neutral")
@@ -122,7 +125,8 @@ def node_listener(site: Site) -> str:
 
 @contextmanager
 def isolated(site: Site) -> Iterator[list[str]]:
-    """Each pod that neutralises reaches PostgreSQL and names only, as a NetworkPolicy does it. Yields the names of these pods."""
+    """Each pod that neutralises reaches PostgreSQL and names only, as a NetworkPolicy does it. Yields the names of
+    these pods."""
     address = socket.gethostbyname(site.host)
     stop, found = threading.Event(), list[str]()
 

@@ -29,7 +29,8 @@ def versions(site: Site, snapshot: str) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_a_locked_snapshot_reports_its_end_and_is_deleted_then(site: Site) -> None:
-    """One object is locked. The snapshot is hidden at once; the object stays with the end of the lock, and goes with the last version after it."""
+    """One object is locked. The snapshot is hidden at once; the object stays with the end of the lock, and goes with
+    the last version after it."""
     name = site.snapshot("locked", deletionPolicy="Delete")
     done = site.completed("Snapshot", name)
     identifier, key = done["status"]["id"], f"test/{done['status']['manifestKey']}"

@@ -1,4 +1,5 @@
-"""A preview on a real cluster: it changes nothing, its numbers are right, and it lists everything that would refuse the rollback."""
+"""A preview on a real cluster: it changes nothing, its numbers are right, and it lists everything that would refuse the
+rollback."""
 
 import json
 import time
@@ -23,7 +24,8 @@ def previewed(site: Site, name: str, timeout: float = 120) -> Object:
 
 
 def everything(site: Site) -> dict[str, Any]:
-    """What a rollback could change: databases with their comments, sessions allowed, files, objects of the store, workloads, the Environment."""
+    """What a rollback could change: databases with their comments, sessions allowed, files, objects of the store,
+    workloads, the Environment."""
     with site.servers.admin(site.host) as connection:
         databases = connection.execute(
             "SELECT datname, datallowconn, datconnlimit, shobj_description(oid, 'pg_database') FROM pg_database"
@@ -57,8 +59,9 @@ def everything(site: Site) -> dict[str, Any]:
 def files(site: Site) -> dict[str, int]:
     """Name below the filestore → size."""
     script = (
-        "import json,os,sys;r=sys.argv[1];"
-        "print(json.dumps({os.path.relpath(os.path.join(d,f),r):os.path.getsize(os.path.join(d,f)) for d,_,fs in os.walk(r) for f in fs}))"
+        "import"
+        " json,os,sys;r=sys.argv[1];print(json.dumps({os.path.relpath(os.path.join(d,f),r):os.path.getsize(os.path.join(d,f))"
+        " for d,_,fs in os.walk(r) for f in fs}))"
     )
     code, text = site.in_shop("python3", "-c", script, f"/claim/{site.path}")
     assert code == 0, text
@@ -79,12 +82,14 @@ def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers:
             "DELETE FROM ir_attachment WHERE id IN (SELECT id FROM ir_attachment ORDER BY id LIMIT 3) RETURNING id"
         )
         now = site.query("SELECT count(*) FROM ir_attachment")[0][0]
-        # An idle session of the application reports what it wrote some seconds later. An ANALYZE before that would count it twice.
+        # An idle session of the application reports what it wrote some seconds later. An ANALYZE before that would
+        # count it twice.
         written = "SELECT n_tup_ins - n_tup_del FROM pg_stat_user_tables WHERE relname = 'ir_attachment'"
         wait_for("the statistics", lambda: site.query(written) == [(now,)], 90)
         with site.connect() as connection:
             connection.execute("ANALYZE ir_attachment")
-        # Files that only the snapshot has: some are removed by hand, others perhaps by the application's garbage collection.
+        # Files that only the snapshot has: some are removed by hand, others perhaps by the application's garbage
+        # collection.
         code, text = site.in_shop("rm", *(f"/claim/{site.path}/{name}" for name in sorted(stored)[:4]))
         assert code == 0, text
         left = files(site)
@@ -111,7 +116,8 @@ def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers:
         assert "Complete" not in {c["type"] for c in status["conditions"]}
         assert status.get("recoveryEvidence") is None
 
-        # What was predicted is what a rollback does. It is no rollback that has run before: the same name and spec without dryRun runs.
+        # What was predicted is what a rollback does. It is no rollback that has run before: the same name and spec
+        # without dryRun runs.
         site.cluster.delete("Rollback", "look", site.namespace)
         site.cluster.wait_gone("Rollback", "look", site.namespace, 30)
         site.rollback("look", "base", undoWindowSeconds=0)

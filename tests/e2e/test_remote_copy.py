@@ -1,4 +1,5 @@
-"""A copy of each snapshot in another store: made, made late, and restored from when the first bucket, or its site, is gone."""
+"""A copy of each snapshot in another store: made, made late, and restored from when the first bucket, or its site, is
+gone."""
 
 import json
 from collections.abc import Iterator

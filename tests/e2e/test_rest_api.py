@@ -1,4 +1,5 @@
-"""The REST API from the outside: the facade's real image in the cluster, real tokens, the real operator, and a client generated from docs/openapi.json."""
+"""The REST API from the outside: the facade's real image in the cluster, real tokens, the real operator, and a client
+generated from docs/openapi.json."""
 
 import json
 import time
@@ -32,7 +33,8 @@ ANN = "ann@example.org"
 # --- the story ----------------------------------------------------------------------------------------------------
 @contextmanager
 def two_environments(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, Site]]:
-    """Two environments of one project in two namespaces. The second one may restore snapshots of the first one, with keys that may only read."""
+    """Two environments of one project in two namespaces. The second one may restore snapshots of the first one, with
+    keys that may only read."""
     with (
         make_site(cluster, servers, environment={"type": "staging"}) as source,
         make_site(cluster, servers, environment={"type": "development"}) as target,
@@ -276,8 +278,9 @@ def test_row_47_git_keeps_what_it_owns(cluster: Cluster, facade: Facade, namespa
 def test_row_46_reads_survive_the_api_server(
     cluster: Cluster, operator: Operator, facade: Facade, namespace: str
 ) -> None:
-    """While the API server cannot be reached, reads are answered. Afterwards the cache has what it missed, though the API server was killed. A facade that
-    starts in such a time says in `/readyz` that it has listed nothing, stays alive, and becomes ready later."""
+    """While the API server cannot be reached, reads are answered. Afterwards the cache has what it missed, though the
+    API server was killed. A facade that starts in such a time says in `/readyz` that it has listed nothing, stays
+    alive, and becomes ready later."""
     operator.ready()
     tenant = Tenant(cluster, facade, namespace, "shop")
     url = f"/api/environments/{tenant.ids.environment}/snapshots"
@@ -314,15 +317,16 @@ def test_row_46_reads_survive_the_api_server(
 
 
 # --- two replicas -------------------------------------------------------------------------------------------------
-#: Seconds for which the mover waits before it writes the manifest: a pod is deleted and its reader comes back in this time.
+#: Seconds for which the mover waits before it writes the manifest: a pod is deleted and its reader comes back in this
+#: time.
 HELD = 20
 
 
 def create_held(
     operator: Operator, site: Site, client: httpx.Client, url: str, key: dict[str, str]
 ) -> tuple[httpx.Response, str]:
-    """Creates a Snapshot that stops before its manifest; the answer, and the Snapshot's name. The operator is stopped in the meantime: what arms the
-    failpoint is written before it starts the Job."""
+    """Creates a Snapshot that stops before its manifest; the answer, and the Snapshot's name. The operator is stopped
+    in the meantime: what arms the failpoint is written before it starts the Job."""
     before = {o["metadata"]["name"] for o in site.cluster.objects("Snapshot", site.namespace)}
     processes = operator.processes(operator.pod())
     assert processes
@@ -353,8 +357,9 @@ class Counted:
 
 @pytest.mark.timeout(600)
 def test_two_replicas_serve_as_one(cluster: Cluster, operator: Operator, facade: Facade, site: Site) -> None:
-    """A client creates at one replica, and reads and follows at the other one. The pod of a stream is deleted while the operation runs, and its client
-    continues at the other replica. A repeated request starts nothing, wherever it arrives."""
+    """A client creates at one replica, and reads and follows at the other one. The pod of a stream is deleted while the
+    operation runs, and its client continues at the other replica. A repeated request starts nothing, wherever it
+    arrives."""
     operator.ready()
     key = {"Idempotency-Key": unique("key")}
     url = f"/api/environments/{environment_id(site)}/snapshots"
@@ -397,7 +402,8 @@ def test_two_replicas_serve_as_one(cluster: Cluster, operator: Operator, facade:
         assert (final.data["status"], final.data["percent"]) == ("completed", 100)
         assert kept.rest()[-1] == final, "the same event with the same id"
 
-        # Who was away at the end gets the final event, who has it gets nothing: also at the replica that replaces the deleted one.
+        # Who was away at the end gets the final event, who has it gets nothing: also at the replica that replaces the
+        # deleted one.
         replaced = wait_for("a replacement", lambda: found if len(found := facade.replicas()) == 2 else None, 90)
         assert first.uid not in {r.uid for r in replaced}
         for replica in replaced:

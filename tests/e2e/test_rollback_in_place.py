@@ -188,7 +188,8 @@ def has_begun(site: Site) -> bool:
 
 @pytest.mark.parametrize("point", ["switch-refused", "switch-renamed", "switch-done"])
 def test_switch_job_lost_after_its_signal(site: Site, point: str) -> None:
-    """Its Job is deleted during the switch: an inspection reports what became of it, and it is finished, forward or back."""
+    """Its Job is deleted during the switch: an inspection reports what became of it, and it is finished, forward or
+    back."""
     set_marker(site, 8)
     name = fresh(f"lost-{point}")
     site.rollback(name, "base", annotations={"ocore.dev/failpoints": f"{point}=sleep:25"}, undoWindowSeconds=0)
@@ -228,7 +229,8 @@ def test_replicas_come_back_as_they_were(site: Site) -> None:
 
 
 def test_two_rollbacks_in_one_undo_window(site: Site) -> None:
-    """The first one's previous database goes when its window is over, though the live database is the second one's by then."""
+    """The first one's previous database goes when its window is over, though the live database is the second one's by
+    then."""
     set_marker(site, 9)
     first, second = fresh("first"), fresh("second")
     site.rollback(first, "base", undoWindowSeconds=3600)
@@ -331,7 +333,8 @@ def mounts_the_claim(pod: Object) -> bool:
 
 
 def test_row_35_the_claim_is_released_before_the_workload_starts(site: Site) -> None:
-    """After the switch and after the switch back. On two nodes the new pod could not attach a ReadWriteOnce claim that our pod still mounts."""
+    """After the switch and after the switch back. On two nodes the new pod could not attach a ReadWriteOnce claim that
+    our pod still mounts."""
     set_marker(site, 16)
     with ready_only_on_the_live_one(site):
         with pod_events(site) as events:
@@ -416,7 +419,8 @@ def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) 
 
 
 def test_row_29_with_an_administrator_the_copy_is_closed(site: Site) -> None:
-    """The application cannot connect to the copy while it is loaded; after the switchover the live database has its owner again."""
+    """The application cannot connect to the copy while it is loaded; after the switchover the live database has its
+    owner again."""
     ready = site.environment_ready()
     assert (condition(ready, "RollbackReady") or {})["reason"] == "HiddenOnly"
     admin = f"{site.role}_admin"

@@ -1,4 +1,5 @@
-"""Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back, restarts."""
+"""Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back,
+restarts."""
 
 import itertools
 import json
@@ -52,7 +53,8 @@ def test_snapshot_completes_and_rolls_back(
     store: Literal["S3", "Claim"],
     layout: Literal["Odoo", "Plain"],
 ) -> None:
-    """Each pair of major, store and layout: a snapshot, damage, a rollback; every attachment and every order is back."""
+    """Each pair of major, store and layout: a snapshot, damage, a rollback; every attachment and every order is
+    back."""
     site = sites.of(major=major, store=store, layout=layout)
     site.load(7)
     before = site.query("SELECT count(*), coalesce(sum(file_size), 0) FROM ir_attachment WHERE store_fname IS NOT NULL")
@@ -122,7 +124,8 @@ def test_delete_policies_and_pin(cluster: Cluster, site: Site) -> None:
 
 
 def test_read_back_finds_a_flipped_bit(cluster: Cluster, servers: Servers, site: Site) -> None:
-    """`verify: Full` on a Complete snapshot reads every byte; one flipped bit makes it not Ready, and a rollback is refused."""
+    """`verify: Full` on a Complete snapshot reads every byte; one flipped bit makes it not Ready, and a rollback is
+    refused."""
     good, bad_one = fresh("good"), fresh("bad")
     obj = site.completed("Snapshot", site.snapshot(good))
     cluster.patch("Snapshot", good, site.namespace, {"spec": {"verify": "Full"}})
@@ -192,7 +195,8 @@ def test_cancelled_by_deletion(cluster: Cluster, site: Site) -> None:
 
 
 def test_row_01_operator_killed_in_the_middle(cluster: Cluster, site: Site, operator: Operator) -> None:
-    """`kill -9` of the operator while the dump runs: the next one takes the running Job up; there is one attempt only."""
+    """`kill -9` of the operator while the dump runs: the next one takes the running Job up; there is one attempt
+    only."""
     name = fresh("before")
     site.snapshot(name, annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:6"})
     cluster.wait("Snapshot", name, site.namespace, lambda o: o.get("status", {}).get("phase") == "Running", 60)
@@ -202,7 +206,8 @@ def test_row_01_operator_killed_in_the_middle(cluster: Cluster, site: Site, oper
 
 
 def test_row_26_children_carry_no_foreign_labels(cluster: Cluster, site: Site) -> None:
-    """Argo CD and Flux mark what they apply; our Jobs must not carry the marks, or they would be pruned (velero#2975)."""
+    """Argo CD and Flux mark what they apply; our Jobs must not carry the marks, or they would be pruned
+    (velero#2975)."""
     name = fresh("marked")
     site.snapshot(
         name,

@@ -1,5 +1,5 @@
-"""docs/tutorial.md: every command of the page, from the chart of a release to a Complete Snapshot, for an application that no one prepared. Then the
-release is upgraded to the checkout while operations run."""
+"""docs/tutorial.md: every command of the page, from the chart of a release to a Complete Snapshot, for an application
+that no one prepared. Then the release is upgraded to the checkout while operations run."""
 
 import time
 from collections.abc import Iterator
@@ -36,7 +36,8 @@ IMAGE = "localhost/odoo:17.0"
 
 @pytest.fixture(scope="module")
 def dist(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What a release has for `helm install`, its images loaded. The operator of the other tests is installed again afterwards."""
+    """What a release has for `helm install`, its images loaded. The operator of the other tests is installed again
+    afterwards."""
     packed = release.pack(tmp_path_factory.mktemp("release"))
     release.load(packed)
     yield packed
@@ -50,7 +51,8 @@ def no_operator(cluster: Cluster, dist: Path) -> None:
 
 
 def odoo(site: Site) -> None:
-    """The demo application as the image of Odoo is run: its name, its folder, its connection from variables, its user by the image."""
+    """The demo application as the image of Odoo is run: its name, its folder, its connection from variables, its user
+    by the image."""
     node.run('ctr -n k8s.io images tag --force "$1" "$2"', DEMO_IMAGE, IMAGE)
     site.cluster.delete("Deployment", "shop", site.namespace)
     keys = {"PGHOST": "host", "PGUSER": "user", "PGPASSWORD": "password", "PGDATABASE": "dbname"}
@@ -134,7 +136,8 @@ def chart_digest(dist: Path) -> str:
 
 
 def slow_to_stop(site: Site) -> None:
-    """The application needs half a minute to stop: an operation that stops it is still running when the operator is replaced."""
+    """The application needs half a minute to stop: an operation that stops it is still running when the operator is
+    replaced."""
     slow = {"name": "app", "lifecycle": {"preStop": {"exec": {"command": ["sleep", "30"]}}}}
     site.patch_shop({"spec": {"terminationGracePeriodSeconds": 60, "containers": [slow]}})
 
@@ -144,7 +147,8 @@ def slow_to_stop(site: Site) -> None:
 @pytest.mark.timeout(480)
 @pytest.mark.usefixtures("no_operator")
 def test_a_release_is_upgraded_while_operations_run(cluster: Cluster, servers: Servers, dist: Path) -> None:
-    """From the packed release to the checkout, with the chart's CRDs and policies. The next operator adopts what runs."""
+    """From the packed release to the checkout, with the chart's CRDs and policies. The next operator adopts what
+    runs."""
     helm, before = Helm(cluster), Operator(cluster)
     options = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s")
     helm.run("upgrade", "--install", RELEASE, str(release.chart(dist)), *options)

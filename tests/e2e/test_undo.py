@@ -1,4 +1,5 @@
-"""An undo on a real cluster: database and filestore come back, what was live is kept, and each kept database is dropped by its one owner."""
+"""An undo on a real cluster: database and filestore come back, what was live is kept, and each kept database is dropped
+by its one owner."""
 
 import pytest
 
@@ -60,7 +61,8 @@ def test_there_and_back_and_forth_again(sites: Sites, layout: str) -> None:
 
 
 def test_an_undo_that_is_not_ready_gives_back(site: Site) -> None:
-    """The workloads need a parameter that only the restored database has: switched back, and the first Rollback keeps the previous database again."""
+    """The workloads need a parameter that only the restored database has: switched back, and the first Rollback keeps
+    the previous database again."""
     back, undo, second = (fresh(name) for name in ("back", "undo", "second"))
     set_marker(site, 1)
     site.rollback(back, "base", undoWindowSeconds=3600)

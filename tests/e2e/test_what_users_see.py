@@ -1,4 +1,5 @@
-"""What a status says is what is true: after a switch by hand, a version that differs, a workload that was broken before, a wrong password.
+"""What a status says is what is true: after a switch by hand, a version that differs, a workload that was broken
+before, a wrong password.
 
 The shared site of layout Plain serves all tests: each leaves it whole.
 """

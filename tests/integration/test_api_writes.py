@@ -1,4 +1,5 @@
-"""What the facade writes, on the real API server: with the rights of the chart's account and under the chart's admission policies.
+"""What the facade writes, on the real API server: with the rights of the chart's account and under the chart's
+admission policies.
 
 No operator runs: the tests write the statuses.
 """
@@ -37,7 +38,8 @@ class Site:
     staging: str
 
     def send(self, method: str, path: str, *, environment: str = "", subject: str = "alice", **how: Any) -> Any:
-        """A request about an environment, of a caller with all scopes. An answer that is no error is as the document of the API says."""
+        """A request about an environment, of a caller with all scopes. An answer that is no error is as the document of
+        the API says."""
         with self.facade.client(subject, projects=[PROJECT]) as client:
             answer = client.request(method, f"/api/environments/{environment or self.shop}{path}", **how)
         if answer.is_success:
@@ -119,7 +121,8 @@ def site(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         crds.delete("Namespace", place)
 
 
-# --- snapshots ----------------------------------------------------------------------------------------------------------
+# --- snapshots
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_is_taken_and_read_at_once(site: Site) -> None:
@@ -212,7 +215,8 @@ def test_more_pins_than_allowed_are_refused_by_admission(site: Site) -> None:
     assert "the default limit is 10" in answer.json()["detail"]
 
 
-# --- settings -----------------------------------------------------------------------------------------------------------
+# --- settings
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_settings_are_created_and_changed_without_force(site: Site) -> None:
@@ -249,7 +253,8 @@ def test_changes_at_the_same_moment_lose_nothing(site: Site) -> None:
     assert site.send("GET", path, environment=site.copy).json().items() >= wanted.items()
 
 
-# --- rollbacks ----------------------------------------------------------------------------------------------------------
+# --- rollbacks
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_rollback_is_started_once(site: Site) -> None:
@@ -300,7 +305,8 @@ def test_a_rollback_into_another_namespace(site: Site) -> None:
     assert condition(rollback, "Complete") is None
 
 
-# --- size ---------------------------------------------------------------------------------------------------------------
+# --- size
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_size_is_measured_on_request(site: Site) -> None:

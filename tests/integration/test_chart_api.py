@@ -1,4 +1,5 @@
-"""The REST facade in the chart: what is rendered, what it may do, and that admission holds its account to one annotation of an Environment."""
+"""The REST facade in the chart: what is rendered, what it may do, and that admission holds its account to one
+annotation of an Environment."""
 
 import json
 import re
@@ -383,7 +384,8 @@ class Account:
 
 @pytest.fixture(scope="module")
 def facade(crds: Cluster, helm: Helm, namespace: str) -> Iterator[Account]:
-    """The facade's account, with its rights in one namespace and the admission policy in force. An Environment `shop` exists."""
+    """The facade's account, with its rights in one namespace and the admission policy in force. An Environment `shop`
+    exists."""
     release = unique("r")
     objects = [
         o

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.exclusive
 
 BY_KIND = {kind.kind: kind for kind in KINDS}
 
-#: An operator that never starts: what is compared must not be written in the meantime. The samples name a user who is not the one that creates them.
+#: An operator that never starts: what is compared must not be written in the meantime. The samples name a user who is
+#: not the one that creates them.
 VALUES: Object = {
     "operator": {"image": {"repository": "localhost/absent", "pullPolicy": "Never"}},
     "admissionPolicies": {"requestedByTrusted": ["admin"]} | AS_OPERATOR,
@@ -104,7 +105,8 @@ def served_schemas(cluster: Cluster) -> dict[str, Object]:
 
 # --- the version before --------------------------------------------------------------------------------------
 def previous_chart(folder: Path) -> Path:
-    """The chart of the last release; before the first one, today's with the fields of `NEW_FIELDS` missing and a lower version."""
+    """The chart of the last release; before the first one, today's with the fields of `NEW_FIELDS` missing and a lower
+    version."""
     tag = subprocess.run(
         ["git", "-C", str(REPOSITORY), "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*"],
         capture_output=True, text=True, check=False,
@@ -200,7 +202,8 @@ def test_uninstall_keeps_crds_and_objects_and_the_next_install_takes_them_over(
 
 
 def test_crds_that_somebody_else_installed(helm: Helm, crds: Cluster) -> None:
-    """As after `kubectl apply -f crds/`: Helm says whose they are, and --take-ownership (docs/install.md) takes them over."""
+    """As after `kubectl apply -f crds/`: Helm says whose they are, and --take-ownership (docs/install.md) takes them
+    over."""
     for kind in SPECS:
         owned = {"meta.helm.sh/release-name": None, "meta.helm.sh/release-namespace": None}
         crds.patch("CustomResourceDefinition", BY_KIND[kind].crd_name, None, {"metadata": {"annotations": owned}})

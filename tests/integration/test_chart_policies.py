@@ -189,7 +189,8 @@ def test_other_environments_and_a_limit_of_0_are_free(crds: Cluster, limited: st
 
 @pytest.fixture
 def unlimited(crds: Cluster, pins: str) -> str:
-    """A namespace with an Environment that has no SnapshotPolicy, and says that one of one allowed Snapshot is pinned."""
+    """A namespace with an Environment that has no SnapshotPolicy, and says that one of one allowed Snapshot is
+    pinned."""
     crds.apply(
         {
             "apiVersion": API,
@@ -251,8 +252,8 @@ def test_a_namespace_with_pinned_snapshots_can_be_deleted(crds: Cluster, pins: s
 
 
 def test_a_crd_with_pinned_snapshots_can_be_removed(crds: Cluster, unguarded: str) -> None:
-    """The API server's own finalizer deletes the objects without asking admission. Shown with a copy of CRD and policy in another
-    group, since removing ours would take every Snapshot of the cluster along.
+    """The API server's own finalizer deletes the objects without asking admission. Shown with a copy of CRD and policy
+    in another group, since removing ours would take every Snapshot of the cluster along.
     """
     group = f"{unique('t')}.ocore.dev"
     crd = copy.deepcopy(find(Helm(crds).render({}), "CustomResourceDefinition", "snapshots.ocore.dev"))

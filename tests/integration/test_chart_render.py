@@ -331,7 +331,8 @@ def _rules(objects: list[Object]) -> dict[str, Object]:
 
 
 def test_the_alerts_are_those_of_the_file(helm: Helm) -> None:
-    """tests/unit/chart tests the file; the release changes its labels, adds the links, and leaves out what its settings name."""
+    """tests/unit/chart tests the file; the release changes its labels, adds the links, and leaves out what its settings
+    name."""
     groups = yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"]
     file = {rule["alert"]: rule for group in groups for rule in group["rules"]}
     plain = helm.render({"metrics": {"rules": {"enabled": True}}})
@@ -444,7 +445,8 @@ def test_row_83_the_policy_names_the_images_of_the_jobs(
 
 @pytest.mark.parametrize("values", [{}, NAMESPACED])
 def test_row_83_the_operator_cannot_point_its_jobs_elsewhere(helm: Helm, values: Object) -> None:
-    """A client with its token reads specs: that of an Environment names Secrets, claims and workloads, that of a store a bucket."""
+    """A client with its token reads specs: that of an Environment names Secrets, claims and workloads, that of a store
+    a bucket."""
     for role in (
         o for o in helm.render(values) if o["kind"] in ("Role", "ClusterRole") and "operator" in o["metadata"]["name"]
     ):

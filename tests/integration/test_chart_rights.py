@@ -1,5 +1,5 @@
-"""What the chart's admission policies leave of the rights of the operator's account, and of others on what is the operator's. The real Job builder
-passes; for each rule something else does not.
+"""What the chart's admission policies leave of the rights of the operator's account, and of others on what is the
+operator's. The real Job builder passes; for each rule something else does not.
 """
 
 import json
@@ -209,7 +209,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
     ),
     "annotation": (
         lambda j: template(j)["annotations"].update({"vault.hashicorp.com/agent-inject": "true"}),
-        "annotations vault.hashicorp.com/agent-inject: if another admission adds them, list them in the chart's value admissionPolicies.jobAnnotations",
+        (
+            "annotations vault.hashicorp.com/agent-inject: if another admission adds them, list them in the chart's"
+            " value admissionPolicies.jobAnnotations"
+        ),
     ),
     "selector": (
         lambda j: j["spec"].update(
@@ -228,7 +231,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "token by default": (lambda j: pod(j).pop("automountServiceAccountToken"), "mounts no token"),
     "account": (
         of_pod(serviceAccountName="admin"),
-        "runs as default or backup, not as admin: list the serviceAccountName of a SnapshotStore in the chart's value admissionPolicies.jobServiceAccounts",
+        (
+            "runs as default or backup, not as admin: list the serviceAccountName of a SnapshotStore in the chart's"
+            " value admissionPolicies.jobServiceAccounts"
+        ),
     ),
     "root": (pod_security(runAsUser=0), RESTRICTED),
     "user of the image": (lambda j: pod(j)["securityContext"].pop("runAsUser"), RESTRICTED),
@@ -299,7 +305,10 @@ def application(job: Object) -> Object:
 APPLICATION: dict[str, tuple[Change, str]] = {
     "image": (
         lambda j: application(j).update(image="registry/shopping:1"),
-        "image registry/shopping:1 must not neutralise: it begins with none of the chart's value admissionPolicies.applicationImages",
+        (
+            "image registry/shopping:1 must not neutralise: it begins with none of the chart's value"
+            " admissionPolicies.applicationImages"
+        ),
     ),
     "name": (lambda j: application(j).update(name="other"), "has the container mover"),
     "third container": (lambda j: pod(j)["containers"].append({**application(j), "name": "third"}), "only for"),
@@ -345,7 +354,8 @@ def test_row_83_other_accounts_make_their_own_jobs(operator: Account) -> None:
 
 @pytest.fixture
 def running(operator: Account) -> Iterator[str]:
-    """Name of a Job of the operator that exists. Without an owner, whom the garbage collector would not find; and nothing runs."""
+    """Name of a Job of the operator that exists. Without an owner, whom the garbage collector would not find; and
+    nothing runs."""
     job = operator.job(restore())
     del job["metadata"]["ownerReferences"]
     job["spec"]["suspend"] = True
@@ -540,7 +550,10 @@ def test_row_83_only_the_operator_writes_a_status(operator: Account, kind: str) 
     def write(user: str) -> str:
         return operator.refused("PATCH", kind, "shop", status, subresource="status", user=user)
 
-    words = f"only the operator writes the status of {plural}, and the user is ann: list a user that may in the chart's value admissionPolicies.statusWriters"
+    words = (
+        f"only the operator writes the status of {plural}, and the user is ann: list a user that may in the chart's"
+        " value admissionPolicies.statusWriters"
+    )
     assert words in write("ann")
     assert "only the operator" in write(operator.user.replace(NAMESPACE, namespace)), "another namespace's account"
     assert write(operator.user) == ""
@@ -551,7 +564,8 @@ def test_row_83_only_the_operator_writes_a_status(operator: Account, kind: str) 
 
 @pytest.fixture
 def second(operator: Account) -> Iterator[Callable[[bool], str]]:
-    """What the API server says to a status and a Job of another release's operator; without its mark (False) of an account with the same rights."""
+    """What the API server says to a status and a Job of another release's operator; without its mark (False) of an
+    account with the same rights."""
     cluster, name = operator.cluster, f"{operator.namespace}-second"
     rules = [
         {"apiGroups": ["ocore.dev"], "resources": ["snapshots/status"], "verbs": ["patch"]},

@@ -61,7 +61,7 @@ def test_the_wait_of_the_pages_ends_with_success_and_with_failure(
     crds: Cluster, namespace: str, phase: str, code: int
 ) -> None:
     page = (REPOSITORY / "docs/install.md").read_text().partition("### Wait for the end")[2]
-    (script, *_) = re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    script, *_ = re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     name = unique("ended")
     metadata = {"name": name, "namespace": namespace}
     spec = {"environmentRef": {"name": "shop"}}
@@ -99,7 +99,8 @@ def test_the_folder_for_gitops_builds(crds: Cluster, namespace: str) -> None:
 
 @pytest.fixture(scope="module")
 def others(crds: Cluster, shared: Shared) -> set[tuple[str, str]]:
-    """The CRDs of Argo CD and Flux; apiVersion and kind of each. They stay: a test of another worker may need them later."""
+    """The CRDs of Argo CD and Flux; apiVersion and kind of each. They stay: a test of another worker may need them
+    later."""
     found = [load(name)["crd"] for name in CRDS]
 
     def install() -> str:
@@ -184,9 +185,13 @@ def _as_policy(expression: str) -> str:
 
 
 def policy(name: str, namespace: str, check: Object) -> list[Object]:
-    """A policy that refuses every write of a status and says what Flux would call it: in progress first, then failed, then current."""
+    """A policy that refuses every write of a status and says what Flux would call it: in progress first, then failed,
+    then current."""
     plural = PLURAL[check["kind"]]
-    verdict = 'variables.inProgress ? "InProgress" : variables.failed ? "Failed" : variables.current ? "Current" : "InProgress"'
+    verdict = (
+        'variables.inProgress ? "InProgress" : variables.failed ? "Failed" : variables.current ? "Current" :'
+        ' "InProgress"'
+    )
     spec: dict[str, Any] = {
         "failurePolicy": "Fail",
         "matchConstraints": {
@@ -236,18 +241,19 @@ def verdict(cluster: Cluster, namespace: str, obj: Object) -> str:
 
 @pytest.fixture(scope="module")
 def judging(crds: Cluster) -> Iterator[str]:
-    """A namespace in which policies say of each status what Flux would. No other test writes a status there: it would be refused."""
+    """A namespace in which policies say of each status what Flux would. No other test writes a status there: it would
+    be refused."""
     namespace, name = crds.namespace("flux"), unique("flux")
     objects = [
         o for check in flux()["healthCheckExprs"] for o in policy(f"{name}-{PLURAL[check['kind']]}", namespace, check)
     ]
     assert len(objects) == 2 * len(PLURAL)
     for kind in PLURAL:
-        (ready, *_) = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
+        ready, *_ = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
         crds.apply({**ready, "metadata": {"name": "sample", "namespace": namespace}, "status": {}})
     crds.apply(*objects)
     for kind in PLURAL:
-        (ready, *_) = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
+        ready, *_ = [s.obj for k, s in ALL if k == kind and s.name == "stalled"]
         wait_for(f"the policy for {kind}", lambda ready=ready: verdict(crds, namespace, ready))
     yield namespace
     for obj in objects:

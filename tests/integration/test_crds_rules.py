@@ -1,7 +1,8 @@
 """Every rule of every CRD: what it takes and what it refuses, asked of the real API server.
 
-The list of rules is read from the generated YAML, and what to try follows from the rule itself (bounds, enums, types) or from
-support/crds/samples.py (patterns, CEL). A rule without an accepted and a refused try fails `test_every_rule_is_tried`.
+The list of rules is read from the generated YAML, and what to try follows from the rule itself (bounds, enums, types)
+or from support/crds/samples.py (patterns, CEL). A rule without an accepted and a refused try fails
+`test_every_rule_is_tried`.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""The images as a strict cluster runs them: any user, a read-only root without a writable volume, no rights, and nothing in them that only a build needs."""
+"""The images as a strict cluster runs them: any user, a read-only root without a writable volume, no rights, and
+nothing in them that only a build needs."""
 
 import json
 
@@ -10,7 +11,10 @@ PROGRAMS = {
     "operator:dev": "import ocore_operator.main",
     "api:dev": "import ocore_api.main",
     "cli:dev": "import ocore_cli.app",
-    "mover:17": "import ocore_mover.commands, subprocess; subprocess.run(['/usr/lib/postgresql/17/bin/pg_dump', '--version'], check=True)",
+    "mover:17": (
+        "import ocore_mover.commands, subprocess; subprocess.run(['/usr/lib/postgresql/17/bin/pg_dump', '--version'],"
+        " check=True)"
+    ),
 }
 CHECK = """
 import os, shutil

@@ -1,6 +1,7 @@
 """`kubectl ocore` against the real API server; the test writes status as the operator does.
 
-What kubectl itself must find is run as kubectl runs it. The other commands run in this process: each process of Python costs more than a second of imports.
+What kubectl itself must find is run as kubectl runs it. The other commands run in this process: each process of Python
+costs more than a second of imports.
 """
 
 import os
@@ -177,7 +178,8 @@ def test_what_the_doctor_prints_fixes_what_it_found(crds: Cluster, namespace: st
 
 
 def test_the_doctor_prints_the_owner_of_the_files(crds: Cluster, namespace: str) -> None:
-    """As the operator proposes it. The line runs as it is printed; then the next spec is to be observed, and nothing is asked again."""
+    """As the operator proposes it. The line runs as it is printed; then the next spec is to be observed, and nothing is
+    asked again."""
     message = "The user of the Jobs is unknown. Add to the Environment: spec.jobs: {runAsUser: 101, runAsGroup: 102}."
     found = {**condition("Ready", "JobUserUnknown", message), "status": "False"}
     crds.patch_status("Environment", "shop", namespace, {"observedGeneration": 1, "conditions": [found]})

@@ -254,8 +254,8 @@ def namespaces_of(process: int) -> set[tuple[str, str]]:
 
 
 def processes_beside(node: int) -> set[tuple[int, str]]:
-    """Id and start of each process that shares a namespace with the node. The kernel gives the number of a namespace that is gone to the next one, so
-    that only processes say afterwards whether anything is left."""
+    """Id and start of each process that shares a namespace with the node. The kernel gives the number of a namespace
+    that is gone to the next one, so that only processes say afterwards whether anything is left."""
     own = namespaces_of(node)
     found = {int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and own & namespaces_of(int(p.name))}
     return {(process, started(process)) for process in found}

@@ -1,4 +1,5 @@
-"""Differentials on the real API server, with Jobs that really run: the order of entry, Job and deletion, and an operator that dies between them."""
+"""Differentials on the real API server, with Jobs that really run: the order of entry, Job and deletion, and an
+operator that dies between them."""
 
 import json
 from collections.abc import Iterator
@@ -114,7 +115,8 @@ def test_row_49_an_entry_before_the_deletion_keeps_the_full_one(
 
 
 def test_the_api_server_refuses_an_entry_in_what_was_deleted_since(crds: Cluster, namespace: str, full: str) -> None:
-    """The resourceVersion is a precondition of the entry: one that was read before the deletion began does not fit any more."""
+    """The resourceVersion is a precondition of the entry: one that was read before the deletion began does not fit any
+    more."""
     read = crds.get("Snapshot", full, namespace)
     assert read is not None
     held = ["test.ocore.dev/held", *read["metadata"]["finalizers"]]
@@ -168,7 +170,8 @@ def test_an_entry_of_a_snapshot_that_is_gone_is_removed(
 def test_a_retained_differential_keeps_the_data_of_its_full_one(
     crds: Cluster, namespace: str, full: str, operator: OperatorProcess
 ) -> None:
-    """It has no object any more, and its manifest still needs the full one: that one's object goes, its data stays, and an Event says so."""
+    """It has no object any more, and its manifest still needs the full one: that one's object goes, its data stays, and
+    an Event says so."""
     name = create(crds, namespace, deletionPolicy="Retain")
     completed(crds, namespace, name)
     crds.delete("Snapshot", name, namespace)

@@ -1,4 +1,5 @@
-"""Trouble in one watched namespace stays there: its Role is gone, or the namespace itself, and it is the first one of the list."""
+"""Trouble in one watched namespace stays there: its Role is gone, or the namespace itself, and it is the first one of
+the list."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""SnapshotPolicies with the real API server, kubelet and Jobs: a folder on a claim into a store on a claim, every minute.
+"""SnapshotPolicies with the real API server, kubelet and Jobs: a folder on a claim into a store on a claim, every
+minute.
 
 The operator's clock is moved to the next minute: no test waits for it.
 """
@@ -115,7 +116,8 @@ def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, nam
         kept = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("keptBy"), 20, "explained")
         assert sorted(kept["status"]["keptBy"]) == ["keepLast", "latest"]
         assert stored(crds, namespace, done)
-        # A field that another client owns: server-side apply alone leaves it, and the Snapshot would be explained again and again.
+        # A field that another client owns: server-side apply alone leaves it, and the Snapshot would be explained again
+        # and again.
         foreign = {"expiresAt": "2030-01-01T00:00:00Z", "ruleEnds": {"keepLast": "2030-01-01T00:00:00Z"}}
         crds.patch_status("Snapshot", name, namespace, foreign)
         crds.wait(
@@ -152,7 +154,8 @@ def test_scheduled_kept_explained_and_deleted_with_their_data(crds: Cluster, nam
 def test_row_23_the_schedule_continues_after_the_api_server_was_away(
     crds: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    """The API server fails for a minute, across a slot: one snapshot is caught up at most, none is doubled, and the next slot runs."""
+    """The API server fails for a minute, across a slot: one snapshot is caught up at most, none is doubled, and the
+    next slot runs."""
     proxy, clock = Proxy(api_address(crds)), MovedClock(tmp_path)
     settings = {**FAST, "kubeconfig": kubeconfig_through(crds, proxy, tmp_path), "lease_duration": 120}
     operator = OperatorProcess(crds, [namespace], tmp_path, clock, **settings).start()
@@ -276,7 +279,8 @@ def ended_at(moment: str) -> Object:
 
 @pytest.mark.timeout(600)
 def test_the_newest_snapshot_is_tested_once_for_each_slot(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    """Test restores of a filestore alone, also across a restart of the operator: one Job for each slot, and the Snapshot says what was read."""
+    """Test restores of a filestore alone, also across a restart of the operator: one Job for each slot, and the
+    Snapshot says what was read."""
     clock = MovedClock(tmp_path)
     operator = OperatorProcess(crds, [namespace], tmp_path, clock, **FAST).start()
     jobs: set[str] = set()

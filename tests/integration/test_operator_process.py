@@ -1,4 +1,5 @@
-"""The operator as a process: one leader, health, what it does when the API server is cut off, objects that need no Job."""
+"""The operator as a process: one leader, health, what it does when the API server is cut off, objects that need no
+Job."""
 
 import signal
 import threading
@@ -187,7 +188,8 @@ def test_an_environment_says_what_is_missing(crds: Cluster, watched: str, operat
 
 
 def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    """The deadline leaves the kubelet the time to say what is wrong: until it does, the message can only say that nothing has started."""
+    """The deadline leaves the kubelet the time to say what is wrong: until it does, the message can only say that
+    nothing has started."""
     settings = {**FAST, "start_deadline": 20, "mover_image": "localhost/ocore-snapshots/no-such-image:{major}"}
     operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
     try:
@@ -244,7 +246,8 @@ def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) 
 def test_a_leader_that_was_stopped_past_its_lease_exits_before_any_write(
     crds: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    """Split brain: continued after another one has taken over, it finds a Snapshot that it would write to, and ends instead."""
+    """Split brain: continued after another one has taken over, it finds a Snapshot that it would write to, and ends
+    instead."""
     first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=4, lease_renew=1).start()
     second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=4, lease_renew=1)
     try:

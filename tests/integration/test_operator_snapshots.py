@@ -251,7 +251,8 @@ def test_the_deadline_ends_it(crds: Cluster, namespace: str, operator: OperatorP
 def test_row_08_a_store_that_is_gone_does_not_hold_a_deletion(
     crds: Cluster, namespace: str, operator: OperatorProcess, tmp_path: Path
 ) -> None:
-    """The SnapshotStore was deleted: after OCORE_CLEANUP_TIMEOUT the object goes, and an Event says what is left where."""
+    """The SnapshotStore was deleted: after OCORE_CLEANUP_TIMEOUT the object goes, and an Event says what is left
+    where."""
     obj = completed(crds, namespace, create_snapshot(crds, namespace, deletionPolicy="Delete"))
     name = obj["metadata"]["name"]
     store = crds.get("SnapshotStore", "store", namespace)

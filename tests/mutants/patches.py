@@ -4,10 +4,11 @@ A patch is a unified diff of one file with a header::
 
     Guard: what the removed line protects
     Killed-by: tests/unit/…/test_x.py::test_name      (one line for each test that must fail)
-    Fails-with: SomeError                             (optional: an exception that shows the failure as an assertion does)
+    Fails-with: SomeError                             (optional: an exception that shows the failure as an assertion
+    does)
 
-Line numbers do not count: the lines before the change must occur exactly once in the file. So a patch survives changes elsewhere in the file,
-and never changes another place than the one it was written for.
+Line numbers do not count: the lines before the change must occur exactly once in the file. So a patch survives changes
+elsewhere in the file, and never changes another place than the one it was written for.
 """
 
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 #: What to do about a patch that does not fit any more.
 REMEDY = (
-    "The guard was moved or rewritten. Find it (docs/architecture.md), change the patch so that it takes the guard out at its new place, "
-    "and keep the tests that it names. Delete the patch only together with the guard."
+    "The guard was moved or rewritten. Find it (docs/architecture.md), change the patch so that it takes the guard out"
+    " at its new place, and keep the tests that it names. Delete the patch only together with the guard."
 )
 
 

@@ -1,8 +1,9 @@
 """Takes each guard out of a copy of the tree and demands that the named tests fail (``make test-mutants``).
 
-First every named test must pass on the unchanged copy, once for each file. Then, for each patch, every named test must fail by an assertion: an
-error while the tests are collected or set up, a skipped test or a timeout shows nothing, and is tried once more: a machine may have stood still.
-Exit code 1 where a mutant survives; the last lines name the survivors.
+First every named test must pass on the unchanged copy, once for each file. Then, for each patch, every named test must
+fail by an assertion: an
+error while the tests are collected or set up, a skipped test or a timeout shows nothing, and is tried once more: a
+machine may have stood still. Exit code 1 where a mutant survives; the last lines name the survivors.
 """
 
 import argparse
@@ -25,13 +26,15 @@ from typing import Self
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.patches import HERE, BadPatch, Mutant, load
 
-#: Seconds for one test of a mutant; pytest-timeout ends it. Far more than any needs: a test that a slow machine ends shows nothing.
+#: Seconds for one test of a mutant; pytest-timeout ends it. Far more than any needs: a test that a slow machine ends
+#: shows nothing.
 TEST_SECONDS = 300
 #: Seconds for one run of pytest.
 RUN_SECONDS = 600
 #: How the message of a failed test begins where the test itself noticed something.
 ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE", "ExceptionGroup")
-#: How a test that does not notice a mutant is recognised. The only outcome that says something about the test: it is never tried again.
+#: How a test that does not notice a mutant is recognised. The only outcome that says something about the test: it is
+#: never tried again.
 PASSES = "passes without the guard"
 PACKAGES = ("crds", "kube", "operator", "mover", "api", "cli", "examples/demo")
 
@@ -94,7 +97,8 @@ class Tree:
         original, stamp = path.read_text(encoding="utf-8"), path.stat()
         try:
             path.write_text(mutant.mutate(original), encoding="utf-8")
-            # A compiled file is taken by time (in seconds) and size: that of the original, or of another mutant, must not stand for this one.
+            # A compiled file is taken by time (in seconds) and size: that of the original, or of another mutant, must
+            # not stand for this one.
             self._changes += 1
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 2 * 10**9 * self._changes))
             yield

@@ -1,7 +1,8 @@
-"""Changes every line of the guard modules with cosmic-ray and lists the changes that no test notices (``make mutants``, not in CI).
+"""Changes every line of the guard modules with cosmic-ray and lists the changes that no test notices (``make mutants``,
+not in CI).
 
-Each module is changed in a copy of the tree. The tests run in forks of one process (worker.py), else their start would take most of the time.
-cosmic-ray: https://cosmic-ray.readthedocs.io
+Each module is changed in a copy of the tree. The tests run in forks of one process (worker.py), else their start would
+take most of the time. cosmic-ray: https://cosmic-ray.readthedocs.io
 """
 
 import argparse

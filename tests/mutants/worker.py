@@ -1,9 +1,11 @@
-"""Runs pytest in one copy of the tree, again and again: each time in a fork of this process, which has the libraries loaded.
+"""Runs pytest in one copy of the tree, again and again: each time in a fork of this process, which has the libraries
+loaded.
 
-Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files were changed.
+Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files
+were changed.
 One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is
-the exit code, or null after `seconds`. Requests come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS ARGUMENT…``, which exits as pytest
-does.
+the exit code, or null after `seconds`. Requests come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS
+ARGUMENT…``, which exits as pytest does.
 """
 
 import contextlib
@@ -84,7 +86,8 @@ def load() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    # pytest collects garbage five times at its end: a fork need not go through what it shares with this process, and copy it by that.
+    # pytest collects garbage five times at its end: a fork need not go through what it shares with this process, and
+    # copy it by that.
     gc.collect()
     gc.freeze()
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the schemas of other tools' kinds in this folder, from the Go modules that hold their CRDs. Run it after a change of a version below.
+"""Writes the schemas of other tools' kinds in this folder, from the Go modules that hold their CRDs. Run it after a
+change of a version below.
 
-Only `spec` is kept, without descriptions: tests check examples against it. The module's zip is checked against its hash, as in a go.sum.
+Only `spec` is kept, without descriptions: tests check examples against it. The module's zip is checked against its
+hash, as in a go.sum.
 """
 
 import hashlib

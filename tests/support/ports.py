@@ -4,13 +4,15 @@ import os
 import random
 import socket
 
-#: Below the range from which the system draws ports for connections (32768 and up): none of those takes a port that is still free here.
+#: Below the range from which the system draws ports for connections (32768 and up): none of those takes a port that is
+#: still free here.
 _FIRST, _EACH, _WORKERS = 12_000, 1_000, 20
 _drawn: set[int] = set()
 
 
 def free_port() -> int:
-    """A port without a listener that this process was not given before. Raises RuntimeError where all of them are taken."""
+    """A port without a listener that this process was not given before. Raises RuntimeError where all of them are
+    taken."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
     first = _FIRST + worker * _EACH
     # At random: another test run on this machine draws from the same ports.

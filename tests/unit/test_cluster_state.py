@@ -1,4 +1,5 @@
-"""localcluster/lib/node.sh: a removal of a cluster that is ended half-way leaves no half of its state for the next start."""
+"""localcluster/lib/node.sh: a removal of a cluster that is ended half-way leaves no half of its state for the next
+start."""
 
 import signal
 import subprocess

@@ -10,7 +10,9 @@ pytest_plugins = ["pytester"]
 SKIPS = {
     "in the test": "import pytest\ndef test_it():\n    pytest.skip('no server')\n",
     "by its mark": "import pytest\n@pytest.mark.skip(reason='no server')\ndef test_it():\n    pass\n",
-    "in a fixture": "import pytest\n@pytest.fixture\ndef it():\n    pytest.skip('no server')\ndef test_it(it):\n    pass\n",
+    "in a fixture": (
+        "import pytest\n@pytest.fixture\ndef it():\n    pytest.skip('no server')\ndef test_it(it):\n    pass\n"
+    ),
     "of the module": "import pytest\npytest.skip('no server', allow_module_level=True)\n",
 }
 

@@ -216,7 +216,8 @@ def test_a_banned_word_is_found() -> None:
     assert banned_in("Amend it.\nNobody can MEND it; it stands\nfor ever") == ["2: Nobody", "2: MEND", "3: for ever"]
 
 
-# --- docs/recovery.md --------------------------------------------------------------------------------------------------
+# --- docs/recovery.md
+# --------------------------------------------------------------------------------------------------
 
 
 def test_each_procedure_is_rehearsed_by_the_test_that_it_names() -> None:
@@ -244,7 +245,8 @@ def test_a_procedure_that_the_page_lacks_is_an_error() -> None:
         procedures.section("Loss of nothing")
 
 
-# --- what the pages say about the code ---------------------------------------------------------------------------------
+# --- what the pages say about the code
+# ---------------------------------------------------------------------------------
 
 
 def test_the_pools_of_the_job_slots_are_those_of_the_code() -> None:
@@ -283,10 +285,11 @@ def test_the_rights_of_the_operator_are_those_of_the_chart() -> None:
     assert {"secrets", "pods/exec"} & set(granted) == set()
 
 
-#: A verb of kubectl, options, then one of our kinds without its group. `snapshots` is also what other products call theirs, and the API server takes the
-#: first group by name.
+#: A verb of kubectl, options, then one of our kinds without its group. `snapshots` is also what other products call
+#: theirs, and the API server takes the first group by name.
 AMBIGUOUS = re.compile(
-    r"kubectl(?:\s+(?:-n|--namespace)[ =]\S+)?\s+(?:get|describe|delete|patch|wait|annotate|label|edit|explain)(?:\s+-\S+(?:\s+\S+=\S+)?)*\s+(?:[\w.]+,)*"
+    r"kubectl(?:\s+(?:-n|--namespace)["
+    r" =]\S+)?\s+(?:get|describe|delete|patch|wait|annotate|label|edit|explain)(?:\s+-\S+(?:\s+\S+=\S+)?)*\s+(?:[\w.]+,)*"
     rf"({'|'.join(sorted({n for k in KINDS for n in (k.plural, k.kind.lower(), k.short)}, key=len, reverse=True))})(?![\w.-])"
 )
 
@@ -307,9 +310,7 @@ def test_row_87_every_command_names_the_group() -> None:
 
 def test_row_87_the_first_manifest_of_the_readme_ends_with_no_rollback() -> None:
     """It is pasted as a whole. Without a policy nothing is taken or removed after it."""
-    (manifest, *_) = re.findall(
-        r"^```yaml\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    manifest, *_ = re.findall(r"^```yaml\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     kinds = [document["kind"] for document in yaml.safe_load_all(manifest)]
     assert kinds == ["SnapshotStore", "Environment", "SnapshotPolicy", "Snapshot"]
 

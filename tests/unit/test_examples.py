@@ -1,4 +1,5 @@
-"""Examples for other tools, as far as no API server is needed: annotations and options have no schema, only a manual."""
+"""Examples for other tools, as far as no API server is needed: annotations and options have no schema, only a
+manual."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What several test modules use is in tests/support: a test module that another one imports cannot be changed, moved or read alone."""
+"""What several test modules use is in tests/support: a test module that another one imports cannot be changed, moved or
+read alone."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Rules of imports that no contract in pyproject.toml expresses: no circles of modules, and purity by a module's name."""
+"""Rules of imports that no contract in pyproject.toml expresses: no circles of modules, and purity by a module's
+name."""
 
 import ast
 import importlib.util
@@ -26,8 +27,9 @@ ALSO_PURE = (
     "ocore_operator.readiness.verdict",
     "ocore_operator.rollback.conditions",
 )
-#: What pure modules may import of the standard library and of libraries. None of it does I/O, reads a clock, draws a random number or writes logs.
-#: zoneinfo reads the time zone database, which is data of the installation. catalog.py uses only `intern` of sys.
+#: What pure modules may import of the standard library and of libraries. None of it does I/O, reads a clock, draws a
+#: random number or writes logs. zoneinfo reads the time zone database, which is data of the installation. catalog.py
+#: uses only `intern` of sys.
 HARMLESS = {
     "collections",
     "cronsim",
@@ -49,7 +51,8 @@ HARMLESS = {
     "typing",
     "zoneinfo",
 }
-#: Modules that have types and pure functions beside I/O. Pure modules may import them, but have no `async` or `await`, so they cannot do that I/O.
+#: Modules that have types and pure functions beside I/O. Pure modules may import them, but have no `async` or `await`,
+#: so they cannot do that I/O.
 MIXED = {
     "ocore_crds.failpoints",
     "ocore_operator.jobs.inputs",

@@ -1,4 +1,5 @@
-"""What stopped people who tried this for the first time (issue 9, item 27): the examples work as they are, and the pages say what is needed."""
+"""What stopped people who tried this for the first time (issue 9, item 27): the examples work as they are, and the
+pages say what is needed."""
 
 import re
 import subprocess

@@ -1,4 +1,5 @@
-"""The step that clients see: the operator's figure of each second, and the facade's events of each change between two of them."""
+"""The step that clients see: the operator's figure of each second, and the facade's events of each change between two
+of them."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -24,8 +25,8 @@ def exact(seconds: float) -> str:
 
 
 def seen(spans: Sequence[Span], figures: Sequence[float], lag: Sequence[int]) -> list[str]:
-    """The steps of all events of a Snapshot, each as often as it began to be shown. `figures`: when the operator writes one; `lag`: by how many lines
-    of the log the status is behind, at each of them."""
+    """The steps of all events of a Snapshot, each as often as it began to be shown. `figures`: when the operator writes
+    one; `lag`: by how many lines of the log the status is behind, at each of them."""
     lines = sorted((when, state, step) for step, a, b in spans for when, state in ((a, "Running"), (b, "Done")))
     order = {name: i for i, name in enumerate(SNAPSHOT_STEPS)}
     lines.sort(key=lambda line: (line[0], line[1] == "Done", order[line[2]]))
@@ -57,7 +58,8 @@ def seen(spans: Sequence[Span], figures: Sequence[float], lag: Sequence[int]) ->
 
 
 def test_a_step_that_begins_in_the_first_second_hides_no_other_one() -> None:
-    """The freeze is a part of copying. The dump begins after it, before the first figure (seen in a real snapshot: CopyFilestore, DumpDatabase, CopyFilestore)."""
+    """The freeze is a part of copying. The dump begins after it, before the first figure (seen in a real snapshot:
+    CopyFilestore, DumpDatabase, CopyFilestore)."""
     spans = [
         (Step.PREPARE, 0.0, 0.1), (Step.COPY_FILESTORE, 0.1, 0.9), (Step.DUMP_DATABASE, 0.2, 0.8), (Step.CAPTURE_CONFIG, 0.9, 0.95),
     ]  # fmt: skip

@@ -64,7 +64,8 @@ def test_a_signal_takes_down_what_runs(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_written_yet_is_waited_for() -> None:
-    """Seen on a loaded machine, once in 200 runs: `tail` looked for the log before the command's process had opened it."""
+    """Seen on a loaded machine, once in 200 runs: `tail` looked for the log before the command's process had opened
+    it."""
     with ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
         found = list(pool.map(lambda _: run("true", "true"), range(40)))
     assert [each.stderr for each in found if each.returncode != 0] == []

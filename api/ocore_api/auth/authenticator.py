@@ -74,7 +74,8 @@ class Authenticator:
         return f"no keys to verify tokens with: {self._error or 'not read yet'}"
 
     async def authenticate(self, authorization: str | None) -> Principal:
-        """The caller that an Authorization header stands for. Raises Unauthorized, or Unavailable while the keys cannot be read."""
+        """The caller that an Authorization header stands for. Raises Unauthorized, or Unavailable while the keys cannot
+        be read."""
         token = _bearer(authorization)
         digest = hashlib.sha256(token).digest()
         known = self._verified.get(digest)
@@ -134,7 +135,8 @@ class Authenticator:
         return claims
 
     async def _current(self, *, unknown_key: bool = False) -> KeySet:
-        """The keys. Asks the source where there are none, or where a token names a key that is unknown; at most once in its pause."""
+        """The keys. Asks the source where there are none, or where a token names a key that is unknown; at most once in
+        its pause."""
         if self._keys is None or unknown_key:
             if self._loading is not None or time.monotonic() - self._attempted >= self._source.pause:
                 await self._load_once()

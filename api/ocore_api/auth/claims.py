@@ -26,7 +26,8 @@ class ClaimNames:
 
 
 def principal(claims: Mapping[str, Any], names: ClaimNames, leeway: float) -> Principal:
-    """The caller. `leeway`: seconds for which the token is still accepted after `exp`. Raises Unauthorized for a claim of the wrong type."""
+    """The caller. `leeway`: seconds for which the token is still accepted after `exp`. Raises Unauthorized for a claim
+    of the wrong type."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or len(subject) > MAX_SUBJECT or not subject.isprintable():
         raise invalid_token(f"`sub` must be a string of 1 to {MAX_SUBJECT} printable characters")

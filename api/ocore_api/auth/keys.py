@@ -45,7 +45,8 @@ class KeySet:
     ignored: tuple[str, ...] = ()
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
-        """The key that a token's header names. A key without a name fits every `kid`. A token without `kid` fits the only key for its algorithm."""
+        """The key that a token's header names. A key without a name fits every `kid`. A token without `kid` fits the
+        only key for its algorithm."""
         fit = [k for k in self.keys if algorithm in k.algorithms]
         if kid is None:
             return fit[0] if len(fit) == 1 else None
@@ -57,7 +58,8 @@ class KeySet:
 
 
 def parse(document: bytes) -> KeySet:
-    """The keys of a JSON Web Key Set that can be used; perhaps none. Raises UnusableKeys where the document is no key set, or too large."""
+    """The keys of a JSON Web Key Set that can be used; perhaps none. Raises UnusableKeys where the document is no key
+    set, or too large."""
     if len(document) > MAX_JWKS_BYTES:
         raise UnusableKeys(f"the JSON Web Key Set is larger than {MAX_JWKS_BYTES} bytes")
     try:
@@ -79,7 +81,8 @@ def parse(document: bytes) -> KeySet:
 
 
 def secret(content: bytes) -> KeySet:
-    """The key of a shared secret, for HS256 only. A line end after it is no part of it. Raises UnusableKeys where it is a key file, or too short."""
+    """The key of a shared secret, for HS256 only. A line end after it is no part of it. Raises UnusableKeys where it is
+    a key file, or too short."""
     material = content.rstrip(b"\r\n")
     if material.startswith(b"-----BEGIN"):
         raise UnusableKeys("it is a PEM file, not a shared secret. For public keys, use a JSON Web Key Set")

@@ -16,7 +16,8 @@ SCOPES = frozenset({READ, SNAPSHOT, ROLLBACK, ADMIN})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a verified token stands for. Ids are in lower case. `expires_at`: seconds since the epoch from which the token is refused."""
+    """Whom a verified token stands for. Ids are in lower case. `expires_at`: seconds since the epoch from which the
+    token is refused."""
 
     subject: str
     projects: frozenset[str]

@@ -13,7 +13,8 @@ import aiohttp
 from ocore_api.auth.keys import MAX_JWKS_BYTES, KeySet, UnusableKeys, parse, secret
 from ocore_api.settings import Settings
 
-#: Seconds between two checks whether a file has changed. A kubelet needs up to a minute to update a mounted Secret or ConfigMap.
+#: Seconds between two checks whether a file has changed. A kubelet needs up to a minute to update a mounted Secret or
+#: ConfigMap.
 FILE_INTERVAL = 2.0
 #: Least seconds between two checks that tokens with an unknown `kid` cause.
 FILE_PAUSE = 0.5
@@ -24,7 +25,8 @@ class SourceError(Exception):
 
 
 class Source(Protocol):
-    """One source of keys. `interval`: seconds between two loads; `pause`: least seconds between two loads that callers cause."""
+    """One source of keys. `interval`: seconds between two loads; `pause`: least seconds between two loads that callers
+    cause."""
 
     interval: float
     pause: float

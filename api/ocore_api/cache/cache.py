@@ -52,7 +52,8 @@ class Cache:
     def __init__(
         self, transport: Transport | None = None, namespaces: Sequence[str] = (), *, seconds: float = ANSWER_SECONDS
     ) -> None:
-        """`namespaces`: those that are served; none: the whole cluster. `seconds`: how long an id that is not known may be asked for. Without a transport
+        """`namespaces`: those that are served; none: the whole cluster. `seconds`: how long an id that is not known may
+        be asked for. Without a transport
         nothing is read but what is put: for tests."""
         self.store = Store(_now)
         self._transport = transport
@@ -81,7 +82,8 @@ class Cache:
 
     @property
     def not_ready(self) -> str | None:
-        """Why reads cannot be answered; None if they can. A namespace of which nothing may be read counts only if there is no other one."""
+        """Why reads cannot be answered; None if they can. A namespace of which nothing may be read counts only if there
+        is no other one."""
         found: list[str] = []
         refused: list[str] = []
         for namespace in self._namespaces:
@@ -93,7 +95,8 @@ class Cache:
         return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "") if found else None
 
     # --- by id ----------------------------------------------------------------------------------------------
-    # `visible`: whether the caller sees it. What exists and is not visible is asked for as an id that does not exist: the time shows no difference.
+    # `visible`: whether the caller sees it. What exists and is not visible is asked for as an id that does not exist:
+    # the time shows no difference.
 
     async def environment(
         self, environment_id: str, visible: Callable[[EnvironmentEntry], bool] = _everyone
@@ -137,14 +140,16 @@ class Cache:
         return found if found is not None and visible(found) else None
 
     async def _ask(self, transport: Transport, kind: str, id_: str) -> None:
-        """Asks the API server once for an object by its status.id (a selectable field of our CRDs). It then is in the store, or remembered as unknown."""
+        """Asks the API server once for an object by its status.id (a selectable field of our CRDs). It then is in the
+        store, or remembered as unknown."""
         async with self._slots:
             for namespace in self._namespaces:
                 query = {"fieldSelector": f"status.id={id_}", "limit": "10"}
                 try:
                     answer = await transport.request("GET", OURS[kind].path(namespace), query=query)
                 except (Forbidden, Invalid) as error:
-                    # No Role in the namespace, or an API server before 1.31, which selects by no field of ours: the watch alone says what exists.
+                    # No Role in the namespace, or an API server before 1.31, which selects by no field of ours: the
+                    # watch alone says what exists.
                     _log.debug("id cannot be looked up", kind=kind, namespace=namespace, error=str(error))
                     continue
                 except ApiError as error:
@@ -188,6 +193,6 @@ class Cache:
         self.store.hide(kind, uid)
 
     def subscribe(self, kind: str, id_: str, callback: Callback) -> Callable[[], None]:
-        """Calls `callback` with a :class:`Progress` at each change of the Snapshot's or Rollback's progress, until it is unsubscribed by the function
-        that is returned."""
+        """Calls `callback` with a :class:`Progress` at each change of the Snapshot's or Rollback's progress, until it
+        is unsubscribed by the function that is returned."""
         return self.store.subscribe(kind, id_, callback)

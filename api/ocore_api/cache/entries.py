@@ -35,7 +35,8 @@ def key_of(kind: str, obj: Object) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an operation is. `event`: the JSON of its server-sent event; `version`: the resourceVersion that it was read from."""
+    """How far an operation is. `event`: the JSON of its server-sent event; `version`: the resourceVersion that it was
+    read from."""
 
     version: int
     event: bytes
@@ -104,7 +105,8 @@ class OperationEntry(Entry):
 
     @property
     def encoded(self) -> bytes:
-        """The JSON of the view. Of a Rollback without deploymentId, which belongs to the Snapshot: `listing.of_logs` has it."""
+        """The JSON of the view. Of a Rollback without deploymentId, which belongs to the Snapshot: `listing.of_logs`
+        has it."""
         return self._parts()[0]
 
     @property
@@ -135,7 +137,8 @@ class RollbackEntry(OperationEntry):
 
 
 def environment_entry(obj: Object) -> EnvironmentEntry:
-    """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have it."""
+    """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have
+    it."""
     status, meta = status_of(obj), obj["metadata"]
     id_ = str(status.get("id") or "")
     sizes, operation = status.get("sizes"), status.get("operation")
@@ -175,7 +178,8 @@ def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
 
 
 def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) -> RollbackEntry:
-    """The entry of a Rollback into that environment. `snapshot_id`: what the status will have, where it has none yet."""
+    """The entry of a Rollback into that environment. `snapshot_id`: what the status will have, where it has none
+    yet."""
     state = operation_status(obj)
     view = rows.rollback_log(obj, target.environment_id, snapshot_id, None)
     del view["deploymentId"]

@@ -1,4 +1,5 @@
-"""JSON answers that are encoded while they are sent: a client that reads slowly has a piece in memory, not the whole answer. Pure."""
+"""JSON answers that are encoded while they are sent: a client that reads slowly has a piece in memory, not the whole
+answer. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ PIECE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One answer: its beginning, its rows with commas between them, its end. `rows` is used up by the first reader; `length`: bytes of the answer."""
+    """One answer: its beginning, its rows with commas between them, its end. `rows` is used up by the first reader;
+    `length`: bytes of the answer."""
 
     head: bytes
     rows: Iterator[bytes]
@@ -20,7 +22,8 @@ class Listing:
     length: int
 
     def pieces(self) -> Iterator[bytes]:
-        """The answer in pieces. A row is encoded when its piece is asked for, but for the first one of a piece: with the piece before."""
+        """The answer in pieces. A row is encoded when its piece is asked for, but for the first one of a piece: with
+        the piece before."""
         parts, size, between = [self.head], len(self.head), b""
         for row in self.rows:
             if size + 1 + len(row) > PIECE:
@@ -41,7 +44,8 @@ def of_snapshots(head: bytes, entries: Sequence[SnapshotEntry], tail: bytes) -> 
 
 
 def of_logs(head: bytes, entries: Sequence[RollbackEntry], deployments: Sequence[str | None], tail: bytes) -> Listing:
-    """The answer with rollback logs. `deployments`: of each entry the deployment that its snapshot is of, from one moment: the length depends on it."""
+    """The answer with rollback logs. `deployments`: of each entry the deployment that its snapshot is of, from one
+    moment: the length depends on it."""
     lengths = [len(_log(d)) + e.length - 1 for e, d in zip(entries, deployments, strict=True)]
     rows = (_log(d) + e.encoded[1:] for e, d in zip(entries, deployments, strict=True))
     return Listing(head, rows, tail, _length(head, lengths, tail))

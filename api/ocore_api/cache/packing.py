@@ -14,7 +14,8 @@ _MEMORY = 6
 
 
 class Packer:
-    """Compresses and decompresses. `dictionary`: an example of what is compressed; it is not kept anywhere but in this process."""
+    """Compresses and decompresses. `dictionary`: an example of what is compressed; it is not kept anywhere but in this
+    process."""
 
     def __init__(self, dictionary: bytes) -> None:
         self._dictionary = dictionary[-32000:]

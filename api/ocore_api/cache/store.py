@@ -1,8 +1,10 @@
 """All entries with their indexes and subscriptions, in memory. No I/O.
 
-An entry is served only if its object has its id: an object that the operator refused because of its id, and a younger one that claims the id of an
-older one, are never found under that id and are in no list. The snapshots of an environment are those that recorded its id and its project: an
-Environment that is created again under the id of a deleted one of another project shows none of its snapshots.
+An entry is served only if its object has its id: an object that the operator refused because of its id, and a younger
+one that claims the id of an
+older one, are never found under that id and are in no list. The snapshots of an environment are those that recorded its
+id and its project: an Environment that is created again under the id of a deleted one of another project shows none of
+its snapshots.
 """
 
 from collections import OrderedDict
@@ -113,8 +115,8 @@ class Store:
         self._drop_with_dependents(key)
 
     def keep_only(self, kind: str, namespace: str | None, names: Collection[tuple[str, str]], version: int) -> None:
-        """A full list of the kind in the namespace (None: of the cluster), read at that resourceVersion, has these namespaces and names: all others
-        are gone, unless they are newer than the list."""
+        """A full list of the kind in the namespace (None: of the cluster), read at that resourceVersion, has these
+        namespaces and names: all others are gone, unless they are newer than the list."""
         self._unreadable -= {k for k in self._of(kind, namespace) if k[1:] not in names}
         for place in self._places(kind, namespace):
             if place in names:
@@ -144,7 +146,8 @@ class Store:
         return {k for k in self._unreadable if k[0] == kind and namespace in (None, k[1])}
 
     def hide(self, kind: str, uid: str) -> None:
-        """The object was deleted by an answer of the API server: it is not served from now on, although it may be listed until its data is removed."""
+        """The object was deleted by an answer of the API server: it is not served from now on, although it may be
+        listed until its data is removed."""
         self._hidden.add(uid)
         for entry in [e for e in self._entries[kind].values() if e.uid == uid]:
             self._settle(entry.kind, entry.id)
@@ -204,7 +207,8 @@ class Store:
         environment_type: str | None = None,
         status: str | None = None,
     ) -> tuple[list[SnapshotEntry], int]:
-        """A page of a project's Snapshots, newest first, and how many there are. `visible`: of an environment's id whether it counts; None: all do."""
+        """A page of a project's Snapshots, newest first, and how many there are. `visible`: of an environment's id
+        whether it counts; None: all do."""
         if visible is None and environment_type is None and status is None:
             return page((self._project.get(project_id, _NO_SNAPSHOTS),), offset, limit)
         cells = (
@@ -217,7 +221,8 @@ class Store:
         return page(cells, offset, limit)
 
     def environment_page(self, environment_id: str, limit: int, offset: int) -> bytes | Listing:
-        """The page of an environment's Snapshots: :class:`ocore_api.views.models.SnapshotPage`. Encoded, if it is small."""
+        """The page of an environment's Snapshots: :class:`ocore_api.views.models.SnapshotPage`. Encoded, if it is
+        small."""
         found = self._pages.get(environment_id, limit, offset)
         if found is not None:
             return found
@@ -226,7 +231,8 @@ class Store:
         listing = of_snapshots(
             b'{"limit":%d,"offset":%d,"snapshots":[' % (limit, offset), shown, b'],"total":%d}' % len(snapshots)
         )
-        # A kept page lives as long as the slowest of its readers. Empty ones could be many: there is one for each offset.
+        # A kept page lives as long as the slowest of its readers. Empty ones could be many: there is one for each
+        # offset.
         if not shown or listing.length > PIECE:
             return listing
         found = b"".join(listing.pieces())
@@ -247,8 +253,8 @@ class Store:
         return {kind: len(self._of(kind, None)) for kind in KINDS}
 
     def subscribe(self, kind: str, id_: str, callback: Callback) -> Callable[[], None]:
-        """Calls `callback` with every change of the progress of a Snapshot or Rollback, and with a final one where it is deleted. Returns what ends the
-        subscription. The callback must return at once and must not raise."""
+        """Calls `callback` with every change of the progress of a Snapshot or Rollback, and with a final one where it
+        is deleted. Returns what ends the subscription. The callback must return at once and must not raise."""
         self._callbacks.setdefault((kind, id_), []).append(callback)
 
         def unsubscribe() -> None:
@@ -288,7 +294,8 @@ class Store:
         self._refresh(self._replace(key, None, b"", ()))
 
     def _refresh(self, changed: set[Key]) -> None:
-        """Reads those again that took something from a changed object, or waited for it. Each of them once, so that references in a circle end."""
+        """Reads those again that took something from a changed object, or waited for it. Each of them once, so that
+        references in a circle end."""
         seen: set[Key] = set()
         open_ = list(changed)
         while open_:
@@ -374,7 +381,8 @@ class Store:
         return rollback_entry(obj, target, snapshot_id), tuple(needs)
 
     def _environment_name(self, source: Entry, namespace: str) -> str:
-        """Name of the Environment in the namespace that a Snapshot or Rollback belongs to; empty where that is unknown."""
+        """Name of the Environment in the namespace that a Snapshot or Rollback belongs to; empty where that is
+        unknown."""
         if isinstance(source, SnapshotEntry):
             return str(from_json(source.encoded)["environmentName"]) if source.namespace == namespace else ""
         found = self._holder(ENVIRONMENT, source.environment_id)
@@ -405,7 +413,8 @@ class Store:
         return (found.id, found.project_id) if found is not None else None
 
     def _holder(self, kind: str, id_: str) -> Entry | None:
-        """The one that has the id: an object whose id the operator has written comes first, then the older one. A refused one never has it."""
+        """The one that has the id: an object whose id the operator has written comes first, then the older one. A
+        refused one never has it."""
         claims = self._by_id.get((kind, id_))
         if not claims or not id_:
             return None
@@ -453,7 +462,8 @@ class Store:
                 _add(self._restores, entry.snapshot_id, entry)
 
     def _unlink(self, key: Key, *, quiet: bool = False) -> None:
-        """Takes the entry out of the lists. Subscribers of one that had not ended get a final event; `quiet`: another entry follows."""
+        """Takes the entry out of the lists. Subscribers of one that had not ended get a final event; `quiet`: another
+        entry follows."""
         entry = self._linked.pop(key)
         home = entry.environment_id, entry.project_id
         if isinstance(entry, SnapshotEntry):

@@ -1,9 +1,11 @@
 """One kind in one namespace: all objects, then a watch, again and again.
 
-All objects come as a stream from the API server's memory (streaming lists, KEP-3157, on by default from Kubernetes 1.34 on), else as a list in pages,
-which it reads from etcd. Both give the resourceVersion at which the watch begins. A watch that the API server ends continues where it stopped; after 410 Gone
-the list is read again. The connection is dead if nothing arrives for SILENCE seconds although the API server must send: it ends every watch after
-`timeoutSeconds`, which is less, so a half-open connection is noticed within SILENCE seconds. Pauses between attempts grow, with jitter.
+All objects come as a stream from the API server's memory (streaming lists, KEP-3157, on by default from Kubernetes 1.34
+on), else as a list in pages, which it reads from etcd. Both give the resourceVersion at which the watch begins. A watch
+that the API server ends continues where it stopped; after 410 Gone
+the list is read again. The connection is dead if nothing arrives for SILENCE seconds although the API server must send:
+it ends every watch after `timeoutSeconds`, which is less, so a half-open connection is noticed within SILENCE seconds.
+Pauses between attempts grow, with jitter.
 """
 
 import asyncio
@@ -38,7 +40,8 @@ LONGEST_EVENT = 8 * 1024 * 1024
 PAUSES = (0.2, 20.0)
 #: Seconds after which a watch that has not heard from the API server makes the cache not ready.
 OUT_OF_STEP = 90.0
-#: Failures of a watch after which the list is read again, if it was the API server that refused or sent something that cannot be read.
+#: Failures of a watch after which the list is read again, if it was the API server that refused or sent something that
+#: cannot be read.
 RELIST_AFTER = 2
 #: Namespace or name in what is no JSON, for the log.
 _NAMED = re.compile(r'"(?:namespace|name)":"([^"\\]{1,253})"')
@@ -144,7 +147,8 @@ class Watch:
         elif self._refused is None:
             self._refused = now
         elif now - self._refused > OUT_OF_STEP:
-            # What cannot be read is not served: deletions would not be seen. An API server that starts refuses for a moment too.
+            # What cannot be read is not served: deletions would not be seen. An API server that starts refuses for a
+            # moment too.
             self._store.forget(self._kind, self.namespace)
         _log.warning("watch failed; retrying", kind=self._kind, namespace=self.namespace, error=self._error)
 
@@ -159,8 +163,8 @@ class Watch:
         await self._list()
 
     async def _stream(self) -> bool:
-        """The same from one stream. False where it ended early, or resourceVersions went back, so that the store took none of its objects: a list in
-        pages follows."""
+        """The same from one stream. False where it ended early, or resourceVersions went back, so that the store took
+        none of its objects: a list in pages follows."""
         names: set[tuple[str, str]] = set()
         known = self._store.newest_version(self._kind, self.namespace)
         query = {
@@ -191,14 +195,16 @@ class Watch:
         return False
 
     def _complete(self, names: set[tuple[str, str]], version: str) -> None:
-        """All objects were read: drops those that are gone. Of these `names` one may be deleted already; the store knows."""
+        """All objects were read: drops those that are gone. Of these `names` one may be deleted already; the store
+        knows."""
         self._store.keep_only(self._kind, self.namespace, names, int(version))
         self._version = version
         self._alive()
         self.listed.set()
 
     async def _list(self) -> None:
-        """Reads all objects in pages, and drops those that are gone. The API server prepares the next page while one is taken."""
+        """Reads all objects in pages, and drops those that are gone. The API server prepares the next page while one is
+        taken."""
         names: set[tuple[str, str]] = set()
         known = self._store.newest_version(self._kind, self.namespace)
         answers = pages(self._page, {}, PAGE)

@@ -13,7 +13,8 @@ NOTES = "ocore.audit"
 
 
 def note(scope: MutableMapping[str, Any], **what: str) -> None:
-    """Adds members to the audit line of a request, for example the name of the object that was created. A read with notes is audited as a write."""
+    """Adds members to the audit line of a request, for example the name of the object that was created. A read with
+    notes is audited as a write."""
     scope.setdefault(NOTES, {}).update(what)
 
 

@@ -1,6 +1,7 @@
 """The one layer around the application. Pure ASGI: it costs a few microseconds per request.
 
-A path under `/api/` needs a valid token before anything else of the request is read: no route can forget it. What the token may do is checked by the routes.
+A path under `/api/` needs a valid token before anything else of the request is read: no route can forget it. What the
+token may do is checked by the routes.
 """
 
 import asyncio
@@ -46,7 +47,8 @@ _HEADERS = (
 )
 _NO_STORE = (b"cache-control", b"no-store")
 _CSP = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-#: Tokens are pasted on the page: only what this program serves runs there, and nothing may be sent elsewhere. The icons are in the style sheet.
+#: Tokens are pasted on the page: only what this program serves runs there, and nothing may be sent elsewhere. The icons
+#: are in the style sheet.
 _DOCS_CSP = (
     b"content-security-policy",
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -183,7 +185,8 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:
-        """Answers with a problem, unless an answer has begun: then the server closes the connection, and the client sees an incomplete answer."""
+        """Answers with a problem, unless an answer has begun: then the server closes the connection, and the client
+        sees an incomplete answer."""
         if self.status:
             return
         content = body(problem, self.id)

@@ -15,7 +15,8 @@ CAPACITY = 10_000
 
 
 class RateLimit:
-    """A token bucket for each key, kept as one number: the time at which the bucket would be full (GCRA). `clock`: seconds that never go back."""
+    """A token bucket for each key, kept as one number: the time at which the bucket would be full (GCRA). `clock`:
+    seconds that never go back."""
 
     def __init__(
         self, rate: float, burst: int, *, capacity: int = CAPACITY, clock: Callable[[], float] = time.monotonic
@@ -70,7 +71,8 @@ class StreamLimit:
 
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
-        """Counts one stream while the block runs. Raises TooManyRequests (this subject) or Unavailable (all subjects)."""
+        """Counts one stream while the block runs. Raises TooManyRequests (this subject) or Unavailable (all
+        subjects)."""
         mine = self._open.get(subject, 0)
         if mine >= self._per_subject:
             raise TooManyRequests(

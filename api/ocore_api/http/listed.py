@@ -44,7 +44,8 @@ def accepts_gzip(header: str) -> bool:
 
 
 class Listed(Response):
-    """Sends a listing piece by piece, each after the client has read the one before the last. The length is known before, unless it is compressed."""
+    """Sends a listing piece by piece, each after the client has read the one before the last. The length is known
+    before, unless it is compressed."""
 
     media_type = JSON
 

@@ -96,7 +96,8 @@ def of_api_server() -> Problem:
 
 
 def install(app: FastAPI, methods: Mapping[str, str]) -> None:
-    """Makes the application answer the errors of the framework with problem+json; the edge answers all others. `methods`: for each path of a route, the value of Allow."""
+    """Makes the application answer the errors of the framework with problem+json; the edge answers all others.
+    `methods`: for each path of a route, the value of Allow."""
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker

@@ -1,4 +1,5 @@
-"""Every `reason` that an error can have, with its statuses: for the OpenAPI document and docs/rest-api.md. Pure. A test compares it with the code."""
+"""Every `reason` that an error can have, with its statuses: for the OpenAPI document and docs/rest-api.md. Pure. A test
+compares it with the code."""
 
 REASONS: dict[str, tuple[str, str]] = {
     "AccessNotGranted": ("409", "The source environment does not allow rollbacks into the target's namespace."),

@@ -13,18 +13,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ocore_api.settings import Settings
 
-#: Seconds for which an idle connection stays open: longer than the 60 s of common load balancers, so that they close it, not we.
+#: Seconds for which an idle connection stays open: longer than the 60 s of common load balancers, so that they close
+#: it, not we.
 KEEP_ALIVE = 75
 
 #: Bytes of a request's first line and headers.
 MAX_HEAD = 65_536
 #: Bytes of an answer that wait for a slow client before the handler must wait.
 WRITE_BUFFER = 16_384
-#: Requests of a connection that wait for the answers before them; more end it. Browsers and HTTP libraries do not send ahead.
+#: Requests of a connection that wait for the answers before them; more end it. Browsers and HTTP libraries do not send
+#: ahead.
 PIPELINED = 8
 #: Bytes of an answer that are written at once: the rest waits until the client has read them.
 SLICE = 65_536
-#: Seconds that a connection is dropped later than a stream: `streams/hub.py` drops, logs and counts the readers of streams.
+#: Seconds that a connection is dropped later than a stream: `streams/hub.py` drops, logs and counts the readers of
+#: streams.
 STREAMS_FIRST = 3.0
 #: Connections beside those of streams; more are dropped.
 CONNECTIONS = 2_000
@@ -36,7 +39,8 @@ class Connection(Protocol):
     """What a stream can do that ASGI has no message for."""
 
     def push(self, chunk: bytes) -> bool:
-        """Writes a chunk of an answer that has begun, framed as such, at once: without a task and the layers between. False: the client is slow or gone."""
+        """Writes a chunk of an answer that has begun, framed as such, at once: without a task and the layers between.
+        False: the client is slow or gone."""
 
     def abort(self) -> None:
         """Drops the connection at once, with what was not sent. (Closing it waits for a client that never reads.)"""
@@ -51,8 +55,9 @@ class _TooManyRequests(Exception):
 
 
 class _Protocol(HttpToolsProtocol):
-    """httptools' protocol with limits that uvicorn lacks. They hold before a token is read: for the head of a request, for requests that are sent ahead, for
-    answers that are not read, and for connections. Without them each of these uses up memory."""
+    """httptools' protocol with limits that uvicorn lacks. They hold before a token is read: for the head of a request,
+    for requests that are sent ahead, for answers that are not read, and for connections. Without them each of these
+    uses up memory."""
 
     head_seconds: float
     stall_seconds: float
@@ -154,7 +159,8 @@ def _protocol(settings: Settings) -> type[_Protocol]:
 
 
 def sliced(app: Any) -> Any:
-    """The application, whose answers are written in slices: of a large one that is not read, no more than a slice is in memory twice."""
+    """The application, whose answers are written in slices: of a large one that is not read, no more than a slice is in
+    memory twice."""
 
     async def call(scope: Any, receive: Any, send: Any) -> None:
         async def write(message: Any) -> None:
@@ -201,7 +207,8 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ends on SIGTERM and SIGINT. uvicorn raises the signal again at the end, which would skip what is closed after the server."""
+        """Ends on SIGTERM and SIGINT. uvicorn raises the signal again at the end, which would skip what is closed after
+        the server."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,7 +1,8 @@
-"""Who may do what. Every route takes its caller from here, and reaches an object only through a function of this module.
+"""Who may do what. Every route takes its caller from here, and reaches an object only through a function of this
+module.
 
-An object that is unknown and one that is not the caller's have the same answer after the same questions to the API server, so that no one
-learns which ids exist.
+An object that is unknown and one that is not the caller's have the same answer after the same questions to the API
+server, so that no one learns which ids exist.
 """
 
 from typing import Annotated
@@ -98,7 +99,8 @@ async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UU
 
 
 async def visible_project(facade: Facade, principal: Principal, project_id: UUID | str) -> str:
-    """The id of a project that the caller sees, whole or one of its environments. Filter what is listed by `principal.may_see`. Raises NotFound."""
+    """The id of a project that the caller sees, whole or one of its environments. Filter what is listed by
+    `principal.may_see`. Raises NotFound."""
     wanted = str(project_id)
     if wanted in principal.projects:
         return wanted

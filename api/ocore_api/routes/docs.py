@@ -1,4 +1,5 @@
-"""The API in a browser. Tokens are pasted there: the page has only what this program serves, and may send nothing elsewhere."""
+"""The API in a browser. Tokens are pasted there: the page has only what this program serves, and may send nothing
+elsewhere."""
 
 import gzip
 from functools import cache

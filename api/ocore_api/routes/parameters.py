@@ -1,4 +1,5 @@
-"""Parameters that several operations have, as the document names them. An empty one of the query is the same as an absent one."""
+"""Parameters that several operations have, as the document names them. An empty one of the query is the same as an
+absent one."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -45,7 +46,9 @@ IdempotencyKey = Annotated[
     _Key | None,
     Header(
         alias="Idempotency-Key",
-        description="A request with the same key, subject and environment gets the answer of the first one and starts nothing.",
+        description=(
+            "A request with the same key, subject and environment gets the answer of the first one and starts nothing."
+        ),
     ),
 ]
 LastEventId = Annotated[

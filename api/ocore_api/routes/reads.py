@@ -74,7 +74,8 @@ async def list_project_snapshots(
     limit: Limit = PAGE,
     offset: Offset = 0,
 ) -> Response:
-    """Returns all snapshots across all environments in a project with optional filtering by environment type and status."""
+    """Returns all snapshots across all environments in a project with optional filtering by environment type and
+    status."""
     facade = facade_of(request)
     project = await visible_project(facade, caller, project_id)
     whole = project in caller.projects

@@ -1,8 +1,9 @@
 """Reads that clients repeat are routed and parsed once.
 
-FastAPI searches the route, and parses and validates path, query and headers of each request: most of the time of a read from the cache. The result depends on
-nothing but path and query. So the endpoint and the values of its parameters are remembered by both, for requests that were answered, and the endpoint is called
-with them. The token is verified and the scope of the caller is checked for every request.
+FastAPI searches the route, and parses and validates path, query and headers of each request: most of the time of a read
+from the cache. The result depends on nothing but path and query. So the endpoint and the values of its parameters are
+remembered by both, for requests that were answered, and the endpoint is called with them. The token is verified and the
+scope of the caller is checked for every request.
 """
 
 from collections import OrderedDict

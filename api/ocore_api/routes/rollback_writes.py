@@ -64,7 +64,8 @@ async def start_rollback(
 async def _target(
     facade: Facade, caller: Principal, environment: EnvironmentEntry, wanted: str | None
 ) -> EnvironmentEntry:
-    """The environment that is replaced. Raises NotFound where it is not the caller's, Unprocessable where it is of another project."""
+    """The environment that is replaced. Raises NotFound where it is not the caller's, Unprocessable where it is of
+    another project."""
     if wanted is None or wanted == environment.id:
         return environment
     target: EnvironmentEntry = await owned_environment(facade, caller, wanted)

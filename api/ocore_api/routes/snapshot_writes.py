@@ -17,9 +17,14 @@ LOCATION: dict[int | str, dict[str, Any]] = {
     202: {
         "headers": {
             "Location": {
-                "description": "Path of the snapshot that was created. It ends with the snapshot's id; with `/progress` it is the path of its stream.",
+                "description": (
+                    "Path of the snapshot that was created. It ends with the snapshot's id; with `/progress` it is the"
+                    " path of its stream."
+                ),
                 "schema": {"type": "string", "format": "uri-reference"},
-                "example": "/api/environments/497f6eca-6276-4993-bfeb-53cbbbba6f08/snapshots/0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11",
+                "example": (
+                    "/api/environments/497f6eca-6276-4993-bfeb-53cbbbba6f08/snapshots/0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
+                ),
             }
         }
     }

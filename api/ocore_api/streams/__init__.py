@@ -1,6 +1,7 @@
 """Progress of operations as server-sent events.
 
-`frames` (the bytes of an event, pure), `reader` (the sending side of a stream), `hub` (all of them: who follows which operation, and the clock), `stream` (one open response).
+`frames` (the bytes of an event, pure), `reader` (the sending side of a stream), `hub` (all of them: who follows which
+operation, and the clock), `stream` (one open response).
 """
 
 from ocore_api.streams.hub import Hub, Operations

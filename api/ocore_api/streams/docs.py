@@ -10,7 +10,8 @@ MEDIA_TYPE = "text/event-stream"
 
 
 def describe_streams(document: dict[str, Any]) -> None:
-    """Describes every stream, with a schema that generators need, and its events (`itemSchema` of OpenAPI 3.2, which older tools ignore)."""
+    """Describes every stream, with a schema that generators need, and its events (`itemSchema` of OpenAPI 3.2, which
+    older tools ignore)."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for operations in document["paths"].values():
         for operation in operations.values():

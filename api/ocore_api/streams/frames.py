@@ -17,7 +17,8 @@ _ID = re.compile(r"([0-9]{1,20})-([A-Za-z0-9_-]{12})")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event, encoded once for all readers. `version`: of the object that it was read from; `digest`: of its data; `chunk`: `data` as a chunk of HTTP."""
+    """One event, encoded once for all readers. `version`: of the object that it was read from; `digest`: of its data;
+    `chunk`: `data` as a chunk of HTTP."""
 
     version: int
     digest: str
@@ -34,8 +35,8 @@ class Seen:
     digest: str
 
     def covers(self, frame: Frame) -> bool:
-        """Whether the client needs the frame no more: it has the same data, or newer data from a replica that was ahead of this one. A final event
-        of other data is always sent."""
+        """Whether the client needs the frame no more: it has the same data, or newer data from a replica that was ahead
+        of this one. A final event of other data is always sent."""
         return not frame.final and (self.digest == frame.digest or self.version >= frame.version)
 
     def ends_with(self, frame: Frame) -> bool:
@@ -44,7 +45,8 @@ class Seen:
 
 
 def frame(kind: str, progress: Progress) -> Frame:
-    """The event of a Snapshot or Rollback. Its id is the version and a digest of the data: every replica gives the same state the same id."""
+    """The event of a Snapshot or Rollback. Its id is the version and a digest of the data: every replica gives the same
+    state the same id."""
     digest = base64.urlsafe_b64encode(hashlib.blake2b(progress.event, digest_size=9).digest()).decode()
     head = b"id: %d-%b\nevent: %b\ndata: " % (progress.version, digest.encode(), EVENTS[kind])
     data = b"".join((head, progress.event, b"\n\n"))
@@ -57,7 +59,8 @@ def chunk(data: bytes) -> bytes:
 
 
 def seen(last_event_id: str | None) -> Seen | None:
-    """What a Last-Event-ID stands for; None where it is absent or not one of ours: then the client gets the current state."""
+    """What a Last-Event-ID stands for; None where it is absent or not one of ours: then the client gets the current
+    state."""
     found = _ID.fullmatch(last_event_id or "")
     return Seen(int(found[1]), found[2]) if found else None
 

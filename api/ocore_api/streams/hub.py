@@ -1,7 +1,7 @@
 """All open streams of this process.
 
-One subscription for each operation that is followed, whatever the number of its readers, and one clock for all: comments, expired tokens, readers that do
-not read.
+One subscription for each operation that is followed, whatever the number of its readers, and one clock for all:
+comments, expired tokens, readers that do not read.
 """
 
 import asyncio
@@ -36,7 +36,8 @@ class Operations(Protocol):
         """The Snapshot or Rollback of that id, without asking the API server."""
 
     def subscribe(self, kind: str, id_: str, callback: Callable[[Progress], None]) -> Callable[[], None]:
-        """Calls `callback` with each change, and with a final one where the object is deleted. Returns what ends the subscription."""
+        """Calls `callback` with each change, and with a final one where the object is deleted. Returns what ends the
+        subscription."""
 
 
 class Topic:
@@ -59,7 +60,8 @@ class Topic:
         self.frame = frames.frame(kind, entry.progress)
 
     def forbidden(self, reader: Reader) -> bool:
-        """Whether the operation is not the reader's any more: then its stream ends. A deleted operation is whose it was."""
+        """Whether the operation is not the reader's any more: then its stream ends. A deleted operation is whose it
+        was."""
         if reader.may_see(self._entry.project_id, self._entry.environment_id):
             return False
         reader.closing = reader.closing or "the operation is not visible to this caller any more"
@@ -86,7 +88,8 @@ class Topic:
 
 
 class Hub:
-    """All topics. `stall_seconds`: how long a reader may take nothing before it is dropped; `clock`: seconds since the epoch."""
+    """All topics. `stall_seconds`: how long a reader may take nothing before it is dropped; `clock`: seconds since the
+    epoch."""
 
     def __init__(
         self,
@@ -113,7 +116,8 @@ class Hub:
 
     @contextmanager
     def reading(self, kind: str, id_: str, reader: Reader) -> Iterator[None]:
-        """Delivers an operation's events to the reader while the block runs. Raises NotFound, TooManyRequests or Unavailable."""
+        """Delivers an operation's events to the reader while the block runs. Raises NotFound, TooManyRequests or
+        Unavailable."""
         if self._closed:
             raise Unavailable(
                 "ShuttingDown", "This server is shutting down. Open the stream again.", headers={"Retry-After": "1"}
@@ -142,7 +146,8 @@ class Hub:
             self.tick()
 
     def tick(self) -> None:
-        """Ends streams whose token has expired or whose operation belongs to others now, drops readers that do not read, and sends comments."""
+        """Ends streams whose token has expired or whose operation belongs to others now, drops readers that do not
+        read, and sends comments."""
         for topic in tuple(self._topics.values()):
             topic.check()
         now, epoch = time.monotonic(), self._clock()

@@ -15,7 +15,8 @@ from ocore_api.streams import frames
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
-#: Milliseconds after which clients open a lost stream again: spread, so that they do not all come at once after a restart.
+#: Milliseconds after which clients open a lost stream again: spread, so that they do not all come at once after a
+#: restart.
 RETRY = (1000, 3000)
 
 _log = structlog.get_logger()
@@ -31,7 +32,8 @@ class Topic(Protocol):
 
 
 class Reader:
-    """The sending side of a stream. Only the newest event waits for a reader that is slow; a final one is never replaced."""
+    """The sending side of a stream. Only the newest event waits for a reader that is slow; a final one is never
+    replaced."""
 
     __slots__ = (
         "_alive",
@@ -97,7 +99,8 @@ class Reader:
         await self._work(frames.retry(random.randint(*RETRY)), last=False)  # noqa: S311 - no secret
 
     def wake(self) -> None:
-        """There is something to send. What the connection takes now is written now: 5,000 readers of one operation get a change within milliseconds."""
+        """There is something to send. What the connection takes now is written now: 5,000 readers of one operation get
+        a change within milliseconds."""
         if self._sending or self.ended:
             return
         try:

@@ -1,7 +1,8 @@
 """One open stream.
 
-It is a response class of its own, because an idle stream must cost little: one task that waits for the client to leave. Nothing else exists until there is
-something to send. (`fastapi.sse` runs a task group and a queue for each stream, and cannot drop a reader that does not read.)
+It is a response class of its own, because an idle stream must cost little: one task that waits for the client to leave.
+Nothing else exists until there is something to send. (`fastapi.sse` runs a task group and a queue for each stream, and
+cannot drop a reader that does not read.)
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -26,9 +27,11 @@ _HEADERS = [
 
 
 class EventStream(Response):
-    """The progress of one operation, for one caller: the current state, each change, and a final event, after which it ends.
+    """The progress of one operation, for one caller: the current state, each change, and a final event, after which it
+    ends.
 
-    `environment_id`: the environment that the caller named; None: it named none. Raises NotFound, TooManyRequests or Unavailable before it starts.
+    `environment_id`: the environment that the caller named; None: it named none. Raises NotFound, TooManyRequests or
+    Unavailable before it starts.
     """
 
     media_type = "text/event-stream"

@@ -42,7 +42,8 @@ def progress_event(obj: Object) -> Object:
 
 
 def _current(progress: Object, steps: Sequence[Object]) -> str | None:
-    """The step that the operator shows, or the next one where that has ended since: by the same rule, so that no step comes back."""
+    """The step that the operator shows, or the next one where that has ended since: by the same rule, so that no step
+    comes back."""
     reported = text(progress, "step")
     if reported is not None and not any(s["name"] == reported and s.get("state") in _ENDED for s in steps):
         return reported
@@ -51,7 +52,8 @@ def _current(progress: Object, steps: Sequence[Object]) -> str | None:
 
 
 def _ended_with(progress: Object, steps: Sequence[Object]) -> str | None:
-    """The step that failed, else the last one of the operation itself: the cleanup of a rollback comes after its end."""
+    """The step that failed, else the last one of the operation itself: the cleanup of a rollback comes after its
+    end."""
     failed = next((s["name"] for s in steps if s.get("state") == "Failed"), None)
     return failed or text(progress, "step") or _current(progress, [s for s in steps if s["name"] != Step.CLEANUP])
 

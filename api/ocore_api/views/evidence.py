@@ -19,7 +19,8 @@ _KINDS: dict[str, Any] = {"Snapshot": (SnapshotSpec, SnapshotStatus), "Rollback"
 
 
 def recovery_evidence(kind: str, obj: Object) -> Object | None:
-    """The evidence. Fields that the status lacks have their defaults; unknown ones are left out. None where it cannot be derived."""
+    """The evidence. Fields that the status lacks have their defaults; unknown ones are left out. None where it cannot
+    be derived."""
     written = status_of(obj).get("recoveryEvidence")
     if not written:
         return _derived(kind, obj)

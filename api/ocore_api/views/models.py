@@ -1,4 +1,5 @@
-"""The models of every answer. `source(...)` names the resource field that a field comes from; docs/rest-api.md is made from it."""
+"""The models of every answer. `source(...)` names the resource field that a field comes from; docs/rest-api.md is made
+from it."""
 
 from typing import Annotated, Any, Literal
 
@@ -57,8 +58,10 @@ class SnapshotView(Answer):
         "Key of the configuration in the store. Null before it is stored, and where the environment has none.",
     )
     created_at: str = moment(
-        "Snapshot annotation ocore.dev/requested-at, else metadata.creationTimestamp; status.startedAt if that is earlier",
-        "When it was created; with milliseconds if the API created it. An imported snapshot keeps the time at which it was taken.",
+        "Snapshot annotation ocore.dev/requested-at, else metadata.creationTimestamp; status.startedAt if that is"
+        " earlier",
+        "When it was created; with milliseconds if the API created it. An imported snapshot keeps the time at which it"
+        " was taken.",
     )
     db_dump_path: str | None = source(
         "Snapshot status.evidence.paths.database", "Key of the database dump in the store. Null before it is stored."
@@ -84,7 +87,8 @@ class SnapshotView(Answer):
     )
     environment_type: EnvironmentType | None = source(
         "Snapshot status.source.environmentType, else the Environment's spec.type",
-        "Type of the environment when the snapshot was taken. Null where the environment does not exist and the snapshot has recorded none.",
+        "Type of the environment when the snapshot was taken. Null where the environment does not exist and the"
+        " snapshot has recorded none.",
     )
     error_message: str | None = source(
         "Snapshot status.conditions: message of Failed; of a corrupt one, of Stalled, Ready or Verified",
@@ -95,7 +99,8 @@ class SnapshotView(Answer):
     )
     filestore_path: str | None = source(
         "Snapshot status.evidence.paths.filestore",
-        "Key of the filestore's index in the store. Null before it is stored, and where the environment has no filestore.",
+        "Key of the filestore's index in the store. Null before it is stored, and where the environment has no"
+        " filestore.",
     )
     filestore_size_bytes: int | None = source(
         "Snapshot status.sizes.filestoreBytes", "Bytes of the files of the filestore. Null before they are counted."
@@ -107,7 +112,8 @@ class SnapshotView(Answer):
     )
     is_full_filestore: bool = source(
         "Snapshot status.fullFilestore",
-        "Whether it stores the whole filestore. False: a differential, which also needs a full snapshot. True where it is not decided yet, or an older version took it.",
+        "Whether it stores the whole filestore. False: a differential, which also needs a full snapshot. True where it"
+        " is not decided yet, or an older version took it.",
     )
     is_pinned: bool = source("Snapshot spec.pin", "Whether a pin protects it from deletion.")
     pin_label: str | None = source(
@@ -115,7 +121,8 @@ class SnapshotView(Answer):
     )
     recovery_evidence: RecoveryEvidence | None = source(
         "Snapshot status.recoveryEvidence",
-        "What was required, what is proven and what is missing. Derived from the status where the operator has not written it. Null where that cannot be done.",
+        "What was required, what is proven and what is missing. Derived from the status where the operator has not"
+        " written it. Null where that cannot be done.",
     )
     remote_status: RemoteStatus = source(
         "Snapshot status.remote.state",
@@ -134,7 +141,8 @@ class RollbackLog(Answer):
 
     completed_at: str | None = moment("Rollback status.completedAt", "When it ended. Null before that.")
     created_at: str = moment(
-        "Rollback annotation ocore.dev/requested-at, else metadata.creationTimestamp; status.startedAt if that is earlier",
+        "Rollback annotation ocore.dev/requested-at, else metadata.creationTimestamp; status.startedAt if that is"
+        " earlier",
         "When it was asked for; with milliseconds if the API created it.",
     )
     deployment_id: str | None = identity(
@@ -158,7 +166,8 @@ class RollbackLog(Answer):
     )
     recovery_evidence: RecoveryEvidence | None = source(
         "Rollback status.recoveryEvidence",
-        "What was required, what is proven and what is missing. Derived from the status where the operator has not written it. Null where that cannot be done.",
+        "What was required, what is proven and what is missing. Derived from the status where the operator has not"
+        " written it. Null where that cannot be done.",
     )
     rollback_deployment_id: str = identity("Rollback status.id", "The same as `id`: the path of the progress stream.")
     safety_snapshot_created: bool = source(
@@ -266,7 +275,8 @@ class ProgressEvent(Answer):
     status: Status = source("status.phase and status.conditions", "`completed` and `failed` are final.")
     step: str | None = source(
         "status.progress.step, else the step that runs in status.steps",
-        "The running step, of steps side by side the one that began first; else the one that ended last. Null before the first.",
+        "The running step, of steps side by side the one that began first; else the one that ended last. Null before"
+        " the first.",
     )
     percent: Annotated[int, Field(ge=0, le=100)] = source(
         "status.progress.percent",

@@ -1,6 +1,7 @@
 """The bodies of requests. Unknown fields and values of another type are refused; null is the same as no value.
 
-Clients that send every field have a value for one that they do not set: Go's are "" and 0. Where these are no values of their own, they count as no value.
+Clients that send every field have a value for one that they do not set: Go's are "" and 0. Where these are no values of
+their own, they count as no value.
 """
 
 import re
@@ -86,7 +87,8 @@ class RollbackRequest(Body):
 
 
 class SettingsUpdate(Body):
-    """The settings to change; the others keep their values. What GET answers can be sent back: its read-only fields are ignored."""
+    """The settings to change; the others keep their values. What GET answers can be sent back: its read-only fields are
+    ignored."""
 
     @model_validator(mode="before")
     @classmethod
@@ -126,7 +128,8 @@ def _readable(value: str) -> str:
     return value
 
 
-#: Control characters, separators of lines, and what changes the direction of the text after it: they make a list or a log show something else.
+#: Control characters, separators of lines, and what changes the direction of the text after it: they make a list or a
+#: log show something else.
 _HIDDEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _READABLE = AfterValidator(_readable)
 

@@ -92,7 +92,8 @@ def snapshot_view(obj: Object, origin: Origin) -> Object:
 
 
 def rollback_log(obj: Object, environment_id: str, snapshot_id: str | None, deployment_id: str | None) -> Object:
-    """The fields of :class:`ocore_api.views.models.RollbackLog`. `environment_id` is the target; `snapshot_id` is used where the status has none."""
+    """The fields of :class:`ocore_api.views.models.RollbackLog`. `environment_id` is the target; `snapshot_id` is used
+    where the status has none."""
     spec, status = obj.get("spec") or {}, status_of(obj)
     return {
         "completedAt": text(status, "completedAt"),

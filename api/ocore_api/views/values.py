@@ -81,7 +81,8 @@ def error_message(obj: Object) -> str | None:
 
 
 def created_at(obj: Object) -> str:
-    """When the object was created: of one of the facade with milliseconds; where it is older than the object (an import), when it started."""
+    """When the object was created: of one of the facade with milliseconds; where it is older than the object (an
+    import), when it started."""
     return requested_at(obj) or first_seen(obj)
 
 
@@ -93,8 +94,8 @@ def first_seen(obj: Object) -> str:
 
 
 def requested_at(obj: Object) -> str | None:
-    """When the facade was asked to create the object; None where another client created it. Anyone can write the annotation: one that is not near
-    metadata.creationTimestamp, which only the API server sets, does not count."""
+    """When the facade was asked to create the object; None where another client created it. Anyone can write the
+    annotation: one that is not near metadata.creationTimestamp, which only the API server sets, does not count."""
     found = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_REQUESTED_AT)
     if not isinstance(found, str) or not _EXACT.fullmatch(found):
         return None
@@ -106,8 +107,10 @@ def requested_at(obj: Object) -> str | None:
 
 
 def order_of(obj: Object) -> str:
-    """What objects are sorted by; newer is larger. The second of `created_at`; within it, when the facade was asked for the object, else the first time that
-    the operator recorded of it. An object with neither is the oldest: what a client of the facade has just created is the newest."""
+    """What objects are sorted by; newer is larger. The second of `created_at`; within it, when the facade was asked for
+    the object, else the first time that
+    the operator recorded of it. An object with neither is the oldest: what a client of the facade has just created is
+    the newest."""
     status = status_of(obj)
     within = requested_at(obj) or status.get("queuedAt") or status.get("startedAt")
     return f"{created_at(obj)[:_SECOND]} {_padded(str(within)) if within else ''}"
@@ -133,7 +136,8 @@ def text(found: Mapping[str, Any], name: str) -> str | None:
 
 
 def is_id(value: str) -> bool:
-    """Whether clients take a value for an id. The schemas of statuses allow any text, and some of it comes from a bucket."""
+    """Whether clients take a value for an id. The schemas of statuses allow any text, and some of it comes from a
+    bucket."""
     return _UUID.fullmatch(value) is not None
 
 

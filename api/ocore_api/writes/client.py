@@ -1,4 +1,5 @@
-"""A small typed client over the transport: create, apply without force, merge patch, delete. Raises ocore_kube.errors."""
+"""A small typed client over the transport: create, apply without force, merge patch, delete. Raises
+ocore_kube.errors."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ Object = dict[str, Any]
 
 #: Field manager of everything that a request asks for.
 MANAGER = "ocore-api"
-#: Field manager of a SnapshotPolicy that GET creates. Another one: its apply must never remove what MANAGER has applied.
+#: Field manager of a SnapshotPolicy that GET creates. Another one: its apply must never remove what MANAGER has
+#: applied.
 MANAGER_DEFAULTS = "ocore-api-defaults"
 #: Objects in one page of a list.
 PAGE = 100
@@ -24,8 +26,8 @@ ATTEMPTS = 8
 
 
 class Client:
-    """Of one request to the facade. A 404 means None. `seconds`: for all requests to the API server together, from now on; beyond, Unavailable is raised.
-    The transport's limit is one of a single attempt, and it repeats reads."""
+    """Of one request to the facade. A 404 means None. `seconds`: for all requests to the API server together, from now
+    on; beyond, Unavailable is raised. The transport's limit is one of a single attempt, and it repeats reads."""
 
     def __init__(self, transport: Transport, seconds: float) -> None:
         self._transport = transport
@@ -50,16 +52,17 @@ class Client:
         return await self._ask("POST", type_.path(obj["metadata"]["namespace"]), query=query, body=obj)
 
     async def apply(self, type_: Type, metadata: Object, spec: Object, *, manager: str = MANAGER) -> Object:
-        """Server-side apply WITHOUT force. Raises Conflict where another manager owns a field with another value, and where a `uid` or
-        `resourceVersion` in `metadata` is not that of the live object."""
+        """Server-side apply WITHOUT force. Raises Conflict where another manager owns a field with another value, and
+        where a `uid` or `resourceVersion` in `metadata` is not that of the live object."""
         body = {"apiVersion": type_.api_version, "kind": type_.kind, "metadata": metadata, "spec": spec}
         query = {"fieldManager": manager, "force": "false", "fieldValidation": "Strict"}
         path = type_.path(metadata["namespace"], metadata["name"])
         return await self._ask("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
     async def apply_with_owned(self, type_: Type, live: Object, given: Object) -> Object | None:
-        """Applies `given` together with the fields of the spec that MANAGER has applied before: an apply removes what it leaves out. Read again where
-        the object changed in between. None where it is gone, or another object has its name. Raises Conflict as `apply`."""
+        """Applies `given` together with the fields of the spec that MANAGER has applied before: an apply removes what
+        it leaves out. Read again where the object changed in between. None where it is gone, or another object has its
+        name. Raises Conflict as `apply`."""
         meta = live["metadata"]
         for attempt in range(ATTEMPTS):
             metadata = {k: live["metadata"][k] for k in ("namespace", "name", "uid", "resourceVersion")}
@@ -75,13 +78,15 @@ class Client:
         raise AssertionError("unreachable")
 
     async def merge_patch(self, type_: Type, namespace: str, name: str, patch: Object) -> Object | None:
-        """RFC 7386; None where the object does not exist. With metadata.uid in the patch: raises Conflict where another object has the name."""
+        """RFC 7386; None where the object does not exist. With metadata.uid in the patch: raises Conflict where another
+        object has the name."""
         query = {"fieldManager": MANAGER}
         path = type_.path(namespace, name)
         return await self._or_none("PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
 
     async def delete(self, type_: Type, namespace: str, name: str, *, uid: str, dry_run: bool = False) -> bool:
-        """False where no object of that name exists. Raises Conflict where it has another uid, Forbidden where admission refuses."""
+        """False where no object of that name exists. Raises Conflict where it has another uid, Forbidden where
+        admission refuses."""
         body: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",

@@ -1,4 +1,5 @@
-"""Names, ids and times of what a request creates: derived from its Idempotency-Key, or random. Pure but for the random ones and the time."""
+"""Names, ids and times of what a request creates: derived from its Idempotency-Key, or random. Pure but for the random
+ones and the time."""
 
 import hashlib
 import json

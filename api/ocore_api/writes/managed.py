@@ -6,7 +6,8 @@ Object = dict[str, Any]
 
 
 def applied_spec(obj: Object, manager: str) -> Object:
-    """The part of the spec that the manager has applied (server-side apply), with its values. An apply that leaves them out would remove them."""
+    """The part of the spec that the manager has applied (server-side apply), with its values. An apply that leaves them
+    out would remove them."""
     for entry in obj["metadata"].get("managedFields") or ():
         if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
             fields = (entry.get("fieldsV1") or {}).get("f:spec")
@@ -15,7 +16,8 @@ def applied_spec(obj: Object, manager: str) -> Object:
 
 
 def owned_by_others(obj: Object, manager: str, *path: str) -> bool:
-    """Whether anything but an apply of the manager owns the field of the spec: it then stays when the apply leaves it out."""
+    """Whether anything but an apply of the manager owns the field of the spec: it then stays when the apply leaves it
+    out."""
     for entry in obj["metadata"].get("managedFields") or ():
         if entry.get("subresource") or (entry.get("manager"), entry.get("operation")) == (manager, "Apply"):
             continue
@@ -28,7 +30,8 @@ def owned_by_others(obj: Object, manager: str, *path: str) -> bool:
 
 
 def _values(live: Object, fields: Object) -> Object:
-    """The values of the fields. Of a map, only the fields below it that are owned: none for a map that was applied empty."""
+    """The values of the fields. Of a map, only the fields below it that are owned: none for a map that was applied
+    empty."""
     found: Object = {}
     for key, inner in fields.items():
         name = key.removeprefix("f:")

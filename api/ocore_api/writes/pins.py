@@ -10,9 +10,11 @@ from ocore_kube.types import SNAPSHOTS
 
 
 async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str | None) -> None:
-    """Pins the Snapshot, without force. Without a label, one that the facade has set is removed, and one that another client has set stays.
+    """Pins the Snapshot, without force. Without a label, one that the facade has set is removed, and one that another
+    client has set stays.
 
-    Raises Problem: NotFound; FieldOwned where another client has set another label; AdmissionRefused beyond `maxPinned`.
+    Raises Problem: NotFound; FieldOwned where another client has set another label; AdmissionRefused beyond
+    `maxPinned`.
     """
     with translated():
         live = await _live(client, snapshot)
@@ -23,7 +25,8 @@ async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str 
 
 
 def _pin(live: Object, label: str | None) -> Object:
-    """The pin to apply. An apply that leaves out a label which nothing else owns would make the whole pin null, which the schema refuses."""
+    """The pin to apply. An apply that leaves out a label which nothing else owns would make the whole pin null, which
+    the schema refuses."""
     if label:
         return {"label": label}
     ours = "label" in applied_spec(live, MANAGER).get("pin", {})
@@ -31,7 +34,8 @@ def _pin(live: Object, label: str | None) -> Object:
 
 
 async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
-    """Removes the pin of any client: a server-side apply could only remove a pin of the facade. A GitOps tool that has it in Git sets it again.
+    """Removes the pin of any client: a server-side apply could only remove a pin of the facade. A GitOps tool that has
+    it in Git sets it again.
 
     Raises NotFound.
     """

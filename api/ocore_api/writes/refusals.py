@@ -1,6 +1,7 @@
 """What the API server refuses, as a problem for the client. Pure.
 
-The message of an admission policy or a schema rule is written for people and passed on. That of RBAC names accounts, so it is only logged.
+The message of an admission policy or a schema rule is written for people and passed on. That of RBAC names accounts, so
+it is only logged.
 """
 
 import re
@@ -23,7 +24,8 @@ _log = structlog.get_logger()
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Within the block a refusal of the API server becomes a Problem. One that may pass (Unavailable) stays: the room `http` answers it with 503."""
+    """Within the block a refusal of the API server becomes a Problem. One that may pass (Unavailable) stays: the room
+    `http` answers it with 503."""
     try:
         yield
     except Unavailable:
@@ -66,7 +68,8 @@ def _owned(error: ApiError) -> errors.Problem | None:
     fields = ", ".join(f"{each['field']} (by {each['manager']})" for each in conflicts)
     return errors.Conflict(
         "FieldOwned",
-        f"Another client of the API server owns {fields} and has set another value. Change the value there, for example in Git, or remove the field there.",
+        f"Another client of the API server owns {fields} and has set another value. Change the value there, for example"
+        " in Git, or remove the field there.",
         manager=first["manager"],
         field=first["field"],
         conflicts=conflicts,

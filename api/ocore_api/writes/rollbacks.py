@@ -1,4 +1,5 @@
-"""Rollbacks: started. Created with POST: what a server-side apply creates is a GitOps tool's, which the history limit leaves alone."""
+"""Rollbacks: started. Created with POST: what a server-side apply creates is a GitOps tool's, which the history limit
+leaves alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 
 @dataclass(frozen=True)
 class Request:
-    """A rollback that was asked for. `environment`: of the path; it owns `snapshot`. `target`: what is replaced; the caller may see it, and it has the
+    """A rollback that was asked for. `environment`: of the path; it owns `snapshot`. `target`: what is replaced; the
+    caller may see it, and it has the
     same project. `body`: the parsed body, for the comparison of two requests with one key."""
 
     environment: EnvironmentEntry
@@ -40,8 +42,8 @@ class Started:
 async def repeated(
     cache: Cache, client: Client, subject: str, environment_id: str, key: str | None, body: dict[str, Any]
 ) -> Started | None:
-    """What a request with the same key has started; None where there was none. Asked before everything else: by now the snapshot may be deleted, and the
-    operation that runs may be this one.
+    """What a request with the same key has started; None where there was none. Asked before everything else: by now the
+    snapshot may be deleted, and the operation that runs may be this one.
 
     Raises IdempotencyKeyReused where it had another body.
     """
@@ -70,8 +72,8 @@ async def repeated(
 async def start(client: Client, cache: Cache, request: Request, subject: str, key: str | None) -> Started:
     """Creates the Rollback in the namespace of the target.
 
-    Raises Problem: Conflict where the snapshot is not complete (SnapshotNotComplete), an operation runs on the target (OperationRunning), or its namespace
-    may not restore the snapshot (AccessNotGranted, StoreNotFound).
+    Raises Problem: Conflict where the snapshot is not complete (SnapshotNotComplete), an operation runs on the target
+    (OperationRunning), or its namespace may not restore the snapshot (AccessNotGranted, StoreNotFound).
     """
     identity = keys.identity("Rollback", subject, request.environment.id, key)
     target = request.target
@@ -82,7 +84,8 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
         spec: Object = {
             "id": identity.id,
             "snapshotRef": {"name": request.snapshot.name},
-            # Always named: the target stays the one that was checked, whatever is created under the name that the Snapshot has recorded.
+            # Always named: the target stays the one that was checked, whatever is created under the name that the
+            # Snapshot has recorded.
             "targetEnvironmentRef": {"name": target.name},
             "createSafetySnapshot": request.create_safety_snapshot,
             "requestedBy": subject,
@@ -151,7 +154,8 @@ def _conditions(status: Object) -> list[c.Condition]:
 
 
 async def _need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
-    """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since `repeated`. Two requests at the same
+    """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since
+    `repeated`. Two requests at the same
     moment may both pass: the operator then runs one after the other."""
     live = await client.get(ENVIRONMENTS, target.namespace, target.name)
     if live is None or live["metadata"]["uid"] != target.uid:
@@ -173,7 +177,8 @@ def _running(what: str) -> Conflict:
 
 
 async def _source_store(client: Client, request: Request, snapshot: Object) -> str | None:
-    """Of a Snapshot in another namespace: the SnapshotStore of the target's namespace for the Snapshot's store; None where that is the target's own.
+    """Of a Snapshot in another namespace: the SnapshotStore of the target's namespace for the Snapshot's store; None
+    where that is the target's own.
 
     Raises Conflict where the target's namespace may not restore the Snapshot, or has no such SnapshotStore.
     """
@@ -183,7 +188,8 @@ async def _source_store(client: Client, request: Request, snapshot: Object) -> s
     if all(grant.get("namespace") != namespace for grant in grants):
         raise Conflict(
             "AccessNotGranted",
-            f"The target environment is in another namespace. Add {namespace} to spec.allowRollbackTo of Environment {request.environment.name}.",
+            f"The target environment is in another namespace. Add {namespace} to spec.allowRollbackTo of Environment"
+            f" {request.environment.name}.",
         )
     target = await client.get(ENVIRONMENTS, namespace, request.target.name)
     own = ((target or {}).get("spec") or {}).get("storeRef", {}).get("name")
@@ -195,7 +201,8 @@ async def _source_store(client: Client, request: Request, snapshot: Object) -> s
     if not found:
         raise Conflict(
             "StoreNotFound",
-            f"Namespace {namespace} has no SnapshotStore for the snapshot's store. Create one there with access ReadOnly.",
+            f"Namespace {namespace} has no SnapshotStore for the snapshot's store. Create one there with access"
+            " ReadOnly.",
         )
     # Keys that can only read are enough, and safer.
     return min(found, key=lambda name: (stores[name]["spec"].get("access") != "ReadOnly", name))

@@ -10,7 +10,8 @@ from ocore_kube.types import POLICIES
 
 
 async def read(client: Client, cache: Cache, environment: EnvironmentEntry) -> tuple[Object, bool]:
-    """The SnapshotPolicy of the environment, and whether it was created by this call, with the default of every field."""
+    """The SnapshotPolicy of the environment, and whether it was created by this call, with the default of every
+    field."""
     known = cache.policy_of(environment)
     if known is not None:
         return known, False
@@ -30,9 +31,11 @@ async def _read_or_create(client: Client, environment: EnvironmentEntry) -> tupl
 
 
 async def update(client: Client, cache: Cache, environment: EnvironmentEntry, given: dict[str, Any]) -> Object:
-    """Applies the given fields of the spec without force, and returns the SnapshotPolicy. Fields that are not given stay as they are.
+    """Applies the given fields of the spec without force, and returns the SnapshotPolicy. Fields that are not given
+    stay as they are.
 
-    Raises Problem: FieldOwned where another client has set another value, Unprocessable where the API server refuses a value.
+    Raises Problem: FieldOwned where another client has set another value, Unprocessable where the API server refuses a
+    value.
     """
     with translated():
         live, _ = await _read_or_create(client, environment)

@@ -1,5 +1,5 @@
-"""The size of a snapshot that could be taken now. Where the known sizes are too old, the operator is asked to measure, once for all callers. What an
-environment lacks that cannot be measured is answered at once.
+"""The size of a snapshot that could be taken now. Where the known sizes are too old, the operator is asked to measure,
+once for all callers. What an environment lacks that cannot be measured is answered at once.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ from ocore_kube.types import ENVIRONMENTS
 FRESH = 60.0
 #: Seconds for which new sizes are waited for.
 WAIT = 10.0
-#: Seconds between two reads of the cache, once per environment that is measured. The cache has no subscription to Environments.
+#: Seconds between two reads of the cache, once per environment that is measured. The cache has no subscription to
+#: Environments.
 LOOK = 0.1
 
 _log = structlog.get_logger()
@@ -45,7 +46,8 @@ class Sizes:
 
 
 def sizes_of(found: KnownSizes | None, now: float) -> Sizes | None:
-    """The sizes of an environment that was measured; None before the first time. `now`: seconds since the epoch. Pure."""
+    """The sizes of an environment that was measured; None before the first time. `now`: seconds since the epoch.
+    Pure."""
     if found is None or found.measured_at is None:
         return None
     age = max(now - datetime.fromisoformat(found.measured_at).timestamp(), 0.0)
@@ -53,7 +55,8 @@ def sizes_of(found: KnownSizes | None, now: float) -> Sizes | None:
 
 
 def failed_since(found: KnownSizes | None, request: str) -> bool:
-    """Whether a measurement ended without a result at `request` (RFC 3339, whole seconds) or later: no newer sizes come. Pure."""
+    """Whether a measurement ended without a result at `request` (RFC 3339, whole seconds) or later: no newer sizes
+    come. Pure."""
     return found is not None and found.attempt_error != "" and (found.attempted_at or "") >= request
 
 
@@ -121,7 +124,10 @@ def _not_measured(environment: EnvironmentEntry) -> Unavailable:
     again = "then repeat the request"
     if environment.problem is not None:
         reason, message = environment.problem
-        detail = f"The environment is not ready, so its sizes are not known: {sentence(message or reason)} Correct this, {again}."
+        detail = (
+            f"The environment is not ready, so its sizes are not known: {sentence(message or reason)} Correct this,"
+            f" {again}."
+        )
     elif environment.sizes is not None and environment.sizes.attempt_error:
         reason, _, _ = environment.sizes.attempt_error.partition(":")
         detail = (

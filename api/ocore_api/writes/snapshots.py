@@ -25,7 +25,8 @@ class Taken:
 
 
 async def take(client: Client, cache: Cache, environment: EnvironmentEntry, subject: str, key: str | None) -> Taken:
-    """Creates a Snapshot, or finds the one that the same key has created before. It may have ended by now; once it is deleted, the key counts again.
+    """Creates a Snapshot, or finds the one that the same key has created before. It may have ended by now; once it is
+    deleted, the key counts again.
 
     Raises Problem: InvalidIdempotencyKey and IdempotencyKeyReused, AdmissionRefused, QuotaExceeded.
     """
@@ -58,7 +59,8 @@ def _snapshot(environment: EnvironmentEntry, policy: Object | None, name: str, s
 
 
 async def _before(client: Client, body: Object) -> Object:
-    """The object that a request with the same key has created. Raises IdempotencyKeyReused where it is not of such a request."""
+    """The object that a request with the same key has created. Raises IdempotencyKeyReused where it is not of such a
+    request."""
     metadata = body["metadata"]
     found = await client.get(SNAPSHOTS, metadata["namespace"], metadata["name"])
     if found is None or "deletionTimestamp" in found["metadata"]:
@@ -84,10 +86,12 @@ def being_deleted() -> Problem:
 
 
 async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
-    """Deletes a Snapshot and its data. The operator removes the data after the answer; the Snapshot is hidden from now on.
+    """Deletes a Snapshot and its data. The operator removes the data after the answer; the Snapshot is hidden from now
+    on.
 
-    Raises Problem: NotFound; Conflict where it is pinned (SnapshotPinned), runs (SnapshotRunning), differentials need it (SnapshotHasDependents), a
-    rollback uses it (SnapshotInUse), Git owns `deletionPolicy` and wants the data kept (FieldOwned), or admission refuses it.
+    Raises Problem: NotFound; Conflict where it is pinned (SnapshotPinned), runs (SnapshotRunning), differentials need
+    it (SnapshotHasDependents), a rollback uses it (SnapshotInUse), Git owns `deletionPolicy` and wants the data kept
+    (FieldOwned), or admission refuses it.
     """
     with translated():
         live = await client.get(SNAPSHOTS, snapshot.namespace, snapshot.name)
@@ -97,7 +101,8 @@ async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
         _need_deletable(live)
         _need_unused(cache, snapshot)
         if live["spec"].get("deletionPolicy") != "Delete":
-            # Admission is asked first: a refused deletion must not leave the data of a Snapshot that stays marked for removal.
+            # Admission is asked first: a refused deletion must not leave the data of a Snapshot that stays marked for
+            # removal.
             await client.delete(SNAPSHOTS, snapshot.namespace, snapshot.name, uid=snapshot.uid, dry_run=True)
             if await client.apply_with_owned(SNAPSHOTS, live, {"deletionPolicy": "Delete"}) is None:
                 raise _gone()
@@ -121,7 +126,8 @@ def _need_deletable(live: Object) -> None:
 
 
 def _need_unused(cache: Cache, snapshot: SnapshotEntry) -> None:
-    """No Rollback that has not ended restores it. One of another namespace counts once it runs: before that, its claim to the snapshot is not proven. One
+    """No Rollback that has not ended restores it. One of another namespace counts once it runs: before that, its claim
+    to the snapshot is not proven. One
     that is newer than the cache is protected by the operator: the Snapshot then stays until its end."""
     for rollback in cache.store.rollbacks_to(snapshot.id):
         if rollback.status == "running" or (rollback.status == "pending" and rollback.namespace == snapshot.namespace):

@@ -1,4 +1,5 @@
-"""``python3 -m demo_app COMMAND``. Exit code 0: done, all well; 1: something is missing or wrong; 2: it could not be checked."""
+"""``python3 -m demo_app COMMAND``. Exit code 0: done, all well; 1: something is missing or wrong; 2: it could not be
+checked."""
 
 import argparse
 import json

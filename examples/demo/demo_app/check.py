@@ -1,7 +1,7 @@
 """Checks that every attachment that the database names exists with the right content. Reads every byte.
 
-Works on the live database under load and on a restored copy beside it: what seems missing is checked again, because a row may be
-deleted, and its file collected, between reading the one and the other.
+Works on the live database under load and on a restored copy beside it: what seems missing is checked again, because a
+row may be deleted, and its file collected, between reading the one and the other.
 """
 
 import hashlib
@@ -119,7 +119,8 @@ def _again(connection: Connection, filestore: Filestore, ids: Sequence[int]) -> 
 
 
 def examine(filestore: Filestore, row: Row) -> Fault | None:
-    """The row's fault. None if the file exists, has the right size, and its SHA-1 is both its name and the row's checksum."""
+    """The row's fault. None if the file exists, has the right size, and its SHA-1 is both its name and the row's
+    checksum."""
     row_id, fname, size, checksum = row
     if fname != f"{checksum[:2]}/{checksum}":
         return Fault(row_id, fname, "name", f"the row's checksum is {checksum}")

@@ -15,7 +15,8 @@ from .settings import CONNECT_TIMEOUT, Settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-#: The columns of Odoo's own tables that matter for its attachments and for what acts on the world, and a business table beside them.
+#: The columns of Odoo's own tables that matter for its attachments and for what acts on the world, and a business table
+#: beside them.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS ir_config_parameter (
   id serial PRIMARY KEY,
@@ -62,7 +63,8 @@ CREATE TABLE IF NOT EXISTS payment_provider (
 CREATE INDEX IF NOT EXISTS ir_attachment_store_fname_index ON ir_attachment (store_fname);
 CREATE INDEX IF NOT EXISTS ir_attachment_res_idx ON ir_attachment (res_model, res_id);
 """
-#: What a copy of the shop must not do: send mail, run jobs, charge cards. Rows that exist stay as they are: a copy may be neutralised.
+#: What a copy of the shop must not do: send mail, run jobs, charge cards. Rows that exist stay as they are: a copy may
+#: be neutralised.
 _ACTING = """
 INSERT INTO ir_mail_server (name, smtp_host) VALUES ('shop', 'mail.shop.example') ON CONFLICT (name) DO NOTHING;
 INSERT INTO ir_cron (cron_name) VALUES ('send invoices') ON CONFLICT (cron_name) DO NOTHING;

@@ -1,8 +1,8 @@
 """The filestore, byte for byte as Odoo's ``ir_attachment`` keeps it.
 
 ``<root>/<sha1[:2]>/<sha1>`` is written in place, without a temporary file and without fsync; then an empty file in
-``<root>/checklist/<sha1[:2]>/<sha1>`` asks garbage collection to check whether a row names it. Source: the methods ``_file_write``,
-``_mark_for_gc`` and ``_gc_file_store`` of ``odoo/addons/base/models/ir_attachment.py``.
+``<root>/checklist/<sha1[:2]>/<sha1>`` asks garbage collection to check whether a row names it. Source: the methods
+``_file_write``, ``_mark_for_gc`` and ``_gc_file_store`` of ``odoo/addons/base/models/ir_attachment.py``.
 """
 
 import hashlib
@@ -35,7 +35,8 @@ class Filestore:
     def write(self, data: bytes) -> str:
         """Writes the content if it does not exist yet; returns ``xx/sha1``.
 
-        Called between the row's INSERT and COMMIT: the row's lock keeps garbage collection out. Raises ContentDiffersError
+        Called between the row's INSERT and COMMIT: the row's lock keeps garbage collection out. Raises
+        ContentDiffersError
         where Odoo raises its UserError, and OSError (Odoo logs that and commits a row without a file: not copied).
         """
         digest = sha1(data)

@@ -1,6 +1,8 @@
-"""The load generator: writers that place and delete orders, garbage collection, and a probe of whether the application answers.
+"""The load generator: writers that place and delete orders, garbage collection, and a probe of whether the application
+answers.
 
-Bounded in time and rate, and seeded: the same seed gives the same orders in the same order for each writer. Events are JSON lines.
+Bounded in time and rate, and seeded: the same seed gives the same orders in the same order for each writer. Events are
+JSON lines.
 """
 
 import json

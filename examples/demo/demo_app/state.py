@@ -11,8 +11,8 @@ from psycopg.rows import dict_row
 from .database import Connection
 from .filestore import Filestore
 
-#: How long a count of missing files is valid (seconds): so many times its own duration, within these bounds. The upper one is how long a person
-#: waits at most, also where the machine stood still during a count.
+#: How long a count of missing files is valid (seconds): so many times its own duration, within these bounds. The upper
+#: one is how long a person waits at most, also where the machine stood still during a count.
 _SCAN_SHARE = 10.0
 _SCAN_LEAST = 2.0
 _SCAN_MOST = 15.0
@@ -123,22 +123,22 @@ def gather(connection: Connection, filestore: Filestore, scanner: Scanner, title
 def provenance(connection: Connection) -> dict[str, Any]:
     """Which database this is, which rollback brought it here, and which databases exist beside it.
 
-    A restored database says ``ocore.rollback_id=<id>`` in its comment; the previous one is kept as ``<name>_prev_<id>`` for undo, and
-    while a restore runs there is a ``<name>_rb_<id>``.
+    A restored database says ``ocore.rollback_id=<id>`` in its comment; the previous one is kept as ``<name>_prev_<id>``
+    for undo, and while a restore runs there is a ``<name>_rb_<id>``.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
             "SELECT current_database() AS name, pg_database_size(current_database()) AS size_bytes,"
-            " current_setting('server_version') AS server_version,"
-            " substring(shobj_description((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database')"
-            "   FROM 'ocore[.]rollback_id=([0-9a-f-]{36})') AS rollback_id,"
-            " (SELECT value FROM ir_config_parameter WHERE key = 'database.uuid') AS uuid"
+            " current_setting('server_version') AS server_version, substring(shobj_description((SELECT oid FROM"
+            " pg_database WHERE datname = current_database()), 'pg_database')   FROM"
+            " 'ocore[.]rollback_id=([0-9a-f-]{36})') AS rollback_id, (SELECT value FROM ir_config_parameter WHERE key ="
+            " 'database.uuid') AS uuid"
         ).fetchone()
         beside = cursor.execute(
-            "SELECT datname AS name, CASE WHEN pg_has_role(datdba, 'MEMBER') THEN pg_database_size(oid) END AS size_bytes,"
-            " CASE WHEN starts_with(datname, current_database() || '_prev_') THEN 'previous' ELSE 'restored' END AS kind"
-            " FROM pg_database WHERE starts_with(datname, current_database() || '_prev_')"
-            " OR starts_with(datname, current_database() || '_rb_') ORDER BY datname"
+            "SELECT datname AS name, CASE WHEN pg_has_role(datdba, 'MEMBER') THEN pg_database_size(oid) END AS"
+            " size_bytes, CASE WHEN starts_with(datname, current_database() || '_prev_') THEN 'previous' ELSE"
+            " 'restored' END AS kind FROM pg_database WHERE starts_with(datname, current_database() || '_prev_') OR"
+            " starts_with(datname, current_database() || '_rb_') ORDER BY datname"
         ).fetchall()
     return {**(found or {}), "beside": beside}
 

@@ -37,7 +37,8 @@ class Target(Protocol):
         """Places an order; its id."""
 
     def delete(self, order_id: int) -> bool:
-        """Deletes a draft; False if the draft does not exist any more (a rollback removed it, or its id belongs to a confirmed order)."""
+        """Deletes a draft; False if the draft does not exist any more (a rollback removed it, or its id belongs to a
+        confirmed order)."""
 
     def collect(self) -> int:
         """Collects garbage; the number of files removed."""

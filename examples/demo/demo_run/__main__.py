@@ -21,7 +21,8 @@ STEPS = 12
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: all data is back. 1: a step failed; the output names commands that show details. 130: interrupted."""
+    """Exit code 0: all data is back. 1: a step failed; the output names commands that show details. 130:
+    interrupted."""
     parser = argparse.ArgumentParser(
         prog="examples/demo/run", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -100,7 +101,8 @@ def _explain(output: Output, failure: StepFailed, kube: Kube | None) -> None:
 
 
 def _print_surroundings(output: Output, kube: Kube) -> None:
-    """Prints pods, the latest events and the operator's last log lines. Best effort: the failure itself is printed already."""
+    """Prints pods, the latest events and the operator's last log lines. Best effort: the failure itself is printed
+    already."""
     for command in (
         ("kubectl", "-n", NAMESPACE, "get", "pods,jobs,oenv,ostore,osnap,orb"),
         ("kubectl", "-n", NAMESPACE, "events", "--types=Warning"),

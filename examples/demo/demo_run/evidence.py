@@ -1,4 +1,5 @@
-"""What is measured and compared: states of the application, times of an operation, downtime. All I/O goes through Kube."""
+"""What is measured and compared: states of the application, times of an operation, downtime. All I/O goes through
+Kube."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from .kube import PRODUCTION, Kube
 from .output import Observation, Output, StepFailed
 
 Object = dict[str, Any]
-#: An order with a smaller id may be committed after one with a larger id. So the comparison ends this many ids before the last.
+#: An order with a smaller id may be committed after one with a larger id. So the comparison ends this many ids before
+#: the last.
 _MARGIN = 100
 
 
@@ -45,7 +47,8 @@ def show_state(
 
 @dataclass(frozen=True)
 class Mark:
-    """What must exist after the rollback: the confirmed orders up to an id. Only the damage deletes a confirmed order."""
+    """What must exist after the rollback: the confirmed orders up to an id. Only the damage deletes a confirmed
+    order."""
 
     up_to: int
     confirmed: int

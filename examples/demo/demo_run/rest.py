@@ -27,8 +27,8 @@ _STREAM_SECONDS = 600
 
 
 class Issuer:
-    """Signs tokens, as the server does that your users log in at. The public key is in a ConfigMap, where the facade reads it. The private key is in a
-    Secret, so that another run of the demo signs with the same one."""
+    """Signs tokens, as the server does that your users log in at. The public key is in a ConfigMap, where the facade
+    reads it. The private key is in a Secret, so that another run of the demo signs with the same one."""
 
     def __init__(self, pem: bytes | None = None) -> None:
         """`pem`: the private key of an earlier run."""

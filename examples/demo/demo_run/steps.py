@@ -84,8 +84,8 @@ class Demo:
             "--set-string", f"api.podAnnotations.demo-build={api_build}",
         )  # fmt: skip
         self.output.say(
-            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --values localcluster/values.yaml "
-            "--values examples/demo/rest.yaml"
+            "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --values"
+            " localcluster/values.yaml --values examples/demo/rest.yaml"
         )
         self.kube.run(*command, timeout=180)
         self.output.wait(
@@ -97,7 +97,8 @@ class Demo:
         )
 
     def application(self) -> None:
-        """PostgreSQL, an S3 server, the shop and its staging, and the SnapshotStore and Environments that describe them."""
+        """PostgreSQL, an S3 server, the shop and its staging, and the SnapshotStore and Environments that describe
+        them."""
         self.output.say("kubectl apply -f examples/demo/manifests/")
         build = fingerprint("examples/demo/demo_app", "requirements/demo.txt")
         files = sorted((DEMO / "manifests").glob("*.yaml"))
@@ -191,7 +192,8 @@ class Demo:
         self._every_file(PRODUCTION)
 
     def staging(self, mark: Mark) -> None:
-        """Restores production's snapshot into staging. Compares staging with the snapshot, and production with itself."""
+        """Restores production's snapshot into staging. Compares staging with the snapshot, and production with
+        itself."""
         manifest = yaml.safe_load((DEMO / "copy.yaml").read_text())
         manifest["metadata"]["name"] = self.copy_name
         manifest["spec"]["snapshotRef"]["name"] = self.snapshot_name
@@ -222,17 +224,20 @@ class Demo:
         if problem:
             raise StepFailed(problem, describe, f"kubectl -n {NAMESPACE} get pods -l app={PRODUCTION}")
         placed = after["orders"]["last_id"] - before["orders"]["last_id"]
-        # On a busy machine a request of the probe may take longer than its limit of a second. That is no downtime of the rollback.
+        # On a busy machine a request of the probe may take longer than its limit of a second. That is no downtime of
+        # the rollback.
         slow = sum(o["seconds"] for o in outages_since(self.kube, asked))
         answers = f"requests failed for {slow:.1f} s" if slow else "every request was answered"
         self.output.good(f"production was not touched: the same pods, {placed:,} orders placed, {answers}")
 
     def undo(self, mark: Mark) -> None:
-        """Undoes production's rollback: the damaged data is live again. Then undoes the undo, so that the demo ends with good data."""
+        """Undoes production's rollback: the damaged data is live again. Then undoes the undo, so that the demo ends
+        with good data."""
         now = self.kube.app("/api/state")
         newer = Mark.take(self.kube, now)
         self.output.say(
-            "The rollback can be undone within its undo window: the data from before it is kept. Here that is the damaged data."
+            "The rollback can be undone within its undo window: the data from before it is kept. Here that is the"
+            " damaged data."
         )
         undone = self._undo(self.rollback_name, self.undo_name)
         states = {"damaged": self.states["damaged"], "before the undo": now, "undone": undone}
@@ -245,8 +250,8 @@ class Demo:
                 f"kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {self.undo_name}",
             )
         self.output.good(
-            f"the data from before the rollback is live again: {live.confirmed:,} of {mark.confirmed:,} confirmed orders up to"
-            f" S{mark.up_to:05d}, the ones that the damage had left"
+            f"the data from before the rollback is live again: {live.confirmed:,} of {mark.confirmed:,} confirmed"
+            f" orders up to S{mark.up_to:05d}, the ones that the damage had left"
         )
         self.output.say(
             "\nAn undo can be undone too: the restored data was kept, with the orders that were placed on it."
@@ -343,14 +348,14 @@ class Demo:
         last = [e for e in self.kube.load_events() if e["event"] == "progress"][-1]
         self.output.say(
             f"The load generator placed {last['orders']:,} orders with {last['attachments']:,} attachments, deleted"
-            f" {last['deleted']:,} drafts and collected garbage {last['gc_runs']} times; failed requests: {last['errors'] or 'none'}."
+            f" {last['deleted']:,} drafts and collected garbage {last['gc_runs']} times; failed requests:"
+            f" {last['errors'] or 'none'}."
         )
         self.kube.kubectl("delete", "job", "load", "--ignore-not-found", "--wait=false")
 
     def epilogue(self) -> None:
         """Prints what to inspect, and how to remove everything."""
-        self.output.say(
-            f"""
+        self.output.say(f"""
 Inspect it:
   eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
   kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
@@ -365,8 +370,7 @@ The database that was live before a rollback is kept for {_UNDO_SECONDS // 60} m
 
 Remove it:
   make demo-clean      # the demo and the operator
-  make cluster-down    # the whole cluster; nothing is left behind"""
-        )
+  make cluster-down    # the whole cluster; nothing is left behind""")
 
     # --- observations -------------------------------------------------------------------------------------------
     def _operate(self, command: str, *arguments: str) -> None:
@@ -402,7 +406,8 @@ Remove it:
         now = Mark.of(self.kube, mark.up_to, shop)
         if now != mark:
             raise StepFailed(
-                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or different ones",
+                f"confirmed orders up to S{mark.up_to:05d}: {mark.confirmed} before, {now.confirmed} now, or different"
+                " ones",
                 f"kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {rollback}",
             )
         self.output.good(f"all {mark.confirmed:,} confirmed orders up to S{mark.up_to:05d} {where}")
@@ -417,8 +422,8 @@ Remove it:
                 f"kubectl -n {NAMESPACE} exec deploy/{shop} -- python3 -m demo_app check",
             )
         self.output.good(
-            f"not one attachment is missing: {report['rows']:,} rows, {report['files']:,} files, {report['bytes']:,} bytes read,"
-            " every SHA-1 right"
+            f"not one attachment is missing: {report['rows']:,} rows, {report['files']:,} files, {report['bytes']:,}"
+            " bytes read, every SHA-1 right"
         )
 
     def _pods(self) -> set[tuple[str, int]]:
@@ -430,7 +435,8 @@ Remove it:
         }
 
     def _free(self) -> Observation:
-        """Done when both environments are unlocked and the shop answers. (Operations of an interrupted run continue.)"""
+        """Done when both environments are unlocked and the shop answers. (Operations of an interrupted run
+        continue.)"""
         for name in ("shop", "staging"):
             operation = (self.kube.get("environment", name) or {}).get("status", {}).get("operation")
             if operation:
@@ -494,8 +500,8 @@ def rolled_out(workload: Object) -> bool:
 
 
 def remove_all(kube: Kube, kind: str, seconds: float = 300) -> None:
-    """Deletes all objects of a kind, in rounds: the deletion of a full snapshot is refused until its differentials are gone. Raises StepFailed after
-    `seconds`, and for any other refusal at once."""
+    """Deletes all objects of a kind, in rounds: the deletion of a full snapshot is refused until its differentials are
+    gone. Raises StepFailed after `seconds`, and for any other refusal at once."""
     deadline = time.monotonic() + seconds
     while True:
         try:

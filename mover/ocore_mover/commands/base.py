@@ -48,8 +48,9 @@ def opened(
 ) -> OdooBase | PlainBase:
     """The index of the base, in scratch. The caller closes it.
 
-    Raises Unusable: what is missing, damaged or refused is so at once; a store that may recover is asked again for a part of the command's time. A store
-    that fails altogether fails the full snapshot, too, with its own reason. Raises MoverError ScratchFull.
+    Raises Unusable: what is missing, damaged or refused is so at once; a store that may recover is asked again for a
+    part of the command's time. A store that fails altogether fails the full snapshot, too, with its own reason. Raises
+    MoverError ScratchFull.
     """
     left = token.seconds_left
     until = time.monotonic() + (PATIENCE if left is None else min(left * PATIENCE_SHARE, PATIENCE))
@@ -64,7 +65,8 @@ def opened(
 
 
 def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choice: BaseChoice) -> BaseSnapshot:
-    """Reads the manifest of the base and checks that its filestore is whole, by the sizes of its objects. Raises Unusable, StoreError."""
+    """Reads the manifest of the base and checks that its filestore is whole, by the sizes of its objects. Raises
+    Unusable, StoreError."""
     if choice.snapshot_id == snapshot_id:
         raise Unusable("a snapshot cannot be its own base")
     try:
@@ -95,7 +97,8 @@ def _usable(artifact: FilestoreArtifact | None, snapshot_id: str, layout: str) -
 
 
 def read(store: Store, snapshot: BaseSnapshot, scratch: Path) -> OdooBase | PlainBase:
-    """Reads the index of the base into scratch. The caller closes it. Raises Unusable, StoreError, and MoverError ScratchFull."""
+    """Reads the index of the base into scratch. The caller closes it. Raises Unusable, StoreError, and MoverError
+    ScratchFull."""
     base = (OdooBase if snapshot.artifact.layout == "Odoo" else PlainBase)(snapshot, scratch)
     try:
         base.read(store)

@@ -1,4 +1,5 @@
-"""``check-copy``: whether the copy of a snapshot in a remote store is whole, by its manifest and one listing of its objects. Reads none of their bytes."""
+"""``check-copy``: whether the copy of a snapshot in a remote store is whole, by its manifest and one listing of its
+objects. Reads none of their bytes."""
 
 from dataclasses import dataclass
 
@@ -22,7 +23,8 @@ class ExpectedCopy:
 def check_copy(
     runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, expected: ExpectedCopy
 ) -> CopyChecked:
-    """Raises MoverError RemoteCopyLost where the store is another one, or lacks something that a restore from it needs. Raises StoreError where it cannot
+    """Raises MoverError RemoteCopyLost where the store is another one, or lacks something that a restore from it needs.
+    Raises StoreError where it cannot
     be read: that says nothing about the copy."""
     guarded = runtime.guarded(store)
     found = read_id(guarded)

@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 
 
 def cleanup(runtime: Runtime, target: RollbackTarget, part: CleanupPart, environment_id: str) -> CleanupResult:
-    """Removes the database first, then the folders. Returns what was removed, and how many files are left to the application's garbage collection.
+    """Removes the database first, then the folders. Returns what was removed, and how many files are left to the
+    application's garbage collection.
 
-    Raises MoverError SwitchFailed where the environment runs on what would be removed, Mismatch where database and folder do not fit; nothing is
-    removed then.
+    Raises MoverError SwitchFailed where the environment runs on what would be removed, Mismatch where database and
+    folder do not fit; nothing is removed then.
     """
     position = _position(runtime, target, part)
     runtime.token.check()
@@ -70,7 +71,8 @@ def _drop_database(target: RollbackTarget, part: CleanupPart, position: str) -> 
 
 
 def _list_leftovers(runtime: Runtime, target: RollbackTarget) -> tuple[int | None, str]:
-    """Puts the files that only the dropped database has named on the application's checklist, while the hold set says which they are. Returns their
+    """Puts the files that only the dropped database has named on the application's checklist, while the hold set says
+    which they are. Returns their
     number, or why they are not there: that must not keep a database of the size of production's on the server."""
     if target.server is None or target.folders is None or target.layout != "Odoo":
         return 0, ""

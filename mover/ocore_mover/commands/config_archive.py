@@ -99,7 +99,8 @@ class Keys:
 
 @dataclass(frozen=True)
 class ClaimFile:
-    """One file on the filestore's claim. The application may replace it, or a folder above it, by a link to the Job's own secrets."""
+    """One file on the filestore's claim. The application may replace it, or a folder above it, by a link to the Job's
+    own secrets."""
 
     folders: ClaimFolders
     path: str
@@ -141,7 +142,8 @@ class ClaimFile:
     def _unusable(self, why: str) -> MoverError:
         return MoverError(
             conditions.CONFIG_NOT_FOUND,
-            f"the configuration {self.path!r} on the filestore's claim cannot be stored: {why}. Correct spec.config.path of the Environment, or the file",
+            f"the configuration {self.path!r} on the filestore's claim cannot be stored: {why}. Correct"
+            " spec.config.path of the Environment, or the file",
         )
 
 
@@ -158,8 +160,8 @@ def findings(source: Source) -> tuple[Finding, ...]:
 def _warning(what: str, places: Sequence[str]) -> str:
     more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
     return (
-        f"the {what} holds what looks like secrets: {', '.join(places[:LISTED])}{more}; the snapshot stores them in clear text. Move them to a "
-        "Secret, which no snapshot stores, or encrypt the store and restrict who reads it"
+        f"the {what} holds what looks like secrets: {', '.join(places[:LISTED])}{more}; the snapshot stores them in"
+        " clear text. Move them to a Secret, which no snapshot stores, or encrypt the store and restrict who reads it"
     )
 
 

@@ -1,8 +1,9 @@
 """``copy-remote``: copies a snapshot into another store, byte for byte, under the same keys.
 
-The manifest goes last and keeps the id of the store that the snapshot was written to. A copy is accepted by the manifest's SHA-256: with the same
-manifest, every object has the digest that the manifest names. An attempt that was killed is continued: an object that is in the remote store with its
-size and SHA-256 is not sent again.
+The manifest goes last and keeps the id of the store that the snapshot was written to. A copy is accepted by the
+manifest's SHA-256: with the same
+manifest, every object has the digest that the manifest names. An attempt that was killed is continued: an object that
+is in the remote store with its size and SHA-256 is not sent again.
 """
 
 import threading
@@ -43,7 +44,8 @@ class _Sent:
 def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOptions) -> CopyResult:
     """Copies the snapshot from `source` to `target`.
 
-    Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest exists), BaseNotCopied (retryable); Corrupt where the source
+    Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest exists), BaseNotCopied
+    (retryable); Corrupt where the source
     differs from its manifest: such bytes never become an object of the target.
     """
     source, target = runtime.guarded(source), runtime.guarded(target)
@@ -53,8 +55,8 @@ def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOpt
         if store_id(source) == remote:
             raise MoverError(
                 conditions.SAME_STORE,
-                f"{source.url} and {target.url} are the same store (id {remote}), so a copy would protect nothing. Name another SnapshotStore in "
-                "spec.remoteStoreRef of the Environment.",
+                f"{source.url} and {target.url} are the same store (id {remote}), so a copy would protect nothing. Name"
+                " another SnapshotStore in spec.remoteStoreRef of the Environment.",
             )
         stored, data = manifests.read_bytes(
             source, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
@@ -118,7 +120,8 @@ class _Copy:
         return self._sent
 
     def _is_copied(self, obj: StoredObject) -> bool:
-        """Whether the target's object, which has the right size, has the right bytes: by the store's own checksum, else by reading it."""
+        """Whether the target's object, which has the right size, has the right bytes: by the store's own checksum, else
+        by reading it."""
         digest = self._target.digest(obj.key)
         if digest is not None:
             return digest == obj.sha256
@@ -130,7 +133,8 @@ class _Copy:
         return True
 
     def _send(self, obj: StoredObject) -> None:
-        """Streams one object. Leaving the writer without a commit discards it: so it does where the source's bytes are not those of the manifest."""
+        """Streams one object. Leaving the writer without a commit discards it: so it does where the source's bytes are
+        not those of the manifest."""
         with self._target.writer(obj.key) as writer:
             for chunk in self._source.read(obj):
                 with _of_target():
@@ -157,7 +161,8 @@ def _check_target(target: Store, stored: StoredManifest, data: bytes) -> bool:
 
 
 def _check_base(target: Store, manifest: Manifest) -> None:
-    """Raises MoverError BaseNotCopied for a differential whose full is not in the target: the copy could not be restored."""
+    """Raises MoverError BaseNotCopied for a differential whose full is not in the target: the copy could not be
+    restored."""
     base = manifest.base
     if base is None:
         return
@@ -169,15 +174,15 @@ def _check_base(target: Store, manifest: Manifest) -> None:
             raise
         raise MoverError(
             conditions.BASE_NOT_COPIED,
-            f"snapshot {manifest.identity.snapshot_id} is a differential of snapshot {base.snapshot_id}, which is not in {target.url}, or not whole. Copy that "
-            "one first.",
+            f"snapshot {manifest.identity.snapshot_id} is a differential of snapshot {base.snapshot_id}, which is not"
+            f" in {target.url}, or not whole. Copy that one first.",
             retryable=True,
         ) from error
 
 
 def _check_base_again(target: Store, stored: StoredManifest) -> None:
-    """A deletion of the base's copy that began before the manifest was written did not know of this one: then the manifest goes, and the objects wait for
-    the next attempt. A deletion that begins later finds the marker."""
+    """A deletion of the base's copy that began before the manifest was written did not know of this one: then the
+    manifest goes, and the objects wait for the next attempt. A deletion that begins later finds the marker."""
     try:
         _check_base(target, stored.manifest)
     except MoverError as error:
@@ -188,9 +193,11 @@ def _check_base_again(target: Store, stored: StoredManifest) -> None:
 
 
 def _copy_state(source: Store, target: Store, options: CopyOptions) -> None:
-    """Pin, retention and deletionPolicy as they are now, for an import from the copy. They are no part of the snapshot's contents.
+    """Pin, retention and deletionPolicy as they are now, for an import from the copy. They are no part of the
+    snapshot's contents.
 
-    Never beside a manifest: from then on ``write-state`` replaces them, and a pod that was believed dead could write older ones.
+    Never beside a manifest: from then on ``write-state`` replaces them, and a pod that was believed dead could write
+    older ones.
     """
     key = naming.state_key(options.environment_id, options.snapshot_id)
     data = source.get(key, limit=MAX_BYTES) if source.head(key) is not None else None
@@ -211,8 +218,8 @@ def _publish(target: Store, stored: StoredManifest, data: bytes) -> None:
 def _conflict(target: Store, stored: StoredManifest) -> MoverError:
     return MoverError(
         conditions.REMOTE_COPY_CONFLICT,
-        f"{target.url} has another manifest under {stored.key}: two snapshots have the same id, or the object was changed. Compare both; delete the wrong one "
-        "by hand, then the copy is made.",
+        f"{target.url} has another manifest under {stored.key}: two snapshots have the same id, or the object was"
+        " changed. Compare both; delete the wrong one by hand, then the copy is made.",
     )
 
 

@@ -26,11 +26,12 @@ def delete(
 ) -> DeleteResult:
     """Removes a snapshot, or with `attempts_only` only the objects that no manifest names.
 
-    With `claim` it also removes the folders that the snapshot's attempts froze there. Objects that no longer exist are not an error.
-    In a bucket with versioning the objects are hidden first, then their versions are removed; the result reports what the store keeps.
-    Raises MoverError HasDependents, and deletes nothing, where differentials in the store need the whole snapshot. With `copy`, which is to outlive the
-    snapshot in this store, also RemoteCopyLost where that one is not whole, and StoreError where that cannot be checked. With `known_state` also Pinned
-    where the store has a pin that is not in it.
+    With `claim` it also removes the folders that the snapshot's attempts froze there. Objects that no longer exist are
+    not an error. In a bucket with versioning the objects are hidden first, then their versions are removed; the result
+    reports what the store keeps. Raises MoverError HasDependents, and deletes nothing, where differentials in the store
+    need the whole snapshot. With `copy`, which is to outlive the snapshot in this store, also RemoteCopyLost where that
+    one is not whole, and StoreError where that cannot be checked. With `known_state` also Pinned where the store has a
+    pin that is not in it.
     """
     guarded = runtime.guarded(store)
     if copy is not None:

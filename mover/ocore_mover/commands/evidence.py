@@ -18,8 +18,8 @@ def of_snapshot(
     incomplete: Sequence[str] = (),
     quiesced: bool = False,
 ) -> Evidence:
-    """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database names. `incomplete`: what
-    keeps the snapshot from being a clean success."""
+    """Evidence of a snapshot whose objects are all stored. `attachments`: number of files that the dumped database
+    names. `incomplete`: what keeps the snapshot from being a clean success."""
     checked = (
         "written to the volume and read back"
         if store.local_root is not None
@@ -32,11 +32,12 @@ def of_snapshot(
     if database is not None:
         required.append(f"database {database.name}: every table at one point in time")
         proven.append(
-            f"database dump: {len(database.files)} files, {human(sum(f.size for f in database.files))}, SHA-256 of each {checked}"
+            f"database dump: {len(database.files)} files, {human(sum(f.size for f in database.files))}, SHA-256 of each"
+            f" {checked}"
         )
         proven.append(
-            f"database dump: pg_dump {database.client_version} ended with exit code 0 at the exported snapshot, and every table of its "
-            "table of contents has its data file"
+            f"database dump: pg_dump {database.client_version} ended with exit code 0 at the exported snapshot, and"
+            " every table of its table of contents has its data file"
         )
     if filestore is not None:
         required.append(
@@ -45,18 +46,19 @@ def of_snapshot(
             else "filestore: every file of the folder"
         )
         proven.append(
-            f"filestore: {filestore.file_count} files, {human(filestore.size_bytes)} in {len(filestore.packs)} packs{_in_base(filestore)}, SHA-256 "
-            f"of each pack {checked}"
+            f"filestore: {filestore.file_count} files, {human(filestore.size_bytes)} in {len(filestore.packs)}"
+            f" packs{_in_base(filestore)}, SHA-256 of each pack {checked}"
         )
         if filestore.base is not None:
             proven.append(
-                f"filestore: differential on snapshot {filestore.base.snapshot_id}: its manifest had SHA-256 {filestore.base.manifest_sha256} and "
-                f"its {len(filestore.base.packs)} packs their sizes when this snapshot was published"
+                f"filestore: differential on snapshot {filestore.base.snapshot_id}: its manifest had SHA-256"
+                f" {filestore.base.manifest_sha256} and its {len(filestore.base.packs)} packs their sizes when this"
+                " snapshot was published"
             )
         if filestore.layout == "Odoo":
             proven.append(
-                f"filestore: {attachments - len(filestore.missing)} of {attachments} files that the dumped database names are in the copy, "
-                "each with the SHA-1 that is its name"
+                f"filestore: {attachments - len(filestore.missing)} of {attachments} files that the dumped database"
+                " names are in the copy, each with the SHA-1 that is its name"
             )
         missing.extend(filestore.missing[:100])
     if quiesced:
@@ -97,8 +99,8 @@ def with_source(found: Evidence, manifest: Manifest, store: Store) -> Evidence:
     """Evidence of a restored copy of another environment."""
     identity = manifest.identity
     line = (
-        f"source: environment {identity.environment_name} (id {identity.environment_id}) of project {identity.project_id}, read from {store.url}; the "
-        "manifest has the SHA-256 of the Snapshot"
+        f"source: environment {identity.environment_name} (id {identity.environment_id}) of project"
+        f" {identity.project_id}, read from {store.url}; the manifest has the SHA-256 of the Snapshot"
     )
     return found.model_copy(update={"proven": (line, *found.proven)})
 
@@ -116,12 +118,13 @@ def of_restore(
     if manifest.filestore is not None and restored is not None:
         required.append("filestore: every file of the snapshot")
         proven.append(
-            f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked} existed and were correct, "
-            f"{restored.files_replaced} existed, were wrong and were replaced"
+            f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked}"
+            f" existed and were correct, {restored.files_replaced} existed, were wrong and were replaced"
         )
         if manifest.filestore.layout == "Odoo":
             proven.append(
-                f"attachments: all {named} files that the restored database names are in the filestore or were known to be lost"
+                f"attachments: all {named} files that the restored database names are in the filestore or were known to"
+                " be lost"
             )
     return Evidence(
         required=tuple(required),

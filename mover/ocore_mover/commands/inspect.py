@@ -10,23 +10,24 @@ from ocore_mover.store.base import Store
 
 
 def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapshot_id: str) -> SnapshotResult:
-    """The result that `snapshot` reported. Raises MoverError SnapshotNotFound; ObjectsMissing, retryable, where the store lacks an object that a restore
-    needs."""
+    """The result that `snapshot` reported. Raises MoverError SnapshotNotFound; ObjectsMissing, retryable, where the
+    store lacks an object that a restore needs."""
     guarded = runtime.guarded(store)
     stored = manifests.read(guarded, environment_id, snapshot_id)
     missing = manifests.missing_object(guarded, stored.manifest)
     if missing:
         raise MoverError(
             conditions.OBJECTS_MISSING,
-            f"The manifest of snapshot {snapshot_id} exists, but not all of its objects: {missing}. Wait until the store has all of them, or copy them",
+            f"The manifest of snapshot {snapshot_id} exists, but not all of its objects: {missing}. Wait until the"
+            " store has all of them, or copy them",
             retryable=True,
         )
     return manifests.result(stored, state=states.readable(guarded, environment_id, snapshot_id))
 
 
 def inspect_rollback(switcher: Switcher, *, repair: bool, workloads_stopped: bool = False) -> SwitchResult:
-    """The position. With `repair`, an interrupted switch is completed or undone first; with `workloads_stopped` as well, the folder follows the
-    databases in any case. Raises MoverError Mismatch."""
+    """The position. With `repair`, an interrupted switch is completed or undone first; with `workloads_stopped` as
+    well, the folder follows the databases in any case. Raises MoverError Mismatch."""
     try:
         return switcher.repair(workloads_stopped=workloads_stopped) if repair else switcher.observe()
     finally:

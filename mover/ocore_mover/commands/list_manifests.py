@@ -1,4 +1,5 @@
-"""``list-manifests``: one page of the snapshots that a store has for the given environments, and then of their rollbacks, as lines of the log."""
+"""``list-manifests``: one page of the snapshots that a store has for the given environments, and then of their
+rollbacks, as lines of the log."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,8 @@ from ocore_mover.errors import MoverError
 from ocore_mover.store.base import Store
 from ocore_mover.store.probe import store_id
 
-#: Folders that are read before the page's size is checked again, and folders of one page at most: most may have no manifest.
+#: Folders that are read before the page's size is checked again, and folders of one page at most: most may have no
+#: manifest.
 BATCH = 64
 PAGE_FOLDERS = 20_000
 #: Begins the position of a page that has rollbacks only. It is behind every id.
@@ -32,7 +34,8 @@ class ListManifests:
     """One run of the command."""
 
     def __init__(self, runtime: Runtime, store: Store, wanted: Mapping[str, str], position: str) -> None:
-        """`wanted`: environment id → project id. `position`: the result's `next` of the page before; empty: the first page."""
+        """`wanted`: environment id → project id. `position`: the result's `next` of the page before; empty: the first
+        page."""
         self._runtime = runtime
         self._store = runtime.guarded(store)
         self._wanted = wanted
@@ -139,7 +142,8 @@ class ListManifests:
             self._skipped.append(found)
 
     def _foreign(self) -> tuple[tuple[ForeignEnvironment, ...], int]:
-        """The environments in the store that are not wanted: some of them with what an Environment would need, and how many there are."""
+        """The environments in the store that are not wanted: some of them with what an Environment would need, and how
+        many there are."""
         others = (each for each in contents.environments(self._store) if each not in self._wanted)
         named = tuple(self._named(each) for each in islice(others, limits.FOREIGN_NAMED))
         with_snapshots = tuple(each for each in named if each.snapshots)

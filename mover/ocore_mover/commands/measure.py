@@ -1,4 +1,5 @@
-"""``measure``: the sizes of the live database and filestore, and nothing else. Read-only, and much faster than ``probe``."""
+"""``measure``: the sizes of the live database and filestore, and nothing else. Read-only, and much faster than
+``probe``."""
 
 from ocore_crds import conditions
 from ocore_crds.protocol import SizesResult
@@ -10,7 +11,8 @@ from ocore_mover.filestore import facts as filestore_facts
 
 
 def measure(runtime: Runtime, target: TargetOptions, environment_id: str) -> SizesResult:
-    """Measures what the environment has. Raises MoverError where a part of it cannot be read: sizes in part would be taken for the whole."""
+    """Measures what the environment has. Raises MoverError where a part of it cannot be read: sizes in part would be
+    taken for the whole."""
     database_bytes = filestore_bytes = filestore_files = 0
     warnings: tuple[str, ...] = ()
     server = target.server()

@@ -1,4 +1,5 @@
-"""``neutralize``: the restored copy cannot act on the world of the environment that it was taken of. Runs between ``restore`` and ``switch``.
+"""``neutralize``: the restored copy cannot act on the world of the environment that it was taken of. Runs between
+``restore`` and ``switch``.
 
 The copy's mark is `pending` until every assertion held. ``switch`` refuses such a copy, also if a person runs it.
 """
@@ -76,8 +77,8 @@ class NeutralizeRun:
     def run(self) -> NeutralizeResult:
         """Neutralises the copy, checks it and marks it.
 
-        Raises MoverError SwitchFailed (no checked copy, or it is live already), CannotNeutralize, IsolationUnproven, NeutralizeFailed,
-        AssertionFailed. The copy is closed afterwards, and not marked unless every assertion held.
+        Raises MoverError SwitchFailed (no checked copy, or it is live already), CannotNeutralize, IsolationUnproven,
+        NeutralizeFailed, AssertionFailed. The copy is closed afterwards, and not marked unless every assertion held.
         """
         failpoints.hit("neutralize-start")
         try:
@@ -113,8 +114,8 @@ class NeutralizeRun:
         if self._options.hand_over is not None and self._server.admin is None:
             raise MoverError(
                 conditions.CANNOT_NEUTRALIZE,
-                "the application's image needs a temporary role, which only an administrator can create: set spec.database.adminSecretRef of the "
-                "Environment, or spec.neutralize.sql",
+                "the application's image needs a temporary role, which only an administrator can create: set"
+                " spec.database.adminSecretRef of the Environment, or spec.neutralize.sql",
             )
         with (
             translating(conditions.NEUTRALIZE_FAILED, "reading the databases' names"),
@@ -124,8 +125,8 @@ class NeutralizeRun:
         if now.position == "New" or now.restored is None or not now.restored.mark.checked:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"nothing to neutralise: {self._names.restored} does not exist, is incomplete, or is the live database already; run `restore` for "
-                f"rollback {self._names.rollback_id} first",
+                f"nothing to neutralise: {self._names.restored} does not exist, is incomplete, or is the live database"
+                f" already; run `restore` for rollback {self._names.rollback_id} first",
             )
         self._mark("pending")
         copy_access.evict(self._server, self._names, now.owner, self._token)
@@ -203,7 +204,8 @@ class NeutralizeRun:
         if not asserted.proven:
             raise odoo.failed(
                 [
-                    "nothing was checked: the database has none of Odoo's tables, and spec.neutralize.assertions is not set"
+                    "nothing was checked: the database has none of Odoo's tables, and spec.neutralize.assertions is"
+                    " not set"
                 ]
             )
         report.proven.extend(asserted.proven)

@@ -1,4 +1,5 @@
-"""Options that several commands share: dataclasses whose fields are typer options, which :func:`expand` adds to a command."""
+"""Options that several commands share: dataclasses whose fields are typer options, which :func:`expand` adds to a
+command."""
 
 import dataclasses
 import functools
@@ -36,7 +37,10 @@ AllowReplicationLoss = Annotated[
     bool,
     typer.Option(
         "--allow-replication-loss",
-        help="Break logical replication of the live database: after the switch drop its slots and detach its subscriptions.",
+        help=(
+            "Break logical replication of the live database: after the switch drop its slots and detach its"
+            " subscriptions."
+        ),
     ),
 ]
 Jobs = Annotated[int, typer.Option(min=1, max=32, help="Tables to dump or restore, and packs to write, in parallel.")]
@@ -69,7 +73,9 @@ class StoreOptions:
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder with the files accessKeyId and secretAccessKey. Default: boto3's own chain (workload identity).",
+            help=(
+                "Folder with the files accessKeyId and secretAccessKey. Default: boto3's own chain (workload identity)."
+            ),
             rich_help_panel="S3",
         ),
     ] = None
@@ -142,7 +148,8 @@ class OptionalStoreOptions(StoreOptions):
 
 @dataclass(frozen=True)
 class SourceStoreOptions:
-    """The store that a snapshot is read from, where the rollback's record goes into another one. Nothing is written to it."""
+    """The store that a snapshot is read from, where the rollback's record goes into another one. Nothing is written to
+    it."""
 
     source_store: Annotated[
         str,
@@ -263,7 +270,9 @@ class TargetOptions:
     consistency: Annotated[
         Literal["Strict", "BestEffort"],
         typer.Option(
-            help="Layout Plain, files that change after the database is exported: fail, or store them as they are later."
+            help=(
+                "Layout Plain, files that change after the database is exported: fail, or store them as they are later."
+            )
         ),
     ] = "Strict"
 
@@ -279,7 +288,8 @@ class TargetOptions:
             raise typer.BadParameter("give both --tls-cert and --tls-key, or neither")
 
     def server(self, *, dbname: str = "") -> "Server | None":
-        """The database's server, None without a database. `dbname`: where the Secret has none. Raises MoverError SecretInvalid."""
+        """The database's server, None without a database. `dbname`: where the Secret has none. Raises MoverError
+        SecretInvalid."""
         if self.database is None:
             return None
         from ocore_mover.database.connect import Server

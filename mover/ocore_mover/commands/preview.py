@@ -75,7 +75,8 @@ class PreviewRun:
         self._report = _Report()
 
     def run(self) -> PreviewResult:
-        """The report. Raises nothing but what cancels the command: a part that cannot be read is None, and `unread` says why."""
+        """The report. Raises nothing but what cancels the command: a part that cannot be read is None, and `unread`
+        says why."""
         manifest = self._manifest()
         self._runtime.both(lambda: self._database(manifest), lambda: self._filestore(manifest))
         self._runtime.token.check()

@@ -28,8 +28,10 @@ def probe(
     store: FolderStore | None = None,
     config_file: str = "",
 ) -> ProbeResult:
-    """Probes the database and the filestore; with `rollback` also what a rollback needs. With `propose_user` the filestore is only asked for its owner,
-    which is a finding that blocks. `store`: the own store, if it is on a claim. `config_file`: path of the configuration on the claim."""
+    """Probes the database and the filestore; with `rollback` also what a rollback needs. With `propose_user` the
+    filestore is only asked for its owner,
+    which is a finding that blocks. `store`: the own store, if it is on a claim. `config_file`: path of the
+    configuration on the claim."""
     blocking: list[Finding] = []
     creatable: list[Finding] = []
     later: list[Finding] = []
@@ -90,8 +92,9 @@ def probe(
 
 #: A new application has written no file yet.
 NEW_FILESTORE = (
-    "The filestore's folder {path} does not exist yet, and the database names no files, so a snapshot stores none. A rollback needs the folder. "
-    "The application creates it with its first file; if it has files already, correct spec.filestore.path."
+    "The filestore's folder {path} does not exist yet, and the database names no files, so a snapshot stores none. A"
+    " rollback needs the folder. The application creates it with its first file; if it has files already, correct"
+    " spec.filestore.path."
 )
 
 
@@ -109,6 +112,6 @@ def _is_new(server: Server, folders: ClaimFolders) -> bool:
 def no_attachments(database: str) -> str:
     """The message for a database that names no files."""
     return (
-        f"database {database} has no table ir_attachment with a column store_fname on the role's search path, so its files are "
-        "unknown; use layout Plain, or set the role's search_path"
+        f"database {database} has no table ir_attachment with a column store_fname on the role's search path, so its"
+        " files are unknown; use layout Plain, or set the role's search_path"
     )

@@ -1,7 +1,9 @@
-"""``prove``: restores the schema of the live database into a scratch database, as a rollback restores a snapshot, and drops it.
+"""``prove``: restores the schema of the live database into a scratch database, as a rollback restores a snapshot, and
+drops it.
 
-The dump, the load and the checks are those of a snapshot and of a rollback. So what the catalogs do not show, a script of an extension that is
-missing or a function that does not find its names, is found before a rollback is needed. The live database is only read.
+The dump, the load and the checks are those of a snapshot and of a rollback. So what the catalogs do not show, a script
+of an extension that is missing or a function that does not find its names, is found before a rollback is needed. The
+live database is only read.
 """
 
 import logging
@@ -31,7 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for the dump: it has ACCESS SHARE on every table, and a migration would wait for it.
 DUMP_SECONDS = 120.0
-#: Failures that show nothing about a restore: of the connection, of the Job, or because another operation uses the database.
+#: Failures that show nothing about a restore: of the connection, of the Job, or because another operation uses the
+#: database.
 _NO_RESULT = frozenset(
     (
         conditions.DATABASE_UNREACHABLE,
@@ -49,7 +52,8 @@ _NO_RESULT = frozenset(
         conditions.INTERNAL_ERROR,
     )
 )
-#: Messages of the server of which the same is true: a lock that a migration holds, a scratch database that a rollback has dropped.
+#: Messages of the server of which the same is true: a lock that a migration holds, a scratch database that a rollback
+#: has dropped.
 _DISTURBED = re.compile(
     r'canceling statement due to|database "[^"]+" does not exist|tuple concurrently (updated|deleted)|deadlock detected'
 )
@@ -79,7 +83,8 @@ class ProofRun:
     def run(self) -> ProofResult:
         """Proves a restore of the schema. A restore that fails is a finding of the result.
 
-        Raises MoverError where neither is known: the connection was lost, the time is over, another operation uses the database.
+        Raises MoverError where neither is known: the connection was lost, the time is over, another operation uses the
+        database.
         """
         options = self._options
         try:
@@ -180,5 +185,8 @@ def _finding(server: Server, error: MoverError) -> Finding:
         return Finding(reason=error.reason, message=error.message)
     return Finding(
         reason=error.reason,
-        message=f"{error.message}. The function finds its names by the search_path, which is empty in a restore: {' '.join(remedies)}",
+        message=(
+            f"{error.message}. The function finds its names by the search_path, which is empty in a restore:"
+            f" {' '.join(remedies)}"
+        ),
     )

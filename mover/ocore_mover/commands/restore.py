@@ -60,7 +60,8 @@ class RestoreOptions:
 
     @property
     def other_environment(self) -> bool:
-        """Whether the snapshot is of another environment: its database's name, owner and grants are not those of this one."""
+        """Whether the snapshot is of another environment: its database's name, owner and grants are not those of this
+        one."""
         return self.source_environment_id not in (None, self.environment_id)
 
 
@@ -81,7 +82,8 @@ class RestoreRun:
         )
 
     def run(self) -> RestoreResult:
-        """Restores and checks. The live environment does not change. On a failure everything that was restored is removed.
+        """Restores and checks. The live environment does not change. On a failure everything that was restored is
+        removed.
 
         Raises MoverError SnapshotNotFound, VerificationFailed, RestoreFailed, MissingGrants and others.
         """
@@ -107,8 +109,8 @@ class RestoreRun:
         return result
 
     def _check_runs_once(self) -> None:
-        """Raises MoverError where a Rollback of this name and spec ran before, perhaps on a cluster that no longer exists. Before anything else:
-        such a Rollback does nothing."""
+        """Raises MoverError where a Rollback of this name and spec ran before, perhaps on a cluster that no longer
+        exists. Before anything else: such a Rollback does nothing."""
         if self._records is None:
             return
         marks: tuple[position.RollbackMark, ...] = ()
@@ -122,8 +124,8 @@ class RestoreRun:
         self._records.check(marks)
 
     def _check_replication(self) -> list[str]:
-        """What the switch will end of the live database's logical replication. Raises MoverError ReplicationActive, MissingGrants before hours of
-        work; the switch checks again."""
+        """What the switch will end of the live database's logical replication. Raises MoverError ReplicationActive,
+        MissingGrants before hours of work; the switch checks again."""
         if self._options.server is None or self._names is None:
             return []
         with (
@@ -187,7 +189,8 @@ class RestoreRun:
         with ExitStack() as stack:
 
             def named() -> Iterable[str]:
-                """Spooled: a transaction that stays open while files are copied would hold the xmin of the live database."""
+                """Spooled: a transaction that stays open while files are copied would hold the xmin of the live
+                database."""
                 if self._live_missing:
                     return ()  # nothing but the snapshot names files
                 with live_names(server, self._runtime.token) as names:
@@ -269,7 +272,8 @@ class RestoreRun:
         )
 
     def _check_attachments(self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, hold: HoldSet) -> int:
-        """Checks that every file that the restored database names exists, or was known to be lost. Returns the number of names.
+        """Checks that every file that the restored database names exists, or was known to be lost. Returns the number
+        of names.
 
         Files that garbage collection has removed since are linked again; their content was checked as they were added.
         """
@@ -290,8 +294,8 @@ class RestoreRun:
             if len(files) != artifact.file_count:
                 raise MoverError(
                     conditions.VERIFICATION_FAILED,
-                    f"the restored database names {len(files)} files and the snapshot has {artifact.file_count}: the snapshot is inconsistent; "
-                    "restore another one",
+                    f"the restored database names {len(files)} files and the snapshot has {artifact.file_count}: the"
+                    " snapshot is inconsistent; restore another one",
                 )
             _relink(hold, files)
             return len(files) + found
@@ -307,21 +311,24 @@ def checks(
     project_id: str | None = None,
     capacity: int | None = None,
 ) -> tuple[Callable[[], None], ...]:
-    """What must hold before anything is restored: each raises MoverError where it does not. A preview runs them all. `project_id`: that the snapshot
-    must belong to; None: any. `capacity`: of the volume of the server's databases; None: unknown."""
+    """What must hold before anything is restored: each raises MoverError where it does not. A preview runs them all.
+    `project_id`: that the snapshot must belong to; None: any. `capacity`: of the volume of the server's databases;
+    None: unknown."""
 
     def same_project() -> None:
         if project_id not in (None, manifest.identity.project_id):
             raise MoverError(
                 conditions.OTHER_PROJECT,
-                f"the snapshot's manifest has project {manifest.identity.project_id}, the environment {project_id}; a rollback stays within a project",
+                f"the snapshot's manifest has project {manifest.identity.project_id}, the environment {project_id}; a"
+                " rollback stays within a project",
             )
 
     def same_layout() -> None:
         if manifest.filestore is not None and folders is not None and manifest.filestore.layout != layout:
             raise MoverError(
                 conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {layout}; set the environment's layout to that of the snapshot",
+                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {layout}; set the"
+                " environment's layout to that of the snapshot",
             )
 
     def short_name() -> None:

@@ -43,7 +43,8 @@ class Runtime:
         return GuardedStore(store, self.token)
 
     def patient(self, store: Store) -> Store:
-        """As :meth:`guarded`, for long uploads: repeats what the store cannot do for now, until the deadline. Without a deadline it is not repeated."""
+        """As :meth:`guarded`, for long uploads: repeats what the store cannot do for now, until the deadline. Without a
+        deadline it is not repeated."""
         return PatientStore(store, self.token) if self.token.ends else self.guarded(store)
 
     def counter(self, step: Step) -> Counter:
@@ -63,7 +64,8 @@ class Runtime:
         self.reporter.step(step, "Done")
 
     def both(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-        """Runs both in parallel and returns their results. Where one fails, the other is cancelled and the first failure is raised."""
+        """Runs both in parallel and returns their results. Where one fails, the other is cancelled and the first
+        failure is raised."""
         with ThreadPoolExecutor(2, thread_name_prefix="half") as pool:
             one: Future[First] = pool.submit(first)
             two: Future[Second] = pool.submit(second)
@@ -144,7 +146,8 @@ def run(
 
 
 def _watchdog(token: Token, reporter: Reporter, ended: threading.Event, grace: float) -> None:
-    """Ends the process `grace` seconds after cancellation, and reports why: a hanging volume or server blocks the main thread."""
+    """Ends the process `grace` seconds after cancellation, and reports why: a hanging volume or server blocks the main
+    thread."""
     while not token.cancelled:
         if ended.wait(0.5):
             return

@@ -120,8 +120,8 @@ class _Compared:
 
 
 class _Freezer:
-    """Freezes the files of layout Odoo for the export: with a base only those that it does not have. Names go through scratch, so that memory
-    does not grow with them."""
+    """Freezes the files of layout Odoo for the export: with a base only those that it does not have. Names go through
+    scratch, so that memory does not grow with them."""
 
     def __init__(self, freezing: Freezing, stack: ExitStack, options: SnapshotOptions, base: OdooBase | None) -> None:
         self._freezing = freezing
@@ -149,7 +149,8 @@ class _Freezer:
         return link
 
     def _compare(self, names: NameFile, stack: ExitStack) -> _Compared:
-        """Compares the names with those of the base. The first call, which gets all of them, decides whether the base is used."""
+        """Compares the names with those of the base. The first call, which gets all of them, decides whether the base
+        is used."""
         if self._base is None:
             return _Compared(names)
         new, known = stack.enter_context(name_files(self._options.scratch, 2))
@@ -172,16 +173,16 @@ class _Freezer:
         if lost and self._options.missing_files == "Fail":
             raise MoverError(
                 conditions.ATTACHMENTS_MISSING,
-                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)}; restore them, "
-                "delete the rows, or set missingFiles: Report to continue without them",
+                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)};"
+                " restore them, delete the rows, or set missingFiles: Report to continue without them",
             )
         outside = _outside(found.uris)
         warnings = [*self._warnings, *outside, *_freeze_warnings(files, lost, examples)]
         gone = self._freezing.lost(compared.known) if compared.reused is not None else Missing()
         if gone.count:
             warnings.append(
-                f"{gone.count} files that the database names are no longer in the live filestore; the snapshot has them from its base, for "
-                f"example {', '.join(gone.names[:3])}"
+                f"{gone.count} files that the database names are no longer in the live filestore; the snapshot has them"
+                f" from its base, for example {', '.join(gone.names[:3])}"
             )
         return _FrozenFilestore(files, len(found.files), found.uris, tuple(warnings), outside, compared.reused)
 
@@ -214,7 +215,8 @@ class SnapshotRun:
     def run(self) -> SnapshotResult:
         """Takes the snapshot and returns its result. Where this attempt's manifest already exists, that is the result.
 
-        Raises MoverError ManifestExists (written by another attempt) and the failures of each step; partial objects are removed.
+        Raises MoverError ManifestExists (written by another attempt) and the failures of each step; partial objects are
+        removed.
         """
         failpoints.hit("snapshot-start")
         started_at = now()
@@ -243,7 +245,8 @@ class SnapshotRun:
         return manifests.result(stored, read_back=self._verify(stored), state=self._options.state)
 
     def _open_base(self) -> None:
-        """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with a warning."""
+        """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with
+        a warning."""
         options = self._options
         if options.base is None or options.folders is None:
             return
@@ -276,7 +279,8 @@ class SnapshotRun:
             if time.monotonic() >= until:
                 raise MoverError(
                     conditions.QUIESCE_FAILED,
-                    f"no signal to freeze arrived within {quiesce.wait:.0f} s; the operator sends it in the pod's annotation ocore.dev/signal",
+                    f"no signal to freeze arrived within {quiesce.wait:.0f} s; the operator sends it in the pod's"
+                    " annotation ocore.dev/signal",
                     retryable=True,
                 )
             self._runtime.token.sleep(_POLL)
@@ -284,7 +288,8 @@ class SnapshotRun:
         if late > 0:
             raise MoverError(
                 conditions.QUIESCE_FAILED,
-                f"the signal to freeze expired {late:.1f} s ago: the workloads may run again. Compare the clocks of the nodes.",
+                f"the signal to freeze expired {late:.1f} s ago: the workloads may run again. Compare the clocks of the"
+                " nodes.",
                 retryable=True,
             )
 
@@ -302,7 +307,8 @@ class SnapshotRun:
         if found is not None and found.manifest.attempt != self._options.attempt:
             raise MoverError(
                 conditions.MANIFEST_EXISTS,
-                f"attempt {found.manifest.attempt} has already written snapshot {identity.snapshot_id}; `inspect` reports it",
+                f"attempt {found.manifest.attempt} has already written snapshot {identity.snapshot_id}; `inspect`"
+                " reports it",
             )
         return found
 
@@ -318,7 +324,8 @@ class SnapshotRun:
             self._options.folders.remove_frozen()
 
     def _remove_partial(self) -> None:
-        """Removes this attempt's objects, unless a manifest names them: the manifest may be written and only its answer lost."""
+        """Removes this attempt's objects, unless a manifest names them: the manifest may be written and only its answer
+        lost."""
         identity, store = self._options.identity, self._raw_store
         found = manifests.find(store, identity.environment_id, identity.snapshot_id)
         if found is not None and found.manifest.attempt == self._options.attempt:
@@ -379,7 +386,8 @@ class SnapshotRun:
         return taken
 
     def _freeze_plain(self, stack: ExitStack) -> plain_freeze.Frozen | None:
-        """Freezes layout Plain before the export; :meth:`~plain_freeze.Frozen.extend` freezes it again after the export."""
+        """Freezes layout Plain before the export; :meth:`~plain_freeze.Frozen.extend` freezes it again after the
+        export."""
         if self._options.folders is None or self._options.odoo:
             return None
         return stack.enter_context(plain_freeze.freeze(self._options.folders, self._options.attempt))
@@ -486,7 +494,8 @@ class SnapshotRun:
                 }
             )
             failpoints.hit("after-upload-before-manifest")
-            # Before the manifest: a snapshot that exists has its state. One without a manifest is removed with all below its prefix.
+            # Before the manifest: a snapshot that exists has its state. One without a manifest is removed with all
+            # below its prefix.
             if self._options.state is not None:
                 states.write(
                     self._store,
@@ -500,7 +509,8 @@ class SnapshotRun:
             return stored
 
     def _check_base_again(self, manifest: Manifest) -> None:
-        """A deletion of the base that began before the manifest was written did not know of this snapshot. One that begins later does."""
+        """A deletion of the base that began before the manifest was written did not know of this snapshot. One that
+        begins later does."""
         try:
             manifests.check_base(self._store, manifest)
         except MoverError as error:
@@ -513,7 +523,8 @@ class SnapshotRun:
             raise
 
     def _verify(self, stored: manifests.StoredManifest) -> bool:
-        """With `verify` Full, reads every byte again and deletes a corrupt snapshot. Returns whether the bytes were read."""
+        """With `verify` Full, reads every byte again and deletes a corrupt snapshot. Returns whether the bytes were
+        read."""
         if self._options.verify != "Full":
             self._runtime.reporter.step(
                 Step.VERIFY,
@@ -537,7 +548,8 @@ class SnapshotRun:
 
 
 def export_beside(frozen: plain_freeze.Frozen, server: Server, token: Token, stack: ExitStack) -> Exported[Any]:
-    """Enters the exported snapshot into the stack. It is exported again where files came and went in the milliseconds around the export."""
+    """Enters the exported snapshot into the stack. It is exported again where files came and went in the milliseconds
+    around the export."""
     for tries in range(EXPORTS - 1, -1, -1):
         with ExitStack() as scope:
             exported: Exported[Any] = scope.enter_context(export.export(server, token, just_before=frozen.approach))

@@ -1,9 +1,10 @@
 """``sweep``: finds objects that no manifest names. ``remove-orphans``: removes exactly those that a sweep has reported.
 
-An object below ``environments/<id>/snapshots/<id>/`` is an orphan if it is older than the limit, by the store's time, and no manifest names it: neither its
-own snapshot's nor, for the packs of a full snapshot, one of a differential. Below a folder without a manifest only if everything there is that old: a
-snapshot that runs has no manifest yet. An environment with a manifest that cannot be read has no orphans, because it is unknown what that names.
-Everything else in the store is foreign and never touched.
+An object below ``environments/<id>/snapshots/<id>/`` is an orphan if it is older than the limit, by the store's time,
+and no manifest names it: neither its own snapshot's nor, for the packs of a full snapshot, one of a differential. Below
+a folder without a manifest only if everything there is that old: a snapshot that runs has no manifest yet. An
+environment with a manifest that cannot be read has no orphans, because it is unknown what that names. Everything else
+in the store is foreign and never touched.
 """
 
 import hashlib
@@ -115,8 +116,8 @@ class Sweep:
 
     @cached_property
     def _uploads(self) -> dict[tuple[str, str], list[Upload]]:
-        """Unfinished uploads by environment and snapshot, in one listing: a folder that has nothing else is not listed as one. Some of them, where there
-        are more than a report holds."""
+        """Unfinished uploads by environment and snapshot, in one listing: a folder that has nothing else is not listed
+        as one. Some of them, where there are more than a report holds."""
         found: dict[tuple[str, str], list[Upload]] = {}
         for upload in islice(self._store.uploads(contents.ENVIRONMENTS), limits.REPORT_OBJECTS):
             if match := _PLACE.match(upload.key):
@@ -124,7 +125,8 @@ class Sweep:
         return found
 
     def needed_of_bases(self, environment_id: str, count: "_Found") -> frozenset[str] | None:
-        """Keys that the differentials of the environment need of full snapshots; None where a manifest cannot be read."""
+        """Keys that the differentials of the environment need of full snapshots; None where a manifest cannot be
+        read."""
         needed: set[str] = set()
         unreadable = 0
         for snapshot_id in contents.snapshots(self._store, environment_id):
@@ -197,7 +199,8 @@ def sweep(runtime: Runtime, store: Store, *, older_than: float, report_id: str) 
 
 
 def remove(runtime: Runtime, store: Store, *, report_id: str, sha256: str) -> RemovedOrphans:
-    """Removes what the report lists, each object checked again. Raises MoverError OrphansChanged where the store has another report.
+    """Removes what the report lists, each object checked again. Raises MoverError OrphansChanged where the store has
+    another report.
 
     A killed removal is repeated with the same report: what is gone counts as kept.
     """
@@ -207,7 +210,8 @@ def remove(runtime: Runtime, store: Store, *, report_id: str, sha256: str) -> Re
     found = Sweep(runtime, store, before=report.before)
     removed = RemovedOrphans()
     places = dict.fromkeys(tuple(each.key.split("/")[1:4:2]) for each in report.objects)
-    # A pack that no manifest named when this set was read cannot become needed: a differential's base has a manifest that names its packs.
+    # A pack that no manifest named when this set was read cannot become needed: a differential's base has a manifest
+    # that names its packs.
     needed = {environment_id: found.needed_of_bases(environment_id, _Found()) for environment_id, _ in places}
     for environment_id, snapshot_id in places:
         others = needed[environment_id]
@@ -246,7 +250,8 @@ def _report(store: Store, report_id: str, sha256: str) -> OrphanReport:
     if data is None or hashlib.sha256(data).hexdigest() != sha256:
         raise MoverError(
             conditions.ORPHANS_CHANGED,
-            f"{key} in {store.url} is not the report {sha256[:12]}…: a later sweep has replaced it. Read the new one in status.orphans and name that.",
+            f"{key} in {store.url} is not the report {sha256[:12]}…: a later sweep has replaced it. Read the new one in"
+            " status.orphans and name that.",
         )
     try:
         report = OrphanReport.model_validate_json(data)

@@ -1,7 +1,7 @@
 """``switch``: puts the restored copy in the place of the live environment, or back.
 
-A switch that waited for its signal ends after the switch: its pod must not hold the filestore's claim while the workloads start. A switch back is
-another run, with ``--now --back`` (docs/decisions/0012).
+A switch that waited for its signal ends after the switch: its pod must not hold the filestore's claim while the
+workloads start. A switch back is another run, with ``--now --back`` (docs/decisions/0012).
 """
 
 import json
@@ -61,8 +61,8 @@ class SwitchOptions:
 def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
     """Switches at once, or waits for the signal. Returns the final position.
 
-    After a restart of the container it first completes or undoes an interrupted switch, then obeys the signal that it finds.
-    Raises MoverError SwitchFailed, SessionsRemain, DeadlineExceeded (no signal within `wait` seconds).
+    After a restart of the container it first completes or undoes an interrupted switch, then obeys the signal that it
+    finds. Raises MoverError SwitchFailed, SessionsRemain, DeadlineExceeded (no signal within `wait` seconds).
     """
     try:
         if options.signal_file is None:
@@ -111,8 +111,8 @@ def _reported(runtime: Runtime, step: Step, change: Callable[[], SwitchResult]) 
 class _Outcomes:
     """Writes to the store that the switch starts, and how it ended.
 
-    An outcome is written beside the work: a store that does not answer delays the end by a few seconds only. One that is lost is in the comment of
-    the live database.
+    An outcome is written beside the work: a store that does not answer delays the end by a few seconds only. One that
+    is lost is in the comment of the live database.
     """
 
     def __init__(self, switcher: Switcher, records: RollbackRecords | None, options: SwitchOptions) -> None:
@@ -159,7 +159,8 @@ class _Outcomes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Waits for the writes. A Job that is stopped before its switch writes that it has not switched: its container is not started again."""
+        """Waits for the writes. A Job that is stopped before its switch writes that it has not switched: its container
+        is not started again."""
         cancelled = isinstance(error, Cancelled) and error.reason == conditions.CANCELLED
         if cancelled and not self._back and self._is_unswitched():
             self.write("not-switched")
@@ -213,8 +214,8 @@ def _by_signal(
 
 
 def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -> None:
-    """Of an undo, which has no restore. Raises MoverError as :meth:`RollbackRecords.check`, but where the store does not answer the marks alone
-    decide."""
+    """Of an undo, which has no restore. Raises MoverError as :meth:`RollbackRecords.check`, but where the store does
+    not answer the marks alone decide."""
     found: list[MoverError] = []
     answered = threading.Event()
 
@@ -238,8 +239,8 @@ def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -
 
 
 def _not_switched(switcher: Switcher, options: SwitchOptions, error: MoverError, outcomes: _Outcomes) -> SwitchResult:
-    """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the application at once. Raises `error` where
-    the environment is not as it was before."""
+    """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the application
+    at once. Raises `error` where the environment is not as it was before."""
     found = switcher.read_position()
     if found.position == options.goal or not found.accepting_connections:
         raise error
@@ -252,8 +253,8 @@ def _expired(signal: Signal) -> MoverError:
     late = time.time() - signal.not_after
     return MoverError(
         conditions.SWITCH_FAILED,
-        f"the signal to switch expired {late:.1f} s ago and nothing was changed; if no container or node was restarted at that time, "
-        "compare the clocks of the nodes. Then create a new Rollback",
+        f"the signal to switch expired {late:.1f} s ago and nothing was changed; if no container or node was restarted"
+        " at that time, compare the clocks of the nodes. Then create a new Rollback",
         retryable=True,
     )
 
@@ -261,7 +262,8 @@ def _expired(signal: Signal) -> MoverError:
 def _no_signal(seconds: float) -> MoverError:
     return Cancelled(
         conditions.DEADLINE_EXCEEDED,
-        f"no signal arrived within {seconds:.0f} s and nothing was changed; the operator sends it in the pod's annotation ocore.dev/signal",
+        f"no signal arrived within {seconds:.0f} s and nothing was changed; the operator sends it in the pod's"
+        " annotation ocore.dev/signal",
         retryable=True,
     )
 

@@ -89,10 +89,11 @@ class Switcher:
         self._restored_names = self._previous_names = self._switched_back_names = None
 
     def repair(self, *, workloads_stopped: bool = False) -> SwitchResult:
-        """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the position.
+        """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the
+        position.
 
-        A folder is moved only where no application can have used it since: the live database refuses connections, or the caller says that the
-        workloads are stopped. Raises MoverError Mismatch otherwise.
+        A folder is moved only where no application can have used it since: the live database refuses connections, or
+        the caller says that the workloads are stopped. Raises MoverError Mismatch otherwise.
         """
         if self._database is None:
             if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Between":
@@ -105,7 +106,8 @@ class Switcher:
         return self._allowed(self._database)
 
     def before_cleanup(self) -> SwitchResult:
-        """As :meth:`repair`, but with a database no folder is moved: raises MoverError Mismatch where one does not fit."""
+        """As :meth:`repair`, but with a database no folder is moved: raises MoverError Mismatch where one does not
+        fit."""
         return self.repair() if self._database is None else self._allowed(self._database)
 
     def _allowed(self, database: DatabaseSwitch) -> SwitchResult:
@@ -117,7 +119,8 @@ class Switcher:
         return self._result(now)
 
     def read_position(self) -> SwitchResult:
-        """The position. Changes nothing. Raises MoverError Mismatch where the folders do not fit, and no switch explains it."""
+        """The position. Changes nothing. Raises MoverError Mismatch where the folders do not fit, and no switch
+        explains it."""
         if self._database is None:
             return self._folders_only()
         for _ in range(_READS):  # database and folders are not read in one moment, and a switch may run
@@ -143,8 +146,9 @@ class Switcher:
     def prepare(self) -> None:
         """Checks that a switch can work, and reads the attachment names of the restored database (seconds for many).
 
-        Raises MoverError SwitchFailed where the restored copy is missing or incomplete, SessionsRemain where sessions that cannot be ended prevent the
-        switch, ReplicationActive and MissingGrants as :func:`ocore_mover.database.replication.check`; of an undo PreviousGone where nothing is kept.
+        Raises MoverError SwitchFailed where the restored copy is missing or incomplete, SessionsRemain where sessions
+        that cannot be ended prevent the switch, ReplicationActive and MissingGrants as
+        :func:`ocore_mover.database.replication.check`; of an undo PreviousGone where nothing is kept.
         """
         if self._undoes:
             self._check_kept()
@@ -159,14 +163,14 @@ class Switcher:
         if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Nothing":
             raise MoverError(
                 conditions.PREVIOUS_GONE,
-                f"nothing to undo to: the folder that rollback {self._rollback_id} kept does not exist any more, and nothing was changed; create a "
-                "Rollback to a snapshot instead",
+                f"nothing to undo to: the folder that rollback {self._rollback_id} kept does not exist any more, and"
+                " nothing was changed; create a Rollback to a snapshot instead",
             )
         if self._hold is not None and not self._hold.exists:
             raise MoverError(
                 conditions.PREVIOUS_GONE,
-                f"the hold set of rollback {self._rollback_id} does not exist any more, so files may be missing, and nothing was changed; create a "
-                "Rollback to a snapshot instead",
+                f"the hold set of rollback {self._rollback_id} does not exist any more, so files may be missing, and"
+                " nothing was changed; create a Rollback to a snapshot instead",
             )
 
     def _prepare_back(self) -> None:
@@ -191,7 +195,8 @@ class Switcher:
         if not self._hold.exists:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore` again",
+                f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore`"
+                " again",
             )
         with (
             copy_access.opened(self._server, self._database.names, now.owner, self._token) as access,
@@ -225,7 +230,8 @@ class Switcher:
         return self._result(outcome.position, outcome.refused_seconds)
 
     def back(self) -> SwitchResult:
-        """Switches back to the previous database, or repairs a switch back that is already done. Returns the position."""
+        """Switches back to the previous database, or repairs a switch back that is already done. Returns the
+        position."""
         if self._database is None:
             return self._switch_folders(back=True)
         if self._database.read().position == "Old":
@@ -244,7 +250,8 @@ class Switcher:
             self._replication_ended = tuple(dict.fromkeys(ended))[:_REPORTED]
 
     def _keep_files(self) -> None:
-        """Runs without sessions: links files added since the restore, and relinks files that the restored database names."""
+        """Runs without sessions: links files added since the restore, and relinks files that the restored database
+        names."""
         if self._hold is not None:
             self._hold.extend(_listed(self._previous_names))
             self._relinked = self._hold.relink(self._restored_names or ())
@@ -259,7 +266,8 @@ class Switcher:
             self._relinked = self._hold.relink(self._hold.held())
 
     def _spool_live(self, hold: HoldSet, server: Server | None) -> NameFile | None:
-        """What the live database names, on the claim, for a hold set of copies; None for one of links, which holds everything.
+        """What the live database names, on the claim, for a hold set of copies; None for one of links, which holds
+        everything.
 
         `server`: None where the live database does not exist.
         """
@@ -271,7 +279,8 @@ class Switcher:
             return hold.spool(names)
 
     def _names_to_keep(self) -> NameFile | None:
-        """What the database that is switched back names; None where that cannot be read, which must not prevent the switch back."""
+        """What the database that is switched back names; None where that cannot be read, which must not prevent the
+        switch back."""
         if self._hold is None or self._server is None or not self._hold.exists:
             return None
         try:
@@ -283,8 +292,8 @@ class Switcher:
             return None
 
     def _keep_switched_back_files(self) -> None:
-        """Adds what users wrote since the switch to the hold set: the garbage collection of the previous application would remove it. A failure
-        (no space, for example) must not prevent the switch back."""
+        """Adds what users wrote since the switch to the hold set: the garbage collection of the previous application
+        would remove it. A failure (no space, for example) must not prevent the switch back."""
         if self._hold is None or not self._hold.exists:
             return
         try:
@@ -295,7 +304,8 @@ class Switcher:
             )
 
     def _folders_differ(self, now: Position) -> bool:
-        """Whether the folders are at another position than the databases. Where nothing is staged or kept, they fit both."""
+        """Whether the folders are at another position than the databases. Where nothing is staged or kept, they fit
+        both."""
         if self._plain is None:
             return False
         return switch.position(self._plain, self._rollback_id) not in (now.position, "Nothing")
@@ -311,8 +321,10 @@ class Switcher:
         holds = {"Old": "holds the previous files", "New": "holds the restored files"}.get(found, "is half moved")
         return MoverError(
             conditions.MISMATCH,
-            f"database and filestore do not fit: the databases' names give position {now} of rollback {self._rollback_id}, but folder {path} {holds}. "
-            "A failover lost the renames, or someone changed names by hand. Nothing was changed. Stop the workloads, then "
+            f"database and filestore do not fit: the databases' names give position {now} of rollback"
+            f" {self._rollback_id}, but folder {path} {holds}. "
+            "A failover lost the renames, or someone changed names by hand. Nothing was changed. Stop the workloads,"
+            " then "
             f'{ways} (docs/rollback.md, "Repairs by hand")',
         )
 

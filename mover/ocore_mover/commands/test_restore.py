@@ -1,7 +1,8 @@
 """``test-restore``: really restores a snapshot into a scratch database, checks every figure, and drops it.
 
-The database is restored by the code of a rollback, closed for every other role. The filestore's packs are read completely, and each file's digest is
-compared; no claim is needed. Neither the live database nor the live filestore changes.
+The database is restored by the code of a rollback, closed for every other role. The filestore's packs are read
+completely, and each file's digest is compared; no claim is needed. Neither the live database nor the live filestore
+changes.
 """
 
 import logging
@@ -46,7 +47,8 @@ APPLICATION = compare.APPLICATION
 ONE_AT_A_TIME = 0x6F636F7265746573
 #: For each of the own queries.
 QUERY_TIMEOUT = "900s"
-#: What a restore of this snapshot would lack. Everything else is about the server, the store or the Job: the command fails, and no verdict is given.
+#: What a restore of this snapshot would lack. Everything else is about the server, the store or the Job: the command
+#: fails, and no verdict is given.
 VERDICTS = frozenset(
     (
         conditions.CORRUPT,
@@ -62,7 +64,8 @@ VERDICTS = frozenset(
 
 #: Messages of the server when another session has ended ours, or taken the scratch database away.
 _DISTURBED = re.compile(
-    r'terminating connection|server closed the connection|database "[^"]+" (?:does not exist|is not currently accepting connections)'
+    r'terminating connection|server closed the connection|database "[^"]+" (?:does not exist|is not currently accepting'
+    r" connections)"
 )
 
 
@@ -76,7 +79,8 @@ class RestoreTestOptions:
     server: Server | None
     scratch: Path
     jobs: int = 1
-    #: Of the volume of the server's databases, in bytes. None: unknown, which is refused on the environment's own server.
+    #: Of the volume of the server's databases, in bytes. None: unknown, which is refused on the environment's own
+    #: server.
     capacity: int | None = None
     #: Queries that must return no row.
     assertions: Path | None = None
@@ -106,7 +110,8 @@ class RestoreTestRun:
     def run(self) -> RestoreTestResult:
         """Restores, checks and drops. What a restore would lack is a finding of the result.
 
-        Raises MoverError where no verdict can be given: the server does not answer, has no space or lacks rights, the deadline is over.
+        Raises MoverError where no verdict can be given: the server does not answer, has no space or lacks rights, the
+        deadline is over.
         """
         began = time.monotonic()
         try:
@@ -177,8 +182,8 @@ class RestoreTestRun:
 
     @contextmanager
     def _alone(self, server: Server) -> Iterator[None]:
-        """One test restore at a time on a server: each is measured against the space that is left. The session holds the lock until it is closed, however
-        this process ends. Raises MoverError WaitingForOperation, retryable."""
+        """One test restore at a time on a server: each is measured against the space that is left. The session holds
+        the lock until it is closed, however this process ends. Raises MoverError WaitingForOperation, retryable."""
         with (
             translating(conditions.DATABASE_UNREACHABLE, "waiting for other test restores"),
             connect_maintenance(server, application=APPLICATION, token=self._token) as session,
@@ -221,8 +226,9 @@ class RestoreTestRun:
                 return
             raise MoverError(
                 conditions.CAPACITY_UNKNOWN,
-                "the capacity of the database's volume is unknown, and a test restore that fills it would stop the live database. Set "
-                "spec.database.capacity of the Environment, or test on another server (spec.verify.server of the SnapshotPolicy)",
+                "the capacity of the database's volume is unknown, and a test restore that fills it would stop the live"
+                " database. Set spec.database.capacity of the Environment, or test on another server"
+                " (spec.verify.server of the SnapshotPolicy)",
             )
         field = "verify.server.capacity" if self._options.separate else "spec.database.capacity"
         try:
@@ -297,7 +303,8 @@ class RestoreTestRun:
                     f"the restored database differs from the snapshot: {'; '.join(compared.problems)}",
                 )
             self._checked.append(
-                f"rows: {compared.tables} tables have the {compared.rows} rows that were counted in the dump, {compared.constraints} validated constraints"
+                f"rows: {compared.tables} tables have the {compared.rows} rows that were counted in the dump,"
+                f" {compared.constraints} validated constraints"
             )
         if manifest.filestore is not None and names is not None:
             with self._verdict():
@@ -377,7 +384,8 @@ class RestoreTestRun:
 
     @contextmanager
     def _undisturbed(self, server: Server, names: RestoreTestNames) -> Iterator[None]:
-        """A rollback of the environment goes first and drops the scratch database: what fails then says nothing about the snapshot."""
+        """A rollback of the environment goes first and drops the scratch database: what fails then says nothing about
+        the snapshot."""
         before = len(self._findings)
         try:
             yield
@@ -401,7 +409,8 @@ class RestoreTestRun:
         if not exists or _DISTURBED.search(message):
             raise MoverError(
                 conditions.CANCELLED,
-                f"the scratch database {names.restored} was dropped or its sessions were ended, for example by a rollback: {message}",
+                f"the scratch database {names.restored} was dropped or its sessions were ended, for example by a"
+                f" rollback: {message}",
                 retryable=True,
             )
 
@@ -420,7 +429,8 @@ def not_checked(manifest: Manifest, *, assertions: bool) -> tuple[str, ...]:
     filestore = manifest.filestore
     if filestore is not None and filestore.layout == "Plain" and manifest.database is not None:
         found.append(
-            "whether every file that the database names is in the snapshot: in layout Plain only the application knows its files' names"
+            "whether every file that the database names is in the snapshot: in layout Plain only the application knows"
+            " its files' names"
         )
     if filestore is not None and filestore.missing:
         found.append(f"{len(filestore.missing)} files that were lost or damaged when the snapshot was taken")
@@ -430,7 +440,8 @@ def not_checked(manifest: Manifest, *, assertions: bool) -> tuple[str, ...]:
 
 
 def _with_own_name(options: RestoreTestOptions) -> Server:
-    """On a server that is not the environment's, the name of the live database stands for none: nothing there is read or compared with."""
+    """On a server that is not the environment's, the name of the live database stands for none: nothing there is read
+    or compared with."""
     server = options.server
     assert server is not None  # noqa: S101 - checked by the caller
     if not options.separate:
@@ -446,6 +457,7 @@ def _check_ordinary(maintenance: Connection, server: Server) -> None:
     if row is not None and row[0]:
         raise MoverError(
             conditions.SECRET_INVALID,
-            f"role {server.app.user} of verify.server.secretRef is a superuser, and code inside the dump would run with its rights. Name an ordinary role "
-            "with CREATEDB there, and the superuser in verify.server.adminSecretRef where an extension needs one",
+            f"role {server.app.user} of verify.server.secretRef is a superuser, and code inside the dump would run with"
+            " its rights. Name an ordinary role with CREATEDB there, and the superuser in verify.server.adminSecretRef"
+            " where an extension needs one",
         )

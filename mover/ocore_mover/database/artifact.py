@@ -39,7 +39,8 @@ class DatabaseProperties:
 
 
 def read(connection: Connection) -> DatabaseProperties:
-    """Properties of the connection's database. Call it in the exported snapshot's transaction. Raises MoverError DatabaseNotFound."""
+    """Properties of the connection's database. Call it in the exported snapshot's transaction. Raises MoverError
+    DatabaseNotFound."""
     major = connection.info.server_version // 10000
     provider = "datlocprovider::text" if major >= 15 else "'c'"
     locale = {15: "daticulocale", 16: "daticulocale"}.get(major, "datlocale" if major >= 17 else "NULL")
@@ -69,7 +70,8 @@ def read(connection: Connection) -> DatabaseProperties:
         comment,
     ) = row
     extensions = connection.execute(
-        "SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+        "SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid ="
+        " e.extnamespace"
     ).fetchall()
     return DatabaseProperties(
         name=name,
@@ -108,9 +110,9 @@ def read_settings(connection: Connection, database: str) -> tuple[DatabaseSettin
     Without those of the temporary role of a rollback that runs or was killed.
     """
     found = connection.execute(
-        "SELECT coalesce(r.rolname::text, ''), s.setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
-        " LEFT JOIN pg_roles r ON r.oid = s.setrole"
-        " WHERE d.datname = %s AND (s.setrole = 0 OR NOT starts_with(r.rolname::text, %s)) ORDER BY 1",
+        "SELECT coalesce(r.rolname::text, ''), s.setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid ="
+        " s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE d.datname = %s AND (s.setrole = 0 OR NOT"
+        " starts_with(r.rolname::text, %s)) ORDER BY 1",
         [database, ROLE_PREFIX],
     ).fetchall()
     pairs = ((role, setting.partition("=")) for role, config in found for setting in config)
@@ -120,15 +122,14 @@ def read_settings(connection: Connection, database: str) -> tuple[DatabaseSettin
 def _immutable_functions(connection: Connection) -> tuple[str, ...]:
     """Functions of extensions that are IMMUTABLE and that an index, a default or a constraint uses.
 
-    pg_dump does not store an ``ALTER FUNCTION … IMMUTABLE`` of a member of an extension (Odoo does that with unaccent), and an
-    index that uses the function cannot be created without it.
+    pg_dump does not store an ``ALTER FUNCTION … IMMUTABLE`` of a member of an extension (Odoo does that with unaccent),
+    and an index that uses the function cannot be created without it.
     """
     found = connection.execute(
-        "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"
-        " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
-        " JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'"
-        " JOIN pg_depend u ON u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid"
-        " WHERE p.provolatile = 'i' AND u.classid IN ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass)"
-        " ORDER BY 1"
+        "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' ||"
+        " pg_get_function_identity_arguments(p.oid) || ')' FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e' JOIN pg_depend u"
+        " ON u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid WHERE p.provolatile = 'i' AND u.classid IN"
+        " ('pg_class'::regclass, 'pg_attrdef'::regclass, 'pg_constraint'::regclass) ORDER BY 1"
     )
     return tuple(row[0] for row in found)

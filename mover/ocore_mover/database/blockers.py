@@ -1,4 +1,5 @@
-"""Finds what would prevent a rename of the live database and that our role cannot end, while the application still runs."""
+"""Finds what would prevent a rename of the live database and that our role cannot end, while the application still
+runs."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from ocore_mover.database.connect import Connection
 from ocore_mover.database.sessions import Session
 from ocore_mover.errors import MoverError
 
-#: Seconds in which such a session (a monitoring query, for example) may end. The application is not stopped during this time.
+#: Seconds in which such a session (a monitoring query, for example) may end. The application is not stopped during this
+#: time.
 PATIENCE = 20.0
 _POLL = 0.5
 
@@ -35,8 +37,8 @@ def _may_end(connection: Connection, role: str) -> bool:
 def wait_until_none(connection: Connection, live: str, *, patience: float | None = None) -> None:
     """Returns once nothing that cannot be ended uses the live database.
 
-    Raises MoverError SessionsRemain after `patience` seconds (PATIENCE where it is None). It names each session and prepared transaction, and the
-    remedy. Raises psycopg.Error.
+    Raises MoverError SessionsRemain after `patience` seconds (PATIENCE where it is None). It names each session and
+    prepared transaction, and the remedy. Raises psycopg.Error.
     """
     limit = PATIENCE if patience is None else patience
     since = time.monotonic()

@@ -1,7 +1,8 @@
-"""Objects of the live database that a rollback cannot restore, each with the statement that fixes it. Found in the catalogs.
+"""Objects of the live database that a rollback cannot restore, each with the statement that fixes it. Found in the
+catalogs.
 
-The application's role loads a dump, and no text of a dump runs with an administrator's rights. So what only a superuser may create is
-restored only where we build it from checked values; all else is listed here.
+The application's role loads a dump, and no text of a dump runs with an administrator's rights. So what only a superuser
+may create is restored only where we build it from checked values; all else is listed here.
 """
 
 import re
@@ -14,7 +15,10 @@ from ocore_mover.database.connect import Connection, quoted
 
 _SHOWN = 10
 
-_NO_MEMBER = " AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.deptype = 'e' AND m.classid = '{catalog}'::regclass AND m.objid = o.oid)"
+_NO_MEMBER = (
+    " AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.deptype = 'e' AND m.classid = '{catalog}'::regclass AND m.objid ="
+    " o.oid)"
+)
 
 
 def _query(catalog: str, statement: str, where: str) -> str:
@@ -29,7 +33,8 @@ def _query(catalog: str, statement: str, where: str) -> str:
 _UNTRUSTED = "o.prolang IN (SELECT oid FROM pg_language WHERE NOT lanpltrusted)"
 _METHOD = "(SELECT quote_ident(amname) FROM pg_am WHERE oid = {})"
 _SCHEMA = "(SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = {}) || '.' || "
-#: What cannot be restored with any administrator: what it is, query for the statements. Objects that use others come first.
+#: What cannot be restored with any administrator: what it is, query for the statements. Objects that use others come
+#: first.
 _NEVER = (
     ("event triggers", _query("pg_event_trigger", "format('DROP EVENT TRIGGER %I;', o.evtname)", "true")),
     (
@@ -98,7 +103,8 @@ _PUBLICATIONS = (
     "SELECT format('DROP PUBLICATION %I;', pubname) FROM pg_publication p WHERE puballtables"
     " OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid) ORDER BY 1"
 )
-#: Options of user mappings that this role cannot see (as the view pg_user_mappings decides), so that a dump does not have them.
+#: Options of user mappings that this role cannot see (as the view pg_user_mappings decides), so that a dump does not
+#: have them.
 _HIDDEN_MAPPINGS = """
 SELECT format('DROP USER MAPPING FOR %s SERVER %I;', CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname)
   FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid
@@ -127,8 +133,8 @@ def always(connection: Connection) -> Iterator[Finding]:
     yield from _listed(
         connection,
         _HIDDEN_MAPPINGS,
-        f"options of user mappings are hidden from {connection.info.user}, so a snapshot does not have them; drop the mappings before a "
-        "rollback and create them again after it",
+        f"options of user mappings are hidden from {connection.info.user}, so a snapshot does not have them; drop the"
+        " mappings before a rollback and create them again after it",
     )
 
 
@@ -138,8 +144,8 @@ def without_superuser(connection: Connection, facts: DatabaseFacts, actor: str) 
         yield from _listed(
             connection,
             _PUBLICATIONS,
-            f"only a superuser creates publications of all tables or of schemas, and {actor} is not one; set adminSecretRef to a superuser's "
-            "Secret, or drop them",
+            f"only a superuser creates publications of all tables or of schemas, and {actor} is not one; set"
+            " adminSecretRef to a superuser's Secret, or drop them",
         )
     found = connection.execute(
         f"SELECT name, extension FROM ({_CONFIGURATION}) c WHERE NOT pg_has_role(%s, relowner, 'USAGE') AND NOT EXISTS"  # noqa: S608 - ours
@@ -151,19 +157,23 @@ def without_superuser(connection: Connection, facts: DatabaseFacts, actor: str) 
         names = ", ".join(f"{name} (extension {extension})" for name, extension in found[:_SHOWN])
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"only a superuser can load the rows of {names}, and {actor} is not one; set adminSecretRef to a superuser's Secret",
+            message=(
+                f"only a superuser can load the rows of {names}, and {actor} is not one; set adminSecretRef to a"
+                " superuser's Secret"
+            ),
         )
 
 
 def parameters(connection: Connection, maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
-    """Settings of the live database (``ALTER DATABASE … SET``) that the role of `maintenance` cannot give to the copy."""
+    """Settings of the live database (``ALTER DATABASE … SET``) that the role of `maintenance` cannot give to the
+    copy."""
     if maintenance.info.server_version < 150000:
         return
     names = sorted({setting.name for setting in artifact.read_settings(connection, facts.name)})
     missing = maintenance.execute(
         # Everyone may set `role`, which pg_settings does not list (guc_tables.c: PGC_USERSET, GUC_NO_SHOW_ALL).
-        "SELECT n FROM unnest(%s::text[]) n LEFT JOIN pg_settings p ON lower(p.name) = lower(n)"
-        " WHERE p.context IS DISTINCT FROM 'user' AND lower(n) <> 'role' AND NOT has_parameter_privilege(n, 'SET') ORDER BY 1",
+        "SELECT n FROM unnest(%s::text[]) n LEFT JOIN pg_settings p ON lower(p.name) = lower(n) WHERE p.context IS"
+        " DISTINCT FROM 'user' AND lower(n) <> 'role' AND NOT has_parameter_privilege(n, 'SET') ORDER BY 1",
         [names],
     ).fetchall()
     if missing:
@@ -174,7 +184,10 @@ def parameters(connection: Connection, maintenance: Connection, facts: DatabaseF
         )
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"{maintenance.info.user} may not set parameters that ALTER DATABASE gave to {facts.name}: {' '.join(statements)}",
+            message=(
+                f"{maintenance.info.user} may not set parameters that ALTER DATABASE gave to {facts.name}:"
+                f" {' '.join(statements)}"
+            ),
         )
 
 

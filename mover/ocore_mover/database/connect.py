@@ -47,12 +47,13 @@ class Server:
 
     @property
     def actor(self) -> Credentials:
-        """The role that creates, renames and drops databases and ends sessions: the admin, else the application's role."""
+        """The role that creates, renames and drops databases and ends sessions: the admin, else the application's
+        role."""
         return self.admin or self.app
 
 
-#: Of an administrator's sessions in a tenant's database: what the tenant set by ``ALTER DATABASE … SET`` does not apply, and no name is
-#: found in a schema of the tenant.
+#: Of an administrator's sessions in a tenant's database: what the tenant set by ``ALTER DATABASE … SET`` does not
+#: apply, and no name is found in a schema of the tenant.
 _TRUSTED = "-c search_path=pg_catalog -c role=none -c standard_conforming_strings=on"
 
 
@@ -64,11 +65,12 @@ def connect(
     patience: float = PATIENCE,
     trusted: bool = False,
 ) -> Connection:
-    """A connection in autocommit mode with statement and lock timeouts. Transactions are ``with connection.transaction()``.
+    """A connection in autocommit mode with statement and lock timeouts. Transactions are ``with
+    connection.transaction()``.
 
     `trusted`: an administrator's session, which must find names in pg_catalog only.
-    Connecting is retried for `patience` seconds where the server does not answer; not for a wrong password, which locks roles.
-    Raises MoverError AuthenticationFailed, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
+    Connecting is retried for `patience` seconds where the server does not answer; not for a wrong password, which locks
+    roles. Raises MoverError AuthenticationFailed, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
     """
     until = time.monotonic() + patience
     while True:
@@ -113,7 +115,8 @@ def _open(credentials: Credentials, application: str, *, trusted: bool) -> Conne
 def set_timeouts(connection: Connection, *, statement: str, lock: str) -> None:
     """Sets the session's statement and lock timeouts (``0`` is none).
 
-    Timeouts of idle sessions and transactions, which a role or database may have, are disabled: our transactions are long and idle.
+    Timeouts of idle sessions and transactions, which a role or database may have, are disabled: our transactions are
+    long and idle.
     """
     settings = {
         "statement_timeout": statement,
@@ -147,8 +150,9 @@ def connect_maintenance(server: Server, *, application: str, token: Token | None
             last = error
     raise MoverError(
         conditions.MISSING_GRANTS,
-        f"role {server.actor.user} can connect neither to database postgres nor to template1, and renaming databases needs one of them: "
-        f"GRANT CONNECT ON DATABASE postgres TO {quoted(server.actor.user)}; ({last.message if last else ''})",
+        f"role {server.actor.user} can connect neither to database postgres nor to template1, and renaming databases"
+        f" needs one of them: GRANT CONNECT ON DATABASE postgres TO {quoted(server.actor.user)};"
+        f" ({last.message if last else ''})",
     )
 
 
@@ -157,28 +161,37 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"server requested a cleartext password|authentication method requirement",
         conditions.TLS_FAILED,
-        "the password was not sent: the connection is not certain to be encrypted. Set spec.database.tls of the Environment (ca, or mode "
-        "require), or use scram-sha-256 in the server's pg_hba.conf",
+        (
+            "the password was not sent: the connection is not certain to be encrypted. Set spec.database.tls of the"
+            " Environment (ca, or mode require), or use scram-sha-256 in the server's pg_hba.conf"
+        ),
         False,
     ),
     (
         r"server does not support SSL",
         conditions.TLS_FAILED,
-        "the server declined TLS. Turn ssl on in the server, or set spec.database.tls.mode of the Environment to disable where its network "
-        "is trusted",
+        (
+            "the server declined TLS. Turn ssl on in the server, or set spec.database.tls.mode of the Environment to"
+            " disable where its network is trusted"
+        ),
         False,
     ),
     (
         r"certificate verify failed",
         conditions.TLS_FAILED,
-        "the server's certificate is not signed by the given CA, or has expired. Put the server's CA into spec.database.tls.ca of the "
-        "Environment (CloudNativePG: key ca.crt of the Secret <cluster>-ca)",
+        (
+            "the server's certificate is not signed by the given CA, or has expired. Put the server's CA into"
+            " spec.database.tls.ca of the Environment (CloudNativePG: key ca.crt of the Secret <cluster>-ca)"
+        ),
         False,
     ),
     (
         r"does not match host name",
         conditions.TLS_FAILED,
-        "set host in the Secret to a name in the server's certificate (CloudNativePG: <cluster>-rw), or spec.database.tls.mode to verify-ca",
+        (
+            "set host in the Secret to a name in the server's certificate (CloudNativePG: <cluster>-rw), or"
+            " spec.database.tls.mode to verify-ca"
+        ),
         False,
     ),
     (
@@ -188,7 +201,10 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
     (
-        r"could not (read|load) (root )?(certificate|private key) file|private key file .* has|certificate does not match private key",
+        (
+            r"could not (read|load) (root )?(certificate|private key) file|private key file .* has|certificate does not"
+            r" match private key"
+        ),
         conditions.SECRET_INVALID,
         "check that ca and clientCertificate of spec.database.tls name keys with PEM data that belong together",
         False,
@@ -197,8 +213,10 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
         r"alert (unknown ca|certificate required|bad certificate|certificate unknown|certificate expired)"
         r"|requires a valid client certificate|certificate authentication failed",
         conditions.AUTHENTICATION_FAILED,
-        "the server did not accept the client certificate. Check spec.database.tls.clientCertificate: its issuer, its expiry, and that its "
-        "common name is the role",
+        (
+            "the server did not accept the client certificate. Check spec.database.tls.clientCertificate: its issuer,"
+            " its expiry, and that its common name is the role"
+        ),
         False,
     ),
     (
@@ -317,8 +335,8 @@ FIRST_WITH_MEMBERSHIP_OPTIONS = 160000
 def membership_statement(role: str, member: str, server_version: int, *, admin: bool = False) -> str:
     """The GRANT that makes `member` a full member of `role`; `admin`: which may make other members.
 
-    Since PostgreSQL 16 a second GRANT leaves the options alone that it does not name. A role that created `role` has a membership
-    without INHERIT and SET, so a GRANT without options would change nothing.
+    Since PostgreSQL 16 a second GRANT leaves the options alone that it does not name. A role that created `role` has a
+    membership without INHERIT and SET, so a GRANT without options would change nothing.
     """
     options = ""
     if server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS:

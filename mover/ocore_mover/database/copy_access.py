@@ -1,11 +1,13 @@
 """Who may be in the restored copy before the switch: sessions of the application's rights that we open, and no others.
 
-With an administrator the copy belongs to the administrator, and no role has CONNECT. Sessions in it log in as a temporary role: a member
-of the live database's owner that inherits nothing, whose sessions begin under ``SET ROLE`` of that owner. So code in the dump that runs
-``RESET ROLE`` falls back to the owner or to a role without rights, never to the administrator.
+With an administrator the copy belongs to the administrator, and no role has CONNECT. Sessions in it log in as a
+temporary role: a member of the live database's owner that inherits nothing, whose sessions begin under ``SET ROLE`` of
+that owner. So code in the dump that runs ``RESET ROLE`` falls back to the owner or to a role without rights, never to
+the administrator.
 
-Without an administrator the copy belongs to the application's own role, which nothing keeps out. The copy is hidden: it is a template
-while it is open, with a session of ours in it so that it cannot be cloned, and it refuses connections otherwise.
+Without an administrator the copy belongs to the application's own role, which nothing keeps out. The copy is hidden: it
+is a template while it is open, with a session of ours in it so that it cannot be cloned, and it refuses connections
+otherwise.
 """
 
 import logging
@@ -40,15 +42,17 @@ log = logging.getLogger(__name__)
 APPLICATION = "ocore-copy"
 #: First part of a temporary role's name; the rollback's short id and random digits follow.
 ROLE_PREFIX = "ocore_rb_"
-#: Seconds for which a temporary role may log in at least, where the process that would drop it was killed; it is longer where the command has more
+#: Seconds for which a temporary role may log in at least, where the process that would drop it was killed; it is longer
+#: where the command has more
 #: time. Without a deadline: the longest that a Rollback may have.
 _VALID, _MARGIN, _LONGEST = 24 * 3600, 3600, 7 * 24 * 3600
 #: Sessions beside the parallel ones: pg_restore's leader, our own.
 _MORE_CONNECTIONS = 4
 #: For evidence and the probe: what holds without an administrator.
 HIDDEN_ONLY = (
-    f"{conditions.HIDDEN_ONLY}: without adminSecretRef the restored copy belongs to the application's role and is only hidden until the switch: it "
-    "does not appear in the list of databases, but a program that knows its name can connect; set adminSecretRef to close it"
+    f"{conditions.HIDDEN_ONLY}: without adminSecretRef the restored copy belongs to the application's role and is only"
+    " hidden until the switch: it does not appear in the list of databases, but a program that knows its name can"
+    " connect; set adminSecretRef to close it"
 )
 
 
@@ -70,7 +74,8 @@ class CopyAccess:
         return connection
 
 
-#: As a new session of the application's role in the copy would find it; null where only the server's configuration has it.
+#: As a new session of the application's role in the copy would find it; null where only the server's configuration has
+#: it.
 _SEARCH_PATH = """
 SELECT pg_catalog.substr(c, 13) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
  WHERE pg_catalog.starts_with(c, 'search_path=')
@@ -81,7 +86,8 @@ SELECT pg_catalog.substr(c, 13) FROM pg_catalog.pg_db_role_setting s, pg_catalog
 
 
 def application_search_path(server: Server, access: CopyAccess, token: Token | None = None) -> str:
-    """The search path that the application has in the live database; where that does not exist, the one that it will have in the copy."""
+    """The search path that the application has in the live database; where that does not exist, the one that it will
+    have in the copy."""
     try:
         with connect(server.app, application=APPLICATION, token=token) as live:
             row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
@@ -243,7 +249,8 @@ def _drop_role(connection: Connection, role: str, owner: str = "") -> None:
 
 
 def evict(server: Server, names: Names, owner: str, token: Token | None = None) -> None:
-    """Closes the copy, ends every session in it, and drops the temporary roles that killed attempts left. What they own in the copy is dropped, too.
+    """Closes the copy, ends every session in it, and drops the temporary roles that killed attempts left. What they own
+    in the copy is dropped, too.
 
     Raises MoverError SessionsRemain.
     """
@@ -268,7 +275,8 @@ def evict(server: Server, names: Names, owner: str, token: Token | None = None) 
 
 
 def drop_roles(connection: Connection, rollback_id: str, *, owner: str = "") -> None:
-    """Drops the temporary roles that killed attempts of a rollback left. Drop the copy first: they have rights on it."""
+    """Drops the temporary roles that killed attempts of a rollback left. Drop the copy first: they have rights on
+    it."""
     prefix = f"{ROLE_PREFIX}{naming.short_id(rollback_id)}_"
     found = connection.execute("SELECT rolname::text FROM pg_roles WHERE starts_with(rolname::text, %s)", [prefix])
     for (role,) in found.fetchall():

@@ -13,8 +13,8 @@ from ocore_mover.database import tls
 from ocore_mover.database.tls import TlsOptions
 from ocore_mover.errors import MoverError
 
-#: libpq's parameter → the keys of a Secret that give it; the first one with a value is used. CloudNativePG writes `username`
-#: and `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` repeat the same values.
+#: libpq's parameter → the keys of a Secret that give it; the first one with a value is used. CloudNativePG writes
+#: `username` and `user`; its `jdbc-uri`, `fqdn-uri` and `pgpass` repeat the same values.
 _KEYS = {"host": ("host",), "port": ("port",), "dbname": ("dbname",), "user": ("user", "username")}
 _TLS_KEYS = ("sslmode", "sslrootcert")
 #: A second secret would have to be on pg_dump's command line.
@@ -59,21 +59,25 @@ class Credentials:
 
     @property
     def needs_tls_before_16(self) -> bool:
-        """Whether a libpq before 16 may connect with TLS only: it could not refuse to send the password in cleartext."""
+        """Whether a libpq before 16 may connect with TLS only: it could not refuse to send the password in
+        cleartext."""
         params = tls.protected(self.params, password=bool(self.password), knows_require_auth=False)
         return params["sslmode"] in tls.ENCRYPTED
 
     def passfile_line(self) -> str:
-        """For PGPASSFILE; matches any host and database: the file belongs to one program that gets one connection string."""
+        """For PGPASSFILE; matches any host and database: the file belongs to one program that gets one connection
+        string."""
         escaped = self.password.replace("\\", "\\\\").replace(":", "\\:")
         return f"*:*:*:*:{escaped}\n"
 
 
 def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -> Credentials:
-    """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, `sslmode`, `sslrootcert`, or `uri`.
+    """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, `sslmode`, `sslrootcert`, or
+    `uri`.
 
     `dbname` is used where the Secret has none. Single keys override the same part of `uri`, except a `host` that is the
-    first labels of the host in `uri`; `options` override both. A client certificate in `options` makes the password optional. Raises MoverError SecretInvalid, which names the missing keys.
+    first labels of the host in `uri`; `options` override both. A client certificate in `options` makes the password
+    optional. Raises MoverError SecretInvalid, which names the missing keys.
     """
     options = options or TlsOptions()
     if not folder.is_dir():
@@ -81,7 +85,8 @@ def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -
     params = _from_uri(folder)
     for name, keys in _KEYS.items():
         value = next(filter(None, (_read(folder, key) for key in keys)), "")
-        # A copy of a CloudNativePG Secret in another namespace: `host` resolves in the Cluster's namespace only, the same host in `uri` everywhere.
+        # A copy of a CloudNativePG Secret in another namespace: `host` resolves in the Cluster's namespace only, the
+        # same host in `uri` everywhere.
         if value and not (name == "host" and params.get("host", "").lower().startswith(f"{value.lower()}.")):
             params[name] = value
     params = _with_tls(folder, params, options)
@@ -95,7 +100,8 @@ def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -
     if missing:
         raise _invalid(
             folder,
-            f"missing {', '.join(missing)}; give the keys host, port, dbname, user (or username) and password, or one key uri",
+            f"missing {', '.join(missing)}; give the keys host, port, dbname, user (or username) and password, or one"
+            " key uri",
         )
     if not all(part.isdigit() for part in params["port"].split(",")):
         raise _invalid(folder, f"the port {params['port']!r} is not a number")

@@ -22,7 +22,8 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True)
 class DatabaseProbe:
-    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a rollback.
+    """Facts, None where the database cannot be read. `blocking` findings prevent a snapshot, `rollback` findings a
+    rollback.
 
     `creatable`: what prevents a snapshot only, because a rollback creates the database.
     """
@@ -70,7 +71,8 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
 
 
 def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
-    """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a rollback can create it."""
+    """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a
+    rollback can create it."""
     try:
         with connect_maintenance(server, application=APPLICATION) as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
@@ -88,8 +90,8 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         | {"attachments": False, "extensions": ()}
     )
     text = (
-        f"database {server.live} does not exist on the server {server.app.place}: it was dropped or renamed, or dbname in the Secret is wrong. "
-        f"A Rollback creates it from a Snapshot of {server.live}"
+        f"database {server.live} does not exist on the server {server.app.place}: it was dropped or renamed, or dbname"
+        f" in the Secret is wrong. A Rollback creates it from a Snapshot of {server.live}"
     )
     blocking = tuple(_version_findings(facts))
     more = rollback_findings.find_missing(server, facts) if rollback else ()
@@ -131,7 +133,8 @@ OUTSIDE_SAMPLE = 10_000
 
 
 def _outside(connection: Connection, facts: DatabaseFacts) -> tuple[DatabaseFacts, tuple[str, ...]]:
-    """The facts with the number of attachments outside the filestore (their name is a URI), and a warning. A sample: nothing where it cannot be read."""
+    """The facts with the number of attachments outside the filestore (their name is a URI), and a warning. A sample:
+    nothing where it cannot be read."""
     table = find_attachments(connection)
     if table is None:
         return facts, ()
@@ -146,8 +149,11 @@ def _outside(connection: Connection, facts: DatabaseFacts) -> tuple[DatabaseFact
     if not count:
         return facts, ()
     return facts.model_copy(update={"outside_attachments": count}), (
-        f"{count} or more attachments are kept outside the filestore by the application (their store_fname is a URI). They are not in a snapshot, "
-        "which is then no clean success. Back up that storage, or move the attachments into the filestore.",
+        (
+            f"{count} or more attachments are kept outside the filestore by the application (their store_fname is a"
+            " URI). They are not in a snapshot, which is then no clean success. Back up that storage, or move the"
+            " attachments into the filestore."
+        ),
     )
 
 
@@ -171,7 +177,8 @@ def _with_fingerprint(
 
 
 def _replication(server: Server, connection: Connection, database: str) -> Replication | None:
-    """With the rights of the role that would roll back; of the connection's own where it cannot connect, which is a finding of its own."""
+    """With the rights of the role that would roll back; of the connection's own where it cannot connect, which is a
+    finding of its own."""
     try:
         with connect_maintenance(server, application=APPLICATION) as actor:
             return replication.report(connection, actor, database)
@@ -183,7 +190,10 @@ def _replication(server: Server, connection: Connection, database: str) -> Repli
 
 
 #: Connections that PostgreSQL 16 and newer keep for members of a role.
-_RESERVED = "CASE WHEN pg_has_role('pg_use_reserved_connections', 'USAGE') THEN 0 ELSE current_setting('reserved_connections')::int END"
+_RESERVED = (
+    "CASE WHEN pg_has_role('pg_use_reserved_connections', 'USAGE') THEN 0 ELSE"
+    " current_setting('reserved_connections')::int END"
+)
 
 
 def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, *, odoo: bool) -> Iterator[Finding]:
@@ -191,7 +201,10 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
     if _one(connection, "SELECT pg_is_in_recovery()"):
         yield Finding(
             reason=conditions.UNSUPPORTED_SERVER,
-            message=f"{connection.info.host} is a standby, where tables cannot be locked; set host to the address of the primary",
+            message=(
+                f"{connection.info.host} is a standby, where tables cannot be locked; set host to the address of the"
+                " primary"
+            ),
         )
     yield from _unreadable(connection)
     yield from catalog_findings.unreadable(connection)
@@ -208,8 +221,9 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed; increase max_connections or the "
-                f"CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce the parallelism"
+                f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed; increase"
+                f" max_connections or the CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce"
+                " the parallelism"
             ),
         )
 
@@ -218,7 +232,10 @@ def _version_findings(facts: DatabaseFacts) -> Iterator[Finding]:
     if facts.server_major not in SUPPORTED_MAJORS:
         yield Finding(
             reason=conditions.UNSUPPORTED_SERVER,
-            message=f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are supported",
+            message=(
+                f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are"
+                " supported"
+            ),
         )
 
 
@@ -237,28 +254,34 @@ def _encryption_findings(server: Server, connection: Connection, facts: Database
 def _unreadable(connection: Connection) -> Iterator[Finding]:
     """Tables that pg_dump cannot read, or that row security hides in part (pg_dump then fails)."""
     found = connection.execute(
-        "SELECT c.oid::regclass::text, pg_get_userbyid(c.relowner) FROM pg_class c"
-        " WHERE c.relkind IN ('r', 'm', 'S', 'p') AND c.relnamespace NOT IN"
-        "  (SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema') OR nspname ~ '^pg_(toast|temp)')"
-        " AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')"
-        " AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END"
-        " ORDER BY 1"
+        "SELECT c.oid::regclass::text, pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.relkind IN ('r', 'm', 'S',"
+        " 'p') AND c.relnamespace NOT IN  (SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog',"
+        " 'information_schema') OR nspname ~ '^pg_(toast|temp)') AND NOT EXISTS (SELECT FROM pg_depend e WHERE"
+        " e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') AND NOT CASE c.relkind WHEN 'S'"
+        " THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END ORDER BY 1"
     ).fetchall()
     user = quoted(connection.info.user)
     if found:
         names = ", ".join(f"{name} (owner {owner})" for name, owner in found[:5])
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"{len(found)} tables or sequences cannot be read, for example {names}: GRANT pg_read_all_data TO {user};",
+            message=(
+                f"{len(found)} tables or sequences cannot be read, for example {names}: GRANT pg_read_all_data TO"
+                f" {user};"
+            ),
         )
     secured = connection.execute(
         "SELECT c.oid::regclass::text FROM pg_class c, pg_roles r WHERE r.rolname = current_user AND c.relrowsecurity"
-        " AND NOT r.rolsuper AND NOT r.rolbypassrls AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')) ORDER BY 1"
+        " AND NOT r.rolsuper AND NOT r.rolbypassrls AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))"
+        " ORDER BY 1"
     ).fetchall()
     if secured:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"row security hides rows of {', '.join(row[0] for row in secured[:5])} from the dump: ALTER ROLE {user} BYPASSRLS;",
+            message=(
+                f"row security hides rows of {', '.join(row[0] for row in secured[:5])} from the dump: ALTER ROLE"
+                f" {user} BYPASSRLS;"
+            ),
         )
 
 
@@ -283,8 +306,9 @@ def _connection_warnings(server: Server, connection: Connection) -> Iterator[str
             continue  # reported as a finding
         if pid != login_pid:
             yield (
-                f"{credentials.place} is a connection pooler; set host to the server's own address: a pooler's sessions prevent the renaming "
-                "of a database, and in transaction mode our settings leak into the application's sessions"
+                f"{credentials.place} is a connection pooler; set host to the server's own address: a pooler's sessions"
+                " prevent the renaming of a database, and in transaction mode our settings leak into the application's"
+                " sessions"
             )
 
 

@@ -1,9 +1,11 @@
 """A fingerprint of the schema: whether a restore that worked, or failed, would still do so.
 
-It is read from the catalogs, in one statement, and covers what a schema-only restore depends on: every object of the database with its rights,
-settings, extensions and their versions, the roles that it refers to, and the version of the server. Locks are neither needed nor taken.
+It is read from the catalogs, in one statement, and covers what a schema-only restore depends on: every object of the
+database with its rights, settings, extensions and their versions, the roles that it refers to, and the version of the
+server. Locks are neither needed nor taken.
 
-Counters that VACUUM, ANALYZE and writes change are left out. Objects are known by their oids, so an object that is dropped and created again gives
+Counters that VACUUM, ANALYZE and writes change are left out. Objects are known by their oids, so an object that is
+dropped and created again gives
 another fingerprint: a proof too many, never one too few.
 """
 
@@ -103,7 +105,8 @@ _OF_VIEWS: Mapping[str, tuple[str, ...]] = {
     "pg_roles": ("oid", "rolname", "rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolbypassrls", "rolconfig"),
     "pg_available_extension_versions": ("name", "version", "superuser", "trusted", "relocatable", "schema", "requires"),
 }  # fmt: skip
-#: Roles that the database's objects, rights and policies refer to, and those that dump and restore it; roles of rollbacks that run or were killed.
+#: Roles that the database's objects, rights and policies refer to, and those that dump and restore it; roles of
+#: rollbacks that run or were killed.
 _REFERENCED = """
 WITH referenced AS (
   SELECT refobjid AS oid FROM pg_shdepend
@@ -140,12 +143,13 @@ def read(connection: Connection, roles: Iterable[str]) -> str:
 
 
 def _digest(catalog: str, columns: list[str]) -> sql.Composed:
-    """One digest of all rows of a catalog. Text is hashed in the database's encoding: it may not be valid in another one."""
+    """One digest of all rows of a catalog. Text is hashed in the database's encoding: it may not be valid in another
+    one."""
     wanted = [name for name in _OF_VIEWS.get(catalog, columns) if name not in _VOLATILE.get(catalog, ())]
     row = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in wanted)
     return sql.SQL(
-        "SELECT {all} FROM (SELECT sha256(convert_to(concat({name}, current_setting('server_version_num'), ROW({row})::text),"
-        " getdatabaseencoding())) FROM {catalog} t WHERE {where}) l(line)"
+        "SELECT {all} FROM (SELECT sha256(convert_to(concat({name}, current_setting('server_version_num'),"
+        " ROW({row})::text), getdatabaseencoding())) FROM {catalog} t WHERE {where}) l(line)"
     ).format(
         all=_sha256_of_all("line"),
         name=sql.Literal(catalog),

@@ -1,7 +1,8 @@
 """The position of a rollback, derived from the database names and our mark (docs/architecture.md has the table).
 
-The mark is a line in the database's comment. A comment survives renames, can be read without connecting to the database, and its
-owner may set it. ``ALTER DATABASE … SET`` cannot be used: only superusers may set a parameter that no loaded module defines.
+The mark is a line in the database's comment. A comment survives renames, can be read without connecting to the
+database, and its owner may set it. ``ALTER DATABASE … SET`` cannot be used: only superusers may set a parameter that no
+loaded module defines.
 """
 
 from collections.abc import Mapping
@@ -18,11 +19,13 @@ from ocore_mover.errors import MoverError
 
 #: Second line of the mark: the restore is complete and was checked.
 CHECKED = "ocore.checked"
-#: Line of a copy that was restored while the live database did not exist: the rights that it gets when it becomes the live one.
+#: Line of a copy that was restored while the live database did not exist: the rights that it gets when it becomes the
+#: live one.
 CREATES = "ocore.creates"
 #: Line of a copy whose data must be changed before the switch, or was: see Neutralization.
 NEUTRALIZE = "ocore.neutralize"
-#: Of a database. `pending`: it must not become live. `neutralized`: it was neutralised and every assertion held. `identity`: it only got an identity of its
+#: Of a database. `pending`: it must not become live. `neutralized`: it was neutralised and every assertion held.
+#: `identity`: it only got an identity of its
 #: own. Empty: nothing was demanded.
 Neutralization = Literal["", "pending", "neutralized", "identity"]
 #: Number of rollbacks that a live database remembers.
@@ -151,8 +154,8 @@ class Names:
 def too_long(name: str) -> str:
     """The message for a name that leaves no room for our suffix."""
     return (
-        f"the database name {name} has {len(name.encode())} bytes; a rollback appends _prev_ and eight digits, which allows at most "
-        f"{naming.MAX_DATABASE_NAME_BYTES} bytes: rename the database"
+        f"the database name {name} has {len(name.encode())} bytes; a rollback appends _prev_ and eight digits, which"
+        f" allows at most {naming.MAX_DATABASE_NAME_BYTES} bytes: rename the database"
     )
 
 
@@ -207,9 +210,10 @@ def derive(found: Mapping[str, DatabaseRow], names: Names) -> Position:
             return Position("Old", live, restored, None)
     raise MoverError(
         conditions.SWITCH_FAILED,
-        f"the databases match neither the state before nor after the switch of rollback {names.rollback_id}; nothing was changed: "
-        f"{_describe(found, names)}. Rename them by hand: either {names.live} is the old database and {names.previous} does not exist, "
-        f"or {names.previous} is the old database and {names.live} has our mark in its comment",
+        f"the databases match neither the state before nor after the switch of rollback {names.rollback_id}; nothing"
+        f" was changed: {_describe(found, names)}. Rename them by hand: either {names.live} is the old database and"
+        f" {names.previous} does not exist, or {names.previous} is the old database and {names.live} has our mark in"
+        " its comment",
     )
 
 

@@ -1,4 +1,5 @@
-"""pg_dump and pg_restore: finds the major version, keeps secrets out of arguments and environment, ends every process."""
+"""pg_dump and pg_restore: finds the major version, keeps secrets out of arguments and environment, ends every
+process."""
 
 import collections
 import contextlib
@@ -39,7 +40,8 @@ _NOTICES = 20
 _NOTICE = re.compile(r"pg_restore: ((?:WARNING|NOTICE):.*)")
 #: What a verbose pg_restore says of its own work: errors must not be lost among it.
 _CHATTER = re.compile(
-    r"pg_restore: (?:connecting|creating|executing|processing|launching|finished|skipping|setting|entering|restoring|restored|disabling"
+    r"pg_restore:"
+    r" (?:connecting|creating|executing|processing|launching|finished|skipping|setting|entering|restoring|restored|disabling"
     r"|enabling|implied|table) "
 )
 #: Messages of a program whose connection was lost, or one of whose processes was killed (out of memory).
@@ -61,8 +63,8 @@ class Program:
 def find(name: str, major: int) -> Program:
     """The program of that major: from ``OCORE_PG_BIN``, Debian's folder for the major, or PATH.
 
-    Raises MoverError UnsupportedServer where none is found: an older pg_dump refuses a newer server, and a newer pg_restore sends
-    settings that an older server does not know.
+    Raises MoverError UnsupportedServer where none is found: an older pg_dump refuses a newer server, and a newer
+    pg_restore sends settings that an older server does not know.
     """
     seen: list[str] = []
     for path in _candidates(name, major):
@@ -72,8 +74,9 @@ def find(name: str, major: int) -> Program:
         seen.append(f"{path} is {found.version}" if found else f"{path} does not run")
     raise MoverError(
         conditions.UNSUPPORTED_SERVER,
-        f"the server is PostgreSQL {major} and needs {name} {major}, which was not found ({'; '.join(seen) or 'no candidates'}); use the "
-        f"mover image for PostgreSQL {major}, or set {settings.PG_BIN_VARIABLE} to the folder of its programs",
+        f"the server is PostgreSQL {major} and needs {name} {major}, which was not found"
+        f" ({'; '.join(seen) or 'no candidates'}); use the mover image for PostgreSQL {major}, or set"
+        f" {settings.PG_BIN_VARIABLE} to the folder of its programs",
     )
 
 
@@ -112,7 +115,8 @@ def knows_zstd(program: Program) -> bool:
 
 
 def _tries_to_connect(program: Program, *arguments: str, conninfo: str = "") -> bool:
-    """Whether pg_dump of the program's major accepts the arguments: it reads all of them before it connects, to nowhere here."""
+    """Whether pg_dump of the program's major accepts the arguments: it reads all of them before it connects, to nowhere
+    here."""
     # pg_restore opens its archive first and would not come as far.
     path = find("pg_dump", program.major).path
     # The user is given: a Job's user has no entry in /etc/passwd, and libpq would give up before it reads the settings.
@@ -133,14 +137,15 @@ def _tries_to_connect(program: Program, *arguments: str, conninfo: str = "") -> 
 
 
 def check_encrypted(program: Program, credentials: Credentials, connection: psycopg.Connection[Any]) -> None:
-    """Raises MoverError TlsFailed where this program would need TLS and the server did not offer it to our `connection`."""
+    """Raises MoverError TlsFailed where this program would need TLS and the server did not offer it to our
+    `connection`."""
     if connection.pgconn.ssl_in_use or not credentials.needs_tls_before_16 or knows_require_auth(program):
         return
     raise MoverError(
         conditions.TLS_FAILED,
-        f"the server at {credentials.place} declined TLS, and {Path(program.path).name} {program.version} has a libpq before 16, which cannot "
-        "refuse to send the password in cleartext. Turn ssl on in the server, or set spec.database.tls.mode of the Environment to disable "
-        "where its network is trusted",
+        f"the server at {credentials.place} declined TLS, and {Path(program.path).name} {program.version} has a libpq"
+        " before 16, which cannot refuse to send the password in cleartext. Turn ssl on in the server, or set"
+        " spec.database.tls.mode of the Environment to disable where its network is trusted",
     )
 
 
@@ -151,7 +156,8 @@ def conninfo(program: Program, credentials: Credentials, **extra: str) -> str:
 
 @contextmanager
 def passfile(credentials: Credentials) -> Iterator[dict[str, str]]:
-    """Environment of a program that connects as this role; password and private key are in files that only we can read."""
+    """Environment of a program that connects as this role; password and private key are in files that only we can
+    read."""
     with tempfile.TemporaryDirectory(prefix="ocore-") as folder, tls.private_key(credentials.private_key) as key:
         path = Path(folder) / "pgpass"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -169,8 +175,8 @@ class Running:
     """
 
     def __init__(self, arguments: Sequence[str], *, environment: dict[str, str], stdout: int | None = None) -> None:
-        # setpriv: the kernel kills the program when the thread that started it ends. We cannot catch SIGKILL, and a dump that
-        # continued without us would fill the disk.
+        # setpriv: the kernel kills the program when the thread that started it ends. We cannot catch SIGKILL, and a
+        # dump that continued without us would fill the disk.
         wrapper = [shutil.which("setpriv") or "", "--pdeathsig", "KILL", "--"]
         self.process = subprocess.Popen(
             [*(wrapper if wrapper[0] else []), *arguments],
@@ -201,7 +207,8 @@ class Running:
                 self._keep_error(line)
 
     def _keep_error(self, line: str) -> None:
-        """Keeps the first error: the command that it ends with, a CREATE TABLE of a hundred lines, would push it out of the last lines."""
+        """Keeps the first error: the command that it ends with, a CREATE TABLE of a hundred lines, would push it out of
+        the last lines."""
         kept = self._first_error
         if kept:
             if len(kept) < _ERROR_LINES and not kept[-1].startswith(_COMMAND):
@@ -211,11 +218,13 @@ class Running:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the kernel has killed a process of the container since this program began, because the memory's limit was reached."""
+        """Whether the kernel has killed a process of the container since this program began, because the memory's limit
+        was reached."""
         return memory.oom_kills() > self._oom_kills
 
     def error_output(self, lines: int = 4) -> str:
-        """Its first error, else the last lines of its stderr, redacted, on one line; "no error output" where it wrote none."""
+        """Its first error, else the last lines of its stderr, redacted, on one line; "no error output" where it wrote
+        none."""
         self._reader.join(timeout=2)
         shown = list(self._first_error) or list(self._lines)[-lines:]
         return redact.text("; ".join(line.strip() for line in shown if line.strip(" ^"))) or "no error output"
@@ -253,7 +262,8 @@ class Running:
         return self.process.poll()
 
     def wait(self, token: Token, tick: Callable[[], None], *, interval: float = 0.1) -> int:
-        """Waits for its end, calling `tick` every `interval` seconds, and returns the exit code. Kills it on cancellation."""
+        """Waits for its end, calling `tick` every `interval` seconds, and returns the exit code. Kills it on
+        cancellation."""
         with token.on_cancel(self.kill):
             while True:
                 try:
@@ -295,10 +305,14 @@ def interrupted(running: "Running", code: int) -> bool:
 
 
 def failure(running: "Running", code: int, reason: str, text: str) -> MoverError:
-    """What the program's end means: `reason`, or OutOfMemory, which is repeated once only: another attempt has the same limit."""
+    """What the program's end means: `reason`, or OutOfMemory, which is repeated once only: another attempt has the same
+    limit."""
     external = interrupted(running, code)
     if external and running.out_of_memory:
-        more = "a process of it ran out of memory: increase spec.jobs.resources.limits.memory of the Environment, or decrease spec.jobs.parallelism"
+        more = (
+            "a process of it ran out of memory: increase spec.jobs.resources.limits.memory of the Environment, or"
+            " decrease spec.jobs.parallelism"
+        )
         return MoverError(conditions.OUT_OF_MEMORY, f"{text}; {more}", retryable=True)
     return MoverError(reason, text, retryable=external)
 

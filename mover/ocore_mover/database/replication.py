@@ -1,7 +1,9 @@
 """Logical replication of a database: what a rollback would break, and which rights are missing to end it. Reads only.
 
-A slot and a subscription belong to the database's oid, so a rename takes them to the previous database. A slot there retains WAL that no one
-reads. A subscription keeps its database from being dropped (PostgreSQL: "is being used by logical replication subscription").
+A slot and a subscription belong to the database's oid, so a rename takes them to the previous database. A slot there
+retains WAL that no one
+reads. A subscription keeps its database from being dropped (PostgreSQL: "is being used by logical replication
+subscription").
 """
 
 from collections.abc import Iterator
@@ -52,7 +54,8 @@ class Found:
 
     @property
     def in_use(self) -> bool:
-        """Whether a rollback breaks it. Inactive slots count: their consumer continues later, and they retain WAL until then."""
+        """Whether a rollback breaks it. Inactive slots count: their consumer continues later, and they retain WAL until
+        then."""
         return bool(self.slots) or any(s.attached for s in self.subscriptions)
 
     def names(self) -> list[str]:
@@ -74,15 +77,16 @@ def read(connection: Connection, database: str) -> Found:
         [database],
     ).fetchall()
     subscriptions = connection.execute(
-        "SELECT s.subname::text, s.subenabled, s.subslotname::text, pg_get_userbyid(s.subowner)::text FROM pg_subscription s"
-        " JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s ORDER BY 1",
+        "SELECT s.subname::text, s.subenabled, s.subslotname::text, pg_get_userbyid(s.subowner)::text FROM"
+        " pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = %s ORDER BY 1",
         [database],
     ).fetchall()
     return Found(tuple(Slot(*row) for row in slots), tuple(Subscription(*row) for row in subscriptions))
 
 
 def report(connection: Connection, actor: Connection, database: str) -> Replication | None:
-    """For the Environment's status; None where nothing is replicated. `connection`: to the database. `actor`: the role that would roll back."""
+    """For the Environment's status; None where nothing is replicated. `connection`: to the database. `actor`: the role
+    that would roll back."""
     found = read(connection, database)
     publications = [row[0] for row in connection.execute("SELECT pubname::text FROM pg_publication ORDER BY 1")]
     if not (found.slots or found.subscriptions or publications):
@@ -102,7 +106,8 @@ def report(connection: Connection, actor: Connection, database: str) -> Replicat
 
 
 def missing_rights(actor: Connection, found: Found) -> list[str]:
-    """What must be run or changed before `actor` can drop these slots and subscriptions; empty where nothing is missing."""
+    """What must be run or changed before `actor` can drop these slots and subscriptions; empty where nothing is
+    missing."""
     row = actor.execute(
         "SELECT rolname::text, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user"
     ).fetchone()
@@ -123,8 +128,8 @@ def _of_subscriptions(actor: Connection, role: str, found: Found) -> Iterator[st
         owner_is_superuser, member = row or (True, False)
         if owner_is_superuser or _superusers_only(actor, subscription):
             yield (
-                f"only a superuser can drop subscription {subscription.name}: set adminSecretRef to a superuser's Secret, or drop the "
-                "subscription"
+                f"only a superuser can drop subscription {subscription.name}: set adminSecretRef to a superuser's"
+                " Secret, or drop the subscription"
             )
         elif not member:
             yield f"GRANT {quoted(subscription.owner)} TO {quoted(role)};"
@@ -146,9 +151,9 @@ def refusal(database: str, found: Found, missing: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = f" Before that: {' '.join(missing)}" if missing else ""
     return (
-        f"database {database} uses logical replication, which a rollback breaks: {', '.join(names[:_NAMED])}{more}. Drop what is not needed. "
-        "Or create the Rollback with allowReplicationLoss: true: its switch drops the slots and detaches the subscriptions, and every "
-        f"consumer must be set up again.{first}"
+        f"database {database} uses logical replication, which a rollback breaks: {', '.join(names[:_NAMED])}{more}."
+        " Drop what is not needed. Or create the Rollback with allowReplicationLoss: true: its switch drops the slots"
+        f" and detaches the subscriptions, and every consumer must be set up again.{first}"
     )
 
 
@@ -160,7 +165,8 @@ def grants_text(database: str, missing: list[str]) -> str:
 def check(actor: Connection, database: str, *, allowed: bool) -> Found:
     """What the database has. `allowed`: the rollback may break it.
 
-    Raises MoverError ReplicationActive where it has something and that is not allowed, MissingGrants where `actor` cannot end it. Raises psycopg.Error.
+    Raises MoverError ReplicationActive where it has something and that is not allowed, MissingGrants where `actor`
+    cannot end it. Raises psycopg.Error.
     """
     found = read(actor, database)
     missing = missing_rights(actor, found)

@@ -42,7 +42,8 @@ class Rights:
 
 
 def read_rights(connection: Connection, database: str) -> Rights:
-    """The rights on a database; PostgreSQL's defaults where it has none of its own. Raises MoverError DatabaseNotFound."""
+    """The rights on a database; PostgreSQL's defaults where it has none of its own. Raises MoverError
+    DatabaseNotFound."""
     row = connection.execute(
         "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname = %s", [database]
     ).fetchone()

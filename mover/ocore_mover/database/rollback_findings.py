@@ -53,8 +53,8 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[
 
 
 def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
-    """Findings for a live database that does not exist, by which a rollback could not create it. It will belong to the application's role, or to one
-    that this is a member of."""
+    """Findings for a live database that does not exist, by which a rollback could not create it. It will belong to the
+    application's role, or to one that this is a member of."""
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
         found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
@@ -72,7 +72,8 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
 
 
 def _replication(maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
-    """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only where it needs them anyway."""
+    """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only
+    where it needs them anyway."""
     found = replication.read(maintenance, facts.name)
     missing = replication.missing_rights(maintenance, found)
     if found.in_use:
@@ -100,15 +101,17 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     if facts.missing and not (inherits and member):
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"{role} is not a member of {facts.owner}, to which the created database will belong: "
-            f"GRANT {quoted(facts.owner)} TO {quoted(role)};",
+            message=(
+                f"{role} is not a member of {facts.owner}, to which the created database will belong: "
+                f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
+            ),
         )
     elif not (inherits and member):
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{role} does not own database {facts.name} (owner {facts.owner}) and does not have the rights of its owner: "
-                f"{_joining(role, facts.owner, connection.info.server_version, member=member)}"
+                f"{role} does not own database {facts.name} (owner {facts.owner}) and does not have the rights of its"
+                f" owner: {_joining(role, facts.owner, connection.info.server_version, member=member)}"
             ),
         )
 
@@ -132,8 +135,10 @@ def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Fi
     if not (createrole and grants):
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"{role} may not create the temporary role that loads a dump: "
-            f"{role_statements(role, facts.owner, connection.info.server_version)}",
+            message=(
+                f"{role} may not create the temporary role that loads a dump: "
+                f"{role_statements(role, facts.owner, connection.info.server_version)}"
+            ),
         )
 
 
@@ -144,8 +149,10 @@ def _foreign_owners(connection: Connection, maintenance: Connection, facts: Data
         if problem:
             yield Finding(
                 reason=conditions.MISSING_GRANTS,
-                message=f"{count} objects belong to role {role}, for example {', '.join(examples)}: {problem} "
-                f"(or give them to {facts.owner}: ALTER … OWNER TO {quoted(facts.owner)};)",
+                message=(
+                    f"{count} objects belong to role {role}, for example {', '.join(examples)}: {problem} "
+                    f"(or give them to {facts.owner}: ALTER … OWNER TO {quoted(facts.owner)};)"
+                ),
             )
 
 
@@ -154,9 +161,9 @@ def notes(connection: Connection, facts: DatabaseFacts) -> tuple[str, ...]:
     try:
         owned = connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall()
         return tuple(
-            f"{count} objects belong to role {role}, which has a superuser's power, for example {', '.join(examples)}. A rollback gives them back where "
-            f"the live database has the same ones; after the live database was lost they belong to {facts.owner}, and the evidence has the statements "
-            "for a superuser"
+            f"{count} objects belong to role {role}, which has a superuser's power, for example {', '.join(examples)}."
+            " A rollback gives them back where the live database has the same ones; after the live database was lost"
+            f" they belong to {facts.owner}, and the evidence has the statements for a superuser"
             for role, count, examples in owned
             if is_powerful(connection, role)
         )
@@ -198,8 +205,11 @@ def _revoked_of_extensions(connection: Connection, server: Server, facts: Databa
     if found:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"rights on {', '.join(row[0] for row in found)} of an extension were revoked: only a superuser can revoke them in the "
-            f"restored database, and {server.actor.user} is not one; set adminSecretRef to a superuser's Secret",
+            message=(
+                f"rights on {', '.join(row[0] for row in found)} of an extension were revoked: only a superuser can"
+                f" revoke them in the restored database, and {server.actor.user} is not one; set adminSecretRef to a"
+                " superuser's Secret"
+            ),
         )
 
 
@@ -246,17 +256,21 @@ _NEEDS_SUPERUSER = (
     # what, query for names
     (
         "extension",
-        "SELECT DISTINCT e.extname::text FROM pg_extension e JOIN pg_available_extension_versions v ON v.name = e.extname"
-        " WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' AND NOT EXISTS (SELECT FROM"
-        " pg_available_extension_versions t WHERE t.name = e.extname AND (t.trusted OR NOT t.superuser))",
+        (
+            "SELECT DISTINCT e.extname::text FROM pg_extension e JOIN pg_available_extension_versions v ON v.name ="
+            " e.extname WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' AND NOT EXISTS (SELECT FROM"
+            " pg_available_extension_versions t WHERE t.name = e.extname AND (t.trusted OR NOT t.superuser))"
+        ),
     ),
     (
         "altered function",  # owned by the bootstrap superuser where the extension is trusted
-        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid"
-        " AND d.deptype = 'e' JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid"
-        " WHERE e.extname = 'unaccent' AND p.proname = 'unaccent' AND p.provolatile = 'i'"
-        " AND EXISTS (SELECT FROM pg_depend u WHERE u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid"
-        " AND u.deptype = 'n' AND u.classid = 'pg_class'::regclass)",
+        (
+            "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND"
+            " d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND"
+            " d.refobjid = e.oid WHERE e.extname = 'unaccent' AND p.proname = 'unaccent' AND p.provolatile = 'i' AND"
+            " EXISTS (SELECT FROM pg_depend u WHERE u.refclassid = 'pg_proc'::regclass AND u.refobjid = p.oid AND"
+            " u.deptype = 'n' AND u.classid = 'pg_class'::regclass)"
+        ),
     ),
 )
 
@@ -268,8 +282,9 @@ def _superuser_only(connection: Connection, server: Server) -> Iterator[Finding]
             yield Finding(
                 reason=conditions.MISSING_GRANTS,
                 message=(
-                    f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and {server.actor.user} is "
-                    "not one; set adminSecretRef to a superuser's Secret, or drop it where it is not needed"
+                    f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and"
+                    f" {server.actor.user} is not one; set adminSecretRef to a superuser's Secret, or drop it where it"
+                    " is not needed"
                 ),
             )
 
@@ -278,11 +293,14 @@ def _unavailable(connection: Connection) -> Iterator[Finding]:
     names = [
         row[0]
         for row in connection.execute(
-            "SELECT extname::text FROM pg_extension WHERE extname NOT IN (SELECT name FROM pg_available_extensions) ORDER BY 1"
+            "SELECT extname::text FROM pg_extension WHERE extname NOT IN (SELECT name FROM pg_available_extensions)"
+            " ORDER BY 1"
         )
     ]
     if names:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"the server does not have the files of extension {', '.join(names)}: install its package on the server",
+            message=(
+                f"the server does not have the files of extension {', '.join(names)}: install its package on the server"
+            ),
         )

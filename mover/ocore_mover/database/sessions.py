@@ -74,9 +74,11 @@ def prepared(connection: Connection, databases: Sequence[str]) -> list[str]:
 
 
 def end_all(connection: Connection, databases: Sequence[str], *, timeout: float = END_TIMEOUT) -> int:
-    """Ends sessions until none remains, for at most `timeout` seconds; refuse connections first. Returns how many were ended.
+    """Ends sessions until none remains, for at most `timeout` seconds; refuse connections first. Returns how many were
+    ended.
 
-    Raises MoverError SessionsRemain, which names the role and application of each remaining session and the missing grant.
+    Raises MoverError SessionsRemain, which names the role and application of each remaining session and the missing
+    grant.
     """
     since = time.monotonic()
     ended: set[int] = set()
@@ -97,7 +99,8 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
     if transactions := prepared(connection, databases):
         raise MoverError(
             conditions.SESSIONS_REMAIN,
-            f"prepared transactions remain: {', '.join(transactions[:10])}; end them with COMMIT PREPARED or ROLLBACK PREPARED",
+            f"prepared transactions remain: {', '.join(transactions[:10])}; end them with COMMIT PREPARED or ROLLBACK"
+            " PREPARED",
         )
     return len(ended)
 
@@ -118,5 +121,8 @@ def _sessions_remain(connection: Connection, left: Sequence[Session], denied: se
 def remedy(actor: str, role: str, *, superuser: bool) -> str:
     """What to do so that `actor` can end the sessions of `role`."""
     if superuser:
-        return f"only a superuser can end sessions of the superuser {role}: stop that program, or set adminSecretRef to a superuser's Secret"
+        return (
+            f"only a superuser can end sessions of the superuser {role}: stop that program, or set adminSecretRef to a"
+            " superuser's Secret"
+        )
     return f"{actor} may not end sessions of {role}: GRANT pg_signal_backend TO {quoted(actor)};"

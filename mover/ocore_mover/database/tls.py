@@ -36,10 +36,11 @@ class TlsOptions:
 
 
 def resolve(found: Mapping[str, str], options: TlsOptions) -> dict[str, str]:
-    """libpq's ssl parameters, without the private key of `options`: from `options`, else as the Secret has them (`found`).
+    """libpq's ssl parameters, without the private key of `options`: from `options`, else as the Secret has them
+    (`found`).
 
-    A CA without a mode means verify-full, a client certificate without a mode require. Raises ValueError for a mode that
-    libpq does not have.
+    A CA without a mode means verify-full, a client certificate without a mode require. Raises ValueError for a mode
+    that libpq does not have.
     """
     params = {name: found[name] for name in PARAMETERS if found.get(name)}
     if options.mode is not None or options.ca is not None:
@@ -83,10 +84,11 @@ def protected(params: Mapping[str, str], *, password: bool, knows_require_auth: 
 
 @contextmanager
 def private_key(key: Path | None) -> Iterator[Path | None]:
-    """A copy of the mounted private key that libpq accepts, for the block: ours alone (0600) in a folder that is ours alone.
+    """A copy of the mounted private key that libpq accepts, for the block: ours alone (0600) in a folder that is ours
+    alone.
 
-    A Secret's files belong to root and, without an fsGroup, everyone in the pod may read them; libpq refuses such a key.
-    Raises MoverError SecretInvalid where the key cannot be read.
+    A Secret's files belong to root and, without an fsGroup, everyone in the pod may read them; libpq refuses such a
+    key. Raises MoverError SecretInvalid where the key cannot be read.
     """
     if key is None:
         yield None

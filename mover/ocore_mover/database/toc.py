@@ -1,8 +1,9 @@
 """The dump's table of contents: ``toc.dat`` of PostgreSQL's directory format, read entry by entry.
 
-The file holds every field separately, so that a name or an owner with blanks, quotes or line breaks is exact; the text that
-``pg_restore --list`` prints is ambiguous. Source: ``pg_backup_archiver.c`` (``ReadHead``, ``ReadToc``), formats 1.14 (PostgreSQL 13) to 1.16
-(PostgreSQL 17 and 18). Entries are read on demand: a dump of a million large objects has two million of them.
+The file holds every field separately, so that a name or an owner with blanks, quotes or line breaks is exact; the text
+that ``pg_restore --list`` prints is ambiguous. Source: ``pg_backup_archiver.c`` (``ReadHead``, ``ReadToc``), formats
+1.14 (PostgreSQL 13) to 1.16 (PostgreSQL 17 and 18). Entries are read on demand: a dump of a million large objects has
+two million of them.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Space on the volume of a server's databases: what is used, what a restore needs, and a watch while it loads.
 
-A full volume stops the live database. Used is what shares the volume with it: all tablespaces, and the WAL, which replication slots may retain
-without an end.
+A full volume stops the live database. Used is what shares the volume with it: all tablespaces, and the WAL, which
+replication slots may retain without an end.
 """
 
 import time
@@ -36,7 +36,10 @@ _RETAINED = """
 SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE
   (SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)), 0) FROM pg_replication_slots) END
 """
-_DOWN = "SELECT slot_name::text FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL AND wal_status <> 'lost' ORDER BY 1"
+_DOWN = (
+    "SELECT slot_name::text FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL AND wal_status <>"
+    " 'lost' ORDER BY 1"
+)
 _LIMITS = """
 SELECT pg_size_bytes(current_setting('max_wal_size')),
        (SELECT CASE WHEN setting::bigint < 0 THEN NULL ELSE setting::bigint * 1048576 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
@@ -65,17 +68,20 @@ def used(connection: Connection) -> Used:
     warnings = []
     if not all_tables:
         warnings.append(
-            f"the used space counts only the databases and tablespaces that {user} may read; to count all: GRANT pg_read_all_stats TO {quoted(user)};"
+            f"the used space counts only the databases and tablespaces that {user} may read; to count all: GRANT"
+            f" pg_read_all_stats TO {quoted(user)};"
         )
     if not all_wal:
         warnings.append(
-            f"of the server's WAL only what replication slots retain is counted; to count all: GRANT pg_monitor TO {quoted(user)};"
+            "of the server's WAL only what replication slots retain is counted; to count all: GRANT pg_monitor TO"
+            f" {quoted(user)};"
         )
     return Used(tables, wal, tuple(warnings))
 
 
 def check(connection: Connection, size_bytes: int, capacity: int, *, setting: str) -> tuple[str, ...]:
-    """Raises MoverError InsufficientCapacity where a copy of `size_bytes` does not fit beside the rest. `setting`: where the capacity is from.
+    """Raises MoverError InsufficientCapacity where a copy of `size_bytes` does not fit beside the rest. `setting`:
+    where the capacity is from.
 
     Returns warnings. Raises psycopg.Error.
     """
@@ -86,9 +92,10 @@ def check(connection: Connection, size_bytes: int, capacity: int, *, setting: st
         return now.warnings
     raise MoverError(
         conditions.INSUFFICIENT_CAPACITY,
-        f"the server uses {human(now.total)} ({human(now.wal)} of it for WAL), and the restored copy needs up to {human(wanted)} ({SPACE_FACTOR} times "
-        f"{human(size_bytes)}) and {human(growth)} of WAL{why}, but the volume holds {human(capacity)} ({setting}), of which {human(reserve(capacity))} "
-        "stay free. Enlarge the volume, or free space on it",
+        f"the server uses {human(now.total)} ({human(now.wal)} of it for WAL), and the restored copy needs up to"
+        f" {human(wanted)} ({SPACE_FACTOR} times {human(size_bytes)}) and {human(growth)} of WAL{why}, but the volume"
+        f" holds {human(capacity)} ({setting}), of which {human(reserve(capacity))} stay free. Enlarge the volume, or"
+        " free space on it",
     )
 
 
@@ -130,7 +137,8 @@ class Watch:
     _next: float = field(default=0.0, init=False)
 
     def __call__(self, connection: Connection) -> None:
-        """Raises MoverError InsufficientCapacity. Measures at intervals; a server that does not answer is the load's matter."""
+        """Raises MoverError InsufficientCapacity. Measures at intervals; a server that does not answer is the load's
+        matter."""
         began = time.monotonic()
         if began < self._next or connection.closed:
             return
@@ -144,7 +152,8 @@ class Watch:
         if now.total > self.capacity - reserve(self.capacity):
             raise MoverError(
                 conditions.INSUFFICIENT_CAPACITY,
-                f"loading {self.database} was stopped, and it is dropped: the server uses {human(now.total)} ({human(now.wal)} of it for WAL), and "
-                f"{human(reserve(self.capacity))} of the volume's {human(self.capacity)} must stay free for the live database. Look for replication slots "
-                "that retain WAL (pg_replication_slots) and archiving that fails (pg_stat_archiver), or enlarge the volume",
+                f"loading {self.database} was stopped, and it is dropped: the server uses {human(now.total)}"
+                f" ({human(now.wal)} of it for WAL), and {human(reserve(self.capacity))} of the volume's"
+                f" {human(self.capacity)} must stay free for the live database. Look for replication slots that retain"
+                " WAL (pg_replication_slots) and archiving that fails (pg_stat_archiver), or enlarge the volume",
             )

@@ -1,7 +1,7 @@
 """Differentials: which files of a filestore the index of a full snapshot, the base, has already.
 
-The index is read once. Memory does not grow with the number of files but by a byte for each: what is compared is in scratch where it is
-much. The lines of the files that are used go into the new index as they are, with ``"base":true``.
+The index is read once. Memory does not grow with the number of files but by a byte for each: what is compared is in
+scratch where it is much. The lines of the files that are used go into the new index as they are, with ``"base":true``.
 """
 
 import os
@@ -26,8 +26,8 @@ from ocore_mover.filestore.unpack import by_name
 from ocore_mover.store.base import Store
 
 T = TypeVar("T")
-#: Largest part of a filestore's bytes that a differential stores itself. Beyond it a full snapshot costs at most twice as much, and each
-#: later differential stores only what has changed since.
+#: Largest part of a filestore's bytes that a differential stores itself. Beyond it a full snapshot costs at most twice
+#: as much, and each later differential stores only what has changed since.
 MOST_NEW = 0.5
 #: Bytes of an index, and of records, that stay in memory.
 IN_MEMORY = 4 * 1024 * 1024
@@ -53,8 +53,8 @@ def outgrown(new: int, reused: int) -> bool:
 def outgrown_warning(new: int, reused: int) -> str:
     """Why a full snapshot was taken."""
     return (
-        f"a full snapshot was taken instead of a differential: {human(new)} of {human(new + reused)} are not in the base, more than "
-        f"{MOST_NEW:.0%}"
+        f"a full snapshot was taken instead of a differential: {human(new)} of {human(new + reused)} are not in the"
+        f" base, more than {MOST_NEW:.0%}"
     )
 
 
@@ -82,7 +82,8 @@ class Reused:
         self.size += sum([size for _, size in files])
 
     def write(self, packs: PackSet) -> FilestoreBase | None:
-        """Writes the lines into the index of the new packs. Returns the base for the manifest; None where nothing is used."""
+        """Writes the lines into the index of the new packs. Returns the base for the manifest; None where nothing is
+        used."""
         if not self.files:
             return None
         for lines in self._base.lines(self.used):
@@ -110,7 +111,8 @@ class BaseIndex:
             self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY, "w+b", dir=str(scratch))  # noqa: SIM115 - see close
 
     def texts(self, store: Store) -> Iterator[bytes]:
-        """The lines from the store, some at a time (:func:`.index.texts`), and keeps them. The caller calls :meth:`note` for each text.
+        """The lines from the store, some at a time (:func:`.index.texts`), and keeps them. The caller calls
+        :meth:`note` for each text.
 
         Raises Corrupt if the index is damaged, or differs from what the manifest states.
         """
@@ -128,7 +130,8 @@ class BaseIndex:
             yield chunk
 
     def note(self, packs: Iterable[tuple[str, int]], *, lines: int, files: int, size: int) -> None:
-        """The packs of a text's lines (:func:`runs`), and its files with their bytes. Raises Corrupt for what the manifest does not have."""
+        """The packs of a text's lines (:func:`runs`), and its files with their bytes. Raises Corrupt for what the
+        manifest does not have."""
         start = self.count
         for name, length in packs:
             end = start + length
@@ -147,7 +150,8 @@ class BaseIndex:
             raise Corrupt(f"the index names more files than the manifest: {self.snapshot.artifact.file_count}")
 
     def lines(self, used: bytearray) -> Iterator[bytes]:
-        """The used lines for the index of the new snapshot, some at a time, in their order. Raises MoverError ScratchFull, InternalError."""
+        """The used lines for the index of the new snapshot, some at a time, in their order. Raises MoverError
+        ScratchFull, InternalError."""
         self._spool.seek(0)
         with scratch_errors(self._scratch):
             start = 0

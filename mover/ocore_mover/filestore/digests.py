@@ -1,4 +1,5 @@
-"""Reads every byte of a stored filestore and compares the digest of each file. Nothing is written: no claim is needed."""
+"""Reads every byte of a stored filestore and compares the digest of each file. Nothing is written: no claim is
+needed."""
 
 import hashlib
 import secrets
@@ -24,8 +25,8 @@ _SHOWN = 3
 class NameSums:
     """A digest of a set of names, whatever their order: memory does not grow with their number.
 
-    Each name is hashed with a key of this process, so no one can choose names whose sums are equal. Bucket by bucket, so that a difference is found by
-    looking at one of 256 parts.
+    Each name is hashed with a key of this process, so no one can choose names whose sums are equal. Bucket by bucket,
+    so that a difference is found by looking at one of 256 parts.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -107,7 +108,8 @@ class _Reading:
         found, stated = (self.files, self.size), (self._artifact.file_count, self._artifact.size_bytes)
         if found != stated:
             raise Corrupt(
-                f"the index names {found[0]} files of {found[1]} bytes and the manifest {stated[0]} files of {stated[1]} bytes"
+                f"the index names {found[0]} files of {found[1]} bytes and the manifest {stated[0]} files of"
+                f" {stated[1]} bytes"
             )
 
 
@@ -131,8 +133,8 @@ def new_key() -> bytes:
 def check_names(
     named: Iterable[str], in_snapshot: NameSums, store: Store, artifact: FilestoreArtifact, key: bytes
 ) -> None:
-    """Checks that the snapshot has the files that the restored database names, and no others. `named`: their names, without those known to be lost; iterated
-    twice where they differ.
+    """Checks that the snapshot has the files that the restored database names, and no others. `named`: their names,
+    without those known to be lost; iterated twice where they differ.
 
     Raises MoverError AttachmentsMissing, VerificationFailed.
     """
@@ -148,10 +150,11 @@ def check_names(
     if missing:
         raise MoverError(
             conditions.ATTACHMENTS_MISSING,
-            f"the restored database names files that the snapshot does not have, for example {', '.join(missing[:_SHOWN])}; take a new snapshot",
+            "the restored database names files that the snapshot does not have, for example"
+            f" {', '.join(missing[:_SHOWN])}; take a new snapshot",
         )
     raise MoverError(
         conditions.VERIFICATION_FAILED,
-        f"the snapshot has files that the restored database does not name, for example {', '.join(sorted(stored - wanted)[:_SHOWN])}: it is "
-        "inconsistent; take a new snapshot",
+        "the snapshot has files that the restored database does not name, for example"
+        f" {', '.join(sorted(stored - wanted)[:_SHOWN])}: it is inconsistent; take a new snapshot",
     )

@@ -24,8 +24,8 @@ def collect(
 ) -> tuple[FilestoreFacts | None, tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Returns facts, findings that block a snapshot, findings that block a rollback, and warnings.
 
-    The facts are None where the folder does not exist. Leaves nothing on the claim. Problems of the filestore are findings,
-    never errors.
+    The facts are None where the folder does not exist. Leaves nothing on the claim. Problems of the filestore are
+    findings, never errors.
     """
     try:
         folders.require_filestore()
@@ -56,7 +56,8 @@ def collect(
 
 
 def sizes(folders: ClaimFolders, layout: str) -> tuple[int, int, tuple[str, ...]]:
-    """Returns the bytes and the number of the filestore's files, and why they are too low, if they are. 0 where the folder does not exist yet.
+    """Returns the bytes and the number of the filestore's files, and why they are too low, if they are. 0 where the
+    folder does not exist yet.
 
     Raises MoverError FilestoreNotFound or FilestoreNotReadable.
     """
@@ -81,8 +82,8 @@ def is_missing(folders: ClaimFolders) -> bool:
 
 
 def _not_created(folders: ClaimFolders) -> MoverError | None:
-    """That a new application has not created the filestore's folder yet; None where the path is more likely wrong. Layout Odoo asks its database
-    instead."""
+    """That a new application has not created the filestore's folder yet; None where the path is more likely wrong.
+    Layout Odoo asks its database instead."""
     try:
         if not folders.may_be_created():
             return None
@@ -90,9 +91,9 @@ def _not_created(folders: ClaimFolders) -> MoverError | None:
         return None
     return MoverError(
         conditions.FILESTORE_NOT_CREATED,
-        f"the filestore's folder {folders.path} does not exist yet. Nothing to do for a new application: the Environment becomes ready after the "
-        "application has created the folder. If the application has files, correct spec.filestore.path and claimName, and check that the claim has "
-        "not lost them.",
+        f"the filestore's folder {folders.path} does not exist yet. Nothing to do for a new application: the"
+        " Environment becomes ready after the application has created the folder. If the application has files,"
+        " correct spec.filestore.path and claimName, and check that the claim has not lost them.",
     )
 
 
@@ -164,8 +165,8 @@ def _count(folders: ClaimFolders, layout: str, root: int) -> _Seen:
         seen.warnings.append(f"counting stopped at {error}: it is nested deeper than {MAX_DEPTH} folders")
     if seen.foreign and not seen.files:
         seen.warnings.append(
-            f"{folders.path or 'the claim'} is not an Odoo filestore: it has no folders 00 to ff, but {seen.foreign} others. The path of an "
-            "Odoo filestore ends in filestore/<database>: correct spec.filestore.path"
+            f"{folders.path or 'the claim'} is not an Odoo filestore: it has no folders 00 to ff, but {seen.foreign}"
+            " others. The path of an Odoo filestore ends in filestore/<database>: correct spec.filestore.path"
         )
     return seen
 
@@ -189,8 +190,10 @@ def _blocking(seen: _Seen) -> list[Finding]:
     return [
         Finding(
             reason=conditions.FILESTORE_NOT_READABLE,
-            message=f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable)} in the filestore. Run the Jobs as the "
-            "application's user (spec.jobs.runAsUser, runAsGroup).",
+            message=(
+                f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable)} in the filestore. Run the Jobs as the "
+                "application's user (spec.jobs.runAsUser, runAsGroup)."
+            ),
         )
     ]
 
@@ -233,8 +236,10 @@ def _rollback_findings(
         found.append(
             Finding(
                 reason=conditions.FILESTORE_NOT_READABLE,
-                message=f"uid {os.geteuid()} cannot write to the filestore. Run the Jobs as the application's user "
-                f"(uid {facts.uid}, gid {facts.gid}).",
+                message=(
+                    f"uid {os.geteuid()} cannot write to the filestore. Run the Jobs as the application's user "
+                    f"(uid {facts.uid}, gid {facts.gid})."
+                ),
             )
         )
     if layout == "Plain":
@@ -246,16 +251,20 @@ def _rollback_findings(
             found.append(
                 Finding(
                     reason=conditions.INSUFFICIENT_CAPACITY,
-                    message=f"a rollback restores the filestore beside the live one. It needs {facts.size_bytes} bytes; the volume has "
-                    f"{facts.free_bytes} free. Enlarge the volume.",
+                    message=(
+                        f"a rollback restores the filestore beside the live one. It needs {facts.size_bytes} bytes; the"
+                        f" volume has {facts.free_bytes} free. Enlarge the volume."
+                    ),
                 )
             )
     elif not facts.hard_links and facts.size_bytes > facts.free_bytes:
         found.append(
             Finding(
                 reason=conditions.INSUFFICIENT_CAPACITY,
-                message=f"without hard links a rollback copies the filestore. It needs {facts.size_bytes} bytes; the volume has "
-                f"{facts.free_bytes} free. Enlarge the volume.",
+                message=(
+                    f"without hard links a rollback copies the filestore. It needs {facts.size_bytes} bytes; the volume"
+                    f" has {facts.free_bytes} free. Enlarge the volume."
+                ),
             )
         )
     return found
@@ -264,6 +273,6 @@ def _rollback_findings(
 def _without_links(facts: FilestoreFacts, not_writable: str) -> str:
     why = not_writable or "the claim's file system does not allow hard links to the application's files"
     return (
-        f"{why}. A snapshot reads the live files and starts again when the application deletes one of them. A rollback needs space "
-        f"for a copy of the filestore ({facts.size_bytes} bytes)."
+        f"{why}. A snapshot reads the live files and starts again when the application deletes one of them. A rollback"
+        f" needs space for a copy of the filestore ({facts.size_bytes} bytes)."
     )

@@ -28,8 +28,8 @@ class FolderNotWritable(MoverError):
 
 def _not_writable(error: OSError) -> str:
     return (
-        f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}). Mount it writable and run the Jobs as "
-        "the application's user (spec.jobs.runAsUser, runAsGroup)."
+        f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}). Mount it writable and run the"
+        " Jobs as the application's user (spec.jobs.runAsUser, runAsGroup)."
     )
 
 
@@ -37,8 +37,8 @@ def _not_writable(error: OSError) -> str:
 class ClaimFolders:
     """The folders of one environment on its claim. `path` is relative to the claim's root.
 
-    The properties are paths for messages. Code opens them only by :meth:`opened` and :meth:`opened_parent`, which follow no
-    symbolic link below the claim.
+    The properties are paths for messages. Code opens them only by :meth:`opened` and :meth:`opened_parent`, which
+    follow no symbolic link below the claim.
     """
 
     claim: Path
@@ -132,22 +132,25 @@ class ClaimFolders:
         except NotADirectoryError as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_FOUND,
-                f"{error.filename} in the path {self.path} on the filestore's claim is not a folder, or it is a symbolic link, which is "
-                "not followed. Set spec.filestore.path to the folder itself.",
+                f"{error.filename} in the path {self.path} on the filestore's claim is not a folder, or it is a"
+                " symbolic link, which is not followed. Set spec.filestore.path to the folder itself.",
             ) from error
         except FileNotFoundError as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_FOUND,
-                f"the filestore's claim has no folder {self.path or '(the claim itself)'}. Correct spec.filestore.path.",
+                f"the filestore's claim has no folder {self.path or '(the claim itself)'}. Correct"
+                " spec.filestore.path.",
             ) from error
         except PermissionError as error:
             raise MoverError(
                 conditions.FILESTORE_NOT_READABLE,
-                f"uid {os.getuid()} cannot read {self.path or 'the claim'}. Run the Jobs as the application's user (spec.jobs.runAsUser, runAsGroup).",
+                f"uid {os.getuid()} cannot read {self.path or 'the claim'}. Run the Jobs as the application's user"
+                " (spec.jobs.runAsUser, runAsGroup).",
             ) from error
 
     def make_filestore(self) -> None:
-        """Creates the filestore's folder, and the folders above it on the claim, with mode and owner of the folder that each is in.
+        """Creates the filestore's folder, and the folders above it on the claim, with mode and owner of the folder that
+        each is in.
 
         Raises FolderNotWritable, and MoverError for a symbolic link in the path.
         """
@@ -167,7 +170,8 @@ class ClaimFolders:
             raise filesystem_error(error, f"make the filestore's folder {self.path}") from error
 
     def missing_below(self) -> str | None:
-        """The nearest folder on the claim (empty: its root) where a part of the filestore's path does not exist; None where nothing is missing.
+        """The nearest folder on the claim (empty: its root) where a part of the filestore's path does not exist; None
+        where nothing is missing.
 
         Raises OSError.
         """
@@ -182,7 +186,8 @@ class ClaimFolders:
         return None
 
     def may_be_created(self) -> bool:
-        """Whether an application may be about to create the filestore's folder: only the last folder of its path is missing, or the claim is empty.
+        """Whether an application may be about to create the filestore's folder: only the last folder of its path is
+        missing, or the claim is empty.
 
         Raises OSError.
         """
@@ -202,8 +207,8 @@ class ClaimFolders:
         if not self.path:
             raise MoverError(
                 conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-                "a filestore of layout Plain at the root of its claim cannot be switched by renaming. Move it into a folder and set "
-                "spec.filestore.path.",
+                "a filestore of layout Plain at the root of its claim cannot be switched by renaming. Move it into a"
+                " folder and set spec.filestore.path.",
             )
 
     def make_own(self, folder: Path) -> None:
@@ -265,7 +270,8 @@ class ClaimFolders:
 
 
 def _made_like_parent(name: str, parent: int) -> int:
-    """The descriptor of a folder in another one; where it is new, it has the parent's mode and owner. Raises OSError."""
+    """The descriptor of a folder in another one; where it is new, it has the parent's mode and owner. Raises
+    OSError."""
     try:
         return open_folder(name, parent)
     except FileNotFoundError:
@@ -289,7 +295,8 @@ def filesystem_error(error: OSError, what: str) -> MoverError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MoverError(
             conditions.NO_SPACE,
-            f"{detail}. Enlarge the filestore's volume or free space on it. If it has space and inodes, one folder has too many names for the file system.",
+            f"{detail}. Enlarge the filestore's volume or free space on it. If it has space and inodes, one folder has"
+            " too many names for the file system.",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return MoverError(
@@ -299,8 +306,8 @@ def filesystem_error(error: OSError, what: str) -> MoverError:
     if error.errno in (errno.ENOTDIR, errno.ELOOP):
         return MoverError(
             conditions.FILESTORE_NOT_FOUND,
-            f"cannot {what}: {error.filename or 'a part of the path'} is not what it was, or it is a symbolic link, which is not followed. "
-            "Check what the application does with its folders.",
+            f"cannot {what}: {error.filename or 'a part of the path'} is not what it was, or it is a symbolic link,"
+            " which is not followed. Check what the application does with its folders.",
             retryable=True,
         )
     if error.errno == errno.EMFILE:

@@ -9,7 +9,8 @@ from ocore_mover.filestore.unkept import Unkept
 
 
 class FrozenFolder:
-    """A context manager: removes the links at its end. On a file system without hard links, `linked` is False and `root` is what is live."""
+    """A context manager: removes the links at its end. On a file system without hard links, `linked` is False and
+    `root` is what is live."""
 
     def __init__(self, folders: ClaimFolders, root: Path, *, linked: bool) -> None:
         self._folders = folders

@@ -26,7 +26,8 @@ _ODOO_LINES = re.compile(
 )
 #: How the line ends of a file that is stored in the base.
 BASE_END = b',"base":true}\n'
-#: A line with the longest path that a snapshot takes (MAX_DEPTH folders of 255 bytes), each byte escaped as six, and a link's target is shorter.
+#: A line with the longest path that a snapshot takes (MAX_DEPTH folders of 255 bytes), each byte escaped as six, and a
+#: link's target is shorter.
 MAX_LINE = 512 * 1024
 #: An index becomes this much larger at most when it is decompressed (measured: 3 to 60 times), or it is none of ours.
 MAX_RATIO = 1000
@@ -142,7 +143,8 @@ def texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def within(entries: Iterable[Entry], artifact: FilestoreArtifact) -> Iterator[Entry]:
-    """The entries. Raises Corrupt at the first one that exceeds the files and bytes in the manifest, or MAX_ENTRIES in a pack."""
+    """The entries. Raises Corrupt at the first one that exceeds the files and bytes in the manifest, or MAX_ENTRIES in
+    a pack."""
     files = size = in_pack = 0
     pack = ("", False)
     for entry in entries:
@@ -152,8 +154,9 @@ def within(entries: Iterable[Entry], artifact: FilestoreArtifact) -> Iterator[En
         size += entry.size
         if files > artifact.file_count or size > artifact.size_bytes or in_pack > MAX_ENTRIES:
             raise Corrupt(
-                f"the index names more than the manifest does: {artifact.file_count} files of {artifact.size_bytes} bytes, at most "
-                f"{MAX_ENTRIES} in a pack; found {files} files of {size} bytes, {in_pack} entries in {pack}"
+                f"the index names more than the manifest does: {artifact.file_count} files of {artifact.size_bytes}"
+                f" bytes, at most {MAX_ENTRIES} in a pack; found {files} files of {size} bytes, {in_pack} entries in"
+                f" {pack}"
             )
         yield entry
 

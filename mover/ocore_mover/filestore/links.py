@@ -1,7 +1,7 @@
 """Folders and hard links by descriptors: nothing below an open folder is reached through a symbolic link.
 
-The application owns the claim and may replace any folder by a link at any time, for example to the Job's own secrets. So every
-path is opened part by part, each relative to the descriptor of the part before and with O_NOFOLLOW.
+The application owns the claim and may replace any folder by a link at any time, for example to the Job's own secrets.
+So every path is opened part by part, each relative to the descriptor of the part before and with O_NOFOLLOW.
 """
 
 import contextlib
@@ -123,8 +123,10 @@ def items_in(fd: int) -> Generator[Item]:
 def items_to_copy(fd: int) -> Generator[Item]:
     """As :func:`items_in`, for names that are created in another folder in this order.
 
-    ext4 lists a folder in the order of its index. Names created in that order leave each block of the other folder's index half full,
-    and two levels of them are full with 9,500,000 names of 17 bytes: the folder that is copied can hold twice as many. So a large folder
+    ext4 lists a folder in the order of its index. Names created in that order leave each block of the other folder's
+    index half full,
+    and two levels of them are full with 9,500,000 names of 17 bytes: the folder that is copied can hold twice as many.
+    So a large folder
     is listed twice, for a random half of its names each time: those of the second half fill the blocks.
     """
     if os.fstat(fd).st_size < LARGE_FOLDER:
@@ -183,7 +185,8 @@ def walk(
 ) -> Iterator[Folder]:
     """The folders of a tree, each before those in it. Never follows a symbolic link.
 
-    `skip` gets the path of a folder and excludes it. `failed` gets the path of a folder that cannot be opened or listed, and
+    `skip` gets the path of a folder and excludes it. `failed` gets the path of a folder that cannot be opened or
+    listed, and
     decides whether to raise. Folders deeper than `depth` raise RecursionError: each level keeps a descriptor open.
     """
     stack: list[tuple[int, str, Generator[str]]] = []  # descriptor, path, folders to come
@@ -342,7 +345,8 @@ def _allow_removal(name: str, dir_fd: int) -> None:
 
 
 def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Groups sorted ``xx/sha1`` and ``xxx/sha1`` names (ODOO_NAME): (folder, [sha1, …]). A folder of more than GROUP names comes several times."""
+    """Groups sorted ``xx/sha1`` and ``xxx/sha1`` names (ODOO_NAME): (folder, [sha1, …]). A folder of more than GROUP
+    names comes several times."""
     for start, group in groupby(names, _FOLDER_OF):
         folder = start.rstrip("/")
         first = len(folder) + 1
@@ -363,8 +367,9 @@ def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -
 class OdooFiles(NamedTuple):
     """Files of an Odoo filestore in an open folder: the filestore itself, or links of its files.
 
-    Few links are all in that one folder, as ``xx-sha1``. A folder more costs ext4 0.1 ms or more to make, twenty links' worth, and a filestore has
-    256 of them: for 300 new files that took longer than everything else that was done with them.
+    Few links are all in that one folder, as ``xx-sha1``. A folder more costs ext4 0.1 ms or more to make, twenty links'
+    worth, and a filestore has 256 of them: for 300 new files that took longer than everything else that was done with
+    them.
     """
 
     fd: int
@@ -372,7 +377,8 @@ class OdooFiles(NamedTuple):
 
     @contextmanager
     def folder(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-        """For the block, what has the files of one of the filestore's folders: a descriptor, and what their names in it begin with."""
+        """For the block, what has the files of one of the filestore's folders: a descriptor, and what their names in it
+        begin with."""
         if self.flat:
             yield self.fd, f"{name}-"
             return
@@ -386,7 +392,8 @@ class OdooFiles(NamedTuple):
         for folder, files in by_folder(names):
             try:
                 with self.folder(folder) as (fd, start):
-                    # A listing costs less than a stat of each file, but the flat folder has those of all other folders as well.
+                    # A listing costs less than a stat of each file, but the flat folder has those of all other folders
+                    # as well.
                     there = (start + file for file in files if _exists(start + file, fd)) if self.flat else names_in(fd)
                     found = set(files).difference(name[len(start) :] for name in there)
             except FileNotFoundError:

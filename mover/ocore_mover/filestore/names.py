@@ -1,7 +1,7 @@
 """The attachment names of a database: sorted, in a temporary file. Memory does not grow with their number.
 
-PostgreSQL sorts them (:func:`ocore_mover.database.dump.export.read_names`), and folders are listed one at a time. So names and files
-are compared folder by folder.
+PostgreSQL sorts them (:func:`ocore_mover.database.dump.export.read_names`), and folders are listed one at a time. So
+names and files are compared folder by folder.
 """
 
 import contextlib
@@ -190,12 +190,13 @@ def scratch_errors(scratch: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MoverError(
                 conditions.SCRATCH_FULL,
-                f"the scratch volume at {scratch} is full: the lists of the filestore's names need {RECORD_BYTES} bytes or more for each. Increase "
-                "spec.scratch.size of the Environment.",
+                f"the scratch volume at {scratch} is full: the lists of the filestore's names need {RECORD_BYTES} bytes"
+                " or more for each. Increase spec.scratch.size of the Environment.",
             ) from error
         raise MoverError(
             conditions.INTERNAL_ERROR,
-            f"cannot write the list of the filestore's names to {scratch}: {error.strerror or error}. Check the scratch volume.",
+            f"cannot write the list of the filestore's names to {scratch}: {error.strerror or error}. Check the scratch"
+            " volume.",
             retryable=True,
         ) from error
 

@@ -20,18 +20,25 @@ def finding(folders: ClaimFolders) -> Finding:
     where = folders.path or "the claim"
     if uid == 0:
         remedy = (
-            f"The files in {where} belong to root, and the Jobs never run as root. Run the application as a user of its own and give the files to it; "
-            "then set spec.jobs.runAsUser to that user."
+            f"The files in {where} belong to root, and the Jobs never run as root. Run the application as a user of its"
+            " own and give the files to it; then set spec.jobs.runAsUser to that user."
         )
     else:
         group = f", runAsGroup: {gid}" if gid else ""
-        remedy = f"The files in {where} belong to uid {uid}, gid {gid}. Add to the Environment: spec.jobs: {{runAsUser: {uid}{group}}}."
-    message = f"The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but root. {remedy}"
+        remedy = (
+            f"The files in {where} belong to uid {uid}, gid {gid}. Add to the Environment: spec.jobs: {{runAsUser:"
+            f" {uid}{group}}}."
+        )
+    message = (
+        "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but root."
+        f" {remedy}"
+    )
     return Finding(reason=conditions.JOB_USER_UNKNOWN, message=message)
 
 
 def _owner(folders: ClaimFolders) -> tuple[int, int]:
-    """User and group of a file of the filestore, else of the nearest folder that can be seen. Root only where nothing belongs to another user."""
+    """User and group of a file of the filestore, else of the nearest folder that can be seen. Root only where nothing
+    belongs to another user."""
     found = [*_of_path(folders)]
     with contextlib.suppress(OSError, RecursionError):
         found += _of_files(folders)

@@ -24,8 +24,8 @@ PACK_FILES = 20_000
 CLOSING = 2
 #: Bytes of a pack's index lines. A line has some 300 bytes; where an uploader makes long folders, 300,000.
 PACK_LINES = 16 * 1024 * 1024
-#: Bytes of tar after which a compressed pack starts a new zstd frame. Frames hold whole members: a restore of a few files
-#: reads only their frames.
+#: Bytes of tar after which a compressed pack starts a new zstd frame. Frames hold whole members: a restore of a few
+#: files reads only their frames.
 FRAME_BYTES = 2 * 1024 * 1024
 #: With the checksum, `zstd -t` finds damage without the index.
 _ZSTD: dict[int, int] = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
@@ -130,7 +130,8 @@ class PackSet:
         return pack
 
     def close(self, pack: Pack) -> None:
-        """Closes a full pack in the background. Waits while two others are closing. Raises the error of an earlier one."""
+        """Closes a full pack in the background. Waits while two others are closing. Raises the error of an earlier
+        one."""
         self._closing.acquire()
         try:
             for future in self._closed:

@@ -17,7 +17,8 @@ from ocore_mover.store.base import Store
 def check_index(store: Store, artifact: FilestoreArtifact, scratch: Path, *, live: bool) -> None:
     """`live`: the files were read where they are, in folders that changed while they were listed.
 
-    Raises Corrupt where a restore would refuse the index, MoverError FilestoreChanging where it has a name twice, ScratchFull, StoreError.
+    Raises Corrupt where a restore would refuse the index, MoverError FilestoreChanging where it has a name twice,
+    ScratchFull, StoreError.
     """
     line: Callable[[bytes], Entry] = parse_odoo if artifact.layout == "Odoo" else lambda text: check_name(parse(text))
     files = size = 0
@@ -36,7 +37,8 @@ def check_index(store: Store, artifact: FilestoreArtifact, scratch: Path, *, liv
         os.close(folder)
     if (files, size) != (artifact.file_count, artifact.size_bytes):
         raise Corrupt(
-            f"the new index names {files} files of {size} bytes, and {artifact.file_count} of {artifact.size_bytes} were stored"
+            f"the new index names {files} files of {size} bytes, and {artifact.file_count} of {artifact.size_bytes}"
+            " were stored"
         )
 
 
@@ -52,8 +54,8 @@ def _check_unique(names: Descending) -> None:
         if name == before or (before.startswith(name + b"\0") and kind != b"folder"):
             raise MoverError(
                 conditions.FILESTORE_CHANGING,
-                f"the application replaced {os.fsdecode(name.replace(bytes(1), b'/'))} in the filestore while its folder was listed. The "
-                "snapshot starts again.",
+                f"the application replaced {os.fsdecode(name.replace(bytes(1), b'/'))} in the filestore while its"
+                " folder was listed. The snapshot starts again.",
                 retryable=True,
             )
         before = name

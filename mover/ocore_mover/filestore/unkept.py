@@ -21,8 +21,8 @@ class Unkept:
         self._lost: set[str] = set()
 
     def note(self, what: str, name: str, *, lost: bool = False) -> None:
-        """One more name. `what` is the warning, with {count} for the number of names. `lost`: the snapshot lacks, or may lack, what the
-        application needs."""
+        """One more name. `what` is the warning, with {count} for the number of names. `lost`: the snapshot lacks, or
+        may lack, what the application needs."""
         with self._lock:
             if lost:
                 self._lost.add(what)
@@ -40,7 +40,8 @@ class Unkept:
         self._note_attributes(name, fd)
 
     def note_file(self, name: str, fd: int, status: os.stat_result, *, links: int | None) -> None:
-        """The attributes, hard links and holes of an open file; `links` is the link count of a file with one name, None where it does not matter."""
+        """The attributes, hard links and holes of an open file; `links` is the link count of a file with one name, None
+        where it does not matter."""
         self._note_attributes(name, fd)
         if links is not None and status.st_nlink > links:
             self.note(

@@ -36,8 +36,8 @@ Block = tuple[StoredObject, list[Entry]]
 
 
 def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Entry]:
-    """The index's entries. Raises Corrupt for a line that `parse` refuses, for a pack that is not in the manifest, and for more
-    than the manifest states."""
+    """The index's entries. Raises Corrupt for a line that `parse` refuses, for a pack that is not in the manifest, and
+    for more than the manifest states."""
     packs = _packs(artifact)
     parsed = (parse(line) for line in index.lines(store.read(artifact.index)))
     for entry in index.within(parsed, artifact):
@@ -95,7 +95,8 @@ def contents(store: Store, pack: StoredObject, known: Sequence[Entry], wanted: S
 
 
 def whole(store: Store, pack: StoredObject, wanted: Sequence[Entry]) -> Iterator[Content]:
-    """As :func:`contents`, but the pack is always read whole and its SHA-256 compared, also where nothing of it is wanted."""
+    """As :func:`contents`, but the pack is always read whole and its SHA-256 compared, also where nothing of it is
+    wanted."""
     chunks = store.read(pack)
     yield from _members(_tar(chunks, pack), 0, sorted(wanted, key=lambda entry: entry.offset), pack)
     for _ in chunks:  # the rest, for the digest

@@ -84,7 +84,8 @@ class Store(Protocol):
         """Whether writes ask the server for encryption. Not every S3 server supports it."""
 
     def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
-        """Streams a new object. Commit replaces an object of the same key. `patience`: for a store that fails for a time."""
+        """Streams a new object. Commit replaces an object of the same key. `patience`: for a store that fails for a
+        time."""
 
     def adopt(self, key: str, expected: StoredObject) -> StoredObject:
         """Folder stores only: accepts a file that a program (pg_dump) has written at the key's place.
@@ -107,15 +108,16 @@ class Store(Protocol):
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         """`length` bytes of an object from `start` on, in chunks; resumes as :meth:`read` does.
 
-        The bytes are not compared: the caller knows a digest of their contents. Raises Corrupt if the object does not exist
-        or has another size.
+        The bytes are not compared: the caller knows a digest of their contents. Raises Corrupt if the object does not
+        exist or has another size.
         """
 
     def head(self, key: str) -> ObjectInfo | None:
         """The object's size, or None if it does not exist."""
 
     def digest(self, key: str) -> str | None:
-        """SHA-256 (hex) of the object's contents as the store itself has checked it; None if the store does not know it or the object does not exist.
+        """SHA-256 (hex) of the object's contents as the store itself has checked it; None if the store does not know it
+        or the object does not exist.
 
         None asks the caller to read the object back.
         """
@@ -136,18 +138,22 @@ class Store(Protocol):
         """Aborts one of them; returns False if it does not exist any more."""
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Deletes objects; ignores keys that do not exist. Writes no data. Returns how many existed (S3: the number of keys)."""
+        """Deletes objects; ignores keys that do not exist. Writes no data. Returns how many existed (S3: the number of
+        keys)."""
 
     def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
-        """Aborts unfinished multipart uploads (folders: removes temporary files) below the prefix; returns their number.
+        """Aborts unfinished multipart uploads (folders: removes temporary files) below the prefix; returns their
+        number.
 
         Keeps those below `spare` if it is not empty.
         """
 
     def purge(self, prefix: str) -> KeptVersions | None:
-        """Removes what a deletion left below the prefix: with versioning, every version and delete marker of the objects that are deleted.
+        """Removes what a deletion left below the prefix: with versioning, every version and delete marker of the
+        objects that are deleted.
 
-        Objects that exist, and older versions of them, are not touched. Returns what the store keeps; None: nothing. Folders have no versions.
+        Objects that exist, and older versions of them, are not touched. Returns what the store keeps; None: nothing.
+        Folders have no versions.
         """
 
     def guarantees(self, key: str) -> Guarantees:

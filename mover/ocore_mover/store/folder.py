@@ -81,7 +81,8 @@ class FolderStore:
         return StoredObject(key=key, size=expected.size, sha256=expected.sha256)
 
     def _flush_parents(self, folder: Path) -> None:
-        """Flushes the folder's own name, and its parents' names up to the root, once: pg_dump's folder was made without a flush."""
+        """Flushes the folder's own name, and its parents' names up to the root, once: pg_dump's folder was made without
+        a flush."""
         while folder != self._root and folder not in self._flushed:
             sync_folder(folder.parent)
             self._flushed.add(folder)
@@ -212,7 +213,8 @@ class FolderStore:
         if len(names) > MAX_FOLDERS:
             raise StoreError(
                 conditions.CORRUPT,
-                f"{prefix} in {self.url} has more than {MAX_FOLDERS} folders: ocore-snapshots did not make them. Move them away.",
+                f"{prefix} in {self.url} has more than {MAX_FOLDERS} folders: ocore-snapshots did not make them. Move"
+                " them away.",
             )
         yield from sorted(names)
 
@@ -258,8 +260,8 @@ class FolderStore:
     # --- rights ----------------------------------------------------------------------------------------------
 
     def try_create(self, prefix: str) -> None:
-        """Creates and removes an empty temporary file where a new object below the prefix needs a new entry: in the last folder of it that exists.
-        Raises StoreError."""
+        """Creates and removes an empty temporary file where a new object below the prefix needs a new entry: in the
+        last folder of it that exists. Raises StoreError."""
         folder = self._root / prefix
         with self.translated(f"create a file in {prefix}"):
             while folder != self._root and not folder.is_dir():
@@ -345,13 +347,15 @@ class FolderStore:
         if error.errno in (errno.EACCES, errno.EPERM):
             return StoreError(
                 conditions.STORE_NOT_WRITABLE,
-                f"{detail}. Uid {os.getuid()}, the Jobs' user, has no right to it. Set spec.jobs.runAsUser and fsGroup of the Environment to "
-                f"the owner of the store's files, or give them to uid {os.getuid()} (chown -R). All Environments of a store on a claim need one user.",
+                f"{detail}. Uid {os.getuid()}, the Jobs' user, has no right to it. Set spec.jobs.runAsUser and fsGroup"
+                f" of the Environment to the owner of the store's files, or give them to uid {os.getuid()} (chown -R)."
+                " All Environments of a store on a claim need one user.",
             )
         if error.errno == errno.EIO:
             return StoreError(
                 conditions.STORE_IO_ERROR,
-                f"{detail}. The disk or the file server under the store's volume fails. Check the kernel's log on the node, and replace the disk.",
+                f"{detail}. The disk or the file server under the store's volume fails. Check the kernel's log on the"
+                " node, and replace the disk.",
             )
         return StoreError(
             conditions.STORE_UNREACHABLE, f"{detail}. Check the store's volume and its node.", retryable=True
@@ -476,7 +480,8 @@ def _compare(fd: int, expected: StoredObject, url: str) -> None:
     found = _read_again(fd)
     if found != (expected.size, expected.sha256):
         raise Corrupt(
-            f"{expected.key} in {url} reads back other bytes than were written ({found[0]} of {expected.size} bytes). The volume is broken. Replace it."
+            f"{expected.key} in {url} reads back other bytes than were written ({found[0]} of {expected.size} bytes)."
+            " The volume is broken. Replace it."
         )
 
 

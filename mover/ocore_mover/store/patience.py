@@ -1,4 +1,5 @@
-"""Repeats what a store cannot do for now until the command's deadline: what was uploaded in hours is not discarded for minutes without an answer."""
+"""Repeats what a store cannot do for now until the command's deadline: what was uploaded in hours is not discarded for
+minutes without an answer."""
 
 import logging
 import random
@@ -29,7 +30,8 @@ class Patience:
         self._token = token
 
     def run(self, request: Callable[[], Result]) -> Result:
-        """What the request returns. Repeats it while it raises a retryable StoreError. Raises Cancelled with the last of these."""
+        """What the request returns. Repeats it while it raises a retryable StoreError. Raises Cancelled with the last
+        of these."""
         pause = FIRST_PAUSE
         while True:
             try:
@@ -54,7 +56,8 @@ class Patience:
 
 def hinted(error: StoreError) -> float:
     """Seconds that the store asks to wait (Retry-After); 0 where it does not say."""
-    # botocore's ClientError. It is not imported here: that takes longer than the rest of the start, and a store on a claim needs none of it.
+    # botocore's ClientError. It is not imported here: that takes longer than the rest of the start, and a store on a
+    # claim needs none of it.
     response: Mapping[str, Any] = getattr(error.__cause__, "response", {})
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     text = str(headers.get("retry-after", ""))

@@ -41,28 +41,33 @@ def probe_store(store: Store) -> StoreProbeResult:
 
 
 def read_store(store: Store) -> StoreProbeResult:
-    """As :func:`probe_store`, without writing: reads the id and lists. Raises StoreError, also where the store has no id yet."""
+    """As :func:`probe_store`, without writing: reads the id and lists. Raises StoreError, also where the store has no
+    id yet."""
     identifier = store_id(store)
     if all(found.key != STORE_ID_KEY for found in store.list(STORE_ID_KEY)):
         raise StoreError(
             conditions.STORE_NOT_READY,
-            f"{store.url} does not list {STORE_ID_KEY}, which exists. Allow the credentials to list the bucket below the prefix.",
+            f"{store.url} does not list {STORE_ID_KEY}, which exists. Allow the credentials to list the bucket below"
+            " the prefix.",
         )
     return StoreProbeResult(store_id=identifier)
 
 
 def _encryption_refused(store: Store, error: StoreError) -> StoreError | None:
-    """The failure of a server that reads, but answers every encrypted write with an internal error: it does not support encryption."""
+    """The failure of a server that reads, but answers every encrypted write with an internal error: it does not support
+    encryption."""
     if not store.encrypted or not re.search(r"\b(InternalError|NotImplemented|501)\b", error.message):
         return None
     return StoreError(
         conditions.STORE_NOT_WRITABLE,
-        f"{error.message} Reading works. spec.s3.serverSideEncryption is set: if the server does not support it, leave it out.",
+        f"{error.message} Reading works. spec.s3.serverSideEncryption is set: if the server does not support it, leave"
+        " it out.",
     )
 
 
 def _purge(store: Store) -> None:
-    """With versioning, the test objects of each probe would stay as versions. The store is ready whether they can be removed or not."""
+    """With versioning, the test objects of each probe would stay as versions. The store is ready whether they can be
+    removed or not."""
     try:
         store.purge(PROBE_PREFIX)
     except StoreError as error:
@@ -122,7 +127,8 @@ def read_id(store: Store) -> str | None:
     if not ours:
         raise StoreError(
             conditions.STORE_ID_CONFLICT,
-            f"{STORE_ID_KEY} in {store.url} was not written by ocore-snapshots. Choose another prefix, or delete the object.",
+            f"{STORE_ID_KEY} in {store.url} was not written by ocore-snapshots. Choose another prefix, or delete the"
+            " object.",
         )
     return identifier
 

@@ -12,7 +12,8 @@ from ocore_mover.store.wrapped import WrappedStore
 
 
 class ReadOnlyStore(WrappedStore):
-    """Implements :class:`~ocore_mover.store.base.Store` over another store. Everything that writes or deletes raises StoreError StoreReadOnly."""
+    """Implements :class:`~ocore_mover.store.base.Store` over another store. Everything that writes or deletes raises
+    StoreError StoreReadOnly."""
 
     def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
         raise self._refused(f"write {key}")

@@ -107,7 +107,8 @@ class S3Store(Bucket):
     # --- reading ---------------------------------------------------------------------------------------------
 
     def digest(self, key: str) -> str | None:
-        """The object's SHA-256 where the server checked it: that of one request. Of a multipart upload S3 has a digest of the parts' digests only."""
+        """The object's SHA-256 where the server checked it: that of one request. Of a multipart upload S3 has a digest
+        of the parts' digests only."""
         full_key = self.full_key(key)
         if not self.server_checks(full_key):
             return None

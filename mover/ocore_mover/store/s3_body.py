@@ -1,7 +1,7 @@
 """The body of an answer of S3. Over plain HTTP, one system call reads one chunk.
 
-http.client asks the socket for each piece that the network delivers, and waits with poll before each. Every such call passes Python's lock
-between the workers twice, and a chunk of 256 KiB has many pieces.
+http.client asks the socket for each piece that the network delivers, and waits with poll before each. Every such call
+passes Python's lock between the workers twice, and a chunk of 256 KiB has many pieces.
 """
 
 import socket
@@ -30,7 +30,8 @@ class Body:
         return self._socket is not None
 
     def read(self, count: int) -> bytes:
-        """The next bytes: `count`, or fewer where they come slowly; empty at the end. Raises OSError, HTTPError, BotoCoreError."""
+        """The next bytes: `count`, or fewer where they come slowly; empty at the end. Raises OSError, HTTPError,
+        BotoCoreError."""
         if self._socket is None:
             data: bytes = self._streaming.read(count)
             return data

@@ -54,9 +54,9 @@ class Bucket:
     def server_checks(self, near: str) -> bool:
         """Whether the server refuses bytes that do not match their SHA-256, in whole objects and in parts.
 
-        Tested once in each process, before the first write, by requests with a wrong digest beside that full key: leftovers
-        of a killed process are deleted together with the snapshot. Raises StoreError BucketNotFound first, because some
-        servers (SeaweedFS) create a missing bucket.
+        Tested once in each process, before the first write, by requests with a wrong digest beside that full key:
+        leftovers of a killed process are deleted together with the snapshot. Raises StoreError BucketNotFound first,
+        because some servers (SeaweedFS) create a missing bucket.
         """
         with self._lock:
             if self._server_checks is None:

@@ -76,8 +76,8 @@ DIGEST_CODES = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XA
 class _ChecksumSigner(botocore.auth.S3SigV4Auth):
     """Signs the payload with the digest that the request already declares, instead of hashing every part twice.
 
-    Every server that checks SigV4 also checks the payload's digest, even without support for x-amz-checksum-sha256. Over
-    https botocore would omit it.
+    Every server that checks SigV4 also checks the payload's digest, even without support for x-amz-checksum-sha256.
+    Over https botocore would omit it.
     """
 
     def payload(self, request: Any) -> str:
@@ -130,7 +130,8 @@ def connect(options: S3Options, connections: int) -> "S3Client":
 
 
 def _mask_credentials(request_signer: Any, **_: Any) -> None:
-    """Masks the keys of any origin (Secret, environment, workload identity) before a request can fail with them in its message."""
+    """Masks the keys of any origin (Secret, environment, workload identity) before a request can fail with them in its
+    message."""
     credentials = getattr(request_signer, "_credentials", None)
     if credentials is None:
         return
@@ -216,7 +217,8 @@ def _from_answer(error: ClientError, what: str, url: str) -> MoverError:
     if code == "InvalidObjectState":
         return StoreError(
             conditions.OBJECT_ARCHIVED,
-            f"{detail}. A lifecycle rule has moved the object to an archive class (Glacier). Restore it in the bucket, and exclude the prefix from the rule.",
+            f"{detail}. A lifecycle rule has moved the object to an archive class (Glacier). Restore it in the bucket,"
+            " and exclude the prefix from the rule.",
         )
     if code in _NOT_WRITABLE:
         return StoreError(conditions.STORE_NOT_WRITABLE, f"{detail}. The store does not allow this.")
@@ -237,8 +239,8 @@ def _from_client(error: BotoCoreError, what: str, url: str) -> StoreError:
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
         return StoreError(
             conditions.STORE_ACCESS_DENIED,
-            f"{detail}. Set a Secret with credentials, or give the Job's service account a workload identity. The node's own "
-            "credentials are used with s3.instanceMetadata of the SnapshotStore only.",
+            f"{detail}. Set a Secret with credentials, or give the Job's service account a workload identity. The"
+            " node's own credentials are used with s3.instanceMetadata of the SnapshotStore only.",
         )
     if isinstance(error, SSLError):
         return StoreError(

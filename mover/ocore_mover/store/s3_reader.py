@@ -62,14 +62,16 @@ def download(bucket: Bucket, key: str, size: int | None, start: int = 0, end: in
             if failures > MAX_RESUMES:
                 raise StoreError(
                     conditions.STORE_UNREACHABLE,
-                    f"reading {key} from {bucket.url} failed {failures} times at byte {position}: {str(error).rstrip('.')}. Check the store and the network.",
+                    f"reading {key} from {bucket.url} failed {failures} times at byte {position}:"
+                    f" {str(error).rstrip('.')}. Check the store and the network.",
                     retryable=True,
                 ) from error
             pause(failures)
 
 
 def _open(bucket: Bucket, key: str, position: int, end: int | None, etag: str | None) -> tuple[Body, int, str]:
-    """Returns the body from `position`, the size of the whole object, and its ETag. Raises Corrupt if the object changed."""
+    """Returns the body from `position`, the size of the whole object, and its ETag. Raises Corrupt if the object
+    changed."""
     asked: dict[str, Any] = {}
     if position or end is not None:
         asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))

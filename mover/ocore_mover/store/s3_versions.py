@@ -1,7 +1,8 @@
-"""Versions of deleted objects in a bucket with versioning: removed where the store allows it, else counted, with the time when it will.
+"""Versions of deleted objects in a bucket with versioning: removed where the store allows it, else counted, with the
+time when it will.
 
-A deletion in such a bucket writes a delete marker and keeps every byte. A marker is removed after the versions that it hides: a deleted manifest must
-not come back because its data is locked.
+A deletion in such a bucket writes a delete marker and keeps every byte. A marker is removed after the versions that it
+hides: a deleted manifest must not come back because its data is locked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,8 @@ from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 
 BATCH = 1000
-#: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest ones are locked longest. A
-#: longer lock of an older one is found by the next deletion.
+#: Versions whose lock is read. All objects of a snapshot are written with the bucket's default retention, so the newest
+#: ones are locked longest. A longer lock of an older one is found by the next deletion.
 LOCKS_READ = 20
 _NO_SUCH_REQUEST = {"NotImplemented", "MethodNotAllowed", "501", "405"}
 
@@ -36,9 +37,11 @@ class Version:
 
 
 def purge(store: Bucket, full_prefix: str, *, marked: bool) -> KeptVersions | None:
-    """Removes the versions, then the markers, of every key below the prefix whose newest version is a delete marker. Returns what stays.
+    """Removes the versions, then the markers, of every key below the prefix whose newest version is a delete marker.
+    Returns what stays.
 
-    `marked`: a deletion of this process has left markers, so the bucket has versioning. Raises StoreError where the store does not answer.
+    `marked`: a deletion of this process has left markers, so the bucket has versioning. Raises StoreError where the
+    store does not answer.
     """
     with translated(f"list the versions of {full_prefix}", store.url):
         try:
@@ -83,7 +86,8 @@ def _has_versioning(store: Bucket) -> bool:
 
 
 def _unsupported(error: ClientError) -> bool:
-    """Whether the credentials or the server do not allow the request, whatever the bucket holds. Servers without versioning answer in many ways."""
+    """Whether the credentials or the server do not allow the request, whatever the bucket holds. Servers without
+    versioning answer in many ways."""
     return status_of(error) in (400, 401, 403, 405, 501) or code_of(error) in _NO_SUCH_REQUEST
 
 

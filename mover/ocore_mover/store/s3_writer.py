@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 MIB = 1024 * 1024
-#: (parts, bytes of each). S3 allows 10,000 parts of at most 5 GiB, and 5 TiB in all. A request costs boto3 about 5 ms of
-#: processor time for any size. Objects up to 23 GiB have parts of 12 MiB; up to 210 GiB the parts fit in memory.
+#: (parts, bytes of each). S3 allows 10,000 parts of at most 5 GiB, and 5 TiB in all. A request costs boto3 about 5 ms
+#: of processor time for any size. Objects up to 23 GiB have parts of 12 MiB; up to 210 GiB the parts fit in memory.
 PART_SIZES = (
     (2000, 12 * MIB),
     (2000, 32 * MIB),
@@ -39,8 +39,8 @@ PART_SIZES = (
 SPOOL_ABOVE = 64 * MIB
 #: Bytes in memory that wait for an upload or are in one, for all writers of a store.
 IN_FLIGHT_BYTES = 48 * MIB
-#: The same for bytes in temporary files: an object of terabytes must not fill the disk while its store is slow. One part is always
-#: allowed, and each writer fills another one at the same time.
+#: The same for bytes in temporary files: an object of terabytes must not fill the disk while its store is slow. One
+#: part is always allowed, and each writer fills another one at the same time.
 SPOOLED_BYTES = 2048 * MIB
 #: Larger parts use recycled buffers: fresh memory costs a page fault for each 4 KiB.
 SMALL = MIB
@@ -317,7 +317,8 @@ class S3Writer:
             future.result()
 
     def _complete(self) -> bool:
-        """Completes the upload. Returns False if the answer to an earlier attempt was lost: the object must be read back."""
+        """Completes the upload. Returns False if the answer to an earlier attempt was lost: the object must be read
+        back."""
         assert self._upload is not None  # noqa: S101 - for the type checker
         parts = [self._done[number] for number in sorted(self._done)]
         with translated(f"complete {self._key}", self._bucket.url):
@@ -342,5 +343,6 @@ class S3Writer:
             found = self._bucket.head(self._key)
             if found is None or found.size != stored.size:
                 raise Corrupt(
-                    f"{self._key} in {self._bucket.url} has {found.size if found else 'no'} bytes instead of {stored.size}"
+                    f"{self._key} in {self._bucket.url} has {found.size if found else 'no'} bytes instead of"
+                    f" {stored.size}"
                 )

@@ -8,7 +8,8 @@ from ocore_mover.store.base import ObjectInfo, Store, Upload
 
 
 class WrappedStore:
-    """The reading methods of :class:`~ocore_mover.store.base.Store`, passed on. :meth:`_before_read` may refuse them."""
+    """The reading methods of :class:`~ocore_mover.store.base.Store`, passed on. :meth:`_before_read` may refuse
+    them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,7 +1,8 @@
-"""Carries out an import: one Job for each page, then a Snapshot or a Rollback for each line of its log. Every step can be repeated after a crash.
+"""Carries out an import: one Job for each page, then a Snapshot or a Rollback for each line of its log. Every step can
+be repeated after a crash.
 
-A page is done when all its objects have their status; the SnapshotStore's status then names the next page. What a page has already brought is found by
-its id, so nothing is created twice.
+A page is done when all its objects have their status; the SnapshotStore's status then names the next page. What a page
+has already brought is found by its id, so nothing is created twice.
 """
 
 import asyncio
@@ -45,8 +46,8 @@ PARALLEL = 12
 BUDGET = 60.0
 #: Seconds in which a page's log is read.
 READ = 60.0
-#: Imports that are remembered at most, and bytes of the lines of differentials that wait for their full snapshot in each: what a store offers, and how
-#: many there are, is not trusted.
+#: Imports that are remembered at most, and bytes of the lines of differentials that wait for their full snapshot in
+#: each: what a store offers, and how many there are, is not trusted.
 REMEMBERED = 2
 WAITING_BYTES = 16 * 1024 * 1024
 
@@ -64,8 +65,8 @@ class Known:
 
 @dataclass
 class Memory:
-    """What an import remembers from page to page of a round. It can be lost: then the namespace is read again, and another round over the store brings
-    the differentials that waited."""
+    """What an import remembers from page to page of a round. It can be lost: then the namespace is read again, and
+    another round over the store brings the differentials that waited."""
 
     #: The import (uid of the store, its begin) and the round.
     of: tuple[str, str, int]
@@ -96,7 +97,8 @@ class Memories:
         self._by_store: OrderedDict[Key, Memory] = OrderedDict()
 
     async def take(self, ctx: Context, store: Store, running: ImportStatus) -> Memory:
-        """The memory of the import. It is out of here until `keep`: after an error the next reconcile reads what the namespace has."""
+        """The memory of the import. It is out of here until `keep`: after an error the next reconcile reads what the
+        namespace has."""
         of = (store.meta.uid, running.started_at, running.round)
         found = self._by_store.pop(store.key, None)
         if found is not None and found.of == of:
@@ -185,7 +187,8 @@ async def _start_job(ctx: Context, store: Store, running: ImportStatus, found: d
 async def _start_ahead(
     ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], seen: Observation, after: str
 ) -> None:
-    """Starts the Job of the page after this one: it lists while the objects of this one are created. One that cannot start now does so in its turn."""
+    """Starts the Job of the page after this one: it lists while the objects of this one are created. One that cannot
+    start now does so in its turn."""
     following = running.model_copy(update={"page": running.page + 1, "attempt": 1, "after": after})
     attempt = imports.job_attempt(following)
     if following.page < imports.MAX_PAGES and job_name(COMMAND, store.meta.uid, attempt) not in seen.jobs:
@@ -287,7 +290,8 @@ async def _known_rollbacks(ctx: Context, store: Store) -> dict[str, Known]:
 async def _together(
     entries: Iterable[EntryT], create: Callable[[EntryT], Coroutine[Any, Any, None]], until: float
 ) -> bool:
-    """Creates or changes some at a time, in their order. False: the time of the event loop is past `until`, and the rest follows in the next reconcile."""
+    """Creates or changes some at a time, in their order. False: the time of the event loop is past `until`, and the
+    rest follows in the next reconcile."""
     loop, left = asyncio.get_running_loop(), iter(entries)
 
     async def work() -> None:
@@ -351,7 +355,8 @@ class _Page:
         self._memory.wait(self._waiting)
 
     async def made(self, type_: Type, id_: str, known: Known | None, bodies: Sequence[Object]) -> Object | None:
-        """The object without a status: created under the first name that is free, or found where a crash had left it. Raises _Exists where another import
+        """The object without a status: created under the first name that is free, or found where a crash had left it.
+        Raises _Exists where another import
         has created it since the namespace was read: its names for the object are the same."""
         ctx, namespace = self.ctx, self.store.meta.namespace
         if known is not None:
@@ -510,7 +515,8 @@ class _Rollbacks:
 
 
 async def _take_over(ctx: Context, store: Store, done: ImportStatus) -> tuple[SnapshotStoreStatus, float | None]:
-    """Gives the imported Snapshots what the store has for them. The spec first: until the status says so, the data is never deleted."""
+    """Gives the imported Snapshots what the store has for them. The spec first: until the status says so, the data is
+    never deleted."""
     until, count = asyncio.get_running_loop().time() + BUDGET, 0
     async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
         mine = [obj for obj in page if _is_mine(obj, store)]

@@ -1,4 +1,5 @@
-"""Decisions of an import: what belongs here, the Snapshot that is made of a manifest, the steps from page to page. Pure."""
+"""Decisions of an import: what belongs here, the Snapshot that is made of a manifest, the steps from page to page.
+Pure."""
 
 import hashlib
 import re
@@ -91,7 +92,8 @@ def job_attempt(running: ImportStatus) -> str:
 
 
 def belongs(entry: StoredSnapshot, found: Mapping[str, Place]) -> Place | None:
-    """The Environment of the namespace that the snapshot is of: the same id and the same project; None: none. The Job has checked both already."""
+    """The Environment of the namespace that the snapshot is of: the same id and the same project; None: none. The Job
+    has checked both already."""
     identity = entry.result.identity
     place = found.get(identity.environment_id) if identity is not None else None
     if identity is None or place is None or place.project_id != identity.project_id:
@@ -130,8 +132,8 @@ def body(store: Store, identity: Identity, environment: str, name: str) -> Objec
 
 
 def status(snapshot: Snapshot, store: Store, entry: StoredSnapshot, base_name: str, now: datetime) -> SnapshotStatus:
-    """The status of an imported Snapshot: what adoption would make of the manifest, with what the store has beside it. `base_name`: of the full Snapshot
-    that a differential needs."""
+    """The status of an imported Snapshot: what adoption would make of the manifest, with what the store has beside it.
+    `base_name`: of the full Snapshot that a differential needs."""
     fresh = snapshot.with_status(SnapshotStatus(id=snapshot.id, store_name=store.meta.name))
     found = transitions.completed(
         fresh, entry.result, None, clean=True, imported=True, now=now, base_name=base_name or None
@@ -151,7 +153,8 @@ def is_half(obj: Object) -> bool:
 
 
 def spec_of_stored(snapshot: Snapshot) -> Object | None:
-    """What takeOver sets in the spec of an imported Snapshot; None: nothing. A spec that a person has changed since the import stays."""
+    """What takeOver sets in the spec of an imported Snapshot; None: nothing. A spec that a person has changed since the
+    import stays."""
     spec, imported = snapshot.spec, snapshot.status.imported
     if imported is None or (spec.pin, spec.retention, spec.deletion_policy) != (None, "Keep", "Retain"):
         return None
@@ -199,7 +202,8 @@ class Counted:
 def after_page(
     running: ImportStatus, result: ManifestsResult, counted: Counted, now: datetime, *, complete: bool
 ) -> ImportStatus:
-    """The import after a page: the next page, another round for differentials that were forgotten before their full snapshots came, or the end.
+    """The import after a page: the next page, another round for differentials that were forgotten before their full
+    snapshots came, or the end.
     `complete`: none was forgotten, so those that still wait have no full snapshot in the store."""
     examples = (
         *running.skipped_examples,
@@ -245,7 +249,8 @@ def _rollbacks(before: ImportedRollbacks, result: ManifestsResult, counted: Coun
     )
 
 
-#: Rounds over the store: one, another one for the differentials that the operator has forgotten, as at a restart, and one where that came again.
+#: Rounds over the store: one, another one for the differentials that the operator has forgotten, as at a restart, and
+#: one where that came again.
 MAX_ROUNDS = 3
 
 
@@ -273,13 +278,19 @@ def _done(found: ImportStatus, now: datetime) -> ImportStatus:
     message = f"{found.imported} of {found.found} snapshots were imported; {found.existing} were there."
     rollbacks = found.rollbacks or ImportedRollbacks()
     if rollbacks.found:
-        message += f" Of {rollbacks.found} finished rollbacks {rollbacks.imported} were imported, {rollbacks.existing} were there."
+        message += (
+            f" Of {rollbacks.found} finished rollbacks {rollbacks.imported} were imported, {rollbacks.existing} were"
+            " there."
+        )
     if found.skipped:
         message += (
             f" {found.skipped} were skipped, for example {found.skipped_examples[0]}." if found.skipped_examples else ""
         )
     if found.incomplete:
-        message += f" {found.incomplete} of them lack objects in the store: they are looked for again every {AGAIN / 60:.0f} minutes."
+        message += (
+            f" {found.incomplete} of them lack objects in the store: they are looked for again every {AGAIN / 60:.0f}"
+            " minutes."
+        )
     if found.waiting:
         message += f" {found.waiting} differentials lack the full snapshot that they need."
     if found.foreign_environments:
@@ -291,7 +302,10 @@ def _done(found: ImportStatus, now: datetime) -> ImportStatus:
 
 def failed(running: ImportStatus, why: str, now: datetime) -> ImportStatus:
     """The import ended early; what it has imported stays."""
-    message = f"The import failed: {why} It is repeated after {AGAIN / 60:.0f} minutes, or when {naming.ANNOTATION_IMPORT_REQUESTED} asks for it."
+    message = (
+        f"The import failed: {why} It is repeated after {AGAIN / 60:.0f} minutes, or when"
+        f" {naming.ANNOTATION_IMPORT_REQUESTED} asks for it."
+    )
     return running.model_copy(
         update={"state": "Failed", "finished_at": clock.text(now), "message": shortened(message, 1000)}
     )

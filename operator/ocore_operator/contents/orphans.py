@@ -18,7 +18,8 @@ AGAIN = 3600.0
 
 
 def due_in(store: Store, interval: float, now: datetime) -> float | None:
-    """Seconds until the next sweep, 0 or less: now; None: only when asked. A new store has nothing that is old enough."""
+    """Seconds until the next sweep, 0 or less: now; None: only when asked. A new store has nothing that is old
+    enough."""
     last = store.status.orphans
     since = last.checked_at if last is not None else store.meta.created
     if requested(store, naming.ANNOTATION_SWEEP_REQUESTED, since, now):
@@ -31,7 +32,8 @@ def due_in(store: Store, interval: float, now: datetime) -> float | None:
 
 
 def removal_wanted(store: Store) -> str | None:
-    """The report whose orphans are to be removed; None: none. Never where another cluster may own the store, or nothing may be written."""
+    """The report whose orphans are to be removed; None: none. Never where another cluster may own the store, or nothing
+    may be written."""
     last, spec = store.status.orphans, store.spec
     wanted = store.meta.annotations.get(naming.ANNOTATION_REMOVE_ORPHANS)
     if not wanted or last is None or last.report != wanted:

@@ -1,7 +1,8 @@
 """Decisions of an import about rollbacks: the Rollback that is made of a record, and which records get none. Pure.
 
-An imported Rollback never runs: its status is terminal (stage Ended); until that is written, the annotation keeps it from starting (rollback/plan.py); and its
-spec.notAfter has passed, which also holds where annotation and status are lost, or for an operator that does not know the annotation.
+An imported Rollback never runs: its status is terminal (stage Ended); until that is written, the annotation keeps it
+from starting (rollback/plan.py); and its spec.notAfter has passed, which also holds where annotation and status are
+lost, or for an operator that does not know the annotation.
 """
 
 from collections import defaultdict
@@ -54,7 +55,8 @@ class Siblings:
 
 
 def siblings(entries: Iterable[StoredRollback], snapshots: Mapping[str, str]) -> Siblings:
-    """Of one environment. A rollback, its undo, and the undo of that are about the same databases: each of them has undone the one before."""
+    """Of one environment. A rollback, its undo, and the undo of that are about the same databases: each of them has
+    undone the one before."""
     switched = sorted((e for e in entries if e.outcome == "Switched"), key=lambda e: e.switched_at or e.ended_at)
     chains: dict[str, list[StoredRollback]] = defaultdict(list)
     for entry in switched:
@@ -76,7 +78,8 @@ def belongs(entry: StoredRollback, found: Mapping[str, Place]) -> Place | None:
 
 
 def beyond(entries: Sequence[StoredRollback], existing: Iterable[Finished], limit: int, now: datetime) -> set[str]:
-    """Ids of those of one environment that the history limit would remove at once. `existing`: its finished Rollbacks."""
+    """Ids of those of one environment that the history limit would remove at once. `existing`: its finished
+    Rollbacks."""
     new = [
         Finished(
             name=entry.run.rollback_id,
@@ -105,7 +108,8 @@ def recorded_spec(entry: StoredRollback) -> RollbackSpec | None:
 
 
 def names(entry: StoredRollback, place: Place, now: datetime) -> tuple[str, ...]:
-    """Names for the Rollback, the best one first. It gets its own only with its own spec: a GitOps tool that applies it again must find what it applies."""
+    """Names for the Rollback, the best one first. It gets its own only with its own spec: a GitOps tool that applies it
+    again must find what it applies."""
     spec, other = recorded_spec(entry), f"imported-{entry.run.rollback_id}"
     target = spec.target_environment_ref if spec is not None else None
     same = spec is not None and (target is None or target.name == place.name) and _is_past(spec.not_after, now)
@@ -113,7 +117,8 @@ def names(entry: StoredRollback, place: Place, now: datetime) -> tuple[str, ...]
 
 
 def body(store: Store, entry: StoredRollback, place: Place, name: str, known: Siblings, now: datetime) -> Object:
-    """The Rollback to create. An object that is applied keeps the fields of others, here `id` and `notAfter`, so Git can apply its own spec to it."""
+    """The Rollback to create. An object that is applied keeps the fields of others, here `id` and `notAfter`, so Git
+    can apply its own spec to it."""
     spec = recorded_spec(entry)
     wanted = (
         dict(entry.run.rollback.spec)
@@ -157,7 +162,8 @@ def is_half(obj: Object) -> bool:
 def status(
     rollback: Rollback, store: Store, entry: StoredRollback, place: Place, known: Siblings, now: datetime
 ) -> RollbackStatus:
-    """The status of an imported Rollback: terminal, with what the record has. `residue` stays unknown: another cluster may keep, or have removed, what was kept."""
+    """The status of an imported Rollback: terminal, with what the record has. `residue` stays unknown: another cluster
+    may keep, or have removed, what was kept."""
     run = entry.run
     recorded, missing = _recorded(entry)
     found = change(
@@ -217,7 +223,8 @@ def _recorded(entry: StoredRollback) -> tuple[RollbackStatus, tuple[str, ...]]:
 
 
 def _trusted(recorded: Object) -> Object:
-    """Of a recorded status, only what a record has: a record is what someone has written into the bucket. The target, which names Secrets, is left
+    """Of a recorded status, only what a record has: a record is what someone has written into the bucket. The target,
+    which names Secrets, is left
     out: no Job of an imported Rollback uses it."""
     return {name: recorded[name] for name in RECORDED_STATUS if name in recorded and name != "target"}
 
@@ -266,7 +273,10 @@ def _skipped(found: RollbackStatus, at: datetime) -> RollbackStatus:
 
 
 def _with_condition(found: RollbackStatus, missing: Sequence[str], stamp: Stamp) -> RollbackStatus:
-    after = " It ends with the switch: whether the workloads were ready, and until when the previous data was kept, is not in it."
+    after = (
+        " It ends with the switch: whether the workloads were ready, and until when the previous data was kept, is not"
+        " in it."
+    )
     text = f"Imported from its record in the store.{after if found.phase != 'Failed' else ''}"
     if not missing:
         return summarize.with_condition(found, c.IMPORTED, "True", c.SUCCEEDED, text, stamp)

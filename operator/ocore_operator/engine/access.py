@@ -1,4 +1,5 @@
-"""Which watched namespaces can be read. One that was deleted, or whose Role is gone, is reported and does not stop the others."""
+"""Which watched namespaces can be read. One that was deleted, or whose Role is gone, is reported and does not stop the
+others."""
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
@@ -50,8 +51,9 @@ class Access:
             await self._changed.wait_for(lambda: self.listed(namespace))
 
     async def unless_refused(self, namespace: str, work: Awaitable[float | None]) -> float | None:
-        """The result of a reconcile. None where it was refused because the namespace's Role is gone: retries would never end, and the resync queues
-        the object again once the namespace can be listed. Raises what the work raises otherwise."""
+        """The result of a reconcile. None where it was refused because the namespace's Role is gone: retries would
+        never end, and the resync queues the object again once the namespace can be listed. Raises what the work raises
+        otherwise."""
         try:
             return await work
         except Forbidden:
@@ -69,6 +71,7 @@ class Access:
             yield f"cannot {source} {title(namespace)}: {problem}"
 
     def readable(self) -> Iterable[tuple[str, bool]]:
-        """Each watched namespace (empty: the whole cluster), and whether it can be listed and watched. From any thread."""
+        """Each watched namespace (empty: the whole cluster), and whether it can be listed and watched. From any
+        thread."""
         broken = {namespace for namespace, _ in list(self._problems)}
         return ((n or "", n not in broken) for n in self.namespaces)

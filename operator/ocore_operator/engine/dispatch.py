@@ -1,4 +1,5 @@
-"""What a watch event means: it feeds the catalog and puts keys into the work queue. And how kopf is configured for that."""
+"""What a watch event means: it feeds the catalog and puts keys into the work queue. And how kopf is configured for
+that."""
 
 import hashlib
 import json
@@ -29,8 +30,8 @@ SERVER_TIMEOUT = 50
 KEPT = 0.1
 #: Seconds without any event or bookmark after which a watch is opened again.
 INACTIVITY = 60.0
-#: Seconds between kopf's attempts at a request, before its watches end and watch.py starts them again. kopf's own list takes 88 s: a namespace that
-#: is back would wait for the rest of it.
+#: Seconds between kopf's attempts at a request, before its watches end and watch.py starts them again. kopf's own list
+#: takes 88 s: a namespace that is back would wait for the rest of it.
 ATTEMPTS = (0.5, 1.0, 2.0, 4.0)
 
 
@@ -57,7 +58,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 class NoDifferences(kopf.DiffBaseStorage):
-    """What kopf keeps of an object for handlers that ask what changed: nothing. We have none, and it would copy each object of each event for them."""
+    """What kopf keeps of an object for handlers that ask what changed: nothing. We have none, and it would copy each
+    object of each event for them."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         """What changes are compared with."""
@@ -95,7 +97,8 @@ class Dispatch:
         return ((kind, row.type.plural) for kind, row in self._reconcilers.items())
 
     def news(self, kind: str, type_: str | None, obj: Object) -> News:
-        """What is needed of an event about an object of our kinds. Pure, for kopf's thread: 20,000 raw objects must not wait for the main event
+        """What is needed of an event about an object of our kinds. Pure, for kopf's thread: 20,000 raw objects must not
+        wait for the main event
         loop. `type_` None: the object was listed as a watch was opened."""
         return News(self._ctx.catalog.entry(kind, obj), type_, self._reconcilers[kind].concerns(obj))
 
@@ -112,13 +115,15 @@ class Dispatch:
         old = catalog.get(key)
         new = catalog.take(news.entry)
         known = old is not None and old.version >= new.version and old.uid == new.uid and news.type is not None
-        # An import that ended between the two writes of an object is found by the resync: thousands of reconciles would find that they must wait.
+        # An import that ended between the two writes of an object is found by the resync: thousands of reconciles would
+        # find that they must wait.
         arriving = new.work.arriving and not new.phase and not new.deleting
         if not known and not new.work.idle and not arriving:
             self._queue.add(key)
 
     def job_changed(self, job: Object, deleted: bool) -> None:
-        """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a slot."""
+        """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a
+        slot."""
         owner = owner_of_job(job, self._ctx.catalog)  # None: it has our label, but is not ours
         if not self._is_news(job, owner, deleted, begins=job_begins(job)) or owner is None:
             return
@@ -134,8 +139,8 @@ class Dispatch:
             self._queue.add(owner)
 
     def _is_news(self, obj: Object, owner: Key | None, deleted: bool, *, begins: bool) -> bool:
-        """Whether the event of a Job or pod says anything that a reconcile reads. Most do not: addresses, counts, readiness by condition, and that what
-        was just created `begins`, which the reconcile that created it knows."""
+        """Whether the event of a Job or pod says anything that a reconcile reads. Most do not: addresses, counts,
+        readiness by condition, and that what was just created `begins`, which the reconcile that created it knows."""
         uid = obj["metadata"]["uid"]
         old = self._told.pop(uid, BEGINS)
         if deleted or owner is None:
@@ -146,7 +151,8 @@ class Dispatch:
         return new != old
 
 
-#: Jobs and pods of which is known what they said last, at most. Of another one each event wakes its owner, but for those of its beginning.
+#: Jobs and pods of which is known what they said last, at most. Of another one each event wakes its owner, but for
+#: those of its beginning.
 TOLD = 20_000
 #: Conditions of a pod that only repeat what its containers say.
 REPEATED = ("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
@@ -155,7 +161,8 @@ BEGINS = ""
 
 
 def substance(obj: Object) -> str:
-    """What a reconcile reads of a Job or pod, as a digest: `jobs/outcome.py` and `jobs/trouble.py` know no other field that changes."""
+    """What a reconcile reads of a Job or pod, as a digest: `jobs/outcome.py` and `jobs/trouble.py` know no other field
+    that changes."""
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = [
         [x.get(name) for name in ("type", "status", "reason", "message")]

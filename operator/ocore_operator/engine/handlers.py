@@ -1,6 +1,8 @@
-"""All handlers of kopf. Decorators only: what a handler does is in dispatch.py and login.py. `call` runs it in the main event loop (watch.py).
+"""All handlers of kopf. Decorators only: what a handler does is in dispatch.py and login.py. `call` runs it in the main
+event loop (watch.py).
 
-kopf watches, and calls these; retries, delays and back-off are in queue.py (why: docs/decisions/0005-what-kopf-does.md).
+kopf watches, and calls these; retries, delays and back-off are in queue.py (why:
+docs/decisions/0005-what-kopf-does.md).
 """
 
 from collections.abc import Callable
@@ -15,7 +17,8 @@ from ocore_operator.engine.dispatch import Dispatch
 
 
 class Forgetful(ResourceMemories):
-    """What kopf remembers of each object for its handlers: nothing. Ours have no memory, and 20,000 Snapshots would take some 50 MB."""
+    """What kopf remembers of each object for its handlers: nothing. Ours have no memory, and 20,000 Snapshots would
+    take some 50 MB."""
 
     async def recall(self, raw_body: Any, **options: Any) -> Any:
         """A memory for one event."""

@@ -1,8 +1,9 @@
 """One leader: a coordination.k8s.io Lease, renewed by a loop here. Losing it ends the process at once.
 
-The age of another holder's record is measured by our own clock from when we first saw it (as client-go does), so the clocks of two machines
-need not agree. Our clock is CLOCK_BOOTTIME, which continues while the process is stopped (SIGSTOP) and while the machine sleeps. A process that
-continues after that finds its lease expired before it writes anything (:meth:`Lease.guard`, called by kube/client.py before every write).
+The age of another holder's record is measured by our own clock from when we first saw it (as client-go does), so the
+clocks of two machines need not agree. Our clock is CLOCK_BOOTTIME, which continues while the process is stopped
+(SIGSTOP) and while the machine sleeps. A process that continues after that finds its lease expired before it writes
+anything (:meth:`Lease.guard`, called by kube/client.py before every write).
 """
 
 import asyncio
@@ -54,7 +55,8 @@ class Lease:
         monotonic: Callable[[], float] = boottime,
         lost: Callable[[str], None] = hard_exit,
     ) -> None:
-        """`kube` must have no guard: the guard depends on the renewal, which is a write. `metadata`: labels and annotations of the object."""
+        """`kube` must have no guard: the guard depends on the renewal, which is a write. `metadata`: labels and
+        annotations of the object."""
         self._kube = kube
         self._namespace = namespace
         self._name = name

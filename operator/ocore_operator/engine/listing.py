@@ -1,5 +1,6 @@
-"""kopf's lists, in pages of a limited size in bytes, and its watches, with events of a limited size. kopf 1.45 limits the objects of a page only (`fetch_objs` in
-clients/fetching.py), and lists seven kinds at once: at the start, a tenant's large objects would take all memory. It keeps an event until its line ends."""
+"""kopf's lists, in pages of a limited size in bytes, and its watches, with events of a limited size. kopf 1.45 limits
+the objects of a page only (`fetch_objs` in clients/fetching.py), and lists seven kinds at once: at the start, a
+tenant's large objects would take all memory. It keeps an event until its line ends."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
@@ -13,7 +14,8 @@ from ocore_operator.kube.resources import Object
 
 #: Bytes that are taken from a watch at once.
 CHUNK = 256 * 1024
-#: The event after which kopf lists again: its watch would begin with the same event as long as its resourceVersion is the same.
+#: The event after which kopf lists again: its watch would begin with the same event as long as its resourceVersion is
+#: the same.
 _GONE = b'{"type":"ERROR","object":{"code":410,"reason":"Expired","message":"an event is too long"}}'
 
 _log = structlog.get_logger()

@@ -1,7 +1,8 @@
 """kopf's connection, made from the client's own, so that both log in the same way.
 
-Python 3.13 checks certificates strictly by RFC 5280 (VERIFY_X509_STRICT). It refuses the CAs of many older clusters, which have no key usage or no
-authority key identifier. kubectl and other programs in Go accept them, so the operator does as well; the chain itself is still checked.
+Python 3.13 checks certificates strictly by RFC 5280 (VERIFY_X509_STRICT). It refuses the CAs of many older clusters,
+which have no key usage or no authority key identifier. kubectl and other programs in Go accept them, so the operator
+does as well; the chain itself is still checked.
 """
 
 import ssl

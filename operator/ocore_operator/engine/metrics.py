@@ -1,4 +1,5 @@
-"""The metrics of /metrics. Gauges are computed from the catalog when they are scraped; docs/operator.md lists all names."""
+"""The metrics of /metrics. Gauges are computed from the catalog when they are scraped; docs/operator.md lists all
+names."""
 
 import asyncio
 from collections import Counter
@@ -52,7 +53,8 @@ class Metrics:
 
         self._queued = Histogram(
             "ocore_queue_seconds",
-            "Seconds that an object was queued before its reconcile; urgent: a Rollback under way, or an application is stopped.",
+            "Seconds that an object was queued before its reconcile; urgent: a Rollback under way, or an application is"
+            " stopped.",
             ("urgent",),
             buckets=SHORT_BUCKETS,
             registry=self.registry,
@@ -177,7 +179,8 @@ class FromCatalog(Collector):
         return family
 
     def _unreadable(self) -> Iterable[Metric]:
-        """Objects that the operator skips: a count of all, and the names of some, because a tenant can create thousands."""
+        """Objects that the operator skips: a count of all, and the names of some, because a tenant can create
+        thousands."""
         count = GaugeMetricFamily(
             "ocore_unreadable_objects",
             "Objects that the operator skips because it cannot read a value in them.",
@@ -198,7 +201,8 @@ class FromCatalog(Collector):
     def _snapshots(self) -> Iterable[Metric]:
         last = GaugeMetricFamily(
             "ocore_snapshot_last_success_timestamp_seconds",
-            "When the newest Complete Snapshot of an Environment was completed, in seconds since the epoch; 0: there is none.",
+            "When the newest Complete Snapshot of an Environment was completed, in seconds since the epoch; 0: there is"
+            " none.",
             labels=("namespace", "environment"),
         )
         stored = GaugeMetricFamily(
@@ -208,27 +212,32 @@ class FromCatalog(Collector):
         )
         failure = GaugeMetricFamily(
             "ocore_snapshot_last_failure_timestamp_seconds",
-            "When the newest Failed Snapshot of an Environment ended, in seconds since the epoch; absent: there is none.",
+            "When the newest Failed Snapshot of an Environment ended, in seconds since the epoch; absent: there is"
+            " none.",
             labels=("namespace", "environment"),
         )
         verified = GaugeMetricFamily(
             "ocore_snapshot_last_verified_timestamp_seconds",
-            "When the newest Verified Snapshot of an Environment was completed, in seconds since the epoch; absent: there is none.",
+            "When the newest Verified Snapshot of an Environment was completed, in seconds since the epoch; absent:"
+            " there is none.",
             labels=("namespace", "environment"),
         )
         unverified = GaugeMetricFamily(
             "ocore_snapshot_unverified_since_timestamp_seconds",
-            "When the oldest Complete Snapshot was completed that has spec.verify Full and was not read back; absent: there is none.",
+            "When the oldest Complete Snapshot was completed that has spec.verify Full and was not read back; absent:"
+            " there is none.",
             labels=("namespace", "environment"),
         )
         restored = GaugeMetricFamily(
             "ocore_restore_test_last_success_timestamp_seconds",
-            "When the newest successful test restore of a Snapshot of an Environment ended, in seconds since the epoch; 0: there was none.",
+            "When the newest successful test restore of a Snapshot of an Environment ended, in seconds since the epoch;"
+            " 0: there was none.",
             labels=("namespace", "environment"),
         )
         uncopied = GaugeMetricFamily(
             "ocore_snapshot_remote_copy_wanted_since_timestamp_seconds",
-            "Since when the oldest remote copy of an Environment's Snapshots is wanted that is not complete, in seconds since the epoch; absent: there is none.",
+            "Since when the oldest remote copy of an Environment's Snapshots is wanted that is not complete, in seconds"
+            " since the epoch; absent: there is none.",
             labels=("namespace", "environment"),
         )
         copies = GaugeMetricFamily(
@@ -238,7 +247,8 @@ class FromCatalog(Collector):
         )
         files = GaugeMetricFamily(
             "ocore_snapshot_filestore_stored_bytes",
-            "Bytes in the store that the filestores of an Environment's Complete Snapshots use, by what they store: Full, Differential.",
+            "Bytes in the store that the filestores of an Environment's Complete Snapshots use, by what they store:"
+            " Full, Differential.",
             labels=("namespace", "environment", "mode"),
         )
         found = {(e.key.namespace, e.key.name): _Snapshots() for e in self._catalog.listed("Environment")}
@@ -268,7 +278,8 @@ class FromCatalog(Collector):
         """What a sweep has found in a store, and what an import has brought back from it."""
         orphans = GaugeMetricFamily(
             "ocore_store_orphans",
-            "Objects in the store of a SnapshotStore that no manifest names, by its last sweep; absent: it was not swept.",
+            "Objects in the store of a SnapshotStore that no manifest names, by its last sweep; absent: it was not"
+            " swept.",
             labels=("namespace", "store"),
         )
         size = GaugeMetricFamily("ocore_store_orphan_bytes", "Bytes of these objects.", labels=("namespace", "store"))
@@ -297,7 +308,8 @@ class FromCatalog(Collector):
         families = {
             phase: GaugeMetricFamily(
                 f"ocore_rollback_last_{word}_timestamp_seconds",
-                f"When the newest {phase} Rollback of an Environment ended, in seconds since the epoch; absent: there is none.",
+                f"When the newest {phase} Rollback of an Environment ended, in seconds since the epoch; absent: there"
+                " is none.",
                 labels=("namespace", "environment"),
             )
             for phase, word in (("Complete", "success"), ("Failed", "failure"))
@@ -321,7 +333,8 @@ class FromCatalog(Collector):
             ),
             "pins": GaugeMetricFamily(
                 "ocore_policy_pin_limit_exceeded",
-                "1 while more Snapshots are pinned than a SnapshotPolicy allows, or the default limit of an Environment without one.",
+                "1 while more Snapshots are pinned than a SnapshotPolicy allows, or the default limit of an Environment"
+                " without one.",
                 labels=("namespace", "name"),
             ),
             "scheduled": GaugeMetricFamily(
@@ -346,13 +359,14 @@ class FromCatalog(Collector):
             ),
             "due": GaugeMetricFamily(
                 "ocore_policy_success_due_timestamp_seconds",
-                "Begin of the newest slot whose spec.timeoutSeconds have passed: an older success is too old. Absent: no slot is due.",
+                "Begin of the newest slot whose spec.timeoutSeconds have passed: an older success is too old. Absent:"
+                " no slot is due.",
                 labels=("namespace", "environment"),
             ),
             "test_due": GaugeMetricFamily(
                 "ocore_policy_restore_test_due_timestamp_seconds",
-                "Begin of the newest slot of verify.schedule whose timeoutSeconds have passed: an older successful test restore is too old. Absent: no "
-                "slot is due.",
+                "Begin of the newest slot of verify.schedule whose timeoutSeconds have passed: an older successful test"
+                " restore is too old. Absent: no slot is due.",
                 labels=("namespace", "environment"),
             ),
             "test_failed": GaugeMetricFamily(

@@ -1,11 +1,13 @@
 """The work queue: every key once, one worker at a time per key, back-off after errors, delayed reconciles.
 
-kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642). So retries and delays are
-ours. The semantics are client-go's: a key that is added while it is reconciled is reconciled again afterwards.
+kopf does not retry handlers of ``on.event``, and a timer of kopf dies for good when its patch fails (kopf#642). So
+retries and delays are ours. The semantics are client-go's: a key that is added while it is reconciled is reconciled
+again afterwards.
 
-There are four lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000 operations that wait must not
-make an application wait that is stopped. What is due at a time, a slot of a schedule, goes next: the Snapshots that 1,000 schedules have just made
-must not delay the next ones. What only the resync has found goes last.
+There are four lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000
+operations that wait must not
+make an application wait that is stopped. What is due at a time, a slot of a schedule, goes next: the Snapshots that
+1,000 schedules have just made must not delay the next ones. What only the resync has found goes last.
 """
 
 import asyncio
@@ -78,9 +80,10 @@ class WorkQueue:
         punctual: Callable[[Key], bool] = lambda _: False,
         waited: Callable[[bool, float], None] = lambda _, __: None,
     ) -> None:
-        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key goes first. `punctual`: whether a
-        delay of the key ends at a time that counts. `waited` is called for each reconcile: whether it is urgent, and for how many seconds its key was
-        queued."""
+        """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key
+        goes first. `punctual`: whether a
+        delay of the key ends at a time that counts. `waited` is called for each reconcile: whether it is urgent, and
+        for how many seconds its key was queued."""
         self._timeout = timeout
         self._urgent = urgent
         self._punctual = punctual
@@ -117,7 +120,8 @@ class WorkQueue:
         self._wake_one(lane)
 
     def _wake_one(self, lane: int) -> None:
-        """Wakes a worker that waits and takes this lane. A worker that does not wait checks the lanes before it does."""
+        """Wakes a worker that waits and takes this lane. A worker that does not wait checks the lanes before it
+        does."""
         for worker in self._workers:
             if lane in worker.lanes and worker.wake is not None and not worker.wake.done():
                 worker.wake.set_result(None)
@@ -231,7 +235,8 @@ class WorkQueue:
 
     # --- health ---------------------------------------------------------------------------------------------
     def alive(self) -> bool:
-        """Whether all workers run and none is stuck beyond its timeout, as with a blocked event loop or a lost cancellation."""
+        """Whether all workers run and none is stuck beyond its timeout, as with a blocked event loop or a lost
+        cancellation."""
         limit = time.monotonic() - 2 * self._timeout
         return all(
             w.task is not None and not w.task.done() and (w.key is None or w.since > limit) for w in self._workers

@@ -1,7 +1,7 @@
 """Other releases that watch the same namespaces: the one that came first keeps them, and this one does not start.
 
-Each release has its own Lease, in its own namespace, with the watched namespaces in an annotation. A release keeps them for KEPT seconds after its last
-renewal, so that a second one does not take over while the first one is upgraded.
+Each release has its own Lease, in its own namespace, with the watched namespaces in an annotation. A release keeps them
+for KEPT seconds after its last renewal, so that a second one does not take over while the first one is upgraded.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ def metadata(namespaces: Sequence[str]) -> Object:
 
 
 def others(leases: Iterable[Object], own: tuple[str, str], namespaces: Sequence[str], now: datetime) -> list[Object]:
-    """The Leases of other releases that watch one of the namespaces. `own`: namespace and name of this release's Lease. Pure."""
+    """The Leases of other releases that watch one of the namespaces. `own`: namespace and name of this release's Lease.
+    Pure."""
     return [
         lease
         for lease in leases
@@ -118,7 +119,8 @@ class Releases:
             self._lost(self._text(earlier[0]))
 
     async def keep(self) -> None:
-        """The same again and again, until cancelled: the API server may not have answered, and the clocks of two releases differ."""
+        """The same again and again, until cancelled: the API server may not have answered, and the clocks of two
+        releases differ."""
         while True:
             await asyncio.sleep(LEADING_PAUSE)
             await self.yield_to_earlier()
@@ -135,8 +137,9 @@ class Releases:
     def _text(self, lease: Object) -> str:
         namespace, name = _key(lease)
         return (
-            f"another release watches {_overlap(_watched(lease) or (), self._namespaces)} too: its Lease is {namespace}/{name}. Uninstall one of them, or "
-            f"give them different watchNamespaces. If it is gone for good: kubectl -n {namespace} delete leases.coordination.k8s.io {name}"
+            f"another release watches {_overlap(_watched(lease) or (), self._namespaces)} too: its Lease is"
+            f" {namespace}/{name}. Uninstall one of them, or give them different watchNamespaces. If it is gone for"
+            f" good: kubectl -n {namespace} delete leases.coordination.k8s.io {name}"
         )
 
 

@@ -1,8 +1,9 @@
 """Two safety nets: objects whose timer was lost, and what a watch has missed.
 
-Each CHECK seconds it checks the objects that are not idle, in the catalog, without a request: one that nothing will reconcile is queued. Full
-lists are rare, because 20,000 Snapshots are 100 MB for the API server, too; a watch that breaks continues where it stopped, or lists again itself.
-A namespace whose watch has ended, or that cannot be listed, is listed alone and more often; the others keep their interval.
+Each CHECK seconds it checks the objects that are not idle, in the catalog, without a request: one that nothing will
+reconcile is queued. Full lists are rare, because 20,000 Snapshots are 100 MB for the API server, too; a watch that
+breaks continues where it stopped, or lists again itself. A namespace whose watch has ended, or that cannot be listed,
+is listed alone and more often; the others keep their interval.
 """
 
 import asyncio
@@ -78,7 +79,8 @@ class Resync:
             await asyncio.sleep(max(until - loop.time(), 0))
 
     def _queue_forgotten(self) -> None:
-        """Queues what is not idle and would not be reconciled otherwise, and idle Snapshots that do not know yet what happened to another one."""
+        """Queues what is not idle and would not be reconciled otherwise, and idle Snapshots that do not know yet what
+        happened to another one."""
         for key in (*(e.key for e in self._ctx.catalog.busy()), *pairs.all_unsettled(self._ctx.catalog)):
             if not self._queue.scheduled(key):
                 self._queue.add(key, low=True)
@@ -116,7 +118,8 @@ class Resync:
         return failure
 
     async def _unreadable(self, namespace: str) -> None:
-        """Forgets the objects of a namespace that is gone: their ids are free. In one that is being deleted, the Roles go before our objects do, and
+        """Forgets the objects of a namespace that is gone: their ids are free. In one that is being deleted, the Roles
+        go before our objects do, and
         finalizers remain: its objects are reconciled."""
         try:
             found = await self._ctx.kube.get(NAMESPACES, "", namespace)

@@ -1,4 +1,5 @@
-"""What a SIGTERM finishes first: operations that have stopped an application. Everything else is left to the next leader.
+"""What a SIGTERM finishes first: operations that have stopped an application. Everything else is left to the next
+leader.
 
 The Lease is renewed in the meantime, so no other operator acts.
 """
@@ -65,8 +66,8 @@ class Shutdown:
             await asyncio.sleep(POLL)
 
     def _admit(self) -> None:
-        """Queues what has stopped an application. The catalog knows it: each reconcile puts there what it has written. A namespace that cannot be
-        read is left out."""
+        """Queues what has stopped an application. The catalog knows it: each reconcile puts there what it has written.
+        A namespace that cannot be read is left out."""
         found = frozenset(
             e.key for e in self._ctx.catalog.busy() if e.work.critical and self._access.listed(e.key.namespace)
         )

@@ -1,4 +1,5 @@
-"""An object that cannot be read: a field has a value that the API server's schema allows and the models do not. It says so in its conditions."""
+"""An object that cannot be read: a field has a value that the API server's schema allows and the models do not. It says
+so in its conditions."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -15,15 +16,16 @@ from ocore_operator.kube.resources import Key, Object, any_kind
 
 #: Objects that /metrics names at most.
 NAMED = 20
-#: Seconds until it is read again, at the latest: its status is corrected without an event that this operator wakes up for.
+#: Seconds until it is read again, at the latest: its status is corrected without an event that this operator wakes up
+#: for.
 AGAIN = 600.0
 
 _log = structlog.get_logger()
 
 
 async def reported(ctx: Context, key: Key, work: Awaitable[float | None]) -> float | None:
-    """The result of a reconcile. Where it fails because the object cannot be read: the object's conditions name the field. Raises what the work raises
-    otherwise."""
+    """The result of a reconcile. Where it fails because the object cannot be read: the object's conditions name the
+    field. Raises what the work raises otherwise."""
     try:
         return await work
     except ValueError:
@@ -56,7 +58,8 @@ def _message(key: Key, error: ValidationError) -> str:
         for found in error.errors(include_input=False)[:3]
     )
     return shortened(
-        f"The operator cannot read this {key.kind} and leaves it alone ({fields}). Correct the field, or delete the object.",
+        f"The operator cannot read this {key.kind} and leaves it alone ({fields}). Correct the field, or delete the"
+        " object.",
         2000,
     )
 

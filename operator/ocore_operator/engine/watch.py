@@ -1,7 +1,9 @@
-"""kopf's watches: one kopf operator per namespace, in a thread with an event loop of its own, started again when it ends.
+"""kopf's watches: one kopf operator per namespace, in a thread with an event loop of its own, started again when it
+ends.
 
-kopf ends for good at a watch error other than 410, for example 403 after a Role was deleted, and its tasks are then cancelled with all others of its
-event loop. So it gets a loop of its own, and the watches of one namespace end alone. In the main event loop there are only the queue and the reconciles.
+kopf ends for good at a watch error other than 410, for example 403 after a Role was deleted, and its tasks are then
+cancelled with all others of its event loop. So it gets a loop of its own, and the watches of one namespace end alone.
+In the main event loop there are only the queue and the reconciles.
 """
 
 import asyncio
@@ -124,8 +126,10 @@ class _Thread:
 async def _end_tasks() -> None:
     """Cancels all other tasks of the event loop, again and again until they have ended, for END seconds at most.
 
-    Once is not enough: `kopf.run_tasks` waits without a limit where a watcher swallows the cancellation and then waits for credentials that are
-    not renewed any more (kopf 1.45: `streaming_block` in clients/watching.py suppresses CancelledError, `stream` in clients/api.py returns on it).
+    Once is not enough: `kopf.run_tasks` waits without a limit where a watcher swallows the cancellation and then waits
+    for credentials that are
+    not renewed any more (kopf 1.45: `streaming_block` in clients/watching.py suppresses CancelledError, `stream` in
+    clients/api.py returns on it).
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + END

@@ -1,6 +1,7 @@
 """Pure builders of Jobs, one per command of the mover. They return objects and have no client.
 
-The parts of a Job (store, database, claim, scratch) are in parts.py. docs/architecture.md lists the arguments of each command.
+The parts of a Job (store, database, claim, scratch) are in parts.py. docs/architecture.md lists the arguments of each
+command.
 """
 
 import json
@@ -82,8 +83,8 @@ def _short(settings: Settings) -> float:
 
 
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
-    """Name ``probe-<uid>-<attempt>``: checks database and filestore, and whether the Jobs' user can use a store on a claim. Where that user is unknown it
-    reports the owner of the files, and can change nothing on the claim."""
+    """Name ``probe-<uid>-<attempt>``: checks database and filestore, and whether the Jobs' user can use a store on a
+    claim. Where that user is unknown it reports the owner of the files, and can change nothing on the claim."""
     environment = _environment(job_inputs)
     files = claim(environment.spec)
     if job_inputs.user_unknown and environment.spec.filestore is not None:
@@ -98,7 +99,8 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
 
 
 def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
-    """Name ``measure-<uid>-<attempt>``: the sizes of database and filestore. It only reads, as the application's role."""
+    """Name ``measure-<uid>-<attempt>``: the sizes of database and filestore. It only reads, as the application's
+    role."""
     environment = _environment(job_inputs)
     parts = read_only(database(environment.spec) + claim(environment.spec)) + identity(environment_id=environment.id)
     parts += Parts(args=_deadline(SHORT))
@@ -107,8 +109,8 @@ def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Objec
 
 
 def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
-    """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the store: a dump without data
-    fits into the pod's /tmp."""
+    """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the
+    store: a dump without data fits into the pod's /tmp."""
     environment = _environment(job_inputs)
     parts = database(environment.spec) + administrator(environment.spec) + identity(environment_id=environment.id)
     parts += Parts(args=("--jobs", str(environment.spec.jobs.parallelism), *_deadline(PROOF)))
@@ -167,7 +169,8 @@ def snapshot(
     base_snapshot_id: str = "",
     base_manifest_sha256: str = "",
 ) -> Object:
-    """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now. With a base (id and SHA-256 of the manifest of a full Snapshot) a differential."""
+    """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now. With a base (id and SHA-256 of the manifest of a
+    full Snapshot) a differential."""
     environment = _environment(job_inputs)
     parts = store(job_inputs.store) + database(environment.spec) + claim(environment.spec) + config(environment.spec)
     parts += scratch(environment.spec) + identity(environment_id=environment.id, snapshot_id=owner.id)
@@ -222,7 +225,8 @@ def write_state(
     remote: bool,
     attempt: int,
 ) -> Object:
-    """A Job of :func:`~ocore_operator.jobs.series.state_writing`: stores pin, retention and deletionPolicy in the store of the inputs."""
+    """A Job of :func:`~ocore_operator.jobs.series.state_writing`: stores pin, retention and deletionPolicy in the store
+    of the inputs."""
     parts = _of_snapshot(job_inputs, owner, SHORT) + Parts(
         args=("--state", _json(state.wire())), failpoints=failpoints.for_job(settings, owner.meta, attempt)
     )
@@ -232,7 +236,8 @@ def write_state(
 
 
 def _json(fields: Object) -> str:
-    """For an argument. Texts of users are in it, and the kubelet would expand `$(NAME)` in them and read `$$` as `$`."""
+    """For an argument. Texts of users are in it, and the kubelet would expand `$(NAME)` in them and read `$$` as
+    `$`."""
     return json.dumps(fields, separators=(",", ":")).replace("$", "\\u0024")
 
 
@@ -246,11 +251,11 @@ def restore_test(
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``test-restore-<uid>-<run>-<attempt>``: restores the snapshot into a scratch database and drops it. `verify`: the policy's; None: on the
-    environment's own server.
+    """Name ``test-restore-<uid>-<run>-<attempt>``: restores the snapshot into a scratch database and drops it.
+    `verify`: the policy's; None: on the environment's own server.
 
-    It has the environment's Secrets only where it restores on its server, never its claim, and it only reads the store. One table at a time: the server
-    also serves the live database.
+    It has the environment's Secrets only where it restores on its server, never its claim, and it only reads the store.
+    One table at a time: the server also serves the live database.
     """
     environment = _environment(job_inputs)
     parts = _of_snapshot(job_inputs, owner, deadline)
@@ -283,8 +288,10 @@ def delete(
     attempt: int,
     deadline: float,
 ) -> Object:
-    """A Job of :func:`~ocore_operator.jobs.series.deletion`: deletes that in the store of the inputs. Where the inputs have the Environment, also the folders that the snapshot's attempts
-    froze on its claim. Where they have a source, that is the store of the remote copy: nothing is deleted unless it has the whole copy."""
+    """A Job of :func:`~ocore_operator.jobs.series.deletion`: deletes that in the store of the inputs. Where the inputs
+    have the Environment, also the folders that the snapshot's attempts
+    froze on its claim. Where they have a source, that is the store of the remote copy: nothing is deleted unless it has
+    the whole copy."""
     parts = _of_snapshot(job_inputs, owner, deadline)
     if deletes is Deletes.LEFTOVERS:
         parts += Parts(args=("--attempts-only",))
@@ -304,7 +311,8 @@ def _of_series(series: Series[Any], owner: Snapshot, attempt: int, parts: Parts,
 
 
 def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
-    """The pin that this cluster has written to the store; another one is that of another cluster, and keeps the data."""
+    """The pin that this cluster has written to the store; another one is that of another cluster, and keeps the
+    data."""
     remote, spec = owner.status.remote, owner.spec
     stored = remote.stored_state if deletes is Deletes.COPY and remote is not None else owner.status.stored_state
     return stored or StoredState(pin_label=spec.pin.label if spec.pin is not None else None)
@@ -325,7 +333,8 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
 
 
 def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int) -> Object:
-    """A Job of :func:`~ocore_operator.jobs.series.copying`: copies the snapshot from the source of the inputs into their store. An attempt ends after a day; the next one continues it."""
+    """A Job of :func:`~ocore_operator.jobs.series.copying`: copies the snapshot from the source of the inputs into
+    their store. An attempt ends after a day; the next one continues it."""
     parts = _of_snapshot(job_inputs, owner, COPY) + source_store(job_inputs.source)
     parts += options(manifest_sha256=owner.status.manifest_sha256)
     parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, attempt))
@@ -357,7 +366,8 @@ def _capacity(capacity: str | None) -> Parts:
 
 
 def _record(run: RollbackRun) -> Parts:
-    """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the same object."""
+    """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the
+    same object."""
     fields = run.wire()
     del fields["attempt"]
     text = _json(fields)
@@ -409,7 +419,8 @@ def neutralize(
     deadline: float,
     listeners: Listeners = NO_LISTENERS,
 ) -> Object:
-    """Name ``neutralize-<uid>-<attempt>``: neutralises the restored copy, as the rollback's status says. It mounts neither the claim nor the store.
+    """Name ``neutralize-<uid>-<attempt>``: neutralises the restored copy, as the rollback's status says. It mounts
+    neither the claim nor the store.
     `listeners`: what the pod of an image must not reach.
 
     Raises ValueError where the status says nothing.
@@ -443,7 +454,8 @@ def _resources(environment: Environment) -> Object:
 def _application(
     environment: Environment, owner: Rollback, found: Neutralize, image: str
 ) -> tuple[Object, tuple[Object, ...]]:
-    """The container with the application's image, and its volumes. It has none of our Secrets: the mover hands temporary credentials over."""
+    """The container with the application's image, and its volumes. It has none of our Secrets: the mover hands
+    temporary credentials over."""
     mounts: list[Object] = [
         {"name": "shared", "mountPath": SHARED},
         {"name": "application-tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod
@@ -479,8 +491,8 @@ def switch(
     wait: float,
     deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is Running(ready=True) once it waits and the store has the
-    record that the switch starts."""
+    """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is
+    Running(ready=True) once it waits and the store has the record that the switch starts."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
     parts += store(job_inputs.store) + _record(run) + _replication_loss(owner) + _neutralized(owner)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
@@ -533,7 +545,8 @@ def switch_back(
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the outcome is only in the database."""
+    """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the
+    outcome is only in the database."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run) + _replication_loss(owner)
     parts += optional_store(store_of_record) + _undo_to(owner) + Parts(args=("--back", "--now"))
     command = JobRequest(
@@ -559,7 +572,8 @@ def cleanup(
 
 
 def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot: Snapshot, *, attempt: int) -> Object:
-    """Name ``preview-<uid>-<attempt>``: reads what a rollback to the Snapshot would do. It cannot write to a claim: all are mounted read-only."""
+    """Name ``preview-<uid>-<attempt>``: reads what a rollback to the Snapshot would do. It cannot write to a claim: all
+    are mounted read-only."""
     environment, source = _environment(job_inputs), snapshot.status.source
     parts = database(environment.spec) + claim(environment.spec) + store(job_inputs.store)
     # Where the manifest is: below the id of the environment that the snapshot was taken of.
@@ -576,7 +590,8 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
 def inspect_rollback(
     settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, stopped: bool = False, attempt: int
 ) -> Object:
-    """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections. `stopped`: no workload runs."""
+    """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections.
+    `stopped`: no workload runs."""
     parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + _replication_loss(owner)
     parts += Parts(args=(*(("--repair",) if repair else ()), *(("--workloads-stopped",) if stopped else ())))
     return job(

@@ -68,8 +68,9 @@ async def _newest_warning(ctx: Context, namespace: str, uid: str) -> tuple[str, 
 
 
 async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
-    """Creates the Job; one of that name from before a restart is adopted. Raises Waiting(WaitingForJobSlot) at the limit of Jobs, and
-    Waiting(JobRefused) where a quota or admission refuses it; the caller's deadline ends both. Raises Failed(JobRefused) where the Job is not valid."""
+    """Creates the Job; one of that name from before a restart is adopted. Raises Waiting(WaitingForJobSlot) at the
+    limit of Jobs, and Waiting(JobRefused) where a quota or admission refuses it; the caller's deadline ends both.
+    Raises Failed(JobRefused) where the Job is not valid."""
     metadata = job["metadata"]
     async with ctx.limits.slot(ctx, job, waiting_since):
         try:
@@ -88,7 +89,8 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
 
 
 async def _adopt(ctx: Context, job: Object) -> None:
-    """Accepts a Job of that name from before a restart. Raises Failed(JobRefused) where it belongs to another object."""
+    """Accepts a Job of that name from before a restart. Raises Failed(JobRefused) where it belongs to another
+    object."""
     metadata = job["metadata"]
     existing = await ctx.kube.get(JOBS, metadata["namespace"], metadata["name"])
     if existing is None:

@@ -1,7 +1,7 @@
 """The operator's own failpoints: armed by an object's annotation, and only where OCORE_ALLOW_FAILPOINTS is set.
 
-A failpoint that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the container prevents the next
-process from dying at the same place.
+A failpoint that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the
+container prevents the next process from dying at the same place.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
 
 @asynccontextmanager
 async def after(ctx: Context, obj: Resource, name: str) -> AsyncIterator[None]:  # type: ignore[type-arg]
-    """Fires the failpoint (none where `name` is empty) after what is done inside, also where the answer to its request was lost: it may be done, and then
-    the next observation continues from there and never comes here again."""
+    """Fires the failpoint (none where `name` is empty) after what is done inside, also where the answer to its request
+    was lost: it may be done, and then the next observation continues from there and never comes here again."""
     try:
         yield
     except Exception as error:

@@ -57,7 +57,8 @@ class JobInputs:
 
 
 async def load(ctx: Context, environment: Environment) -> JobInputs:
-    """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound, ClaimInUse, ConfigNotFound)."""
+    """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound,
+    ClaimInUse, ConfigNotFound)."""
     namespace, spec = environment.meta.namespace, environment.spec
     store = await load_store(ctx, namespace, spec.store_ref.name)
     workload = await _workloads(ctx, environment)
@@ -87,8 +88,10 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
-    """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the resources, of an Environment
-    that writes to the store (the one of that name, else the first whose user is known): on a claim, files of another user could not be deleted."""
+    """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the
+    resources, of an Environment
+    that writes to the store (the one of that name, else the first whose user is known): on a claim, files of another
+    user could not be deleted."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
     jobs, inherited = Jobs(), traits(ctx.settings, None, Jobs())
     async for found in _users_of(ctx, namespace, store.meta.name, environment_name):
@@ -113,7 +116,8 @@ async def load_store(ctx: Context, namespace: str, name: str) -> Store:
     if obj is None:
         raise Stalled(
             c.STORE_NOT_FOUND,
-            f"There is no SnapshotStore {name} in the namespace {namespace}. Create it, or correct spec.storeRef of the Environment.",
+            f"There is no SnapshotStore {name} in the namespace {namespace}. Create it, or correct spec.storeRef of the"
+            " Environment.",
         )
     store = resources.store(obj)
     ctx.limits.set_store(namespace, label_value(name), store.spec.max_concurrent_jobs)
@@ -152,8 +156,8 @@ async def _users_of(ctx: Context, namespace: str, store: str, environment: str |
 
 
 async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | None:
-    """The node on which a pod must run to mount the claims: a claim that only one node can mount is in use there. Raises Stalled where no node can
-    mount all of them (ClaimNotFound, ClaimInUse)."""
+    """The node on which a pod must run to mount the claims: a claim that only one node can mount is in use there.
+    Raises Stalled where no node can mount all of them (ClaimNotFound, ClaimInUse)."""
     bound: dict[str, str] = {}
     pods: list[Object] | None = None
     for name in dict.fromkeys(claims):
@@ -169,16 +173,16 @@ async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | 
         if modes == ["ReadWriteOncePod"]:
             raise Stalled(
                 c.CLAIM_IN_USE,
-                f"Claim {name} is ReadWriteOncePod and pod {user['metadata']['name']} uses it, so no Job can mount it. Use a claim "
-                "with the access mode ReadWriteOnce or ReadWriteMany.",
+                f"Claim {name} is ReadWriteOncePod and pod {user['metadata']['name']} uses it, so no Job can mount it."
+                " Use a claim with the access mode ReadWriteOnce or ReadWriteMany.",
             )
         bound[user["spec"]["nodeName"]] = name
     if len(bound) > 1:
         where = " and ".join(f"{claim} on the node {node}" for node, claim in sorted(bound.items()))
         raise Stalled(
             c.CLAIM_IN_USE,
-            f"One Job must mount both claims, but they are in use on different nodes: {where}. Run their pods on one node, or use "
-            "ReadWriteMany claims or an S3 store.",
+            f"One Job must mount both claims, but they are in use on different nodes: {where}. Run their pods on one"
+            " node, or use ReadWriteMany claims or an S3 store.",
         )
     return next(iter(bound), None)
 
@@ -194,7 +198,8 @@ def user_of(pods: Iterable[Object], claim: str) -> Object | None:
 
 
 def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:
-    """The traits of the Jobs' pods. User and group 0 are not inherited: the pods run under the restricted pod security standard. An fsGroup of 0 is not
+    """The traits of the Jobs' pods. User and group 0 are not inherited: the pods run under the restricted pod security
+    standard. An fsGroup of 0 is not
     either: a start script may have given the files to another group, and the kubelet would change it."""
     pod = _pod_spec(workload)
     of_pod, of_container = pod.get("securityContext") or {}, _first_container(workload).get("securityContext") or {}
@@ -233,7 +238,8 @@ def resources_of(jobs: Jobs) -> Object | None:
 
 
 def commit_of(workload: Object | None, annotation: str) -> str:
-    """The commit of the workload's image: an annotation of its pod template, else of the workload; empty where there is none."""
+    """The commit of the workload's image: an annotation of its pod template, else of the workload; empty where there is
+    none."""
     if workload is None:
         return ""
     template = workload["spec"]["template"].get("metadata") or {}

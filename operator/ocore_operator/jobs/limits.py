@@ -1,12 +1,14 @@
 """Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are classes, so that short and urgent Jobs never starve (`CLASSES`). `heavy` (snapshot, restore, neutralize, verify), `light` (probe, inspect and others that are short), `proof`
-(prove), `test` (test-restore), `copy` (copy-remote), `deletion` (delete) and
-`contents` (list-manifests, sweep, remove-orphans) have a pool each. `free` (switch, cleanup)
+There are classes, so that short and urgent Jobs never starve (`CLASSES`). `heavy` (snapshot, restore, neutralize,
+verify), `light` (probe, inspect and others that are short), `proof` (prove), `test` (test-restore), `copy`
+(copy-remote), `deletion` (delete) and `contents` (list-manifests, sweep, remove-orphans) have a pool each. `free`
+(switch, cleanup)
 never waits: its environment may be stopped, and there is at most one operation per
 environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
 
-Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of everyone.
+Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of
+everyone.
 """
 
 import asyncio
@@ -152,8 +154,8 @@ class Limits:
 
     @asynccontextmanager
     async def slot(self, ctx: Context, job: Object, since: str) -> AsyncIterator[None]:
-        """Reserves a slot while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller began to wait (RFC 3339);
-        it decides the order in its namespace."""
+        """Reserves a slot while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller
+        began to wait (RFC 3339); it decides the order in its namespace."""
         if job_class(job) == "free":
             yield
             return
@@ -163,8 +165,8 @@ class Limits:
             yield
 
     async def _running(self, ctx: Context, namespace: str, class_: Class) -> list[Object]:
-        """The Jobs of the class that have not ended; of a namespace as many as it may have. A list has only their metadata: whether one has ended is
-        asked of each that is not known to have."""
+        """The Jobs of the class that have not ended; of a namespace as many as it may have. A list has only their
+        metadata: whether one has ended is asked of each that is not known to have."""
         running: list[Object] = []
         by_namespace: dict[str, list[Object]] = {}
         for found in await _existing(ctx, namespace, class_):
@@ -217,8 +219,8 @@ class Limits:
             return f"Store {store} has {in_store} running Jobs. Its limit is {limit} (spec.maxConcurrentJobs)."
         others = sum(w.class_ == mine.class_ for w in self._waiters.values()) - 1
         return (
-            f"{there.total(self._per_namespace)} Jobs are running and {others} others wait. Namespaces take turns; in a namespace the oldest is "
-            f"next. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
+            f"{there.total(self._per_namespace)} Jobs are running and {others} others wait. Namespaces take turns; in a"
+            f" namespace the oldest is next. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
         )
 
     def _next(self, class_: Class, there: Load) -> Iterator[_Waiter]:
@@ -248,8 +250,8 @@ class Limits:
 
 
 async def _existing(ctx: Context, namespace: str, class_: Class) -> list[Object]:
-    """The metadata of all Jobs of the class that belong to known objects. Another namespace that may not be read is left out: it must not stop the Jobs
-    of `namespace`."""
+    """The metadata of all Jobs of the class that belong to known objects. Another namespace that may not be read is
+    left out: it must not stop the Jobs of `namespace`."""
 
     def counts(job: Object) -> bool:
         command = (job["metadata"].get("labels") or {}).get(naming.LABEL_COMMAND)

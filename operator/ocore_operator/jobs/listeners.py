@@ -1,4 +1,5 @@
-"""Which test listeners the operator reaches itself: only what it has just reached can show that a pod is kept from reaching it."""
+"""Which test listeners the operator reaches itself: only what it has just reached can show that a pod is kept from
+reaching it."""
 
 import asyncio
 import ipaddress
@@ -40,7 +41,8 @@ async def observe(given: Sequence[str], networks: Iterable[str]) -> Listeners:
 
 
 async def _observe(name: str) -> list[tuple[str, int, bool]]:
-    """The addresses of a ``host:port``, each with whether something accepts a connection there; empty where the name does not resolve."""
+    """The addresses of a ``host:port``, each with whether something accepts a connection there; empty where the name
+    does not resolve."""
     host, _, port = name.rpartition(":")
     try:
         async with asyncio.timeout(TIMEOUT):

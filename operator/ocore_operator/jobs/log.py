@@ -1,7 +1,8 @@
-"""Follows the logs of running Jobs: their reports become steps of the main status, and the figures of status.progress (jobs/progress.py).
+"""Follows the logs of running Jobs: their reports become steps of the main status, and the figures of status.progress
+(jobs/progress.py).
 
-There is one task per Job. Every reconcile of a running Job ensures it, so an operator that was restarted reads the log again from its beginning,
-with all steps. After a broken connection the task continues at the time of the last line.
+There is one task per Job. Every reconcile of a running Job ensures it, so an operator that was restarted reads the log
+again from its beginning, with all steps. After a broken connection the task continues at the time of the last line.
 """
 
 import asyncio
@@ -38,7 +39,8 @@ class LogState:
     result: Result | None = None
 
     def take(self, text: str) -> bool:
-        """Reads one line. Returns whether the main status shows it: a step that began or ended, readiness, or the result."""
+        """Reads one line. Returns whether the main status shows it: a step that began or ended, readiness, or the
+        result."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report

@@ -1,6 +1,7 @@
 """The outcome of a Job: one state, computed from the Job, its pods and their Events. Pure.
 
-A pod's status has precedence over its Job's: the kubelet reports the end of a container about a second before the Job controller does.
+A pod's status has precedence over its Job's: the kubelet reports the end of a container about a second before the Job
+controller does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,8 @@ EXIT_CANNOT_RUN = (126, 127, 128)
 
 @dataclass(frozen=True)
 class Absent:
-    """The Job does not exist: not created yet, or removed by its TTL or by another client. The caller's status shows which."""
+    """The Job does not exist: not created yet, or removed by its TTL or by another client. The caller's status shows
+    which."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Starting:
 
 @dataclass(frozen=True)
 class Running:
-    """The container is running, or its pod is being deleted and still exists. `ready`: its readiness probe succeeded (a switch Job waits for its
-    signal)."""
+    """The container is running, or its pod is being deleted and still exists. `ready`: its readiness probe succeeded (a
+    switch Job waits for its signal)."""
 
     pod: str
     node: str
@@ -62,7 +64,8 @@ class Succeeded:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """The Job has failed. `failure.retryable` is also true where the infrastructure ended it (evicted, killed, node lost).
+    """The Job has failed. `failure.retryable` is also true where the infrastructure ended it (evicted, killed, node
+    lost).
 
     `unreported`: it ran and ended without a report, so an inspect Job must find out how far it got.
     """
@@ -210,7 +213,8 @@ def classify(
 
 
 def _lingering(pod: Object) -> JobState:
-    """The state of a Job that is gone while a pod of it exists. What that pod reports is not believed: see ``ownership.py``."""
+    """The state of a Job that is gone while a pod of it exists. What that pod reports is not believed: see
+    ``ownership.py``."""
     running = _running(pod)
     if running is not None:
         return running
@@ -218,7 +222,8 @@ def _lingering(pod: Object) -> JobState:
 
 
 def _reported(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
-    """The outcome that the pod reports; None where it has not ended, or where its container is restarted after a failure."""
+    """The outcome that the pod reports; None where it has not ended, or where its container is restarted after a
+    failure."""
     end = _terminated(pod)
     if end is None:
         lost = died(pod)
@@ -240,8 +245,8 @@ def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
     detail = shortened_start(str(end.get("message") or end.get("reason") or "").strip(), 500)
     if end.get("reason") == "OOMKilled":
         message = (
-            "The Job ran out of memory (OOMKilled). Increase spec.jobs.resources.limits.memory of the Environment, or decrease "
-            "spec.jobs.parallelism."
+            "The Job ran out of memory (OOMKilled). Increase spec.jobs.resources.limits.memory of the Environment, or"
+            " decrease spec.jobs.parallelism."
         )
         return JobFailed(Failure(reason=c.OUT_OF_MEMORY, message=message, retryable=True), at, unreported=True)
     if code in EXIT_CANNOT_RUN or end.get("reason") in ("ContainerCannotRun", "StartError"):

@@ -2,10 +2,12 @@
 
 Anyone who may create pods in a namespace can copy our labels. So:
 
-- A Job is ours where its controller is our object: the same UID. While that object is being deleted, its new Jobs have no owner (see ``shape.py``),
-  and ``kubectl delete --cascade=orphan`` removes the reference from the others. Only then a Job without a controller is believed by its labels.
+- A Job is ours where its controller is our object: the same UID. While that object is being deleted, its new Jobs have
+  no owner (see ``shape.py``), and ``kubectl delete --cascade=orphan`` removes the reference from the others. Only then
+  a Job without a controller is believed by its labels.
 - A pod belongs to a Job where its controller is that Job: the same UID.
-- Where the Job is gone, its UID is unknown. A pod that has not ended still counts as running, so that two attempts never run at once, but what
+- Where the Job is gone, its UID is unknown. A pod that has not ended still counts as running, so that two attempts
+  never run at once, but what
   it reports is not believed: an inspect Job reads the result from where the work was done.
 """
 
@@ -72,7 +74,8 @@ def owner_of_job(job: Object, catalog: Catalog) -> Key | None:
 
 
 def owner_of_pod(pod: Object, catalog: Catalog) -> Key | None:
-    """The known object that is reconciled when the pod changes; None where there is none. Only a hint: the reconcile reads the pod's controller."""
+    """The known object that is reconciled when the pod changes; None where there is none. Only a hint: the reconcile
+    reads the pod's controller."""
     key = _labelled(pod)
     known = catalog.get(key) if key is not None else None
     return known.key if known is not None and known.uid == pod["metadata"]["labels"].get(naming.LABEL_UID) else None

@@ -102,7 +102,8 @@ def read_only(parts: Parts) -> Parts:
 
 
 def administrator(spec: EnvironmentSpec) -> Parts:
-    """The administrator's Secret: only for Jobs that create, rename or drop databases, or check whether it can (SECURITY.md)."""
+    """The administrator's Secret: only for Jobs that create, rename or drop databases, or check whether it can
+    (SECURITY.md)."""
     if spec.database is None or spec.database.admin_secret_ref is None:
         return Parts()
     return _secret("admin", ADMIN, spec.database.admin_secret_ref.name) + options(admin=ADMIN)
@@ -176,8 +177,8 @@ def config_file(spec: EnvironmentSpec) -> Parts:
 
 
 def neutralize(found: Neutralize, method: str | None, listeners: Listeners) -> Parts:
-    """The scripts, or the folder that the mover shares with the application's container, and what its pod must not reach; and the environment's own
-    assertions."""
+    """The scripts, or the folder that the mover shares with the application's container, and what its pod must not
+    reach; and the environment's own assertions."""
     parts = Parts()
     if method == "Sql" and found.sql is not None:
         source = {"configMap": {"name": found.sql.config_map_ref.name}}
@@ -222,7 +223,8 @@ def public_url(found: Store) -> str:
 
 
 def store(found: Store) -> Parts:
-    """The store with its credentials and certificates, or its claim. With access ReadOnly the mover refuses to write to it."""
+    """The store with its credentials and certificates, or its claim. With access ReadOnly the mover refuses to write to
+    it."""
     read_only = found.spec.access == "ReadOnly"
     parts = options(store=store_url(found)) + Parts(args=("--store-read-only",) if read_only else ())
     if found.spec.claim is not None:
@@ -231,8 +233,8 @@ def store(found: Store) -> Parts:
 
 
 def claim_store(found: Store) -> Parts:
-    """The store for a probe of its rights: on a claim, ready and writable; nothing for another one. One that is not ready may not be mountable, and
-    rollbacks from a remote copy must not wait for it."""
+    """The store for a probe of its rights: on a claim, ready and writable; nothing for another one. One that is not
+    ready may not be mountable, and rollbacks from a remote copy must not wait for it."""
     if found.spec.claim is None or found.spec.access == "ReadOnly" or not c.is_true(found.status.conditions, c.READY):
         return Parts()
     return store(found) + options(store_name=public_url(found))
@@ -263,7 +265,8 @@ def source_store(found: Store | None) -> Parts:
 
 
 def optional_store(found: Store | None) -> Parts:
-    """The store for a Job that has to start without it: its Secret and ConfigMap may be missing. A claim must exist, so it is not mounted."""
+    """The store for a Job that has to start without it: its Secret and ConfigMap may be missing. A claim must exist, so
+    it is not mounted."""
     if found is None or found.spec.s3 is None:
         return Parts()
     return options(store=store_url(found)) + _s3(found.spec.s3, optional=True)

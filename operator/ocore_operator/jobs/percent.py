@@ -1,7 +1,8 @@
 """How far an operation is, as the share of its time that has passed. Pure.
 
-An earlier operation of the environment says how long each step takes and which steps run side by side; the figures of a running step say whether it
-is faster or slower this time. Where no earlier one is known, rough weights of the steps decide.
+An earlier operation of the environment says how long each step takes and which steps run side by side; the figures of a
+running step say whether it is faster or slower this time. Where no earlier one is known, rough weights of the steps
+decide.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -39,7 +40,8 @@ WEIGHTS: dict[Step, int] = {
 }
 #: Never 100 before the operation has ended: a bar at 100 that still runs is misleading (velero#7798).
 MOST = 99
-#: Points that the percentage may grow by from one figure to the next: what was estimated wrongly is caught up in several.
+#: Points that the percentage may grow by from one figure to the next: what was estimated wrongly is caught up in
+#: several.
 MOST_AT_ONCE = 10
 #: An operation of a few seconds may grow by more: by this many times the points of one second.
 HASTE = 1.5
@@ -70,7 +72,8 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Running:
-    """An operation under way. `figures`: the newest of each step, of a Job that runs. `working`: since when the Job works at a step; its pod starts before."""
+    """An operation under way. `figures`: the newest of each step, of a Job that runs. `working`: since when the Job
+    works at a step; its pod starts before."""
 
     began: datetime
     steps: Mapping[Step, StepStatus]
@@ -143,7 +146,8 @@ def _remaining(order: Sequence[Step], running: Running, past: Timeline, now: dat
 
 
 def _after(span: Span | None, waiting: Collection[Span], past: Timeline) -> float:
-    """Seconds from the end of a step to the end of the operation, with the pause before its next steps. What had begun before its end does not wait for it."""
+    """Seconds from the end of a step to the end of the operation, with the pause before its next steps. What had begun
+    before its end does not wait for it."""
     next_ = min((w.start for w in waiting if span is None or w.start >= span.end - _SAME), default=past.seconds)
     last_end = max((s.end for s in past.spans.values() if s.start < next_ and s.end <= next_ + _SAME), default=next_)
     return max(past.seconds - min(last_end, next_), 0.0)
@@ -152,7 +156,8 @@ def _after(span: Span | None, waiting: Collection[Span], past: Timeline) -> floa
 def _of_step(running: Running, step: Step, past: Timeline, now: datetime) -> float:
     """Seconds that a running step still needs, by the last time and by its own speed.
 
-    A step that is behind is slower this time. One that is ahead may be so only because its bytes are read before its indexes are built.
+    A step that is behind is slower this time. One that is ahead may be so only because its bytes are read before its
+    indexes are built.
     """
     started = running.steps[step].started_at
     taken = (now - parse(started)).total_seconds() if started else 0.0
@@ -194,7 +199,8 @@ def _has_ended(running: Running, step: Step) -> bool:
 
 
 def shown(order: Sequence[Step], running: Running, last: Step | None) -> Step | None:
-    """The step to show: see :func:`ocore_crds.shown.shown_step`. `last`: the one of the last figure. None: none has begun."""
+    """The step to show: see :func:`ocore_crds.shown.shown_step`. `last`: the one of the last figure. None: none has
+    begun."""
     if last is not None and _state(running, last) == "Pending":
         last = None  # another attempt has begun
     known = [running.steps[s] for s in order if s in running.steps]

@@ -1,7 +1,8 @@
-"""Writes status.progress of the operations under way, once a second each: from their steps, and from what their Jobs report.
+"""Writes status.progress of the operations under way, once a second each: from their steps, and from what their Jobs
+report.
 
-There is one task per operation. Every reconcile of an operation that runs ensures it, and what it needs to continue is in the object: after a restart of
-the operator the percentage does not fall and the step does not go back.
+There is one task per operation. Every reconcile of an operation that runs ensures it, and what it needs to continue is
+in the object: after a restart of the operator the percentage does not fall and the step does not go back.
 """
 
 import asyncio
@@ -29,7 +30,8 @@ from ocore_operator.kube.resources import Key, Object, Resource
 INTERVAL = 1.0
 #: Earlier operations that are read to find one with the same steps.
 EARLIER = 3
-#: Reasons of Reconciling with which an operation works; with others it waits for another one, or for what does not exist yet.
+#: Reasons of Reconciling with which an operation works; with others it waits for another one, or for what does not
+#: exist yet.
 WORKING = frozenset({c.RUNNING, c.WAITING_FOR_SNAPSHOT})
 
 _log = structlog.get_logger()
@@ -94,7 +96,8 @@ class ProgressWriter:
                     # The resourceVersion keeps a late figure out of a terminal status.
                     written = await self._kube.apply_status(resource, {"progress": new.wire()}, MANAGER_PROGRESS)
                     if written is not None:
-                        # No reconcile follows from a figure. One each second, with all that it reads, was most of what the API server had to do.
+                        # No reconcile follows from a figure. One each second, with all that it reads, was most of what
+                        # the API server had to do.
                         self._catalog.put_own(key.kind, obj, written)
                     obj = written
             except Conflict:
@@ -174,7 +177,8 @@ def works(resource: Resource[Any, Any]) -> bool:
 
 
 def _merged(resource: Resource[Any, Any], log: LogState) -> dict[Step, StepStatus]:
-    """The steps as the status has them, and newer ones of the log. A Job of a Rollback may repeat an early check: a step that has ended stays so."""
+    """The steps as the status has them, and newer ones of the log. A Job of a Rollback may repeat an early check: a
+    step that has ended stays so."""
     known = {Step(s.name): s for s in resource.status.steps}
     reported = {Step(s.name): s for s in log.step_statuses(steps_of(resource))}
     if resource.kind.kind == "Snapshot":

@@ -1,4 +1,5 @@
-"""Series of Jobs: all attempts of one command for one object, one after the other. Their names differ by the number of the attempt. Pure."""
+"""Series of Jobs: all attempts of one command for one object, one after the other. Their names differ by the number of
+the attempt. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,8 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class Series(Generic[ResultT]):
-    """All attempts of `command` for the object of that uid. `result`: what one reports. `what`: an attempt, as the subject of a message."""
+    """All attempts of `command` for the object of that uid. `result`: what one reports. `what`: an attempt, as the
+    subject of a message."""
 
     command: str
     uid: str
@@ -64,7 +66,8 @@ class Deletes(StrEnum):
 
 
 def moment(place: RemoteCopy | CopyPlace) -> int:
-    """When the copy was requested, in seconds since the epoch: Jobs of an earlier copy of the same Snapshot may still exist."""
+    """When the copy was requested, in seconds since the epoch: Jobs of an earlier copy of the same Snapshot may still
+    exist."""
     return int(clock.parse(place.requested_at).timestamp())
 
 

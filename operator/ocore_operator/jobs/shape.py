@@ -1,6 +1,7 @@
 """The Job around a command: name, labels, owner, security, deadline. Pure.
 
-Labels and annotations are our own fixed ones, never copies of the parent's: Argo CD prunes what carries its tracking label (velero#2975).
+Labels and annotations are our own fixed ones, never copies of the parent's: Argo CD prunes what carries its tracking
+label (velero#2975).
 """
 
 import math
@@ -57,8 +58,9 @@ def owner_reference(owner: Resource) -> Object:  # type: ignore[type-arg]
 
 
 def _owned(owner: Resource) -> Object:  # type: ignore[type-arg]
-    """The owner reference; none where the owner is being deleted. A foreground deletion (Argo CD's default) makes the garbage collector delete every
-    child, also the Job that cleans up for the finalizer. Without an owner, its TTL removes the Job."""
+    """The owner reference; none where the owner is being deleted. A foreground deletion (Argo CD's default) makes the
+    garbage collector delete every child, also the Job that cleans up for the finalizer. Without an owner, its TTL
+    removes the Job."""
     return {} if owner.meta.deleted is not None else {"ownerReferences": [owner_reference(owner)]}
 
 
@@ -127,8 +129,8 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
 
 
 def _each_claim_once(parts: Parts) -> Parts:
-    """With one volume for each claim, which may be mounted at several paths. Two volumes of one claim: the kubelet mounts it once, and with some drivers
-    waits for the other one without end."""
+    """With one volume for each claim, which may be mounted at several paths. Two volumes of one claim: the kubelet
+    mounts it once, and with some drivers waits for the other one without end."""
     volumes: list[Object] = []
     first: dict[str, str] = {}  # claim → its volume
     kept: dict[str, str] = {}  # volume → the one in its place
@@ -143,8 +145,8 @@ def _each_claim_once(parts: Parts) -> Parts:
 
 
 def _security(settings: Settings, traits: PodTraits, volumes: Iterable[Object]) -> Object:
-    """Where the user is unknown, the default one. The kubelet gives the files of a claim to the fsGroup, also of one that is mounted read-only: a pod
-    with a claim has no fsGroup before the user is known, and never one of ours."""
+    """Where the user is unknown, the default one. The kubelet gives the files of a claim to the fsGroup, also of one
+    that is mounted read-only: a pod with a claim has no fsGroup before the user is known, and never one of ours."""
     user, group, fs_group = traits.run_as_user, traits.run_as_group, traits.fs_group
     if user is None:
         claim = any("persistentVolumeClaim" in volume for volume in volumes)
@@ -162,8 +164,8 @@ def _security(settings: Settings, traits: PodTraits, volumes: Iterable[Object]) 
 
 
 def _readable(volume: Object, security: Object) -> Object:
-    """A Secret's files are owned by root and the fsGroup. Without an fsGroup our user can read them only through the mode for others.
-    The mover copies a private key before libpq, which requires 0600, reads it."""
+    """A Secret's files are owned by root and the fsGroup. Without an fsGroup our user can read them only through the
+    mode for others. The mover copies a private key before libpq, which requires 0600, reads it."""
     kind = next((kind for kind in ("secret", "projected") if kind in volume), None)
     if kind is None:
         return volume

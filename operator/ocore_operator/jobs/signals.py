@@ -1,8 +1,10 @@
-"""The signal to a waiting Job: an annotation on its pod, which the Job reads through a downward-API volume. Level-triggered: it stays on the pod.
+"""The signal to a waiting Job: an annotation on its pod, which the Job reads through a downward-API volume.
+Level-triggered: it stays on the pod.
 
-The kubelet writes the file about 0.1 s after the annotation changed. If that one write fails or is missed, it does so again with the pod's next
-change, or after one to two minutes: later than the signal is valid. Therefore the signal is repeated: a second annotation, which counts the
-repetitions, changes the pod until the Job has answered.
+The kubelet writes the file about 0.1 s after the annotation changed. If that one write fails or is missed, it does so
+again with the pod's next
+change, or after one to two minutes: later than the signal is valid. Therefore the signal is repeated: a second
+annotation, which counts the repetitions, changes the pod until the Job has answered.
 """
 
 from pydantic import BaseModel
@@ -21,8 +23,8 @@ REPEAT_SECONDS = 5
 
 
 async def send(ctx: Context, namespace: str, pod: str, version: str, signal: BaseModel, repetition: int) -> bool:
-    """Puts the signal on the pod; False where the pod does not exist. Raises Conflict where the pod changed since it was read: a deposed leader must
-    not send an outdated signal."""
+    """Puts the signal on the pod; False where the pod does not exist. Raises Conflict where the pod changed since it
+    was read: a deposed leader must not send an outdated signal."""
     value: dict[str, str | None] = {
         naming.ANNOTATION_SIGNAL: signal.model_dump_json(by_alias=True),
         naming.ANNOTATION_SIGNAL_REPETITION: str(repetition),
@@ -31,7 +33,8 @@ async def send(ctx: Context, namespace: str, pod: str, version: str, signal: Bas
 
 
 def due(left: float) -> int | None:
-    """The repetition that is due `left` seconds before the signal expires, 0 for the first; None where the Job would read it too late. Pure."""
+    """The repetition that is due `left` seconds before the signal expires, 0 for the first; None where the Job would
+    read it too late. Pure."""
     if left < SIGNAL_MARGIN_SECONDS:
         return None
     return max(int((SIGNAL_SECONDS - left) / REPEAT_SECONDS), 0)

@@ -27,7 +27,10 @@ _ADVICE: dict[str, tuple[str, bool]] = {
     "CreateContainerError": ("See `kubectl describe pod` of the Job.", False),
     "RunContainerError": ("See `kubectl describe pod` of the Job.", False),
     "Unschedulable": (
-        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can mount binds it to that node.",
+        (
+            "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can"
+            " mount binds it to that node."
+        ),
         False,
     ),
     "FailedMount": (
@@ -36,7 +39,10 @@ _ADVICE: dict[str, tuple[str, bool]] = {
     ),
     "FailedAttachVolume": ("The volume is attached to another node: a claim can be ReadWriteOnce.", False),
     "FailedScheduling": (
-        "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can mount binds it to that node.",
+        (
+            "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can"
+            " mount binds it to that node."
+        ),
         False,
     ),
     "FailedCreate": ("See the namespace's quotas and its pod security standard.", False),
@@ -45,10 +51,12 @@ _ADVICE: dict[str, tuple[str, bool]] = {
 #: Waiting reasons that pass: another attempt may find a node, or a runtime that works.
 PASSING = ("Unschedulable", "FailedScheduling", "Scheduling", "CreateContainerError", "RunContainerError")
 
-#: Messages of the runtime that another attempt repeats: the image has no such program, or cannot run it on this machine. Any other failure to create
+#: Messages of the runtime that another attempt repeats: the image has no such program, or cannot run it on this
+#: machine. Any other failure to create
 #: a container may pass: ``runc create failed: … connection reset by peer``. runc and crun word them differently.
 _PERMANENT = re.compile(
-    r'exec: "|exec format error|executable file (`.*` )?not found|chdir to (cwd|`)|unable to find user|no users found|no matching entries in passwd'
+    r'exec: "|exec format error|executable file (`.*` )?not found|chdir to (cwd|`)|unable to find user|no users'
+    r" found|no matching entries in passwd"
 )
 
 #: status.reason of a pod that the infrastructure ended → message.
@@ -105,7 +113,8 @@ def pod_trouble(pod: Object) -> Trouble | None:
 
 
 def mover(pod: Object) -> Object:
-    """The status of our container, whatever others are injected into the pod; empty where the kubelet has not reported it yet."""
+    """The status of our container, whatever others are injected into the pod; empty where the kubelet has not reported
+    it yet."""
     statuses = pod.get("status", {}).get("containerStatuses") or ()
     return next((dict(status) for status in statuses if status.get("name") == MOVER_CONTAINER), {})
 

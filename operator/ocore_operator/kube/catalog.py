@@ -1,7 +1,7 @@
 """All objects of our kinds, in about a kilobyte each: fed by the watches, the resync and every reconcile.
 
-It answers questions whose answer may be a moment old: which other object has this id, which operations wait for this environment, what /metrics
-shows. What must be right (the operation lock, a status) is decided against the API server.
+It answers questions whose answer may be a moment old: which other object has this id, which operations wait for this
+environment, what /metrics shows. What must be right (the operation lock, a status) is decided against the API server.
 """
 
 import sys
@@ -23,7 +23,8 @@ from ocore_operator.kube.resources import Key, Object
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an Environment's rollbacks replace, within its namespace but for the server. Empty where it has none, or it is unknown."""
+    """What an Environment's rollbacks replace, within its namespace but for the server. Empty where it has none, or it
+    is unknown."""
 
     secret: str = ""  # of the database's connection
     server: str = ""  # as the last probe found it
@@ -175,7 +176,8 @@ class Entry:
 
 
 def entry(kind: str, obj: Object, work: Work = NO_WORK) -> Entry:
-    """The entry of an object. Pure, and it keeps nothing of the object. One that cannot be read has an entry, too: it must not end what lists it."""
+    """The entry of an object. Pure, and it keeps nothing of the object. One that cannot be read has an entry, too: it
+    must not end what lists it."""
     try:
         found = _entry(kind, obj, work)
         for time in _times(found):
@@ -274,9 +276,10 @@ def _local_snapshot(obj: Object) -> str:
 
 
 def snapshot_used_by(rollback: Object) -> Place | None:
-    """Namespace and name of the Snapshot that a Rollback uses: it is not deleted while the Rollback runs. A Snapshot of another namespace counts only
-    once the operator has found the grant and entered it in the status, which a tenant cannot write: else anyone could prevent deletions there. A preview
-    restores nothing."""
+    """Namespace and name of the Snapshot that a Rollback uses: it is not deleted while the Rollback runs. A Snapshot of
+    another namespace counts only
+    once the operator has found the grant and entered it in the status, which a tenant cannot write: else anyone could
+    prevent deletions there. A preview restores nothing."""
     if rollback["spec"].get("dryRun"):
         return None
     namespace, status = rollback["metadata"]["namespace"], rollback.get("status") or {}
@@ -449,7 +452,8 @@ class Catalog:
         return new
 
     def put_own(self, kind: str, read: Object, written: Object) -> None:
-        """Takes what we have written over the object that was read, so that its event brings nothing new. Not where something had changed before that
+        """Takes what we have written over the object that was read, so that its event brings nothing new. Not where
+        something had changed before that
         the catalog does not know yet: the event of that change must be seen."""
         meta = read["metadata"]
         found = self.get(Key(kind, meta["namespace"], meta["name"]))
@@ -507,7 +511,8 @@ class Catalog:
         return (e for entries in found for e in entries.values())
 
     def listed(self, kind: str) -> list[Entry]:
-        """The same in all namespaces, from any thread: each `list` of a dictionary is one step that no other thread interrupts."""
+        """The same in all namespaces, from any thread: each `list` of a dictionary is one step that no other thread
+        interrupts."""
         return [e for entries in list(self._by_kind.get(kind, {}).values()) for e in list(entries.values())]
 
     def is_urgent(self, key: Key) -> bool:
@@ -530,8 +535,9 @@ class Catalog:
     def elder(self, key: Key) -> Entry | None:
         """Another object with the same id, in any namespace, that takes precedence; None: this one has the id.
 
-        First comes an object that was not refused for its id, then an operation that has begun, then the one that started or was created first. A
-        refused duplicate is Failed or Stalled, so its phase says nothing about the object that has the id.
+        First comes an object that was not refused for its id, then an operation that has begun, then the one that
+        started or was created first. A refused duplicate is Failed or Stalled, so its phase says nothing about the
+        object that has the id.
         """
         mine = self.get(key)
         if mine is None:

@@ -1,4 +1,5 @@
-"""A small typed client over `kubernetes.aio`: JSON in, JSON out, a timeout for every request, the errors of errors.py."""
+"""A small typed client over `kubernetes.aio`: JSON in, JSON out, a timeout for every request, the errors of
+errors.py."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class Kube:
     async def metadata(
         self, type_: Type, namespace: str | None, *, labels: str, keep: Callable[[Object], bool]
     ) -> list[Object]:
-        """The objects of one namespace (None: the whole cluster), of each only its metadata: a tenant's objects of 1.5 MB cost little."""
+        """The objects of one namespace (None: the whole cluster), of each only its metadata: a tenant's objects of 1.5
+        MB cost little."""
         found: list[Object] = []
         async for page in self.pages(type_, namespace, labels=labels, accept=METADATA):
             found.extend(slim(type_, obj) for obj in page if keep(obj))
@@ -75,8 +77,8 @@ class Kube:
         fields: str = "",
         keep: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
-        """All objects by label and field selector; `namespace` None: all watched namespaces. Reads the newest state. Of thousands, only those that
-        `keep` wants stay in memory, and of Jobs and pods what slim.py keeps."""
+        """All objects by label and field selector; `namespace` None: all watched namespaces. Reads the newest state. Of
+        thousands, only those that `keep` wants stay in memory, and of Jobs and pods what slim.py keeps."""
         found: list[Object] = []
         for each in (namespace,) if namespace else self._namespaces or (None,):
             async for page in self.pages(type_, each, labels=labels, fields=fields):
@@ -99,7 +101,8 @@ class Kube:
     async def follow_log(
         self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True
     ) -> AsyncIterator[LogLine]:
-        """The lines of the mover's log as they arrive, until its container ends, the connection breaks or `seconds` have passed."""
+        """The lines of the mover's log as they arrive, until its container ends, the connection breaks or `seconds`
+        have passed."""
         query = {"container": MOVER_CONTAINER, "follow": str(follow).lower(), "timestamps": "true"}
         if since is not None:
             query["sinceTime"] = clock.micro(since)
@@ -125,7 +128,8 @@ class Kube:
         resource_version: str | None = None,
         propagation: Propagation = "Background",
     ) -> bool:
-        """False where no object of that name and uid exists, or (with `resource_version`) where it changed since it was read."""
+        """False where no object of that name and uid exists, or (with `resource_version`) where it changed since it was
+        read."""
         self._may_write()
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         conditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v is not None}
@@ -137,8 +141,8 @@ class Kube:
             return False  # another object has the name now
 
     async def set_spec(self, type_: Type, obj: Object, spec: Object) -> Object | None:
-        """Sets fields of the spec of an object that an import created. Raises Conflict where it changed since it was read, Forbidden and Invalid
-        where the API server refuses. None where it is gone."""
+        """Sets fields of the spec of an object that an import created. Raises Conflict where it changed since it was
+        read, Forbidden and Invalid where the API server refuses. None where it is gone."""
         meta = obj["metadata"]
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "spec": spec}
         return await self._patch(type_, meta["namespace"], meta["name"], patch, MERGE_PATCH, "", manager=MANAGER_IMPORT)
@@ -150,8 +154,9 @@ class Kube:
         return await self._patch(type_, namespace, name, patch, MERGE_PATCH, subresource)
 
     async def apply_status(self, obj: Resource[Any, Any], status: Object, manager: str = MANAGER) -> Object | None:
-        """Forced server-side apply of `status` (wire form) to /status, with the resourceVersion that `obj` was read with. Raises Conflict
-        where the object changed since. Fields that the manager owned and `status` lacks are removed. None where the object is gone."""
+        """Forced server-side apply of `status` (wire form) to /status, with the resourceVersion that `obj` was read
+        with. Raises Conflict where the object changed since. Fields that the manager owned and `status` lacks are
+        removed. None where the object is gone."""
         self._may_write()
         meta = obj.meta
         body = {
@@ -165,14 +170,15 @@ class Kube:
         return await self._or_none("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
     async def drop_status_fields(self, type_: Type, obj: Object, fields: Object) -> Object | None:
-        """Removes `fields` (a merge patch of the status with null for each) that another manager owns: a server-side apply cannot. Raises
-        Conflict where the object changed since it was read. None where it is gone."""
+        """Removes `fields` (a merge patch of the status with null for each) that another manager owns: a server-side
+        apply cannot. Raises Conflict where the object changed since it was read. None where it is gone."""
         meta = obj["metadata"]
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": fields}
         return await self.merge_patch(type_, meta["namespace"], meta["name"], patch, subresource="status")
 
     async def set_conditions(self, type_: Type, obj: Object, conditions: Sequence[Object]) -> Object | None:
-        """Replaces the conditions of an object whose status cannot be read, and so not be applied. Raises Conflict where it changed since it was read."""
+        """Replaces the conditions of an object whose status cannot be read, and so not be applied. Raises Conflict
+        where it changed since it was read."""
         meta = obj["metadata"]
         patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": {"conditions": list(conditions)}}
         return await self.merge_patch(type_, meta["namespace"], meta["name"], patch, subresource="status")
@@ -185,8 +191,8 @@ class Kube:
     async def set_scale(
         self, type_: Type, namespace: str, name: str, replicas: int, *, resource_version: str | None = None
     ) -> bool:
-        """Sets spec.replicas through the scale subresource; False where the workload does not exist. With `resource_version`: raises Conflict
-        where it changed since it was read."""
+        """Sets spec.replicas through the scale subresource; False where the workload does not exist. With
+        `resource_version`: raises Conflict where it changed since it was read."""
         patch: Object = {"spec": {"replicas": replicas}}
         if resource_version is not None:
             patch["metadata"] = {"resourceVersion": resource_version}
@@ -195,8 +201,8 @@ class Kube:
     async def set_template(
         self, type_: Type, namespace: str, name: str, patch: Object, *, resource_version: str
     ) -> bool:
-        """Patches the pod template of a workload (strategic merge patch); False where the workload does not exist. Raises Conflict where it changed
-        since it was read, Forbidden and Invalid where the API server refuses."""
+        """Patches the pod template of a workload (strategic merge patch); False where the workload does not exist.
+        Raises Conflict where it changed since it was read, Forbidden and Invalid where the API server refuses."""
         metadata = {**(patch.get("metadata") or {}), "resourceVersion": resource_version}
         body = {**patch, "metadata": metadata}
         return await self._patch(type_, namespace, name, body, STRATEGIC_PATCH, "") is not None
@@ -210,7 +216,8 @@ class Kube:
         *,
         resource_version: str | None = None,
     ) -> bool:
-        """Sets (None: removes) annotations; False where the object does not exist. For the switch Job's pod: ocore.dev/signal. With
+        """Sets (None: removes) annotations; False where the object does not exist. For the switch Job's pod:
+        ocore.dev/signal. With
         `resource_version`: raises Conflict where the object changed since it was read."""
         metadata: Object = {"annotations": annotations}
         if resource_version is not None:

@@ -1,4 +1,5 @@
-"""What a Snapshot has to do with differentials, from its raw JSON: the full one that it needs, those that need it. Pure."""
+"""What a Snapshot has to do with differentials, from its raw JSON: the full one that it needs, those that need it.
+Pure."""
 
 from dataclasses import dataclass
 

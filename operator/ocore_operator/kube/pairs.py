@@ -1,7 +1,8 @@
 """Full Snapshots and the differentials that need them, as the catalog knows them. Pure, without a request.
 
-Two things must follow from one Snapshot to another: a full one lists those that need it (`status.dependents`), and those say so where it is corrupt. Each
-is done by the reconcile of the Snapshot that changes. This module finds the Snapshots for which it remains to be done, whatever was missed.
+Two things must follow from one Snapshot to another: a full one lists those that need it (`status.dependents`), and
+those say so where it is corrupt. Each is done by the reconcile of the Snapshot that changes. This module finds the
+Snapshots for which it remains to be done, whatever was missed.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ def needs(catalog: Catalog, namespace: str, name: str, full_id: str) -> bool:
 
 
 def unlisted(catalog: Catalog, full: Entry) -> list[str]:
-    """Names of terminal Snapshots that need the full one and are not entered in it: they were found in the store. One that runs is entered by its own
-    reconcile."""
+    """Names of terminal Snapshots that need the full one and are not entered in it: they were found in the store. One
+    that runs is entered by its own reconcile."""
     listed = full.pairing.dependents if full.pairing is not None else ()
     needing = catalog.needing(full.key.namespace, full.id)
     return sorted(e.key.name for e in needing if e.terminal and e.key.name not in listed)
@@ -77,6 +78,7 @@ def all_unsettled(catalog: Catalog) -> list[Key]:
 
 
 def suspects(catalog: Catalog, namespace: str, environment: str) -> set[str]:
-    """Ids of full Snapshots of which a differential was found corrupt: its own bytes or those of the full one, which may be read by no other."""
+    """Ids of full Snapshots of which a differential was found corrupt: its own bytes or those of the full one, which
+    may be read by no other."""
     found = (e.pairing.needs for e in catalog.snapshots(namespace, environment) if e.phase == "Corrupt" and e.pairing)
     return {id_ for id_ in found if id_}

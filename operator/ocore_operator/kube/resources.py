@@ -100,7 +100,8 @@ def project_of(environment: Environment) -> str:
 
 
 def label_value(name: str) -> str:
-    """A name as a label's value, at most 63 characters. Longer names are cut and get a hash, so that they stay distinct."""
+    """A name as a label's value, at most 63 characters. Longer names are cut and get a hash, so that they stay
+    distinct."""
     if len(name) <= 63:
         return name
     return f"{name[:46]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -117,7 +118,8 @@ def _parse(kind: Kind, obj: Object) -> Resource[Any, Any]:
 
 
 def environment(obj: Object) -> Environment:
-    """An Environment from the API server's JSON. Raises pydantic.ValidationError where the model is stricter than the CRD."""
+    """An Environment from the API server's JSON. Raises pydantic.ValidationError where the model is stricter than the
+    CRD."""
     return _parse(ENVIRONMENT, obj)
 
 

@@ -1,8 +1,10 @@
 """Which Snapshots of an environment are copied to its remote store next. Pure.
 
-A copy that was not checked for a week is checked again; one that is in another store than the Environment names now is made again there.
+A copy that was not checked for a week is checked again; one that is in another store than the Environment names now is
+made again there.
 
-A new Snapshot at once, whatever waits. Of those that exist already (the Environment has just got a remote store), the newest first, a few at a time.
+A new Snapshot at once, whatever waits. Of those that exist already (the Environment has just got a remote store), the
+newest first, a few at a time.
 """
 
 from collections.abc import Iterable
@@ -66,7 +68,8 @@ def _age_order(entry: Entry) -> tuple[str, str, str]:
 
 
 def _without_copy(world: World) -> Iterable[Entry]:
-    """Complete Snapshots whose data is whole, as far as is known, and whose copy would be kept: without a copy, or with one in another store."""
+    """Complete Snapshots whose data is whole, as far as is known, and whose copy would be kept: without a copy, or with
+    one in another store."""
     days = world.spec.remote_retention_days
     for e in world.snapshots:
         if e.phase != "Complete" or e.deleting or e.verified == "False" or not _lacks_copy(world, e):
@@ -77,8 +80,8 @@ def _without_copy(world: World) -> Iterable[Entry]:
 
 
 def _lacks_copy(world: World, entry: Entry) -> bool:
-    """Whether no copy is wanted yet, or the complete one is in another store than the Environment names now, which is ready. A copy that is the only data
-    stays where it is."""
+    """Whether no copy is wanted yet, or the complete one is in another store than the Environment names now, which is
+    ready. A copy that is the only data stays where it is."""
     remote = entry.remote
     if remote is None:
         return True

@@ -1,7 +1,7 @@
 """By when an environment should have had its next success, for the alert on stale environments. Pure.
 
-A slot is due when the timeout of its Snapshot has passed: by then the Snapshot is Complete, or it is late. This holds for every schedule, also for
-one with long pauses (weekends), for which the age of the last success says nothing.
+A slot is due when the timeout of its Snapshot has passed: by then the Snapshot is Complete, or it is late. This holds
+for every schedule, also for one with long pauses (weekends), for which the age of the last success says nothing.
 """
 
 from dataclasses import dataclass, replace
@@ -52,7 +52,8 @@ def of_tests(facts: PolicyFacts) -> PolicyFacts:
 # A fleet shares its schedules, and slots begin at whole minutes.
 @lru_cache(maxsize=1024)
 def _around(expressions: tuple[str, ...], time_zone: str, minute: datetime) -> tuple[datetime | None, datetime | None]:
-    """The newest slot at or before the minute, and the next one. None for both where the schedule is invalid: the policy reports that."""
+    """The newest slot at or before the minute, and the next one. None for both where the schedule is invalid: the
+    policy reports that."""
     try:
         schedule = slots.parse(expressions, time_zone)
     except slots.ScheduleError:

@@ -75,7 +75,8 @@ async def _record(ctx: Context, world: World, status: SnapshotPolicyStatus, note
 
 
 async def _create(ctx: Context, world: World, action: Create) -> Requeue | None:
-    """The status follows the Snapshot: a crash between them, or a lost answer, creates nothing twice, because the slot decides the name."""
+    """The status follows the Snapshot: a crash between them, or a lost answer, creates nothing twice, because the slot
+    decides the name."""
     try:
         obj = await ctx.kube.create(SNAPSHOTS, scheduled_snapshot(world, action.name))
     except AlreadyExists:
@@ -129,7 +130,10 @@ async def _count_pins(ctx: Context, key: Key, pins: PinCount | None) -> Requeue 
     ctx.catalog.put("Environment", written)
     before = environment.status.pins
     if pins is not None and pins.pinned > pins.limit and (before is None or before.pinned <= before.limit):
-        text = f"{pins.pinned} snapshots are pinned, and the default limit is {pins.limit}. All of them stay; unpin some, or set maxPinned in a SnapshotPolicy."
+        text = (
+            f"{pins.pinned} snapshots are pinned, and the default limit is {pins.limit}. All of them stay; unpin some,"
+            " or set maxPinned in a SnapshotPolicy."
+        )
         ctx.events.record(environment, "Warning", c.PIN_LIMIT_EXCEEDED, text)
     return None
 
@@ -148,8 +152,8 @@ async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:
 
 
 async def _delete(ctx: Context, action: Delete) -> Requeue | None:
-    """The catalog may be a moment old. So each Snapshot is read again, and one that was pinned or kept since then stays; and nothing is deleted while
-    the newest Complete one is not seen to exist."""
+    """The catalog may be a moment old. So each Snapshot is read again, and one that was pinned or kept since then
+    stays; and nothing is deleted while the newest Complete one is not seen to exist."""
     if action.stay is not None:
         stays = await _read(ctx, action.stay)
         if stays is None or stays.meta.deleted is not None or c.outcome(stays.status.conditions) != "Complete":
@@ -227,7 +231,8 @@ async def _delete_rollbacks(ctx: Context, keys: Iterable[Key]) -> Requeue:
 
 
 def _may_go(snapshot: Snapshot, stay: Key | None) -> bool:
-    """Whether the Snapshot, as it was just read, is still one that retention may delete. A Complete one only beside the one that stays."""
+    """Whether the Snapshot, as it was just read, is still one that retention may delete. A Complete one only beside the
+    one that stays."""
     if snapshot.spec.pin is not None or snapshot.spec.retention != "Policy" or snapshot.status.dependents:
         return False
     ended = c.outcome(snapshot.status.conditions)

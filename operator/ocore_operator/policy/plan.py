@@ -1,7 +1,7 @@
 """The plan of a SnapshotPolicy: a pure function from what is observed to the next single action.
 
-Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then pins, test restores, explanations, then deletions of
-Snapshots, then of Rollbacks.
+Also for an environment without a policy, whose Snapshots are kept by the defaults. Slots come first, then pins, test
+restores, explanations, then deletions of Snapshots, then of Rollbacks.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,8 @@ def _without_schedule(world: World, message: str) -> Action:
 
 
 def _slot(world: World, schedule: Schedule) -> Action | None:
-    """Creates the Snapshot of the newest slot that is due, or leaves it out. At most one, however long the operator did not run."""
+    """Creates the Snapshot of the newest slot that is due, or leaves it out. At most one, however long the operator did
+    not run."""
     policy = world.policy
     if policy is None:
         return None
@@ -116,7 +117,8 @@ def _unfinished(world: World) -> Entry | None:
 
 
 def _pins(world: World) -> Action | None:
-    """Without a policy the default limit holds, and admission finds the number of pins in the Environment. With one it is in the policy."""
+    """Without a policy the default limit holds, and admission finds the number of pins in the Environment. With one it
+    is in the policy."""
     if world.environment_id is None:
         return None
     count = transitions.pinned(world.snapshots) if world.policy is None else 0

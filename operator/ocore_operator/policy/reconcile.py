@@ -1,7 +1,7 @@
 """SnapshotPolicy: observe, decide on one action, carry it out, observe again.
 
-``slots.py`` says when, ``ocore_crds.retention`` what is kept, ``plan.py`` decides (all pure), ``effects.py`` carries out. An environment without a policy
-is reconciled under the name that its policy would have.
+``slots.py`` says when, ``ocore_crds.retention`` what is kept, ``plan.py`` decides (all pure), ``effects.py`` carries
+out. An environment without a policy is reconciled under the name that its policy would have.
 """
 
 from functools import partial
@@ -27,7 +27,8 @@ def of_snapshot(snapshot: Object) -> Key | None:
 
 
 def of_rollback(rollback: Object) -> Key | None:
-    """The policy that the end of this Rollback concerns: it also applies the history limit. None: it runs, or its environment is not known."""
+    """The policy that the end of this Rollback concerns: it also applies the history limit. None: it runs, or its
+    environment is not known."""
     status = rollback.get("status") or {}
     if not c.is_terminal(status.get("conditions") or ()) or not status.get("environmentName"):
         return None

@@ -1,7 +1,9 @@
 """When the newest snapshot of an environment is tested by a restore, and what the policy's status says of it. Pure.
 
-The policy records slot and Snapshot first, then enters the request in the Snapshot's status, whose own reconcile runs the Job. So a crash at any
-point repeats a step and never a test: the slot and the policy's uid name the request, and the Snapshot remembers what it has answered.
+The policy records slot and Snapshot first, then enters the request in the Snapshot's status, whose own reconcile runs
+the Job. So a crash at any
+point repeats a step and never a test: the slot and the policy's uid name the request, and the Snapshot remembers what
+it has answered.
 """
 
 import hashlib
@@ -90,7 +92,8 @@ def schedule_hash(spec: SnapshotPolicySpec, tests: RestoreTests) -> str:
 
 
 def _scheduled(policy: Policy, tests: RestoreTests | None, now: datetime) -> SnapshotPolicyStatus:
-    """The schedule is as it is now: from the policy's creation, or from the change that is seen now. So nothing is tested because of a change."""
+    """The schedule is as it is now: from the policy's creation, or from the change that is seen now. So nothing is
+    tested because of a change."""
     status = policy.status
     if tests is None:
         if status.restore_test_hash is None:
@@ -118,7 +121,8 @@ def _invalid(policy: Policy, message: str, now: datetime) -> SnapshotPolicyStatu
 
 
 def _next(world: World, policy: Policy, schedule: Schedule) -> Action | None:
-    """Records the newest slot that is due, with the Snapshot to test: at most one, however long the operator did not run."""
+    """Records the newest slot that is due, with the Snapshot to test: at most one, however long the operator did not
+    run."""
     status, stamp = policy.status, Stamp.of(policy.meta, world.now)
     slot = due(world, schedule, status)
     if slot is None:
@@ -134,7 +138,10 @@ def _next(world: World, policy: Policy, schedule: Schedule) -> Action | None:
         )
     newest = candidate(world)
     if newest is None:
-        text = "No Complete snapshot of the environment exists that could be tested. The test restore begins once there is one."
+        text = (
+            "No Complete snapshot of the environment exists that could be tested. The test restore begins once there is"
+            " one."
+        )
         return _record(
             policy,
             summarize.with_condition(status, c.RESTORE_TEST_SUCCEEDED, "Unknown", c.SNAPSHOT_NOT_FOUND, text, stamp),
@@ -173,7 +180,8 @@ def _under_way(world: World, policy: Policy, test: PolicyRestoreTest) -> Action 
 
 
 def _another(world: World, policy: Policy, test: PolicyRestoreTest) -> Action | None:
-    """The Snapshot was deleted, or was found to be corrupt, before its test: the slot goes to the newest of the others."""
+    """The Snapshot was deleted, or was found to be corrupt, before its test: the slot goes to the newest of the
+    others."""
     newest = candidate(world)
     if newest is None:
         return None  # the next Snapshot is tested

@@ -1,7 +1,9 @@
 """When a schedule runs: cron expressions in a time zone. Pure.
 
-Daylight-saving time, as Debian's cron has it (cron(8)): a time that the clock skips runs as soon as it has jumped. A time that the clock shows
-twice runs once, the first time. An expression whose minutes or hours begin with ``*`` follows the real hours: none is left out, none doubled.
+Daylight-saving time, as Debian's cron has it (cron(8)): a time that the clock skips runs as soon as it has jumped. A
+time that the clock shows
+twice runs once, the first time. An expression whose minutes or hours begin with ``*`` follows the real hours: none is
+left out, none doubled.
 """
 
 import hashlib
@@ -65,8 +67,8 @@ class Schedule:
         return [t for t in found if (t <= limit if reverse else t > limit)]
 
     def _since_change(self, expression: str, limit: datetime) -> list[datetime]:
-        """Slots of the hours before the limit where the clocks are changed near it. Backwards, cronsim finds a time that exists twice only once its
-        second hour has come."""
+        """Slots of the hours before the limit where the clocks are changed near it. Backwards, cronsim finds a time
+        that exists twice only once its second hour has come."""
         begin = limit - _CHANGE
         if begin.astimezone(self.zone).utcoffset() == (limit + _CHANGE).astimezone(self.zone).utcoffset():
             return []

@@ -27,7 +27,8 @@ def schedule_hash(spec: SnapshotPolicySpec) -> str:
 
 
 def scheduled(policy: Policy, now: datetime) -> SnapshotPolicyStatus:
-    """The schedule is as it is now: from the policy's creation, or from the change that is seen now. So nothing runs because of a change."""
+    """The schedule is as it is now: from the policy's creation, or from the change that is seen now. So nothing runs
+    because of a change."""
     status, digest = policy.status, schedule_hash(policy.spec)
     if status.schedule_hash == digest:
         return status

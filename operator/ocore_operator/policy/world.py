@@ -82,8 +82,8 @@ class Explain:
 
 @dataclass(frozen=True)
 class Delete:
-    """Delete Snapshots that no rule keeps, unless they or what protects the others has changed. `stay`: a Snapshot that must still be Complete and not
-    be deleted; None: only failed ones are deleted."""
+    """Delete Snapshots that no rule keeps, unless they or what protects the others has changed. `stay`: a Snapshot that
+    must still be Complete and not be deleted; None: only failed ones are deleted."""
 
     keys: tuple[Key, ...]
     stay: Key | None
@@ -91,7 +91,8 @@ class Delete:
 
 @dataclass(frozen=True)
 class CountPins:
-    """Write the pins of an environment without a policy into the Environment's status, where admission reads them. None: the field goes."""
+    """Write the pins of an environment without a policy into the Environment's status, where admission reads them.
+    None: the field goes."""
 
     pins: PinCount | None
 

@@ -1,4 +1,5 @@
-"""Environment: its references exist, its id is unique, and a probe Job finds whether a snapshot and a rollback would work."""
+"""Environment: its references exist, its id is unique, and a probe Job finds whether a snapshot and a rollback would
+work."""
 
 from dataclasses import replace
 from functools import partial
@@ -153,13 +154,15 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
 
 
 def need_filestore_to_propose_user(obj: Environment) -> None:
-    """Raises Stalled(JobUserUnknown) where the store's claim is the only one: no file of the application shows its user. Pure."""
+    """Raises Stalled(JobUserUnknown) where the store's claim is the only one: no file of the application shows its
+    user. Pure."""
     if obj.spec.filestore is None:
         raise Stalled(
             c.JOB_USER_UNKNOWN,
-            f"The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but root. Add to Environment "
-            f"{obj.meta.name}: spec.jobs: {{runAsUser: 65532, runAsGroup: 65532}}, or the owner of the files on the claim of SnapshotStore "
-            f"{obj.spec.store_ref.name}. Where that claim belongs to root, add fsGroup as well.",
+            "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but"
+            f" root. Add to Environment {obj.meta.name}: spec.jobs: {{runAsUser: 65532, runAsGroup: 65532}}, or the"
+            f" owner of the files on the claim of SnapshotStore {obj.spec.store_ref.name}. Where that claim belongs to"
+            " root, add fsGroup as well.",
         )
 
 
@@ -176,7 +179,8 @@ def _need_a_store(ctx: Context, obj: Environment, store: Store) -> None:
 
 
 def _has_remote_store(ctx: Context, obj: Environment) -> bool:
-    """Whether Snapshots can be restored though the Environment's own store is not ready: then everything else is probed."""
+    """Whether Snapshots can be restored though the Environment's own store is not ready: then everything else is
+    probed."""
     ref = obj.spec.remote_store_ref
     entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, ref.name)) if ref is not None else None
     return entry is not None and entry.ready == "True"
@@ -188,15 +192,19 @@ def _store_problem(ctx: Context, obj: Environment) -> Finding | None:
     entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, name))
     if entry is None or entry.ready == "True" or not _has_remote_store(ctx, obj):
         return None
-    text = f"SnapshotStore {name} is not ready ({entry.ready_reason or 'not probed yet'}). Snapshots that have a remote copy can be restored from it."
+    text = (
+        f"SnapshotStore {name} is not ready ({entry.ready_reason or 'not probed yet'}). Snapshots that have a remote"
+        " copy can be restored from it."
+    )
     return Finding(reason=c.STORE_NOT_READY, message=text)
 
 
 async def _measure_when_due(
     ctx: Context, obj: Environment, status: EnvironmentStatus
 ) -> tuple[EnvironmentStatus, float | None]:
-    """Sizes that were requested: starts a Job that only measures, or waits for the one that runs, or reads its result. The status, and seconds until the
-    next reconcile. Never beside a Rollback, whose workloads may wait for the claim."""
+    """Sizes that were requested: starts a Job that only measures, or waits for the one that runs, or reads its result.
+    The status, and seconds until the next reconcile. Never beside a Rollback, whose workloads may wait for the
+    claim."""
     due = sizing.due_in(ctx.now(), status.sizes, sizing.requested(obj.meta.annotations))
     if due is None or status.probe is None:
         return status, None
@@ -245,7 +253,8 @@ async def _start_measuring(ctx: Context, obj: Environment, status: EnvironmentSt
 async def _prove_when_due(
     ctx: Context, obj: Environment, status: EnvironmentStatus
 ) -> tuple[EnvironmentStatus, float | None]:
-    """The proof that a rollback works: a Job that restores the schema into a scratch database. Never beside a Rollback."""
+    """The proof that a rollback works: a Job that restores the schema into a scratch database. Never beside a
+    Rollback."""
     if obj.spec.database is None or status.probe is None or not c.is_true(status.conditions, c.READY):
         return status, None
     if status.probe.generation != obj.meta.generation or not catalogs_agree(status):
@@ -261,7 +270,8 @@ async def _prove_when_due(
 async def _prove(
     ctx: Context, obj: Environment, status: EnvironmentStatus, image: str
 ) -> tuple[EnvironmentStatus, float]:
-    """Starts the proof's Job, or waits for the one that runs, or reads its result. The status, and seconds until the next reconcile."""
+    """Starts the proof's Job, or waits for the one that runs, or reads its result. The status, and seconds until the
+    next reconcile."""
     name = job_name("prove", obj.meta.uid, proof.attempt_name(status))
     namespace = obj.meta.namespace
     operations = ctx.catalog.operations(namespace, obj.meta.name)
@@ -286,7 +296,8 @@ async def _prove(
 
 
 async def _start_proof(ctx: Context, obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
-    """Creates the Job. Where it must wait for a slot or a quota, the next reconcile tries again: nothing depends on it."""
+    """Creates the Job. Where it must wait for a slot or a quota, the next reconcile tries again: nothing depends on
+    it."""
     job_inputs = replace(await inputs.load(ctx, obj), server_major=status.probe.server_major if status.probe else 0)
     job = build.prove(ctx.settings, job_inputs, attempt=proof.attempt_name(status))
     since = status.proof.attempted_at if status.proof is not None else obj.meta.created
@@ -320,8 +331,9 @@ def _need_own_target(ctx: Context, obj: Environment, status: EnvironmentStatus) 
         first, what = found_
         raise Stalled(
             c.DUPLICATE_TARGET,
-            f"Environment {first.key.namespace}/{first.key.name} has {what}, too. A rollback of one would replace what the other one runs on. "
-            "Delete one of the two Environments, or correct its spec.database or spec.filestore.",
+            f"Environment {first.key.namespace}/{first.key.name} has {what}, too. A rollback of one would replace what"
+            " the other one runs on. Delete one of the two Environments, or correct its spec.database or"
+            " spec.filestore.",
         )
 
 
@@ -330,12 +342,13 @@ def _verdict(status: EnvironmentStatus) -> tuple[object, ...]:
 
 
 def need_store(store: Store) -> None:
-    """Raises Stalled(StoreReadOnly), or StoreNotReady: Stalled where a person must change the store, Waiting where that may pass. Pure."""
+    """Raises Stalled(StoreReadOnly), or StoreNotReady: Stalled where a person must change the store, Waiting where that
+    may pass. Pure."""
     if store.spec.access == "ReadOnly":
         raise Stalled(
             c.STORE_READ_ONLY,
-            f"SnapshotStore {store.meta.name} has access ReadOnly, and snapshots are written to storeRef. Name one with access ReadWrite. A ReadOnly store "
-            "can be the sourceStoreRef of a Rollback.",
+            f"SnapshotStore {store.meta.name} has access ReadOnly, and snapshots are written to storeRef. Name one with"
+            " access ReadWrite. A ReadOnly store can be the sourceStoreRef of a Rollback.",
         )
     ready, stalled = (c.find(store.status.conditions, t) for t in (c.READY, c.STALLED))
     if ready is not None and ready.status == "True":

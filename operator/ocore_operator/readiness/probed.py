@@ -1,6 +1,7 @@
 """The frame of a probed kind: load, unique id, references, is a probe due, the probe Job, verdict, status.
 
-Each kind supplies what differs by a subclass of :class:`ProbedKind`: what it refers to, its Job, and what a result means.
+Each kind supplies what differs by a subclass of :class:`ProbedKind`: what it refers to, its Job, and what a result
+means.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +38,8 @@ POLL = 10.0
 
 @dataclass(frozen=True)
 class LastProbe:
-    """The last probe of an object (RFC 3339): when it ended and began; None where there was none. `generation`: the spec that it saw."""
+    """The last probe of an object (RFC 3339): when it ended and began; None where there was none. `generation`: the
+    spec that it saw."""
 
     ended: str | None = None
     began: str | None = None
@@ -48,7 +50,8 @@ class ProbedKind(ABC, Generic[SpecT, StatusT, ResultT]):
     """What is special about one probed kind. Without state."""
 
     resource: ClassVar[Type]
-    #: Reasons of Ready that describe what the probe needs or how far it is, not what it found. Once they pass, a probe is due at once.
+    #: Reasons of Ready that describe what the probe needs or how far it is, not what it found. Once they pass, a probe
+    #: is due at once.
     before_probe: ClassVar[tuple[str, ...]]
     #: What the probe Job does, for people.
     does: ClassVar[str]
@@ -64,7 +67,8 @@ class ProbedKind(ABC, Generic[SpecT, StatusT, ResultT]):
 
     @abstractmethod
     async def references(self, ctx: Context, obj: Resource[SpecT, StatusT]) -> BuildJob:
-        """Checks what the object refers to; returns the builder of the probe Job. Raises Outcome where something is missing."""
+        """Checks what the object refers to; returns the builder of the probe Job. Raises Outcome where something is
+        missing."""
 
     @abstractmethod
     def last_probe(self, status: StatusT) -> LastProbe:
@@ -190,7 +194,8 @@ async def _probe(
     attempt: str,
     since: str,
 ) -> tuple[StatusT, float]:
-    """Starts the Job, or waits for the one that runs, or reads its result. The status, and seconds until the next reconcile."""
+    """Starts the Job, or waits for the one that runs, or reads its result. The status, and seconds until the next
+    reconcile."""
     seen = await control.observe(ctx, obj)
     job, name, state = await _current(seen, build_job, attempt)
     began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else clock.text(ctx.now())
@@ -213,7 +218,8 @@ async def _probe(
 
 
 async def _current(seen: Observation, build_job: BuildJob, attempt: str) -> tuple[Object, str, JobState]:
-    """The newest Job of this probe, its name and its state. One that the infrastructure ended is followed by another one."""
+    """The newest Job of this probe, its name and its state. One that the infrastructure ended is followed by another
+    one."""
     number, suffix = 1, ""
     while True:
         job = await build_job(f"{attempt}{suffix}")

@@ -1,4 +1,5 @@
-"""When the schema of an Environment's database is restored into a scratch database, and what is remembered of it. Pure."""
+"""When the schema of an Environment's database is restored into a scratch database, and what is remembered of it.
+Pure."""
 
 from datetime import datetime
 
@@ -22,8 +23,9 @@ def due_in(
 ) -> float | None:
     """Seconds until a proof is due, 0 or less: now; None while nothing has changed since the last one.
 
-    `fingerprint`: of the schema, as the last probe read it; empty where it is unknown, which counts as changed. `image`: the mover's. A success
-    counts until one of both changes, and is then repeated a day after it at the earliest. A failure is repeated after a day in any case.
+    `fingerprint`: of the schema, as the last probe read it; empty where it is unknown, which counts as changed.
+    `image`: the mover's. A success counts until one of both changes, and is then repeated a day after it at the
+    earliest. A failure is repeated after a day in any case.
     """
     if proof is None:
         return 0.0

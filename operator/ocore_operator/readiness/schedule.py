@@ -17,8 +17,8 @@ BEFORE_DEADLINE = 15.0
 
 
 def backoff(settings: Settings, probed: str, since: str) -> float:
-    """Seconds from the last probe to the next one while a condition is not True: as long as that has already lasted, between the bounds.
-    So the pauses double without a counter, and a restart of the operator changes nothing."""
+    """Seconds from the last probe to the next one while a condition is not True: as long as that has already lasted,
+    between the bounds. So the pauses double without a counter, and a restart of the operator changes nothing."""
     lasted = clock.seconds_since(since, clock.parse(probed))
     return min(max(lasted, settings.probe_backoff_min), settings.probe_backoff_max)
 
@@ -36,8 +36,10 @@ def due_in(
 ) -> float:
     """Seconds until the next probe; 0 or less: now.
 
-    `probed`, `began`: end and start of the last probe. `current`: it saw the present generation and all that it depends on. `wanted`: a probe
-    that begins then or later is requested. `watched`: condition types that must be True; while one is not, probes come at shorter intervals.
+    `probed`, `began`: end and start of the last probe. `current`: it saw the present generation and all that it depends
+    on. `wanted`: a probe
+    that begins then or later is requested. `watched`: condition types that must be True; while one is not, probes come
+    at shorter intervals.
     """
     if probed is None or not current:
         return 0.0
@@ -52,7 +54,8 @@ def due_in(
 
 
 def another(state: JobState, number: int, *, live: bool) -> bool:
-    """Whether another probe follows this one, the `number`th (from 1), instead of a verdict: it was evicted, killed or lost, or the runtime could not
+    """Whether another probe follows this one, the `number`th (from 1), instead of a verdict: it was evicted, killed or
+    lost, or the runtime could not
     create its container. `live`: a pod of it may still act. What the mover reports is the verdict."""
     if live or number >= MAX_PROBES:
         return False
@@ -62,8 +65,8 @@ def another(state: JobState, number: int, *, live: bool) -> bool:
 
 
 def may_still_start(state: JobState, age: float, deadline: float, *, live: bool) -> bool:
-    """Whether to wait for a pod that has not started in time: an autoscaler may be slow. `age`: seconds since the Job's creation. `deadline`: its
-    activeDeadlineSeconds."""
+    """Whether to wait for a pod that has not started in time: an autoscaler may be slow. `age`: seconds since the Job's
+    creation. `deadline`: its activeDeadlineSeconds."""
     late = isinstance(state, JobFailed) and state.failure.reason == c.POD_NOT_STARTED and state.failure.retryable
     return late and live and age < deadline - BEFORE_DEADLINE
 

@@ -1,7 +1,8 @@
 """When the sizes of an Environment are measured on request, and what is remembered of it. Pure.
 
-A request is the annotation `ocore.dev/probe-requested`: the sizes must be measured at that time or later. Anyone who may write the Environment can
-set it to anything, as often as they like. So one request causes one measurement at most, one runs at a time, and there is a pause between two.
+A request is the annotation `ocore.dev/probe-requested`: the sizes must be measured at that time or later. Anyone who
+may write the Environment can set it to anything, as often as they like. So one request causes one measurement at most,
+one runs at a time, and there is a pause between two.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ _MESSAGE = 1000
 
 
 def requested(annotations: Mapping[str, str]) -> datetime | None:
-    """The time of the request, in whole seconds; None where there is none, or it is no RFC 3339 time with a time zone."""
+    """The time of the request, in whole seconds; None where there is none, or it is no RFC 3339 time with a time
+    zone."""
     try:
         moment = clock.parse(annotations.get(ANNOTATION_PROBE_REQUESTED, ""))
         return moment.astimezone(UTC).replace(microsecond=0) if moment.tzinfo is not None else None
@@ -33,7 +35,8 @@ def requested(annotations: Mapping[str, str]) -> datetime | None:
 def due_in(now: datetime, sizes: SizesStatus | None, request: datetime | None) -> float | None:
     """Seconds until the sizes are measured, 0 or less: now; None where no request is open.
 
-    A request is answered by every measurement that ended then or later, also by one without a result: it is not repeated until the next request.
+    A request is answered by every measurement that ended then or later, also by one without a result: it is not
+    repeated until the next request.
     """
     if request is None:
         return None
@@ -72,7 +75,8 @@ def not_measured(status: EnvironmentStatus, why: str, *, ended: str) -> Environm
 
 
 def probed(spec: EnvironmentSpec, status: EnvironmentStatus, result: ProbeResult, *, began: str) -> EnvironmentStatus:
-    """The status after a probe that began at `began`. Its sizes count where it could read all that the Environment has, and they are not older than
+    """The status after a probe that began at `began`. Its sizes count where it could read all that the Environment has,
+    and they are not older than
     those that are known. They count from its begin: a result may be read long after its end."""
     database, filestore = result.database, result.filestore
     if spec.database is not None and (database is None or database.missing):

@@ -23,7 +23,10 @@ MAX_WARNINGS = 20
 
 
 #: For people; the store works without it.
-UNENCRYPTED = "spec.s3.endpoint is http://: snapshots cross the network unencrypted, and anyone in its path can read or change them. Use https://."
+UNENCRYPTED = (
+    "spec.s3.endpoint is http://: snapshots cross the network unencrypted, and anyone in its path can read or change"
+    " them. Use https://."
+)
 
 
 class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeResult]):
@@ -108,13 +111,14 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
 
 
 def need_user(job_inputs: JobInputs) -> None:
-    """Raises Stalled(JobUserUnknown) where the store would be written as a user that no Environment's Jobs may have. Pure."""
+    """Raises Stalled(JobUserUnknown) where the store would be written as a user that no Environment's Jobs may have.
+    Pure."""
     store = job_inputs.store
     if job_inputs.user_unknown and store.spec.access != "ReadOnly":
         raise Stalled(
             c.JOB_USER_UNKNOWN,
-            f"The user that writes to the claim of SnapshotStore {store.meta.name} is unknown: no Environment with storeRef {store.meta.name} names it. "
-            "Create the Environment, or set its spec.jobs.runAsUser.",
+            f"The user that writes to the claim of SnapshotStore {store.meta.name} is unknown: no Environment with"
+            f" storeRef {store.meta.name} names it. Create the Environment, or set its spec.jobs.runAsUser.",
         )
 
 
@@ -122,13 +126,14 @@ def need_user(job_inputs: JobInputs) -> None:
 
 
 def found(store: Store, result: StoreProbeResult, began: str, stamp: Stamp) -> SnapshotStoreStatus:
-    """The store answered. A new store id means another place: the stored snapshots are elsewhere, so nothing is stored here."""
+    """The store answered. A new store id means another place: the stored snapshots are elsewhere, so nothing is stored
+    here."""
     known = store.status.store_id
     status = store.status.model_copy(update={"probed_generation": stamp.generation, "last_probe_time": began})
     if known is not None and known != result.store_id:
         message = (
-            f"The store has the id {result.store_id}, but had {known} before: it is another store, or it was emptied. Restore the "
-            "previous store, or delete this SnapshotStore and create it again."
+            f"The store has the id {result.store_id}, but had {known} before: it is another store, or it was emptied."
+            " Restore the previous store, or delete this SnapshotStore and create it again."
         )
         return _with_phase(summarize.outcome(status, Stalled(c.STORE_ID_CONFLICT, message), stamp))
     status = status.model_copy(

@@ -1,4 +1,5 @@
-"""Two Environments with one database or one filestore: a rollback of one would replace what the other one runs on. Pure."""
+"""Two Environments with one database or one filestore: a rollback of one would replace what the other one runs on.
+Pure."""
 
 from collections.abc import Iterator
 
@@ -9,8 +10,8 @@ from ocore_operator.kube.resources import Key
 def shared(mine: Target, other: Target, *, same_namespace: bool) -> str:
     """What both have, for people; empty where they share nothing.
 
-    A server is known by its system identifier and its start: a clone of it has the identifier, and its databases' names, but not the start. Until both
-    were probed since the start, the same Secret still shows it.
+    A server is known by its system identifier and its start: a clone of it has the identifier, and its databases'
+    names, but not the start. Until both were probed since the start, the same Secret still shows it.
     """
     if same_namespace and mine.secret and mine.secret == other.secret:
         return f"the database of Secret {mine.secret}"
@@ -40,7 +41,8 @@ def sharing(catalog: Catalog, key: Key, target: Target) -> Iterator[tuple[Entry,
 
 
 def first(catalog: Catalog, key: Key, target: Target) -> tuple[Entry, str] | None:
-    """The oldest other Environment that shares something and was created before this one, and what they share; None where this one is the first."""
+    """The oldest other Environment that shares something and was created before this one, and what they share; None
+    where this one is the first."""
     mine = catalog.get(key)
     older = [
         (e, what) for e, what in sharing(catalog, key, target) if mine is not None and e.age_order < mine.age_order

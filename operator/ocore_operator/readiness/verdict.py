@@ -11,13 +11,15 @@ from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Environment
 from ocore_operator.summarize import Stamp
 
-#: Of the database's size: what the restored copy and its WAL need beside the live one, at most. RESERVE_BYTES stay free. The mover decides (volume.check).
+#: Of the database's size: what the restored copy and its WAL need beside the live one, at most. RESERVE_BYTES stay
+#: free. The mover decides (volume.check).
 COPY_FACTOR = 2.5
 RESERVE_BYTES = 1 << 30
 
 
 def message_of(findings: Sequence[Finding], reason: str = "") -> str:
-    """All findings as one text. Those with the `reason` of the condition come first and do not repeat it; the others keep their order."""
+    """All findings as one text. Those with the `reason` of the condition come first and do not repeat it; the others
+    keep their order."""
     if len(findings) == 1:
         return findings[0].message
     ordered = sorted(findings, key=lambda f: f.reason != reason)
@@ -55,10 +57,12 @@ def found(
     without_store: Finding | None = None,
     has_remote: bool = False,
 ) -> EnvironmentStatus:
-    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots only, the others rollbacks only.
+    """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots
+    only, the others rollbacks only.
 
-    `without_store`: the own store is not ready, which prevents snapshots only, because a remote one is ready. `has_remote`: whether one is ready. Then
-    an own store that the Jobs' user cannot use prevents snapshots only, too: a restore falls back to the remote copy.
+    `without_store`: the own store is not ready, which prevents snapshots only, because a remote one is ready.
+    `has_remote`: whether one is ready. Then an own store that the Jobs' user cannot use prevents snapshots only, too: a
+    restore falls back to the remote copy.
     """
     blocking = list(result.blocking)
     database = result.database
@@ -67,8 +71,11 @@ def found(
         blocking.append(
             Finding(
                 reason=c.UNSUPPORTED_SERVER,
-                message=f"The server is PostgreSQL {database.server_version}; there are mover images for {have}. Build the image and name "
-                f"its version in the chart's mover.majors (docs/install.md), or use a release that has it.",
+                message=(
+                    f"The server is PostgreSQL {database.server_version}; there are mover images for {have}. Build the"
+                    " image and name its version in the chart's mover.majors (docs/install.md), or use a release that"
+                    " has it."
+                ),
             )
         )
     against_snapshots = [*([without_store] if without_store is not None else []), *result.snapshots]
@@ -80,8 +87,9 @@ def found(
             Finding(
                 reason=c.CAPACITY_UNKNOWN,
                 message=(
-                    "The capacity of the database's volume is unknown, and a restore that fills it stops the live database. Set "
-                    f"spec.database.capacity to the volume's size, for example 50Gi.{_least_capacity(database)}"
+                    "The capacity of the database's volume is unknown, and a restore that fills it stops the live"
+                    " database. Set spec.database.capacity to the volume's size, for example"
+                    f" 50Gi.{_least_capacity(database)}"
                 ),
             )
         )
@@ -99,14 +107,15 @@ def found(
 
 
 def _least_capacity(database: DatabaseFacts | None) -> str:
-    """What a rollback needs, by the sizes that the probe has measured; empty without them. Never the size that the volume has: no Job can read that."""
+    """What a rollback needs, by the sizes that the probe has measured; empty without them. Never the size that the
+    volume has: no Job can read that."""
     if database is None or not database.size_bytes:
         return ""
     needed = database.used_bytes + int(database.size_bytes * COPY_FACTOR)
     least = -(-(needed + RESERVE_BYTES) // 2**30)
     return (
-        f" The server uses {human(database.used_bytes)} now, {human(database.size_bytes)} of it for {database.name}: a rollback needs a volume of {least}Gi "
-        "or more. If the volume is smaller, enlarge it first."
+        f" The server uses {human(database.used_bytes)} now, {human(database.size_bytes)} of it for {database.name}: a"
+        f" rollback needs a volume of {least}Gi or more. If the volume is smaller, enlarge it first."
     )
 
 
@@ -172,7 +181,8 @@ def _conditions(
     else:
         status = summarize.ready(status, c.SUCCEEDED, f"A snapshot would work: {summary}", stamp)
     # What prevents a snapshot prevents a rollback as well, and comes first.
-    # Replication comes last: where it is the first reason it is the only one, and a Rollback with allowReplicationLoss may run.
+    # Replication comes last: where it is the first reason it is the only one, and a Rollback with allowReplicationLoss
+    # may run.
     against = sorted([*blocking, *rollback], key=lambda f: f.reason == c.REPLICATION_ACTIVE)
     if against:
         status = summarize.with_condition(
@@ -184,7 +194,8 @@ def _conditions(
 
 
 def catalogs_agree(status: EnvironmentStatus) -> bool:
-    """Whether the last probe found nothing that prevents a rollback: RollbackReady is True, or only a proof is against it."""
+    """Whether the last probe found nothing that prevents a rollback: RollbackReady is True, or only a proof is against
+    it."""
     ready = c.find(status.conditions, c.ROLLBACK_READY)
     return ready is not None and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
 
@@ -199,23 +210,31 @@ def proven(environment: Environment, status: EnvironmentStatus, now: str) -> Env
 def _rollback_ready(
     environment: Environment, status: EnvironmentStatus, creatable: Sequence[Finding], stamp: Stamp
 ) -> EnvironmentStatus:
-    """RollbackReady where the catalogs show nothing that prevents a rollback: the last proof decides. `creatable`: what a rollback creates."""
+    """RollbackReady where the catalogs show nothing that prevents a rollback: the last proof decides. `creatable`: what
+    a rollback creates."""
     database, proof = environment.spec.database, status.proof
     if database is not None and proof is not None and proof.result == "Failed" and not creatable:
         message = (
-            f"The catalogs show nothing that prevents a rollback, but at {proof.time} the schema of the live database could not be restored into a "
-            f"scratch database: {proof.message.rstrip('.')}. Fix this in the live database; a new proof follows. A snapshot that has the same "
-            "fault cannot be restored; other Rollbacks are not refused."
+            f"The catalogs show nothing that prevents a rollback, but at {proof.time} the schema of the live database"
+            f" could not be restored into a scratch database: {proof.message.rstrip('.')}. Fix this in the live"
+            " database; a new proof follows. A snapshot that has the same fault cannot be restored; other Rollbacks"
+            " are not refused."
         )
         return summarize.with_condition(status, c.ROLLBACK_READY, "False", c.PROOF_FAILED, message, stamp)
     reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
     if creatable:
-        message = f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no grant is missing."
+        message = (
+            f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no"
+            " grant is missing."
+        )
     if database is not None:
         message += f" {_of_proof(status)}" if not creatable else ""
         if database.admin_secret_ref is None:
             reason = c.HIDDEN_ONLY
-            message += " Until the switchover the restored copy is hidden from the application, not closed. Set spec.database.adminSecretRef to close it."
+            message += (
+                " Until the switchover the restored copy is hidden from the application, not closed. Set"
+                " spec.database.adminSecretRef to close it."
+            )
     return summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
 
 

@@ -47,8 +47,8 @@ def summarized(
     now: datetime,
     stalled: bool = False,
 ) -> RollbackStatus:
-    """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own message. `stalled`: it waits for a
-    person."""
+    """The status with the conditions of its stage. `reason`, `message`: what it waits for; empty: the stage's own
+    message. `stalled`: it waits for a person."""
     stamp = Stamp(clock.text(now), generation)
     if status.warnings:
         messages = "\n".join(w.message for w in status.warnings)
@@ -86,7 +86,10 @@ def _complete_reason(status: RollbackStatus) -> str:
 
 def _complete_message(status: RollbackStatus) -> str:
     if not status.switched_at:
-        return "A rollback of this name and specification has run before. Nothing was done. To run it again, use another name."
+        return (
+            "A rollback of this name and specification has run before. Nothing was done. To run it again, use another"
+            " name."
+        )
     if status.undo is not None:
         return " ".join((_undo_message(status.undo, status), *_downtime(status)))
     created = ""
@@ -103,8 +106,8 @@ def _undo_message(undo: UndoStatus, status: RollbackStatus) -> str:
 
 
 def _downtime(status: RollbackStatus) -> tuple[str, ...]:
-    """Sentences about how long users had no application, and for how much of that the database refused connections. A figure that is not known
-    is left out."""
+    """Sentences about how long users had no application, and for how much of that the database refused connections. A
+    figure that is not known is left out."""
     refused = f"{span(status.refused_seconds)}" if status.refused_seconds is not None else ""
     stopped = any(w.replicas for w in status.workloads)
     if not stopped or status.quiesced_at is None or status.ready_at is None:
@@ -123,22 +126,24 @@ def _switched_back_message(status: RollbackStatus) -> str:
         return f"Rollback {status.undone_by} has undone it."
     if status.undone_by is not None:
         return (
-            f"Rollback {status.undone_by} has undone it. The environment runs on what it ran on before. To go forth again, undo {status.undone_by} "
-            "within its undo window."
+            f"Rollback {status.undone_by} has undone it. The environment runs on what it ran on before. To go forth"
+            f" again, undo {status.undone_by} within its undo window."
         )
     if status.undo is not None:
         return (
-            f"Rollback {status.undo.rollback_name} was undone, and was switched back by hand before {status.switched_back_at}. "
-            "Create a new Rollback under another name to undo it again."
+            f"Rollback {status.undo.rollback_name} was undone, and was switched back by hand before"
+            f" {status.switched_back_at}. Create a new Rollback under another name to undo it again."
         )
     return (
-        f"The environment was rolled back to snapshot {status.snapshot_name}, and was switched back by hand before {status.switched_back_at}. "
-        "It runs on its previous data. Create a new Rollback under another name to roll back again."
+        f"The environment was rolled back to snapshot {status.snapshot_name}, and was switched back by hand before"
+        f" {status.switched_back_at}. It runs on its previous data. Create a new Rollback under another name to roll"
+        " back again."
     )
 
 
 def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
-    """PreviousRetained, or SwitchedBackRetained after a switch back: whether the database and folders that are not live are kept."""
+    """PreviousRetained, or SwitchedBackRetained after a switch back: whether the database and folders that are not live
+    are kept."""
     if status.switched_at is None or status.position is None:
         return status
     if status.undone_by is not None:
@@ -148,7 +153,10 @@ def _retained(status: RollbackStatus, stamp: Stamp) -> RollbackStatus:
     if status.undo is not None and status.position == "Old" and status.phase == "Failed":
         return status  # it belongs to the other Rollback again
     if status.position == "New" and status.live_missing:
-        message = f"Database {status.live_database} did not exist before the rollback: there is no previous one to go back to."
+        message = (
+            f"Database {status.live_database} did not exist before the rollback: there is no previous one to go"
+            " back to."
+        )
         return summarize.with_condition(status, c.PREVIOUS_RETAINED, "False", c.NO_PREVIOUS, message, stamp)
     if status.position == "New":
         type_, name = c.PREVIOUS_RETAINED, status.previous_database or "the previous folder"

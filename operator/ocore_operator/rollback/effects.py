@@ -1,4 +1,5 @@
-"""Carries out what the plan of a rollback decided. Every effect is idempotent, and raises Conflict where its object changed since it was read."""
+"""Carries out what the plan of a rollback decided. Every effect is idempotent, and raises Conflict where its object
+changed since it was read."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -92,7 +93,8 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await _start_job(ctx, observed, memory, effect)
 
 
-# --- the Rollback and its Environment -----------------------------------------------------------------------------------------
+# --- the Rollback and its Environment
+# -----------------------------------------------------------------------------------------
 
 
 async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> None:
@@ -102,7 +104,8 @@ async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> 
 
 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
-    """Releases only the lock that was observed: this rollback may have released and acquired it again since, for another cleanup attempt. Where databases
+    """Releases only the lock that was observed: this rollback may have released and acquired it again since, for
+    another cleanup attempt. Where databases
     were renamed, the Environment is probed now: the last probe may have found another database, or none."""
     rollback = observed.rollback
     name, namespace = observed.world.environment_name, rollback.meta.namespace
@@ -121,8 +124,8 @@ def _ask_probe(ctx: Context, observed: Observed, since: datetime | None) -> None
 
 
 async def _report_damage(ctx: Context, rollback: Rollback, effect: ReportDamage) -> None:
-    """Writes it into the Snapshot's status. Where the object that was found is one of the full Snapshot that it needs, that one is damaged: its differentials
-    follow. Raises Conflict where the Snapshot has changed."""
+    """Writes it into the Snapshot's status. Where the object that was found is one of the full Snapshot that it needs,
+    that one is damaged: its differentials follow. Raises Conflict where the Snapshot has changed."""
     ref = rollback.spec.snapshot_ref
     obj = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, ref.name) if ref is not None else None
     if obj is None:
@@ -158,7 +161,8 @@ async def _record_executed(ctx: Context, observed: Observed) -> None:
 
 
 async def _write_undo(ctx: Context, observed: Observed, end: SettleUndo | None) -> None:
-    """The undo's entry in status.undoneRollbacks: taken over, or (`end`) how it ended. Raises Conflict where the Environment has changed."""
+    """The undo's entry in status.undoneRollbacks: taken over, or (`end`) how it ended. Raises Conflict where the
+    Environment has changed."""
     environment, rollback = _environment(observed), observed.rollback
     undo = rollback.status.undo
     known = entry_about(environment, undo.rollback_id) if undo is not None else None
@@ -202,7 +206,10 @@ async def _set_images(ctx: Context, rollback: Rollback, memory: Memory, effect: 
             await scale.set_image(ctx, rollback.meta.namespace, workload, wanted)
         except (Forbidden, Invalid) as error:
             memory.refused(c.RESTORE_IMAGE_FAILED, error.message, ctx.now())
-            text = f"The image of {workload.label} cannot be changed: {error.message}. Correct the operator's rights, or what refuses it."
+            text = (
+                f"The image of {workload.label} cannot be changed: {error.message}. Correct the operator's rights, or"
+                " what refuses it."
+            )
             raise Stalled(c.RESTORE_IMAGE_FAILED, text) from error
     memory.accepted()
 
@@ -215,7 +222,10 @@ async def _create_safety_snapshot(ctx: Context, rollback: Rollback) -> None:
     except AlreadyExists:
         return
     except (Forbidden, Invalid) as error:
-        text = f"The safety snapshot cannot be created: {error.message}. Correct the operator's rights, or what refuses it."
+        text = (
+            f"The safety snapshot cannot be created: {error.message}. Correct the operator's rights, or what"
+            " refuses it."
+        )
         raise Stalled(c.SAFETY_SNAPSHOT_FAILED, text) from error
     ctx.catalog.put("Snapshot", created)
     ctx.queue.add(Key("Snapshot", rollback.meta.namespace, obj["metadata"]["name"]))
@@ -236,7 +246,8 @@ def _environment(observed: Observed) -> Environment:
     return observed.environment
 
 
-# --- Jobs ----------------------------------------------------------------------------------------------------------------------
+# --- Jobs
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: StartJob) -> None:
@@ -339,7 +350,8 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
 
 
 def with_target(environment: Environment, target: RollbackTarget | None) -> Environment:
-    """The Environment with the connection and the claim of the rollback's start. They have its databases and folders, whatever the spec names now."""
+    """The Environment with the connection and the claim of the rollback's start. They have its databases and folders,
+    whatever the spec names now."""
     return environment if target is None else replace(environment, spec=target.applied_to(environment.spec))
 
 
@@ -349,8 +361,8 @@ def _seconds_left(rollback: Rollback, now: datetime) -> float:
 
 
 async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) -> JobInputs:
-    """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being finished or repaired, and neither
-    must a missing store where the Job does not need it."""
+    """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being
+    finished or repaired, and neither must a missing store where the Job does not need it."""
     environment = with_target(_environment(observed), observed.rollback.status.target)
     if needs_store:
         try:
@@ -385,7 +397,8 @@ async def _store(ctx: Context, namespace: str, name: str, *, needed: bool) -> St
 
 
 async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
-    """The store that has the rollback's record: the snapshot's, for an undo or another source the Environment's; None where it is missing."""
+    """The store that has the rollback's record: the snapshot's, for an undo or another source the Environment's; None
+    where it is missing."""
     remote = _remote(observed)
     name = observed.snapshot.status.store_name if observed.snapshot is not None else None
     name = remote.store_name if remote is not None else name
@@ -403,8 +416,8 @@ def _remote(observed: Observed) -> RemoteSource | None:
 
 
 def _store_of_snapshot(observed: Observed) -> str | None:
-    """The SnapshotStore that the snapshot was written to, or that of its remote copy, which the Environment may not name any more. It also holds the record.
-    None for a rollback that reads from elsewhere."""
+    """The SnapshotStore that the snapshot was written to, or that of its remote copy, which the Environment may not
+    name any more. It also holds the record. None for a rollback that reads from elsewhere."""
     if reads_elsewhere(observed.rollback.status):
         return None
     remote = _remote(observed)

@@ -46,13 +46,15 @@ def remembered(environment: Environment, rollback: Rollback, now: str) -> tuple[
 
 
 def names_id(rollback: Rollback) -> str:
-    """The id in the names of the databases and folders that the rollback uses: its own, or of an undo that of the first rollback."""
+    """The id in the names of the databases and folders that the rollback uses: its own, or of an undo that of the first
+    rollback."""
     undo = rollback.status.undo
     return undo.names_id if undo is not None else rollback.id
 
 
 def later(environment: Environment, rollback: Rollback) -> str:
-    """Name of the last rollback that ran after this one and is in effect; empty where none is. A rollback and its undo cancel each other out."""
+    """Name of the last rollback that ran after this one and is in effect; empty where none is. A rollback and its undo
+    cancel each other out."""
     status = rollback.status
     since = max((parse(t) for t in (status.switched_at, status.switched_back_at) if t), default=None)
     effective: dict[str, str] = {}
@@ -89,7 +91,8 @@ def with_undo(
 
 
 def run_of(rollback: Rollback, project_id: str) -> RollbackRun:
-    """What the rollback's Jobs write to its record in the store, for a cluster that is rebuilt. The Job sets the attempt. The rollback has started.
+    """What the rollback's Jobs write to its record in the store, for a cluster that is rebuilt. The Job sets the
+    attempt. The rollback has started.
     `project_id`: of its Environment."""
     status = rollback.status
     return RollbackRun(

@@ -1,4 +1,5 @@
-"""What the operator remembers of a rollback between two reconciles. It can be lost: after a restart a rollback is treated as if it were new."""
+"""What the operator remembers of a rollback between two reconciles. It can be lost: after a restart a rollback is
+treated as if it were new."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

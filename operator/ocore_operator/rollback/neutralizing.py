@@ -1,7 +1,7 @@
 """Whether a restored copy must be neutralised before it becomes live, and whether the rollback is refused. Pure.
 
-Everything that decides it is in :class:`Case`; ``tests/unit/operator/rollback/test_neutralizing.py`` has the table. An unknown type of the snapshot's
-environment counts as production.
+Everything that decides it is in :class:`Case`; ``tests/unit/operator/rollback/test_neutralizing.py`` has the table. An
+unknown type of the snapshot's environment counts as production.
 """
 
 from dataclasses import dataclass
@@ -75,15 +75,16 @@ def case_of(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapshot
 
 
 def method_of(environment: EnvironmentView, snapshot: SnapshotView) -> Literal["Sql", "Image"] | None:
-    """Scripts of the Environment go first. The image needs an administrator, who creates the temporary role that it uses."""
+    """Scripts of the Environment go first. The image needs an administrator, who creates the temporary role that it
+    uses."""
     if environment.neutralize_sql:
         return "Sql"
     return "Image" if image_of(environment, snapshot) and environment.has_admin else None
 
 
 def image_of(environment: EnvironmentView, snapshot: SnapshotView) -> str:
-    """The image that neutralises: the Environment's, else the one that the snapshot recorded; empty where neither is known, or where only a manifest
-    names it and no workload has one of its repository."""
+    """The image that neutralises: the Environment's, else the one that the snapshot recorded; empty where neither is
+    known, or where only a manifest names it and no workload has one of its repository."""
     return environment.neutralize_image or ("" if snapshot.foreign_image else snapshot.image)
 
 
@@ -92,14 +93,16 @@ def refusal(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapshot
     match decide(case_of(spec, environment, snapshot)).refused:
         case "NeutralizedSnapshot":
             text = (
-                f"Snapshot {snapshot.name} is of neutralised data, and environment {environment.name} is production: mail, scheduled jobs and "
-                "payments would be off. Choose another snapshot, or set allowNeutralizedProduction in a new Rollback."
+                f"Snapshot {snapshot.name} is of neutralised data, and environment {environment.name} is production:"
+                " mail, scheduled jobs and payments would be off. Choose another snapshot, or set"
+                " allowNeutralizedProduction in a new Rollback."
             )
             return Refusal(c.NEUTRALIZED_SNAPSHOT, text)
         case "NeutralizesProduction":
             text = (
-                f"Environment {environment.name} is production, and neutralize: Always would turn off its mail, scheduled jobs and payments. Leave "
-                "neutralize out, or set allowNeutralizedProduction in a new Rollback."
+                f"Environment {environment.name} is production, and neutralize: Always would turn off its mail,"
+                " scheduled jobs and payments. Leave neutralize out, or set allowNeutralizedProduction in a new"
+                " Rollback."
             )
             return Refusal(c.NEUTRALIZES_PRODUCTION, text)
         case "CannotNeutralize":
@@ -110,16 +113,19 @@ def refusal(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapshot
 
 def _cannot(environment: EnvironmentView, snapshot: SnapshotView) -> str:
     if not environment.has_database:
-        why = "the environment has no database, so nothing can be neutralised. Set neutralize: Never in a new Rollback if its files may be used as they are"
+        why = (
+            "the environment has no database, so nothing can be neutralised. Set neutralize: Never in a new Rollback if"
+            " its files may be used as they are"
+        )
     elif image_of(environment, snapshot):
         why = (
-            "the application's image needs an administrator of the database. Set spec.database.adminSecretRef of the Environment, or "
-            "spec.neutralize.sql with scripts"
+            "the application's image needs an administrator of the database. Set spec.database.adminSecretRef of the"
+            " Environment, or spec.neutralize.sql with scripts"
         )
     elif snapshot.foreign_image:
         why = (
-            f"it was imported or adopted, and its manifest names image {snapshot.image}, which is of no repository that the workloads use. Set "
-            "spec.neutralize.sql or spec.neutralize.image of the Environment"
+            f"it was imported or adopted, and its manifest names image {snapshot.image}, which is of no repository that"
+            " the workloads use. Set spec.neutralize.sql or spec.neutralize.image of the Environment"
         )
     else:
         why = "the snapshot recorded no image. Set spec.neutralize.sql or spec.neutralize.image of the Environment"
@@ -145,7 +151,7 @@ def warnings(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapsho
     if not decide(case_of(spec, environment, snapshot)).unsafe:
         return ()
     text = (
-        f"Snapshot {snapshot.name} is of a production environment, and {environment.name} is none. It is not neutralised (neutralize: Never): it can "
-        "send mail, run scheduled jobs and charge customers."
+        f"Snapshot {snapshot.name} is of a production environment, and {environment.name} is none. It is not"
+        " neutralised (neutralize: Never): it can send mail, run scheduled jobs and charge customers."
     )
     return (PreflightWarning(reason=c.NOT_NEUTRALIZED, message=text),)

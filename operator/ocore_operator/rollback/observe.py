@@ -1,6 +1,7 @@
 """Reads everything that a decision about a rollback depends on.
 
-The Rollback itself is read last: so its status is at least as new as everything that another operator did after writing it (see ``world.py``).
+The Rollback itself is read last: so its status is at least as new as everything that another operator did after writing
+it (see ``world.py``).
 """
 
 import asyncio
@@ -93,7 +94,8 @@ class Observed:
 
 
 async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | None:
-    """The world as it is now; None where the Rollback does not exist. `first`: the Rollback as last read, which names the other objects."""
+    """The world as it is now; None where the Rollback does not exist. `first`: the Rollback as last read, which names
+    the other objects."""
     known = first
     while True:
         found = await _read(ctx, known, memory)
@@ -179,7 +181,8 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
 async def _sources(
     ctx: Context, rollback: Rollback
 ) -> tuple[Snapshot | None, SourceView, Rollback | None, Environment | None]:
-    """The Snapshot and where it comes from, or the Rollback that is undone, and the Environment. An undo needs the other Rollback only until it has started."""
+    """The Snapshot and where it comes from, or the Rollback that is undone, and the Environment. An undo needs the
+    other Rollback only until it has started."""
     namespace, spec = rollback.meta.namespace, rollback.spec
     undone: Rollback | None = None
     snapshot, source = await observe_source.snapshot_of(ctx, rollback)
@@ -206,7 +209,8 @@ def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Roll
     return snapshot.spec.environment_ref.name if snapshot is not None else ""
 
 
-# --- undos ----------------------------------------------------------------------------------------------------------------------
+# --- undos
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 async def _undone(
@@ -234,8 +238,9 @@ async def _taken_over(ctx: Context, rollback: Rollback, environment: Environment
 
 
 async def _owner_of(ctx: Context, undone: Rollback, environment: Environment | None) -> UndoneRollback | None:
-    """The entry about undos of this rollback; None also for one that runs by its entry, but does not exist any more (its finalizer was removed by hand):
-    the rollback then owns what it kept again, and finds out by the databases' names what happened."""
+    """The entry about undos of this rollback; None also for one that runs by its entry, but does not exist any more
+    (its finalizer was removed by hand): the rollback then owns what it kept again, and finds out by the databases'
+    names what happened."""
     entry = entry_about(environment, undone.id)
     if entry is None or entry.state != "Running":
         return entry
@@ -285,8 +290,8 @@ def claim_users(pods: Iterable[Object], claim: str, uid: str) -> tuple[str, ...]
 
 
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:
-    """Whether an Environment remembers a rollback of this name and spec. Where the Snapshot, which names the Environment, does not exist, all are
-    asked."""
+    """Whether an Environment remembers a rollback of this name and spec. Where the Snapshot, which names the
+    Environment, does not exist, all are asked."""
     if rollback.status.stage not in (None, *CHECKING):
         return False
     # A preview never ran. It asks whether the rollback that it is about has.
@@ -318,7 +323,8 @@ async def _safety(ctx: Context, rollback: Rollback) -> SafetyView | None:
 
 
 async def _config(ctx: Context, rollback: Rollback, environment: Environment | None) -> tuple[str, str]:
-    """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where there is none."""
+    """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where
+    there is none."""
     config = environment.spec.config if environment is not None else None
     if rollback.status.stage not in CHECKING or config is None or config.config_map_ref is None:
         return "", ""
@@ -337,7 +343,8 @@ async def _terminating(ctx: Context, rollback: Rollback) -> bool:
     return obj is None or "deletionTimestamp" in obj["metadata"]
 
 
-# --- Environment and Snapshot as the plan sees them ---------------------------------------------------------------------------
+# --- Environment and Snapshot as the plan sees them
+# ---------------------------------------------------------------------------
 
 
 def environment_view(environment: Environment, rollback: Rollback) -> EnvironmentView:
@@ -358,7 +365,8 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         server_major=probe.server_major if probe is not None else 0,
         database_name=probe.database_name if probe is not None else "",
         used_bytes=probe.database_used_bytes if probe is not None else 0,
-        # A proof is about today's schema. The snapshot has its own, and may be the way out; a restore that fails changes nothing.
+        # A proof is about today's schema. The snapshot has its own, and may be the way out; a restore that fails
+        # changes nothing.
         rollback_ready=ready is not None
         and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
         and status.observed_generation == generation,
@@ -430,7 +438,8 @@ def lock_view(environment: Environment | None, rollback: Rollback) -> OperationL
     )
 
 
-# --- Jobs ---------------------------------------------------------------------------------------------------------------------
+# --- Jobs
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 async def _jobs(ctx: Context, rollback: Rollback, seen: Observation) -> tuple[JobView, ...]:
@@ -527,7 +536,8 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
 
 
 def _stopping_since(job: Object | None, pods: Sequence[Object]) -> datetime | None:
-    """When the Job, or the last of its pods, was deleted; None where that has not happened. A pod's deletionTimestamp is the end of its grace period."""
+    """When the Job, or the last of its pods, was deleted; None where that has not happened. A pod's deletionTimestamp
+    is the end of its grace period."""
     if job is not None:
         deleted = job["metadata"].get("deletionTimestamp")
         return clock.parse(deleted) if deleted else None
@@ -555,7 +565,8 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
 
 
 def _or_stopped(failure: Failure, view: JobView) -> Failure:
-    """The failure; retryable where the pod was stopped, but not by us: a node was drained, or a person deleted the pod."""
+    """The failure; retryable where the pod was stopped, but not by us: a node was drained, or a person deleted the
+    pod."""
     if failure.reason != c.CANCELLED or view.stopping:
         return failure
     return Failure(reason=c.JOB_FAILED, message=f"The Job's pod was stopped. {failure.message}", retryable=True)

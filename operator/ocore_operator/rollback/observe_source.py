@@ -52,7 +52,8 @@ async def _granted(ctx: Context, namespace: str, name: str, into: str) -> Snapsh
 
 
 async def corrupt_base_of(ctx: Context, rollback: Rollback, snapshot: Snapshot | None) -> str:
-    """Name of the full Snapshot that a differential needs, where it is corrupt; else empty. Its own status may not say so yet."""
+    """Name of the full Snapshot that a differential needs, where it is corrupt; else empty. Its own status may not say
+    so yet."""
     base = snapshot.status.base if snapshot is not None else None
     if snapshot is None or base is None or not base.name or rollback.status.stage not in (None, "Preflight"):
         return ""
@@ -68,7 +69,8 @@ async def corrupt_base_of(ctx: Context, rollback: Rollback, snapshot: Snapshot |
 async def remote_of(
     ctx: Context, rollback: Rollback, snapshot: Snapshot | None, corrupt_base: str
 ) -> RemoteSource | None:
-    """The Snapshot's remote copy, at the stages Preview and Preflight, where it is read from the start. `corrupt_base`: see :func:`corrupt_base_of`."""
+    """The Snapshot's remote copy, at the stages Preview and Preflight, where it is read from the start. `corrupt_base`:
+    see :func:`corrupt_base_of`."""
     if rollback.status.stage not in (None, "Preview", "Preflight") or snapshot is None:
         return None
     if not remote_source.may_choose(rollback, snapshot):
@@ -84,7 +86,8 @@ async def store_of(
     environment: Environment | None,
     remote: RemoteSource | None,
 ) -> StoreView | None:
-    """The store that the Snapshot is read from, at the stage Preflight; None for an ordinary rollback in place. `remote`: the copy, where it is read."""
+    """The store that the Snapshot is read from, at the stage Preflight; None for an ordinary rollback in place.
+    `remote`: the copy, where it is read."""
     if rollback.status.stage not in (None, "Preflight") or snapshot is None or environment is None:
         return None
     name = store_name(rollback, snapshot, environment, remote)

@@ -1,10 +1,11 @@
 """The plan of a rollback: a pure function from what is known to the next single action.
 
-``decide(status, spec, world, ...)`` returns one :data:`~ocore_operator.rollback.world.Action`: write a status, carry out one effect, or wait.
-``reconcile.py`` carries it out and decides again. A crash can only fall between two actions, and the plan then continues from the status that was
-written and the world as it is observed.
+``decide(status, spec, world, ...)`` returns one :data:`~ocore_operator.rollback.world.Action`: write a status, carry
+out one effect, or wait. ``reconcile.py`` carries it out and decides again. A crash can only fall between two actions,
+and the plan then continues from the status that was written and the world as it is observed.
 
-Up to the stage Drain a failure or a deletion aborts the rollback and leaves the environment as it was. From the stage Switch on the rollback is
+Up to the stage Drain a failure or a deletion aborts the rollback and leaves the environment as it was. From the stage
+Switch on the rollback is
 finished, forward or back: see ``plan_switch.py``. Cleanup after the end is in ``plan_after_end.py``.
 """
 
@@ -71,7 +72,8 @@ BEFORE_THE_SWITCH = ("Restore", "Neutralize", "Await", "Prepare", "Stop", "Drain
 def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:
     """The next single action."""
     if world.namespace_terminating:
-        # No Job can be created in the namespace any more, and all our objects are deleted with it: do not block that (velero#3701).
+        # No Job can be created in the namespace any more, and all our objects are deleted with it: do not block that
+        # (velero#3701).
         return Do(RemoveFinalizer()) if world.finalizer else Idle()
     if spec.dry_run:
         return plan_preview.decide(status, spec, world, rollback_id, now)
@@ -95,7 +97,10 @@ def _await_import(status: RollbackStatus, spec: RollbackSpec, world: World, roll
     left = IMPORT_WAIT - (now - world.created).total_seconds()
     if left > 0:
         return Idle(left)
-    text = "An import created this Rollback and has not completed it. It never runs. The next import of its SnapshotStore completes it."
+    text = (
+        "An import created this Rollback and has not completed it. It never runs. The next import of its SnapshotStore"
+        " completes it."
+    )
     fresh = begin(status, spec, rollback_id, now)
     return Record(failing(fresh, c.IMPORT_INCOMPLETE, text, now), (Note("Warning", c.IMPORT_INCOMPLETE, text),))
 
@@ -113,8 +118,8 @@ def _interruption(status: RollbackStatus, spec: RollbackSpec, world: World, now:
         return abort(status, c.CANCELLED, text, now)
     if status.deadline is not None and now >= parse(status.deadline):
         text = (
-            f"Not switched by {status.deadline} (timeoutSeconds), at stage {status.stage}. The environment is as it was. "
-            f"{_waited_for(status, spec, world, now)}Increase timeoutSeconds in a new Rollback."
+            f"Not switched by {status.deadline} (timeoutSeconds), at stage {status.stage}. The environment is as it"
+            f" was. {_waited_for(status, spec, world, now)}Increase timeoutSeconds in a new Rollback."
         )
         return abort(status, c.DEADLINE_EXCEEDED, text, now)
     if environment is None:
@@ -125,14 +130,15 @@ def _interruption(status: RollbackStatus, spec: RollbackSpec, world: World, now:
         return abort(status, c.OTHER_ENVIRONMENT, text, now)
     if status.target is not None and environment.target != status.target:
         text = (
-            f"Environment {environment.name} was changed during the rollback: {_changes(status.target, environment.target)}. "
-            "The environment is as it was. Create a new Rollback if you still want it."
+            f"Environment {environment.name} was changed during the rollback:"
+            f" {_changes(status.target, environment.target)}. The environment is as it was. Create a new Rollback if"
+            " you still want it."
         )
         return abort(status, c.ENVIRONMENT_CHANGED, text, now)
     if world.lock.state == "Other":
         text = (
-            f"{world.lock.holder} has locked environment {environment.name} during the rollback: another client changed "
-            "its status.operation. Create a new Rollback."
+            f"{world.lock.holder} has locked environment {environment.name} during the rollback: another client changed"
+            " its status.operation. Create a new Rollback."
         )
         return abort(status, c.INTERNAL_ERROR, text, now)
     return Do(AcquireLock()) if world.lock.state == "Free" else None
@@ -196,7 +202,10 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
 
 def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record:
     """The next attempt reads the remote copy: nothing was stopped, and the restore begins again."""
-    text = f"The snapshot cannot be restored from its own store ({remote.message}) Continuing with its remote copy in SnapshotStore {remote.store_name}."
+    text = (
+        f"The snapshot cannot be restored from its own store ({remote.message}) Continuing with its remote copy in"
+        f" SnapshotStore {remote.store_name}."
+    )
     named = remote.store_name if status.source_store_name is not None else None
     fresh = change(status, attempt=remote.first_attempt, remote=remote, source_store_name=named)
     return Record(fresh, (Note("Warning", remote.reason, text),))
@@ -214,8 +223,8 @@ def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Reco
 def _retry_or_abort(
     status: RollbackStatus, next_attempt: RollbackStatus, failed: JobView, now: datetime, *, number: int | None = None
 ) -> Action:
-    """Another attempt where the failure may pass, else the end. It is recorded at once: the failure is gone with the Job. `number`: which attempt this was,
-    where that is not the Job's number."""
+    """Another attempt where the failure may pass, else the end. It is recorded at once: the failure is gone with the
+    Job. `number`: which attempt this was, where that is not the Job's number."""
     number = failed.attempt if number is None else number
     reason = failed.failure.reason if failed.failure else c.JOB_FAILED
     message = failed.failure.message if failed.failure else f"Job {failed.name} ended without a result."
@@ -228,7 +237,8 @@ def _retry_or_abort(
 def _start(
     kind: Literal["restore", "neutralize", "switch"], attempt: int, status: RollbackStatus, world: World, now: datetime
 ) -> Action:
-    """Starts the Job of an attempt, once those of earlier attempts and their pods are gone: two must not work in one copy."""
+    """Starts the Job of an attempt, once those of earlier attempts and their pods are gone: two must not work in one
+    copy."""
     earlier = world.live(kind)
     if earlier:
         return plan_switch.stop_jobs(earlier)
@@ -243,11 +253,13 @@ def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | No
     return abort(status, world.refusal_reason or c.JOB_REFUSED, text, now)
 
 
-# --- Neutralize ---------------------------------------------------------------------------------------------------------
+# --- Neutralize
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The copy is neutralised and asserted by one Job. Without its result there is no switch; the switch Job checks the copy's mark as well."""
+    """The copy is neutralised and asserted by one Job. Without its result there is no switch; the switch Job checks the
+    copy's mark as well."""
     job = world.job("neutralize", status.neutralize_attempt)
     if job is None:
         return _start("neutralize", status.neutralize_attempt, status, world, now)
@@ -310,7 +322,8 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
 def _await_turn(status: RollbackStatus, world: World) -> Action | None:
     """None where this rollback may stop the workloads; no other one stops any of them until this one has ended.
 
-    It announces itself in its status, then reads the other rollbacks again. Of two that announce themselves at once, each sees the other one.
+    It announces itself in its status, then reads the other rollbacks again. Of two that announce themselves at once,
+    each sees the other one.
     """
     peer, announced = world.peer, bool(status.workloads)
     if peer is not None and announced and (peer.stopping or peer.older):
@@ -339,14 +352,18 @@ def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
         return Record(enter(status, "Drain", now))
     if elapsed(status, world, now) > STOP_SECONDS:
         why = f": {world.scale_refusal.rstrip('.')}" if world.scale_refusal else ""
-        text = f"{labels(running)} could not be scaled to zero within {STOP_SECONDS} s{why}. Correct the operator's rights, or what refuses it."
+        text = (
+            f"{labels(running)} could not be scaled to zero within {STOP_SECONDS} s{why}. Correct the operator's"
+            " rights, or what refuses it."
+        )
         return abort(status, c.WORKLOAD_NOT_STOPPED, text, now)
     targets = tuple((w, 0) for w in running)
     return plan_switch.set_replicas(status, world, targets, now, before="operator-rollback-replicas-saved")
 
 
 def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Waits until no pod of a workload is left and the switch Job is ready, then enters Switch: the point of no return."""
+    """Waits until no pod of a workload is left and the switch Job is ready, then enters Switch: the point of no
+    return."""
     scaled_up = world.scaled_up()
     if scaled_up:
         text = (
@@ -385,12 +402,13 @@ def _blocks_the_signal(world: World, job: JobView) -> tuple[str, str] | None:
     return None
 
 
-# --- Abort: before the switch, or found not switched --------------------------------------------------------------------
+# --- Abort: before the switch, or found not switched
+# --------------------------------------------------------------------
 
 
 def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Stops our Jobs before the application starts again. Every Job is deleted, however late it is; only the wait for their pods is limited. A safety
-    snapshot that is not Complete is cancelled."""
+    """Stops our Jobs before the application starts again. Every Job is deleted, however late it is; only the wait for
+    their pods is limited. A safety snapshot that is not Complete is cancelled."""
     live = world.live()
     cancelling = plan_safety.cancel(world)
     if isinstance(cancelling, Do) and not timed_out(status, world, now, plan_switch.STOP_JOBS_SECONDS):

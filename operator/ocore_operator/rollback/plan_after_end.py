@@ -1,15 +1,18 @@
 """The plan after the end: the remaining cleanup of a terminal rollback. Pure.
 
 - Failed before the switch: the restored copy is removed at once; the operation lock is still ours.
-- Complete: the previous database and folders are removed when the undo window ends, or at once when the Rollback is deleted.
+- Complete: the previous database and folders are removed when the undo window ends, or at once when the Rollback is
+  deleted.
 - Switched back: the same with the restored copy, because users may have written to it.
 - Position unknown: the inspection is repeated until it succeeds, then one of the two.
 
-The position is observed, not remembered: someone may switch by hand (docs/mover.md). A Job reads it at intervals during the undo window, and before
-the cleanup that ends it. Where it has changed, the window begins again, because what was live may have users' changes.
+The position is observed, not remembered: someone may switch by hand (docs/mover.md). A Job reads it at intervals during
+the undo window, and before the cleanup that ends it. Where it has changed, the window begins again, because what was
+live may have users' changes.
 
-Each attempt takes the operation lock, runs its Jobs and records the result. A failed attempt is retried with a growing pause, a limited number of
-times (the inspection without a limit), and the lock is released in between. When no cleanup remains, the lock is released and the finalizer removed.
+Each attempt takes the operation lock, runs its Jobs and records the result. A failed attempt is retried with a growing
+pause, a limited number of times (the inspection without a limit), and the lock is released in between. When no cleanup
+remains, the lock is released and the finalizer removed.
 """
 
 from datetime import datetime, timedelta
@@ -56,8 +59,8 @@ MAX_CLEANUPS_WHEN_DELETED = 3
 CLEANUP_SECONDS = 600
 #: Seconds of the pause after the first failed attempt; doubled each time.
 CLEANUP_PAUSE_SECONDS = 15
-#: Most seconds between two inspections of an unknown position. They end only with a result, or with the Environment: until then the live database
-#: may refuse connections, and the inspect Job allows them again.
+#: Most seconds between two inspections of an unknown position. They end only with a result, or with the Environment:
+#: until then the live database may refuse connections, and the inspect Job allows them again.
 INSPECT_PAUSE_SECONDS = 300
 #: Seconds between two reads of the position in the undo window, and for the Job of one: its start deadline and its own.
 READ_POSITION_SECONDS = 1800
@@ -70,7 +73,8 @@ JOB_GONE_SECONDS = 120
 
 
 def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """The next action of the remaining cleanup. An imported rollback has none: it ran on another cluster, and its status is what a bucket says."""
+    """The next action of the remaining cleanup. An imported rollback has none: it ran on another cluster, and its
+    status is what a bucket says."""
     if status.imported is not None:
         return Do(RemoveFinalizer()) if world.finalizer else Idle()
     leftover = _running_jobs(status, world, now)
@@ -205,7 +209,8 @@ def _begun(status: RollbackStatus) -> bool:
 
 
 def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:
-    """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused cleanup. Not where it was
+    """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused
+    cleanup. Not where it was
     found a moment ago: the cleanup itself refuses a position that does not fit."""
     fresh = enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None)
     if status.position is None:
@@ -238,13 +243,13 @@ def _done(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World
     proven = warning = ""
     if job.payload.files_listed:
         proven = (
-            f"{job.payload.files_listed} files that the live database does not name are left in the filestore, and are on the application's checklist: "
-            "its garbage collection deletes those that no row names then"
+            f"{job.payload.files_listed} files that the live database does not name are left in the filestore, and are"
+            " on the application's checklist: its garbage collection deletes those that no row names then"
         )
     elif job.payload.files_listed is None:
         warning = (
-            "files that no row names may be left in the filestore: they could not be put on the application's checklist "
-            f"({job.payload.not_listed})"
+            "files that no row names may be left in the filestore: they could not be put on the application's"
+            f" checklist ({job.payload.not_listed})"
         )
     text = " ".join(filter(None, (text, proven or warning)))
     return Record(cleaned(status, now, text, proven=proven, warning=warning), (Note("Normal", "CleanedUp", text),))

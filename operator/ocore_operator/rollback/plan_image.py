@@ -1,8 +1,9 @@
 """restoreImage: the workloads get the image and the commit that the snapshot has recorded. Pure.
 
-With `Always` the operator sets them at the stage Resume, while the workloads are stopped. What they replace is saved with the replicas, before the first
-workload is scaled. After a switch back, and after an undo, it is set again. An image that a GitOps tool owns is never changed
-(docs/decisions/0021). With `WaitForGit` the operator changes nothing: the stage Await waits until the workloads have the image.
+With `Always` the operator sets them at the stage Resume, while the workloads are stopped. What they replace is saved
+with the replicas, before the first workload is scaled. After a switch back, and after an undo, it is set again. An
+image that a GitOps tool owns is never changed (docs/decisions/0021). With `WaitForGit` the operator changes nothing:
+the stage Await waits until the workloads have the image.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,8 +21,8 @@ from ocore_operator.workloads import images
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import WorkloadView, labels, saved
 
-#: Seconds in which the images must be set after the switch. Then the rollback is switched back: nothing has started on the snapshot yet. After a
-#: switch back the workloads are started with the images that they have then.
+#: Seconds in which the images must be set after the switch. Then the rollback is switched back: nothing has started on
+#: the snapshot yet. After a switch back the workloads are started with the images that they have then.
 IMAGE_SECONDS = 60
 
 
@@ -39,55 +40,64 @@ def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal
         return None
     if world.environment is not None and snapshot.environment_id != world.environment.id:
         text = (
-            f"Snapshot {snapshot.name} is of another environment than {world.environment.name}. restoreImage is for a rollback in place: set it to "
-            "Never in a new Rollback, and deploy the image."
+            f"Snapshot {snapshot.name} is of another environment than {world.environment.name}. restoreImage is for a"
+            " rollback in place: set it to Never in a new Rollback, and deploy the image."
         )
         return Refusal(c.OTHER_ENVIRONMENT, text)
     if not snapshot.image or not images.of_application(world.workloads, snapshot.image):
         text = (
-            f"Snapshot {snapshot.name} has recorded no image, or environment {world.environment_name} has no workload, so restoreImage "
-            f"{spec.restore_image} is not possible. Set it to Never in a new Rollback."
+            f"Snapshot {snapshot.name} has recorded no image, or environment {world.environment_name} has no workload,"
+            f" so restoreImage {spec.restore_image} is not possible. Set it to Never in a new Rollback."
         )
         return Refusal(c.IMAGE_UNKNOWN, text)
     if snapshot.foreign_image:
         text = (
-            f"Snapshot {snapshot.name} was imported or adopted, and its manifest names image {snapshot.image}, which is of no repository that the workloads "
-            "use. Anyone who can write to the bucket can edit that. Set restoreImage to Never in a new Rollback, and deploy the image that fits."
+            f"Snapshot {snapshot.name} was imported or adopted, and its manifest names image {snapshot.image}, which is"
+            " of no repository that the workloads use. Anyone who can write to the bucket can edit that. Set"
+            " restoreImage to Never in a new Rollback, and deploy the image that fits."
         )
         return Refusal(c.IMAGE_NOT_ALLOWED, text)
     if spec.restore_image == "Always" and not world.may_restore_image:
         text = (
-            "restoreImage Always needs the right to change workloads, which this operator does not have. Set settings.restoreImage of the chart to "
-            "true, or use restoreImage WaitForGit or Never in a new Rollback."
+            "restoreImage Always needs the right to change workloads, which this operator does not have. Set"
+            " settings.restoreImage of the chart to true, or use restoreImage WaitForGit or Never in a new Rollback."
         )
         return Refusal(c.RESTORE_IMAGE_DISABLED, text)
     if spec.restore_image == "Always" and not images.may_be_set(world.workloads, snapshot.image, world.listed_images):
         text = (
-            f"Image {snapshot.image} of snapshot {snapshot.name} is of another repository than the workloads use now, and an admission policy would refuse it "
-            "after the switch. List where this image and the present one begin in the chart's value admissionPolicies.applicationImages, or use restoreImage "
-            "WaitForGit or Never in a new Rollback."
+            f"Image {snapshot.image} of snapshot {snapshot.name} is of another repository than the workloads use now,"
+            " and an admission policy would refuse it after the switch. List where this image and the present one"
+            " begin in the chart's value admissionPolicies.applicationImages, or use restoreImage WaitForGit or Never"
+            " in a new Rollback."
         )
         return Refusal(c.IMAGE_NOT_ALLOWED, text)
     return None
 
 
 def warnings(image: ImageStatus | None, world: World) -> tuple[PreflightWarning, ...]:
-    """What the preflight reports about the image: what to change in Git, and an image that can be restored by its tag only."""
+    """What the preflight reports about the image: what to change in Git, and an image that can be restored by its tag
+    only."""
     if image is None:
         return ()
     found = []
     if image.mode == "WaitForGit" and differences(image, world):
-        text = f"The rollback waits before it stops the workloads, until they have the image of the snapshot. In Git, set {in_git(image, world)}."
+        text = (
+            "The rollback waits before it stops the workloads, until they have the image of the snapshot. In Git, set"
+            f" {in_git(image, world)}."
+        )
         found.append(PreflightWarning(reason=c.WAITING_FOR_IMAGE, message=text))
     owned = owned_by_tools(image, world)
     if image.mode == "Always" and owned:
         text = (
-            f"{'; '.join(owned)}. The rollback does not change it: a tool would set it again. In Git, set {in_git(image, world)}. To let the rollback "
-            "wait for that, use restoreImage WaitForGit."
+            f"{'; '.join(owned)}. The rollback does not change it: a tool would set it again. In Git, set"
+            f" {in_git(image, world)}. To let the rollback wait for that, use restoreImage WaitForGit."
         )
         found.append(PreflightWarning(reason=c.IMAGE_OWNED, message=text))
     if not images.parse(image.reference).digest:
-        text = f"The snapshot has recorded no digest of image {image.reference}. If its tag has been moved since, it is another image."
+        text = (
+            f"The snapshot has recorded no digest of image {image.reference}. If its tag has been moved since, it is"
+            " another image."
+        )
         found.append(PreflightWarning(reason=c.OTHER_VERSION, message=text))
     return tuple(found)
 
@@ -120,12 +130,15 @@ def in_git(image: ImageStatus, world: World) -> str:
     return text
 
 
-# --- saving, before the first workload is scaled ------------------------------------------------------------------------------
+# --- saving, before the first workload is scaled
+# ------------------------------------------------------------------------------
 
 
 def with_images(status: RollbackStatus, workloads: tuple[WorkloadView, ...]) -> tuple[SavedWorkload, ...]:
-    """The workloads with their replicas, and with the images that this rollback replaces: of the application's containers; of an undo those that the
-    undone rollback has replaced. None is replaced where a tool owns one of them: one application must not run with two images."""
+    """The workloads with their replicas, and with the images that this rollback replaces: of the application's
+    containers; of an undo those that the
+    undone rollback has replaced. None is replaced where a tool owns one of them: one application must not run with two
+    images."""
     names = _containers(status, workloads)
     if any(x.owner for w in workloads for x in w.containers if (x.name, x.init) in names.get((w.kind, w.name), ())):
         return saved(workloads)
@@ -149,7 +162,8 @@ def _containers(
 
 
 def not_put_back(status: RollbackStatus, workloads: tuple[SavedWorkload, ...]) -> str:
-    """Of an undo, at its quiesce: why it does not put the images back that the undone rollback has replaced; empty where it does."""
+    """Of an undo, at its quiesce: why it does not put the images back that the undone rollback has replaced; empty
+    where it does."""
     undone = status.undo.workloads if status.undo is not None else ()
     lost = [w for w in undone if w.image is not None]
     if not lost or any(w.image is not None for w in workloads):
@@ -157,15 +171,19 @@ def not_put_back(status: RollbackStatus, workloads: tuple[SavedWorkload, ...]) -
     what = "; ".join(
         f"{w.kind} {w.name} had {x.image}" for w in lost if w.image is not None for x in w.image.containers
     )
-    return f"A GitOps tool owns the image of a workload, so the undo does not change it. Before the undone rollback {what}. Change it in Git."
+    return (
+        "A GitOps tool owns the image of a workload, so the undo does not change it. Before the undone rollback"
+        f" {what}. Change it in Git."
+    )
 
 
-# --- setting, while the workloads are stopped ---------------------------------------------------------------------------------
+# --- setting, while the workloads are stopped
+# ---------------------------------------------------------------------------------
 
 
 def changes(status: RollbackStatus, world: World) -> tuple[tuple[WorkloadView, TemplateChange], ...]:
-    """What the workloads still lack: on the new position the images that it wants, on the old one what was saved. Nothing where the position is
-    unknown."""
+    """What the workloads still lack: on the new position the images that it wants, on the old one what was saved.
+    Nothing where the position is unknown."""
     found = []
     for workload, before in _saved_images(status, world):
         change = _change(status, workload, before)
@@ -196,7 +214,8 @@ def _goal(status: RollbackStatus, workload: WorkloadView, before: SavedWorkload)
 
 
 def for_undo(undone: RollbackStatus) -> tuple[SavedWorkload, ...]:
-    """The workloads for an undo of this rollback: with the images from before it; where it was switched back, with those that it had set."""
+    """The workloads for an undo of this rollback: with the images from before it; where it was switched back, with
+    those that it had set."""
     if undone.position != "Old":
         return undone.workloads
     goals: dict[tuple[str, str], SavedImage | None] = {}
@@ -224,8 +243,9 @@ def _saved_images(status: RollbackStatus, world: World) -> tuple[tuple[WorkloadV
 
 
 def replaced_since(status: RollbackStatus, world: World) -> tuple[SavedWorkload, ...] | None:
-    """The saved workloads with the images that another client has set after they were saved; None where it has set none. What a rollback replaces is
-    recorded BEFORE it is changed, so that a switch back and an undo put back what was there."""
+    """The saved workloads with the images that another client has set after they were saved; None where it has set
+    none. What a rollback replaces is recorded BEFORE it is changed, so that a switch back and an undo put back what was
+    there."""
     if status.position != "New":
         return None
     fresh = {}
@@ -247,7 +267,8 @@ def to_set_by_hand(pending: Iterable[tuple[WorkloadView, TemplateChange]]) -> st
     )
 
 
-# --- the stages Await, Resume and HealthCheck ---------------------------------------------------------------------------------
+# --- the stages Await, Resume and HealthCheck
+# ---------------------------------------------------------------------------------
 
 
 def waits(spec: RollbackSpec, status: RollbackStatus) -> bool:
@@ -287,7 +308,10 @@ def set_images(status: RollbackStatus, world: World, now: datetime) -> Action | 
     if not forward:
         return _left(status, text, now)
     if status.live_missing:
-        text += " There is no previous database to switch back to: the environment stays on the snapshot. Set the image by hand."
+        text += (
+            " There is no previous database to switch back to: the environment stays on the snapshot. Set the image by"
+            " hand."
+        )
         fresh = change(status, failure_reason=c.RESTORE_IMAGE_FAILED, failure_message=text)
         return Record(
             step(fresh, Step.RESTORE_IMAGE, "Failed", now, text), (Note("Warning", c.RESTORE_IMAGE_FAILED, text),)
@@ -324,7 +348,8 @@ def _left(status: RollbackStatus, text: str, now: datetime) -> Record | None:
 
 
 def checked(status: RollbackStatus, world: World, now: datetime) -> RollbackStatus:
-    """When the workloads are ready: the step has failed where another client has changed the image since it was set or found."""
+    """When the workloads are ready: the step has failed where another client has changed the image since it was set or
+    found."""
     if status.image is None or state_of(status, Step.RESTORE_IMAGE) != "Done":
         return status
     lacking = differences(status.image, world)

@@ -1,6 +1,7 @@
 """The checks before a rollback touches anything. Pure: each returns what it found and what to do about it.
 
-GitOps applies a Rollback together with the objects that it names, in no order. So a missing object may still appear for a minute.
+GitOps applies a Rollback together with the objects that it names, in no order. So a missing object may still appear for
+a minute.
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,8 +61,9 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 
 
 def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | None) -> tuple[Refusal, ...]:
-    """Everything that :func:`preflight` would refuse the rollback for, the first one first. A preview lists it. `probed`: the Environment shows what a
-    probe has found just now; False: none ended in time; None: none was waited for."""
+    """Everything that :func:`preflight` would refuse the rollback for, the first one first. A preview lists it.
+    `probed`: the Environment shows what a probe has found just now; False: none ended in time; None: none was waited
+    for."""
     environment, snapshot = world.environment, world.snapshot
     found: list[Refusal | None] = []
     if world.executed_before:
@@ -80,7 +82,8 @@ def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | 
 
 
 def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refusal | None]:
-    """Checks of the objects, before the operation lock, in their order. A new check belongs here or into :func:`_of_probe`, so that a preview lists it."""
+    """Checks of the objects, before the operation lock, in their order. A new check belongs here or into
+    :func:`_of_probe`, so that a preview lists it."""
     yield _expired(spec, now)
     yield _duplicate(world)
     if spec.undo is not None:
@@ -156,7 +159,8 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
 def _start_undo(
     status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, undone: UndoneView, now: datetime
 ) -> Action:
-    """Without a probe: an undo restores nothing, and its switch Job checks sessions, rights and replication before the workloads are stopped."""
+    """Without a probe: an undo restores nothing, and its switch Job checks sessions, rights and replication before the
+    workloads are stopped."""
     if environment.not_ready_reason == c.DUPLICATE_TARGET:
         return _refuse(status, _duplicate_target(environment), now)
     text = f"Undoing Rollback {undone.name} of environment {environment.name}."
@@ -237,8 +241,8 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
         return Refusal(c.VERIFICATION_FAILED, text)
     if world.source.corrupt_base and not remote_source.is_readable(world, snapshot):
         text = (
-            f"Snapshot {snapshot.name} is a differential, and {world.source.corrupt_base}, the full Snapshot that it needs, is corrupt. Choose another one "
-            "that does not need it."
+            f"Snapshot {snapshot.name} is a differential, and {world.source.corrupt_base}, the full Snapshot that it"
+            " needs, is corrupt. Choose another one that does not need it."
         )
         return Refusal(c.VERIFICATION_FAILED, text)
     return None
@@ -248,9 +252,15 @@ def _existing(spec: RollbackSpec, world: World) -> Refusal | None:
     """The Environment of the Snapshot exists."""
     snapshot, environment = world.snapshot, world.environment
     if snapshot is not None and (environment is None or environment.id is None):
-        text = f"Environment {world.environment_name}, of which snapshot {snapshot.name} was taken, does not exist. Create it."
+        text = (
+            f"Environment {world.environment_name}, of which snapshot {snapshot.name} was taken, does not exist."
+            " Create it."
+        )
         if spec.target_environment_ref is not None:
-            text = f"Environment {world.environment_name}, the target, does not exist in this namespace. Create it, or correct targetEnvironmentRef."
+            text = (
+                f"Environment {world.environment_name}, the target, does not exist in this namespace. Create it, or"
+                " correct targetEnvironmentRef."
+            )
         return Refusal(c.ENVIRONMENT_NOT_FOUND, text, patience=True)
     return None
 
@@ -279,7 +289,10 @@ def _source(spec: RollbackSpec, world: World) -> Iterator[Refusal | None]:
 def _workloads(world: World) -> Refusal | None:
     missing = [w for w in world.workloads if not w.exists]
     if missing:
-        text = f"{labels(missing)} of environment {world.environment_name} does not exist. Create it or correct spec.workloads."
+        text = (
+            f"{labels(missing)} of environment {world.environment_name} does not exist. Create it or correct"
+            " spec.workloads."
+        )
         return Refusal(c.WORKLOAD_NOT_FOUND, text, patience=True)
     return None
 
@@ -298,8 +311,8 @@ def _replication_rights(environment: EnvironmentView) -> Refusal | None:
     if not environment.replication_rights:
         return None
     text = (
-        f"Logical replication of environment {environment.name} cannot be ended: {' '.join(environment.replication_rights)} "
-        "Then create a new Rollback."
+        f"Logical replication of environment {environment.name} cannot be ended:"
+        f" {' '.join(environment.replication_rights)} Then create a new Rollback."
     )
     return Refusal(c.MISSING_GRANTS, text)
 
@@ -308,8 +321,9 @@ def _versions(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal |
     if environment.server_major >= snapshot.server_major:
         return None
     text = (
-        f"Snapshot {snapshot.name} was dumped from PostgreSQL {snapshot.server_major}; the server of {environment.name} is "
-        f"{environment.server_major}. A dump cannot be restored into an older server: upgrade the server, or choose an older snapshot."
+        f"Snapshot {snapshot.name} was dumped from PostgreSQL {snapshot.server_major}; the server of {environment.name}"
+        f" is {environment.server_major}. A dump cannot be restored into an older server: upgrade the server, or choose"
+        " an older snapshot."
     )
     return Refusal(c.UNSUPPORTED_SERVER, text)
 
@@ -329,9 +343,10 @@ def _space(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | No
     if total <= environment.capacity:
         return None
     text = (
-        f"The server uses {human(environment.used_bytes)} and the restored copy needs up to {human(wanted)} "
-        f"({SPACE_FACTOR} times {human(snapshot.database_bytes)}): {human(total)} together, but the volume holds "
-        f"{human(environment.capacity)} (spec.database.capacity). Free or add at least {human(total - environment.capacity)}."
+        f"The server uses {human(environment.used_bytes)} and the restored copy needs up to {human(wanted)}"
+        f" ({SPACE_FACTOR} times {human(snapshot.database_bytes)}): {human(total)} together, but the volume holds"
+        f" {human(environment.capacity)} (spec.database.capacity). Free or add at least"
+        f" {human(total - environment.capacity)}."
     )
     return Refusal(c.INSUFFICIENT_CAPACITY, text)
 

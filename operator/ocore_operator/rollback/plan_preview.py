@@ -1,7 +1,8 @@
-"""The plan of a preview: a Rollback with ``dryRun``. It takes no lock, adds no finalizer and records nothing in the Environment. Pure.
+"""The plan of a preview: a Rollback with ``dryRun``. It takes no lock, adds no finalizer and records nothing in the
+Environment. Pure.
 
-A probe of the Environment and a Job that only reads run at the same time. When both have ended, the report is written and the Rollback is terminal:
-``Previewed``, which is neither Complete nor Failed.
+A probe of the Environment and a Job that only reads run at the same time. When both have ended, the report is written
+and the Rollback is terminal: ``Previewed``, which is neither Complete nor Failed.
 """
 
 from datetime import datetime, timedelta

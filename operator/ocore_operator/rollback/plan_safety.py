@@ -1,8 +1,10 @@
 """createSafetySnapshot: a Snapshot of the environment, Complete before the switch. Pure.
 
-It is created beside the restore and runs under the rollback's operation lock. Its name is derived from the Rollback's uid, so a restarted operator finds
-it. The stage Await comes before the switch Job: it waits until the Snapshot is Complete. A Snapshot that fails or is deleted ends the rollback, with
-nothing changed. Where the rollback is aborted, the Snapshot is cancelled unless it is Complete.
+It is created beside the restore and runs under the rollback's operation lock. Its name is derived from the Rollback's
+uid, so a restarted operator finds
+it. The stage Await comes before the switch Job: it waits until the Snapshot is Complete. A Snapshot that fails or is
+deleted ends the rollback, with nothing changed. Where the rollback is aborted, the Snapshot is cancelled unless it is
+Complete.
 """
 
 from datetime import datetime
@@ -40,19 +42,23 @@ def refusal(spec: RollbackSpec, environment: EnvironmentView) -> Refusal | None:
 
 
 def advance(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action | None:
-    """The next action of the safety snapshot at the stages Restore and Await; None: nothing to do now, or none is asked for."""
+    """The next action of the safety snapshot at the stages Restore and Await; None: nothing to do now, or none is asked
+    for."""
     if not spec.create_safety_snapshot or complete(status):
         return None
     found, known = world.safety, status.safety_snapshot_id
     if found is None and known is None:
         return Do(CreateSafetySnapshot(), after="operator-rollback-safety-created")
     if found is None or found.deleting or (known is not None and found.uid != known):
-        text = f"Safety snapshot {status.safety_snapshot_name or world.safety_name} was deleted before the switch. The environment is as it was."
+        text = (
+            f"Safety snapshot {status.safety_snapshot_name or world.safety_name} was deleted before the switch. The"
+            " environment is as it was."
+        )
         return _failed(status, text, now)
     if not found.ours:
         text = (
-            f"Snapshot {found.name} exists and does not belong to this Rollback, so no safety snapshot can be taken. The environment is as it was. "
-            "Delete that Snapshot, then create a new Rollback."
+            f"Snapshot {found.name} exists and does not belong to this Rollback, so no safety snapshot can be taken."
+            " The environment is as it was. Delete that Snapshot, then create a new Rollback."
         )
         return _failed(status, text, now)
     if found.failed:
@@ -92,7 +98,8 @@ def wait(world: World) -> Wait:
 
 
 def cancel(world: World) -> Action | None:
-    """What to do with the Snapshot of an aborted rollback; None: it is Complete, has ended, or there is none. A Complete one is kept."""
+    """What to do with the Snapshot of an aborted rollback; None: it is Complete, has ended, or there is none. A
+    Complete one is kept."""
     found = world.safety
     if found is None or not found.ours or found.complete or found.failed:
         return None

@@ -1,8 +1,9 @@
 """The plan from the switch on: the rollback is finished, forward or back. Pure.
 
-No stage here is aborted, not even by a deletion. Every stage has its own limit; their sum is the rollback's deadline (`finish_seconds`). Where the
-database does not answer for five minutes, the position is unknown and the workloads are started anyway. That is safe: the switch allows connections
-only when it is complete, so the workloads cannot run on half of it.
+No stage here is aborted, not even by a deletion. Every stage has its own limit; their sum is the rollback's deadline
+(`finish_seconds`). Where the
+database does not answer for five minutes, the position is unknown and the workloads are started anyway. That is safe:
+the switch allows connections only when it is complete, so the workloads cannot run on half of it.
 """
 
 from datetime import datetime
@@ -47,18 +48,22 @@ from ocore_operator.rollback.world import (
 )
 from ocore_operator.workloads.view import WorkloadView, labels
 
-#: Seconds to wait for an answer after the signal has expired: ending sessions takes 20 s at most, linking files some seconds.
+#: Seconds to wait for an answer after the signal has expired: ending sessions takes 20 s at most, linking files some
+#: seconds.
 ANSWER_SECONDS = 90
 #: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
-#: Seconds to set the workloads' replicas: to zero before a switch back, or back to the saved ones. After them the rollback is Stalled while a workload
+#: Seconds to set the workloads' replicas: to zero before a switch back, or back to the saved ones. After them the
+#: rollback is Stalled while a workload
 #: that it has stopped cannot be started: it never ends so (docs/decisions/0112).
 RESUME_SECONDS = 120
-#: Least and most seconds between two attempts to scale workloads: a fifth of the time spent so far, within these limits.
+#: Least and most seconds between two attempts to scale workloads: a fifth of the time spent so far, within these
+#: limits.
 RESUME_PAUSE_SECONDS = (5, 60)
 #: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted.
 RELEASE_SECONDS = 15
-#: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not answer, and they change nothing.
+#: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not
+#: answer, and they change nothing.
 STOP_JOBS_SECONDS = 45
 #: Seconds that the operator must have observed workloads as not ready before it switches back.
 WATCHED_SECONDS = 60
@@ -103,7 +108,8 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 
 
 def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
-    """The Job has ended with the position Old, so nothing can switch any more. The workloads start without an inspection."""
+    """The Job has ended with the position Old, so nothing can switch any more. The workloads start without an
+    inspection."""
     reason, message = c.SWITCH_FAILED, "The switch Job ended without switching."
     if result.failure is not None:
         reason, message = result.failure.reason, result.failure.message
@@ -112,7 +118,8 @@ def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -
 
 
 def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
-    """There is no answer: an inspect Job must find the position. The failure is kept; it applies where the position is Old."""
+    """There is no answer: an inspect Job must find the position. The failure is kept; it applies where the position is
+    Old."""
     reason, message = c.SWITCH_FAILED, "The switch Job was lost before it answered."
     if job is not None and job.failure is not None:
         reason, message = job.failure.reason, job.failure.message
@@ -130,7 +137,8 @@ def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> R
 
 
 def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Finds out what the environment runs on. Jobs that could still switch are stopped first: there are never two writers."""
+    """Finds out what the environment runs on. Jobs that could still switch are stopped first: there are never two
+    writers."""
     job = world.job("inspect", status.inspect_attempt)
     if job is not None and isinstance(job.payload, SwitchResult):
         return _found(status, job.payload, now)
@@ -167,20 +175,23 @@ def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Recor
 def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetime) -> Record:
     why = last.failure.message if last is not None and last.failure is not None else "the inspect Job did not end"
     text = (
-        f"It is unknown whether the databases were switched: no inspection succeeded for {INSPECT_SECONDS} s ({why}). The workloads are "
-        "started again, and the operator repeats the inspection until it succeeds. Check the database server; docs/rollback.md, "
-        '"Repairs by hand", shows how to find the position by SQL.'
+        f"It is unknown whether the databases were switched: no inspection succeeded for {INSPECT_SECONDS} s ({why})."
+        " The workloads are started again, and the operator repeats the inspection until it succeeds. Check the"
+        ' database server; docs/rollback.md, "Repairs by hand", shows how to find the position by SQL.'
     )
     fresh = enter(status, "Resume", now, position=None, failure_reason=c.POSITION_UNKNOWN, failure_message=text)
     return Record(fresh, (Note("Warning", c.POSITION_UNKNOWN, text),))
 
 
-# --- Resume, HealthCheck, Finish --------------------------------------------------------------------------------------------
+# --- Resume, HealthCheck, Finish
+# --------------------------------------------------------------------------------------------
 
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Sets the saved replicas again, whatever the outcome is, once the images are set that belong to the data, and no pod of ours mounts the filestore's
-    claim. After RESUME_SECONDS only those matter that are still stopped: someone else has set the replicas of the others."""
+    """Sets the saved replicas again, whatever the outcome is, once the images are set that belong to the data, and no
+    pod of ours mounts the filestore's
+    claim. After RESUME_SECONDS only those matter that are still stopped: someone else has set the replicas of the
+    others."""
     setting = plan_image.set_images(status, world, now)
     if setting is not None:
         return setting
@@ -211,7 +222,8 @@ def set_replicas(
     before: str = "",
     after: str = "",
 ) -> Action:
-    """Scales the workloads, after a pause where the API server has just refused it. `stalled`: the refusal is reported as what a person must fix."""
+    """Scales the workloads, after a pause where the API server has just refused it. `stalled`: the refusal is reported
+    as what a person must fix."""
     if world.scale_refused_at is None:
         return Do(SetReplicas(targets), before=before, after=after)
     shortest, longest = RESUME_PAUSE_SECONDS
@@ -224,14 +236,18 @@ def set_replicas(
     if not stalled:
         return Wait(left, c.RUNNING, text)
     known = status.failure_message or "The switchover is done."
-    text = f"{known} The application is stopped. {text} Correct the operator's rights, or what refuses it, or scale by hand."
+    text = (
+        f"{known} The application is stopped. {text} Correct the operator's rights, or what refuses it, or scale by"
+        " hand."
+    )
     return Wait(left, c.WORKLOAD_NOT_RESUMED, text, stalled=True)
 
 
 def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action | None:
-    """What to do while a pod of ours mounts the filestore's claim; None where none does. A workload that starts on another node could not attach a
-    claim that only one node can mount (row 35). Not waited for: a pod that was deleted STOP_JOBS_SECONDS ago and still exists. Pods of other
-    objects, such as a probe's, are not stopped: they end on their own."""
+    """What to do while a pod of ours mounts the filestore's claim; None where none does. A workload that starts on
+    another node could not attach a
+    claim that only one node can mount (row 35). Not waited for: a pod that was deleted STOP_JOBS_SECONDS ago and still
+    exists. Pods of other objects, such as a probe's, are not stopped: they end on their own."""
     if status.target is not None and status.target.claim_name is None:
         return None
     holding = tuple(j for j in world.holding() if not _stuck(j, now))
@@ -252,7 +268,8 @@ def _stuck(job: JobView, now: datetime) -> bool:
 
 
 def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Waits until every workload is ready; one that is not in time causes a switch back. After a switch back it is only reported."""
+    """Waits until every workload is ready; one that is not in time causes a switch back. After a switch back it is only
+    reported."""
     not_ready = [(w, _needed(w, saved)) for w, saved in _wanted(status, world) if w.ready_replicas < _needed(w, saved)]
     if not not_ready:
         return Record(healthy(plan_image.checked(status, world, now), now))
@@ -271,8 +288,8 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     if status.live_missing:
         # The switch back would leave the environment without a database, and drop what users may have written.
         text = (
-            f"{text} Database {status.live_database} did not exist before the rollback, so there is nothing to switch back to: the environment stays "
-            "on the snapshot. Fix the workloads."
+            f"{text} Database {status.live_database} did not exist before the rollback, so there is nothing to switch"
+            " back to: the environment stays on the snapshot. Fix the workloads."
         )
         return Record(unhealthy_without_previous(status, text, now), (Note("Warning", c.WORKLOAD_NOT_READY, text),))
     note = Note("Warning", c.WORKLOAD_NOT_READY, f"{text} Switching back.")
@@ -280,14 +297,15 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
 
 
 def _needed(workload: WorkloadView, saved: int) -> int:
-    """How many ready replicas show that the workload runs on the snapshot: those it had before. An autoscaler that wants more, which may not fit on
-    any node, is no cause to switch back and lose what users have written since; one that wants fewer gets fewer."""
+    """How many ready replicas show that the workload runs on the snapshot: those it had before. An autoscaler that
+    wants more, which may not fit on any node, is no cause to switch back and lose what users have written since; one
+    that wants fewer gets fewer."""
     return min(saved, workload.replicas) if workload.exists else 0
 
 
 def _late(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> bool:
-    """Whether readyTimeoutSeconds have passed, of which this operator has observed up to a minute. After a node's restart the operator is back
-    before the workloads."""
+    """Whether readyTimeoutSeconds have passed, of which this operator has observed up to a minute. After a node's
+    restart the operator is back before the workloads."""
     limit = spec.ready_timeout_seconds
     total = (now - parse(status.stage_since)).total_seconds() if status.stage_since else 0.0
     return total > limit and elapsed(status, world, now) > min(limit, WATCHED_SECONDS)
@@ -326,11 +344,13 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Record(fresh, (Note("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
 
 
-# --- switch back ---------------------------------------------------------------------------------------------------------------------
+# --- switch back
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Stops the workloads a second time. One that cannot be stopped does not prevent the switch back: its connections are refused."""
+    """Stops the workloads a second time. One that cannot be stopped does not prevent the switch back: its connections
+    are refused."""
     running = tuple((w, 0) for w in world.scaled_up())
     if running and not timed_out(status, world, now, RESUME_SECONDS):
         return set_replicas(status, world, running, now)
@@ -351,8 +371,8 @@ def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: da
 
 
 def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """A Job switches back, once every earlier switch Job is gone. One that does not start is replaced until the time is over: the volume may still be
-    attached to the node of the workload."""
+    """A Job switches back, once every earlier switch Job is gone. One that does not start is replaced until the time is
+    over: the volume may still be attached to the node of the workload."""
     job = world.job("switch", status.switch_attempt)
     if job is not None and isinstance(job.payload, SwitchResult) and job.payload.position == "Old":
         return _went_back(status, job.payload, now)
@@ -388,7 +408,8 @@ def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> R
     return Record(switched_back(status, result, now), (note,))
 
 
-# --- shared -------------------------------------------------------------------------------------------------------------------
+# --- shared
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def _answer(job: JobView | None) -> SwitchResult | None:
@@ -431,8 +452,8 @@ def _pause(job: JobView, elapsed_seconds: float, now: datetime) -> Wait | None:
 
 
 def _wanted(status: RollbackStatus, world: World) -> tuple[tuple[WorkloadView, int], ...]:
-    """The saved workloads as they are now, with their saved replicas. After an undo: those from before the undone Rollback; but a workload that ran
-    before the undo is not left stopped."""
+    """The saved workloads as they are now, with their saved replicas. After an undo: those from before the undone
+    Rollback; but a workload that ran before the undo is not left stopped."""
     saved = {(w.kind, w.name): w.replicas for w in status.workloads}
     if status.undo is not None and status.position == "New":
         saved |= {key: n for w in status.undo.workloads if (key := (w.kind, w.name)) in saved and (n := w.replicas) > 0}

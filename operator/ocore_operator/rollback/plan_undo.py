@@ -1,9 +1,9 @@
 """An undo: a Rollback that makes live again what another one has kept. Pure.
 
-The databases and folders keep the names that the first rollback gave them (UndoStatus.names_id); an undo renames them back, and the undo of an undo
-forth again. Of these Rollbacks one owns what is not live, and only the owner drops it. An undo takes it over BEFORE it switches, by an entry in
-the Environment (status.undoneRollbacks, compare and swap under the operation lock). It gives it back where it did not switch, or was switched back
-(docs/decisions/0018).
+The databases and folders keep the names that the first rollback gave them (UndoStatus.names_id); an undo renames them
+back, and the undo of an undo forth again. Of these Rollbacks one owns what is not live, and only the owner drops it. An
+undo takes it over BEFORE it switches, by an entry in the Environment (status.undoneRollbacks, compare and swap under
+the operation lock). It gives it back where it did not switch, or was switched back (docs/decisions/0018).
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ from ocore_operator.rollback.world import (
     World,
 )
 
-#: Seconds between two reconciles of a Rollback while an undo of it runs. The release of the operation lock queues it, too.
+#: Seconds between two reconciles of a Rollback while an undo of it runs. The release of the operation lock queues it,
+#: too.
 TAKEN_OVER_SECONDS = 10
 #: By how much a cleanup is postponed while an undo runs.
 POSTPONED_SECONDS = 600
@@ -43,7 +44,8 @@ class Refusal:
     patience: bool = False
 
 
-# --- of the undo ------------------------------------------------------------------------------------------------------------
+# --- of the undo
+# ------------------------------------------------------------------------------------------------------------
 
 
 def refusal(spec: RollbackSpec, world: World, now: datetime) -> Refusal | None:
@@ -52,10 +54,16 @@ def refusal(spec: RollbackSpec, world: World, now: datetime) -> Refusal | None:
         return None
     view = world.undone
     if view is None:
-        text = f"There is no Rollback {spec.undo.rollback_ref.name} in this namespace. Correct undo.rollbackRef in a new Rollback."
+        text = (
+            f"There is no Rollback {spec.undo.rollback_ref.name} in this namespace. Correct undo.rollbackRef in a new"
+            " Rollback."
+        )
         return Refusal(c.ROLLBACK_NOT_FOUND, text, patience=True)
     if view.status.stage != "Ended":
-        text = f"Rollback {view.name} is not finished. To stop it, delete it; to undo it, create the undo once it is finished."
+        text = (
+            f"Rollback {view.name} is not finished. To stop it, delete it; to undo it, create the undo once it is"
+            " finished."
+        )
         return Refusal(c.ROLLBACK_NOT_FINISHED, text, patience=True)
     return _nothing_kept(view, now) or _elsewhere(view, world) or _superseded(view)
 
@@ -64,7 +72,10 @@ def _nothing_kept(view: UndoneView, now: datetime) -> Refusal | None:
     status = view.status
     instead = "Create a Rollback to a snapshot instead."
     if view.taken_by:
-        text = f"Rollback {view.name} was undone by Rollback {view.taken_by} already. To go forth again, undo {view.taken_by}."
+        text = (
+            f"Rollback {view.name} was undone by Rollback {view.taken_by} already. To go forth again, undo"
+            f" {view.taken_by}."
+        )
         return Refusal(c.ALREADY_UNDONE, text)
     if status.switched_at is None or (
         status.undo is not None and status.phase == "Failed" and status.position == "Old"
@@ -77,10 +88,16 @@ def _nothing_kept(view: UndoneView, now: datetime) -> Refusal | None:
         text = f"Rollback {view.name} was imported: what it kept is not known here. {instead}"
         return Refusal(c.NOTHING_TO_UNDO, text)
     if status.position is None:
-        text = f"It is unknown what the environment runs on after Rollback {view.name}. See its status, then create a new Rollback."
+        text = (
+            f"It is unknown what the environment runs on after Rollback {view.name}. See its status, then create a new"
+            " Rollback."
+        )
         return Refusal(c.POSITION_UNKNOWN, text)
     if status.live_missing:
-        text = f"Database {status.live_database} did not exist before Rollback {view.name}, so there is nothing to go back to. {instead}"
+        text = (
+            f"Database {status.live_database} did not exist before Rollback {view.name}, so there is nothing to go back"
+            f" to. {instead}"
+        )
         return Refusal(c.NOTHING_TO_UNDO, text)
     ended = status.undo_until is None or now >= parse(status.undo_until)
     if view.deleting or status.residue != "Pending" or status.cleanup_attempt > 0 or ended:
@@ -93,18 +110,21 @@ def _nothing_kept(view: UndoneView, now: datetime) -> Refusal | None:
 def _elsewhere(view: UndoneView, world: World) -> Refusal | None:
     environment, status = world.environment, view.status
     if environment is None or environment.id is None:
-        text = f"Environment {status.environment_name} of Rollback {view.name} does not exist. Create it again with the same spec.id."
+        text = (
+            f"Environment {status.environment_name} of Rollback {view.name} does not exist. Create it again with the"
+            " same spec.id."
+        )
         return Refusal(c.ENVIRONMENT_NOT_FOUND, text, patience=True)
     if environment.id != status.environment_id:
         text = (
-            f"Rollback {view.name} was of the environment with id {status.environment_id}; {environment.name} has id {environment.id}. "
-            "If it is the same environment, created again, set its spec.id to the first."
+            f"Rollback {view.name} was of the environment with id {status.environment_id}; {environment.name} has id"
+            f" {environment.id}. If it is the same environment, created again, set its spec.id to the first."
         )
         return Refusal(c.OTHER_ENVIRONMENT, text)
     if environment.target != status.target:
         text = (
-            f"Environment {environment.name} names another database or filestore than at the start of Rollback {view.name} (its status.target). "
-            "Change it back, or create a Rollback to a snapshot."
+            f"Environment {environment.name} names another database or filestore than at the start of Rollback"
+            f" {view.name} (its status.target). Change it back, or create a Rollback to a snapshot."
         )
         return Refusal(c.ENVIRONMENT_CHANGED, text)
     return None
@@ -113,7 +133,10 @@ def _elsewhere(view: UndoneView, world: World) -> Refusal | None:
 def _superseded(view: UndoneView) -> Refusal | None:
     if not view.later:
         return None
-    text = f"Rollback {view.later} ran after Rollback {view.name}: an undo would lose what it did. Undo {view.later} first."
+    text = (
+        f"Rollback {view.later} ran after Rollback {view.name}: an undo would lose what it did. Undo {view.later}"
+        " first."
+    )
     return Refusal(c.OTHER_ROLLBACK_SINCE, text)
 
 
@@ -134,7 +157,8 @@ def settle(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Do(SettleUndo("Returned", keep_until), after="operator-undo-settled")
 
 
-# --- of the Rollback that is undone ---------------------------------------------------------------------------------------------
+# --- of the Rollback that is undone
+# ---------------------------------------------------------------------------------------------
 
 
 def while_taken_over(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -156,12 +180,13 @@ def while_taken_over(status: RollbackStatus, world: World, now: datetime) -> Act
     return None
 
 
-# --- positions ---------------------------------------------------------------------------------------------------------------
+# --- positions
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def as_seen_by(status: RollbackStatus, result: SwitchResult) -> SwitchResult:
-    """A Job's result from the point of view of this Rollback. The Job reports the position of the first rollback. For an undo that goes back from
-    it, what was Old is New, and what was restored is previous."""
+    """A Job's result from the point of view of this Rollback. The Job reports the position of the first rollback. For
+    an undo that goes back from it, what was Old is New, and what was restored is previous."""
     if status.undo is None or status.undo.to == "New":
         return result
     return result.model_copy(

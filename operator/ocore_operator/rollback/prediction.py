@@ -1,4 +1,5 @@
-"""How long a rollback would take, from what was measured last: an earlier rollback of the environment or a test restore, else the snapshot's own times. Pure."""
+"""How long a rollback would take, from what was measured last: an earlier rollback of the environment or a test
+restore, else the snapshot's own times. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from ocore_operator.clock import parse
 LATEST = 5
 #: Seconds of a rollback that do not grow with the database: Jobs that start, checks.
 FIXED_SECONDS = 6.0
-#: A restore takes this many times as long as the dump: indexes are built, and the copy is analyzed. Measured: 1.9 to 2.6 (docs/performance.md).
+#: A restore takes this many times as long as the dump: indexes are built, and the copy is analyzed. Measured: 1.9 to
+#: 2.6 (docs/performance.md).
 RESTORE_PER_DUMP = 2.5
 
 
@@ -47,7 +49,8 @@ class MeasuredRestore:
 
     snapshot: str  # name of the Snapshot that was restored
     at: str
-    #: Seconds to fetch the dump, load and check it; size of that Snapshot's database. Nothing for an environment without a database.
+    #: Seconds to fetch the dump, load and check it; size of that Snapshot's database. Nothing for an environment
+    #: without a database.
     database_seconds: float
     database_bytes: int
     #: Seconds to read all its files, and their bytes.
@@ -92,7 +95,8 @@ def past_of(status: RollbackStatus, database_bytes: int | None) -> PastRollback 
 def predict(
     past: Sequence[PastRollback], tested: MeasuredRestore | None, rates: SnapshotRates, bytes_to_move: int | None
 ) -> PreviewPrediction:
-    """The prediction. `bytes_to_move`: of files; None: unknown. The duration is from what was measured last; only rollbacks have a downtime."""
+    """The prediction. `bytes_to_move`: of files; None: unknown. The duration is from what was measured last; only
+    rollbacks have a downtime."""
     newest = sorted(past, key=lambda p: p.ended, reverse=True)[:LATEST]
     downs = [p.downtime_seconds for p in newest if p.downtime_seconds is not None]
     down = round(median(downs), 1) if downs else None
@@ -120,13 +124,18 @@ def predict(
     found = _from_snapshot(rates, bytes_to_move)
     if found is None:
         return PreviewPrediction(
-            explanation="No rollback and no test restore of this environment has run yet, and the snapshot recorded no times."
+            explanation=(
+                "No rollback and no test restore of this environment has run yet, and the snapshot recorded no times."
+            )
         )
     seconds, how = found
     return PreviewPrediction(
         duration_seconds=round(seconds, 1),
         duration_source="Snapshot",
-        explanation=f"No rollback and no test restore of this environment has run yet. The duration is estimated from the snapshot: {how}. The downtime is unknown.",
+        explanation=(
+            "No rollback and no test restore of this environment has run yet. The duration is estimated from the"
+            f" snapshot: {how}. The downtime is unknown."
+        ),
     )
 
 

@@ -1,4 +1,5 @@
-"""What the preflight finds that blocks nothing: a snapshot of another version, a workload that is not available to begin with. Pure.
+"""What the preflight finds that blocks nothing: a snapshot of another version, a workload that is not available to
+begin with. Pure.
 
 A rollback that fails for one of these is switched back after the workloads were stopped. So it is said before.
 """
@@ -13,8 +14,8 @@ from ocore_operator.workloads.view import WorkloadView
 
 
 def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightWarning, ...]:
-    """Of a world with a Snapshot and an Environment, at the start of the rollback. `image`: what restoreImage restores; another image is then no
-    surprise."""
+    """Of a world with a Snapshot and an Environment, at the start of the rollback. `image`: what restoreImage restores;
+    another image is then no surprise."""
     found: list[PreflightWarning] = []
     if world.snapshot is not None:
         found.extend(_version(world.snapshot, world.workloads[0]) if world.workloads and image is None else ())
@@ -38,8 +39,9 @@ def _version(snapshot: SnapshotView, workload: WorkloadView) -> Iterator[Preflig
     then = _described(snapshot.image if image else "", snapshot.commit if commit else "")
     now = _described(workload.image if image else "", workload.commit if commit else "")
     text = (
-        f"Snapshot {snapshot.name} was taken with {then}; {workload.label} has {now}. Its application may not start on the snapshot's data, "
-        "and is then switched back. This rollback does not change the image: deploy the one of the snapshot first, or use restoreImage."
+        f"Snapshot {snapshot.name} was taken with {then}; {workload.label} has {now}. Its application may not start on"
+        " the snapshot's data, and is then switched back. This rollback does not change the image: deploy the one of"
+        " the snapshot first, or use restoreImage."
     )
     yield PreflightWarning(reason=c.OTHER_VERSION, message=text)
 
@@ -53,8 +55,8 @@ def _config(snapshot: SnapshotView, world: World) -> Iterator[PreflightWarning]:
     if not snapshot.config_sha256 or not world.config_sha256 or snapshot.config_sha256 == world.config_sha256:
         return
     text = (
-        f"ConfigMap {world.config_name} has changed since snapshot {snapshot.name} was taken. A rollback does not change it; the snapshot has a "
-        "copy of it as it was (docs/format.md)."
+        f"ConfigMap {world.config_name} has changed since snapshot {snapshot.name} was taken. A rollback does not"
+        " change it; the snapshot has a copy of it as it was (docs/format.md)."
     )
     yield PreflightWarning(reason=c.OTHER_VERSION, message=text)
 
@@ -64,12 +66,13 @@ def _availability(workload: WorkloadView) -> Iterator[PreflightWarning]:
         return
     if workload.replicas == 0:
         text = (
-            f"{workload.label} is scaled to 0 replicas to begin with. It is not started after the switch, so nothing shows whether it runs on "
-            "the snapshot."
+            f"{workload.label} is scaled to 0 replicas to begin with. It is not started after the switch, so nothing"
+            " shows whether it runs on the snapshot."
         )
     else:
         text = (
-            f"{workload.label} is not available to begin with: {workload.ready_replicas} of {workload.replicas} replicas are ready"
-            f" ({workload.problem or 'no pod reports a reason'}). If it is not ready on the snapshot either, it is switched back."
+            f"{workload.label} is not available to begin with: {workload.ready_replicas} of {workload.replicas}"
+            f" replicas are ready ({workload.problem or 'no pod reports a reason'}). If it is not ready on the snapshot"
+            " either, it is switched back."
         )
     yield PreflightWarning(reason=c.WORKLOAD_NOT_READY, message=sentence(text))

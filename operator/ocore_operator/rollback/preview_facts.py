@@ -1,4 +1,5 @@
-"""Reads what only a preview needs: how long earlier rollbacks and the newest test restore took, and whether a rollback is switching the environment now."""
+"""Reads what only a preview needs: how long earlier rollbacks and the newest test restore took, and whether a rollback
+is switching the environment now."""
 
 import asyncio
 
@@ -20,7 +21,8 @@ from ocore_operator.rollback.prediction import (
 )
 from ocore_operator.rollback.world import PreviewFacts
 
-#: Phases in which the environment is stopped, or about to be. A pod of ours that mounts its claim would delay its start.
+#: Phases in which the environment is stopped, or about to be. A pod of ours that mounts its claim would delay its
+#: start.
 SWITCHING = ("Switching", "Resuming", "SwitchingBack")
 
 

@@ -1,6 +1,7 @@
 """Rollback: observe, decide on one action, carry it out, observe again.
 
-``observe.py`` reads, ``plan.py`` and its parts decide (pure), ``effects.py`` carries out, ``transitions.py`` makes the statuses.
+``observe.py`` reads, ``plan.py`` and its parts decide (pure), ``effects.py`` carries out, ``transitions.py`` makes the
+statuses.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, 
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
-#: Stages in which the workloads are stopped or are being stopped, and those of them in which the database may refuse connections.
+#: Stages in which the workloads are stopped or are being stopped, and those of them in which the database may refuse
+#: connections.
 SWITCHING = ("Switch", "Inspect", "BackJob")
 STOPPED = (*SWITCHING, "Stop", "Drain", "Abort", "Resume", "BackStop", "BackDrain")
 #: Seconds until an effect that could not be carried out is tried again, unless its error says otherwise.
@@ -38,7 +40,8 @@ _log = structlog.get_logger()
 
 
 def idle(obj: Object) -> bool:
-    """Whether a Rollback needs no reconcile: terminal, without remaining cleanup. Reads raw JSON: a resync asks this of thousands of objects."""
+    """Whether a Rollback needs no reconcile: terminal, without remaining cleanup. Reads raw JSON: a resync asks this of
+    thousands of objects."""
     status, meta = obj.get("status") or {}, obj["metadata"]
     remains = status.get("residue") == "Pending" and status.get("imported") is None
     terminal = status.get("stage") == "Ended" and not remains
@@ -52,7 +55,8 @@ def under_way(obj: Object) -> bool:
 
 
 def critical(obj: Object) -> bool:
-    """Whether the Rollback has stopped the application, or is about to switch, and has not started it again. Reads raw JSON."""
+    """Whether the Rollback has stopped the application, or is about to switch, and has not started it again. Reads raw
+    JSON."""
     status = obj.get("status") or {}
     return status.get("stage") in STOPPED and (bool(status.get("workloads")) or status.get("stage") in SWITCHING)
 

@@ -1,7 +1,8 @@
 """Whether a rollback reads the Snapshot from its own store or from its remote copy. Pure.
 
-Its own store comes first: it is nearer. The copy is read where the own store does not have the snapshot whole: known before the restore, or found by it.
-Nothing has been stopped then. A rollback that names its store (``sourceStoreRef``, or a Snapshot of another namespace) reads from that one only.
+Its own store comes first: it is nearer. The copy is read where the own store does not have the snapshot whole: known
+before the restore, or found by it. Nothing has been stopped then. A rollback that names its store (``sourceStoreRef``,
+or a Snapshot of another namespace) reads from that one only.
 """
 
 from collections.abc import Iterable
@@ -45,7 +46,8 @@ def _names_no_store(spec: RollbackSpec, namespace: str) -> bool:
 
 
 def chosen(snapshot: Snapshot, own: Store | None, corrupt_base: str = "") -> RemoteSource | None:
-    """The copy, where the Snapshot's own store is known not to have it whole, or cannot be read; None: the own store is tried. `own`: that SnapshotStore;
+    """The copy, where the Snapshot's own store is known not to have it whole, or cannot be read; None: the own store is
+    tried. `own`: that SnapshotStore;
     `corrupt_base`: name of the full Snapshot that it needs, where that is damaged in its own store."""
     why = _why_not(snapshot, own, corrupt_base)
     place = snapshot.status.remote.readable if snapshot.status.remote is not None else None
@@ -73,7 +75,8 @@ def _why_not(snapshot: Snapshot, own: Store | None, corrupt_base: str) -> Failur
 
 
 def is_readable(world: World, snapshot: SnapshotView) -> bool:
-    """Whether a Snapshot that is damaged in its own store can be restored: from its copy, which the operator chooses or the rollback names."""
+    """Whether a Snapshot that is damaged in its own store can be restored: from its copy, which the operator chooses or
+    the rollback names."""
     store = world.source.store
     named = store is not None and bool(store.id) and store.id == snapshot.remote_store_id
     return world.source.remote is not None or named
@@ -100,16 +103,21 @@ def evidence(status: RollbackStatus) -> str:
         named = f" SnapshotStore {status.source_store_name}, which has" if status.source_store_name is not None else ""
         return f"source:{named} the data in the Snapshot's own store"
     where = f"SnapshotStore {remote.store_name} (id {remote.store_id})"
-    return f"source: the remote copy in {where}, with the manifest of the Snapshot; not its own store ({remote.reason}: {remote.message})"
+    return (
+        f"source: the remote copy in {where}, with the manifest of the Snapshot; not its own store ({remote.reason}:"
+        f" {remote.message})"
+    )
 
 
-# --- after a failure ---------------------------------------------------------------------------------------------------
+# --- after a failure
+# ---------------------------------------------------------------------------------------------------
 
 
 def after(
     status: RollbackStatus, spec: RollbackSpec, world: World, failures: Iterable[Failure | Finding]
 ) -> RemoteSource | None:
-    """The copy, after an attempt that has found the Snapshot's own store to be missing, damaged or silent; None: that was not the reason, or there is no copy."""
+    """The copy, after an attempt that has found the Snapshot's own store to be missing, damaged or silent; None: that
+    was not the reason, or there is no copy."""
     snapshot = world.snapshot
     failure = next((f for f in failures if f.reason in OF_THE_STORE), None)
     if status.remote is not None or snapshot is None or failure is None or not snapshot.remote_store:
@@ -128,7 +136,8 @@ def after(
 def damage_found(
     status: RollbackStatus, spec: RollbackSpec, world: World, failures: Iterable[Failure | Finding]
 ) -> ReportDamage | None:
-    """What the Snapshot's status does not say yet: the place that was read does not have it whole. None: nothing; or the rollback names its store, as from another
+    """What the Snapshot's status does not say yet: the place that was read does not have it whole. None: nothing; or
+    the rollback names its store, as from another
     namespace: its tenant chooses what was read (docs/decisions/0133)."""
     snapshot, ref = world.snapshot, spec.snapshot_ref
     failure = next((f for f in failures if f.reason in damage.STORED_BYTES), None)
@@ -160,5 +169,8 @@ def naming_both(status: RollbackStatus, job: JobView) -> JobView:
     remote, failure = status.remote, job.failure
     if remote is None or failure is None or failure.reason not in OF_THE_STORE:
         return job
-    text = f"Neither place has the snapshot whole. Its own store: {remote.message} The remote copy in SnapshotStore {remote.store_name}: {failure.message}"
+    text = (
+        f"Neither place has the snapshot whole. Its own store: {remote.message} The remote copy in SnapshotStore"
+        f" {remote.store_name}: {failure.message}"
+    )
     return replace(job, failure=failure.model_copy(update={"message": text}))

@@ -40,8 +40,8 @@ def safety_snapshot(rollback: Rollback) -> Object:
 
 
 def is_safety_snapshot(obj: Object, rollback: Rollback) -> bool:
-    """Whether the object is what this rollback creates: its uid in the annotation, the same spec but for what may be changed (a pin, for example), and not
-    older than the Rollback."""
+    """Whether the object is what this rollback creates: its uid in the annotation, the same spec but for what may be
+    changed (a pin, for example), and not older than the Rollback."""
     meta = obj["metadata"]
     mine = (meta.get("annotations") or {}).get(naming.ANNOTATION_ROLLBACK_UID) == rollback.meta.uid
     wanted = resources.snapshot({**obj, "spec": safety_snapshot(rollback)["spec"]}).spec

@@ -1,7 +1,7 @@
 """The signal to the waiting switch Job, an annotation on its pod, and the Job's answer in its log.
 
-Both are level-triggered: either side can read them again after a restart. The annotation stays on the pod, and a restarted container reports its
-position again in its own log.
+Both are level-triggered: either side can read them again after a restart. The annotation stays on the pod, and a
+restarted container reports its position again in its own log.
 """
 
 from collections.abc import Iterable
@@ -54,8 +54,8 @@ def _result(text: str) -> SwitchResult | None:
 
 
 def last_failure(pod: Object) -> Failure | None:
-    """The failure that the last ended container reported; None where it reported none. One that is not retryable ends the wait before the kubelet
-    has restarted the container six times."""
+    """The failure that the last ended container reported; None where it reported none. One that is not retryable ends
+    the wait before the kubelet has restarted the container six times."""
     status = mover(pod)
     ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
     if not ended or not ended.get("message"):

@@ -1,7 +1,8 @@
 """Where the Snapshot of a rollback comes from: another environment, another namespace, another store. Pure.
 
-Who may restore what (docs/decisions/0019): the projects are equal always. A Snapshot in another namespace needs a grant of the Environment that it was
-taken of. The answer to a namespace without a grant does not depend on what exists in the other one.
+Who may restore what (docs/decisions/0019): the projects are equal always. A Snapshot in another namespace needs a grant
+of the Environment that it was taken of. The answer to a namespace without a grant does not depend on what exists in the
+other one.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ def other_namespace(rollback: Rollback) -> str:
 
 
 def granted(snapshot: Snapshot | None, environment: Environment | None, namespace: str) -> bool:
-    """Whether `namespace` may restore the Snapshot of another one. `environment`: the one that the Snapshot names, in the Snapshot's namespace. It must
+    """Whether `namespace` may restore the Snapshot of another one. `environment`: the one that the Snapshot names, in
+    the Snapshot's namespace. It must
     be the one that the Snapshot was taken of: without it there is no grant."""
     if snapshot is None or environment is None:
         return False
@@ -36,7 +38,8 @@ def granted(snapshot: Snapshot | None, environment: Environment | None, namespac
 def store_name(
     rollback: Rollback, snapshot: Snapshot, environment: Environment, remote: RemoteSource | None = None
 ) -> str | None:
-    """The SnapshotStore, in the Rollback's namespace, that the Snapshot is read from; None for an ordinary rollback in place, which uses one store for
+    """The SnapshotStore, in the Rollback's namespace, that the Snapshot is read from; None for an ordinary rollback in
+    place, which uses one store for
     everything: the Snapshot's own, or that of its remote copy. `remote`: the copy, where it is read."""
     ref, source = rollback.spec.source_store_ref, snapshot.status.source
     if ref is not None:
@@ -48,7 +51,8 @@ def store_name(
     return remote.store_name if remote is not None else snapshot.status.store_name
 
 
-# --- the preflight --------------------------------------------------------------------------------------------------------------
+# --- the preflight
+# --------------------------------------------------------------------------------------------------------------
 
 
 def unreachable(spec: RollbackSpec, world: World) -> Refusal | None:
@@ -58,8 +62,9 @@ def unreachable(spec: RollbackSpec, world: World) -> Refusal | None:
         return None
     if not source.watched:
         text = (
-            f"The operator does not watch namespace {source.namespace}, or may not read it, so it can neither read nor protect its Snapshots. Add the "
-            "namespace to watchNamespaces of the chart (OCORE_NAMESPACES), then create a new Rollback."
+            f"The operator does not watch namespace {source.namespace}, or may not read it, so it can neither read nor"
+            " protect its Snapshots. Add the namespace to watchNamespaces of the chart (OCORE_NAMESPACES), then create"
+            " a new Rollback."
         )
         return Refusal(c.NAMESPACE_NOT_WATCHED, text)
     if world.snapshot is None:
@@ -73,8 +78,9 @@ def unreachable(spec: RollbackSpec, world: World) -> Refusal | None:
 def not_granted(namespace: str, name: str, into: str) -> str:
     """The same text whether the Snapshot exists or not."""
     return (
-        f"Namespace {namespace} has no Snapshot {name} that may be restored into namespace {into}. If the Snapshot exists: its Environment must exist, "
-        f"too, with the id that the Snapshot recorded, and list {into} in spec.allowRollbackTo. Correct that or snapshotRef, then create a new Rollback."
+        f"Namespace {namespace} has no Snapshot {name} that may be restored into namespace {into}. If the Snapshot"
+        f" exists: its Environment must exist, too, with the id that the Snapshot recorded, and list {into} in"
+        " spec.allowRollbackTo. Correct that or snapshotRef, then create a new Rollback."
     )
 
 
@@ -84,9 +90,9 @@ def misfits(
     """Why a Snapshot of the same project does not fit the target."""
     if snapshot.environment_id != environment.id and spec.target_environment_ref is None:
         text = (
-            f"Snapshot {snapshot.name} was taken of the environment with id {snapshot.environment_id}; {environment.name} has id "
-            f"{environment.id}. If it is the same environment, created again, set its spec.id to the first. To restore into another "
-            "environment, set targetEnvironmentRef."
+            f"Snapshot {snapshot.name} was taken of the environment with id {snapshot.environment_id};"
+            f" {environment.name} has id {environment.id}. If it is the same environment, created again, set its"
+            " spec.id to the first. To restore into another environment, set targetEnvironmentRef."
         )
         yield Refusal(c.OTHER_ENVIRONMENT, text)
         return
@@ -110,26 +116,29 @@ def _store(store: StoreView | None, snapshot: SnapshotView, environment: Environ
     ids = remote_source.store_ids(snapshot)
     if store.id not in ids:
         text = (
-            f"SnapshotStore {store.name} has the id {store.id}, and Snapshot {snapshot.name} is in the store with the id "
-            f"{' or '.join(ids) or 'unknown'}. {remedy}"
+            f"SnapshotStore {store.name} has the id {store.id}, and Snapshot {snapshot.name} is in the store with the"
+            f" id {' or '.join(ids) or 'unknown'}. {remedy}"
         )
         return Refusal(c.OTHER_STORE, text)
     mine, theirs = environment.store_account, store.account
     if mine and theirs and mine != theirs:
         text = (
-            f"One Job reads SnapshotStore {store.name} with service account {theirs} and writes the record of the rollback to the store of "
-            f"{environment.name} with {mine}. Set the same serviceAccountName in both, or use static keys in one of them."
+            f"One Job reads SnapshotStore {store.name} with service account {theirs} and writes the record of the"
+            f" rollback to the store of {environment.name} with {mine}. Set the same serviceAccountName in both, or use"
+            " static keys in one of them."
         )
         return Refusal(c.SERVICE_ACCOUNT_CONFLICT, text)
     return None
 
 
 def unclaimed(status: RollbackStatus, world: World) -> bool:
-    """Whether the status must still say which Snapshot of another namespace the rollback uses. Once it does, that Snapshot is not deleted."""
+    """Whether the status must still say which Snapshot of another namespace the rollback uses. Once it does, that
+    Snapshot is not deleted."""
     return bool(world.source.namespace) and status.snapshot_namespace != world.source.namespace
 
 
-# --- the status -------------------------------------------------------------------------------------------------------------------
+# --- the status
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def claim(world: World, snapshot: SnapshotView) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 The stages in their order (docs/rollback.md describes them for users)::
 
-    Preflight → Restore → (Neutralize →) Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended (Complete)
+    Preflight → Restore → (Neutralize →) Prepare → Stop → Drain → Switch → Resume → HealthCheck → Finish → Ended
+    (Complete)
                                                      │                    │
-                                                  Inspect              BackStop → BackDrain → BackJob → Resume → HealthCheck → Finish → Ended (Failed)
+                                                  Inspect              BackStop → BackDrain → BackJob → Resume →
+                                                  HealthCheck → Finish → Ended (Failed)
     any before Switch → Abort → Resume → Finish → Ended (Failed)
 
-A stage is written BEFORE its first effect. So at the stage Switch the signal may have been sent or not; at Drain it has certainly not been.
+A stage is written BEFORE its first effect. So at the stage Switch the signal may have been sent or not; at Drain it has
+certainly not been.
 """
 
 from collections.abc import Iterable
@@ -26,11 +29,11 @@ from ocore_operator.clock import exact, parse
 from ocore_operator.rollback import remote_source
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World
 
-#: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off; shorter than any limit of
-#: a stage, so that the operator gives nothing up before it has tried.
+#: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off;
+#: shorter than any limit of a stage, so that the operator gives nothing up before it has tried.
 WATCH_GAP_SECONDS = 90
-#: Most seconds of a stage after the deadline: an operator that was down at that moment still tries every stage that is left. Longer than the gap
-#: above, for the same reason.
+#: Most seconds of a stage after the deadline: an operator that was down at that moment still tries every stage that is
+#: left. Longer than the gap above, for the same reason.
 LATE_SECONDS = 100
 
 Position = Literal["Old", "New"]
@@ -58,14 +61,15 @@ def elapsed(status: RollbackStatus, world: World, now: datetime) -> float:
 
 
 def timed_out(status: RollbackStatus, world: World, now: datetime, seconds: float) -> bool:
-    """Whether the stage has used its limit: `seconds`, or LATE_SECONDS at most once status.deadline has passed. So the rollback is terminal soon
-    after its deadline (docs/decisions/0004)."""
+    """Whether the stage has used its limit: `seconds`, or LATE_SECONDS at most once status.deadline has passed. So the
+    rollback is terminal soon after its deadline (docs/decisions/0004)."""
     late = status.deadline is not None and now >= parse(status.deadline)
     return elapsed(status, world, now) > (min(seconds, LATE_SECONDS) if late else seconds)
 
 
 def change(status: RollbackStatus, **changes: Any) -> RollbackStatus:
-    """The status with fields replaced and validated. Raises TypeError for a field that the status does not have: it would be ignored."""
+    """The status with fields replaced and validated. Raises TypeError for a field that the status does not have: it
+    would be ignored."""
     status.check_fields(changes)
     return RollbackStatus.model_validate({**status.model_dump(by_alias=False), **changes})
 
@@ -151,7 +155,8 @@ def start(
 def start_undo(
     status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, view: UndoneView, now: datetime
 ) -> RollbackStatus:
-    """The preflight of an undo has passed. Nothing of it exists until it takes over what the other Rollback has kept."""
+    """The preflight of an undo has passed. Nothing of it exists until it takes over what the other Rollback has
+    kept."""
     other = view.status
     names_id = other.undo.names_id if other.undo is not None else view.id
     # By the other Rollback's position; where it goes back itself, its New is the Old of the first one.
@@ -343,13 +348,16 @@ def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -
         switched_back_at=stamp(now),
         refused_seconds=refused,
         failure_reason=c.SWITCHED_BACK,
-        failure_message=f"{status.failure_message} The environment was switched back and runs on what it ran on before.",
+        failure_message=(
+            f"{status.failure_message} The environment was switched back and runs on what it ran on before."
+        ),
     )
     return step(_with_warnings(fresh, result.replication_ended), Step.SWITCH_BACK, "Done", now)
 
 
 def switched_by_hand(status: RollbackStatus, position: Position, undo_window: int, now: datetime) -> RollbackStatus:
-    """A terminal rollback whose databases were switched by hand. What is not live any more is kept for `undo_window` seconds from now."""
+    """A terminal rollback whose databases were switched by hand. What is not live any more is kept for `undo_window`
+    seconds from now."""
     at = stamp(now)
     fresh = change(
         status,
@@ -380,7 +388,8 @@ def failing(status: RollbackStatus, reason: str, message: str, now: datetime) ->
 
 
 def ended(status: RollbackStatus, now: datetime, undo_window: int | None) -> RollbackStatus:
-    """Terminal. `undo_window`: seconds for which the previous database, or the one that was switched back, is kept; None where there is none."""
+    """Terminal. `undo_window`: seconds for which the previous database, or the one that was switched back, is kept;
+    None where there is none."""
     at = stamp(now)
     status = given_back(status)
     undo_until = stamp(now + timedelta(seconds=undo_window)) if undo_window is not None else None
@@ -407,7 +416,8 @@ def given_back(status: RollbackStatus) -> RollbackStatus:
 
 
 def undone(status: RollbackStatus, by: str) -> RollbackStatus:
-    """A finished Rollback that was undone: the environment runs on the other one of its two databases, and nothing that is kept is its own."""
+    """A finished Rollback that was undone: the environment runs on the other one of its two databases, and nothing that
+    is kept is its own."""
     position: Position = "Old" if status.position == "New" else "New"
     fresh = change(
         status, undone_by=by, position=position, residue="None", cleanup_after=None, position_read_began=None
@@ -420,12 +430,14 @@ def undone(status: RollbackStatus, by: str) -> RollbackStatus:
 
 
 def returned(status: RollbackStatus, keep_until: str) -> RollbackStatus:
-    """An undo of it was switched back. What it made live for a while is kept longer, because users may have written to it."""
+    """An undo of it was switched back. What it made live for a while is kept longer, because users may have written to
+    it."""
     return change(status, undo_until=keep_until)
 
 
 def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
-    """A rollback that has run before was created again, for example by GitOps. Nothing was changed, so nothing remains to clean up."""
+    """A rollback that has run before was created again, for example by GitOps. Nothing was changed, so nothing remains
+    to clean up."""
     fresh = enter(change(status, **_UNTOUCHED, workloads=()), "Ended", now, phase="Complete", completed_at=stamp(now))
     for known in status.steps:
         fresh = step(fresh, Step(known.name), "Skipped", now)
@@ -433,7 +445,8 @@ def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
 
 
 def refused_by_record(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:
-    """The restore Job found that the rollback must not run again, before it touched anything. Databases with the rollback's names may exist, where
+    """The restore Job found that the rollback must not run again, before it touched anything. Databases with the
+    rollback's names may exist, where
     spec.id is set: they belong to the earlier run and are not removed."""
     return failing(change(status, **_UNTOUCHED), reason, message, now)
 
@@ -445,7 +458,8 @@ _UNTOUCHED: dict[str, Any] = {"residue": "None", "position": None, "restored_dat
 def cleaned(
     status: RollbackStatus, now: datetime, message: str, *, proven: str = "", warning: str = ""
 ) -> RollbackStatus:
-    """No database or folder of the rollback is left. `proven`, `warning`: about files in the filestore that the rollback has left, for the evidence."""
+    """No database or folder of the rollback is left. `proven`, `warning`: about files in the filestore that the
+    rollback has left, for the evidence."""
     fresh = change(status, residue="None", cleanup_after=None)
     if proven or warning:
         found = Evidence(proven=(proven,) if proven else (), warnings=(warning,) if warning else ())
@@ -454,7 +468,8 @@ def cleaned(
 
 
 def _stop_steps(status: RollbackStatus, now: datetime, message: str) -> RollbackStatus:
-    """The running step becomes Failed and pending ones become Skipped, except Cleanup where something is left to remove."""
+    """The running step becomes Failed and pending ones become Skipped, except Cleanup where something is left to
+    remove."""
     for known in status.steps:
         which = Step(known.name)
         if known.state == "Running":

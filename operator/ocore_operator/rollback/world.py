@@ -1,7 +1,9 @@
-"""Values between observing and deciding: what a decision depends on (:class:`World`) and what it can be (:data:`Action`). No I/O.
+"""Values between observing and deciding: what a decision depends on (:class:`World`) and what it can be
+(:data:`Action`). No I/O.
 
-A :class:`World` is read again before every decision. The rollback's own status is read LAST, so that it is at least as new as everything else.
-Every effect carries the version of what it changes. So a deposed leader (stopped and continued) gets a conflict instead of an effect.
+A :class:`World` is read again before every decision. The rollback's own status is read LAST, so that it is at least as
+new as everything else. Every effect carries the version of what it changes. So a deposed leader (stopped and continued)
+gets a conflict instead of an effect.
 """
 
 from dataclasses import dataclass, field
@@ -17,8 +19,8 @@ from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import Peer, WorkloadView
 
 JobKind = Literal["restore", "neutralize", "switch", "inspect", "cleanup", "preview"]
-#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also repairs an interrupted
-#: switch; `inspect-only` changes nothing.
+#: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also
+#: repairs an interrupted switch; `inspect-only` changes nothing.
 JobCommand = Literal[
     "restore",
     "neutralize",
@@ -74,7 +76,8 @@ class JobView:
 
     @property
     def holds(self) -> bool:
-        """Whether a pod of it mounts the filestore's claim, or may do so again: the Job replaces a pod that was evicted."""
+        """Whether a pod of it mounts the filestore's claim, or may do so again: the Job replaces a pod that was
+        evicted."""
         if self.kind == "neutralize":  # it mounts none; its second container may outlive the mover
             return False
         return self.mounts > 0 or not (self.closed or self.payload is not None)
@@ -155,7 +158,8 @@ class SnapshotView:
     image_digest: str = ""
     commit: str = ""
     config_sha256: str = ""
-    #: What it was taken with is only what a manifest says that someone may have edited in the bucket, and is not of a repository of the workloads.
+    #: What it was taken with is only what a manifest says that someone may have edited in the bucket, and is not of a
+    #: repository of the workloads.
     foreign_image: bool = False
 
 
@@ -184,7 +188,8 @@ class SourceView:
     store: StoreView | None = None
     #: Before the start, of a differential: name of its full Snapshot where that is corrupt.
     corrupt_base: str = ""
-    #: At the stages Preview and Preflight: the remote copy, where the Snapshot's own store does not have it whole, as far as is known before.
+    #: At the stages Preview and Preflight: the remote copy, where the Snapshot's own store does not have it whole, as
+    #: far as is known before.
     remote: RemoteSource | None = None
 
 
@@ -290,7 +295,8 @@ class World:
     claim_users: tuple[str, ...] = ()
     #: The workloads in status.workloads; before they are saved, those of the Environment.
     workloads: tuple[WorkloadView, ...] = ()
-    #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped workload.
+    #: At the stage Prepare. It is read BEFORE the workloads: without a peer, their replicas are not those of a stopped
+    #: workload.
     peer: Peer | None = None
     #: The Environment's ConfigMap and its digest (inputs.config_digest), at the stage Preflight; empty without one.
     config_name: str = ""
@@ -308,8 +314,8 @@ class World:
     probe_asked: bool = False
     #: With dryRun.
     preview: PreviewFacts | None = None
-    #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an operator that was down for an
-    #: hour must try before it gives up.
+    #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an
+    #: operator that was down for an hour must try before it gives up.
     watched_since: datetime | None = None
 
     def job(self, kind: JobKind, attempt: int) -> JobView | None:
@@ -362,7 +368,8 @@ class ReleaseLock:
 
 @dataclass(frozen=True)
 class AskProbe:
-    """Requests a new probe of the Environment, which begins at `since` or later; None: since the operation lock was taken."""
+    """Requests a new probe of the Environment, which begins at `since` or later; None: since the operation lock was
+    taken."""
 
     since: datetime | None = None
 
@@ -400,8 +407,8 @@ class StopJob:
 
 @dataclass(frozen=True)
 class SetReplicas:
-    """Sets replicas through the scale subresource. A workload that changed since it was read is a conflict. Where one is refused the others are set all
-    the same; the next decision sees the refusal (World.scale_refusal)."""
+    """Sets replicas through the scale subresource. A workload that changed since it was read is a conflict. Where one
+    is refused the others are set all the same; the next decision sees the refusal (World.scale_refusal)."""
 
     targets: tuple[tuple[WorkloadView, int], ...]
 
@@ -454,7 +461,8 @@ class SettleUndo:
 
 @dataclass(frozen=True)
 class ReportDamage:
-    """Writes into the status of the Snapshot that bytes of it are wrong or gone: in its own store, or in its remote copy."""
+    """Writes into the status of the Snapshot that bytes of it are wrong or gone: in its own store, or in its remote
+    copy."""
 
     message: str
     in_copy: bool

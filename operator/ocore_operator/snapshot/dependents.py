@@ -1,8 +1,9 @@
-"""Which Snapshots need a full one: read, entered, removed. `status.dependents` of the full one is written here only, by compare and swap.
+"""Which Snapshots need a full one: read, entered, removed. `status.dependents` of the full one is written here only, by
+compare and swap.
 
-The order makes deletion safe. A differential is entered before anything of it is copied, and only in a Snapshot that is not being deleted: the write fails
-where a deletion came first. It is removed after its data, and before its finalizer. What a crash leaves behind is corrected by the full Snapshot's own
-reconcile (`kube/pairs.py` finds it).
+The order makes deletion safe. A differential is entered before anything of it is copied, and only in a Snapshot that is
+not being deleted: the write fails where a deletion came first. It is removed after its data, and before its finalizer.
+What a crash leaves behind is corrected by the full Snapshot's own reconcile (`kube/pairs.py` finds it).
 """
 
 from collections.abc import Iterable
@@ -39,8 +40,8 @@ async def with_base(ctx: Context, world: World) -> World:
 
 
 async def observed(ctx: Context, snapshot: Snapshot) -> tuple[str, ...] | None:
-    """Names of the Snapshots that need this one; None where none is entered or known. One that the catalog does not know to need it is read: an entry is
-    removed only where the API server confirms that."""
+    """Names of the Snapshots that need this one; None where none is entered or known. One that the catalog does not
+    know to need it is read: an entry is removed only where the API server confirms that."""
     entry = ctx.catalog.get(snapshot.key)
     if entry is None:
         return None
@@ -68,7 +69,8 @@ async def corrupt_base(ctx: Context, snapshot: Snapshot) -> str:
 
 
 async def enter(ctx: Context, snapshot: Snapshot) -> None:
-    """Enters the Snapshot in its base. Raises Conflict where that one changes at the same time, for example because its deletion begins. Does nothing where
+    """Enters the Snapshot in its base. Raises Conflict where that one changes at the same time, for example because its
+    deletion begins. Does nothing where
     it is gone or being deleted: what is observed next shows that."""
     obj = await _base_of(ctx, snapshot)
     if obj is None or "deletionTimestamp" in obj["metadata"]:
@@ -96,7 +98,8 @@ async def write(ctx: Context, full: Snapshot, names: Iterable[str]) -> None:
 
 
 async def _base_of(ctx: Context, snapshot: Snapshot) -> Object | None:
-    """The full Snapshot, as it is now; None where it is gone, or another one has its name. The name of one that was found in the store may be unknown."""
+    """The full Snapshot, as it is now; None where it is gone, or another one has its name. The name of one that was
+    found in the store may be unknown."""
     base = snapshot.status.base
     if base is None:
         return None

@@ -1,4 +1,5 @@
-"""Carries out what the plan of a Snapshot decides. Every action can be repeated; Conflict is raised where an object has changed since."""
+"""Carries out what the plan of a Snapshot decides. Every action can be repeated; Conflict is raised where an object has
+changed since."""
 
 from dataclasses import replace
 
@@ -213,7 +214,10 @@ async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -
         if not isinstance(refused, (Forbidden, Invalid)) and not any(n for _, n in action.targets):
             raise refused  # an attempt is given up for lack of a right, not because the API server is away
         counts = ", ".join(f"{w.label} to {n}" for w, n in action.targets)
-        text = f"{counts} cannot be scaled: {refused.message.rstrip('.')}. Correct the operator's rights, or what refuses it."
+        text = (
+            f"{counts} cannot be scaled: {refused.message.rstrip('.')}. Correct the operator's rights, or what"
+            " refuses it."
+        )
         raise Stalled(c.QUIESCE_FAILED, text) from refused
 
 
@@ -361,7 +365,8 @@ async def _start_check_copy(ctx: Context, snapshot: Snapshot, attempt: str) -> N
 
 
 def _store_to_test(snapshot: Snapshot) -> str:
-    """The store that a rollback would restore it from: the copy's where its own data is gone or is known to be damaged."""
+    """The store that a rollback would restore it from: the copy's where its own data is gone or is known to be
+    damaged."""
     remote = snapshot.status.remote
     return (
         remote.store_name if remote is not None and damage.reads_copy(snapshot) else snapshot.status.store_name
@@ -369,7 +374,8 @@ def _store_to_test(snapshot: Snapshot) -> str:
 
 
 async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attempt: int) -> None:
-    """Raises Stalled (EnvironmentNotFound, OtherEnvironment, StoreNotFound …) where there is no server to restore it on."""
+    """Raises Stalled (EnvironmentNotFound, OtherEnvironment, StoreNotFound …) where there is no server to restore it
+    on."""
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
     if obj is None:
@@ -394,8 +400,8 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
 
 
 async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
-    """The store that has the data, whichever store the Environment names now: the one that the snapshot began in, else that of the remote copy. Raises
-    Stalled(StoreNotFound, ClaimNotFound …)."""
+    """The store that has the data, whichever store the Environment names now: the one that the snapshot began in, else
+    that of the remote copy. Raises Stalled(StoreNotFound, ClaimNotFound …)."""
     remote = snapshot.status.remote
     name = remote.store_name if remote is not None and remote.only else snapshot.status.store_name
     return await _inputs_of_store(ctx, snapshot, name or "")
@@ -408,7 +414,8 @@ async def _inputs_of_store(ctx: Context, snapshot: Snapshot, name: str) -> JobIn
 
 
 async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
-    """With the Environment's claim, where the Environment is unchanged: attempts that were killed left frozen folders on it."""
+    """With the Environment's claim, where the Environment is unchanged: attempts that were killed left frozen folders
+    on it."""
     obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
     source = snapshot.status.source
     if obj is not None and source is not None:

@@ -1,4 +1,5 @@
-"""The signal to freeze on a snapshot Job's pod, and the Job's answer in its log. Both can be read again after a restart."""
+"""The signal to freeze on a snapshot Job's pod, and the Job's answer in its log. Both can be read again after a
+restart."""
 
 from collections.abc import Iterable
 

@@ -29,7 +29,8 @@ SETTLE = 1.0
 
 
 def idle(obj: Object) -> bool:
-    """Whether a Snapshot needs no reconcile: it is terminal and nothing remains to be done. Cheap, over raw JSON: a resync asks for thousands."""
+    """Whether a Snapshot needs no reconcile: it is terminal and nothing remains to be done. Cheap, over raw JSON: a
+    resync asks for thousands."""
     status, meta, spec = obj.get("status") or {}, obj["metadata"], obj.get("spec") or {}
     conditions = status.get("conditions") or ()
     if "deletionTimestamp" in meta or not c.is_terminal(conditions) or status.get("residue") == "Pending":
@@ -87,8 +88,8 @@ async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
 
 
 def _settle(ctx: Context, key: Key) -> None:
-    """Queues the Snapshots for which something follows from the end of this one: see kube/pairs.py. After a moment: an import brings the differentials of
-    a full Snapshot one after the other, and they are entered in it together."""
+    """Queues the Snapshots for which something follows from the end of this one: see kube/pairs.py. After a moment: an
+    import brings the differentials of a full Snapshot one after the other, and they are entered in it together."""
     for other in pairs.related(ctx.catalog, key):
         if other != key and pairs.unsettled(ctx.catalog, other):
             ctx.queue.add_after(other, SETTLE)
@@ -139,7 +140,8 @@ def _quiesces(snapshot: Snapshot) -> bool:
 async def _with_workloads(ctx: Context, world: World) -> World | None:
     """With what a quiesce depends on; None where the Snapshot is gone.
 
-    The Snapshot is read again as the last one: a deposed leader must not scale by a status that is older than the workloads it has read.
+    The Snapshot is read again as the last one: a deposed leader must not scale by a status that is older than the
+    workloads it has read.
     """
     snapshot, namespace = world.snapshot, world.snapshot.meta.namespace
     job = job_name("snapshot", snapshot.meta.uid, snapshot.status.attempt)
@@ -190,11 +192,12 @@ async def _targets(ctx: Context, snapshot: Snapshot) -> list[tuple[Kind, str]]:
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
-    """Name of a Rollback that restores the Snapshot, or whose safety snapshot it is, and that is not terminal, in this namespace or in another one; empty
-    where there is none. A safety snapshot that is not Complete is deleted by its own Rollback.
+    """Name of a Rollback that restores the Snapshot, or whose safety snapshot it is, and that is not terminal, in this
+    namespace or in another one; empty where there is none. A safety snapshot that is not Complete is deleted by its own
+    Rollback.
 
-    Lists are read where a Rollback may be: in this namespace, and in those that the Environment allows. Where a grant was removed since, or a
-    Role is gone, what the catalog knows counts.
+    Lists are read where a Rollback may be: in this namespace, and in those that the Environment allows. Where a grant
+    was removed since, or a Role is gone, what the catalog knows counts.
     """
     safety = snapshot.meta.uid if c.is_true(snapshot.status.conditions, c.COMPLETE) else None
     namespace, place = snapshot.meta.namespace, (snapshot.meta.namespace, snapshot.meta.name)
@@ -250,7 +253,8 @@ async def _before_start(ctx: Context, world: World) -> World:
 
 
 async def _rollback(ctx: Context, snapshot: Snapshot, environment: Environment) -> Literal["Waits", "Creates"] | None:
-    """See World.rollback. By the uids that the Environment and the Rollback have in their status, which only the operator writes."""
+    """See World.rollback. By the uids that the Environment and the Rollback have in their status, which only the
+    operator writes."""
     operation = environment.status.operation
     if operation is None or operation.kind != "Rollback":
         return None

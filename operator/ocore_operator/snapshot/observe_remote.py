@@ -79,14 +79,16 @@ async def _store_of(ctx: Context, snapshot: Snapshot, name: str) -> tuple[Outcom
 
 
 def _damaged_base(ctx: Context, snapshot: Snapshot) -> str:
-    """Name of the full Snapshot of a differential, where that is damaged in its own store: the differential's data there cannot be restored alone."""
+    """Name of the full Snapshot of a differential, where that is damaged in its own store: the differential's data
+    there cannot be restored alone."""
     base = snapshot.status.base
     known = ctx.catalog.of_id("Snapshot", snapshot.meta.namespace, base.id) if base is not None else None
     return known.key.name if known is not None and known.verified == "False" else ""
 
 
 def _needing(ctx: Context, full: Snapshot, released: Literal["Local", "Remote"]) -> Iterator[str]:
-    """Names of the Snapshots that need this one and have data, as far as is known, in the store that retention has let go of."""
+    """Names of the Snapshots that need this one and have data, as far as is known, in the store that retention has let
+    go of."""
     for e in ctx.catalog.needing(full.meta.namespace, full.id):
         if released == "Remote" and e.remote is not None:
             yield e.key.name
@@ -166,23 +168,36 @@ def blocked(snapshot: Snapshot, remote: RemoteCopy, target: Store | None, source
     """Why the two stores allow no attempt now; None where they do. Pure."""
     name = remote.store_name
     if target is None:
-        text = f"There is no SnapshotStore {name} in namespace {snapshot.meta.namespace}. Create it, or correct spec.remoteStoreRef of the Environment."
+        text = (
+            f"There is no SnapshotStore {name} in namespace {snapshot.meta.namespace}. Create it, or correct"
+            " spec.remoteStoreRef of the Environment."
+        )
         return Stalled(c.STORE_NOT_FOUND, text)
     if source is None:
-        text = f"There is no SnapshotStore {snapshot.status.store_name} any more, which the snapshot is in. Create it again."
+        text = (
+            f"There is no SnapshotStore {snapshot.status.store_name} any more, which the snapshot is in. Create it"
+            " again."
+        )
         return Stalled(c.STORE_NOT_FOUND, text)
     if target.spec.access == "ReadOnly":
-        text = f"SnapshotStore {name} has access ReadOnly, and copies are written to it. Name one with access ReadWrite in spec.remoteStoreRef."
+        text = (
+            f"SnapshotStore {name} has access ReadOnly, and copies are written to it. Name one with access ReadWrite in"
+            " spec.remoteStoreRef."
+        )
         return Stalled(c.STORE_READ_ONLY, text)
     if target.status.store_id is not None and target.status.store_id == snapshot.status.store_id:
         text = (
-            f"SnapshotStore {name} is the store that the snapshot is in (id {target.status.store_id}): a copy there would be lost together with it. Name a store "
-            "with another bucket, prefix or claim in spec.remoteStoreRef of the Environment."
+            f"SnapshotStore {name} is the store that the snapshot is in (id {target.status.store_id}): a copy there"
+            " would be lost together with it. Name a store with another bucket, prefix or claim in spec.remoteStoreRef"
+            " of the Environment."
         )
         return Stalled(c.SAME_STORE, text)
     accounts = [s.spec.service_account_name for s in (target, source) if s.spec.service_account_name]
     if len(set(accounts)) > 1:
-        text = f"One Job reads {source.meta.name} and writes {name}, and both have a serviceAccountName, but not the same. Set the same one, or use static keys in one of them."
+        text = (
+            f"One Job reads {source.meta.name} and writes {name}, and both have a serviceAccountName, but not the same."
+            " Set the same one, or use static keys in one of them."
+        )
         return Stalled(c.SERVICE_ACCOUNT_CONFLICT, text)
     return _not_ready(target)
 

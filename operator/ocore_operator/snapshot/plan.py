@@ -1,8 +1,9 @@
 """The plan of a Snapshot: a pure function from what is observed to the next single action.
 
-This module covers the time before the snapshot starts: finalizer, first status, unique id, the Environment, the operation lock.
-:mod:`~ocore_operator.snapshot.plan_attempts` covers its Jobs until it is terminal, :mod:`~ocore_operator.snapshot.plan_after_end` what remains
-after that, and deletion, :mod:`~ocore_operator.snapshot.plan_restore_test` test restores.
+This module covers the time before the snapshot starts: finalizer, first status, unique id, the Environment, the
+operation lock. :mod:`~ocore_operator.snapshot.plan_attempts` covers its Jobs until it is terminal,
+:mod:`~ocore_operator.snapshot.plan_after_end` what remains after that, and deletion,
+:mod:`~ocore_operator.snapshot.plan_restore_test` test restores.
 """
 
 from ocore_crds import conditions as c
@@ -55,7 +56,8 @@ def decide(world: World) -> Action:
 
 
 def _awaits_import(world: World) -> Action | None:
-    """The import that has just created it writes its status. After IMPORT_WAIT it is adopted as any other with an id that the store has."""
+    """The import that has just created it writes its status. After IMPORT_WAIT it is adopted as any other with an id
+    that the store has."""
     snapshot = world.snapshot
     if naming.ANNOTATION_IMPORT not in snapshot.meta.annotations or snapshot.status.phase is not None:
         return None
@@ -87,7 +89,10 @@ def _before_start(world: World) -> Action:
     if world.missing is not None:
         return _missing(world, world.missing.reason, world.missing.message, world.missing.message)
     if snapshot.spec.quiesce and not world.environment.spec.workloads:
-        message = f"quiesce needs workloads, and Environment {world.environment.meta.name} has none. Set its spec.workloads, or take a Snapshot without quiesce."
+        message = (
+            f"quiesce needs workloads, and Environment {world.environment.meta.name} has none. Set its spec.workloads,"
+            " or take a Snapshot without quiesce."
+        )
         return GiveUp(Failure(reason=c.QUIESCE_FAILED, message=message), stored=False)
     if world.blocked is not None:
         return _refused(world, world.blocked)
@@ -95,7 +100,8 @@ def _before_start(world: World) -> Action:
 
 
 def _alone(world: World) -> Action | None:
-    """A safety snapshot runs under the operation lock of its Rollback, never without it. None: its Rollback waits for it, or it is no safety snapshot."""
+    """A safety snapshot runs under the operation lock of its Rollback, never without it. None: its Rollback waits for
+    it, or it is no safety snapshot."""
     snapshot = world.snapshot
     if snapshot.spec.trigger != "PreRollback" or world.rollback == "Waits":
         return None
@@ -103,7 +109,10 @@ def _alone(world: World) -> Action | None:
         return Wait(
             c.WAITING_FOR_OPERATION, "Waiting until the Rollback that created this Snapshot names it.", MISSING_PAUSE
         )
-    text = "No Rollback that is being prepared has created this Snapshot, and trigger PreRollback is for the operator only. Use another trigger in a new Snapshot."
+    text = (
+        "No Rollback that is being prepared has created this Snapshot, and trigger PreRollback is for the operator"
+        " only. Use another trigger in a new Snapshot."
+    )
     return _missing(world, c.ROLLBACK_NOT_FOUND, "Waiting for the Rollback that this Snapshot belongs to.", text)
 
 

@@ -1,7 +1,7 @@
 """The plan of a Snapshot that is terminal or is being deleted: leftovers, reading back, deletion of its data. Pure.
 
-Every path of a deletion ends in bounded time, except for a pin and a legal hold, which only a person sets and removes, and for a retention (Object
-Lock), which ends when the store says.
+Every path of a deletion ends in bounded time, except for a pin and a legal hold, which only a person sets and removes,
+and for a retention (Object Lock), which ends when the store says.
 """
 
 from functools import partial
@@ -35,14 +35,17 @@ from ocore_operator.snapshot.world import (
 )
 from ocore_operator.summarize import Stamp
 
-#: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not overloaded.
+#: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not
+#: overloaded.
 RETRY_PAUSE = 2.0
 DELETE_PAUSE = 30.0
-#: Seconds until one of two copies is tried again that is kept for differentials without a Snapshot: a person must delete them.
+#: Seconds until one of two copies is tried again that is kept for differentials without a Snapshot: a person must
+#: delete them.
 DEPENDENTS_PAUSE = 6 * 3600.0
 #: Seconds that a running Job has to stop when its Snapshot is deleted. Its data is deleted after that in any case.
 STOP_WITHIN = 60.0
-#: Seconds after the end of a retention until the deletion is tried again; and between two attempts at least, whatever the store's clock says.
+#: Seconds after the end of a retention until the deletion is tried again; and between two attempts at least, whatever
+#: the store's clock says.
 AFTER_RETENTION = 5.0
 RETENTION_PAUSE = 60.0
 #: Seconds between two attempts while a legal hold keeps data.
@@ -143,7 +146,10 @@ def _kept_text(kept: KeptVersions | KeptInStore) -> str:
     if kept.versions is not None:
         what = f"{kept.versions} version{'s' if kept.versions != 1 else ''} ({human(kept.bytes)})"
     if isinstance(kept, KeptVersions) and not kept.locked:
-        return f"The bucket has versioning, and {what} of the deleted objects remain. Allow the credentials to list and delete versions."
+        return (
+            f"The bucket has versioning, and {what} of the deleted objects remain. Allow the credentials to list and"
+            " delete versions."
+        )
     why = [f"their retention until {kept.until}"] if kept.until is not None else []
     why += ["a legal hold, until it is removed"] if kept.legal_hold else []
     return f"The store keeps {what} of the deleted objects because of {' and '.join(why)} (Object Lock)."
@@ -244,7 +250,8 @@ def _has_copy(snapshot: Snapshot) -> bool:
 
 
 def _cancel(world: World) -> Action:
-    """It was deleted while running: its Job is stopped, then it is Failed, and what it stored is deleted as for any that failed."""
+    """It was deleted while running: its Job is stopped, then it is Failed, and what it stored is deleted as for any
+    that failed."""
     snapshot = world.snapshot
     name = snapshot.status.job_name or job_name("snapshot", snapshot.meta.uid, max(snapshot.status.attempt, 1))
     since = clock.seconds_since(snapshot.meta.deleted or snapshot.meta.created, world.now)
@@ -284,7 +291,10 @@ def _remove(world: World) -> Action:
 def _has_dependents(world: World, names: tuple[str, ...]) -> Action:
     """Differentials cannot be restored without it. The last one that is deleted continues the deletion."""
     shown = ", ".join(names[:DEPENDENTS_SHOWN]) + (", …" if len(names) > DEPENDENTS_SHOWN else "")
-    message = f"{len(names)} Snapshots (differentials) need this one: {shown}. The deletion continues after the last of them is deleted."
+    message = (
+        f"{len(names)} Snapshots (differentials) need this one: {shown}. The deletion continues after the last of them"
+        " is deleted."
+    )
     return Idle(POLL, _deleting(world, Waiting(c.HAS_DEPENDENTS, message, POLL)))
 
 
@@ -311,7 +321,10 @@ def _delete(world: World) -> Action:
         return step
     if step.reason in KEPT_BY_OTHERS:
         # Differentials without a Snapshot object were deleted with deletionPolicy Retain, or belong to another cluster.
-        text = f"{step.message} {location(world.snapshot)} is kept{' for them' if step.reason == c.HAS_DEPENDENTS else ''}."
+        text = (
+            f"{step.message} {location(world.snapshot)} is"
+            f" kept{' for them' if step.reason == c.HAS_DEPENDENTS else ''}."
+        )
         return LetGo(Note("Warning", "DataRetained", text))
     if step.reason != c.RETAINED_BY_STORE:
         return _blocked(world, step)
@@ -330,7 +343,8 @@ def _delete(world: World) -> Action:
 
 
 def _retained_by_store(world: World) -> Action | None:
-    """Waits until the retention ends that the store has reported, without a Job; None: nothing is known, or it is time to try again.
+    """Waits until the retention ends that the store has reported, without a Job; None: nothing is known, or it is time
+    to try again.
 
     The object stays: it reports until when the data is kept, and nothing else would delete it then.
     """
@@ -342,12 +356,16 @@ def _retained_by_store(world: World) -> Action | None:
     left = _seconds_until_retry(kept, kept.checked_at, world)
     if left <= 0:
         return None
-    text = f"{_kept_text(kept)} The deletion continues then. To remove the object before that, set spec.deletionPolicy to Retain."
+    text = (
+        f"{_kept_text(kept)} The deletion continues then. To remove the object before that, set spec.deletionPolicy to"
+        " Retain."
+    )
     return Idle(min(left, LONGEST_PAUSE), _deleting(world, Waiting(c.RETAINED_BY_STORE, text, left)))
 
 
 def _blocked(world: World, end: Outcome) -> Action:
-    """Reports why the deletion waits. After cleanup_timeout the Snapshot is let go, and a Warning says what is left where."""
+    """Reports why the deletion waits. After cleanup_timeout the Snapshot is let go, and a Warning says what is left
+    where."""
     snapshot = world.snapshot
     deleting = c.find(snapshot.status.conditions, c.RECONCILING)
     if deleting is not None and deleting.reason in REMOVING:

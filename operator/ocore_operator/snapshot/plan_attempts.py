@@ -1,4 +1,5 @@
-"""The plan of a Snapshot that has started, until it is Complete or Failed: attempts, retries, inspections, the deadline. Pure.
+"""The plan of a Snapshot that has started, until it is Complete or Failed: attempts, retries, inspections, the
+deadline. Pure.
 
 ::
 
@@ -11,7 +12,8 @@
 
 Before the Job of an attempt it is decided what of the filestore it stores (:mod:`~ocore_operator.snapshot.plan_base`).
 
-Attempt 0 exists only where spec.id is set: on a rebuilt cluster the store may already hold that snapshot, so it is inspected first.
+Attempt 0 exists only where spec.id is set: on a rebuilt cluster the store may already hold that snapshot, so it is
+inspected first.
 """
 
 from dataclasses import dataclass
@@ -47,18 +49,20 @@ from ocore_operator.snapshot.world import (
     World,
 )
 
-#: Seconds after the deadline in which a running Job must stop. After them the Snapshot is Failed even if the Job is still running.
+#: Seconds after the deadline in which a running Job must stop. After them the Snapshot is Failed even if the Job is
+#: still running.
 STOP_WITHIN = 45.0
 #: An attempt that has less time than this is not started.
 LEAST_TIME = 10.0
 #: Seconds until the store is asked again for the objects that a manifest names: a bucket may be replicated in no order.
 MISSING_PAUSE = 60.0
-#: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod exists, and the
-#: Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
+#: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod
+#: exists, and the Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
 START_MARGIN = 5.0
 #: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
 NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
-#: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the Job before it was stopped.
+#: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
+#: Job before it was stopped.
 NOT_REPORTED = (c.RUNNING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
 
 
@@ -136,13 +140,15 @@ def _import(case: _Case) -> Action:
 
 
 def _other_project(case: _Case, found: SnapshotResult) -> Failure | None:
-    """Why what the store has is not adopted; None: it is of the Environment's project. An environment id can be set in another project, too."""
+    """Why what the store has is not adopted; None: it is of the Environment's project. An environment id can be set in
+    another project, too."""
     source, identity = case.snapshot.status.source, found.identity
     if source is None or identity is None or identity.project_id == source.project_id:
         return None
     message = (
-        f"The store has snapshot {case.snapshot.id} of project {identity.project_id}; Environment {source.environment_name} is of project "
-        f"{source.project_id}. Nothing was changed. Set another spec.id in a new Snapshot, or none, or create the Environment again with the right spec.projectId."
+        f"The store has snapshot {case.snapshot.id} of project {identity.project_id}; Environment"
+        f" {source.environment_name} is of project {source.project_id}. Nothing was changed. Set another spec.id in a"
+        " new Snapshot, or none, or create the Environment again with the right spec.projectId."
     )
     return Failure(reason=c.OTHER_PROJECT, message=message)
 
@@ -156,7 +162,8 @@ def _absent(case: _Case, world: World) -> Action:
 
 
 def _stopped_for(case: _Case) -> Failure | None:
-    """Why this plan stopped the Job, or None: it never ran, or it had failed and its pod was still there. The state of what remains of the Job does
+    """Why this plan stopped the Job, or None: it never ran, or it had failed and its pod was still there. The state of
+    what remains of the Job does
     not matter then. What was reported is tried again: whether that helps is known no more.
     """
     if case.snapshot.status.job_name != case.job:
@@ -273,5 +280,8 @@ def _too_late(case: _Case, state: Starting | None = None) -> Failure:
         waited = c.find(case.snapshot.status.conditions, c.RECONCILING)
         if waited is not None and waited.reason in (c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT):
             return Failure(reason=waited.reason, message=f"Not started within {seconds} s: {waited.message}")
-    message = f"The snapshot was not complete within {seconds} s (spec.timeoutSeconds). Set a larger spec.timeoutSeconds in a new Snapshot."
+    message = (
+        f"The snapshot was not complete within {seconds} s (spec.timeoutSeconds). Set a larger spec.timeoutSeconds in a"
+        " new Snapshot."
+    )
     return Failure(reason=c.DEADLINE_EXCEEDED, message=message)

@@ -6,7 +6,8 @@
        ▲                                          │
        └────────── the full one has changed ◄─────┘
 
-A differential records its choice first, so that a restarted operator continues with it. It is entered in the full Snapshot before anything of it is
+A differential records its choice first, so that a restarted operator continues with it. It is entered in the full
+Snapshot before anything of it is
 copied: from then on nothing deletes that one. The base is always a full Snapshot, so a restore needs two at most.
 """
 
@@ -77,7 +78,8 @@ def choose(
 
 
 def is_usable(full: Full, wanted: Wanted) -> bool:
-    """Whether a differential may need it: of the same environment, files and store, not known to be corrupt, and not being deleted."""
+    """Whether a differential may need it: of the same environment, files and store, not known to be corrupt, and not
+    being deleted."""
     same = (full.environment_id, full.store_id, full.files) == (wanted.environment_id, wanted.store_id, wanted.files)
     return same and full.files is not None and full.sound and not full.deleting
 

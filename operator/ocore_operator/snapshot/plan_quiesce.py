@@ -6,8 +6,9 @@
                          │            └────────┴─────────┴──► Resume, with the failure
                          └──► withdrawn: another operation stops one of the workloads (docs/decisions/0008)
 
-Whatever ends the attempt (its Job ends, the deadline, a deletion, a refused write), the workloads get their saved replicas first. The status names the
-stage and the replicas before the first effect of the stage, so a restarted operator continues.
+Whatever ends the attempt (its Job ends, the deadline, a deletion, a refused write), the workloads get their saved
+replicas first. The status names the stage and the replicas before the first effect of the stage, so a restarted
+operator continues.
 """
 
 from collections.abc import Callable
@@ -30,15 +31,16 @@ from ocore_operator.workloads.view import WorkloadView, labels, saved
 STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
-#: Seconds in which the workloads must get their replicas again where the API server refuses that. Then the Snapshot is Stalled, and never ends so while a
-#: workload that it has stopped cannot be started (docs/decisions/0112).
+#: Seconds in which the workloads must get their replicas again where the API server refuses that. Then the Snapshot is
+#: Stalled, and never ends so while a workload that it has stopped cannot be started (docs/decisions/0112).
 RESUME_SECONDS = 120
 #: Least and most seconds between two attempts at that: a fifth of the time spent so far, within these limits.
 RESUME_PAUSE_SECONDS = (2, 60)
 
 
 def is_active(world: World) -> bool:
-    """Whether the plan of the quiesce decides: workloads are stopped, or about to be. Where the namespace is being deleted it does not."""
+    """Whether the plan of the quiesce decides: workloads are stopped, or about to be. Where the namespace is being
+    deleted it does not."""
     quiesce = world.snapshot.status.quiesce
     return (
         quiesce is not None
@@ -49,7 +51,8 @@ def is_active(world: World) -> bool:
 
 
 def failure(world: World) -> Failure | None:
-    """Why this attempt's quiesce failed; None where it did not. The Snapshot is then never Complete, whatever its Job reports."""
+    """Why this attempt's quiesce failed; None where it did not. The Snapshot is then never Complete, whatever its Job
+    reports."""
     quiesce = world.snapshot.status.quiesce
     if quiesce is None or quiesce.attempt != world.snapshot.status.attempt or quiesce.failure_reason is None:
         return None
@@ -80,14 +83,18 @@ def decide(world: World) -> Action:
 
 
 def _announced(world: World, quiesce: QuiesceStatus) -> Action:
-    """Stops the workloads unless another operation stops one of them. It saves the replicas that it read after it has looked for such operations."""
+    """Stops the workloads unless another operation stops one of them. It saves the replicas that it read after it has
+    looked for such operations."""
     if _interrupted(world) or (world.peer is not None and (world.peer.stopping or world.peer.older)):
         return Record(_with(world, None))
     if world.peer is not None:
         return _wait(world, f"{world.peer.name} has also announced that it stops {labels(world.workloads)}.", 1.0)
     missing = [w for w in world.workloads if not w.exists]
     if missing:
-        text = f"{labels(missing)} does not exist. Create it, or correct spec.workloads of the Environment. Then create a new Snapshot."
+        text = (
+            f"{labels(missing)} does not exist. Create it, or correct spec.workloads of the Environment. Then create a"
+            " new Snapshot."
+        )
         return _done(world, quiesce, c.WORKLOAD_NOT_FOUND, text)
     text = f"Stopping {labels(world.workloads)} for the freeze."
     fresh = _enter(world, quiesce, "Stop", workloads=saved(world.workloads), stopped_at=clock.text(world.now))
@@ -140,7 +147,10 @@ def _freeze(world: World, quiesce: QuiesceStatus) -> Action:
     if repetition is not None and (world.signal != wanted or world.repetition < repetition):
         return SendSignal(world.pod, world.pod_version, wanted, repetition)
     if world.signal != wanted and left < 0:
-        text = f"The signal to freeze could not be put on pod {world.pod} within {signals.SIGNAL_SECONDS} s. See the operator's log."
+        text = (
+            f"The signal to freeze could not be put on pod {world.pod} within {signals.SIGNAL_SECONDS} s. See the"
+            " operator's log."
+        )
         return _resume_because(world, quiesce, c.QUIESCE_FAILED, text)
     return _wait(world, "The workloads are stopped. The Job freezes the filestore and the database.", 0.25)
 
@@ -175,11 +185,13 @@ _STAGES: dict[str, Callable[[World, QuiesceStatus], Action]] = {
 }
 
 
-# --- what ends a stage --------------------------------------------------------------------------------------------------------
+# --- what ends a stage
+# --------------------------------------------------------------------------------------------------------
 
 
 def _interrupted(world: World) -> bool:
-    """Whether the attempt ends: it is deleted, its deadline has passed, its Job does not run any more, or a write was refused."""
+    """Whether the attempt ends: it is deleted, its deadline has passed, its Job does not run any more, or a write was
+    refused."""
     snapshot = world.snapshot
     deadline = clock.parse(snapshot.status.deadline or snapshot.meta.created)
     runs = isinstance(world.seen.state(job_name("snapshot", snapshot.meta.uid, snapshot.status.attempt)), Running)
@@ -187,7 +199,8 @@ def _interrupted(world: World) -> bool:
 
 
 def _ended(world: World, quiesce: QuiesceStatus) -> Action | None:
-    """Resumes where the attempt ends. What ended it is decided afterwards, from the Job; only a refused write is remembered here."""
+    """Resumes where the attempt ends. What ended it is decided afterwards, from the Job; only a refused write is
+    remembered here."""
     if world.refusal is not None:
         return _resume_because(world, quiesce, world.refusal.reason, world.refusal.message)
     return Record(_with(world, _enter(world, quiesce, "Resume"))) if _interrupted(world) else None
@@ -219,7 +232,8 @@ def _done(world: World, quiesce: QuiesceStatus, reason: str | None, message: str
     return Record(_with(world, fresh), tuple(notes))
 
 
-# --- shared -------------------------------------------------------------------------------------------------------------------
+# --- shared
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def _scaled_up(world: World) -> list[WorkloadView]:

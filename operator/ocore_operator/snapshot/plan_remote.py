@@ -1,6 +1,7 @@
 """The plan of a Complete Snapshot's copy in a remote store: made, repeated for days, and let go of by retention. Pure.
 
-The copy's Job takes no operation lock and delays nothing. Its attempts have numbers; an attempt that finds objects of an earlier one continues it.
+The copy's Job takes no operation lock and delays nothing. Its attempts have numbers; an attempt that finds objects of
+an earlier one continues it.
 What retention has let go of is deleted here: the data in the Snapshot's own store, while the copy stays, or the copy.
 """
 
@@ -124,7 +125,8 @@ def _failed(world: World, reason: str, message: str) -> Step:
 
 
 def _begun(world: World, remote: RemoteCopy) -> Record | None:
-    """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied everything."""
+    """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied
+    everything."""
     attempt, series = remote.attempts + 1, copying(world.snapshot)
     if isinstance(series.reading(world.seen, attempt), Absent):
         return None
@@ -155,7 +157,8 @@ def _wait_for(world: World, end: Outcome) -> Step:
 
 
 def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -> Step:
-    """The remote store is asked whether it still has every object. A copy that is lost is made again; without other data the Snapshot is Corrupt."""
+    """The remote store is asked whether it still has every object. A copy that is lost is made again; without other
+    data the Snapshot is Corrupt."""
     series = checking(world.snapshot, requested)
     number, reading = series.newest(world.seen)
     match reading:
@@ -192,10 +195,14 @@ def _unfinished(world: World, message: str, pause: float) -> Step:
 
 
 def _copy_in_doubt(remote: RemoteCopy, view: RemoteView) -> Outcome | None:
-    """Why it cannot be told whether the copy is whole: its store is missing, not ready, or another one; None where it can be."""
+    """Why it cannot be told whether the copy is whole: its store is missing, not ready, or another one; None where it
+    can be."""
     if view.unreadable is not None or view.store_id == remote.store_id:
         return view.unreadable
-    text = f"SnapshotStore {remote.store_name} has the id {view.store_id or 'of no store'}, and the copy is in the store {remote.store_id}. The data in the Snapshot's own store stays."
+    text = (
+        f"SnapshotStore {remote.store_name} has the id {view.store_id or 'of no store'}, and the copy is in the store"
+        f" {remote.store_id}. The data in the Snapshot's own store stays."
+    )
     return Stalled(c.REMOTE_COPY_LOST, text)
 
 
@@ -221,18 +228,23 @@ def _as_before(world: World, remote: RemoteCopy) -> SnapshotStatus:
 
 
 def replaced_blocked(world: World, place: CopyPlace) -> Outcome | None:
-    """Why nothing may be deleted in the store of the replaced copy. That it has another id means that it is another store: perhaps that of the new copy."""
+    """Why nothing may be deleted in the store of the replaced copy. That it has another id means that it is another
+    store: perhaps that of the new copy."""
     view = world.remote
     if view is None:
         return Waiting(c.STORE_NOT_READY, f"SnapshotStore {place.store_name} has not been read yet.", USED_PAUSE)
     if view.replaced_blocked is not None or view.replaced_id == place.store_id:
         return view.replaced_blocked
-    text = f"SnapshotStore {place.store_name} has the id {view.replaced_id} now, and the copy is in the store {place.store_id}."
+    text = (
+        f"SnapshotStore {place.store_name} has the id {view.replaced_id} now, and the copy is in the store"
+        f" {place.store_id}."
+    )
     return Stalled(c.STORE_ID_CONFLICT, text)
 
 
 def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete: Delete) -> Step:
-    """The new copy is complete: the one in the store before is deleted, or is left there with a Warning where that is impossible."""
+    """The new copy is complete: the one in the store before is deleted, or is left there with a Warning where that is
+    impossible."""
     if place.store_id == remote.store_id:  # two SnapshotStores of one store: it is the new copy
         return Step(Record(remote_copies.without_replaced(world.snapshot)))
     blocked = replaced_blocked(world, place)
@@ -243,7 +255,10 @@ def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete:
         return Step(found)
     late = clock.seconds_since(remote.completed_at or remote.requested_at, world.now) > REPLACED_WITHIN
     if late or (blocked is not None and isinstance(blocked, Stalled)):
-        text = f"The earlier copy in SnapshotStore {place.store_name} (store {place.store_id}) is left there: {found.message} Delete it by hand."
+        text = (
+            f"The earlier copy in SnapshotStore {place.store_name} (store {place.store_id}) is left there:"
+            f" {found.message} Delete it by hand."
+        )
         return Step(Record(remote_copies.without_replaced(world.snapshot), (Note("Warning", "DataLeft", text),)))
     return Step(wait=found.after if isinstance(found, Waiting) else DELETE_PAUSE)
 
@@ -283,7 +298,8 @@ def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete)
 
 
 def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
-    """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more. Its Job asks the remote store before."""
+    """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more. Its Job
+    asks the remote store before."""
     _, reading = deletion(world.snapshot, Deletes.LOCAL).newest(world.seen)
     if isinstance(reading, JobFailed) and reading.failure.reason == c.REMOTE_COPY_LOST:
         return _lost(world, remote, reading.failure.message)

@@ -1,7 +1,8 @@
 """The plan of a terminal Snapshot's test restores: when its Job starts, stops, and what its end means. Pure.
 
-A request is the slot of the SnapshotPolicy in the status, or an annotation (``ocore_crds.restore_test``). Its Jobs are named by it, so a slot runs once. A
-test holds no operation lock, so snapshots continue; a Rollback of the environment ends it, and it begins again after that.
+A request is the slot of the SnapshotPolicy in the status, or an annotation (``ocore_crds.restore_test``). Its Jobs are
+named by it, so a slot runs once. A test holds no operation lock, so snapshots continue; a Rollback of the environment
+ends it, and it begins again after that.
 """
 
 from dataclasses import replace
@@ -28,14 +29,14 @@ from ocore_operator.snapshot.world import (
 COMMAND = "test-restore"
 #: Seconds until an attempt is repeated that gave no verdict.
 RETRY_PAUSE = 60.0
-#: Attempts of a test that waits for another one on its server: twelve hours. Seconds between two: as many times the first as there were, up to the
-#: second.
+#: Attempts of a test that waits for another one on its server: twelve hours. Seconds between two: as many times the
+#: first as there were, up to the second.
 MAX_TURNS, TURN_PAUSES = 150, (30.0, 300.0)
 
 
 def decide(world: World) -> Action:
-    """The next action for a Snapshot that is terminal or is being deleted: a test restore comes after everything else, and waits while another Job of the
-    Snapshot runs."""
+    """The next action for a Snapshot that is terminal or is being deleted: a test restore comes after everything else,
+    and waits while another Job of the Snapshot runs."""
     if world.snapshot.meta.deleted is not None:
         return _stop_for_deletion(world) or plan_after_end.decide(world)
     action, asked = plan_after_end.decide(world), world.restore_test
@@ -67,7 +68,8 @@ def _another_runs(world: World) -> bool:
 
 
 def _stop_for_deletion(world: World) -> Action | None:
-    """Stops a test that runs, before its data is deleted; None: none does, or everything around the Snapshot is deleted anyway."""
+    """Stops a test that runs, before its data is deleted; None: none does, or everything around the Snapshot is deleted
+    anyway."""
     if world.cascade is not Cascade.NO:
         return None
     stopping = (stop(world, name) for name in world.seen.of_command(COMMAND))

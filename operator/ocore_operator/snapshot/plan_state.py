@@ -1,8 +1,9 @@
 """When a state object of a Complete Snapshot is written again: pin, retention or deletionPolicy were changed. Pure.
 
-There is one beside the data in the Snapshot's own store, and one beside its remote copy. `status.storedState` and `status.remote.storedState` are what the
-stores have. So no Job runs without a change, changes while a Job runs are written together by the next one, and a crash loses none: the difference remains
-until a Job has written it. The two stores do not wait for each other.
+There is one beside the data in the Snapshot's own store, and one beside its remote copy. `status.storedState` and
+`status.remote.storedState` are what the
+stores have. So no Job runs without a change, changes while a Job runs are written together by the next one, and a crash
+loses none: the difference remains until a Job has written it. The two stores do not wait for each other.
 """
 
 from collections.abc import Iterator
@@ -90,8 +91,8 @@ def differs_raw(obj: Object) -> bool:
 def decide(world: World) -> Action | None:
     """The next action; None where there is none now.
 
-    A Snapshot of an earlier version has no `storedState`: thousands of them start no Job. It is entered, as the defaults that an import assumes, when the
-    spec changes for the first time. The difference to these is written then.
+    A Snapshot of an earlier version has no `storedState`: thousands of them start no Job. It is entered, as the
+    defaults that an import assumes, when the spec changes for the first time. The difference to these is written then.
     """
     snapshot, status = world.snapshot, world.snapshot.status
     if not c.is_true(status.conditions, c.COMPLETE):
@@ -119,8 +120,9 @@ def _blocked(world: World, place: Place) -> Outcome | None:
 
 
 def _unrecorded(world: World, place: Place) -> Action | None:
-    """What a Job writes, or has written since the status was; None where the status has it. Also where the spec asks for nothing: a pin that was set and
-    removed within a second is in the store, and would keep the data from being deleted."""
+    """What a Job writes, or has written since the status was; None where the status has it. Also where the spec asks
+    for nothing: a pin that was set and removed within a second is in the store, and would keep the data from being
+    deleted."""
     _, reading = place.series.newest(world.seen)
     match reading:
         case Done(result=StateResult(state=written)) if written != place.stored:
@@ -161,7 +163,8 @@ def _stored(snapshot: Snapshot, place: Place, state: StoredState) -> SnapshotSta
 
 
 def _report(world: World, place: Place, why: str) -> Action | None:
-    """The copy's status says what the remote store lacks, and why; None where it does so already, and of the Snapshot's own store."""
+    """The copy's status says what the remote store lacks, and why; None where it does so already, and of the Snapshot's
+    own store."""
     remote = world.snapshot.status.remote
     if remote is None or not place.remote:
         return None

@@ -1,6 +1,7 @@
 """Snapshot: observe, decide on one action, carry it out, observe again.
 
-``observe.py`` reads, ``plan.py`` and its parts decide (pure), ``effects.py`` carries out, ``transitions.py`` makes the statuses.
+``observe.py`` reads, ``plan.py`` and its parts decide (pure), ``effects.py`` carries out, ``transitions.py`` makes the
+statuses.
 """
 
 from dataclasses import replace

@@ -57,8 +57,8 @@ def tested(snapshot: Snapshot, run: str, result: RestoreTestResult, ended: str, 
 
 
 def without_verdict(snapshot: Snapshot, run: str, failure: Failure, now: datetime) -> SnapshotStatus:
-    """No attempt could test it: because of the server, its rights, its space, or the Job. This says nothing about what is stored, unless the bytes of
-    the manifest itself are wrong."""
+    """No attempt could test it: because of the server, its rights, its space, or the Job. This says nothing about what
+    is stored, unless the bytes of the manifest itself are wrong."""
     found = _status(snapshot, run, (failure,), clock.text(now))
     status = snapshot.status.model_copy(update={"restore_test": found})
     status = _with(snapshot, status, "False", failure.reason, failure.message, now)
@@ -81,7 +81,8 @@ def pending(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Sna
 
 
 def predicted(result: RestoreTestResult) -> float:
-    """Seconds that a rollback would take at most: it restores database and files in parallel, and only the files that are missing."""
+    """Seconds that a rollback would take at most: it restores database and files in parallel, and only the files that
+    are missing."""
     phases = result.phases
     database = phases.download_seconds + phases.load_seconds + phases.check_seconds
     return round(FIXED_SECONDS + max(database, phases.files_seconds), 1)
@@ -105,7 +106,8 @@ def _summary(result: RestoreTestResult) -> str:
     if result.server:
         where = "a server of its own" if result.separate_server else "the environment's server"
         parts.append(
-            f"{result.tables} tables with {result.rows} rows and {result.indexes} valid indexes were restored on {where} ({result.server})"
+            f"{result.tables} tables with {result.rows} rows and {result.indexes} valid indexes were restored on"
+            f" {where} ({result.server})"
         )
     if result.files:
         parts.append(f"{result.files} files ({human(result.file_bytes)}) match their digests")

@@ -14,7 +14,8 @@ def pause_left(world: World, pause: float, ended: str) -> float:
 
 
 def stop(world: World, name: str) -> Action | None:
-    """Stops the Job and waits for its pods; None once nothing of it is left that can act. One that has ended is kept for its log."""
+    """Stops the Job and waits for its pods; None once nothing of it is left that can act. One that has ended is kept
+    for its log."""
     job, lives = world.seen.jobs.get(name), world.seen.live_pods(name)
     if not lives and (job is None or finished(job) is not None):
         return None

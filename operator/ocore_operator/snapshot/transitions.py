@@ -92,8 +92,8 @@ def without_base(snapshot: Snapshot) -> SnapshotStatus:
 def no_base(snapshot: Snapshot) -> str:
     """Why a differential that was asked for is a full one, for people."""
     return (
-        f"The whole filestore is stored: environment {snapshot.spec.environment_ref.name} has no full snapshot of the same filestore in the same store that is "
-        "Complete, not corrupt and not being deleted."
+        f"The whole filestore is stored: environment {snapshot.spec.environment_ref.name} has no full snapshot of the"
+        " same filestore in the same store that is Complete, not corrupt and not being deleted."
     )
 
 
@@ -133,7 +133,8 @@ def under_way(
     *,
     stalled: bool = False,
 ) -> SnapshotStatus:
-    """Before the start or during an attempt: what it waits for, its Job's name, and the steps that its log has reported. `stalled`: it waits for a person."""
+    """Before the start or during an attempt: what it waits for, its Job's name, and the steps that its log has
+    reported. `stalled`: it waits for a person."""
     end = Stalled(reason, message) if stalled else Waiting(reason, message, 0)
     status = summarize.outcome(snapshot.status, end, Stamp.of(snapshot.meta, now))
     update: dict[str, object] = {"job_name": job or status.job_name}
@@ -158,7 +159,8 @@ def completed(
     now: datetime,
     base_name: str | None = None,
 ) -> SnapshotStatus:
-    """The manifest is in the store: its contents become the status. `base_name`: of the full Snapshot that the result names, where it is known."""
+    """The manifest is in the store: its contents become the status. `base_name`: of the full Snapshot that the result
+    names, where it is known."""
     stamp = Stamp.of(snapshot.meta, now)
     evidence = EvidenceStatus.of(result.evidence, result.checksums, result.paths)
     quiesce = snapshot.status.quiesce
@@ -188,7 +190,8 @@ def completed(
             "steps": _final_steps(snapshot, log, imported),
             "residue": "None" if clean else "Pending",
             "progress": _progress(result, stamp.now),
-            # One that was adopted is as old as its data, for people and for ocore_snapshot_last_success_timestamp_seconds.
+            # One that was adopted is as old as its data, for people and for
+            # ocore_snapshot_last_success_timestamp_seconds.
             **({"started_at": result.started_at, "completed_at": result.completed_at} if imported else {}),
         }
     )
@@ -210,7 +213,8 @@ def completed(
 
 
 def _base(snapshot: Snapshot, result: SnapshotResult, base_name: str | None) -> SnapshotBase | None:
-    """What the manifest says. The mover stores the whole filestore where the chosen full Snapshot turns out to be of no use."""
+    """What the manifest says. The mover stores the whole filestore where the chosen full Snapshot turns out to be of no
+    use."""
     if not result.base_snapshot_id:
         return None
     chosen = snapshot.status.base
@@ -232,7 +236,8 @@ def stopped_for(quiesce: QuiesceStatus) -> str:
 
 
 def _parts(environment: Environment) -> tuple[SnapshotPart, ...]:
-    """What the Environment asks to store. Recorded at the start: a part that its spec loses before the Job is built is missing evidence."""
+    """What the Environment asks to store. Recorded at the start: a part that its spec loses before the Job is built is
+    missing evidence."""
     spec = environment.spec
     wanted = {"Database": spec.database, "Filestore": spec.filestore, "Config": spec.config}
     return tuple(part for part in get_args(SnapshotPart) if wanted[part] is not None)
@@ -272,7 +277,10 @@ def verified(snapshot: Snapshot, result: VerifyResult, now: datetime) -> Snapsho
 def of_corrupt_base(snapshot: Snapshot, base: str, now: datetime) -> SnapshotStatus:
     """The full Snapshot that it needs is corrupt: it must not be restored either."""
     stamp = Stamp.of(snapshot.meta, now)
-    message = f"Snapshot {base}, the full one that this differential needs, is corrupt. Use another snapshot, and take a new full one."
+    message = (
+        f"Snapshot {base}, the full one that this differential needs, is corrupt. Use another snapshot, and take a new"
+        " full one."
+    )
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.BASE_CORRUPT, message, stamp)
     return summarize.outcome(status, Stalled(c.BASE_CORRUPT, message), stamp).model_copy(update={"phase": "Corrupt"})
 
@@ -317,7 +325,8 @@ def _final_steps(snapshot: Snapshot, log: LogState | None, imported: bool) -> tu
 
 
 def full_evidence(result: SnapshotResult, log: LogState | None) -> SnapshotResult:
-    """The result with the evidence and the paths that did not fit into the termination message, from the log's last line."""
+    """The result with the evidence and the paths that did not fit into the termination message, from the log's last
+    line."""
     whole = result.evidence != Evidence() and result.paths
     if whole or log is None or log.result is None:
         return result

@@ -38,7 +38,8 @@ class Cascade(Enum):
 class RemoteView:
     """What the copy of a Complete Snapshot in a remote store depends on."""
 
-    #: SnapshotStore that the Environment names for copies; empty: none. None: the Environment does not exist, and the copy goes where it was wanted.
+    #: SnapshotStore that the Environment names for copies; empty: none. None: the Environment does not exist, and the
+    #: copy goes where it was wanted.
     wanted: str | None = None
     #: Why no attempt can be made now; of a complete copy: why its state object cannot be written.
     blocked: Outcome | None = None
@@ -48,10 +49,12 @@ class RemoteView:
     used_by: str = ""
     #: Of a full Snapshot, in the same case: Snapshots that need it and still have data in the same store.
     needed_by: tuple[str, ...] = ()
-    #: Of a complete copy, where it is checked or is to outlive the data: why its store cannot be read now, and the id that this store has.
+    #: Of a complete copy, where it is checked or is to outlive the data: why its store cannot be read now, and the id
+    #: that this store has.
     unreadable: Outcome | None = None
     store_id: str = ""
-    #: Of a differential whose copy retention has let go of: name of its full Snapshot where that is damaged in its own store.
+    #: Of a differential whose copy retention has let go of: name of its full Snapshot where that is damaged in its own
+    #: store.
     damaged_base: str = ""
     #: Of a copy that replaces another one: why the store of that one cannot be written, and the id that this store has.
     replaced_blocked: Outcome | None = None
@@ -95,14 +98,15 @@ class World:
     blocked: Waiting | None = None
     #: While it is being deleted.
     cascade: Cascade = Cascade.NO
-    #: Of a safety snapshot, before its start: whether the Rollback that holds the operation lock waits for it (its status names it), or has just created
-    #: it; None: it does not.
+    #: Of a safety snapshot, before its start: whether the Rollback that holds the operation lock waits for it (its
+    #: status names it), or has just created it; None: it does not.
     rollback: Literal["Waits", "Creates"] | None = None
     #: Name of a Rollback that restores the Snapshot and has not ended.
     used_by: str = ""
     #: Where it quiesces: the workloads of its status, or of the Environment before they are announced.
     workloads: tuple[WorkloadView, ...] = ()
-    #: An operation that stops one of these workloads. Read BEFORE the workloads: without one, their replicas are not those of a stopped workload.
+    #: An operation that stops one of these workloads. Read BEFORE the workloads: without one, their replicas are not
+    #: those of a stopped workload.
     peer: Peer | None = None
     #: The waiting pod: its name, its resourceVersion, the signal on it, and how often it was repeated.
     pod: str = ""
@@ -115,7 +119,8 @@ class World:
     store_writable: bool = False
     #: Of a Complete Snapshot with a remote copy.
     remote: RemoteView | None = None
-    #: Before the Job of an attempt: the full Snapshots of the environment that a differential could need; the age from which the next one is full, too.
+    #: Before the Job of an attempt: the full Snapshots of the environment that a differential could need; the age from
+    #: which the next one is full, too.
     fulls: tuple[Full, ...] = ()
     full_every: timedelta = FULL_EVERY
     #: The same, once a full one was chosen: that one, read fresh.
@@ -146,7 +151,8 @@ def is_ready(environment: Environment) -> bool:
     return ready is not None and ready.status == "True" and is_current(environment)
 
 
-# --- actions -----------------------------------------------------------------------------------------------------------
+# --- actions
+# -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,8 @@ class StartVerify:
 
 @dataclass(frozen=True)
 class StartState:
-    """Create a Job that writes a state object: beside the data in the Snapshot's own store, or beside its remote copy."""
+    """Create a Job that writes a state object: beside the data in the Snapshot's own store, or beside its remote
+    copy."""
 
     attempt: int
     state: StoredState
@@ -321,7 +328,8 @@ class SendSignal:
 
 @dataclass(frozen=True)
 class LetGo:
-    """Remove the finalizer. `note`: the Event that reports which data stays where. `cascade`: everything around it goes, too."""
+    """Remove the finalizer. `note`: the Event that reports which data stays where. `cascade`: everything around it
+    goes, too."""
 
     note: Note | None = None
     cascade: bool = False

@@ -42,7 +42,8 @@ def with_digest(image: str, digest: str) -> str:
 
 
 def same(current: str, wanted: str) -> bool:
-    """Whether a container with `current` runs the wanted image: by the digests where both have one, else by repository and tag."""
+    """Whether a container with `current` runs the wanted image: by the digests where both have one, else by repository
+    and tag."""
     mine, other = parse(current), parse(wanted)
     if mine.digest and other.digest:
         return mine.digest == other.digest
@@ -50,7 +51,8 @@ def same(current: str, wanted: str) -> bool:
 
 
 def digest_of(image: str, containers: Iterable[Mapping[str, Any]]) -> str:
-    """The digest of an image, from the statuses of the containers that run it; empty where it is unknown, or where they run different ones."""
+    """The digest of an image, from the statuses of the containers that run it; empty where it is unknown, or where they
+    run different ones."""
     if parse(image).digest:
         return parse(image).digest
     ids = {str(x.get("imageID") or "") for x in containers}
@@ -58,7 +60,8 @@ def digest_of(image: str, containers: Iterable[Mapping[str, Any]]) -> str:
     return digests.pop() if len(digests) == 1 else ""
 
 
-# --- containers ---------------------------------------------------------------------------------------------------------------
+# --- containers
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def containers(workload: Mapping[str, Any]) -> tuple[ContainerView, ...]:
@@ -86,8 +89,8 @@ def commits(workload: Mapping[str, Any], annotation: str) -> Commit:
 def owner(workload: Mapping[str, Any], container: str, *, init: bool = False) -> str:
     """The tool that sets the image of a container again; empty where none does.
 
-    A tool is recognised by its mark on the workload, by server-side apply under a field manager that is not kubectl or this operator, or by the name of
-    its field manager.
+    A tool is recognised by its mark on the workload, by server-side apply under a field manager that is not kubectl or
+    this operator, or by the name of its field manager.
     """
     meta = workload["metadata"]
     tool = gitops.tool_of(meta)
@@ -111,8 +114,8 @@ def _owns_image(entry: Mapping[str, Any], container: str, *, init: bool) -> bool
 
 
 def of_application(workloads: Sequence[WorkloadView], recorded: str) -> tuple[tuple[WorkloadView, ContainerView], ...]:
-    """The containers that run the application's image: the first container of the first workload, and every container and init container of any
-    workload whose image has the same repository as that one has, or as the recorded image."""
+    """The containers that run the application's image: the first container of the first workload, and every container
+    and init container of any workload whose image has the same repository as that one has, or as the recorded image."""
     if not workloads or not workloads[0].containers:
         return ()
     first = workloads[0].containers[0]
@@ -126,8 +129,9 @@ def of_repository(workloads: Sequence[WorkloadView], image: str) -> bool:
 
 
 def may_be_set(workloads: Sequence[WorkloadView], recorded: str, listed: tuple[str, ...]) -> bool:
-    """Whether the recorded image may be set, and the present ones put back: each stays in its repository, or both are listed. `listed`: what images
-    begin with that may be set in any container; `*`: all. The chart's admission policy has the same list."""
+    """Whether the recorded image may be set, and the present ones put back: each stays in its repository, or both are
+    listed. `listed`: what images begin with that may be set in any container; `*`: all. The chart's admission policy
+    has the same list."""
     if "*" in listed:
         return True
     return all(
@@ -179,14 +183,16 @@ class TemplateChange:
         return TemplateChange(tuple(x for x in self.containers if (x.name, x.init) in names), self.commits)
 
     def holds(self, workload: WorkloadView) -> bool:
-        """Whether the workload has them. One whose container does not exist any more cannot have that one, and does not wait for it."""
+        """Whether the workload has them. One whose container does not exist any more cannot have that one, and does not
+        wait for it."""
         now = {(x.name, x.init): x.image for x in workload.containers}
         images = all(now.get((x.name, x.init), x.image) == x.image for x in self.containers)
         return images and workload.commits == self.commits
 
 
 def change_to(reference: str, commit: str, before: SavedImage, annotation: str) -> TemplateChange:
-    """The change to the recorded image. The commit is set where the workload had one; where it had none, on the pod template."""
+    """The change to the recorded image. The commit is set where the workload had one; where it had none, on the pod
+    template."""
     text = commit or None
     on_workload = text if before.workload_commit is not None else None
     on_template = text if before.template_commit is not None or before.workload_commit is None else None

@@ -1,4 +1,5 @@
-"""Reads the environment's workloads, sets their replicas through the scale subresource, and their images where a rollback restores them."""
+"""Reads the environment's workloads, sets their replicas through the scale subresource, and their images where a
+rollback restores them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -31,22 +32,24 @@ async def _one(ctx: Context, namespace: str, kind: Kind, name: str) -> WorkloadV
     obj = await ctx.kube.get(WORKLOADS[kind], namespace, name)
     if obj is None:
         return WorkloadView(kind=kind, name=name, exists=False)
-    # Pods are listed after the workload, so that they include every pod that the controller had created for the replicas that were read.
+    # Pods are listed after the workload, so that they include every pod that the controller had created for the
+    # replicas that were read.
     pods = await ctx.kube.list(PODS, namespace, labels=selector(obj))
     annotation = ctx.settings.commit_annotation
     return view(kind, obj, pods, commit=commit_of(obj, annotation), commits=images.commits(obj, annotation))
 
 
 async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, replicas: int) -> bool:
-    """Sets the replicas; False where the workload does not exist. Raises Conflict where it changed since it was read."""
+    """Sets the replicas; False where the workload does not exist. Raises Conflict where it changed since it was
+    read."""
     return await ctx.kube.set_scale(
         WORKLOADS[workload.kind], namespace, workload.name, replicas, resource_version=workload.version
     )
 
 
 async def set_all(ctx: Context, namespace: str, targets: Iterable[tuple[WorkloadView, int]]) -> ApiError | None:
-    """Sets the replicas of all: one that is refused keeps no other one stopped. Returns the first refusal. Raises Conflict where a workload changed
-    since it was read."""
+    """Sets the replicas of all: one that is refused keeps no other one stopped. Returns the first refusal. Raises
+    Conflict where a workload changed since it was read."""
     first: ApiError | None = None
     for workload, replicas in targets:
         try:
@@ -59,7 +62,8 @@ async def set_all(ctx: Context, namespace: str, targets: Iterable[tuple[Workload
 
 
 async def set_image(ctx: Context, namespace: str, workload: WorkloadView, change: images.TemplateChange) -> bool:
-    """Changes images and commits of the pod template; False where the workload does not exist. Raises Conflict where it changed since it was read."""
+    """Changes images and commits of the pod template; False where the workload does not exist. Raises Conflict where it
+    changed since it was read."""
     return await ctx.kube.set_template(
         WORKLOADS[workload.kind], namespace, workload.name, change.patch(), resource_version=workload.version
     )
@@ -85,7 +89,8 @@ def _statuses(pods: Iterable[Object], container: str, image: str) -> Iterable[Ob
 
 
 def selector(obj: Object) -> str:
-    """The workload's label selector as a query parameter. See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
+    """The workload's label selector as a query parameter. See
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
     found = obj["spec"]["selector"]
     parts = [f"{k}={v}" for k, v in sorted((found.get("matchLabels") or {}).items())]
     for rule in found.get("matchExpressions") or ():
@@ -170,7 +175,8 @@ def _container_trouble(role: str, container: Object) -> str:
 
 
 def _last_exit(terminated: Object | None) -> str:
-    """`` (last exit code 1, Error: relation "x" does not exist)``; empty where the container has not ended. Its termination message may be the end
+    """`` (last exit code 1, Error: relation "x" does not exist)``; empty where the container has not ended. Its
+    termination message may be the end
     of its log: the cause is at its end."""
     if not terminated:
         return ""

@@ -70,7 +70,8 @@ def labels(workloads: Iterable[WorkloadView]) -> str:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another operation, of another Environment, that has announced that it stops one of these workloads (docs/decisions/0008)."""
+    """Another operation, of another Environment, that has announced that it stops one of these workloads
+    (docs/decisions/0008)."""
 
     #: Kind and name: ``Rollback r1``.
     name: str
@@ -88,7 +89,8 @@ def saved(workloads: Iterable[WorkloadView]) -> tuple[SavedWorkload, ...]:
 def peer_of(
     mine: Rollback | Snapshot, others: Iterable[Rollback | Snapshot], targets: Sequence[tuple[Kind, str]]
 ) -> Peer | None:
-    """The one of the others that `mine` has to wait for; None where no other one has announced any of these workloads."""
+    """The one of the others that `mine` has to wait for; None where no other one has announced any of these
+    workloads."""
     age = (mine.meta.created, mine.meta.uid)
     announced = []
     for other in others:

@@ -1,5 +1,6 @@
-"""An API server in this process, for tests of what the facade sends: uid and resourceVersion preconditions, server-side apply with owners and conflicts,
-merge patches, dry runs. What the real one answers is tested in tests/integration/test_api_writes.py.
+"""An API server in this process, for tests of what the facade sends: uid and resourceVersion preconditions, server-side
+apply with owners and conflicts, merge patches, dry runs. What the real one answers is tested in
+tests/integration/test_api_writes.py.
 """
 
 import itertools

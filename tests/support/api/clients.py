@@ -1,4 +1,5 @@
-"""Clients of the REST API in TypeScript (tests/clients): generated from docs/openapi.json, checked by the compiler, run by Node.js."""
+"""Clients of the REST API in TypeScript (tests/clients): generated from docs/openapi.json, checked by the compiler, run
+by Node.js."""
 
 import hashlib
 import os

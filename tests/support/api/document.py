@@ -1,4 +1,5 @@
-"""The document of the API that existing clients speak (ocore-snapshots-api.txt), parsed: paths, parameters, fields, answers."""
+"""The document of the API that existing clients speak (ocore-snapshots-api.txt), parsed: paths, parameters, fields,
+answers."""
 
 import json
 import re
@@ -112,7 +113,8 @@ def extra_fields(op: Operation) -> set[str]:
 
 
 def compare_answer(example: Any, answer: Any, extra: set[str], where: str) -> None:
-    """A real answer has exactly the keys of the example, and its types; null is a value of every scalar. Raises AssertionError."""
+    """A real answer has exactly the keys of the example, and its types; null is a value of every scalar. Raises
+    AssertionError."""
     if isinstance(example, dict) and set(example) == {"property1", "property2"}:
         assert all(isinstance(v, str) for v in answer.values()), where
     elif example == {}:
@@ -130,7 +132,8 @@ def compare_answer(example: Any, answer: Any, extra: set[str], where: str) -> No
 
 
 def compare_with_document(answer: httpx.Response) -> Operation:
-    """The operation of a successful answer, which has the status and the fields of the document. Raises AssertionError."""
+    """The operation of a successful answer, which has the status and the fields of the document. Raises
+    AssertionError."""
     path = answer.request.url.path.removeprefix("/api")
     op = next(o for o in operations() if o.method == answer.request.method and _matches(o.path, path))
     assert answer.status_code == op.status, answer.text

@@ -1,5 +1,6 @@
-"""A small HTTP server that plays an API server, only for faults that a real one cannot produce at will (410 Gone, a half-open connection, refusals), and for
-several facades at once. It knows lists, watches, creations and reads of one object."""
+"""A small HTTP server that plays an API server, only for faults that a real one cannot produce at will (410 Gone, a
+half-open connection, refusals), and for several facades at once. It knows lists, watches, creations and reads of one
+object."""
 
 import asyncio
 import json

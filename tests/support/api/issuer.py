@@ -26,7 +26,8 @@ _CURVES = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
 
 @cache
 def private_key(algorithm: str, name: str = "") -> Any:
-    """The private key of an algorithm and a name; the same one in a whole test run, because RSA keys take long to make."""
+    """The private key of an algorithm and a name; the same one in a whole test run, because RSA keys take long to
+    make."""
     if algorithm in _CURVES:
         return ec.generate_private_key(_CURVES[algorithm]())
     if algorithm == "EdDSA":

@@ -1,4 +1,5 @@
-"""The real facade as a process of the test's own, as the chart's account with the chart's rights and under the chart's admission policies."""
+"""The real facade as a process of the test's own, as the chart's account with the chart's rights and under the chart's
+admission policies."""
 
 import os
 import subprocess

@@ -79,7 +79,8 @@ def serving(
     prepare: Callable[[Facade], None] | None = None,
     **settings: Any,
 ) -> Iterator[Serving]:
-    """Serves on a free port. `objects` are put into the cache. `prepare` changes the facade in the server's event loop before the application is made, `extend` the application."""
+    """Serves on a free port. `objects` are put into the cache. `prepare` changes the facade in the server's event loop
+    before the application is made, `extend` the application."""
     issuer = issuer or Issuer()
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         loop = runner.get_loop()

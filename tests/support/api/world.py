@@ -1,6 +1,8 @@
-"""Environments of two tenants behind the real cache: an API server in this process, and an operator that plays the part of the real one.
+"""Environments of two tenants behind the real cache: an API server in this process, and an operator that plays the part
+of the real one.
 
-For tests of the whole application from the outside. What the real API server and the real operator do is tested in tests/integration and tests/e2e.
+For tests of the whole application from the outside. What the real API server and the real operator do is tested in
+tests/integration and tests/e2e.
 """
 
 import asyncio

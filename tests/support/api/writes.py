@@ -11,7 +11,8 @@ from support.api.serving import Serving
 
 PROJECT = "aaaaaaaa-0000-4000-8000-000000000001"
 OTHER_PROJECT = "aaaaaaaa-0000-4000-8000-000000000002"
-#: Of the project: `shop` in namespace apps, `copy` beside it, `staging` in another namespace. `foreign` is of another project.
+#: Of the project: `shop` in namespace apps, `copy` beside it, `staging` in another namespace. `foreign` is of another
+#: project.
 SHOP, COPY, STAGING, FOREIGN = (f"eeeeeeee-0000-4000-8000-00000000000{n}" for n in (1, 2, 3, 4))
 SNAPSHOT, OF_COPY = (f"55555555-0000-4000-8000-00000000000{n}" for n in (1, 2))
 STORE_ID = "99999999-0000-4000-8000-000000000001"

@@ -7,8 +7,8 @@ from support.cluster.cluster import AS_OPERATOR, Cluster, Object, unique
 
 
 class AdmissionPolicies:
-    """The chart's admission policies under a name of their own, bound to some namespaces, which need not exist yet. The test may write statuses and
-    Jobs as the operator does.
+    """The chart's admission policies under a name of their own, bound to some namespaces, which need not exist yet. The
+    test may write statuses and Jobs as the operator does.
     """
 
     def __init__(self, cluster: Cluster, values: Object, *namespaces: str, group: str = "ocore.dev") -> None:

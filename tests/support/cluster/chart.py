@@ -70,7 +70,8 @@ def find(objects: list[Object], kind: str, suffix: str = "") -> Object:
 
 
 def environment(objects: list[Object], deployment: str = "") -> dict[str, str]:
-    """The variables of a Deployment's container that have a value. `deployment`: how its name ends, where there are several."""
+    """The variables of a Deployment's container that have a value. `deployment`: how its name ends, where there are
+    several."""
     (container,) = find(objects, "Deployment", deployment)["spec"]["template"]["spec"]["containers"]
     return {v["name"]: v["value"] for v in container["env"] if "value" in v}
 

@@ -24,10 +24,11 @@ Object = dict[str, Any]
 GROUP = "ocore.dev/v1alpha1"
 #: The user of the local clusters' kubeconfig.
 ADMIN = "admin"
-#: Values of the chart that let it write what is the operator's: for tests that play the operator, or run it as a process.
+#: Values of the chart that let it write what is the operator's: for tests that play the operator, or run it as a
+#: process.
 AS_OPERATOR: Object = {"statusWriters": [ADMIN], "jobWriters": [ADMIN]}
-#: Waits for the cluster end after so many times the seconds that they name. Those suit a machine that does nothing else; a test that passes never comes to
-#: the end. A test of a limit that the product keeps measures by itself.
+#: Waits for the cluster end after so many times the seconds that they name. Those suit a machine that does nothing
+#: else; a test that passes never comes to the end. A test of a limit that the product keeps measures by itself.
 PATIENCE = 3
 #: Whether the tests run below `tests/with-apiserver`: an API server alone.
 WITHOUT_CONTROLLERS = "OCORE_TEST_KUBECONFIG" in os.environ
@@ -38,7 +39,8 @@ class TimedOutError(AssertionError):
 
 
 def wait_for(what: str, poll: Callable[[], T | None], timeout: float = 60, interval: float = 0.2) -> T:
-    """The first truthy answer of `poll`; fails with the last exception or answer at the deadline (`timeout` seconds times PATIENCE)."""
+    """The first truthy answer of `poll`; fails with the last exception or answer at the deadline (`timeout` seconds
+    times PATIENCE)."""
     timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     last: object = None
@@ -61,7 +63,8 @@ def unique(prefix: str) -> str:
 
 
 def cluster_env(repository: Path = REPOSITORY) -> dict[str, str]:
-    """KUBECONFIG and PATH of the local cluster, as `localcluster/cluster env` prints them; below `tests/with-apiserver` those of its API server."""
+    """KUBECONFIG and PATH of the local cluster, as `localcluster/cluster env` prints them; below `tests/with-apiserver`
+    those of its API server."""
     if WITHOUT_CONTROLLERS:
         return dict(os.environ)
     script = f'eval "$({repository}/localcluster/cluster env)"; env -0'
@@ -126,7 +129,8 @@ class Cluster:
         return list(self._read(kind, namespace=namespace, label_selector=selector)["items"])
 
     def _read(self, kind: str, **options: Any) -> Object:
-        """The plain answer: tests poll, and the client's own objects cost more than the request. Items of a list name their type."""
+        """The plain answer: tests poll, and the client's own objects cost more than the request. Items of a list name
+        their type."""
         resource = self.resource(kind)
         answer: Object = json.loads(resource.get(serialize=False, **options).data)
         for item in answer.get("items", ()):
@@ -162,7 +166,8 @@ class Cluster:
         user: str = "",
         groups: tuple[str, ...] = (),
     ) -> tuple[int, Object]:
-        """Status and answer of a plain request, over a connection that stays open: a process of kubectl costs twenty times as much. `user`: in its name."""
+        """Status and answer of a plain request, over a connection that stays open: a process of kubectl costs twenty
+        times as much. `user`: in its name."""
         headers = HTTPHeaderDict({"Content-Type": content_type, "Accept": "application/json"})
         for token in self.api.configuration.auth_settings().values():  # none where a client certificate is used
             headers[token["key"]] = token["value"]
@@ -189,7 +194,8 @@ class Cluster:
     ) -> str:
         """What the API server says to a write that it refuses; empty where it takes it.
 
-        POST creates `body`, PATCH merges it, DELETE deletes the object, or all objects of the kind. `who`: as `request` has it.
+        POST creates `body`, PATCH merges it, DELETE deletes the object, or all objects of the kind. `who`: as `request`
+        has it.
         """
         path = self.resource(kind).path(name=name, namespace=namespace)
         path += f"/{subresource}" if subresource else ""
@@ -224,7 +230,8 @@ class Cluster:
         self._watch_until(kind, name, namespace, lambda o: o is None, timeout, f"{kind} {namespace}/{name} gone")
 
     def versions(self, kind: str, name: str, namespace: str | None, seconds: int = 5) -> Iterator[Object | None]:
-        """The object now, then each change of it for so many seconds; None while it does not exist. Raises what a lost connection raises."""
+        """The object now, then each change of it for so many seconds; None while it does not exist. Raises what a lost
+        connection raises."""
         resource = self.resource(kind)
         found = self._read(kind, namespace=namespace, field_selector=f"metadata.name={name}")
         yield next(iter(found["items"]), None)

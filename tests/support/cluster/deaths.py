@@ -1,4 +1,5 @@
-"""Processes that ended by SIGKILL, as the kubelet reports them: the proof that a failpoint with the action `kill` fired, or that memory ran out."""
+"""Processes that ended by SIGKILL, as the kubelet reports them: the proof that a failpoint with the action `kill`
+fired, or that memory ran out."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ KILLED = 137
 
 
 class Deaths:
-    """The movers that are killed in a namespace while this is open. A watch in a thread: the pods may be deleted at any time."""
+    """The movers that are killed in a namespace while this is open. A watch in a thread: the pods may be deleted at any
+    time."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
@@ -38,7 +40,8 @@ class Deaths:
         self._thread.join(20)
 
     def out_of_memory(self, obj: Object, times: int) -> None:
-        """Fails unless the kernel has killed a process in this many pods of the object because their memory's limit was reached."""
+        """Fails unless the kernel has killed a process in this many pods of the object because their memory's limit was
+        reached."""
         uid = obj["metadata"]["uid"]
         wait_for(
             f"{times} pods of {obj['metadata']['name']} out of memory",
@@ -47,7 +50,8 @@ class Deaths:
         )
 
     def fired(self, obj: Object, times: int = 1) -> None:
-        """Fails where fewer pods of the object were killed. The object arms one failpoint, and nothing else kills its pods."""
+        """Fails where fewer pods of the object were killed. The object arms one failpoint, and nothing else kills its
+        pods."""
         uid = obj["metadata"]["uid"]
         wait_for(
             f"{times} pods of {obj['metadata']['name']} killed at the failpoint",

@@ -142,7 +142,8 @@ class Facade:
         return self._address
 
     def ready(self) -> tuple[int, list[str]]:
-        """Status of /readyz, and its reasons; 0 where nothing answers. Asked at the pod: the Service has no pod that is not ready."""
+        """Status of /readyz, and its reasons; 0 where nothing answers. Asked at the pod: the Service has no pod that is
+        not ready."""
         try:
             answer = httpx.get(f"http://{self.address()}:8080/readyz", timeout=5)
         except httpx.HTTPError:

@@ -78,7 +78,8 @@ ORPHAN_POINTS = ("orphans-some-removed",)
 
 
 def in_turn(points: Sequence[str], at_most: int = 2) -> pytest.MarkDecorator:
-    """Parametrizes a test with the points at which one operation dies, one after the other. A Job has three attempts: the third one must succeed."""
+    """Parametrizes a test with the points at which one operation dies, one after the other. A Job has three attempts:
+    the third one must succeed."""
     groups = [tuple(points[i : i + at_most]) for i in range(0, len(points), at_most)]
     return pytest.mark.parametrize("points", groups, ids=["+".join(group) for group in groups])
 
@@ -89,7 +90,8 @@ def killed_in_turn(*points: str) -> dict[str, str]:
 
 
 def everywhere(*points: str) -> dict[str, str]:
-    """A mover is killed there in every attempt; the operator, which dies at a point once for each object, at every one of them."""
+    """A mover is killed there in every attempt; the operator, which dies at a point once for each object, at every one
+    of them."""
     return failpoints.armed(",".join(f"{point}=kill" for point in points))
 
 

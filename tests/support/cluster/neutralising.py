@@ -47,8 +47,8 @@ def change(site: Site, neutralize: Object | None, **spec: object) -> None:
 def acting(site: Site) -> list[str]:
     """What acts on the world in the live database."""
     found = site.query(
-        "SELECT 'mail' FROM ir_mail_server WHERE active AND smtp_host <> 'invalid' UNION ALL SELECT 'jobs' FROM ir_cron WHERE active"
-        " UNION ALL SELECT 'payments' FROM payment_provider WHERE state = 'enabled' ORDER BY 1"
+        "SELECT 'mail' FROM ir_mail_server WHERE active AND smtp_host <> 'invalid' UNION ALL SELECT 'jobs' FROM ir_cron"
+        " WHERE active UNION ALL SELECT 'payments' FROM payment_provider WHERE state = 'enabled' ORDER BY 1"
     )
     return [str(row[0]) for row in found]
 

@@ -48,7 +48,8 @@ def component(name: str) -> int:
 
 
 def claim_folder(cluster: Cluster, claim: str, namespace: str) -> Path:
-    """The folder of a claim's volume on the node, as this machine sees it: a pod that only reads it costs a second of processor time."""
+    """The folder of a claim's volume on the node, as this machine sees it: a pod that only reads it costs a second of
+    processor time."""
     found = cluster.get("PersistentVolumeClaim", claim, namespace)
     assert found is not None
     volume = cluster.get("PersistentVolume", found["spec"]["volumeName"])
@@ -58,7 +59,8 @@ def claim_folder(cluster: Cluster, claim: str, namespace: str) -> Path:
 
 
 class PodNetwork:
-    """Faults in the network of one pod, between it and one address. Everything is taken back at the end of the `with`."""
+    """Faults in the network of one pod, between it and one address. Everything is taken back at the end of the
+    `with`."""
 
     def __init__(self, pod: Object, address: str) -> None:
         self._address = address
@@ -107,7 +109,8 @@ class PodNetwork:
         self.cut()
 
     def allow_only(self, port: int) -> None:
-        """From now on the pod reaches that port of the address, and names, and nothing else. What it sends elsewhere gets no answer."""
+        """From now on the pod reaches that port of the address, and names, and nothing else. What it sends elsewhere
+        gets no answer."""
         self._inside(
             "nft add table inet faults && "
             "nft 'add chain inet faults out { type filter hook output priority 0; policy drop; }' && "

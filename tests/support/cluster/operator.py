@@ -118,7 +118,8 @@ class Operator:
         return int(statuses[0].get("restartCount", 0))
 
     def fired(self, point: str) -> int:
-        """How often a failpoint of the operator fired in this pod: each time leaves a mark that outlives the container."""
+        """How often a failpoint of the operator fired in this pod: each time leaves a mark that outlives the
+        container."""
         code, listed = self.cluster.exec_in(NAMESPACE, self.pod()["metadata"]["name"], "ls", "/tmp")
         assert code == 0, listed
         return sum(name.startswith("failpoint-") and name.endswith(f"-{point}") for name in listed.split())

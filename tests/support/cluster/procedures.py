@@ -51,7 +51,8 @@ class Shell:
         self.run(f"kubectl config set-context --current --namespace={namespace}", 30)
 
     def run(self, script: str, timeout: float) -> str:
-        """Runs the commands; their output. Variables that they set are there in later ones. Fails where a command fails."""
+        """Runs the commands; their output. Variables that they set are there in later ones. Fails where a command
+        fails."""
         known = self._folder / "variables"
         before = f". {known}\n" if known.exists() else ""
         done = subprocess.run(

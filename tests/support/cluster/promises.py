@@ -55,8 +55,8 @@ def stored_keys(site: Site) -> set[str]:
 
 
 def snapshot_keys(site: Site) -> set[str]:
-    """Keys in the bucket but for the records of rollbacks, which stay for good: a rebuilt cluster reads them; and the markers of differentials, which stay
-    as long as their full snapshot."""
+    """Keys in the bucket but for the records of rollbacks, which stay for good: a rebuilt cluster reads them; and the
+    markers of differentials, which stay as long as their full snapshot."""
     return {key for key in stored_keys(site) if not ROLLBACK_RECORD.fullmatch(key) and not DEPENDENT.fullmatch(key)}
 
 
@@ -131,7 +131,8 @@ def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
 
 
 def terminal_in_time(site: Site, kind: str, name: str) -> Object:
-    """The Snapshot or Rollback in its terminal state, by `status.deadline` and 60 s (promise 5 of the README). Until it has a deadline it waits its turn."""
+    """The Snapshot or Rollback in its terminal state, by `status.deadline` and 60 s (promise 5 of the README). Until it
+    has a deadline it waits its turn."""
     queued = time.monotonic() + 300
     while True:
         for obj in site.cluster.versions(kind, name, site.namespace, seconds=1):
@@ -159,7 +160,8 @@ def roll_back(site: Site, name: str, annotations: dict[str, str], **spec: object
 
 
 def old_or_new(site: Site, obj: Object) -> None:
-    """What the status says is what the database shows. `base` has no marker, the database before the rollback has one."""
+    """What the status says is what the database shows. `base` has no marker, the database before the rollback has
+    one."""
     if is_true(obj, "Complete"):
         assert obj["status"]["position"] == "New"
         assert marker(site) == 0, "Complete, but the old data is live"
@@ -170,8 +172,9 @@ def old_or_new(site: Site, obj: Object) -> None:
 
 @contextmanager
 def ready_only_on_the_live_one(site: Site, key: str = "fault_marker") -> Iterator[None]:
-    """Within the block the application counts as ready only on the database that is live now, which has that key among its parameters. By the
-    application's own check: a command as readiness probe would start a Python every two seconds."""
+    """Within the block the application counts as ready only on the database that is live now, which has that key among
+    its parameters. By the application's own check: a command as readiness probe would start a Python every two
+    seconds."""
     with site.connect() as connection:
         connection.execute(
             "INSERT INTO ir_config_parameter (key, value) VALUES (%s, 'live') ON CONFLICT (key) DO NOTHING", [key]

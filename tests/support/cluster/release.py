@@ -1,4 +1,5 @@
-"""The part of a release that `helm install` needs, packed by the release's own code: the chart as a file, and the images that its values name by digest."""
+"""The part of a release that `helm install` needs, packed by the release's own code: the chart as a file, and the
+images that its values name by digest."""
 
 import os
 import shutil
@@ -15,7 +16,8 @@ VERSION = "0.0.1"
 
 
 def pack(folder: Path) -> Path:
-    """Writes `dist` into the folder, as `make release` does; its path. The checkout may have changes: these are packed too."""
+    """Writes `dist` into the folder, as `make release` does; its path. The checkout may have changes: these are packed
+    too."""
     tree, out = folder / "tree", folder / "dist"
     shutil.copytree(REPOSITORY / "charts", tree / "charts")
     shutil.copy(REPOSITORY / "pyproject.toml", tree)

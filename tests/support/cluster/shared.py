@@ -17,7 +17,8 @@ class Shared:
             each.mkdir(parents=True, exist_ok=True)
 
     def once(self, key: str, make: Callable[[], str]) -> str:
-        """The value of `key`, made by the first worker that asks. A worker that fails to make it leaves it to the next one."""
+        """The value of `key`, made by the first worker that asks. A worker that fails to make it leaves it to the next
+        one."""
         value = self._values / key
         with self._locked(key):
             if not value.exists():

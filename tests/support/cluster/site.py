@@ -1,7 +1,7 @@
 """What an end-to-end test works on: servers (PostgreSQL of both majors, S3) once, and a site, shared or its own.
 
-A site is a namespace with a database owned by a role that is no superuser, a filestore claim, the demo application running on them,
-a store and an Environment.
+A site is a namespace with a database owned by a role that is no superuser, a filestore claim, the demo application
+running on them, a store and an Environment.
 """
 
 import json
@@ -110,8 +110,8 @@ class Servers:
         return self._shared.once(name, lambda: self.start_postgres(name, major))
 
     def start_postgres(self, name: str, major: int, *, respawn: bool = False) -> str:
-        """A server of its own, for a test that harms it. `respawn`: one that dies is started again within its container, at once; the kubelet
-        would wait longer each time."""
+        """A server of its own, for a test that harms it. `respawn`: one that dies is started again within its
+        container, at once; the kubelet would wait longer each time."""
         arguments = ["-c", "fsync=off", "-c", "max_connections=200"]
         again = 'while :; do /usr/local/bin/entrypoint "$@"; sleep 0.5; done'
         command: Object = {"command": ["bash", "-c", again, "respawn"]} if respawn else {}
@@ -321,12 +321,13 @@ class Site:
             return connection.execute(text, values).fetchall()  # type: ignore[arg-type]
 
     def databases(self, name: str | None = None, *, scratch: bool = False) -> list[str]:
-        """Names of all databases that begin with `name` (by default ours): nothing may be left over. `scratch`: also those of a proof and of a test restore, which come and go."""
+        """Names of all databases that begin with `name` (by default ours): nothing may be left over. `scratch`: also
+        those of a proof and of a test restore, which come and go."""
         name = name or self.database
         with self.servers.admin(self.host) as connection:
             rows = connection.execute(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND (%s OR NOT (starts_with(datname, %s) OR starts_with(datname, %s)))"
-                " ORDER BY 1",
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND (%s OR NOT (starts_with(datname,"
+                " %s) OR starts_with(datname, %s))) ORDER BY 1",
                 [name, scratch, f"{name}_try_", f"{name}_test_"],
             )
             return [r[0] for r in rows]
@@ -354,8 +355,9 @@ class Site:
         wait_for("application", lambda: self.http("/api/state") is not None, timeout)
 
     def load(self, seed: int | str, orders: int = 20) -> None:
-        """The application places so many orders with files and deletes some drafts: the same seed, the same contents. Through its front door: a process
-        in the pod for each load, which writes for some seconds, costs ten times as much."""
+        """The application places so many orders with files and deletes some drafts: the same seed, the same contents.
+        Through its front door: a process in the pod for each load, which writes for some seconds, costs ten times as
+        much."""
         self.app_ready()
         chance, plan = random.Random(seed), LoadPlan(seconds=1)  # noqa: S311 - data, not secrets
         shop = HttpTarget(self.url, timeout=60)
@@ -401,7 +403,8 @@ class Site:
         self.cluster.wait("Deployment", "shop", self.namespace, current, 90, "rolled out")
 
     def in_app(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
-        """Runs `python3 -m demo_app ARGUMENTS` in the application's pod, which must run until it ends; exit code and output."""
+        """Runs `python3 -m demo_app ARGUMENTS` in the application's pod, which must run until it ends; exit code and
+        output."""
         return self.in_shop("python3", "-m", "demo_app", *arguments, timeout=timeout)
 
     def in_shop(self, *command: str, timeout: float = 120) -> tuple[int, str]:
@@ -548,7 +551,8 @@ class Site:
         wait_for("databases and role dropped", self._drop, 60, interval=1)
 
     def _drop(self) -> bool:
-        """False where a Job of the namespace, which is still being deleted, came between: a proof creates and drops its scratch database."""
+        """False where a Job of the namespace, which is still being deleted, came between: a proof creates and drops its
+        scratch database."""
         with self.servers.admin(self.host) as connection:
             try:
                 for name in self.databases(scratch=True):
@@ -590,8 +594,8 @@ def make_site(
     s3_endpoint: str | None = None,
     described: bool = True,
 ) -> Iterator[Site]:
-    """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input). `described`: whether it has a store and
-    an Environment."""
+    """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input).
+    `described`: whether it has a store and an Environment."""
     host = postgres_host or servers.postgres(major)
     name = unique("shop").replace("-", "_")
     site = Site(
@@ -619,8 +623,9 @@ def make_site(
 
 
 class Sites:
-    """Sites that tests share, one of each kind, each with some data and one snapshot, `base`, that has no marker. A test leaves its site as it was, but
-    for Complete snapshots of other names. The site of a test that failed is not used again."""
+    """Sites that tests share, one of each kind, each with some data and one snapshot, `base`, that has no marker. A
+    test leaves its site as it was, but for Complete snapshots of other names. The site of a test that failed is not
+    used again."""
 
     def __init__(self, cluster: Cluster, servers: Servers) -> None:
         self._cluster, self._servers = cluster, servers
@@ -641,7 +646,8 @@ class Sites:
         return self._made[kind]
 
     def discard(self) -> None:
-        """A test failed: what comes next gets new ones. Those that it may have harmed are removed at the end, with the others."""
+        """A test failed: what comes next gets new ones. Those that it may have harmed are removed at the end, with the
+        others."""
         self._made.clear()
 
     def remove(self) -> None:

@@ -1,4 +1,5 @@
-"""Hypothesis strategies of everything that a schema allows, with the values that break programs more often than chance would find them."""
+"""Hypothesis strategies of everything that a schema allows, with the values that break programs more often than chance
+would find them."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def _sound_times() -> tuple[str, ...]:
 
 
 def held(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that an API server holds: valid to the structural schema, with its defaults. Its rules in CEL are not kept."""
+    """Values that an API server holds: valid to the structural schema, with its defaults. Its rules in CEL are not
+    kept."""
     if schema.get("x-kubernetes-int-or-string"):
         return st.sampled_from([0, 1, 2**31 - 1]) | st.from_regex(_anchored(schema["pattern"]), fullmatch=True)
     if "enum" in schema:
@@ -98,7 +100,8 @@ def _held_object(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def of_schema(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
-    """Values by structure and type; patterns and bounds are kept half of the time only: a model must refuse what its schema does, not fail on it."""
+    """Values by structure and type; patterns and bounds are kept half of the time only: a model must refuse what its
+    schema does, not fail on it."""
     known = definitions if definitions is not None else schema.get("$defs", {})
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]

@@ -31,7 +31,8 @@ REMOVED = object()
 
 
 class Rule(NamedTuple):
-    """One thing that the API server checks or does. `value` is the bound, the missing field's name, or a CEL rule's message."""
+    """One thing that the API server checks or does. `value` is the bound, the missing field's name, or a CEL rule's
+    message."""
 
     kind: str
     path: str

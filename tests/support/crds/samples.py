@@ -349,7 +349,8 @@ def sample(schema: Object) -> Any:
 
 @dataclass(frozen=True)
 class Cel:
-    """What a CEL rule takes and refuses: changes to a complete object, on its creation or (with `update`) to a stored one."""
+    """What a CEL rule takes and refuses: changes to a complete object, on its creation or (with `update`) to a stored
+    one."""
 
     good: tuple[Object, ...]
     bad: tuple[Object, ...]
@@ -556,12 +557,14 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         },
     },
     "SnapshotPolicy": {
-        "": _NAME
-        | {
-            "the policy of an environment has the environment's name; set metadata.name to spec.environmentRef.name": Cel(
-                ({},), ({"spec.environmentRef.name": "other"},)
-            )
-        },
+        "": (
+            _NAME
+            | {
+                "the policy of an environment has the environment's name; set metadata.name to spec.environmentRef.name": Cel(
+                    ({},), ({"spec.environmentRef.name": "other"},)
+                )
+            }
+        ),
         "spec": {
             _immutable("environmentRef"): _fixed("spec.environmentRef.name", "other", keep={"spec.suspend": True}),
         },

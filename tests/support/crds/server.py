@@ -36,7 +36,8 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """The API server. It is asked once for what several rules ask, over connections that stay open: nearly all of the time of these tests is requests."""
+    """The API server. It is asked once for what several rules ask, over connections that stay open: nearly all of the
+    time of these tests is requests."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
@@ -107,7 +108,8 @@ def stored_name(kind: str, spec: int) -> str:
 
 
 def _name_alike(obj: Object, attempt: Try) -> None:
-    """A policy has its environment's name: where one of them is tried, the other follows, unless it is the difference that is refused."""
+    """A policy has its environment's name: where one of them is tried, the other follows, unless it is the difference
+    that is refused."""
     if "metadata.name" in attempt.changes:
         obj["spec"]["environmentRef"]["name"] = obj["metadata"]["name"][:200]  # longer ones the schema refuses first
     elif "spec.environmentRef.name" in attempt.changes and not attempt.refused:

@@ -158,8 +158,8 @@ def part_of(rule: Rule) -> str:
 
 
 def alone(rule: Rule, attempt: Try) -> bool:
-    """Whether nothing else may be tried beside it. The API server evaluates no CEL rule of an object whose schema has errors, and names no field that
-    belongs to one try only. A default is read from the answer.
+    """Whether nothing else may be tried beside it. The API server evaluates no CEL rule of an object whose schema has
+    errors, and names no field that belongs to one try only. A default is read from the answer.
     """
     return rule.keyword in (VALIDATIONS, "default") or not COMPARED.isdisjoint(attempt.changes)
 

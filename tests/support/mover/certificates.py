@@ -25,7 +25,8 @@ class Authority:
                  "-subj", f"/CN=test authority {folder.name}")  # fmt: skip
 
     def issue(self, name: str, *addresses: str) -> Certificate:
-        """A certificate with this common name, for the host of that name and these addresses, such as ``IP:127.0.0.1``."""
+        """A certificate with this common name, for the host of that name and these addresses, such as
+        ``IP:127.0.0.1``."""
         found = Certificate(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         request, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
         extensions.write_text(f"subjectAltName={','.join([f'DNS:{name}', *addresses])}\n")

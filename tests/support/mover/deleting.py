@@ -17,7 +17,8 @@ ORDERS = {"oldest": "number", "any": "random()", "newest": "number DESC"}
 
 
 class DeletingApplication:
-    """Writes a file, inserts and commits its row; deletes a row, commits, then unlinks the file. Files are written once.
+    """Writes a file, inserts and commits its row; deletes a row, commits, then unlinks the file. Files are written
+    once.
 
     `rate`: deletions a second at most; None: as many as it can. `writers`: connections that delete and write.
     """
@@ -69,8 +70,8 @@ class DeletingApplication:
                 due += self._pause
                 time.sleep(max(0.0, due - time.monotonic()))
                 row = connection.execute(
-                    f"DELETE FROM file WHERE path = (SELECT path FROM file ORDER BY {self.order} LIMIT 1 FOR UPDATE SKIP LOCKED)"
-                    " RETURNING path"
+                    f"DELETE FROM file WHERE path = (SELECT path FROM file ORDER BY {self.order} LIMIT 1 FOR UPDATE"
+                    " SKIP LOCKED) RETURNING path"
                 ).fetchone()
                 if row is not None:  # committed: the connection is in autocommit mode
                     (self.folder / str(row[0])).unlink()
@@ -79,7 +80,8 @@ class DeletingApplication:
                 connection.execute("INSERT INTO file (path) VALUES (%s)", [self._write()])
 
     def _move(self) -> None:
-        """Moves one file, which no row names, to the other folder: once at a random moment of each freeze. Two passes see a file that moves once."""
+        """Moves one file, which no row names, to the other folder: once at a random moment of each freeze. Two passes
+        see a file that moves once."""
         places = [self.folder / f"{number:x}" / "wanderer" for number in (0, 15)]
         places[0].parent.mkdir(exist_ok=True)
         places[1].parent.mkdir(exist_ok=True)

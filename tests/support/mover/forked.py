@@ -1,7 +1,9 @@
-"""Movers as processes of their own, without the time that the start of Python takes: forks of one process that has loaded the program.
+"""Movers as processes of their own, without the time that the start of Python takes: forks of one process that has
+loaded the program.
 
-A fork gets its own environment, arguments and pipes, runs the program's ``main`` and ends as any Python process does: it can be killed, and another
-one starts with nothing that it has left in memory. ``python -m ocore_mover`` itself is started by test_command_line.py and in the images.
+A fork gets its own environment, arguments and pipes, runs the program's ``main`` and ends as any Python process does:
+it can be killed, and another one starts with nothing that it has left in memory. ``python -m ocore_mover`` itself is
+started by test_command_line.py and in the images.
 """
 
 import array

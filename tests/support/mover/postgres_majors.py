@@ -2,9 +2,10 @@
 
 The host's own where it has that major, else from what is made once and kept in the cache:
 
-- a major that Debian 12 or 13 has: a root file system of Debian packages (needs root and mmdebstrap, 30 s). The server runs in it, the
-  programs run on the host's files by its own loader.
-- another one: a locked wheel (``make postgresql-wheels``, 2 s). Each server has a copy of its own, which its unprivileged user can reach.
+- a major that Debian 12 or 13 has: a root file system of Debian packages (needs root and mmdebstrap, 30 s). The server
+  runs in it, the programs run on the host's files by its own loader.
+- another one: a locked wheel (``make postgresql-wheels``, 2 s). Each server has a copy of its own, which its
+  unprivileged user can reach.
 """
 
 import fcntl
@@ -222,7 +223,8 @@ class Server:
             self._process.wait(timeout=30)
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """In the server's folder, as an unprivileged user; without a fork between us and it, so that its pid is the process's."""
+        """In the server's folder, as an unprivileged user; without a fork between us and it, so that its pid is the
+        process's."""
         root, inside = self.installed.root, self.installed.inside(program)
         if root is None:
             command = [inside, *arguments]
@@ -257,8 +259,8 @@ def _children(pid: int) -> list[int]:
 
 @contextmanager
 def running(major: int, *, tls: bool | None = None) -> Iterator[Server]:
-    """A server of that major, for the block. `tls`: by default only where the clients of the major need it: before 16 they
-    cannot refuse to send a password in cleartext, so that the mover insists on TLS. The wheels have no TLS."""
+    """A server of that major, for the block. `tls`: by default only where the clients of the major need it: before 16
+    they cannot refuse to send a password in cleartext, so that the mover insists on TLS. The wheels have no TLS."""
     installed = installation(major)
     # Not pytest's folder: the server is another user, who may not enter it.
     base = Path(tempfile.mkdtemp(prefix=f"ocore-pg{major}-"))

@@ -1,8 +1,9 @@
 """Power loss: what is on the disk afterwards if it wrote only what the program has flushed.
 
-The flushes are recorded as they happen (fsync and syncfs), with what they write: a file's bytes, or a folder's entries. Everything else is dropped,
-as POSIX allows and as real file systems sometimes do. A disk may also write a name early and the bytes never: so each rename and each link is checked
-at its moment, too (:attr:`PowerLoss.torn`).
+The flushes are recorded as they happen (fsync and syncfs), with what they write: a file's bytes, or a folder's entries.
+Everything else is dropped,
+as POSIX allows and as real file systems sometimes do. A disk may also write a name early and the bytes never: so each
+rename and each link is checked at its moment, too (:attr:`PowerLoss.torn`).
 
 Nothing is really flushed: a flush waits for what other programs wrote to the same disk, too.
 """
@@ -22,7 +23,8 @@ Inode = tuple[int, int]
 
 
 class PowerLoss:
-    """Records the flushes below a folder. A context manager: what is in the folder when it is entered is on the disk."""
+    """Records the flushes below a folder. A context manager: what is in the folder when it is entered is on the
+    disk."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -71,7 +71,8 @@ class Site:
             return cursor.fetchall() if cursor.description else []
 
     def copy_sql(self, statement: str, *, superuser: bool = False) -> list[tuple[object, ...]]:
-        """In the restored copy, which refuses connections: opened for this statement. As the owner, or as the superuser."""
+        """In the restored copy, which refuses connections: opened for this statement. As the owner, or as the
+        superuser."""
         name = self.names.restored
         self.server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         try:

@@ -11,7 +11,8 @@ from pathlib import Path
 from support.mover.postgres_majors import Server, create_role
 from support.mover.site import Site
 
-#: SQL only and trusted, so that every build has it: the wheels lack most extensions, and the one that pgserver has needs a superuser.
+#: SQL only and trusted, so that every build has it: the wheels lack most extensions, and the one that pgserver has
+#: needs a superuser.
 #: Its files go into a folder that the servers of other processes read: the name is this process's own.
 EXTENSION = f"ocore_story_{secrets.token_hex(4)}"
 _CONTROL = "default_version = '1.0'\nrelocatable = true\nsuperuser = true\ntrusted = true\n"
@@ -106,10 +107,12 @@ _OTHERS = (
     "NOT EXISTS (SELECT FROM pg_depend e WHERE e.deptype = 'e' AND e.classid = '{0}'::regclass AND e.objid = {1}.oid)"
 )
 _ACL = (
-    "(SELECT string_agg(concat_ws(' ', coalesce(r.rolname, 'PUBLIC'), privilege_type, is_grantable), ', ' ORDER BY r.rolname, privilege_type)"
-    " FROM aclexplode({0}) a LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE a.grantee <> {1})"
+    "(SELECT string_agg(concat_ws(' ', coalesce(r.rolname, 'PUBLIC'), privilege_type, is_grantable), ', ' ORDER BY"
+    " r.rolname, privilege_type) FROM aclexplode({0}) a LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE a.grantee <>"
+    " {1})"
 )
-#: Owners and rights, in the terms of :func:`fingerprint`. A new major's owner has more rights, so an owner's own are left out.
+#: Owners and rights, in the terms of :func:`fingerprint`. A new major's owner has more rights, so an owner's own are
+#: left out.
 _RIGHTS = {
     "relation rights": f"SELECT c.oid::regclass::text, pg_get_userbyid(relowner), {_ACL.format('relacl', 'relowner')} FROM pg_class c"
     f" WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'S') AND {_OTHERS.format('pg_class', 'c')}",
@@ -211,8 +214,9 @@ def fill(site: Site, *, foreign_owner: bool = True) -> None:
     site.sql(text.format(**named))
     if foreign_owner:
         site.server.execute(
-            f'CREATE SCHEMA theirs AUTHORIZATION "{other}"; CREATE TABLE theirs.t (id serial, a int); ALTER TABLE theirs.t OWNER TO "{other}";'
-            f'GRANT USAGE ON SCHEMA theirs TO "{site.role.name}"; GRANT SELECT ON theirs.t, theirs.t_id_seq TO "{site.role.name}"',
+            f'CREATE SCHEMA theirs AUTHORIZATION "{other}"; CREATE TABLE theirs.t (id serial, a int); ALTER TABLE'
+            f' theirs.t OWNER TO "{other}";GRANT USAGE ON SCHEMA theirs TO "{site.role.name}"; GRANT SELECT ON'
+            f' theirs.t, theirs.t_id_seq TO "{site.role.name}"',
             site.live,
         )
     site.sql(f"ALTER DATABASE {site.live} SET work_mem = '7MB'; COMMENT ON DATABASE {site.live} IS 'the shop\nof ours'")

@@ -1,6 +1,7 @@
 """The support matrix of docs/postgresql.md: from the results of a run of tests/unit/mover/majors.
 
-`make postgresql-matrix` runs those tests, writes ``tests/unit/mover/majors/results.json`` and the page. ``--check`` compares only.
+`make postgresql-matrix` runs those tests, writes ``tests/unit/mover/majors/results.json`` and the page. ``--check``
+compares only.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""An API server in this process, behind the real client: objects, resourceVersions and their preconditions, uid preconditions of deletions.
+"""An API server in this process, behind the real client: objects, resourceVersions and their preconditions, uid
+preconditions of deletions.
 
 For tests of what the operator sends. What the real API server answers is tested in tests/integration.
 """

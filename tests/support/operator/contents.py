@@ -1,4 +1,5 @@
-"""A namespace with a SnapshotStore over a real folder: an API server in memory, whose Jobs are run by the real mover in this process."""
+"""A namespace with a SnapshotStore over a real folder: an API server in memory, whose Jobs are run by the real mover in
+this process."""
 
 import asyncio
 import contextlib

@@ -30,7 +30,8 @@ def folder_store(namespace: str, **spec: object) -> Object:
 
 @contextmanager
 def folder_environment(cluster: Cluster, prefix: str, script: str, **spec: object) -> Iterator[str]:
-    """A namespace with the Environment `shop`, layout Plain, with more fields of its spec. `script` fills its folder, /files/data."""
+    """A namespace with the Environment `shop`, layout Plain, with more fields of its spec. `script` fills its folder,
+    /files/data."""
     name = cluster.namespace(prefix)
     cluster.apply(claim("files", name), claim("backups", name))
     code, log = cluster.run_pod(name, IMAGE, ["sh", "-c", script], claims={"/files": "files"})

@@ -1,4 +1,5 @@
-"""Many objects of ours at a real API server, without a pod that runs: for tests and benchmarks of the operator at scale."""
+"""Many objects of ours at a real API server, without a pod that runs: for tests and benchmarks of the operator at
+scale."""
 
 import asyncio
 import json
@@ -100,8 +101,8 @@ def environment(namespace: str, name: str) -> Object:
 
 
 def finished(environment_name: str, namespace: str, number: int, *, told: bool) -> tuple[Object, Object]:
-    """A Complete Snapshot of SNAPSHOT_BYTES, and its status. `told`: with why it is kept, which belongs to this client then: the operator could not
-    change it any more."""
+    """A Complete Snapshot of SNAPSHOT_BYTES, and its status. `told`: with why it is kept, which belongs to this client
+    then: the operator could not change it any more."""
     moment = clock.text(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number))
     spec = {"environmentRef": {"name": environment_name}, "retention": "Policy", "trigger": "Scheduled"}
     obj = ours("Snapshot", namespace, f"{environment_name}-{number}", spec)

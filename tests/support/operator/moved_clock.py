@@ -1,4 +1,5 @@
-"""A clock of the operator that a test moves: the minute of a schedule comes at once. Its timers and the time of its lease stay real.
+"""A clock of the operator that a test moves: the minute of a schedule comes at once. Its timers and the time of its
+lease stay real.
 
 As a program, it is the operator with that clock.
 """

@@ -1,4 +1,5 @@
-"""The real operator as a process of the test's own, restricted to the test's namespaces, and a proxy that cuts it off."""
+"""The real operator as a process of the test's own, restricted to the test's namespaces, and a proxy that cuts it
+off."""
 
 import os
 import signal

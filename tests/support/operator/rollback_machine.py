@@ -17,8 +17,8 @@ from support.operator.rollback_model import RECORDED, ROLLBACK_ID, START, Model,
 
 #: Seconds after its deadline until a rollback must be terminal (docs/decisions/0004).
 PROMISED_SECONDS = 60
-#: The same for an operator that was away while a stage ran: each of the eight stages that wait, two health checks and the answer to a switch
-#: back are still tried.
+#: The same for an operator that was away while a stage ran: each of the eight stages that wait, two health checks and
+#: the answer to a switch back are still tried.
 AWAY_SECONDS = 8 * LATE_SECONDS + 2 * WATCHED_SECONDS + SIGNAL_SECONDS + ANSWER_SECONDS + PROMISED_SECONDS
 #: Until it has a deadline: the preflight at its limits.
 PREFLIGHT_SECONDS = 400
@@ -151,7 +151,8 @@ class RollbackMachine(RuleBasedStateMachine):
             if not self.operator.act(*self.operator.decide()):
                 self.model.advance(1, 1)
 
-    # --- what is ordinary -------------------------------------------------------------------------------------------------
+    # --- what is ordinary
+    # -------------------------------------------------------------------------------------------------
     @rule(count=st.integers(1, 12))
     def operator_works(self, count: int) -> None:
         """A few actions; the process may die after any of them: nothing is kept in memory."""
@@ -174,7 +175,8 @@ class RollbackMachine(RuleBasedStateMachine):
                 self.operator.work()
             self.model.advance(2, 2)
 
-    # --- what is not ---------------------------------------------------------------------------------------------------------
+    # --- what is not
+    # ---------------------------------------------------------------------------------------------------------
     @rule(seconds=st.sampled_from([60, 400, 2000]))
     def operator_is_away(self, seconds: float) -> None:
         self.disturb()
@@ -228,7 +230,8 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.status.stage == "Ended" and self.model.status.switched_at is not None)
     @rule()
     def a_person_switches_by_hand(self) -> None:
-        """Inside the undo window, with the commands of docs/mover.md. They refuse while another program repairs or drops a database."""
+        """Inside the undo window, with the commands of docs/mover.md. They refuse while another program repairs or
+        drops a database."""
         model, data = self.model, self.model.data
         runs = any(j.alive and not j.ended and j.command != "inspect-only" for j in model.jobs.values())
         whole = (data.previous and data.kept_folder) if data.live == "new" else (data.restored and data.staged)
@@ -330,7 +333,8 @@ class RollbackMachine(RuleBasedStateMachine):
     def the_other_operation_ends(self) -> None:
         self.model.holder = None
 
-    # --- the safety snapshot and the image ---------------------------------------------------------------------------------
+    # --- the safety snapshot and the image
+    # ---------------------------------------------------------------------------------
     @precondition(lambda self: self.model.snapshot is not None)
     @rule(what=st.sampled_from(["fails", "deleted", "foreign"]))
     def safety_snapshot_fails(self, what: str) -> None:
@@ -374,7 +378,8 @@ class RollbackMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.status.stage == "Resume")
     @rule(times=st.integers(1, 30))
     def scales_are_refused_for_long(self, times: int) -> None:
-        """The operator runs all the time. What the environment runs on is known in time, however long the workloads cannot start."""
+        """The operator runs all the time. What the environment runs on is known in time, however long the workloads
+        cannot start."""
         self.model.scales_refused = True
         since = self.model.time
         for _ in range(times):
@@ -393,7 +398,8 @@ class RollbackMachine(RuleBasedStateMachine):
                 workload.replicas, workload.extra, workload.started_by_others = saved + 1, 1, True
                 workload.version += 1
 
-    # --- two operators -----------------------------------------------------------------------------------------------------
+    # --- two operators
+    # -----------------------------------------------------------------------------------------------------
     @precondition(lambda self: self.model.exists and self.kept is None)
     @rule()
     def operator_is_stopped_before_it_acts(self) -> None:
@@ -426,7 +432,8 @@ class RollbackMachine(RuleBasedStateMachine):
         return max(deadline, self.operator.watched_since) + AWAY_SECONDS
 
     def outcome_is_known(self) -> bool:
-        """It has not ended, for the one reason that is allowed: a workload cannot be started. The data's outcome is in the status."""
+        """It has not ended, for the one reason that is allowed: a workload cannot be started. The data's outcome is in
+        the status."""
         model = self.model
         stopped = any(w.replicas == 0 < n for w, n in zip(model.workloads, model.saved, strict=True))
         known = model.status.position == model.data.position or model.status.failure_reason == c.POSITION_UNKNOWN
@@ -436,7 +443,8 @@ class RollbackMachine(RuleBasedStateMachine):
         """From now on there is something to recover from."""
         self.model.disturbed_at = self.model.time
 
-    # --- the end -------------------------------------------------------------------------------------------------------------
+    # --- the end
+    # -------------------------------------------------------------------------------------------------------------
     def teardown(self) -> None:
         """All faults end, the operator runs: terminal in time, and no cleanup remains."""
         model = self.model

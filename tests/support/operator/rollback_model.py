@@ -1,5 +1,6 @@
-"""A small world to run the plan of a rollback against: databases, folders, workloads with pods, Jobs with programs, an API server that knows
-versions. Every program moves in single steps and can be killed between any two of them, as the real one can.
+"""A small world to run the plan of a rollback against: databases, folders, workloads with pods, Jobs with programs, an
+API server that knows versions. Every program moves in single steps and can be killed between any two of them, as the
+real one can.
 
 It checks the promises as it goes: a violation is an AssertionError at the moment it happens.
 """
@@ -565,7 +566,8 @@ class Model:
         self.data.kept_folder = False
         job.payload = CleanupResult()
 
-    # --- what an operator reads and does ------------------------------------------------------------------------------------
+    # --- what an operator reads and does
+    # ------------------------------------------------------------------------------------
     def see(self, watched_since: float) -> Seen:
         """Everything, read afresh."""
         return Seen(
@@ -836,7 +838,8 @@ class Model:
         workload.image, workload.commit = image, change.commits.template
         workload.version += 1
 
-    # --- promises ------------------------------------------------------------------------------------------------------------
+    # --- promises
+    # ------------------------------------------------------------------------------------------------------------
     def _writers(self) -> list[str]:
         """Jobs that run and may change something."""
         return [j.name for j in self.jobs.values() if j.alive and not j.ended and j.command != "inspect-only"]
@@ -849,7 +852,8 @@ class Model:
         assert len(writers) <= 1 or self.stale_starts, f"two writers: {writers}"
 
     def _check_released(self) -> None:
-        """In the moment a workload is scaled up: on another node it could not attach a claim that a pod of ours still mounts. One that neutralises mounts none."""
+        """In the moment a workload is scaled up: on another node it could not attach a claim that a pod of ours still
+        mounts. One that neutralises mounts none."""
         mounting = [
             j.name
             for j in self.jobs.values()

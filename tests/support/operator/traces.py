@@ -1,4 +1,5 @@
-"""Recorded operations: what their Jobs reported and how their status changed, and the percentage that the operator shows for it."""
+"""Recorded operations: what their Jobs reported and how their status changed, and the percentage that the operator
+shows for it."""
 
 import json
 from collections.abc import Iterator

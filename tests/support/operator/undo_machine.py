@@ -1,4 +1,5 @@
-"""Hypothesis drives the model of an undo: all that may go wrong for a rollback, and the rollback that is undone beside it."""
+"""Hypothesis drives the model of an undo: all that may go wrong for a rollback, and the rollback that is undone beside
+it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The world of an undo: as :class:`Model`, from the point of view of the undo, beside a finished rollback that has its own reconciles.
+"""The world of an undo: as :class:`Model`, from the point of view of the undo, beside a finished rollback that has its
+own reconciles.
 
-`old` is what the finished rollback has switched to, `new` what it has kept: for the finished rollback it is the other way round. Its Jobs are
-atomic here; what can kill them is in the model of a rollback.
+`old` is what the finished rollback has switched to, `new` what it has kept: for the finished rollback it is the other
+way round. Its Jobs are atomic here; what can kill them is in the model of a rollback.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ class UndoModel(Model):
         self.returned_at: float | None = None
         self.drops = 0
 
-    # --- time -------------------------------------------------------------------------------------------------------------------
+    # --- time
+    # -------------------------------------------------------------------------------------------------------------------
     def advance(self, seconds: float, steps: int = 1) -> None:
         """As of a rollback; where `undone_runs`, the other one reconciles, too."""
         super().advance(seconds, steps)
@@ -123,7 +125,8 @@ class UndoModel(Model):
         """Those from before the undone rollback, where it had restored others."""
         return ("registry/shop:0", "c0") if self.images else (RUNNING, "c2")
 
-    # --- of the undo ------------------------------------------------------------------------------------------------------------
+    # --- of the undo
+    # ------------------------------------------------------------------------------------------------------------
     def _owns(self) -> bool:
         return self.entry is not None and self.entry.state != "Returned"
 
@@ -144,7 +147,8 @@ class UndoModel(Model):
         return self._counted(super()._cleanup_previous(job))
 
     def _counted(self, program: Iterator[None]) -> Iterator[None]:
-        """Counts a drop in the step that drops. A program may be killed after it; its next run then finds nothing to drop."""
+        """Counts a drop in the step that drops. A program may be killed after it; its next run then finds nothing to
+        drop."""
         kept = self.data.restored or self.data.previous
         for _ in program:
             self._dropped_by_undo(kept and not (self.data.restored or self.data.previous))
@@ -212,7 +216,8 @@ class UndoModel(Model):
         if self._owns() and self.environment and self.status.residue == "None":
             assert self.drops == 1
 
-    # --- of the rollback that is undone -----------------------------------------------------------------------------------------
+    # --- of the rollback that is undone
+    # -----------------------------------------------------------------------------------------
     def undone_acts(self) -> bool:
         """One action of it, as it reads the world now. Returns whether to decide again at once."""
         if not self.undone_finalizer:

@@ -1,7 +1,8 @@
-"""The served OpenAPI, and the answers of a running application, against the document that existing clients know. In both directions.
+"""The served OpenAPI, and the answers of a running application, against the document that existing clients know. In
+both directions.
 
-ANSWERS has the operations whose real answers are compared here: those that only read the cache. The integration tests of writes compare each answer of a facade
-with a real API server (`d.compare_with_document`).
+ANSWERS has the operations whose real answers are compared here: those that only read the cache. The integration tests
+of writes compare each answer of a facade with a real API server (`d.compare_with_document`).
 """
 
 import ast
@@ -31,7 +32,8 @@ EXTRA_PATHS = {"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
 EXTRA_REQUEST_HEADERS = {"Idempotency-Key", "Last-Event-ID"}
 EXTRA_RESPONSE_HEADERS = {"Location", "Age", "Retry-After", "WWW-Authenticate", "Cache-Control", "X-Accel-Buffering"}
 ERRORS = {400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503}
-#: Fields that a request must have, although the document marks no field of a body as required: without it there is nothing to do.
+#: Fields that a request must have, although the document marks no field of a body as required: without it there is
+#: nothing to do.
 REQUIRED_BODY_FIELDS = {("POST", "/environments/{environmentId}/rollback"): {"snapshotId"}}
 
 #: Operation → the path and query that are requested of an application with `filled()`.

@@ -1,4 +1,5 @@
-"""Two replicas: processes of their own, over one API server. What a client has of one of them holds at the other one."""
+"""Two replicas: processes of their own, over one API server. What a client has of one of them holds at the other
+one."""
 
 import asyncio
 import os

@@ -1,4 +1,5 @@
-"""tests/cel: renders the chart and compiles its CEL as the oldest API server does that the chart allows. `make cel` builds it."""
+"""tests/cel: renders the chart and compiles its CEL as the oldest API server does that the chart allows. `make cel`
+builds it."""
 
 import json
 import os

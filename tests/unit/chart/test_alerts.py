@@ -1,4 +1,5 @@
-"""The chart's alerts: each fires when it should and is silent when it should not, has a page, and asks for metrics that exist."""
+"""The chart's alerts: each fires when it should and is silent when it should not, has a page, and asks for metrics that
+exist."""
 
 import copy
 import json
@@ -25,7 +26,8 @@ SCRAPED = {"namespace", "job", "pod", "instance"}
 
 # --- promtool --------------------------------------------------------------------------------------------------
 def values(series: Series, at: int, step: int) -> str:
-    """The samples from 0 to `at` in promtool's notation. A series that ends is marked as stale, as by a scrape that lacks it."""
+    """The samples from 0 to `at` in promtool's notation. A series that ends is marked as stale, as by a scrape that
+    lacks it."""
     samples: list[str] = []
     for second in range(0, at + 1, step):
         begun = [value for begin, value in series.steps if begin <= second]
@@ -116,7 +118,8 @@ def failed(folder: Path, alert: str, rules: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_its_cases_notice_a_change(alert: str, tmp_path: Path) -> None:
-    """Else they would show nothing: an alert that never fires, one that fires at once, and one that lacks a condition."""
+    """Else they would show nothing: an alert that never fires, one that fires at once, and one that lacks a
+    condition."""
     assert failed(tmp_path, alert, changed(alert, expr="vector(1) > 2"))
     assert failed(tmp_path, alert, changed(alert, **{"for": "0s"}))
     lines = RULES[alert]["expr"].splitlines()

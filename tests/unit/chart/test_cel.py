@@ -1,4 +1,5 @@
-"""Every CEL expression of the CRDs and policies, in the CEL environment of the oldest Kubernetes that the chart allows."""
+"""Every CEL expression of the CRDs and policies, in the CEL environment of the oldest Kubernetes that the chart
+allows."""
 
 import re
 import shutil

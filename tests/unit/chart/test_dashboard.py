@@ -1,4 +1,5 @@
-"""The Grafana dashboard of the chart: its JSON has what Grafana needs, and every panel asks for metrics that exist and shows data."""
+"""The Grafana dashboard of the chart: its JSON has what Grafana needs, and every panel asks for metrics that exist and
+shows data."""
 
 import json
 import re

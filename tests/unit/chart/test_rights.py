@@ -1,4 +1,5 @@
-"""The admission policy on the operator's Jobs names every field and path that the Jobs have. The API server checks the same with every Job."""
+"""The admission policy on the operator's Jobs names every field and path that the Jobs have. The API server checks the
+same with every Job."""
 
 import re
 

@@ -1,7 +1,7 @@
 """The verbs that the chart grants to the operator and the facade are those that they use, no more and no less.
 
-Used is what the calls of the two clients in the source name. A call whose type is a variable is found by the call that gives the type: CALLS lists both.
-What the aggregated roles grant to people is not compared, and Jobs have no role.
+Used is what the calls of the two clients in the source name. A call whose type is a variable is found by the call that
+gives the type: CALLS lists both. What the aggregated roles grant to people is not compared, and Jobs have no role.
 """
 
 import ast

@@ -752,7 +752,8 @@ def test_what_the_preflight_found_is_shown_once_while_it_runs(*, terminal: bool)
 
 
 def test_a_failed_step_does_not_print_the_whole_failure_before_the_end_does() -> None:
-    """Not ready, then switched back: the message was printed with the step and again with the failure (issue 9, item 27)."""
+    """Not ready, then switched back: the message was printed with the step and again with the failure (issue 9, item
+    27)."""
     why = (
         "Not ready within 300 s (readyTimeoutSeconds): Deployment shop has 0 of 2 replicas ready: "
         + "pod shop-1 waits."

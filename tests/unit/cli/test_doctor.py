@@ -1,4 +1,5 @@
-"""``kubectl ocore doctor``: a sound installation has no problem, and each planted fault is found with the line that fixes it."""
+"""``kubectl ocore doctor``: a sound installation has no problem, and each planted fault is found with the line that
+fixes it."""
 
 import copy
 import dataclasses
@@ -105,7 +106,8 @@ def test_a_sound_installation_has_no_problem() -> None:
     assert "The last 1 took 1 min 40 s, the application was down for 4.0 s" in rollback
 
 
-# --- the planted faults -------------------------------------------------------------------------------------------------
+# --- the planted faults
+# -------------------------------------------------------------------------------------------------
 Plant = Callable[[World], World]
 
 
@@ -371,7 +373,8 @@ def test_every_fix_with_a_kind_names_its_group() -> None:
             assert not re.search(r"(?:patch|delete|wait|edit) (?:environments?|snapshots?|rollbacks?)[ /]", line.fix)
 
 
-# --- the command ---------------------------------------------------------------------------------------------------------
+# --- the command
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

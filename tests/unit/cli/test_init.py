@@ -279,7 +279,8 @@ def test_what_a_path_holds_does_not_end_a_comment() -> None:
     assert [each.get("spec", {}).get("evil") for each in yaml.safe_load_all(text)] == [None] * 3
 
 
-# --- the command ---------------------------------------------------------------------------------------------------------
+# --- the command
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
 
 def test_nothing_is_changed_without_apply(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("init", "deploy/odoo", "--store", "s3://bucket") == 0
-    (store, env, _) = yaml.safe_load_all(capsys.readouterr().out)
+    store, env, _ = yaml.safe_load_all(capsys.readouterr().out)
     assert store["spec"]["s3"] == {"bucket": "bucket"}
     assert env["spec"]["filestore"]["path"] == "filestore/shop"
     assert cli.applied == []
@@ -349,7 +350,10 @@ def applied(objects: FakeObjects, timeout: float = 60) -> tuple[bool, str]:
 
 
 def test_apply_takes_the_owner_of_the_files_from_the_operator() -> None:
-    message = "The files in filestore/shop belong to uid 101, gid 102. Add to the Environment: spec.jobs: {runAsUser: 101, runAsGroup: 102}."
+    message = (
+        "The files in filestore/shop belong to uid 101, gid 102. Add to the Environment: spec.jobs: {runAsUser: 101,"
+        " runAsGroup: 102}."
+    )
     unknown = [
         condition("Ready", "False", "JobUserUnknown", message),
         condition("Stalled", "True", "JobUserUnknown", message),

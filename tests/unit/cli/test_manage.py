@@ -196,6 +196,9 @@ def test_bash_completes_the_commands(tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ocore_cli "$@"\n')
     program.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    script = "source <(kubectl-ocore completion bash); COMP_WORDS=(kubectl-ocore ro); COMP_CWORD=1; _kubectl_ocore_completion kubectl-ocore; echo ${COMPREPLY[@]}"
+    script = (
+        "source <(kubectl-ocore completion bash); COMP_WORDS=(kubectl-ocore ro); COMP_CWORD=1;"
+        " _kubectl_ocore_completion kubectl-ocore; echo ${COMPREPLY[@]}"
+    )
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["rollback"], done.stderr

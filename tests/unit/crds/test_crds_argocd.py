@@ -1,4 +1,5 @@
-"""The Lua that reports the health of our objects to Argo CD, over every state that the operator writes; and what the examples promise."""
+"""The Lua that reports the health of our objects to Argo CD, over every state that the operator writes; and what the
+examples promise."""
 
 from pathlib import Path
 from typing import Any

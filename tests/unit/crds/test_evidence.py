@@ -253,7 +253,8 @@ def test_progress_names_the_running_step_else_the_last_one(steps: dict[str, str]
     assert e.derive(recorded(steps=steps, required=tuple(steps))).progress.step == current
 
 
-# --- a Snapshot ---------------------------------------------------------------------------------------------------------
+# --- a Snapshot
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_complete_snapshot_is_green() -> None:
@@ -312,7 +313,8 @@ def test_each_fact_of_a_snapshot_is_needed(status: dict[str, Any], missing: tupl
     ],
 )
 def test_a_part_without_its_checksum_is_not_stored(part: str, artifact: str, step: str) -> None:
-    """The Environment lost the part between the start and the Job: the Snapshot is Complete, and the part is missing."""
+    """The Environment lost the part between the start and the Job: the Snapshot is Complete, and the part is
+    missing."""
     stored = inside(inside(SNAPSHOT, "evidence", f"checksums.{artifact}"), "evidence", f"paths.{artifact}")
     stored["steps"] = states(**without(STEPS, step))
     found = of_snapshot(stored)
@@ -447,7 +449,8 @@ def test_a_snapshot_that_is_not_complete(
     assert found.artifact_checksums == found.artifact_paths == {}
 
 
-# --- a Rollback ---------------------------------------------------------------------------------------------------------
+# --- a Rollback
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_complete_rollback_is_green() -> None:
@@ -689,7 +692,8 @@ def test_a_rollback_that_is_not_complete(
     assert found.artifact_paths == {"liveDatabase": "shop", "filestore": "files/filestore/shop"}
 
 
-# --- both -----------------------------------------------------------------------------------------------------------------
+# --- both
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_only_snapshots_and_rollbacks_have_it() -> None:
@@ -839,7 +843,8 @@ def test_whatever_is_recorded(
     assert found.can_write_clean_success == (whole and not blocking and all(facts.values()) and status == "completed")
 
 
-# --- createSafetySnapshot and restoreImage --------------------------------------------------------------------------------------
+# --- createSafetySnapshot and restoreImage
+# --------------------------------------------------------------------------------------
 
 ASKED = {"snapshotRef": {"name": "s1"}, "createSafetySnapshot": True, "restoreImage": "Always"}
 WITH_ASKED: dict[str, Any] = {

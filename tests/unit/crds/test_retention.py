@@ -265,7 +265,8 @@ def test_the_order_of_the_candidates_does_not_matter(given: Retention, order: li
 @given(any_rules, st.lists(st.tuples(st.integers(1, 400), st.booleans()), max_size=8))
 @settings(deadline=None)
 def test_no_end_that_a_policy_has_set_comes_nearer(given: Retention, later: list[tuple[int, bool]]) -> None:
-    """The policy is deleted, more Snapshots are taken or not, and the verdicts of each day are what the next day reads."""
+    """The policy is deleted, more Snapshots are taken or not, and the verdicts of each day are what the next day
+    reads."""
     there = {c.name: c for c in hourly(60)[::7]}
     set_by_policy = {
         name: v for name, v in retention.verdicts(there.values(), given, BERLIN, NOW).items() if not v.expired
@@ -391,7 +392,8 @@ def test_fields_of_another_client_are_removed() -> None:
     assert retention.beyond({}, wanted) == {}
 
 
-# --- safety snapshots -----------------------------------------------------------------------------------------------------------
+# --- safety snapshots
+# -----------------------------------------------------------------------------------------------------------
 
 
 def rollback(*, terminal: bool = True, deleting: bool = False, **status: Any) -> dict[str, Any]:
@@ -582,7 +584,8 @@ def test_a_damaged_snapshot_does_not_count_as_a_place_of_its_data() -> None:
     assert (found.remote, found.needs) == ("Pending", "f")
 
 
-# --- differentials --------------------------------------------------------------------------------------------------------------
+# --- differentials
+# --------------------------------------------------------------------------------------------------------------
 
 
 def protected(*candidates: Candidate, **given: int) -> dict[str, Verdict]:

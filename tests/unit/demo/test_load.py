@@ -110,7 +110,8 @@ def test_filestore_first_then_dump_loses_attachments(settings: Settings, server:
 def test_dump_snapshot_first_with_collection_held_off_loses_none(
     settings: Settings, server: Postgres, tmp_path: Path
 ) -> None:
-    """The right order: hold collection off, export a snapshot, freeze the files that it names, release, dump that snapshot."""
+    """The right order: hold collection off, export a snapshot, freeze the files that it names, release, dump that
+    snapshot."""
     frozen, dump = tmp_path / "frozen", tmp_path / "dump"
     with Running(settings, PLAN) as running:
         running.wait_for_orders(250)

@@ -12,8 +12,8 @@ from demo_app.settings import Settings
 
 def acting(connection: Connection) -> int:
     row = connection.execute(
-        "SELECT (SELECT count(*) FROM ir_mail_server WHERE active AND smtp_host <> 'invalid') + (SELECT count(*) FROM ir_cron WHERE active)"
-        " + (SELECT count(*) FROM payment_provider WHERE state = 'enabled')"
+        "SELECT (SELECT count(*) FROM ir_mail_server WHERE active AND smtp_host <> 'invalid') + (SELECT count(*) FROM"
+        " ir_cron WHERE active) + (SELECT count(*) FROM payment_provider WHERE state = 'enabled')"
     ).fetchone()
     assert row is not None
     return int(row[0])

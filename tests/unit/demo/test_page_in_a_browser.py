@@ -28,7 +28,8 @@ BROWSER = (
 
 
 def rendered(url: str, profile: Path, milliseconds: int = 2500) -> str:
-    """The document after the script has run for that long. Chromium dumps an empty one where the page did not answer in that time."""
+    """The document after the script has run for that long. Chromium dumps an empty one where the page did not answer in
+    that time."""
     command = [*BROWSER, f"--user-data-dir={profile}", f"--virtual-time-budget={milliseconds}", "--dump-dom", url]
     for _ in range(3):
         done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)

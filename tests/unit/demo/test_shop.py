@@ -38,7 +38,8 @@ def test_a_file_lies_where_odoo_puts_it(connection: Connection, filestore: Files
 def test_the_row_is_flushed_before_the_file_and_committed_after(
     settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the file is written the row's lock is held (garbage collection is out) and no other session sees the row."""
+    """While the file is written the row's lock is held (garbage collection is out) and no other session sees the
+    row."""
     seen: list[tuple[int, int]] = []
 
     class Watching(Filestore):
@@ -46,7 +47,8 @@ def test_the_row_is_flushed_before_the_file_and_committed_after(
             with connect(settings) as other:
                 visible = other.execute("SELECT count(*) FROM ir_attachment").fetchone()
                 locks = other.execute(
-                    "SELECT count(*) FROM pg_locks WHERE relation = 'ir_attachment'::regclass AND mode = 'RowExclusiveLock'"
+                    "SELECT count(*) FROM pg_locks WHERE relation = 'ir_attachment'::regclass AND mode ="
+                    " 'RowExclusiveLock'"
                 ).fetchone()
             assert visible is not None
             assert locks is not None
@@ -178,7 +180,8 @@ def test_check_finds_every_kind_of_fault(connection: Connection, filestore: File
 
 
 def test_a_switched_database_is_reconnected_to_and_known(settings: Settings, server: Postgres) -> None:
-    """A pool outlives the switch of a rollback: its connections were ended, the next one is new and says where it is from."""
+    """A pool outlives the switch of a rollback: its connections were ended, the next one is new and says where it is
+    from."""
     live = settings.connection_parameters()["dbname"]
     rollback = "9c1f77aa-0000-4000-8000-000000000000"
     pool = Pool(lambda: connect(settings))
@@ -213,7 +216,8 @@ def test_damage_beside_customers_who_delete_the_same_rows(
     settings: Settings, connection: Connection, filestore: Filestore
 ) -> None:
     connection.execute(
-        "INSERT INTO sale_order (id, partner_name, amount_total, state, attachment_count) SELECT n, 'Azur', 1, 'sale', 0 FROM generate_series(1, 4) n"
+        "INSERT INTO sale_order (id, partner_name, amount_total, state, attachment_count) SELECT n, 'Azur', 1, 'sale',"
+        " 0 FROM generate_series(1, 4) n"
     )
     connection.execute(
         "INSERT INTO ir_attachment (name, res_model, res_id, mimetype, store_fname, file_size, checksum)"

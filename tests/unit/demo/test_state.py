@@ -34,7 +34,8 @@ class Slow(Filestore):
 def test_a_count_that_took_long_is_not_shown_for_ever(
     settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine that stood still for three seconds during a count, a missing file showed half a minute later only."""
+    """On a machine that stood still for three seconds during a count, a missing file showed half a minute later
+    only."""
     clock = Clock()
     monkeypatch.setattr(state, "time", clock)
     filestore = Slow(settings.filestore)

@@ -1,4 +1,5 @@
-"""Row 77: whatever a tenant, a bucket or a Job has written into an object, the facade serves it as documented, and all others as before."""
+"""Row 77: whatever a tenant, a bucket or a Job has written into an object, the facade serves it as documented, and all
+others as before."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""Row 77: one object that cannot be read ends nothing: neither the resync, nor the catalog, nor /metrics, nor the facade."""
+"""Row 77: one object that cannot be read ends nothing: neither the resync, nor the catalog, nor /metrics, nor the
+facade."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,5 @@
-"""Lists in pages of a limited size in bytes, and what the operator keeps of them: a tenant decides how large its objects are."""
+"""Lists in pages of a limited size in bytes, and what the operator keeps of them: a tenant decides how large its
+objects are."""
 
 import asyncio
 import json

@@ -62,7 +62,8 @@ PLACES = pytest.mark.parametrize(
 def test_row_57_a_cancellation_is_not_taken_for_the_timeout_of_that_moment(
     answer: bytes, use: Callable[[Transport], Awaitable[Any]]
 ) -> None:
-    """The event loop stood still beyond the timeout, as on a starved node; then its first act is to cancel the request."""
+    """The event loop stood still beyond the timeout, as on a starved node; then its first act is to cancel the
+    request."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -132,8 +133,8 @@ def test_an_error_without_a_text_is_named() -> None:
 
 @pytest.fixture
 def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Sends a request to http://api.invalid, which exists only behind a proxy; what the proxy got. Options: variables of the environment, with the
-    proxy's address for %s."""
+    """Sends a request to http://api.invalid, which exists only behind a proxy; what the proxy got. Options: variables
+    of the environment, with the proxy's address for %s."""
 
     def run(cluster: dict[str, str], **variables: str) -> list[str]:
         got: list[str] = []
@@ -210,7 +211,8 @@ def test_a_line_that_is_too_long_ends_the_stream() -> None:
     assert asyncio.run(main()) == ["a"]
 
 
-#: Text of every kind: astral, in both directions, NUL, ESC, line ends of Unicode, what YAML forbids, a lone surrogate, what looks like an escape.
+#: Text of every kind: astral, in both directions, NUL, ESC, line ends of Unicode, what YAML forbids, a lone surrogate,
+#: what looks like an escape.
 TEXTS = (
     *(
         "\U0001f600",

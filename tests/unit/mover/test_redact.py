@@ -149,7 +149,8 @@ def test_logs_are_masked_but_for_their_own_fields(capsys: pytest.CaptureFixture[
 
 
 def test_what_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line each, also where it is configured again: ours from INFO on, those of libraries from WARNING on. Tracebacks are masked."""
+    """One line each, also where it is configured again: ours from INFO on, those of libraries from WARNING on.
+    Tracebacks are masked."""
     redact.register("s3cr3t-of-the-trace")
     configure_logging(verbose=True)
     configure_logging()

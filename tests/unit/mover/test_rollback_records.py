@@ -25,7 +25,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def again(run: RollbackRun) -> RollbackRun:
-    """The same Rollback, created again from Git on a rebuilt cluster: its uid is another one, its id (spec.id) is not."""
+    """The same Rollback, created again from Git on a rebuilt cluster: its uid is another one, its id (spec.id) is
+    not."""
     return run.model_copy(update={"uid": str(uuid.uuid4()), "attempt": str(uuid.uuid4())})
 
 

@@ -1,4 +1,5 @@
-"""The committed page is generated from the committed results, and those are of a complete run of the tests that exist."""
+"""The committed page is generated from the committed results, and those are of a complete run of the tests that
+exist."""
 
 import json
 

@@ -55,7 +55,8 @@ def test_every_field_manager_has_one_module_that_writes_with_it(operator: Path) 
 
 
 def test_no_other_way_to_write_a_status(operator: Path) -> None:
-    """`merge_patch` with a subresource is for `scale`, and to remove what another client wrote; both in the client itself."""
+    """`merge_patch` with a subresource is for `scale`, and to remove what another client wrote; both in the client
+    itself."""
     for path, tree in modules(operator):
         for node in ast.walk(tree):
             if isinstance(node, ast.keyword) and node.arg == "subresource" and isinstance(node.value, ast.Constant):

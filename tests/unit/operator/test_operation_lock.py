@@ -1,5 +1,5 @@
-"""Which operation takes the lock next: a cleanup that is due, then the oldest. What a real API server answers is tested in
-tests/integration."""
+"""Which operation takes the lock next: a cleanup that is due, then the oldest. What a real API server answers is tested
+in tests/integration."""
 
 import asyncio
 from datetime import datetime

@@ -27,7 +27,8 @@ def types(status: Any) -> dict[str, str]:
 
 
 def kstatus(status: SnapshotStatus, generation: int) -> str:
-    """kstatus's generic rules. Source: https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md"""
+    """kstatus's generic rules. Source:
+    https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md"""
     if status.observed_generation != generation:
         return "InProgress"
     found = types(status)

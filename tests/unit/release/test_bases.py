@@ -1,4 +1,5 @@
-"""localcluster/lib/images.sh: bases of images are the same everywhere; PGDG's repository is used for majors that Debian lacks, and only if it is given."""
+"""localcluster/lib/images.sh: bases of images are the same everywhere; PGDG's repository is used for majors that Debian
+lacks, and only if it is given."""
 
 import os
 import subprocess
@@ -55,8 +56,12 @@ def test_the_repository_is_used_with_its_key_and_leaves_no_trace(tmp_path: Path)
 
 @pytest.mark.parametrize("image", ["mover:16", "mover:17", "operator:dev"])
 def test_a_base_has_nothing_of_this_machine(image: str, tmp_path: Path) -> None:
-    """Found by two builds with two caches: make's PYTHONPYCACHEPREFIX was a folder in the image, with compiled files."""
-    script = f'image_spec {image}; step() {{ shift; "$@"; }}; import_base() {{ :; }}; rm() {{ :; }}; make_base; echo "$PYTHON_PACKAGES"'
+    """Found by two builds with two caches: make's PYTHONPYCACHEPREFIX was a folder in the image, with compiled
+    files."""
+    script = (
+        f'image_spec {image}; step() {{ shift; "$@"; }}; import_base() {{ :; }}; rm() {{ :; }}; make_base; echo'
+        ' "$PYTHON_PACKAGES"'
+    )
     done = run(
         tmp_path,
         script,
@@ -87,7 +92,10 @@ def test_without_the_repository_there_is_no_such_image(major: str, tmp_path: Pat
 
 @pytest.mark.parametrize("image", ["mover:16", "mover:17"])
 def test_a_base_for_another_processor_is_another_base(image: str, tmp_path: Path) -> None:
-    script = f'image_spec {image}; step() {{ shift; "$@"; }}; import_base() {{ :; }}; rm() {{ :; }}; FOREIGN=; make_base; echo "$BASE"; FOREIGN=arm64; make_base; echo "$BASE"'
+    script = (
+        f'image_spec {image}; step() {{ shift; "$@"; }}; import_base() {{ :; }}; rm() {{ :; }}; FOREIGN=; make_base;'
+        ' echo "$BASE"; FOREIGN=arm64; make_base; echo "$BASE"'
+    )
     done = run(tmp_path, script, PGDG_URL="https://mirror.example.org")
     assert done.returncode == 0, done.stderr
     own, other = done.stdout.split()

@@ -17,8 +17,8 @@ from ocore_mover.deadline import Token
 
 #: Files uploaded in parallel: small ones wait for the store's answer, not for the processor.
 WORKERS = 6
-#: Bytes on the disk that are not in the store: pause the dump above HIGH, resume it below LOW. pg_dump writes about 20 MB between
-#: two polls, so the peak stays far below 512 MB, the minimum of a scratch volume.
+#: Bytes on the disk that are not in the store: pause the dump above HIGH, resume it below LOW. pg_dump writes about 20
+#: MB between two polls, so the peak stays far below 512 MB, the minimum of a scratch volume.
 HIGH = 192 * 1024 * 1024
 LOW = 64 * 1024 * 1024
 _POLL = 0.02
@@ -48,9 +48,11 @@ class Drain:
     def run(
         self, running: Running, token: Token, tick: Callable[[], None], *, ended: Callable[[], None] | None = None
     ) -> int:
-        """Runs until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are missing.
+        """Runs until pg_dump has ended and every file is stored. Returns its exit code; where that is not 0, files are
+        missing.
 
-        `tick` is called at every poll, `ended` once pg_dump has ended without an error: what is left may take long to store. Raises the store's errors, and what cancelled the command.
+        `tick` is called at every poll, `ended` once pg_dump has ended without an error: what is left may take long to
+        store. Raises the store's errors, and what cancelled the command.
         """
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="drain") as pool:
             try:

@@ -2,9 +2,12 @@
 
 There are three plans, chosen by the store and the server:
 
-- remote store, pg_dump with zstd (PostgreSQL 16 and newer): pg_dump compresses into scratch, and files are uploaded while they grow;
-- store in a folder, pg_dump with zstd: pg_dump writes the objects in place; they are hashed while they grow and read back;
-- pg_dump without zstd (before 16, or built without): it writes plain files into scratch, which are compressed during the upload.
+- remote store, pg_dump with zstd (PostgreSQL 16 and newer): pg_dump compresses into scratch, and files are uploaded
+  while they grow;
+- store in a folder, pg_dump with zstd: pg_dump writes the objects in place; they are hashed while they grow and read
+  back;
+- pg_dump without zstd (before 16, or built without): it writes plain files into scratch, which are compressed during
+  the upload.
 """
 
 import errno
@@ -101,7 +104,8 @@ def dump(
     jobs: int = 2,
     schema_only: bool = False,
 ) -> DatabaseArtifact:
-    """Dumps into the store and empties scratch. `schema_only`: without data. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
+    """Dumps into the store and empties scratch. `schema_only`: without data. Raises MoverError DumpFailed, ScratchFull,
+    NoSpace, StoreError.
 
     After a failure the caller removes the objects below the attempt's prefix.
     """
@@ -196,8 +200,8 @@ def _full(plan: Plan, detail: str) -> MoverError:
         )
     return MoverError(
         conditions.SCRATCH_FULL,
-        f"the scratch volume at {plan.folder.parent} is full: {detail}; increase spec.scratch.size of the Environment (512Mi is enough for "
-        "a dump where the file system can punch holes)",
+        f"the scratch volume at {plan.folder.parent} is full: {detail}; increase spec.scratch.size of the Environment"
+        " (512Mi is enough for a dump where the file system can punch holes)",
     )
 
 

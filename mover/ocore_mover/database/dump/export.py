@@ -1,7 +1,7 @@
 """One point in time for database and filestore: garbage collection is paused while the snapshot is exported.
 
-There are two connections. One holds the lock, for a moment: the files are linked before it, and only new ones under it. The other
-keeps the REPEATABLE READ transaction open, whose snapshot pg_dump imports, until pg_dump has ended.
+There are two connections. One holds the lock, for a moment: the files are linked before it, and only new ones under it.
+The other keeps the REPEATABLE READ transaction open, whose snapshot pg_dump imports, until pg_dump has ended.
 """
 
 import logging
@@ -27,10 +27,11 @@ log = logging.getLogger(__name__)
 APPLICATION = "ocore-snapshot"
 #: Seconds. Odoo's garbage collection holds its SHARE lock while it unlinks; waiting behind it blocks no other session.
 LOCK_TIMEOUT = 120
-#: Seconds for which the lock is held at most. The server enforces it, whatever our process waits for: writers of the table wait behind
-#: garbage collection, which waits for us.
+#: Seconds for which the lock is held at most. The server enforces it, whatever our process waits for: writers of the
+#: table wait behind garbage collection, which waits for us.
 HOLD_LIMIT = 60
-#: Reads of the names before the lock. The second one finds what is new since the first, which takes long for many files.
+#: Reads of the names before the lock. The second one finds what is new since the first, which takes long for many
+#: files.
 PASSES = 2
 _ITERSIZE = 20_000
 _MAX_NAME = 1000
@@ -45,7 +46,8 @@ class Freezer(Protocol[Result]):
 
     @property
     def linked(self) -> bool:
-        """Whether it protects files before :meth:`finish`. If not, `finish` is called while garbage collection is paused."""
+        """Whether it protects files before :meth:`finish`. If not, `finish` is called while garbage collection is
+        paused."""
 
     def collect(self, names: Iterable[str]) -> Callable[[], None]:
         """Reads the names, sorted and without duplicates. The function that it returns protects their files."""
@@ -67,9 +69,11 @@ class Exported(Generic[T]):
     _ended: bool = False
 
     def end(self) -> None:
-        """Ends the transaction, so that the server can remove old rows again. Call when pg_dump has ended; does nothing the second time.
+        """Ends the transaction, so that the server can remove old rows again. Call when pg_dump has ended; does nothing
+        the second time.
 
-        Raises MoverError DumpFailed where the transaction was lost: the names were read in it, and the dump may show another state.
+        Raises MoverError DumpFailed where the transaction was lost: the names were read in it, and the dump may show
+        another state.
         """
         if self._ended:
             return
@@ -80,7 +84,8 @@ class Exported(Generic[T]):
 
 
 def find_attachments(connection: Connection) -> str | None:
-    """The table ir_attachment with a column store_fname, on the search path, quoted for SQL; None where it does not exist."""
+    """The table ir_attachment with a column store_fname, on the search path, quoted for SQL; None where it does not
+    exist."""
     row = connection.execute(
         "SELECT c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -93,7 +98,8 @@ def find_attachments(connection: Connection) -> str | None:
 def read_names(connection: Connection, table: str, since: str | None = None) -> Iterator[str]:
     """The distinct store_fname of all attachments, sorted as bytes; needs a transaction (server-side cursor).
 
-    `since`: only of rows that a transaction with this id (xid) or a later one wrote. The server sorts them, on its disk where they are
+    `since`: only of rows that a transaction with this id (xid) or a later one wrote. The server sorts them, on its disk
+    where they are
     many. A longer name is truncated: it cannot be a file's.
     """
     query = sql.SQL(
@@ -102,10 +108,13 @@ def read_names(connection: Connection, table: str, since: str | None = None) -> 
     ).format(
         sql.Literal(_MAX_NAME),
         _table(table),
-        # Ages compare ids across their wraparound. Of a very old row the age may be wrong: it is then read without need.
-        sql.SQL(" AND pg_catalog.age(xmin) <= pg_catalog.age({}::pg_catalog.xid)").format(sql.Literal(since))
-        if since is not None
-        else sql.SQL(""),
+        # Ages compare ids across their wraparound. Of a very old row the age may be wrong: it is then read without
+        # need.
+        (
+            sql.SQL(" AND pg_catalog.age(xmin) <= pg_catalog.age({}::pg_catalog.xid)").format(sql.Literal(since))
+            if since is not None
+            else sql.SQL("")
+        ),
     )
     with connection.cursor(name="ocore_names") as cursor:
         cursor.itersize = _ITERSIZE
@@ -128,7 +137,8 @@ def live_names(server: Server, token: Token | None = None) -> Iterator[Iterator[
 
 @contextmanager
 def copy_names(server: Server, access: CopyAccess, token: Token | None = None) -> Iterator[Iterator[str]]:
-    """The attachment names in the copy, sorted, for the block. Found by the search path that the application has in the live database."""
+    """The attachment names in the copy, sorted, for the block. Found by the search path that the application has in the
+    live database."""
     with (
         translating(conditions.DATABASE_UNREACHABLE, f"reading the attachment names of {access.credentials.dbname}"),
         access.connect(application=APPLICATION, token=token) as connection,
@@ -148,11 +158,12 @@ def export(
     freezer: Freezer[T] | None = None,
     just_before: Callable[[], None] = lambda: None,
 ) -> Iterator[Exported[T]]:
-    """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block. `just_before` is called when all but the
-    export is done.
+    """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block. `just_before` is
+    called when all but the export is done.
 
-    `freezer` (layout Odoo): freezes the files that the attachment table names; garbage collection is paused for a moment where that
-    table exists. Hits the failpoints snapshot-locked and snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freezer`.
+    `freezer` (layout Odoo): freezes the files that the attachment table names; garbage collection is paused for a
+    moment where that table exists. Hits the failpoints snapshot-locked and snapshot-frozen. Raises MoverError
+    DumpFailed, MissingGrants and those of `freezer`.
     """
     with ExitStack() as scope:
         holder = scope.enter_context(connect(server.app, application=APPLICATION, token=token))
@@ -180,7 +191,8 @@ def export(
 
 
 def _link_ahead(holder: Connection, table: str, freezer: Freezer[T], token: Token) -> str | None:
-    """Protects the files of all attachments before the lock. Returns the id (xid) since which rows may be new, None where nothing is protected."""
+    """Protects the files of all attachments before the lock. Returns the id (xid) since which rows may be new, None
+    where nothing is protected."""
     horizon: str | None = None
     for _ in range(PASSES):
         if not freezer.linked:
@@ -200,7 +212,8 @@ def _link_ahead(holder: Connection, table: str, freezer: Freezer[T], token: Toke
 
 @contextmanager
 def _reading(table: str, token: Token) -> Iterator[None]:
-    """Around reads of the attachment names. A read that the token ended raises the token's own error, not one of the dump."""
+    """Around reads of the attachment names. A read that the token ended raises the token's own error, not one of the
+    dump."""
     try:
         with translating(conditions.DUMP_FAILED, "reading the attachment names"):
             try:
@@ -246,9 +259,11 @@ def _exported_names(holder: Connection, table: str | None, token: Token) -> Iter
 
 @contextmanager
 def _locked(server: Server, token: Token, table: str | None) -> Iterator[None]:
-    """Within the block garbage collection (which takes SHARE) waits and writers continue. Nothing is locked without a table.
+    """Within the block garbage collection (which takes SHARE) waits and writers continue. Nothing is locked without a
+    table.
 
-    Raises MoverError DumpFailed (retryable) where the block took longer than HOLD_LIMIT: the lock was released before its end.
+    Raises MoverError DumpFailed (retryable) where the block took longer than HOLD_LIMIT: the lock was released before
+    its end.
     """
     if table is None:
         yield
@@ -267,8 +282,9 @@ def _locked(server: Server, token: Token, table: str | None) -> Iterator[None]:
         except psycopg.Error as error:
             raise MoverError(
                 conditions.DUMP_FAILED,
-                f"garbage collection could not be paused long enough ({seconds:.0f} s; the server allows {HOLD_LIMIT} s) to link the new files "
-                f"of the filestore: {error.diag.message_primary or error}. Check whether the filestore's volume is slow",
+                f"garbage collection could not be paused long enough ({seconds:.0f} s; the server allows {HOLD_LIMIT}"
+                f" s) to link the new files of the filestore: {error.diag.message_primary or error}. Check whether the"
+                " filestore's volume is slow",
                 retryable=True,
             ) from error
         log.info("garbage collection was paused", extra={"seconds": round(seconds, 3), "table": table})

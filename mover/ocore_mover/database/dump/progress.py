@@ -17,9 +17,10 @@ MOST_RATIO = 3.0
 class Copied:
     """How much of the tables was read, from what COPY processes now.
 
-    A table that was seen and is not read any more is done. A parallel pg_dump reads the largest tables first: a table larger than the smallest active
-    one was read before, though it was never seen. COPY counts bytes of text, and the sizes are those on the disk: the tables that are done say how many
-    of the one make one of the other.
+    A table that was seen and is not read any more is done. A parallel pg_dump reads the largest tables first: a table
+    larger than the smallest active
+    one was read before, though it was never seen. COPY counts bytes of text, and the sizes are those on the disk: the
+    tables that are done say how many of the one make one of the other.
     """
 
     def __init__(self, table_bytes: Mapping[int, int]) -> None:
@@ -59,8 +60,8 @@ class DumpProgress:
             return
         try:
             rows = connection.execute(
-                "SELECT p.relid::bigint, p.bytes_processed FROM pg_stat_progress_copy p JOIN pg_stat_activity a USING (pid)"
-                " WHERE a.application_name = %s AND p.datname = current_database()",
+                "SELECT p.relid::bigint, p.bytes_processed FROM pg_stat_progress_copy p JOIN pg_stat_activity a USING"
+                " (pid) WHERE a.application_name = %s AND p.datname = current_database()",
                 [self._application],
             ).fetchall()
         except psycopg.Error as error:

@@ -1,7 +1,7 @@
 """What the application's container receives: a folder that both containers of the pod mount.
 
-The container waits for ``ready``, reads ``env``, runs its command and writes the exit code to ``exit``. It never sees our Secrets: the role in
-``pgpass`` is temporary and ends with the block of ``copy_access.opened``.
+The container waits for ``ready``, reads ``env``, runs its command and writes the exit code to ``exit``. It never sees
+our Secrets: the role in ``pgpass`` is temporary and ends with the block of ``copy_access.opened``.
 """
 
 import time
@@ -35,7 +35,8 @@ class HandOver:
             (self.folder / name).unlink(missing_ok=True)
 
     def end(self) -> None:
-        """Ends the container, whatever it does. A mover that is killed leaves that to the operator, which deletes the Job."""
+        """Ends the container, whatever it does. A mover that is killed leaves that to the operator, which deletes the
+        Job."""
         (self.folder / "abort").touch()
 
     def run(self, access: CopyAccess, search_path: str, token: Token, *, start_seconds: float = START_SECONDS) -> None:
@@ -52,8 +53,8 @@ class HandOver:
         if code != 0:
             raise MoverError(
                 conditions.NEUTRALIZE_FAILED,
-                f"the command that neutralises the copy ended with exit code {code}: {self._output()}. Correct spec.neutralize.command or "
-                "image of the Environment, then create a new Rollback",
+                f"the command that neutralises the copy ended with exit code {code}: {self._output()}. Correct"
+                " spec.neutralize.command or image of the Environment, then create a new Rollback",
             )
 
     def _write(self, access: CopyAccess, search_path: str) -> None:
@@ -74,8 +75,8 @@ class HandOver:
             if time.monotonic() >= until:
                 raise MoverError(
                     conditions.NEUTRALIZE_FAILED,
-                    f"the application's container did not start within {seconds:.0f} s; see `kubectl describe pod` of the Job: its image must be "
-                    "pullable, run as a user that is not root, and have /bin/sh",
+                    f"the application's container did not start within {seconds:.0f} s; see `kubectl describe pod` of"
+                    " the Job: its image must be pullable, run as a user that is not root, and have /bin/sh",
                 )
             token.sleep(_POLL)
 

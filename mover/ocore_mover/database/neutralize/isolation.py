@@ -31,7 +31,8 @@ def parsed(given: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def reached(addresses: Sequence[tuple[str, int]]) -> list[str]:
-    """The addresses that the pod reaches. A refused connection counts: the packet arrived. Raises MoverError IsolationUnproven for a name that does
+    """The addresses that the pod reaches. A refused connection counts: the packet arrived. Raises MoverError
+    IsolationUnproven for a name that does
     not resolve: nothing was tried then."""
     return [f"{host}:{port}" for host, port in addresses if _reaches(host, port)]
 
@@ -55,8 +56,10 @@ def prove(
     *,
     patience: float = PATIENCE,
 ) -> str:
-    """Waits until the pod reaches none of the addresses. Returns what was proven. `outside`: those outside of the cluster's networks at which someone else
-    has just seen a listener. Without one nothing is proven: a rule that closes the cluster's networks may leave the internet open.
+    """Waits until the pod reaches none of the addresses. Returns what was proven. `outside`: those outside of the
+    cluster's networks at which someone else
+    has just seen a listener. Without one nothing is proven: a rule that closes the cluster's networks may leave the
+    internet open.
 
     Raises MoverError IsolationUnproven.
     """
@@ -67,7 +70,8 @@ def prove(
         token.sleep(1.0)
     if not outside:
         raise _unproven(
-            "no listener outside of the cluster's networks is known that the operator reaches: name one in spec.neutralize.testListeners of the Environment"
+            "no listener outside of the cluster's networks is known that the operator reaches: name one in"
+            " spec.neutralize.testListeners of the Environment"
         )
     names = ", ".join(f"{host}:{port}" for host, port in dict.fromkeys((*addresses, *outside)))
     return f"isolation: the pod could not reach {names}"
@@ -76,6 +80,6 @@ def prove(
 def _unproven(why: str) -> MoverError:
     return MoverError(
         conditions.ISOLATION_UNPROVEN,
-        f"the application's image was not started: {why}. Allow pods with the label ocore.dev/command=neutralize egress to PostgreSQL only "
-        "(NetworkPolicy, docs/neutralising.md), or set isolation: BestEffort in a new Rollback",
+        f"the application's image was not started: {why}. Allow pods with the label ocore.dev/command=neutralize egress"
+        " to PostgreSQL only (NetworkPolicy, docs/neutralising.md), or set isolation: BestEffort in a new Rollback",
     )

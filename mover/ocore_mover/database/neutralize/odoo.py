@@ -1,6 +1,7 @@
 """What is known of Odoo's schema: what must be off in a neutralised database, and what identifies a database.
 
-Tables are looked up in every schema, not by the search path. A table or column that does not exist is not checked, and is reported.
+Tables are looked up in every schema, not by the search path. A table or column that does not exist is not checked, and
+is reported.
 """
 
 import uuid
@@ -15,8 +16,8 @@ from ocore_mover.errors import MoverError
 
 PARAMETERS = "ir_config_parameter"
 FLAG = "database.is_neutralized"
-#: As Odoo gives it to a database that was duplicated. It is frozen: else the first administrator who logs in, perhaps by the address of production,
-#: would change it.
+#: As Odoo gives it to a database that was duplicated. It is frozen: else the first administrator who logs in, perhaps
+#: by the address of production, would change it.
 DEFAULT_URL = "http://localhost:8069"
 #: Rows that a message names.
 _SHOWN = 3
@@ -36,7 +37,8 @@ class Assertion:
     odoo: tuple[int, int] = (0, 99)
 
 
-#: What acts on the world outside, or would as soon as mail and jobs are on again. docs/neutralising.md has the same table.
+#: What acts on the world outside, or would as soon as mail and jobs are on again. docs/neutralising.md has the same
+#: table.
 ASSERTIONS = (
     Assertion(
         "outgoing mail servers",
@@ -90,7 +92,8 @@ ASSERTIONS = (
     ),
     Assertion("delivery connectors", "delivery_carrier", ("prod_environment",), "t.prod_environment"),
 )
-#: Without an active server Odoo sends by the one of its configuration file or command line. Its own neutralisation leaves this one.
+#: Without an active server Odoo sends by the one of its configuration file or command line. Its own neutralisation
+#: leaves this one.
 _SINK = "t.active AND (t.smtp_host = 'invalid' OR t.smtp_host LIKE '%.invalid')"
 _CRON = Assertion("scheduled jobs", "ir_cron", ("active",), "t.active")
 #: Odoo's own neutralisation keeps this one: it removes old sessions and files.
@@ -104,8 +107,8 @@ def schemas(connection: Connection, table: str) -> list[str]:
     """The schemas that have a table of this name."""
     found = connection.execute(
         "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'"
-        " ORDER BY 1",
+        " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <>"
+        " 'information_schema' ORDER BY 1",
         [table],
     )
     return [str(row[0]) for row in found]
@@ -147,7 +150,8 @@ def is_neutralized(connection: Connection, *, marked: bool) -> bool:
 
 def _flag_set() -> sql.Composable:
     return sql.SQL(
-        "coalesce(pg_catalog.bool_or(t.key::text = {} AND pg_catalog.lower(t.value::text) IN ('true', 't', '1')), false)"
+        "coalesce(pg_catalog.bool_or(t.key::text = {} AND pg_catalog.lower(t.value::text) IN ('true', 't', '1')),"
+        " false)"
     ).format(sql.Literal(FLAG))
 
 
@@ -179,7 +183,8 @@ def check(connection: Connection, *, frozen_url: bool = False) -> Asserted:
                 continue
             if lacking:
                 done.warnings.append(
-                    f"neutralised: {assertion.table} has no column {', '.join(lacking)}, so {assertion.name} were not checked"
+                    f"neutralised: {assertion.table} has no column {', '.join(lacking)}, so {assertion.name} were not"
+                    " checked"
                 )
                 continue
             problem = _rows(connection, schema, assertion, known)
@@ -212,7 +217,8 @@ def failed(problems: Iterable[str]) -> MoverError:
     """The failure for what is still on."""
     return MoverError(
         conditions.ASSERTION_FAILED,
-        f"the copy is not neutralised: {'; '.join(problems)}. Extend what neutralises it (spec.neutralize of the Environment)",
+        f"the copy is not neutralised: {'; '.join(problems)}. Extend what neutralises it (spec.neutralize of the"
+        " Environment)",
     )
 
 
@@ -245,8 +251,8 @@ def _without_sink(connection: Connection, schema: str) -> str:
     if row == (True,):
         return ""
     return (
-        f"{schema}.ir_mail_server has no active server with the host invalid, so the application sends by the server of its configuration file "
-        "(examples/neutralize/scripts.yaml adds one)"
+        f"{schema}.ir_mail_server has no active server with the host invalid, so the application sends by the server of"
+        " its configuration file (examples/neutralize/scripts.yaml adds one)"
     )
 
 
@@ -288,7 +294,8 @@ def _connecting(connection: Connection) -> Iterator[str]:
     if found:
         names = ", ".join(str(row[0]) for row in found)
         yield (
-            f"neutralised: code in the database can use the extensions {names}, which work from the server: no rule for a pod applies there"
+            f"neutralised: code in the database can use the extensions {names}, which work from the server: no rule for"
+            " a pod applies there"
         )
 
 
@@ -296,7 +303,8 @@ def _connecting(connection: Connection) -> Iterator[str]:
 
 
 def give_identity(connection: Connection, base_url: str | None) -> list[str]:
-    """Gives a copy of another environment its own uuid, secret and URL. Returns what was done. Raises MoverError AssertionFailed where a
+    """Gives a copy of another environment its own uuid, secret and URL. Returns what was done. Raises MoverError
+    AssertionFailed where a
     value is another one afterwards: a trigger of the database may have changed it."""
     url = base_url or DEFAULT_URL
     wanted = {

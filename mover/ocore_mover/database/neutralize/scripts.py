@@ -12,7 +12,8 @@ from ocore_mover.errors import MoverError
 
 
 def load(folder: Path) -> list[tuple[str, str]]:
-    """Name and text of each script, in the order of the names. Raises MoverError NeutralizeFailed where there is none."""
+    """Name and text of each script, in the order of the names. Raises MoverError NeutralizeFailed where there is
+    none."""
     # A ConfigMap's keys are links into a hidden folder.
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     found = []
@@ -31,7 +32,8 @@ def load(folder: Path) -> list[tuple[str, str]]:
 
 
 def apply(connection: Connection, scripts: list[tuple[str, str]]) -> None:
-    """Runs each script in a transaction of its own. Raises MoverError NeutralizeFailed with the server's message and the script's name."""
+    """Runs each script in a transaction of its own. Raises MoverError NeutralizeFailed with the server's message and
+    the script's name."""
     for name, text in scripts:
         try:
             with connection.transaction():
@@ -68,7 +70,8 @@ class Asserted:
 def check(connection: Connection, scripts: list[tuple[str, str]]) -> list[str]:
     """Runs queries, which can change nothing. Returns what was proven.
 
-    Raises MoverError AssertionFailed where one returns a row, cannot be run, or a script has no query: it could never fail.
+    Raises MoverError AssertionFailed where one returns a row, cannot be run, or a script has no query: it could never
+    fail.
     """
     seen = asserted(connection, scripts)
     messages = [failed(seen.found).message] if seen.found else []
@@ -113,7 +116,8 @@ def asserted(connection: Connection, scripts: list[tuple[str, str]]) -> Asserted
 
 
 def _results(connection: Connection, text: str) -> tuple[int, int]:
-    """Number of queries with a result, and how many rows they returned. What is in the rows is production's, and goes into no message."""
+    """Number of queries with a result, and how many rows they returned. What is in the rows is production's, and goes
+    into no message."""
     queries = rows = 0
     with connection.cursor() as cursor:
         cursor.execute(text.encode())

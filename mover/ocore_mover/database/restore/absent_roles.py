@@ -1,8 +1,8 @@
 """Policies and user mappings of roles that do not exist any more, or of another environment.
 
-They apply to their roles only, so without the role they have no effect: they are left out, with a warning. A policy of several roles is
-restored for those that exist. Of another environment's dump, a policy of its owner is restored for the owner here, and no user mapping is restored: it
-has that environment's credentials.
+They apply to their roles only, so without the role they have no effect: they are left out, with a warning. A policy of
+several roles is restored for those that exist. Of another environment's dump, a policy of its owner is restored for the
+owner here, and no user mapping is restored: it has that environment's credentials.
 """
 
 import re
@@ -35,8 +35,8 @@ class Reduced:
 
 
 def find(maintenance: Connection, contents: toc.TableOfContents, owners: Owners | None = None) -> list[Reduced]:
-    """The entries of a dump that name roles which do not exist. `owners`: of another environment's dump; also those that name its owner, and user
-    mappings."""
+    """The entries of a dump that name roles which do not exist. `owners`: of another environment's dump; also those
+    that name its owner, and user mappings."""
     codec = toc.codec(contents.encoding)
     named: list[tuple[toc.Entry, re.Match[str], list[str]]] = []
     found: list[Reduced] = []

@@ -30,7 +30,8 @@ def check(access: CopyAccess, artifact: DatabaseArtifact, token: Token) -> Check
         _check_indexes(connection)
         warnings = _check_extensions(connection, artifact)
         row = connection.execute(
-            "SELECT count(*) FILTER (WHERE relkind = 'r'), count(*) FILTER (WHERE relkind = 'i') FROM pg_class WHERE oid >= 16384"
+            "SELECT count(*) FILTER (WHERE relkind = 'r'), count(*) FILTER (WHERE relkind = 'i') FROM pg_class WHERE"
+            " oid >= 16384"
         ).fetchone()
     tables, indexes = row or (0, 0)
     return Checked(

@@ -1,4 +1,5 @@
-"""Compares the restored database with what the snapshot counted while it was stored: rows of every table, constraints."""
+"""Compares the restored database with what the snapshot counted while it was stored: rows of every table,
+constraints."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ APPLICATION = "ocore-test-restore"
 #: Tables and constraints that a message shows.
 _SHOWN = 5
 
-#: Ordinary tables with data in a dump, partitions among them. Of an extension's own table the extension's script may have filled a part.
+#: Ordinary tables with data in a dump, partitions among them. Of an extension's own table the extension's script may
+#: have filled a part.
 _TABLES = """
 SELECT n.nspname::text, c.relname::text,
        EXISTS (SELECT FROM pg_catalog.pg_depend d
@@ -54,10 +56,11 @@ class _Found:
 
 
 def compare(access: CopyAccess, then: Mapping[str, int] | None, token: Token) -> Compared:
-    """Counts the rows of every table with the application's rights, and compares them with those counted in the dump (None: it counted none).
+    """Counts the rows of every table with the application's rights, and compares them with those counted in the dump
+    (None: it counted none).
 
-    Takes one session and no parallel workers: the server also serves the live database. Raises MoverError VerificationFailed where the catalogs cannot be
-    read, and DatabaseUnreachable.
+    Takes one session and no parallel workers: the server also serves the live database. Raises MoverError
+    VerificationFailed where the catalogs cannot be read, and DatabaseUnreachable.
     """
     with (
         translating(conditions.VERIFICATION_FAILED, f"counting rows in {access.credentials.dbname}"),
@@ -74,8 +77,8 @@ def compare(access: CopyAccess, then: Mapping[str, int] | None, token: Token) ->
 def _compare(connection: Connection, then: Mapping[str, int] | None, token: Token) -> Compared:
     set_timeouts(connection, statement="0", lock="10s")
     connection.execute(
-        "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('row_security', 'off', false),"
-        " pg_catalog.set_config('max_parallel_workers_per_gather', '0', false)"
+        "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false), pg_catalog.set_config('row_security', 'off',"
+        " false), pg_catalog.set_config('max_parallel_workers_per_gather', '0', false)"
     )
     found = _count(connection, token)
     row = connection.execute(_CONSTRAINTS.encode()).fetchone()
@@ -118,7 +121,8 @@ def _unreadable(found: _Found) -> list[str]:
     if not found.unreadable:
         return []
     return [
-        f"rows of {len(found.unreadable)} tables were not compared, because the owner of the database may not read them: {_some(found.unreadable)}"
+        f"rows of {len(found.unreadable)} tables were not compared, because the owner of the database may not read"
+        f" them: {_some(found.unreadable)}"
     ]
 
 

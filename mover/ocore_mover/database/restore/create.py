@@ -16,15 +16,16 @@ from ocore_mover.database.rights import Rights
 _DROP_TIMEOUT = "300s"
 _CREATE_TIMEOUT = "300s"
 _FIRST_WITH_PROVIDERS = 15
-#: datconnlimit of a database whose DROP was interrupted (PostgreSQL 15.4 and newer): it can only be dropped. DATCONNLIMIT_INVALID_DB in pg_database.h.
+#: datconnlimit of a database whose DROP was interrupted (PostgreSQL 15.4 and newer): it can only be dropped.
+#: DATCONNLIMIT_INVALID_DB in pg_database.h.
 _INVALID = -2
 
 
 def drop(connection: Connection, database: str) -> None:
     """Ends the sessions of a database of ours and drops it. Does nothing where it does not exist.
 
-    Not ``WITH (FORCE)``: that waits 5 s for the sessions that it ends, too little on a loaded server. DROP itself ends autovacuum, which
-    may start again, so it is tried three times. Raises MoverError SessionsRemain, RestoreFailed.
+    Not ``WITH (FORCE)``: that waits 5 s for the sessions that it ends, too little on a loaded server. DROP itself ends
+    autovacuum, which may start again, so it is tried three times. Raises MoverError SessionsRemain, RestoreFailed.
     """
     set_timeouts(connection, statement=_DROP_TIMEOUT, lock="60s")
     with translating(conditions.RESTORE_FAILED, f"dropping database {database}"):
@@ -54,12 +55,12 @@ def create(
     *,
     neutralize: bool = False,
 ) -> None:
-    """Creates the empty copy, with the tablespace of the live database (where it does not exist, of the snapshot) and the snapshot's encoding and
-    locale.
+    """Creates the empty copy, with the tablespace of the live database (where it does not exist, of the snapshot) and
+    the snapshot's encoding and locale.
 
-    It has our mark and refuses connections until :func:`~.copy_access.opened`. With an administrator it belongs to the administrator,
-    and the owner in `rights` may create objects in it; without one it belongs to that owner. `neutralize`: it must not become live before
-    ``neutralize`` has marked it.
+    It has our mark and refuses connections until :func:`~.copy_access.opened`. With an administrator it belongs to the
+    administrator, and the owner in `rights` may create objects in it; without one it belongs to that owner.
+    `neutralize`: it must not become live before ``neutralize`` has marked it.
     """
     name = sql.Identifier(names.restored)
     owner = rights.owner if server.admin is None else connection.info.user
@@ -108,7 +109,8 @@ def _options(artifact: DatabaseArtifact, owner: str, tablespace: str | None, maj
 
 
 def _tablespace(connection: Connection, live: str, artifact: DatabaseArtifact) -> str | None:
-    """The live database's tablespace (the snapshot's where there is no live database), where it is not the default one and we may use it."""
+    """The live database's tablespace (the snapshot's where there is no live database), where it is not the default one
+    and we may use it."""
     row = connection.execute(
         "SELECT t.spcname::text FROM pg_tablespace t LEFT JOIN pg_database d ON d.datname = %s"
         " WHERE (d.dattablespace = t.oid OR d.oid IS NULL AND t.spcname = %s)"
@@ -144,7 +146,10 @@ def _copy_parameters(connection: Connection, names: Names, wanted: Iterable[Data
 def not_set(names: Names, setting: DatabaseSetting, why: str) -> str:
     """The warning for a setting that the copy does not have."""
     where = f"ROLE {quoted(setting.role)} IN DATABASE" if setting.role else "DATABASE"
-    return f"not set ({why}); after the switch a superuser can run: ALTER {where} {quoted(names.live)} SET {setting.name} TO {setting.value}"
+    return (
+        f"not set ({why}); after the switch a superuser can run: ALTER {where} {quoted(names.live)} SET {setting.name}"
+        f" TO {setting.value}"
+    )
 
 
 def _set_parameter(connection: Connection, database: str, role: str, parameter: str, value: str) -> None:

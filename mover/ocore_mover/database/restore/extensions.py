@@ -44,8 +44,8 @@ def check_available(connection: Connection, artifact: DatabaseArtifact) -> None:
     if lacking:
         raise MoverError(
             conditions.MISSING_GRANTS,
-            f"the server does not have the files of extension {', '.join(lacking)}, which the snapshot's database has: install its package on the "
-            "server",
+            f"the server does not have the files of extension {', '.join(lacking)}, which the snapshot's database has:"
+            " install its package on the server",
         )
 
 
@@ -54,8 +54,8 @@ def create(
 ) -> tuple[set[str], list[str]]:
     """Creates them in the still empty copy: trusted ones as `owner`, others as the connection's role.
 
-    Returns the schemas that were created for them, and warnings (another version than the snapshot's). Raises MoverError
-    RestoreFailed, MissingGrants.
+    Returns the schemas that were created for them, and warnings (another version than the snapshot's). Raises
+    MoverError RestoreFailed, MissingGrants.
     """
     schemas: set[str] = set()
     warnings: list[str] = []
@@ -69,7 +69,8 @@ def create(
             version = wanted if _offers(connection, extension.name, wanted) else ""
             if wanted and not version:
                 warnings.append(
-                    f"extension {extension.name}: the server does not have version {wanted}; its default version was created"
+                    f"extension {extension.name}: the server does not have version {wanted}; its default version was"
+                    " created"
                 )
             _create(connection, extension, version)
     _make_immutable(connection, artifact)
@@ -127,8 +128,9 @@ def _make_immutable(connection: Connection, artifact: DatabaseArtifact) -> None:
         except psycopg.errors.InsufficientPrivilege as error:
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"function {function} is IMMUTABLE in the snapshot's database and an index needs that, but "
-                f"{quoted(connection.info.user)} may not alter it ({error.diag.message_primary}); set adminSecretRef to a superuser's Secret",
+                f"function {function} is IMMUTABLE in the snapshot's database and an index needs that, but"
+                f" {quoted(connection.info.user)} may not alter it ({error.diag.message_primary}); set adminSecretRef"
+                " to a superuser's Secret",
             ) from error
 
 

@@ -1,7 +1,7 @@
 """The dump's files in a folder for pg_restore; every byte is checked before pg_restore reads it.
 
-Every file goes to scratch, from a folder store too. So pg_restore reads the bytes that were checked, even if the store changes in
-between.
+Every file goes to scratch, from a folder store too. So pg_restore reads the bytes that were checked, even if the store
+changes in between.
 """
 
 import errno

@@ -1,8 +1,9 @@
 """Grants and comments in the copy, as the dump has them.
 
-Statements about the application's own objects run as the dump has them, in a session with the application's rights. Privileges on objects
-of others (members of extensions, the schema public) need the administrator. Of those the administrator runs nothing of the dump's text: the
-object comes from the copy's catalogs, and privileges, role and direction are taken from a strict pattern and quoted again.
+Statements about the application's own objects run as the dump has them, in a session with the application's rights.
+Privileges on objects of others (members of extensions, the schema public) need the administrator. Of those the
+administrator runs nothing of the dump's text: the object comes from the copy's catalogs, and privileges, role and
+direction are taken from a strict pattern and quoted again.
 """
 
 import re
@@ -81,7 +82,8 @@ SELECT '', 'FOREIGN DATA WRAPPER ' || quote_ident(fdwname), 'FOREIGN DATA WRAPPE
 class Targets:
     """The objects in the copy whose privileges the actor applies: those of other roles, and the schema public.
 
-    `copy` is a session whose search_path is pg_catalog; `dumped` the owner of the dumped database, `owner` that of the live one.
+    `copy` is a session whose search_path is pg_catalog; `dumped` the owner of the dumped database, `owner` that of the
+    live one.
     """
 
     def __init__(self, copy: Connection, dumped: str, owner: str) -> None:
@@ -100,9 +102,11 @@ class Targets:
 
 
 def entries(contents: Iterable[toc.Entry]) -> Iterator[toc.Entry]:
-    """The grants and lenient comments of a dump, without those on the database itself; a grant on a group of large objects becomes one for each of them.
+    """The grants and lenient comments of a dump, without those on the database itself; a grant on a group of large
+    objects becomes one for each of them.
 
-    PostgreSQL 17 and newer dump a group of large objects with the same owner and rights as one entry, whose ACL entry names the first.
+    PostgreSQL 17 and newer dump a group of large objects with the same owner and rights as one entry, whose ACL entry
+    names the first.
     """
     groups: dict[str, list[str]] = {}
     for entry in contents:
@@ -122,9 +126,11 @@ def entries(contents: Iterable[toc.Entry]) -> Iterator[toc.Entry]:
 
 
 def apply_as_application(session: Connection, owner: str, entries: Iterable[toc.Entry], encoding: str) -> list[str]:
-    """Runs the definitions of the entries in a session with the application's rights; returns what could not be applied.
+    """Runs the definitions of the entries in a session with the application's rights; returns what could not be
+    applied.
 
-    Many are sent at a time, so that a million large objects are a few thousand round trips; memory is bounded by that number.
+    Many are sent at a time, so that a million large objects are a few thousand round trips; memory is bounded by that
+    number.
     """
     session.execute(sql.SQL("SET client_encoding = {}").format(sql.Literal(encoding)))
     runner = _Runner(session, owner)
@@ -169,7 +175,8 @@ class _Runner:
             yield f"skipped ({_message(failure)}): {text}"
 
     def _try(self, statement: bytes) -> psycopg.Error | None:
-        """Runs it in a transaction of its own. Returns the error, also where a right could not be revoked; else None."""
+        """Runs it in a transaction of its own. Returns the error, also where a right could not be revoked; else
+        None."""
         self._notices.clear()
         try:
             with self._session.transaction():
@@ -190,8 +197,8 @@ def _message(error: psycopg.Error) -> str:
 def _not_revoked(statement: str, problem: str) -> MoverError:
     return MoverError(
         conditions.MISSING_GRANTS,
-        f"a right that the snapshot does not have cannot be revoked in the restored database: {statement} ({problem}); set adminSecretRef "
-        "to a superuser's Secret",
+        f"a right that the snapshot does not have cannot be revoked in the restored database: {statement} ({problem});"
+        " set adminSecretRef to a superuser's Secret",
     )
 
 

@@ -1,7 +1,8 @@
 """Rights that the application's role needs for a part of the load and does not keep.
 
-Rows of an extension's configuration tables (PostGIS ``spatial_ref_sys``) and foreign servers are loaded first, while the copy has nothing
-but extensions. So no code of the dump can use the rights that the administrator lends in the meantime.
+Rows of an extension's configuration tables (PostGIS ``spatial_ref_sys``) and foreign servers are loaded first, while
+the copy has nothing but extensions. So no code of the dump can use the rights that the administrator lends in the
+meantime.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,8 +42,8 @@ def find(copy: Connection, contents: toc.TableOfContents, owner: str) -> FirstLo
     configured = {
         (schema, name): (identity, schema_identity)
         for schema, name, identity, schema_identity in copy.execute(
-            "SELECT n.nspname, c.relname, c.oid::regclass::text, quote_ident(n.nspname) FROM pg_extension e, unnest(e.extconfig) t(oid)"
-            " JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            "SELECT n.nspname, c.relname, c.oid::regclass::text, quote_ident(n.nspname) FROM pg_extension e,"
+            " unnest(e.extconfig) t(oid) JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace"
         )
     }
     ids: set[int] = set()
@@ -67,8 +68,10 @@ def _has(copy: Connection, owner: str, right: Right) -> bool:
         "TABLE": "has_table_privilege(%s, %s::regclass, %s)",
         "SEQUENCE": "has_sequence_privilege(%s, %s::regclass, %s)",
         "SCHEMA": "has_schema_privilege(%s, %s::regnamespace, %s)",
-        "FOREIGN DATA WRAPPER": "has_foreign_data_wrapper_privilege(%s,"
-        " (SELECT fdwname FROM pg_foreign_data_wrapper WHERE quote_ident(fdwname) = %s)::text, %s)",
+        "FOREIGN DATA WRAPPER": (
+            "has_foreign_data_wrapper_privilege(%s,"
+            " (SELECT fdwname FROM pg_foreign_data_wrapper WHERE quote_ident(fdwname) = %s)::text, %s)"
+        ),
     }[right.kind]
     row = copy.execute(f"SELECT {function}".encode(), [owner, right.identity, right.privilege]).fetchone()
     return bool(row and row[0])
@@ -90,8 +93,8 @@ def lent(copy: Connection, owner: str, rights: Sequence[Right]) -> Iterator[None
         if not granted:
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"{right.privilege} on {right.kind.lower()} {right.identity} of an extension is needed for the restore and "
-                f"{quoted(copy.info.user)} may not grant it; set adminSecretRef to a superuser's Secret",
+                f"{right.privilege} on {right.kind.lower()} {right.identity} of an extension is needed for the restore"
+                f" and {quoted(copy.info.user)} may not grant it; set adminSecretRef to a superuser's Secret",
             )
     yield
     for right in rights:

@@ -1,7 +1,8 @@
-"""Whether the server has the locales and collations that the copy needs: those of the database, and those that the dump names.
+"""Whether the server has the locales and collations that the copy needs: those of the database, and those that the dump
+names.
 
-The server itself is asked, as CREATE DATABASE and CREATE COLLATION ask it. Nothing of the dump is run: values are read from the statements of pg_dump and
-sent as literals.
+The server itself is asked, as CREATE DATABASE and CREATE COLLATION ask it. Nothing of the dump is run: values are read
+from the statements of pg_dump and sent as literals.
 """
 
 import re
@@ -35,11 +36,13 @@ _LACKING = (
     psycopg.errors.UndefinedObject,
     psycopg.errors.WrongObjectType,
 )
-#: Entries whose definition the server has written from its catalogs. The text of a function may name what does not exist.
+#: Entries whose definition the server has written from its catalogs. The text of a function may name what does not
+#: exist.
 _DEPARSED = frozenset(
     ("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "INDEX", "CONSTRAINT", "CHECK CONSTRAINT", "DOMAIN", "TYPE", "DEFAULT", "RULE", "POLICY", "STATISTICS")
 )  # fmt: skip
-#: Literals and quoted names are passed over. pg_dump's search_path is empty: a name without a schema is one of pg_catalog.
+#: Literals and quoted names are passed over. pg_dump's search_path is empty: a name without a schema is one of
+#: pg_catalog.
 _COLLATE = re.compile(
     rb"""E'(?:[^'\\]|\\.|'')*+'|'(?:[^']|'')*+'|"(?:[^"]|"")*+"|\bCOLLATE (?:pg_catalog\.)?(?>"([^"]+)"|([a-z_][a-z0-9_$]*+))(?!\.)""",
     re.DOTALL,
@@ -57,7 +60,8 @@ class _Locale:
 
 
 def check(connection: Connection, artifact: DatabaseArtifact, contents: toc.TableOfContents) -> None:
-    """Raises MoverError UnsupportedServer, naming each locale and collation that the server lacks, what uses it, and what to do."""
+    """Raises MoverError UnsupportedServer, naming each locale and collation that the server lacks, what uses it, and
+    what to do."""
     wanted: dict[_Locale, str] = {of_database(artifact): "the database"}
     used: dict[str, str] = {}
     codec = toc.codec(contents.encoding)
@@ -109,7 +113,8 @@ def _lacking(connection: Connection, encoding: str, locale: _Locale) -> Iterator
     for name in dict.fromkeys(locale.libc):
         if (error := _refused(connection, sql.SQL("SET LOCAL lc_monetary = {}").format(sql.Literal(name)))) is not None:
             yield (
-                f"the server does not have locale {name} ({error}): install it on the server, or use a server image that has it"
+                f"the server does not have locale {name} ({error}): install it on the server, or use a server image"
+                " that has it"
             )
     if locale.provider == "c":
         return
@@ -128,13 +133,14 @@ def _lacking(connection: Connection, encoding: str, locale: _Locale) -> Iterator
     if (error := _refused(connection, statement)) is not None:
         provider = _NAMES[locale.provider]
         yield (
-            f"the server does not have {provider} locale {locale.name}{' with its rules' if locale.rules else ''} ({error}): "
-            f"use a server that has it{', one that was built with ICU' if provider == 'ICU' else ''}"
+            f"the server does not have {provider} locale {locale.name}{' with its rules' if locale.rules else ''}"
+            f" ({error}): use a server that has it{', one that was built with ICU' if provider == 'ICU' else ''}"
         )
 
 
 def _refused(connection: Connection, statement: sql.Composed) -> str | None:
-    """The server's message where it lacks the locale; None where it has it, or where our role may not try. The transaction is rolled back."""
+    """The server's message where it lacks the locale; None where it has it, or where our role may not try. The
+    transaction is rolled back."""
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(statement)
@@ -150,8 +156,8 @@ def _lacking_collations(connection: Connection, encoding: str, used: dict[str, s
     known = {
         row[0]
         for row in connection.execute(
-            "SELECT collname::text FROM pg_collation WHERE collnamespace = 'pg_catalog'::regnamespace AND collname = ANY(%s)"
-            " AND collencoding IN (-1, pg_char_to_encoding(%s))",
+            "SELECT collname::text FROM pg_collation WHERE collnamespace = 'pg_catalog'::regnamespace AND collname ="
+            " ANY(%s) AND collencoding IN (-1, pg_char_to_encoding(%s))",
             [list(used), encoding],
         )
     }
@@ -159,6 +165,7 @@ def _lacking_collations(connection: Connection, encoding: str, used: dict[str, s
     for name, user in used.items():
         if name not in known:
             yield (
-                f"the server does not have collation {quoted(name)}, which {user} of the snapshot uses: install its locale on the server and run "
-                f"SELECT pg_import_system_collations('pg_catalog'); in {databases}, or use a server that has it"
+                f"the server does not have collation {quoted(name)}, which {user} of the snapshot uses: install its"
+                f" locale on the server and run SELECT pg_import_system_collations('pg_catalog'); in {databases}, or"
+                " use a server that has it"
             )

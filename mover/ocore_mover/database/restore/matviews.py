@@ -1,7 +1,10 @@
-"""Materialized views are refreshed apart from the rest: a view that cannot be read now must not make the other data impossible to restore.
+"""Materialized views are refreshed apart from the rest: a view that cannot be read now must not make the other data
+impossible to restore.
 
-A dump has no rows of them. Each is computed from the restored tables, and from what is outside of the database: a foreign table has today's rows, or its
-server does not answer. A view that cannot be refreshed stays unpopulated: reading it is an error that names it, until someone refreshes it.
+A dump has no rows of them. Each is computed from the restored tables, and from what is outside of the database: a
+foreign table has today's rows, or its
+server does not answer. A view that cannot be refreshed stays unpopulated: reading it is an error that names it, until
+someone refreshes it.
 """
 
 import time
@@ -45,8 +48,9 @@ def is_data(entry: toc.Entry) -> bool:
 
 
 def refresh(access: CopyAccess, entries: Iterable[toc.Entry], encoding: str, token: Token) -> list[str]:
-    """Refreshes the views in the order of the dump, with the application's rights. Returns warnings: one for each view that stays unpopulated, with the
-    statement to run, and one for each that has rows of today. Raises MoverError where the server is lost or the command is cancelled."""
+    """Refreshes the views in the order of the dump, with the application's rights. Returns warnings: one for each view
+    that stays unpopulated, with the statement to run, and one for each that has rows of today. Raises MoverError where
+    the server is lost or the command is cancelled."""
     warnings: list[str] = []
     left = FOREIGN_SECONDS
     with (
@@ -93,7 +97,8 @@ def _refresh_one(
             raise
         statement = entry.definition.decode(toc.codec(encoding), "replace").strip()
         return [
-            f"{name} has no rows: {error.diag.message_primary or error}. After the rollback its owner can run: {statement}"
+            f"{name} has no rows: {error.diag.message_primary or error}. After the rollback its owner can run:"
+            f" {statement}"
         ]
     if foreign:
         return [f"{name} has rows of today, not of the snapshot: it reads foreign table {', '.join(list(foreign)[:5])}"]

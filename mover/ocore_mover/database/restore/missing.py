@@ -1,7 +1,8 @@
 """What the live database had, from the snapshot's manifest: for a live database that does not exist any more.
 
-The manifest comes from the store. So it gives the application nothing that it could not give itself: its database belongs to its own role, or to
-one that it is a member of, and a setting that only a superuser or another role may change is a warning.
+The manifest comes from the store. So it gives the application nothing that it could not give itself: its database
+belongs to its own role, or to one that it is a member of, and a setting that only a superuser or another role may
+change is a warning.
 """
 
 from collections.abc import Iterator
@@ -16,23 +17,26 @@ from ocore_mover.errors import MoverError
 
 #: For the evidence.
 OLDER_MANIFEST = (
-    "the snapshot's manifest does not have owner, grants, settings and comment of the database (it was written by an older version): the "
-    "created database has the application's role as its owner, and PostgreSQL's defaults"
+    "the snapshot's manifest does not have owner, grants, settings and comment of the database (it was written by an"
+    " older version): the created database has the application's role as its owner, and PostgreSQL's defaults"
 )
 
 
 def check_name(server: Server, artifact: DatabaseArtifact) -> None:
-    """Raises MoverError DatabaseNotFound for another name than the snapshot's: a Secret with a wrong `dbname` must not create a database."""
+    """Raises MoverError DatabaseNotFound for another name than the snapshot's: a Secret with a wrong `dbname` must not
+    create a database."""
     if artifact.name != server.live:
         raise MoverError(
             conditions.DATABASE_NOT_FOUND,
-            f"database {server.live} does not exist, and the snapshot is of database {artifact.name}: a rollback creates a missing database only "
-            f"under the snapshot's name. Correct dbname in the Secret; if {server.live} is right, create an empty database of this name first",
+            f"database {server.live} does not exist, and the snapshot is of database {artifact.name}: a rollback"
+            " creates a missing database only under the snapshot's name. Correct dbname in the Secret; if"
+            f" {server.live} is right, create an empty database of this name first",
         )
 
 
 def rights(connection: Connection, server: Server, artifact: DatabaseArtifact) -> tuple[Rights, list[str]]:
-    """Owner, connection limit and grants of the database to create, and warnings. Grants to roles that do not exist are left out."""
+    """Owner, connection limit and grants of the database to create, and warnings. Grants to roles that do not exist are
+    left out."""
     owner, warnings = _owner(connection, server, artifact)
     if artifact.grants is None:
         # As CREATE DATABASE gives them.
@@ -50,7 +54,8 @@ def rights(connection: Connection, server: Server, artifact: DatabaseArtifact) -
 
 
 def rights_of_copy(server: Server, artifact: DatabaseArtifact) -> tuple[Rights, list[str]]:
-    """The same for a snapshot of another environment, and warnings. The database belongs to the application's role. Of the grants only those to PUBLIC
+    """The same for a snapshot of another environment, and warnings. The database belongs to the application's role. Of
+    the grants only those to PUBLIC
     are kept: roles of the other environment get nothing here, and what it did not open stays closed."""
     owner = server.app.user
     kept = tuple(g for g in artifact.grants or () if not g.role)
@@ -72,7 +77,8 @@ def settings_of_copy(artifact: DatabaseArtifact, owner: str) -> DatabaseArtifact
 
 
 def _owner(connection: Connection, server: Server, artifact: DatabaseArtifact) -> tuple[str, list[str]]:
-    """The snapshot's owner where the application's role has its rights and we may give them; else the application's role."""
+    """The snapshot's owner where the application's role has its rights and we may give them; else the application's
+    role."""
     application = server.app.user
     if artifact.owner in ("", application):
         return application, []
@@ -127,8 +133,8 @@ def _problems(connection: Connection, setting: DatabaseSetting, owner: str) -> I
 
 
 def _may_set(connection: Connection, parameter: str, owner: str) -> bool:
-    """Whether the role may set it. A name with a dot that no module defines is the application's own, unless an extension or a procedural language
-    (`plperl.on_plperlu_init` is code) may define it later."""
+    """Whether the role may set it. A name with a dot that no module defines is the application's own, unless an
+    extension or a procedural language (`plperl.on_plperlu_init` is code) may define it later."""
     granted = "false"
     if connection.info.server_version >= 150000:
         granted = "has_parameter_privilege(%(owner)s, %(name)s, 'SET')"

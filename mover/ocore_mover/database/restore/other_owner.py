@@ -1,7 +1,7 @@
 """A dump of another environment's database: what it says of that database's owner is meant for the owner of this one.
 
-pg_restore loads everything as the owner of this database. Grants, default privileges and policies name the owner of the dumped one, who may not exist
-here, or may be the role of the other environment on the same server.
+pg_restore loads everything as the owner of this database. Grants, default privileges and policies name the owner of the
+dumped one, who may not exist here, or may be the role of the other environment on the same server.
 """
 
 import re
@@ -13,7 +13,8 @@ from ocore_mover.database.connect import quoted
 from ocore_mover.database.restore import grants
 
 _ROLE = r'(?:"(?:[^"]|"")+"|[^\s;",]+)'
-#: The role that a grant ends with, and the one whose default privileges it changes (buildACLCommands, buildDefaultACLCommands in dumputils.c).
+#: The role that a grant ends with, and the one whose default privileges it changes (buildACLCommands,
+#: buildDefaultACLCommands in dumputils.c).
 _GRANTEE = re.compile(rf"(.*\s(?:TO|FROM)\s+)({_ROLE})(\s+WITH GRANT OPTION)?", re.DOTALL)
 _FOR_ROLE = re.compile(rf"(ALTER DEFAULT PRIVILEGES FOR ROLE\s+)({_ROLE})(.*)", re.DOTALL)
 

@@ -1,11 +1,13 @@
 """Owners of the objects in the copy, as the dump has them.
 
-pg_restore loads everything as the live database's owner. What did not belong to the owner of the dumped database is given to its own role
-afterwards, by one ``ALTER … OWNER TO`` for each object: the table of contents names it, the copy's catalogs identify it.
+pg_restore loads everything as the live database's owner. What did not belong to the owner of the dumped database is
+given to its own role afterwards, by one ``ALTER … OWNER TO`` for each object: the table of contents names it, the
+copy's catalogs identify it.
 
-Code of the application runs while a dump is loaded and may have changed what is about to change hands. So code goes to a superuser only
-where the live database has the very same object, with the same definition, in the hands of that superuser. Where the live database does not have the
-object, or was lost, it stays with the application, and a warning has the statement for a superuser (docs/decisions/0115).
+Code of the application runs while a dump is loaded and may have changed what is about to change hands. So code goes to
+a superuser only where the live database has the very same object, with the same definition, in the hands of that
+superuser. Where the live database does not have the object, or was lost, it stays with the application, and a warning
+has the statement for a superuser (docs/decisions/0115).
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +38,8 @@ _NAMED = {
 }
 _LARGE_OBJECTS = ("BLOB", "BLOB METADATA")
 _UNSUPPORTED = ("OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURAL LANGUAGE", "EVENT TRIGGER")
-#: Whose code runs with the owner's rights: by SECURITY DEFINER, in a view, in a rule, in an index that autovacuum analyzes.
+#: Whose code runs with the owner's rights: by SECURITY DEFINER, in a view, in a rule, in an index that autovacuum
+#: analyzes.
 _CODE = frozenset((*_RELATIONS, *_ROUTINES)) - {"SEQUENCE"}
 #: Statements that are sent at a time, where there are many of one kind.
 _BATCH = 1000
@@ -87,8 +90,8 @@ def check(connection: Connection, contents: toc.TableOfContents, owner: str) -> 
         if entry.description in _UNSUPPORTED:
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"{entry.name} of the snapshot belongs to role {entry.owner}, and its owner cannot be restored: give it to {owner} in the "
-                "live database and take a new snapshot",
+                f"{entry.name} of the snapshot belongs to role {entry.owner}, and its owner cannot be restored: give it"
+                f" to {owner} in the live database and take a new snapshot",
             )
     problems = [
         f"{problem} ({owned.count} objects of the snapshot belong to it, for example {', '.join(owned.examples)})"
@@ -115,14 +118,18 @@ def problem_of(connection: Connection, role: str) -> str:
         return ""
     if superuser:
         return f"only a superuser can give objects to the superuser {role}: set adminSecretRef to a superuser's Secret"
-    return f"{actor} may not give objects to role {role}: {membership_statement(role, actor, connection.info.server_version)}"
+    return (
+        f"{actor} may not give objects to role {role}:"
+        f" {membership_statement(role, actor, connection.info.server_version)}"
+    )
 
 
 def give(copy: Connection, live: Connection | None, contents: toc.TableOfContents, owner: str) -> list[str]:
     """Gives every object in the copy to its owner in the dump. Returns warnings.
 
-    `copy` and `live` are sessions whose search_path is pg_catalog; `live`: None where the live database does not exist. Raises MoverError
-    MissingGrants where an object would go to a superuser and differs from the live database's own, or cannot be given.
+    `copy` and `live` are sessions whose search_path is pg_catalog; `live`: None where the live database does not exist.
+    Raises MoverError MissingGrants where an object would go to a superuser and differs from the live database's own, or
+    cannot be given.
     """
     warnings: list[str] = []
     large: dict[str, list[str]] = {}
@@ -181,9 +188,9 @@ def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> Iterator[s
     statement = sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(identity), sql.Identifier(entry.owner))
     if not guard.allows(entry, kind, identity):
         yield (
-            f"{entry.name} belonged to {entry.owner}, a role with a superuser's power, and now belongs to {current}: there is no object in a live "
-            f"database to compare it with, and code of the application ran during the restore. Check it; then a superuser can run: "
-            f"{statement.as_string(copy)};"
+            f"{entry.name} belonged to {entry.owner}, a role with a superuser's power, and now belongs to {current}:"
+            " there is no object in a live database to compare it with, and code of the application ran during the"
+            f" restore. Check it; then a superuser can run: {statement.as_string(copy)};"
         )
         return
     try:
@@ -191,13 +198,14 @@ def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> Iterator[s
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
-            f"{entry.name} cannot be given to its owner {entry.owner}: {error.diag.message_primary}; set adminSecretRef to a superuser's "
-            "Secret, or grant the missing right",
+            f"{entry.name} cannot be given to its owner {entry.owner}: {error.diag.message_primary}; set adminSecretRef"
+            " to a superuser's Secret, or grant the missing right",
         ) from error
 
 
 def _alter(copy: Connection, statement: sql.Composed, entry: toc.Entry) -> None:
-    """Unless a superuser gives it, the new owner needs CREATE on the schema: only for the moment, since the dump has its own grants."""
+    """Unless a superuser gives it, the new owner needs CREATE on the schema: only for the moment, since the dump has
+    its own grants."""
     try:
         with copy.transaction():
             copy.execute(statement)
@@ -237,10 +245,9 @@ def _identify(copy: Connection, entry: toc.Entry) -> tuple[str, str, str] | None
         return entry.description, row[0], entry.owner if row[2] else row[1]
     if entry.description in _ROUTINES:
         row = copy.execute(
-            "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner) FROM pg_proc p"
-            " JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %s AND p.proname || '(' ||"
-            " array_to_string(ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ')"
-            " || ')' = %s",
+            "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner) FROM pg_proc p JOIN pg_namespace n ON n.oid"
+            " = p.pronamespace WHERE n.nspname = %s AND p.proname || '(' || array_to_string(ARRAY(SELECT format_type(t,"
+            " NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ') || ')' = %s",
             [entry.schema, entry.tag],
         ).fetchone()
         return None if row is None else ("ROUTINE", row[0], row[1])
@@ -259,9 +266,9 @@ def _identify(copy: Connection, entry: toc.Entry) -> tuple[str, str, str] | None
             name=sql.Identifier(name),
             owner=sql.Identifier(owner),
             catalog=sql.Identifier(catalog),
-            schema=sql.SQL("{}::regnamespace::text || '.' ||").format(sql.Identifier(schema))
-            if schema
-            else sql.SQL(""),
+            schema=(
+                sql.SQL("{}::regnamespace::text || '.' ||").format(sql.Identifier(schema)) if schema else sql.SQL("")
+            ),
         )
         + (
             sql.SQL(" AND {} = to_regnamespace(quote_ident(%s))").format(sql.Identifier(schema))
@@ -305,7 +312,8 @@ class _Guard:
         self._superusers: dict[str, bool] = {}
 
     def allows(self, entry: toc.Entry, kind: str, identity: str) -> bool:
-        """Whether the object may go to its owner. Raises MoverError MissingGrants where the live database has another one under its name."""
+        """Whether the object may go to its owner. Raises MoverError MissingGrants where the live database has another
+        one under its name."""
         if entry.description not in _CODE or not self._is_powerful(entry.owner):
             return True
         query = (_ROUTINE_DEFINITION if kind == "ROUTINE" else _RELATION_DEFINITION).encode()
@@ -316,9 +324,10 @@ class _Guard:
         if ours is None or theirs != (entry.owner, ours[1]):
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"{entry.name} belongs to {entry.owner} in the snapshot, a role with a superuser's power, and is another object in the live "
-                "database: code of the application runs during a restore, so nothing that it may have changed is given to such a role; "
-                f"create the object in the live database as it was, or drop it there, or restore by hand (docs/format.md)",
+                f"{entry.name} belongs to {entry.owner} in the snapshot, a role with a superuser's power, and is"
+                " another object in the live database: code of the application runs during a restore, so nothing that"
+                " it may have changed is given to such a role; create the object in the live database as it was, or"
+                " drop it there, or restore by hand (docs/format.md)",
             )
         return True
 
@@ -331,8 +340,8 @@ class _Guard:
 def is_powerful(connection: Connection, role: str) -> bool:
     """Whether the role, or one that it is a member of, is a superuser or may act outside of the database."""
     row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(%s, r.oid, 'MEMBER') AND (r.rolsuper OR r.rolcreaterole"
-        " OR r.rolreplication OR r.rolbypassrls OR r.rolname IN"
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(%s, r.oid, 'MEMBER') AND"
+        " (r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname IN"
         " ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')))",
         [role],
     ).fetchone()

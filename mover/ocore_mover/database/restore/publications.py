@@ -1,4 +1,5 @@
-"""Publications of all tables and of schemas, which only a superuser creates: the administrator does, from values that are checked."""
+"""Publications of all tables and of schemas, which only a superuser creates: the administrator does, from values that
+are checked."""
 
 import re
 from collections.abc import Iterable
@@ -27,7 +28,8 @@ def is_superusers(entry: toc.Entry) -> bool:
 
 
 def create(copy: Connection, entries: Iterable[toc.Entry], encoding: str) -> list[str]:
-    """Creates them as the session's role. Returns warnings. Raises MoverError MissingGrants where that is not a superuser."""
+    """Creates them as the session's role. Returns warnings. Raises MoverError MissingGrants where that is not a
+    superuser."""
     warnings: list[str] = []
     for entry in entries:
         text = entry.definition.decode(toc.codec(encoding), "surrogateescape")
@@ -49,8 +51,8 @@ def create(copy: Connection, entries: Iterable[toc.Entry], encoding: str) -> lis
         except psycopg.errors.InsufficientPrivilege as error:
             raise MoverError(
                 conditions.MISSING_GRANTS,
-                f"{entry.name}: {error.diag.message_primary}; set adminSecretRef to a superuser's Secret, or drop it in the live database "
-                "and take a new snapshot",
+                f"{entry.name}: {error.diag.message_primary}; set adminSecretRef to a superuser's Secret, or drop it in"
+                " the live database and take a new snapshot",
             ) from error
     return warnings
 

@@ -19,7 +19,8 @@ _EXAMPLES = 3
 
 
 def check(connection: Connection, store: Store, artifact: DatabaseArtifact, server: Server) -> None:
-    """Raises MoverError MissingGrants, UnsupportedServer with what the server lacks and the statement that adds it; Corrupt.
+    """Raises MoverError MissingGrants, UnsupportedServer with what the server lacks and the statement that adds it;
+    Corrupt.
 
     `connection` is to the maintenance database.
     """
@@ -42,7 +43,8 @@ def _contents(store: Store, artifact: DatabaseArtifact, folder: Path) -> toc.Tab
 
 
 def _owner(connection: Connection, server: Server) -> str:
-    """The role that the restored objects will belong to: the live database's owner; where it does not exist, the application's role."""
+    """The role that the restored objects will belong to: the live database's owner; where it does not exist, the
+    application's role."""
     row = connection.execute(
         "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [server.live]
     ).fetchone()
@@ -58,7 +60,8 @@ def _check_tablespaces(connection: Connection, contents: Iterable[toc.Entry], ow
                 examples.append(entry.name)
     usable: dict[str, bool] = dict(
         connection.execute(
-            "SELECT spcname::text, has_tablespace_privilege(%s, oid, 'CREATE') FROM pg_tablespace WHERE spcname = ANY(%s)",
+            "SELECT spcname::text, has_tablespace_privilege(%s, oid, 'CREATE') FROM pg_tablespace WHERE spcname ="
+            " ANY(%s)",
             [owner, list(used)],
         ).fetchall()
     )
@@ -71,7 +74,8 @@ def _check_tablespaces(connection: Connection, contents: Iterable[toc.Entry], ow
             )
         elif not usable[name]:
             problems.append(
-                f"{owner} may not use tablespace {name} {objects}: GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(owner)};"
+                f"{owner} may not use tablespace {name} {objects}: GRANT CREATE ON TABLESPACE {quoted(name)} TO"
+                f" {quoted(owner)};"
             )
     if problems:
         raise MoverError(conditions.MISSING_GRANTS, "; ".join(problems))

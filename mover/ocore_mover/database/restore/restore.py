@@ -47,7 +47,8 @@ from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
 
 APPLICATION = "ocore-restore"
-#: For the restore's own sessions only. Commits need not be flushed one by one: our last ones, which are synchronous, flush them all.
+#: For the restore's own sessions only. Commits need not be flushed one by one: our last ones, which are synchronous,
+#: flush them all.
 _OPTIONS = "-c synchronous_commit=off -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0"
 _PROGRESS_EVERY = 1.0
 #: Notices of the server in the evidence, at most.
@@ -81,7 +82,8 @@ class DatabaseRestore:
     neutralize: bool = False  # the copy must not become live before it is neutralised
     #: The dump is of another environment: name, owner and grants of its database are not those of this one.
     other_environment: bool = False
-    #: Of the volume of the server's databases, in bytes: the load ends before it is full. None: unknown, and not watched.
+    #: Of the volume of the server's databases, in bytes: the load ends before it is full. None: unknown, and not
+    #: watched.
     capacity: int | None = None
     #: Called once the whole dump is in scratch and checked, before anything is created.
     on_fetched: Callable[[], None] = lambda: None
@@ -91,7 +93,8 @@ class DatabaseRestore:
     def run(self) -> RestoredDatabase:
         """Restores into the copy, which is closed before and after. A copy of an earlier attempt is dropped first.
 
-        Raises Corrupt (before anything is created), MoverError RestoreFailed, ScratchFull, NoSpace, MissingGrants and others.
+        Raises Corrupt (before anything is created), MoverError RestoreFailed, ScratchFull, NoSpace, MissingGrants and
+        others.
         """
         self.names.check_length()
         with connect_maintenance(self.server, application=APPLICATION, token=self.token) as maintenance:
@@ -122,7 +125,10 @@ class DatabaseRestore:
             else:
                 missing.check_name(self.server, self.artifact)
                 found, warnings = missing.rights(maintenance, self.server, self.artifact)
-        text = f"database {self.names.live} did not exist: it is created from the snapshot, and there is no previous database to go back to"
+        text = (
+            f"database {self.names.live} did not exist: it is created from the snapshot, and there is no previous"
+            " database to go back to"
+        )
         return found, [text, *warnings]
 
     def _program(self, connection: Connection) -> Program:
@@ -130,15 +136,16 @@ class DatabaseRestore:
         if major < self.artifact.server_major:
             raise MoverError(
                 conditions.UNSUPPORTED_SERVER,
-                f"the snapshot is of PostgreSQL {self.artifact.server_major} and the server is {major}: a dump cannot be restored into an "
-                "older server; upgrade the server",
+                f"the snapshot is of PostgreSQL {self.artifact.server_major} and the server is {major}: a dump cannot"
+                " be restored into an older server; upgrade the server",
             )
         program = find("pg_restore", major)
         if self.artifact.compression == "pg_dump" and not programs.knows_zstd(program):
             raise MoverError(
                 conditions.UNSUPPORTED_SERVER,
-                f"pg_restore {program.version} was built without zstd and cannot read this snapshot, whose dump is compressed with it; use a "
-                f"mover image whose client programs of PostgreSQL {major} have zstd, such as those of Debian and PGDG",
+                f"pg_restore {program.version} was built without zstd and cannot read this snapshot, whose dump is"
+                f" compressed with it; use a mover image whose client programs of PostgreSQL {major} have zstd, such as"
+                " those of Debian and PGDG",
             )
         return program
 
@@ -179,7 +186,8 @@ class DatabaseRestore:
 
     @contextmanager
     def _as_actor(self, warnings: list[str]) -> Iterator[Connection]:
-        """A session of the actor in the copy, which finds names in pg_catalog only. The server's notices go into `warnings`."""
+        """A session of the actor in the copy, which finds names in pg_catalog only. The server's notices go into
+        `warnings`."""
         with connect(
             self.server.actor.at(self.names.restored), application=APPLICATION, token=self.token, trusted=True
         ) as copy:
@@ -231,7 +239,8 @@ class DatabaseRestore:
         access: CopyAccess,
         *sections: str,
     ) -> list[str]:
-        """Loads those of the entries that are in one of the sections (of all where none is given). Returns the notices of the server."""
+        """Loads those of the entries that are in one of the sections (of all where none is given). Returns the notices
+        of the server."""
         use_list = self.scratch / f"ocore-restore-{self.names.restored}.list"
         arguments = [
             program.path,
@@ -283,7 +292,8 @@ class DatabaseRestore:
         *,
         live_exists: bool,
     ) -> list[str]:
-        """What pg_restore leaves out: policies, publications, owners, grants and the comments that only an owner of the database may set."""
+        """What pg_restore leaves out: policies, publications, owners, grants and the comments that only an owner of the
+        database may set."""
         encoding = contents.encoding
         warnings: list[str] = []
 
@@ -316,7 +326,8 @@ class DatabaseRestore:
 
     @contextmanager
     def _live_as_superuser(self, copy: Connection, *, exists: bool) -> Iterator[Connection | None]:
-        """A session in the live database, to compare what would go to a superuser; None where the actor cannot give to one, or it does not exist."""
+        """A session in the live database, to compare what would go to a superuser; None where the actor cannot give to
+        one, or it does not exist."""
         if self.server.admin is None or not exists or not is_superuser(copy):
             yield None
             return
@@ -339,13 +350,15 @@ def _creating_in_public(copy: Connection, owner: str, *, enabled: bool) -> Itera
 
 
 def drop_restored(maintenance: Connection, names: Names) -> Position:
-    """Drops the copy that an earlier attempt restored. Returns the position. Raises MoverError SwitchFailed after the switch."""
+    """Drops the copy that an earlier attempt restored. Returns the position. Raises MoverError SwitchFailed after the
+    switch."""
     with translating(conditions.RESTORE_FAILED, "reading the databases' names"):
         now = position.read(maintenance, names)
     if now.position == "New":
         raise MoverError(
             conditions.SWITCH_FAILED,
-            f"rollback {names.rollback_id} is already switched: {names.live} is its restored database; use a new rollback id",
+            f"rollback {names.rollback_id} is already switched: {names.live} is its restored database; use a new"
+            " rollback id",
         )
     if now.restored is not None:
         create.drop(maintenance, names.restored)
@@ -357,11 +370,13 @@ def drop_restored(maintenance: Connection, names: Names) -> Position:
 def _subscriptions(maintenance: Connection, live: str) -> list[str]:
     """Two subscribers of one replication slot would lose changes, so none is restored."""
     names = maintenance.execute(
-        "SELECT subname::text FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = %s) ORDER BY 1",
+        "SELECT subname::text FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = %s)"
+        " ORDER BY 1",
         [live],
     ).fetchall()
     return [
-        f"subscription {name} of logical replication is not restored and stays with the previous database; create it again after the rollback"
+        f"subscription {name} of logical replication is not restored and stays with the previous database; create it"
+        " again after the rollback"
         for (name,) in names
     ]
 

@@ -1,4 +1,5 @@
-"""The scratch databases of an environment: ``prove`` restores the schema of the live one into its own, ``test-restore`` a snapshot into another."""
+"""The scratch databases of an environment: ``prove`` restores the schema of the live one into its own, ``test-restore``
+a snapshot into another."""
 
 import psycopg
 from psycopg import sql
@@ -22,7 +23,8 @@ class ScratchNames(Names):
 
 
 class RestoreTestNames(Names):
-    """As for a rollback; only the copy has another name. The id is of no rollback: temporary roles of one are never those of the other."""
+    """As for a rollback; only the copy has another name. The id is of no rollback: temporary roles of one are never
+    those of the other."""
 
     @classmethod
     def of(cls, live: str, environment_id: str) -> "RestoreTestNames":
@@ -36,8 +38,8 @@ class RestoreTestNames(Names):
 
 
 def drop_all(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
-    """Drops both scratch databases of the environment on its own server, whatever still runs in them: a rollback goes first. Returns the names of those
-    that existed.
+    """Drops both scratch databases of the environment on its own server, whatever still runs in them: a rollback goes
+    first. Returns the names of those that existed.
 
     Raises MoverError as :func:`~.restore.drop_restored`.
     """
@@ -46,7 +48,8 @@ def drop_all(server: Server, environment_id: str, token: Token | None = None) ->
 
 
 def drop(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
-    """Drops the environment's scratch database and its temporary roles, also those of a killed command. Returns the database's name, if it existed.
+    """Drops the environment's scratch database and its temporary roles, also those of a killed command. Returns the
+    database's name, if it existed.
 
     Raises MoverError as :func:`~.restore.drop_restored`.
     """
@@ -60,7 +63,8 @@ def drop_named(server: Server, names: Names, token: Token | None = None) -> tupl
     return (now.restored.name,) if now.restored is not None else ()
 
 
-#: Functions of that name whose body is parsed where they are used, without a search_path of their own; each with the statement.
+#: Functions of that name whose body is parsed where they are used, without a search_path of their own; each with the
+#: statement.
 _INLINED = """
 SELECT pg_catalog.format('ALTER FUNCTION %%s SET search_path = ', p.oid::pg_catalog.regprocedure)
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -71,7 +75,8 @@ SELECT pg_catalog.format('ALTER FUNCTION %%s SET search_path = ', p.oid::pg_cata
 
 
 def search_path_remedies(server: Server, names: list[str]) -> list[str]:
-    """Statements that give functions of the live database the search_path that they depend on; none where it cannot be read."""
+    """Statements that give functions of the live database the search_path that they depend on; none where it cannot be
+    read."""
     try:
         with connect(server.app, application=APPLICATION) as live:
             row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()

@@ -1,7 +1,8 @@
 """The application's search_path for functions that are called while the dump is loaded.
 
-pg_restore loads with an empty search_path. A function that finds its names by the search_path of the database or of the role then fails in
-a CHECK, an index or a materialized view. Within the load such functions have that search_path as a setting of their own.
+pg_restore loads with an empty search_path. A function that finds its names by the search_path of the database or of the
+role then fails in a CHECK, an index or a materialized view. Within the load such functions have that search_path as a
+setting of their own.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ END $ocore$
 
 @contextmanager
 def given(server: Server, access: CopyAccess, token: Token) -> Iterator[None]:
-    """Gives the functions of the copy the live database's search_path within the block; their definition is as dumped again after it."""
+    """Gives the functions of the copy the live database's search_path within the block; their definition is as dumped
+    again after it."""
     path = application_search_path(server, access, token)
     with access.connect(application=APPLICATION, token=token) as session:
         row = session.execute(_FUNCTIONS.encode()).fetchone()

@@ -11,10 +11,11 @@ from ocore_mover.errors import MoverError
 
 
 def cleanup(server: Server, rollback_id: str, part: CleanupPart) -> tuple[str, ...]:
-    """Drops the previous database (after the undo window) or the restored one (no switch happened). Returns the dropped names.
+    """Drops the previous database (after the undo window) or the restored one (no switch happened). Returns the dropped
+    names.
 
-    Allows connections to the live database first: an interrupted switch may have refused them. Raises MoverError SwitchFailed where
-    the environment runs on the database to drop.
+    Allows connections to the live database first: an interrupted switch may have refused them. Raises MoverError
+    SwitchFailed where the environment runs on the database to drop.
     """
     switch = DatabaseSwitch(server, rollback_id)
     try:
@@ -25,8 +26,8 @@ def cleanup(server: Server, rollback_id: str, part: CleanupPart) -> tuple[str, .
         if now.position != wanted:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"the position is {now.position}: {server.live} is the {part} database, and nothing was dropped; switch first, or clean up "
-                f"--what {'restored' if part == 'previous' else 'previous'}",
+                f"the position is {now.position}: {server.live} is the {part} database, and nothing was dropped; switch"
+                f" first, or clean up --what {'restored' if part == 'previous' else 'previous'}",
             )
         victim = now.previous if part == "previous" else now.restored
         if victim is not None:
@@ -62,8 +63,9 @@ def _drop_superseded(server: Server, switch: DatabaseSwitch) -> tuple[str, ...]:
 
 
 def _check_whole_id(connection: Connection, names: position.Names) -> None:
-    """Raises MoverError SwitchFailed where another rollback has the same short id, and so the same name for what it keeps. The previous database has no
-    mark of the rollback that set it aside; the one that was live then has, and so has the list of the rollbacks that ran."""
+    """Raises MoverError SwitchFailed where another rollback has the same short id, and so the same name for what it
+    keeps. The previous database has no mark of the rollback that set it aside; the one that was live then has, and so
+    has the list of the rollbacks that ran."""
     rows = connection.execute("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database").fetchall()
     marks = [(name, position.Mark.parse(text)) for name, text in rows]
     known = {(name, id_) for name, mark in marks for id_ in (mark.rollback_id, *(each.uid for each in mark.rollbacks))}
@@ -74,8 +76,9 @@ def _check_whole_id(connection: Connection, names: position.Names) -> None:
         return
     raise MoverError(
         conditions.SWITCH_FAILED,
-        f"database {names.previous} may belong to rollback {same[0][1]}, which database {same[0][0]} names in its comment; this is rollback "
-        f"{names.rollback_id}, with the same first digits. Nothing was dropped. If the database is not needed, drop it by hand",
+        f"database {names.previous} may belong to rollback {same[0][1]}, which database {same[0][0]} names in its"
+        f" comment; this is rollback {names.rollback_id}, with the same first digits. Nothing was dropped. If the"
+        " database is not needed, drop it by hand",
     )
 
 

@@ -1,6 +1,8 @@
-"""Ends the logical replication of a database that is no longer live: drops its slots, detaches and drops its subscriptions.
+"""Ends the logical replication of a database that is no longer live: drops its slots, detaches and drops its
+subscriptions.
 
-Only after the renames: until their commit the rollback can still fail, and the replication must then continue as before.
+Only after the renames: until their commit the rollback can still fail, and the replication must then continue as
+before.
 """
 
 import logging
@@ -21,15 +23,16 @@ from ocore_mover.errors import MoverError
 log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-replication"
-#: A connection that fails at once: DROP SUBSCRIPTION contacts the publisher where the first copy of a table is not complete, and may wait.
+#: A connection that fails at once: DROP SUBSCRIPTION contacts the publisher where the first copy of a table is not
+#: complete, and may wait.
 _NOWHERE = "host=/nonexistent dbname=none user=none password=none"
 
 
 def retire(server: Server, maintenance: Connection, database: str, *, allowed: bool) -> list[str]:
     """Drops the logical slots of a database that is not live and refuses connections, and detaches its subscriptions.
 
-    Returns a sentence for each, also for what could not be ended and where `allowed` is false: it must not stay unseen. Idempotent; raises
-    nothing, because the switch is done. ``cleanup`` drops the database, and with it what is left.
+    Returns a sentence for each, also for what could not be ended and where `allowed` is false: it must not stay unseen.
+    Idempotent; raises nothing, because the switch is done. ``cleanup`` drops the database, and with it what is left.
     """
     try:
         found = replication.read(maintenance, database)
@@ -39,8 +42,8 @@ def retire(server: Server, maintenance: Connection, database: str, *, allowed: b
             sessions.close(maintenance, database)  # a killed attempt may have left it open
         if not allowed:
             return [_left(database, s.name, "allowReplicationLoss is not set") for s in slots] + [
-                f"logical replication: subscription {s.name} of {database} was not detached (allowReplicationLoss is not set); its publisher "
-                "retains WAL"
+                f"logical replication: subscription {s.name} of {database} was not detached (allowReplicationLoss is"
+                " not set); its publisher retains WAL"
                 for s in attached
             ]
         done = [_drop_slot(maintenance, database, slot) for slot in slots]
@@ -53,7 +56,8 @@ def retire(server: Server, maintenance: Connection, database: str, *, allowed: b
 
 
 def drop_subscriptions(server: Server, maintenance: Connection, database: str) -> None:
-    """Drops the subscriptions of a database that is dropped next; they would prevent it. The publishers are not contacted.
+    """Drops the subscriptions of a database that is dropped next; they would prevent it. The publishers are not
+    contacted.
 
     Raises MoverError MissingGrants, RestoreFailed. Raises psycopg.Error.
     """
@@ -114,7 +118,8 @@ def _detach_one(connection: Connection, subscription: Subscription) -> None:
 def _inside(server: Server, maintenance: Connection, database: str) -> Iterator[Connection]:
     """A session of ours in a database that refuses connections. It is closed on every way out.
 
-    With an administrator no other role may connect in between: the rights to connect go first, and a switch back gives them again.
+    With an administrator no other role may connect in between: the rights to connect go first, and a switch back gives
+    them again.
     """
     name = sql.Identifier(database)
     if server.admin is not None:

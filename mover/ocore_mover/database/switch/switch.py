@@ -48,7 +48,8 @@ class Outcome:
 
 
 class DatabaseSwitch:
-    """Switches the databases of one rollback. Keeps one connection to the maintenance database, and reconnects where it is lost."""
+    """Switches the databases of one rollback. Keeps one connection to the maintenance database, and reconnects where it
+    is lost."""
 
     def __init__(
         self,
@@ -60,8 +61,8 @@ class DatabaseSwitch:
         goal: Literal["Old", "New"] = "New",
         neutralized: bool = False,
     ) -> None:
-        """`goal`: the position that `run` wants. An undo wants the one that another run left. `neutralized`: only a copy that is marked as
-        neutralised may become live."""
+        """`goal`: the position that `run` wants. An undo wants the one that another run left. `neutralized`: only a
+        copy that is marked as neutralised may become live."""
         self._neutralized = neutralized
         self.names = Names(server.live, rollback_id)
         self._goal = goal
@@ -96,7 +97,8 @@ class DatabaseSwitch:
             ) from error
 
     def is_superseded(self) -> bool:
-        """Whether a later rollback has switched: the live database has another rollback's mark, and no copy of this one could become live."""
+        """Whether a later rollback has switched: the live database has another rollback's mark, and no copy of this one
+        could become live."""
         found = position.rows(self.connection(), self.names)
         live = found.get(self.names.live)
         other = live is not None and live.mark.rollback_id not in ("", self.names.rollback_id)
@@ -114,8 +116,8 @@ class DatabaseSwitch:
     def check_ready(self) -> Position:
         """Returns the position.
 
-        Raises MoverError SwitchFailed where the restored copy is missing or incomplete, or where the live database was dropped or created
-        since the restore; NotNeutralized.
+        Raises MoverError SwitchFailed where the restored copy is missing or incomplete, or where the live database was
+        dropped or created since the restore; NotNeutralized.
         """
         now = self.read()
         if now.position == "New":
@@ -124,7 +126,8 @@ class DatabaseSwitch:
             state = "does not exist" if now.restored is None else "is incomplete or was not checked"
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"nothing to switch to: {self.names.restored} {state}; run `restore` for rollback {self.names.rollback_id} first",
+                f"nothing to switch to: {self.names.restored} {state}; run `restore` for rollback"
+                f" {self.names.rollback_id} first",
             )
         self._check_neutralized(now.restored.mark)
         if (now.live is None) != (now.restored.mark.creates is not None):
@@ -137,20 +140,21 @@ class DatabaseSwitch:
             return
         raise MoverError(
             conditions.NOT_NEUTRALIZED,
-            f"{self.names.restored} must not become live: it is not proven to be neutralised. Run `neutralize` for rollback "
-            f"{self.names.rollback_id} first",
+            f"{self.names.restored} must not become live: it is not proven to be neutralised. Run `neutralize` for"
+            f" rollback {self.names.rollback_id} first",
         )
 
     def _not_as_restored(self, *, exists: bool) -> MoverError:
         happened = "created" if exists else "dropped or renamed"
         return MoverError(
             conditions.SWITCH_FAILED,
-            f"database {self.names.live} was {happened} by someone else after {self.names.restored} was restored, and nothing was changed; "
-            "create a new Rollback",
+            f"database {self.names.live} was {happened} by someone else after {self.names.restored} was restored, and"
+            " nothing was changed; create a new Rollback",
         )
 
     def check_kept(self) -> None:
-        """Raises MoverError PreviousGone where no database is kept beside the live one: someone dropped or renamed it."""
+        """Raises MoverError PreviousGone where no database is kept beside the live one: someone dropped or renamed
+        it."""
         now = self.read()
         kept, name = (
             (now.restored, self.names.restored) if now.position == "Old" else (now.previous, self.names.previous)
@@ -158,11 +162,13 @@ class DatabaseSwitch:
         if now.live is None or kept is None:
             raise MoverError(
                 conditions.PREVIOUS_GONE,
-                f"nothing to undo to: database {name} does not exist any more, and nothing was changed; create a Rollback to a snapshot instead",
+                f"nothing to undo to: database {name} does not exist any more, and nothing was changed; create a"
+                " Rollback to a snapshot instead",
             )
 
     def check_sessions(self) -> None:
-        """Raises MoverError SessionsRemain where a session that cannot be ended, or a prepared transaction, uses the live database."""
+        """Raises MoverError SessionsRemain where a session that cannot be ended, or a prepared transaction, uses the
+        live database."""
         try:
             blockers.wait_until_none(self.connection(), self.names.live)
         except psycopg.Error as error:
@@ -171,7 +177,8 @@ class DatabaseSwitch:
             ) from error
 
     def check_replication(self) -> None:
-        """Raises MoverError ReplicationActive where the switch would break logical replication and may not, MissingGrants where it may and cannot."""
+        """Raises MoverError ReplicationActive where the switch would break logical replication and may not,
+        MissingGrants where it may and cannot."""
         try:
             replication.check(self.connection(), self.names.live, allowed=self._allow_replication_loss)
         except psycopg.Error as error:
@@ -180,8 +187,8 @@ class DatabaseSwitch:
             ) from error
 
     def end_replication(self, now: Position) -> list[str]:
-        """Ends the logical replication of the database that is not live: a slot would retain WAL for the whole undo window. Returns what was
-        done, as sentences. Raises nothing."""
+        """Ends the logical replication of the database that is not live: a slot would retain WAL for the whole undo
+        window. Returns what was done, as sentences. Raises nothing."""
         aside = now.previous if now.position == "New" else now.restored
         if aside is None:
             return []
@@ -192,8 +199,8 @@ class DatabaseSwitch:
         return replication_end.retire(self._server, connection, aside.name, allowed=self._allow_replication_loss)
 
     def switch(self, prepare: Callable[[], None], settle: Callable[[Position], None]) -> Outcome:
-        """Switches to the restored database. `prepare` runs without sessions, before the renames. `settle` runs after them, or after a failure, with
-        the position that was found, before connections are allowed again.
+        """Switches to the restored database. `prepare` runs without sessions, before the renames. `settle` runs after
+        them, or after a failure, with the position that was found, before connections are allowed again.
 
         Both are idempotent. A failure before the commit of the renames undoes everything.
         Raises MoverError SwitchFailed, SessionsRemain, DatabaseUnreachable.
@@ -248,8 +255,8 @@ class DatabaseSwitch:
         elif now.previous is None:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"nothing to switch back to: {self.names.previous} does not exist (the undo window has ended, or {self.names.live} did not "
-                "exist before the rollback)",
+                f"nothing to switch back to: {self.names.previous} does not exist (the undo window has ended, or"
+                f" {self.names.live} did not exist before the rollback)",
             )
 
     def _refuse_and_rename(self, direction: Direction, prepare: Callable[[], None]) -> None:
@@ -273,7 +280,8 @@ class DatabaseSwitch:
         return self.read().live is None
 
     def _rename(self, direction: Direction) -> None:
-        """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one transaction.
+        """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one
+        transaction.
 
         Where no live database exists, it renames the copy only, which has those rights in its mark.
         """
@@ -321,7 +329,8 @@ class DatabaseSwitch:
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                # First `settle`: a new database must not be used with an old filestore. The position is read again: a failover may have lost the renames.
+                # First `settle`: a new database must not be used with an old filestore. The position is read again: a
+                # failover may have lost the renames.
                 settle(self.read())
                 now = self.allow_live()
             except (psycopg.Error, MoverError) as error:
@@ -341,6 +350,7 @@ class DatabaseSwitch:
         first = f"{failure}; and " if failure is not None else ""
         return MoverError(
             conditions.SWITCH_FAILED,
-            f"{first}the switch is incomplete: {error}; remove the cause, then run `inspect --rollback-id {self.names.rollback_id} --repair`",
+            f"{first}the switch is incomplete: {error}; remove the cause, then run `inspect --rollback-id"
+            f" {self.names.rollback_id} --repair`",
             retryable=True,
         )

@@ -45,13 +45,14 @@ def store_odoo(
     reused: Reused | None = None,
     report_damaged: bool = False,
 ) -> FilestoreArtifact:
-    """Stores the frozen files below ``<prefix>filestore/``. `prefix` is naming.attempt_prefix(…). `reused`: the other files of a differential,
-    which are in its base.
+    """Stores the frozen files below ``<prefix>filestore/``. `prefix` is naming.attempt_prefix(…). `reused`: the other
+    files of a differential, which are in its base.
 
-    Every file's SHA-1 is compared with its name. One that differs is left out and counts as missing with `report_damaged`. Otherwise
-    raises MoverError AttachmentCorrupt with the file's name. Raises StoreError, and
-    FilestoreChanging if a file that is not frozen was deleted (retryable with a new database snapshot). Hits the failpoint
-    snapshot-pack-stored. `frozen.missing` becomes the artifact's `missing`; what is not kept is in `frozen.unkept`.
+    Every file's SHA-1 is compared with its name. One that differs is left out and counts as missing with
+    `report_damaged`. Otherwise raises MoverError AttachmentCorrupt with the file's name. Raises StoreError, and
+    FilestoreChanging if a file that is not frozen was deleted (retryable with a new database snapshot). Hits the
+    failpoint snapshot-pack-stored. `frozen.missing` becomes the artifact's `missing`; what is not kept is in
+    `frozen.unkept`.
     """
     workers = max(1, min(jobs, len(frozen.names) // FILES_PER_WORKER))
     try:
@@ -132,11 +133,13 @@ class _OdooCopy:
         if not self._report_damaged or not few:
             raise MoverError(
                 conditions.ATTACHMENT_CORRUPT,
-                f"the attachment {name} is damaged in the filestore: its content does not have the SHA-1 that is its name. "
-                "Restore that file from an older copy, delete the attachment in the application, or set missingFiles: Report to continue without it.",
+                f"the attachment {name} is damaged in the filestore: its content does not have the SHA-1 that is its"
+                " name. Restore that file from an older copy, delete the attachment in the application, or set"
+                " missingFiles: Report to continue without it.",
             )
         self._frozen.unkept.note(
-            "{count} attachments are damaged in the filestore (their content does not have the SHA-1 that is their name) and are not in the snapshot",
+            "{count} attachments are damaged in the filestore (their content does not have the SHA-1 that is their"
+            " name) and are not in the snapshot",
             name,
         )
 
@@ -156,7 +159,8 @@ class _Reader:
         self._uncounted = 0
 
     def copy(self, name: str, file: str, folder_fd: int, lanes: Lanes) -> int | None:
-        """Copies one file into a pack; returns its size, None for a damaged one. `file`: what it is called in the open folder."""
+        """Copies one file into a pack; returns its size, None for a damaged one. `file`: what it is called in the open
+        folder."""
         sha1 = name.rpartition("/")[2]
         try:
             fd = os.open(file, OPEN_FILE, dir_fd=folder_fd)
@@ -205,8 +209,8 @@ class _Reader:
         return size
 
     def _stream(self, name: str, sha1: str, fd: int, status: os.stat_result, lanes: Lanes) -> int | None:
-        """Copies a large file in pieces. If its content is wrong, the index does not name the member, and a later member of
-        the same name replaces it in the tar."""
+        """Copies a large file in pieces. If its content is wrong, the index does not name the member, and a later
+        member of the same name replaces it in the tar."""
         size = status.st_size
         pack = lanes.pack_for(tar.BLOCK + size + tar.padding(size), os.pread(fd, SAMPLE, size // 2))
         frame = pack.begin_member()
@@ -233,7 +237,7 @@ def _header(name: str, size: int, status: os.stat_result) -> bytes:
 def _vanished(name: str) -> MoverError:
     return MoverError(
         conditions.FILESTORE_CHANGING,
-        f"{name} vanished from the filestore while it was copied: the application's garbage collection removed it, and this "
-        "file system has no hard links to keep it. The snapshot starts again.",
+        f"{name} vanished from the filestore while it was copied: the application's garbage collection removed it, and"
+        " this file system has no hard links to keep it. The snapshot starts again.",
         retryable=True,
     )

@@ -1,7 +1,7 @@
 """A frozen view of an Odoo filestore: hard links of the files that a snapshot's database names.
 
-Odoo's garbage collection unlinks files that no row names. Our link keeps the content until the snapshot's Job has read it.
-Files are linked before garbage collection is blocked, and while it is blocked only those that are new.
+Odoo's garbage collection unlinks files that no row names. Our link keeps the content until the snapshot's Job has read
+it. Files are linked before garbage collection is blocked, and while it is blocked only those that are new.
 """
 
 import contextlib
@@ -66,7 +66,8 @@ class Frozen(FrozenFolder):
 
 
 class Freezing:
-    """A freeze in steps: :meth:`link` as often as wanted, then :meth:`finish`. A context manager: removes its folder at the end.
+    """A freeze in steps: :meth:`link` as often as wanted, then :meth:`finish`. A context manager: removes its folder at
+    the end.
 
     So nearly all files are linked before garbage collection is blocked, and only new ones while it is.
     """
@@ -79,7 +80,8 @@ class Freezing:
         self._flat: bool | None = None  # whether all links are in one folder; decided by the number of the first names
 
     def begin(self) -> None:
-        """Makes the empty folder; removes leftovers of the same attempt. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace."""
+        """Makes the empty folder; removes leftovers of the same attempt. Raises MoverError FilestoreNotFound,
+        FilestoreNotReadable, NoSpace."""
         if self._folders.filestore_is_absent():  # whether that is in order depends on the names
             self._absent, self.linked = True, False
             return
@@ -131,7 +133,8 @@ class Freezing:
         return found
 
     def lost(self, names: Iterable[str]) -> Missing:
-        """The named files (checked and sorted) that the live filestore does not have. Raises MoverError FilestoreNotReadable."""
+        """The named files (checked and sorted) that the live filestore does not have. Raises MoverError
+        FilestoreNotReadable."""
         missing = Missing()
         if not self._absent:
             try:
@@ -142,11 +145,13 @@ class Freezing:
         return missing
 
     def finish(self, names: SortedNames, *, named: int | None = None) -> Frozen:
-        """The named files. Where `linked` is False, call it while garbage collection is blocked: it lists the live files.
+        """The named files. Where `linked` is False, call it while garbage collection is blocked: it lists the live
+        files.
         `named`: files that the database names, where `names` are only those that a differential's base does not have.
 
-        A new application creates its filestore with the first file: without names, a folder that does not exist is an empty one.
-        Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace, and AttachmentsMissing if more files are missing than a manifest can list.
+        A new application creates its filestore with the first file: without names, a folder that does not exist is an
+        empty one. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace, and AttachmentsMissing if more
+        files are missing than a manifest can list.
         """
         if self._absent:
             if not (len(names) if named is None else named):
@@ -188,7 +193,8 @@ class Freezing:
 
 
 def freeze(folders: ClaimFolders, attempt: str, names: SortedNames) -> Frozen:
-    """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) into ``freeze-<attempt>``, in one step.
+    """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) into ``freeze-<attempt>``, in one
+    step.
 
     Raises as :class:`Freezing`.
     """
@@ -210,12 +216,13 @@ def _unfrozen(folders: ClaimFolders, names: SortedNames) -> Frozen:
 
 
 def _split(names: SortedNames, missing: Missing) -> tuple[SortedNames, tuple[str, ...]]:
-    """The names of files that exist, and the missing ones. Raises MoverError AttachmentsMissing if a manifest cannot list those."""
+    """The names of files that exist, and the missing ones. Raises MoverError AttachmentsMissing if a manifest cannot
+    list those."""
     if missing.count > MAX_MISSING:
         raise MoverError(
             conditions.ATTACHMENTS_MISSING,
-            f"the database names {missing.count} files that the filestore does not have, for example {', '.join(missing.names[:3])}. A "
-            f"snapshot can report {MAX_MISSING} of them. Check spec.filestore.path.",
+            f"the database names {missing.count} files that the filestore does not have, for example"
+            f" {', '.join(missing.names[:3])}. A snapshot can report {MAX_MISSING} of them. Check spec.filestore.path.",
         )
     lost = tuple(missing.names)
     return Without(names, lost), lost

@@ -1,11 +1,11 @@
 """Hold sets: hard links that protect files from the application's garbage collection during a rollback.
 
-Garbage collection unlinks files that no row of the live database names. Before the switch, these are files that only the
-restored database names; after it, files that only the previous one names. A second link in ``hold-<short>`` keeps them all
-and costs one folder entry each.
+Garbage collection unlinks files that no row of the live database names. Before the switch, these are files that only
+the restored database names; after it, files that only the previous one names. A second link in ``hold-<short>`` keeps
+them all and costs one folder entry each.
 
-On a file system without hard links the set consists of copies: of the files that the live database names and of those that
-a restore adds. It then needs as much space as these files; ``probe`` warns about it.
+On a file system without hard links the set consists of copies: of the files that the live database names and of those
+that a restore adds. It then needs as much space as these files; ``probe`` warns about it.
 """
 
 import contextlib
@@ -40,15 +40,17 @@ log = logging.getLogger(__name__)
 #: A folder with a younger time stamp may get another entry without a new time stamp: the kernel's clock ticks every few
 #: milliseconds, and some file systems count in steps of one or two seconds.
 SETTLED_NS = 3_000_000_000
-#: A held folder that has all files of the filestore's folder has that one's time stamp, less this. No entry gives it such a time stamp by chance: the
-#: filestore's folder may be changed in the same tick of the clock in which ours is made or gets an entry.
+#: A held folder that has all files of the filestore's folder has that one's time stamp, less this. No entry gives it
+#: such a time stamp by chance: the filestore's folder may be changed in the same tick of the clock in which ours is
+#: made or gets an entry.
 _COMPLETE_NS = 10 * 365 * 86400 * 1_000_000_000
 COPY_CHUNK = 1024 * 1024
 #: Lost files in a message.
 LISTED = 5
 #: Prefix of temporary names. They are never a SHA-1, so never held.
 _TEMPORARY = ".new-"
-#: The application's folder with the names that its garbage collection checks: it deletes the files of those that no row names then, and the entries.
+#: The application's folder with the names that its garbage collection checks: it deletes the files of those that no row
+#: names then, and the entries.
 CHECKLIST = "checklist"
 #: Marker file: this set consists of copies.
 _COPIES = ".copies"
@@ -69,9 +71,8 @@ class HoldSet:
     def hold_all(self, live_names: Callable[[], Iterable[str]] | None = None) -> int:
         """Holds every file that is now in the filestore: a superset of what the live database names.
 
-        On a file system without hard links it copies, and only `live_names` where given: only then it is called. Returns the number of
-        files added.
-        Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
+        On a file system without hard links it copies, and only `live_names` where given: only then it is called.
+        Returns the number of files added. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
         """
         self._folders.require_filestore()
         self._folders.make_own(self._root)
@@ -88,9 +89,9 @@ class HoldSet:
     def relink(self, names: Iterable[str]) -> int:
         """Links files back that vanished from the filestore; returns their number. `names` are sorted.
 
-        A file whose size differs from the held one is replaced too: the application was killed while it wrote it. Raises
-        MoverError AttachmentsMissing if a name is neither in the filestore nor held, after linking the others. The message
-        has their number and some names.
+        A file whose size differs from the held one is replaced too: the application was killed while it wrote it.
+        Raises MoverError AttachmentsMissing if a name is neither in the filestore nor held, after linking the others.
+        The message has their number and some names.
         """
         lost: list[str] = []  # a few of them
         count = lost_count = 0
@@ -124,10 +125,12 @@ class HoldSet:
                 yield from valid(sorted(f"{folder}/{file}" for file in _present(root, folder)))
 
     def give_up(self, live: Iterable[str]) -> int:
-        """Puts held files that the live database does not name on the application's checklist, and returns their number.
+        """Puts held files that the live database does not name on the application's checklist, and returns their
+        number.
 
-        Nothing is deleted here: the application may write a row for one of them at any time, and its garbage collection locks the table. `live`: sorted
-        names; where there are none, the table may be missing, and nothing is put there. Raises MoverError NoSpace, FilestoreNotWritable and others.
+        Nothing is deleted here: the application may write a row for one of them at any time, and its garbage collection
+        locks the table. `live`: sorted names; where there are none, the table may be missing, and nothing is put there.
+        Raises MoverError NoSpace, FilestoreNotWritable and others.
         """
         groups = iter(by_folder(valid(live)))
         group = next(groups, None)
@@ -173,8 +176,9 @@ class HoldSet:
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[Callable[[str, int], bool]]:
-        """A function that holds a file of the filestore, of this name and size, where the set lacks it or has it in another size: the application has
-        written it since :meth:`hold_all`. It returns False where the file cannot be held: it has vanished, or it is still written."""
+        """A function that holds a file of the filestore, of this name and size, where the set lacks it or has it in
+        another size: the application has written it since :meth:`hold_all`. It returns False where the file cannot be
+        held: it has vanished, or it is still written."""
         with self._opened() as (filestore, root):
             yield lambda name, size: _has(name, size, root) or self._keep(name, filestore, root)
 
@@ -308,7 +312,8 @@ def _replace_by_link(file: str, source_fd: int, target_fd: int) -> None:
 
 
 def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
-    """Links what the held folder lacks. Then marks it as complete, unless the source may change without a new time stamp."""
+    """Links what the held folder lacks. Then marks it as complete, unless the source may change without a new time
+    stamp."""
     changed_at = os.fstat(source_fd).st_mtime_ns  # before it is listed
     if os.fstat(target_fd).st_mtime_ns == changed_at - _COMPLETE_NS:
         return 0
@@ -398,7 +403,8 @@ def _size(file: str, folder_fd: int) -> int:
 
 
 def _require_links(folder_fd: int) -> None:
-    """Raises LinksUnsupported where the file system has no hard links: the filestore may have no file yet that shows that."""
+    """Raises LinksUnsupported where the file system has no hard links: the filestore may have no file yet that shows
+    that."""
     name = f"{_TEMPORARY}{secrets.token_hex(4)}"
     second = f"{name}-link"
     os.close(os.open(name, CREATE_FILE, 0o600, dir_fd=folder_fd))

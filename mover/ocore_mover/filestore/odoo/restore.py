@@ -46,11 +46,12 @@ def add_missing(
 ) -> Restored:
     """Adds the snapshot's files that the live filestore lacks; removes nothing.
 
-    Existing files are read and compared with their names, because the restored database relies on them. A damaged one is
-    replaced in one step. A right one is held as well: garbage collection may remove it before the switch. New files go into a
-    folder of ours first. After all of them and all packs are verified and flushed, they are held (in `hold`) and then made
-    visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError FilestoreNotFound, NoSpace. Hits the
-    failpoint restore-files-added.
+    Existing files are read and compared with their names, because the restored database relies on them. A damaged one
+    is
+    replaced in one step. A right one is held as well: garbage collection may remove it before the switch. New files go
+    into a folder of ours first. After all of them and all packs are verified and flushed, they are held (in `hold`) and
+    then made visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError FilestoreNotFound,
+    NoSpace. Hits the failpoint restore-files-added.
     """
     folders.require_filestore()
     folders.remove(folders.incoming)
@@ -95,13 +96,14 @@ class Missing:
             return None
         return MoverError(
             conditions.NO_SPACE,
-            f"the filestore's volume has {self.free} bytes free. The snapshot's files need {self.size}, and {self.reserve} must stay free for "
-            "the application. Enlarge the volume.",
+            f"the filestore's volume has {self.free} bytes free. The snapshot's files need {self.size}, and"
+            f" {self.reserve} must stay free for the application. Enlarge the volume.",
         )
 
 
 def missing(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Missing:
-    """Compares names and sizes of the snapshot's index with the filestore; reads no file. Raises Corrupt, StoreError, and OSError."""
+    """Compares names and sizes of the snapshot's index with the filestore; reads no file. Raises Corrupt, StoreError,
+    and OSError."""
     with folders.opened(folders.filestore) as root:
         files, size = _missing(store, artifact, root)
         volume = os.fstatvfs(root)
@@ -313,7 +315,8 @@ class _Neighbours:
         return True
 
     def create_file(self, name: str, folder: int) -> int:
-        """The descriptor of a new file in a folder of ours, which others cannot enter. It has the right mode already, unless the umask or a
+        """The descriptor of a new file in a folder of ours, which others cannot enter. It has the right mode already,
+        unless the umask or a
         default ACL limits it: a change of the mode costs as much as the file's creation."""
         return os.open(name, CREATE_FILE, self._file_mode, dir_fd=folder)
 

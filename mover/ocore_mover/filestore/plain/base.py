@@ -1,10 +1,11 @@
 """Layout Plain: the base has a file if it has one of the same path, size, modification time and mode.
 
-What is trusted is that a file that was changed in place has another modification time or size, as rsync and restic trust it. A file that took
-another one's place has another inode or time of creation, whatever size and modification time it was given (packages have all of one year):
-where these are recorded and differ, the file is read, and stored if its digest differs. The change time is compared only where no hard links
-of ours change it. A file of the base with a modification time from its freeze on is never used: it may have been changed again within the
-same step of the clock.
+What is trusted is that a file that was changed in place has another modification time or size, as rsync and restic
+trust it. A file that took another one's place has another inode or time of creation, whatever size and modification
+time it was given (packages have all of one year): where these are recorded and differ, the file is read, and stored if
+its digest differs. The change time is compared only where no hard links
+of ours change it. A file of the base with a modification time from its freeze on is never used: it may have been
+changed again within the same step of the clock.
 """
 
 import os
@@ -23,10 +24,11 @@ from ocore_mover.filestore.names import scratch_errors
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.store.base import Store
 
-#: After a path and a zero byte, in the base: size, modification time (seconds, nanoseconds), mode; inode, times of creation and change (0: not
-#: recorded); digest, number of the line.
+#: After a path and a zero byte, in the base: size, modification time (seconds, nanoseconds), mode; inode, times of
+#: creation and change (0: not recorded); digest, number of the line.
 _OF_BASE = struct.Struct("=QqIHQqq32sI")
-#: The same of a file of the filestore: size, modification time, mode; inode, times; whether only the second pass saw it.
+#: The same of a file of the filestore: size, modification time, mode; inode, times; whether only the second pass saw
+#: it.
 _OF_FILE = struct.Struct("=QqIHQqq?")
 #: Values of both that must be equal, and those of which a difference makes it read the content.
 _EQUAL, _ASK = slice(0, 4), slice(4, 7)
@@ -83,7 +85,8 @@ class Compared(NamedTuple):
 
 
 class Difference:
-    """The files of a filestore beside those of a base. Add all of them, then iterate. A context manager: frees the space in scratch."""
+    """The files of a filestore beside those of a base. Add all of them, then iterate. A context manager: frees the
+    space in scratch."""
 
     def __init__(self, base: PlainBase) -> None:
         self._base = base
@@ -116,7 +119,8 @@ class Difference:
             yield Compared(path, late, mine[0], line, expected)
 
     def reused(self) -> tuple[Reused, int]:
-        """The files of the base that are used without a read of their content, and the bytes of those that are not in the base."""
+        """The files of the base that are used without a read of their content, and the bytes of those that are not in
+        the base."""
         found, new = Reused(self._base), 0
         for file in self:
             if file.line is None:
@@ -126,8 +130,8 @@ class Difference:
         return found, new
 
     def folders(self, *, only_new: bool) -> Iterator[tuple[str, bool, list[Compared]]]:
-        """Folder (with a slash at its end, or empty), late, files in it. A folder may come several times, with few files. `only_new`: and those whose
-        content decides."""
+        """Folder (with a slash at its end, or empty), late, files in it. A folder may come several times, with few
+        files. `only_new`: and those whose content decides."""
         files = (file for file in self if file.line is None or file.expected or not only_new)
         for (folder, late), some in groupby(files, lambda file: (file.path.rpartition(b"/")[0], file.late)):
             while few := list(islice(some, BATCH)):

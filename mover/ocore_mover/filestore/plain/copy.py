@@ -50,10 +50,10 @@ def store_plain(
 
     With a base, only files that it does not have; all of them, with a warning, where the difference has outgrown it.
 
-    `Strict`: raises FilestoreChanging for a file that the application changed after the database was exported. `BestEffort`:
-    stores such a file as it is now and names it in a warning. Symbolic links are stored as links and never followed. Raises
-    MoverError FilestoreChanging, FilestoreNotFound, FilestoreNotReadable, FilestoreLayoutUnsupported, and StoreError. Hits the
-    failpoint snapshot-pack-stored.
+    `Strict`: raises FilestoreChanging for a file that the application changed after the database was exported.
+    `BestEffort`: stores such a file as it is now and names it in a warning. Symbolic links are stored as links and
+    never followed. Raises MoverError FilestoreChanging, FilestoreNotFound, FilestoreNotReadable,
+    FilestoreLayoutUnsupported, and StoreError. Hits the failpoint snapshot-pack-stored.
     """
     with PackSet(store, prefix) as packs, ExitStack() as stack:
         copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict")
@@ -114,8 +114,8 @@ class _PlainCopy:
         found = self._outgrown + self._frozen.unkept.warnings
         if not self._frozen.linked:
             found.append(
-                "the filestore has no hard links: its files were read where they are. A file that the application deleted after the "
-                "database was exported is not in the snapshot"
+                "the filestore has no hard links: its files were read where they are. A file that the application"
+                " deleted after the database was exported is not in the snapshot"
             )
         return found
 
@@ -130,10 +130,12 @@ class _PlainCopy:
             if self._strict:
                 raise _changing(
                     [name],
-                    "was created and deleted while the database was exported: the snapshot may lack files that the database names",
+                    "was created and deleted while the database was exported: the snapshot may lack files that the"
+                    " database names",
                 )
             self._frozen.unkept.note(
-                "{count} names came and went while the database was exported: files that it names may not be in the snapshot",
+                "{count} names came and went while the database was exported: files that it names may not be in the"
+                " snapshot",
                 name,
                 lost=True,
             )
@@ -149,7 +151,8 @@ class _PlainCopy:
                 yield _Batch(folder.path, late, few)
 
     def compare(self, difference: Difference) -> Reused | None:
-        """Compares all files with those of the base. Returns what the base has, which is not copied; None where that is too little."""
+        """Compares all files with those of the base. Returns what the base has, which is not copied; None where that is
+        too little."""
         try:
             for late, folder in self._folders():
                 for item in self._files_of(folder):
@@ -261,7 +264,8 @@ class _PlainCopy:
             os.close(folder)
 
     def _is_in_base(self, name: str, file: str, folder: int, buffer: bytearray, found: Compared) -> bool:
-        """Reads a file that took the place of one in the base. True where its content is the same: the base's is used."""
+        """Reads a file that took the place of one in the base. True where its content is the same: the base's is
+        used."""
         try:
             fd = os.open(file, OPEN_FILE, dir_fd=folder)
         except FileNotFoundError:
@@ -320,7 +324,8 @@ class _PlainCopy:
         return late if born is None else born >= self._frozen.begin_ns
 
     def _copy_once(self, name: str, fd: int, lanes: Lanes, buffer: bytearray, *, late: bool, torn: bool) -> int | None:
-        """Returns None if the file changed during the read: a later member of the same name replaces this one in the tar.
+        """Returns None if the file changed during the read: a later member of the same name replaces this one in the
+        tar.
 
         `torn`: a changed file is good enough.
         """
@@ -395,8 +400,8 @@ class _PlainCopy:
     # --- folders and symbolic links --------------------------------------------------------------------------
 
     def store_rest(self) -> None:
-        """Folders and symbolic links, in the last packs: a tar that unpacks in order finds folders still writable and never
-        writes through a link."""
+        """Folders and symbolic links, in the last packs: a tar that unpacks in order finds folders still writable and
+        never writes through a link."""
         pack: Pack | None = None
         with self._frozen.opened() as root:
             for folder in self._walk(root):
@@ -412,7 +417,8 @@ class _PlainCopy:
 
 
 def _once(items: Iterator[Item]) -> Iterator[Item]:
-    """Each name once: the listing of a folder that changes may have one twice. A few names are kept; :mod:`.readable` finds the others."""
+    """Each name once: the listing of a folder that changes may have one twice. A few names are kept; :mod:`.readable`
+    finds the others."""
     seen: set[str] = set()
     for item in items:
         if item.name in seen:
@@ -469,7 +475,7 @@ def _identity(status: os.stat_result) -> tuple[int, int, int]:
 def _changing(names: list[str], what: str) -> MoverError:
     return MoverError(
         conditions.FILESTORE_CHANGING,
-        f"{', '.join(names[:LISTED])} in the filestore {what}. Take the snapshot while the application does not write to such files, keep "
-        "them outside the filestore, or set spec.filestore.consistency to BestEffort.",
+        f"{', '.join(names[:LISTED])} in the filestore {what}. Take the snapshot while the application does not write"
+        " to such files, keep them outside the filestore, or set spec.filestore.consistency to BestEffort.",
         retryable=True,
     )

@@ -3,14 +3,16 @@
 The database is exported between two passes:
 
 1. `freeze` links the tree as it is. A file that a row of the export names existed at that time, or was created later.
-   :meth:`Frozen.approach` links what was created since, right before the export, and :meth:`Frozen.confirm` right after it. Both know it
-   from the kernel's events, so they take milliseconds whatever the size of the tree.
+   :meth:`Frozen.approach` links what was created since, right before the export, and :meth:`Frozen.confirm` right after
+   it. Both know it from the kernel's events, so they take milliseconds whatever the size of the tree.
 2. :meth:`Frozen.extend` links what is new. A file that the application deletes after the export has a link from before.
 
-So no write-once file is lost but one that was created and deleted between `approach` and `confirm`: :attr:`Frozen.gone` names it, and another
-export is tried. Without events (network file systems) only the passes show what vanished. A link does not protect the content of a file that the application changes
+So no write-once file is lost but one that was created and deleted between `approach` and `confirm`: :attr:`Frozen.gone`
+names it, and another export is tried. Without events (network file systems) only the passes show what vanished. A link
+does not protect the content of a file that the application changes
 in place: from :attr:`Frozen.since_ns` on, a modification counts as one after the export. A file that was created after
-:attr:`Frozen.begin_ns` is still being written for the first time: it is complete before a row that names it is committed.
+:attr:`Frozen.begin_ns` is still being written for the first time: it is complete before a row that names it is
+committed.
 """
 
 import contextlib
@@ -52,12 +54,13 @@ TREE, LATE = "tree", "late"
 #: Seconds that the clock of a file system may stand still: some count in steps of two seconds.
 CLOCK_STEP = 3.0
 CLOCK_PAUSE = 0.002
-#: The second time nearly all files are linked: it takes a fraction of the time, and so the last read of a folder is closer
-#: to the export. Only a file that lives between that and the second pass is in neither.
+#: The second time nearly all files are linked: it takes a fraction of the time, and so the last read of a folder is
+#: closer to the export. Only a file that lives between that and the second pass is in neither.
 FIRST_PASSES = 2
 #: Names of a folder that are kept in memory, to spare a stat of each file that is linked already.
 KNOWN = 50_000
-#: Without events: a file that was changed at most this long before the freeze and vanished during it shows that young files are deleted.
+#: Without events: a file that was changed at most this long before the freeze and vanished during it shows that young
+#: files are deleted.
 YOUNG_NS = 60 * 1_000_000_000
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
 
@@ -129,8 +132,8 @@ class Frozen(FrozenFolder):
                     self._link_folder(path, source, tree, first)
 
     def confirm(self) -> bool:
-        """Call right after the export: links what the application created since :meth:`approach`. False where it has deleted some of that already,
-        which :attr:`gone` names: export again.
+        """Call right after the export: links what the application created since :meth:`approach`. False where it has
+        deleted some of that already, which :attr:`gone` names: export again.
 
         Raises MoverError as :meth:`approach`.
         """
@@ -153,7 +156,8 @@ class Frozen(FrozenFolder):
         return not self.gone
 
     def _link_born(self, path: str, source: int, tree: int, files: int) -> None:
-        """Links a file into `files`, a symbolic link into `tree`. A name that the tree has already is left to the second pass.
+        """Links a file into `files`, a symbolic link into `tree`. A name that the tree has already is left to the
+        second pass.
 
         Raises FileNotFoundError and NotADirectoryError where it is gone, FileExistsError.
         """
@@ -180,7 +184,8 @@ class Frozen(FrozenFolder):
             first.run(folder, twin, f"{path}/", depth)
 
     def extend(self) -> None:
-        """Pass 2: call after the database was exported. Raises MoverError FilestoreChanging, FilestoreNotReadable, NoSpace."""
+        """Pass 2: call after the database was exported. Raises MoverError FilestoreChanging, FilestoreNotReadable,
+        NoSpace."""
         if self._watch is None:
             return
         with self._parts() as (root, source, tree, late):
@@ -200,7 +205,8 @@ class Frozen(FrozenFolder):
         except LinksUnsupported as error:
             raise MoverError(
                 conditions.FILESTORE_CHANGING,
-                f"the application created a file that cannot have a hard link ({error}). The snapshot starts again and reads the live files.",
+                f"the application created a file that cannot have a hard link ({error}). The snapshot starts again and"
+                " reads the live files.",
                 retryable=True,
             ) from error
 
@@ -253,7 +259,8 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
 
 
 class _Pass:
-    """Walks the live tree and the frozen one together. Folders are read as they come: one may have millions of names."""
+    """Walks the live tree and the frozen one together. Folders are read as they come: one may have millions of
+    names."""
 
     def __init__(self, folders: ClaimFolders) -> None:
         self._folders = folders
@@ -319,7 +326,8 @@ class _First(_Pass):
 
 
 class _Second(_Pass):
-    """Links what is new, and replaces what the application replaced before the export. `vanished`: notes young files that vanished."""
+    """Links what is new, and replaces what the application replaced before the export. `vanished`: notes young files
+    that vanished."""
 
     def __init__(self, frozen: Frozen, folders: ClaimFolders, until_ns: int, *, vanished: bool) -> None:
         super().__init__(folders)
@@ -441,7 +449,8 @@ def _item(name: str, folder: int) -> Item:
 
 @contextmanager
 def _made_below(target: int, path: str, source: int | None) -> Iterator[int]:
-    """The descriptor of a folder of a frozen tree. Creates what is missing. `source`: the live tree, whose modes and times the folders get.
+    """The descriptor of a folder of a frozen tree. Creates what is missing. `source`: the live tree, whose modes and
+    times the folders get.
 
     Raises FileNotFoundError and NotADirectoryError where a live folder is gone, MoverError FilestoreChanging.
     """
@@ -483,7 +492,8 @@ def _merge(source: int, target: int) -> None:
 def _other_kind(path: str) -> MoverError:
     return MoverError(
         conditions.FILESTORE_CHANGING,
-        f"the application replaced {path} by something of another kind while the filestore was frozen. The snapshot starts again.",
+        f"the application replaced {path} by something of another kind while the filestore was frozen. The snapshot"
+        " starts again.",
         retryable=True,
     )
 

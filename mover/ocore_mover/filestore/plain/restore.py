@@ -36,11 +36,11 @@ def stage_plain(
     *,
     jobs: int = 2,
 ) -> Restored:
-    """Restores into ``stage-<short>``, which is removed first. Keeps modes, times and symbolic links. Owners become those of
-    the live folder; only root can set them. Removes the stage after an error.
+    """Restores into ``stage-<short>``, which is removed first. Keeps modes, times and symbolic links. Owners become
+    those of the live folder; only root can set them. Removes the stage after an error.
 
-    Raises Corrupt, StoreError, and MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace. Hits the failpoint
-    restore-files-added.
+    Raises Corrupt, StoreError, and MoverError FilestoreNotFound, FilestoreLayoutUnsupported, NoSpace. Hits the
+    failpoint restore-files-added.
     """
     folders.require_switchable()
     folders.require_filestore()
@@ -105,7 +105,8 @@ class _Staging:
         self.files = self.size = 0
 
     def blocks(self) -> Iterator[Block]:
-        """The snapshot's packs with their entries. Creates folders and symbolic links; :meth:`finish` sets the folders' modes and times."""
+        """The snapshot's packs with their entries. Creates folders and symbolic links; :meth:`finish` sets the folders'
+        modes and times."""
         for block in blocks(self._store, self._artifact, lambda line: check_name(parse(line))):
             for entry in block[1]:
                 if entry.kind == "folder":
@@ -143,7 +144,8 @@ class _Staging:
 
     @contextlib.contextmanager
     def _in_parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """The open parent folder and the last part of the name. Creates missing folders; never follows a symbolic link."""
+        """The open parent folder and the last part of the name. Creates missing folders; never follows a symbolic
+        link."""
         parent, _, name = path.rpartition("/")
         self._make_folders(parent)
         try:

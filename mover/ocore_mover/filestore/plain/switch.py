@@ -44,8 +44,9 @@ def position(folders: ClaimFolders, rollback_id: str) -> Position:
         case _:
             raise MoverError(
                 conditions.SWITCH_FAILED,
-                f"the folders on the claim fit no step of a switch: filestore {folders.path} {_state(exists[0])}, {stage.name} {_state(exists[1])}, "
-                f"{previous.name} {_state(exists[2])}. Another program moved or created one of them. Move it back by hand.",
+                f"the folders on the claim fit no step of a switch: filestore {folders.path} {_state(exists[0])},"
+                f" {stage.name} {_state(exists[1])}, {previous.name} {_state(exists[2])}. Another program moved or"
+                " created one of them. Move it back by hand.",
             )
 
 
@@ -90,7 +91,8 @@ def remove_previous(folders: ClaimFolders, rollback_id: str) -> bool:
 
 
 def remove_stage(folders: ClaimFolders, rollback_id: str) -> bool:
-    """Removes ``stage-<short>``; returns False if it does not exist. Raises MoverError SwitchFailed between the two renames."""
+    """Removes ``stage-<short>``; returns False if it does not exist. Raises MoverError SwitchFailed between the two
+    renames."""
     return _remove(folders, folders.stage(rollback_id), rollback_id)
 
 

@@ -1,6 +1,7 @@
 """Which names the application creates and removes while the database is exported.
 
-A file that is created after its folder was listed and is removed before it is listed again is in no listing. The kernel's events name it.
+A file that is created after its folder was listed and is removed before it is listed again is in no listing. The
+kernel's events name it.
 """
 
 from pathlib import Path

@@ -408,7 +408,8 @@ def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
 
 
 def test_row_78_a_large_object_is_not_kept(store: Store) -> None:
-    """Of each that must be read again when its Environment changes, all was kept: 0.8 MiB for each object that a tenant made large."""
+    """Of each that must be read again when its Environment changes, all was kept: 0.8 MiB for each object that a tenant
+    made large."""
     waiting = o.snapshot("waiting")
     waiting["metadata"]["annotations"] = {"example.org/bulk": random.Random(1).randbytes(LARGEST).hex()}  # noqa: S311
     policy = o.obj("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}})

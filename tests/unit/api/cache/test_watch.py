@@ -377,7 +377,8 @@ def test_an_api_server_that_does_not_answer_makes_no_id_unknown() -> None:
 def test_row_77_an_event_that_cannot_be_read_is_passed(
     line: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each watch from its version on would begin with it: everything after it was never seen, and the facade said that it was ready."""
+    """Each watch from its version on would begin with it: everything after it was never seen, and the facade said that
+    it was ready."""
     monkeypatch.setattr(watch, "LONGEST_EVENT", 4000)
 
     async def work(server: FakeApiServer) -> None:

@@ -1,4 +1,5 @@
-"""The client that openapi-typescript generates from docs/openapi.json drives the REST story. tests/e2e/test_rest_api.py does the same with the real operator."""
+"""The client that openapi-typescript generates from docs/openapi.json drives the REST story. tests/e2e/test_rest_api.py
+does the same with the real operator."""
 
 import json
 
@@ -26,7 +27,8 @@ def test_the_whole_story(world: World, served: Serving, clients: Clients) -> Non
 
 
 def test_eventsource_with_the_authorization_header(world: World, served: Serving, clients: Clients) -> None:
-    """npm's `eventsource` gets each event of a stream that is open before the operation starts, and a refusal as an error."""
+    """npm's `eventsource` gets each event of a stream that is open before the operation starts, and a refusal as an
+    error."""
     here = served.call(world.environment, PROJECT, "shop")
     with served.client("ann", projects=(PROJECT,)) as client:
         made = client.post(f"/api/environments/{here}/snapshots")

@@ -1,4 +1,5 @@
-"""tests/clients/independent.py, which knows the document of existing clients and nothing else, goes through the whole story."""
+"""tests/clients/independent.py, which knows the document of existing clients and nothing else, goes through the whole
+story."""
 
 import os
 import subprocess

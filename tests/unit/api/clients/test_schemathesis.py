@@ -31,7 +31,8 @@ def run(served: Serving, ids: Ids, folder: Path, *options: str, existing: tuple[
 
 
 def test_ids_of_objects_that_exist(world: World, served: Serving, tmp_path: Path) -> None:
-    """Bodies, queries and headers of every kind, valid or not, for a snapshot and a rollback of the caller's, which stay."""
+    """Bodies, queries and headers of every kind, valid or not, for a snapshot and a rollback of the caller's, which
+    stay."""
     ids = served.call(world.tenant, "mine")
     options = ("--phases", "coverage,fuzzing", "--exclude-operation-id", "delete_snapshot")
     assert "Tested: 13" in run(served, ids, tmp_path, *options, existing=EXISTING)

@@ -83,7 +83,8 @@ def test_a_scope_is_needed_by_every_route(world: World, served: Serving, tenants
 
 
 def test_row_45_lists_and_logs_have_only_what_the_caller_sees(world: World, served: Serving) -> None:
-    """Two environments of one project: a caller of one of them sees neither the other one's snapshots nor its rollbacks of a common snapshot."""
+    """Two environments of one project: a caller of one of them sees neither the other one's snapshots nor its rollbacks
+    of a common snapshot."""
     ids = served.call(world.tenant, "mine")
     sibling = served.call(world.environment, ids.project, "sibling")
     served.call(world.snapshot, "sibling", "sibling-1")

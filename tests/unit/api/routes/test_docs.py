@@ -28,7 +28,8 @@ def served() -> Iterator[Serving]:
 
 @pytest.fixture
 def look(served: Serving, tmp_path: Path) -> tuple[str, str]:
-    """The page's DOM, once its scripts have run, and what the browser has logged. No name resolves: nothing is loaded but from the facade's address."""
+    """The page's DOM, once its scripts have run, and what the browser has logged. No name resolves: nothing is loaded
+    but from the facade's address."""
     done = subprocess.run(
         [
             *BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

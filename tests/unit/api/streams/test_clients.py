@@ -1,4 +1,5 @@
-"""Streams read by clients that others wrote: curl, npm's `eventsource` with the Authorization header, and fetch in Chromium."""
+"""Streams read by clients that others wrote: curl, npm's `eventsource` with the Authorization header, and fetch in
+Chromium."""
 
 import json
 import os
@@ -127,7 +128,8 @@ def test_npm_eventsource(fed: Fed, eventsource: Path) -> None:
 
 
 def test_npm_eventsource_resumes(fed: Fed, eventsource: Path) -> None:
-    """The stream ends before the operation, as at SIGTERM. The client opens it again automatically, with Last-Event-ID, and sees nothing twice."""
+    """The stream ends before the operation, as at SIGTERM. The client opens it again automatically, with Last-Event-ID,
+    and sees nothing twice."""
     with listening(eventsource, fed) as client:
         assert client.stdout is not None
         first = client.stdout.readline()
@@ -156,7 +158,10 @@ def test_fetch_in_chromium(feed: Callable[..., Fed], tmp_path: Path) -> None:
     """A page of an origin that CORS allows, with the token in a header."""
     with page() as (origin, document, posted):
         fed = feed(cors_origins=(origin,))
-        constants = f"<script>const URL_ = {json.dumps(fed.serving.url + SNAPSHOT_PATH)}, TOKEN = {json.dumps(token(fed))};</script>"
+        constants = (
+            f"<script>const URL_ = {json.dumps(fed.serving.url + SNAPSHOT_PATH)}, TOKEN ="
+            f" {json.dumps(token(fed))};</script>"
+        )
         document["text"] = constants + PAGE
         command = [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--remote-debugging-port=0", origin]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:

@@ -461,7 +461,8 @@ def test_a_duration_has_milliseconds() -> None:
 
 
 def test_the_order_within_a_second() -> None:
-    """By when the facade was asked, else by the first time that the operator recorded; what has neither is older. Never by what changes later."""
+    """By when the facade was asked, else by the first time that the operator recorded; what has neither is older. Never
+    by what changes later."""
 
     def exact(milliseconds: int, second: float = 10) -> str:
         return o.at(second).replace("Z", f".{milliseconds:03}Z")

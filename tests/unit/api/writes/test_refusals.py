@@ -8,9 +8,11 @@ from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid, Unavailabl
 from ocore_kube.transport import to_error
 
 SSA = (
-    b'{"kind":"Status","status":"Failure","message":"Apply failed with 2 conflicts: conflicts with \\"argocd-controller\\"","reason":"Conflict","details":'
-    b'{"causes":[{"reason":"FieldManagerConflict","message":"conflict with \\"argocd-controller\\" using ocore.dev/v1alpha1","field":".spec.retentionDays"},'
-    b'{"reason":"FieldManagerConflict","message":"conflict with \\"kubectl\\" using ocore.dev/v1alpha1","field":".spec.maxPinned"}]},"code":409}'
+    b'{"kind":"Status","status":"Failure","message":"Apply failed with 2 conflicts: conflicts with'
+    b' \\"argocd-controller\\"","reason":"Conflict","details":{"causes":[{"reason":"FieldManagerConflict","message":"conflict'
+    b' with \\"argocd-controller\\" using'
+    b' ocore.dev/v1alpha1","field":".spec.retentionDays"},{"reason":"FieldManagerConflict","message":"conflict with'
+    b' \\"kubectl\\" using ocore.dev/v1alpha1","field":".spec.maxPinned"}]},"code":409}'
 )
 
 
@@ -28,7 +30,8 @@ def test_the_message_of_an_admission_policy_is_passed_on() -> None:
         Forbidden(
             403,
             "Forbidden",
-            "snapshots.ocore.dev \"kept\" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'a' denied request: snapshot kept is pinned",
+            "snapshots.ocore.dev \"kept\" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'a' denied request:"
+            " snapshot kept is pinned",
         )
     )
     assert (found.status, found.reason) == (409, "AdmissionRefused")
@@ -38,7 +41,10 @@ def test_the_message_of_an_admission_policy_is_passed_on() -> None:
 
 
 def test_a_quota() -> None:
-    message = 'snapshots.ocore.dev "x" is forbidden: exceeded quota: few, requested: count/snapshots.ocore.dev=1, used: 9, limited: 9'
+    message = (
+        'snapshots.ocore.dev "x" is forbidden: exceeded quota: few, requested: count/snapshots.ocore.dev=1, used: 9,'
+        " limited: 9"
+    )
     found = problem(Forbidden(403, "Forbidden", message))
     assert (found.status, found.reason) == (403, "QuotaExceeded")
     assert "exceeded quota: few, requested" in found.detail

@@ -1,4 +1,5 @@
-"""The configuration of a snapshot. Secrets in it go into the snapshot, so the snapshot warns of them (issue 9, item 27)."""
+"""The configuration of a snapshot. Secrets in it go into the snapshot, so the snapshot warns of them (issue 9, item
+27)."""
 
 import io
 import os

@@ -1,4 +1,5 @@
-"""The live database does not exist any more: a rollback creates it from the snapshot, with all that is not in the dump."""
+"""The live database does not exist any more: a rollback creates it from the snapshot, with all that is not in the
+dump."""
 
 import json
 import os
@@ -61,13 +62,14 @@ def make_unusual(desk: Desk, reader: Role) -> None:
     drop_live(desk)
     rules = "ICU_RULES '&a < g'" if server.major >= 16 else ""
     server.execute(
-        f'CREATE DATABASE "{live}" OWNER "{owner}" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE \'sv-SE\' {rules} CONNECTION LIMIT 40'
+        f'CREATE DATABASE "{live}" OWNER "{owner}" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE \'sv-SE\' {rules}'
+        " CONNECTION LIMIT 40"
     )
     desk.site.sql("CREATE SCHEMA ext")
     server.execute("CREATE EXTENSION pg_trgm SCHEMA ext", live)
     desk.site.sql(
-        "CREATE TABLE t (a text, b real DEFAULT ext.similarity('word', 'words')); CREATE INDEX i ON t USING gin (a ext.gin_trgm_ops);"
-        "INSERT INTO t SELECT chr(64 + n) FROM generate_series(1, 20) n"
+        "CREATE TABLE t (a text, b real DEFAULT ext.similarity('word', 'words')); CREATE INDEX i ON t USING gin (a"
+        " ext.gin_trgm_ops);INSERT INTO t SELECT chr(64 + n) FROM generate_series(1, 20) n"
     )
     for statement in (
         f'ALTER DATABASE "{live}" SET search_path TO "$user", public, ext, "with space"',

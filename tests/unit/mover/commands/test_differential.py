@@ -1,4 +1,5 @@
-"""Differentials by the command line: on which base, when it is a full after all, and what becomes of one whose base goes."""
+"""Differentials by the command line: on which base, when it is a full after all, and what becomes of one whose base
+goes."""
 
 import hashlib
 import json

@@ -36,8 +36,8 @@ def lock_is_held(site: Site) -> bool:
     return bool(
         site.server.execute(
             "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity a USING (pid)"
-            f" WHERE d.datname = '{site.live}' AND l.mode = 'RowExclusiveLock' AND a.application_name = 'ocore-snapshot'"
-            " AND l.relation IS NOT NULL"
+            f" WHERE d.datname = '{site.live}' AND l.mode = 'RowExclusiveLock' AND a.application_name ="
+            " 'ocore-snapshot' AND l.relation IS NOT NULL"
         )
     )
 
@@ -153,8 +153,8 @@ def test_old_rows_are_held_only_while_pg_dump_runs(
     seen: list[tuple[Any, ...]] = []
     original = snapshot_command.store_odoo
     holding = (
-        "SELECT a.pid, a.application_name FROM pg_stat_activity a WHERE a.backend_xmin IS NOT NULL AND a.pid <> pg_backend_pid()"
-        f" AND a.datname = '{desk.site.live}'"
+        "SELECT a.pid, a.application_name FROM pg_stat_activity a WHERE a.backend_xmin IS NOT NULL AND a.pid <>"
+        f" pg_backend_pid() AND a.datname = '{desk.site.live}'"
     )
 
     def slow(*arguments: Any, **more: Any) -> Any:

@@ -1,4 +1,5 @@
-"""A store without a free byte: a snapshot fails and leaves nothing, and a deletion works, because it writes nothing first."""
+"""A store without a free byte: a snapshot fails and leaves nothing, and a deletion works, because it writes nothing
+first."""
 
 import os
 import subprocess

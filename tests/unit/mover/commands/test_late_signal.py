@@ -1,4 +1,5 @@
-"""A signal that the switch Job reads too late is not obeyed, whatever the position is. Without a database: a switch would be a failed test."""
+"""A signal that the switch Job reads too late is not obeyed, whatever the position is. Without a database: a switch
+would be a failed test."""
 
 import os
 import time

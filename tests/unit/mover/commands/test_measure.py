@@ -39,7 +39,8 @@ def measured(site: Site, claim: Path | None, *more: str) -> dict[str, Any]:
 def test_it_measures_what_a_probe_measures(site: Site, tmp_path: Path) -> None:
     claim = folder(tmp_path, 10, 5000)
     site.sql("CREATE TABLE t AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 5000)")
-    # Done here, it is not done by autovacuum between two of the figures: it cuts empty pages off, of which PostgreSQL 16 and later leave some.
+    # Done here, it is not done by autovacuum between two of the figures: it cuts empty pages off, of which PostgreSQL
+    # 16 and later leave some.
     site.server.execute("VACUUM", site.live)
     (claim / "outside").write_bytes(b"x" * 999)
     probe = call("probe", *options(site, claim)).result["payload"]

@@ -1,4 +1,5 @@
-"""Layout Plain: the databases' renames were lost or undone, and the folder stayed switched. A running application's folder is never moved."""
+"""Layout Plain: the databases' renames were lost or undone, and the folder stayed switched. A running application's
+folder is never moved."""
 
 import threading
 import time
@@ -18,7 +19,8 @@ from support.mover.site import Site
 
 
 class Shop:
-    """A desk of layout Plain with a rollback that is switched. The database and the folder each say which state they hold."""
+    """A desk of layout Plain with a rollback that is switched. The database and the folder each say which state they
+    hold."""
 
     def __init__(self, site: Site, folder: Path) -> None:
         self.site = site
@@ -81,7 +83,8 @@ def test_row_62_a_lost_rename_is_a_mismatch_and_no_folder_is_moved(shop: Shop, c
 
 
 def test_both_ways_out_of_a_mismatch(shop: Shop) -> None:
-    """The folder follows the databases where the workloads are stopped; or someone renames the databases to fit the folder."""
+    """The folder follows the databases where the workloads are stopped; or someone renames the databases to fit the
+    folder."""
     shop.lose_the_rename()
     (shop.folder / "upload").write_text("written by the application")
     found = shop.desk.ok("inspect", "--repair", "--workloads-stopped").result["payload"]

@@ -1,4 +1,5 @@
-"""A restored copy on a real PostgreSQL: neutralised by scripts or by a command, asserted, marked; and never live before that."""
+"""A restored copy on a real PostgreSQL: neutralised by scripts or by a command, asserted, marked; and never live before
+that."""
 
 import signal
 import socket
@@ -146,19 +147,31 @@ LEFT_ON = {
     "UPDATE mail_mail SET state = 'outgoing'": "mail_mail",
     "UPDATE sms_sms SET state = 'outgoing'": "sms_sms",
     "UPDATE queue_job SET state = 'enqueued'": "queue_job",
-    "UPDATE ir_act_server SET webhook_url = 'https://hooks.example.com/secret-path' WHERE state = 'webhook'": "webhooks in public.ir_act_server",
-    "UPDATE ir_act_server SET webhook_url = 'http://hooks/secret-path' WHERE state = 'webhook'": "webhooks in public.ir_act_server",
-    "UPDATE auth_oauth_provider SET enabled = true": "active OAuth providers in public.auth_oauth_provider, for example id",
+    "UPDATE ir_act_server SET webhook_url = 'https://hooks.example.com/secret-path' WHERE state = 'webhook'": (
+        "webhooks in public.ir_act_server"
+    ),
+    "UPDATE ir_act_server SET webhook_url = 'http://hooks/secret-path' WHERE state = 'webhook'": (
+        "webhooks in public.ir_act_server"
+    ),
+    "UPDATE auth_oauth_provider SET enabled = true": (
+        "active OAuth providers in public.auth_oauth_provider, for example id"
+    ),
     "UPDATE auth_oauth_provider SET client_secret = 'secret-of-oauth'": "secrets of OAuth providers",
     "INSERT INTO auth_passkey_key (name) VALUES ('a key')": "passkeys",
     "UPDATE social_account SET is_media_disconnected = NULL": "social_account",
     "UPDATE res_company SET sms_twilio_auth_token = 'token-of-sms'": "accounts for text messages",
     "DELETE FROM ir_mail_server WHERE smtp_host = 'invalid'": "sends by the server of its configuration file",
     "UPDATE ir_mail_server SET active = false ": "sends by the server of its configuration file",
-    "ALTER TABLE ir_mail_server ADD from_filter varchar; UPDATE ir_mail_server SET from_filter = 'example.com'": "sends by the server of its configuration",
+    "ALTER TABLE ir_mail_server ADD from_filter varchar; UPDATE ir_mail_server SET from_filter = 'example.com'": (
+        "sends by the server of its configuration"
+    ),
     "DELETE FROM ir_config_parameter WHERE key = 'database.is_neutralized'": "database.is_neutralized is not set",
-    "UPDATE ir_config_parameter SET value = 'false' WHERE key = 'database.is_neutralized'": "database.is_neutralized is not set",
-    "ALTER TABLE ir_mail_server SET SCHEMA other; UPDATE other.ir_mail_server SET active = true": "other.ir_mail_server",
+    "UPDATE ir_config_parameter SET value = 'false' WHERE key = 'database.is_neutralized'": (
+        "database.is_neutralized is not set"
+    ),
+    "ALTER TABLE ir_mail_server SET SCHEMA other; UPDATE other.ir_mail_server SET active = true": (
+        "other.ir_mail_server"
+    ),
 }
 
 
@@ -183,11 +196,12 @@ def test_row_63_every_built_in_assertion(copy: Copy) -> None:
 
 
 def test_row_63_the_url_of_a_copy_is_frozen(copy: Copy) -> None:
-    """Else the first administrator who logs in by production's address changes it. A trigger may delete it after it was written."""
+    """Else the first administrator who logs in by production's address changes it. A trigger may delete it after it was
+    written."""
     copy.site.copy_sql(
-        "CREATE FUNCTION thaw() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.ir_config_parameter WHERE key = ''web.base.url.freeze'';"
-        " RETURN NULL; END'; CREATE CONSTRAINT TRIGGER thaw AFTER INSERT OR UPDATE ON ir_config_parameter DEFERRABLE INITIALLY DEFERRED"
-        " FOR EACH ROW EXECUTE FUNCTION thaw()",
+        "CREATE FUNCTION thaw() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.ir_config_parameter WHERE"
+        " key = ''web.base.url.freeze''; RETURN NULL; END'; CREATE CONSTRAINT TRIGGER thaw AFTER INSERT OR UPDATE ON"
+        " ir_config_parameter DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION thaw()",
         superuser=True,
     )
     done = copy.neutralise(NEUTRALISE, "--own-identity")
@@ -232,13 +246,16 @@ def test_row_82_own_assertions_put_no_row_into_a_message(copy: Copy) -> None:
 
 
 def test_row_93_an_assertion_that_cannot_be_run_is_no_finding(copy: Copy) -> None:
-    """The query is wrong, not the copy: the message has its error and where to correct it, not that something is still on."""
+    """The query is wrong, not the copy: the message has its error and where to correct it, not that something is still
+    on."""
     broken = copy.scripts("broken", ours="SELECT * FROM no_such_table", none="-- nothing", good="SELECT 1 WHERE false")
     done = copy.neutralise(NEUTRALISE, "--assertions", str(broken))
     assert done.reason == "AssertionFailed"
-    assert done.message == (
-        "it is unknown whether the copy is neutralised: assertion none.sql has no query; assertion ours.sql could not be run: relation "
-        '"no_such_table" does not exist. Correct the ConfigMap of spec.neutralize.assertions, then create a new Rollback.'
+    assert (
+        done.message
+        == "it is unknown whether the copy is neutralised: assertion none.sql has no query; assertion ours.sql could"
+        ' not be run: relation "no_such_table" does not exist. Correct the ConfigMap of spec.neutralize.assertions,'
+        " then create a new Rollback."
     )
     copy.is_old()
     both = copy.scripts("both", ours="SELECT * FROM no_such_table", rows="SELECT 1 UNION SELECT 2")
@@ -395,7 +412,8 @@ def test_postgresql_killed_while_it_is_neutralised(copy: Copy) -> None:
     assert copy.neutralise().code == 0
 
 
-# --- by the application's image ----------------------------------------------------------------------------------------
+# --- by the application's image
+# ----------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -485,7 +503,8 @@ def silence() -> Iterator[tuple[str, int]]:
 def test_row_63_only_a_listener_outside_of_the_cluster_proves_isolation(
     silence: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rule that allows everything but 10/8 closes the API server, too. And a name that does not resolve was not tried."""
+    """A rule that allows everything but 10/8 closes the API server, too. And a name that does not resolve was not
+    tried."""
     monkeypatch.setattr(isolation, "CONNECT_SECONDS", 0.5)
     assert "could not reach 127.0.0.1" in isolation.prove([], [silence], Token(), patience=0)
     for addresses, outside, says in (

@@ -1,4 +1,5 @@
-"""A snapshot of one environment is restored into another one: other database name, other owner, other files, a store of its own for the record."""
+"""A snapshot of one environment is restored into another one: other database name, other owner, other files, a store of
+its own for the record."""
 
 import random
 import uuid
@@ -96,7 +97,8 @@ def test_it_keeps_its_name_owner_grants_and_settings(desk: Desk, into: Into) -> 
 
 
 def test_a_database_that_does_not_exist_is_created_for_the_target(desk: Desk, into: Into) -> None:
-    """Under its own name and for its own role. Of the grants on the source database none is kept, and it is not opened to PUBLIC."""
+    """Under its own name and for its own role. Of the grants on the source database none is kept, and it is not opened
+    to PUBLIC."""
     owner, here = desk.site.role.name, into.site.role.name
     reader = create_role(desk.site.server, f"reader-{uuid.uuid4().hex[:8]}")
     for statement in (

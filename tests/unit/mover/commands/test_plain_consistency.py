@@ -70,7 +70,8 @@ def test_row_38_no_file_that_the_exported_database_names_is_lost(
 def test_row_89_what_comes_and_goes_during_the_export_is_reported(
     site_any: Site, tmp_path: Path, store: Store, token: Token, monkeypatch: pytest.MonkeyPatch, events: bool
 ) -> None:
-    """The application deletes its newest file first: what it deletes is often in no listing. Without events it is found by what vanished."""
+    """The application deletes its newest file first: what it deletes is often in no listing. Without events it is found
+    by what vanished."""
     if not events:
         monkeypatch.setattr(inotify, "sees_all", lambda _: False)
     folders = ClaimFolders(tmp_path / "claim", "data/files", ENVIRONMENT)

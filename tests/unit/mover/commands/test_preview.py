@@ -1,4 +1,5 @@
-"""`preview` against a real server, claim and store: its numbers are right, it lists what a restore would refuse, and it changes nothing."""
+"""`preview` against a real server, claim and store: its numbers are right, it lists what a restore would refuse, and it
+changes nothing."""
 
 import hashlib
 import json

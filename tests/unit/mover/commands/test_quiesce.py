@@ -111,7 +111,8 @@ def in_place(site_any: Site, tmp_path: Path) -> Iterator[tuple[Desk, InPlace]]:
 def test_row_44_files_that_change_in_place_are_as_they_were_when_stopped(
     in_place: tuple[Desk, InPlace], tmp_path: Path
 ) -> None:
-    """Strict. A link does not protect a file from a change in place, so the application is stopped until the files are copied."""
+    """Strict. A link does not protect a file from a change in place, so the application is stopped until the files are
+    copied."""
     desk, application = in_place
     application.start()
     operator = Operator(desk, tmp_path)
@@ -190,7 +191,8 @@ def test_what_is_no_signal_is_ignored(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("failpoint", ["snapshot-waiting", "snapshot-may-resume"])
 def test_killed_in_a_quiesce(site_any: Site, tmp_path: Path, failpoint: str) -> None:
-    """It leaves no snapshot, and no answer that the workloads may start: the operator starts them when the Job has ended."""
+    """It leaves no snapshot, and no answer that the workloads may start: the operator starts them when the Job has
+    ended."""
     desk = Desk(site_any, tmp_path)
     Application(site_any, desk.claim).write_many(3)
     operator = Operator(desk, tmp_path, failpoints=f"{failpoint}=kill")

@@ -1,4 +1,5 @@
-"""What a real Job reports is all that a clean success needs: from the mover's output to the Snapshot's recoveryEvidence."""
+"""What a real Job reports is all that a clean success needs: from the mover's output to the Snapshot's
+recoveryEvidence."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,5 @@
-"""`test-restore` with a real server: a snapshot is restored into a scratch database that no one enters, every figure is checked, and it is dropped."""
+"""`test-restore` with a real server: a snapshot is restored into a scratch database that no one enters, every figure is
+checked, and it is dropped."""
 
 import json
 import re
@@ -285,7 +286,10 @@ def test_an_invalid_index(desk_any: Desk, monkeypatch: pytest.MonkeyPatch) -> No
         ("DELETE FROM ir_attachment", "could not be run: .* read-only transaction"),
         (
             "SELECT missing",
-            r"could not be run: .* does not exist\. Correct the ConfigMap of spec\.verify\.assertions of the SnapshotPolicy\.",
+            (
+                r"could not be run: .* does not exist\. Correct the ConfigMap of spec\.verify\.assertions of the"
+                r" SnapshotPolicy\."
+            ),
         ),
         ("-- nothing", r"has no query\. Correct the ConfigMap of "),
     ],
@@ -408,7 +412,8 @@ def test_a_hostile_dump_harms_neither_the_verdict_nor_the_live_database(desk_any
     application.write_many(3)
     site.sql("CREATE TABLE log (a text)")
     site.sql(
-        "CREATE FUNCTION noisy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.log; RETURN NEW; END $$"
+        "CREATE FUNCTION noisy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM public.log; RETURN NEW;"
+        " END $$"
     )
     site.sql("CREATE TRIGGER t BEFORE INSERT ON ir_attachment FOR EACH ROW EXECUTE FUNCTION noisy()")
     site.sql("INSERT INTO log VALUES ('kept'), (E'two\\nlines')")

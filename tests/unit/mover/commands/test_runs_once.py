@@ -1,4 +1,5 @@
-"""A rollback runs once, even when the cluster that ran it is gone: by the command line, with a store and a database that remain."""
+"""A rollback runs once, even when the cluster that ran it is gone: by the command line, with a store and a database
+that remain."""
 
 import signal
 import time
@@ -55,7 +56,8 @@ def switching(
 
 
 def restore_again(site: Site, store: Path, run: RollbackRun, scratch: Path) -> Finished:
-    """The same Rollback, created again: its restore Job. The snapshot does not exist: it must not even be looked for."""
+    """The same Rollback, created again: its restore Job. The snapshot does not exist: it must not even be looked
+    for."""
     fresh = {"uid": str(uuid.uuid4()), "attempt": str(uuid.uuid4()), "rollback_id": site.rollback_id}
     again = run.model_copy(update=fresh)
     return command(

@@ -114,7 +114,8 @@ def test_there_and_back(desk: Desk, application: Application, tmp_path: Path) ->
 def test_row_69_files_that_only_the_dropped_database_names_are_collected(
     desk_any: Desk, application_any: Application
 ) -> None:
-    """155 leaked: Odoo's garbage collection reads its checklist only, on which a row that goes by a rollback never puts its file."""
+    """155 leaked: Odoo's garbage collection reads its checklist only, on which a row that goes by a rollback never puts
+    its file."""
     desk, application = desk_any, application_any
     application.write_many(20)
     desk.ok("snapshot")
@@ -152,8 +153,8 @@ def test_row_32_the_evidence_of_a_restore_outlives_its_snapshot(desk_any: Desk, 
 
 
 def test_what_users_wrote_before_a_switch_back_is_kept(desk: Desk, application: Application) -> None:
-    """The restored copy was live for a while. After the switch back the previous application's garbage collection removes the files that only
-    the copy names; they are kept with the copy until its cleanup."""
+    """The restored copy was live for a while. After the switch back the previous application's garbage collection
+    removes the files that only the copy names; they are kept with the copy until its cleanup."""
     application.write_many(5)
     desk.ok("snapshot")
     desk.ok("restore")
@@ -188,7 +189,8 @@ def test_a_switch_back_does_not_depend_on_the_restored_database(desk: Desk, appl
 
 
 def sorted_middle(done: Finished) -> list[tuple[str, str]]:
-    """Dump and copy run at the same time: their lines in the order that they came, which is free. The freeze is a line of the copy."""
+    """Dump and copy run at the same time: their lines in the order that they came, which is free. The freeze is a line
+    of the copy."""
     found = [s for s in steps(done) if s[0] in ("DumpDatabase", "CopyFilestore")]
     assert sorted(found) == [
         *(("CopyFilestore", state) for state in ("Done", "Running", "Running")),
@@ -286,7 +288,8 @@ def test_a_killed_snapshot_is_none(desk_any: Desk, application_any: Application,
 
 
 def test_killed_after_the_manifest(desk_any: Desk, application_any: Application) -> None:
-    """Complete, though no client got the answer: `inspect` says so, the same attempt once more too, another one does not mix in."""
+    """Complete, though no client got the answer: `inspect` says so, the same attempt once more too, another one does
+    not mix in."""
     application_any.write_many(5)
     assert was_killed(desk_any.die("snapshot", "after-manifest=kill"))
     found = call("inspect", *desk_any.which).result["payload"]

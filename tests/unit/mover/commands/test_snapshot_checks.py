@@ -1,4 +1,5 @@
-"""What a snapshot checks before and after its manifest: damage that happens in the store while it is taken. No database is needed for it."""
+"""What a snapshot checks before and after its manifest: damage that happens in the store while it is taken. No database
+is needed for it."""
 
 import json
 import shutil
@@ -58,7 +59,8 @@ def test_without_damage_it_is_complete(folder: Folder) -> None:
     assert call("verify", *folder.which).code == 0
 
 
-# --- the state object ------------------------------------------------------------------------------------------------------
+# --- the state object
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_state_is_stored_with_the_snapshot_and_replaced_later(folder: Folder) -> None:

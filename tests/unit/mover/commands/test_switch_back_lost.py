@@ -60,8 +60,9 @@ def test_a_file_lost_long_ago_does_not_keep_it_from_switching_back(desk: Desk, t
 
 
 def test_a_file_that_is_written_at_the_last_moment_is_held(desk: Desk, token: Token) -> None:
-    """After the names were read and the files were held, before connections are refused. The files are held again without sessions: after the
-    switch only the previous database names this one, and the application's garbage collection removes it."""
+    """After the names were read and the files were held, before connections are refused. The files are held again
+    without sessions: after the switch only the previous database names this one, and the application's garbage
+    collection removes it."""
     application = Application(desk.site, desk.claim)
     application.write_many(4)
     desk.ok("snapshot")

@@ -1,4 +1,5 @@
-"""An undo by the waiting Job, its reversal, and the undo of an undo: database and filestore, for both layouts, on a real PostgreSQL."""
+"""An undo by the waiting Job, its reversal, and the undo of an undo: database and filestore, for both layouts, on a
+real PostgreSQL."""
 
 import json
 import threading
@@ -119,7 +120,8 @@ def outcomes(site: Site) -> list[tuple[str, str]]:
 
 
 def test_undo_and_the_undo_of_it(undoes: Undoes) -> None:
-    """Each keeps what was live before it, with what users wrote; nothing is lost, whatever garbage collection unlinks."""
+    """Each keeps what was live before it, with what users wrote; nothing is lost, whatever garbage collection
+    unlinks."""
     old, new = [*undoes.before, *undoes.later], [*undoes.before, *undoes.after]
     undoes.check(new, kept="previous")
     collect_garbage(undoes)
@@ -145,7 +147,8 @@ def test_undo_and_the_undo_of_it(undoes: Undoes) -> None:
 
 
 def test_the_end_of_the_undo_window(undoes: Undoes) -> None:
-    """The previous database of the undone rollback's undo is the restored one: it is dropped, with the folders. The live one is refused."""
+    """The previous database of the undone rollback's undo is the restored one: it is dropped, with the folders. The
+    live one is refused."""
     result(undoes.undo(undoes.run()))
     refused = undoes.desk.run("cleanup", "--what", "previous")
     assert refused.result["failure"]["reason"] == "SwitchFailed"
@@ -229,7 +232,8 @@ def test_what_was_kept_is_gone(undoes: Undoes, gone: str) -> None:
 
 @pytest.mark.parametrize("state", ["Switched", "SwitchedBack"])
 def test_an_undo_runs_once(undoes: Undoes, state: str) -> None:
-    """By the record in the store and by the database's comment: another object of the same name and spec does nothing."""
+    """By the record in the store and by the database's comment: another object of the same name and spec does
+    nothing."""
     run = undoes.run()
     result(undoes.undo(run))
     if state == "SwitchedBack":
@@ -267,7 +271,8 @@ def test_an_expired_signal_changes_nothing(undoes: Undoes) -> None:
 
 
 def test_replication_is_checked_in_the_direction_of_the_undo(undoes: Undoes) -> None:
-    """A slot of the database that is live now would be lost. Switching back from an undo is not refused because of one."""
+    """A slot of the database that is live now would be lost. Switching back from an undo is not refused because of
+    one."""
     server, slot = undoes.site.server, f"slot_{undoes.site.live}"
     server.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')", undoes.site.live)
     try:

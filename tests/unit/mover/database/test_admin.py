@@ -101,7 +101,8 @@ def test_an_index_over_an_altered_unaccent(
     """pg_dump loses the ALTER FUNCTION, and pg_restore alone fails on the index."""
     poor.server.execute(UNACCENT, poor.live)
     poor.sql(
-        "CREATE TABLE partner (name text); CREATE INDEX plain ON partner (unaccent(name)); INSERT INTO partner VALUES ('é')"
+        "CREATE TABLE partner (name text); CREATE INDEX plain ON partner (unaccent(name)); INSERT INTO partner VALUES"
+        " ('é')"
     )
     target = admin_of(poor, tmp_path, "SUPERUSER")
     assert facts.probe(target, odoo=False).rollback == ()
@@ -133,17 +134,18 @@ def test_other_owners_with_a_superuser(
     target = admin_of(poor, tmp_path, "SUPERUSER")
     other: Role = create_role(poor.server, f"other-{poor.live}")
     poor.server.execute(
-        f'CREATE SCHEMA theirs AUTHORIZATION "{other.name}"; CREATE TABLE theirs.t (id serial, a int);'
-        f'ALTER TABLE theirs.t OWNER TO "{other.name}"; GRANT SELECT ON theirs.t, theirs.t_id_seq TO "{poor.role.name}";'
-        f'GRANT USAGE ON SCHEMA theirs TO "{poor.role.name}"; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$;'
-        f'ALTER FUNCTION f() OWNER TO "{other.name}"; CREATE TYPE mood AS ENUM (\'a\'); ALTER TYPE mood OWNER TO "{other.name}"',
+        f'CREATE SCHEMA theirs AUTHORIZATION "{other.name}"; CREATE TABLE theirs.t (id serial, a int);ALTER TABLE'
+        f' theirs.t OWNER TO "{other.name}"; GRANT SELECT ON theirs.t, theirs.t_id_seq TO "{poor.role.name}";GRANT'
+        f' USAGE ON SCHEMA theirs TO "{poor.role.name}"; CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1'
+        f" $$;ALTER FUNCTION f() OWNER TO \"{other.name}\"; CREATE TYPE mood AS ENUM ('a'); ALTER TYPE mood OWNER TO"
+        f' "{other.name}"',
         poor.live,
     )
     query = (
-        "SELECT 'c', relname, pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'theirs'::regnamespace"
-        " UNION ALL SELECT 'f', proname, pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'f'"
-        " UNION ALL SELECT 't', typname, pg_get_userbyid(typowner) FROM pg_type WHERE typname = 'mood'"
-        " UNION ALL SELECT 'n', nspname, pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'theirs' ORDER BY 1, 2"
+        "SELECT 'c', relname, pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'theirs'::regnamespace UNION"
+        " ALL SELECT 'f', proname, pg_get_userbyid(proowner) FROM pg_proc WHERE proname = 'f' UNION ALL SELECT 't',"
+        " typname, pg_get_userbyid(typowner) FROM pg_type WHERE typname = 'mood' UNION ALL SELECT 'n', nspname,"
+        " pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'theirs' ORDER BY 1, 2"
     )
     before = poor.server.execute(query, poor.live)
     restored = round_trip(target, poor, store, scratch, counter, token)

@@ -104,7 +104,10 @@ def test_objects_of_a_superuser_that_the_live_database_has(site: Site, tmp_path:
 
 
 REPLACE = {
-    "function": "CREATE OR REPLACE FUNCTION public.sudo() RETURNS text LANGUAGE sql SECURITY DEFINER AS ''SELECT ''''evil''''::text''",
+    "function": (
+        "CREATE OR REPLACE FUNCTION public.sudo() RETURNS text LANGUAGE sql SECURITY DEFINER AS ''SELECT"
+        " ''''evil''''::text''"
+    ),
     "settings": "ALTER FUNCTION public.sudo() SET work_mem = ''1MB''",
     "view": "CREATE OR REPLACE VIEW public.secrets AS SELECT ''evil''::name AS rolname",
     "rule": "CREATE RULE evil AS ON INSERT TO public.log DO ALSO SELECT 1",
@@ -115,7 +118,8 @@ REPLACE = {
 
 @pytest.mark.parametrize("what", REPLACE)
 def test_row_27_what_the_load_changed_does_not_go_to_a_superuser(site_any: Site, tmp_path: Path, what: str) -> None:
-    """Code of the application runs while the data is loaded, when the superuser's objects belong to the application still."""
+    """Code of the application runs while the data is loaded, when the superuser's objects belong to the application
+    still."""
     site, statement = site_any, REPLACE[what]
     site.server.execute(SUPERUSERS.format(app=site.role.name), site.live)
     site.sql(
@@ -141,7 +145,8 @@ def test_a_right_that_was_revoked_from_an_extension(site: Site, tmp_path: Path) 
     site.sql("CREATE EXTENSION pg_trgm")
     reader = create_role(site.server, f"reader-{site.live}").name
     site.server.execute(
-        f'REVOKE EXECUTE ON FUNCTION similarity(text, text) FROM PUBLIC; GRANT EXECUTE ON FUNCTION similarity(text, text) TO "{reader}"',
+        "REVOKE EXECUTE ON FUNCTION similarity(text, text) FROM PUBLIC; GRANT EXECUTE ON FUNCTION similarity(text,"
+        f' text) TO "{reader}"',
         site.live,
     )
     before = execute_rights(site)
@@ -188,8 +193,8 @@ def test_notices_of_the_server_are_in_the_evidence(site: Site, tmp_path: Path) -
 
 
 LARGE = (
-    "SELECT count(*), count(*) FILTER (WHERE lomacl::text LIKE '%{reader}=r/%'), count(*) FILTER (WHERE lomowner = '{other}'::regrole)"
-    " FROM pg_largeobject_metadata"
+    "SELECT count(*), count(*) FILTER (WHERE lomacl::text LIKE '%{reader}=r/%'), count(*) FILTER (WHERE lomowner ="
+    " '{other}'::regrole) FROM pg_largeobject_metadata"
 )
 
 

@@ -34,7 +34,8 @@ def test_a_cloudnativepg_app_secret(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("host", "uri", "expected"),
     [
-        # A copy of the Secret in another namespace: the short name resolves to nothing there, or to another tenant's server.
+        # A copy of the Secret in another namespace: the short name resolves to nothing there, or to another tenant's
+        # server.
         ("shop-rw", "shop-rw.prod", "shop-rw.prod"),
         ("shop-rw", "shop-rw.prod.svc.cluster.local", "shop-rw.prod.svc.cluster.local"),
         ("Shop-RW", "shop-rw.prod", "shop-rw.prod"),

@@ -1,4 +1,5 @@
-"""A rollback after the live database was lost: superusers' objects do not refuse it, and what the server lacks is found before the dump is fetched."""
+"""A rollback after the live database was lost: superusers' objects do not refuse it, and what the server lacks is found
+before the dump is fetched."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ UNION ALL SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relname 
 
 
 def test_row_73_a_superusers_objects_do_not_refuse_a_disaster_rollback(site: Site, tmp_path: Path) -> None:
-    """They belong to the application until a superuser has checked them, and keep their rows; the evidence has the statements."""
+    """They belong to the application until a superuser has checked them, and keep their rows; the evidence has the
+    statements."""
     site.server.execute(SUPERUSERS.format(app=site.role.name) + "; INSERT INTO public.log VALUES (7)", site.live)
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
     (noted,) = [w for w in shell.ok("probe").result["payload"]["warnings"] if "superuser's power" in w]

@@ -140,7 +140,8 @@ def size(path: Path) -> int:
 def test_row_10_a_killed_pg_dump_fails(
     wide: Site, store: Store, scratch: Path, counter: Counter, token: Token, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As soon as a random part is written, the leader or one of its workers: never by time, which is over too soon on a fast machine.
+    """As soon as a random part is written, the leader or one of its workers: never by time, which is over too soon on a
+    fast machine.
 
     The store takes nothing from then on until the process is killed: pg_dump stops, and cannot be over before.
     """

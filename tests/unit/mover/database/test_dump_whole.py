@@ -1,4 +1,5 @@
-"""A dump is stored whole or not at all: a pg_dump that lies about its end, a file that grows late, a transaction that is lost."""
+"""A dump is stored whole or not at all: a pg_dump that lies about its end, a file that grows late, a transaction that
+is lost."""
 
 import os
 import sys

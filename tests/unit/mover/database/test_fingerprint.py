@@ -20,13 +20,13 @@ def read(site: Site) -> str:
 def shop(site: Site) -> Site:
     """A database with one of each, and some rows."""
     site.sql(
-        "CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE numbers;"
-        "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';"
-        "CREATE TABLE t (id serial PRIMARY KEY, a int DEFAULT 1 CHECK (a > 0), m mood, long text);"
-        "CREATE INDEX i ON t (twice(a)); CREATE VIEW v AS SELECT a FROM t; CREATE MATERIALIZED VIEW mv AS SELECT a FROM t;"
-        "CREATE POLICY p ON t USING (a > 0); CREATE PUBLICATION pub FOR TABLE t; CREATE STATISTICS st ON a, m FROM t;"
-        "CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parts FOR VALUES IN (1);"
-        "INSERT INTO t (a, m, long) SELECT g, 'good', repeat('x', 5000) FROM generate_series(1, 100) g; CREATE EXTENSION pg_trgm"
+        "CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE numbers;CREATE FUNCTION twice(int) RETURNS int"
+        " LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';CREATE TABLE t (id serial PRIMARY KEY, a int DEFAULT 1 CHECK (a >"
+        " 0), m mood, long text);CREATE INDEX i ON t (twice(a)); CREATE VIEW v AS SELECT a FROM t; CREATE MATERIALIZED"
+        " VIEW mv AS SELECT a FROM t;CREATE POLICY p ON t USING (a > 0); CREATE PUBLICATION pub FOR TABLE t; CREATE"
+        " STATISTICS st ON a, m FROM t;CREATE TABLE parts (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF"
+        " parts FOR VALUES IN (1);INSERT INTO t (a, m, long) SELECT g, 'good', repeat('x', 5000) FROM"
+        " generate_series(1, 100) g; CREATE EXTENSION pg_trgm"
     )
     return site
 
@@ -130,7 +130,8 @@ def test_names_that_are_not_valid_text(site: Site) -> None:
 
 def test_a_hostile_search_path_does_not_choose_it(site: Site) -> None:
     site.sql(
-        "CREATE SCHEMA evil; CREATE FUNCTION evil.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$;"
+        "CREATE SCHEMA evil; CREATE FUNCTION evil.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT"
+        " '\\x00'::bytea $$;"
     )
     site.sql(f"ALTER DATABASE {site.live} SET search_path = evil, pg_catalog")
     before = read(site)
@@ -141,8 +142,8 @@ def test_a_hostile_search_path_does_not_choose_it(site: Site) -> None:
 def test_a_large_schema_takes_seconds(site_any: Site) -> None:
     """As large as an ERP with all of its modules: 1,000 tables of 20 columns."""
     site_any.sql(
-        "DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, %s)', i,"
-        " (SELECT string_agg(format('c%s text DEFAULT ''x''', g), ', ') FROM generate_series(1, 20) g)); END LOOP; END $$"
+        "DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, %s)', i, (SELECT"
+        " string_agg(format('c%s text DEFAULT ''x''', g), ', ') FROM generate_series(1, 20) g)); END LOOP; END $$"
     )
     began = time.monotonic()
     read(site_any)

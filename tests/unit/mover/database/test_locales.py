@@ -45,7 +45,8 @@ def create(site: Site, artifact: DatabaseArtifact) -> bool:
     rules = f"ICU_RULES '{artifact.icu_rules}'" if artifact.icu_rules else ""
     try:
         site.server.execute(
-            f"CREATE DATABASE {site.live}_tried TEMPLATE template0 LC_COLLATE '{artifact.collate}' LC_CTYPE '{artifact.ctype}' {provider} {rules}"
+            f"CREATE DATABASE {site.live}_tried TEMPLATE template0 LC_COLLATE '{artifact.collate}' LC_CTYPE"
+            f" '{artifact.ctype}' {provider} {rules}"
         )
     except psycopg.Error:
         return False
@@ -156,7 +157,8 @@ def test_row_73_a_missing_collation_is_found_before_the_dump_is_fetched(
 
 
 def test_row_73_what_looks_like_a_collation_refuses_nothing(site: Site, tmp_path: Path) -> None:
-    """The text of a function is not run by a restore; names in literals and of other schemas are none of the server's collations."""
+    """The text of a function is not run by a restore; names in literals and of other schemas are none of the server's
+    collations."""
     site.sql(
         """CREATE COLLATION "Own's" (PROVIDER = icu, LOCALE = 'de-DE', DETERMINISTIC = false); CREATE SCHEMA s; CREATE COLLATION s.plain FROM "C";
         CREATE TABLE t (a text COLLATE "Own's", b text COLLATE s.plain, c text COLLATE "de-x-icu", d text COLLATE ucs_basic,

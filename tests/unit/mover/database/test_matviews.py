@@ -25,14 +25,14 @@ def reads(site: Site, port: int) -> None:
     site.server.execute(f'GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "{site.role.name}"', site.live)
     site.sql("CREATE TABLE rates AS SELECT 1 AS a")
     site.sql(
-        f"CREATE SERVER bank FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{site.server.port}', dbname '{site.live}');"
-        f"CREATE USER MAPPING FOR \"{site.role.name}\" SERVER bank OPTIONS (user '{site.role.name}', password '{site.role.password}');"
-        "CREATE FOREIGN TABLE outside (a int) SERVER bank OPTIONS (schema_name 'public', table_name 'rates');"
-        "CREATE VIEW between AS SELECT a FROM outside;"
-        "CREATE MATERIALIZED VIEW direct AS SELECT a FROM outside; CREATE MATERIALIZED VIEW indirect AS SELECT a FROM between;"
-        "CREATE UNIQUE INDEX ON direct (a);"
-        "CREATE MATERIALIZED VIEW own AS SELECT a + 1 AS a FROM rates; CREATE MATERIALIZED VIEW second AS SELECT a FROM own;"
-        "CREATE MATERIALIZED VIEW empty AS SELECT 1 AS a WITH NO DATA"
+        f"CREATE SERVER bank FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{site.server.port}',"
+        f" dbname '{site.live}');CREATE USER MAPPING FOR \"{site.role.name}\" SERVER bank OPTIONS (user"
+        f" '{site.role.name}', password '{site.role.password}');CREATE FOREIGN TABLE outside (a int) SERVER bank"
+        " OPTIONS (schema_name 'public', table_name 'rates');CREATE VIEW between AS SELECT a FROM outside;CREATE"
+        " MATERIALIZED VIEW direct AS SELECT a FROM outside; CREATE MATERIALIZED VIEW indirect AS SELECT a FROM"
+        " between;CREATE UNIQUE INDEX ON direct (a);CREATE MATERIALIZED VIEW own AS SELECT a + 1 AS a FROM rates;"
+        " CREATE MATERIALIZED VIEW second AS SELECT a FROM own;CREATE MATERIALIZED VIEW empty AS SELECT 1 AS a WITH NO"
+        " DATA"
     )
     if port:
         site.sql(f"ALTER SERVER bank OPTIONS (SET port '{port}')")

@@ -74,7 +74,8 @@ def share(server: Server) -> Path:
 def generated_column(site: Site) -> Iterator[str]:
     """A function of the language SQL is parsed where it is used, with the restore's empty search_path."""
     site.sql(
-        "CREATE SCHEMA tools; CREATE FUNCTION tools.plain(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)'"
+        "CREATE SCHEMA tools; CREATE FUNCTION tools.plain(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT"
+        " lower($1)'"
     )
     site.sql(f"ALTER DATABASE {site.live} SET search_path = public, tools")
     site.sql(
@@ -122,9 +123,10 @@ def test_row_30_what_the_catalogs_do_not_show_is_found_by_a_restore(site: Site, 
 def test_a_schema_that_can_be_restored(site: Site, tmp_path: Path, admin: str) -> None:
     """With the fingerprint that a probe gives, and without any data."""
     site.sql(
-        "CREATE EXTENSION pg_trgm; CREATE TABLE t AS SELECT generate_series(1, 1000) AS a; CREATE INDEX ON t (a);"
-        "CREATE VIEW v AS SELECT a FROM t; CREATE MATERIALIZED VIEW m AS SELECT 1 / (a - 1) FROM t WHERE a > 1;"
-        "SELECT lo_create(0); CREATE TABLE here (a int CHECK (current_database() NOT LIKE '%_try_%')); INSERT INTO here VALUES (1)"
+        "CREATE EXTENSION pg_trgm; CREATE TABLE t AS SELECT generate_series(1, 1000) AS a; CREATE INDEX ON t (a);CREATE"
+        " VIEW v AS SELECT a FROM t; CREATE MATERIALIZED VIEW m AS SELECT 1 / (a - 1) FROM t WHERE a > 1;SELECT"
+        " lo_create(0); CREATE TABLE here (a int CHECK (current_database() NOT LIKE '%_try_%')); INSERT INTO here"
+        " VALUES (1)"
     )
     shell = make_shell(site, tmp_path, admin)
     before = shell.ok("probe").result["payload"]["database"]["schemaFingerprint"]

@@ -1,4 +1,5 @@
-"""RollbackReady is true only where a rollback works: every unusual database is restored, or a finding names what to do."""
+"""RollbackReady is true only where a rollback works: every unusual database is restored, or a finding names what to
+do."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,7 +71,10 @@ def test_row_30_rows_of_an_extension(site: Site, tmp_path: Path, extension: str)
     assert site.server.execute("SELECT id, name FROM systems ORDER BY 1", site.live) == [(1, "shipped"), (2000, "ours")]
     assert site.server.execute("SELECT last_value FROM numbers", site.live) == [(77,)]
     # The right to write them was lent for the load only.
-    rights = "SELECT has_table_privilege('{role}', 'systems', 'INSERT'), has_sequence_privilege('{role}', 'numbers', 'UPDATE')"
+    rights = (
+        "SELECT has_table_privilege('{role}', 'systems', 'INSERT'), has_sequence_privilege('{role}', 'numbers',"
+        " 'UPDATE')"
+    )
     assert site.server.execute(rights.format(role=site.role.name), site.live) == [(False, False)]
 
 
@@ -135,15 +139,16 @@ def test_row_30_what_only_a_superuser_creates_is_a_finding(site: Site, tmp_path:
 def test_row_30_publications_of_everything(site: Site, tmp_path: Path) -> None:
     site.sql("CREATE TABLE t (a int); CREATE SCHEMA s")
     site.server.execute(
-        "CREATE PUBLICATION \"All of it\" FOR ALL TABLES WITH (publish = 'insert, delete', publish_via_partition_root = true);"
+        "CREATE PUBLICATION \"All of it\" FOR ALL TABLES WITH (publish = 'insert, delete', publish_via_partition_root ="
+        " true);"
         f"CREATE PUBLICATION schemas FOR TABLES IN SCHEMA s, public; CREATE PUBLICATION one FOR TABLE t;"
         f'ALTER PUBLICATION one OWNER TO "{site.role.name}"',
         site.live,
     )
     query = (
-        "SELECT pubname, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pg_get_userbyid(pubowner),"
-        " (SELECT count(*) FROM pg_publication_namespace WHERE pnpubid = p.oid), (SELECT count(*) FROM pg_publication_rel WHERE prpubid = p.oid)"
-        " FROM pg_publication p ORDER BY 1"
+        "SELECT pubname, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,"
+        " pg_get_userbyid(pubowner), (SELECT count(*) FROM pg_publication_namespace WHERE pnpubid = p.oid), (SELECT"
+        " count(*) FROM pg_publication_rel WHERE prpubid = p.oid) FROM pg_publication p ORDER BY 1"
     )
     before = site.server.execute(query, site.live)
     poor = findings(Shell(site, tmp_path))
@@ -164,9 +169,9 @@ def test_row_30_foreign_servers(site: Site, tmp_path: Path) -> None:
     site.sql("CREATE FOREIGN TABLE there (a int) SERVER far")
     site.sql("CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'everyone')")
     query = (
-        "SELECT srvname, pg_get_userbyid(srvowner), srvoptions::text, (SELECT string_agg(o, ' ' ORDER BY o)"
-        " FROM pg_user_mapping m, unnest(m.umoptions) o WHERE m.umserver = s.oid), has_foreign_data_wrapper_privilege(srvowner, srvfdw, 'USAGE')"
-        " FROM pg_foreign_server s"
+        "SELECT srvname, pg_get_userbyid(srvowner), srvoptions::text, (SELECT string_agg(o, ' ' ORDER BY o) FROM"
+        " pg_user_mapping m, unnest(m.umoptions) o WHERE m.umserver = s.oid),"
+        " has_foreign_data_wrapper_privilege(srvowner, srvfdw, 'USAGE') FROM pg_foreign_server s"
     )
     before = site.server.execute(query, site.live)
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
@@ -189,12 +194,13 @@ def test_row_30_constraints_that_need_settings_of_the_database(site: Site, tmp_p
     site.sql(f"ALTER DATABASE {site.live} SET search_path = tools, public")
     site.server.execute(f"ALTER DATABASE {site.live} SET ocore.most = '9'")
     site.sql(
-        "CREATE TABLE public.t (a int CHECK (public.valid(a))); INSERT INTO public.t VALUES (5), (9);"
-        "CREATE FUNCTION public.key(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN $1 + least_value(); END $$"
+        "CREATE TABLE public.t (a int CHECK (public.valid(a))); INSERT INTO public.t VALUES (5), (9);CREATE FUNCTION"
+        " public.key(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN $1 + least_value(); END $$"
     )
     if site.server.major < 17:  # newer servers build them with a safe search_path themselves
         site.sql(
-            "CREATE MATERIALIZED VIEW public.m AS SELECT public.valid(a) AS v FROM public.t; CREATE INDEX ON public.t (public.key(a))"
+            "CREATE MATERIALIZED VIEW public.m AS SELECT public.valid(a) AS v FROM public.t; CREATE INDEX ON public.t"
+            " (public.key(a))"
         )
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path) if admin == "superuser" else None)
     if admin == "none":
@@ -227,8 +233,8 @@ def test_row_30_policies_of_roles_that_are_gone(site: Site, tmp_path: Path) -> N
     assert [w for w in shell.warnings(done) if "only gone" in w and gone in w]
     shell.ok("switch", "--now")
     assert site.sql(
-        "SELECT polname, polpermissive, polcmd::text, ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY(polroles)),"
-        " pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY 1"
+        "SELECT polname, polpermissive, polcmd::text, ARRAY(SELECT rolname::text FROM pg_roles WHERE oid ="
+        " ANY(polroles)), pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY 1"
     ) == [("everyone", True, "*", [], "(a > 2)"), ("two", False, "r", [kept], "(a > 0)")]
 
 
@@ -288,8 +294,8 @@ def test_row_95_the_temporary_role_of_a_rollback_is_no_finding(
     site.server.execute(f'CREATE DATABASE "{site.names.restored}" OWNER "{target.actor.user}"')
     with copy_access.opened(target, site.names, site.role.name) as access:
         found = site.server.execute(
-            "SELECT setconfig FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole WHERE setdatabase <> 0 AND rolname ="
-            f" '{access.credentials.params['user']}'"
+            "SELECT setconfig FROM pg_db_role_setting JOIN pg_roles r ON r.oid = setrole WHERE setdatabase <> 0 AND"
+            f" rolname = '{access.credentials.params['user']}'"
         )
         assert found == [(["role=none"],)]
         assert seen() == before

@@ -1,4 +1,5 @@
-"""Logical replication: a rollback that would break it is refused, or ends it so that nothing retains WAL and nothing blocks a DROP."""
+"""Logical replication: a rollback that would break it is refused, or ends it so that nothing retains WAL and nothing
+blocks a DROP."""
 
 import json
 import socket
@@ -108,7 +109,8 @@ def subscribe(site: Site) -> str:
     )
     site.server.execute(
         f"CREATE SUBSCRIPTION sub CONNECTION 'host=127.0.0.1 port={site.server.port} dbname={publisher} user=postgres"
-        f" password={site.server.password}' PUBLICATION out WITH (create_slot = false, slot_name = {slot}, copy_data = false)",
+        f" password={site.server.password}' PUBLICATION out WITH (create_slot = false, slot_name = {slot}, copy_data ="
+        " false)",
         site.live,
     )
     until(lambda: slots_active(site) == [True])
@@ -238,7 +240,8 @@ def test_row_37_a_switch_back_gives_the_rights_to_connect_again(site: Site, shel
 
 @pytest.mark.parametrize("superseded", [False, True], ids=["last", "superseded"])
 def test_row_37_a_subscription_never_keeps_the_previous_database(site: Site, shell: Shell, *, superseded: bool) -> None:
-    """One that the switch could not detach, whose publisher answers nothing. `superseded`: another rollback has switched since."""
+    """One that the switch could not detach, whose publisher answers nothing. `superseded`: another rollback has
+    switched since."""
     shell.ok("snapshot")
     shell.ok("restore")
     shell.ok("switch", "--now")
@@ -259,14 +262,15 @@ def test_row_37_a_subscription_never_keeps_the_previous_database(site: Site, she
 
 
 def plant(site: Site, database: str, publisher: str) -> None:
-    """A subscription with a slot, in a closed database. The first copy of a table has not begun: DROP SUBSCRIPTION contacts the publisher."""
+    """A subscription with a slot, in a closed database. The first copy of a table has not begun: DROP SUBSCRIPTION
+    contacts the publisher."""
     site.server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
     site.server.execute(
         f"CREATE SUBSCRIPTION sub CONNECTION '{publisher}' PUBLICATION p WITH (connect = false)", database
     )
     site.server.execute(
-        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, 't'::regclass, 'i' FROM pg_subscription"
-        " WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, 't'::regclass, 'i' FROM"
+        " pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
         database,
     )
     site.server.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
@@ -286,7 +290,8 @@ def test_row_37_a_disabled_subscription_counts_while_its_slot_waits(site: Site, 
 
 def test_row_37_a_detached_subscription_is_no_obstacle(site: Site, shell: Shell) -> None:
     site.server.execute(
-        "CREATE SUBSCRIPTION sub CONNECTION 'host=203.0.113.1 dbname=x' PUBLICATION p WITH (connect = false, slot_name = NONE)",
+        "CREATE SUBSCRIPTION sub CONNECTION 'host=203.0.113.1 dbname=x' PUBLICATION p WITH (connect = false, slot_name"
+        " = NONE)",
         site.live,
     )
     assert shell.ok("probe").result["payload"]["rollback"] == []
@@ -369,7 +374,8 @@ def test_row_37_the_owner_of_a_subscription_need_not_be_a_superuser(
     role = f'"{site.role.name}"'
     site.server.execute(f"GRANT pg_create_subscription TO {role}; GRANT CREATE ON DATABASE {site.live} TO {role}")
     site.server.execute(
-        "CREATE SUBSCRIPTION sub CONNECTION 'host=/nonexistent dbname=x password=x' PUBLICATION p WITH (connect = false);",
+        "CREATE SUBSCRIPTION sub CONNECTION 'host=/nonexistent dbname=x password=x' PUBLICATION p WITH (connect ="
+        " false);",
         site.live,
     )
     site.server.execute(f"ALTER SUBSCRIPTION sub OWNER TO {role}; ALTER SUBSCRIPTION sub ENABLE", site.live)

@@ -29,8 +29,10 @@ SAME = (
     "SELECT extname, extversion, extnamespace::regnamespace::text FROM pg_extension ORDER BY 1",
     "SELECT obj_description(oid, 'pg_extension') FROM pg_extension WHERE extname = 'pg_trgm'",
     "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
-    "SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE c.oid >= 16384"
-    " AND relnamespace <> 'pg_toast'::regnamespace ORDER BY 1",
+    (
+        "SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE c.oid >= 16384"
+        " AND relnamespace <> 'pg_toast'::regnamespace ORDER BY 1"
+    ),
     "SELECT relname, relacl::text FROM pg_class WHERE relname IN ('parts', 'Tab\"le') ORDER BY 1",
     "SELECT attacl::text FROM pg_attribute WHERE attname = 'col;umn'",
     "SELECT defaclacl::text FROM pg_default_acl",
@@ -84,8 +86,8 @@ def test_everything_comes_back(site: Site, any_store: Store, scratch: Path, coun
     statistics = site.copy_sql("SELECT count(*) FROM pg_stats WHERE tablename = 'parts_1'")
     assert statistics[0][0] == 3
     properties = (
-        "SELECT datconnlimit, array(SELECT unnest(datacl)::text ORDER BY 1), pg_get_userbyid(datdba), shobj_description(oid, 'pg_database')"
-        " FROM pg_database WHERE datname = '{}'"
+        "SELECT datconnlimit, array(SELECT unnest(datacl)::text ORDER BY 1), pg_get_userbyid(datdba),"
+        " shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{}'"
     )
     (live,) = site.server.execute(properties.format(site.live))
     (copy,) = site.server.execute(properties.format(restored.name))
@@ -154,7 +156,10 @@ def test_encoding_and_locale_come_back(
     found = take(site, store, scratch, counter, token)
     bring_back(site, found, store, scratch, counter, token)
     column = "datlocale" if site.server.major >= 17 else "daticulocale"
-    query = f"SELECT encoding, datlocprovider, datcollate, datctype, {column} FROM pg_database WHERE datname = current_database()"
+    query = (
+        f"SELECT encoding, datlocprovider, datcollate, datctype, {column} FROM pg_database WHERE datname ="
+        " current_database()"
+    )
     assert site.copy_sql(query) == site.sql(query)
     query = "SELECT word FROM words ORDER BY word"
     assert site.copy_sql(query) == site.sql(query)

@@ -1,4 +1,5 @@
-"""Two rollbacks, the second one inside the undo window of the first: the first one's previous database goes all the same."""
+"""Two rollbacks, the second one inside the undo window of the first: the first one's previous database goes all the
+same."""
 
 from dataclasses import replace
 

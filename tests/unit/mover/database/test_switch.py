@@ -129,7 +129,8 @@ def test_a_failure_before_the_renames_undoes_all(site_any: Site) -> None:
 
 
 def test_a_reconnecting_application_cannot_get_in_between(site_any: Site) -> None:
-    """A client that connects again as fast as it can, as a pool does, neither keeps the rename from working nor sees half."""
+    """A client that connects again as fast as it can, as a pool does, neither keeps the rename from working nor sees
+    half."""
     stand_beside(site_any)
     stop = threading.Event()
     seen: set[object] = set()

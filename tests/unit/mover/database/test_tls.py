@@ -1,4 +1,5 @@
-"""TLS to real servers: what is checked, what is refused and why, and that pg_dump and pg_restore connect the same way."""
+"""TLS to real servers: what is checked, what is refused and why, and that pg_dump and pg_restore connect the same
+way."""
 
 import subprocess
 import uuid
@@ -47,7 +48,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         server.execute(f"ALTER SYSTEM SET ssl_ca_file = '{_for_server(server, ours.certificate)}'")
         hba = server.base / "data/pg_hba.conf"
         hba.write_text(
-            "hostssl all +certificates all cert\nhostssl all +cleartext all password\nhostssl all all all scram-sha-256\n"
+            "hostssl all +certificates all cert\nhostssl all +cleartext all password\nhostssl all all all"
+            " scram-sha-256\n"
         )
         server.execute("CREATE ROLE certificates; CREATE ROLE cleartext")
         server.reload()
@@ -96,7 +98,7 @@ def test_a_wrong_ca(place: Place, tls_site: Site) -> None:
         assert "certificate verify failed" in error.message
         assert "spec.database.tls.ca" in error.message
         assert not error.retryable
-        (finding, *_) = facts.probe(Target(found)).blocking
+        finding, *_ = facts.probe(Target(found)).blocking
         assert finding.reason == conditions.TLS_FAILED
 
 
@@ -332,7 +334,8 @@ def test_scram_without_tls(plain_site: Site, store: Store, scratch: Path, counte
 
 
 def test_a_user_without_a_passwd_entry_is_no_old_libpq(plain_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs run as any numeric user. Taken for an old libpq, every Environment with a password and without TLS would fail."""
+    """Jobs run as any numeric user. Taken for an old libpq, every Environment with a password and without TLS would
+    fail."""
     program = programs.find("pg_dump", plain_site.server.major)
     expected = programs.knows_require_auth(program)
     run = subprocess.run

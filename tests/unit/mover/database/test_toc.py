@@ -1,4 +1,5 @@
-"""The table of contents: names, owners and definitions exactly as pg_dump has them, and nothing read from a damaged file."""
+"""The table of contents: names, owners and definitions exactly as pg_dump has them, and nothing read from a damaged
+file."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Space on the server's volume: WAL, tablespaces and what slots retain are counted; a load that fills it is stopped and its copy dropped."""
+"""Space on the server's volume: WAL, tablespaces and what slots retain are counted; a load that fills it is stopped and
+its copy dropped."""
 
 import threading
 import uuid
@@ -93,9 +94,9 @@ def test_row_61_a_load_is_stopped_before_the_reserve_is_used(
     site = site_any
     # Loading takes a while: each row waits, but not in the live database.
     site.sql(
-        "CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql AS $body$ BEGIN"
-        f" IF current_database() <> '{site.live}' THEN PERFORM pg_catalog.pg_sleep(0.1); END IF; RETURN true; END $body$;"
-        "CREATE TABLE t (a int CHECK (public.slow())); INSERT INTO t SELECT generate_series(1, 250)"
+        "CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql AS $body$ BEGIN IF current_database() <>"
+        f" '{site.live}' THEN PERFORM pg_catalog.pg_sleep(0.1); END IF; RETURN true; END $body$;CREATE TABLE t (a int"
+        " CHECK (public.slow())); INSERT INTO t SELECT generate_series(1, 250)"
     )
     shell.ok("snapshot")
     monkeypatch.setattr(volume, "_EVERY", 0.2)
@@ -106,7 +107,8 @@ def test_row_61_a_load_is_stopped_before_the_reserve_is_used(
     def fill() -> None:
         while not stop.wait(0.1):
             site.server.execute(
-                "CREATE TABLE IF NOT EXISTS filler (a text); INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 10000)",
+                "CREATE TABLE IF NOT EXISTS filler (a text); INSERT INTO filler SELECT repeat('x', 1000) FROM"
+                " generate_series(1, 10000)",
                 site.live,
             )
 

@@ -63,7 +63,8 @@ class Case:
         return done.stdout
 
     def differential(self) -> dict[str, Any]:
-        """Takes the next snapshot, on the one before as its base; the page's commands restore that one. Returns its manifest."""
+        """Takes the next snapshot, on the one before as its base; the page's commands restore that one. Returns its
+        manifest."""
         full = mover(
             "inspect",
             *self.options[: self.options.index("--database")],
@@ -101,12 +102,14 @@ def make_unusual(database: DatabaseSite, other: str) -> None:
     server.execute(f'DROP DATABASE "{live}"')
     rules = "ICU_RULES '&a < g'" if server.major >= 16 else ""
     server.execute(
-        f'CREATE DATABASE "{live}" OWNER "{owner}" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE \'sv-SE\' {rules} CONNECTION LIMIT 30'
+        f'CREATE DATABASE "{live}" OWNER "{owner}" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE \'sv-SE\' {rules}'
+        " CONNECTION LIMIT 30"
     )
     database.sql('CREATE SCHEMA ext; CREATE SCHEMA "Other One"')
     server.execute("CREATE EXTENSION pg_trgm SCHEMA ext; COMMENT ON EXTENSION pg_trgm IS 'ours'", live)
     database.sql(
-        "CREATE TABLE words (a text, b real DEFAULT ext.similarity('word', 'words'), CHECK (a <> current_setting('own.setting')));"
+        "CREATE TABLE words (a text, b real DEFAULT ext.similarity('word', 'words'), CHECK (a <>"
+        " current_setting('own.setting')));"
         "CREATE INDEX by_trigram ON words USING gin (a ext.gin_trgm_ops);"
         "COMMENT ON TABLE words IS E'two\\nlines';"
         f'GRANT SELECT ON words TO "{other}";'
@@ -353,7 +356,8 @@ def in_seconds(found: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize(("case", "postgres"), [("folder", 15)], indirect=True)
 def test_on_a_server_without_the_roles(case: Case, tmp_path: Path) -> None:
-    """Everything belongs to the role that restores; what the manifest of an older version lacks is left at its default."""
+    """Everything belongs to the role that restores; what the manifest of an older version lacks is left at its
+    default."""
     manifest = next((tmp_path / "store").rglob("manifest.json"))
     found = json.loads(manifest.read_text())
     newer = (

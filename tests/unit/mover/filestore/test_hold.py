@@ -208,7 +208,8 @@ def _in_one_tick(call: Callable[..., None]) -> Callable[..., None]:
 
 
 def test_row_56_a_folder_that_changes_as_its_twin_is_made_is_held(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both get the same time stamp: within one tick of the clock, which is some milliseconds. Found as a file that a rollback had lost."""
+    """Both get the same time stamp: within one tick of the clock, which is some milliseconds. Found as a file that a
+    rollback had lost."""
     name = site.add(b"named by the snapshot")
     stamp = time.time_ns()
     os.utime((site.filestore / name).parent, ns=(stamp, stamp))
@@ -228,7 +229,8 @@ def test_row_56_a_folder_that_changes_as_its_twin_is_made_is_held(site: Site, mo
 def test_row_56_a_file_that_was_there_only_while_it_was_checked_is_held(
     site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch, *, linked: bool
 ) -> None:
-    """The application writes a file again that the snapshot names, after the set was made; garbage collection removes it before the database is checked."""
+    """The application writes a file again that the snapshot names, after the set was made; garbage collection removes
+    it before the database is checked."""
     site.fill(20)
     artifact = site.store(folder_store)
     if not linked:

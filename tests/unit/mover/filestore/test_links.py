@@ -1,4 +1,5 @@
-"""A hostile application puts symbolic links on the claim: nothing of ours is opened, written or removed through them."""
+"""A hostile application puts symbolic links on the claim: nothing of ours is opened, written or removed through
+them."""
 
 import contextlib
 import hashlib

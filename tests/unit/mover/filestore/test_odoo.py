@@ -367,7 +367,8 @@ def test_any_flipped_bit_is_found_before_anything_is_visible(
 
 
 def test_a_flipped_bit_in_a_part_of_a_pack_is_found(site: Site, folder_store: Store) -> None:
-    """One file is missing, so only its bytes of the pack are read: the pack's SHA-256 cannot be compared, the file's SHA-1 must be."""
+    """One file is missing, so only its bytes of the pack are read: the pack's SHA-256 cannot be compared, the file's
+    SHA-1 must be."""
     site.fill(60)
     artifact = site.store(folder_store, jobs=1)
     entry = next(

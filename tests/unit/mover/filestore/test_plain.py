@@ -261,7 +261,8 @@ def test_names_that_lead_elsewhere_are_refused(
 
 
 def test_a_file_with_other_bytes_than_its_digest_is_refused(folders: ClaimFolders, folder_store: Store) -> None:
-    """The pack is whole and the index is valid: only the digest of the file itself shows that they do not belong together."""
+    """The pack is whole and the index is valid: only the digest of the file itself shows that they do not belong
+    together."""
     for name in ("a", "b"):
         (folders.filestore / name).write_bytes(name.encode() * 100)
     artifact, _ = take(folder_store, folders)

@@ -290,7 +290,8 @@ def test_row_89_a_file_that_came_and_went_during_the_export(folders: ClaimFolder
         assert "a/short" in error.value.message
         take(frozen, folder_store, "BestEffort")
         assert frozen.unkept.lost == [
-            "1 names came and went while the database was exported: files that it names may not be in the snapshot, for example a/short"
+            "1 names came and went while the database was exported: files that it names may not be in the snapshot, for"
+            " example a/short"
         ]
 
 
@@ -547,7 +548,8 @@ def small_ext4(tmp_path: Path) -> Iterator[ClaimFolders]:
 def test_row_58_a_folder_that_fills_its_index(
     small_ext4: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order of the index, 15,627 of these names fit in one folder; in any other order 26,981 to 31,011 (24 file systems, each with its own hash)."""
+    """In the order of the index, 15,627 of these names fit in one folder; in any other order 26,981 to 31,011 (24 file
+    systems, each with its own hash)."""
     monkeypatch.setattr(links, "LARGE_FOLDER", 1024 * 1024)
     count = 23_000
     root = small_ext4.filestore

@@ -1,4 +1,5 @@
-"""What a snapshot's index names can be restored: the writer obeys the reader's limits, and the index is read before the manifest is written."""
+"""What a snapshot's index names can be restored: the writer obeys the reader's limits, and the index is read before the
+manifest is written."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""A server of each supported major, started when the first test asks for it; what passed is kept for the support matrix."""
+"""A server of each supported major, started when the first test asks for it; what passed is kept for the support
+matrix."""
 
 import os
 from collections.abc import Iterator

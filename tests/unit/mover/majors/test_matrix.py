@@ -26,10 +26,12 @@ def own_role(site: Site, folder: Path) -> Path | None:
 
 
 def limited_admin(site: Site, folder: Path) -> Path:
-    """An administrator who is not a superuser, with the least that a managed service gives; since PostgreSQL 16 it created the roles."""
+    """An administrator who is not a superuser, with the least that a managed service gives; since PostgreSQL 16 it
+    created the roles."""
     admin = create_role(site.server, f"admin-{site.live}", "NOSUPERUSER CREATEDB CREATEROLE")
     if site.server.major >= 16:
-        # What CREATE ROLE gives to a role that is not a superuser: it may administer the new role and neither inherit nor become it.
+        # What CREATE ROLE gives to a role that is not a superuser: it may administer the new role and neither inherit
+        # nor become it.
         for role in (site.role.name, f"other-{site.live}"):
             site.server.execute(f'GRANT "{role}" TO "{admin.name}" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE')
     return write_secret(folder / "admin", site.server, admin, "postgres")
@@ -170,7 +172,8 @@ def old_site(server: Server, site: Site, folder: Path) -> Site:
 def test_row_20_programs_and_snapshots_that_do_not_fit(
     major: int, servers: Servers, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results: Results
 ) -> None:
-    """Only programs of the server's own major are used: an older one cannot dump it, a newer one sends what it does not know."""
+    """Only programs of the server's own major are used: an older one cannot dump it, a newer one sends what it does not
+    know."""
     site.sql("CREATE TABLE t AS SELECT 1 AS a")
     shell = Shell(site, tmp_path)
     shell.ok("snapshot")

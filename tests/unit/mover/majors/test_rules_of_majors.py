@@ -39,7 +39,8 @@ def test_the_statement_completes_a_membership(
     for role in (site.role.name, other.name):
         site.server.execute(f'GRANT "{role}" TO "{admin.name}" WITH ADMIN {may_grant}, INHERIT {inherit}, SET {become}')
     site.server.execute(
-        f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other.name}"; GRANT SELECT ON theirs TO "{site.role.name}"',
+        f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other.name}"; GRANT SELECT ON theirs TO'
+        f' "{site.role.name}"',
         site.live,
     )
     target = Target(load(site.secret), load(write_secret(tmp_path / "admin", site.server, admin, "postgres")))
@@ -73,14 +74,20 @@ def test_large_objects_of_others_come_back(major: int, site: Site, tmp_path: Pat
     """Since 17 a dump has them in groups. 18 locks each of them for a GRANT."""
     other, reader = (create_role(site.server, f"{name}_{site.live}").name for name in ("other", "reader"))
     site.sql("SELECT lo_create(i) FROM generate_series(100001, 101500) i")
-    change = "ALTER LARGE OBJECT %1$s OWNER TO {0}; GRANT SELECT ON LARGE OBJECT %1$s TO {1}; GRANT SELECT ON LARGE OBJECT %1$s TO {2}"
+    change = (
+        "ALTER LARGE OBJECT %1$s OWNER TO {0}; GRANT SELECT ON LARGE OBJECT %1$s TO {1}; GRANT SELECT ON LARGE OBJECT"
+        " %1$s TO {2}"
+    )
     for start in (100001, 100501, 101001):
         text = change.format(other, reader, f'"{site.role.name}"')
         site.server.execute(
             f"DO $$ BEGIN FOR i IN {start} .. {start + 499} LOOP EXECUTE format('{text}', i); END LOOP; END $$",
             site.live,
         )
-    query = "SELECT count(*), count(DISTINCT lomacl::text), min(lomacl::text), min(lomowner::regrole::text) FROM pg_largeobject_metadata"
+    query = (
+        "SELECT count(*), count(DISTINCT lomacl::text), min(lomacl::text), min(lomowner::regrole::text) FROM"
+        " pg_largeobject_metadata"
+    )
     before = site.server.execute(query, site.live)
     assert before[0][:2] == (1500, 1)
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
@@ -120,8 +127,9 @@ def test_the_privilege_maintain_comes_back_on_objects_of_others(major: int, site
     """The administrator applies it, from a strict pattern."""
     other, reader = (create_role(site.server, f"{name}-{site.live}").name for name in ("other", "reader"))
     site.server.execute(
-        f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other}"; GRANT SELECT ON theirs TO "{site.role.name}";'
-        f'GRANT MAINTAIN ON theirs TO "{reader}" WITH GRANT OPTION; REVOKE MAINTAIN ON theirs FROM "{other}"',
+        f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other}"; GRANT SELECT ON theirs TO'
+        f' "{site.role.name}";GRANT MAINTAIN ON theirs TO "{reader}" WITH GRANT OPTION; REVOKE MAINTAIN ON theirs FROM'
+        f' "{other}"',
         site.live,
     )
     query = "SELECT relacl::text FROM pg_class WHERE relname = 'theirs'"
@@ -139,7 +147,8 @@ def test_the_privilege_maintain_comes_back_on_objects_of_others(major: int, site
 
 @pytest.mark.parametrize("major", [15, 16, 17, 18])
 def test_a_dump_has_only_kinds_of_entries_that_the_restore_knows(major: int, site: Site, tmp_path: Path) -> None:
-    """pg_dump of a newer major may store what the restore would lose or run with the wrong rights, such as 18's statistics."""
+    """pg_dump of a newer major may store what the restore would lose or run with the wrong rights, such as 18's
+    statistics."""
     story.fill(site)
     story.add_what_is_superusers(site)
     shell = Shell(site, tmp_path)
@@ -161,7 +170,8 @@ KNOWN = {
 
 @pytest.mark.parametrize("major", [18])
 def test_a_password_in_md5_is_no_warning_of_a_restore(major: int, site: Site, tmp_path: Path) -> None:
-    """18 warns about it when a role is made: the temporary role has a SCRAM verifier, and the application's role is not touched."""
+    """18 warns about it when a role is made: the temporary role has a SCRAM verifier, and the application's role is not
+    touched."""
     site.server.execute(
         f"SET password_encryption = 'md5'; ALTER ROLE \"{site.role.name}\" PASSWORD '{site.role.password}'"
     )

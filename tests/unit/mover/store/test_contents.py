@@ -311,7 +311,8 @@ def test_what_was_claimed_or_changed_since_the_report_stays(filled: Store, tmp_p
     put(filled, objects[1], b"other bytes")
     add(filled, 3)
     removed = remove(filled, tmp_path, found.report)
-    # The first one is a leftover of a snapshot that exists now; the second was written again; the third has a manifest that names it.
+    # The first one is a leftover of a snapshot that exists now; the second was written again; the third has a manifest
+    # that names it.
     assert objects[1] in keys(filled)
     assert objects[2] in keys(filled)
     assert removed.objects + removed.kept == 3

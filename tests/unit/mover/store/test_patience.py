@@ -35,7 +35,10 @@ def failing(status: int, count: int) -> Faults:
     left: dict[str, int] = {}
 
     def refuse(request: Request) -> int | None:
-        kind = f"{request.method} {is_part(request)} {'uploads' in request.path} {'list-type' in request.path} {'.probe-' in request.path}"
+        kind = (
+            f"{request.method} {is_part(request)} {'uploads' in request.path} {'list-type' in request.path}"
+            f" {'.probe-' in request.path}"
+        )
         left[kind] = left.get(kind, count) - 1
         return status if left[kind] >= 0 else None
 

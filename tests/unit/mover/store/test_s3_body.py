@@ -21,7 +21,8 @@ OBJECT = StoredObject(key="object", size=len(DATA), sha256=hashlib.sha256(DATA).
 
 
 class Server:
-    """Answers each request with DATA, in pieces of `piece` bytes with `pause` seconds between them; stops after `stop_at` bytes without an end."""
+    """Answers each request with DATA, in pieces of `piece` bytes with `pause` seconds between them; stops after
+    `stop_at` bytes without an end."""
 
     def __init__(self) -> None:
         self.piece, self.pause, self.stop_at = len(DATA), 0.0, len(DATA)

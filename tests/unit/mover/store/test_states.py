@@ -68,9 +68,10 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     states.write(store, ENVIRONMENT, SNAPSHOT, StoredState())
     code = (
-        "import sys; from pathlib import Path; from ocore_mover import states; from ocore_mover.store.folder import FolderStore; "
-        "from ocore_crds.snapshot_state import StoredState; "
-        f"states.write(FolderStore(Path({str(tmp_path)!r})), {ENVIRONMENT!r}, {SNAPSHOT!r}, StoredState(pin_label='x'))"
+        "import sys; from pathlib import Path; from ocore_mover import states; from ocore_mover.store.folder import"
+        " FolderStore; from ocore_crds.snapshot_state import StoredState;"
+        f" states.write(FolderStore(Path({str(tmp_path)!r})), {ENVIRONMENT!r}, {SNAPSHOT!r},"
+        " StoredState(pin_label='x'))"
     )
     environment = {**os.environ, failpoints.ENVIRONMENT_VARIABLE: "state-written=kill"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -9

@@ -1,4 +1,5 @@
-"""Deletion in buckets with versioning and Object Lock, on a real server: what is removed, what stays, and until when."""
+"""Deletion in buckets with versioning and Object Lock, on a real server: what is removed, what stays, and until
+when."""
 
 import threading
 import time

@@ -1,4 +1,5 @@
-"""Rollback logs come back: from the records in the store's folder to the REST API's answer, with the real mover and an API server in memory."""
+"""Rollback logs come back: from the records in the store's folder to the REST API's answer, with the real mover and an
+API server in memory."""
 
 import asyncio
 import json
@@ -388,7 +389,8 @@ def test_a_not_after_in_the_future_gets_another_name(place: Place) -> None:
     assert past["metadata"]["name"] == "past"
 
 
-# --- it never runs -----------------------------------------------------------------------------------------------------
+# --- it never runs
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_what_a_crash_left_never_runs_and_is_completed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-"""When a store is swept, what is reported, and what is removed only when it is asked for. With the real mover, and an API server in memory."""
+"""When a store is swept, what is reported, and what is removed only when it is asked for. With the real mover, and an
+API server in memory."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -53,8 +53,8 @@ def find(name: str) -> Any:
 
 def remedy() -> str:
     return (
-        "adapt engine/handlers.py or engine/listing.py and docs/decisions/0005-what-kopf-does.md, or keep the locked version of kopf "
-        "(requirements/operator.txt)."
+        "adapt engine/handlers.py or engine/listing.py and docs/decisions/0005-what-kopf-does.md, or keep the locked"
+        " version of kopf (requirements/operator.txt)."
     )
 
 

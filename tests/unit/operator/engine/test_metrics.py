@@ -356,7 +356,8 @@ def test_a_scrape_in_another_thread_survives_changes() -> None:
 
 @pytest.mark.parametrize(("pinned", "value"), [(10, 0), (11, 1)])
 def test_the_default_limit_of_pins(pinned: int, value: float) -> None:
-    """An environment without a policy has the policy's series, under the name that its policy would have; with one, the policy's alone."""
+    """An environment without a policy has the policy's series, under the name that its policy would have; with one, the
+    policy's alone."""
     name, labels = "ocore_policy_pin_limit_exceeded", {"namespace": "shop", "name": "shop"}
     environment = environment_object(status={"pins": {"pinned": pinned, "limit": 10}})
     assert registry(environment).get_sample_value(name, labels) == value

@@ -108,7 +108,8 @@ def test_the_resync_comes_after_what_happened() -> None:
 
 
 def test_what_is_urgent_goes_first_and_has_workers_of_its_own() -> None:
-    """1,000 operations wait for an API server that does not answer: the rollback under way is reconciled at once, each time."""
+    """1,000 operations wait for an API server that does not answer: the rollback under way is reconciled at once, each
+    time."""
     order: list[Key] = []
     stuck = asyncio.Event
 

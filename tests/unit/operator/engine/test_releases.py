@@ -1,4 +1,5 @@
-"""Other releases of the chart that watch the same namespaces: the first one keeps them, the second one waits and says so."""
+"""Other releases of the chart that watch the same namespaces: the first one keeps them, the second one waits and says
+so."""
 
 import asyncio
 from collections.abc import Sequence

@@ -188,7 +188,8 @@ def test_only_an_inspection_beside_stopped_workloads_may_move_a_folder() -> None
         assert ("--workloads-stopped" in container_of(job)["args"]) is stopped
 
 
-#: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True: SECURITY.md, "Mover pod".
+#: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True:
+#: SECURITY.md, "Mover pod".
 ADMINISTRATOR = {
     "probe": True,  # checks the administrator's rights
     "measure": False,  # reads as the application
@@ -347,7 +348,8 @@ def test_the_jobs_of_an_undo_use_the_names_of_the_first_rollback() -> None:
         assert record_of(jobs[name])["undoes"] == NAMES_ID
         assert record_of(jobs[name])["name"] == "undo"
         assert ("--signal-file" in args, "--back" in args) == (name == "switch-undo", name != "switch-undo")
-    # It does not depend on the store: a Secret that is missing does not keep its pod from starting, and neither does a claim.
+    # It does not depend on the store: a Secret that is missing does not keep its pod from starting, and neither does a
+    # claim.
     volumes = {v["name"]: v for v in pod_of(all_jobs(job_inputs(store=FULL_S3))["switch-undo"])["volumes"]}
     assert volumes["s3"]["secret"]["optional"] is True
     assert "--store" not in container_of(all_jobs(job_inputs(store=CLAIM_STORE))["switch-undo"])["args"]
@@ -525,8 +527,8 @@ def test_the_pods_user_is_inherited() -> None:
 def test_row_86_no_pod_with_a_claim_has_an_fs_group_that_the_workload_does_not_have(
     where: str, fs_group: int | None
 ) -> None:
-    """The kubelet gives the claim's files, also those beside the filestore, to a pod's fsGroup. `fsGroup: 0` beside a start script that gives the files
-    to another group is no better."""
+    """The kubelet gives the claim's files, also those beside the filestore, to a pod's fsGroup. `fsGroup: 0` beside a
+    start script that gives the files to another group is no better."""
     root = {"runAsUser": 0, "runAsGroup": 0, **({} if fs_group is None else {"fsGroup": fs_group})}
     for jobs_spec, user in (({}, 65532), ({"runAsUser": 1001}, 1001)):
         found = environment({**SITES[where].environment.spec.wire(), "jobs": jobs_spec})  # type: ignore[union-attr]

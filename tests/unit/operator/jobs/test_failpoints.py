@@ -44,7 +44,8 @@ def _stalled(cause: Exception) -> Stalled:
 def test_it_fires_also_where_nobody_knows_whether_the_request_was_carried_out(
     tmp_path: Path, end: Exception | None
 ) -> None:
-    """In CI a Snapshot was created whose answer took longer than the deadline: the next observation found it, and the failpoint never fired."""
+    """In CI a Snapshot was created whose answer took longer than the deadline: the next observation found it, and the
+    failpoint never fired."""
     with pytest.raises(FailpointError, match=POINT):
         _after(tmp_path, end)
     _after(tmp_path, None)  # once for each object

@@ -1,4 +1,5 @@
-"""Slots: limits hold, namespaces take turns, the one that has waited longest goes first, and what is urgent never waits."""
+"""Slots: limits hold, namespaces take turns, the one that has waited longest goes first, and what is urgent never
+waits."""
 
 import asyncio
 from collections.abc import Callable

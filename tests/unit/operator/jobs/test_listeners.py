@@ -1,4 +1,5 @@
-"""Test listeners: only those that the operator has just reached, outside of the cluster's networks, can prove isolation."""
+"""Test listeners: only those that the operator has just reached, outside of the cluster's networks, can prove
+isolation."""
 
 import asyncio
 import socket

@@ -21,7 +21,8 @@ ROLLBACK = tuple(s for s in ROLLBACK_STEPS if s != Step.CLEANUP)
 
 @dataclass(frozen=True)
 class Part:
-    """A step of a simulated operation. `read`: the part of its time after which all of its bytes are read; 0: it reports no figures."""
+    """A step of a simulated operation. `read`: the part of its time after which all of its bytes are read; 0: it
+    reports no figures."""
 
     step: Step
     start: float

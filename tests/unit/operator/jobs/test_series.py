@@ -87,8 +87,10 @@ def test_a_result_of_the_command_is_done_and_any_other_one_has_failed_for_good()
     assert isinstance(other, JobFailed)
     assert (other.failure.reason, other.failure.retryable, other.finished) == (c.INTERNAL_ERROR, False, at(9))
     assert other.unreported
-    assert other.failure.message == (
-        "The deletion reported a CopyChecked in place of a DeleteResult. Set OCORE_MOVER_IMAGE to the operator's version."
+    assert (
+        other.failure.message
+        == "The deletion reported a CopyChecked in place of a DeleteResult. Set OCORE_MOVER_IMAGE to the operator's"
+        " version."
     )
 
 

@@ -1,4 +1,5 @@
-"""Operations that were recorded on a cluster (bench/progress.py), replayed: the percentage is the share of the time that has passed."""
+"""Operations that were recorded on a cluster (bench/progress.py), replayed: the percentage is the share of the time
+that has passed."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -247,7 +247,8 @@ def test_a_policy_that_git_prunes_takes_nothing_along() -> None:
 
 
 def test_the_newest_snapshot_remembers_the_rules_of_a_deleted_policy() -> None:
-    """As the newest one it has no end. Once a newer one exists, its end is the one that the deleted policy's rules had set, not the default's 30 days."""
+    """As the newest one it has no end. Once a newer one exists, its end is the one that the deleted policy's rules had
+    set, not the default's 30 days."""
     bench = Bench({"keepYearly": 3, "keepDaily": 2}, complete("newest", at()))
     bench.run(at(minutes=1))
     told = bench.snapshots["newest"]["status"]

@@ -335,7 +335,8 @@ def test_a_store_that_refuses() -> None:
     ],
 )
 def test_row_40_what_a_person_must_change_is_stalled(reason: str, stalled: bool) -> None:
-    """For kstatus a wrong password was InProgress without an end (issue 9, item 26). What may pass stays Reconciling."""
+    """For kstatus a wrong password was InProgress without an end (issue 9, item 26). What may pass stays
+    Reconciling."""
     finding = Finding(reason=reason, message="m.")
     for status in (
         found(environment(), RESULT.model_copy(update={"blocking": (finding,)}), (17,), began=at(1), now=at(3)),
@@ -361,7 +362,8 @@ def test_one_of_several_findings_that_a_person_must_change_is_enough() -> None:
 
 
 def test_row_93_a_reason_is_in_a_condition_once() -> None:
-    """`kubectl describe` and `kubectl ocore` print the reason and the message: "AuthenticationFailed: AuthenticationFailed: the password …"."""
+    """`kubectl describe` and `kubectl ocore` print the reason and the message: "AuthenticationFailed:
+    AuthenticationFailed: the password …"."""
     password = Finding(reason=c.AUTHENTICATION_FAILED, message="the password is wrong")
     result = RESULT.model_copy(
         update={

@@ -1,4 +1,5 @@
-"""Two Environments on one database or one filestore path: the younger one is Stalled and names the older one (issue 9, item 24)."""
+"""Two Environments on one database or one filestore path: the younger one is Stalled and names the older one (issue 9,
+item 24)."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,5 @@
-"""The cleanup of a terminal rollback drops databases: for which environment, under which lock, how often, and beside no other Job."""
+"""The cleanup of a terminal rollback drops databases: for which environment, under which lock, how often, and beside no
+other Job."""
 
 from dataclasses import replace
 

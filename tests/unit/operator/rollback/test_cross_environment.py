@@ -1,4 +1,5 @@
-"""A rollback into another environment: who may restore what, from which store, and what is protected in the meantime."""
+"""A rollback into another environment: who may restore what, from which store, and what is protected in the
+meantime."""
 
 import asyncio
 from dataclasses import replace
@@ -36,7 +37,8 @@ COMPLETE = [{"type": "Complete", "status": "True", "reason": "Succeeded", "lastT
 READY = [{"type": "Ready", "status": "True", "reason": "Succeeded", "lastTransitionTime": at(0)}]
 
 
-# --- the decisions ----------------------------------------------------------------------------------------------------------------
+# --- the decisions
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def ready(**options: Any) -> Model:
@@ -156,7 +158,8 @@ def undone(status: RollbackStatus) -> v.UndoneView:
 
 
 def test_the_snapshot_is_claimed_before_anything_is_waited_for() -> None:
-    """Then a deletion of it waits. One that began before is seen, because the Snapshot is read again after the claim."""
+    """Then a deletion of it waits. One that began before is seen, because the Snapshot is read again after the
+    claim."""
     model = Model(other=True)
     operator = Operator(model)
     for _ in range(10):
@@ -196,11 +199,13 @@ def test_from_the_beginning_to_the_end_though_the_source_is_gone() -> None:
     assert (model.status.phase, model.status.residue) == ("Complete", "None")
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------------------
+# --- what is read
+# -----------------------------------------------------------------------------------------------------------------
 
 
 class Reading:
-    """An API server with production in the namespace prod, and a Rollback in the namespace stage that wants its snapshot."""
+    """An API server with production in the namespace prod, and a Rollback in the namespace stage that wants its
+    snapshot."""
 
     def __init__(self, *, namespaces: tuple[str, ...] = (), stage: str | None = "Preflight", **spec: Any) -> None:
         self.api = ApiServer()
@@ -373,7 +378,8 @@ def test_the_target_is_the_one_that_is_named_remembers_and_is_locked() -> None:
     assert not executed(objects.environment(), reading.rollback)
 
 
-# --- the Snapshot is protected ----------------------------------------------------------------------------------------------------
+# --- the Snapshot is protected
+# ----------------------------------------------------------------------------------------------------
 
 
 def user(namespace: str, status: Object, ref: Object) -> Object:
@@ -493,7 +499,8 @@ def test_a_namespace_whose_role_is_gone_does_not_stop_the_others() -> None:
         users_of(api, namespaces=watched, catalog=catalog, gone="prod")
 
 
-# --- the Jobs ---------------------------------------------------------------------------------------------------------------------
+# --- the Jobs
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def running(**status: Any) -> resources.Rollback:

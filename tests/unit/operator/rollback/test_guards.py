@@ -1,4 +1,5 @@
-"""The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still continue, a signal that is late."""
+"""The guards of the plan before the switch, one by one: deadline, workloads that start again, a switch that may still
+continue, a signal that is late."""
 
 from dataclasses import replace
 from typing import Any
@@ -104,7 +105,8 @@ def test_an_environment_that_was_replaced_is_not_switched(stage: str) -> None:
 
 @pytest.mark.parametrize("ended", [False, True], ids=["runs", "its pod runs"])
 def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
-    """Two writers: the inspection allows connections while the switch renames. The switch Job is stopped, and its pod is waited for."""
+    """Two writers: the inspection allows connections while the switch renames. The switch Job is stopped, and its pod
+    is waited for."""
     found = status("Inspect", inspect_attempt=1)
     switch = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u")
     assert decide(found, world(jobs=(switch,)), 10) == Do(StopJob(switch))
@@ -120,7 +122,8 @@ def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
     ids=["of the stage Inspect", "of an earlier attempt"],
 )
 def test_an_inspection_after_the_end_never_runs_beside_an_earlier_one(changes: dict[str, Any]) -> None:
-    """Two writers: both repair. The earlier one has 30 s to end, then it is stopped, and its pod is waited for 2 minutes."""
+    """Two writers: both repair. The earlier one has 30 s to end, then it is stopped, and its pod is waited for 2
+    minutes."""
     found = change(status("Ended"), residue="Pending", inspect_attempt=1, **changes)
     earlier = JobView("inspect", 1, "rollback-inspect-1", pods=1, uid="u")
     assert isinstance(decide(found, world(jobs=(earlier,)), 30), Wait)
@@ -164,7 +167,8 @@ def test_a_switch_back_never_runs_beside_an_earlier_switch(*, ended: bool) -> No
     ],
 )
 def test_a_failed_attempt_counts_although_its_pod_is_still_shown(stage: str, kind: JobKind, attempt: str) -> None:
-    """A slow kubelet shows the pod as running after the Job has failed. The failure is gone with the Job, so it is recorded first."""
+    """A slow kubelet shows the pod as running after the Job has failed. The failure is gone with the Job, so it is
+    recorded first."""
     found = change(status(stage), neutralize_attempt=1)
     failure = Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True)
     failed = JobView(kind, 1, "rollback-1", ended=True, pods=1, uid="u", failure=failure)

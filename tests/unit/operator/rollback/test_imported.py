@@ -65,7 +65,8 @@ def test_the_history_limit_removes_it_as_any_other(residue: str | None) -> None:
 
 
 def test_row_79_an_imported_rollback_is_idle_whatever_its_status_says() -> None:
-    """A record of an earlier version could bring any field: what it keeps, and the Secrets and claims that a cleanup mounts."""
+    """A record of an earlier version could bring any field: what it keeps, and the Secrets and claims that a cleanup
+    mounts."""
     target = {
         "databaseSecretName": "other",
         "adminSecretName": "root",

@@ -82,7 +82,8 @@ def test_decided(changes: dict[str, Any], expected: Decision) -> None:
 
 
 def test_no_copy_of_production_gets_through() -> None:
-    """Over all cases: from production (or unknown) into another type it is neutralised, refused, or the user said Never."""
+    """Over all cases: from production (or unknown) into another type it is neutralised, refused, or the user said
+    Never."""
     types = ("production", "staging", "development")
     for mode, source, target, copy, done, allowed, base, method in itertools.product(
         ("Auto", "Always", "Never"), (*types, ""), types, (True, False), (True, False), (True, False), (True, False), ("Sql", "Image", None)

@@ -86,7 +86,8 @@ def _status(stage: str, since: float, deadline: float) -> RollbackStatus:
 
 
 def test_a_change_of_a_misspelt_field_is_an_error() -> None:
-    """A status ignores fields that it does not know (a newer operator may have written them), so a misspelt one would be lost."""
+    """A status ignores fields that it does not know (a newer operator may have written them), so a misspelt one would
+    be lost."""
     status = _status("Drain", since=0, deadline=200)
     assert change(status, switch_attempt=2).switch_attempt == 2
     with pytest.raises(TypeError, match="RollbackStatus has no field switch_atempt"):
@@ -303,7 +304,10 @@ def test_the_step_of_a_complete_rollback_is_the_last_one(last: str | None) -> No
         (
             2,
             0.0382,
-            "on snapshot s. The application was down for 12.5 s, from the stop of its workloads until they were ready. For 38 ms of that time",
+            (
+                "on snapshot s. The application was down for 12.5 s, from the stop of its workloads until they were"
+                " ready. For 38 ms of that time"
+            ),
         ),
         (2, None, "until they were ready."),
         (0, 0.0004, "on snapshot s. The database refused connections for under 1 ms."),
@@ -507,7 +511,8 @@ def test_an_environment_that_is_changed_before_the_switch_aborts_it(
 
 
 def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
-    """From the switch on, and for the cleanup, a change of the Environment is ignored: the databases and folders are where they were."""
+    """From the switch on, and for the cleanup, a change of the Environment is ignored: the databases and folders are
+    where they were."""
     changed = objects.environment(
         {
             "database": {"secretRef": {"name": "db2"}, "capacity": "50Gi"},
@@ -536,7 +541,8 @@ def test_the_target_is_frozen_at_the_start() -> None:
 
 
 def test_a_safety_snapshot_begins_with_the_restore_and_is_shown_first() -> None:
-    """Created a moment later, it would take the place of a step that clients have seen, and that step would come back."""
+    """Created a moment later, it would take the place of a step that clients have seen, and that step would come
+    back."""
     env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
     for safety, expected in ((True, Step.SAFETY_SNAPSHOT), (False, Step.RESTORE_DATABASE)):
         spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "createSafetySnapshot": safety})

@@ -1,4 +1,5 @@
-"""Predictions: from what was measured last, a rollback or a test restore, else from the snapshot, else none; always labelled."""
+"""Predictions: from what was measured last, a rollback or a test restore, else from the snapshot, else none; always
+labelled."""
 
 from dataclasses import replace
 

@@ -286,7 +286,8 @@ def leftovers_of(status: RollbackStatus) -> tuple[object, ...]:
 
 
 def test_row_32_a_record_of_an_earlier_run_ends_it_and_nothing_is_removed() -> None:
-    """Where spec.id is set, the earlier run's databases have this rollback's names: a cleanup would drop what users may still need."""
+    """Where spec.id is set, the earlier run's databases have this rollback's names: a cleanup would drop what users may
+    still need."""
     action, status = restoring(c.ALREADY_EXECUTED)
     assert (status.stage, status.phase) == ("Ended", "Complete")
     assert leftovers_of(status) == ("None", None, None, None, None)
@@ -395,7 +396,8 @@ def test_what_is_compared_is_observed() -> None:
     }
     seen = scale.view("Deployment", deployment, [], commit="c2")
     assert (seen.image, seen.commit) == ("shop:2", "c2")
-    # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world again.
+    # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world
+    # again.
     begun = RollbackStatus(stage="Preflight")
     assert observe._names_others(RollbackStatus()) != observe._names_others(begun)
 

@@ -1,4 +1,5 @@
-"""A preview lists everything that would refuse the rollback, with the rollback's own reasons, and can do nothing but read."""
+"""A preview lists everything that would refuse the rollback, with the rollback's own reasons, and can do nothing but
+read."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +62,8 @@ def spec(model: Model, **changes: object):  # type: ignore[no-untyped-def]
 def step(
     change: Change = lambda w: w, *, later: float = 0, jobs: tuple[v.JobView, ...] = (), **wanted: object
 ) -> v.Action:
-    """What a preview decides in a changed world, so many seconds after it began. The probe has ended unless the change says otherwise."""
+    """What a preview decides in a changed world, so many seconds after it began. The probe has ended unless the change
+    says otherwise."""
     model = ready()
     status = begun(model, **wanted)
     world = replace(model.see(model.time).world, jobs=jobs, preview=FACTS, lock=v.OperationLock(), finalizer=False)
@@ -288,7 +290,8 @@ def test_one_that_is_deleted_or_ended_does_nothing() -> None:
     assert plan.decide(ended, spec(model), model.see(model.time).world, ROLLBACK_ID, model.now()) == v.Idle()
 
 
-# --- what others see of it -----------------------------------------------------------------------------------------------------
+# --- what others see of it
+# -----------------------------------------------------------------------------------------------------
 
 
 def shown(status: RollbackStatus) -> RollbackStatus:

@@ -1,4 +1,5 @@
-"""A rollback that renamed databases ends: what the last probe found is of before or of the middle, so the next one begins at once."""
+"""A rollback that renamed databases ends: what the last probe found is of before or of the middle, so the next one
+begins at once."""
 
 import asyncio
 from types import SimpleNamespace

@@ -1,4 +1,5 @@
-"""A rollback reads the remote copy where the Snapshot's own store does not have it whole, before anything is stopped."""
+"""A rollback reads the remote copy where the Snapshot's own store does not have it whole, before anything is
+stopped."""
 
 import asyncio
 from collections.abc import Callable
@@ -44,7 +45,8 @@ def chooses(remote: RemoteSource | None = CHOSEN, **fields: Any) -> Callable[[v.
     return lambda world: replace(world, source=replace(world.source, remote=remote, **fields))
 
 
-# --- known before --------------------------------------------------------------------------------------------------------
+# --- known before
+# --------------------------------------------------------------------------------------------------------
 
 
 def taken(remote: Object | None, *more: Object) -> resources.Snapshot:
@@ -142,7 +144,8 @@ def test_into_another_environment_the_copy_is_the_source() -> None:
     assert source.store_name(rollback(sourceStoreRef={"name": "x"}), snap, target, None) == "x"
 
 
-# --- found by the restore --------------------------------------------------------------------------------------------------
+# --- found by the restore
+# --------------------------------------------------------------------------------------------------
 
 
 def restoring(**changes: Any) -> RollbackStatus:
@@ -265,7 +268,8 @@ def test_a_copy_of_an_environment_reads_it_from_there() -> None:
     assert action.status.source_store_name == "far"
 
 
-# --- a preview ---------------------------------------------------------------------------------------------------------------
+# --- a preview
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_preview_reads_the_copy_as_the_rollback_would() -> None:
@@ -285,7 +289,8 @@ def test_a_preview_reads_the_copy_as_the_rollback_would() -> None:
     assert (again.status.attempt, again.status.remote.store_name) == (2, "far")
 
 
-# --- what is found is recorded on the Snapshot -----------------------------------------------------------------------------
+# --- what is found is recorded on the Snapshot
+# -----------------------------------------------------------------------------
 
 
 def first_action(

@@ -1,4 +1,5 @@
-"""restoreImage: what is refused and warned of, what is saved before it is changed, what is put back. The machine covers crashes."""
+"""restoreImage: what is refused and warned of, what is saved before it is changed, what is put back. The machine covers
+crashes."""
 
 import asyncio
 from dataclasses import replace
@@ -108,7 +109,8 @@ def recorded(action: Action) -> RollbackStatus:
     return action.status
 
 
-# --- the preflight --------------------------------------------------------------------------------------------------------------
+# --- the preflight
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,8 @@ def test_the_digest_of_the_snapshot_is_observed() -> None:
     assert snapshot_view(found).image_digest == DIGEST
 
 
-# --- WaitForGit -----------------------------------------------------------------------------------------------------------------
+# --- WaitForGit
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_it_waits_before_anything_is_stopped() -> None:
@@ -268,7 +271,8 @@ def test_it_sets_nothing_itself() -> None:
     assert plan_image.with_images(status("Prepare", "WaitForGit"), (workload(),))[0].image is None
 
 
-# --- saved before it is changed -------------------------------------------------------------------------------------------------
+# --- saved before it is changed
+# -------------------------------------------------------------------------------------------------
 
 
 def stopping(found: RollbackStatus, *workloads: WorkloadView) -> RollbackStatus:
@@ -371,7 +375,8 @@ def test_where_a_tool_owns_the_image_the_step_is_left_out_and_says_what_to_do() 
     assert f"In Git, set image {RECORDED}" in message
 
 
-# --- it cannot be set -----------------------------------------------------------------------------------------------------------
+# --- it cannot be set
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_starts_on_the_snapshot_with_another_image() -> None:
@@ -417,7 +422,8 @@ def test_the_patch_carries_the_version_that_was_read() -> None:
         asyncio.run(scale.set_image(ctx, "ns", view, wanted))
 
 
-# --- put back -------------------------------------------------------------------------------------------------------------------
+# --- put back
+# -------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -488,7 +494,8 @@ def test_an_undo_has_no_image_that_could_be_checked() -> None:
     assert plan_image.checked(found, world(workload()), time_at(9)) == found
 
 
-# --- undo -----------------------------------------------------------------------------------------------------------------------
+# --- undo
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 def undo(*undone: SavedWorkload, stage: Any = "Prepare", **changes: Any) -> RollbackStatus:

@@ -1,4 +1,5 @@
-"""A session that the switch Job cannot end: found before the workloads are stopped, and never the cause of a long downtime (issue 9, item 23)."""
+"""A session that the switch Job cannot end: found before the workloads are stopped, and never the cause of a long
+downtime (issue 9, item 23)."""
 
 import pytest
 

@@ -1,6 +1,8 @@
-"""Two rollbacks that stop the same workload run one after the other, and its replicas are what they were before the first (issue 9, item 24).
+"""Two rollbacks that stop the same workload run one after the other, and its replicas are what they were before the
+first (issue 9, item 24).
 
-The two are independent processes here: each observes, decides and writes at any moment, with a compare and swap of its own status.
+The two are independent processes here: each observes, decides and writes at any moment, with a compare and swap of its
+own status.
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,5 @@
-"""Someone switches by hand in the undo window (docs/mover.md): the position is observed, not remembered (issue 9, item 26)."""
+"""Someone switches by hand in the undo window (docs/mover.md): the position is observed, not remembered (issue 9, item
+26)."""
 
 from dataclasses import replace
 
@@ -75,7 +76,8 @@ def test_row_42_a_switch_back_by_hand_is_reported_and_what_was_live_is_kept() ->
 
 @pytest.mark.parametrize("deleting", [False, True])
 def test_row_42_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -> None:
-    """Deleting the Rollback after a switch back by hand left `_rb_` and `stage-` behind: the cleanup of the other one was refused."""
+    """Deleting the Rollback after a switch back by hand left `_rb_` and `stage-` behind: the cleanup of the other one
+    was refused."""
     world = replace(LOCKED, deleting=deleting)
     at = 60 if deleting else WINDOW + 1
     begun = recorded(decide(complete(), world, at))
@@ -101,7 +103,10 @@ def test_row_42_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -
     [
         (
             155,
-            "155 files that the live database does not name are left in the filestore, and are on the application's checklist",
+            (
+                "155 files that the live database does not name are left in the filestore, and are on the application's"
+                " checklist"
+            ),
         ),
         (None, "could not be put on the application's checklist (read-only file system)"),
         (0, ""),
@@ -152,7 +157,8 @@ def test_a_read_that_fails_delays_nothing(job: str) -> None:
 
 
 def test_row_62_a_mismatch_is_reported_and_nothing_is_cleaned_up() -> None:
-    """Someone renamed the databases, or a failover lost the renames, and the folder is the other one: the mover refuses to say Old or New."""
+    """Someone renamed the databases, or a failover lost the renames, and the folder is the other one: the mover refuses
+    to say Old or New."""
     failure = Failure(reason=c.MISMATCH, message="database and filestore do not fit: stop the workloads, then …")
     begun = recorded(decide(complete(), FREE, 3600))
     seen = decide(begun, replace(FREE, jobs=(inspected(begun, None, failure),)), 3605)

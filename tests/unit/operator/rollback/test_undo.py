@@ -1,4 +1,5 @@
-"""An undo: what is refused, what it takes over and gives back, what both Rollbacks report. The machine of an undo covers crashes."""
+"""An undo: what is refused, what it takes over and gives back, what both Rollbacks report. The machine of an undo
+covers crashes."""
 
 import asyncio
 from dataclasses import replace
@@ -80,7 +81,8 @@ def decide(status: RollbackStatus, seen: World, seconds: float = 10) -> Action:
     return plan.decide(status, SPEC, seen, UNDO_ID, time_at(seconds))
 
 
-# --- what is refused ------------------------------------------------------------------------------------------------------------
+# --- what is refused
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,8 @@ def test_it_ran_before() -> None:
 
 
 def test_it_needs_the_lock_and_no_probe() -> None:
-    """An Environment that is not ready for a rollback does not prevent an undo: nothing is restored, and the switch Job checks what it needs."""
+    """An Environment that is not ready for a rollback does not prevent an undo: nothing is restored, and the switch Job
+    checks what it needs."""
     free = replace(world(), lock=OperationLock("Free"))
     assert preflight(free) == Do(AcquireLock())
     assert free.environment is not None
@@ -159,7 +162,8 @@ def test_it_needs_the_lock_and_no_probe() -> None:
     assert recorded(preflight(world(environment=twin))).failure_reason == c.DUPLICATE_TARGET
 
 
-# --- which way it goes -----------------------------------------------------------------------------------------------------------
+# --- which way it goes
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,7 +220,8 @@ def test_a_second_run_is_found_by_the_record() -> None:
         assert decide(status, replace(world(), lock=OperationLock("Free"))) == Do(RemoveFinalizer())
 
 
-# --- who owns what is kept ------------------------------------------------------------------------------------------------------
+# --- who owns what is kept
+# ------------------------------------------------------------------------------------------------------
 
 
 def at_drain() -> tuple[RollbackStatus, JobView]:
@@ -361,7 +366,8 @@ def test_from_the_beginning_to_the_end() -> None:
     assert (model.data.live, model.data.folder, model.drops, model.switches) == ("new", "new", 1, 1)
 
 
-# --- what the Environment remembers -----------------------------------------------------------------------------------------------
+# --- what the Environment remembers
+# -----------------------------------------------------------------------------------------------
 
 
 def rollback(name: str, uid: str, status: RollbackStatus, spec: dict[str, Any]) -> resources.Rollback:

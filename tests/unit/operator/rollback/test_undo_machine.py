@@ -1,4 +1,5 @@
-"""An undo under all faults at once: old or new, never half; what is kept is dropped exactly once, and only by its owner."""
+"""An undo under all faults at once: old or new, never half; what is kept is dropped exactly once, and only by its
+owner."""
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -1,4 +1,5 @@
-"""Row 97: a Job of a terminal Snapshot that ends without its command's result is not created again at once, again and again."""
+"""Row 97: a Job of a terminal Snapshot that ends without its command's result is not created again at once, again and
+again."""
 
 from typing import Any
 
@@ -32,7 +33,8 @@ COPY = copy("Completed", attempts=1, storeId="far", checkRequestedAt=at(50)).wir
 STATE = StoredState(retention="Policy", deletion_policy="Delete")
 CHECKED, DELETED = CopyChecked(objects=1), DeleteResult(objects=1)
 
-#: Command and attempt of the Job, the Snapshot, the result of another command, the seconds until it is repeated, and how.
+#: Command and attempt of the Job, the Snapshot, the result of another command, the seconds until it is repeated, and
+#: how.
 CASES: dict[str, tuple[str, Snapshot, Payload, float, Action]] = {
     "delete left1": (
         "left1", terminal("Complete", residue="Pending"), CHECKED,

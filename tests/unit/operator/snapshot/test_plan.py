@@ -69,7 +69,8 @@ def test_a_probe_after_its_creation_decides() -> None:
 
 @pytest.mark.parametrize("reason", [c.DUPLICATE_ID, c.DUPLICATE_TARGET])
 def test_what_no_probe_decides_fails_at_once(reason: str) -> None:
-    """A second Environment with the same id or the same database is not probed: waiting for a probe would take the whole limit."""
+    """A second Environment with the same id or the same database is not probed: waiting for a probe would take the
+    whole limit."""
     decision = decide(world(environment=ready("False", reason, probed=-9)))
     assert isinstance(decision, GiveUp)
     assert decision.failure.reason == reason

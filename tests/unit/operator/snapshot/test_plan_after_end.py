@@ -116,7 +116,8 @@ def test_nothing_remains() -> None:
 
 
 def test_a_full_one_whose_differentials_are_only_in_the_store_keeps_its_data() -> None:
-    """They were deleted with deletionPolicy Retain, or belong to another cluster. Nothing that a stored manifest needs is deleted."""
+    """They were deleted with deletionPolicy Retain, or belong to another cluster. Nothing that a stored manifest needs
+    is deleted."""
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
     refused = Failure(reason=c.HAS_DEPENDENTS, message="2 differentials in s3://b need it")
     decision = decide(world(snap, {job_named("delete", 1): said(refused)}))
@@ -203,7 +204,8 @@ def test_the_time_of_a_pin_does_not_count_as_trying() -> None:
     assert decision.seconds == 30.0
 
 
-# --- versioning and Object Lock ----------------------------------------------------------------------------------------
+# --- versioning and Object Lock
+# ----------------------------------------------------------------------------------------
 
 
 def kept_of(**fields: Any) -> DeleteResult:
@@ -242,7 +244,8 @@ def test_data_that_a_retention_keeps_is_reported_and_deleted_when_it_ends() -> N
     assert stalled is not None
     assert "2 versions (2.0 KiB)" in stalled.message
     assert f"retention until {at(5000)}" in stalled.message
-    # Long after the Job and its result are gone, and longer than any deletion may take: it still waits, and starts no Job.
+    # Long after the Job and its result are gone, and longer than any deletion may take: it still waits, and starts no
+    # Job.
     late = decide(world(snap, {}, seconds=5004))
     assert isinstance(late, Idle)
     assert late.seconds == pytest.approx(1)

@@ -1,4 +1,5 @@
-"""The plan of a Snapshot that has started: every state of its Jobs has a decision, and it always ends within its deadline."""
+"""The plan of a Snapshot that has started: every state of its Jobs has a decision, and it always ends within its
+deadline."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,8 +76,9 @@ def test_a_given_id_may_be_in_the_store_already() -> None:
 )
 @pytest.mark.parametrize("retryable", [True, False])
 def test_row_32_an_id_that_cannot_be_searched_is_never_dumped(reason: str, retryable: bool) -> None:
-    """A Snapshot of Git on a rebuilt cluster. Where the store cannot say whether it has that id, today's data must not be dumped under yesterday's
-    name. `Corrupt` is also the manifest of another environment or snapshot under this key."""
+    """A Snapshot of Git on a rebuilt cluster. Where the store cannot say whether it has that id, today's data must not
+    be dumped under yesterday's name. `Corrupt` is also the manifest of another environment or snapshot under this
+    key."""
     snap = snapshot({"id": UID}, started(attempt=0))
     failure = Failure(reason=reason, message="no answer", retryable=retryable)
     failed: dict[str, Object | None] = {}
@@ -215,7 +217,8 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
 
 @pytest.mark.parametrize(("attempt", "end"), [(1, NextAttempt), (MAX_ATTEMPTS, GiveUp)])
 def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextAttempt | GiveUp]) -> None:
-    """It has reported its failure, and a slow kubelet still shows its pod as running: the Job is stopped, and it is not lost."""
+    """It has reported its failure, and a slow kubelet still shows its pod as running: the Job is stopped, and it is not
+    lost."""
     failure = Failure(reason="DatabaseUnreachable", message="nowhere cannot be resolved", retryable=True)
     status = started(attempt=attempt, jobName=name(attempt))
     reported = {name(attempt): [pod(name(attempt), said(failure), phase="Running")]}
@@ -253,7 +256,8 @@ FATES = st.sampled_from(["well", "died", "failed", "retry", "vanish", "hang", "d
 @settings(max_examples=200, deadline=None)
 @given(st.lists(FATES, min_size=1, max_size=12), st.booleans(), st.booleans())
 def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given_id: bool, store_answers: bool) -> None:
-    """Whatever becomes of its Jobs: terminal at the deadline + 60 s, never two attempts at once, at most MAX_ATTEMPTS."""
+    """Whatever becomes of its Jobs: terminal at the deadline + 60 s, never two attempts at once, at most
+    MAX_ATTEMPTS."""
     status: Object = started(300, attempt=0 if given_id else 1)
     now, world, fate, written = 0.0, World(), iter(fates), False
     while True:

@@ -117,7 +117,8 @@ def test_only_wrong_bytes_make_a_snapshot_corrupt(reason: str, phase: str) -> No
 
 @pytest.mark.parametrize("finding", [True, False])
 def test_row_91_damage_of_the_copy_that_a_test_has_read(*, finding: bool) -> None:
-    """Its own data was known to be damaged: nothing whole is left. And it is not said to be restorable from the copy."""
+    """Its own data was known to be damaged: nothing whole is left. And it is not said to be restorable from the
+    copy."""
     copy = {"state": "Completed", "storeName": "far", "storeId": "far", "requestedAt": at(1), "attempts": 1}
     snap = asked(condition(c.VERIFIED, c.CORRUPT, "False"), remote=copy)
     wrong = GOOD.model_copy(update={"findings": (Finding(reason=c.CORRUPT, message="pack-0 differs."),)})

@@ -70,7 +70,8 @@ def test_a_change_is_written_once() -> None:
 
 
 def test_a_pin_that_was_set_and_removed_while_its_job_ran_is_removed_from_the_store() -> None:
-    """The spec is as the status says the store is. Forgotten, the store's pin would keep the data of the deleted Snapshot, as another cluster's does."""
+    """The spec is as the status says the store is. Forgotten, the store's pin would keep the data of the deleted
+    Snapshot, as another cluster's does."""
     unpinned = complete({}, DEFAULTS, generation=3)
     assert not observe.idle(unpinned)
     assert decide(seen(unpinned, {job_named("write-state", 1): RUNNING})) == Idle(POLL)
@@ -146,7 +147,8 @@ def test_a_deletion_stops_the_job_first() -> None:
     assert decide(seen(obj)) == StartDelete(1)
 
 
-# --- beside the remote copy --------------------------------------------------------------------------------------------
+# --- beside the remote copy
+# --------------------------------------------------------------------------------------------
 
 AUDIT = {"pinLabel": "audit", **DEFAULTS}
 WANTED = StoredState(pin_label="audit")

@@ -1,4 +1,5 @@
-"""Snapshots that stop the workloads for the freeze: whatever happens, the replicas are what they were, and no other freeze is believed."""
+"""Snapshots that stop the workloads for the freeze: whatever happens, the replicas are what they were, and no other
+freeze is believed."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -103,7 +104,8 @@ def stage_of(action: Action) -> QuiesceStatus:
     return found
 
 
-# --- one step at a time --------------------------------------------------------------------------------------------------------
+# --- one step at a time
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_stopped_before_the_job_waits() -> None:
@@ -115,7 +117,8 @@ def test_nothing_is_stopped_before_the_job_waits() -> None:
 
 
 def test_replicas_are_saved_before_anything_is_scaled() -> None:
-    """As they are after no other operation was found: another one may have stopped the workload while this one was announced."""
+    """As they are after no other operation was found: another one may have stopped the workload while this one was
+    announced."""
     now = replace(WORKLOAD, replicas=5)
     action = decide(seen("Announced", workloads=(now,)))
     assert stage_of(action).stage == "Stop"
@@ -343,7 +346,8 @@ def test_a_sigterm_starts_the_workloads_first(stage: str) -> None:
     assert not critical({})
 
 
-# --- everything in any order ---------------------------------------------------------------------------------------------------
+# --- everything in any order
+# ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -360,7 +364,8 @@ class Job:
 
 @dataclass
 class Simulation:
-    """A workload, the Snapshot's status and its Jobs. Actions are carried out as effects.py does; a crash between two of them loses nothing."""
+    """A workload, the Snapshot's status and its Jobs. Actions are carried out as effects.py does; a crash between two
+    of them loses nothing."""
 
     status: SnapshotStatus
     replicas: int = REPLICAS
@@ -387,9 +392,9 @@ class Simulation:
                     "pod_version": "1",
                     "signal": each.signal,
                     "repetition": each.repetition,
-                    "may_resume": each.reported
-                    and self.status.quiesce is not None
-                    and self.status.quiesce.stage == "Freeze",
+                    "may_resume": (
+                        each.reported and self.status.quiesce is not None and self.status.quiesce.stage == "Freeze"
+                    ),
                 }
         meta: Object = {"finalizers": [FINALIZER_DATA]} | ({"deletionTimestamp": at(0)} if self.deleted else {})
         snap = snapshot({"quiesce": True}, self.status.wire(), **meta)

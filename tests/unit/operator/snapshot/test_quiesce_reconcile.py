@@ -1,4 +1,5 @@
-"""A quiesce against an API server in memory: what is read in which order, what is written, and a crash at every failpoint."""
+"""A quiesce against an API server in memory: what is read in which order, what is written, and a crash at every
+failpoint."""
 
 import asyncio
 import copy
@@ -236,7 +237,8 @@ def test_row_44_the_operator_dies_at_every_failpoint(tmp_path: Path, point: str)
 
 
 def test_operations_are_read_before_the_workloads_and_the_snapshot_after_them(tmp_path: Path) -> None:
-    """Else a replica count may be that of a workload that another operation has stopped, or a stage may be older than the workload."""
+    """Else a replica count may be that of a workload that another operation has stopped, or a stage may be older than
+    the workload."""
     found = api()
     asyncio.run(reconcile(context(found, Clock(), tmp_path), KEY))
     calls = found.calls

@@ -1,4 +1,5 @@
-"""Retention lets go of one of two copies of a full Snapshot and of the differential that needs it, in any order and at the same moment."""
+"""Retention lets go of one of two copies of a full Snapshot and of the differential that needs it, in any order and at
+the same moment."""
 
 import asyncio
 from types import SimpleNamespace
@@ -36,7 +37,8 @@ async def _the_remote_store(*_: Any) -> Object:
 
 
 class Pair:
-    """Both Snapshots with their Jobs, and what the two stores have. A store refuses to delete a full one that a differential there needs, as the mover does."""
+    """Both Snapshots with their Jobs, and what the two stores have. A store refuses to delete a full one that a
+    differential there needs, as the mover does."""
 
     def __init__(self, released: Object, **of_differential: Any) -> None:
         self.catalog = Catalog()
