@@ -199,16 +199,18 @@ image_key() { # DIR BASE
 }
 
 build_one() { # NAME:TAG: sets DIGEST
-  local image=$1 context key record
+  local image=$1 context key record native
   image_spec "$image"
-  make_base
+  FOREIGN='' make_base # its Python installs packages for each processor, and compiles
+  native=$BASE
+  [ -z "$FOREIGN" ] || make_base
   [ -z "$WHEEL" ] || with_wheel "${image#*:}"
   context=$(mktemp -d "$CACHE/tmp/context-XXXXXX")
   context_of "$image" "$context"
   key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
   record=$CACHE/images/$image${FOREIGN:+@$FOREIGN}/$key
   if [ ! -f "$record" ]; then
-    step "building $image${FOREIGN:+ for $FOREIGN}" bud "$image" "$context"
+    step "building $image${FOREIGN:+ for $FOREIGN}" bud "$image" "$context" "$native"
     mkdir -p "${record%/*}"
     cp "$CACHE/tmp/digest" "$record"
   fi
@@ -217,14 +219,15 @@ build_one() { # NAME:TAG: sets DIGEST
   rm -rf "$context"
 }
 
-bud() { # NAME:TAG CONTEXT
+bud() { # NAME:TAG CONTEXT NATIVE: NATIVE is the base for this machine's processor
   # pip in the build reaches its index as this machine's own pip does: it and its configuration are mounted for the time of
   # the build at a place that exists and is empty, so that nothing of it, not even a name, gets into a layer.
   python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
   mkdir "$CACHE/tmp/pip/pip-wheel"
   pip_wheel "$CACHE/tmp/pip/pip-wheel"
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
-    "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" ${FOREIGN:+--arch "$FOREIGN"} -t "$PREFIX/$1${FOREIGN:+-$FOREIGN}" --iidfile "$CACHE/tmp/id" \
+    "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" --build-arg "BUILD_IMAGE=$3" \
+    --build-arg "TARGETARCH=${FOREIGN:-$(dpkg --print-architecture)}" -t "$PREFIX/$1${FOREIGN:+-$FOREIGN}" --iidfile "$CACHE/tmp/id" \
     -f "$2/images/${1%:*}/Containerfile" "$2"
   # "buildah push" would compress all layers again each time.
   python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \

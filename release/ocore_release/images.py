@@ -25,6 +25,15 @@ TITLES = {
 }
 #: Imports each module of a package, and so each native module that its code uses.
 IMPORTS = "import pkgutil, {0}; [__import__(m.name) for m in pkgutil.walk_packages({0}.__path__, '{0}.')]"
+#: Each module of the virtual environment has a compiled file, which the image's Python takes: another one may have
+#: written it.
+COMPILED = """
+import importlib.util, pathlib, sys
+sources = [p for folder in ("lib", "app") for p in pathlib.Path(sys.prefix, folder).rglob("*.py")]
+missing = [str(p) for p in sources if not (c := pathlib.Path(importlib.util.cache_from_source(str(p)))).exists()
+  or c.open("rb").read(4) != importlib.util.MAGIC_NUMBER]
+sys.exit(f"not compiled for Python {sys.version}: {missing[:5]}" if missing or not sources else 0)
+"""
 #: Programs of an image that end at once.
 PROGRAMS = {
     "cli": "python3 -m ocore_cli --help",
@@ -56,7 +65,8 @@ def start(repository: Path, archive: Path, platform: str) -> None:
     """Starts the image for a platform out of its archive. Raises ReleaseError where that fails."""
     name = archive.name.partition("-")[0]
     command = [str(repository / "localcluster/cluster"), "run-image", _processor(platform), str(archive)]
-    command += ["sh", "-ec", f'python3 -c "$0"; {PROGRAMS.get(name, "")}', IMPORTS.format(f"ocore_{name}")]
+    steps = f'python3 -c "$0"; python3 -c "$1"; {PROGRAMS.get(name, "")}'
+    command += ["sh", "-ec", steps, COMPILED, IMPORTS.format(f"ocore_{name}")]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         raise ReleaseError(f"the image in {archive.name} does not start on {platform}:\n{done.stdout[-4000:]}")

@@ -118,6 +118,43 @@ def test_images_of_another_processor_do_not_replace_those_of_this_one(tmp_path: 
     assert done.stdout.split() == ["operator:dev=sha256:own", "operator:dev@arm64=sha256:arm64"]
 
 
+@pytest.mark.parametrize(("foreign", "base"), [("", "base"), ("arm64", "base-arm64")], ids=["own", "arm64"])
+def test_this_machines_base_installs_and_compiles(foreign: str, base: str, tmp_path: Path) -> None:
+    """pip and the compiler for another processor are programs of this one."""
+    script = """
+    mkdir -p "$CACHE/tmp"
+    make_base() { BASE=base${FOREIGN:+-$FOREIGN}; }
+    step() { shift; "$@"; }
+    pip_wheel() { :; }; storage_driver() { :; }
+    python3() { mkdir -p "$CACHE/tmp/pip"; }
+    dpkg() { echo amd64; }
+    buildah_() { printf '%s\\n' "$@" >"$LOG"; touch "$CACHE/tmp/id"; }
+    build_one operator:dev"""
+    done = run(tmp_path, f"FOREIGN={foreign}{script}")
+    assert done.returncode == 0, done.stderr
+    words = (tmp_path / "log").read_text().splitlines()
+    given = {words[i + 1] for i, word in enumerate(words) if word == "--build-arg"}
+    assert given == {f"BASE_IMAGE={base}", "BUILD_IMAGE=base", f"TARGETARCH={foreign or 'amd64'}"}
+    # With it buildah would search the base of this machine's processor for the other one.
+    assert "--arch" not in words
+
+
+@pytest.mark.parametrize("name", ["operator", "api", "cli", "mover"])
+def test_nothing_large_runs_on_the_processor_of_an_image(name: str) -> None:
+    """All that is published: a step of the last stage would run under QEMU for another processor."""
+    lines = (REPOSITORY / f"images/{name}/Containerfile").read_text().splitlines()
+    stages = [line for line in lines if line.startswith("FROM ")]
+    assert stages == [
+        "FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS packages",
+        "FROM packages AS code",
+        "FROM ${BASE_IMAGE}",
+    ]
+    steps = [line for line in lines[lines.index(stages[-1]) :] if line.startswith("RUN ")]
+    # The base of a release has its Debian packages.
+    assert len(steps) == 1
+    assert steps[0].startswith("RUN test -x ")
+
+
 def emulated(folder: Path, *, flags: str) -> "subprocess.CompletedProcess[str]":
     """With the kernel's rule in a folder; without flags the kernel has no rules."""
     rules = folder / "binfmt"

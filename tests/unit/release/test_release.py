@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -331,13 +332,54 @@ def test_an_image_that_does_not_start_fails_the_release(repository: Path, tree: 
     settings = packed(repository, tree, tmp_path / "out", images.PLATFORMS)
     archive = tmp_path / "out/mover-1.2.3-pg17.oci.tar"
     check(repository, settings, archive, COMMIT)
-    called = (repository / "called").read_text().splitlines()[-2:]
+    called = (repository / "called").read_text().split("run-image ")[1:]
     for line, architecture in zip(called, ("amd64", "arm64"), strict=True):
-        assert line.startswith(f"run-image {architecture} {archive} ")
+        assert line.startswith(f"{architecture} {archive} ")
         assert "pg_dump --version" in line
+        assert images.COMPILED in line
+        assert "import pkgutil, ocore_mover" in line
     (repository / "code").write_text("127")
     with pytest.raises(source.ReleaseError, match=r"pg17.oci.tar does not start on linux/arm64:\nno loader"):
         check(repository, settings, archive, COMMIT)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> tuple[Path, Path]:
+    """A virtual environment as an image has it, with two modules; the folder of its programs and that of a module's
+    compiled file."""
+    folder = tmp_path / "environment"
+    venv.create(folder, symlinks=True, with_pip=False)
+    for module in (folder / "lib/more.py", folder / "app/ocore_mover/__init__.py"):
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text("VALUE = 1\n")
+    subprocess.run([folder / "bin/python", "-m", "compileall", "-q", folder], env={}, check=True)
+    return folder / "bin", folder / "app/ocore_mover/__pycache__"
+
+
+def started(programs: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [programs / "python3", "-c", images.COMPILED], env={}, capture_output=True, text=True, check=False
+    )
+
+
+def test_compiled_modules_are_those_of_the_images_python(environment: tuple[Path, Path]) -> None:
+    programs, folder = environment
+    done = started(programs)
+    assert done.returncode == 0, done.stderr
+    (compiled,) = folder.iterdir()
+    compiled.write_bytes(b"\x00\x00\r\n" + compiled.read_bytes()[4:])
+    done = started(programs)
+    assert done.returncode == 1
+    assert "not compiled for Python" in done.stderr
+    assert "app/ocore_mover/__init__.py" in done.stderr
+
+
+def test_a_module_that_is_not_compiled_is_reported(environment: tuple[Path, Path]) -> None:
+    programs, folder = environment
+    shutil.rmtree(folder)
+    done = started(programs)
+    assert done.returncode == 1
+    assert "app/ocore_mover/__init__.py" in done.stderr
 
 
 # --- krew, notes, version ------------------------------------------------------------------------------------
