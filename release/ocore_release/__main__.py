@@ -65,7 +65,7 @@ def release(repository: Path, settings: Settings) -> list[str]:
         print("wheel and kubectl ocore", file=sys.stderr)
         wheel = python.wheel(tree, out, commit)
         command = python.command(wheel, tree / "requirements/cli.txt", out, work, commit, settings.version)
-        packed = krew.package(command, tree / "LICENSE", commit)
+        packed = krew.package(command, tree / "cli" / krew.COMPLETION, tree / "LICENSE", commit)
         if settings.download:
             manifest = krew.manifest(packed, settings.version, settings.download, settings.source)
             (out / "ocore.yaml").write_text(manifest)

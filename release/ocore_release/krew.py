@@ -10,9 +10,21 @@ from .source import Commit
 SYSTEMS = (("linux", "amd64"), ("linux", "arm64"), ("darwin", "amd64"), ("darwin", "arm64"))
 
 
-def package(command: Path, licence: Path, commit: Commit) -> Path:
+#: The program that kubectl's completion runs. krew links the plugin alone into the folder that is on the PATH
+#: (kubernetes-sigs/krew issue 812).
+COMPLETION = "kubectl_complete-ocore"
+CAVEATS = """\
+Needs Python 3.11 or newer as python3.
+kubectl's completion completes `kubectl ocore` if the program kubectl_complete-ocore is on the PATH. krew does not link
+it. Copy it once; it also fits later versions:
+  cp "${{KREW_ROOT:-$HOME/.krew}}/store/ocore/{version}/{program}" "${{KREW_ROOT:-$HOME/.krew}}/bin/"
+"""
+
+
+def package(command: Path, completion: Path, licence: Path, commit: Commit) -> Path:
     target = command.with_name(command.name + ".tar.gz")
-    write_tar_gz(target, [File("kubectl-ocore", command, 0o755), File("LICENSE", licence)], commit.epoch)
+    programs = [File("kubectl-ocore", command, 0o755), File(COMPLETION, completion, 0o755)]
+    write_tar_gz(target, [*programs, File("LICENSE", licence)], commit.epoch)
     return target
 
 
@@ -22,7 +34,7 @@ def manifest(packed: Path, version: str, download: str, homepage: str) -> str:
         "uri": f"{download.rstrip('/')}/{packed.name}",
         "sha256": digest(packed).removeprefix("sha256:"),
         "bin": "kubectl-ocore",
-        "files": [{"from": "kubectl-ocore", "to": "."}, {"from": "LICENSE", "to": "."}],
+        "files": [{"from": name, "to": "."} for name in ("kubectl-ocore", COMPLETION, "LICENSE")],
     }
     spec = {
         "version": f"v{version}",
@@ -32,7 +44,7 @@ def manifest(packed: Path, version: str, download: str, homepage: str) -> str:
             "Takes consistent snapshots of PostgreSQL databases with their files, and rolls applications back to"
             " them.\n"
         ),
-        "caveats": "Needs Python 3.11 or newer as python3.\n",
+        "caveats": CAVEATS.format(version=f"v{version}", program=COMPLETION),
         "platforms": [{"selector": {"matchLabels": {"os": os_, "arch": arch}}, **archive} for os_, arch in SYSTEMS],
     }
     plugin = {

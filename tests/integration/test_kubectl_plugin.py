@@ -84,6 +84,16 @@ def test_a_snapshot_is_created_and_followed_to_its_failure(crds: Cluster, namesp
     assert (code, "is Failed, not Complete" in text) == (3, True)
 
 
+def test_kubectls_own_completion_proposes_our_words(crds: Cluster) -> None:
+    """kubectl finds the program, and reads its last line as the directive of cobra."""
+    env = {**os.environ, **crds.env, "PATH": f"{REPOSITORY}/cli:{crds.env.get('PATH', os.environ['PATH'])}"}
+    done = subprocess.run(
+        ["kubectl", "__complete", "ocore", "get", "osnap", "-o", "n"],
+        env=env, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["name", ":4"]
+
+
 def test_a_complete_one_is_exit_code_0_and_can_be_gone_back_to(crds: Cluster, namespace: str) -> None:
     code, text = ocore(crds, "snapshot", "shop", "--name", "good", "-n", namespace)
     assert code == 0, text

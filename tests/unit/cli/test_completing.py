@@ -1,5 +1,6 @@
 """``kubectl_complete-ocore``: what kubectl's completion asks of a plugin."""
 
+import os
 import subprocess
 
 import pytest
@@ -31,8 +32,9 @@ def test_an_empty_word_proposes_every_command_with_its_help() -> None:
 
 def test_the_program_ends_as_kubectl_wants_it() -> None:
     """The last line is cobra's directive: without it kubectl proposes nothing."""
+    env = {**os.environ, "PATH": f"{REPOSITORY}/cli:{os.environ['PATH']}"}
     done = subprocess.run(
-        [REPOSITORY / "cli/kubectl_complete-ocore", "doc"], capture_output=True, text=True, timeout=60, check=True
+        ["kubectl_complete-ocore", "doc"], env=env, capture_output=True, text=True, timeout=60, check=True
     )
     first, last = done.stdout.splitlines()
     assert first.startswith("doctor\t")

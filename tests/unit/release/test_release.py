@@ -49,7 +49,7 @@ def cheap(tree: Path, out: Path) -> list[Path]:
     chart.oci(folder, packed, COMMIT, name="localhost/charts/ocore-snapshots")
     command = out / "kubectl-ocore-1.2.3"
     command.write_bytes(b"#!/usr/bin/env python3\n")
-    plugin = krew.package(command, tree / "LICENSE", COMMIT)
+    plugin = krew.package(command, REPOSITORY / "cli" / krew.COMPLETION, tree / "LICENSE", COMMIT)
     (out / "ocore.yaml").write_text(krew.manifest(plugin, "1.2.3", "https://example.org/v1.2.3/", ""))
     return sorted(out.iterdir())
 
@@ -386,7 +386,7 @@ def test_a_module_that_is_not_compiled_is_reported(environment: tuple[Path, Path
 def test_the_manifest_for_krew_names_the_archive(tmp_path: Path) -> None:
     command = tmp_path / "kubectl-ocore-1.2.3"
     command.write_bytes(b"program")
-    packed = krew.package(command, REPOSITORY / "LICENSE", COMMIT)
+    packed = krew.package(command, REPOSITORY / "cli" / krew.COMPLETION, REPOSITORY / "LICENSE", COMMIT)
     found = yaml.safe_load(krew.manifest(packed, "1.2.3", "https://example.org/v1.2.3/", ""))
     platforms = found["spec"]["platforms"]
     systems = {(p["selector"]["matchLabels"]["os"], p["selector"]["matchLabels"]["arch"]) for p in platforms}
@@ -395,6 +395,29 @@ def test_the_manifest_for_krew_names_the_archive(tmp_path: Path) -> None:
         assert platform["uri"] == "https://example.org/v1.2.3/kubectl-ocore-1.2.3.tar.gz"
         assert platform["sha256"] == hashlib.sha256(packed.read_bytes()).hexdigest()
     assert members(packed)["kubectl-ocore"] == b"program"
+    for platform in platforms:
+        assert {f["from"] for f in platform["files"]} == members(packed).keys()
+
+
+def test_the_completion_that_krew_unpacks_is_copied_by_the_printed_command(tmp_path: Path) -> None:
+    """As krew leaves it: the archive in its store, and a link to the plugin in its folder of programs. kubectl runs the
+    copy."""
+    command = tmp_path / "kubectl-ocore-1.2.3"
+    command.write_text('#!/bin/sh\nfor word; do echo "[$word]"; done\n')
+    packed = krew.package(command, REPOSITORY / "cli" / krew.COMPLETION, REPOSITORY / "LICENSE", COMMIT)
+    store, programs = tmp_path / "my krew/store/ocore/v1.2.3", tmp_path / "my krew/bin"
+    programs.mkdir(parents=True)
+    store.mkdir(parents=True)
+    subprocess.run(["tar", "-xf", packed, "-C", store], check=True)
+    (programs / "kubectl-ocore").symlink_to(store / "kubectl-ocore")
+    found = yaml.safe_load(krew.manifest(packed, "1.2.3", "https://example.org/v1.2.3/", ""))
+    (printed,) = [line for line in found["spec"]["caveats"].splitlines() if line.startswith("  ")]
+    environment = {"KREW_ROOT": str(tmp_path / "my krew"), "PATH": f"{programs}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-ec", printed], env=environment, check=True)
+    done = subprocess.run(
+        [programs / krew.COMPLETION, "get", "a b", ""], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["[__complete]", "[get]", "[a b]", "[]"]
 
 
 CHANGELOG = "# Changelog\n\n## 1.2.0 (unreleased)\n\n- New.\n\n## 1.1.0\n\n- Old.\n\n## 1.0.0\n"
