@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import yaml
 
 from ocore_api.cache.entries import KINDS
@@ -53,6 +54,8 @@ CALLS: dict[str, dict[str, tuple[int, tuple[str, ...]]]] = {
 }
 #: Calls of a workload's own type.
 OF_WORKLOADS = {"set_scale": "scale patch", "set_template": "patch"}
+#: Methods of the operator's client that write the statuses of reconciled kinds: counted by Reconciler.
+OF_STATUSES = {"apply_status", "set_conditions"}
 #: The mark by which admission policies know an operator: the API server is asked about it, and nothing is served.
 MARK = ("ocore.dev", "operators", "run")
 
@@ -171,6 +174,28 @@ def test_every_request_is_counted() -> None:
         for type_ in named(call.args[0])
     }
     assert {each.kind for each in reconciled} == {kind.kind for kind in ALL}
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "others"),
+    [
+        ("operator/ocore_operator", "kube/client.py", {*OF_WORKLOADS, *OF_STATUSES, "follow_log"}),
+        ("api/ocore_api", "writes/client.py", set()),
+    ],
+)
+def test_every_method_of_the_clients_is_counted(folder: str, file: str, others: set[str]) -> None:
+    """A method that CALLS does not have would need rights that no one compares."""
+    tree = ast.parse((REPOSITORY / folder / file).read_text())
+    methods = {
+        node.name
+        for each in tree.body
+        if isinstance(each, ast.ClassDef)
+        for node in each.body
+        if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_")
+    }
+    assert methods
+    assert methods <= CALLS[folder].keys() | others
+    assert others <= methods
 
 
 def test_no_other_template_grants_something() -> None:
