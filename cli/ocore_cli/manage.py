@@ -13,16 +13,16 @@ from rich.text import Text
 from typer._completion_shared import get_completion_script
 
 from ocore_crds import conditions as c
-from ocore_crds.base import GROUP, VERSION
+from ocore_crds.base import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
 from ocore_crds.naming import LABEL_UID
 from ocore_crds.snapshot import SnapshotStatus
 
 from . import confirm
 from .diagnosis import OPERATORS
-from .errors import FAILED, CliError, Denied, NotInstalled, Refused, TimedOut, Unreachable
+from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
-from .objects import PAGE, KubernetesObjects, Objects
+from .objects import PAGE, KubernetesObjects, Objects, list_path, not_installed
 from .options import Context, Kubeconfig, Namespace, named, reference
 from .terminal import Console, safe
 
@@ -64,9 +64,7 @@ def get(
     if watch:
         raise typer.BadParameter("--watch goes with -o table and -o wide")
     if output == "name":
-        names = (
-            [_one(objects, kind, name)["metadata"]["name"]] if name else objects.names(kind, everywhere=all_namespaces)
-        )
+        names = [_one(objects, kind, name)["metadata"]["name"]] if name else _names(objects, kind, all_namespaces)
         _write(f"{kind.singular}.{GROUP}/{each}" for each in names)
         return
     found = [_one(objects, kind, name)] if name else objects.list(kind, everywhere=all_namespaces)
@@ -284,31 +282,46 @@ def _becomes(kind: Kind, obj: Object) -> str:
     return "Its data stays in the store (deletionPolicy Retain), and can be adopted by its id."
 
 
+def _tables(objects: Objects, kind: Kind, name: str, *, everywhere: bool, of_each: str) -> Iterator[Object]:
+    """The table that the API server prints of the object, or of all of them, in pages. `of_each`: what it sends of each
+    object beside its row, None or Metadata."""
+    path = list_path(objects, kind, everywhere=everywhere) + (f"/{name}" if name else "")
+    query = {"limit": str(PAGE), "includeObject": of_each}
+    while True:
+        answer = objects.read(path, query, TABLE)
+        if answer is None and name:
+            raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
+        if answer is None:
+            raise not_installed(kind)
+        yield answer
+        if not (token := (answer.get("metadata") or {}).get("continue")):
+            return
+        query["continue"] = token
+
+
+def _names(objects: Objects, kind: Kind, everywhere: bool) -> list[str]:
+    """Of all objects. Their metadata would be ten times the bytes."""
+    found: list[str] = []
+    for answer in _tables(objects, kind, "", everywhere=everywhere, of_each="None"):
+        (place,) = [n for n, column in enumerate(answer["columnDefinitions"]) if column.get("format") == "name"]
+        found += (row["cells"][place] for row in answer.get("rows") or ())
+    return found
+
+
 def _rows(
     objects: Objects, kind: Kind, name: str, *, wide: bool, everywhere: bool
 ) -> tuple[list[str], list[tuple[str, ...]]]:
     """Header and rows, as the API server prints them."""
-    where = "" if everywhere else f"namespaces/{objects.namespace}/"
-    path = f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}" + (f"/{name}" if name else "")
-    query = {"limit": str(PAGE), "includeObject": "Metadata" if everywhere else "None"}
     header: list[str] = []
     rows: list[tuple[str, ...]] = []
-    while True:
-        answer = objects.read(path, query, TABLE)
-        if answer is None:
-            raise (
-                CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
-                if name
-                else NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
-            )
+    of_each = "Metadata" if everywhere else "None"  # a row does not have the namespace
+    for answer in _tables(objects, kind, name, everywhere=everywhere, of_each=of_each):
         shown = [n for n, column in enumerate(answer["columnDefinitions"]) if wide or not column.get("priority")]
         header = [answer["columnDefinitions"][n]["name"].upper() for n in shown]
         for row in answer.get("rows") or ():
             cells = tuple("" if row["cells"][n] is None else str(row["cells"][n]) for n in shown)
             rows.append((row["object"]["metadata"]["namespace"], *cells) if everywhere else cells)
-        if not (token := (answer.get("metadata") or {}).get("continue")):
-            return (["NAMESPACE", *header] if everywhere else header), rows
-        query["continue"] = token
+    return (["NAMESPACE", *header] if everywhere else header), rows
 
 
 def _print_table(objects: Objects, kind: Kind, name: str, *, wide: bool, everywhere: bool, watch: bool) -> None:

@@ -1,7 +1,7 @@
 """The resources in the API server, as plain data. Errors are CliError, with what to do."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +23,6 @@ _TIMEOUT = (5, 15)
 _MAX_USER = 256
 #: Objects that one request asks for: no answer is larger than some MiB.
 PAGE = 500
-#: Lists without spec and status: a tenth of the bytes.
-METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 #: Field manager of what `init` applies.
 MANAGER = "kubectl-ocore"
 config: Any = untyped_config  # the package's annotations leave these functions out
@@ -41,9 +39,6 @@ class Objects(Protocol):
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
         """All of the namespace, or of all namespaces."""
-
-    def names(self, kind: Kind, *, everywhere: bool = False) -> Sequence[str]:
-        """Their names."""
 
     def read(
         self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
@@ -92,10 +87,17 @@ class KubernetesObjects:
             return None
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
-        return _pages(self, kind, everywhere, "application/json")
-
-    def names(self, kind: Kind, *, everywhere: bool = False) -> Sequence[str]:
-        return [obj["metadata"]["name"] for obj in _pages(self, kind, everywhere, METADATA)]
+        """Reads them in pages."""
+        found: list[Object] = []
+        page: dict[str, str] = {"limit": str(PAGE)}
+        while True:
+            answer = self.read(list_path(self, kind, everywhere=everywhere), page)
+            if answer is None:
+                raise not_installed(kind)
+            found += answer["items"]
+            if not (token := (answer.get("metadata") or {}).get("continue")):
+                return found
+            page["continue"] = token
 
     def read(
         self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
@@ -143,9 +145,7 @@ class KubernetesObjects:
                 field_validation="Strict", force=False, _content_type="application/apply-patch+yaml",
             )  # fmt: skip
         except _NotFoundError as error:
-            raise NotInstalled(
-                f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)"
-            ) from error
+            raise not_installed(kind) from error
 
     def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
         self.patch(kind, name, {"metadata": {"annotations": annotations}})
@@ -180,19 +180,15 @@ class KubernetesObjects:
         return answer
 
 
-def _pages(objects: Objects, kind: Kind, everywhere: bool, accept: str) -> list[Object]:
-    """All objects of the kind, read in pages."""
+def list_path(objects: Objects, kind: Kind, *, everywhere: bool) -> str:
+    """Where the API server lists the kind."""
     where = "" if everywhere else f"namespaces/{objects.namespace}/"
-    found: list[Object] = []
-    page: dict[str, str] = {"limit": str(PAGE)}
-    while True:
-        answer = objects.read(f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}", page, accept)
-        if answer is None:
-            raise NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
-        found += answer["items"]
-        if not (token := (answer.get("metadata") or {}).get("continue")):
-            return found
-        page["continue"] = token
+    return f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}"
+
+
+def not_installed(kind: Kind) -> NotInstalled:
+    """The error where the API server does not know the kind."""
+    return NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
 
 
 class _NotFoundError(Exception):

@@ -1,6 +1,6 @@
 """The API server as the commands of `kubectl ocore` see it, and the commands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,9 +71,6 @@ class FakeObjects:
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
         return self.others.get(kind.singular, [])
-
-    def names(self, kind: Kind, *, everywhere: bool = False) -> Sequence[str]:
-        return [obj["metadata"]["name"] for obj in self.others.get(kind.singular, [])]
 
     def patch(self, kind: Kind, name: str, body: Object) -> None:
         self.patched.append((kind, name, body))

@@ -20,7 +20,12 @@ PATH = "/apis/ocore.dev/v1alpha1/namespaces/shop/snapshots"
 
 
 def table(*rows: tuple[str, ...]) -> Object:
-    columns = [{"name": "Name"}, {"name": "Phase"}, {"name": "Reason", "priority": 1}, {"name": "Age"}]
+    columns = [
+        {"name": "Name", "format": "name"},
+        {"name": "Phase"},
+        {"name": "Reason", "priority": 1},
+        {"name": "Age"},
+    ]
     return {
         "columnDefinitions": columns,
         "rows": [{"cells": list(row), "object": {"metadata": {"namespace": "shop"}}} for row in rows],
@@ -67,6 +72,7 @@ def test_a_list_of_nothing_says_so(cli: FakeObjects, capsys: pytest.CaptureFixtu
 
 def test_formats_for_programs(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     cli.others["snapshot"] = [DONE]
+    cli.paths[PATH] = table(("before", "Complete", "Succeeded", "2d"))
     assert run("get", "osnap", "-o", "name") == 0
     assert capsys.readouterr().out == "snapshot.ocore.dev/before\n"
     assert run("get", "osnap/before", "-o", "json") == 0

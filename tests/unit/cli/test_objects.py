@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
 import yaml
 
-from ocore_cli.objects import METADATA, KubernetesObjects
-from ocore_crds.kinds import SNAPSHOT
+from ocore_cli.manage import TABLE
+from ocore_cli.objects import KubernetesObjects
+from support.cli import run
 from support.ports import free_port
 
 
@@ -33,15 +35,16 @@ def test_an_unknown_user_is_left_out(tmp_path: Path) -> None:
 
 @contextmanager
 def pages(count: int, size: int, asked: list[tuple[str, str]]) -> Iterator[int]:
-    """An API server that lists so many objects in pages; its port. Path and Accept of each request are noted."""
+    """An API server that prints so many objects in pages; its port. Path and Accept of each request are noted."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Accept"]))
             start = int(self.path.partition("continue=")[2] or 0)
-            items = [{"metadata": {"name": f"s{n}"}} for n in range(start, min(start + size, count))]
+            rows = [{"cells": ["Complete", f"s{n}"]} for n in range(start, min(start + size, count))]
             more = {"continue": str(start + size)} if start + size < count else {}
-            body = json.dumps({"items": items, "metadata": more}).encode()
+            columns = [{"name": "Phase", "format": ""}, {"name": "Name", "format": "name"}]
+            body = json.dumps({"columnDefinitions": columns, "rows": rows, "metadata": more}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -61,11 +64,14 @@ def pages(count: int, size: int, asked: list[tuple[str, str]]) -> Iterator[int]:
         server.server_close()
 
 
-def test_names_are_listed_in_pages_without_spec_and_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scope", "where"), [(("-n", "shop"), "namespaces/shop/"), (("-A",), "")])
+def test_names_are_listed_in_pages_without_the_objects(
+    scope: tuple[str, ...], where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[tuple[str, str]] = []
     with pages(5, 2, asked) as port:
-        assert KubernetesObjects(kubeconfig(tmp_path, port), None, "shop").names(SNAPSHOT) == [
-            f"s{n}" for n in range(5)
-        ]
-    assert [accept for _, accept in asked] == [METADATA] * 3
-    assert all(path.startswith("/apis/ocore.dev/v1alpha1/namespaces/shop/snapshots?limit=500") for path, _ in asked)
+        assert run("get", "osnap", "-o", "name", *scope, "--kubeconfig", kubeconfig(tmp_path, port)) == 0
+    assert capsys.readouterr().out.splitlines() == [f"snapshot.ocore.dev/s{n}" for n in range(5)]
+    assert [accept for _, accept in asked] == [TABLE] * 3
+    begin = f"/apis/ocore.dev/v1alpha1/{where}snapshots?limit=500&includeObject=None"
+    assert all(path.startswith(begin) for path, _ in asked)
