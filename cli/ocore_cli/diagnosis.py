@@ -225,7 +225,7 @@ def _lines(world: World, obj: Object, runs: Sequence[Run]) -> Iterator[Line]:
     for ref in _store_names(obj):
         yield _store(world, ref, obj)
     if text := _unobserved(ENVIRONMENT, obj, world.now):
-        yield Line("problem", "Observed", f"{text}.", _logs(world))
+        yield Line("problem", "Observed", f"{text}.", _restart(world))
     yield _condition(world, ENVIRONMENT, obj, status.conditions, c.READY, _summary(status))
     yield _rollback_ready(world, obj, status.conditions)
     snapshots, rollbacks = ([run for run in runs if run.kind is kind] for kind in (SNAPSHOT, ROLLBACK))
@@ -265,7 +265,7 @@ def _store(world: World, name: str, environment: Object | None = None) -> Line:
         return Line("problem", what, f"SnapshotStore {name} does not exist in namespace {world.namespace}.", fix)
     status = SnapshotStoreStatus.model_validate(obj.get("status") or {})
     if text := _unobserved(SNAPSHOT_STORE, obj, world.now):
-        return Line("problem", what, f"{text}.", _logs(world))
+        return Line("problem", what, f"{text}.", _restart(world))
     line = _condition(world, SNAPSHOT_STORE, obj, status.conditions, c.READY, f"ready, {status.url}.", what)
     imported = c.find(status.conditions, c.IMPORTED)
     if line.state == "ok" and imported is not None and imported.status == "False" and imported.reason != c.IMPORTING:
@@ -322,7 +322,7 @@ def _policy(world: World, name: str, policy: Object | None) -> Iterator[Line]:
     spec = policy["spec"]
     due = parse_time(status.next_schedule_time)
     if text := _unobserved(SNAPSHOT_POLICY, policy, world.now):
-        yield Line("problem", "Policy", f"{text}.", _logs(world))
+        yield Line("problem", "Policy", f"{text}.", _restart(world))
     elif spec.get("suspend"):
         yield Line(
             "problem",
@@ -333,7 +333,7 @@ def _policy(world: World, name: str, policy: Object | None) -> Iterator[Line]:
     elif stalled := next(iter(problem_conditions(status.conditions)), None):
         yield Line("problem", "Policy", f"{stalled.reason}: {stalled.message}", _explain(stalled.reason))
     elif due is not None and world.now - due > OVERDUE:
-        yield Line("problem", "Policy", f"the snapshot of {_short(due)} was not created.", _logs(world))
+        yield Line("problem", "Policy", f"the snapshot of {_short(due)} was not created.", _restart(world))
     else:
         when = (
             f"{', '.join(spec.get('schedule') or ())} ({spec.get('timeZone', 'Etc/UTC')}), next {_short(due)}"
@@ -402,7 +402,9 @@ def _stuck(world: World, runs: Sequence[Run]) -> Iterator[Line]:
         if stalled is not None and stalled.status == "True":
             yield Line("problem", what, f"{stalled.reason}: {stalled.message}", _explain(stalled.reason))
         elif left is not None and left < 0:
-            yield Line("problem", what, f"is {run.phase} since {_short(run.created)}, past its deadline.", _logs(world))
+            yield Line(
+                "problem", what, f"is {run.phase} since {_short(run.created)}, past its deadline.", _restart(world)
+            )
         else:
             fix = f"kubectl ocore watch {run.kind.singular}/{run.name} -n {world.namespace}"
             yield Line("ok", what, f"{run.phase}: {fix}")
@@ -495,12 +497,13 @@ def _patch(world: World, kind: Kind, name: str, spec: Object) -> str:
     return f"kubectl -n {world.namespace} patch {_ref(kind, name).replace('/', ' ')} --type=merge -p '{body}'"
 
 
-def _logs(world: World) -> str:
-    """The first thing to read where an operator that answers does not act."""
+def _restart(world: World) -> str:
+    """Where an operator that answers does not act: prints what it reports, then starts it again. It resumes what runs."""
     if not world.operators:
         return "see Operator"
     namespace, name = _key(world.operators[0])
-    return f"kubectl -n {namespace} logs deployment/{name} --tail=100"
+    command = f"kubectl -n {namespace}"
+    return f"{command} logs deployment/{name} --tail=100; {command} rollout restart deployment/{name}"
 
 
 def _explain(reason: str) -> str:

@@ -185,6 +185,10 @@ def running(found: list[Object]) -> None:
 
 GRANT = 'the role shop may not create databases: ALTER ROLE "shop" CREATEDB;'
 USER = "The user of the Jobs is unknown. Add to the Environment: spec.jobs: {runAsUser: 101, runAsGroup: 102}."
+LOG_AND_RESTART = (
+    "kubectl -n ocore-system logs deployment/ocore-ocore-snapshots --tail=100; kubectl -n ocore-system rollout restart"
+    " deployment/ocore-ocore-snapshots"
+)
 FAULTS: dict[str, tuple[Plant, str, str, str]] = {
     # fault: (how, state and subject, what is said, the fix)
     "CRDs are missing": (
@@ -221,7 +225,7 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "a change is not observed": (
         plant("environment", lambda found: found[0]["metadata"].update(generation=2)), "problem Observed",
-        "has not observed the spec of environment shop", "kubectl -n ocore-system logs deployment/ocore-ocore-snapshots",
+        "has not observed the spec of environment shop", LOG_AND_RESTART,
     ),
     "no Environment": (
         plant("environment", list.clear), "problem Environments", "there is none", "kubectl ocore init deployment/NAME --apply -n shop",
@@ -263,7 +267,7 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "a slot was missed": (
         plant("snapshotpolicy", lambda found: found[0]["status"].update(nextScheduleTime=at(-3600))), "problem Policy", "was not created",
-        "kubectl -n ocore-system logs deployment/ocore-ocore-snapshots",
+        LOG_AND_RESTART,
     ),
     "nothing was ever restored as a test": (
         plant("snapshotpolicy", lambda found: found[0]["spec"].pop("verify")), "warning Test restores", "none are scheduled",
@@ -285,7 +289,7 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         "kubectl ocore snapshot shop --wait -n shop && kubectl -n shop delete snapshots.ocore.dev/rotten",
     ),
     "a rollback is past its deadline": (
-        plant("rollback", running), "problem Rollback stuck", "past its deadline", "kubectl -n ocore-system logs",
+        plant("rollback", running), "problem Rollback stuck", "past its deadline", LOG_AND_RESTART,
     ),
 }  # fmt: skip
 
