@@ -6,6 +6,8 @@
     ├── Corrupt           stored or frozen bytes differ from their digest
     ├── Cancelled         SIGTERM or the deadline
     └── StoreError        the store refused or did not answer
+
+    UsageError            the request is not valid: exit code 2, no result
 """
 
 from ocore_crds import conditions
@@ -39,3 +41,7 @@ class Cancelled(MoverError):
 
 class StoreError(MoverError):
     """The store refused, or did not answer within the retries."""
+
+
+class UsageError(Exception):
+    """The request of the command is not valid. The message names the field."""

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ocore_crds import conditions
+from ocore_crds.commands.table import COMMANDS
 from ocore_crds.kinds import KINDS
-from ocore_operator.jobs.limits import CLASSES
 from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
 
@@ -257,8 +257,8 @@ def test_the_pools_of_the_job_slots_are_those_of_the_code() -> None:
         set(re.findall(r"`([a-z-]+)`", line.partition(";")[0])) for line in re.findall(r"^- (.*)", page, re.MULTILINE)
     ]
     pools: dict[str, set[str]] = {}
-    for command, class_ in CLASSES.items():
-        pools.setdefault(class_, set()).add(command)
+    for command, row in COMMANDS.items():
+        pools.setdefault(row.limits, set()).add(command)
     free = pools.pop("free")
     assert sorted(map(sorted, described)) == sorted(map(sorted, pools.values()))
     assert all(f"`{command}`" in page for command in free)

@@ -18,6 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from ocore_crds import naming
+from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
 from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
@@ -30,14 +31,13 @@ from ocore_operator.contents.imports import Counted, Place
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Observation, Running, Starting, read
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Observation, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.client import MANAGER_IMPORT
 from ocore_operator.kube.resources import Key, Object, Store
 
-COMMAND = "list-manifests"
 POLL = 10.0
 EntryT = TypeVar("EntryT")
 #: Objects that are created or changed at the same time.
@@ -149,7 +149,7 @@ async def _page(
 ) -> tuple[SnapshotStoreStatus, float | None]:
     seen = await control.observe(ctx, store)
     attempt = imports.job_attempt(running)
-    name = job_name(COMMAND, store.meta.uid, attempt)
+    name = job_name(LIST_MANIFESTS.name, store.meta.uid, attempt)
     match read(seen.state(name), ManifestsResult, "The Job"):
         case Absent():
             return await _start(ctx, store, running, found, attempt)
@@ -191,7 +191,7 @@ async def _start_ahead(
     start now does so in its turn."""
     following = running.model_copy(update={"page": running.page + 1, "attempt": 1, "after": after})
     attempt = imports.job_attempt(following)
-    if following.page < imports.MAX_PAGES and job_name(COMMAND, store.meta.uid, attempt) not in seen.jobs:
+    if following.page < imports.MAX_PAGES and job_name(LIST_MANIFESTS.name, store.meta.uid, attempt) not in seen.jobs:
         with suppress(Waiting, Failed):
             await _start_job(ctx, store, following, found, attempt)
 
@@ -200,7 +200,7 @@ def _failed(
     ctx: Context, store: Store, running: ImportStatus, why: str, *, retryable: bool
 ) -> tuple[SnapshotStoreStatus, float | None]:
     """Another attempt at the page, or the end of the import."""
-    if retryable and running.attempt < MAX_ATTEMPTS:
+    if retryable and running.attempt < LIST_MANIFESTS.attempts:
         again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
         return imports.with_import(store, again, ctx.now()), 0.0
     return imports.with_import(store, imports.failed(running, why, ctx.now()), ctx.now()), imports.AGAIN

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ocore_crds import quantity
+from ocore_crds.commands.table import SWITCH
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
@@ -62,8 +63,6 @@ COPY = 86400.0
 LONG = 3600.0
 #: Age in seconds from which an object that no manifest names is an orphan: longer than any snapshot may run.
 ORPHAN_AGE = 7 * 86400
-#: How often the kubelet restarts a switch's container.
-SWITCH_RESTARTS = 6
 NO_LISTENERS = Listeners()
 
 
@@ -306,7 +305,7 @@ def delete(
 
 
 def _of_series(series: Series[Any], owner: Snapshot, attempt: int, parts: Parts, deadline: float) -> JobRequest:
-    name = series.command
+    name = series.command.name
     return JobRequest(owner=owner, name=name, attempt=series.attempt(attempt), parts=parts, deadline=deadline)
 
 
@@ -497,7 +496,7 @@ def switch(
     parts += store(job_inputs.store) + _record(run) + _replication_loss(owner) + _neutralized(owner)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
     command = JobRequest(
-        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
+        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH.restarts
     )
     return job(settings, job_inputs, command)
 
@@ -530,7 +529,7 @@ def undo(
     parts += optional_store(store_of_record) + _record(run) + _replication_loss(owner) + _undo_to(owner)
     parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
     command = JobRequest(
-        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
+        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH.restarts
     )
     return job(settings, job_inputs, command)
 
@@ -550,7 +549,7 @@ def switch_back(
     parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run) + _replication_loss(owner)
     parts += optional_store(store_of_record) + _undo_to(owner) + Parts(args=("--back", "--now"))
     command = JobRequest(
-        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH_RESTARTS
+        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH.restarts
     )
     return job(settings, job_inputs, command)
 

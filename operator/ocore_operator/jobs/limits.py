@@ -1,11 +1,8 @@
 """Limits how many Jobs run at once: in all, per namespace and per store.
 
-There are classes, so that short and urgent Jobs never starve (`CLASSES`). `heavy` (snapshot, restore, neutralize,
-verify), `light` (probe, inspect and others that are short), `proof` (prove), `test` (test-restore), `copy`
-(copy-remote), `deletion` (delete) and `contents` (list-manifests, sweep, remove-orphans) have a pool each. `free`
-(switch, cleanup)
-never waits: its environment may be stopped, and there is at most one operation per
-environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
+There are classes, so that short and urgent Jobs never starve: the column `limits` of the table of commands
+(``ocore_crds.commands``). Each class but `free` has a pool. `free` never waits: its environment may be stopped, and
+there is at most one operation per environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
 
 Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of
 everyone.
@@ -16,10 +13,10 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands.table import COMMANDS, LimitsClass
 from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import JOBS
 from ocore_operator.context import Context
@@ -27,31 +24,6 @@ from ocore_operator.errors import Waiting
 from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.ownership import owner_of_job
 from ocore_operator.kube.resources import Key, Object
-
-Class = Literal["heavy", "light", "proof", "test", "copy", "deletion", "contents", "free"]
-
-CLASSES: dict[str, Class] = {
-    "snapshot": "heavy",
-    "restore": "heavy",
-    "neutralize": "heavy",
-    "verify": "heavy",
-    "probe": "light",
-    "measure": "light",
-    "probe-store": "light",
-    "prove": "proof",
-    "test-restore": "test",
-    "inspect": "light",
-    "write-state": "light",
-    "preview": "light",
-    "copy-remote": "copy",
-    "check-copy": "light",
-    "delete": "deletion",
-    "list-manifests": "contents",
-    "sweep": "contents",
-    "remove-orphans": "contents",
-    "switch": "free",
-    "cleanup": "free",
-}
 
 #: Seconds until a waiting object is requeued. It is requeued earlier when a Job ends.
 PAUSE = 5.0
@@ -78,12 +50,12 @@ class Load:
         self.by_store[store] += 1
 
 
-def job_class(job: Object) -> Class:
+def job_class(job: Object) -> LimitsClass:
     """The Job's class, by its command. The inspection of a rollback is `free`: its environment is stopped."""
     labels = job["metadata"].get("labels", {})
     if labels.get(naming.LABEL_KIND) == "Rollback" and labels.get(naming.LABEL_COMMAND) == "inspect":
         return "free"
-    return CLASSES[labels[naming.LABEL_COMMAND]]
+    return COMMANDS[labels[naming.LABEL_COMMAND]].limits
 
 
 def store_of(job: Object) -> tuple[str, str]:
@@ -101,12 +73,12 @@ def owner_of(job: Object) -> Key:
     )
 
 
-def load(jobs: Iterable[Object], class_: Class) -> Load:
+def load(jobs: Iterable[Object], class_: LimitsClass) -> Load:
     """Counts the Jobs of the class that have not ended."""
     found = Load()
     for job in jobs:
         command = job["metadata"].get("labels", {}).get(naming.LABEL_COMMAND, "")
-        if command in CLASSES and job_class(job) == class_ and finished(job) is None:
+        if command in COMMANDS and job_class(job) == class_ and finished(job) is None:
             found.add(store_of(job))
     return found
 
@@ -115,7 +87,7 @@ def load(jobs: Iterable[Object], class_: Class) -> Load:
 class _Waiter:
     name: tuple[str, str]  # namespace and name of the Job
     owner: Key
-    class_: Class
+    class_: LimitsClass
     store: tuple[str, str]
     since: str
     asked: float
@@ -136,7 +108,7 @@ class Limits:
         self._lock = asyncio.Lock()
         self._waiters: dict[tuple[str, str], _Waiter] = {}
         self._per_store: dict[tuple[str, str], int] = {}
-        self._turns: dict[tuple[Class, str], int] = {}
+        self._turns: dict[tuple[LimitsClass, str], int] = {}
         self._turn = 0
         self._ended: OrderedDict[str, None] = OrderedDict()
 
@@ -164,7 +136,7 @@ class Limits:
             self._admit(job, load(there, job_class(job)), since)
             yield
 
-    async def _running(self, ctx: Context, namespace: str, class_: Class) -> list[Object]:
+    async def _running(self, ctx: Context, namespace: str, class_: LimitsClass) -> list[Object]:
         """The Jobs of the class that have not ended; of a namespace as many as it may have. A list has only their
         metadata: whether one has ended is asked of each that is not known to have."""
         running: list[Object] = []
@@ -223,7 +195,7 @@ class Limits:
             f" namespace the oldest is next. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
         )
 
-    def _next(self, class_: Class, there: Load) -> Iterator[_Waiter]:
+    def _next(self, class_: LimitsClass, there: Load) -> Iterator[_Waiter]:
         """The waiters of the class that have a slot, in the order of their turns."""
         running = Load(there.by_namespace.copy(), there.by_store.copy())
         turns, turn = dict(self._turns), self._turn
@@ -249,13 +221,13 @@ class Limits:
         return limit is not None and there.by_store[waiter.store] >= limit
 
 
-async def _existing(ctx: Context, namespace: str, class_: Class) -> list[Object]:
+async def _existing(ctx: Context, namespace: str, class_: LimitsClass) -> list[Object]:
     """The metadata of all Jobs of the class that belong to known objects. Another namespace that may not be read is
     left out: it must not stop the Jobs of `namespace`."""
 
     def counts(job: Object) -> bool:
         command = (job["metadata"].get("labels") or {}).get(naming.LABEL_COMMAND)
-        return command in CLASSES and job_class(job) == class_ and owner_of_job(job, ctx.catalog) is not None
+        return command in COMMANDS and job_class(job) == class_ and owner_of_job(job, ctx.catalog) is not None
 
     found: list[Object] = []
     for each in ctx.settings.namespaces or (None,):

@@ -7,9 +7,10 @@ controller does.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import Command
 from ocore_crds.naming import LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text import shortened_start
@@ -17,11 +18,9 @@ from ocore_operator import clock
 from ocore_operator.jobs.trouble import Trouble, container_trouble, died, mover, not_created, pod_trouble
 from ocore_operator.kube.resources import Object
 
-#: Attempts in all at a Job whose failure may pass.
-MAX_ATTEMPTS = 3
-#: Of one that ran out of memory: a third attempt would have the same limit, and every attempt takes hours.
+#: Attempts in all at a Job that ran out of memory: a third attempt would have the same limit, and every attempt takes hours.
 MAX_ATTEMPTS_OUT_OF_MEMORY = 2
-#: The mover's exit code for unknown arguments.
+#: The mover's exit code for a request that is not valid.
 EXIT_USAGE = 2
 #: Exit codes of a container that could not be started (the image has no such program).
 EXIT_CANNOT_RUN = (126, 127, 128)
@@ -159,9 +158,11 @@ class Observation:
         return job is not None and "deletionTimestamp" in job["metadata"]
 
 
-def may_retry(failure: Failure, attempt: int) -> bool:
-    """Whether another attempt is made after this failure of attempt number `attempt` (from 1)."""
-    limit = MAX_ATTEMPTS_OUT_OF_MEMORY if failure.reason == c.OUT_OF_MEMORY else MAX_ATTEMPTS
+def may_retry(command: Command[Any], failure: Failure, attempt: int) -> bool:
+    """Whether another attempt at the command is made after this failure of attempt number `attempt` (from 1)."""
+    limit = command.attempts
+    if failure.reason == c.OUT_OF_MEMORY:
+        limit = min(limit, MAX_ATTEMPTS_OUT_OF_MEMORY)
     return failure.retryable and attempt < limit
 
 
@@ -253,8 +254,8 @@ def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
         return JobFailed(not_created(str(end.get("reason") or ""), detail), at)
     if code == EXIT_USAGE:
         message = (
-            "The Job's program rejected its arguments: the operator and the mover image have different versions. Set "
-            "OCORE_MOVER_IMAGE to the operator's version."
+            f"The Job's program rejected its request ({detail or 'no message'}): the operator and the mover image have "
+            "different versions. Set OCORE_MOVER_IMAGE to the operator's version."
         )
         return JobFailed(Failure(reason=c.INTERNAL_ERROR, message=message), at)
     lost = died(pod)

@@ -3,8 +3,9 @@ the attempt. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from ocore_crds.commands.table import COPY_REMOTE, DELETE, WRITE_STATE, Command
 from ocore_crds.protocol import CopyResult, DeleteResult, StateResult
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy
 from ocore_operator import clock
@@ -20,7 +21,7 @@ class Series(Generic[ResultT]):
     """All attempts of `command` for the object of that uid. `result`: what one reports. `what`: an attempt, as the
     subject of a message."""
 
-    command: str
+    command: Command[Any]
     uid: str
     result: type[ResultT]
     what: str
@@ -33,12 +34,12 @@ class Series(Generic[ResultT]):
 
     def job(self, number: int) -> str:
         """Name of that attempt's Job."""
-        return job_name(self.command, self.uid, self.attempt(number))
+        return job_name(self.command.name, self.uid, self.attempt(number))
 
     def newest(self, seen: Observation) -> tuple[int, Reading[ResultT]]:
         """Number of the newest attempt and what its Job says; 0 and Absent where there is none."""
-        start = job_name(self.command, self.uid, self.prefix)
-        numbers = [name.removeprefix(start) for name in seen.of_command(self.command)]
+        start = job_name(self.command.name, self.uid, self.prefix)
+        numbers = [name.removeprefix(start) for name in seen.of_command(self.command.name)]
         newest = max((int(number) for number in numbers if number.isdigit()), default=0)
         return newest, self.reading(seen, newest) if newest else Absent()
 
@@ -79,14 +80,14 @@ def deletion(snapshot: Snapshot, deletes: Deletes) -> Series[DeleteResult]:
         if place is None:
             raise ValueError(f"{snapshot.key} has no remote copy of the kind {deletes.name}")
         prefix = f"{deletes}-{moment(place)}-"
-    return Series("delete", snapshot.meta.uid, DeleteResult, "The deletion", prefix)
+    return Series(DELETE, snapshot.meta.uid, DeleteResult, "The deletion", prefix)
 
 
 def state_writing(snapshot: Snapshot, *, remote: bool) -> Series[StateResult]:
     """The Jobs that write the state object beside the data in the Snapshot's own store, or beside its remote copy."""
     copy = snapshot.status.remote
     prefix = f"remote-{moment(copy)}-" if remote and copy is not None else ""
-    return Series("write-state", snapshot.meta.uid, StateResult, "The Job that writes the state", prefix)
+    return Series(WRITE_STATE, snapshot.meta.uid, StateResult, "The Job that writes the state", prefix)
 
 
 def copying(snapshot: Snapshot) -> Series[CopyResult]:
@@ -94,4 +95,4 @@ def copying(snapshot: Snapshot) -> Series[CopyResult]:
     remote = snapshot.status.remote
     if remote is None:
         raise ValueError(f"{snapshot.key} has no remote copy")
-    return Series("copy-remote", snapshot.meta.uid, CopyResult, "The Job of the copy", f"{moment(remote)}-")
+    return Series(COPY_REMOTE, snapshot.meta.uid, CopyResult, "The Job of the copy", f"{moment(remote)}-")

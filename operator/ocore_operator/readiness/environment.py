@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import PROBE
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
 from ocore_kube.types import ENVIRONMENTS
@@ -46,6 +47,7 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         c.DUPLICATE_TARGET,
     )
     does = "A probe Job checks the database and the filestore."
+    command = PROBE
     result = ProbeResult
 
     def parse(self, obj: Object) -> Environment:

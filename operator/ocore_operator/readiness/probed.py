@@ -7,10 +7,11 @@ means.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.base import Model
+from ocore_crds.commands.table import Command
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.protocol import Failure
@@ -55,6 +56,8 @@ class ProbedKind(ABC, Generic[SpecT, StatusT, ResultT]):
     before_probe: ClassVar[tuple[str, ...]]
     #: What the probe Job does, for people.
     does: ClassVar[str]
+    #: The probe.
+    command: ClassVar[Command[Any]]
     result: type[ResultT]
 
     @abstractmethod
@@ -197,7 +200,7 @@ async def _probe(
     """Starts the Job, or waits for the one that runs, or reads its result. The status, and seconds until the next
     reconcile."""
     seen = await control.observe(ctx, obj)
-    job, name, state = await _current(seen, build_job, attempt)
+    job, name, state = await _current(kind.command, seen, build_job, attempt)
     began = seen.jobs[name]["metadata"]["creationTimestamp"] if name in seen.jobs else clock.text(ctx.now())
     age, deadline = clock.seconds_since(began, ctx.now()), float(job["spec"]["activeDeadlineSeconds"])
     if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=bool(seen.live_pods(name))):
@@ -217,7 +220,9 @@ async def _probe(
             return kind.probe_failed(ctx, obj, failure, began), 0.0
 
 
-async def _current(seen: Observation, build_job: BuildJob, attempt: str) -> tuple[Object, str, JobState]:
+async def _current(
+    command: Command[Any], seen: Observation, build_job: BuildJob, attempt: str
+) -> tuple[Object, str, JobState]:
     """The newest Job of this probe, its name and its state. One that the infrastructure ended is followed by another
     one."""
     number, suffix = 1, ""
@@ -225,7 +230,7 @@ async def _current(seen: Observation, build_job: BuildJob, attempt: str) -> tupl
         job = await build_job(f"{attempt}{suffix}")
         name = str(job["metadata"]["name"])
         state = seen.state(name)
-        if not schedule.another(state, number, live=bool(seen.live_pods(name))):
+        if not schedule.another(command, state, number, live=bool(seen.live_pods(name))):
             return job, name, state
         number += 1
         suffix = f"-{number}"

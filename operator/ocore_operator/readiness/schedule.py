@@ -3,15 +3,15 @@
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import Command
 from ocore_crds.conditions import Condition
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult
 from ocore_operator.settings import Settings
 
-#: Probes in all before one that the infrastructure ended is the verdict.
-MAX_PROBES = 3
 #: Seconds before the deadline of a Job at which the reason why it has not started is still known.
 BEFORE_DEADLINE = 15.0
 
@@ -53,11 +53,11 @@ def due_in(
     return pause - clock.seconds_since(probed, now)
 
 
-def another(state: JobState, number: int, *, live: bool) -> bool:
-    """Whether another probe follows this one, the `number`th (from 1), instead of a verdict: it was evicted, killed or
+def another(command: Command[Any], state: JobState, number: int, *, live: bool) -> bool:
+    """Whether another probe by the command follows this one, the `number`th (from 1), instead of a verdict: it was evicted, killed or
     lost, or the runtime could not
     create its container. `live`: a pod of it may still act. What the mover reports is the verdict."""
-    if live or number >= MAX_PROBES:
+    if live or number >= command.attempts:
         return False
     if isinstance(state, JobFailed):
         return state.failure.retryable and state.failure.reason in (c.JOB_FAILED, c.POD_NOT_STARTED)

@@ -3,6 +3,7 @@
 from functools import partial
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import PROBE_STORE
 from ocore_crds.protocol import Failure, StoreProbeResult
 from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 from ocore_kube.types import CLAIMS, CONFIG_MAPS, STORES
@@ -42,6 +43,7 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         c.JOB_USER_UNKNOWN,
     )
     does = "A probe Job checks the store."
+    command = PROBE_STORE
     result = StoreProbeResult
 
     def parse(self, obj: Object) -> Store:

@@ -11,14 +11,15 @@ finished, forward or back: see ``plan_switch.py``. Cleanup after the end is in `
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import NEUTRALIZE, RESTORE, SWITCH, Command
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
 from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, may_retry
+from ocore_operator.jobs.outcome import may_retry
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_after_end import after_end
@@ -197,7 +198,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return _read_copy(status, remote)
     next_attempt = change(status, attempt=status.attempt + 1)
     job = remote_source.naming_both(status, job)
-    return _retry_or_abort(status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
+    return _retry_or_abort(RESTORE, status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
 
 
 def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record:
@@ -221,16 +222,22 @@ def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Reco
 
 
 def _retry_or_abort(
-    status: RollbackStatus, next_attempt: RollbackStatus, failed: JobView, now: datetime, *, number: int | None = None
+    command: Command[Any],
+    status: RollbackStatus,
+    next_attempt: RollbackStatus,
+    failed: JobView,
+    now: datetime,
+    *,
+    number: int | None = None,
 ) -> Action:
-    """Another attempt where the failure may pass, else the end. It is recorded at once: the failure is gone with the
+    """Another attempt at the command where the failure may pass, else the end. It is recorded at once: the failure is gone with the
     Job. `number`: which attempt this was, where that is not the Job's number."""
     number = failed.attempt if number is None else number
     reason = failed.failure.reason if failed.failure else c.JOB_FAILED
     message = failed.failure.message if failed.failure else f"Job {failed.name} ended without a result."
-    if failed.failure is None or not may_retry(failed.failure, number):
+    if failed.failure is None or not may_retry(command, failed.failure, number):
         return abort(status, reason, message, now)
-    text = f"Attempt {number} of {MAX_ATTEMPTS} failed: {message.rstrip('.')}; retrying."
+    text = f"Attempt {number} of {command.attempts} failed: {message.rstrip('.')}; retrying."
     return Record(next_attempt, (Note("Warning", reason, text),))
 
 
@@ -274,7 +281,7 @@ def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
         note = Note("Normal", "Neutralized", f"The restored copy is {done}.")
         return Record(neutralized(status, result, now), (note,), failpoint="operator-rollback-neutralized")
     next_attempt = change(status, neutralize_attempt=status.neutralize_attempt + 1)
-    return _retry_or_abort(status, next_attempt, job, now)
+    return _retry_or_abort(NEUTRALIZE, status, next_attempt, job, now)
 
 
 # --- Await: the safety snapshot is Complete, Git has the image --------------------------------------------------------
@@ -309,7 +316,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return _ran_before(status, job.failure, now)
     if job.ended:
         next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
-        return _retry_or_abort(status, next_attempt, job, now)
+        return _retry_or_abort(SWITCH, status, next_attempt, job, now)
     if not job.ready:
         return Wait(2, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
     missing = [w for w in world.workloads if not w.exists]

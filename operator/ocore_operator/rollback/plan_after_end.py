@@ -18,6 +18,7 @@ remains, the lock is released and the finalizer removed.
 from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import CLEANUP
 from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
@@ -52,8 +53,7 @@ from ocore_operator.rollback.world import (
     World,
 )
 
-#: Cleanup attempts of one rollback, and of one that is being deleted.
-MAX_CLEANUPS = 8
+#: Cleanup attempts of a rollback that is being deleted.
 MAX_CLEANUPS_WHEN_DELETED = 3
 #: Seconds for an attempt's Job from its creation to its end: its start deadline and its own.
 CLEANUP_SECONDS = 600
@@ -273,8 +273,8 @@ def _position_known(
 
 
 def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Action:
-    limit = MAX_CLEANUPS_WHEN_DELETED if world.deleting else MAX_CLEANUPS
-    pause = CLEANUP_PAUSE_SECONDS * 2 ** min(status.cleanup_attempt - 1, MAX_CLEANUPS)
+    limit = MAX_CLEANUPS_WHEN_DELETED if world.deleting else CLEANUP.attempts
+    pause = CLEANUP_PAUSE_SECONDS * 2 ** min(status.cleanup_attempt - 1, CLEANUP.attempts)
     text = f"Cleanup attempt {status.cleanup_attempt} of {limit} failed ({why}). Retrying in {pause} s."
     if status.position is None:
         pause = min(pause, INSPECT_PAUSE_SECONDS)

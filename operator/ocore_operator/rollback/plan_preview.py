@@ -8,6 +8,7 @@ and the Rollback is terminal: ``Previewed``, which is neither Complete nor Faile
 from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import PREVIEW
 from ocore_crds.preview import Preview
 from ocore_crds.protocol import PreviewResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
@@ -20,8 +21,6 @@ from ocore_operator.rollback.preview_report import report
 from ocore_operator.rollback.transitions import change, enter, stamp
 from ocore_operator.rollback.world import Action, AskProbe, Do, Idle, Record, StartJob, Wait, World
 
-#: Attempts at the Job in all, where the failure may pass.
-MAX_ATTEMPTS = 2
 #: Seconds that no Job can be created (quota, admission, a missing object) before the report says so.
 REFUSED_SECONDS = 10
 #: Seconds between two reconciles while the Jobs run: a person waits for the report.
@@ -85,7 +84,7 @@ def _read(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
     if job is not None and not job.ended:
         return Wait(POLL_SECONDS, c.RUNNING, job.problem or f"Job {job.name} reads what a rollback would do.")
     failure = job.failure if job is not None else None
-    if failure is not None and failure.retryable and status.attempt < MAX_ATTEMPTS:
+    if failure is not None and failure.retryable and status.attempt < PREVIEW.attempts:
         return Record(change(status, attempt=status.attempt + 1))
     result = job.payload if job is not None and isinstance(job.payload, PreviewResult) else None
     told = (*(result.refusals if result is not None else ()), *((failure,) if failure is not None else ()))

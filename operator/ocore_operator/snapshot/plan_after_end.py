@@ -8,13 +8,14 @@ from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands.table import DELETE, VERIFY, WRITE_STATE
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting
-from ocore_operator.jobs.series import Deletes, Series, deletion, state_writing
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.series import Deletes, Series, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
@@ -114,7 +115,7 @@ def _delete_data(world: World, deletes: Deletes) -> StartDelete | Outcome | None
             if deletes in (Deletes.ALL, Deletes.LEFTOVERS) or pause_left(world, DEPENDENTS_PAUSE, ended) > 0:
                 return Stalled(failure.reason, failure.message)
         case JobFailed(failure=failure, finished=ended):
-            pause = DELETE_PAUSE if number >= MAX_ATTEMPTS else RETRY_PAUSE
+            pause = DELETE_PAUSE if number >= DELETE.attempts else RETRY_PAUSE
             left = pause_left(world, pause, ended)
             if left > 0:
                 return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
@@ -203,7 +204,7 @@ def _verify(world: World) -> Action:
     if refusal is not None:
         status = transitions.unverified(snapshot, refusal.reason, refusal.message, now)
         return Idle(refusal.after if isinstance(refusal, Waiting) else DELETE_PAUSE, status)
-    number, reading = Series("verify", snapshot.meta.uid, VerifyResult, "The check").newest(world.seen)
+    number, reading = Series(VERIFY, snapshot.meta.uid, VerifyResult, "The check").newest(world.seen)
     match reading:
         case Done(result=result):
             return Record(transitions.verified(snapshot, result, now))
@@ -214,7 +215,7 @@ def _verify(world: World) -> Action:
             return Record(damage.corrupt(snapshot, failure.message, now))
         case JobFailed(failure=failure, finished=ended):
             # A few attempts soon, then as rarely as probes.
-            pause = RETRY_PAUSE if number < MAX_ATTEMPTS else world.settings.probe_interval
+            pause = RETRY_PAUSE if number < VERIFY.attempts else world.settings.probe_interval
             left = pause_left(world, pause, ended)
             if left > 0:
                 message = f"It could not be read back; retrying: {failure.message}"
@@ -301,7 +302,7 @@ def _has_dependents(world: World, names: tuple[str, ...]) -> Action:
 def _delete(world: World) -> Action:
     """The data in the Snapshot's own store, then the remote copy."""
     # They write to the stores: they would leave objects behind.
-    for name in world.seen.of_command(state_writing(world.snapshot, remote=False).command):
+    for name in world.seen.of_command(WRITE_STATE.name):
         stopping = stop(world, name)
         if stopping is not None:
             return stopping

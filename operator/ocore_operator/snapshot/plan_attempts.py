@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import INSPECT, SNAPSHOT
 from ocore_crds.protocol import Failure, SnapshotResult
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import (
-    MAX_ATTEMPTS,
     Absent,
     Done,
     JobFailed,
@@ -240,10 +240,12 @@ def _retry(case: _Case, failure: Failure) -> Action:
         return GiveUp(failure, stored=case.stored)
     if case.left < LEAST_TIME:
         return GiveUp(_too_late(case), stored=True)
-    if may_retry(failure, case.attempt):
+    if may_retry(SNAPSHOT, failure, case.attempt):
         return NextAttempt(case.attempt + 1, failure)
     if case.attempt > 1:
-        failure = failure.model_copy(update={"message": f"Attempt {case.attempt} of {MAX_ATTEMPTS}: {failure.message}"})
+        failure = failure.model_copy(
+            update={"message": f"Attempt {case.attempt} of {SNAPSHOT.attempts}: {failure.message}"}
+        )
     return GiveUp(failure, stored=case.stored)
 
 
@@ -265,7 +267,7 @@ def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
         if left > 0:
             return Wait(c.OBJECTS_MISSING, failure.message, left)
         return Inspect(f"{case.attempt}-{number + 1}")
-    if failure.reason == c.SNAPSHOT_NOT_FOUND or number >= MAX_ATTEMPTS or not failure.retryable:
+    if failure.reason == c.SNAPSHOT_NOT_FOUND or number >= INSPECT.attempts or not failure.retryable:
         return failure
     return Inspect(f"{case.attempt}-{number + 1}")
 

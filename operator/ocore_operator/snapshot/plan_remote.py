@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import CHECK_COPY
 from ocore_crds.protocol import CopyChecked
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting, finished
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
@@ -31,7 +32,6 @@ from ocore_operator.snapshot.world import (
     World,
 )
 
-CHECK = "check-copy"
 #: Seconds until it is checked again whether the remote store, or the base of a differential, is ready.
 STORE_PAUSE = 30.0
 #: Seconds until it is checked again whether what uses or needs the Snapshot is done.
@@ -60,7 +60,7 @@ class Step:
 def checking(snapshot: Snapshot, requested: str) -> Series[CopyChecked]:
     """The Jobs that carry out the check that was requested at that time."""
     prefix = f"{int(clock.parse(requested).timestamp())}-"
-    return Series(CHECK, snapshot.meta.uid, CopyChecked, "The check of the copy", prefix)
+    return Series(CHECK_COPY, snapshot.meta.uid, CopyChecked, "The check of the copy", prefix)
 
 
 def within(action: Action, wait: float | None) -> Action:
@@ -169,7 +169,7 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
         case JobFailed(failure=failure) if failure.reason == c.REMOTE_COPY_LOST:
             return _lost(world, remote, failure.message)
         case JobFailed(failure=failure, finished=ended):
-            left = pause_left(world, CHECK_RETRY if number < MAX_ATTEMPTS else CHECK_PAUSE, ended)
+            left = pause_left(world, CHECK_RETRY if number < CHECK_COPY.attempts else CHECK_PAUSE, ended)
             if left > 0:
                 return _unfinished(world, f"The copy could not be checked; retrying: {failure.message}", left)
         case Absent():

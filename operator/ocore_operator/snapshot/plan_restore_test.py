@@ -8,6 +8,7 @@ ends it, and it begins again after that.
 from dataclasses import replace
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, may_retry
@@ -26,7 +27,6 @@ from ocore_operator.snapshot.world import (
     World,
 )
 
-COMMAND = "test-restore"
 #: Seconds until an attempt is repeated that gave no verdict.
 RETRY_PAUSE = 60.0
 #: Attempts of a test that waits for another one on its server: twelve hours. Seconds between two: as many times the
@@ -72,13 +72,13 @@ def _stop_for_deletion(world: World) -> Action | None:
     anyway."""
     if world.cascade is not Cascade.NO:
         return None
-    stopping = (stop(world, name) for name in world.seen.of_command(COMMAND))
+    stopping = (stop(world, name) for name in world.seen.of_command(RESTORE_TEST.name))
     return next((action for action in stopping if action is not None), None)
 
 
 def _test(world: World, test: RestoreTest) -> Action:
     snapshot, now = world.snapshot, world.now
-    series = Series(COMMAND, snapshot.meta.uid, RestoreTestResult, "The test restore", f"{test.run}-")
+    series = Series(RESTORE_TEST, snapshot.meta.uid, RestoreTestResult, "The test restore", f"{test.run}-")
     number, reading = series.newest(world.seen)
     name = series.job(number)
     if number and (world.seen.stopping(name) or (isinstance(reading, Absent) and world.seen.live_pods(name))):
@@ -104,7 +104,7 @@ def _failed(world: World, test: RestoreTest, number: int, failure: Failure, ende
     """The attempt gave no verdict; None: it is time for another one."""
     snapshot, now = world.snapshot, world.now
     waits = failure.reason == c.WAITING_FOR_OPERATION
-    if not (number < MAX_TURNS if waits else may_retry(failure, number)):
+    if not (number < MAX_TURNS if waits else may_retry(RESTORE_TEST, failure, number)):
         return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
     shortest, longest = TURN_PAUSES
     left = pause_left(world, min(shortest * number, longest) if waits else RETRY_PAUSE, ended)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import WRITE_STATE
 from ocore_crds.protocol import StateResult
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator import remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS, Absent, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting
 from ocore_operator.jobs.series import Series, state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
@@ -181,5 +182,5 @@ def _pause(world: World, place: Place) -> float:
     number, reading = place.series.newest(world.seen)
     if not isinstance(reading, JobFailed):
         return CHECK_PAUSE
-    pause = RETRY_PAUSE if reading.failure.retryable and number < MAX_ATTEMPTS else LATER_PAUSE
+    pause = RETRY_PAUSE if reading.failure.retryable and number < WRITE_STATE.attempts else LATER_PAUSE
     return max(pause_left(world, pause, reading.finished), 0.0)

@@ -19,6 +19,7 @@ PURE = {
     "decimal",
     "enum",
     "hashlib",
+    "itertools",
     "json",
     "pydantic",
     "pydantic_core",
@@ -28,7 +29,7 @@ PURE = {
 #: Methods that read the clock.
 CLOCK = {"now", "today", "utcnow"}
 IO_BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+MODULES = sorted(str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py"))
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

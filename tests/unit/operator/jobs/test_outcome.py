@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_crds.commands.table import SNAPSHOT
 from ocore_crds.protocol import DeleteResult, Failure, Result
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import (
-    MAX_ATTEMPTS,
     Absent,
     JobFailed,
     JobState,
@@ -66,9 +66,9 @@ def test_out_of_memory_says_what_to_raise() -> None:
 def test_row_74_what_ran_out_of_memory_twice_is_not_repeated() -> None:
     state = state_of("oom")
     assert isinstance(state, JobFailed)
-    assert [may_retry(state.failure, attempt) for attempt in (1, 2, 3)] == [True, False, False]
+    assert [may_retry(SNAPSHOT, state.failure, attempt) for attempt in (1, 2, 3)] == [True, False, False]
     other = state.failure.model_copy(update={"reason": "JobLost"})
-    assert [may_retry(other, attempt) for attempt in (1, 2, 3)] == [True, True, False]
+    assert [may_retry(SNAPSHOT, other, attempt) for attempt in (1, 2, 3)] == [True, True, False]
 
 
 def test_a_mover_of_another_version_is_not_tried_again() -> None:
@@ -196,7 +196,7 @@ def test_a_restarting_container_has_not_failed_yet() -> None:
 @given(st.booleans(), st.integers(1, 10))
 def test_only_what_may_mend_itself_is_tried_again(retryable: bool, attempt: int) -> None:
     failure = Failure(reason="JobFailed", message="", retryable=retryable)
-    assert may_retry(failure, attempt) == (retryable and attempt < MAX_ATTEMPTS)
+    assert may_retry(SNAPSHOT, failure, attempt) == (retryable and attempt < SNAPSHOT.attempts)
 
 
 @given(st.text(max_size=200), st.integers(0, 255))
@@ -384,7 +384,7 @@ def test_what_is_seen_of_the_jobs_of_an_object() -> None:
 
 @pytest.mark.parametrize(("reason", "again"), [("OutOfMemory", False), ("JobFailed", True), ("PodNotStarted", True)])
 def test_a_third_attempt_is_made_of_all_but_those_that_ran_out_of_memory(reason: str, again: bool) -> None:
-    assert may_retry(Failure(reason=reason, message="", retryable=True), 2) == again
+    assert may_retry(SNAPSHOT, Failure(reason=reason, message="", retryable=True), 2) == again
 
 
 @pytest.mark.parametrize(

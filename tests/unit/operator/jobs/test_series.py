@@ -3,6 +3,7 @@
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import DELETE
 from ocore_crds.protocol import CopyChecked, DeleteResult, Failure
 from ocore_crds.remote_copy import CopyPlace
 from ocore_operator.jobs.outcome import (
@@ -60,7 +61,7 @@ def test_only_a_copy_that_was_replaced_is_deleted_as_one() -> None:
 
 
 def test_the_newest_attempt_is_that_with_the_highest_number_of_the_series_alone() -> None:
-    series = Series("delete", UID, DeleteResult, "The deletion", "left")
+    series = Series(DELETE, UID, DeleteResult, "The deletion", "left")
     names = [f"delete-{OWNER}-{end}" for end in ("left2", "left10", "left9", "11", "left-12", "remote-5-13")]
     found = observation([job(name, "delete") for name in names], {})
     assert series.newest(found)[0] == 10

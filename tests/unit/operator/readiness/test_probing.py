@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands.table import PROBE
 from ocore_crds.conditions import Condition
 from ocore_crds.protocol import (
     DatabaseFacts,
@@ -464,7 +465,7 @@ def current(*pods: Object, seconds: float = 60) -> tuple[str, JobState]:
     seen = observation(
         [job(n, "probe") for n in names], dict(zip(names, ([p] for p in found_), strict=True)), seconds=seconds
     )
-    _, name, state = asyncio.run(probed._current(seen, build_job, "a"))
+    _, name, state = asyncio.run(probed._current(PROBE, seen, build_job, "a"))
     return name, state
 
 

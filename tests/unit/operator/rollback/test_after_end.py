@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.commands import table
 from ocore_crds.protocol import CleanupResult, Failure, Step, SwitchResult
 from ocore_crds.rollback import RollbackStatus
 from ocore_operator.rollback.plan_after_end import (
@@ -14,7 +15,6 @@ from ocore_operator.rollback.plan_after_end import (
     INSPECT_PAUSE_SECONDS,
     JOB_END_SECONDS,
     JOB_GONE_SECONDS,
-    MAX_CLEANUPS,
     MAX_CLEANUPS_WHEN_DELETED,
     READ_POSITION_LIMIT_SECONDS,
 )
@@ -104,14 +104,14 @@ def test_nothing_is_dropped_beside_a_job_that_still_acts(kind: str) -> None:
 
 def test_attempts_have_longer_and_longer_pauses_and_an_end() -> None:
     pauses = []
-    for attempt in range(1, MAX_CLEANUPS):
+    for attempt in range(1, table.CLEANUP.attempts):
         fresh = recorded(decide(cleaning(cleanup_attempt=attempt), failed(attempt=attempt), 0))
         assert fresh.residue == "Pending"
         assert fresh.cleanup_after is not None
         pauses.append(fresh.cleanup_after)
     assert pauses[:3] == [stamp(time_at(seconds)) for seconds in (15, 30, 60)]
     assert pauses == sorted(set(pauses))
-    last = recorded(decide(cleaning(cleanup_attempt=MAX_CLEANUPS), failed(attempt=MAX_CLEANUPS), 0))
+    last = recorded(decide(cleaning(cleanup_attempt=table.CLEANUP.attempts), failed(attempt=table.CLEANUP.attempts), 0))
     assert (last.residue, last.cleanup_after) == ("Unknown", None)
 
 
@@ -126,7 +126,7 @@ def test_a_rollback_that_is_deleted_has_fewer_attempts() -> None:
     assert recorded(decide(cleaning(cleanup_attempt=more), deleting, 0)).residue == "Unknown"
 
 
-@pytest.mark.parametrize("attempt", [1, MAX_CLEANUPS, 40])
+@pytest.mark.parametrize("attempt", [1, table.CLEANUP.attempts, 40])
 def test_an_unknown_position_is_inspected_until_it_is_known(attempt: int) -> None:
     """The database may refuse connections until then."""
     status = cleaning(position=None, cleanup_attempt=attempt, inspect_attempt=attempt)

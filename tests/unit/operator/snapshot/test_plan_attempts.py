@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import SNAPSHOT
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import MAX_ATTEMPTS
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan_attempts import STOP_WITHIN, decide
@@ -82,10 +82,10 @@ def test_row_32_an_id_that_cannot_be_searched_is_never_dumped(reason: str, retry
     snap = snapshot({"id": UID}, started(attempt=0))
     failure = Failure(reason=reason, message="no answer", retryable=retryable)
     failed: dict[str, Object | None] = {}
-    for number in range(1, MAX_ATTEMPTS + 1):
+    for number in range(1, SNAPSHOT.attempts + 1):
         failed[inspection(0, number)] = said(failure)
         decision = decided(snap, dict(failed))
-        if retryable and number < MAX_ATTEMPTS:
+        if retryable and number < SNAPSHOT.attempts:
             assert decision == Inspect(f"0-{number + 1}")
         else:
             assert decision == GiveUp(failure, stored=False)
@@ -142,11 +142,11 @@ def test_another_attempts_manifest_counts() -> None:
 
 def test_a_temporary_failure_is_retried_a_limited_number_of_times() -> None:
     failure = Failure(reason="DatabaseUnreachable", message="refused", retryable=True)
-    for attempt in range(1, MAX_ATTEMPTS):
+    for attempt in range(1, SNAPSHOT.attempts):
         snap = snapshot(status=started(attempt=attempt, jobName=name(attempt)))
         assert decided(snap, {name(attempt): said(failure)}) == NextAttempt(attempt + 1, failure)
-    last = snapshot(status=started(attempt=MAX_ATTEMPTS, jobName=name(MAX_ATTEMPTS)))
-    decision = decided(last, {name(MAX_ATTEMPTS): said(failure)})
+    last = snapshot(status=started(attempt=SNAPSHOT.attempts, jobName=name(SNAPSHOT.attempts)))
+    decision = decided(last, {name(SNAPSHOT.attempts): said(failure)})
     assert isinstance(decision, GiveUp)
     assert decision.stored
     assert decision.failure.reason == "DatabaseUnreachable"
@@ -215,7 +215,7 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
         assert gone.failure == stop.because
 
 
-@pytest.mark.parametrize(("attempt", "end"), [(1, NextAttempt), (MAX_ATTEMPTS, GiveUp)])
+@pytest.mark.parametrize(("attempt", "end"), [(1, NextAttempt), (SNAPSHOT.attempts, GiveUp)])
 def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextAttempt | GiveUp]) -> None:
     """It has reported its failure, and a slow kubelet still shows its pod as running: the Job is stopped, and it is not
     lost."""
@@ -257,7 +257,7 @@ FATES = st.sampled_from(["well", "died", "failed", "retry", "vanish", "hang", "d
 @given(st.lists(FATES, min_size=1, max_size=12), st.booleans(), st.booleans())
 def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given_id: bool, store_answers: bool) -> None:
     """Whatever becomes of its Jobs: terminal at the deadline + 60 s, never two attempts at once, at most
-    MAX_ATTEMPTS."""
+    SNAPSHOT.attempts."""
     status: Object = started(300, attempt=0 if given_id else 1)
     now, world, fate, written = 0.0, World(), iter(fates), False
     while True:
@@ -274,7 +274,7 @@ def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given
             case Start(attempt=attempt):
                 running = [n for n, s in world.states.items() if "running" in s]
                 assert not running, "two attempts at once"
-                assert 1 <= attempt <= MAX_ATTEMPTS
+                assert 1 <= attempt <= SNAPSHOT.attempts
                 world.jobs[name(attempt)] = job(name(attempt), created=now)
                 status = {**status, "jobName": name(attempt)}
                 what = next(fate, "hang")

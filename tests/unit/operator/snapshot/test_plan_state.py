@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ocore_crds.commands.table import WRITE_STATE
 from ocore_crds.protocol import CopyResult, Failure, StateResult
 from ocore_crds.snapshot_state import StoredState
 from ocore_kube.types import JOBS, STORES
@@ -117,7 +118,7 @@ def test_a_store_that_cannot_be_written_gets_no_job() -> None:
     ("number", "failure", "pause"),
     [
         (1, FAILURE, plan_state.RETRY_PAUSE),
-        (plan_state.MAX_ATTEMPTS, FAILURE, plan_state.LATER_PAUSE),
+        (WRITE_STATE.attempts, FAILURE, plan_state.LATER_PAUSE),
         (1, Failure(reason="StoreAccessDenied", message="no"), plan_state.LATER_PAUSE),
     ],
 )

@@ -1,0 +1,6 @@
+"""The mover's commands: one table (:mod:`~ocore_crds.commands.table`) of what each one is asked, what it reports, and
+how its Jobs are counted and repeated.
+
+- ``parts``: what several requests have in common, as models: the store, the database, the filestore, the signal.
+- ``table``: the request of each command, and its row.
+"""
