@@ -4,8 +4,10 @@ objects. Reads none of their bytes."""
 from dataclasses import dataclass
 
 from ocore_crds import conditions, naming
+from ocore_crds.commands.table import CheckCopyRequest
 from ocore_crds.protocol import CopyChecked
 from ocore_mover import manifests
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store.base import Store
@@ -60,3 +62,9 @@ def _lost(store: Store, why: str) -> MoverError:
     return MoverError(
         conditions.REMOTE_COPY_LOST, f"The copy in {store.url} is not whole: {why.rstrip('.')}. Nothing was deleted."
     )
+
+
+def execute(runtime: Runtime, request: CheckCopyRequest) -> CopyChecked:
+    """As :func:`check_copy`."""
+    expected = ExpectedCopy(request.store_id, request.manifest_sha256)
+    return check_copy(runtime, opening.store(request.store), request.environment_id, request.snapshot_id, expected)

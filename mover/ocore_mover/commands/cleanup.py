@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.commands.table import CleanupRequest
 from ocore_crds.protocol import CleanupPart, CleanupResult
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
 from ocore_mover.database.dump.export import live_names
@@ -100,3 +102,9 @@ def _remove_folders(target: RollbackTarget, part: CleanupPart) -> Iterator[Path]
             yield folders.previous(rollback_id)
     elif plain_switch.remove_stage(folders, rollback_id):
         yield folders.stage(rollback_id)
+
+
+def execute(runtime: Runtime, request: CleanupRequest) -> CleanupResult:
+    """As :func:`cleanup`."""
+    target = opening.rollback_target(request, request.rollback_id)
+    return cleanup(runtime, target, request.what, request.environment_id)

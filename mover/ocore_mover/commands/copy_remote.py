@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ocore_crds import conditions, failpoints, naming
+from ocore_crds.commands.table import CopyRemoteRequest
 from ocore_crds.manifest import Manifest, StoredObject
 from ocore_crds.protocol import CopyResult, Step
 from ocore_crds.snapshot_state import MAX_BYTES
 from ocore_mover import dependents, manifests, states
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
@@ -234,3 +236,9 @@ def _of_target() -> Iterator[None]:
         yield
     except Corrupt as error:
         raise _not_written(error.message.rstrip(".")) from error
+
+
+def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
+    """As :func:`copy_remote`."""
+    options = CopyOptions(request.environment_id, request.snapshot_id, request.manifest_sha256, request.jobs)
+    return copy_remote(runtime, opening.source(request.source), opening.store(request.store), options)

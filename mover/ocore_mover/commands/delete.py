@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from ocore_crds import naming
+from ocore_crds.commands.table import DeleteRequest
 from ocore_crds.protocol import DeleteResult
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, states
+from ocore_mover.commands import opening
 from ocore_mover.commands.check_copy import ExpectedCopy, check_copy
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.filestore.folders import ClaimFolders
@@ -48,3 +50,21 @@ def delete(
         objects, uploads = manifests.delete_snapshot(guarded, environment_id, snapshot_id)
     kept = guarded.purge(naming.snapshot_prefix(environment_id, snapshot_id))
     return DeleteResult(objects=objects, uploads_aborted=uploads, kept=kept)
+
+
+def execute(runtime: Runtime, request: DeleteRequest) -> DeleteResult:
+    """As :func:`delete`."""
+    copy: tuple[Store, ExpectedCopy] | None = None
+    if request.source is not None and request.copy_store_id is not None and request.manifest_sha256 is not None:
+        copy = opening.source(request.source), ExpectedCopy(request.copy_store_id, request.manifest_sha256)
+    return delete(
+        runtime,
+        opening.store(request.store),
+        request.environment_id,
+        request.snapshot_id,
+        attempts_only=request.attempts_only,
+        keep_attempt=request.keep_attempt,
+        claim=opening.optional_path(request.claim),
+        copy=copy,
+        known_state=request.known_state,
+    )

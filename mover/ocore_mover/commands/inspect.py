@@ -1,8 +1,10 @@
 """``inspect``: reports a stored snapshot, or the position of a rollback."""
 
 from ocore_crds import conditions
+from ocore_crds.commands.table import InspectRequest
 from ocore_crds.protocol import SnapshotResult, SwitchResult
 from ocore_mover import manifests, states
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.errors import MoverError
@@ -32,3 +34,15 @@ def inspect_rollback(switcher: Switcher, *, repair: bool, workloads_stopped: boo
         return switcher.repair(workloads_stopped=workloads_stopped) if repair else switcher.observe()
     finally:
         switcher.close()
+
+
+def execute(runtime: Runtime, request: InspectRequest) -> SnapshotResult | SwitchResult:
+    """The result of the snapshot, or the position of the rollback, whichever the request names."""
+    if request.snapshot_id is not None and request.store is not None:
+        return inspect_snapshot(runtime, opening.store(request.store), request.environment_id, request.snapshot_id)
+    target = opening.rollback_target(
+        request, request.rollback_id or "", allow_replication_loss=request.allow_replication_loss
+    )
+    return inspect_rollback(
+        Switcher(target, runtime.token), repair=request.repair, workloads_stopped=request.workloads_stopped
+    )

@@ -2,15 +2,17 @@
 rollbacks, as lines of the log."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from ocore_crds import stored_contents as limits
+from ocore_crds.commands.table import ListManifestsRequest
 from ocore_crds.listing import StoredRollback, StoredSnapshot
 from ocore_crds.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
 from ocore_crds.text import shortened
 from ocore_mover import contents, manifests, rollback_history, states
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
 from ocore_mover.store.base import Store
@@ -165,12 +167,6 @@ def _skipped(key: str, reason: str) -> SkippedManifest:
     return SkippedManifest(key=key, reason=shortened(reason, _REASON))
 
 
-def wanted(values: Iterable[str]) -> dict[str, str]:
-    """``environment id:project id`` of each option. Raises ValueError."""
-    found: dict[str, str] = {}
-    for value in values:
-        environment_id, colon, project_id = value.partition(":")
-        if not colon:
-            raise ValueError(f"{value!r} is not ENVIRONMENT:PROJECT")
-        found[environment_id] = project_id
-    return found
+def execute(runtime: Runtime, request: ListManifestsRequest) -> ManifestsResult:
+    """As :meth:`ListManifests.run`."""
+    return ListManifests(runtime, opening.store(request.store), request.environments, request.after).run()

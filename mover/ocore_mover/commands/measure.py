@@ -2,20 +2,21 @@
 ``probe``."""
 
 from ocore_crds import conditions
+from ocore_crds.commands.table import MeasureRequest
 from ocore_crds.protocol import SizesResult
-from ocore_mover.commands.options import TargetOptions
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
 from ocore_mover.database.connect import connect, translating
 from ocore_mover.filestore import facts as filestore_facts
 
 
-def measure(runtime: Runtime, target: TargetOptions, environment_id: str) -> SizesResult:
+def execute(runtime: Runtime, request: MeasureRequest) -> SizesResult:
     """Measures what the environment has. Raises MoverError where a part of it cannot be read: sizes in part would be
     taken for the whole."""
     database_bytes = filestore_bytes = filestore_files = 0
     warnings: tuple[str, ...] = ()
-    server = target.server()
+    server = opening.optional_server(request.database)
     if server is not None:
         with (
             connect(server.app, application=facts.APPLICATION, patience=facts.PATIENCE) as connection,
@@ -23,9 +24,9 @@ def measure(runtime: Runtime, target: TargetOptions, environment_id: str) -> Siz
         ):
             database_bytes = facts.size_bytes(connection)
     runtime.token.check()
-    folders = target.folders(environment_id)
+    folders = opening.folders(request.filestore, request.environment_id)
     if folders is not None:
-        filestore_bytes, filestore_files, warnings = filestore_facts.sizes(folders, target.layout)
+        filestore_bytes, filestore_files, warnings = filestore_facts.sizes(folders, request.layout)
     return SizesResult(
         database_bytes=database_bytes,
         filestore_bytes=filestore_bytes,

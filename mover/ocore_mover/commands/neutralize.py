@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.commands.table import NeutralizeRequest
 from ocore_crds.manifest import Evidence
 from ocore_crds.protocol import NeutralizeResult, Step
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import copy_access, position
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, set_timeouts, translating
@@ -225,3 +227,20 @@ class NeutralizeRun:
             except MoverError:
                 self._token.check()  # a statement that was cancelled
                 raise
+
+
+def execute(runtime: Runtime, request: NeutralizeRequest) -> NeutralizeResult:
+    """As :meth:`NeutralizeRun.run`."""
+    options = NeutralizeOptions(
+        server=opening.server(request.database),
+        rollback_id=request.rollback_id,
+        sql=opening.optional_path(request.sql),
+        hand_over=opening.optional_path(request.hand_over),
+        assertions=opening.optional_path(request.assertions),
+        own_identity=request.own_identity,
+        base_url=request.base_url,
+        isolation=request.isolation,
+        listeners=request.listeners,
+        outside=request.outside,
+    )
+    return NeutralizeRun(runtime, options).run()

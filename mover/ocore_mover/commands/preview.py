@@ -8,11 +8,12 @@ from typing import Any
 import psycopg
 
 from ocore_crds import conditions
+from ocore_crds.commands.table import PreviewRequest
 from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.preview import TABLES
 from ocore_crds.protocol import Finding, PreviewResult, TableRows
 from ocore_mover import manifests
-from ocore_mover.commands import restore
+from ocore_mover.commands import opening, restore
 from ocore_mover.commands.runtime import Runtime, as_failure
 from ocore_mover.database import tables
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts
@@ -213,3 +214,18 @@ class PreviewRun:
 def _version(connection: Connection) -> str:
     row = connection.execute("SELECT pg_catalog.current_setting('server_version')").fetchone()
     return str(row[0]).split()[0] if row is not None else ""
+
+
+def execute(runtime: Runtime, request: PreviewRequest) -> PreviewResult:
+    """As :meth:`PreviewRun.run`."""
+    store = opening.store(request.store)
+    options = PreviewOptions(
+        environment_id=request.environment_id,
+        snapshot_id=request.snapshot_id,
+        manifest_sha256=request.manifest_sha256,
+        server=opening.optional_server(request.database),
+        folders=opening.folders(request.filestore, request.environment_id),
+        layout=request.layout,
+        capacity=request.capacity,
+    )
+    return PreviewRun(runtime, store, options).run()

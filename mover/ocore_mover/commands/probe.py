@@ -1,9 +1,10 @@
 """``probe``: reports what an environment has and what it lacks. A missing right is a finding, never a failure."""
 
 from ocore_crds import conditions
+from ocore_crds.commands.table import ProbeRequest
 from ocore_crds.protocol import Finding, ProbeResult
+from ocore_mover.commands import opening
 from ocore_mover.commands.config_archive import ClaimFile, findings
-from ocore_mover.commands.options import TargetOptions
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
 from ocore_mover.database.connect import Server
@@ -14,37 +15,27 @@ from ocore_mover.filestore import owner
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.names import ODOO_NAME
 from ocore_mover.store import access
-from ocore_mover.store.folder import FolderStore
 
 
-def probe(
-    runtime: Runtime,
-    target: TargetOptions,
-    environment_id: str,
-    *,
-    rollback: bool,
-    jobs: int,
-    propose_user: bool = False,
-    store: FolderStore | None = None,
-    config_file: str = "",
-) -> ProbeResult:
+def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     """Probes the database and the filestore; with `rollback` also what a rollback needs. With `propose_user` the
-    filestore is only asked for its owner,
-    which is a finding that blocks. `store`: the own store, if it is on a claim. `config_file`: path of the
-    configuration on the claim."""
+    filestore is only asked for its owner, which is a finding that blocks. `store`: the own store, if it is on a
+    claim."""
+    rollback, config_file, environment_id = request.rollback, request.config_file, request.environment_id
+    store = opening.folder_store(request.store, request.store_name) if request.store else None
     blocking: list[Finding] = []
     creatable: list[Finding] = []
     later: list[Finding] = []
     warnings: list[str] = []
     database = filestore = None
-    odoo = target.claim is not None and target.layout == "Odoo"
+    odoo = request.filestore is not None and request.layout == "Odoo"
     try:
-        server = target.server()
+        server = opening.optional_server(request.database)
     except MoverError as error:
         server = None
         blocking.append(Finding(reason=error.reason, message=error.message))
     if server is not None:
-        seen = facts.probe(server, rollback=rollback, jobs=jobs, odoo=odoo)
+        seen = facts.probe(server, rollback=rollback, jobs=request.jobs, odoo=odoo)
         database = seen.facts
         blocking.extend(seen.blocking)
         creatable.extend(seen.creatable)
@@ -55,17 +46,17 @@ def probe(
                 Finding(reason=conditions.FILESTORE_LAYOUT_UNSUPPORTED, message=no_attachments(database.name))
             )
     runtime.token.check()
-    folders = target.folders(environment_id)
+    folders = opening.folders(request.filestore, environment_id)
     missing = database is not None and database.missing
-    if folders is not None and propose_user:
+    if folders is not None and request.propose_user:
         blocking.append(owner.finding(folders))
     elif folders is not None and missing and filestore_facts.is_missing(folders):
-        created, against = filestore_facts.of_missing(folders, target.layout)
+        created, against = filestore_facts.of_missing(folders, request.layout)
         creatable.append(created)
         later.extend(against if rollback else ())
     elif folders is not None:
         filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
-            folders, target.layout, rollback=rollback
+            folders, request.layout, rollback=rollback
         )
         if more_blocking and odoo and server is not None and database is not None and _is_new(server, folders):
             more_warnings = (*more_warnings, NEW_FILESTORE.format(path=folders.path))

@@ -15,8 +15,10 @@ from pathlib import Path
 import psycopg
 
 from ocore_crds import conditions, naming
+from ocore_crds.commands.table import ProveRequest
 from ocore_crds.manifest import DatabaseArtifact
 from ocore_crds.protocol import Finding, ProofResult, Step
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact, copy_access, fingerprint
 from ocore_mover.database.connect import Connection, Server, set_timeouts, translating
@@ -190,3 +192,9 @@ def _finding(server: Server, error: MoverError) -> Finding:
             f" {' '.join(remedies)}"
         ),
     )
+
+
+def execute(runtime: Runtime, request: ProveRequest) -> ProofResult:
+    """As :meth:`ProofRun.run`."""
+    folder, server = opening.scratch(request.scratch), opening.server(request.database)
+    return ProofRun(runtime, ProveOptions(request.environment_id, server, folder, request.jobs)).run()

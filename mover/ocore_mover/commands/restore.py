@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.commands.table import RestoreRequest
 from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.protocol import RestoreResult, Step
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
-from ocore_mover.commands import evidence
+from ocore_mover.commands import evidence, opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication, volume
 from ocore_mover.database.connect import Server, connect_maintenance, translating
@@ -385,3 +386,27 @@ def _relink(hold: HoldSet, names: Iterable[str]) -> None:
         if error.reason != conditions.ATTACHMENTS_MISSING:
             raise
         raise MoverError(conditions.VERIFICATION_FAILED, error.message) from error
+
+
+def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult:
+    """As :meth:`RestoreRun.run`."""
+    store, folder = opening.store(request.store), opening.scratch(request.scratch)
+    options = RestoreOptions(
+        environment_id=request.environment_id,
+        snapshot_id=request.snapshot_id,
+        rollback_id=request.rollback_id,
+        manifest_sha256=request.manifest_sha256,
+        server=opening.optional_server(request.database),
+        folders=opening.folders(request.filestore, request.environment_id),
+        layout=request.layout,
+        scratch=folder,
+        jobs=request.jobs,
+        run=request.record,
+        allow_replication_loss=request.allow_replication_loss,
+        source=opening.source(request.source) if request.source is not None else None,
+        source_environment_id=request.source_environment_id,
+        project_id=request.project_id,
+        neutralize=request.neutralize,
+        capacity=request.capacity,
+    )
+    return RestoreRun(runtime, store, options).run()

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -12,17 +13,16 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ocore_crds import conditions
+from ocore_crds.commands.table import COMMANDS, Request
 from ocore_crds.protocol import Failure, Payload, Step
 from ocore_mover.deadline import Token
-from ocore_mover.errors import Cancelled, MoverError
+from ocore_mover.errors import Cancelled, MoverError, UsageError
 from ocore_mover.guard import GuardedCounter, GuardedStore, PatientStore
 from ocore_mover.report import Counter, Reporter, configure_logging
 from ocore_mover.store.base import Store
 
 log = logging.getLogger(__name__)
 
-#: Seconds for a cancelled command to clean up and end: less than a pod's grace period of 30 s.
-GRACE = 20.0
 #: Seconds for the removal of partial objects and folders.
 CLEANUP = 10.0
 EXIT_OK, EXIT_FAILED = 0, 1
@@ -116,10 +116,23 @@ def as_failure(error: BaseException) -> Failure:
     )
 
 
-def run(
-    body: Callable[[Runtime], Payload], *, deadline: float | None, verbose: bool = False, grace: float = GRACE
-) -> int:
-    """Runs a command's body and reports its result. Returns the exit code."""
+def execute(name: str, request: Request) -> int:
+    """Runs the command and reports its result. Returns the exit code. Raises UsageError.
+
+    Its module has the command's name. It is imported only now: a Job runs one command, and most of a short Job's time
+    is its start.
+    """
+    module = importlib.import_module(f"ocore_mover.commands.{name.replace('-', '_')}")
+
+    def body(runtime: Runtime) -> Payload:
+        payload: Payload = module.execute(runtime, request)
+        return payload
+
+    return run(body, deadline=request.deadline, verbose=request.verbose, grace=COMMANDS[name].grace)
+
+
+def run(body: Callable[[Runtime], Payload], *, deadline: float | None, verbose: bool = False, grace: float) -> int:
+    """Runs a command's body and reports its result. Returns the exit code. Raises UsageError."""
     if not gc.isenabled():
         # What the start has made stays: neither the collector nor the end of the process need visit it.
         gc.freeze()
@@ -133,6 +146,9 @@ def run(
     threading.Thread(target=_watchdog, args=(token, reporter, ended, grace), name="watchdog", daemon=True).start()
     try:
         payload = body(Runtime(reporter, token))
+    except UsageError:
+        ended.set()
+        raise
     except Exception as error:
         failure = as_failure(error)
         if failure.reason == conditions.INTERNAL_ERROR:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
+from ocore_crds.commands.table import SnapshotRequest
 from ocore_crds.manifest import (
     ConfigArtifact,
     DatabaseArtifact,
@@ -23,7 +24,7 @@ from ocore_crds.protocol import FreezeSignal, SnapshotResult, Step
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, states
 from ocore_mover.commands import base as base_command
-from ocore_mover.commands import config_archive, evidence
+from ocore_mover.commands import config_archive, evidence, opening
 from ocore_mover.commands.base import BaseChoice, Unusable
 from ocore_mover.commands.probe import no_attachments
 from ocore_mover.commands.runtime import Runtime, best_effort
@@ -586,3 +587,48 @@ def _freeze_warnings(files: Frozen, lost: int, examples: Sequence[str]) -> Itera
         yield "the filestore's folder does not exist yet, and the database names no files"
     elif not files.linked:
         yield "the filestore has no hard links: its files were read in place"
+
+
+def execute(runtime: Runtime, request: SnapshotRequest) -> SnapshotResult:
+    """As :meth:`SnapshotRun.run`."""
+    store, scratch = opening.store(request.store), opening.scratch(request.scratch)
+    environment_id, base, quiesce = request.environment_id, request.base, request.quiesce
+    folders = opening.folders(request.filestore, environment_id)
+    options = SnapshotOptions(
+        identity=request.identity or _own_identity(environment_id, request.snapshot_id),
+        attempt=request.attempt,
+        server=opening.optional_server(request.database),
+        folders=folders,
+        layout=request.layout,
+        missing_files=request.filestore.missing_files if request.filestore is not None else "Fail",
+        consistency=request.filestore.consistency if request.filestore is not None else "Strict",
+        config=_config_source(request, folders),
+        scratch=scratch,
+        jobs=request.jobs,
+        verify=request.verify,
+        quiesce=(
+            Quiesce(Path(quiesce.signal_file), opening.optional_path(quiesce.ready_file), quiesce.wait)
+            if quiesce is not None
+            else None
+        ),
+        base=BaseChoice(base.snapshot_id, base.manifest_sha256) if base is not None else None,
+        state=request.state,
+    )
+    return SnapshotRun(runtime, store, options).run()
+
+
+def _own_identity(environment_id: str, snapshot_id: str) -> Identity:
+    """At a shell: that of a development environment."""
+    return Identity(
+        environment_id=environment_id,
+        environment_name=environment_id,
+        environment_type="development",
+        project_id=environment_id,
+        snapshot_id=snapshot_id,
+    )
+
+
+def _config_source(request: SnapshotRequest, folders: ClaimFolders | None) -> config_archive.Source | None:
+    if folders is not None and request.config_file:
+        return config_archive.ClaimFile(folders, request.config_file)
+    return config_archive.Keys(Path(request.config)) if request.config is not None else None

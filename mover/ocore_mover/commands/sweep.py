@@ -23,8 +23,10 @@ from pydantic import ValidationError
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds import stored_contents as limits
 from ocore_crds.base import UUID_PATTERN
+from ocore_crds.commands.table import SweepRequest
 from ocore_crds.stored_contents import Orphan, OrphanReport, OrphansResult, RemovedOrphans
 from ocore_mover import contents
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
@@ -260,3 +262,9 @@ def _report(store: Store, report_id: str, sha256: str) -> OrphanReport:
     if report.store_id != store_id(store):
         raise Corrupt(f"{key} in {store.url} is the report of another store")
     return report.model_copy(update={"objects": tuple(o for o in report.objects if _PLACE.match(o.key))})
+
+
+def execute(runtime: Runtime, request: SweepRequest) -> OrphansResult:
+    """As :func:`sweep`."""
+    store = opening.store(request.store)
+    return sweep(runtime, store, older_than=request.older_than, report_id=request.report_id or "")

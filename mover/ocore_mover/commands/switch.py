@@ -17,8 +17,10 @@ from typing import Literal, Self
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.commands.table import SwitchRequest
 from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
 from ocore_crds.rollback_record import RecordState
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.database.position import RollbackMark
@@ -286,3 +288,31 @@ def read_signal(path: Path) -> Signal | None:
 def is_expired(signal: Signal) -> bool:
     """Whether the signal must not be obeyed any more."""
     return time.time() > signal.not_after
+
+
+def execute(runtime: Runtime, request: SwitchRequest) -> SwitchResult:
+    """As :func:`switch`."""
+    run, signal = request.record, request.signal
+    records: RollbackRecords | None = None
+    if run is not None and request.store is not None:
+        if not request.now and request.undo_to is None:
+            records = RollbackRecords(opening.store(request.store), run)
+        elif request.back or request.undo_to is not None:
+            records = opening.optional_records(request.store, run)
+    target = opening.rollback_target(
+        request,
+        request.rollback_id,
+        run=run,
+        allow_replication_loss=request.allow_replication_loss,
+        undo_to=request.undo_to,
+        neutralized=request.neutralized,
+    )
+    options = SwitchOptions(
+        signal_file=Path(signal.signal_file) if signal is not None else None,
+        ready_file=opening.optional_path(signal.ready_file) if signal is not None else None,
+        wait=signal.wait if signal is not None else 0.0,
+        back=request.back,
+        records=records,
+        undo_to=request.undo_to,
+    )
+    return switch(runtime, Switcher(target, runtime.token), options)

@@ -16,10 +16,12 @@ from pathlib import Path
 import psycopg
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.commands.table import RestoreTestRequest
 from ocore_crds.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
 from ocore_crds.protocol import Finding, RestoreTestPhases, RestoreTestResult, Step
 from ocore_crds.quantity import human
 from ocore_mover import manifests
+from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, volume
 from ocore_mover.database.connect import (
@@ -461,3 +463,20 @@ def _check_ordinary(maintenance: Connection, server: Server) -> None:
             " its rights. Name an ordinary role with CREATEDB there, and the superuser in verify.server.adminSecretRef"
             " where an extension needs one",
         )
+
+
+def execute(runtime: Runtime, request: RestoreTestRequest) -> RestoreTestResult:
+    """As :meth:`RestoreTestRun.run`."""
+    store, folder = opening.store(request.store), opening.scratch(request.scratch)
+    options = RestoreTestOptions(
+        environment_id=request.environment_id,
+        snapshot_id=request.snapshot_id,
+        manifest_sha256=request.manifest_sha256,
+        server=opening.optional_server(request.database, dbname="postgres" if request.separate_server else ""),
+        scratch=folder,
+        jobs=request.jobs,
+        capacity=request.capacity,
+        assertions=opening.optional_path(request.assertions),
+        separate=request.separate_server,
+    )
+    return RestoreTestRun(runtime, store, options).run()

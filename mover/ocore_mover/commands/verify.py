@@ -1,22 +1,20 @@
 """``verify``: reads every byte of a stored snapshot again."""
 
+from ocore_crds.commands.table import VerifyRequest
 from ocore_crds.protocol import Step, VerifyResult
 from ocore_mover import manifests
-from ocore_mover.commands import evidence
+from ocore_mover.commands import evidence, opening
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.store.base import Store
 
 
-def verify(
-    runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None, jobs: int
-) -> VerifyResult:
+def execute(runtime: Runtime, request: VerifyRequest) -> VerifyResult:
     """Returns what was read. Raises Corrupt, which names the object; MoverError SnapshotNotFound."""
-    guarded = runtime.guarded(store)
+    guarded = runtime.guarded(opening.store(request.store))
     with runtime.step(Step.VERIFY):
-        stored = manifests.read(guarded, environment_id, snapshot_id, sha256=sha256)
+        stored = manifests.read(guarded, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256)
         counter = runtime.counter(Step.VERIFY)
         counter.bytes_total = stored.manifest.needed_bytes()
-        count = manifests.verify_objects(guarded, stored.manifest, counter, jobs=jobs)
+        count = manifests.verify_objects(guarded, stored.manifest, counter, jobs=request.jobs)
     return VerifyResult(
         objects=len(stored.manifest.needed()),
         bytes_read=count,

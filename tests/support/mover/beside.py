@@ -9,7 +9,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from ocore_mover.__main__ import app
+from ocore_mover.command_line import app
 from ocore_mover.database import position
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.position import Mark

@@ -207,7 +207,7 @@ class Place:
         try:
             if command == "list-manifests":
                 pairs = [arguments[i + 1] for i, a in enumerate(arguments) if a == "--environment"]
-                wanted = list_manifests.wanted(pairs)
+                wanted = dict(pair.split(":") for pair in pairs)
                 payload: Any = list_manifests.ListManifests(
                     runtime, self.store, wanted, options.get("--after", "")
                 ).run()

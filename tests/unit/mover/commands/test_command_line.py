@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from ocore_mover.__main__ import app
+from ocore_mover.command_line import app
 from support.mover.beside import ENVIRONMENT, call, environment, finish
 from support.mover.postgres_majors import Role, write_secret
 from support.mover.site import Site

@@ -239,13 +239,14 @@ def test_a_key_that_is_none(place: Place, tmp_path: Path) -> None:
 
 
 def test_the_admin_has_the_same_settings(place: Place, tls_site: Site, tmp_path: Path) -> None:
-    from ocore_mover.commands.options import TargetOptions
+    from ocore_crds.commands.parts import DatabaseAccess, DatabaseTls
+    from ocore_mover.commands import opening
 
     admin = create_role(place.server, f"admin-{tls_site.live}", "SUPERUSER")
     secret = write_secret(tmp_path / "admin", place.server, admin, "postgres")
     for authority in (place.ours, place.other):
-        target = TargetOptions(database=tls_site.secret, admin=secret, tls_ca=authority.certificate).server()
-        assert target is not None
+        tls = DatabaseTls(ca=str(authority.certificate))
+        target = opening.server(DatabaseAccess(secret=str(tls_site.secret), admin=str(secret), tls=tls))
         assert target.admin is not None
         for found in (target.app, target.admin):
             if authority is place.ours:

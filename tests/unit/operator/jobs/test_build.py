@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.snapshot_state import StoredState
-from ocore_mover.__main__ import app
+from ocore_mover.command_line import app
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
@@ -72,7 +72,7 @@ def test_the_mover_knows_every_argument(where: str, name: str, tmp_path_factory:
     group: Any = typer.main.get_command(app)
     command = group.commands[args[0]]
     with command.make_context(args[0], args[1:]) as context:
-        assert context.params["environment_id" if name != "probe-store" else "store"]
+        assert context.params["environmentId" if name != "probe-store" else "store_url"]
 
 
 def test_a_restore_reads_the_snapshot_that_its_status_names() -> None:

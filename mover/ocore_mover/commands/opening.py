@@ -1,0 +1,147 @@
+"""Opens what a request names: stores, the database's server, folders. What a command does not need is not imported."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
+from ocore_crds.commands.table import InspectRequest, OfRollback
+from ocore_crds.rollback_record import RollbackRun
+from ocore_mover.errors import UsageError
+from ocore_mover.store.base import Store
+
+if TYPE_CHECKING:
+    from ocore_mover.commands.switcher import RollbackTarget
+    from ocore_mover.database.connect import Server
+    from ocore_mover.filestore.folders import ClaimFolders
+    from ocore_mover.rollback_records import RollbackRecords
+    from ocore_mover.store.folder import FolderStore
+
+log = logging.getLogger(__name__)
+
+
+def store(found: StoreAccess) -> Store:
+    """The store. Raises UsageError where its URL is not valid."""
+    from ocore_mover.store.read_only import ReadOnlyStore
+
+    opened = _open(found, sse=found.sse, kms_key=found.kms_key)
+    return ReadOnlyStore(opened) if found.read_only else opened
+
+
+def source(found: SourceStore) -> Store:
+    """A store that is never written to. Raises UsageError where its URL is not valid."""
+    from ocore_mover.store.read_only import ReadOnlyStore
+
+    return ReadOnlyStore(_open(found))
+
+
+def _open(found: SourceStore, *, sse: str | None = None, kms_key: str | None = None) -> Store:
+    from ocore_mover.store import S3Options, open_store
+
+    s3 = found.s3
+    try:
+        return open_store(
+            found.url,
+            S3Options(
+                endpoint=s3.endpoint,
+                region=s3.region,
+                credentials=optional_path(s3.credentials),
+                ca=optional_path(s3.ca),
+                sse=sse,
+                kms_key=kms_key,
+                path_style=s3.path_style,
+                instance_metadata=s3.instance_metadata,
+            ),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def folder_store(url: str, name: str) -> "FolderStore":
+    """The store of a folder, which messages call `name`. Raises UsageError where the URL is no folder's."""
+    from ocore_mover.store import open_store
+    from ocore_mover.store.folder import FolderStore
+
+    try:
+        root = open_store(url).local_root
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if root is None:
+        raise UsageError(f"{url} is not a folder")
+    return FolderStore(root, name)
+
+
+def server(found: DatabaseAccess, *, dbname: str = "") -> "Server":
+    """The database's server. `dbname`: where the Secret has none. Raises MoverError SecretInvalid."""
+    from ocore_mover.database.connect import Server
+    from ocore_mover.database.credentials import load
+    from ocore_mover.database.tls import TlsOptions
+
+    tls = TlsOptions(
+        found.tls.mode, optional_path(found.tls.ca), optional_path(found.tls.cert), optional_path(found.tls.key)
+    )
+    # The admin's Secret need not name a database: connections name theirs.
+    admin = load(Path(found.admin), dbname="postgres", options=tls) if found.admin is not None else None
+    return Server(load(Path(found.secret), dbname=dbname, options=tls), admin)
+
+
+def optional_server(found: DatabaseAccess | None, *, dbname: str = "") -> "Server | None":
+    """As :func:`server`; None without a database."""
+    return server(found, dbname=dbname) if found is not None else None
+
+
+def folders(found: FilestoreAccess | None, environment_id: str) -> "ClaimFolders | None":
+    """The folders on the claim; None without a filestore."""
+    from ocore_mover.filestore.folders import ClaimFolders
+
+    return ClaimFolders(Path(found.claim), found.path, environment_id) if found is not None else None
+
+
+def scratch(folder: str) -> Path:
+    """The folder for temporary files. Raises UsageError where it does not exist or cannot be written."""
+    path = Path(folder)
+    if not path.is_dir() or not os.access(path, os.W_OK):
+        raise UsageError(f"--scratch: {folder} is not a folder that can be written")
+    return path
+
+
+def optional_path(text: str | None) -> Path | None:
+    """The path; None where there is none."""
+    return Path(text) if text is not None else None
+
+
+def rollback_target(
+    request: OfRollback | InspectRequest,
+    rollback_id: str,
+    *,
+    run: RollbackRun | None = None,
+    allow_replication_loss: bool = False,
+    undo_to: Literal["Old", "New"] | None = None,
+    neutralized: bool = False,
+) -> "RollbackTarget":
+    """The environment of the rollback."""
+    from ocore_mover.commands.switcher import RollbackTarget
+
+    return RollbackTarget(
+        optional_server(request.database),
+        folders(request.filestore, request.environment_id),
+        request.layout,
+        rollback_id,
+        run,
+        allow_replication_loss,
+        undo_to,
+        neutralized,
+    )
+
+
+def optional_records(found: StoreAccess, run: RollbackRun) -> "RollbackRecords | None":
+    """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the
+    outcome, too."""
+    from ocore_mover.rollback_records import RollbackRecords
+
+    try:
+        return RollbackRecords(store(found), run)
+    except Exception as error:
+        log.warning("store not opened; the outcome is only in the database's comment", extra={"error": str(error)})
+        return None
