@@ -1,4 +1,9 @@
-"""The mover's entry point: the command line (:mod:`ocore_mover.command_line`)."""
+"""The mover's entry point.
+
+In a Job the request of the command is a document in the environment (``ocore_crds.commands.carrier``); at a shell it is
+given by options (:mod:`ocore_mover.command_line`, which a Job does not import: most of a short Job's time is its
+start).
+"""
 
 import gc
 
@@ -7,12 +12,39 @@ import gc
 if __name__ == "__main__":
     gc.disable()
 
-from ocore_mover.command_line import app
+import sys
+from pathlib import Path
+
+from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
+from ocore_mover import requests, settings
+from ocore_mover.commands.runtime import execute
+from ocore_mover.errors import UsageError
+
+EXIT_USAGE = 2
 
 
 def main() -> None:
     """The console script."""
-    app()
+    document = settings.request()
+    if document is None:
+        from ocore_mover.command_line import app
+
+        app()
+    else:
+        sys.exit(run_document(sys.argv[1:], document))
+
+
+def run_document(arguments: list[str], document: str, termination: Path = Path(TERMINATION_MESSAGE_PATH)) -> int:
+    """Runs the command that the only argument names, with the request in the document. Returns the exit code."""
+    try:
+        name, request = requests.from_document(arguments, document)
+        return execute(name, request)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        # Outside a pod this file does not exist, and it is not created.
+        if termination.exists():
+            termination.write_text(str(error))
+        return EXIT_USAGE
 
 
 if __name__ == "__main__":

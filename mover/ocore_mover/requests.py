@@ -1,10 +1,25 @@
-"""Faults of a request that the model of its command has found."""
+"""Requests as models: the document of a Job, checked by the model of its command."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
 from ocore_crds.base import UUID_PATTERN
+from ocore_crds.commands.carrier import VARIABLE
+from ocore_crds.commands.table import COMMANDS, Request
+from ocore_mover.errors import UsageError
+
+
+def from_document(arguments: Sequence[str], document: str) -> tuple[str, Request]:
+    """The command and its request. Raises UsageError, which names the fields that do not fit."""
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+        raise UsageError(f"with {VARIABLE} the only argument is the name of a command: {', '.join(COMMANDS)}")
+    name = arguments[0]
+    try:
+        return name, COMMANDS[name].request.model_validate_json(document)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, place)) or 'request'}: {text}" for place, text in faults(error))
+        raise UsageError(f"{VARIABLE} is not a valid request of {name}: {found}") from error
 
 
 def faults(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ocore_crds.commands import carrier
+
 #: Folder with pg_dump and pg_restore, if they are neither in Debian's folder for their major version nor on PATH.
 PG_BIN_VARIABLE = "OCORE_PG_BIN"
 
@@ -20,3 +22,14 @@ def program_environment() -> dict[str, str]:
     """
     kept = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C.UTF-8"}
+
+
+def pod_uid() -> str:
+    """The uid of our pod, from ``OCORE_POD_UID`` (downward API); empty outside of one."""
+    return os.environ.get("OCORE_POD_UID", "")
+
+
+def request() -> str | None:
+    """The request of the command as JSON, which a Job passes in variables (``ocore_crds.commands.carrier``); None at a
+    shell."""
+    return carrier.document(os.environ)

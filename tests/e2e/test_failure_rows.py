@@ -24,6 +24,7 @@ from support.cluster.promises import (
     stored_keys,
 )
 from support.cluster.site import Site
+from support.operator.jobs import request_of
 
 # --- 2: the Job's pod dies ------------------------------------------------------------------------------------
 
@@ -161,8 +162,10 @@ def twin(site: Site, job: Object, identity: str, failpoint: str) -> Object:
     """A pod as that snapshot's Job makes it, but for a snapshot of another id, once it is at the failpoint."""
     name, spec = unique("twin"), copy.deepcopy(job["spec"]["template"]["spec"])
     container = spec["containers"][0]
-    old = container["args"][container["args"].index("--snapshot-id") + 1]
-    container["args"] = [a.replace(old, identity) for a in container["args"]]
+    old = request_of(job)["snapshotId"]
+    container["env"] = [
+        {**e, **({"value": e["value"].replace(old, identity)} if "value" in e else {})} for e in container["env"]
+    ]
     other = {"name": "OCORE_FAILPOINTS", "value": failpoint}
     container["env"] = [e for e in container["env"] if e["name"] != other["name"]] + [other]
     meta = {"name": name, "namespace": site.namespace}

@@ -268,6 +268,16 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "no probe but",
     ),
     "variable": (variable(value="shop"), VARIABLES),
+    "variable like the request": (
+        lambda j: mover(j)["env"].append({"name": "OCORE_REQUEST_X", "value": "a"}),
+        VARIABLES,
+    ),
+    "request from a Secret": (
+        lambda j: mover(j)["env"].append(
+            {"name": "OCORE_REQUEST_1", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
+        ),
+        VARIABLES,
+    ),
     "library": (lambda j: mover(j)["env"].append({"name": "LD_PRELOAD", "value": "/config/a.so"}), VARIABLES),
     "Secret in a variable": (
         lambda j: mover(j)["env"][0].update(valueFrom={"secretKeyRef": {"name": "db", "key": "password"}}),

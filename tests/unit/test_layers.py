@@ -56,7 +56,6 @@ HARMLESS = {
 MIXED = {
     "ocore_crds.failpoints",
     "ocore_operator.jobs.inputs",
-    "ocore_operator.jobs.listeners",
     "ocore_operator.jobs.log",
     "ocore_operator.jobs.signals",
     "ocore_operator.settings",

@@ -3,4 +3,8 @@ how its Jobs are counted and repeated.
 
 - ``parts``: what several requests have in common, as models: the store, the database, the filestore, the signal.
 - ``table``: the request of each command, and its row.
+- ``carrier``: the request as environment variables of a Job's container.
+
+The operator fills a request and passes it as one document. At a shell the options of ``ocore_mover`` are the fields of
+the same models (docs/decisions/0170).
 """

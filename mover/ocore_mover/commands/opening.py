@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
 from ocore_crds.commands.table import InspectRequest, OfRollback
 from ocore_crds.rollback_record import RollbackRun
+from ocore_mover import settings
 from ocore_mover.errors import UsageError
 from ocore_mover.store.base import Store
 
@@ -109,6 +110,12 @@ def scratch(folder: str) -> Path:
 def optional_path(text: str | None) -> Path | None:
     """The path; None where there is none."""
     return Path(text) if text is not None else None
+
+
+def run_of(record: RollbackRun | None) -> RollbackRun | None:
+    """The run that the record names. Its attempt is the pod's uid: two pods of one Job never write the same object."""
+    uid = settings.pod_uid()
+    return record.model_copy(update={"attempt": uid}) if record is not None and uid else record
 
 
 def rollback_target(

@@ -401,7 +401,7 @@ def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult:
         layout=request.layout,
         scratch=folder,
         jobs=request.jobs,
-        run=request.record,
+        run=opening.run_of(request.record),
         allow_replication_loss=request.allow_replication_loss,
         source=opening.source(request.source) if request.source is not None else None,
         source_environment_id=request.source_environment_id,

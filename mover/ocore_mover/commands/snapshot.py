@@ -22,7 +22,7 @@ from ocore_crds.manifest import (
 )
 from ocore_crds.protocol import FreezeSignal, SnapshotResult, Step
 from ocore_crds.snapshot_state import StoredState
-from ocore_mover import dependents, manifests, states
+from ocore_mover import dependents, manifests, settings, states
 from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive, evidence, opening
 from ocore_mover.commands.base import BaseChoice, Unusable
@@ -596,7 +596,7 @@ def execute(runtime: Runtime, request: SnapshotRequest) -> SnapshotResult:
     folders = opening.folders(request.filestore, environment_id)
     options = SnapshotOptions(
         identity=request.identity or _own_identity(environment_id, request.snapshot_id),
-        attempt=request.attempt,
+        attempt="-".join(filter(None, (request.attempt, settings.pod_uid()))),
         server=opening.optional_server(request.database),
         folders=folders,
         layout=request.layout,

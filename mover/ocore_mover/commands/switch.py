@@ -292,7 +292,7 @@ def is_expired(signal: Signal) -> bool:
 
 def execute(runtime: Runtime, request: SwitchRequest) -> SwitchResult:
     """As :func:`switch`."""
-    run, signal = request.record, request.signal
+    run, signal = opening.run_of(request.record), request.signal
     records: RollbackRecords | None = None
     if run is not None and request.store is not None:
         if not request.now and request.undo_to is None:

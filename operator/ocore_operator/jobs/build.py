@@ -1,51 +1,27 @@
 """Pure builders of Jobs, one per command of the mover. They return objects and have no client.
 
-The parts of a Job (store, database, claim, scratch) are in parts.py. docs/architecture.md lists the arguments of each
-command.
+Each fills the command's request (``ocore_crds.commands``) and collects the volumes that it refers to (parts.py).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from ocore_crds import conditions as c
 from ocore_crds import quantity
-from ocore_crds.commands.table import SWITCH
+from ocore_crds.commands import table as t
+from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
 from ocore_crds.restore_test import RestoreTests
 from ocore_crds.rollback_record import RollbackRun
 from ocore_crds.snapshot_state import StoredState
-from ocore_operator.jobs import failpoints
+from ocore_operator.errors import Failed
+from ocore_operator.jobs import failpoints, parts
 from ocore_operator.jobs.inputs import JobInputs, resources_of
 from ocore_operator.jobs.listeners import Listeners
-from ocore_operator.jobs.parts import (
-    ATTEMPT,
-    CONFIG,
-    READY_FILE,
-    SHARED,
-    SIGNAL_FILE,
-    Parts,
-    administrator,
-    assertions,
-    claim,
-    claim_folder,
-    claim_store,
-    config,
-    config_file,
-    database,
-    identity,
-    optional_store,
-    options,
-    read_only,
-    restore_test_server,
-    scratch,
-    signal,
-    source_store,
-    store,
-)
-from ocore_operator.jobs.parts import neutralize as parts_of_neutralize
+from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion, state_writing
 from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store, project_of
@@ -72,8 +48,8 @@ def _environment(job_inputs: JobInputs) -> Environment:
     return job_inputs.environment
 
 
-def _deadline(seconds: float) -> tuple[str, str]:
-    return "--deadline", str(max(int(seconds - MARGIN), 1))
+def _deadline(seconds: float) -> float:
+    return max(int(seconds - MARGIN), 1)
 
 
 def _short(settings: Settings) -> float:
@@ -84,76 +60,117 @@ def _short(settings: Settings) -> float:
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-<uid>-<attempt>``: checks database and filestore, and whether the Jobs' user can use a store on a
     claim. Where that user is unknown it reports the owner of the files, and can change nothing on the claim."""
-    environment = _environment(job_inputs)
-    files = claim(environment.spec)
-    if job_inputs.user_unknown and environment.spec.filestore is not None:
-        files = read_only(files) + Parts(args=("--propose-user",))
-    parts = database(environment.spec) + administrator(environment.spec) + files
-    parts += identity(environment_id=environment.id)
-    if not job_inputs.user_unknown:
-        parts += claim_store(job_inputs.store) + config_file(environment.spec)
-    parts += Parts(args=("--rollback", *_deadline(SHORT)))
-    command = JobRequest(owner=environment, name="probe", attempt=attempt, parts=parts, deadline=_short(settings))
-    return job(settings, job_inputs, command)
+    environment, volumes, unknown = _environment(job_inputs), Volumes(), job_inputs.user_unknown
+    spec = environment.spec
+    url, name = parts.claim_store(volumes, job_inputs.store) if not unknown else ("", "")
+    request = t.ProbeRequest(
+        database=parts.database(volumes, spec, admin=True),
+        filestore=parts.filestore(volumes, spec, read_only=unknown),
+        environment_id=environment.id,
+        propose_user=unknown and spec.filestore is not None,
+        store=url,
+        store_name=name,
+        config_file=parts.config_file(spec) if not unknown else "",
+        deadline=_deadline(SHORT),
+    )
+    return job(
+        settings, job_inputs, JobRequest(environment, t.PROBE, request, attempt, volumes, deadline=_short(settings))
+    )
 
 
 def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``measure-<uid>-<attempt>``: the sizes of database and filestore. It only reads, as the application's
     role."""
-    environment = _environment(job_inputs)
-    parts = read_only(database(environment.spec) + claim(environment.spec)) + identity(environment_id=environment.id)
-    parts += Parts(args=_deadline(SHORT))
-    command = JobRequest(owner=environment, name="measure", attempt=attempt, parts=parts, deadline=_short(settings))
-    return job(settings, job_inputs, command)
+    environment, volumes = _environment(job_inputs), Volumes(read_only=True)
+    request = t.MeasureRequest(
+        database=parts.database(volumes, environment.spec, admin=False),
+        filestore=parts.filestore(volumes, environment.spec),
+        environment_id=environment.id,
+        deadline=_deadline(SHORT),
+    )
+    return job(
+        settings, job_inputs, JobRequest(environment, t.MEASURE, request, attempt, volumes, deadline=_short(settings))
+    )
 
 
 def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the
-    store: a dump without data fits into the pod's /tmp."""
-    environment = _environment(job_inputs)
-    parts = database(environment.spec) + administrator(environment.spec) + identity(environment_id=environment.id)
-    parts += Parts(args=("--jobs", str(environment.spec.jobs.parallelism), *_deadline(PROOF)))
-    command = JobRequest(owner=environment, name="prove", attempt=attempt, parts=parts, deadline=PROOF)
-    return job(settings, replace(job_inputs, node=None), command)
+    store: a dump without data fits into the pod's /tmp. Raises ValueError where the Environment has no database."""
+    environment, volumes = _environment(job_inputs), Volumes()
+    request = t.ProveRequest(
+        database=_needed(parts.database(volumes, environment.spec, admin=True)),
+        environment_id=environment.id,
+        jobs=environment.spec.jobs.parallelism,
+        deadline=_deadline(PROOF),
+    )
+    return job(
+        settings,
+        replace(job_inputs, node=None),
+        JobRequest(environment, t.PROVE, request, attempt, volumes, deadline=PROOF),
+    )
+
+
+def _needed(found: DatabaseAccess | None) -> DatabaseAccess:
+    if found is None:
+        raise ValueError("this Job needs spec.database of the Environment")
+    return found
 
 
 def list_manifests(
     settings: Settings, job_inputs: JobInputs, environments: Mapping[str, str], *, after: str, attempt: str
 ) -> Object:
     """Name ``list-manifests-<uid>-<attempt>``: one page of the snapshots of these environments (id → project id)."""
-    wanted = tuple(a for pair in sorted(environments.items()) for a in ("--environment", ":".join(pair)))
-    return _of_contents(settings, job_inputs, "list-manifests", Parts(args=wanted) + options(after=after), attempt)
+    volumes = Volumes()
+    request = t.ListManifestsRequest(
+        store=parts.store(volumes, job_inputs.store),
+        environments=dict(sorted(environments.items())),
+        after=after,
+        deadline=_deadline(LONG),
+    )
+    return _of_contents(settings, job_inputs, t.LIST_MANIFESTS, request, volumes, attempt)
 
 
 def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``sweep-<uid>-<attempt>``: finds orphans. Their list goes into the store, unless that is read-only."""
-    writes = job_inputs.store.spec.access == "ReadWrite"
-    parts = options(older_than=ORPHAN_AGE, report_id=job_inputs.store.meta.uid if writes else "")
-    return _of_contents(settings, job_inputs, "sweep", parts, attempt)
+    writes, volumes = job_inputs.store.spec.access == "ReadWrite", Volumes()
+    request = t.SweepRequest(
+        store=parts.store(volumes, job_inputs.store),
+        older_than=ORPHAN_AGE,
+        report_id=job_inputs.store.meta.uid if writes else None,
+        deadline=_deadline(LONG),
+    )
+    return _of_contents(settings, job_inputs, t.SWEEP, request, volumes, attempt)
 
 
 def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, attempt: str) -> Object:
     """Name ``remove-orphans-<uid>-<attempt>``: deletes what the report lists, where it still is an orphan."""
-    parts = options(report_id=job_inputs.store.meta.uid, sha256=report)
-    return _of_contents(settings, job_inputs, "remove-orphans", parts, attempt)
-
-
-def _of_contents(settings: Settings, job_inputs: JobInputs, command: str, parts: Parts, attempt: str) -> Object:
-    """A command on all that a store contains."""
-    found = store(job_inputs.store) + parts + Parts(args=_deadline(LONG))
-    request = JobRequest(
-        owner=job_inputs.store, name=command, attempt=attempt, parts=found, deadline=LONG + settings.start_deadline
+    volumes = Volumes()
+    request = t.RemoveOrphansRequest(
+        store=parts.store(volumes, job_inputs.store),
+        report_id=job_inputs.store.meta.uid,
+        sha256=report,
+        deadline=_deadline(LONG),
     )
-    return job(settings, job_inputs, request)
+    return _of_contents(settings, job_inputs, t.REMOVE_ORPHANS, request, volumes, attempt)
+
+
+def _of_contents(
+    settings: Settings, job_inputs: JobInputs, row: t.Command[Any], request: t.Request, volumes: Volumes, attempt: str
+) -> Object:
+    """A command on all that a store contains."""
+    deadline = LONG + settings.start_deadline
+    return job(settings, job_inputs, JobRequest(job_inputs.store, row, request, attempt, volumes, deadline=deadline))
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-store-<uid>-<attempt>``: writes and reads the store id."""
-    parts = store(job_inputs.store) + Parts(args=_deadline(SHORT))
-    command = JobRequest(
-        owner=job_inputs.store, name="probe-store", attempt=attempt, parts=parts, deadline=_short(settings)
+    volumes = Volumes()
+    request = t.ProbeStoreRequest(store=parts.store(volumes, job_inputs.store), deadline=_deadline(SHORT))
+    return job(
+        settings,
+        job_inputs,
+        JobRequest(job_inputs.store, t.PROBE_STORE, request, attempt, volumes, deadline=_short(settings)),
     )
-    return job(settings, job_inputs, command)
 
 
 def snapshot(
@@ -170,49 +187,58 @@ def snapshot(
 ) -> Object:
     """Name ``snapshot-<uid>-<attempt>``; `deadline`: seconds from now. With a base (id and SHA-256 of the manifest of a
     full Snapshot) a differential."""
-    environment = _environment(job_inputs)
-    parts = store(job_inputs.store) + database(environment.spec) + claim(environment.spec) + config(environment.spec)
-    parts += scratch(environment.spec) + identity(environment_id=environment.id, snapshot_id=owner.id)
-    parts += options(base_snapshot_id=base_snapshot_id, base_manifest_sha256=base_manifest_sha256)
-    parts += Parts(
-        args=(
-            # By the short id `delete --claim` recognises the snapshot's frozen folders.
-            *("--attempt", f"{short_id(owner.id)}-{attempt}-{ATTEMPT}"),
-            *("--identity", _json(frozen.wire())),
-            *("--verify", owner.spec.verify),
-            *("--state", _json(state.wire())),
-            *("--jobs", str(environment.spec.jobs.parallelism)),
-            *_deadline(deadline),
+    environment, volumes = _environment(job_inputs), Volumes()
+    spec = environment.spec
+    request = t.SnapshotRequest(
+        store=parts.store(volumes, job_inputs.store),
+        database=parts.database(volumes, spec, admin=False),
+        filestore=parts.filestore(volumes, spec),
+        config=parts.config(volumes, spec),
+        config_file=parts.config_file(spec),
+        scratch=parts.scratch(volumes, spec),
+        environment_id=environment.id,
+        snapshot_id=owner.id,
+        # By the short id `delete --claim` recognises the snapshot's frozen folders.
+        attempt=f"{short_id(owner.id)}-{attempt}",
+        identity=frozen,
+        verify=owner.spec.verify,
+        state=state,
+        base=(
+            BaseSnapshot(snapshot_id=base_snapshot_id, manifest_sha256=base_manifest_sha256)
+            if base_snapshot_id
+            else None
         ),
-        failpoints=failpoints.for_job(settings, owner.meta, attempt),
+        quiesce=parts.signal(volumes, deadline) if owner.spec.quiesce else None,
+        jobs=spec.jobs.parallelism,
+        deadline=_deadline(deadline),
     )
-    if owner.spec.quiesce:
-        parts += signal()
-        parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(deadline)), "--ready-file", READY_FILE))
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="snapshot", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, _armed(settings, JobRequest(owner, t.SNAPSHOT, request, attempt, volumes, deadline))
     )
 
 
-def _of_snapshot(job_inputs: JobInputs, owner: Snapshot, deadline: float) -> Parts:
-    """A command on stored objects: it needs neither database nor filestore nor the Environment."""
-    source = owner.status.source
-    environment_id = source.environment_id if source is not None else ""
-    return (
-        store(job_inputs.store)
-        + identity(environment_id=environment_id, snapshot_id=owner.id)
-        + Parts(args=_deadline(deadline))
-    )
+def _armed(settings: Settings, request: JobRequest, number: int | None = None) -> JobRequest:
+    """With the failpoints that the owner's annotation arms for the attempt."""
+    attempt = number if number is not None else int(request.attempt)
+    return replace(request, failpoints=failpoints.for_job(settings, request.owner.meta, attempt))
+
+
+def _of_snapshot(owner: Snapshot) -> str:
+    """The id of the environment that the snapshot was taken of: a command on stored objects needs neither database nor
+    filestore nor the Environment."""
+    return owner.status.source.environment_id if owner.status.source is not None else ""
 
 
 def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int, deadline: float) -> Object:
     """Name ``verify-<uid>-<attempt>``: reads every byte again."""
-    parts = _of_snapshot(job_inputs, owner, deadline) + Parts(
-        failpoints=failpoints.for_job(settings, owner.meta, attempt)
+    volumes = Volumes()
+    request = t.VerifyRequest(
+        store=parts.store(volumes, job_inputs.store),
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        deadline=_deadline(deadline),
     )
-    return job(
-        settings, job_inputs, JobRequest(owner=owner, name="verify", attempt=attempt, parts=parts, deadline=deadline)
-    )
+    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.VERIFY, request, attempt, volumes, deadline)))
 
 
 def write_state(
@@ -226,18 +252,16 @@ def write_state(
 ) -> Object:
     """A Job of :func:`~ocore_operator.jobs.series.state_writing`: stores pin, retention and deletionPolicy in the store
     of the inputs."""
-    parts = _of_snapshot(job_inputs, owner, SHORT) + Parts(
-        args=("--state", _json(state.wire())), failpoints=failpoints.for_job(settings, owner.meta, attempt)
+    volumes = Volumes()
+    request = t.WriteStateRequest(
+        store=parts.store(volumes, job_inputs.store),
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        state=state,
+        deadline=_deadline(SHORT),
     )
-    return job(
-        settings, job_inputs, _of_series(state_writing(owner, remote=remote), owner, attempt, parts, _short(settings))
-    )
-
-
-def _json(fields: Object) -> str:
-    """For an argument. Texts of users are in it, and the kubelet would expand `$(NAME)` in them and read `$$` as
-    `$`."""
-    return json.dumps(fields, separators=(",", ":")).replace("$", "\\u0024")
+    series = state_writing(owner, remote=remote)
+    return _of_series(settings, job_inputs, series, owner, request, attempt, volumes, _short(settings))
 
 
 def restore_test(
@@ -256,26 +280,29 @@ def restore_test(
     It has the environment's Secrets only where it restores on its server, never its claim, and it only reads the store.
     One table at a time: the server also serves the live database.
     """
-    environment = _environment(job_inputs)
-    parts = _of_snapshot(job_inputs, owner, deadline)
-    if job_inputs.store.spec.access != "ReadOnly":
-        parts += Parts(args=("--store-read-only",))
-    parts = read_only(parts) + scratch(environment.spec)
-    own = environment.spec.database
-    server = verify.server if verify is not None else None
+    environment, volumes = _environment(job_inputs), Volumes()
+    own, server = environment.spec.database, verify.server if verify is not None else None
     if server is not None:
-        parts += restore_test_server(server) + Parts(args=("--separate-server",))
+        database: DatabaseAccess | None = parts.restore_test_server(volumes, server)
         capacity = server.capacity
     else:
-        parts += database(environment.spec) + administrator(environment.spec)
+        database = parts.database(volumes, environment.spec, admin=True)
         capacity = own.capacity if own is not None else None
-    parts += _capacity(capacity)
-    parts += assertions(verify.assertions if verify is not None else None)
-    parts += options(manifest_sha256=owner.status.manifest_sha256) + Parts(
-        args=("--jobs", "1"), failpoints=failpoints.for_job(settings, owner.meta, attempt)
+    request = t.RestoreTestRequest(
+        store=parts.store(volumes, job_inputs.store, read_only=True),
+        database=database,
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        scratch=parts.scratch(volumes, environment.spec),
+        manifest_sha256=owner.status.manifest_sha256,
+        capacity=_capacity(capacity),
+        assertions=parts.assertions(volumes, verify.assertions if verify is not None else None),
+        separate_server=server is not None,
+        jobs=1,
+        deadline=_deadline(deadline),
     )
-    command = JobRequest(owner=owner, name="test-restore", attempt=f"{run}-{attempt}", parts=parts, deadline=deadline)
-    return job(settings, job_inputs, command)
+    command = JobRequest(owner, t.RESTORE_TEST, request, f"{run}-{attempt}", volumes, deadline)
+    return job(settings, job_inputs, _armed(settings, command, attempt))
 
 
 def delete(
@@ -291,22 +318,36 @@ def delete(
     have the Environment, also the folders that the snapshot's attempts
     froze on its claim. Where they have a source, that is the store of the remote copy: nothing is deleted unless it has
     the whole copy."""
-    parts = _of_snapshot(job_inputs, owner, deadline)
-    if deletes is Deletes.LEFTOVERS:
-        parts += Parts(args=("--attempts-only",))
-    else:
-        parts += Parts(args=("--known-state", _json(_known_state(owner, deletes).wire())))
-    parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, attempt))
-    if job_inputs.source is not None:
-        parts += source_store(job_inputs.source) + _expected_copy(owner, "copy_store_id")
-    if job_inputs.environment is not None and job_inputs.environment.spec.filestore is not None:
-        parts += claim_folder(job_inputs.environment.spec.filestore.claim_name)
-    return job(settings, job_inputs, _of_series(deletion(owner, deletes), owner, attempt, parts, deadline))
+    volumes, source = Volumes(), job_inputs.source
+    files = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
+    request = t.DeleteRequest(
+        store=parts.store(volumes, job_inputs.store),
+        source=parts.source_store(volumes, source) if source is not None else None,
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        attempts_only=deletes is Deletes.LEFTOVERS,
+        known_state=_known_state(owner, deletes) if deletes is not Deletes.LEFTOVERS else None,
+        copy_store_id=_copy_store_id(owner) if source is not None else None,
+        manifest_sha256=owner.status.manifest_sha256 if source is not None else None,
+        claim=volumes.claim("claim", CLAIM, files.claim_name) if files is not None else None,
+        deadline=_deadline(deadline),
+    )
+    series = deletion(owner, deletes)
+    return _of_series(settings, job_inputs, series, owner, request, attempt, volumes, deadline)
 
 
-def _of_series(series: Series[Any], owner: Snapshot, attempt: int, parts: Parts, deadline: float) -> JobRequest:
-    name = series.command.name
-    return JobRequest(owner=owner, name=name, attempt=series.attempt(attempt), parts=parts, deadline=deadline)
+def _of_series(
+    settings: Settings,
+    job_inputs: JobInputs,
+    series: Series[Any],
+    owner: Snapshot,
+    request: t.Request,
+    attempt: int,
+    volumes: Volumes,
+    deadline: float,
+) -> Object:
+    command = JobRequest(owner, series.command, request, series.attempt(attempt), volumes, deadline)
+    return job(settings, job_inputs, _armed(settings, command, attempt))
 
 
 def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
@@ -317,65 +358,70 @@ def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
     return stored or StoredState(pin_label=spec.pin.label if spec.pin is not None else None)
 
 
-def _expected_copy(owner: Snapshot, store_id: str) -> Parts:
+def _copy_store_id(owner: Snapshot) -> str:
     remote = owner.status.remote
     if remote is None or remote.store_id is None:
         raise ValueError(f"{owner.key} has no complete remote copy")
-    return options(**{store_id: remote.store_id}, manifest_sha256=owner.status.manifest_sha256)
+    return remote.store_id
 
 
 def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
     """Name ``check-copy-<uid>-<attempt>``: asks the store of the inputs whether it has every object of the copy."""
-    parts = read_only(_of_snapshot(job_inputs, owner, SHORT) + _expected_copy(owner, "store_id"))
-    command = JobRequest(owner=owner, name="check-copy", attempt=attempt, parts=parts, deadline=_short(settings))
-    return job(settings, job_inputs, command)
+    volumes = Volumes(read_only=True)
+    request = t.CheckCopyRequest(
+        store=parts.store(volumes, job_inputs.store),
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        store_id=_copy_store_id(owner),
+        manifest_sha256=owner.status.manifest_sha256 or "",
+        deadline=_deadline(SHORT),
+    )
+    return job(
+        settings, job_inputs, JobRequest(owner, t.CHECK_COPY, request, attempt, volumes, deadline=_short(settings))
+    )
 
 
 def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int) -> Object:
     """A Job of :func:`~ocore_operator.jobs.series.copying`: copies the snapshot from the source of the inputs into
-    their store. An attempt ends after a day; the next one continues it."""
-    parts = _of_snapshot(job_inputs, owner, COPY) + source_store(job_inputs.source)
-    parts += options(manifest_sha256=owner.status.manifest_sha256)
-    parts += Parts(failpoints=failpoints.for_job(settings, owner.meta, attempt))
-    return job(settings, job_inputs, _of_series(copying(owner), owner, attempt, parts, COPY))
+    their store. An attempt ends after a day; the next one continues it. Raises ValueError without a source."""
+    if job_inputs.source is None:
+        raise ValueError(f"the copy of {owner.key} needs a source")
+    volumes = Volumes()
+    request = t.CopyRemoteRequest(
+        store=parts.store(volumes, job_inputs.store),
+        source=parts.source_store(volumes, job_inputs.source),
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        manifest_sha256=owner.status.manifest_sha256,
+        deadline=_deadline(COPY),
+    )
+    return _of_series(settings, job_inputs, copying(owner), owner, request, attempt, volumes, COPY)
 
 
 def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
     """Name ``inspect-<uid>-<attempt>``: reads the result of ``snapshot`` back from the manifest."""
-    parts = _of_snapshot(job_inputs, owner, SHORT)
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=_short(settings)),
+    volumes = Volumes()
+    request = t.InspectRequest(
+        store=parts.store(volumes, job_inputs.store),
+        environment_id=_of_snapshot(owner),
+        snapshot_id=owner.id,
+        deadline=_deadline(SHORT),
     )
+    return job(settings, job_inputs, JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings)))
 
 
-def _of_rollback(settings: Settings, job_inputs: JobInputs, owner: Rollback, attempt: int, deadline: float) -> Parts:
-    """A command on the environment's database and filestore."""
-    environment = _environment(job_inputs)
-    parts = database(environment.spec) + administrator(environment.spec) + claim(environment.spec)
-    undo = owner.status.undo
-    parts += identity(environment_id=environment.id, rollback_id=undo.names_id if undo is not None else owner.id)
-    return parts + Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
+def _names_id(owner: Rollback) -> str:
+    """The id in the names of the databases: an undo has those of the rollback that restored them."""
+    return owner.status.undo.names_id if owner.status.undo is not None else owner.id
 
 
-def _capacity(capacity: str | None) -> Parts:
-    """What the volume of the server's databases holds, where that is known: the Job does not fill it."""
-    return options(capacity=quantity.parse(capacity)) if capacity is not None else Parts()
+def _capacity(capacity: str | None) -> int | None:
+    """Bytes that the volume of the server's databases holds, where that is known: the Job does not fill it."""
+    return quantity.parse(capacity) if capacity is not None else None
 
 
-def _record(run: RollbackRun) -> Parts:
-    """What the Job writes to the rollback's record. Its attempt is the pod's uid: two pods of one Job never write the
-    same object."""
-    fields = run.wire()
-    del fields["attempt"]
-    text = _json(fields)
-    return Parts(args=("--record", f'{text[:-1]},"attempt":"{ATTEMPT}"}}'))
-
-
-def _replication_loss(owner: Rollback) -> Parts:
-    """For the commands that check or end logical replication."""
-    return Parts(args=("--allow-replication-loss",) if owner.spec.allow_replication_loss else ())
+def _own_capacity(environment: Environment) -> int | None:
+    return _capacity(environment.spec.database.capacity if environment.spec.database is not None else None)
 
 
 def restore(
@@ -388,24 +434,30 @@ def restore(
     deadline: float,
 ) -> Object:
     """Name ``restore-<uid>-<attempt>``: restores the snapshot of the rollback's status beside the live environment."""
-    environment, status = _environment(job_inputs), owner.status
-    parts = (
-        _of_rollback(settings, job_inputs, owner, attempt, deadline)
-        + store(job_inputs.store)
-        + scratch(environment.spec)
-    )
-    parts += identity(snapshot_id=status.snapshot_id or "") + _record(run) + _replication_loss(owner)
-    parts += source_store(job_inputs.source)
-    if status.source_environment_id not in (None, status.environment_id):
-        parts += options(source_environment_id=status.source_environment_id, project_id=project_of(environment))
-    if status.neutralize is not None:
-        parts += Parts(args=("--neutralize",))
-    parts += _capacity(environment.spec.database.capacity if environment.spec.database is not None else None)
-    parts += Parts(
-        args=("--manifest-sha256", status.manifest_sha256 or "", "--jobs", str(environment.spec.jobs.parallelism))
+    environment, status, volumes = _environment(job_inputs), owner.status, Volumes()
+    spec, source = environment.spec, job_inputs.source
+    other = status.source_environment_id not in (None, status.environment_id)
+    request = t.RestoreRequest(
+        database=parts.database(volumes, spec, admin=True),
+        filestore=parts.filestore(volumes, spec),
+        store=parts.store(volumes, job_inputs.store),
+        source=parts.source_store(volumes, source) if source is not None else None,
+        scratch=parts.scratch(volumes, spec),
+        environment_id=environment.id,
+        rollback_id=_names_id(owner),
+        snapshot_id=status.snapshot_id or "",
+        manifest_sha256=status.manifest_sha256 or "",
+        record=run,
+        allow_replication_loss=owner.spec.allow_replication_loss,
+        source_environment_id=status.source_environment_id if other else None,
+        project_id=project_of(environment) if other else None,
+        neutralize=status.neutralize is not None,
+        capacity=_own_capacity(environment),
+        jobs=spec.jobs.parallelism,
+        deadline=_deadline(deadline),
     )
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="restore", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, _armed(settings, JobRequest(owner, t.RESTORE, request, attempt, volumes, deadline))
     )
 
 
@@ -422,27 +474,37 @@ def neutralize(
     neither the claim nor the store.
     `listeners`: what the pod of an image must not reach.
 
-    Raises ValueError where the status says nothing.
+    Raises ValueError where the status says nothing, Failed(CannotNeutralize) where the scripts were removed since.
     """
-    environment, plan = _environment(job_inputs), owner.status.neutralize
+    environment, plan, volumes = _environment(job_inputs), owner.status.neutralize, Volumes()
     if plan is None:
         raise ValueError(f"Rollback {owner.meta.name} has nothing to neutralise")
     found = environment.spec.neutralize or Neutralize()
-    parts = (
-        database(environment.spec)
-        + administrator(environment.spec)
-        + parts_of_neutralize(found, plan.method, listeners)
+    sql = found.sql if plan.method == "Sql" else None
+    image = plan.method == "Image"
+    if sql is None and not image and not plan.own_identity:
+        message = f"Environment {environment.meta.name} has no spec.neutralize.sql any more. Set it again."
+        raise Failed(c.CANNOT_NEUTRALIZE, message)
+    shared: Object = {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
+    request = t.NeutralizeRequest(
+        database=_needed(parts.database(volumes, environment.spec, admin=True)),
+        environment_id=environment.id,
+        rollback_id=owner.id,
+        sql=volumes.config_map("scripts", SCRIPTS, sql.config_map_ref.name) if sql is not None else None,
+        hand_over=volumes.mount("shared", SHARED, shared) if image else None,
+        listeners=listeners.others if image else (),
+        outside=listeners.outside if image else (),
+        assertions=parts.assertions(volumes, found.assertions if plan.method is not None else None),
+        own_identity=plan.own_identity,
+        base_url=found.base_url if plan.own_identity else None,
+        isolation=owner.spec.isolation,
+        deadline=_deadline(deadline),
     )
-    parts += identity(environment_id=environment.id, rollback_id=owner.id)
-    if plan.own_identity:
-        parts += Parts(args=("--own-identity",)) + options(base_url=found.base_url)
-    parts += options(isolation=owner.spec.isolation)
-    parts += Parts(args=_deadline(deadline), failpoints=failpoints.for_job(settings, owner.meta, attempt))
-    beside: Object | None = None
-    if plan.method == "Image":
-        beside, volumes = _application(environment, owner, found, plan.image)
-        parts += Parts(volumes=volumes)
-    command = JobRequest(owner=owner, name="neutralize", attempt=attempt, parts=parts, deadline=deadline, beside=beside)
+    command = _armed(settings, JobRequest(owner, t.NEUTRALIZE, request, attempt, volumes, deadline))
+    if image:
+        beside, more = _application(environment, owner, found, plan.image)
+        volumes.volumes += more
+        command = replace(command, beside=beside)
     return job(settings, replace(job_inputs, node=None), command)
 
 
@@ -492,25 +554,37 @@ def switch(
 ) -> Object:
     """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is
     Running(ready=True) once it waits and the store has the record that the switch starts."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
-    parts += store(job_inputs.store) + _record(run) + _replication_loss(owner) + _neutralized(owner)
-    parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
-    command = JobRequest(
-        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH.restarts
+    volumes, plan = Volumes(), owner.status.neutralize
+    request = _switch(
+        _environment(job_inputs),
+        owner,
+        volumes,
+        run,
+        deadline,
+        store=parts.store(volumes, job_inputs.store),
+        signal=parts.signal(volumes, wait),
+        # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
+        neutralized=plan is not None and plan.required,
     )
-    return job(settings, job_inputs, command)
+    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
 
 
-def _neutralized(owner: Rollback) -> Parts:
-    """The switch refuses a copy that is not marked as neutralised, whatever the operator believes."""
-    plan = owner.status.neutralize
-    return Parts(args=("--neutralized",) if plan is not None and plan.required else ())
-
-
-def _undo_to(owner: Rollback) -> Parts:
-    """The position that an undo wants."""
+def _switch(
+    environment: Environment, owner: Rollback, volumes: Volumes, run: RollbackRun, deadline: float, **more: Any
+) -> t.SwitchRequest:
+    """What every switch needs. `more`: fields of the request."""
     undo = owner.status.undo
-    return Parts(args=("--undo-to", undo.to) if undo is not None else ())
+    return t.SwitchRequest(
+        database=parts.database(volumes, environment.spec, admin=True),
+        filestore=parts.filestore(volumes, environment.spec),
+        environment_id=environment.id,
+        rollback_id=_names_id(owner),
+        undo_to=undo.to if undo is not None else None,
+        record=run,
+        allow_replication_loss=owner.spec.allow_replication_loss,
+        deadline=_deadline(deadline),
+        **more,
+    )
 
 
 def undo(
@@ -525,13 +599,17 @@ def undo(
     deadline: float,
 ) -> Object:
     """As :func:`switch`, for an undo, which does not depend on the store: it must work when nothing else does."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + signal()
-    parts += optional_store(store_of_record) + _record(run) + _replication_loss(owner) + _undo_to(owner)
-    parts += Parts(args=("--signal-file", SIGNAL_FILE, "--wait", str(int(wait)), "--ready-file", READY_FILE))
-    command = JobRequest(
-        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH.restarts
+    volumes = Volumes()
+    request = _switch(
+        _environment(job_inputs),
+        owner,
+        volumes,
+        run,
+        deadline,
+        store=parts.optional_store(volumes, store_of_record),
+        signal=parts.signal(volumes, wait),
     )
-    return job(settings, job_inputs, command)
+    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
 
 
 def switch_back(
@@ -546,12 +624,10 @@ def switch_back(
 ) -> Object:
     """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the
     outcome is only in the database."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + _record(run) + _replication_loss(owner)
-    parts += optional_store(store_of_record) + _undo_to(owner) + Parts(args=("--back", "--now"))
-    command = JobRequest(
-        owner=owner, name="switch", attempt=attempt, parts=parts, deadline=deadline, restarts=SWITCH.restarts
-    )
-    return job(settings, job_inputs, command)
+    volumes = Volumes()
+    store = parts.optional_store(volumes, store_of_record)
+    request = _switch(_environment(job_inputs), owner, volumes, run, deadline, store=store, now=True, back=True)
+    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
 
 
 def cleanup(
@@ -564,26 +640,36 @@ def cleanup(
     deadline: float,
 ) -> Object:
     """Name ``cleanup-<uid>-<attempt>``: removes the restored or the previous database and folders."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, deadline) + Parts(args=("--what", what))
+    environment, volumes = _environment(job_inputs), Volumes()
+    request = t.CleanupRequest(
+        database=parts.database(volumes, environment.spec, admin=True),
+        filestore=parts.filestore(volumes, environment.spec),
+        environment_id=environment.id,
+        rollback_id=_names_id(owner),
+        what=what,
+        deadline=_deadline(deadline),
+    )
     return job(
-        settings, job_inputs, JobRequest(owner=owner, name="cleanup", attempt=attempt, parts=parts, deadline=deadline)
+        settings, job_inputs, _armed(settings, JobRequest(owner, t.CLEANUP, request, attempt, volumes, deadline))
     )
 
 
 def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot: Snapshot, *, attempt: int) -> Object:
     """Name ``preview-<uid>-<attempt>``: reads what a rollback to the Snapshot would do. It cannot write to a claim: all
     are mounted read-only."""
-    environment, source = _environment(job_inputs), snapshot.status.source
-    parts = database(environment.spec) + claim(environment.spec) + store(job_inputs.store)
-    # Where the manifest is: below the id of the environment that the snapshot was taken of.
-    of = source.environment_id if source is not None else environment.id
-    parts += identity(environment_id=of, snapshot_id=snapshot.id)
-    parts += _capacity(environment.spec.database.capacity if environment.spec.database is not None else None)
-    parts += Parts(args=("--manifest-sha256", snapshot.status.manifest_sha256 or "", *_deadline(SHORT)))
-    command = JobRequest(
-        owner=owner, name="preview", attempt=attempt, parts=read_only(parts), deadline=_short(settings)
+    environment, source, volumes = _environment(job_inputs), snapshot.status.source, Volumes(read_only=True)
+    request = t.PreviewRequest(
+        database=parts.database(volumes, environment.spec, admin=False),
+        filestore=parts.filestore(volumes, environment.spec),
+        store=parts.store(volumes, job_inputs.store),
+        # Where the manifest is: below the id of the environment that the snapshot was taken of.
+        environment_id=source.environment_id if source is not None else environment.id,
+        snapshot_id=snapshot.id,
+        manifest_sha256=snapshot.status.manifest_sha256 or "",
+        capacity=_own_capacity(environment),
+        deadline=_deadline(SHORT),
     )
-    return job(settings, job_inputs, command)
+    return job(settings, job_inputs, JobRequest(owner, t.PREVIEW, request, attempt, volumes, deadline=_short(settings)))
 
 
 def inspect_rollback(
@@ -591,13 +677,19 @@ def inspect_rollback(
 ) -> Object:
     """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections.
     `stopped`: no workload runs."""
-    parts = _of_rollback(settings, job_inputs, owner, attempt, SHORT) + _replication_loss(owner)
-    parts += Parts(args=(*(("--repair",) if repair else ()), *(("--workloads-stopped",) if stopped else ())))
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(owner=owner, name="inspect", attempt=attempt, parts=parts, deadline=_short(settings)),
+    environment, volumes = _environment(job_inputs), Volumes()
+    request = t.InspectRequest(
+        database=parts.database(volumes, environment.spec, admin=True),
+        filestore=parts.filestore(volumes, environment.spec),
+        environment_id=environment.id,
+        rollback_id=_names_id(owner),
+        repair=repair,
+        workloads_stopped=stopped,
+        allow_replication_loss=owner.spec.allow_replication_loss,
+        deadline=_deadline(SHORT),
     )
+    command = JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings))
+    return job(settings, job_inputs, _armed(settings, command))
 
 
 __all__ = [

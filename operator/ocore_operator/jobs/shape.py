@@ -6,13 +6,18 @@ label (velero#2975).
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
+from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands import carrier
+from ocore_crds.commands.table import Command, Request
 from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
+from ocore_operator.errors import Failed
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.parts import Parts
+from ocore_operator.jobs.parts import Volumes
 from ocore_operator.kube.resources import Object, Resource, label_value
 from ocore_operator.settings import Settings
 
@@ -26,14 +31,15 @@ STORE_RESOURCES: Object = {**DEFAULT_RESOURCES, "limits": {"cpu": "1", "memory":
 
 @dataclass(frozen=True)
 class JobRequest:
-    """The Job to build: for whom, its command, its attempt and its limits."""
+    """The Job to build: for whom, what its command is asked, with which volumes, its attempt and its limits."""
 
     owner: Resource  # type: ignore[type-arg]
-    name: str
+    command: Command[Any]
+    request: Request
     attempt: int | str
-    parts: Parts
+    volumes: Volumes
     deadline: float  # seconds
-    restarts: int = 0  # how often the kubelet restarts the container
+    failpoints: str = ""
     beside: Object | None = None  # a second container, whose end does not matter
 
 
@@ -79,20 +85,20 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
     """The Job."""
     owner = request.owner
     metadata = {
-        "labels": labels(owner, request.name, job_inputs.store.meta.name),
+        "labels": labels(owner, request.command.name, job_inputs.store.meta.name),
         "annotations": {naming.ANNOTATION_OWNER_NAME: owner.meta.name},
     }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(request.name, owner.meta.uid, request.attempt),
+            "name": job_name(request.command.name, owner.meta.uid, request.attempt),
             "namespace": owner.meta.namespace,
             **metadata,
             **_owned(owner),
         },
         "spec": {
-            "backoffLimit": request.restarts,
+            "backoffLimit": request.command.restarts,
             "activeDeadlineSeconds": max(math.ceil(request.deadline), 1),
             "ttlSecondsAfterFinished": settings.job_ttl,
             "podReplacementPolicy": "Failed",
@@ -103,16 +109,19 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
 
 def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
     traits = job_inputs.traits
-    request = replace(request, parts=_each_claim_once(request.parts))
-    security = _security(settings, traits, request.parts.volumes)
+    volumes, mounts = _each_claim_once(request.volumes)
+    security = _security(settings, traits, volumes)
     pod: Object = {
-        "restartPolicy": "OnFailure" if request.restarts else "Never",
+        "restartPolicy": "OnFailure" if request.command.restarts else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE,
         "securityContext": security,
-        "containers": [_container(settings, job_inputs, request), *([request.beside] if request.beside else [])],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, security) for v in request.parts.volumes)],
+        "containers": [
+            _container(settings, job_inputs, request, mounts),
+            *([request.beside] if request.beside else []),
+        ],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, security) for v in volumes)],
     }
     stores = [s for s in (job_inputs.store, job_inputs.source) if s is not None]
     accounts = [s.spec.service_account_name for s in stores if s.spec.service_account_name]
@@ -128,20 +137,19 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
     return pod
 
 
-def _each_claim_once(parts: Parts) -> Parts:
-    """With one volume for each claim, which may be mounted at several paths. Two volumes of one claim: the kubelet
-    mounts it once, and with some drivers waits for the other one without end."""
+def _each_claim_once(found: Volumes) -> tuple[list[Object], list[Object]]:
+    """Volumes and mounts, with one volume for each claim, which may be mounted at several paths. Two volumes of one
+    claim: the kubelet mounts it once, and with some drivers waits for the other one without end."""
     volumes: list[Object] = []
     first: dict[str, str] = {}  # claim → its volume
     kept: dict[str, str] = {}  # volume → the one in its place
-    for volume in parts.volumes:
+    for volume in found.volumes:
         name = volume["name"]
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName", "")
         kept[name] = first.setdefault(claim, name) if claim else name
         if kept[name] == name:
             volumes.append(volume)
-    mounts = tuple({**mount, "name": kept[mount["name"]]} for mount in parts.mounts)
-    return replace(parts, volumes=tuple(volumes), mounts=mounts)
+    return volumes, [{**mount, "name": kept[mount["name"]]} for mount in found.mounts]
 
 
 def _security(settings: Settings, traits: PodTraits, volumes: Iterable[Object]) -> Object:
@@ -179,20 +187,20 @@ def _on_node(node: str) -> Object:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
 
 
-def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
-    parts = request.parts
+def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, mounts: Iterable[Object]) -> Object:
     uid = {"fieldRef": {"fieldPath": "metadata.uid"}}
     env: list[Object] = [{"name": "OCORE_POD_UID", "valueFrom": uid}]
-    if parts.failpoints:
+    env += [{"name": name, "value": value} for name, value in _document(request).items()]
+    if request.failpoints:
         env += [
-            {"name": ENVIRONMENT_VARIABLE, "value": parts.failpoints},
+            {"name": ENVIRONMENT_VARIABLE, "value": request.failpoints},
             {"name": MARKS_VARIABLE, "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod
         ]
     container: Object = {
         "name": naming.MOVER_CONTAINER,
         "image": settings.image(job_inputs.server_major),
         "imagePullPolicy": settings.image_pull_policy,
-        "args": [request.name, *parts.args],
+        "args": [request.command.name],
         "env": env,
         "resources": _resources(job_inputs),
         "terminationMessagePath": TERMINATION_MESSAGE_PATH,
@@ -201,11 +209,19 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest) -
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *parts.mounts],  # noqa: S108
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],  # noqa: S108
     }
-    if parts.readiness is not None:
-        container["readinessProbe"] = parts.readiness
+    if request.volumes.readiness is not None:
+        container["readinessProbe"] = request.volumes.readiness
     return container
+
+
+def _document(request: JobRequest) -> dict[str, str]:
+    """The variables with the request. Raises Failed where it is too long."""
+    try:
+        return carrier.variables(request.request)
+    except ValueError as error:
+        raise Failed(c.JOB_REFUSED, f"The Job {request.command.name} cannot be started: {error}.") from error
 
 
 def _resources(job_inputs: JobInputs) -> Object:

@@ -4,7 +4,6 @@ this process."""
 import asyncio
 import contextlib
 import io
-import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
@@ -13,8 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from ocore_crds.commands.table import ListManifestsRequest, RemoveOrphansRequest, Request, SweepRequest
 from ocore_crds.protocol import Result
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, STORES
+from ocore_mover import requests
 from ocore_mover.commands import list_manifests
 from ocore_mover.commands import sweep as sweep_command
 from ocore_mover.commands.runtime import Runtime, as_failure
@@ -31,6 +32,7 @@ from ocore_operator.settings import Settings
 
 from ..mover.contents import ENVIRONMENT, PROJECT
 from .api import ApiServer, as_sent
+from .jobs import document_of
 from .objects import NOW, SETTINGS, at, environment_object, obj
 
 STORE_UID = "77777777-7777-4777-8777-777777777777"
@@ -177,11 +179,11 @@ class Place:
 
     def _run(self, name: str) -> None:
         job = self.api.read(JOBS, "shop", name)
-        command, *arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
+        containers = job["spec"]["template"]["spec"]["containers"]
+        _, request = requests.from_document(containers[0]["args"], document_of(containers))
         output = io.StringIO()
-        options = dict(itertools.pairwise(arguments))
         with contextlib.redirect_stdout(output):
-            result = self._command(command, arguments, options)
+            result = self._command(request)
         text = result.termination_message()
         self.api.logs[name] = output.getvalue().splitlines()
         state = {"terminated": {"exitCode": 0 if result.ok else 1, "message": text, "finishedAt": at(0)}}
@@ -202,23 +204,18 @@ class Place:
             },
         )
 
-    def _command(self, command: str, arguments: list[str], options: dict[str, str]) -> Result:
+    def _command(self, request: Request) -> Result:
         runtime = Runtime(Reporter(Path("/nowhere")), Token(None))
         try:
-            if command == "list-manifests":
-                pairs = [arguments[i + 1] for i, a in enumerate(arguments) if a == "--environment"]
-                wanted = dict(pair.split(":") for pair in pairs)
+            if isinstance(request, ListManifestsRequest):
                 payload: Any = list_manifests.ListManifests(
-                    runtime, self.store, wanted, options.get("--after", "")
+                    runtime, self.store, request.environments, request.after
                 ).run()
-            elif command == "sweep":
-                payload = sweep_command.sweep(
-                    runtime, self.store, older_than=-10, report_id=options.get("--report-id", "")
-                )
+            elif isinstance(request, SweepRequest):
+                payload = sweep_command.sweep(runtime, self.store, older_than=-10, report_id=request.report_id or "")
             else:
-                payload = sweep_command.remove(
-                    runtime, self.store, report_id=options["--report-id"], sha256=options["--sha256"]
-                )
+                assert isinstance(request, RemoveOrphansRequest)
+                payload = sweep_command.remove(runtime, self.store, report_id=request.report_id, sha256=request.sha256)
         except Exception as error:
             return Result(ok=False, failure=as_failure(error), time=at(0))
         return Result(ok=True, payload=payload, time=at(0))

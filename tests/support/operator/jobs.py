@@ -1,8 +1,11 @@
 """Every kind of Job that the operator makes, on sites that differ in all that a Job depends on."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
+from ocore_crds.commands import carrier
+from ocore_crds.naming import MOVER_CONTAINER
 from ocore_crds.restore_test import RestoreTests
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator.jobs import build
@@ -108,10 +111,19 @@ def all_jobs(
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
     other = undo("Old")
+    need_database = {
+        "prove": lambda: build.prove(settings, place, attempt="abcdef01"),
+        "neutralize-sql": lambda: build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
+        "neutralize-image": lambda: build.neutralize(
+            settings, place, neutralising("Image"), attempt=1, deadline=600, listeners=LISTENERS
+        ),
+        "neutralize-identity": lambda: build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
+    }
+    has_database = place.environment is not None and place.environment.spec.database is not None
     return {
+        **({name: make() for name, make in need_database.items()} if has_database else {}),
         "probe": build.probe(settings, place, attempt="abcdef01"),
         "measure": build.measure(settings, place, attempt="abcdef01"),
-        "prove": build.prove(settings, place, attempt="abcdef01"),
         "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
         "snapshot": build.snapshot(settings, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
         "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
@@ -147,11 +159,6 @@ def all_jobs(
         "switch-undo-back": build.switch_back(
             settings, place, other, run_of(other, PROJECT), store_of_record=place.store, attempt=2, deadline=600
         ),
-        "neutralize-sql": build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
-        "neutralize-image": build.neutralize(
-            settings, place, neutralising("Image"), attempt=1, deadline=600, listeners=LISTENERS
-        ),
-        "neutralize-identity": build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
         "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "preview": build.preview(settings, place, back, snap, attempt=1),
@@ -211,4 +218,16 @@ SITES = {
     "config-file": job_inputs(environment=environment({"config": {"path": "etc/odoo.conf"}})),
     "class": job_inputs(environment=environment({"scratch": {"size": "5Gi", "storageClassName": "fast"}})),
 }
-CASES = [(where, name) for where in SITES for name in all_jobs(SITES["s3"])]
+CASES = [(where, name) for where in SITES for name in all_jobs(SITES[where])]
+
+
+def request_of(job: Object) -> Object:
+    """The document that the Job passes to its command."""
+    found: Object = json.loads(document_of(job["spec"]["template"]["spec"]["containers"]))
+    return found
+
+
+def document_of(containers: list[Object]) -> str:
+    """The text of the document in the mover's container."""
+    env = next(c for c in containers if c["name"] == MOVER_CONTAINER)["env"]
+    return carrier.document({e["name"]: e["value"] for e in env if "value" in e}) or ""

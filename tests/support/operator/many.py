@@ -8,11 +8,10 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ocore_crds.manifest import Identity
+from ocore_crds.commands.table import SnapshotRequest
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY, MOVER_CONTAINER
 from ocore_crds.protocol import FilestoreFacts, Payload, ProbeResult, Result, SnapshotResult, StoreProbeResult
 from ocore_kube import types
@@ -24,6 +23,7 @@ from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
 from support.cluster.cluster import GROUP, REPOSITORY, Cluster, wait_for
 from support.operator.folder import JOB_USER
+from support.operator.jobs import document_of
 from support.operator.process import OperatorProcess
 
 #: Requests at the same time while objects are made.
@@ -192,8 +192,10 @@ class FakeKubelet:
         meta = pod["metadata"]
         now = clock.text(datetime.now(UTC))
         container: Object = {"name": MOVER_CONTAINER, "image": "x", "imageID": "x", "restartCount": 0}
-        arguments = next(c for c in pod["spec"]["containers"] if c["name"] == MOVER_CONTAINER)["args"]
-        payload = None if self._held(meta["annotations"]["ocore.dev/name"]) else answer(arguments, meta["uid"])
+        containers = pod["spec"]["containers"]
+        command = next(c for c in containers if c["name"] == MOVER_CONTAINER)["args"][0]
+        held = self._held(meta["annotations"]["ocore.dev/name"])
+        payload = None if held else answer(command, document_of(containers), meta["uid"])
         if payload is None:
             state: Object = {"running": {"startedAt": now}}
         else:
@@ -211,18 +213,17 @@ class FakeKubelet:
             "phase": "Running" if payload is None else "Succeeded",
             "containerStatuses": [{**container, "ready": payload is None, "started": payload is None, "state": state}],
         }
-        self.answered[arguments[0]] += 1
+        self.answered[command] += 1
         try:
             await self._api.status(types.PODS, meta["namespace"], meta["name"], status)
         except ApiError as error:
             print(f"fake kubelet: {meta['name']}: {error}", file=sys.stderr)
 
 
-def answer(arguments: list[str], uid: str) -> Payload | None:
+def answer(command: str, document: str, uid: str) -> Payload | None:
     """What the command would report; None: it runs on."""
     now = clock.text(datetime.now(UTC))
-    options = dict(pairwise(arguments))
-    match arguments[0]:
+    match command:
         case "probe":
             return ProbeResult(
                 filestore=FilestoreFacts(file_count=10, size_bytes=10_000, hard_links=True, free_bytes=10**12)
@@ -232,9 +233,10 @@ def answer(arguments: list[str], uid: str) -> Payload | None:
                 store_id="00000000-0000-4000-8000-000000000001", checksums="ReadBack", conditional_writes=True
             )
         case "snapshot":
+            request = SnapshotRequest.model_validate_json(document)
             return SnapshotResult(
-                attempt=re.sub(r"\$\(\w+\)", uid, options["--attempt"]),
-                identity=Identity.model_validate_json(options["--identity"]),
+                attempt=f"{request.attempt}-{uid}",
+                identity=request.identity,
                 manifest_key="manifest.json",
                 manifest_sha256="0" * 64,
                 store_id="00000000-0000-4000-8000-000000000001",

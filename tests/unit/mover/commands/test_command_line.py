@@ -205,7 +205,7 @@ def test_folders_without_a_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["psycopg", "rich", "botocore", "ocore_crds.environment", "ocore_mover.commands.snapshot"]
+    "module", ["psycopg", "typer", "rich", "botocore", "ocore_crds.environment", "ocore_mover.commands.snapshot"]
 )
 def test_the_start_imports_only_what_every_command_needs(module: str) -> None:
     """Most of a short Job's time is its start. Each command imports the rest itself."""

@@ -1,21 +1,18 @@
-"""The Jobs: names, security, what they mount, and that the mover knows every argument."""
+"""The Jobs: names, security, what they mount, and that the mover accepts every request."""
 
 import asyncio
-import itertools
 import json
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
-import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.snapshot_state import StoredState
-from ocore_mover.command_line import app
-from ocore_operator.errors import Stalled
+from ocore_mover import requests
+from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
 from ocore_operator.jobs.parts import public_url, store_url
@@ -38,9 +35,11 @@ from support.operator.jobs import (
     TRAITS,
     all_jobs,
     copied,
+    document_of,
     job_inputs,
     neutralising,
     ready_condition,
+    request_of,
     rollback,
 )
 from support.operator.objects import (
@@ -49,6 +48,7 @@ from support.operator.objects import (
     SETTINGS,
     environment,
     environment_object,
+    obj,
     snapshot,
     started,
     store,
@@ -64,22 +64,22 @@ def container_of(job: Object) -> Object:
 
 
 @pytest.mark.parametrize(("where", "name"), CASES)
-def test_the_mover_knows_every_argument(where: str, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The contract between the two programs, checked by the mover's own command line."""
-    args = [a.replace("$(OCORE_POD_UID)", OTHER_UID) for a in container_of(all_jobs(SITES[where])[name])["args"]]
-    scratch = tmp_path_factory.mktemp("scratch")
-    args = [str(scratch) if a == "/scratch" else a for a in args]
-    group: Any = typer.main.get_command(app)
-    command = group.commands[args[0]]
-    with command.make_context(args[0], args[1:]) as context:
-        assert context.params["environmentId" if name != "probe-store" else "store_url"]
+def test_the_mover_accepts_every_request(where: str, name: str) -> None:
+    """The contract between the two programs, checked by what the mover's entry point does with a Job's document."""
+    job = all_jobs(SITES[where])[name]
+    command, request = requests.from_document(
+        container_of(job)["args"], document_of(job["spec"]["template"]["spec"]["containers"])
+    )
+    assert command == job["metadata"]["labels"]["ocore.dev/command"]
+    assert request.deadline is not None
+    assert getattr(request, "environment_id", "") or name == "probe-store"
 
 
 def test_a_restore_reads_the_snapshot_that_its_status_names() -> None:
     """Frozen at the start: another manifest under the same id is refused."""
-    args = container_of(all_jobs(job_inputs())["restore"])["args"]
-    assert args[args.index("--snapshot-id") + 1] == OTHER_UID
-    assert args[args.index("--manifest-sha256") + 1] == "0" * 64
+    request = request_of(all_jobs(job_inputs())["restore"])
+    assert request["snapshotId"] == OTHER_UID
+    assert request["manifestSha256"] == "0" * 64
 
 
 def test_a_differential_names_its_base_and_the_bases_manifest() -> None:
@@ -89,9 +89,8 @@ def test_a_differential_names_its_base_and_the_bases_manifest() -> None:
         job = build.snapshot(
             SETTINGS, job_inputs(), snap, identity(snap), state=StoredState(), attempt=1, deadline=600, **based
         )
-        args = container_of(job)["args"]
-        named = {name: args[args.index(name) + 1] for name in args if name.startswith("--base-")}
-        assert named == ({"--base-snapshot-id": OTHER_UID, "--base-manifest-sha256": "0" * 64} if based else {})
+        named = request_of(job).get("base")
+        assert named == ({"snapshotId": OTHER_UID, "manifestSha256": "0" * 64} if based else None)
 
 
 @pytest.mark.parametrize(("where", "name"), CASES)
@@ -154,38 +153,37 @@ def test_a_test_restore_only_reads_the_store_and_has_no_claim() -> None:
     for where in SITES:
         for name in ("test-restore", "test-restore-elsewhere"):
             job = all_jobs(SITES[where])[name]
-            pod, container = pod_of(job), container_of(job)
-            assert "--store-read-only" in container["args"]
-            assert "--claim" not in container["args"]
+            pod, container, request = pod_of(job), container_of(job), request_of(job)
+            assert request["store"]["readOnly"] is True
+            assert "filestore" not in request
             claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
             assert claims <= {"backups"}
             assert all(m.get("readOnly") for m in container["volumeMounts"] if m["name"] == "store")
-            assert container["args"][container["args"].index("--jobs") + 1] == "1"
+            assert "jobs" not in request, "one table at a time is the default"
 
 
 def test_a_test_restore_on_another_server_has_none_of_the_environments_secrets() -> None:
     job = all_jobs(SITES["admin"])["test-restore-elsewhere"]
     secrets = {v["secret"]["secretName"] for v in pod_of(job)["volumes"] if "secret" in v}
     assert secrets == {"s3", "tester"}
-    args = container_of(job)["args"]
-    assert "--separate-server" in args
-    assert args[args.index("--capacity") + 1] == str(2**30)
-    assert args[args.index("--assertions") + 1] == "/assertions"
-    own = container_of(all_jobs(job_inputs())["test-restore"])["args"]
-    assert "--separate-server" not in own
-    assert own[own.index("--capacity") + 1] == str(50 * 2**30)
+    request = request_of(job)
+    assert request["separateServer"] is True
+    assert request["capacity"] == 2**30
+    assert request["assertions"] == "/assertions"
+    own = request_of(all_jobs(job_inputs())["test-restore"])
+    assert "separateServer" not in own
+    assert own["capacity"] == 50 * 2**30
 
 
 @pytest.mark.parametrize("name", ["restore", "preview", "test-restore"])
 def test_what_loads_a_dump_knows_the_capacity(name: str) -> None:
-    args = container_of(all_jobs(job_inputs())[name])["args"]
-    assert args[args.index("--capacity") + 1] == str(50 * 2**30)
+    assert request_of(all_jobs(job_inputs())[name])["capacity"] == 50 * 2**30
 
 
 def test_only_an_inspection_beside_stopped_workloads_may_move_a_folder() -> None:
     for stopped in (False, True):
         job = build.inspect_rollback(SETTINGS, job_inputs(), rollback(), repair=True, stopped=stopped, attempt=1)
-        assert ("--workloads-stopped" in container_of(job)["args"]) is stopped
+        assert request_of(job).get("workloadsStopped", False) is stopped
 
 
 #: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True:
@@ -228,12 +226,12 @@ def test_only_jobs_that_change_databases_mount_the_administrators_secret() -> No
         seen = {
             "volume": "admin" in {(v.get("secret") or {}).get("secretName") for v in pod["volumes"]},
             "mount": "/secrets/admin" in {m["mountPath"] for m in container["volumeMounts"]},
-            "argument": "--admin" in container["args"],
+            "request": "admin" in request_of(job).get("database", {}),
             "name anywhere": '"secretName": "admin"' in json.dumps(pod),
         }
         assert seen == dict.fromkeys(seen, ADMINISTRATOR[name]), name
     for name, job in all_jobs(SITES["s3"]).items():
-        assert "--admin" not in container_of(job)["args"], name
+        assert "admin" not in request_of(job).get("database", {}), name
 
 
 NEUTRALIZE: Object = {
@@ -247,23 +245,41 @@ NEUTRALIZE: Object = {
 def test_what_neutralises_is_passed() -> None:
     place = job_inputs(environment=environment({"neutralize": NEUTRALIZE}))
     jobs = all_jobs(place)
-    args = container_of(jobs["neutralize-sql"])["args"]
-    assert [args[args.index(name) + 1] for name in ("--sql", "--assertions", "--base-url", "--isolation")] == [
-        "/scripts", "/assertions", "https://staging.example.com", "Require",
+    request = request_of(jobs["neutralize-sql"])
+    assert [request[name] for name in ("sql", "assertions", "baseUrl", "ownIdentity")] == [
+        "/scripts", "/assertions", "https://staging.example.com", True,
     ]  # fmt: skip
-    assert "--own-identity" in args
-    assert "--hand-over" not in args
+    assert "isolation" not in request, "Require is the default"
+    weak = build.neutralize(SETTINGS, place, neutralising("Image", isolation="BestEffort"), attempt=1, deadline=600)
+    assert request_of(weak)["isolation"] == "BestEffort"
+    assert "handOver" not in request
     volumes = {v["name"]: v for v in pod_of(jobs["neutralize-sql"])["volumes"]}
     assert volumes["scripts"]["configMap"]["name"] == "scripts"
     assert volumes["assertions"]["configMap"]["name"] == "own-assertions"
-    image = container_of(jobs["neutralize-image"])["args"]
-    assert image[image.index("--hand-over") + 1] == "/neutralize"
-    assert [b for a, b in itertools.pairwise(image) if a == "--listener"] == list(LISTENERS.others)
-    assert [b for a, b in itertools.pairwise(image) if a == "--outside"] == list(LISTENERS.outside)
-    assert "--sql" not in image
+    image = request_of(jobs["neutralize-image"])
+    assert image["handOver"] == "/neutralize"
+    assert image["listeners"] == list(LISTENERS.others)
+    assert image["outside"] == list(LISTENERS.outside)
+    assert "sql" not in image
     # Only its identity is changed: nothing is asserted.
-    identity_only = container_of(jobs["neutralize-identity"])["args"]
-    assert {"--sql", "--hand-over", "--assertions"}.isdisjoint(identity_only)
+    identity_only = request_of(jobs["neutralize-identity"])
+    assert {"sql", "handOver", "assertions"}.isdisjoint(identity_only)
+
+
+def test_scripts_that_were_removed_since_are_named() -> None:
+    """Else the mover would refuse its request, and say nothing of the Environment."""
+    plan = {"required": True, "ownIdentity": False, "method": "Sql", "image": ""}
+    status = {"snapshotId": OTHER_UID, "environmentId": environment().id, "neutralize": plan}
+    back = resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
+    with pytest.raises(Failed, match=r"CannotNeutralize: Environment shop has no spec\.neutralize\.sql any more"):
+        build.neutralize(SETTINGS, job_inputs(), back, attempt=1, deadline=600)
+
+
+def test_a_request_that_is_too_long_starts_no_job() -> None:
+    """Linux and the API server limit what a Job can carry: some 12,000 environments in one store."""
+    many = {f"{number:08x}-0000-4000-8000-000000000000": PROJECT for number in range(13_000)}
+    with pytest.raises(Failed, match=r"JobRefused: The Job list-manifests cannot be started: the request of the Job"):
+        build.list_manifests(SETTINGS, job_inputs(), many, after="", attempt="1")
 
 
 def test_the_applications_container_has_no_secret_of_ours() -> None:
@@ -291,11 +307,11 @@ def test_a_copy_that_must_be_neutralised_says_so_from_its_first_moment() -> None
         back = neutralising(method)
         restore = build.restore(SETTINGS, job_inputs(), back, run_of(back, PROJECT), attempt=1, deadline=600)
         switch = build.switch(SETTINGS, job_inputs(), back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600)
-        assert "--neutralize" in container_of(restore)["args"]
-        assert ("--neutralized" in container_of(switch)["args"]) == required
+        assert request_of(restore)["neutralize"] is True
+        assert request_of(switch).get("neutralized", False) == required
     ordinary = all_jobs(job_inputs())
-    assert "--neutralize" not in container_of(ordinary["restore"])["args"]
-    assert "--neutralized" not in container_of(ordinary["switch"])["args"]
+    assert "neutralize" not in request_of(ordinary["restore"])
+    assert "neutralized" not in request_of(ordinary["switch"])
 
 
 def test_only_a_switch_is_started_again() -> None:
@@ -306,8 +322,7 @@ def test_only_a_switch_is_started_again() -> None:
 
 
 def record_of(job: Object) -> Object:
-    args = pod_of(job)["containers"][0]["args"]
-    return dict(json.loads(args[args.index("--record") + 1]))
+    return dict(request_of(job)["record"])
 
 
 @pytest.mark.parametrize("name", ["restore", "switch", "switch-back"])
@@ -318,7 +333,7 @@ def test_row_32_a_rollbacks_jobs_know_its_record(name: str) -> None:
     assert record == {
         "name": "back", "specHash": spec_hash(back.spec), "uid": back.meta.uid, "rollbackId": back.id,
         "environmentId": environment().id, "snapshotId": OTHER_UID, "manifestSha256": "0" * 64,
-        "attempt": "$(OCORE_POD_UID)",
+        "attempt": "0",  # the mover replaces it by its pod's uid
     }  # fmt: skip
 
 
@@ -326,40 +341,38 @@ def test_row_32_the_switch_writes_to_the_store_and_a_switch_back_does_not_need_i
     jobs = all_jobs(job_inputs(store=FULL_S3))
     for name, optional in (("restore", None), ("switch", None), ("switch-back", True)):
         pod = pod_of(jobs[name])
-        assert "--store" in pod["containers"][0]["args"], name
+        assert request_of(jobs[name])["store"]["url"] == "s3://snapshots", name
         volumes = {v["name"]: v for v in pod["volumes"]}
         assert volumes["s3"]["secret"]["secretName"] == "s3"
         assert volumes["s3"]["secret"].get("optional") is optional, name
         assert volumes["s3-ca"]["configMap"].get("optional") is optional, name
     # A pod does not start without its claim.
     back = all_jobs(job_inputs(store=CLAIM_STORE))["switch-back"]
-    assert "--store" not in container_of(back)["args"]
+    assert "store" not in request_of(back)
     assert "store" not in {v["name"] for v in pod_of(back)["volumes"]}
 
 
 def test_the_jobs_of_an_undo_use_the_names_of_the_first_rollback() -> None:
     jobs = all_jobs(job_inputs())
     for name in ("switch-undo", "switch-undo-back", "cleanup-undo"):
-        args = container_of(jobs[name])["args"]
-        assert args[args.index("--rollback-id") + 1] == NAMES_ID
+        assert request_of(jobs[name])["rollbackId"] == NAMES_ID
     for name in ("switch-undo", "switch-undo-back"):
-        args = container_of(jobs[name])["args"]
-        assert args[args.index("--undo-to") + 1] == "Old"
+        request = request_of(jobs[name])
+        assert request["undoTo"] == "Old"
         assert record_of(jobs[name])["undoes"] == NAMES_ID
         assert record_of(jobs[name])["name"] == "undo"
-        assert ("--signal-file" in args, "--back" in args) == (name == "switch-undo", name != "switch-undo")
+        assert ("signal" in request, "back" in request) == (name == "switch-undo", name != "switch-undo")
     # It does not depend on the store: a Secret that is missing does not keep its pod from starting, and neither does a
     # claim.
     volumes = {v["name"]: v for v in pod_of(all_jobs(job_inputs(store=FULL_S3))["switch-undo"])["volumes"]}
     assert volumes["s3"]["secret"]["optional"] is True
-    assert "--store" not in container_of(all_jobs(job_inputs(store=CLAIM_STORE))["switch-undo"])["args"]
+    assert "store" not in request_of(all_jobs(job_inputs(store=CLAIM_STORE))["switch-undo"])
 
 
 def test_a_preview_reads_the_manifest_of_the_environment_that_the_snapshot_was_taken_of() -> None:
     other = {**started()["source"], "environmentId": OTHER_UID}
     job = build.preview(SETTINGS, job_inputs(), rollback(), snapshot(status=started(source=other)), attempt=1)
-    args = container_of(job)["args"]
-    assert args[args.index("--environment-id") + 1] == OTHER_UID
+    assert request_of(job)["environmentId"] == OTHER_UID
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -367,13 +380,13 @@ def test_a_preview_can_write_nowhere(site: str) -> None:
     job = all_jobs(SITES[site])["preview"]
     writable = {m["mountPath"] for m in container_of(job)["volumeMounts"] if not m.get("readOnly")}
     assert writable == {"/tmp"}
-    assert "--record" not in container_of(job)["args"]
+    assert "record" not in request_of(job)
 
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_the_jobs_that_break_replication_know_whether_they_may(*, allowed: bool) -> None:
     jobs = all_jobs(job_inputs(), allow_replication_loss=allowed)
-    having = {name for name, job in jobs.items() if "--allow-replication-loss" in container_of(job)["args"]}
+    having = {name for name, job in jobs.items() if request_of(job).get("allowReplicationLoss")}
     assert having == ({"restore", "switch", "switch-back", "inspect-rollback"} if allowed else set())
 
 
@@ -400,9 +413,9 @@ def test_a_claim_that_one_node_mounts_binds_the_pod_to_it() -> None:
 
 
 def test_the_consistency_of_the_filestore_is_passed() -> None:
-    for where, value in (("plain", "BestEffort"), ("s3", "Strict")):
-        args = container_of(all_jobs(SITES[where])["snapshot"])["args"]
-        assert args[args.index("--consistency") + 1] == value
+    for where, value in (("plain", "BestEffort"), ("s3", None)):
+        filestore = request_of(all_jobs(SITES[where])["snapshot"])["filestore"]
+        assert filestore.get("consistency") == value, "Strict is the default"
 
 
 def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
@@ -419,14 +432,12 @@ def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
 @pytest.mark.parametrize("name", ["probe", "snapshot", "restore", "switch", "cleanup", "inspect-rollback"])
 def test_tls_files_are_mounted_read_only_for_every_job_that_connects(name: str) -> None:
     job = all_jobs(SITES["tls"])[name]
-    args = container_of(job)["args"]
-    given = {flag: args[args.index(flag) + 1] for flag in ("--tls-mode", "--tls-ca", "--tls-cert", "--tls-key")}
     folder = "/secrets/database-tls"
-    assert given == {
-        "--tls-mode": "verify-ca",
-        "--tls-ca": f"{folder}/ca.crt",
-        "--tls-cert": f"{folder}/tls.crt",
-        "--tls-key": f"{folder}/tls.key",
+    assert request_of(job)["database"]["tls"] == {
+        "mode": "verify-ca",
+        "ca": f"{folder}/ca.crt",
+        "cert": f"{folder}/tls.crt",
+        "key": f"{folder}/tls.key",
     }
     (volume,) = [v for v in pod_of(job)["volumes"] if v["name"] == "database-tls"]
     client = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "key.pem", "path": "tls.key"}]
@@ -450,11 +461,10 @@ def test_tls_by_a_ca_in_a_config_map_or_a_mode_alone() -> None:
     (volume,) = [v for v in pod_of(job)["volumes"] if v["name"] == "database-tls"]
     items = [{"key": "root.pem", "path": "ca.crt"}]
     assert volume["projected"]["sources"] == [{"configMap": {"name": "ca", "items": items}}]
-    assert "--tls-mode" not in container_of(job)["args"]
+    assert "mode" not in request_of(job)["database"]["tls"]
     job = probe({"mode": "disable"})
     assert "database-tls" not in [v["name"] for v in pod_of(job)["volumes"]]
-    args = container_of(job)["args"]
-    assert args[args.index("--tls-mode") + 1] == "disable"
+    assert request_of(job)["database"]["tls"] == {"mode": "disable"}
 
 
 def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
@@ -477,8 +487,8 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
 def test_instance_metadata_only_where_the_store_asks_for_it() -> None:
     for asked in (False, True):
         found = store({"s3": {"bucket": "snapshots", "instanceMetadata": asked}})
-        args = container_of(build.probe_store(SETTINGS, job_inputs(store=found), attempt="a"))["args"]
-        assert ("--s3-instance-metadata" in args) == asked
+        s3 = request_of(build.probe_store(SETTINGS, job_inputs(store=found), attempt="a"))["store"].get("s3", {})
+        assert s3.get("instanceMetadata", False) == asked
 
 
 def test_urls() -> None:
@@ -554,12 +564,12 @@ def test_without_a_claim_the_default_user_can_read_its_secrets_and_scratch() -> 
 def test_row_86_a_probe_without_a_known_user_only_asks_for_the_owner() -> None:
     for traits_, asks in ((PodTraits(), True), (TRAITS, False)):
         job = build.probe(SETTINGS, job_inputs(traits=traits_), attempt="a")
-        assert ("--propose-user" in container_of(job)["args"]) == asks
+        assert request_of(job).get("proposeUser", False) == asks
         (mount,) = [m for m in container_of(job)["volumeMounts"] if m["name"] == "claim"]
         assert mount.get("readOnly", False) == asks
     alone = job_inputs(traits=PodTraits(), environment=SITES["no-filestore"].environment, store=CLAIM_STORE)
     assert alone.user_unknown
-    assert "--propose-user" not in container_of(build.probe(SETTINGS, alone, attempt="a"))["args"]
+    assert "proposeUser" not in request_of(build.probe(SETTINGS, alone, attempt="a"))
 
 
 def _mounts(job: Object, claim: str) -> dict[str, bool]:
@@ -574,9 +584,9 @@ def test_row_75_the_probe_mounts_the_store_as_a_snapshot_does() -> None:
     place = job_inputs(store=READY_CLAIM_STORE, node="node7")
     jobs = all_jobs(place)
     job = jobs["probe"]
-    args = container_of(job)["args"]
-    assert args[args.index("--store") + 1] == "file:///store/eu/shop"
-    assert args[args.index("--store-name") + 1] == "claim://backups/eu/shop"
+    request = request_of(job)
+    assert request["store"] == "file:///store/eu/shop"
+    assert request["storeName"] == "claim://backups/eu/shop"
     assert _mounts(job, "backups") == {"/store": False} == _mounts(jobs["snapshot"], "backups")
     for field in ("affinity", "securityContext"):
         assert pod_of(job)[field] == pod_of(jobs["snapshot"])[field]
@@ -601,7 +611,7 @@ def test_row_75_the_probe_mounts_the_store_as_a_snapshot_does() -> None:
 )
 def test_row_75_the_probe_leaves_other_stores_alone(place: JobInputs) -> None:
     job = build.probe(SETTINGS, place, attempt="a")
-    assert "--store" not in container_of(job)["args"]
+    assert "store" not in request_of(job)
     assert _mounts(job, "backups") == {}
 
 
@@ -655,8 +665,7 @@ def test_every_job_passes_a_quota_that_requires_limits() -> None:
 def test_a_slow_start_does_not_use_up_the_time_of_a_short_command() -> None:
     for name in ("probe", "probe-store", "inspect-snapshot", "inspect-rollback"):
         job = all_jobs(job_inputs())[name]
-        args = container_of(job)["args"]
-        own = int(args[args.index("--deadline") + 1])
+        own = request_of(job)["deadline"]
         assert job["spec"]["activeDeadlineSeconds"] >= SETTINGS.start_deadline + own, name
 
 
@@ -726,15 +735,10 @@ def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, 
 
 def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
     jobs = all_jobs(job_inputs())
-    args = container_of(jobs["delete-local"])["args"]
-    for option, value in (
-        ("--copy-store-id", OTHER_UID),
-        ("--manifest-sha256", "a" * 64),
-        ("--source-store", "s3://snapshots"),
-    ):
-        assert args[args.index(option) + 1] == value
-    args = container_of(jobs["check-copy"])["args"]
-    assert args[args.index("--store-id") + 1] == OTHER_UID
+    request = request_of(jobs["delete-local"])
+    assert (request["copyStoreId"], request["manifestSha256"]) == (OTHER_UID, "a" * 64)
+    assert request["source"]["url"] == "s3://snapshots"
+    assert request_of(jobs["check-copy"])["storeId"] == OTHER_UID
     without = replace(job_inputs(), source=FULL_S3)
     with pytest.raises(ValueError, match="no complete remote copy"):
         build.delete(SETTINGS, without, snapshot(status=started()), deletes=Deletes.LOCAL, attempt=1, deadline=600)
@@ -743,22 +747,20 @@ def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
 def test_row_68_a_deletion_says_which_pin_it_knows() -> None:
     def known(snap: resources.Snapshot, deletes: Deletes = Deletes.ALL) -> Object:
         found_job = build.delete(SETTINGS, job_inputs(), snap, deletes=deletes, attempt=1, deadline=600)
-        args = container_of(found_job)["args"]
-        found: Object = json.loads(args[args.index("--known-state") + 1])
+        found: Object = request_of(found_job)["knownState"]
         return found
 
     assert known(copied())["pinLabel"] == "q3"
     assert "pinLabel" not in known(copied(), Deletes.COPY), "the state in the remote store is unknown"
     assert "pinLabel" not in known(snapshot(status=started()))
     assert known(snapshot({"pin": {"label": "new"}}, started()))["pinLabel"] == "new"
-    assert "--known-state" not in container_of(all_jobs(job_inputs())["delete-left"])["args"]
+    assert "knownState" not in request_of(all_jobs(job_inputs())["delete-left"])
 
 
 def test_a_configuration_on_the_claim_is_read_by_the_probe_and_the_snapshot_only() -> None:
     jobs = all_jobs(SITES["config-file"])
-    with_it = {name for name, each in jobs.items() if "--config-file" in container_of(each)["args"]}
+    with_it = {name for name, each in jobs.items() if "configFile" in request_of(each)}
     assert with_it == {"probe", "snapshot"}
-    args = container_of(jobs["snapshot"])["args"]
-    assert args[args.index("--config-file") + 1] == "etc/odoo.conf"
+    assert request_of(jobs["snapshot"])["configFile"] == "etc/odoo.conf"
     for name, each in jobs.items():
         assert "config" not in {v["name"] for v in pod_of(each)["volumes"]}, name

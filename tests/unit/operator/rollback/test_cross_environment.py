@@ -25,6 +25,7 @@ from ocore_operator.rollback.transitions import change, start_undo
 from ocore_operator.snapshot import observe as snapshot_observe
 from support.operator import objects
 from support.operator.api import ApiServer
+from support.operator.jobs import request_of
 from support.operator.objects import OTHER_UID, PROJECT, SETTINGS, UID, at
 from support.operator.rollback_changed import snapshot
 from support.operator.rollback_machine import Operator
@@ -522,16 +523,6 @@ def place(**changes: Any) -> JobInputs:
     )
 
 
-def arguments(job: Object) -> list[str]:
-    found: list[str] = job["spec"]["template"]["spec"]["containers"][0]["args"]
-    return found
-
-
-def option(job: Object, name: str) -> str | None:
-    found = arguments(job)
-    return found[found.index(name) + 1] if name in found else None
-
-
 def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
     back = running(sourceStoreName="reader")
     spec = {
@@ -542,12 +533,13 @@ def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
     job = build.restore(
         SETTINGS, place(source=objects.store(spec)), back, run_of(back, PROJECT), attempt=1, deadline=600
     )
-    assert option(job, "--store") == "s3://own"
-    assert option(job, "--source-store") == "s3://prod"
-    assert option(job, "--environment-id") == STAGING_ID
-    assert (option(job, "--source-environment-id"), option(job, "--project-id")) == (UID, PROJECT)
-    assert '"environmentId":"' + STAGING_ID in (option(job, "--record") or "")
-    assert "--no-source-s3-path-style" in arguments(job)
+    request = request_of(job)
+    assert request["store"]["url"] == "s3://own"
+    assert request["source"]["url"] == "s3://prod"
+    assert request["environmentId"] == STAGING_ID
+    assert (request["sourceEnvironmentId"], request["projectId"]) == (UID, PROJECT)
+    assert request["record"]["environmentId"] == STAGING_ID
+    assert request["source"]["s3"]["pathStyle"] is False
     pod = job["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "reads"
     secrets = {v_["name"]: v_.get("secret", {}).get("secretName") for v_ in pod["volumes"]}
@@ -560,13 +552,13 @@ def test_a_claim_is_only_read() -> None:
     back = running(sourceStoreName="reader")
     claim = objects.store({"claim": {"claimName": "shared", "path": "prod"}, "access": "ReadOnly"})
     job = build.restore(SETTINGS, place(source=claim), back, run_of(back, PROJECT), attempt=1, deadline=600)
-    assert option(job, "--source-store") == "file:///source-store/prod"
+    assert request_of(job)["source"]["url"] == "file:///source-store/prod"
     (mount,) = (
         m for m in job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "source-store"
     )
     assert mount["readOnly"] is True
     probe = build.probe_store(SETTINGS, replace(place(), store=claim), attempt="1")
-    assert "--store-read-only" in arguments(probe)
+    assert request_of(probe)["store"]["readOnly"] is True
     (mount,) = (m for m in probe["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "store")
     assert mount["readOnly"] is True
 
@@ -574,7 +566,7 @@ def test_a_claim_is_only_read() -> None:
 def test_in_place_nothing_changes() -> None:
     back = running(sourceEnvironmentId=STAGING_ID)
     job = build.restore(SETTINGS, place(), back, run_of(back, PROJECT), attempt=1, deadline=600)
-    assert not any(a.startswith(("--source", "--project")) for a in arguments(job))
+    assert {"source", "sourceEnvironmentId", "projectId"}.isdisjoint(request_of(job))
     assert not source.reads_elsewhere(back.status)
     assert not source.is_copy(running(sourceEnvironmentId=None).status)  # one that an older version started
 

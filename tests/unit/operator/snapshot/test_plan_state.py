@@ -1,7 +1,6 @@
 """When the state objects of a Complete Snapshot are written again."""
 
 import asyncio
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +21,7 @@ from ocore_operator.snapshot.observe_remote import state_blocked
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import POLL, Idle, Record, RemoteView, StartDelete, StartState, StartVerify, Stop
 from support.operator.api import ApiServer
+from support.operator.jobs import request_of
 from support.operator.objects import SETTINGS, at, moment, obj, snapshot_object, started, store
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, world
 
@@ -329,6 +329,6 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
     found["status"]["storeName"] = "near"
     asyncio.run(carry_out(ctx, both(found), StartState(2, WANTED, remote)))
     started_job = server.read(JOBS, "shop", job_named("write-state", 2, series))
-    arguments = started_job["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert f"s3://{bucket}" in arguments
-    assert json.dumps(WANTED.wire(), separators=(",", ":")) in arguments
+    request = request_of(started_job)
+    assert request["store"]["url"] == f"s3://{bucket}"
+    assert StoredState.model_validate(request["state"]) == WANTED
