@@ -28,6 +28,11 @@ class Series(Generic[ResultT]):
     #: Stands before the number in the names.
     prefix: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where the table of commands has another result."""
+        if self.result not in self.command.results:
+            raise ValueError(f"{self.command.name} does not report a {self.result.__name__}")
+
     def attempt(self, number: int) -> str:
         """What the name of that attempt's Job ends with."""
         return f"{self.prefix}{number}"

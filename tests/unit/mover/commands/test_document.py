@@ -1,11 +1,12 @@
 """The request of a Job: a document in the environment, checked by the model of its command."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -98,6 +99,14 @@ def test_the_record_of_a_rollback_names_the_pod(monkeypatch: pytest.MonkeyPatch)
     assert found is not None
     assert found.attempt == POD
     assert opening.run_of(None) is None
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_takes_and_reports_what_its_row_says(name: str) -> None:
+    row = COMMANDS[name]
+    hints = get_type_hints(importlib.import_module(f"ocore_mover.commands.{name.replace('-', '_')}").execute)
+    assert hints["request"] is row.request
+    assert set(get_args(hints["return"]) or (hints["return"],)) == set(row.results)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

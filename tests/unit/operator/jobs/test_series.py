@@ -102,3 +102,8 @@ def test_a_job_without_a_result_has_failed_and_may_be_repeated() -> None:
         reason=c.JOB_LOST, message="The check left no result: its Job was deleted.", retryable=True
     )
     assert (lost.finished, lost.unreported) == (at(9), True)
+
+
+def test_a_series_reads_what_its_command_reports() -> None:
+    with pytest.raises(ValueError, match="delete does not report a CopyChecked"):
+        Series(DELETE, UID, CopyChecked, "The deletion")
