@@ -64,7 +64,7 @@ check: deps lint test-unit ## Formatting, lint, types, layers, generated files a
 BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
   e2e-beside=24,2400 demo=5,250 integration=9,400 e2e-alone=15,500 total=40,5000
 test: ## Everything that CI runs: `make check`, tests with servers, mutants, the demo, integration and end-to-end tests; ends with a table of their times
-	tests/part.py table $(BUDGET) -- $(MAKE) check test-servers test-mutants test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
+	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 
 ##@ Checks
 lint: venv $(ACTIONLINT) ## Formatting, lint, types, layers, generated files, shell scripts
@@ -98,6 +98,9 @@ test-unit: venv promtool cel clients ## Unit tests that need no server
 
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
 	$(PART) servers tests/in-memory $(PYTEST) tests/unit -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
+
+test-guards: venv postgresql-wheels ## `make test-servers` and `make test-mutants`, side by side: both also wait
+	tests/side-by-side "$(MAKE) test-servers" "$(MAKE) test-mutants"
 
 MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
