@@ -62,7 +62,7 @@ class Desk:
         assert done.code == 0, done.stdout + done.stderr
         return done
 
-    def die(self, name: str, failpoint: str, *more: str) -> Finished:
+    def armed(self, name: str, failpoint: str, *more: str) -> Finished:
         return finish(start(self.site, *self.arguments(name, *more), failpoints=failpoint))
 
     def manifest(self) -> Manifest:

@@ -182,7 +182,7 @@ def test_row_39_killed_at_any_step(desk_any: Desk, failpoint: str) -> None:
     drop_live(desk_any)
     shutil.rmtree(application.filestore)
     if failpoint.startswith("restore"):
-        assert was_killed(desk_any.die("restore", f"{failpoint}=kill"))
+        assert was_killed(desk_any.armed("restore", f"{failpoint}=kill"))
         assert desk_any.ok("inspect", "--repair").result["payload"]["position"] == "Old"
         assert site.databases() == {site.names.restored}
         desk_any.ok("cleanup", "--what", "restored")
@@ -190,7 +190,7 @@ def test_row_39_killed_at_any_step(desk_any: Desk, failpoint: str) -> None:
         assert desk_any.own_folders() == set()
     desk_any.ok("restore")
     if failpoint.startswith("switch"):
-        assert was_killed(desk_any.die("switch", f"{failpoint}=kill", "--now"))
+        assert was_killed(desk_any.armed("switch", f"{failpoint}=kill", "--now"))
     found = desk_any.ok("inspect", "--repair").result["payload"]
     renamed = failpoint == "switch-renamed"
     assert (found["position"], found["liveDatabase"]) == (("New", site.live) if renamed else ("Old", ""))
@@ -507,7 +507,7 @@ def test_a_comment_in_the_manifest_is_not_our_mark(desk_any: Desk) -> None:
     desk_any.ok("snapshot")
     rewrite(desk_any, comment="mine\nocore.checked=true")
     drop_live(desk_any)
-    assert was_killed(desk_any.die("restore", "restore-database-created=kill"))
+    assert was_killed(desk_any.armed("restore", "restore-database-created=kill"))
     refused = desk_any.run("switch", "--now")
     assert refused.reason == "SwitchFailed"
     assert "is incomplete or was not checked" in refused.message

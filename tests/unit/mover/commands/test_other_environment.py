@@ -235,7 +235,7 @@ def test_killed_at_any_step(into_any: Into, failpoint: str, *, exists: bool) -> 
         site.server.execute(f'DROP DATABASE "{site.live}" WITH (FORCE)')
     old = {site.live} if exists else set()
     if failpoint.startswith("restore"):
-        died = into_any.die("restore", f"{failpoint}=kill", *into_any.reading, *option(into_any.run_))
+        died = into_any.armed("restore", f"{failpoint}=kill", *into_any.reading, *option(into_any.run_))
         assert was_killed(died)
         assert ok(into_any.run("inspect", "--repair"))["position"] == "Old"
         ok(into_any.run("cleanup", "--what", "restored"))
@@ -243,7 +243,7 @@ def test_killed_at_any_step(into_any: Into, failpoint: str, *, exists: bool) -> 
         assert not exists or site.sql("SELECT count(*) FROM ir_attachment") == [(4,)]
     ok(into_any.restored())
     if failpoint.startswith("switch"):
-        assert was_killed(into_any.die("switch", f"{failpoint}=kill", "--now", *option(into_any.run_)))
+        assert was_killed(into_any.armed("switch", f"{failpoint}=kill", "--now", *option(into_any.run_)))
         found = ok(into_any.run("inspect", "--repair"))
         assert found["position"] == ("New" if failpoint == "switch-renamed" else "Old")
         assert found["acceptingConnections"] is True

@@ -234,7 +234,7 @@ def test_plain_layout_killed_between(site_any: Site, tmp_path: Path, failpoint: 
     (live / "which").write_text("later")
     site_any.sql("UPDATE t SET which = 'later'")
     desk.ok("restore")
-    assert was_killed(desk.die("switch", f"{failpoint}=kill", "--now"))
+    assert was_killed(desk.armed("switch", f"{failpoint}=kill", "--now"))
     position = desk.ok("inspect", "--repair").result["payload"]["position"]
     expected = "later" if position == "Old" else "snapshot"
     assert (live / "which").read_text() == expected
@@ -272,7 +272,7 @@ def test_row_56_consistent_while_the_application_writes(desk: Desk, application:
 )
 def test_a_killed_snapshot_is_none(desk_any: Desk, application_any: Application, failpoint: str) -> None:
     application_any.write_many(5)
-    assert was_killed(desk_any.die("snapshot", f"{failpoint}=kill"))
+    assert was_killed(desk_any.armed("snapshot", f"{failpoint}=kill"))
     assert call("inspect", *desk_any.which).reason == "SnapshotNotFound"
     # Nothing is held: garbage collection continues, and the next attempt takes the snapshot and what was left goes.
     with application_any.connect() as connection:
@@ -291,7 +291,7 @@ def test_killed_after_the_manifest(desk_any: Desk, application_any: Application)
     """Complete, though no client got the answer: `inspect` says so, the same attempt once more too, another one does
     not mix in."""
     application_any.write_many(5)
-    assert was_killed(desk_any.die("snapshot", "after-manifest=kill"))
+    assert was_killed(desk_any.armed("snapshot", "after-manifest=kill"))
     found = call("inspect", *desk_any.which).result["payload"]
     assert desk_any.ok("snapshot").result["payload"]["manifestSha256"] == found["manifestSha256"]
     other = desk_any.run("snapshot", "--attempt", "2")
@@ -302,7 +302,7 @@ def test_killed_after_the_manifest(desk_any: Desk, application_any: Application)
 @pytest.mark.parametrize("failpoint", ["snapshot-frozen", "after-upload-before-manifest"])
 def test_a_failed_snapshot_leaves_nothing(desk_any: Desk, application_any: Application, failpoint: str) -> None:
     application_any.write_many(5)
-    done = desk_any.die("snapshot", f"{failpoint}=error")
+    done = desk_any.armed("snapshot", f"{failpoint}=error")
     assert (done.code, done.reason) == (1, "InternalError")
     assert desk_any.stored() == []
     assert desk_any.own_folders() == set()
@@ -331,7 +331,7 @@ def test_a_killed_restore_starts_again(desk_any: Desk, application_any: Applicat
     application_any.write_many(10)
     desk_any.ok("snapshot")
     desk_any.site.sql("DELETE FROM ir_attachment")
-    assert was_killed(desk_any.die("restore", f"{failpoint}=kill"))
+    assert was_killed(desk_any.armed("restore", f"{failpoint}=kill"))
     assert desk_any.site.accepts_connections()
     assert desk_any.ok("inspect", "--repair").result["payload"]["position"] == "Old"
     desk_any.ok("restore")
@@ -343,7 +343,7 @@ def test_a_killed_restore_starts_again(desk_any: Desk, application_any: Applicat
 def test_a_failed_restore_is_taken_down(desk_any: Desk, application_any: Application) -> None:
     application_any.write_many(10)
     desk_any.ok("snapshot")
-    done = desk_any.die("restore", "restore-database-loaded=error")
+    done = desk_any.armed("restore", "restore-database-loaded=error")
     assert (done.code, done.reason) == (1, "InternalError")
     assert desk_any.site.databases() == {desk_any.site.live}
     assert desk_any.own_folders() == set()
