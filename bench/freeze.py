@@ -28,10 +28,11 @@ from figures import Figure, report
 from names import sorted_names
 from structlog.testing import capture_logs
 
-from ocore_mover.commands.snapshot import SnapshotOptions, _Freezer
 from ocore_mover.database.dump import export
 from ocore_mover.deadline import Token
 from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.layout import CaptureOptions
+from ocore_mover.filestore.odoo.capture import OdooCapture
 from ocore_mover.filestore.odoo.freeze import Freezing
 from support.mover.postgres_majors import running
 from support.mover.site import Site, make_site
@@ -121,10 +122,6 @@ class Beside:
 def measure(site: Site, claim: Path, scratch: Path, *, passes: int, rate: float) -> Measured:
     """One export with its freeze; nothing is dumped or copied."""
     folders = ClaimFolders(claim, PATH, ENVIRONMENT)
-    options = SnapshotOptions(
-        identity=None, attempt="1", server=site.target, folders=folders, layout="Odoo", missing_files="Fail",
-        consistency="Strict", config=None, scratch=scratch, jobs=2, verify="Checksums",
-    )  # fmt: skip
     export.PASSES = passes
     export.HOLD_LIMIT = 60 if passes else 3600
     began = time.monotonic()
@@ -133,13 +130,12 @@ def measure(site: Site, claim: Path, scratch: Path, *, passes: int, rate: float)
         Beside(site, folders.filestore, rate) as beside,
         contextlib.ExitStack() as stack,
     ):
-        freezer = _Freezer(stack.enter_context(Freezing(folders, "1")), stack, options)
-        exported = stack.enter_context(export.export(site.target, Token(3600), freezer=freezer))
+        capture = OdooCapture(stack.enter_context(Freezing(folders, "1")), stack, CaptureOptions(scratch))
+        exported = stack.enter_context(export.export(site.target, Token(3600), freezer=capture))
         whole = time.monotonic() - began
         exported.end()
         longest = beside.longest
-    assert exported.frozen is not None
-    assert exported.frozen.files.missing == ()
+    assert capture.protected
     (paused,) = [entry["seconds"] for entry in logs if entry["event"] == "garbage collection was paused"]
     return Measured(paused, longest, whole, beside.written)
 

@@ -32,7 +32,8 @@ from ocore_mover.commands.snapshot import export_beside
 from ocore_mover.deadline import Token
 from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.plain.copy import store_plain
+from ocore_mover.filestore.layout import CaptureOptions
+from ocore_mover.filestore.plain.capture import PlainCapture
 from ocore_mover.filestore.plain.freeze import freeze
 from ocore_mover.report import Reporter
 from ocore_mover.store.folder import FolderStore
@@ -59,14 +60,15 @@ def one(site: Site, folders: ClaimFolders, store: Any, name: str) -> Frozen:
     """A freeze with the export in it, then the copy."""
     begin, cpu = time.monotonic(), time.process_time()
     with freeze(folders, name) as frozen, ExitStack() as stack:
-        exported = export_beside(frozen, site.target, Token(3600), stack)
-        frozen.extend()
+        capture = PlainCapture(frozen, CaptureOptions(folders.claim, consistency="BestEffort"))
+        exported = export_beside(capture, site.target, Token(3600), stack)
+        capture.complete()
         seconds, cpu = time.monotonic() - begin, time.process_time() - cpu
         named = {str(row[0]) for row in exported.connection.execute("SELECT path FROM file").fetchall()}
         counter = Reporter(Path(os.devnull)).counter(Step.COPY_FILESTORE)
-        artifact, _ = store_plain(store, f"e/{name}/", frozen, counter, jobs=2, consistency="BestEffort")
-        reported = bool(frozen.unkept.lost)
-    stored = {index.parse(line).name for line in index.lines(store.read(artifact.index))}
+        copied = capture.copy(store, f"e/{name}/", counter, jobs=2)
+        reported = bool(copied.incomplete)
+    stored = {index.parse(line).name for line in index.lines(store.read(copied.artifact.index))}
     return Frozen(seconds, cpu, len(named - stored), reported)
 
 

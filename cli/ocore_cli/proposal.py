@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
+from ocore_crds.layouts import Layout
 
 Object = dict[str, Any]
 #: Keys of a Secret that a Job can connect with, beside `uri`. The user has one of two names.
@@ -24,7 +25,7 @@ class Rule:
     #: Found in the image's name, or in a variable of the environment.
     image: str
     variable: str = ""
-    layout: Literal["Odoo", "Plain"] = "Plain"
+    layout: Layout = "Plain"
     #: Folder of the container that holds the files; a mount of it, or of a folder above it, is the claim.
     folder: str = ""
     #: Below the folder; {database} is the database's name.

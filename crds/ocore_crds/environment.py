@@ -4,6 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from ocore_crds import layouts
+from ocore_crds.layouts import Layout
+
 from .base import (
     CpuQuantity,
     KeyRef,
@@ -125,8 +128,8 @@ class Filestore(Model):
 
     claim_name: ObjectName = Field(description="PersistentVolumeClaim that holds the folder.")
     path: RelativePath = Field(default="", description="Folder below the claim's root; empty is the root itself.")
-    layout: Literal["Odoo", "Plain"] = Field(
-        default="Odoo",
+    layout: Layout = Field(
+        default=layouts.DEFAULT,
         description=(
             "`Odoo`: write-once files named by the SHA-1 of their content, named by the table ir_attachment. `Plain`:"
             " any files; not possible at the root of a claim."

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from ocore_crds.layouts import Layout
+
 from .base import Model, Sha256, Timestamp, Uuid
 
 FORMAT = "ocore-snapshot"
@@ -140,7 +142,7 @@ class FilestoreBase(_Part):
 class FilestoreArtifact(_Part):
     """The filestore: tar packs and an index of every file."""
 
-    layout: Literal["Odoo", "Plain"]
+    layout: Layout
     file_count: int
     size_bytes: int = Field(description="Bytes of the files themselves.")
     index: StoredObject = Field(description="zstd-compressed JSON lines, one per file: see docs/format.md.")

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from ocore_crds.layouts import Layout
+
 from .base import Sentence, StatusModel, Timestamp
 
 #: `spec.notAfter` of a preview by `kubectl ocore`. An operator that does not know dryRun refuses it (Expired), instead
@@ -71,7 +73,7 @@ class PreviewDatabase(StatusModel):
 class PreviewFiles(StatusModel):
     """The files that the rollback would write into the filestore's volume."""
 
-    layout: Literal["Odoo", "Plain"] = Field(description="Layout of the filestore.")
+    layout: Layout = Field(description="Layout of the filestore.")
     files_in_snapshot: int = Field(description="Number of files in the snapshot.")
     bytes_in_snapshot: int = Field(description="Their bytes.")
     files_to_move: int = Field(

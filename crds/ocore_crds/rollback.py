@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from ocore_crds.layouts import Layout
+
 from .base import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
@@ -193,7 +195,7 @@ class RollbackTarget(StatusModel):
     admin_secret_name: str | None = Field(default=None, description="Secret of the database's administrator.")
     claim_name: str | None = Field(default=None, description="PersistentVolumeClaim of the filestore.")
     path: str | None = Field(default=None, description="Folder of the filestore on the claim.")
-    layout: Literal["Odoo", "Plain"] | None = Field(default=None, description="Layout of the filestore.")
+    layout: Layout | None = Field(default=None, description="Layout of the filestore.")
 
     @classmethod
     def of(cls, spec: EnvironmentSpec) -> "RollbackTarget":

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from ocore_crds.layouts import Layout
+
 from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .manifest import Evidence
@@ -274,7 +276,7 @@ class SnapshotFilestore(StatusModel):
 
     claim_name: str = Field(description="Name of the claim.")
     path: str = Field(default="", description="Path below the claim's root.")
-    layout: Literal["Odoo", "Plain"] = Field(description="How the files are named.")
+    layout: Layout = Field(description="How the files are named.")
 
 
 class KeptInStore(StatusModel):

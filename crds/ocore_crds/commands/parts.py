@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from .. import layouts
 from ..base import Model, Uuid
+from ..layouts import Layout
 
 #: What a scratch folder is where none is given: an emptyDir of the pod.
 TMP = "/tmp"  # noqa: S108 - only the command's own folder below it is used
@@ -104,8 +106,8 @@ class FilestoreAccess(Part):
     path: Annotated[str, Option("filestore")] = Field(
         default="", description="The filestore's path below the claim's root."
     )
-    layout: Literal["Odoo", "Plain"] = Field(
-        default="Odoo", description="Odoo: ir_attachment names the files. Plain: any folder."
+    layout: Layout = Field(
+        default=layouts.DEFAULT, description="Odoo: ir_attachment names the files. Plain: any folder."
     )
     missing_files: Literal["Fail", "Report"] = Field(
         default="Fail", description="What to do where the database names files that do not exist."

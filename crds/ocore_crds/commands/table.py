@@ -5,8 +5,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from .. import layouts
 from .. import protocol as p
 from ..base import Model, Uuid
+from ..layouts import Layout
 from ..manifest import Identity
 from ..rollback_record import RollbackRun
 from ..snapshot_state import StoredState
@@ -92,18 +94,18 @@ class OnEnvironment(Request):
         return True
 
     @property
-    def layout(self) -> Literal["Odoo", "Plain"]:
-        """The filestore's layout; Odoo without a filestore."""
-        return self.filestore.layout if self.filestore is not None else "Odoo"
+    def layout(self) -> Layout:
+        """The filestore's layout; the default without a filestore."""
+        return self.filestore.layout if self.filestore is not None else layouts.DEFAULT
 
 
 def check_target(database: DatabaseAccess | None, filestore: FilestoreAccess | None) -> None:
     """Raises ValueError where both are missing, or do not fit together."""
     if database is None and filestore is None:
         raise ValueError("give --database, --claim or both")
-    if filestore is not None and filestore.layout == "Odoo" and database is None:
+    if filestore is not None and filestore.layout in layouts.NAMED and database is None:
         raise ValueError("layout Odoo needs --database, which names the files; or give --layout Plain")
-    if filestore is not None and filestore.layout == "Plain" and not filestore.path:
+    if filestore is not None and filestore.layout in layouts.RENAMED and not filestore.path:
         raise ValueError("layout Plain needs --filestore, a path below the claim's root")
 
 

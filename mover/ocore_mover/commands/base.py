@@ -9,9 +9,8 @@ from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover import manifests
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
-from ocore_mover.filestore.base import BaseSnapshot
-from ocore_mover.filestore.odoo.base import OdooBase
-from ocore_mover.filestore.plain.base import PlainBase
+from ocore_mover.filestore import layouts
+from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
 from ocore_mover.store.base import Store
 
 
@@ -45,7 +44,7 @@ def opened(
     *,
     scratch: Path,
     token: Token,
-) -> OdooBase | PlainBase:
+) -> BaseIndex:
     """The index of the base, in scratch. The caller closes it.
 
     Raises Unusable: what is missing, damaged or refused is so at once; a store that may recover is asked again for a
@@ -91,15 +90,15 @@ def _usable(artifact: FilestoreArtifact | None, snapshot_id: str, layout: str) -
         raise Unusable(
             f"the filestore of snapshot {snapshot_id} has layout {artifact.layout}, the environment's {layout}"
         )
-    if layout == "Plain" and artifact.frozen_ns is None:
-        raise Unusable(f"snapshot {snapshot_id} was taken by a version that did not store when its files were frozen")
+    if why := layouts.of(layout).unusable_base(artifact):
+        raise Unusable(f"snapshot {snapshot_id} {why}")
     return artifact
 
 
-def read(store: Store, snapshot: BaseSnapshot, scratch: Path) -> OdooBase | PlainBase:
+def read(store: Store, snapshot: BaseSnapshot, scratch: Path) -> BaseIndex:
     """Reads the index of the base into scratch. The caller closes it. Raises Unusable, StoreError, and MoverError
     ScratchFull."""
-    base = (OdooBase if snapshot.artifact.layout == "Odoo" else PlainBase)(snapshot, scratch)
+    base = layouts.of(snapshot.artifact.layout).base(snapshot, scratch)
     try:
         base.read(store)
     except Corrupt as error:

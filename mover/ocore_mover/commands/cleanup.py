@@ -1,8 +1,6 @@
 """``cleanup``: removes what a rollback keeps beside the live environment."""
 
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.commands.table import CleanupRequest
@@ -14,8 +12,6 @@ from ocore_mover.database.dump.export import live_names
 from ocore_mover.database.restore import scratch
 from ocore_mover.database.switch import cleanup as database_cleanup
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.plain import switch as plain_switch
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +32,7 @@ def cleanup(runtime: Runtime, target: RollbackTarget, part: CleanupPart, environ
     listed, not_listed = _list_leftovers(runtime, target)
     return CleanupResult(
         databases_dropped=dropped,
-        folders_removed=tuple(str(folder) for folder in _remove_folders(target, part)),
+        folders_removed=_remove_folder(target, part),
         files_listed=listed,
         not_listed=not_listed,
     )
@@ -73,35 +69,23 @@ def _drop_database(target: RollbackTarget, part: CleanupPart, position: str) -> 
 
 
 def _list_leftovers(runtime: Runtime, target: RollbackTarget) -> tuple[int | None, str]:
-    """Puts the files that only the dropped database has named on the application's checklist, while the hold set says
-    which they are. Returns their
-    number, or why they are not there: that must not keep a database of the size of production's on the server."""
-    if target.server is None or target.folders is None or target.layout != "Odoo":
-        return 0, ""
-    hold = HoldSet(target.folders, target.rollback_id)
-    if not hold.exists:
+    """Hands the files that only the dropped database has named to the application's garbage collection. Returns their
+    number, or why they are not listed: that must not keep a database of the size of production's on the server."""
+    server, kept = target.server, target.kept()
+    if server is None or kept is None:
         return 0, ""
     try:
-        with live_names(target.server, runtime.token) as names:
-            return hold.give_up(names), ""
+        return kept.list_leftovers(lambda: live_names(server, runtime.token)), ""
     except MoverError as error:
         log.warning("left-over files are not on the checklist", extra={"reason": error.reason, "error": error.message})
         return None, error.message
 
 
-def _remove_folders(target: RollbackTarget, part: CleanupPart) -> Iterator[Path]:
-    """Removes the rollback's folders on the claim; yields each that existed."""
-    folders, rollback_id = target.folders, target.rollback_id
-    if folders is None:
-        return
-    if target.layout == "Odoo":
-        if HoldSet(folders, rollback_id).remove():
-            yield folders.hold(rollback_id)
-    elif part == "previous":
-        if plain_switch.remove_previous(folders, rollback_id):
-            yield folders.previous(rollback_id)
-    elif plain_switch.remove_stage(folders, rollback_id):
-        yield folders.stage(rollback_id)
+def _remove_folder(target: RollbackTarget, part: CleanupPart) -> tuple[str, ...]:
+    """Removes the rollback's folder on the claim; returns it where it existed."""
+    kept = target.kept()
+    removed = kept.remove(part) if kept is not None else None
+    return (str(removed),) if removed is not None else ()
 
 
 def execute(runtime: Runtime, request: CleanupRequest) -> CleanupResult:

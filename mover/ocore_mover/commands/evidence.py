@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from ocore_crds.manifest import Evidence, FilestoreArtifact, Manifest
 from ocore_crds.quantity import human
 from ocore_mover.database.restore.check import Checked
+from ocore_mover.filestore import layouts
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.store.base import Store
 
@@ -40,11 +41,8 @@ def of_snapshot(
             " every table of its table of contents has its data file"
         )
     if filestore is not None:
-        required.append(
-            "filestore: every file that the dumped database names"
-            if filestore.layout == "Odoo"
-            else "filestore: every file of the folder"
-        )
+        layout = layouts.of(filestore.layout)
+        required.append(layout.required)
         proven.append(
             f"filestore: {filestore.file_count} files, {human(filestore.size_bytes)} in {len(filestore.packs)}"
             f" packs{_in_base(filestore)}, SHA-256 of each pack {checked}"
@@ -55,11 +53,7 @@ def of_snapshot(
                 f" {filestore.base.manifest_sha256} and its {len(filestore.base.packs)} packs their sizes when this"
                 " snapshot was published"
             )
-        if filestore.layout == "Odoo":
-            proven.append(
-                f"filestore: {attachments - len(filestore.missing)} of {attachments} files that the dumped database"
-                " names are in the copy, each with the SHA-1 that is its name"
-            )
+        proven.extend(layout.proven(attachments, len(filestore.missing)))
         missing.extend(filestore.missing[:100])
     if quiesced:
         required.append("quiesce: the workloads are stopped while database and filestore are frozen")
@@ -121,7 +115,7 @@ def of_restore(
             f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked}"
             f" existed and were correct, {restored.files_replaced} existed, were wrong and were replaced"
         )
-        if manifest.filestore.layout == "Odoo":
+        if layouts.of(manifest.filestore.layout).names_in_database:
             proven.append(
                 f"attachments: all {named} files that the restored database names are in the filestore or were known to"
                 " be lost"

@@ -9,6 +9,7 @@ from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
 from ocore_mover.database.connect import connect, translating
 from ocore_mover.filestore import facts as filestore_facts
+from ocore_mover.filestore import layouts
 
 
 def execute(runtime: Runtime, request: MeasureRequest) -> SizesResult:
@@ -26,7 +27,7 @@ def execute(runtime: Runtime, request: MeasureRequest) -> SizesResult:
     runtime.token.check()
     folders = opening.folders(request.filestore, request.environment_id)
     if folders is not None:
-        filestore_bytes, filestore_files, warnings = filestore_facts.sizes(folders, request.layout)
+        filestore_bytes, filestore_files, warnings = filestore_facts.sizes(folders, layouts.of(request.layout))
     return SizesResult(
         database_bytes=database_bytes,
         filestore_bytes=filestore_bytes,

@@ -9,7 +9,7 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.commands.table import PreviewRequest
-from ocore_crds.manifest import FilestoreArtifact, Manifest
+from ocore_crds.manifest import Manifest
 from ocore_crds.preview import TABLES
 from ocore_crds.protocol import Finding, PreviewResult, TableRows
 from ocore_mover import manifests
@@ -19,10 +19,9 @@ from ocore_mover.database import tables
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts
 from ocore_mover.database.dump.rows import largest
 from ocore_mover.errors import MoverError
+from ocore_mover.filestore import layouts, space
 from ocore_mover.filestore.facts import is_missing
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.odoo.restore import missing
-from ocore_mover.filestore.plain import restore as plain
 from ocore_mover.store.base import Store
 
 APPLICATION = "ocore-preview"
@@ -171,44 +170,19 @@ class PreviewRun:
         if folders is None or artifact is None or artifact.layout != self._options.layout:
             return
         with self._report.part("the filestore"):
-            if is_missing(folders):
-                self._missing_folder(folders, artifact)
-            elif artifact.layout == "Odoo":
-                self._odoo(folders, artifact)
+            if is_missing(folders):  # a rollback creates it where the database does not exist either
+                with folders.opened(folders.claim) as root:
+                    found = space.whole(artifact, space.free_bytes(root))
             else:
-                self._plain(folders, artifact)
-
-    def _odoo(self, folders: ClaimFolders, artifact: FilestoreArtifact) -> None:
-        found = missing(self._store, artifact, folders)
-        self._report.values |= {
-            "files_to_move": found.files,
-            "bytes_to_move": found.size,
-            "filestore_free_bytes": found.free,
-            "filestore_needed_bytes": found.needed,
-        }
-        refusal = found.refusal()
-        if refusal is not None:
-            self._report.refused(refusal)
-
-    def _plain(self, folders: ClaimFolders, artifact: FilestoreArtifact) -> None:
-        with folders.opened(folders.filestore) as root:
-            self._all(artifact, plain.free_bytes(root))
-
-    def _missing_folder(self, folders: ClaimFolders, artifact: FilestoreArtifact) -> None:
-        """A rollback creates it, where the live database does not exist either; else the probe reports it."""
-        with folders.opened(folders.claim) as root:
-            self._all(artifact, plain.free_bytes(root))
-
-    def _all(self, artifact: FilestoreArtifact, free: int) -> None:
-        self._report.values |= {
-            "files_to_move": artifact.file_count,
-            "bytes_to_move": artifact.size_bytes,
-            "filestore_free_bytes": free,
-            "filestore_needed_bytes": artifact.size_bytes,
-        }
-        refusal = plain.refusal(artifact, free)
-        if refusal is not None:
-            self._report.refused(refusal)
+                found = layouts.of(artifact.layout).space(self._store, artifact, folders)
+            self._report.values |= {
+                "files_to_move": found.files,
+                "bytes_to_move": found.size,
+                "filestore_free_bytes": found.free,
+                "filestore_needed_bytes": found.needed,
+            }
+            if found.refusal is not None:
+                self._report.refused(found.refusal)
 
 
 def _version(connection: Connection) -> str:

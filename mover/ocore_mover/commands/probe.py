@@ -11,9 +11,9 @@ from ocore_mover.database.connect import Server
 from ocore_mover.database.dump.export import live_names
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
-from ocore_mover.filestore import owner
+from ocore_mover.filestore import layouts, owner
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.names import ODOO_NAME
+from ocore_mover.filestore.names import valid
 from ocore_mover.store import access
 
 
@@ -28,20 +28,21 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     later: list[Finding] = []
     warnings: list[str] = []
     database = filestore = None
-    odoo = request.filestore is not None and request.layout == "Odoo"
+    layout = layouts.of(request.layout)
+    named = request.filestore is not None and layout.names_in_database
     try:
         server = opening.optional_server(request.database)
     except MoverError as error:
         server = None
         blocking.append(Finding(reason=error.reason, message=error.message))
     if server is not None:
-        seen = facts.probe(server, rollback=rollback, jobs=request.jobs, odoo=odoo)
+        seen = facts.probe(server, rollback=rollback, jobs=request.jobs, attachments=named)
         database = seen.facts
         blocking.extend(seen.blocking)
         creatable.extend(seen.creatable)
         later.extend(seen.rollback)
         warnings.extend(seen.warnings)
-        if odoo and database is not None and not database.missing and not database.attachments:
+        if named and database is not None and not database.missing and not database.attachments:
             blocking.append(
                 Finding(reason=conditions.FILESTORE_LAYOUT_UNSUPPORTED, message=no_attachments(database.name))
             )
@@ -51,14 +52,14 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     if folders is not None and request.propose_user:
         blocking.append(owner.finding(folders))
     elif folders is not None and missing and filestore_facts.is_missing(folders):
-        created, against = filestore_facts.of_missing(folders, request.layout)
+        created, against = filestore_facts.of_missing(folders, layout)
         creatable.append(created)
         later.extend(against if rollback else ())
     elif folders is not None:
         filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
-            folders, request.layout, rollback=rollback
+            folders, layout, rollback=rollback
         )
-        if more_blocking and odoo and server is not None and database is not None and _is_new(server, folders):
+        if more_blocking and named and server is not None and database is not None and _is_new(server, folders):
             more_warnings = (*more_warnings, NEW_FILESTORE.format(path=folders.path))
             more_later = (
                 (Finding(reason=conditions.FILESTORE_NOT_FOUND, message=more_warnings[-1]),) if rollback else ()
@@ -95,7 +96,7 @@ def _is_new(server: Server, folders: ClaimFolders) -> bool:
         if not folders.filestore_is_absent():
             return False
         with live_names(server) as names:
-            return not any(ODOO_NAME.fullmatch(name) for name in names)
+            return next(valid(names), None) is None
     except (MoverError, OSError):  # each has a finding already
         return False
 

@@ -1,6 +1,6 @@
 """``restore``: restores a snapshot beside the live environment and checks it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,16 @@ from ocore_mover.commands import evidence, opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication, volume
 from ocore_mover.database.connect import Server, connect_maintenance, translating
-from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, create, extensions, requirements, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
+from ocore_mover.filestore import layouts
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.names import spooled, valid
-from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.odoo.restore import add_missing
-from ocore_mover.filestore.plain import switch
-from ocore_mover.filestore.plain.restore import stage_plain
+from ocore_mover.filestore.layout import Kept
+from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.rollback_records import RollbackRecords
 from ocore_mover.store.base import Store
@@ -76,11 +73,8 @@ class RestoreRun:
         self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
         self._live_missing = False
         self._records = RollbackRecords(runtime.guarded(store), options.run) if options.run is not None else None
-        self._hold = (
-            HoldSet(options.folders, options.rollback_id)
-            if options.folders is not None and options.layout == "Odoo"
-            else None
-        )
+        layout, folders = layouts.of(options.layout), options.folders
+        self._kept = layout.kept(folders, options.rollback_id) if folders is not None else None
 
     def run(self) -> RestoreResult:
         """Restores and checks. The live environment does not change. On a failure everything that was restored is
@@ -96,7 +90,7 @@ class RestoreRun:
             self._remove_restored()
         try:
             self._make_filestore()
-            self._make_hold()
+            self._protect_files()
             failpoints.hit("restore-hold-made")
             database, files = self._restore(manifest)
             with self._runtime.step(Step.CHECK):
@@ -158,7 +152,7 @@ class RestoreRun:
         return manifest
 
     def _remove_restored(self) -> None:
-        """Removes the restored database, the staged folder and the hold set of this rollback.
+        """Removes the restored database and what this rollback has on the claim.
 
         Checks the position first: after the switch these are the live environment.
         """
@@ -168,25 +162,23 @@ class RestoreRun:
                 self._live_missing = database_restore.drop_restored(connection, self._names).live is None
             # Of a proof or a test restore that was killed, or that the operator is about to stop.
             scratch.drop_all(options.server, options.environment_id)
-        elif options.folders is not None and switch.is_switched(options.folders, options.rollback_id):
+        elif self._kept is not None and self._kept.position() == "New":
             raise MoverError(
                 conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"
             )
-        if self._hold is not None:
-            self._hold.remove()
-        elif options.folders is not None:
-            switch.remove_stage(options.folders, options.rollback_id)
+        if self._kept is not None:
+            self._kept.remove("restored")
 
     def _make_filestore(self) -> None:
         """Where the live database does not exist, the filestore's folder may not exist either."""
         if self._live_missing and self._options.folders is not None:
             self._options.folders.make_filestore()
 
-    def _make_hold(self) -> None:
-        """Links the live files, so that garbage collection loses none of them."""
-        if self._hold is None or self._options.server is None:
+    def _protect_files(self) -> None:
+        """So that the application's garbage collection loses none of the live files."""
+        kept, server = self._kept, self._options.server
+        if kept is None or server is None:
             return
-        server = self._options.server
         with ExitStack() as stack:
 
             def named() -> Iterable[str]:
@@ -197,8 +189,7 @@ class RestoreRun:
                 with live_names(server, self._runtime.token) as names:
                     return stack.enter_context(spooled(names, self._options.scratch)).files
 
-            # Links are made without a live database, too: someone may find it again.
-            self._hold.hold_all(named)
+            kept.protect(named)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
         load: Callable[[], RestoredDatabase] | None = None
@@ -218,8 +209,8 @@ class RestoreRun:
                 capacity=self._options.capacity,
             )
             load = self._as_step(Step.RESTORE_DATABASE, restore.run)
-        if manifest.filestore is not None and self._options.folders is not None:
-            add = self._as_step(Step.RESTORE_FILESTORE, self._adding(manifest.filestore, self._options.folders))
+        if manifest.filestore is not None and self._kept is not None:
+            add = self._as_step(Step.RESTORE_FILESTORE, self._adding(manifest.filestore, self._kept))
         if load is not None and add is not None:
             return self._runtime.both(load, add)
         return (load() if load is not None else None), (add() if add is not None else None)
@@ -231,13 +222,10 @@ class RestoreRun:
 
         return run
 
-    def _adding(self, artifact: FilestoreArtifact, folders: ClaimFolders) -> Callable[[], Restored]:
+    def _adding(self, artifact: FilestoreArtifact, kept: Kept) -> Callable[[], Restored]:
         counter = self._runtime.counter(Step.RESTORE_FILESTORE)
         counter.bytes_total, counter.files_total = artifact.size_bytes, artifact.file_count
-        jobs = self._options.jobs
-        if artifact.layout == "Odoo":
-            return lambda: add_missing(self._store, artifact, folders, self._hold, counter, jobs=jobs)
-        return lambda: stage_plain(self._store, artifact, folders, self._options.rollback_id, counter, jobs=jobs)
+        return lambda: kept.restore(self._store, artifact, counter, jobs=self._options.jobs)
 
     def _check(
         self,
@@ -252,8 +240,12 @@ class RestoreRun:
         if database is not None and manifest.database is not None and server is not None and names is not None:
             with copy_access.opened(server, names, database.owner, self._runtime.token) as access:
                 checked = check.check(access, manifest.database, self._runtime.token)
-                if self._hold is not None and manifest.filestore is not None:
-                    named = self._check_attachments(server, access, manifest.filestore, self._hold)
+                if self._kept is not None and manifest.filestore is not None:
+                    named = self._kept.check_restored(
+                        lambda: copy_names(server, access, self._runtime.token),
+                        manifest.filestore,
+                        self._options.scratch,
+                    )
             with (
                 translating(conditions.RESTORE_FAILED, "marking the restored database"),
                 connect_maintenance(server, application=check.APPLICATION, token=self._runtime.token) as connection,
@@ -271,35 +263,6 @@ class RestoreRun:
             bytes_added=files.bytes_added if files is not None else 0,
             evidence=proven,
         )
-
-    def _check_attachments(self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, hold: HoldSet) -> int:
-        """Checks that every file that the restored database names exists, or was known to be lost. Returns the number
-        of names.
-
-        Files that garbage collection has removed since are linked again; their content was checked as they were added.
-        """
-        lost = frozenset(artifact.missing)
-        found = 0  # names in `lost`
-        with ExitStack() as stack:
-            with copy_names(server, access, self._runtime.token) as names:
-
-                def wanted() -> Iterator[str]:
-                    nonlocal found
-                    for name in valid(names):
-                        if name in lost:
-                            found += 1
-                        else:
-                            yield name
-
-                files = stack.enter_context(spooled(wanted(), self._options.scratch)).files
-            if len(files) != artifact.file_count:
-                raise MoverError(
-                    conditions.VERIFICATION_FAILED,
-                    f"the restored database names {len(files)} files and the snapshot has {artifact.file_count}: the"
-                    " snapshot is inconsistent; restore another one",
-                )
-            _relink(hold, files)
-            return len(files) + found
 
 
 def checks(
@@ -377,15 +340,6 @@ def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
             f"the {having} has a {part} and the {lacking} has none, so they cannot be restored as a unit; "
             f"{f'give {option}' if snapshot_has else 'take a new snapshot'}",
         )
-
-
-def _relink(hold: HoldSet, names: Iterable[str]) -> None:
-    try:
-        hold.relink(names)
-    except MoverError as error:
-        if error.reason != conditions.ATTACHMENTS_MISSING:
-            raise
-        raise MoverError(conditions.VERIFICATION_FAILED, error.message) from error
 
 
 def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult:

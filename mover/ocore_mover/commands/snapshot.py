@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,16 +35,10 @@ from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
+from ocore_mover.filestore import layouts
+from ocore_mover.filestore.base import BaseIndex
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.names import Missing, NameFile, SortedNames, name_files, spooled
-from ocore_mover.filestore.odoo import freeze as filestore_freeze
-from ocore_mover.filestore.odoo.base import OdooBase
-from ocore_mover.filestore.odoo.copy import store_odoo
-from ocore_mover.filestore.odoo.freeze import Freezing, Frozen
-from ocore_mover.filestore.plain import freeze as plain_freeze
-from ocore_mover.filestore.plain.base import PlainBase
-from ocore_mover.filestore.plain.copy import Consistency, store_plain
+from ocore_mover.filestore.layout import Capture, CaptureOptions, Consistency
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
 from ocore_mover.store.base import Store
@@ -55,7 +49,7 @@ log = logging.getLogger(__name__)
 _POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
-#: Exports beside one frozen folder of layout Plain, while the application deletes files that it has just created.
+#: Exports beside one frozen folder, while the application deletes files that it has just created.
 EXPORTS = 10
 
 
@@ -93,100 +87,6 @@ class SnapshotOptions:
         """Key prefix of this attempt."""
         return naming.attempt_prefix(self.identity.environment_id, self.identity.snapshot_id, self.attempt)
 
-    @property
-    def odoo(self) -> bool:
-        """Whether the database names the files."""
-        return self.folders is not None and self.layout == "Odoo"
-
-
-@dataclass(frozen=True)
-class _FrozenFilestore:
-    """The filestore as it was when the database snapshot was exported."""
-
-    files: Frozen
-    named: int  # files that the database names
-    skipped_uris: int  # attachments that the application keeps elsewhere
-    warnings: tuple[str, ...]
-    incomplete: tuple[str, ...] = ()
-    reused: Reused | None = None  # files that are in the base, and not in `files`
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """Names of the database beside those of the base."""
-
-    new: NameFile
-    known: SortedNames = ()  # in the base
-    reused: Reused | None = None
-
-
-class _Freezer:
-    """Freezes the files of layout Odoo for the export: with a base only those that it does not have. Names go through
-    scratch, so that memory does not grow with them."""
-
-    def __init__(self, freezing: Freezing, stack: ExitStack, options: SnapshotOptions, base: OdooBase | None) -> None:
-        self._freezing = freezing
-        self._stack = stack
-        self._options = options
-        self._base = base
-        self._decided = base is None  # whether the base is used
-        self._warnings: list[str] = []
-
-    @property
-    def linked(self) -> bool:
-        """Whether files are protected by hard links."""
-        return self._freezing.linked
-
-    def collect(self, names: Iterable[str]) -> Callable[[], None]:
-        """As :meth:`.export.Freezer.collect`."""
-        with ExitStack() as files:
-            found = files.enter_context(spooled(names, self._options.scratch))
-            kept = files.pop_all()
-
-        def link() -> None:
-            with kept:
-                self._freezing.link(self._compare(found.files, kept).new)
-
-        return link
-
-    def _compare(self, names: NameFile, stack: ExitStack) -> _Compared:
-        """Compares the names with those of the base. The first call, which gets all of them, decides whether the base
-        is used."""
-        if self._base is None:
-            return _Compared(names)
-        new, known = stack.enter_context(name_files(self._options.scratch, 2))
-        reused = self._base.split(names, new, known)
-        if not self._decided:
-            self._decided = True
-            size = self._freezing.size(new)
-            if outgrown(size, reused.size):
-                self._warnings.append(outgrown_warning(size, reused.size))
-                self._base = None
-                return _Compared(names)
-        return _Compared(new, known, reused)
-
-    def finish(self, names: Iterable[str]) -> _FrozenFilestore:
-        """The frozen filestore. Raises MoverError AttachmentsMissing where files are lost."""
-        found = self._stack.enter_context(spooled(names, self._options.scratch))
-        compared = self._compare(found.files, self._stack)
-        files = self._freezing.finish(compared.new, named=len(found.files))
-        lost, examples = len(files.missing) + found.invalid, [*files.missing[:3], *found.invalid_shown][:3]
-        if lost and self._options.missing_files == "Fail":
-            raise MoverError(
-                conditions.ATTACHMENTS_MISSING,
-                f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)};"
-                " restore them, delete the rows, or set missingFiles: Report to continue without them",
-            )
-        outside = _outside(found.uris)
-        warnings = [*self._warnings, *outside, *_freeze_warnings(files, lost, examples)]
-        gone = self._freezing.lost(compared.known) if compared.reused is not None else Missing()
-        if gone.count:
-            warnings.append(
-                f"{gone.count} files that the database names are no longer in the live filestore; the snapshot has them"
-                f" from its base, for example {', '.join(gone.names[:3])}"
-            )
-        return _FrozenFilestore(files, len(found.files), found.uris, tuple(warnings), outside, compared.reused)
-
 
 @dataclass
 class _Taken:
@@ -210,7 +110,7 @@ class SnapshotRun:
         self._store = runtime.guarded(store)
         self._options = options
         self._may_resume = options.quiesce is None  # whether the workloads may run
-        self._base: OdooBase | PlainBase | None = None
+        self._base: BaseIndex | None = None
         self._warnings: list[str] = []  # about the base
 
     def run(self) -> SnapshotResult:
@@ -356,23 +256,19 @@ class SnapshotRun:
         if self._options.folders is not None:
             self._runtime.reporter.step(Step.COPY_FILESTORE, "Running", "freezing the filestore")
         with ExitStack() as stack:
-            plain = self._freeze_plain(stack)
+            capture = self._freeze(stack)
             dump: Callable[[], DatabaseArtifact | None] = _nothing
-            frozen: _FrozenFilestore | None = None
             if self._options.server is not None:
-                exported = self._export(stack, self._options.server, plain)
+                exported = export_beside(capture, self._options.server, self._runtime.token, stack)
+                if capture is not None and capture.freezer is not None and not exported.attachments:
+                    raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(self._options.server.live))
                 dump = self._dumping(self._options.server, exported)
-                frozen = exported.frozen
                 taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            if frozen is not None:
-                taken.attachments = frozen.named
-                taken.warnings.extend(frozen.warnings)
-                taken.incomplete.extend(frozen.incomplete)
-            if plain is not None:
-                plain.extend()
-            copy = self._copying(frozen, plain, taken)
+            if capture is not None:
+                capture.complete()
+            copy = self._copying(capture, taken)
             # Files that never change are protected by their links. Others are only once they are copied.
-            if self._options.folders is None or (frozen is not None and frozen.files.linked):
+            if capture is None or capture.protected:
                 self._report_may_resume()
             if self._options.folders is None or self._options.server is None:
                 taken.database, taken.filestore = dump(), copy()
@@ -386,28 +282,19 @@ class SnapshotRun:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
         return taken
 
-    def _freeze_plain(self, stack: ExitStack) -> plain_freeze.Frozen | None:
-        """Freezes layout Plain before the export; :meth:`~plain_freeze.Frozen.extend` freezes it again after the
-        export."""
-        if self._options.folders is None or self._options.odoo:
+    def _freeze(self, stack: ExitStack) -> Capture | None:
+        """Begins to freeze the filestore; None where there is none."""
+        options = self._options
+        if options.folders is None:
             return None
-        return stack.enter_context(plain_freeze.freeze(self._options.folders, self._options.attempt))
-
-    def _export(
-        self, stack: ExitStack, server: Server, plain: plain_freeze.Frozen | None
-    ) -> Exported[_FrozenFilestore]:
-        """Enters the exported snapshot into the stack, and with it the frozen filestore."""
-        if plain is not None:
-            return export_beside(plain, server, self._runtime.token, stack)
-        freezer: _Freezer | None = None
-        if self._options.folders is not None and self._options.odoo:
-            freezing = stack.enter_context(filestore_freeze.Freezing(self._options.folders, self._options.attempt))
-            base = self._base if isinstance(self._base, OdooBase) else None
-            freezer = _Freezer(freezing, stack, self._options, base)
-        exported = stack.enter_context(export.export(server, self._runtime.token, freezer=freezer))
-        if self._options.odoo and not exported.attachments:
-            raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(server.live))
-        return exported
+        return stack.enter_context(
+            layouts.of(options.layout).capture(
+                options.folders,
+                options.attempt,
+                CaptureOptions(options.scratch, options.missing_files, options.consistency),
+                self._base,
+            )
+        )
 
     def _dumping(self, server: Server, exported: Exported[Any]) -> Callable[[], DatabaseArtifact]:
         properties = database_artifact.read(exported.connection)
@@ -428,41 +315,21 @@ class SnapshotRun:
 
         return dump
 
-    def _copying(
-        self, frozen: _FrozenFilestore | None, plain: plain_freeze.Frozen | None, taken: _Taken
-    ) -> Callable[[], FilestoreArtifact | None]:
-        """Copies the frozen files of either layout; what was found in them goes into `taken`."""
-        if frozen is None and plain is None:
+    def _copying(self, capture: Capture | None, taken: _Taken) -> Callable[[], FilestoreArtifact | None]:
+        """Copies the frozen files; what was found in them goes into `taken`."""
+        if capture is None:
             return _nothing
 
         def copy() -> FilestoreArtifact:
             with self._runtime.step(Step.COPY_FILESTORE):
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
-                prefix, jobs = self._options.prefix, self._options.jobs
-                if frozen is not None:
-                    artifact = store_odoo(
-                        *(self._store, prefix, frozen.files, counter),
-                        jobs=jobs,
-                        skipped_uris=frozen.skipped_uris,
-                        reused=frozen.reused,
-                        report_damaged=self._options.missing_files == "Report",
-                    )
-                    self._report_may_resume()
-                    check_index(self._store, artifact, self._options.scratch, live=False)
-                    taken.warnings.extend(frozen.files.unkept.warnings)
-                    taken.incomplete.extend(frozen.files.unkept.lost)
-                    return artifact
-                assert plain is not None  # noqa: S101 - one of both
-                consistency = self._options.consistency
-                base = self._base if isinstance(self._base, PlainBase) else None
-                artifact, found = store_plain(
-                    self._store, prefix, plain, counter, consistency=consistency, jobs=jobs, base=base
-                )
+                copied = capture.copy(self._store, self._options.prefix, counter, jobs=self._options.jobs)
                 self._report_may_resume()
-                check_index(self._store, artifact, self._options.scratch, live=not plain.linked)
-                taken.warnings.extend(found)
-                taken.incomplete.extend(plain.unkept.lost)
-                return artifact
+                check_index(self._store, copied.artifact, self._options.scratch, live=copied.live)
+                taken.attachments = copied.named
+                taken.warnings.extend(copied.warnings)
+                taken.incomplete.extend(copied.incomplete)
+                return copied.artifact
 
         return copy
 
@@ -548,16 +415,20 @@ class SnapshotRun:
         return True
 
 
-def export_beside(frozen: plain_freeze.Frozen, server: Server, token: Token, stack: ExitStack) -> Exported[Any]:
-    """Enters the exported snapshot into the stack. It is exported again where files came and went in the milliseconds
-    around the export."""
+def export_beside(capture: Capture | None, server: Server, token: Token, stack: ExitStack) -> Exported[Any]:
+    """Enters the exported snapshot into the stack, and freezes the files with it. It is exported again where files came
+    and went in the milliseconds around the export."""
+    freezer = capture.freezer if capture is not None else None
+    just_before = capture.approach if capture is not None else _nothing
     for tries in range(EXPORTS - 1, -1, -1):
         with ExitStack() as scope:
-            exported: Exported[Any] = scope.enter_context(export.export(server, token, just_before=frozen.approach))
-            if frozen.confirm() or not tries:
+            exported: Exported[Any] = scope.enter_context(
+                export.export(server, token, freezer=freezer, just_before=just_before)
+            )
+            if capture is None or capture.confirm() or not tries:
                 stack.push(scope.pop_all())
                 return exported
-            log.info("files came and went during the export; exporting again", extra={"names": frozen.gone[:3]})
+            log.info("files came and went during the export; exporting again", extra={"names": capture.gone[:3]})
     raise AssertionError("the last try returns")
 
 
@@ -572,21 +443,6 @@ def read_freeze_signal(path: Path) -> FreezeSignal | None:
 
 def _nothing() -> None:
     return None
-
-
-def _outside(uris: int) -> tuple[str, ...]:
-    if not uris:
-        return ()
-    return (f"{uris} attachments are kept elsewhere by the application and are not in the snapshot",)
-
-
-def _freeze_warnings(files: Frozen, lost: int, examples: Sequence[str]) -> Iterator[str]:
-    if lost:
-        yield f"{lost} files that the database names were lost already, for example {', '.join(examples)}"
-    if files.absent:
-        yield "the filestore's folder does not exist yet, and the database names no files"
-    elif not files.linked:
-        yield "the filestore has no hard links: its files were read in place"
 
 
 def execute(runtime: Runtime, request: SnapshotRequest) -> SnapshotResult:

@@ -1,7 +1,7 @@
 """Switches the database and the filestore of one rollback together. Slow work runs before connections are refused."""
 
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +15,9 @@ from ocore_mover.database.position import Position, RollbackMark
 from ocore_mover.database.switch.switch import DatabaseSwitch
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
+from ocore_mover.filestore import layouts
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.names import NameFile
-from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.plain import switch
-
-log = logging.getLogger(__name__)
+from ocore_mover.filestore.layout import Kept
 
 #: Reads of the position until a difference between database and folders is not the moment between the two reads.
 _READS = 3
@@ -48,14 +45,18 @@ class RollbackTarget:
         """The position that the run wants."""
         return self.undo_to or "New"
 
+    def kept(self) -> Kept | None:
+        """What the rollback has on the claim; None without a filestore."""
+        return layouts.of(self.layout).kept(self.folders, self.rollback_id) if self.folders is not None else None
+
 
 class Switcher:
     """The switch of one rollback. The database names give the position; without a database the folders do."""
 
     def __init__(self, target: RollbackTarget, token: Token) -> None:
-        server, folders, layout, rollback_id = target.server, target.folders, target.layout, target.rollback_id
+        server, rollback_id = target.server, target.rollback_id
         self._server = server
-        self._folders = folders
+        self._folders = target.folders
         self._rollback_id = rollback_id
         self._token = token
         self._goal, self._undoes = target.goal, target.undo_to is not None
@@ -71,22 +72,15 @@ class Switcher:
             if server is not None
             else None
         )
-        self._plain = folders if layout == "Plain" else None
-        self._hold = HoldSet(folders, rollback_id) if folders is not None and layout == "Odoo" else None
-        self._restored_names: NameFile | None = None
-        self._previous_names: NameFile | None = None
-        self._switched_back_names: NameFile | None = None
-        self._relinked = 0
+        self._kept = target.kept()
         self._replication_ended: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Closes the connection and the lists of names."""
         if self._database is not None:
             self._database.close()
-        for names in (self._restored_names, self._previous_names, self._switched_back_names):
-            if names is not None:
-                names.close()
-        self._restored_names = self._previous_names = self._switched_back_names = None
+        if self._kept is not None:
+            self._kept.close()
 
     def repair(self, *, workloads_stopped: bool = False) -> SwitchResult:
         """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the
@@ -96,9 +90,9 @@ class Switcher:
         the caller says that the workloads are stopped. Raises MoverError Mismatch otherwise.
         """
         if self._database is None:
-            if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Between":
+            if self._kept is not None and self._kept.position() == "Between":
                 # Without a database the direction is unknown; forward is one rename away from a complete state.
-                switch.switch(self._plain, self._rollback_id)
+                self._kept.switch()
             return self._folders_only()
         now = self._database.read()
         if workloads_stopped or now.refuses:
@@ -160,18 +154,8 @@ class Switcher:
     def _check_kept(self) -> None:
         if self._database is not None:
             self._database.check_kept()
-        if self._plain is not None and switch.position(self._plain, self._rollback_id) == "Nothing":
-            raise MoverError(
-                conditions.PREVIOUS_GONE,
-                f"nothing to undo to: the folder that rollback {self._rollback_id} kept does not exist any more, and"
-                " nothing was changed; create a Rollback to a snapshot instead",
-            )
-        if self._hold is not None and not self._hold.exists:
-            raise MoverError(
-                conditions.PREVIOUS_GONE,
-                f"the hold set of rollback {self._rollback_id} does not exist any more, so files may be missing, and"
-                " nothing was changed; create a Rollback to a snapshot instead",
-            )
+        if self._kept is not None:
+            self._kept.check_kept()
 
     def _prepare_back(self) -> None:
         """Of an undo that switches back. The kept files are relinked by the hold set, without their names."""
@@ -188,30 +172,18 @@ class Switcher:
             self._database.check_sessions()
         if now.position == "Old" and self._goal == "New":
             self._database.check_replication()
-        if now.position == "Old" and self._plain is not None:
-            self._check_staged(self._plain)
-        if now.position == "New" or self._hold is None or now.restored is None:
-            return
-        if not self._hold.exists:
-            raise MoverError(
-                conditions.SWITCH_FAILED,
-                f"the hold set of rollback {self._rollback_id} no longer exists, so files may be missing; run `restore`"
-                " again",
-            )
+        if now.position == "Old" and self._kept is not None:
+            self._kept.prepare(lambda: self._restored_names(now))
+
+    @contextmanager
+    def _restored_names(self, now: Position) -> Iterator[Iterator[str]]:
+        """The attachment names in the restored database."""
+        assert self._server is not None and self._database is not None  # noqa: S101, PT018 - of a database only
         with (
             copy_access.opened(self._server, self._database.names, now.owner, self._token) as access,
             copy_names(self._server, access, self._token) as names,
         ):
-            # Files in neither place were lost before the snapshot: `restore` has checked all others.
-            self._restored_names = self._hold.spool(self._hold.kept(names))
-
-    def _check_staged(self, folders: ClaimFolders) -> None:
-        found = switch.position(folders, self._rollback_id)
-        if found != "Old":
-            raise MoverError(
-                conditions.SWITCH_FAILED,
-                f"the restored folder {folders.stage(self._rollback_id)} does not exist; run `restore` again",
-            )
+            yield names
 
     def forward(self) -> SwitchResult:
         """Switches to the restored copy, or repairs a switch that is already done. Returns the position."""
@@ -222,9 +194,8 @@ class Switcher:
             return self.repair()
         if self._goal == "New":
             self._database.check_replication()  # before any session is ended: one may have been added since the restore
-        if self._hold is not None and self._server is not None:
-            self._previous_names = self._spool_live(self._hold, self._server if now.live is not None else None)
-            self._hold.extend(_listed(self._previous_names))
+        if self._kept is not None:
+            self._kept.before_switch(self._live_names if now.live is not None else None)
         outcome = self._database.switch(self._keep_files, self._settle_forward)
         self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
@@ -238,8 +209,8 @@ class Switcher:
             return self.repair()
         if self._goal == "Old":
             self._database.check_replication()  # as in :meth:`forward`
-        self._switched_back_names = self._names_to_keep()
-        self._keep_switched_back_files()
+        if self._kept is not None:
+            self._kept.before_switch_back(self._live_names)
         outcome = self._database.switch_back(self._give_back_files, self._align_folders)
         self._end_replication(outcome.position)
         return self._result(outcome.position, outcome.refused_seconds)
@@ -249,71 +220,27 @@ class Switcher:
             ended = (*self._replication_ended, *self._database.end_replication(now))
             self._replication_ended = tuple(dict.fromkeys(ended))[:_REPORTED]
 
+    def _live_names(self) -> AbstractContextManager[Iterator[str]]:
+        assert self._server is not None  # noqa: S101 - of a database only
+        return live_names(self._server, self._token)
+
     def _keep_files(self) -> None:
-        """Runs without sessions: links files added since the restore, and relinks files that the restored database
-        names."""
-        if self._hold is not None:
-            self._hold.extend(_listed(self._previous_names))
-            self._relinked = self._hold.relink(self._restored_names or ())
+        if self._kept is not None:
+            self._kept.at_switch()
 
     def _give_back_files(self) -> None:
-        """Relinks every held file: those of the previous database, the last ones that it got included.
-
-        Not by the names in that database: a file that was lost long ago must not prevent the switch back.
-        """
-        if self._hold is not None and self._hold.exists:
-            self._keep_switched_back_files()
-            self._relinked = self._hold.relink(self._hold.held())
-
-    def _spool_live(self, hold: HoldSet, server: Server | None) -> NameFile | None:
-        """What the live database names, on the claim, for a hold set of copies; None for one of links, which holds
-        everything.
-
-        `server`: None where the live database does not exist.
-        """
-        if not hold.consists_of_copies:
-            return None
-        if server is None:
-            return hold.spool(())
-        with live_names(server, self._token) as names:
-            return hold.spool(names)
-
-    def _names_to_keep(self) -> NameFile | None:
-        """What the database that is switched back names; None where that cannot be read, which must not prevent the
-        switch back."""
-        if self._hold is None or self._server is None or not self._hold.exists:
-            return None
-        try:
-            return self._spool_live(self._hold, self._server)
-        except MoverError as error:
-            log.warning(
-                "attachments of the restored database not read", extra={"reason": error.reason, "error": error.message}
-            )
-            return None
-
-    def _keep_switched_back_files(self) -> None:
-        """Adds what users wrote since the switch to the hold set: the garbage collection of the previous application
-        would remove it. A failure (no space, for example) must not prevent the switch back."""
-        if self._hold is None or not self._hold.exists:
-            return
-        try:
-            self._hold.extend(_listed(self._switched_back_names))
-        except MoverError as error:
-            log.warning(
-                "files of the restored database not held", extra={"reason": error.reason, "error": error.message}
-            )
+        if self._kept is not None:
+            self._kept.at_switch_back()
 
     def _folders_differ(self, now: Position) -> bool:
         """Whether the folders are at another position than the databases. Where nothing is staged or kept, they fit
         both."""
-        if self._plain is None:
-            return False
-        return switch.position(self._plain, self._rollback_id) not in (now.position, "Nothing")
+        return self._kept is not None and self._kept.position() not in (now.position, "Nothing")
 
     def _mismatch(self, database: DatabaseSwitch) -> MoverError:
-        assert self._plain is not None  # noqa: S101 - only its folders can differ
-        now, names, path = database.read().position, database.names, self._plain.path
-        found = switch.position(self._plain, self._rollback_id)
+        assert self._kept is not None and self._folders is not None  # noqa: S101, PT018 - only folders can differ
+        now, names, path = database.read().position, database.names, self._folders.path
+        found = self._kept.position()
         away, into = (names.previous, names.restored) if now == "Old" else (names.restored, names.previous)
         ways = "run `inspect --repair --workloads-stopped`, which moves the folder to the database's position"
         if found != "Between":
@@ -330,34 +257,33 @@ class Switcher:
 
     def _settle_forward(self, now: Position) -> None:
         """While this switch refuses connections. Raises MoverError SwitchFailed where the staged folder is gone."""
-        if self._plain is not None and now.position == "New":
-            switch.switch(self._plain, self._rollback_id)
+        if self._kept is not None and now.position == "New":
+            self._kept.switch()
         else:
             self._align_folders(now)  # the renames were lost: a failover
 
     def _align_folders(self, now: Position) -> None:
         """The database names are the commit point: moves the folders to the same position."""
-        if self._plain is None:
+        if self._kept is None:
             return
-        found = switch.position(self._plain, self._rollback_id)
+        found = self._kept.position()
         if now.position == "New" and found in ("Old", "Between"):
-            switch.switch(self._plain, self._rollback_id)
+            self._kept.switch()
         elif now.position == "Old" and found in ("New", "Between"):
-            switch.switch_back(self._plain, self._rollback_id)
+            self._kept.switch_back()
 
     def _switch_folders(self, *, back: bool) -> SwitchResult:
-        assert self._plain is not None  # noqa: S101 - without a database the options allow only layout Plain
+        assert self._kept is not None  # noqa: S101 - the options require a database or a filestore
         if back:
-            switch.switch_back(self._plain, self._rollback_id)
+            self._kept.switch_back()
         else:
-            switch.switch(self._plain, self._rollback_id)
+            self._kept.switch()
         return self._folders_only()
 
     def _folders_only(self) -> SwitchResult:
         """Without a database nothing has refused connections."""
-        assert self._plain is not None  # noqa: S101 - see above
-        switched = switch.is_switched(self._plain, self._rollback_id)
-        return SwitchResult(position="New" if switched else "Old")
+        assert self._kept is not None  # noqa: S101 - see above
+        return SwitchResult(position="New" if self._kept.position() == "New" else "Old")
 
     def _result(self, now: Position, seconds: float | None = None) -> SwitchResult:
         return SwitchResult(
@@ -367,10 +293,6 @@ class Switcher:
             restored_database=now.restored.name if now.restored is not None else "",
             accepting_connections=not now.refuses,
             refused_seconds=seconds,
-            relinked_files=self._relinked,
+            relinked_files=self._kept.relinked if self._kept is not None else 0,
             replication_ended=self._replication_ended,
         )
-
-
-def _listed(names: NameFile | None) -> Callable[[], Iterable[str]] | None:
-    return None if names is None else lambda: names

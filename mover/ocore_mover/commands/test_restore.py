@@ -38,7 +38,7 @@ from ocore_mover.database.restore import check, compare, extensions, scratch
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.database.restore.scratch import RestoreTestNames
 from ocore_mover.errors import Cancelled, MoverError
-from ocore_mover.filestore import digests
+from ocore_mover.filestore import digests, layouts
 from ocore_mover.filestore.names import Without, spooled
 from ocore_mover.store.base import Store
 
@@ -429,11 +429,8 @@ def not_checked(manifest: Manifest, *, assertions: bool) -> tuple[str, ...]:
     """What a test restore of this snapshot cannot know."""
     found = list(manifest.evidence.incomplete)
     filestore = manifest.filestore
-    if filestore is not None and filestore.layout == "Plain" and manifest.database is not None:
-        found.append(
-            "whether every file that the database names is in the snapshot: in layout Plain only the application knows"
-            " its files' names"
-        )
+    if filestore is not None and manifest.database is not None:
+        found.extend(layouts.of(filestore.layout).not_checked)
     if filestore is not None and filestore.missing:
         found.append(f"{len(filestore.missing)} files that were lost or damaged when the snapshot was taken")
     if manifest.database is not None and not assertions:

@@ -35,10 +35,10 @@ class DatabaseProbe:
     creatable: tuple[Finding, ...] = ()
 
 
-def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = True) -> DatabaseProbe:
+def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: bool = True) -> DatabaseProbe:
     """Probes the database. Raises nothing: a database that cannot be reached is a finding.
 
-    `odoo`: a snapshot locks the attachment table. `jobs`: pg_dump's parallelism.
+    `attachments`: a snapshot locks the attachment table. `jobs`: pg_dump's parallelism.
     """
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
@@ -50,10 +50,10 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, odoo: bool = 
     with connection:
         try:
             facts, warnings = read_facts(connection)
-            if odoo:
+            if attachments:
                 facts, outside = _outside(connection, facts)
                 warnings += outside
-            blocking = tuple(_snapshot_findings(connection, facts, jobs, odoo=odoo))
+            blocking = tuple(_snapshot_findings(connection, facts, jobs, attachments=attachments))
             blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
@@ -196,7 +196,9 @@ _RESERVED = (
 )
 
 
-def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, *, odoo: bool) -> Iterator[Finding]:
+def _snapshot_findings(
+    connection: Connection, facts: DatabaseFacts, jobs: int, *, attachments: bool
+) -> Iterator[Finding]:
     yield from _version_findings(facts)
     if _one(connection, "SELECT pg_is_in_recovery()"):
         yield Finding(
@@ -208,7 +210,7 @@ def _snapshot_findings(connection: Connection, facts: DatabaseFacts, jobs: int, 
         )
     yield from _unreadable(connection)
     yield from catalog_findings.unreadable(connection)
-    if odoo and facts.attachments:
+    if attachments and facts.attachments:
         yield from _unlockable(connection)
     needed = jobs + 3  # pg_dump's leader and workers, and two of ours
     limit = connection.execute(

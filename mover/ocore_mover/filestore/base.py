@@ -6,6 +6,7 @@ scratch where it is much. The lines of the files that are used go into the new i
 
 import os
 import tempfile
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Reused:
         )
 
 
-class BaseIndex:
+class BaseIndex(ABC):
     """The index of a base, in scratch. A context manager: frees the space."""
 
     def __init__(self, snapshot: BaseSnapshot, scratch: Path) -> None:
@@ -109,6 +110,10 @@ class BaseIndex:
         self._named = self._named_bytes = 0  # files so far
         with scratch_errors(scratch):
             self._spool = tempfile.SpooledTemporaryFile(IN_MEMORY, "w+b", dir=str(scratch))  # noqa: SIM115 - see close
+
+    @abstractmethod
+    def read(self, store: Store) -> None:
+        """Reads the index. Raises Corrupt, StoreError, and MoverError ScratchFull."""
 
     def texts(self, store: Store) -> Iterator[bytes]:
         """The lines from the store, some at a time (:func:`.index.texts`), and keeps them. The caller calls

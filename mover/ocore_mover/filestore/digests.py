@@ -3,13 +3,14 @@ needed."""
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.index import Entry, parse, parse_odoo
+from ocore_mover.filestore import layouts
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.unpack import Block, blocks, entries, whole
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store
@@ -57,7 +58,7 @@ class FilesRead:
 
     files: int
     size: int
-    names: NameSums | None  # of layout Odoo
+    names: NameSums | None  # where the database names the files
 
 
 class _Reading:
@@ -67,16 +68,16 @@ class _Reading:
         self._store = store
         self._artifact = artifact
         self._counter = counter
-        self._odoo = artifact.layout == "Odoo"
-        self._algorithm = "sha1" if self._odoo else "sha256"
+        layout = layouts.of(artifact.layout)
+        self._parse = layout.parse
+        self._algorithm = layout.algorithm
         self._read: set[str] = set()  # keys of packs
-        self.names = NameSums(key) if self._odoo else None
+        self.names = NameSums(key) if layout.names_in_database else None
         self.files = self.size = 0
 
     def blocks(self) -> Iterator[Block]:
         """The index, pack by pack, then the packs that it does not name. One thread at a time takes the next one."""
-        line: Callable[[bytes], Entry] = parse_odoo if self._odoo else parse
-        for pack, known in blocks(self._store, self._artifact, line):
+        for pack, known in blocks(self._store, self._artifact, self._parse):
             self._read.add(pack.key)
             for entry in known:
                 if entry.kind == "file":
@@ -145,7 +146,8 @@ def check_names(
     if bucket is None:
         return
     wanted = {name for name in named if int(name[:2], 16) == bucket}
-    stored = {e.name for e in entries(store, artifact, parse_odoo) if int(e.name[:2], 16) == bucket}
+    line = layouts.of(artifact.layout).parse
+    stored = {e.name for e in entries(store, artifact, line) if int(e.name[:2], 16) == bucket}
     missing = sorted(wanted - stored)
     if missing:
         raise MoverError(

@@ -9,7 +9,8 @@ from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.protocol import FilestoreFacts, Finding
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import MAX_DEPTH, ODOO_FOLDER, ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
+from ocore_mover.filestore.layout import Layout
 from ocore_mover.filestore.links import OPEN_FILE, Folder, links_supported, opened_below, walk
 
 #: Seconds after which counting stops: for tens of millions of files an estimate is enough.
@@ -20,7 +21,7 @@ LISTED = 5
 
 
 def collect(
-    folders: ClaimFolders, layout: str, *, rollback: bool = True
+    folders: ClaimFolders, layout: Layout, *, rollback: bool = True
 ) -> tuple[FilestoreFacts | None, tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Returns facts, findings that block a snapshot, findings that block a rollback, and warnings.
 
@@ -35,7 +36,7 @@ def collect(
             volume, status = os.fstatvfs(root), os.fstat(root)
             writable = os.access(".", os.W_OK | os.X_OK, dir_fd=root, effective_ids=True)
     except MoverError as error:
-        found = error if layout == "Odoo" else _not_created(folders) or error
+        found = layout.absent(folders) or error
         return None, (Finding(reason=found.reason, message=found.message),), (), ()
     except OSError as error:  # replaced by the application after it was found
         found = filesystem_error(error, "read the filestore")
@@ -49,13 +50,11 @@ def collect(
         gid=status.st_gid,
     )
     later = _rollback_findings(folders, layout, facts, not_writable, writable=writable) if rollback else []
-    warnings = [*seen.warnings]
-    if layout == "Odoo" and not hard_links:
-        warnings.append(_without_links(facts, not_writable))
-    return facts, tuple(_blocking(seen)), tuple(later), tuple(warnings)
+    warnings = (*seen.warnings, *layout.warnings(facts, not_writable))
+    return facts, tuple(_blocking(seen)), tuple(later), warnings
 
 
-def sizes(folders: ClaimFolders, layout: str) -> tuple[int, int, tuple[str, ...]]:
+def sizes(folders: ClaimFolders, layout: Layout) -> tuple[int, int, tuple[str, ...]]:
     """Returns the bytes and the number of the filestore's files, and why they are too low, if they are. 0 where the
     folder does not exist yet.
 
@@ -81,23 +80,7 @@ def is_missing(folders: ClaimFolders) -> bool:
         return False
 
 
-def _not_created(folders: ClaimFolders) -> MoverError | None:
-    """That a new application has not created the filestore's folder yet; None where the path is more likely wrong.
-    Layout Odoo asks its database instead."""
-    try:
-        if not folders.may_be_created():
-            return None
-    except OSError:
-        return None
-    return MoverError(
-        conditions.FILESTORE_NOT_CREATED,
-        f"the filestore's folder {folders.path} does not exist yet. Nothing to do for a new application: the"
-        " Environment becomes ready after the application has created the folder. If the application has files,"
-        " correct spec.filestore.path and claimName, and check that the claim has not lost them.",
-    )
-
-
-def of_missing(folders: ClaimFolders, layout: str) -> tuple[Finding, list[Finding]]:
+def of_missing(folders: ClaimFolders, layout: Layout) -> tuple[Finding, list[Finding]]:
     """The finding that the filestore's folder does not exist, and what prevents a rollback from creating it."""
     created = Finding(
         reason=conditions.FILESTORE_NOT_FOUND,
@@ -120,7 +103,7 @@ class _Seen:
     files: int = 0
     size: int = 0
     sample: str | None = None  # path of a readable file
-    foreign: int = 0  # folders that layout Odoo does not have
+    foreign: int = 0  # folders that the layout does not have
     unreadable: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -137,8 +120,8 @@ class _Seen:
             raise error
 
 
-def _count(folders: ClaimFolders, layout: str, root: int) -> _Seen:
-    """Counts the filestore's files; in layout Odoo only those that can be attachments."""
+def _count(folders: ClaimFolders, layout: Layout, root: int) -> _Seen:
+    """Counts the files that can be the filestore's in this layout."""
     seen = _Seen()
     end = time.monotonic() + COUNT_SECONDS
 
@@ -147,7 +130,7 @@ def _count(folders: ClaimFolders, layout: str, root: int) -> _Seen:
             return False
         if path == CLAIM_FOLDER or path in ("checklist", "lost+found"):
             return True
-        foreign = layout == "Odoo" and not ODOO_FOLDER.fullmatch(path)
+        foreign = layout.is_foreign(path)
         seen.foreign += foreign
         return foreign
 
@@ -164,10 +147,7 @@ def _count(folders: ClaimFolders, layout: str, root: int) -> _Seen:
     except RecursionError as error:
         seen.warnings.append(f"counting stopped at {error}: it is nested deeper than {MAX_DEPTH} folders")
     if seen.foreign and not seen.files:
-        seen.warnings.append(
-            f"{folders.path or 'the claim'} is not an Odoo filestore: it has no folders 00 to ff, but {seen.foreign}"
-            " others. The path of an Odoo filestore ends in filestore/<database>: correct spec.filestore.path"
-        )
+        seen.warnings.append(layout.wrong_folder(folders.path, seen.foreign))
     return seen
 
 
@@ -227,7 +207,7 @@ def _try_link(test: int, root: int, sample: str | None) -> bool:
 
 
 def _rollback_findings(
-    folders: ClaimFolders, layout: str, facts: FilestoreFacts, not_writable: str, *, writable: bool
+    folders: ClaimFolders, layout: Layout, facts: FilestoreFacts, not_writable: str, *, writable: bool
 ) -> list[Finding]:
     found = []
     if not_writable:
@@ -242,37 +222,4 @@ def _rollback_findings(
                 ),
             )
         )
-    if layout == "Plain":
-        try:
-            folders.require_switchable()
-        except MoverError as error:
-            found.append(Finding(reason=error.reason, message=error.message))
-        if facts.size_bytes > facts.free_bytes:
-            found.append(
-                Finding(
-                    reason=conditions.INSUFFICIENT_CAPACITY,
-                    message=(
-                        f"a rollback restores the filestore beside the live one. It needs {facts.size_bytes} bytes; the"
-                        f" volume has {facts.free_bytes} free. Enlarge the volume."
-                    ),
-                )
-            )
-    elif not facts.hard_links and facts.size_bytes > facts.free_bytes:
-        found.append(
-            Finding(
-                reason=conditions.INSUFFICIENT_CAPACITY,
-                message=(
-                    f"without hard links a rollback copies the filestore. It needs {facts.size_bytes} bytes; the volume"
-                    f" has {facts.free_bytes} free. Enlarge the volume."
-                ),
-            )
-        )
-    return found
-
-
-def _without_links(facts: FilestoreFacts, not_writable: str) -> str:
-    why = not_writable or "the claim's file system does not allow hard links to the application's files"
-    return (
-        f"{why}. A snapshot reads the live files and starts again when the application deletes one of them. A rollback"
-        f" needs space for a copy of the filestore ({facts.size_bytes} bytes)."
-    )
+    return [*found, *layout.rollback_findings(folders, facts)]

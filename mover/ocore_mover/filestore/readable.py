@@ -1,13 +1,13 @@
 """Reads a new index as a restore will read it, before a manifest names it: what is Complete can be restored."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.index import Entry, check_name, parse, parse_odoo
+from ocore_mover.filestore import layouts
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.names import scratch_errors
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.filestore.unpack import entries
@@ -20,7 +20,7 @@ def check_index(store: Store, artifact: FilestoreArtifact, scratch: Path, *, liv
     Raises Corrupt where a restore would refuse the index, MoverError FilestoreChanging where it has a name twice,
     ScratchFull, StoreError.
     """
-    line: Callable[[bytes], Entry] = parse_odoo if artifact.layout == "Odoo" else lambda text: check_name(parse(text))
+    line = layouts.of(artifact.layout).parse
     files = size = 0
     with scratch_errors(scratch):
         folder = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ocore_crds import conditions as c
-from ocore_crds import timestamps
+from ocore_crds import layouts, timestamps
 from ocore_crds.history import Finished, finished_of
 from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS as DEFAULT_TEST_TIMEOUT
 from ocore_crds.restore_test import open_run
@@ -388,7 +388,7 @@ def _target(environment: Object) -> Target:
         database=probe.get("databaseName") or "" if has_database else "",
         claim=filestore.get("claimName") or "",
         path=filestore.get("path") or "",
-        layout=filestore.get("layout") or "Odoo",
+        layout=filestore.get("layout") or layouts.DEFAULT,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from ocore_crds import conditions as c
+from ocore_crds import layouts
 from ocore_crds.commands.table import PROBE
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
@@ -322,7 +323,7 @@ def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
         database=probe.database_name if database is not None and probe is not None else "",
         claim=filestore.claim_name if filestore is not None else "",
         path=filestore.path if filestore is not None else "",
-        layout=filestore.layout if filestore is not None else "Odoo",
+        layout=filestore.layout if filestore is not None else layouts.DEFAULT,
     )
 
 

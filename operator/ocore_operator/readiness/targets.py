@@ -3,6 +3,7 @@ Pure."""
 
 from collections.abc import Iterator
 
+from ocore_crds import layouts
 from ocore_operator.kube.catalog import Catalog, Entry, Target
 from ocore_operator.kube.resources import Key
 
@@ -23,11 +24,11 @@ def shared(mine: Target, other: Target, *, same_namespace: bool) -> str:
 
 
 def _overlap(one: Target, two: Target) -> bool:
-    """Whether the paths are the same, or one is below the other and the outer one is replaced whole (layout Plain)."""
+    """Whether the paths are the same, or one is below the other and the outer one is replaced whole."""
     if one.path == two.path:
         return True
     outer, inner = sorted((one, two), key=lambda t: len(t.path))
-    return outer.layout == "Plain" and inner.path.startswith(f"{outer.path}/")
+    return outer.layout in layouts.RENAMED and inner.path.startswith(f"{outer.path}/")
 
 
 def sharing(catalog: Catalog, key: Key, target: Target) -> Iterator[tuple[Entry, str]]:

@@ -6,11 +6,11 @@ The other keeps the REPEATABLE READ transaction open, whose snapshot pg_dump imp
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, Protocol
+from typing import Generic
 
 import psycopg
 from psycopg import sql
@@ -21,6 +21,7 @@ from ocore_mover.database.connect import Connection, Server, connect, set_timeou
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
+from ocore_mover.freezer import Freezer
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +39,6 @@ _MAX_NAME = 1000
 
 # None where nothing is frozen.
 T = TypeVar("T", default=None)
-Result = TypeVar("Result", covariant=True)
-
-
-class Freezer(Protocol[Result]):
-    """Freezes the files that attachment names name."""
-
-    @property
-    def linked(self) -> bool:
-        """Whether it protects files before :meth:`finish`. If not, `finish` is called while garbage collection is
-        paused."""
-
-    def collect(self, names: Iterable[str]) -> Callable[[], None]:
-        """Reads the names, sorted and without duplicates. The function that it returns protects their files."""
-
-    def finish(self, names: Iterable[str]) -> Result:
-        """Freezes the names of the exported snapshot, sorted and without duplicates."""
 
 
 @dataclass
@@ -161,7 +146,7 @@ def export(
     """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block. `just_before` is
     called when all but the export is done.
 
-    `freezer` (layout Odoo): freezes the files that the attachment table names; garbage collection is paused for a
+    `freezer`: freezes the files that the attachment table names; garbage collection is paused for a
     moment where that table exists. Hits the failpoints snapshot-locked and snapshot-frozen. Raises MoverError
     DumpFailed, MissingGrants and those of `freezer`.
     """

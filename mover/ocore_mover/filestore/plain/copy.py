@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
@@ -19,6 +18,7 @@ from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
 from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.filestore.layout import Consistency
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
 from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
@@ -32,8 +32,6 @@ BUFFER = 1024 * 1024
 #: Attempts to read a file that changes while it is read, and the pause between them in seconds.
 ATTEMPTS = 4
 ATTEMPT_PAUSE = 0.25
-
-Consistency = Literal["Strict", "BestEffort"]
 
 
 def store_plain(

@@ -8,10 +8,11 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator
 
-from ocore_crds import conditions, failpoints
+from ocore_crds import failpoints
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry, check_name, parse
 from ocore_mover.filestore.links import CREATE_FILE, FEW, open_below, walk
@@ -67,26 +68,9 @@ def stage_plain(
 
 
 def _check_space(artifact: FilestoreArtifact, stage: int) -> None:
-    refused = refusal(artifact, free_bytes(stage))
+    refused = space.refusal(artifact, space.free_bytes(stage))
     if refused is not None:
         raise refused
-
-
-def free_bytes(folder: int) -> int:
-    """Bytes that are free on the volume of an open folder."""
-    volume = os.fstatvfs(folder)
-    return volume.f_bavail * volume.f_frsize
-
-
-def refusal(artifact: FilestoreArtifact, free: int) -> MoverError | None:
-    """NoSpace where the snapshot's files do not fit beside the live folder."""
-    if artifact.size_bytes <= free:
-        return None
-    return MoverError(
-        conditions.NO_SPACE,
-        f"the filestore's volume has {free} bytes free. Restoring the snapshot beside the live folder needs "
-        f"{artifact.size_bytes}. Enlarge the volume.",
-    )
 
 
 class _Staging:

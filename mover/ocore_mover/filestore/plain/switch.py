@@ -15,15 +15,13 @@ any content, or none   none     none     Nothing: never staged, or cleaned up
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from ocore_crds import conditions, failpoints
 from ocore_mover.disk import sync_entries
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.layout import Position
 from ocore_mover.filestore.links import items_in
-
-Position = Literal["Old", "Between", "New", "Nothing"]
 
 
 def position(folders: ClaimFolders, rollback_id: str) -> Position:
@@ -75,11 +73,6 @@ def switch_back(folders: ClaimFolders, rollback_id: str) -> None:
         failpoints.hit("switch-filestore-moved")
     if found in ("New", "Between"):
         _rename(folders, previous, live)
-
-
-def is_switched(folders: ClaimFolders, rollback_id: str) -> bool:
-    """Whether the restored folder is in the filestore's place. Between the two renames it is not."""
-    return position(folders, rollback_id) == "New"
 
 
 def remove_previous(folders: ClaimFolders, rollback_id: str) -> bool:

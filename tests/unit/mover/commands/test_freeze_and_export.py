@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions
-from ocore_mover.commands import snapshot as snapshot_command
 from ocore_mover.database.dump import export
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.links import OdooFiles
-from ocore_mover.filestore.odoo import freeze
+from ocore_mover.filestore.odoo import capture, freeze
 from support.mover.application import Application
 from support.mover.desk import Desk
 from support.mover.site import Site
@@ -151,7 +150,7 @@ def test_old_rows_are_held_only_while_pg_dump_runs(
     """The filestore takes longer than the dump: no session of ours has an xmin any more."""
     application.write_many(5)
     seen: list[tuple[Any, ...]] = []
-    original = snapshot_command.store_odoo
+    original = capture.store_odoo
     holding = (
         "SELECT a.pid, a.application_name FROM pg_stat_activity a WHERE a.backend_xmin IS NOT NULL AND a.pid <>"
         f" pg_backend_pid() AND a.datname = '{desk.site.live}'"
@@ -164,7 +163,7 @@ def test_old_rows_are_held_only_while_pg_dump_runs(
         seen.extend(desk.site.server.execute(holding))
         return original(*arguments, **more)
 
-    monkeypatch.setattr(snapshot_command, "store_odoo", slow)
+    monkeypatch.setattr(capture, "store_odoo", slow)
     desk.ok("snapshot")
     assert seen == []
 

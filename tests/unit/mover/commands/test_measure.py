@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ocore_mover.filestore import facts
+from ocore_mover.filestore import facts, layouts
 from ocore_mover.filestore.folders import ClaimFolders
 from support.mover.beside import ENVIRONMENT, call
 from support.mover.site import Site
@@ -78,7 +78,7 @@ def test_a_database_that_cannot_be_read_fails(site_any: Site, tmp_path: Path) ->
 
 def test_a_count_that_stopped_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "COUNT_SECONDS", -1.0)
-    _, _, warnings = facts.sizes(ClaimFolders(folder(tmp_path, 10), "files/live", ENVIRONMENT), "Plain")
+    _, _, warnings = facts.sizes(ClaimFolders(folder(tmp_path, 10), "files/live", ENVIRONMENT), layouts.of("Plain"))
     assert "its figures are too low" in warnings[0]
 
 

@@ -15,6 +15,8 @@ from ocore_mover.database.dump.export import export
 from ocore_mover.deadline import Token
 from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.layout import CaptureOptions
+from ocore_mover.filestore.plain.capture import PlainCapture
 from ocore_mover.filestore.plain.copy import store_plain
 from ocore_mover.filestore.plain.freeze import freeze
 from ocore_mover.report import Reporter
@@ -83,13 +85,14 @@ def test_row_89_what_comes_and_goes_during_the_export_is_reported(
         started, deleted = time.monotonic(), application.deleted
         for run in range(runs):
             with freeze(folders, f"a{run}") as frozen, ExitStack() as stack:
-                exported = export_beside(frozen, site_any.target, token, stack)
-                frozen.extend()
+                capture = PlainCapture(frozen, CaptureOptions(tmp_path, consistency="BestEffort"))
+                exported = export_beside(capture, site_any.target, token, stack)
+                capture.complete()
                 named = {str(row[0]) for row in exported.connection.execute("SELECT path FROM file").fetchall()}
                 counter = reporter.counter(Step.COPY_FILESTORE)
-                artifact, _ = store_plain(store, f"e/a{run}/", frozen, counter, jobs=1, consistency="BestEffort")
-                clean = not frozen.unkept.lost
-            stored = {index.parse(line).name for line in index.lines(store.read(artifact.index))}
+                copied = capture.copy(store, f"e/a{run}/", counter, jobs=1)
+                clean = not copied.incomplete
+            stored = {index.parse(line).name for line in index.lines(store.read(copied.artifact.index))}
             lost = named - stored
             assert not (lost and clean), f"run {run}: {lost}"
             lost_in_all += len(lost)

@@ -63,7 +63,7 @@ def test_an_admin_that_is_no_superuser(
     poor.server.execute(f'CREATE TABLE theirs (a int); ALTER TABLE theirs OWNER TO "{other.name}"', poor.live)
     poor.server.execute(f'GRANT SELECT ON theirs TO "{poor.role.name}"', poor.live)
     # It may not give a table to a role that it is no member of: the application must not have it instead.
-    (finding,) = facts.probe(target, odoo=False).rollback
+    (finding,) = facts.probe(target, attachments=False).rollback
     statement = membership_statement(other.name, f"admin-{poor.live}", poor.server.major * 10000)
     assert statement in finding.message
     with pytest.raises(
@@ -74,7 +74,7 @@ def test_an_admin_that_is_no_superuser(
     assert statement in raised.value.message
     assert poor.databases() == {poor.live}
     poor.server.execute(statement)
-    assert facts.probe(target, odoo=False).rollback == ()
+    assert facts.probe(target, attachments=False).rollback == ()
 
     restored = round_trip(target, poor, store, scratch, counter, token)
 
@@ -105,7 +105,7 @@ def test_an_index_over_an_altered_unaccent(
         " ('é')"
     )
     target = admin_of(poor, tmp_path, "SUPERUSER")
-    assert facts.probe(target, odoo=False).rollback == ()
+    assert facts.probe(target, attachments=False).rollback == ()
     restored = round_trip(target, poor, store, scratch, counter, token)
     assert poor.copy_sql(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'partner'::regclass", superuser=True
@@ -120,7 +120,7 @@ def test_an_altered_unaccent_without_a_superuser(
 ) -> None:
     site.server.execute(UNACCENT, site.live)
     site.sql("CREATE TABLE partner (name text); CREATE INDEX ON partner (unaccent(name))")
-    (finding,) = facts.probe(site.target, odoo=False).rollback
+    (finding,) = facts.probe(site.target, attachments=False).rollback
     assert "unaccent(text)" in finding.message
     with pytest.raises(MoverError) as raised:
         round_trip(site.target, site, store, scratch, counter, token)

@@ -27,7 +27,7 @@ def poor(server_any: Server, tmp_path: Path) -> Iterator[Site]:
 
 
 def probe(site: Site, admin: Path | None = None) -> facts.DatabaseProbe:
-    return facts.probe(Target(load(site.secret), load(admin, dbname="postgres") if admin else None), odoo=False)
+    return facts.probe(Target(load(site.secret), load(admin, dbname="postgres") if admin else None), attachments=False)
 
 
 def test_nothing_in_the_way(site: Site) -> None:

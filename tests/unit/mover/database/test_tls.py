@@ -317,11 +317,11 @@ def test_scram_without_tls(plain_site: Site, store: Store, scratch: Path, counte
     assert not encrypted(target.app)
     if programs.knows_require_auth(program):
         assert f"require_auth={'!password'}" in programs.conninfo(program, target.app)
-        assert facts.probe(target, odoo=False).blocking == ()
+        assert facts.probe(target, attachments=False).blocking == ()
         assert dump_and_restore(target, plain_site, store, scratch, counter, token) == [(3,)]
         return
     assert "sslmode=require" in programs.conninfo(program, target.app)
-    (finding,) = facts.probe(target, odoo=False).blocking
+    (finding,) = facts.probe(target, attachments=False).blocking
     assert finding.reason == conditions.TLS_FAILED
     with pytest.raises(MoverError, match="libpq before 16") as raised:
         dump_and_restore(target, plain_site, store, scratch, counter, token)
@@ -330,7 +330,7 @@ def test_scram_without_tls(plain_site: Site, store: Store, scratch: Path, counte
         if allowed is None:
             (plain_site.secret / "sslmode").write_text("prefer")
         target = Target(load(plain_site.secret, options=allowed))
-        assert facts.probe(target, odoo=False).blocking == ()
+        assert facts.probe(target, attachments=False).blocking == ()
         assert dump_and_restore(target, plain_site, store, scratch, counter, token) == [(3,)]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
-from ocore_mover.filestore import facts, owner
+from ocore_mover.filestore import facts, layouts, owner
 from ocore_mover.filestore.folders import ClaimFolders
 from support.mover.filestore import ENVIRONMENT, Site, no_links
 from support.mover.users import in_child, open_to_others
@@ -16,7 +16,7 @@ def test_a_healthy_filestore(site: Site) -> None:
     site.fill(20)
     (site.filestore / "checklist" / "ab").mkdir(parents=True)
     (site.filestore / "checklist" / "ab" / "x").touch()
-    found, blocking, rollback, warnings = facts.collect(site.folders, "Odoo")
+    found, blocking, rollback, warnings = facts.collect(site.folders, layouts.of("Odoo"))
     assert found is not None
     assert (found.file_count, found.size_bytes) == (20, sum(map(len, site.contents.values())))
     assert found.hard_links
@@ -32,7 +32,7 @@ def test_no_folder(site: Site, make: str) -> None:
     site.filestore.rmdir()
     if make == "file":
         site.filestore.touch()
-    found, blocking, _, _ = facts.collect(site.folders, "Odoo")
+    found, blocking, _, _ = facts.collect(site.folders, layouts.of("Odoo"))
     assert found is None
     assert [finding.reason for finding in blocking] == [conditions.FILESTORE_NOT_FOUND]
     assert "spec.filestore.path" in blocking[0].message
@@ -41,7 +41,7 @@ def test_no_folder(site: Site, make: str) -> None:
 def test_without_hard_links(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.fill(3)
     no_links(monkeypatch)
-    found, blocking, rollback, warnings = facts.collect(site.folders, "Odoo")
+    found, blocking, rollback, warnings = facts.collect(site.folders, layouts.of("Odoo"))
     assert found is not None
     assert not found.hard_links
     assert (blocking, rollback) == ((), ())
@@ -51,7 +51,7 @@ def test_without_hard_links(site: Site, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_folder_above_the_filestore(site: Site) -> None:
     site.fill(3)
     above = ClaimFolders(site.claim, "data", ENVIRONMENT)
-    found, _, _, warnings = facts.collect(above, "Odoo")
+    found, _, _, warnings = facts.collect(above, layouts.of("Odoo"))
     assert found is not None
     assert found.file_count == 0
     assert "is not an Odoo filestore" in warnings[0]
@@ -60,12 +60,12 @@ def test_a_folder_above_the_filestore(site: Site) -> None:
 def test_plain_at_the_root_of_its_claim(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folders = ClaimFolders(tmp_path, "", ENVIRONMENT)
-    found, blocking, rollback, _ = facts.collect(folders, "Plain")
+    found, blocking, rollback, _ = facts.collect(folders, layouts.of("Plain"))
     assert found is not None
     assert found.file_count == 1
     assert blocking == ()
     assert [finding.reason for finding in rollback] == [conditions.FILESTORE_LAYOUT_UNSUPPORTED]
-    assert facts.collect(folders, "Plain", rollback=False)[2] == ()
+    assert facts.collect(folders, layouts.of("Plain"), rollback=False)[2] == ()
 
 
 @pytest.mark.parametrize("path", ["/abs", "../up", "a/../../b", ".ocore", ".ocore/x"])
@@ -84,15 +84,17 @@ def as_nobody() -> None:
 def test_another_user(site: Site, tmp_path: Path) -> None:
     open_to_others(tmp_path)
     site.fill(3)
-    answer = in_child(12345, lambda: facts.collect(site.folders, "Odoo")[2])
+    answer = in_child(12345, lambda: facts.collect(site.folders, layouts.of("Odoo"))[2])
     assert conditions.FILESTORE_NOT_READABLE in answer
     assert "runAsUser" in answer
     for file in site.filestore.rglob("*"):
         if file.is_file():
             file.chmod(0o600)
-    assert "cannot read" in in_child(12345, lambda: facts.collect(site.folders, "Odoo")[1])
+    assert "cannot read" in in_child(12345, lambda: facts.collect(site.folders, layouts.of("Odoo"))[1])
     site.filestore.chmod(0o700)
-    assert conditions.FILESTORE_NOT_READABLE in in_child(12345, lambda: facts.collect(site.folders, "Odoo")[1])
+    assert conditions.FILESTORE_NOT_READABLE in in_child(
+        12345, lambda: facts.collect(site.folders, layouts.of("Odoo"))[1]
+    )
 
 
 def test_a_folder_that_becomes_a_link_after_it_was_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,7 @@ def test_a_folder_that_becomes_a_link_after_it_was_found(site: Site, monkeypatch
         folders.filestore.symlink_to(folders.filestore.with_name("moved"))
 
     monkeypatch.setattr(ClaimFolders, "require_filestore", replaced_afterwards)
-    seen, blocking, _, _ = facts.collect(folders, "Odoo")
+    seen, blocking, _, _ = facts.collect(folders, layouts.of("Odoo"))
     assert seen is None
     assert len(blocking) == 1
 

@@ -15,7 +15,7 @@ import pytest
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore import facts, links
+from ocore_mover.filestore import facts, layouts, links
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import copy, freeze, restore, switch
 from ocore_mover.store import Store
@@ -143,7 +143,7 @@ def test_row_28_a_linked_filestore_is_refused_with_the_remedy(
         assert error.value.reason == conditions.FILESTORE_NOT_FOUND
         assert "symbolic link" in error.value.message
         assert "spec.filestore.path" in error.value.message
-    found, (finding,), _, _ = facts.collect(folders, "Plain")
+    found, (finding,), _, _ = facts.collect(folders, layouts.of("Plain"))
     assert found is None
     assert "symbolic link" in finding.message
 
@@ -161,7 +161,7 @@ def test_row_28_links_in_the_filestore_are_stored_as_links(
         ("below-aside", "folder"),
         ("below-aside/file", "file"),
     }
-    found, blocking, _, _ = facts.collect(folders, "Plain")
+    found, blocking, _, _ = facts.collect(folders, layouts.of("Plain"))
     assert found is not None
     assert (found.file_count, blocking) == (1, ())
 
@@ -193,7 +193,7 @@ ODOO: dict[str, Callable[[Site, FilestoreArtifact, Store], object]] = {
     "restore held": lambda site, artifact, store: site.add_missing(store, artifact, site.hold),
     "remove hold": lambda site, _, __: site.hold.remove(),
     "remove frozen": lambda site, _, __: site.folders.remove_frozen(),
-    "probe": lambda site, _, __: facts.collect(site.folders, "Odoo"),
+    "probe": lambda site, _, __: facts.collect(site.folders, layouts.of("Odoo")),
 }
 ODOO_PLANTED = {
     "filestore": "data/filestore/db",
@@ -329,7 +329,7 @@ def test_row_28_a_folder_swapped_for_a_link_while_we_run(
             with contextlib.suppress(MoverError):
                 take(folders, folder_store)
             with contextlib.suppress(MoverError):
-                facts.collect(folders, "Plain")
+                facts.collect(folders, layouts.of("Plain"))
     assert runs >= 30
     assert count[0] >= 100
     secrets.assert_untouched()
@@ -380,7 +380,7 @@ def test_folders_nested_too_deep_are_refused(tmp_path: Path, folder_store: Store
     with pytest.raises(MoverError) as error:
         take(folders, folder_store)
     assert error.value.reason == conditions.FILESTORE_LAYOUT_UNSUPPORTED
-    _, _, _, warnings = facts.collect(folders, "Plain")
+    _, _, _, warnings = facts.collect(folders, layouts.of("Plain"))
     assert "nested deeper" in warnings[0]
     folders.remove(folders.filestore)
     assert not folders.filestore.exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
-from ocore_mover.filestore import facts
+from ocore_mover.filestore import facts, layouts
 from ocore_mover.filestore.folders import ClaimFolders
 from support.mover.filestore import ENVIRONMENT
 
@@ -13,7 +13,7 @@ from support.mover.filestore import ENVIRONMENT
 def blocking(claim: Path, path: str, layout: str = "Plain") -> tuple[str, str]:
     """Reason and message of the one finding that blocks a snapshot. Nothing is created."""
     before = sorted(claim.rglob("*"))
-    found, against, _, _ = facts.collect(ClaimFolders(claim, path, ENVIRONMENT), layout)
+    found, against, _, _ = facts.collect(ClaimFolders(claim, path, ENVIRONMENT), layouts.of(layout))
     assert found is None
     assert sorted(claim.rglob("*")) == before
     (finding,) = against

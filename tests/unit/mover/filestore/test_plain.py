@@ -336,12 +336,11 @@ def live(folders: ClaimFolders) -> list[str]:
 
 def test_switch_and_back(staged: ClaimFolders) -> None:
     assert switch.position(staged, ROLLBACK) == "Old"
-    assert not switch.is_switched(staged, ROLLBACK)
     switch.switch_back(staged, ROLLBACK)
     for _ in range(2):
         switch.switch(staged, ROLLBACK)
         assert live(staged) == ["old"]
-        assert switch.is_switched(staged, ROLLBACK)
+        assert switch.position(staged, ROLLBACK) == "New"
     for _ in range(2):
         switch.switch_back(staged, ROLLBACK)
         assert live(staged) == ["new"]

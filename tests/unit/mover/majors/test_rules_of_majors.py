@@ -45,10 +45,10 @@ def test_the_statement_completes_a_membership(
     )
     target = Target(load(site.secret), load(write_secret(tmp_path / "admin", site.server, admin, "postgres")))
     complete = set(options) == {"TRUE"}
-    messages = [finding.message for finding in facts.probe(target, odoo=False).rollback]
+    messages = [finding.message for finding in facts.probe(target, attachments=False).rollback]
     assert (messages == []) == complete
     assert (run_the_statements(site, messages) == 0) == complete
-    assert facts.probe(target, odoo=False).rollback == ()
+    assert facts.probe(target, attachments=False).rollback == ()
     with connect(target.actor.at("postgres"), application="test") as connection:
         for role in (site.role.name, other.name):
             assert owners.problem_of(connection, role) == ""
@@ -63,8 +63,8 @@ def test_a_server_that_was_not_tested_is_a_finding(major: int, site: Site, newer
     with connect(load(site.secret), application="test") as connection:
         known, _ = facts.read_facts(connection)
         other = known.model_copy(update={"server_major": newer, "server_version": f"{newer}.1"})
-        assert list(facts._snapshot_findings(connection, known, 2, odoo=False)) == []
-        (finding,) = facts._snapshot_findings(connection, other, 2, odoo=False)
+        assert list(facts._snapshot_findings(connection, known, 2, attachments=False)) == []
+        (finding,) = facts._snapshot_findings(connection, other, 2, attachments=False)
     assert finding.reason == "UnsupportedServer"
     assert f"the server is PostgreSQL {newer}.1; 15 to 18 are supported" in finding.message
 
@@ -103,10 +103,10 @@ def test_a_member_that_inherits_nothing(major: int, site: Site, tmp_path: Path) 
     admin = create_role(site.server, f"admin-{site.live}", "NOINHERIT CREATEDB CREATEROLE")
     site.server.execute(f'GRANT "{site.role.name}" TO "{admin.name}"')
     target = Target(load(site.secret), load(write_secret(tmp_path / "admin", site.server, admin, "postgres")))
-    (finding,) = facts.probe(target, odoo=False).rollback
+    (finding,) = facts.probe(target, attachments=False).rollback
     assert f'ALTER ROLE "{admin.name}" INHERIT;' in finding.message
     site.server.execute(f'ALTER ROLE "{admin.name}" INHERIT')
-    assert facts.probe(target, odoo=False).rollback == ()
+    assert facts.probe(target, attachments=False).rollback == ()
 
 
 @pytest.mark.parametrize("major", [16])
