@@ -44,7 +44,7 @@ class GuardedWriter:
 
 
 class GuardedStore(WrappedStore):
-    """Implements :class:`~ocore_mover.store.base.Store` over another store.
+    """A store over another store.
 
     Deletion is not guarded: a cancelled command uses it to clean up.
     """
@@ -77,9 +77,6 @@ class GuardedStore(WrappedStore):
 
     def purge(self, prefix: str) -> KeptVersions | None:
         return self._store.purge(prefix)
-
-    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
-        return self._store.abort_uploads(prefix, spare=spare)
 
     def _before_read(self) -> None:
         self._token.check()

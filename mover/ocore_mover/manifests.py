@@ -17,7 +17,7 @@ from ocore_mover import memory
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.base import Store, abort_uploads
 from ocore_mover.workers import run_workers
 
 #: What the JSON parser and the model's errors need for each array, object and comma (bytes). Measured: 220 to 980,
@@ -371,7 +371,7 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tupl
         count += store.delete([key])
     failpoints.hit("delete-manifest-gone")
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
-    return count + _delete_all(store, prefix, frozenset(), ""), store.abort_uploads(prefix)
+    return count + _delete_all(store, prefix, frozenset(), ""), abort_uploads(store, prefix)
 
 
 def delete_leftovers(
@@ -390,7 +390,7 @@ def delete_leftovers(
     keep |= {marker.key for marker in store.list(naming.dependents_prefix(environment_id, snapshot_id))}
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
     spared = naming.attempt_prefix(environment_id, snapshot_id, keep_attempt) if keep_attempt is not None else ""
-    return _delete_all(store, prefix, keep, spared), store.abort_uploads(prefix, spare=spared)
+    return _delete_all(store, prefix, keep, spared), abort_uploads(store, prefix, spare=spared)
 
 
 def _delete_all(store: Store, prefix: str, keep: frozenset[str], spared: str) -> int:

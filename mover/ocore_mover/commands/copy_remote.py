@@ -22,7 +22,7 @@ from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.base import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 from ocore_mover.workers import run_workers
 
@@ -104,7 +104,7 @@ class _Copy:
         identity = self._manifest.identity
         prefix = naming.snapshot_prefix(identity.environment_id, identity.snapshot_id)
         with _of_target():
-            self._target.abort_uploads(prefix)  # of a killed attempt; one copy of a snapshot runs at a time
+            abort_uploads(self._target, prefix)  # of a killed attempt; one copy of a snapshot runs at a time
             sizes = {found.key: found.size for found in self._target.list(prefix)}
 
         def work(some: Iterator[StoredObject]) -> None:

@@ -41,7 +41,7 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.layout import Capture, CaptureOptions, Consistency
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
-from ocore_mover.store.base import Store
+from ocore_mover.store.base import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 
 log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ class SnapshotRun:
     def _remove_leftovers(self) -> None:
         """Removes objects of a killed container of this attempt, and the frozen folders of every attempt."""
         self._store.delete([obj.key for obj in self._store.list(self._options.prefix)])
-        self._store.abort_uploads(self._options.prefix)
+        abort_uploads(self._store, self._options.prefix)
         if self._options.folders is not None:
             self._options.folders.remove_frozen()
 
@@ -231,7 +231,7 @@ class SnapshotRun:
         found = manifests.find(store, identity.environment_id, identity.snapshot_id)
         if found is not None and found.manifest.attempt == self._options.attempt:
             return
-        store.abort_uploads(self._options.prefix)
+        abort_uploads(store, self._options.prefix)
         store.delete([obj.key for obj in store.list(self._options.prefix)])
 
     def _take(self) -> _Taken:

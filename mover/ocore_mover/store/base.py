@@ -1,10 +1,13 @@
 """The interface of a store: objects with keys, written once and checked while they are written.
 
-Two implementations: :mod:`ocore_mover.store.s3` and :mod:`ocore_mover.store.folder` (a volume claim or any folder).
+:mod:`ocore_mover.store.kinds` has a row for each kind: :mod:`ocore_mover.store.s3`, and :mod:`ocore_mover.store.folder`
+for a volume claim or any folder.
 Keys are relative to the store's prefix. Every method is thread-safe and raises
 :class:`~ocore_mover.errors.StoreError` with a reason of conditions.py, after retries of transient errors.
 """
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Literal, Protocol, Self
 
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
+from ocore_mover.errors import Corrupt
 from ocore_mover.store.patience import Patience
 
 #: Names that are sorted in memory.
@@ -68,50 +72,57 @@ class Writer(Protocol):
     ) -> None: ...
 
 
-class Store(Protocol):
-    """A place for objects."""
+class Store(ABC):
+    """A place for objects. A store implements what is abstract, and the rest where it can do more than what stands
+    here. `tests/unit/mover/store/test_conformance.py` has what each one must do.
+
+    Wrappers (:mod:`.wrapped`) pass everything on.
+    """
 
     @property
+    @abstractmethod
     def url(self) -> str:
-        """The URL for messages: ``s3://bucket/prefix`` or ``file:///folder``."""
+        """The URL for messages: ``s3://bucket/prefix`` or ``file:///folder``. Without credentials."""
 
-    @property
-    def local_root(self) -> Path | None:
-        """The folder of a folder store, whose objects a caller may read in place. None for S3."""
+    # --- writing -------------------------------------------------------------------------------------------------
 
-    @property
-    def encrypted(self) -> bool:
-        """Whether writes ask the server for encryption. Not every S3 server supports it."""
-
+    @abstractmethod
     def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
         """Streams a new object. Commit replaces an object of the same key. `patience`: for a store that fails for a
         time."""
 
-    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
-        """Folder stores only: accepts a file that a program (pg_dump) has written at the key's place.
-
-        Flushes it, reads it back from the disk and compares it with the digest of what was written. Raises Corrupt.
-        """
-
+    @abstractmethod
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Writes a small object (the manifest). Returns False if the key exists; that object is left unchanged."""
 
+    @abstractmethod
+    def guarantees(self, key: str) -> Guarantees:
+        """Tests what the store checks, with an object of this key, and deletes it."""
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         """A small object, or None if it does not exist. Raises StoreError if it is larger than `limit` bytes."""
 
-    def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """An object in chunks. Raises Corrupt after the last chunk if size or SHA-256 differ.
-
-        Resumes a broken connection at the byte where it broke; never starts over.
-        """
-
+    @abstractmethod
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
-        """`length` bytes of an object from `start` on, in chunks; resumes as :meth:`read` does.
+        """`length` bytes of an object from `start` on, in chunks.
 
-        The bytes are not compared: the caller knows a digest of their contents. Raises Corrupt if the object does not
-        exist or has another size.
+        Resumes a broken connection at the byte where it broke; never starts over. The bytes are not compared: the
+        caller knows a digest of their contents. Raises Corrupt if the object does not exist or has another size.
         """
 
+    def read(self, obj: StoredObject) -> Iterator[bytes]:
+        """An object in chunks. Raises Corrupt, at the latest after the last chunk, if size or SHA-256 differ."""
+        digest = hashlib.sha256()
+        for chunk in self.read_range(obj, 0, obj.size):
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != obj.sha256:
+            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
+
+    @abstractmethod
     def head(self, key: str) -> ObjectInfo | None:
         """The object's size, or None if it does not exist."""
 
@@ -121,40 +132,64 @@ class Store(Protocol):
 
         None asks the caller to read the object back.
         """
+        del key
+        return None
 
+    @abstractmethod
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key starts with the prefix."""
 
+    @abstractmethod
     def folders(self, prefix: str) -> Iterator[str]:
         """The first parts of all keys below the prefix that have more parts, sorted. The prefix ends with a slash.
 
-        Raises StoreError where a folder store has more than MAX_FOLDERS of them: they would not fit into memory.
+        Raises StoreError where a store has to sort more than MAX_FOLDERS of them: they would not fit into memory.
         """
 
-    def uploads(self, prefix: str) -> Iterator[Upload]:
-        """Unfinished multipart uploads (folders: temporary files) below the prefix."""
+    # --- deleting ------------------------------------------------------------------------------------------------
 
-    def discard(self, upload: Upload) -> bool:
-        """Aborts one of them; returns False if it does not exist any more."""
-
+    @abstractmethod
     def delete(self, keys: Iterable[str]) -> int:
         """Deletes objects; ignores keys that do not exist. Writes no data. Returns how many existed (S3: the number of
         keys)."""
 
-    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
-        """Aborts unfinished multipart uploads (folders: removes temporary files) below the prefix; returns their
-        number.
+    @abstractmethod
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Objects below the prefix that were begun and not finished (S3: multipart uploads, folders: temporary files),
+        also those of a process that was killed."""
 
-        Keeps those below `spare` if it is not empty.
-        """
+    @abstractmethod
+    def discard(self, upload: Upload) -> bool:
+        """Removes one of them; returns False if it does not exist any more."""
 
     def purge(self, prefix: str) -> KeptVersions | None:
         """Removes what a deletion left below the prefix: with versioning, every version and delete marker of the
         objects that are deleted.
 
         Objects that exist, and older versions of them, are not touched. Returns what the store keeps; None: nothing.
-        Folders have no versions.
         """
+        del prefix
+        return None
 
-    def guarantees(self, key: str) -> Guarantees:
-        """Tests the store with an object of this key, and deletes it."""
+    # --- files in place ------------------------------------------------------------------------------------------
+
+    @property
+    def local_root(self) -> Path | None:
+        """The folder whose files are the objects, so that programs may write and read them in place; None: there is
+        none."""
+        return None
+
+    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
+        """With `local_root`: accepts a file that a program (pg_dump) has written at the key's place.
+
+        Flushes it, reads it back from the disk and compares it with the digest of what was written. Raises Corrupt.
+        """
+        raise NotImplementedError(f"{self.url} has no folder for {key} of {expected.size} bytes")
+
+
+def abort_uploads(store: Store, prefix: str, *, spare: str = "") -> int:
+    """Discards everything below the prefix that was begun and not finished; returns how much that was. Keeps what is
+    below `spare` if that is not empty. Both end with a slash, or are empty."""
+    # All of them first: what is discarded while pages are listed would make the listing skip some.
+    found = [upload for upload in store.uploads(prefix) if not (spare and upload.key.startswith(spare))]
+    return sum(store.discard(upload) for upload in found)

@@ -16,11 +16,10 @@ from typing import Self
 
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
-from ocore_crds.protocol import KeptVersions
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import MAX_FOLDERS, Guarantees, ObjectInfo, Upload
+from ocore_mover.store.base import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 
@@ -35,7 +34,7 @@ STALE_GUARD = 60.0
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
 
 
-class FolderStore:
+class FolderStore(Store):
     """A folder. Every file is flushed and read back from the disk before it gets its name."""
 
     def __init__(self, root: Path, name: str = "") -> None:
@@ -53,11 +52,6 @@ class FolderStore:
     def local_root(self) -> Path | None:
         """The folder."""
         return self._root
-
-    @property
-    def encrypted(self) -> bool:
-        """Never: that is the volume's task."""
-        return False
 
     def path(self, key: str) -> Path:
         """The object's path."""
@@ -158,15 +152,6 @@ class FolderStore:
         if len(data) > limit:
             raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
         return data
-
-    def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """A file in chunks; compares its size and SHA-256 at the end."""
-        digest = hashlib.sha256()
-        for chunk in self.read_range(obj, 0, obj.size):
-            digest.update(chunk)
-            yield chunk
-        if digest.hexdigest() != obj.sha256:
-            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
 
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         """Some bytes of a file, not compared."""
@@ -303,23 +288,6 @@ class FolderStore:
                 count += 1
                 self.drop_empty(path.parent)
         return count
-
-    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
-        """Removes temporary files below the prefix."""
-        count = 0
-        for path, _, _ in list(self._walk(prefix.rpartition("/")[0] + "/" if "/" in prefix else "")):
-            if spare and path.is_relative_to(self._root / spare):
-                continue
-            if path.name.startswith(TEMPORARY):
-                with self.translated(f"delete {path.name}"):
-                    path.unlink(missing_ok=True)
-                    self.drop_empty(path.parent)
-                count += 1
-        return count
-
-    def purge(self, prefix: str) -> KeptVersions | None:
-        """Nothing: a file has no versions."""
-        return None
 
     def drop_empty(self, folder: Path) -> None:
         """Removes folders that are empty, up to the root."""

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import secrets
 import uuid
 
@@ -25,13 +24,10 @@ def probe_store(store: Store) -> StoreProbeResult:
     Raises StoreError if writing, reading, listing or deleting fails; its reason names the failure.
     """
     known = read_id(store)
-    try:
-        identifier = known or _create_id(store)
-        found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
-        _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
-        _purge(store)
-    except StoreError as error:
-        raise _encryption_refused(store, error) or error from error
+    found = store.guarantees(f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    identifier = known or _create_id(store)
+    _try(store, f"{PROBE_PREFIX}{secrets.token_hex(8)}")
+    _purge(store)
     return StoreProbeResult(
         store_id=identifier,
         checksums=found.checksums,
@@ -51,18 +47,6 @@ def read_store(store: Store) -> StoreProbeResult:
             " the prefix.",
         )
     return StoreProbeResult(store_id=identifier)
-
-
-def _encryption_refused(store: Store, error: StoreError) -> StoreError | None:
-    """The failure of a server that reads, but answers every encrypted write with an internal error: it does not support
-    encryption."""
-    if not store.encrypted or not re.search(r"\b(InternalError|NotImplemented|501)\b", error.message):
-        return None
-    return StoreError(
-        conditions.STORE_NOT_WRITABLE,
-        f"{error.message} Reading works. spec.s3.serverSideEncryption is set: if the server does not support it, leave"
-        " it out.",
-    )
 
 
 def _purge(store: Store) -> None:

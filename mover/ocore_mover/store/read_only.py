@@ -12,8 +12,7 @@ from ocore_mover.store.wrapped import WrappedStore
 
 
 class ReadOnlyStore(WrappedStore):
-    """Implements :class:`~ocore_mover.store.base.Store` over another store. Everything that writes or deletes raises
-    StoreError StoreReadOnly."""
+    """A store over another store. Everything that writes or deletes raises StoreError StoreReadOnly."""
 
     def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
         raise self._refused(f"write {key}")
@@ -26,9 +25,6 @@ class ReadOnlyStore(WrappedStore):
 
     def delete(self, keys: Iterable[str]) -> int:
         raise self._refused("delete objects")
-
-    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
-        raise self._refused("abort uploads")
 
     def discard(self, upload: Upload) -> bool:
         raise self._refused("abort uploads")

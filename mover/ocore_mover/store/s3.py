@@ -2,9 +2,9 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 from botocore.exceptions import ClientError
 
@@ -12,12 +12,12 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import Guarantees, ObjectInfo, Upload
+from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 from ocore_mover.store.s3_options import S3Options
-from ocore_mover.store.s3_reader import Absent, download, read
+from ocore_mover.store.s3_reader import Absent, download
 from ocore_mover.store.s3_versions import purge
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
@@ -25,22 +25,12 @@ DELETE_BATCH = 1000
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "MethodNotAllowed", "405"}
 
 
-class S3Store(Bucket):
+class S3Store(Bucket, Store):
     """The store in a bucket, or in a prefix of it."""
 
     def __init__(self, bucket: str, prefix: str, options: S3Options) -> None:
         super().__init__(bucket, prefix, options)
         self._marked = False  # a deletion has left a delete marker
-
-    @property
-    def local_root(self) -> Path | None:
-        """None: not a folder."""
-        return None
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether the options name an algorithm."""
-        return self.options.sse is not None
 
     @cached_property
     def parts(self) -> PartPool:
@@ -52,10 +42,6 @@ class S3Store(Bucket):
     def writer(self, key: str, *, patience: Patience | None = None) -> S3Writer:
         """Streams a new object."""
         return S3Writer(self, self.parts, key, patience)
-
-    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
-        """Not possible in S3."""
-        raise NotImplementedError("an S3 store cannot adopt files")
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Also checks first whether the key exists, for servers that ignore If-None-Match."""
@@ -81,6 +67,23 @@ class S3Store(Bucket):
 
     def guarantees(self, key: str) -> Guarantees:
         """Tests what the server checks."""
+        try:
+            return self._tested(key)
+        except StoreError as error:
+            raise self._encryption_refused(error) or error from error
+
+    def _encryption_refused(self, error: StoreError) -> StoreError | None:
+        """The failure of a server that reads, but answers every encrypted write with an internal error: it does not
+        support encryption."""
+        if self.options.sse is None or not re.search(r"\b(InternalError|NotImplemented|501)\b", error.message):
+            return None
+        return StoreError(
+            conditions.STORE_NOT_WRITABLE,
+            f"{error.message} Reading works. spec.s3.serverSideEncryption is set: if the server does not support it,"
+            " leave it out.",
+        )
+
+    def _tested(self, key: str) -> Guarantees:
         full_key = self.full_key(key)
         checks = self.server_checks(full_key)
         data = b"probe"
@@ -133,14 +136,12 @@ class S3Store(Bucket):
             return None
         return bytes(data)
 
-    def read(self, obj: StoredObject) -> Iterator[bytes]:
-        """An object in chunks; compares its size and SHA-256 at the end."""
-        return read(self, obj)
-
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         """Some bytes of an object, not compared."""
+        whole = (start, length) == (0, obj.size)  # then no range is asked for
+        end = None if whole else start + length
         try:
-            yield from download(self, obj.key, obj.size, start, start + length)
+            yield from download(self, obj.key, obj.size, start, end)
         except Absent as error:
             raise Corrupt(f"{obj.key} is missing in {self.url}") from error
 
@@ -219,20 +220,6 @@ class S3Store(Bucket):
     def purge(self, prefix: str) -> KeptVersions | None:
         """See s3_versions.py."""
         return purge(self, self._prefix + prefix, marked=self._marked)
-
-    def abort_uploads(self, prefix: str, *, spare: str = "") -> int:
-        """Aborts unfinished multipart uploads below the prefix."""
-        count = 0
-        with translated(f"list unfinished uploads of {prefix or 'everything'}", self.url):
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=self._prefix + prefix
-            )
-            # List all of them first: aborting while paging would skip some.
-            found = [(upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", ())]
-            for key, upload in found:
-                if not (spare and key.startswith(self._prefix + spare)):
-                    count += self.abort_upload(key, upload)
-        return count
 
 
 def _whole_digest(declared: str, type_: str) -> str | None:

@@ -1,7 +1,6 @@
 """Downloads from S3 that resume where a connection broke."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.s3_body import Body
@@ -22,19 +20,6 @@ MAX_RESUMES = 5
 
 class Absent(Exception):
     """The object does not exist."""
-
-
-def read(bucket: Bucket, obj: StoredObject) -> Iterator[bytes]:
-    """An object in chunks. Raises Corrupt at the end where its size or SHA-256 differ."""
-    digest = hashlib.sha256()
-    try:
-        for chunk in download(bucket, obj.key, obj.size):
-            digest.update(chunk)
-            yield chunk
-    except Absent as error:
-        raise Corrupt(f"{obj.key} is missing in {bucket.url}") from error
-    if digest.hexdigest() != obj.sha256:
-        raise Corrupt(f"{obj.key} in {bucket.url} is not what was stored: its SHA-256 differs from the manifest")
 
 
 def download(bucket: Bucket, key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -7,9 +7,8 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.store.base import ObjectInfo, Store, Upload
 
 
-class WrappedStore:
-    """The reading methods of :class:`~ocore_mover.store.base.Store`, passed on. :meth:`_before_read` may refuse
-    them."""
+class WrappedStore(Store):
+    """Passes on what reads; :meth:`_before_read` may refuse it. Whole objects are read by :meth:`read_range`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -22,18 +21,9 @@ class WrappedStore:
     def local_root(self) -> Path | None:
         return self._store.local_root
 
-    @property
-    def encrypted(self) -> bool:
-        return self._store.encrypted
-
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         self._before_read()
         return self._store.get(key, limit=limit)
-
-    def read(self, obj: StoredObject) -> Iterator[bytes]:
-        for chunk in self._store.read(obj):
-            self._before_read()
-            yield chunk
 
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         for chunk in self._store.read_range(obj, start, length):

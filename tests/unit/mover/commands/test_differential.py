@@ -163,19 +163,19 @@ class Failing:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Based, reason: str, *, recovers: int = 1000) -> None:
         self.count = 0
-        read, get = FolderStore.read, FolderStore.get
+        read, get = FolderStore.read_range, FolderStore.get
         self._error = StoreError(reason, "cannot read it", retryable=reason == conditions.STORE_UNREACHABLE)
         self._recovers, self._base = recovers, naming.snapshot_prefix(ENVIRONMENT, folder.full_id)
 
-        def failing_read(store: FolderStore, obj: StoredObject) -> Iterator[bytes]:
+        def failing_read(store: FolderStore, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
             self._fail(obj.key)
-            yield from read(store, obj)
+            yield from read(store, obj, start, length)
 
         def failing_get(store: FolderStore, key: str, **more: Any) -> bytes | None:
             self._fail(key)
             return get(store, key, **more)
 
-        monkeypatch.setattr(FolderStore, "read", failing_read)
+        monkeypatch.setattr(FolderStore, "read_range", failing_read)
         monkeypatch.setattr(FolderStore, "get", failing_get)
 
     def _fail(self, key: str) -> None:
