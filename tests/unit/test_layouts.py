@@ -2,6 +2,7 @@
 names one."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -51,6 +52,21 @@ def test_only_the_tables_name_a_layout() -> None:
     found = {module: sorted(set(named(ast.parse((ROOT / module).read_text())))) for module in modules()}
     assert len(found) > 400
     assert {module for module, names in found.items() if names} == MAY_NAME, found
+
+
+def identifiers(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg", "name"):
+            if isinstance(found := getattr(node, field, None), str):
+                yield found
+
+
+def test_no_name_in_the_shared_code_of_filestores_is_that_of_one_layout() -> None:
+    word = re.compile(rf"(^|_)({'|'.join(NAMES)})(_|$|[A-Z])", re.IGNORECASE)
+    for module in modules():
+        if module.startswith(("mover/ocore_mover/filestore/", "mover/ocore_mover/commands/")) and module != TABLE:
+            found = [name for name in identifiers(ast.parse((ROOT / module).read_text())) if word.search(name)]
+            assert not found, module
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from ocore_crds.naming import CLAIM_FOLDER, short_id
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.links import ensure_folder, names_in, open_below, open_folder, opened_below, remove
 
-ODOO_FOLDER = re.compile(r"[0-9a-f]{2,3}")
 _ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 #: Folders deeper than this are refused: each level keeps a descriptor open while a tree is walked.
 MAX_DEPTH = 200

@@ -345,7 +345,7 @@ def _allow_removal(name: str, dir_fd: int) -> None:
 
 
 def by_folder(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Groups sorted ``xx/sha1`` and ``xxx/sha1`` names (ODOO_NAME): (folder, [sha1, …]). A folder of more than GROUP
+    """Groups sorted ``xx/sha1`` and ``xxx/sha1`` names (FILE_NAME): (folder, [sha1, …]). A folder of more than GROUP
     names comes several times."""
     for start, group in groupby(names, _FOLDER_OF):
         folder = start.rstrip("/")
@@ -362,76 +362,6 @@ def link(name: str, source_fd: int, target_fd: int, target: str | None = None) -
         if error.errno in NO_LINKS:
             raise LinksUnsupported(error.strerror) from error
         raise
-
-
-class OdooFiles(NamedTuple):
-    """Files of an Odoo filestore in an open folder: the filestore itself, or links of its files.
-
-    Few links are all in that one folder, as ``xx-sha1``. A folder more costs ext4 0.1 ms or more to make, twenty links'
-    worth, and a filestore has 256 of them: for 300 new files that took longer than everything else that was done with
-    them.
-    """
-
-    fd: int
-    flat: bool = False
-
-    @contextmanager
-    def folder(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-        """For the block, what has the files of one of the filestore's folders: a descriptor, and what their names in it
-        begin with."""
-        if self.flat:
-            yield self.fd, f"{name}-"
-            return
-        if create:
-            ensure_folder(name, self.fd)
-        with opened(name, dir_fd=self.fd) as fd:
-            yield fd, ""
-
-    def absent(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of the names (sorted, ODOO_NAME) that are not there. Raises OSError."""
-        for folder, files in by_folder(names):
-            try:
-                with self.folder(folder) as (fd, start):
-                    # A listing costs less than a stat of each file, but the flat folder has those of all other folders
-                    # as well.
-                    there = (start + file for file in files if _exists(start + file, fd)) if self.flat else names_in(fd)
-                    found = set(files).difference(name[len(start) :] for name in there)
-            except FileNotFoundError:
-                found = set(files)
-            if found:
-                yield from (f"{folder}/{file}" for file in sorted(found))
-
-    def link_into(self, target: "OdooFiles", names: Iterable[str]) -> Iterator[str]:
-        """Links the named files (sorted, ODOO_NAME) into `target`. Yields the names that do not exist.
-
-        A name that the target already has is left unchanged. Raises LinksUnsupported or OSError.
-        """
-        for folder, files in by_folder(names):
-            try:
-                with self.folder(folder) as (source, begin), target.folder(folder, create=True) as (fd, start):
-                    missing = [file for file in files if not _link_once(begin + file, source, fd, start + file)]
-            except FileNotFoundError:
-                missing = files
-            yield from (f"{folder}/{file}" for file in missing)
-
-
-def _exists(name: str, dir_fd: int) -> bool:
-    try:
-        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _link_once(name: str, source_fd: int, target_fd: int, target: str) -> bool:
-    """Returns False if the file does not exist."""
-    try:
-        link(name, source_fd, target_fd, target)
-    except FileNotFoundError:
-        return False
-    except FileExistsError:
-        pass
-    return True
 
 
 def links_supported(folder: int, sample: tuple[int, str] | None) -> bool:

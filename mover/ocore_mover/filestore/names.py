@@ -23,7 +23,7 @@ from ocore_mover.disk import write_all
 from ocore_mover.errors import MoverError
 
 #: ``xx/sha1``; Odoo up to 15 keeps using ``xxx/sha1`` where it finds such a file (retro compatibility in _get_path).
-ODOO_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
+FILE_NAME = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{38}|([0-9a-f]{3})/\2[0-9a-f]{37}")
 #: Bytes of a name in the file: the length of its folder's name, and the SHA-1.
 RECORD_BYTES = 21
 #: Of a record: the first byte of the SHA-1, which is the folder's name.
@@ -58,7 +58,7 @@ class NameFile:
         self._count = 0
 
     def write(self, names: Iterable[str]) -> None:
-        """Appends valid names (ODOO_NAME). Raises OSError, and MoverError InternalError unless they ascend."""
+        """Appends valid names (FILE_NAME). Raises OSError, and MoverError InternalError unless they ascend."""
         left, last = iter(names), ""
         while some := list(islice(left, _BATCH)):
             if any(map(ge, (last, *some), some)):
@@ -150,7 +150,7 @@ def spooled(store_fnames: Iterable[str], scratch: Path) -> Iterator[Names]:
 
 def valid(store_fnames: Iterable[str]) -> Iterator[str]:
     """The names that are files, without duplicates that follow each other."""
-    return _without_duplicates(filter(ODOO_NAME.fullmatch, store_fnames))
+    return _without_duplicates(filter(FILE_NAME.fullmatch, store_fnames))
 
 
 def _without_duplicates(names: Iterable[str]) -> Iterator[str]:
@@ -163,7 +163,7 @@ def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
     def files() -> Iterator[list[str]]:
         left = iter(store_fnames)
         while some := list(islice(left, _BATCH)):
-            found = list(filter(ODOO_NAME.fullmatch, some))
+            found = list(filter(FILE_NAME.fullmatch, some))
             if len(found) != len(some):
                 _count_others(some, names)
             yield found
@@ -172,7 +172,7 @@ def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
 
 
 def _count_others(store_fnames: Iterable[str], names: Names) -> None:
-    for name in filterfalse(ODOO_NAME.fullmatch, store_fnames):
+    for name in filterfalse(FILE_NAME.fullmatch, store_fnames):
         if _URI.match(name):
             names.uris += 1
         else:

@@ -15,10 +15,11 @@ from typing import Self
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.frozen import FrozenFolder
-from ocore_mover.filestore.links import LinksUnsupported, OdooFiles, by_folder, names_in, opened
+from ocore_mover.filestore.links import LinksUnsupported, by_folder, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
+from ocore_mover.filestore.odoo.files import ODOO_FOLDER, OdooFiles
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from ocore_crds import conditions
 from ocore_mover.disk import sync_entries, sync_filesystem, write_all
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
 from ocore_mover.filestore.links import (
     CREATE_FILE,
     OPEN_FILE,
@@ -33,7 +33,8 @@ from ocore_mover.filestore.links import (
     open_folder,
     opened,
 )
-from ocore_mover.filestore.names import ODOO_NAME, NameFile, valid
+from ocore_mover.filestore.names import FILE_NAME, NameFile, valid
+from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class HoldSet:
             return 0
         with _translated("put left-over files on the application's checklist"), self._opened() as (filestore, root):
             for folder in _odoo_folders(root):
-                left = {file for file in _present(root, folder) if ODOO_NAME.fullmatch(f"{folder}/{file}")}
+                left = {file for file in _present(root, folder) if FILE_NAME.fullmatch(f"{folder}/{file}")}
                 left &= _present(filestore, folder).keys()
                 while group is not None and group[0] <= folder:
                     if group[0] == folder:
@@ -259,7 +260,7 @@ class HoldSet:
                     with opened(folder, dir_fd=root) as target_fd:
                         held = set(names_in(target_fd))
                         for file in names_in(source_fd) if files is None else files:
-                            if file not in held and ODOO_NAME.fullmatch(f"{folder}/{file}"):
+                            if file not in held and FILE_NAME.fullmatch(f"{folder}/{file}"):
                                 count += _copy(file, source_fd, target_fd, replace=False)
         return count
 
@@ -320,7 +321,7 @@ def _link_new(source_fd: int, target_fd: int, folder: str, now: int) -> int:
     held = set(names_in(target_fd))
     count = 0
     for file in names_in(source_fd):
-        if file in held or not ODOO_NAME.fullmatch(f"{folder}/{file}"):
+        if file in held or not FILE_NAME.fullmatch(f"{folder}/{file}"):
             continue
         try:
             link(file, source_fd, target_fd)

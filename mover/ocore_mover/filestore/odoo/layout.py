@@ -8,14 +8,16 @@ from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import FilestoreFacts, Finding
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
-from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders
-from ocore_mover.filestore.index import Entry, parse_odoo
+from ocore_mover.filestore.folders import ClaimFolders
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.layout import Capture, CaptureOptions, Layout
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.base import OdooBase
 from ocore_mover.filestore.odoo.capture import OdooCapture
+from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 from ocore_mover.filestore.odoo.freeze import Freezing
 from ocore_mover.filestore.odoo.kept import OdooKept
+from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.filestore.space import Space
 from ocore_mover.store.base import Store
 

@@ -15,10 +15,12 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.folders import ODOO_FOLDER, ClaimFolders, filesystem_error
-from ocore_mover.filestore.index import Entry, parse_odoo
+from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, items_in, names_in, opened
+from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, entries, write_content
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store

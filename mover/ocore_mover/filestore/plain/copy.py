@@ -17,12 +17,13 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
-from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.layout import Consistency
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
 from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
 from ocore_mover.filestore.plain.freeze import KNOWN, Frozen
+from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.base import Store

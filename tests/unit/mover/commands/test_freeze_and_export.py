@@ -13,8 +13,8 @@ from ocore_crds import conditions
 from ocore_mover.database.dump import export
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.links import OdooFiles
 from ocore_mover.filestore.odoo import capture, freeze
+from ocore_mover.filestore.odoo.files import OdooFiles
 from support.mover.application import Application
 from support.mover.desk import Desk
 from support.mover.site import Site

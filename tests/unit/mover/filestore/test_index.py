@@ -10,6 +10,8 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index
 from ocore_mover.filestore.index import Entry, Frame
+from ocore_mover.filestore.odoo.lines import odoo_line, parse_odoo, parse_odoo_lines
+from ocore_mover.filestore.plain.lines import plain_line
 
 SHA1 = "01" + "23456789abcdef" * 2 + "0123456789"
 SHA256 = "ab" * 32
@@ -46,13 +48,13 @@ def line(**changes: Any) -> bytes:
     ],
 )
 def test_what_is_written_is_read_back(entry: Entry) -> None:
-    written = index.plain_line(entry)
+    written = plain_line(entry)
     assert (written.count(b"\n"), written[-1:]) == (1, b"\n")
     assert index.parse(written) == entry
 
 
 def test_what_a_line_has_is_only_what_its_kind_has() -> None:
-    file = json.loads(index.plain_line(Entry("a", "p", 1, size=3, digest=SHA256, mode=0o640)))
+    file = json.loads(plain_line(Entry("a", "p", 1, size=3, digest=SHA256, mode=0o640)))
     assert file == {
         "name": "a",
         "type": "file",
@@ -63,9 +65,9 @@ def test_what_a_line_has_is_only_what_its_kind_has() -> None:
         "mode": "0640",
         "mtimeNs": 0,
     }
-    folder = json.loads(index.plain_line(Entry("a", "p", 1, kind="folder", mode=0o755)))
+    folder = json.loads(plain_line(Entry("a", "p", 1, kind="folder", mode=0o755)))
     assert folder == {"name": "a", "type": "folder", "pack": "p", "offset": 1, "mode": "0755", "mtimeNs": 0}
-    link = json.loads(index.plain_line(Entry("a", "p", 1, kind="symlink", target="t")))
+    link = json.loads(plain_line(Entry("a", "p", 1, kind="symlink", target="t")))
     assert link == {"name": "a", "type": "symlink", "pack": "p", "offset": 1, "target": "t", "mtimeNs": 0}
 
 
@@ -130,11 +132,11 @@ def test_the_folder_of_an_entry() -> None:
 @pytest.mark.parametrize("frame", [None, Frame(0, 0), Frame(7, 1024)])
 @pytest.mark.parametrize("name", [NAME, f"{SHA1[:3]}/{SHA1}"])
 def test_a_line_of_odoo_is_read_back(name: str, frame: Frame | None) -> None:
-    written = index.odoo_line(name, 10, "p-1.tar", 512, frame)
+    written = odoo_line(name, 10, "p-1.tar", 512, frame)
     expected = Entry(name, "p-1.tar", 512, frame, 10, SHA1)
-    assert index.parse_odoo(written[:-1]) == index.parse(written) == expected
+    assert parse_odoo(written[:-1]) == index.parse(written) == expected
     of_base = written.removesuffix(b"}\n") + index.BASE_END
-    assert index.parse_odoo(of_base[:-1]) == expected._replace(base=True)
+    assert parse_odoo(of_base[:-1]) == expected._replace(base=True)
 
 
 @pytest.mark.parametrize(
@@ -149,26 +151,26 @@ def test_a_line_of_odoo_is_read_back(name: str, frame: Frame | None) -> None:
     ],
 )
 def test_another_line_is_none_of_odoo(old: str, new: str) -> None:
-    written = index.odoo_line(NAME, 10, "p-1.tar", 512, None)
+    written = odoo_line(NAME, 10, "p-1.tar", 512, None)
     wrong = written.replace(old.encode(), new.encode(), 1)
     assert wrong != written
     with pytest.raises(Corrupt, match="invalid for an Odoo filestore"):
-        index.parse_odoo(wrong[:-1])
-    assert len(index.parse_odoo_lines(written * 2)) == 2
+        parse_odoo(wrong[:-1])
+    assert len(parse_odoo_lines(written * 2)) == 2
     for lines in (written + wrong + written, written + wrong):
         with pytest.raises(Corrupt, match="invalid for a full Odoo filestore") as refused:
-            index.parse_odoo_lines(lines)
+            parse_odoo_lines(lines)
         assert repr(wrong[:-1]) in str(refused.value)
 
 
 def test_many_lines_of_odoo_are_read_at_once() -> None:
-    both = index.odoo_line(NAME, 10, "p-1", 0, None) + index.odoo_line(f"{SHA1[:3]}/{SHA1}", 11, "p-2", 1, Frame(0, 0))
+    both = odoo_line(NAME, 10, "p-1", 0, None) + odoo_line(f"{SHA1[:3]}/{SHA1}", 11, "p-2", 1, Frame(0, 0))
     rest = (SHA1.encode(), b"10", b"p-1")
-    assert index.parse_odoo_lines(both) == [
+    assert parse_odoo_lines(both) == [
         (b"01", b"", *rest),
         (b"", SHA1[:3].encode(), SHA1.encode(), b"11", b"p-2"),
     ]
-    assert index.parse_odoo_lines(b"") == []
+    assert parse_odoo_lines(b"") == []
 
 
 # --- many lines -------------------------------------------------------------------------------------------------------

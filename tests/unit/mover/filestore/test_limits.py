@@ -9,11 +9,12 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, unpack
 from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.odoo.lines import odoo_line, parse_odoo
 from ocore_mover.store import Store
 from support.mover.contents import put
 
 SHA1 = "0123456789abcdef0123456789abcdef01234567"
-LINE = index.odoo_line(f"01/{SHA1}", 10, "p-1.tar", 512, None)
+LINE = odoo_line(f"01/{SHA1}", 10, "p-1.tar", 512, None)
 
 
 def artifact(files: int, size: int, store: Store | None = None, data: bytes = b"") -> FilestoreArtifact:
@@ -36,7 +37,7 @@ def test_an_index_that_expands_without_end() -> None:
     with pytest.raises(Corrupt, match="expands to more than 1000 times its size"):
         seen.extend(index.lines([bomb]))
     assert len(seen) * len(LINE) <= len(bomb) * index.MAX_RATIO + index.MAX_LINE
-    honest = b"".join(index.odoo_line(f"01/{i:040x}", i, "p-1.tar", 512 * i, None) for i in range(50_000))
+    honest = b"".join(odoo_line(f"01/{i:040x}", i, "p-1.tar", 512 * i, None) for i in range(50_000))
     assert sum(1 for _ in index.lines([zstd.compress(honest, level=19)])) == 50_000
 
 
@@ -86,7 +87,7 @@ def test_an_index_with_what_the_manifest_states() -> None:
 
 def test_the_restore_stops_at_the_first_entry_too_many(store: Store) -> None:
     data = zstd.compress(LINE * 3)
-    found = unpack.entries(store, artifact(2, 100, store, data), index.parse_odoo)
+    found = unpack.entries(store, artifact(2, 100, store, data), parse_odoo)
     assert [next(found).size, next(found).size] == [10, 10]
     with pytest.raises(Corrupt, match="names more than the manifest does"):
         next(found)

@@ -21,6 +21,8 @@ from ocore_mover.filestore import index, packset, unpack
 from ocore_mover.filestore.odoo import copy, restore
 from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.freeze import freeze
+from ocore_mover.filestore.odoo.lines import parse_odoo
+from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.store import Store, open_store
 from support.mover.filestore import ACL, PREFIX, Site, counter, new_site, no_links, some_bytes
 
@@ -372,9 +374,7 @@ def test_a_flipped_bit_in_a_part_of_a_pack_is_found(site: Site, folder_store: St
     SHA-1 must be."""
     site.fill(60)
     artifact = site.store(folder_store, jobs=1)
-    entry = next(
-        e for e in unpack.entries(folder_store, artifact, index.parse_odoo) if e.frame is None and e.size > 1000
-    )
+    entry = next(e for e in unpack.entries(folder_store, artifact, parse_odoo) if e.frame is None and e.size > 1000)
     site.unlink(entry.name)
     pack = next(pack for pack in artifact.packs if pack.key.endswith(entry.pack))
     flip(folder_store, pack.key, entry.offset + entry.size // 2, 3)
@@ -480,7 +480,7 @@ def test_offsets_are_those_of_the_uncompressed_tar(site: Site, folder_store: Sto
     by_pack = {
         pack.key.rpartition("/")[2]: b"".join(unpack._tar(folder_store.read(pack), pack)) for pack in artifact.packs
     }
-    entries = list(unpack.entries(folder_store, artifact, index.parse_odoo))
+    entries = list(unpack.entries(folder_store, artifact, parse_odoo))
     assert len(entries) == 50
     for entry in entries:
         data = by_pack[entry.pack][entry.offset : entry.offset + entry.size]
@@ -525,9 +525,7 @@ def test_freezing_is_fast(site: Site) -> None:
     cut=st.integers(1, 100),
 )
 def test_an_index_reads_as_it_was_written(entries: list[index.Entry], cut: int) -> None:
-    text = packset.ZstdCompressor().compress(
-        b"".join(map(index.plain_line, entries)), packset.ZstdCompressor.FLUSH_FRAME
-    )
+    text = packset.ZstdCompressor().compress(b"".join(map(plain_line, entries)), packset.ZstdCompressor.FLUSH_FRAME)
     pieces = [text[start : start + cut] for start in range(0, len(text), cut)]
     assert [index.parse(line) for line in index.lines(iter(pieces))] == entries
     for broken in (pieces[:-1], [*pieces, b"more"]):

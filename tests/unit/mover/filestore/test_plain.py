@@ -16,8 +16,9 @@ from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import links, packset, sorting
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.plain import copy, restore, switch
+from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.store import Store, open_store
 from support.mover.filestore import ENVIRONMENT, ROLLBACK, no_links, some_bytes
 from support.mover.plain_tree import entries_of, make_tree, stage, take, tree
