@@ -115,12 +115,7 @@ class Store(ABC):
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:
         """An object in chunks. Raises Corrupt, at the latest after the last chunk, if size or SHA-256 differ."""
-        digest = hashlib.sha256()
-        for chunk in self.read_range(obj, 0, obj.size):
-            digest.update(chunk)
-            yield chunk
-        if digest.hexdigest() != obj.sha256:
-            raise Corrupt(f"{obj.key} in {self.url} is not what was stored: its SHA-256 differs from the manifest")
+        return compared(self.read_range(obj, 0, obj.size), obj, self.url)
 
     @abstractmethod
     def head(self, key: str) -> ObjectInfo | None:
@@ -185,6 +180,16 @@ class Store(ABC):
         Flushes it, reads it back from the disk and compares it with the digest of what was written. Raises Corrupt.
         """
         raise NotImplementedError(f"{self.url} has no folder for {key} of {expected.size} bytes")
+
+
+def compared(chunks: Iterable[bytes], obj: StoredObject, url: str) -> Iterator[bytes]:
+    """The chunks of a whole object. Raises Corrupt after the last one if their SHA-256 differs."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != obj.sha256:
+        raise Corrupt(f"{obj.key} in {url} is not what was stored: its SHA-256 differs from the manifest")
 
 
 def abort_uploads(store: Store, prefix: str, *, spare: str = "") -> int:

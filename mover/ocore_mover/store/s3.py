@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
-from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.errors import StoreError
 from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 from ocore_mover.store.s3_options import S3Options
-from ocore_mover.store.s3_reader import Absent, download
+from ocore_mover.store.s3_reader import Absent, download, read_range
 from ocore_mover.store.s3_versions import purge
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
@@ -138,12 +138,7 @@ class S3Store(Bucket, Store):
 
     def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
         """Some bytes of an object, not compared."""
-        whole = (start, length) == (0, obj.size)  # then no range is asked for
-        end = None if whole else start + length
-        try:
-            yield from download(self, obj.key, obj.size, start, end)
-        except Absent as error:
-            raise Corrupt(f"{obj.key} is missing in {self.url}") from error
+        return read_range(self, obj, start, length)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key starts with the prefix."""

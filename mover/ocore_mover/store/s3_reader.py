@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.s3_body import Body
@@ -20,6 +21,15 @@ MAX_RESUMES = 5
 
 class Absent(Exception):
     """The object does not exist."""
+
+
+def read_range(bucket: Bucket, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+    """Some bytes of an object, not compared. Raises Corrupt where it is missing or has another size."""
+    whole = (start, length) == (0, obj.size)  # then no range is asked for
+    try:
+        yield from download(bucket, obj.key, obj.size, start, None if whole else start + length)
+    except Absent as error:
+        raise Corrupt(f"{obj.key} is missing in {bucket.url}") from error
 
 
 def download(bucket: Bucket, key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -15,11 +15,12 @@ from botocore.exceptions import ClientError
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, MoverError, StoreError
+from ocore_mover.store.base import compared
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import code_of, translated
-from ocore_mover.store.s3_reader import read
+from ocore_mover.store.s3_reader import read_range
 
 log = logging.getLogger(__name__)
 
@@ -337,7 +338,7 @@ class S3Writer:
 
     def _compare(self, stored: StoredObject, trusted: bool) -> None:
         if not trusted:
-            for _ in read(self._bucket, stored):
+            for _ in compared(read_range(self._bucket, stored, 0, stored.size), stored, self._bucket.url):
                 pass
         elif self._upload is not None:
             found = self._bucket.head(self._key)
