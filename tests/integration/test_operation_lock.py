@@ -15,10 +15,10 @@ from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from support.cluster.cluster import GROUP, Cluster, unique
+from support.operator.catalogs import new_catalog
 
 PROJECT = "11111111-2222-4333-8444-555555555555"
 
@@ -38,7 +38,7 @@ class JobInputs:
         self.namespace = namespace
         self.name = unique("shop")
         self.woken: list[Key] = []
-        self.catalog = Catalog()
+        self.catalog = new_catalog()
         queue = SimpleNamespace(add=self.woken.append)
         self.ctx = cast(
             Context, SimpleNamespace(kube=kube, catalog=self.catalog, queue=queue, now=clock.now, settings=None)

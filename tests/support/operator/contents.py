@@ -26,9 +26,9 @@ from ocore_mover.store.probe import probe_store
 from ocore_operator.contents import importing, sweeping
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.settings import Settings
+from support.operator.catalogs import new_catalog
 
 from ..mover.contents import ENVIRONMENT, PROJECT
 from .api import ApiServer, as_sent
@@ -85,7 +85,7 @@ class Place:
         self.store = FolderStore(folder)
         self.store_id = probe_store(self.store).store_id
         self.api = ListingServer()
-        self.catalog = Catalog()
+        self.catalog = new_catalog()
         self.now: datetime = NOW
         self.restart()
         self.environment()

@@ -7,8 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
+from support.operator.catalogs import new_catalog
 from support.operator.objects import at, environment_object, moment, obj, snapshot_object
 
 
@@ -25,7 +25,7 @@ def exported() -> dict[str, frozenset[str]]:
 @cache
 def exposition() -> str:
     """What /metrics answers."""
-    metrics, catalog = Metrics(), Catalog()
+    metrics, catalog = Metrics(), new_catalog()
     policy = {"environmentRef": {"name": "shop"}, "schedule": ["0 * * * *"], "verify": {"schedule": ["0 * * * *"]}}
     rollback = {"snapshotRef": {"name": "before"}}
     remote = {"state": "Pending", "storeName": "far", "requestedAt": at(0)}

@@ -14,9 +14,9 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import operation_lock
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import at, environment_object, moment, obj
 
 COMPLETE = [{"type": "Complete", "status": "True", "reason": "X", "lastTransitionTime": at(0)}]
@@ -58,7 +58,7 @@ class Queue:
 
 
 def context(now: datetime, *rollbacks: Object) -> Any:
-    catalog = Catalog()
+    catalog = new_catalog()
     for x in rollbacks:
         catalog.put("Rollback", x)
     return SimpleNamespace(catalog=catalog, now=lambda: now, queue=Queue())

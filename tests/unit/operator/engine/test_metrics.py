@@ -16,12 +16,13 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 from ocore_operator.policy import due as due_module
+from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, Object, at, environment_object, moment, obj, snapshot_object
 
 
 def registry(*objects: Object, seconds: float = 0) -> CollectorRegistry:
     """Of these objects, so many seconds after NOW."""
-    catalog = Catalog()
+    catalog = new_catalog()
     for each in objects:
         catalog.put(each["kind"], each)
     return registry_of(catalog, WorkQueue(workers=1, timeout=1), lambda: moment(seconds))
@@ -302,7 +303,7 @@ def test_nothing_is_due(what: str) -> None:
 
 def test_cron_expressions_are_evaluated_once_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape must not evaluate the expressions of all policies again; a change of the policy is seen at once."""
-    clock, calls, catalog = [0.0], [], Catalog()
+    clock, calls, catalog = [0.0], [], new_catalog()
     for each in (environment_object(), policy_with_schedule(["0 * * * *"])):
         catalog.put(each["kind"], each)
     real = due_module.due
@@ -324,7 +325,7 @@ def changed() -> Object:
 
 def test_a_scrape_in_another_thread_survives_changes() -> None:
     """/metrics is collected beside the event loop, which changes the catalog all the time."""
-    catalog, errors = Catalog(), []
+    catalog, errors = new_catalog(), []
     for number in range(300):
         catalog.put("Snapshot", ended(f"s{number}", number))
     found = registry_of(catalog, WorkQueue(workers=1, timeout=1), lambda: NOW)

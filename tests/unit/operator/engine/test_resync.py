@@ -17,9 +17,10 @@ from ocore_operator.engine.kinds import Reconciler
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.watch import Watch
-from ocore_operator.kube.catalog import Catalog, Work
+from ocore_operator.kube.catalog import Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
+from support.operator.catalogs import asking
 from support.operator.objects import UID, snapshot_object
 
 REFUSED = Forbidden(403, "Forbidden", "no Role")
@@ -50,7 +51,7 @@ class Parts:
     def __init__(self, resync_interval: float = 0.2) -> None:
         self.api = Api()
         self.idle: set[str] = set()
-        self.catalog = Catalog(lambda _, obj: Work(idle=obj["metadata"]["namespace"] in self.idle))
+        self.catalog = asking(lambda obj: Work(idle=obj["metadata"]["namespace"] in self.idle))
         self.access = Access(("first", "second"))
         self.queue = WorkQueue(workers=1, timeout=1)
         self.added: list[str] = []

@@ -14,9 +14,9 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.jobs import limits as limits_module
 from ocore_operator.jobs.limits import Limits, job_class, load, owner_of
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
+from support.operator.catalogs import new_catalog
 from support.operator.objects import OTHER_UID, at, controller, job, snapshot_object
 
 MANY = 100
@@ -49,7 +49,7 @@ class Jobs:
 def context(jobs: Jobs) -> Context:
     class Fake:
         kube = jobs
-        catalog = Catalog()
+        catalog = new_catalog()
         settings = Settings(namespaces=NAMESPACES)
 
     for namespace in NAMESPACES:

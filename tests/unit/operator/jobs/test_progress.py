@@ -19,6 +19,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.resources import Key, Object
 from support.operator.api import ApiServer
+from support.operator.catalogs import asking, new_catalog
 from support.operator.objects import NOW, OTHER_UID, at, obj, snapshot_object
 
 OWNER = Key("Snapshot", "shop", "before")
@@ -174,7 +175,7 @@ def run(
 
 
 def known(api: ApiServer, *keys: Key) -> Catalog:
-    catalog = Catalog()
+    catalog = new_catalog()
     for key in keys or (OWNER,):
         catalog.put(key.kind, written(api, key))
     return catalog
@@ -201,7 +202,7 @@ def test_a_figure_gives_way_while_an_application_is_stopped(
 ) -> None:
     """As long as the reconciles write: a conflict would delay one of them."""
     monkeypatch.setattr(progress_module, "INTERVAL", 0.02)
-    catalog, rounds = Catalog(lambda *_: Work(critical=critical)), list[int]()
+    catalog, rounds = asking(lambda _: Work(critical=critical)), list[int]()
     catalog.put("Snapshot", written(api))
 
     def reconciled() -> bool:

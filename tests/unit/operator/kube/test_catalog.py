@@ -11,6 +11,7 @@ from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import idle
+from support.operator.catalogs import asking, new_catalog
 from support.operator.objects import UID, at, environment_object, obj, snapshot_object
 
 
@@ -33,7 +34,7 @@ def condition(type_: str, status: str = "True", reason: str = "X") -> Object:
 
 
 def test_the_younger_of_two_with_one_id_is_the_duplicate() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Snapshot", snap(1, created=5, id=UID))
     catalog.put("Snapshot", snap(2, created=0, id=UID))
     elder = catalog.elder(key("s1"))
@@ -46,7 +47,7 @@ def test_the_younger_of_two_with_one_id_is_the_duplicate() -> None:
 
 def test_one_that_has_started_takes_precedence_over_an_older_one() -> None:
     """Two of the same second: the one that runs already must not be joined by the other."""
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Snapshot", snap(1, id=UID, status={"phase": "Pending"}))
     catalog.put("Snapshot", snap(2, id=UID, status={"phase": "Running"}))
     assert catalog.elder(key("s2")) is None
@@ -66,7 +67,7 @@ REFUSED = {
 @pytest.mark.parametrize("phase", ["Pending", "Running", ""])
 def test_a_refused_duplicate_never_takes_the_id_from_the_original(kind: str, namespace: str, phase: str) -> None:
     """Failed for its id before the original has begun: a phase of Failed looked like a start."""
-    catalog = Catalog()
+    catalog = new_catalog()
     duplicate = {**snap(2, created=9, id=UID, status=REFUSED[kind]), "kind": kind}
     duplicate["metadata"]["namespace"] = namespace
     catalog.put(kind, {**snap(1, created=5, id=UID, status={"phase": phase}), "kind": kind})
@@ -78,7 +79,7 @@ def test_a_refused_duplicate_never_takes_the_id_from_the_original(kind: str, nam
 
 
 def test_a_refused_original_that_is_older_does_not_take_the_id_back() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Environment", snap(1, created=0, id=UID, status=REFUSED["Environment"]))
     catalog.put("Environment", snap(2, created=5, id=UID, status={"phase": "Pending"}))
     assert catalog.elder(key("s2", "Environment")) is None
@@ -87,7 +88,7 @@ def test_a_refused_original_that_is_older_does_not_take_the_id_back() -> None:
 
 def test_of_two_refused_ones_only_one_gets_the_id() -> None:
     """The original was deleted."""
-    catalog = Catalog()
+    catalog = new_catalog()
     for number in (1, 2):
         catalog.put("Environment", snap(number, created=number, id=UID, status=REFUSED["Environment"]))
     assert catalog.elder(key("s1", "Environment")) is None
@@ -95,7 +96,7 @@ def test_of_two_refused_ones_only_one_gets_the_id() -> None:
 
 
 def test_of_two_that_run_the_one_that_started_first_has_the_id() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Snapshot", snap(1, created=0, id=UID, status={"phase": "Running", "startedAt": at(30)}))
     catalog.put("Snapshot", snap(2, created=5, id=UID, status={"phase": "Complete", "startedAt": at(20)}))
     assert catalog.elder(key("s2")) is None
@@ -105,14 +106,14 @@ def test_of_two_that_run_the_one_that_started_first_has_the_id() -> None:
 @pytest.mark.parametrize("phase", ["Pending", "Ready"])
 def test_an_environment_that_is_probed_keeps_its_id(phase: str) -> None:
     """Its phase is Pending at each change of its spec: then a younger one that was ready had taken its id."""
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Environment", snap(1, created=0, id=UID, status={"phase": phase}))
     catalog.put("Environment", snap(2, created=5, id=UID, status={"phase": "Ready"}))
     assert catalog.elder(key("s1", "Environment")) is None
 
 
 def test_ids_are_distinct_by_kind() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Snapshot", snap(1, id=UID))
     catalog.put("Environment", environment_object())
     assert catalog.elder(key("shop", "Environment")) is None
@@ -120,7 +121,7 @@ def test_ids_are_distinct_by_kind() -> None:
 
 @given(st.permutations([1, 5, 3, 9]))
 def test_older_news_change_nothing(versions: list[int]) -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     for version in versions:
         catalog.put("Snapshot", snapshot_object(status={"phase": f"v{version}"}, resourceVersion=str(version)))
     found = catalog.get(key("before"))
@@ -129,7 +130,7 @@ def test_older_news_change_nothing(versions: list[int]) -> None:
 
 
 def test_a_successor_of_the_same_name_is_another_object() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Snapshot", snapshot_object(resourceVersion="9"))
     catalog.put("Snapshot", snapshot_object(uid=uid(7), resourceVersion="3"))
     found = catalog.get(key("before"))
@@ -140,7 +141,7 @@ def test_a_successor_of_the_same_name_is_another_object() -> None:
 
 
 def test_operations_are_in_the_order_of_their_creation() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     for number, created in ((1, 30), (2, 10), (3, 20)):
         catalog.put("Snapshot", snap(number, created=created))
     catalog.put("Snapshot", snap(4, status={"conditions": [condition("Complete")]}))
@@ -153,7 +154,7 @@ def test_operations_are_in_the_order_of_their_creation() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=30))
 def test_the_index_of_ids_never_drifts(steps: list[tuple[int, int, bool]]) -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     there: dict[str, int] = {}
     for version, (number, identity, gone) in enumerate(steps):
         name = f"s{number}"
@@ -188,7 +189,7 @@ def test_what_is_idle_needs_no_reconcile() -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.sampled_from("xy"), st.booleans())))
 def test_the_other_indexes_never_drift(steps: list[tuple[int, str, str, bool]]) -> None:
     """By kind and namespace, and the Snapshots of an environment: the same as a look at everything."""
-    catalog, there = Catalog(), {}
+    catalog, there = new_catalog(), {}
     for version, (number, namespace, environment, removed) in enumerate(steps):
         meta = {"name": f"s{number}", "namespace": namespace, "uid": f"{namespace}{number}{environment}"}
         key = Key("Snapshot", namespace, f"s{number}")
@@ -228,7 +229,7 @@ STATES: dict[str, Object] = {
 )
 def test_what_is_known_of_operations_never_drifts(steps: list[tuple[str, int, str, str]]) -> None:
     """Which ones wait, clean up, are busy or urgent: the same as a look at everything."""
-    catalog = Catalog(lambda _, o: Work(idle=o["status"] is STATES["ended"], urgent=o["status"] is STATES["cleans"]))
+    catalog = asking(lambda o: Work(idle=o["status"] is STATES["ended"], urgent=o["status"] is STATES["cleans"]))
     there: dict[Key, tuple[str, str]] = {}
     for version, (kind, number, environment, state) in enumerate(steps):
         known = key(f"{kind.lower()}{number}", kind)
@@ -250,7 +251,7 @@ def test_what_is_known_of_operations_never_drifts(steps: list[tuple[str, int, st
 
 
 def test_the_snapshots_that_rollbacks_use() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     for name, state in (("r1", "waits"), ("r2", "ended")):
         catalog.put("Rollback", obj("Rollback", name, {"snapshotRef": {"name": f"of-{name}"}}, STATES[state], uid=name))
     assert list(catalog.restored("shop")) == ["of-r1"]
@@ -259,7 +260,7 @@ def test_the_snapshots_that_rollbacks_use() -> None:
 
 def test_the_safety_snapshots_that_rollbacks_protect() -> None:
     """While it runs, and in its undo window. One that is idle protects nothing."""
-    catalog = Catalog(lambda _, o: Work(idle=o["metadata"]["name"] == "idle"))
+    catalog = asking(lambda o: Work(idle=o["metadata"]["name"] == "idle"))
     ended = [{"type": "Complete", "status": "True"}]
     until = "2026-03-02T12:00:00Z"
     for name, status in (

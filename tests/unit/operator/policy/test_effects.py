@@ -18,6 +18,7 @@ from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy.effects import carry_out
 from ocore_operator.policy.world import Action, CheckCopies, Create, Delete, Explain, RequestCopies, RequestTest, World
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, at, moment, snapshot_object
 from support.operator.policies import policy_object
 from support.operator.remote_copies import DONE, copy
@@ -43,7 +44,7 @@ def carried_out(action: Action, *objects: Object, catalog: Catalog | None = None
         server.put(SNAPSHOTS, obj)
     ctx: Any = SimpleNamespace(
         kube=server.client(),
-        catalog=catalog if catalog is not None else Catalog(),
+        catalog=catalog if catalog is not None else new_catalog(),
         events=SimpleNamespace(record=lambda *_: None),
         queue=SimpleNamespace(add=queued.append),
         settings=SETTINGS,
@@ -231,7 +232,7 @@ def test_the_rules_that_keep_a_snapshot_are_in_its_status() -> None:
 
 
 def test_without_a_foreign_field_a_verdict_is_one_write() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     server, _ = carried_out(Explain(((key("old"), Verdict()),)), snapshot("old"), catalog=catalog)
     assert len(server.writes()) == 1
     written = server.read(SNAPSHOTS, "shop", "old")
@@ -246,7 +247,7 @@ SLOT = SnapshotPolicyStatus(last_schedule_time=at(3600), last_snapshot="slot")
 
 def scheduled(server: ApiServer) -> tuple[list[Key], list[str]]:
     """Carries out the Create of a slot: what is queued, and the names in the catalog."""
-    queued, catalog = list[Key](), Catalog()
+    queued, catalog = list[Key](), new_catalog()
     ctx: Any = SimpleNamespace(
         kube=server.client(),
         catalog=catalog,

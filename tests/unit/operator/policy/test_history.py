@@ -10,11 +10,11 @@ import pytest
 
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.context import Context
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile
 from ocore_operator.settings import Settings
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import environment_object, obj
 
 KEY = Key("SnapshotPolicy", "shop", "shop")
@@ -37,7 +37,7 @@ class Bench:
     """An API server with an Environment and finished Rollbacks, and an operator's catalog."""
 
     def __init__(self, count: int, limit: int) -> None:
-        self.server, self.catalog, self.events = ApiServer(), Catalog(), Events()
+        self.server, self.catalog, self.events = ApiServer(), new_catalog(), Events()
         self.server.put(ENVIRONMENTS, environment_object())
         for number in range(count):
             self.catalog.put("Rollback", self.server.put(ROLLBACKS, rollback(f"r{number:02}", number)))

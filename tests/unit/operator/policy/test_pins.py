@@ -7,11 +7,11 @@ from typing import cast
 
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
 from ocore_operator.context import Context
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile
 from ocore_operator.settings import Settings
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import environment_object, obj
 
 KEY = Key("SnapshotPolicy", "shop", "shop")
@@ -34,7 +34,7 @@ class Bench:
     """An API server with an Environment without a policy, and an operator's catalog."""
 
     def __init__(self) -> None:
-        self.server, self.catalog, self.events = ApiServer(), Catalog(), Events()
+        self.server, self.catalog, self.events = ApiServer(), new_catalog(), Events()
         self.catalog.put("Environment", self.server.put(ENVIRONMENTS, environment_object()))
         parts = SimpleNamespace(
             kube=self.server.client(),

@@ -25,7 +25,6 @@ from ocore_crds.protocol import (
 from ocore_crds.replication import Replication, ReplicationSlot
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import probed, schedule, snapshotstore
@@ -34,6 +33,7 @@ from ocore_operator.readiness.verdict import found, probe_failed, unprobed
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.summarize import Stamp
 from support.operator import rollback_objects
+from support.operator.catalogs import new_catalog
 from support.operator.objects import (
     NOW,
     OTHER_UID,
@@ -134,7 +134,7 @@ STORE = Finding(reason=c.STORE_NOT_WRITABLE, message="cannot create a file in cl
 @pytest.mark.parametrize("has_remote", [False, True])
 def test_row_75_a_store_that_the_user_cannot_write_prevents_snapshots(*, has_remote: bool) -> None:
     """And rollbacks, unless a remote copy can be read: a restore falls back to it."""
-    catalog = Catalog()
+    catalog = new_catalog()
     if has_remote:
         far = {"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": at(0)}
         made = obj("SnapshotStore", "far", {"s3": {"bucket": "far"}}, {"conditions": [far]})

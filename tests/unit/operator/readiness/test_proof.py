@@ -13,13 +13,13 @@ from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult, Pr
 from ocore_operator import operation_lock
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Succeeded
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.readiness import environment as environment_module
 from ocore_operator.readiness import proof
 from ocore_operator.readiness.environment import EnvironmentKind
 from ocore_operator.readiness.verdict import found, proven
 from ocore_operator.rollback.observe import environment_view
+from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, obj, store
 
 DAY = SETTINGS.proof_interval
@@ -84,7 +84,7 @@ def test_an_attempt_without_a_result_is_repeated_after_a_pause() -> None:
     [("Snapshot", None, False), ("Rollback", None, True), (None, "Snapshot", False), (None, "Rollback", True)],
 )
 def test_no_proof_beside_a_rollback(kind: str | None, held_by: Any, expected: bool) -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     if kind is not None:
         spec = {"environmentRef": {"name": "shop"}, "snapshotRef": {"name": "before"}}
         catalog.put(kind, obj(kind, "op", spec, {"environmentName": "shop"}))
@@ -187,7 +187,7 @@ class Site:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Any, *, stopping: bool = False) -> None:
         self.started: list[str] = []
         self.stopped: list[str] = []
-        self.catalog = Catalog()
+        self.catalog = new_catalog()
         site = self
 
         class Seen:

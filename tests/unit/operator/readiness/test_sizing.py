@@ -12,12 +12,12 @@ from ocore_crds.protocol import DatabaseFacts, Failure, FilestoreFacts, Finding,
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.readiness import environment as environment_module
 from ocore_operator.readiness import probed, sizing
 from ocore_operator.readiness.environment import EnvironmentKind
 from ocore_operator.readiness.verdict import found, probe_failed
+from support.operator.catalogs import new_catalog
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment, moment, obj, store
 
 MEASURED = SizesResult(database_bytes=1000, filestore_bytes=50, filestore_files=2)
@@ -131,7 +131,7 @@ class Site:
         self.removed: list[str] = []
         self.refusal: Exception | None = None
         self.now = 30.0
-        self.catalog = Catalog()
+        self.catalog = new_catalog()
         site = self
 
         class Seen:

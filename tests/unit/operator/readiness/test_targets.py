@@ -9,10 +9,11 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DatabaseFacts, ProbeResult
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog, Target
+from ocore_operator.kube.catalog import Target
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.readiness import targets
 from ocore_operator.readiness.environment import EnvironmentKind, target_of
+from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, at, environment_object, moment
 
 SERVER = "7301234567890123456@2026-01-01T00:00:00.123456Z"
@@ -36,7 +37,7 @@ def env(
 
 
 def first(mine: Object, *others: Object) -> str:
-    catalog = Catalog()
+    catalog = new_catalog()
     for x in (mine, *others):
         catalog.put("Environment", x)
     parsed = resources.environment(mine)
@@ -88,7 +89,7 @@ def test_paths_of_one_claim(mine: Object, other: Object, same: bool) -> None:
 def test_a_probe_that_finds_it_does_not_make_the_environment_ready() -> None:
     """Not even for a moment: a rollback that waits would start."""
     a, b = env("a", 1, server=SERVER), env("b", 2)
-    catalog = Catalog()
+    catalog = new_catalog()
     for x in (a, b):
         catalog.put("Environment", x)
     queued: list[Key] = []
@@ -111,5 +112,5 @@ def test_a_probe_that_finds_it_does_not_make_the_environment_ready() -> None:
 def test_the_catalog_has_the_target_of_the_spec_and_the_probe() -> None:
     made = env("a", 1, server=SERVER, filestore=files("shop"))
     parsed = resources.environment(made)
-    entry = Catalog().put("Environment", made)
+    entry = new_catalog().put("Environment", made)
     assert entry.target == target_of(parsed, parsed.status) == Target("db-a", SERVER, "shop", "files", "shop", "Odoo")

@@ -25,6 +25,7 @@ from ocore_operator.rollback.transitions import change, start_undo
 from ocore_operator.snapshot import observe as snapshot_observe
 from support.operator import objects
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.jobs import request_of
 from support.operator.objects import OTHER_UID, PROJECT, SETTINGS, UID, at
 from support.operator.rollback_changed import snapshot
@@ -215,7 +216,7 @@ class Reading:
             kube=self.api.client(),
             settings=SETTINGS.model_copy(update={"namespaces": namespaces}),
             queue=SimpleNamespace(add=self.queued.append),
-            catalog=Catalog(),
+            catalog=new_catalog(),
             limits=SimpleNamespace(set_store=lambda *_: None),
         )
         status = {"stage": stage} if stage is not None else {}
@@ -365,7 +366,7 @@ def test_an_ordinary_rollback_asks_for_no_store() -> None:
 def test_the_target_is_the_one_that_is_named_remembers_and_is_locked() -> None:
     reading = Reading()
     assert observe.environment_name(reading.rollback, None, None) == "copy"
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Rollback", objects.obj("Rollback", "back", reading.rollback.spec.wire(), {}, namespace="stage"))
     assert [e.key.name for e in catalog.operations("stage", "copy")] == ["back"]
     assert catalog.operations("prod", "shop") == []
@@ -404,7 +405,7 @@ CLAIMS = {"snapshotNamespace": "prod", "snapshotName": "before"}
 )
 def test_which_snapshot_a_rollback_uses(rollback: Object, place: tuple[str, str] | None) -> None:
     assert snapshot_used_by(rollback) == place
-    catalog = Catalog()
+    catalog = new_catalog()
     catalog.put("Rollback", rollback)
     assert list(catalog.restored("prod")) == (["before"] if place == ("prod", "before") else [])
     over = {**rollback, "status": {**rollback["status"], "conditions": COMPLETE}}
@@ -455,7 +456,7 @@ def with_grant(*namespaces: str) -> Listing:
 @pytest.mark.parametrize("namespaces", [(), ("prod", "stage", "evil")])
 def test_the_finalizer_looks_where_a_rollback_may_be(namespaces: tuple[str, ...]) -> None:
     """Without the catalog: it may be a moment old."""
-    api, catalog = with_grant("evil", "stage"), Catalog()
+    api, catalog = with_grant("evil", "stage"), new_catalog()
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
     api.put(ROLLBACKS, user("evil", {}, {"name": "before", "namespace": "prod"}))
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
@@ -467,7 +468,7 @@ def test_the_finalizer_looks_where_a_rollback_may_be(namespaces: tuple[str, ...]
 
 
 def test_a_grant_that_was_removed_since_does_not_end_the_protection() -> None:
-    api, catalog = with_grant(), Catalog()
+    api, catalog = with_grant(), new_catalog()
     runs = user("stage", CLAIMS, {"name": "before", "namespace": "prod"})
     catalog.put("Rollback", api.put(ROLLBACKS, runs))
     assert users_of(api, namespaces=(), catalog=catalog) == "stage/in-stage"
@@ -479,19 +480,19 @@ def test_a_grant_that_was_removed_since_does_not_end_the_protection() -> None:
 def test_a_deletion_without_grants_asks_about_its_own_namespace_only() -> None:
     """Retention deletes thousands."""
     api = with_grant()
-    assert users_of(api, namespaces=("prod", "stage"), catalog=Catalog()) == ""
+    assert users_of(api, namespaces=("prod", "stage"), catalog=new_catalog()) == ""
     assert [path for _, path in api.requests if path.endswith("rollbacks")] == [
         "/apis/ocore.dev/v1alpha1/namespaces/prod/rollbacks"
     ]
     # Those that are granted, but not watched, have no Rollback of this operator.
     api = with_grant("elsewhere")
-    assert users_of(api, namespaces=("prod",), catalog=Catalog()) == ""
+    assert users_of(api, namespaces=("prod",), catalog=new_catalog()) == ""
     assert not any("/elsewhere/" in path for _, path in api.requests)
 
 
 def test_a_namespace_whose_role_is_gone_does_not_stop_the_others() -> None:
     """What was known of it counts; nothing else can be found out."""
-    api, catalog = with_grant("stage"), Catalog()
+    api, catalog = with_grant("stage"), new_catalog()
     watched = ("prod", "stage")
     assert users_of(api, namespaces=watched, catalog=catalog, gone="stage") == ""
     catalog.put("Rollback", user("stage", CLAIMS, {"name": "before", "namespace": "prod"}))

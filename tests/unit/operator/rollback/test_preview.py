@@ -12,7 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds import evidence
 from ocore_crds.protocol import Failure, Finding, PreviewResult, TableRows
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator.kube.catalog import Catalog, entry
+from ocore_operator.kube.catalog import entry
 from ocore_operator.rollback import plan, plan_preview
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
@@ -20,6 +20,7 @@ from ocore_operator.rollback.plan_preflight import PROBE_SECONDS
 from ocore_operator.rollback.prediction import PastRollback
 from ocore_operator.rollback.reconcile import critical, idle, under_way
 from support.operator import objects
+from support.operator.catalogs import new_catalog
 from support.operator.rollback_changed import decided, environment, ready, snapshot
 from support.operator.rollback_model import ROLLBACK_ID, START, Model
 
@@ -328,7 +329,7 @@ def test_while_it_runs_it_is_neither_urgent_nor_critical() -> None:
 
 
 def test_no_other_operation_waits_for_it() -> None:
-    catalog = Catalog()
+    catalog = new_catalog()
     body = {"snapshotRef": {"name": "s"}}
     for name, dry in (("preview", True), ("real", False)):
         catalog.put(

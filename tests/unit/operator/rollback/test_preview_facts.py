@@ -9,10 +9,10 @@ import pytest
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.rollback import preview_facts
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.rollback.world import PreviewFacts
+from support.operator.catalogs import new_catalog
 from support.operator.objects import UID, at, environment, obj, snapshot
 
 SIZES = {"databaseBytes": 1000, "databaseRestoreBytes": 300, "filestoreBytes": 50}
@@ -76,7 +76,7 @@ def read(
     taken: bool = True,
     gone: bool = False,
 ) -> PreviewFacts | None:
-    catalog = Catalog()
+    catalog = new_catalog()
     for each in rollbacks:
         catalog.put("Rollback", each)
     for each in restored_ones:

@@ -12,7 +12,6 @@ from ocore_crds.conditions import Condition
 from ocore_crds.environment import Operation
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import schedule
@@ -20,6 +19,7 @@ from ocore_operator.rollback import effects, observe
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.world import ReleaseLock, World
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import OTHER_UID, SETTINGS, at, environment_object, moment, obj
 
 SHOP = Key("Environment", "shop", "shop")
@@ -40,7 +40,7 @@ def released(status: dict[str, Any]) -> tuple[ProbeRequests, list[Key]]:
     seen = observe.Observed(found, found.status, seen_world(environment, found), environment, None)
     requests = ProbeRequests()
     ctx: Any = SimpleNamespace(
-        kube=api.client(), catalog=Catalog(), now=lambda: moment(100), probes=requests,
+        kube=api.client(), catalog=new_catalog(), now=lambda: moment(100), probes=requests,
         queue=SimpleNamespace(add=queued.append),
     )  # fmt: skip
     asyncio.run(effects.carry_out(ctx, seen, Memory(), ReleaseLock()))

@@ -15,7 +15,6 @@ from ocore_crds.rollback import RemoteSource, RollbackStatus
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback import effects, plan, plan_preview, remote_source, source
 from ocore_operator.rollback import world as v
@@ -24,6 +23,7 @@ from ocore_operator.rollback.observe import snapshot_view
 from ocore_operator.rollback.world import StoreView
 from support.operator import objects
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.rollback_changed import decided, ready, snapshot
 from support.operator.rollback_model import ROLLBACK_ID
 
@@ -336,7 +336,7 @@ def in_cluster(*more: Object, base: Object | None = None, copy: Object | None = 
     events: list[str] = []
     ctx = SimpleNamespace(
         kube=api.client(),
-        catalog=Catalog(),
+        catalog=new_catalog(),
         now=lambda: objects.moment(9),
         events=SimpleNamespace(record=lambda obj, *_: events.append(obj.meta.name)),
         queue=SimpleNamespace(add=lambda _: None),

@@ -16,7 +16,6 @@ from ocore_kube.errors import Forbidden
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.errors import Stalled
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Rollback
 from ocore_operator.rollback import effects, observe, plan, plan_safety
 from ocore_operator.rollback.memory import Memory
@@ -38,6 +37,7 @@ from ocore_operator.rollback.world import (
     World,
 )
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
 from support.operator.rollback_objects import TARGET, time_at
 
@@ -316,7 +316,7 @@ class Queue(list[Any]):
 
 def context(server: ApiServer) -> Any:
     kube = server.client()
-    return SimpleNamespace(kube=kube, queue=Queue(), catalog=Catalog(), now=lambda: time_at(1))
+    return SimpleNamespace(kube=kube, queue=Queue(), catalog=new_catalog(), now=lambda: time_at(1))
 
 
 def test_it_is_created_once() -> None:

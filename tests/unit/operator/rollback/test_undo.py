@@ -16,7 +16,6 @@ from ocore_crds.snapshot import SavedWorkload
 from ocore_kube.errors import Conflict
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
 from ocore_operator.rollback.memory import Memories, Memory
@@ -42,6 +41,7 @@ from ocore_operator.rollback.world import (
 )
 from ocore_operator.workloads.view import WorkloadView
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
 from support.operator.rollback_objects import conditions, time_at
@@ -446,7 +446,7 @@ def test_the_entry_of_an_undo() -> None:
 
 
 def context(api: ApiServer) -> Any:
-    return SimpleNamespace(kube=api.client(), now=lambda: START, catalog=Catalog())
+    return SimpleNamespace(kube=api.client(), now=lambda: START, catalog=new_catalog())
 
 
 def observed(api: ApiServer, mine: resources.Rollback) -> observe.Observed:
@@ -501,7 +501,7 @@ def test_an_undo_that_vanished_owns_nothing() -> None:
 
 def test_an_undo_waits_in_the_queue_of_the_environment() -> None:
     """Before its status names it: by the Rollback that it undoes."""
-    catalog = Catalog()
+    catalog = new_catalog()
     meta = {"namespace": "ns", "resourceVersion": "1", "creationTimestamp": stamp(START)}
     catalog.put(
         "Rollback",

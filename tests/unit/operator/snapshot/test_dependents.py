@@ -11,7 +11,6 @@ from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube import pairs, resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot import dependents
 from ocore_operator.snapshot.effects import carry_out
@@ -19,6 +18,7 @@ from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Cascade, Idle, LetGo, Record, SetDependents, World
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.differentials import differential, full, snapshot, uid
 from support.operator.objects import SETTINGS, at, moment
 
@@ -28,7 +28,7 @@ class Bench:
 
     def __init__(self, *objects: Object) -> None:
         self.server = ApiServer()
-        self.catalog = Catalog()
+        self.catalog = new_catalog()
         self.queued: list[Key] = []
         self.ctx: Any = SimpleNamespace(
             kube=self.server.client(),

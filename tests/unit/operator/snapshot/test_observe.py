@@ -9,11 +9,11 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator.jobs import inputs
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Wait, World
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, UID, at, environment_object, moment, obj
 
 HOLDER = "22222222-2222-4333-8444-555555555555"
@@ -33,7 +33,7 @@ def read(ready: str, holder: str, phase: str = "Running") -> World:
     key = SimpleNamespace(namespace="shop", name="mine")
     server.put(SNAPSHOTS, mine)
     ctx: Any = SimpleNamespace(
-        kube=server.client(), catalog=Catalog(), now=lambda: moment(0), settings=SETTINGS, queue=SimpleNamespace()
+        kube=server.client(), catalog=new_catalog(), now=lambda: moment(0), settings=SETTINGS, queue=SimpleNamespace()
     )
     found = asyncio.run(observe(ctx, key))  # type: ignore[arg-type]
     assert found is not None

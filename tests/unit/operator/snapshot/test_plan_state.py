@@ -13,7 +13,6 @@ from ocore_kube.types import JOBS, STORES
 from ocore_operator import remote_copies
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Object
 from ocore_operator.snapshot import observe, plan_state
 from ocore_operator.snapshot.effects import carry_out
@@ -21,6 +20,7 @@ from ocore_operator.snapshot.observe_remote import state_blocked
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import POLL, Idle, Record, RemoteView, StartDelete, StartState, StartVerify, Stop
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.jobs import request_of
 from support.operator.objects import SETTINGS, at, moment, obj, snapshot_object, started, store
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, world
@@ -323,7 +323,7 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
         spec = {"s3": {"bucket": each, "credentialsSecretRef": {"name": "s3"}}}
         server.put(STORES, obj("SnapshotStore", each, spec))
     ctx: Any = SimpleNamespace(
-        kube=server.client(), catalog=Catalog(), limits=Slots(), settings=SETTINGS, now=lambda: moment(101)
+        kube=server.client(), catalog=new_catalog(), limits=Slots(), settings=SETTINGS, now=lambda: moment(101)
     )
     found = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
     found["status"]["storeName"] = "near"

@@ -21,9 +21,9 @@ from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WOR
 from ocore_operator.context import Context
 from ocore_operator.jobs.log import LogState
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import reconcile
+from support.operator.catalogs import new_catalog
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment_object, job, moment, obj, pod, started
 
 REPLICAS = 3
@@ -177,7 +177,7 @@ def context(found: Api, clock: Clock, marks: Path) -> Context:
     )
     settings = SETTINGS.model_copy(update={"allow_failpoints": True, "failpoint_marks": marks})
     parts = {
-        "settings": settings, "kube": found, "queue": nothing, "catalog": Catalog(), "limits": nothing,
+        "settings": settings, "kube": found, "queue": nothing, "catalog": new_catalog(), "limits": nothing,
         "followers": nothing, "progress": nothing, "events": nothing, "metrics": nothing, "probes": nothing, "now": clock.now,
     }  # fmt: skip
     return Context(**cast("Any", parts))

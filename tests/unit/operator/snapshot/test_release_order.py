@@ -13,12 +13,12 @@ from ocore_crds.protocol import DeleteResult, Failure
 from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.series import deletion
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot import observe_remote, plan_after_end
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_remote import USED_PAUSE
 from ocore_operator.snapshot.world import Action, Idle, Record, StartDelete, World
+from support.operator.catalogs import new_catalog
 from support.operator.differentials import differential, full
 from support.operator.objects import SETTINGS, at, job, moment, obj, observation, pod
 from support.operator.remote_copies import DONE
@@ -41,7 +41,7 @@ class Pair:
     differential there needs, as the mover does."""
 
     def __init__(self, released: Object, **of_differential: Any) -> None:
-        self.catalog = Catalog()
+        self.catalog = new_catalog()
         self.ctx: Any = SimpleNamespace(catalog=self.catalog, kube=SimpleNamespace(get=_the_remote_store))
         self.stores = {"own": {"f", "d"}, "far": {"f", "d"}}
         self.objects: dict[str, Object] = {}

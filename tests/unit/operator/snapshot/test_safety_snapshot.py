@@ -10,13 +10,13 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import safety_snapshot
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import effects, observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Begin, GiveUp, Wait
 from support.operator import objects
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.pending_snapshot import WAIT, loaded, pending, ready, world
 
 ROLLBACK_UID = "77777777-2222-4333-8444-555555555555"
@@ -142,7 +142,7 @@ def test_a_complete_one_stays_while_its_rollback_runs(*, complete: bool, termina
         async def get(self, *_: object) -> None:
             """There is no Environment."""
 
-    ctx: Any = SimpleNamespace(kube=Kube(), catalog=Catalog(), settings=objects.SETTINGS)
+    ctx: Any = SimpleNamespace(kube=Kube(), catalog=new_catalog(), settings=objects.SETTINGS)
     found = objects.snapshot({"trigger": "PreRollback"}, {"conditions": ended if complete else []}, name=NAME)
     assert asyncio.run(observe._used_by(ctx, found)) == used
     assert server.writes() == []
