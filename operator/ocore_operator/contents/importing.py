@@ -37,6 +37,8 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.client import MANAGER_IMPORT
 from ocore_operator.kube.resources import Key, Object, Store
+from ocore_operator.rollback import entry as rollback_entry
+from ocore_operator.snapshot import entry as snapshot_entry
 
 POLL = 10.0
 EntryT = TypeVar("EntryT")
@@ -271,7 +273,7 @@ async def _known(ctx: Context, store: Store) -> dict[str, Known]:
     async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
         for obj in page:
             meta, status = obj["metadata"], obj.get("status") or {}
-            known = Known(meta["name"], imports.is_half(obj), (status.get("imported") or {}).get("at") or "")
+            known = Known(meta["name"], snapshot_entry.is_half(obj), (status.get("imported") or {}).get("at") or "")
             found[(obj.get("spec") or {}).get("id") or meta["uid"]] = known
     return found
 
@@ -282,7 +284,7 @@ async def _known_rollbacks(ctx: Context, store: Store) -> dict[str, Known]:
     async for page in ctx.kube.pages(ROLLBACKS, store.meta.namespace):
         for obj in page:
             imported = (obj.get("status") or {}).get("imported") or {}
-            known = Known(obj["metadata"]["name"], rollbacks.is_half(obj), imported.get("at") or "")
+            known = Known(obj["metadata"]["name"], rollback_entry.is_half(obj), imported.get("at") or "")
             found[(obj.get("spec") or {}).get("id") or obj["metadata"]["uid"]] = known
     return found
 

@@ -143,12 +143,6 @@ def status(snapshot: Snapshot, store: Store, entry: StoredSnapshot, base_name: s
     return found.model_copy(update={"imported": imported, "store_id": store.status.store_id})
 
 
-def is_half(obj: Object) -> bool:
-    """Whether an import has created the Snapshot and was killed before it wrote the status. Reads raw JSON."""
-    annotated = naming.ANNOTATION_IMPORT in (obj["metadata"].get("annotations") or {})
-    return annotated and not (obj.get("status") or {}).get("phase")
-
-
 # --- take-over -----------------------------------------------------------------------------------------------------
 
 

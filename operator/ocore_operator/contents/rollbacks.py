@@ -150,12 +150,6 @@ def _is_past(time: str | None, now: datetime) -> bool:
     return time is None or clock.parse(time) < now
 
 
-def is_half(obj: Object) -> bool:
-    """Whether an import has created the Rollback and was killed before it wrote the status. Reads raw JSON."""
-    annotated = naming.ANNOTATION_IMPORT in (obj["metadata"].get("annotations") or {})
-    return annotated and not (obj.get("status") or {}).get("imported")
-
-
 # --- the status ------------------------------------------------------------------------------------------------------
 
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from ocore_kube import types
-from ocore_operator.contents import importing, imports, rollbacks
+from ocore_operator.contents import importing
 from ocore_operator.contents import reconcile as contents
 from ocore_operator.context import Context
 from ocore_operator.kube.catalog import Judge, Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import reconcile as policy
 from ocore_operator.readiness import environment
+from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.rollback import reconcile as rollback
 from ocore_operator.rollback.memory import Memories
+from ocore_operator.snapshot import entry as snapshot_entry
 from ocore_operator.snapshot import reconcile as snapshot
 
 
@@ -73,20 +75,20 @@ def reconcilers() -> Reconcilers:
         Reconciler(
             types.SNAPSHOTS,
             snapshot.reconcile,
-            snapshot.idle,
-            critical=snapshot.critical,
+            snapshot_entry.idle,
+            critical=snapshot_entry.critical,
             concerns=policy.of_snapshot,
-            arriving=imports.is_half,
+            arriving=snapshot_entry.is_half,
         ),
         Reconciler(types.POLICIES, policy.reconcile, punctual=True),
         Reconciler(
             types.ROLLBACKS,
             partial(rollback.reconcile, Memories()),
-            rollback.idle,
-            critical=rollback.critical,
-            urgent=rollback.under_way,
+            rollback_entry.idle,
+            critical=rollback_entry.critical,
+            urgent=rollback_entry.under_way,
             concerns=policy.of_rollback,
-            arriving=rollbacks.is_half,
+            arriving=rollback_entry.is_half,
         ),
     )
     return {row.type.kind: row for row in rows}

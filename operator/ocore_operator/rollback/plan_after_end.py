@@ -110,10 +110,15 @@ def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action
 
 def _due(status: RollbackStatus, world: World, now: datetime) -> float:
     """Seconds until the next cleanup attempt; 0 or less: now."""
-    times = [status.cleanup_after]
-    if not world.deleting and status.cleanup_attempt == 0:
-        times.append(status.undo_until)
-    return max(((parse(t) - now).total_seconds() for t in times if t), default=0.0)
+    times = cleanup_times(status.cleanup_after, status.cleanup_attempt, status.undo_until, deleting=world.deleting)
+    return max(((parse(t) - now).total_seconds() for t in times), default=0.0)
+
+
+def cleanup_times(after: str | None, attempt: int, undo_until: str | None, *, deleting: bool) -> tuple[str, ...]:
+    """The times that must have passed before the next cleanup attempt: `after` of the status, the pause of a failed
+    one; the undo window, for the first attempt of a Rollback that is not being deleted."""
+    window = undo_until if attempt == 0 and not deleting else None
+    return tuple(time for time in (after, window) if time)
 
 
 def _watch_position(

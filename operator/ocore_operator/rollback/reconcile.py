@@ -10,7 +10,6 @@ from functools import partial
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds import naming
 from ocore_crds.rollback import RollbackStatus
 from ocore_kube.types import ROLLBACKS
 from ocore_operator import clock, reconcile_loop, summarize
@@ -18,10 +17,11 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import build, failpoints
 from ocore_operator.kube import resources
-from ocore_operator.kube.resources import Key, Object, Rollback
+from ocore_operator.kube.resources import Key, Rollback
 from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
+from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import Observed, observe
 from ocore_operator.rollback.plan import decide
@@ -29,36 +29,10 @@ from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, 
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
-#: Stages in which the workloads are stopped or are being stopped, and those of them in which the database may refuse
-#: connections.
-SWITCHING = ("Switch", "Inspect", "BackJob")
-STOPPED = (*SWITCHING, "Stop", "Drain", "Abort", "Resume", "BackStop", "BackDrain")
 #: Seconds until an effect that could not be carried out is tried again, unless its error says otherwise.
 PAUSE = 5.0
 
 _log = structlog.get_logger()
-
-
-def idle(obj: Object) -> bool:
-    """Whether a Rollback needs no reconcile: terminal, without remaining cleanup. Reads raw JSON: a resync asks this of
-    thousands of objects."""
-    status, meta = obj.get("status") or {}, obj["metadata"]
-    remains = status.get("residue") == "Pending" and status.get("imported") is None
-    terminal = status.get("stage") == "Ended" and not remains
-    return terminal and naming.FINALIZER_ROLLBACK not in (meta.get("finalizers") or ())
-
-
-def under_way(obj: Object) -> bool:
-    """Whether the Rollback has the operation lock and has not ended. Reads raw JSON."""
-    status = obj.get("status") or {}
-    return status.get("startedAt") is not None and status.get("stage") != "Ended"
-
-
-def critical(obj: Object) -> bool:
-    """Whether the Rollback has stopped the application, or is about to switch, and has not started it again. Reads raw
-    JSON."""
-    status = obj.get("status") or {}
-    return status.get("stage") in STOPPED and (bool(status.get("workloads")) or status.get("stage") in SWITCHING)
 
 
 async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds import naming, remote_copy
+from ocore_crds import naming
 from ocore_crds.restore_test import open_run
 from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
@@ -20,29 +20,13 @@ from ocore_operator.kube.catalog import snapshot_used_by
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state
 from ocore_operator.snapshot.cascade import cascade_of
+from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.world import Cascade, RemoteView, RestoreTest, World, is_ready
 from ocore_operator.workloads import scale, turns
 from ocore_operator.workloads.view import Kind, peer_of
 
 #: Seconds until the end of a Snapshot is seen by those that need it, or that it needs.
 SETTLE = 1.0
-
-
-def idle(obj: Object) -> bool:
-    """Whether a Snapshot needs no reconcile: it is terminal and nothing remains to be done. Cheap, over raw JSON: a
-    resync asks for thousands."""
-    status, meta, spec = obj.get("status") or {}, obj["metadata"], obj.get("spec") or {}
-    conditions = status.get("conditions") or ()
-    if "deletionTimestamp" in meta or not c.is_terminal(conditions) or status.get("residue") == "Pending":
-        return False
-    if status.get("observedGeneration") != meta.get("generation"):
-        return False
-    if remote_copy.work_remains(obj) or open_run(obj) is not None:
-        return False
-    verified = any(x["type"] == c.VERIFIED and x["status"] != "Unknown" for x in conditions)
-    if c.outcome(conditions) != "Failed" and plan_state.differs_raw(obj):
-        return False
-    return c.outcome(conditions) == "Failed" or spec.get("verify") != "Full" or verified
 
 
 async def observe(ctx: Context, key: Key) -> World | None:

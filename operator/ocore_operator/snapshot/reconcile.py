@@ -10,23 +10,15 @@ from functools import partial
 from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome
-from ocore_operator.kube.resources import Key, Object
+from ocore_operator.kube.resources import Key
 from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.snapshot.effects import carry_out
-from ocore_operator.snapshot.observe import idle, observe
+from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Action, World
 
-__all__ = ["critical", "idle", "reconcile"]
-
 #: Actions of one reconcile.
 MAX_ACTIONS = 30
-
-
-def critical(obj: Object) -> bool:
-    """Whether the Snapshot has stopped the application for its freeze, and has not started it again. Reads raw JSON."""
-    quiesce = (obj.get("status") or {}).get("quiesce") or {}
-    return quiesce.get("stage") in ("Stop", "Drain", "Freeze", "Resume")
 
 
 async def reconcile(ctx: Context, key: Key) -> float | None:

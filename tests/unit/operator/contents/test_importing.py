@@ -27,7 +27,8 @@ from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import entry
 from ocore_operator.policy.transitions import with_results
-from ocore_operator.snapshot import observe, plan_after_end, transitions
+from ocore_operator.snapshot import plan_after_end, transitions
+from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Idle, LetGo, StartDelete, World
 from ocore_operator.summarize import Stamp, applied
@@ -87,7 +88,7 @@ def test_row_53_snapshots_come_back_as_they_were(place: Place) -> None:
     assert place.snapshots()[snapshot_id(2)]["spec"]["trigger"] == "Deployment"
     assert place.snapshots()[snapshot_id(2)]["status"]["base"] == {"name": "snapshot-1", "id": snapshot_id(1)}
     assert place.snapshots()[snapshot_id(1)]["status"]["fullFilestore"] is True
-    assert all(observe.idle(each) for each in place.snapshots().values())
+    assert all(idle(each) for each in place.snapshots().values())
     assert [p for p in place.api.paths() if "/jobs/" in p] == []
 
 
@@ -449,9 +450,9 @@ def test_a_drill_never_writes_a_state(place: Place) -> None:
     add(place.store, 1, state=PINNED)
     place.run()
     obj = place.snapshots()[snapshot_id(1)]
-    assert observe.idle(obj)
+    assert idle(obj)
     obj["spec"] |= {"pin": {"label": "drill"}}
-    assert observe.idle(obj)
+    assert idle(obj)
     action = decide(World(resources.snapshot(obj), moment(7200), SETTINGS, observation((), {}), store_writable=True))
     assert isinstance(action, Idle)
 
@@ -474,7 +475,7 @@ def test_a_take_over_applies_what_the_store_has(place: Place) -> None:
     assert third["spec"]["retention"] == "Keep"
     assert all(o["status"]["imported"]["takenOver"] for o in (first, second, third))
     assert imported(place).taken_over == 3
-    assert observe.idle(first)
+    assert idle(first)
     before = place.snapshots()
     place.run()
     assert place.snapshots() == before

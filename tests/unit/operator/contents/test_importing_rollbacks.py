@@ -25,7 +25,8 @@ from ocore_mover.commands import list_manifests
 from ocore_operator.contents import importing, imports, rollbacks
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
-from ocore_operator.rollback import observe, plan_preflight, reconcile
+from ocore_operator.rollback import observe, plan_preflight
+from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.executed import run_of
 from support.mover import records
 from support.mover.contents import ENVIRONMENT, OTHER, PROJECT, add, at, put, snapshot_id
@@ -161,7 +162,7 @@ def test_the_resource_is_terminal_and_says_where_it_is_from(place: Place) -> Non
     assert condition(found, c.IMPORTED)[:2] == ("True", "Succeeded")
     assert "whether the workloads were ready" in condition(found, c.IMPORTED)[2]
     assert condition(found, c.PREVIOUS_RETAINED)[:2] == ("Unknown", "ImportIncomplete")
-    assert reconcile.idle(found)
+    assert idle(found)
     assert place.catalog.operations("shop", "shop") == []
     counts = imported(place)
     assert (counts.found, counts.imported, counts.existing, counts.unfinished) == (1, 1, 0, 0)
@@ -472,4 +473,4 @@ def test_row_79_only_recorded_fields_are_taken(place: Place) -> None:
     assert not {"residue", "undoUntil", "cleanupAfter", "attempt", "undoneBy", "target"} & found.keys() - {"attempt"}
     assert found.get("attempt", 0) == 0
     assert found["position"] == "New"
-    assert reconcile.idle(place.rollbacks()[id_of("forged")])
+    assert idle(place.rollbacks()[id_of("forged")])

@@ -13,7 +13,7 @@ from ocore_operator.engine.kinds import Reconciler, judge
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
-from ocore_operator.rollback.reconcile import critical
+from ocore_operator.rollback.entry import critical
 from support.operator.objects import obj
 
 R1, R2 = Key("Rollback", "shop", "r1"), Key("Rollback", "shop", "r2")

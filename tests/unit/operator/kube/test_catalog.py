@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ocore_operator.engine.kinds import judge, reconcilers
 from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.resources import Key, Object
-from ocore_operator.snapshot.reconcile import idle
+from ocore_operator.snapshot.entry import idle
 from support.operator.catalogs import asking, new_catalog
 from support.operator.objects import UID, at, environment_object, obj, snapshot_object
 

@@ -7,7 +7,8 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.history import finished_of
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_operator.rollback import plan, reconcile
+from ocore_operator.rollback import plan
+from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import Idle, OperationLock, Record, World
 from support.operator.rollback_model import START, Model
@@ -93,5 +94,5 @@ def test_row_79_an_imported_rollback_is_idle_whatever_its_status_says() -> None:
     assert plan.decide(status, SPEC, seen, ID, time_at(10_000)) == Idle()
     own = plan.decide(change(status, imported=None), SPEC, seen, ID, time_at(10_000))
     assert own != Idle()
-    assert reconcile.idle({"metadata": {"name": "r"}, "spec": {}, "status": status.wire()})
-    assert not reconcile.idle({"metadata": {"name": "r"}, "spec": {}, "status": change(status, imported=None).wire()})
+    assert idle({"metadata": {"name": "r"}, "spec": {}, "status": status.wire()})
+    assert not idle({"metadata": {"name": "r"}, "spec": {}, "status": change(status, imported=None).wire()})

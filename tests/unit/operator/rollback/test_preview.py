@@ -16,9 +16,9 @@ from ocore_operator.kube.catalog import entry
 from ocore_operator.rollback import plan, plan_preview
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
+from ocore_operator.rollback.entry import critical, idle, under_way
 from ocore_operator.rollback.plan_preflight import PROBE_SECONDS
 from ocore_operator.rollback.prediction import PastRollback
-from ocore_operator.rollback.reconcile import critical, idle, under_way
 from support.operator import objects
 from support.operator.catalogs import new_catalog
 from support.operator.rollback_changed import decided, environment, ready, snapshot

@@ -16,7 +16,8 @@ from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.series import Deletes, copying, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot import observe, transitions
+from ocore_operator.snapshot import transitions
+from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.observe_remote import blocked
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_remote import (
@@ -799,7 +800,7 @@ def test_a_snapshot_whose_copy_remains_is_not_idle() -> None:
             "spec": snap.spec.wire(),
             "status": snap.status.wire() | {"observedGeneration": 1},
         }
-        assert observe.idle(obj) == expected, remote
+        assert idle(obj) == expected, remote
 
 
 def test_which_stores_allow_an_attempt() -> None:

@@ -12,7 +12,7 @@ from ocore_crds.restore_test import run_of
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import restore_tests
-from ocore_operator.snapshot.observe import idle
+from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_restore_test import MAX_TURNS, refused
 from ocore_operator.snapshot.world import Cascade, Idle, Record, RestoreTest, StartRestoreTest, Stop, World

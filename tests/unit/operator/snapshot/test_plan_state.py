@@ -14,8 +14,9 @@ from ocore_operator import remote_copies
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
-from ocore_operator.snapshot import observe, plan_state
+from ocore_operator.snapshot import plan_state
 from ocore_operator.snapshot.effects import carry_out
+from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.observe_remote import state_blocked
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import POLL, Idle, Record, RemoteView, StartDelete, StartState, StartVerify, Stop
@@ -59,14 +60,14 @@ def seen(obj: Object, jobs: dict[str, Object] | None = None, *, writable: bool =
 def test_a_change_is_written_once() -> None:
     obj = complete(PINNED, DEFAULTS)
     wanted = StoredState(pin_label="audit")
-    assert not observe.idle(obj)
+    assert not idle(obj)
     assert decide(seen(obj)) == StartState(1, wanted)
     assert isinstance(decide(seen(obj, {job_named("write-state", 1): RUNNING})), Idle)
     action = decide(seen(obj, {job_named("write-state", 1): said(StateResult(state=wanted))}))
     assert isinstance(action, Record)
     assert action.status.stored_state == wanted
     written = complete(PINNED, {"pinLabel": "audit", **DEFAULTS})
-    assert observe.idle(written)
+    assert idle(written)
     assert decide(seen(written, {job_named("write-state", 1): said(StateResult(state=wanted))})).seconds is None  # type: ignore[union-attr]
 
 
@@ -74,7 +75,7 @@ def test_a_pin_that_was_set_and_removed_while_its_job_ran_is_removed_from_the_st
     """The spec is as the status says the store is. Forgotten, the store's pin would keep the data of the deleted
     Snapshot, as another cluster's does."""
     unpinned = complete({}, DEFAULTS, generation=3)
-    assert not observe.idle(unpinned)
+    assert not idle(unpinned)
     assert decide(seen(unpinned, {job_named("write-state", 1): RUNNING})) == Idle(POLL)
     pinned = StoredState(pin_label="audit")
     action = decide(seen(unpinned, {job_named("write-state", 1): said(StateResult(state=pinned))}))
@@ -95,13 +96,13 @@ def test_changes_while_a_job_runs_are_written_together() -> None:
 
 def test_thousands_of_an_earlier_version_start_no_job() -> None:
     obj = complete({"retention": "Policy", "deletionPolicy": "Delete"}, None)
-    assert observe.idle(obj)
+    assert idle(obj)
     assert isinstance(decide(seen(obj)), Idle)
 
 
 def test_one_of_an_earlier_version_that_is_changed_is_written() -> None:
     obj = complete({"retention": "Policy", "deletionPolicy": "Delete"}, None, generation=3)
-    assert not observe.idle(obj)
+    assert not idle(obj)
     action = decide(seen(obj))
     assert isinstance(action, Record)
     assert action.status.stored_state == StoredState()
@@ -168,13 +169,13 @@ def both(obj: Object, jobs: dict[str, Object] | None = None, *, blocked: Any = N
 
 def test_a_change_reaches_both_stores() -> None:
     obj = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
-    assert not observe.idle(obj)
+    assert not idle(obj)
     assert decide(both(obj)) == StartState(1, WANTED)
     done = {job_named("write-state", 1): said(StateResult(state=WANTED))}
     first = decide(both(obj, done))
     assert isinstance(first, Record)
     half = complete(PINNED, AUDIT, remote=copied(DEFAULTS))
-    assert not observe.idle(half)
+    assert not idle(half)
     assert first.status == resources.snapshot(half).status
     assert decide(both(half, done)) == StartState(1, WANTED, remote=True)
     done[job_named("write-state", 1, SERIES)] = said(StateResult(state=WANTED))
@@ -182,7 +183,7 @@ def test_a_change_reaches_both_stores() -> None:
     assert isinstance(second, Record)
     whole = complete(PINNED, AUDIT, remote=copied(AUDIT))
     assert second.status.remote == resources.snapshot(whole).status.remote
-    assert observe.idle(whole)
+    assert idle(whole)
     assert decide(both(whole, done)) == Idle(None, resources.snapshot(whole).status)
 
 
@@ -193,7 +194,7 @@ def test_what_the_copy_took_along_is_not_written_again() -> None:
         status = remote_copies.completed(
             resources.snapshot(obj), COPIED.model_copy(update={"state": taken}), moment(70)
         )
-        assert observe.idle({**obj, "status": status.wire()}) == expected
+        assert idle({**obj, "status": status.wire()}) == expected
     assert status.remote is not None
     assert status.remote.stored_state == StoredState()
 
@@ -280,7 +281,7 @@ def test_a_pod_that_still_copies_goes_first() -> None:
 def test_data_that_was_let_go_of_gets_no_state() -> None:
     only = copied(AUDIT, only=True, localDeletedAt=at(70))
     obj = complete(PINNED, DEFAULTS, remote=only)
-    assert observe.idle(obj)
+    assert idle(obj)
     assert plan_state.differing(resources.snapshot(obj)) == ()
 
 

@@ -19,8 +19,8 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import freeze_signal, plan_quiesce
+from ocore_operator.snapshot.entry import critical
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.reconcile import critical
 from ocore_operator.snapshot.transitions import completed
 from ocore_operator.snapshot.world import (
     Action,
