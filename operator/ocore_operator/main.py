@@ -19,7 +19,7 @@ from ocore_operator.engine import handlers, login, releases, unreadable
 from ocore_operator.engine.access import Access, Namespace, title
 from ocore_operator.engine.dispatch import Dispatch
 from ocore_operator.engine.health import HealthServer
-from ocore_operator.engine.kinds import judge, reconcilers
+from ocore_operator.engine.kinds import makers, reconcilers
 from ocore_operator.engine.lease import Lease
 from ocore_operator.engine.metrics import FromCatalog, Metrics
 from ocore_operator.engine.queue import WorkQueue
@@ -69,7 +69,7 @@ class Operator:
         )
         kube = Kube(self._transport, settings.namespaces, self._lease.guard)
         self._reconcilers = reconcilers()
-        catalog = Catalog(judge(self._reconcilers))
+        catalog = Catalog(makers(self._reconcilers))
         metrics = self._metrics = Metrics()
         queue = self._queue = WorkQueue(
             workers=settings.workers,

@@ -15,6 +15,9 @@ from ocore_crds.environment import Operation
 from ocore_kube.types import ENVIRONMENTS, OURS
 from ocore_operator import clock
 from ocore_operator.context import Context
+from ocore_operator.entries import snapshots
+from ocore_operator.entries.operations import OperationEntry, operations
+from ocore_operator.entries.rollbacks import RollbackEntry, cleanups
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
@@ -61,7 +64,7 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
         since=clock.text(ctx.now()),
     )
     if mine.kind == "Rollback":  # their test restores stop
-        for tested in ctx.catalog.snapshots(environment.meta.namespace, environment.meta.name):
+        for tested in snapshots.of_environment(ctx.catalog, environment.meta.namespace, environment.meta.name):
             if tested.restore is not None and tested.restore.open:
                 ctx.queue.add(tested.key)
     held = await _write(ctx, environment, mine)
@@ -110,7 +113,7 @@ async def clear(ctx: Context, environment: Environment) -> None:
     """Clears the lock, whichever operation holds it, and queues the operations that wait. Raises Conflict."""
     await _write(ctx, environment, None)
     namespace, name = environment.meta.namespace, environment.meta.name
-    for waiting in (*ctx.catalog.cleanups(namespace, name), *ctx.catalog.operations(namespace, name)):
+    for waiting in (*cleanups(ctx.catalog, namespace, name), *operations(ctx.catalog, namespace, name)):
         ctx.queue.add(waiting.key)
 
 
@@ -128,10 +131,10 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     return c.is_terminal(status.get("conditions") or ())
 
 
-def rollback_near(operation: Operation | None, operations: Iterable[Entry]) -> bool:
+def rollback_near(operation: Operation | None, running: Iterable[Entry]) -> bool:
     """Whether a Rollback has the Environment's lock or waits for it: a proof or a test restore must not run beside it.
     Pure."""
-    return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in operations)
+    return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in running)
 
 
 def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> tuple[Entry | None, str]:
@@ -149,16 +152,16 @@ def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollbac
     return older(ctx, environment, owner), "and is older"
 
 
-def _due_cleanups(ctx: Context, environment: Environment) -> list[Entry]:
+def _due_cleanups(ctx: Context, environment: Environment) -> list[RollbackEntry]:
     now = ctx.now()
-    cleanups = ctx.catalog.cleanups(environment.meta.namespace, environment.meta.name)
-    return [e for e in cleanups if 0 <= clock.seconds_since(e.cleanup_due, now) < CLEANUP_FIRST_SECONDS]
+    found = cleanups(ctx.catalog, environment.meta.namespace, environment.meta.name)
+    return [e for e in found if 0 <= clock.seconds_since(e.cleanup_due, now) < CLEANUP_FIRST_SECONDS]
 
 
-def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Entry | None:
+def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> OperationEntry | None:
     """The oldest operation that waits for the Environment, where it is older than `owner`; else None."""
     mine = (owner.meta.created, owner.meta.uid)
-    for other in ctx.catalog.operations(environment.meta.namespace, environment.meta.name):
+    for other in operations(ctx.catalog, environment.meta.namespace, environment.meta.name):
         if other.age_order >= mine:
             return None
         if other.waits_for_lock or (not other.phase and clock.seconds_since(other.created, ctx.now()) < UNSEEN_AFTER):

@@ -21,10 +21,11 @@ from ocore_api.views.values import (
 )
 from ocore_crds import conditions as c
 from ocore_crds.naming import project_id
+from ocore_kube.types import ENVIRONMENTS, POLICIES, ROLLBACKS, SNAPSHOTS
 
 #: Kind, namespace and name.
 Key = tuple[str, str, str]
-SNAPSHOT, ROLLBACK, ENVIRONMENT, POLICY = "Snapshot", "Rollback", "Environment", "SnapshotPolicy"
+SNAPSHOT, ROLLBACK, ENVIRONMENT, POLICY = SNAPSHOTS.kind, ROLLBACKS.kind, ENVIRONMENTS.kind, POLICIES.kind
 KINDS = (ENVIRONMENT, POLICY, SNAPSHOT, ROLLBACK)
 
 

@@ -29,6 +29,7 @@ from ocore_operator import summarize
 from ocore_operator.contents import imports, rollbacks
 from ocore_operator.contents.imports import Counted, Place
 from ocore_operator.context import Context
+from ocore_operator.entries.rollbacks import finished
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Observation, Running, Starting, read
@@ -470,7 +471,7 @@ class _Rollbacks:
         """Without those that the history limit would remove at once: the next import would bring them back."""
         page, place = self._page, self._page.places[environment_id]
         new = [each for each in entries if each.run.rollback_id not in self._known]
-        existing = page.ctx.catalog.finished(page.store.meta.namespace, place.name)
+        existing = finished(page.ctx.catalog, page.store.meta.namespace, place.name)
         beyond = rollbacks.beyond(new, existing, page.ctx.settings.rollback_history_limit, page.ctx.now())
         page.counted.older += len(beyond)
         return [each for each in entries if each.run.rollback_id not in beyond]

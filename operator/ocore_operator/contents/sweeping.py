@@ -8,6 +8,7 @@ from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
 from ocore_kube.types import STORES
 from ocore_operator.contents import orphans
 from ocore_operator.context import Context
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, read
@@ -83,5 +84,5 @@ async def _claimed(ctx: Context, store: Store) -> int:
         for obj in listed
         if (obj.get("status") or {}).get("storeId") == store.status.store_id
     }
-    every = ctx.catalog.of_kind("Snapshot")
+    every = ctx.catalog.of_kind(SnapshotEntry)
     return sum((e.key.namespace, e.store) in same and e.phase in ("Complete", "Corrupt") for e in every)

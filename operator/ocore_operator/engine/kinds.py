@@ -11,20 +11,17 @@ from ocore_kube import types
 from ocore_operator.contents import importing
 from ocore_operator.contents import reconcile as contents
 from ocore_operator.context import Context
-from ocore_operator.kube.catalog import Judge, Work
+from ocore_operator.kube.catalog import Maker
 from ocore_operator.kube.resources import Key, Object
+from ocore_operator.policy import entry as policy_entry
 from ocore_operator.policy import reconcile as policy
+from ocore_operator.readiness import entry as readiness_entry
 from ocore_operator.readiness import environment
 from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.rollback import reconcile as rollback
 from ocore_operator.rollback.memory import Memories
 from ocore_operator.snapshot import entry as snapshot_entry
 from ocore_operator.snapshot import reconcile as snapshot
-
-
-def never(_: Object) -> bool:
-    """For kinds that are reconciled as long as they exist."""
-    return False
 
 
 def no_object(_: Object) -> Key | None:
@@ -39,56 +36,33 @@ class Reconciler:
     type: types.Type
     #: Reconciles one object; returns the seconds until the next time, None: when something changes.
     reconcile: Callable[[Context, Key], Awaitable[float | None]]
-    #: Whether an object needs no reconcile, by its raw JSON: a resync asks for thousands.
-    idle: Callable[[Object], bool] = never
+    #: What the catalog keeps of an object, and what that asks of the operator.
+    entry: Maker
     #: An object of another kind, which need not exist, that a change of this one concerns.
     concerns: Callable[[Object], Key | None] = no_object
-    #: Whether an application is stopped until the object is reconciled further, by its raw JSON.
-    critical: Callable[[Object], bool] = never
     #: Whether the seconds that `reconcile` returns end at a time that counts: the slot of a schedule.
     punctual: bool = False
-    #: Whether its reconciles go before those of the others, by its raw JSON.
-    urgent: Callable[[Object], bool] = never
-    #: Whether an import has just created it and writes its status next, by its raw JSON.
-    arriving: Callable[[Object], bool] = never
-
-    def work(self, obj: Object) -> Work:
-        """What the object asks of the operator. Pure."""
-        critical = self.critical(obj)
-        urgent = critical or self.urgent(obj)
-        return Work(idle=self.idle(obj), urgent=urgent, critical=critical, arriving=self.arriving(obj))
 
 
 Reconcilers = dict[str, Reconciler]
 
 
-def judge(reconcilers: Reconcilers) -> Judge:
+def makers(rows: Reconcilers) -> dict[str, Maker]:
     """For the catalog."""
-    return lambda kind, obj: reconcilers[kind].work(obj)
+    return {kind: row.entry for kind, row in rows.items()}
 
 
 def reconcilers() -> Reconcilers:
     """By kind. Called once: what a kind remembers between two reconciles is created here."""
     rows = (
-        Reconciler(types.STORES, partial(contents.reconcile, importing.Memories())),
-        Reconciler(types.ENVIRONMENTS, environment.reconcile, concerns=policy.of_environment),
+        Reconciler(types.STORES, partial(contents.reconcile, importing.Memories()), readiness_entry.of_store),
         Reconciler(
-            types.SNAPSHOTS,
-            snapshot.reconcile,
-            snapshot_entry.idle,
-            critical=snapshot_entry.critical,
-            concerns=policy.of_snapshot,
-            arriving=snapshot_entry.is_half,
+            types.ENVIRONMENTS, environment.reconcile, readiness_entry.of_environment, concerns=policy.of_environment
         ),
-        Reconciler(types.POLICIES, policy.reconcile, punctual=True),
+        Reconciler(types.SNAPSHOTS, snapshot.reconcile, snapshot_entry.entry, concerns=policy.of_snapshot),
+        Reconciler(types.POLICIES, policy.reconcile, policy_entry.entry, punctual=True),
         Reconciler(
-            types.ROLLBACKS,
-            partial(rollback.reconcile, Memories()),
-            rollback_entry.idle,
-            critical=rollback_entry.critical,
-            urgent=rollback_entry.under_way,
-            concerns=policy.of_rollback,
-            arriving=rollback_entry.is_half,
+            types.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback_entry.entry, concerns=policy.of_rollback
         ),
     )
     return {row.type.kind: row for row in rows}

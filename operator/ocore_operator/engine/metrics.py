@@ -17,7 +17,13 @@ from ocore_crds import conditions as c
 from ocore_operator import clock
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.unreadable import NAMED
-from ocore_operator.kube.catalog import Catalog, Entry, PolicyFacts
+from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.operations import environment_of
+from ocore_operator.entries.policies import PolicyEntry, PolicyFacts
+from ocore_operator.entries.rollbacks import RollbackEntry
+from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.entries.stores import StoreEntry
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import KIND_BY_NAME, Key
 from ocore_operator.policy.due import Due, due, of_tests
 
@@ -107,7 +113,7 @@ class _Snapshots:
     #: Stored bytes of the filestore, by mode.
     files: Counter[str] = field(default_factory=Counter)
 
-    def add(self, e: Entry) -> None:
+    def add(self, e: SnapshotEntry) -> None:
         """Counts one Snapshot."""
         if e.phase == "Failed":
             self.failure = max(self.failure, e.completed)
@@ -168,11 +174,8 @@ class FromCatalog(Collector):
         family = GaugeMetricFamily(
             "ocore_resources", "Objects by kind, namespace and phase.", labels=("kind", "namespace", "phase")
         )
-        # A Snapshot that is damaged in its own store, and restorable from its remote copy, is Complete.
         counts = Counter(
-            (e.key.kind, e.key.namespace, "Corrupt" if e.phase == "Complete" and e.verified == "False" else e.phase)
-            for kind in ("Environment", "SnapshotStore", "Snapshot", "SnapshotPolicy", "Rollback")
-            for e in self._catalog.listed(kind)
+            (e.key.kind, e.key.namespace, e.counted_as) for kind in KIND_BY_NAME for e in self._catalog.listed(kind)
         )
         for labels, count in sorted(counts.items()):
             family.add_metric(labels, count)
@@ -251,12 +254,12 @@ class FromCatalog(Collector):
             " Full, Differential.",
             labels=("namespace", "environment", "mode"),
         )
-        found = {(e.key.namespace, e.key.name): _Snapshots() for e in self._catalog.listed("Environment")}
-        for e in self._catalog.listed("SnapshotPolicy"):
+        found = {(e.key.namespace, e.key.name): _Snapshots() for e in self._catalog.listed(EnvironmentEntry)}
+        for policy in self._catalog.listed(PolicyEntry):
             # The Snapshot that was tested may be deleted since.
-            if e.policy is not None and e.policy.last_test and (e.key.namespace, e.key.name) in found:
-                found[e.key.namespace, e.key.name].restored = e.policy.last_test
-        for e in self._catalog.listed("Snapshot"):
+            if policy.policy.last_test and (policy.key.namespace, policy.key.name) in found:
+                found[policy.key.namespace, policy.key.name].restored = policy.policy.last_test
+        for e in self._catalog.listed(SnapshotEntry):
             found.setdefault((e.key.namespace, e.environment), _Snapshots()).add(e)
         # Most environments have none of these: what is absent makes a scrape of a thousand environments shorter.
         rare = ((failure, "failure"), (verified, "verified"), (unverified, "unverified"), (uncopied, "uncopied"))
@@ -293,13 +296,13 @@ class FromCatalog(Collector):
             "Objects of a store that the last import from its SnapshotStore could not bring back; absent: none.",
             labels=("namespace", "store"),
         )
-        for e in sorted(self._catalog.listed("SnapshotStore"), key=lambda e: e.key):
+        for e in sorted(self._catalog.listed(StoreEntry), key=lambda e: e.key):
             if e.skipped:
                 skipped.add_metric((e.key.namespace, e.key.name), e.skipped)
             if e.orphans is not None:
                 orphans.add_metric((e.key.namespace, e.key.name), e.orphans[0])
                 size.add_metric((e.key.namespace, e.key.name), e.orphans[1])
-        counts = Counter((e.key.namespace, e.store) for e in self._catalog.listed("Snapshot") if e.imported)
+        counts = Counter((e.key.namespace, e.store) for e in self._catalog.listed(SnapshotEntry) if e.imported)
         for labels, count in sorted(counts.items()):
             imported.add_metric(labels, count)
         yield from (orphans, size, imported, skipped)
@@ -315,9 +318,9 @@ class FromCatalog(Collector):
             for phase, word in (("Complete", "success"), ("Failed", "failure"))
         }
         newest: dict[tuple[str, tuple[str, str]], str] = {}
-        for e in self._catalog.listed("Rollback"):
+        for e in self._catalog.listed(RollbackEntry):
             if e.phase in families and e.completed:
-                place = e.phase, (e.key.namespace, self._catalog.environment_of(e))
+                place = e.phase, (e.key.namespace, environment_of(self._catalog, e))
                 newest[place] = max(newest.get(place, ""), e.completed)
         for (phase, labels), completed in sorted(newest.items()):
             families[phase].add_metric(labels, _seconds(completed))
@@ -375,13 +378,11 @@ class FromCatalog(Collector):
                 labels=("namespace", "environment"),
             ),
         }
-        for e in sorted(self._catalog.listed("SnapshotPolicy"), key=lambda e: e.key):
+        for e in sorted(self._catalog.listed(PolicyEntry), key=lambda e: e.key):
             labels = (e.key.namespace, e.key.name)
             families["suspended"].add_metric(labels, float(e.phase == "Suspended"))
             families["pins"].add_metric(labels, float(e.ready_reason == c.PIN_LIMIT_EXCEEDED))
             families["scheduled"].add_metric(labels, float(e.scheduled))
-            if e.policy is None:
-                continue
             families["kept"].add_metric(labels, e.policy.kept)
             families["pinned"].add_metric(labels, e.policy.pinned)
             if e.phase == "Suspended" and e.policy.scheduled_from:
@@ -392,10 +393,10 @@ class FromCatalog(Collector):
             for key, found in dues.items():
                 if found.begin is not None:
                     families[name].add_metric((key.namespace, key.name), found.begin.timestamp())
-        for e in sorted(self._catalog.listed("Environment"), key=lambda e: e.key):
-            has_policy = self._catalog.get(Key("SnapshotPolicy", e.key.namespace, e.key.name)) is not None
-            if e.pins is not None and not has_policy:
-                families["pins"].add_metric((e.key.namespace, e.key.name), float(e.pins[0] > e.pins[1]))
+        for owner in sorted(self._catalog.listed(EnvironmentEntry), key=lambda e: e.key):
+            has_policy = self._catalog.find(PolicyEntry, owner.key.namespace, owner.key.name) is not None
+            if owner.pins is not None and not has_policy:
+                families["pins"].add_metric((owner.key.namespace, owner.key.name), float(owner.pins[0] > owner.pins[1]))
         yield from families.values()
 
     def _success_due(self) -> dict[Key, Due]:
@@ -410,9 +411,9 @@ class FromCatalog(Collector):
 
     def _dues(self, known: dict[Key, Due], facts_of: Callable[[PolicyFacts], PolicyFacts]) -> dict[Key, Due]:
         now, found = self._now(), {}
-        for e in sorted(self._catalog.listed("SnapshotPolicy"), key=lambda e: e.key):
-            environment = self._catalog.get(Key("Environment", e.key.namespace, e.key.name))
-            if e.policy is None or environment is None:
+        for e in sorted(self._catalog.listed(PolicyEntry), key=lambda e: e.key):
+            environment = self._catalog.find(EnvironmentEntry, e.key.namespace, e.key.name)
+            if environment is None:
                 continue
             old, facts = known.get(e.key), facts_of(e.policy)
             if not facts.schedule:
@@ -433,18 +434,20 @@ class FromCatalog(Collector):
             labels=("namespace", "name"),
         )
 
-        def entries(kind: str) -> list[Entry]:
-            return sorted(self._catalog.listed(kind), key=lambda e: e.key)
-
         created = GaugeMetricFamily(
             "ocore_environment_created_timestamp_seconds",
             "When an Environment was created, in seconds since the epoch.",
             labels=("namespace", "environment"),
         )
-        for kind in ("Environment", "SnapshotStore", "SnapshotPolicy"):
-            for e in entries(kind):
-                ready.add_metric((kind, e.key.namespace, e.key.name), float(e.ready == "True"))
-        for e in entries("Environment"):
+        environments = sorted(self._catalog.listed(EnvironmentEntry), key=lambda e: e.key)
+        every: list[EnvironmentEntry | StoreEntry | PolicyEntry] = [
+            *environments,
+            *sorted(self._catalog.listed(StoreEntry), key=lambda e: e.key),
+            *sorted(self._catalog.listed(PolicyEntry), key=lambda e: e.key),
+        ]
+        for one in every:
+            ready.add_metric((one.key.kind, one.key.namespace, one.key.name), float(one.ready == "True"))
+        for e in environments:
             rollback.add_metric((e.key.namespace, e.key.name), float(e.rollback_ready == "True"))
             created.add_metric((e.key.namespace, e.key.name), _seconds(e.created))
         yield from (ready, rollback, created)

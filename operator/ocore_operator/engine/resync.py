@@ -19,7 +19,7 @@ from ocore_operator.context import Context
 from ocore_operator.engine.access import Access, Namespace
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.kube import pairs
+from ocore_operator.entries import pairs
 from ocore_operator.kube.resources import Key
 
 #: Seconds between two checks of the catalog and of the namespaces with a problem.

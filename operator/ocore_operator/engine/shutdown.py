@@ -14,7 +14,7 @@ import structlog
 from ocore_operator.context import Context
 from ocore_operator.engine.access import Access
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.kube.catalog import OPERATIONS
+from ocore_operator.entries.operations import KINDS
 from ocore_operator.kube.resources import Key
 
 #: Seconds between two checks of the objects that have stopped an application.
@@ -55,7 +55,7 @@ class Shutdown:
         end = asyncio.get_running_loop().time() + seconds
         while True:
             # Read before the catalog: a reconcile that has ended by now has written what it did.
-            busy = sum(self._active[kind] for kind in OPERATIONS)
+            busy = sum(self._active[kind] for kind in KINDS)
             self._admit()
             if self._synced() and not self._left and not busy:
                 return True

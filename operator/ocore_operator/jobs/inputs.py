@@ -9,6 +9,7 @@ from ocore_crds import conditions as c
 from ocore_crds.environment import Jobs
 from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WORKLOADS, Type
 from ocore_operator.context import Context
+from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.kube import resources
@@ -147,7 +148,7 @@ async def _workloads(ctx: Context, environment: Environment) -> Object | None:
 
 async def _users_of(ctx: Context, namespace: str, store: str, environment: str | None) -> AsyncIterator[Environment]:
     """Those that store into it first, then those that copy to it."""
-    entries = [e for e in ctx.catalog.of_kind("Environment", namespace) if store in (e.store, e.remote_store)]
+    entries = [e for e in ctx.catalog.of_kind(EnvironmentEntry, namespace) if store in (e.store, e.remote_store)]
     names = [e.key.name for e in sorted(entries, key=lambda e: (e.store != store, e.key.name))]
     for name in ([environment] if environment else []) + names:
         obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)

@@ -18,6 +18,9 @@ from ocore_crds.snapshot import Progress, StepStatus
 from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.types import OURS
 from ocore_operator import clock
+from ocore_operator.entries import snapshots
+from ocore_operator.entries.operations import OperationEntry
+from ocore_operator.entries.rollbacks import RollbackEntry
 from ocore_operator.jobs import percent
 from ocore_operator.jobs.log import Followers, LogState
 from ocore_operator.jobs.percent import Running, Timeline
@@ -124,16 +127,17 @@ class ProgressWriter:
         """Complete operations like this one, the newest first."""
         namespace, status = resource.meta.namespace, resource.status
         if resource.kind.kind == "Snapshot":
-            of_environment = self._catalog.snapshots(namespace, resource.spec.environment_ref.name)
-            alike = [e for e in of_environment if e.differential == (status.base is not None)]
+            of_environment = snapshots.of_environment(self._catalog, namespace, resource.spec.environment_ref.name)
+            has_base = status.base is not None
+            alike: list[OperationEntry] = [e for e in of_environment if e.differential == has_base and not e.imported]
         else:
             is_undo = resource.spec.undo is not None
             alike = [
                 e
-                for e in self._catalog.of_kind("Rollback", namespace)
+                for e in self._catalog.of_kind(RollbackEntry, namespace)
                 if e.environment == status.environment_name and bool(e.undoes) == is_undo and not e.preview
             ]
-        ended = [e for e in alike if e.phase == "Complete" and not e.imported and e.completed]
+        ended = [e for e in alike if e.phase == "Complete" and e.completed]
         return [e.key for e in sorted(ended, key=lambda e: e.completed, reverse=True)[:EARLIER]]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from ocore_operator import clock
-from ocore_operator.kube.catalog import Entry
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.policy.world import CheckCopies, RequestCopies, World
 
 #: Copies of older Snapshots that are wanted at the same time, per environment.
@@ -54,7 +54,7 @@ def _wanted(world: World) -> RequestCopies | None:
         e for e in world.snapshots if e.remote is not None and e.remote.state != "Completed" and e.verified != "False"
     ]
     newest = max((_age_order(e) for e in running), default=None)
-    wanted: list[Entry] = []
+    wanted: list[SnapshotEntry] = []
     for e in sorted(_without_copy(world), key=_age_order, reverse=True)[:BATCH]:
         if len(running) + len(wanted) < BACKFILL or (newest is not None and _age_order(e) > newest):
             wanted.append(e)
@@ -62,24 +62,24 @@ def _wanted(world: World) -> RequestCopies | None:
     return RequestCopies(tuple(dict.fromkeys(keys)), world.remote_store) if keys else None
 
 
-def _age_order(entry: Entry) -> tuple[str, str, str]:
+def _age_order(entry: SnapshotEntry) -> tuple[str, str, str]:
     """By the end of the Snapshot: of an adopted one, when its data was stored."""
     return entry.completed, *entry.age_order
 
 
-def _without_copy(world: World) -> Iterable[Entry]:
+def _without_copy(world: World) -> Iterable[SnapshotEntry]:
     """Complete Snapshots whose data is whole, as far as is known, and whose copy would be kept: without a copy, or with
     one in another store."""
     days = world.spec.remote_retention_days
     for e in world.snapshots:
         if e.phase != "Complete" or e.deleting or e.verified == "False" or not _lacks_copy(world, e):
             continue
-        candidate = e.retention.candidate if e.retention is not None else None
+        candidate = e.retention.candidate
         if candidate is None or not days or candidate.time + timedelta(days=days) > world.now:
             yield e
 
 
-def _lacks_copy(world: World, entry: Entry) -> bool:
+def _lacks_copy(world: World, entry: SnapshotEntry) -> bool:
     """Whether no copy is wanted yet, or the complete one is in another store than the Environment names now, which is
     ready. A copy that is the only data stays where it is."""
     remote = entry.remote
@@ -90,8 +90,8 @@ def _lacks_copy(world: World, entry: Entry) -> bool:
     return remote.store_id != world.remote_store_id
 
 
-def _bases(world: World, entries: Iterable[Entry]) -> Iterable[Entry]:
+def _bases(world: World, entries: Iterable[SnapshotEntry]) -> Iterable[SnapshotEntry]:
     """The fulls that differentials among the entries need: they are copied first, whatever their age."""
     by_id = {e.id: e for e in world.snapshots if e.phase == "Complete" and not e.deleting and _lacks_copy(world, e)}
-    needed = {e.pairing.needs for e in entries if e.pairing is not None}
+    needed = {e.pairing.needs for e in entries}
     return [by_id[n] for n in sorted(needed) if n in by_id]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from ocore_operator import clock
-from ocore_operator.kube.catalog import PolicyFacts
+from ocore_operator.entries.policies import PolicyFacts
 from ocore_operator.policy import slots
 
 _NEVER = datetime.max.replace(tzinfo=UTC)

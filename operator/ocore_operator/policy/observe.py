@@ -3,6 +3,9 @@
 from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, POLICIES, STORES
 from ocore_operator.context import Context
+from ocore_operator.entries import rollbacks
+from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.snapshots import of_environment
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.policy.world import World
@@ -15,10 +18,10 @@ async def observe(ctx: Context, key: Key) -> World | None:
         ctx.catalog.remove(key)
     else:
         ctx.catalog.put(key.kind, obj)
-    known = ctx.catalog.get(Key("Environment", key.namespace, key.name))
-    snapshots = tuple(ctx.catalog.snapshots(key.namespace, key.name))
-    finished = tuple(ctx.catalog.finished(key.namespace, key.name))
-    concerned = any(e.retention is not None and (e.retention.by_policy or e.retention.pinned) for e in snapshots)
+    known = ctx.catalog.find(EnvironmentEntry, key.namespace, key.name)
+    snapshots = tuple(of_environment(ctx.catalog, key.namespace, key.name))
+    finished = tuple(rollbacks.finished(ctx.catalog, key.namespace, key.name))
+    concerned = any(e.retention.by_policy or e.retention.pinned for e in snapshots)
     untouched = known is None or (known.pins is None and not known.remote_store)
     if obj is None and not concerned and not finished and untouched:
         return None
@@ -31,8 +34,8 @@ async def observe(ctx: Context, key: Key) -> World | None:
         environment_id=environment.id if environment is not None else None,
         pins=environment.status.pins if environment is not None else None,
         snapshots=snapshots,
-        used=frozenset(ctx.catalog.restored(key.namespace)),
-        safeties=tuple(ctx.catalog.safeties(key.namespace)),
+        used=frozenset(rollbacks.restored(ctx.catalog, key.namespace)),
+        safeties=tuple(rollbacks.safeties(ctx.catalog, key.namespace)),
         rollbacks=finished,
         history_limit=ctx.settings.rollback_history_limit,
         now=ctx.now(),

@@ -14,7 +14,7 @@ from ocore_crds.environment import PinCount
 from ocore_crds.retention import Candidate, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import clock
-from ocore_operator.kube.catalog import Entry
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.kube.resources import Key, Policy
 from ocore_operator.policy import copies, restore_tests, slots, transitions
 from ocore_operator.policy.slots import Schedule, ScheduleError
@@ -101,14 +101,10 @@ def due(world: World, schedule: Schedule, status: SnapshotPolicyStatus) -> datet
     return slot if done is None or slot > clock.parse(done) else None
 
 
-def _unfinished(world: World) -> Entry | None:
+def _unfinished(world: World) -> SnapshotEntry | None:
     """A scheduled Snapshot that has not ended: the next one waits for it, so that they do not pile up."""
     return next(
-        (
-            e
-            for e in world.snapshots
-            if e.retention is not None and e.retention.trigger == "Scheduled" and not e.terminal and not e.deleting
-        ),
+        (e for e in world.snapshots if e.retention.trigger == "Scheduled" and not e.terminal and not e.deleting),
         None,
     )
 
@@ -134,10 +130,10 @@ def candidates(world: World) -> list[Candidate]:
     found = [
         retention.kept_for(replace(e.retention.candidate, in_use=e.key.name in world.used), world.safeties)
         for e in world.snapshots
-        if e.retention is not None and e.retention.candidate is not None
+        if e.retention.candidate is not None
     ]
     ours = {c.name for c in found}
-    others = {e.pairing.needs for e in world.snapshots if e.pairing is not None and e.key.name not in ours}
+    others = {e.pairing.needs for e in world.snapshots if e.key.name not in ours}
     return retention.needed_by_others(found, others)
 
 
@@ -150,9 +146,9 @@ def _verdicts(world: World, zone: ZoneInfo) -> dict[str, Verdict]:
     return retention.protected(found, every)
 
 
-def _told(entry: Entry) -> Verdict | None:
+def _told(entry: SnapshotEntry) -> Verdict | None:
     """What the Snapshot's status says; None: nothing yet."""
-    return entry.retention.told if entry.retention is not None else None
+    return entry.retention.told
 
 
 def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
@@ -170,18 +166,18 @@ def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
     return Delete(tuple(e.key for e in expired[:BATCH]), _protector(world.snapshots, verdicts))
 
 
-def _has_dependents(world: World, full: Entry) -> bool:
+def _has_dependents(world: World, full: SnapshotEntry) -> bool:
     """Whether a Snapshot needs it or is entered in it: it cannot be deleted."""
-    entered = full.pairing is not None and bool(full.pairing.dependents)
-    return entered or any(e.pairing is not None and e.pairing.needs == full.id for e in world.snapshots)
+    entered = bool(full.pairing.dependents)
+    return entered or any(e.pairing.needs == full.id for e in world.snapshots)
 
 
-def _is_told(entry: Entry, verdict: Verdict) -> bool:
+def _is_told(entry: SnapshotEntry, verdict: Verdict) -> bool:
     told = _told(entry)
     return told is not None and retention.status_of(told) == retention.status_of(verdict)
 
 
-def _protector(entries: tuple[Entry, ...], verdicts: Mapping[str, Verdict]) -> Key | None:
+def _protector(entries: tuple[SnapshotEntry, ...], verdicts: Mapping[str, Verdict]) -> Key | None:
     """The newest Complete Snapshot that the rules are about: it must be there before another one goes."""
     return next((e.key for e in entries if retention.LATEST in verdicts.get(e.key.name, Verdict()).rules), None)
 

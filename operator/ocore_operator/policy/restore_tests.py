@@ -14,7 +14,7 @@ from ocore_crds import conditions as c
 from ocore_crds.restore_test import RestoreTestRequest, RestoreTests, run_of
 from ocore_crds.snapshotpolicy import PolicyRestoreTest, SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator import clock, summarize
-from ocore_operator.kube.catalog import Entry
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.kube.resources import Policy
 from ocore_operator.policy import slots
 from ocore_operator.policy.slots import Schedule, ScheduleError
@@ -161,7 +161,7 @@ def due(world: World, schedule: Schedule, status: SnapshotPolicyStatus) -> datet
     return slot if done is None or slot > clock.parse(done.slot) else None
 
 
-def candidate(world: World) -> Entry | None:
+def candidate(world: World) -> SnapshotEntry | None:
     """The newest Snapshot that can be restored: the order is that of the points in time that they show."""
     able = [e for e in world.snapshots if e.phase == "Complete" and not e.deleting]
     return max(able, key=lambda e: (e.completed, e.age_order), default=None)
@@ -189,7 +189,7 @@ def _another(world: World, policy: Policy, test: PolicyRestoreTest) -> Action | 
     return Record(_running(status, newest, Stamp.of(policy.meta, world.now)))
 
 
-def _running(status: SnapshotPolicyStatus, entry: Entry, stamp: Stamp) -> SnapshotPolicyStatus:
+def _running(status: SnapshotPolicyStatus, entry: SnapshotEntry, stamp: Stamp) -> SnapshotPolicyStatus:
     """The verdict of an earlier test stays until this one has ended."""
     found = c.find(status.conditions, c.RESTORE_TEST_SUCCEEDED)
     if found is not None and found.status != "Unknown":
@@ -198,7 +198,7 @@ def _running(status: SnapshotPolicyStatus, entry: Entry, stamp: Stamp) -> Snapsh
     return summarize.with_condition(status, c.RESTORE_TEST_SUCCEEDED, "Unknown", c.TESTING, text, stamp)
 
 
-def _ended(policy: Policy, test: PolicyRestoreTest, entry: Entry, now: datetime) -> SnapshotPolicyStatus:
+def _ended(policy: Policy, test: PolicyRestoreTest, entry: SnapshotEntry, now: datetime) -> SnapshotPolicyStatus:
     restore, name, stamp = entry.restore, entry.key.name, Stamp.of(policy.meta, now)
     ok = restore is not None and restore.status == "True"
     status = policy.status.model_copy(

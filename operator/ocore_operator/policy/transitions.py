@@ -10,8 +10,8 @@ from ocore_crds import conditions as c
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import Kept, SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator import clock, summarize
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
-from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Policy
 from ocore_operator.summarize import Stamp
 
@@ -91,7 +91,9 @@ def active(
     )
 
 
-def with_results(status: SnapshotPolicyStatus, snapshots: Iterable[Entry], stamp: Stamp) -> SnapshotPolicyStatus:
+def with_results(
+    status: SnapshotPolicyStatus, snapshots: Iterable[SnapshotEntry], stamp: Stamp
+) -> SnapshotPolicyStatus:
     """How the newest scheduled Snapshot ended, and when one succeeded at last, of whatever trigger."""
     every = [(e, e.retention) for e in snapshots if e.retention is not None]
     complete = [e.completed for e, _ in every if e.phase == "Complete" and e.completed]
@@ -110,7 +112,7 @@ def with_results(status: SnapshotPolicyStatus, snapshots: Iterable[Entry], stamp
     return summarize.with_condition(status, c.LAST_SNAPSHOT_SUCCEEDED, "False", c.FAILED, message, stamp)
 
 
-def kept(snapshots: Iterable[Entry], verdicts: Mapping[str, Verdict]) -> Kept:
+def kept(snapshots: Iterable[SnapshotEntry], verdicts: Mapping[str, Verdict]) -> Kept:
     """The numbers of the status."""
     ours = [e for e in snapshots if e.key.name in verdicts]
     ends = [v.until for v in verdicts.values() if v.until is not None]
@@ -122,6 +124,6 @@ def kept(snapshots: Iterable[Entry], verdicts: Mapping[str, Verdict]) -> Kept:
     )
 
 
-def pinned(snapshots: Iterable[Entry]) -> int:
+def pinned(snapshots: Iterable[SnapshotEntry]) -> int:
     """Pinned Snapshots of the environment, whatever their retention."""
-    return sum(e.retention is not None and e.retention.pinned and not e.deleting for e in snapshots)
+    return sum(e.retention.pinned and not e.deleting for e in snapshots)

@@ -8,7 +8,7 @@ from ocore_crds.history import Finished
 from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Safety, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
-from ocore_operator.kube.catalog import Entry
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.kube.resources import Key, Policy
 from ocore_operator.reconcile_loop import Note
 
@@ -24,7 +24,7 @@ class World:
     environment_id: str | None
     #: What the Environment's status says about pins.
     pins: PinCount | None
-    snapshots: tuple[Entry, ...]
+    snapshots: tuple[SnapshotEntry, ...]
     #: Names of Snapshots that a Rollback which is not terminal uses.
     used: frozenset[str]
     #: Safety snapshots that Rollbacks protect.

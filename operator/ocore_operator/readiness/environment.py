@@ -12,13 +12,15 @@ from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, Size
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
+from ocore_operator.entries.environments import Target
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Target
-from ocore_operator.kube.resources import Environment, Key, Object, Store, project_of
+from ocore_operator.kube.resources import Environment, Object, Store, project_of
 from ocore_operator.readiness import probed, proof, sizing, targets
 from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
@@ -67,7 +69,7 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         job_inputs = await inputs.load(ctx, obj)
         refs = (obj.spec.store_ref, obj.spec.remote_store_ref)
         for ref in (each for each in refs if each is not None):
-            entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, ref.name))
+            entry = ctx.catalog.find(StoreEntry, obj.meta.namespace, ref.name)
             if entry is not None and entry.ready != "True":
                 ctx.queue.add(entry.key)
         if job_inputs.user_unknown:  # its store, if on a claim, waits for the same
@@ -91,7 +93,7 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
         wanted = ctx.probes.wanted(obj.key)
         if c.is_true(obj.status.conditions, c.READY) and _store_problem(ctx, obj) is not None:
             wanted = clock.text(ctx.now())  # Ready is not true any more, and RollbackReady stays
-        for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
+        for waiting in operations(ctx.catalog, obj.meta.namespace, obj.meta.name):
             needs = (c.READY, c.ROLLBACK_READY) if waiting.key.kind == "Rollback" else (c.READY,)
             if not all(c.is_true(obj.status.conditions, t) for t in needs):
                 wanted = max(wanted, waiting.created)
@@ -146,10 +148,10 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
     def wake(self, ctx: Context, obj: Environment, new: EnvironmentStatus) -> None:
         """The operations that wait for the Environment, and the stores that may import its snapshots."""
         if obj.status.id is None:
-            for store in ctx.catalog.of_kind("SnapshotStore", obj.meta.namespace):
+            for store in ctx.catalog.of_kind(StoreEntry, obj.meta.namespace):
                 ctx.queue.add(store.key)
         if _verdict(obj.status) != _verdict(new):
-            for waiting in ctx.catalog.operations(obj.meta.namespace, obj.meta.name):
+            for waiting in operations(ctx.catalog, obj.meta.namespace, obj.meta.name):
                 ctx.queue.add(waiting.key)
         if target_of(obj, obj.status) != target_of(obj, new):
             for other, _ in targets.sharing(ctx.catalog, obj.key, target_of(obj, new)):
@@ -185,14 +187,14 @@ def _has_remote_store(ctx: Context, obj: Environment) -> bool:
     """Whether Snapshots can be restored though the Environment's own store is not ready: then everything else is
     probed."""
     ref = obj.spec.remote_store_ref
-    entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, ref.name)) if ref is not None else None
+    entry = ctx.catalog.find(StoreEntry, obj.meta.namespace, ref.name) if ref is not None else None
     return entry is not None and entry.ready == "True"
 
 
 def _store_problem(ctx: Context, obj: Environment) -> Finding | None:
     """What prevents snapshots, and not rollbacks: the own store is not ready, and the remote one is."""
     name = obj.spec.store_ref.name
-    entry = ctx.catalog.get(Key("SnapshotStore", obj.meta.namespace, name))
+    entry = ctx.catalog.find(StoreEntry, obj.meta.namespace, name)
     if entry is None or entry.ready == "True" or not _has_remote_store(ctx, obj):
         return None
     text = (
@@ -213,7 +215,7 @@ async def _measure_when_due(
         return status, None
     name = job_name("measure", obj.meta.uid, sizing.attempt_name(status))
     namespace = obj.meta.namespace
-    rollback = operation_lock.rollback_near(obj.status.operation, ctx.catalog.operations(namespace, obj.meta.name))
+    rollback = operation_lock.rollback_near(obj.status.operation, operations(ctx.catalog, namespace, obj.meta.name))
     seen = await control.observe(ctx, obj)
     if seen.stopping(name):
         return status, probed.POLL
@@ -277,17 +279,17 @@ async def _prove(
     next reconcile."""
     name = job_name("prove", obj.meta.uid, proof.attempt_name(status))
     namespace = obj.meta.namespace
-    operations = ctx.catalog.operations(namespace, obj.meta.name)
+    running = operations(ctx.catalog, namespace, obj.meta.name)
     seen, now = await control.observe(ctx, obj), clock.text(ctx.now())
     if seen.stopping(name):
         return status, probed.POLL
     match read(seen.state(name), ProofResult, "The proof"):
         case Absent():
-            if obj.status.operation is not None or operations:
+            if obj.status.operation is not None or running:
                 return status, PROOF_PAUSE
             return await _start_proof(ctx, obj, status), probed.POLL
         case Starting() | Running():
-            if operation_lock.rollback_near(obj.status.operation, operations):
+            if operation_lock.rollback_near(obj.status.operation, running):
                 await control.stop(ctx, seen, namespace, name)
             return status, probed.POLL
         case Done(result=result):

@@ -9,6 +9,8 @@ from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 from ocore_kube.types import CLAIMS, CONFIG_MAPS, STORES
 from ocore_operator import summarize
 from ocore_operator.context import Context
+from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.operations import operations
 from ocore_operator.errors import Outcome, Stalled
 from ocore_operator.jobs import build, inputs
 from ocore_operator.jobs.inputs import JobInputs
@@ -76,9 +78,9 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         wanted = ctx.probes.wanted(obj.key)
         if c.is_true(obj.status.conditions, c.READY):
             return wanted
-        for entry in ctx.catalog.of_kind("Environment", obj.meta.namespace):
+        for entry in ctx.catalog.of_kind(EnvironmentEntry, obj.meta.namespace):
             if entry.store == obj.meta.name:
-                for waiting in ctx.catalog.operations(obj.meta.namespace, entry.key.name):
+                for waiting in operations(ctx.catalog, obj.meta.namespace, entry.key.name):
                     wanted = max(wanted, waiting.created)
         return wanted
 
@@ -107,7 +109,7 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         """The Environments that store into it."""
         if probed.verdict(obj.status.conditions, c.READY) == probed.verdict(new.conditions, c.READY):
             return
-        for entry in ctx.catalog.of_kind("Environment", obj.meta.namespace):
+        for entry in ctx.catalog.of_kind(EnvironmentEntry, obj.meta.namespace):
             if entry.store == obj.meta.name:
                 ctx.queue.add(entry.key)
 

@@ -4,7 +4,8 @@ Pure."""
 from collections.abc import Iterator
 
 from ocore_crds import layouts
-from ocore_operator.kube.catalog import Catalog, Entry, Target
+from ocore_operator.entries.environments import EnvironmentEntry, Target
+from ocore_operator.kube.catalog import Catalog, Entry
 from ocore_operator.kube.resources import Key
 
 
@@ -33,8 +34,8 @@ def _overlap(one: Target, two: Target) -> bool:
 
 def sharing(catalog: Catalog, key: Key, target: Target) -> Iterator[tuple[Entry, str]]:
     """Other Environments that share something with this target, and what."""
-    for other in catalog.of_kind("Environment"):
-        if other.key == key or other.target is None:
+    for other in catalog.of_kind(EnvironmentEntry):
+        if other.key == key:
             continue
         what = shared(target, other.target, same_namespace=other.key.namespace == key.namespace)
         if what:

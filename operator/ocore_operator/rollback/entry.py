@@ -1,12 +1,45 @@
-"""What a Rollback asks of the operator, from its raw JSON: a resync reads thousands of objects. Pure."""
+"""What the catalog keeps of a Rollback, from its raw JSON: a resync reads thousands of objects. Pure."""
 
+from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.history import finished_of
+from ocore_crds.retention import safety_of
+from ocore_operator.entries.rollbacks import RollbackEntry, named_snapshot, snapshot_used_by
+from ocore_operator.kube.catalog import Work, common, shared
 from ocore_operator.kube.resources import Object
+from ocore_operator.rollback.plan_after_end import cleanup_times
 
 #: Stages in which the workloads are stopped or are being stopped, and those of them in which the database may refuse
 #: connections.
 SWITCHING = ("Switch", "Inspect", "BackJob")
 STOPPED = (*SWITCHING, "Stop", "Drain", "Abort", "Resume", "BackStop", "BackDrain")
+
+
+def entry(obj: Object) -> RollbackEntry:
+    """Its entry."""
+    meta, spec, status = obj["metadata"], obj.get("spec", {}), obj.get("status", {})
+    reconciling: Object = next((x for x in status.get("conditions") or () if x["type"] == c.RECONCILING), {})
+    return RollbackEntry(
+        **common("Rollback", obj, work),
+        began=(status.get("phase") or "Pending") != "Pending",
+        started=status.get("startedAt") or meta["creationTimestamp"],
+        waits_for_lock=reconciling.get("status") == "True" and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
+        environment=shared(spec.get("targetEnvironmentRef", {}).get("name") or status.get("environmentName") or ""),
+        completed=status.get("completedAt") or "",
+        snapshot=named_snapshot(obj),
+        restores=snapshot_used_by(obj),
+        safety=safety_of(obj),
+        preview=bool(spec.get("dryRun")),
+        undoes=((spec.get("undo") or {}).get("rollbackRef") or {}).get("name") or "",
+        cleanup_due=_cleanup_due(obj),
+        finished=finished_of(obj),
+    )
+
+
+def work(obj: Object) -> Work:
+    """What it asks of the operator."""
+    stops = critical(obj)
+    return Work(idle=idle(obj), urgent=stops or under_way(obj), critical=stops, arriving=is_half(obj))
 
 
 def idle(obj: Object) -> bool:
@@ -33,3 +66,19 @@ def is_half(obj: Object) -> bool:
     """Whether an import has created the Rollback and was killed before it wrote the status."""
     annotated = naming.ANNOTATION_IMPORT in (obj["metadata"].get("annotations") or {})
     return annotated and not (obj.get("status") or {}).get("imported")
+
+
+def _cleanup_due(rollback: Object) -> str:
+    """When its cleanup may begin: at the times of the plan, and not before it ended or its deletion was requested.
+    Empty: none remains."""
+    meta, status = rollback["metadata"], rollback.get("status", {})
+    if status.get("stage") != "Ended" or status.get("residue") != "Pending":
+        return ""
+    deleted = meta.get("deletionTimestamp")
+    times = cleanup_times(
+        status.get("cleanupAfter"),
+        status.get("cleanupAttempt") or 0,
+        status.get("undoUntil"),
+        deleting=deleted is not None,
+    )
+    return str(max((t for t in (*times, status.get("completedAt"), deleted) if t), default=meta["creationTimestamp"]))

@@ -9,6 +9,8 @@ from ocore_crds.snapshot import SnapshotStatus
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock
 from ocore_operator.context import Context
+from ocore_operator.entries import snapshots
+from ocore_operator.entries.operations import operations
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
 from ocore_operator.rollback.prediction import (
@@ -33,7 +35,7 @@ async def read(
     if not rollback.spec.dry_run or rollback.status.stage != "Preview" or environment is None:
         return None
     namespace, name = rollback.meta.namespace, environment.meta.name
-    running = (e for e in ctx.catalog.operations(namespace, name) if e.key.kind == "Rollback")
+    running = (e for e in operations(ctx.catalog, namespace, name) if e.key.kind == "Rollback")
     switching = next((e.key.name for e in running if e.phase in SWITCHING), "")
     probe, scratch = environment.status.probe, environment.spec.scratch
     sizes = snapshot.status.sizes if snapshot is not None else None
@@ -67,7 +69,9 @@ async def _past(ctx: Context, namespace: str, environment: Environment) -> tuple
 async def _tested(ctx: Context, namespace: str, environment: str) -> MeasuredRestore | None:
     """The newest test restore of the environment's Snapshots that succeeded. None also where that Snapshot is gone."""
     entries = [
-        e for e in ctx.catalog.snapshots(namespace, environment) if e.restore is not None and e.restore.status == "True"
+        e
+        for e in snapshots.of_environment(ctx.catalog, namespace, environment)
+        if e.restore is not None and e.restore.status == "True"
     ]
     newest = max(entries, key=lambda e: e.restore.at if e.restore is not None else "", default=None)
     obj = await ctx.kube.get(SNAPSHOTS, namespace, newest.key.name) if newest is not None else None

@@ -3,7 +3,7 @@ compare and swap.
 
 The order makes deletion safe. A differential is entered before anything of it is copied, and only in a Snapshot that is
 not being deleted: the write fails where a deletion came first. It is removed after its data, and before its finalizer.
-What a crash leaves behind is corrected by the full Snapshot's own reconcile (`kube/pairs.py` finds it).
+What a crash leaves behind is corrected by the full Snapshot's own reconcile (`entries/pairs.py` finds it).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,9 @@ from ocore_crds.differentials import needs_of
 from ocore_crds.snapshotpolicy import age
 from ocore_kube.types import POLICIES, SNAPSHOTS
 from ocore_operator.context import Context
-from ocore_operator.kube import differentials, pairs, resources
+from ocore_operator.entries import differentials, pairs
+from ocore_operator.entries.snapshots import SnapshotEntry, of_environment
+from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_DEPENDENTS
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot.world import FULL_EVERY, BaseView, World
@@ -25,7 +27,7 @@ async def with_base(ctx: Context, world: World) -> World:
     if snapshot.status.full_filestore is None:
         name = snapshot.spec.environment_ref.name
         suspects = pairs.suspects(ctx.catalog, namespace, name)
-        fulls = (e.pairing.full for e in ctx.catalog.snapshots(namespace, name) if e.pairing is not None)
+        fulls = (e.pairing.full for e in of_environment(ctx.catalog, namespace, name))
         usable = tuple(f for f in fulls if f is not None and f.id not in suspects)
         policy = await ctx.kube.get(POLICIES, namespace, name)
         every = age(resources.policy(policy).spec.full_every) if policy is not None else FULL_EVERY
@@ -42,7 +44,7 @@ async def with_base(ctx: Context, world: World) -> World:
 async def observed(ctx: Context, snapshot: Snapshot) -> tuple[str, ...] | None:
     """Names of the Snapshots that need this one; None where none is entered or known. One that the catalog does not
     know to need it is read: an entry is removed only where the API server confirms that."""
-    entry = ctx.catalog.get(snapshot.key)
+    entry = ctx.catalog.find(SnapshotEntry, snapshot.meta.namespace, snapshot.meta.name)
     if entry is None:
         return None
     unlisted, doubtful = pairs.unlisted(ctx.catalog, entry), pairs.released(ctx.catalog, entry)
@@ -103,7 +105,7 @@ async def _base_of(ctx: Context, snapshot: Snapshot) -> Object | None:
     base = snapshot.status.base
     if base is None:
         return None
-    known = ctx.catalog.of_id("Snapshot", snapshot.meta.namespace, base.id)
+    known = ctx.catalog.of_id(SnapshotEntry, snapshot.meta.namespace, base.id)
     name = base.name or (known.key.name if known is not None else None)
     obj = await ctx.kube.get(SNAPSHOTS, snapshot.meta.namespace, name) if name is not None else None
     if obj is None:

@@ -13,6 +13,7 @@ from ocore_kube.errors import Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, remote_copies, summarize
 from ocore_operator.context import Context
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.jobs import build, control, failpoints, inputs, signals
 from ocore_operator.jobs.inputs import JobInputs
@@ -161,7 +162,7 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
     await failpoints.hit(ctx, snapshot, "operator-snapshot-result-seen")
     log = await ctx.followers.whole(snapshot.meta.namespace, action.pod) if action.pod else None
     result = transitions.full_evidence(action.result, log)
-    known = ctx.catalog.of_id("Snapshot", snapshot.meta.namespace, result.base_snapshot_id)
+    known = ctx.catalog.of_id(SnapshotEntry, snapshot.meta.namespace, result.base_snapshot_id)
     status = transitions.completed(
         snapshot,
         result,

@@ -11,12 +11,15 @@ from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
+from ocore_operator.entries import pairs
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.rollbacks import snapshot_used_by, users
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import control, inputs, signals
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.kube import pairs, resources
-from ocore_operator.kube.catalog import snapshot_used_by
+from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state
 from ocore_operator.snapshot.cascade import cascade_of
@@ -72,7 +75,7 @@ async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
 
 
 def _settle(ctx: Context, key: Key) -> None:
-    """Queues the Snapshots for which something follows from the end of this one: see kube/pairs.py. After a moment: an
+    """Queues the Snapshots for which something follows from the end of this one: see entries/pairs.py. After a moment: an
     import brings the differentials of a full Snapshot one after the other, and they are entered in it together."""
     for other in pairs.related(ctx.catalog, key):
         if other != key and pairs.unsettled(ctx.catalog, other):
@@ -81,7 +84,7 @@ def _settle(ctx: Context, key: Key) -> None:
 
 async def _with_others(ctx: Context, world: World) -> World:
     """With what is known of the Snapshots that need this one, and of the one that it needs."""
-    entry = ctx.catalog.get(world.snapshot.key)
+    entry = ctx.catalog.find(SnapshotEntry, world.snapshot.meta.namespace, world.snapshot.meta.name)
     found = await dependents.observed(ctx, world.snapshot)
     if entry is None or not pairs.is_of_corrupt(ctx.catalog, entry):
         return replace(world, dependents=found)
@@ -159,7 +162,7 @@ async def _restore_test(ctx: Context, snapshot: Snapshot, run: str) -> RestoreTe
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
     operation = resources.environment(obj).status.operation if obj is not None else None
-    return RestoreTest(run, operation_lock.rollback_near(operation, ctx.catalog.operations(namespace, name)))
+    return RestoreTest(run, operation_lock.rollback_near(operation, operations(ctx.catalog, namespace, name)))
 
 
 def _is_freezing(snapshot: Snapshot) -> bool:
@@ -185,7 +188,7 @@ async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
     """
     safety = snapshot.meta.uid if c.is_true(snapshot.status.conditions, c.COMPLETE) else None
     namespace, place = snapshot.meta.namespace, (snapshot.meta.namespace, snapshot.meta.name)
-    known = {e.key.namespace: e.key.name for e in ctx.catalog.users(*place)}
+    known = {e.key.namespace: e.key.name for e in users(ctx.catalog, *place)}
     for other in dict.fromkeys((namespace, *known, *await _allowed(ctx, snapshot))):
         try:
             found = await ctx.kube.list(ROLLBACKS, other, keep=lambda obj: _uses(obj, place, safety))

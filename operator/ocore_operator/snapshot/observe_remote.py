@@ -11,6 +11,7 @@ from ocore_kube.errors import ApiError
 from ocore_kube.types import ENVIRONMENTS, STORES
 from ocore_operator import clock
 from ocore_operator.context import Context
+from ocore_operator.entries.snapshots import SnapshotEntry, needing, of_environment
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import Running
 from ocore_operator.jobs.series import copying
@@ -82,14 +83,14 @@ def _damaged_base(ctx: Context, snapshot: Snapshot) -> str:
     """Name of the full Snapshot of a differential, where that is damaged in its own store: the differential's data
     there cannot be restored alone."""
     base = snapshot.status.base
-    known = ctx.catalog.of_id("Snapshot", snapshot.meta.namespace, base.id) if base is not None else None
+    known = ctx.catalog.of_id(SnapshotEntry, snapshot.meta.namespace, base.id) if base is not None else None
     return known.key.name if known is not None and known.verified == "False" else ""
 
 
 def _needing(ctx: Context, full: Snapshot, released: Literal["Local", "Remote"]) -> Iterator[str]:
     """Names of the Snapshots that need this one and have data, as far as is known, in the store that retention has let
     go of."""
-    for e in ctx.catalog.needing(full.meta.namespace, full.id):
+    for e in needing(ctx.catalog, full.meta.namespace, full.id):
         if released == "Remote" and e.remote is not None:
             yield e.key.name
         if released == "Local" and (e.remote is None or not e.remote.local_deleted):
@@ -207,7 +208,7 @@ def _base(ctx: Context, snapshot: Snapshot, remote: RemoteCopy) -> Outcome | Non
     base = snapshot.status.base
     if base is None:
         return None
-    for e in ctx.catalog.snapshots(snapshot.meta.namespace, snapshot.spec.environment_ref.name):
+    for e in of_environment(ctx.catalog, snapshot.meta.namespace, snapshot.spec.environment_ref.name):
         if (
             e.id == base.id
             and e.remote is not None

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from ocore_operator import clock
-from ocore_operator.kube.differentials import Files, Full
+from ocore_operator.entries.differentials import Files, Full
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import transitions

@@ -21,10 +21,10 @@ from ocore_crds.snapshot import (
 )
 from ocore_crds.text import sentence
 from ocore_operator import clock, summarize
+from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs, image_tag
 from ocore_operator.jobs.log import LogState
-from ocore_operator.kube.differentials import Full
 from ocore_operator.kube.resources import Environment, Snapshot, project_of
 from ocore_operator.summarize import Stamp
 

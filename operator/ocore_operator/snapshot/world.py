@@ -10,11 +10,11 @@ from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotpolicy import DEFAULT_FULL_EVERY, age
+from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.series import Deletes
-from ocore_operator.kube.differentials import Full
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings

@@ -7,11 +7,12 @@ from ocore_crds import retention
 from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
 from ocore_operator import clock
-from ocore_operator.kube import catalog, resources
-from ocore_operator.kube.catalog import Entry
+from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import plan, transitions
 from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.snapshot.entry import entry
 from support.operator.objects import obj
 
 CREATED = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -59,8 +60,8 @@ class Bench:
         self.deleted: list[str] = []
         self.notes: list[str] = []
 
-    def entries(self) -> tuple[Entry, ...]:
-        return tuple(catalog.entry("Snapshot", s) for s in self.snapshots.values())
+    def entries(self) -> tuple[SnapshotEntry, ...]:
+        return tuple(entry(s) for s in self.snapshots.values())
 
     def world(self, now: datetime) -> World:
         parsed = resources.policy(self.object) if self.object is not None else None

@@ -21,7 +21,7 @@ from ocore_operator.context import Context
 from ocore_operator.engine import unreadable
 from ocore_operator.engine.access import Access
 from ocore_operator.engine.dispatch import Dispatch
-from ocore_operator.engine.kinds import judge, reconcilers
+from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.metrics import FromCatalog
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
@@ -30,6 +30,7 @@ from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 from support.crds import hostile
 from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
 from support.operator.objects import at, moment, obj, snapshot_object
 
 FUZZ = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
@@ -69,7 +70,7 @@ async def resynced(catalog: Catalog, *objects: Object) -> list[Key]:
 
 
 def test_row_77_an_unreadable_object_ends_neither_resync_nor_metrics_and_is_named() -> None:
-    catalog = Catalog(judge(ROWS))
+    catalog = new_catalog()
     queued = asyncio.run(resynced(catalog, unread(), snapshot_object(name="good")))
     bad = Key("Snapshot", "shop", "bad")
     assert bad in queued
@@ -83,7 +84,7 @@ def test_row_77_an_unreadable_object_ends_neither_resync_nor_metrics_and_is_name
 
 
 def test_the_metrics_name_some_and_count_all() -> None:
-    catalog = Catalog(judge(ROWS))
+    catalog = new_catalog()
     for number in range(unreadable.NAMED + 5):
         catalog.put("Snapshot", unread(f"bad-{number}"))
     text = scrape(catalog)
@@ -129,7 +130,7 @@ def test_whatever_a_tenant_writes_is_listed_watched_and_scraped(kind: Kind) -> N
     @FUZZ
     @given(st.lists(hostile.objects(kind), min_size=1, max_size=3))
     def check(found: list[Object]) -> None:
-        catalog = Catalog(judge(ROWS))
+        catalog = new_catalog()
         asyncio.run(resynced(catalog, *found))
         ctx = cast(Context, SimpleNamespace(catalog=catalog, limits=SimpleNamespace(waiters=tuple)))
         dispatch = Dispatch(ctx, WorkQueue(workers=1, timeout=1), ROWS)

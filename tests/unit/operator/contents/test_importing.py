@@ -25,10 +25,9 @@ from ocore_operator.contents import importing, imports
 from ocore_operator.errors import Waiting
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import entry
 from ocore_operator.policy.transitions import with_results
 from ocore_operator.snapshot import plan_after_end, transitions
-from ocore_operator.snapshot.entry import idle
+from ocore_operator.snapshot.entry import entry, idle
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Idle, LetGo, StartDelete, World
 from ocore_operator.summarize import Stamp, applied
@@ -524,7 +523,7 @@ def test_order_comes_from_the_manifests_and_not_from_the_objects(place: Place) -
     for number in numbers:
         add(place.store, number)
     place.run()
-    every = [entry("Snapshot", obj) for obj in place.snapshots().values()]
+    every = [entry(obj) for obj in place.snapshots().values()]
     assert [e.key.name for e in sorted(every, key=lambda e: e.data_order)] == [f"snapshot-{n}" for n in range(6)]
     status = with_results(SnapshotPolicyStatus(), every, Stamp(at(100), 1))
     assert status.last_successful_time == at(5.02)

@@ -23,6 +23,8 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_mover import rollback_history
 from ocore_mover.commands import list_manifests
 from ocore_operator.contents import importing, imports, rollbacks
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.rollbacks import finished as finished_of
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import observe, plan_preflight
@@ -163,7 +165,7 @@ def test_the_resource_is_terminal_and_says_where_it_is_from(place: Place) -> Non
     assert "whether the workloads were ready" in condition(found, c.IMPORTED)[2]
     assert condition(found, c.PREVIOUS_RETAINED)[:2] == ("Unknown", "ImportIncomplete")
     assert idle(found)
-    assert place.catalog.operations("shop", "shop") == []
+    assert operations(place.catalog, "shop", "shop") == []
     counts = imported(place)
     assert (counts.found, counts.imported, counts.existing, counts.unfinished) == (1, 1, 0, 0)
 
@@ -345,7 +347,7 @@ def test_the_history_limit_holds(tmp_path: Path) -> None:
     assert {o["metadata"]["name"] for o in place.rollbacks().values()} == {"there", "r3", "r4"}
     assert (imported(place).imported, imported(place).older) == (2, 3)
     # The limit itself has nothing to remove then, so the next import has nothing to bring back.
-    finished = list(place.catalog.finished("shop", "shop"))
+    finished = list(finished_of(place.catalog, "shop", "shop"))
     assert len(finished) == 3
     assert all(each.removable for each in finished)
 

@@ -14,11 +14,11 @@ from ocore_operator.context import Context
 from ocore_operator.engine import dispatch as dispatch_module
 from ocore_operator.engine.dispatch import Dispatch, configure, pod_begins, substance
 from ocore_operator.engine.handlers import Forgetful
-from ocore_operator.engine.kinds import judge, reconcilers
+from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs import outcome, trouble
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
+from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, OTHER_UID, controller, environment_object, job, obj, pod, snapshot_object
 
 OWNER = Key("Snapshot", "shop", "before")
@@ -62,7 +62,7 @@ def dispatch(queue: Added) -> Dispatch:
     rows = reconcilers()
 
     class Fake:
-        catalog = Catalog(judge(rows))
+        catalog = new_catalog()
         limits = Waiters()
 
     Fake.catalog.put("Snapshot", snapshot_object())

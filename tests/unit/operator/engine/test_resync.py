@@ -20,7 +20,7 @@ from ocore_operator.engine.watch import Watch
 from ocore_operator.kube.catalog import Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
-from support.operator.catalogs import asking
+from support.operator.catalogs import MAKERS, asking
 from support.operator.objects import UID, snapshot_object
 
 REFUSED = Forbidden(403, "Forbidden", "no Role")
@@ -66,7 +66,7 @@ class Parts:
 
         async def never(_: Context, __: Key) -> None: ...
 
-        kinds = {"Snapshot": Reconciler(SNAPSHOTS, never)}
+        kinds = {"Snapshot": Reconciler(SNAPSHOTS, never, MAKERS["Snapshot"])}
         self.resync = Resync(cast(Context, Fake()), self.queue, kinds, self.access)
 
     def _add(self, key: Key, *, low: bool = False) -> None:

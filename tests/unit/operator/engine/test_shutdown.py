@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from ocore_kube import types
 from ocore_operator.engine import shutdown
 from ocore_operator.engine.access import Access
-from ocore_operator.engine.kinds import Reconciler, judge
 from ocore_operator.engine.shutdown import Shutdown
-from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback.entry import critical
+from support.operator.catalogs import new_catalog
 from support.operator.objects import obj
 
 R1, R2 = Key("Rollback", "shop", "r1"), Key("Rollback", "shop", "r2")
@@ -25,14 +23,11 @@ class Cluster:
     def __init__(self) -> None:
         self.queued: list[Key] = []
         self.synced = True
-        row = Reconciler(types.ROLLBACKS, self._never, critical=critical)
-        self.catalog = Catalog(judge({"Rollback": row}))
+        self.catalog = new_catalog()
         ctx: Any = SimpleNamespace(catalog=self.catalog)
         queue: Any = SimpleNamespace(add=self.queued.append)
         self.access = Access(["shop"])
         self.shutdown = Shutdown(ctx, queue, lambda: self.synced, self.access)
-
-    async def _never(self, *_: Any) -> None: ...
 
     def stage(self, name: str, stage: str) -> None:
         """The Rollback is at that stage: its reconcile has written it."""

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_operator.engine.kinds import judge, reconcilers
-from ocore_operator.kube.catalog import Catalog, Work
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.rollbacks import cleanups, restored, safeties
+from ocore_operator.entries.snapshots import of_environment
+from ocore_operator.kube.catalog import Work
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.entry import idle
 from support.operator.catalogs import asking, new_catalog
@@ -148,7 +150,7 @@ def test_operations_are_in_the_order_of_their_creation() -> None:
     catalog.put("Snapshot", {**snap(5), "spec": {"environmentRef": {"name": "other"}}})
     spec = {"snapshotRef": {"name": "s4"}}
     catalog.put("Rollback", obj("Rollback", "back", spec, uid=uid(9), creationTimestamp=at(15)))
-    found = [e.key.name for e in catalog.operations("shop", "shop")]
+    found = [e.key.name for e in operations(catalog, "shop", "shop")]
     assert found == ["s2", "back", "s3", "s1"]
 
 
@@ -204,7 +206,7 @@ def test_the_other_indexes_never_drift(steps: list[tuple[int, str, str, bool]]) 
         assert {e.key for e in catalog.of_kind("Snapshot", namespace)} == {k for k in there if k.namespace == namespace}
         for environment in "xy":
             expected = {k for k, e in there.items() if k.namespace == namespace and e == environment}
-            assert {e.key for e in catalog.snapshots(namespace, environment)} == expected
+            assert {e.key for e in of_environment(catalog, namespace, environment)} == expected
     assert {e.key for e in catalog.of_kind("Snapshot")} == set(there)
     assert set(catalog.forget("a")) == {k for k in there if k.namespace == "a"}
     assert list(catalog.of_kind("Snapshot", "a")) == []
@@ -237,15 +239,16 @@ def test_what_is_known_of_operations_never_drifts(steps: list[tuple[str, int, st
             catalog.remove(known)
             there.pop(known, None)
             continue
-        spec = {"environmentRef": {"name": environment}} if environment else {}
+        field = "environmentRef" if kind == "Snapshot" else "targetEnvironmentRef"
+        spec = {field: {"name": environment}} if environment else {}
         meta = {"uid": known.name, "resourceVersion": str(version + 1)}
         catalog.put(kind, obj(kind, known.name, spec, STATES[state], **meta))
         there[known] = (environment, state)
     for environment in ("x", "y"):
         waiting = {k for k, found in there.items() if found == (environment, "waits")}
-        assert {e.key for e in catalog.operations("shop", environment)} == waiting
+        assert {e.key for e in operations(catalog, "shop", environment)} == waiting
         cleaning = {k for k, found in there.items() if found == (environment, "cleans") and k.kind == "Rollback"}
-        assert {e.key for e in catalog.cleanups("shop", environment)} == cleaning
+        assert {e.key for e in cleanups(catalog, "shop", environment)} == cleaning
     assert {e.key for e in catalog.busy()} == {k for k, (_, state) in there.items() if state != "ended"}
     assert {k for k in there if catalog.is_urgent(k)} == {k for k, (_, state) in there.items() if state == "cleans"}
 
@@ -254,8 +257,8 @@ def test_the_snapshots_that_rollbacks_use() -> None:
     catalog = new_catalog()
     for name, state in (("r1", "waits"), ("r2", "ended")):
         catalog.put("Rollback", obj("Rollback", name, {"snapshotRef": {"name": f"of-{name}"}}, STATES[state], uid=name))
-    assert list(catalog.restored("shop")) == ["of-r1"]
-    assert list(catalog.restored("other")) == []
+    assert list(restored(catalog, "shop")) == ["of-r1"]
+    assert list(restored(catalog, "other")) == []
 
 
 def test_the_safety_snapshots_that_rollbacks_protect() -> None:
@@ -270,8 +273,8 @@ def test_the_safety_snapshots_that_rollbacks_protect() -> None:
         ("none", {}),
     ):
         catalog.put("Rollback", obj("Rollback", name, {"snapshotRef": {"name": "s"}}, status, uid=name))
-    assert {(s.name, s.undo_until is None) for s in catalog.safeties("shop")} == {("a", True), ("b", False)}
-    assert list(catalog.safeties("other")) == []
+    assert {(s.name, s.undo_until is None) for s in safeties(catalog, "shop")} == {("a", True), ("b", False)}
+    assert list(safeties(catalog, "other")) == []
 
 
 def test_row_36_an_entry_is_small() -> None:
@@ -279,7 +282,7 @@ def test_row_36_an_entry_is_small() -> None:
     count = 1000
     status = {"phase": "Complete", "conditions": [condition("Complete")], "completedAt": at(0), "keptBy": ["keepDaily"]}
     made = [snap(n, status=status, environmentRef={"name": f"shop-{n % 20}"}, retention="Policy") for n in range(count)]
-    catalog = Catalog(judge(reconcilers()))
+    catalog = new_catalog()
     tracemalloc.start()
     try:
         for each in made:
@@ -288,4 +291,4 @@ def test_row_36_an_entry_is_small() -> None:
     finally:
         tracemalloc.stop()
     assert used / count < 2000
-    assert len(catalog.snapshots("shop", "shop-1")) == count / 20
+    assert len(of_environment(catalog, "shop", "shop-1")) == count / 20

@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocore_operator import clock
-from ocore_operator.kube import catalog
-from ocore_operator.kube.catalog import Entry
+from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import copies
 from ocore_operator.policy.copies import BACKFILL, CHECKS
 from ocore_operator.policy.world import CheckCopies, RequestCopies, World
+from ocore_operator.snapshot.entry import entry as entry_of
 from support.operator.policies import at, complete, snapshot
 
 NOW = at(days=100)
 
 
-def entry(name: str, time: datetime, remote: str = "", *, base: str = "", own: str = "", **spec: Any) -> Entry:
+def entry(name: str, time: datetime, remote: str = "", *, base: str = "", own: str = "", **spec: Any) -> SnapshotEntry:
     found: Object = complete(name, time, **spec)
     if remote:
         found["status"]["remote"] = {
@@ -32,10 +32,10 @@ def entry(name: str, time: datetime, remote: str = "", *, base: str = "", own: s
         found["status"]["base"] = {"id": base}
     if own:
         found["spec"]["id"] = own
-    return catalog.entry("Snapshot", found)
+    return entry_of(found)
 
 
-def world(*entries: Entry, store: str = "far", days: int | None = None) -> World:
+def world(*entries: SnapshotEntry, store: str = "far", days: int | None = None) -> World:
     found = World(
         key=Key("SnapshotPolicy", "default", "shop"),
         policy=None,
@@ -69,7 +69,7 @@ def chosen(found: World) -> list[str]:
     return [key.name for key in action.keys]
 
 
-def old(count: int) -> list[Entry]:
+def old(count: int) -> list[SnapshotEntry]:
     """s0 is the newest."""
     return [entry(f"s{n}", at(days=99 - n)) for n in range(count)]
 
@@ -105,8 +105,8 @@ def test_what_fails_holds_up_the_old_ones_only() -> None:
 def test_only_complete_whole_and_lasting_ones() -> None:
     damaged = replace(entry("damaged", at(days=99)), verified="False")
     leaving = replace(entry("leaving", at(days=99)), deleting=True)
-    running = catalog.entry("Snapshot", snapshot("running", at(days=99), "Running"))
-    failed = catalog.entry("Snapshot", snapshot("failed", at(days=99), "Failed"))
+    running = entry_of(snapshot("running", at(days=99), "Running"))
+    failed = entry_of(snapshot("failed", at(days=99), "Failed"))
     unseen = replace(entry("unseen", at(days=99)), phase="")
     assert chosen(world(damaged, leaving, running, failed, unseen)) == []
     young, aged = entry("young", at(days=95)), entry("aged", at(days=80))
@@ -155,12 +155,12 @@ def test_it_ends_and_leaves_none_out(states: list[tuple[int, str]]) -> None:
 # ------------------------------------------------------------------------------
 
 
-def in_store(found: Entry, store_id: str, **facts: Any) -> Entry:
+def in_store(found: SnapshotEntry, store_id: str, **facts: Any) -> SnapshotEntry:
     assert found.remote is not None
     return replace(found, remote=replace(found.remote, store_id=store_id, checked=clock.text(NOW), **facts))
 
 
-def replaced(*entries: Entry, ready: str = "new") -> World:
+def replaced(*entries: SnapshotEntry, ready: str = "new") -> World:
     return replace(world(*entries), remote_store_id=ready)
 
 
@@ -189,13 +189,13 @@ def test_row_60_all_others_follow_the_newest_first() -> None:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def checks(*entries: Entry, store: str = "far") -> list[str]:
+def checks(*entries: SnapshotEntry, store: str = "far") -> list[str]:
     action = copies.decide(world(*entries, store=store))
     assert action is None or isinstance(action, CheckCopies)
     return [key.name for key in action.keys] if action is not None else []
 
 
-def checked(name: str, days_ago: float, **facts: Any) -> Entry:
+def checked(name: str, days_ago: float, **facts: Any) -> SnapshotEntry:
     found = entry(name, at(days=1), "Completed")
     assert found.remote is not None
     return replace(found, remote=replace(found.remote, checked=clock.text(NOW - timedelta(days=days_ago)), **facts))
@@ -219,7 +219,7 @@ def test_what_the_catalog_knows_of_a_copy() -> None:
     remote = {"state": "Completed", "storeName": "far", "storeId": "id", "requestedAt": days[0], "completedAt": days[1]}
 
     def facts(**more: Any) -> Any:
-        return catalog.entry("Snapshot", {**found, "status": {**found["status"], "remote": {**remote, **more}}}).remote
+        return entry_of({**found, "status": {**found["status"], "remote": {**remote, **more}}}).remote
 
     assert (facts().store_id, facts().checked, facts().busy, facts().only) == ("id", days[1], False, False)
     assert (facts(checkedAt=days[2]).checked, facts(checkRequestedAt=days[3]).busy) == (days[2], True)

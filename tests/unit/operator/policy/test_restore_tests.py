@@ -11,6 +11,7 @@ from ocore_operator import clock
 from ocore_operator.kube.resources import Object
 from ocore_operator.policy import plan, restore_tests
 from ocore_operator.policy.due import due, of_tests
+from ocore_operator.policy.entry import entry
 from ocore_operator.policy.world import Action, Idle, Record, RequestTest
 from support.operator.objects import UID
 from support.operator.policies import Bench as PolicyBench
@@ -214,10 +215,9 @@ def test_an_invalid_schedule_stops_the_tests_only() -> None:
 def test_the_due_slot_of_the_alert_has_its_own_schedule_and_timeout() -> None:
     bench = Bench({"timeoutSeconds": 7200}, complete("one", at(minutes=1)))
     bench.run(at(minutes=3))
-    from ocore_operator.kube import catalog
 
     assert bench.object is not None
-    facts = catalog.entry("SnapshotPolicy", bench.object).policy
+    facts = entry(bench.object).policy
     assert facts is not None
     assert due(of_tests(facts), UID, at(hours=2, minutes=59)).begin is None
     assert due(of_tests(facts), UID, at(hours=3, minutes=1)).begin == at(hours=1)

@@ -8,10 +8,11 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DatabaseFacts, ProbeResult
+from ocore_operator.entries.environments import Target
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Target
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.readiness import targets
+from ocore_operator.readiness.entry import of_environment
 from ocore_operator.readiness.environment import EnvironmentKind, target_of
 from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, at, environment_object, moment
@@ -112,5 +113,8 @@ def test_a_probe_that_finds_it_does_not_make_the_environment_ready() -> None:
 def test_the_catalog_has_the_target_of_the_spec_and_the_probe() -> None:
     made = env("a", 1, server=SERVER, filestore=files("shop"))
     parsed = resources.environment(made)
-    entry = new_catalog().put("Environment", made)
-    assert entry.target == target_of(parsed, parsed.status) == Target("db-a", SERVER, "shop", "files", "shop", "Odoo")
+    assert (
+        of_environment(made).target
+        == target_of(parsed, parsed.status)
+        == Target("db-a", SERVER, "shop", "files", "shop", "Odoo")
+    )

@@ -12,10 +12,12 @@ from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackStatus
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.rollbacks import restored, snapshot_used_by
 from ocore_operator.jobs import build
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.kube import resources
-from ocore_operator.kube.catalog import Catalog, snapshot_used_by
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.rollback import effects, observe, observe_source, plan, source
@@ -368,8 +370,8 @@ def test_the_target_is_the_one_that_is_named_remembers_and_is_locked() -> None:
     assert observe.environment_name(reading.rollback, None, None) == "copy"
     catalog = new_catalog()
     catalog.put("Rollback", objects.obj("Rollback", "back", reading.rollback.spec.wire(), {}, namespace="stage"))
-    assert [e.key.name for e in catalog.operations("stage", "copy")] == ["back"]
-    assert catalog.operations("prod", "shop") == []
+    assert [e.key.name for e in operations(catalog, "stage", "copy")] == ["back"]
+    assert operations(catalog, "prod", "shop") == []
     remembers = {
         "executedRollbacks": [
             {"name": "back", "specHash": spec_hash(reading.rollback.spec), "id": "x", "completedAt": at(0)}
@@ -407,11 +409,11 @@ def test_which_snapshot_a_rollback_uses(rollback: Object, place: tuple[str, str]
     assert snapshot_used_by(rollback) == place
     catalog = new_catalog()
     catalog.put("Rollback", rollback)
-    assert list(catalog.restored("prod")) == (["before"] if place == ("prod", "before") else [])
+    assert list(restored(catalog, "prod")) == (["before"] if place == ("prod", "before") else [])
     over = {**rollback, "status": {**rollback["status"], "conditions": COMPLETE}}
     over["metadata"] = {**rollback["metadata"], "resourceVersion": "200"}
     catalog.put("Rollback", over)
-    assert list(catalog.restored("prod")) == []
+    assert list(restored(catalog, "prod")) == []
 
 
 class Roles(Kube):

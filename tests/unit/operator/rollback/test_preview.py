@@ -12,11 +12,12 @@ from ocore_crds import conditions as c
 from ocore_crds import evidence
 from ocore_crds.protocol import Failure, Finding, PreviewResult, TableRows
 from ocore_crds.rollback import RollbackStatus
-from ocore_operator.kube.catalog import entry
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.rollbacks import restored
 from ocore_operator.rollback import plan, plan_preview
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.entry import critical, idle, under_way
+from ocore_operator.rollback.entry import critical, entry, idle, under_way
 from ocore_operator.rollback.plan_preflight import PROBE_SECONDS
 from ocore_operator.rollback.prediction import PastRollback
 from support.operator import objects
@@ -336,9 +337,9 @@ def test_no_other_operation_waits_for_it() -> None:
             "Rollback",
             objects.obj("Rollback", name, {**body, "dryRun": dry}, {"environmentName": "shop"}, uid=name),
         )
-    assert [e.key.name for e in catalog.operations("shop", "shop")] == ["real"]
-    assert list(catalog.restored("shop")) == ["s"]
-    assert entry("Rollback", objects.obj("Rollback", "p", {**body, "dryRun": True})).preview
+    assert [e.key.name for e in operations(catalog, "shop", "shop")] == ["real"]
+    assert list(restored(catalog, "shop")) == ["s"]
+    assert entry(objects.obj("Rollback", "p", {**body, "dryRun": True})).preview
 
 
 def test_predictions_are_in_the_report() -> None:

@@ -15,6 +15,7 @@ from ocore_crds.rollback import ImportedRollback, RollbackSpec, RollbackStatus, 
 from ocore_crds.snapshot import SavedWorkload
 from ocore_kube.errors import Conflict
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
+from ocore_operator.entries.operations import operations
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
@@ -509,7 +510,7 @@ def test_an_undo_waits_in_the_queue_of_the_environment() -> None:
     )
     undo = {"undo": {"rollbackRef": {"name": "r1"}}}
     catalog.put("Rollback", {"metadata": {**meta, "name": "u1", "uid": UNDO_ID}, "spec": undo, "status": {}})
-    assert "u1" in [e.key.name for e in catalog.operations("ns", "shop")]
+    assert "u1" in [e.key.name for e in operations(catalog, "ns", "shop")]
 
 
 def test_start_undo_needs_no_database() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
+from ocore_operator.entries import pairs
 from ocore_operator.jobs.outcome import Observation
-from ocore_operator.kube import pairs, resources
+from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot import dependents
 from ocore_operator.snapshot.effects import carry_out

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from ocore_operator.kube.differentials import Files, Full, pairing_of
+from ocore_operator.entries.differentials import Files, Full, pairing_of
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_base import Wanted, choose

@@ -13,13 +13,13 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import FINALIZER_DATA
 from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
-from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
+from ocore_operator.kube.catalog import Work
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import freeze_signal, plan_quiesce
-from ocore_operator.snapshot.entry import critical
+from ocore_operator.snapshot.entry import critical, work
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.transitions import completed
 from ocore_operator.snapshot.world import (
@@ -49,6 +49,7 @@ from support.operator.objects import (
     observation,
     pod,
     snapshot,
+    snapshot_object,
     started,
 )
 from support.operator.terminal_snapshot import RUNNING, said
@@ -341,7 +342,7 @@ def test_who_has_announced_what() -> None:
 @pytest.mark.parametrize("stage", get_args(QuiesceStage))
 def test_a_sigterm_starts_the_workloads_first(stage: str) -> None:
     obj = {"status": {"quiesce": quiesce(stage)}}
-    assert reconcilers()["Snapshot"].critical is critical
+    assert work(snapshot_object(status=obj["status"])) == Work(urgent=critical(obj), critical=critical(obj))
     assert critical(obj) is (stage not in ("Announced", "Done"))
     assert not critical({})
 

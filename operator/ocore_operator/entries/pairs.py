@@ -7,34 +7,35 @@ Snapshots for which it remains to be done, whatever was missed.
 
 from collections.abc import Iterator
 
-from ocore_operator.kube.catalog import Catalog, Entry
+from ocore_operator.entries.snapshots import SnapshotEntry, needed, needing, of_environment, protecting
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key
 
 
 def needs(catalog: Catalog, namespace: str, name: str, full_id: str) -> bool:
     """Whether the Snapshot of this name needs the full one."""
-    found = catalog.get(Key("Snapshot", namespace, name))
-    return found is not None and found.pairing is not None and found.pairing.needs == full_id
+    found = catalog.find(SnapshotEntry, namespace, name)
+    return found is not None and found.pairing.needs == full_id
 
 
-def unlisted(catalog: Catalog, full: Entry) -> list[str]:
+def unlisted(catalog: Catalog, full: SnapshotEntry) -> list[str]:
     """Names of terminal Snapshots that need the full one and are not entered in it: they were found in the store. One
     that runs is entered by its own reconcile."""
-    listed = full.pairing.dependents if full.pairing is not None else ()
-    needing = catalog.needing(full.key.namespace, full.id)
-    return sorted(e.key.name for e in needing if e.terminal and e.key.name not in listed)
+    listed = full.pairing.dependents
+    found = needing(catalog, full.key.namespace, full.id)
+    return sorted(e.key.name for e in found if e.terminal and e.key.name not in listed)
 
 
-def released(catalog: Catalog, full: Entry) -> list[str]:
+def released(catalog: Catalog, full: SnapshotEntry) -> list[str]:
     """Names that are entered in the full one, of Snapshots that do not need it any more or are gone."""
-    listed = full.pairing.dependents if full.pairing is not None else ()
+    listed = full.pairing.dependents
     return [name for name in listed if not needs(catalog, full.key.namespace, name, full.id)]
 
 
 def unsettled(catalog: Catalog, key: Key) -> bool:
     """Whether this Snapshot must be reconciled because of what is known of others."""
-    entry = catalog.get(key)
-    if entry is None or entry.pairing is None:
+    entry = catalog.find(SnapshotEntry, key.namespace, key.name)
+    if entry is None:
         return False
     if entry.pairing.dependents and released(catalog, entry):
         return True
@@ -43,42 +44,42 @@ def unsettled(catalog: Catalog, key: Key) -> bool:
     return is_of_corrupt(catalog, entry)
 
 
-def is_of_corrupt(catalog: Catalog, entry: Entry) -> bool:
+def is_of_corrupt(catalog: Catalog, entry: SnapshotEntry) -> bool:
     """Whether this Snapshot is Complete and needs a full one that is corrupt."""
-    if entry.phase != "Complete" or entry.pairing is None or not entry.pairing.needs:
+    if entry.phase != "Complete" or not entry.pairing.needs:
         return False
-    full = catalog.of_id("Snapshot", entry.key.namespace, entry.pairing.needs)
+    full = catalog.of_id(SnapshotEntry, entry.key.namespace, entry.pairing.needs)
     return full is not None and full.phase == "Corrupt"
 
 
 def related(catalog: Catalog, key: Key) -> Iterator[Key]:
     """The Snapshots that a change, or the end, of this one may leave unsettled."""
-    for full in catalog.protecting(key.namespace, key.name):
+    for full in protecting(catalog, key.namespace, key.name):
         yield full.key
-    entry = catalog.get(key)
-    if entry is None or entry.pairing is None:
+    entry = catalog.find(SnapshotEntry, key.namespace, key.name)
+    if entry is None:
         return
     if entry.pairing.needs:
-        full_ = catalog.of_id("Snapshot", key.namespace, entry.pairing.needs)
+        full_ = catalog.of_id(SnapshotEntry, key.namespace, entry.pairing.needs)
         if full_ is not None:
             yield full_.key
-    for dependent in catalog.needing(key.namespace, entry.id):
+    for dependent in needing(catalog, key.namespace, entry.id):
         yield dependent.key
 
 
 def all_unsettled(catalog: Catalog) -> list[Key]:
     """All Snapshots that must be reconciled because of others."""
     found: list[Key] = []
-    for key, full in catalog.needed().items():
+    for key, full in needed(catalog).items():
         if unsettled(catalog, key):
             found.append(key)
         if full.phase == "Corrupt":
-            found.extend(e.key for e in catalog.needing(key.namespace, full.id) if is_of_corrupt(catalog, e))
+            found.extend(e.key for e in needing(catalog, key.namespace, full.id) if is_of_corrupt(catalog, e))
     return found
 
 
 def suspects(catalog: Catalog, namespace: str, environment: str) -> set[str]:
     """Ids of full Snapshots of which a differential was found corrupt: its own bytes or those of the full one, which
     may be read by no other."""
-    found = (e.pairing.needs for e in catalog.snapshots(namespace, environment) if e.phase == "Corrupt" and e.pairing)
+    found = (e.pairing.needs for e in of_environment(catalog, namespace, environment) if e.phase == "Corrupt")
     return {id_ for id_ in found if id_}

@@ -1,0 +1,52 @@
+"""What the catalog keeps of an Environment and of a SnapshotStore, from their raw JSON. Pure."""
+
+from ocore_crds import conditions as c
+from ocore_crds import layouts
+from ocore_operator.entries.environments import EnvironmentEntry, Target
+from ocore_operator.entries.stores import StoreEntry
+from ocore_operator.kube.catalog import common, shared
+from ocore_operator.kube.resources import Object
+
+
+def of_environment(obj: Object) -> EnvironmentEntry:
+    """Of an Environment. It is never idle."""
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    by_type = {x["type"]: x for x in status.get("conditions") or ()}
+    pins = status.get("pins")
+    return EnvironmentEntry(
+        **common("Environment", obj),
+        store=shared(spec.get("storeRef", {}).get("name") or ""),
+        remote_store=shared((spec.get("remoteStoreRef") or {}).get("name") or ""),
+        ready=shared(by_type.get(c.READY, {}).get("status", "Unknown")),
+        rollback_ready=shared(by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown")),
+        target=_target(obj),
+        pins=(pins["pinned"], pins["limit"]) if pins else None,
+    )
+
+
+def of_store(obj: Object) -> StoreEntry:
+    """Of a SnapshotStore. It is never idle."""
+    status = obj.get("status", {})
+    ready: Object = next((x for x in status.get("conditions") or () if x["type"] == c.READY), {})
+    orphans = status.get("orphans")
+    return StoreEntry(
+        **common("SnapshotStore", obj),
+        ready=shared(ready.get("status", "Unknown")),
+        ready_reason=shared(ready.get("reason", "")),
+        orphans=(int(orphans.get("objects") or 0), int(orphans.get("bytes") or 0)) if orphans else None,
+        skipped=int((status.get("import") or {}).get("skipped") or 0),
+    )
+
+
+def _target(environment: Object) -> Target:
+    spec, probe = environment.get("spec", {}), environment.get("status", {}).get("probe") or {}
+    filestore = spec.get("filestore") or {}
+    has_database = bool(spec.get("database"))
+    return Target(
+        secret=spec["database"]["secretRef"]["name"] if has_database else "",
+        server=probe.get("serverIdentity") or "" if has_database else "",
+        database=probe.get("databaseName") or "" if has_database else "",
+        claim=filestore.get("claimName") or "",
+        path=filestore.get("path") or "",
+        layout=filestore.get("layout") or layouts.DEFAULT,
+    )
