@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from support.cluster import node
 from support.cluster.chart import CHART, Helm
 from support.cluster.cluster import REPOSITORY, Cluster, Object, condition, unique, wait_for
 from support.cluster.facade import Facade
-from support.cluster.operator import NAMESPACE, RELEASE, Operator
+from support.cluster.operator import NAMESPACE, RELEASE, Operator, operator_account
 from support.cluster.plugin import ocore
 from support.cluster.site import IMAGE, Servers, Site, make_site
 
@@ -153,6 +154,23 @@ def hangs(site: Site) -> None:
     node.signal(operator.processes(operator.pod()), "STOP")
 
 
+def missed_slot(site: Site) -> None:
+    """The time of the next Snapshot passes while the operator stands still: instead of a wait the time is set back, in
+    the operator's name."""
+    hangs(site)
+    due = datetime.now(UTC) - timedelta(minutes=20)
+    said = site.cluster.refusal(
+        "PATCH", "SnapshotPolicy", site.namespace, "shop", {"status": {"nextScheduleTime": f"{due:%FT%TZ}"}},
+        subresource="status", dry_run=False, user=operator_account(site.cluster),
+    )  # fmt: skip
+    assert said == ""
+
+
+def not_observed(site: Site) -> None:
+    hangs(site)
+    probe_again(site, "12m")
+
+
 FAULTS = {
     "no operator": Fault(
         lambda s: Helm(s.cluster).uninstall(RELEASE, NAMESPACE), "✗ Operator", "helm upgrade --install", ("REGISTRY", "localhost")
@@ -162,6 +180,10 @@ FAULTS = {
     ),
     # What stands still is killed at the end of its pod's grace period only.
     "the operator hangs": Fault(hangs, "✗ Operator", "kubectl -n ocore-system rollout restart", within=240),
+    "a slot was missed": Fault(missed_slot, "✗ Policy", "kubectl -n ocore-system rollout restart", within=240),
+    "a change is not observed": Fault(
+        not_observed, "✗ Observed", "kubectl -n ocore-system rollout restart", within=240
+    ),
     "the namespace is not watched": Fault(watches_another, "✗ Operator", "watchNamespaces="),
     "the store has another name": Fault(
         lambda s: patch(s, "Environment", {"storeRef": {"name": "backup"}}), "✗ Store backup", "kubectl -n"
