@@ -310,7 +310,7 @@ def figures(
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--count", type=int, default=10_000, help="Snapshots for the reads")
     parser.add_argument("--most", type=int, default=50_000, help="Snapshots for the memory")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="of one load")

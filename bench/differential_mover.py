@@ -1,6 +1,5 @@
 """One command of the mover without a database, for differential.py, in a process of its own. It imports what the mover
-imports, and nothing of the
-benchmark: its start is measured. The names that a database would give are in SCRATCH/names.
+imports, and nothing of the benchmark: its start is measured. The names that a database would give are in SCRATCH/names.
 
 python bench/differential_mover.py full|differential|restore URL ENDPOINT CREDENTIALS JOBS SCRATCH CLAIM
 """

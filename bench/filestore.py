@@ -5,8 +5,7 @@ servers.
 
 Every operation is a process of its own, from its start to its end. What it reads is read once before, so that all find
 the same page cache, and the disk is flushed. A restore's time is reported twice: until the tool ended, and until all of
-it is on
-the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is the peak of RssAnon.
+it is on the disk (`syncfs`): ours flushes before it ends, the others do not. Memory is the peak of RssAnon.
 """
 
 import argparse

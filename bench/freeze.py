@@ -3,9 +3,8 @@
     python bench/freeze.py [--count 1000000] [--runs 1] [--rate 20] [--json FILE]
 
 A database and a filestore of so many attachments (empty files), an application that writes `rate` more each second, and
-garbage
-collection that asks for its lock all the time. Each run exports a snapshot and freezes the filestore twice: as it is
-done, and with every file linked while garbage collection is paused.
+garbage collection that asks for its lock all the time. Each run exports a snapshot and freezes the filestore twice: as
+it is done, and with every file linked while garbage collection is paused.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 hourly policy.
 
 Run by `make bench` with a cluster of its own. API server and controllers are the real ones; the operator is a process
-on this machine. The node takes
-no pods: :class:`FakeKubelet` answers for the Jobs at once, so what is measured is the control plane.
+on this machine. The node takes no pods: :class:`FakeKubelet` answers for the Jobs at once, so what is measured is the
+control plane.
 """
 
 import argparse

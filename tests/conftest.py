@@ -41,10 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # By these pytest takes itself to be in CI (docs: "CI Pipelines") and explains a failed comparison by the whole
-    # diff. For the bytes of a few
-    # restored files that takes minutes: the test ended with its deadline, and did not say why it had failed. Hypothesis
-    # draws the same examples in each run in CI. It has read the variables by now; the processes that xdist starts must
-    # still have them.
+    # diff. For the bytes of a few restored files that takes minutes: the test ended with its deadline, and did not say
+    # why it had failed. Hypothesis draws the same examples in each run in CI. It has read the variables by now; the
+    # processes that xdist starts must still have them.
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         for variable in ("CI", "BUILD_NUMBER"):
             os.environ.pop(variable, None)

@@ -50,6 +50,7 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the errors of every operation and the events of every stream."""
         if self.openapi_schema is None:
+            _unfold(super().openapi())
             describe_parameters(super().openapi())
             describe_problems(super().openapi())
             describe_streams(super().openapi())
@@ -98,6 +99,17 @@ def create_app(facade: Facade) -> FastAPI:
         if isinstance(route, APIRoute):
             route.operation_id = route.name
     return app
+
+
+def _unfold(node: Any) -> None:
+    """Joins the lines of each paragraph of the descriptions: docstrings are wrapped for the source."""
+    if isinstance(node, dict):
+        if isinstance(text := node.get("description"), str):
+            node["description"] = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            _unfold(child)
 
 
 def _methods(routers: Iterable[APIRouter]) -> dict[str, str]:

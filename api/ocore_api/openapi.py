@@ -1,8 +1,7 @@
 """Writes what is generated from the routes and models: ``python -m ocore_api.openapi [--check]``.
 
 ``docs/openapi.json``, and the tables of ``docs/rest-api.md``. With ``--check`` nothing is written: the files that
-differ are printed and the exit code is
-1. A development tool that the program never imports.
+differ are printed and the exit code is 1. A development tool that the program never imports.
 """
 
 import argparse

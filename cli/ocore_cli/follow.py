@@ -29,9 +29,8 @@ def follow(
     """The operation in its terminal state.
 
     Waits `timeout` seconds; None waits until the operation must be terminal (:meth:`Run.seconds_left`), which moves
-    with its
-    status. Retries while the API server does not answer: the operation continues without it. Raises CliError when the
-    time is over, or if the object does not exist.
+    with its status. Retries while the API server does not answer: the operation continues without it. Raises CliError
+    when the time is over, or if the object does not exist.
     """
     started = clock()
     limit = started + (NO_ANSWER if timeout is None else timeout)

@@ -389,8 +389,7 @@ def _database_name(found: Found, given: Given, secret: str) -> str:
 
 def _beside(found: Found, spec: Object) -> tuple[list[tuple[str, str]], list[str]]:
     """Other workloads that use the claim, or the Secret with the same image; and the names of those that use the Secret
-    with another image, which may
-    be the database server itself: they are never stopped unasked."""
+    with another image, which may be the database server itself: they are never stopped unasked."""
     me = (found.kind, found.workload["metadata"]["name"])
     claim, secret = (spec.get("filestore") or {}).get("claimName"), spec["database"]["secretRef"]["name"]
     stopped, named = [], []

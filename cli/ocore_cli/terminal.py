@@ -23,8 +23,8 @@ _WIDE = 10_000
 
 class Console(console.Console):
     """The only console of the program: all that is printed goes through :func:`safe`, but for rich's own control codes.
-    Without a terminal no line is
-    folded: a name or a digest that a table has broken cannot be copied, and programs read whole lines."""
+    Without a terminal no line is folded: a name or a digest that a table has broken cannot be copied, and programs read
+    whole lines."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -2,9 +2,8 @@
 Pure.
 
 The label ``app.kubernetes.io/instance`` is in doubt: Argo CD's older default tracks by it, and people set it as a
-recommended label. What rests on a mark
-decides which mistake is harmless: an image that no tool puts back is not refused for it (decision 21); an object that a
-tool would create again is not removed in spite of it.
+recommended label. What rests on a mark decides which mistake is harmless: an image that no tool puts back is not
+refused for it (decision 21); an object that a tool would create again is not removed in spite of it.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,8 @@
 """Which finished Rollbacks of an environment stay listed. Pure.
 
 The newest ones up to the limit stay, and the newest one that switched, because the environment runs on its snapshot. A
-temporary preview that was left
-behind goes. Older ones are removed when nothing depends on the object any more. One that was applied from a file is
-never removed: it would be applied again.
+temporary preview that was left behind goes. Older ones are removed when nothing depends on the object any more. One
+that was applied from a file is never removed: it would be applied again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -70,8 +69,8 @@ def _nothing_depends_on(meta: Mapping[str, Any], status: Mapping[str, Any]) -> b
 
 def beyond(finished: Iterable[Finished], limit: int, now: datetime) -> list[str]:
     """Names of the Rollbacks of one environment to remove, oldest first. `limit`: how many stay; 0: all. It holds for
-    previews apart from the
-    others: looking does not push out what ran. Temporary previews that were left behind go whatever the limit."""
+    previews apart from the others: looking does not push out what ran. Temporary previews that were left behind go
+    whatever the limit."""
     listed = tuple(finished)
     previews, ran = [f for f in listed if f.preview], [f for f in listed if not f.preview]
     left = timestamps.text(now - LEFT_BEHIND)

@@ -119,8 +119,7 @@ def restore_test_database(live: str, test_id: str) -> str:
 
 
 #: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE
-#: … SET`` is no
-#: alternative: PostgreSQL lets only superusers set a parameter that no module defines.
+#: … SET`` is no alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"
 
 #: A line of the live database's comment for each rollback that renamed it: ``ocore.rollback=<name> <spec hash> <uid>

@@ -15,8 +15,7 @@ NEVER = "1970-01-01T00:00:00Z"
 TABLES = 20
 
 #: Where a predicted figure is from. `Rollbacks`: earlier rollbacks of the environment. `TestRestore`: its newest test
-#: restore. `Snapshot`: how long the snapshot
-#: itself took. `Unknown`: there is no figure.
+#: restore. `Snapshot`: how long the snapshot itself took. `Unknown`: there is no figure.
 RateSource = Literal["Rollbacks", "TestRestore", "Snapshot", "Unknown"]
 
 

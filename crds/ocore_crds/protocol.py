@@ -1,8 +1,7 @@
 """The protocol between a Job's program (ocore_mover) and the operator.
 
 Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`. The termination message (4 KiB
-at
-most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
+at most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
 (:class:`Signal`), read through a downward-API volume.
 """
 

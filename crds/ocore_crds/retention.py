@@ -296,8 +296,7 @@ def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, foun
 
 def protected(found: Mapping[str, Verdict], candidates: Iterable[Candidate]) -> dict[str, Verdict]:
     """The verdicts with the data of each full Snapshot kept for as long as that of a differential which needs it. The
-    last step: what keeps a differential
-    is decided before. Remote copies: see :func:`_copies`."""
+    last step: what keeps a differential is decided before. Remote copies: see :func:`_copies`."""
     every = list(candidates)
     needing: dict[str, list[Verdict]] = {}
     for c in every:
@@ -437,8 +436,7 @@ def status_of(verdict: Verdict) -> dict[str, Any]:
 
 def beyond(snapshot: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a verdict in the Snapshot's status that `wanted` lacks, as a merge patch of the status which
-    removes them. Another client
-    wrote them: server-side apply removes only what its own manager wrote."""
+    removes them. Another client wrote them: server-side apply removes only what its own manager wrote."""
     status = snapshot.get("status") or {}
     patch: dict[str, Any] = {f: None for f in STATUS_FIELDS if f in status and f not in wanted}
     rules = [r for r in status.get("ruleEnds") or {} if r not in wanted.get("ruleEnds", ())]

@@ -193,8 +193,8 @@ class Transport:
         longest: int = LONGEST_LINE,
     ) -> AsyncGenerator[str]:
         """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or
-        one has more than `longest`
-        bytes. A broken connection ends the stream as its end does: the caller knows whether more must follow."""
+        one has more than `longest` bytes. A broken connection ends the stream as its end does: the caller knows whether
+        more must follow."""
         ends = asyncio.get_running_loop().time() + seconds
         async with AsyncExitStack() as stack:
             try:

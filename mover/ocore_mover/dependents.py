@@ -1,10 +1,9 @@
 """The differentials that need a full snapshot, as the store knows them.
 
 A differential leaves a marker below the prefix of its base, before its manifest is written. So the deletion of a full
-snapshot finds the differentials that
-need it by one listing, also those that have no Snapshot object any more: they were deleted with deletionPolicy Retain,
-or belong to another cluster. A marker counts only while the manifest of its differential exists. It is removed with the
-base.
+snapshot finds the differentials that need it by one listing, also those that have no Snapshot object any more: they
+were deleted with deletionPolicy Retain, or belong to another cluster. A marker counts only while the manifest of its
+differential exists. It is removed with the base.
 """
 
 import re

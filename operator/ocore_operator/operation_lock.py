@@ -49,9 +49,9 @@ def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
 
 async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Environment:
     """Returns the Environment once `owner` holds its lock, also where it held it before. Raises
-    Waiting(WaitingForOperation) with the name of
-    the holder, or of an operation that goes first: a Rollback whose cleanup is due, then the oldest (creationTimestamp,
-    then uid). Raises Conflict where the Environment changed since it was read."""
+    Waiting(WaitingForOperation) with the name of the holder, or of an operation that goes first: a Rollback whose
+    cleanup is due, then the oldest (creationTimestamp, then uid). Raises Conflict where the Environment changed since
+    it was read."""
     wait = await blocked(ctx, environment, owner)
     if wait is not None:
         raise wait

@@ -200,8 +200,7 @@ def evidenced(obj: Resource[SpecT, StatusT], status: StatusT) -> StatusT:
 
 async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) -> Resource[SpecT, StatusT] | None:
     """Writes the status where it differs from what was read, with the Events and metrics of its transitions. Returns
-    the object as written;
-    None where it is gone. Raises Conflict: the queue retries with a new read."""
+    the object as written; None where it is gone. Raises Conflict: the queue retries with a new read."""
     status = evidenced(obj, status)
     body = applied(status)
     if body == applied(obj.status):

@@ -351,7 +351,7 @@ def soak(
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m e2e.soak", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m e2e.soak", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=1800, help="no new step begins after that (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same steps (%(default)s)")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """`kubectl ocore doctor` with a real operator: each planted fault is found, and the line that is printed below it fixes
-it, run in a shell as it is printed.
-Missing and old CRDs: tests/apiservers/test_doctor.py. A namespace without an Environment: test_tutorial.py."""
+it, run in a shell as it is printed. Missing and old CRDs: tests/apiservers/test_doctor.py. A namespace without an
+Environment: test_tutorial.py."""
 
 import json
 import os

@@ -165,9 +165,8 @@ def test_row_22_in_step_after_a_lost_watch(site: Site, cluster: Cluster, operato
 
 def versions(site: Site, but: tuple[str, ...] = ()) -> dict[str, str]:
     """Every object of ours in the site's namespace with its version: no one has written where it is the same later.
-    `but`: Jobs, which are left out with
-    their pods. Of a pod the annotations count, which the operator writes: the kubelet writes its status after its end,
-    too."""
+    `but`: Jobs, which are left out with their pods. Of a pod the annotations count, which the operator writes: the
+    kubelet writes its status after its end, too."""
     kinds = ("Environment", "SnapshotStore", "Snapshot", "Rollback", "Job", "Pod")
     return {
         f"{kind}/{o['metadata']['name']}": str(o["metadata"].get("annotations"))

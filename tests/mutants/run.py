@@ -1,9 +1,9 @@
 """Takes each guard out of a copy of the tree and demands that the named tests fail (``make test-mutants``).
 
 First every named test must pass on the unchanged copy, once for each file. Then, for each patch, every named test must
-fail by an assertion: an
-error while the tests are collected or set up, a skipped test or a timeout shows nothing, and is tried once more: a
-machine may have stood still. Exit code 1 where a mutant survives; the last lines name the survivors.
+fail by an assertion: an error while the tests are collected or set up, a skipped test or a timeout shows nothing, and
+is tried once more: a machine may have stood still. Exit code 1 where a mutant survives; the last lines name the
+survivors.
 """
 
 import argparse

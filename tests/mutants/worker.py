@@ -2,9 +2,8 @@
 loaded.
 
 Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files
-were changed.
-One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is
-the exit code, or null after `seconds`. Requests come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS
+were changed. One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is the
+exit code, or null after `seconds`. Requests come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS
 ARGUMENT…``, which exits as pytest does.
 """
 

@@ -53,8 +53,7 @@ class Cache:
         self, transport: Transport | None = None, namespaces: Sequence[str] = (), *, seconds: float = ANSWER_SECONDS
     ) -> None:
         """`namespaces`: those that are served; none: the whole cluster. `seconds`: how long an id that is not known may
-        be asked for. Without a transport
-        nothing is read but what is put: for tests."""
+        be asked for. Without a transport nothing is read but what is put: for tests."""
         self.store = Store(_now)
         self._transport = transport
         self._seconds = seconds

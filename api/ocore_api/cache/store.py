@@ -1,10 +1,9 @@
 """All entries with their indexes and subscriptions, in memory. No I/O.
 
 An entry is served only if its object has its id: an object that the operator refused because of its id, and a younger
-one that claims the id of an
-older one, are never found under that id and are in no list. The snapshots of an environment are those that recorded its
-id and its project: an Environment that is created again under the id of a deleted one of another project shows none of
-its snapshots.
+one that claims the id of an older one, are never found under that id and are in no list. The snapshots of an
+environment are those that recorded its id and its project: an Environment that is created again under the id of a
+deleted one of another project shows none of its snapshots.
 """
 
 from collections import OrderedDict

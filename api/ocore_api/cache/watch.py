@@ -2,10 +2,9 @@
 
 All objects come as a stream from the API server's memory (streaming lists, KEP-3157, on by default from Kubernetes 1.34
 on), else as a list in pages, which it reads from etcd. Both give the resourceVersion at which the watch begins. A watch
-that the API server ends continues where it stopped; after 410 Gone
-the list is read again. The connection is dead if nothing arrives for SILENCE seconds although the API server must send:
-it ends every watch after `timeoutSeconds`, which is less, so a half-open connection is noticed within SILENCE seconds.
-Pauses between attempts grow, with jitter.
+that the API server ends continues where it stopped; after 410 Gone the list is read again. The connection is dead if
+nothing arrives for SILENCE seconds although the API server must send: it ends every watch after `timeoutSeconds`, which
+is less, so a half-open connection is noticed within SILENCE seconds. Pauses between attempts grow, with jitter.
 """
 
 import asyncio

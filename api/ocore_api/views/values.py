@@ -108,9 +108,8 @@ def requested_at(obj: Object) -> str | None:
 
 def order_of(obj: Object) -> str:
     """What objects are sorted by; newer is larger. The second of `created_at`; within it, when the facade was asked for
-    the object, else the first time that
-    the operator recorded of it. An object with neither is the oldest: what a client of the facade has just created is
-    the newest."""
+    the object, else the first time that the operator recorded of it. An object with neither is the oldest: what a
+    client of the facade has just created is the newest."""
     status = status_of(obj)
     within = requested_at(obj) or status.get("queuedAt") or status.get("startedAt")
     return f"{created_at(obj)[:_SECOND]} {_padded(str(within)) if within else ''}"

@@ -19,8 +19,8 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 @dataclass(frozen=True)
 class Request:
     """A rollback that was asked for. `environment`: of the path; it owns `snapshot`. `target`: what is replaced; the
-    caller may see it, and it has the
-    same project. `body`: the parsed body, for the comparison of two requests with one key."""
+    caller may see it, and it has the same project. `body`: the parsed body, for the comparison of two requests with one
+    key."""
 
     environment: EnvironmentEntry
     snapshot: SnapshotEntry
@@ -155,8 +155,7 @@ def _conditions(status: Object) -> list[c.Condition]:
 
 async def _need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
     """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since
-    `repeated`. Two requests at the same
-    moment may both pass: the operator then runs one after the other."""
+    `repeated`. Two requests at the same moment may both pass: the operator then runs one after the other."""
     live = await client.get(ENVIRONMENTS, target.namespace, target.name)
     if live is None or live["metadata"]["uid"] != target.uid:
         raise NotFound("NotFound", f"No environment {target.id} is visible to this caller.")

@@ -127,8 +127,8 @@ def _need_deletable(live: Object) -> None:
 
 def _need_unused(cache: Cache, snapshot: SnapshotEntry) -> None:
     """No Rollback that has not ended restores it. One of another namespace counts once it runs: before that, its claim
-    to the snapshot is not proven. One
-    that is newer than the cache is protected by the operator: the Snapshot then stays until its end."""
+    to the snapshot is not proven. One that is newer than the cache is protected by the operator: the Snapshot then
+    stays until its end."""
     for rollback in cache.store.rollbacks_to(snapshot.id):
         if rollback.status == "running" or (rollback.status == "pending" and rollback.namespace == snapshot.namespace):
             raise Conflict(

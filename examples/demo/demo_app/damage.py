@@ -21,9 +21,8 @@ def damage(connection: Connection, filestore: Filestore) -> DamageReport:
     """Deletes two of three orders with their attachments' rows, and every second file of the remaining ones.
 
     In READ COMMITTED, as a script in psql: it waits for customers who delete the same rows, and then passes over them.
-    In REPEATABLE READ it would fail.
-    Orders before attachments, as the shop deletes them: in the other order the two would wait for each other
-    (deadlock).
+    In REPEATABLE READ it would fail. Orders before attachments, as the shop deletes them: in the other order the two
+    would wait for each other (deadlock).
     """
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     with connection.transaction():

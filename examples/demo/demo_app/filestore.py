@@ -36,8 +36,8 @@ class Filestore:
         """Writes the content if it does not exist yet; returns ``xx/sha1``.
 
         Called between the row's INSERT and COMMIT: the row's lock keeps garbage collection out. Raises
-        ContentDiffersError
-        where Odoo raises its UserError, and OSError (Odoo logs that and commits a row without a file: not copied).
+        ContentDiffersError where Odoo raises its UserError, and OSError (Odoo logs that and commits a row without a
+        file: not copied).
         """
         digest = sha1(data)
         fname = f"{digest[:2]}/{digest}"

@@ -26,8 +26,7 @@ def check_copy(
     runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, expected: ExpectedCopy
 ) -> CopyChecked:
     """Raises MoverError RemoteCopyLost where the store is another one, or lacks something that a restore from it needs.
-    Raises StoreError where it cannot
-    be read: that says nothing about the copy."""
+    Raises StoreError where it cannot be read: that says nothing about the copy."""
     guarded = runtime.guarded(store)
     found = read_id(guarded)
     if found != expected.store_id:

@@ -1,9 +1,8 @@
 """``copy-remote``: copies a snapshot into another store, byte for byte, under the same keys.
 
 The manifest goes last and keeps the id of the store that the snapshot was written to. A copy is accepted by the
-manifest's SHA-256: with the same
-manifest, every object has the digest that the manifest names. An attempt that was killed is continued: an object that
-is in the remote store with its size and SHA-256 is not sent again.
+manifest's SHA-256: with the same manifest, every object has the digest that the manifest names. An attempt that was
+killed is continued: an object that is in the remote store with its size and SHA-256 is not sent again.
 """
 
 import threading
@@ -47,8 +46,7 @@ def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOpt
     """Copies the snapshot from `source` to `target`.
 
     Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest exists), BaseNotCopied
-    (retryable); Corrupt where the source
-    differs from its manifest: such bytes never become an object of the target.
+    (retryable); Corrupt where the source differs from its manifest: such bytes never become an object of the target.
     """
     source, target = runtime.guarded(source), runtime.guarded(target)
     with runtime.step(Step.COPY_REMOTE):

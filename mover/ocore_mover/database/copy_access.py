@@ -43,8 +43,7 @@ APPLICATION = "ocore-copy"
 #: First part of a temporary role's name; the rollback's short id and random digits follow.
 ROLE_PREFIX = "ocore_rb_"
 #: Seconds for which a temporary role may log in at least, where the process that would drop it was killed; it is longer
-#: where the command has more
-#: time. Without a deadline: the longest that a Rollback may have.
+#: where the command has more time. Without a deadline: the longest that a Rollback may have.
 _VALID, _MARGIN, _LONGEST = 24 * 3600, 3600, 7 * 24 * 3600
 #: Sessions beside the parallel ones: pg_restore's leader, our own.
 _MORE_CONNECTIONS = 4

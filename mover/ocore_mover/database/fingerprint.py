@@ -5,8 +5,7 @@ database with its rights, settings, extensions and their versions, the roles tha
 server. Locks are neither needed nor taken.
 
 Counters that VACUUM, ANALYZE and writes change are left out. Objects are known by their oids, so an object that is
-dropped and created again gives
-another fingerprint: a proof too many, never one too few.
+dropped and created again gives another fingerprint: a proof too many, never one too few.
 """
 
 from collections.abc import Iterable, Mapping

@@ -25,8 +25,7 @@ CREATES = "ocore.creates"
 #: Line of a copy whose data must be changed before the switch, or was: see Neutralization.
 NEUTRALIZE = "ocore.neutralize"
 #: Of a database. `pending`: it must not become live. `neutralized`: it was neutralised and every assertion held.
-#: `identity`: it only got an identity of its
-#: own. Empty: nothing was demanded.
+#: `identity`: it only got an identity of its own. Empty: nothing was demanded.
 Neutralization = Literal["", "pending", "neutralized", "identity"]
 #: Number of rollbacks that a live database remembers.
 REMEMBERED = 50

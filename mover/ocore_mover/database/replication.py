@@ -1,9 +1,8 @@
 """Logical replication of a database: what a rollback would break, and which rights are missing to end it. Reads only.
 
 A slot and a subscription belong to the database's oid, so a rename takes them to the previous database. A slot there
-retains WAL that no one
-reads. A subscription keeps its database from being dropped (PostgreSQL: "is being used by logical replication
-subscription").
+retains WAL that no one reads. A subscription keeps its database from being dropped (PostgreSQL: "is being used by
+logical replication subscription").
 """
 
 from collections.abc import Iterator

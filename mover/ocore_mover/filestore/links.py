@@ -124,10 +124,9 @@ def items_to_copy(fd: int) -> Generator[Item]:
     """As :func:`items_in`, for names that are created in another folder in this order.
 
     ext4 lists a folder in the order of its index. Names created in that order leave each block of the other folder's
-    index half full,
-    and two levels of them are full with 9,500,000 names of 17 bytes: the folder that is copied can hold twice as many.
-    So a large folder
-    is listed twice, for a random half of its names each time: those of the second half fill the blocks.
+    index half full, and two levels of them are full with 9,500,000 names of 17 bytes: the folder that is copied can
+    hold twice as many. So a large folder is listed twice, for a random half of its names each time: those of the second
+    half fill the blocks.
     """
     if os.fstat(fd).st_size < LARGE_FOLDER:
         yield from items_in(fd)
@@ -186,8 +185,8 @@ def walk(
     """The folders of a tree, each before those in it. Never follows a symbolic link.
 
     `skip` gets the path of a folder and excludes it. `failed` gets the path of a folder that cannot be opened or
-    listed, and
-    decides whether to raise. Folders deeper than `depth` raise RecursionError: each level keeps a descriptor open.
+    listed, and decides whether to raise. Folders deeper than `depth` raise RecursionError: each level keeps a
+    descriptor open.
     """
     stack: list[tuple[int, str, Generator[str]]] = []  # descriptor, path, folders to come
 

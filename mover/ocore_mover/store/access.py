@@ -19,9 +19,8 @@ class Access:
 
 def check(store: FolderStore, environment_id: str) -> Access:
     """Reads the store's id and the newest manifest of the environment, and creates and removes an empty file. A store
-    that is full or fails
-    is a warning. Parents that a snapshot need not change are not tried: they may belong to the user of another
-    environment."""
+    that is full or fails is a warning. Parents that a snapshot need not change are not tried: they may belong to the
+    user of another environment."""
     if not store.path(naming.STORE_ID_KEY).parent.is_dir():
         return Access()  # the store's own probe says so
     snapshots = naming.snapshots_prefix(environment_id)

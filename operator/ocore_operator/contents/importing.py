@@ -359,8 +359,8 @@ class _Page:
 
     async def made(self, type_: Type, id_: str, known: Known | None, bodies: Sequence[Object]) -> Object | None:
         """The object without a status: created under the first name that is free, or found where a crash had left it.
-        Raises _Exists where another import
-        has created it since the namespace was read: its names for the object are the same."""
+        Raises _Exists where another import has created it since the namespace was read: its names for the object are
+        the same."""
         ctx, namespace = self.ctx, self.store.meta.namespace
         if known is not None:
             return await ctx.kube.get(type_, namespace, known.name)

@@ -218,8 +218,7 @@ def _recorded(entry: StoredRollback) -> tuple[RollbackStatus, tuple[str, ...]]:
 
 def _trusted(recorded: Object) -> Object:
     """Of a recorded status, only what a record has: a record is what someone has written into the bucket. The target,
-    which names Secrets, is left
-    out: no Job of an imported Rollback uses it."""
+    which names Secrets, is left out: no Job of an imported Rollback uses it."""
     return {name: recorded[name] for name in RECORDED_STATUS if name in recorded and name != "target"}
 
 

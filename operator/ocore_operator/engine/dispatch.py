@@ -98,8 +98,7 @@ class Dispatch:
 
     def news(self, kind: str, type_: str | None, obj: Object) -> News:
         """What is needed of an event about an object of our kinds. Pure, for kopf's thread: 20,000 raw objects must not
-        wait for the main event
-        loop. `type_` None: the object was listed as a watch was opened."""
+        wait for the main event loop. `type_` None: the object was listed as a watch was opened."""
         return News(self._ctx.catalog.entry(kind, obj), type_, self._reconcilers[kind].concerns(obj))
 
     def changed(self, news: News) -> None:

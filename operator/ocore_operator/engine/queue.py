@@ -5,9 +5,9 @@ retries and delays are ours. The semantics are client-go's: a key that is added 
 again afterwards.
 
 There are four lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000
-operations that wait must not
-make an application wait that is stopped. What is due at a time, a slot of a schedule, goes next: the Snapshots that
-1,000 schedules have just made must not delay the next ones. What only the resync has found goes last.
+operations that wait must not make an application wait that is stopped. What is due at a time, a slot of a schedule,
+goes next: the Snapshots that 1,000 schedules have just made must not delay the next ones. What only the resync has
+found goes last.
 """
 
 import asyncio
@@ -81,9 +81,8 @@ class WorkQueue:
         waited: Callable[[bool, float], None] = lambda _, __: None,
     ) -> None:
         """`timeout`: seconds after which one reconcile is cancelled and counted as an error. `urgent`: whether a key
-        goes first. `punctual`: whether a
-        delay of the key ends at a time that counts. `waited` is called for each reconcile: whether it is urgent, and
-        for how many seconds its key was queued."""
+        goes first. `punctual`: whether a delay of the key ends at a time that counts. `waited` is called for each
+        reconcile: whether it is urgent, and for how many seconds its key was queued."""
         self._timeout = timeout
         self._urgent = urgent
         self._punctual = punctual

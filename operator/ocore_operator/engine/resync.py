@@ -119,8 +119,7 @@ class Resync:
 
     async def _unreadable(self, namespace: str) -> None:
         """Forgets the objects of a namespace that is gone: their ids are free. In one that is being deleted, the Roles
-        go before our objects do, and
-        finalizers remain: its objects are reconciled."""
+        go before our objects do, and finalizers remain: its objects are reconciled."""
         try:
             found = await self._ctx.kube.get(NAMESPACES, "", namespace)
         except ApiError as error:

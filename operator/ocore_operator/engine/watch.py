@@ -127,9 +127,8 @@ async def _end_tasks() -> None:
     """Cancels all other tasks of the event loop, again and again until they have ended, for END seconds at most.
 
     Once is not enough: `kopf.run_tasks` waits without a limit where a watcher swallows the cancellation and then waits
-    for credentials that are
-    not renewed any more (kopf 1.45: `streaming_block` in clients/watching.py suppresses CancelledError, `stream` in
-    clients/api.py returns on it).
+    for credentials that are not renewed any more (kopf 1.45: `streaming_block` in clients/watching.py suppresses
+    CancelledError, `stream` in clients/api.py returns on it).
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + END

@@ -90,9 +90,8 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
     """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the
-    resources, of an Environment
-    that writes to the store (the one of that name, else the first whose user is known): on a claim, files of another
-    user could not be deleted."""
+    resources, of an Environment that writes to the store (the one of that name, else the first whose user is known): on
+    a claim, files of another user could not be deleted."""
     claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
     jobs, inherited = Jobs(), traits(ctx.settings, None, Jobs())
     async for found in _users_of(ctx, namespace, store.meta.name, environment_name):
@@ -200,8 +199,8 @@ def user_of(pods: Iterable[Object], claim: str) -> Object | None:
 
 def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:
     """The traits of the Jobs' pods. User and group 0 are not inherited: the pods run under the restricted pod security
-    standard. An fsGroup of 0 is not
-    either: a start script may have given the files to another group, and the kubelet would change it."""
+    standard. An fsGroup of 0 is not either: a start script may have given the files to another group, and the kubelet
+    would change it."""
     pod = _pod_spec(workload)
     of_pod, of_container = pod.get("securityContext") or {}, _first_container(workload).get("securityContext") or {}
 

@@ -7,8 +7,7 @@ Anyone who may create pods in a namespace can copy our labels. So:
   a Job without a controller is believed by its labels.
 - A pod belongs to a Job where its controller is that Job: the same UID.
 - Where the Job is gone, its UID is unknown. A pod that has not ended still counts as running, so that two attempts
-  never run at once, but what
-  it reports is not believed: an inspect Job reads the result from where the work was done.
+  never run at once, but what it reports is not believed: an inspect Job reads the result from where the work was done.
 """
 
 from collections.abc import Iterable, Mapping

@@ -2,9 +2,8 @@
 Level-triggered: it stays on the pod.
 
 The kubelet writes the file about 0.1 s after the annotation changed. If that one write fails or is missed, it does so
-again with the pod's next
-change, or after one to two minutes: later than the signal is valid. Therefore the signal is repeated: a second
-annotation, which counts the repetitions, changes the pod until the Job has answered.
+again with the pod's next change, or after one to two minutes: later than the signal is valid. Therefore the signal is
+repeated: a second annotation, which counts the repetitions, changes the pod until the Job has answered.
 """
 
 from pydantic import BaseModel

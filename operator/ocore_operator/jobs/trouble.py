@@ -52,8 +52,8 @@ _ADVICE: dict[str, tuple[str, bool]] = {
 PASSING = ("Unschedulable", "FailedScheduling", "Scheduling", "CreateContainerError", "RunContainerError")
 
 #: Messages of the runtime that another attempt repeats: the image has no such program, or cannot run it on this
-#: machine. Any other failure to create
-#: a container may pass: ``runc create failed: … connection reset by peer``. runc and crun word them differently.
+#: machine. Any other failure to create a container may pass: ``runc create failed: … connection reset by peer``. runc
+#: and crun word them differently.
 _PERMANENT = re.compile(
     r'exec: "|exec format error|executable file (`.*` )?not found|chdir to (cwd|`)|unable to find user|no users'
     r" found|no matching entries in passwd"

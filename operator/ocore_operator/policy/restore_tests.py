@@ -1,9 +1,8 @@
 """When the newest snapshot of an environment is tested by a restore, and what the policy's status says of it. Pure.
 
 The policy records slot and Snapshot first, then enters the request in the Snapshot's status, whose own reconcile runs
-the Job. So a crash at any
-point repeats a step and never a test: the slot and the policy's uid name the request, and the Snapshot remembers what
-it has answered.
+the Job. So a crash at any point repeats a step and never a test: the slot and the policy's uid name the request, and
+the Snapshot remembers what it has answered.
 """
 
 import hashlib

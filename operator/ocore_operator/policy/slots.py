@@ -1,9 +1,8 @@
 """When a schedule runs: cron expressions in a time zone. Pure.
 
 Daylight-saving time, as Debian's cron has it (cron(8)): a time that the clock skips runs as soon as it has jumped. A
-time that the clock shows
-twice runs once, the first time. An expression whose minutes or hours begin with ``*`` follows the real hours: none is
-left out, none doubled.
+time that the clock shows twice runs once, the first time. An expression whose minutes or hours begin with ``*`` follows
+the real hours: none is left out, none doubled.
 """
 
 import hashlib

@@ -37,9 +37,8 @@ def due_in(
     """Seconds until the next probe; 0 or less: now.
 
     `probed`, `began`: end and start of the last probe. `current`: it saw the present generation and all that it depends
-    on. `wanted`: a probe
-    that begins then or later is requested. `watched`: condition types that must be True; while one is not, probes come
-    at shorter intervals.
+    on. `wanted`: a probe that begins then or later is requested. `watched`: condition types that must be True; while
+    one is not, probes come at shorter intervals.
     """
     if probed is None or not current:
         return 0.0

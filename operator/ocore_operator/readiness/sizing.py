@@ -76,8 +76,8 @@ def not_measured(status: EnvironmentStatus, why: str, *, ended: str) -> Environm
 
 def probed(spec: EnvironmentSpec, status: EnvironmentStatus, result: ProbeResult, *, began: str) -> EnvironmentStatus:
     """The status after a probe that began at `began`. Its sizes count where it could read all that the Environment has,
-    and they are not older than
-    those that are known. They count from its begin: a result may be read long after its end."""
+    and they are not older than those that are known. They count from its begin: a result may be read long after its
+    end."""
     database, filestore = result.database, result.filestore
     if spec.database is not None and (database is None or database.missing):
         return status

@@ -105,8 +105,8 @@ async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> 
 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
     """Releases only the lock that was observed: this rollback may have released and acquired it again since, for
-    another cleanup attempt. Where databases
-    were renamed, the Environment is probed now: the last probe may have found another database, or none."""
+    another cleanup attempt. Where databases were renamed, the Environment is probed now: the last probe may have found
+    another database, or none."""
     rollback = observed.rollback
     name, namespace = observed.world.environment_name, rollback.meta.namespace
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)

@@ -5,8 +5,8 @@ out one effect, or wait. ``reconcile.py`` carries it out and decides again. A cr
 and the plan then continues from the status that was written and the world as it is observed.
 
 Up to the stage Drain a failure or a deletion aborts the rollback and leaves the environment as it was. From the stage
-Switch on the rollback is
-finished, forward or back: see ``plan_switch.py``. Cleanup after the end is in ``plan_after_end.py``.
+Switch on the rollback is finished, forward or back: see ``plan_switch.py``. Cleanup after the end is in
+``plan_after_end.py``.
 """
 
 from collections.abc import Callable

@@ -215,8 +215,7 @@ def _begun(status: RollbackStatus) -> bool:
 
 def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:
     """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused
-    cleanup. Not where it was
-    found a moment ago: the cleanup itself refuses a position that does not fit."""
+    cleanup. Not where it was found a moment ago: the cleanup itself refuses a position that does not fit."""
     fresh = enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None)
     if status.position is None:
         return change(fresh, inspect_attempt=status.inspect_attempt + 1, position_read_began=None)

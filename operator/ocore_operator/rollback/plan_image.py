@@ -136,9 +136,8 @@ def in_git(image: ImageStatus, world: World) -> str:
 
 def with_images(status: RollbackStatus, workloads: tuple[WorkloadView, ...]) -> tuple[SavedWorkload, ...]:
     """The workloads with their replicas, and with the images that this rollback replaces: of the application's
-    containers; of an undo those that the
-    undone rollback has replaced. None is replaced where a tool owns one of them: one application must not run with two
-    images."""
+    containers; of an undo those that the undone rollback has replaced. None is replaced where a tool owns one of them:
+    one application must not run with two images."""
     names = _containers(status, workloads)
     if any(x.owner for w in workloads for x in w.containers if (x.name, x.init) in names.get((w.kind, w.name), ())):
         return saved(workloads)

@@ -1,10 +1,9 @@
 """createSafetySnapshot: a Snapshot of the environment, Complete before the switch. Pure.
 
 It is created beside the restore and runs under the rollback's operation lock. Its name is derived from the Rollback's
-uid, so a restarted operator finds
-it. The stage Await comes before the switch Job: it waits until the Snapshot is Complete. A Snapshot that fails or is
-deleted ends the rollback, with nothing changed. Where the rollback is aborted, the Snapshot is cancelled unless it is
-Complete.
+uid, so a restarted operator finds it. The stage Await comes before the switch Job: it waits until the Snapshot is
+Complete. A Snapshot that fails or is deleted ends the rollback, with nothing changed. Where the rollback is aborted,
+the Snapshot is cancelled unless it is Complete.
 """
 
 from datetime import datetime

@@ -1,9 +1,9 @@
 """The plan from the switch on: the rollback is finished, forward or back. Pure.
 
 No stage here is aborted, not even by a deletion. Every stage has its own limit; their sum is the rollback's deadline
-(`finish_seconds`). Where the
-database does not answer for five minutes, the position is unknown and the workloads are started anyway. That is safe:
-the switch allows connections only when it is complete, so the workloads cannot run on half of it.
+(`finish_seconds`). Where the database does not answer for five minutes, the position is unknown and the workloads are
+started anyway. That is safe: the switch allows connections only when it is complete, so the workloads cannot run on
+half of it.
 """
 
 from datetime import datetime
@@ -54,8 +54,7 @@ ANSWER_SECONDS = 90
 #: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
 #: Seconds to set the workloads' replicas: to zero before a switch back, or back to the saved ones. After them the
-#: rollback is Stalled while a workload
-#: that it has stopped cannot be started: it never ends so (docs/decisions/0112).
+#: rollback is Stalled while a workload that it has stopped cannot be started: it never ends so (docs/decisions/0112).
 RESUME_SECONDS = 120
 #: Least and most seconds between two attempts to scale workloads: a fifth of the time spent so far, within these
 #: limits.
@@ -189,9 +188,8 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Sets the saved replicas again, whatever the outcome is, once the images are set that belong to the data, and no
-    pod of ours mounts the filestore's
-    claim. After RESUME_SECONDS only those matter that are still stopped: someone else has set the replicas of the
-    others."""
+    pod of ours mounts the filestore's claim. After RESUME_SECONDS only those matter that are still stopped: someone
+    else has set the replicas of the others."""
     setting = plan_image.set_images(status, world, now)
     if setting is not None:
         return setting
@@ -245,9 +243,9 @@ def set_replicas(
 
 def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action | None:
     """What to do while a pod of ours mounts the filestore's claim; None where none does. A workload that starts on
-    another node could not attach a
-    claim that only one node can mount (row 35). Not waited for: a pod that was deleted STOP_JOBS_SECONDS ago and still
-    exists. Pods of other objects, such as a probe's, are not stopped: they end on their own."""
+    another node could not attach a claim that only one node can mount (row 35). Not waited for: a pod that was deleted
+    STOP_JOBS_SECONDS ago and still exists. Pods of other objects, such as a probe's, are not stopped: they end on their
+    own."""
     if status.target is not None and status.target.claim_name is None:
         return None
     holding = tuple(j for j in world.holding() if not _stuck(j, now))

@@ -137,8 +137,7 @@ def damage_found(
     status: RollbackStatus, spec: RollbackSpec, world: World, failures: Iterable[Failure | Finding]
 ) -> ReportDamage | None:
     """What the Snapshot's status does not say yet: the place that was read does not have it whole. None: nothing; or
-    the rollback names its store, as from another
-    namespace: its tenant chooses what was read (docs/decisions/0133)."""
+    the rollback names its store, as from another namespace: its tenant chooses what was read (docs/decisions/0133)."""
     snapshot, ref = world.snapshot, spec.snapshot_ref
     failure = next((f for f in failures if f.reason in damage.STORED_BYTES), None)
     if (

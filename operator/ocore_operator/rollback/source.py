@@ -25,8 +25,7 @@ def other_namespace(rollback: Rollback) -> str:
 
 def granted(snapshot: Snapshot | None, environment: Environment | None, namespace: str) -> bool:
     """Whether `namespace` may restore the Snapshot of another one. `environment`: the one that the Snapshot names, in
-    the Snapshot's namespace. It must
-    be the one that the Snapshot was taken of: without it there is no grant."""
+    the Snapshot's namespace. It must be the one that the Snapshot was taken of: without it there is no grant."""
     if snapshot is None or environment is None:
         return False
     source = snapshot.status.source
@@ -39,8 +38,8 @@ def store_name(
     rollback: Rollback, snapshot: Snapshot, environment: Environment, remote: RemoteSource | None = None
 ) -> str | None:
     """The SnapshotStore, in the Rollback's namespace, that the Snapshot is read from; None for an ordinary rollback in
-    place, which uses one store for
-    everything: the Snapshot's own, or that of its remote copy. `remote`: the copy, where it is read."""
+    place, which uses one store for everything: the Snapshot's own, or that of its remote copy. `remote`: the copy,
+    where it is read."""
     ref, source = rollback.spec.source_store_ref, snapshot.status.source
     if ref is not None:
         return ref.name

@@ -446,8 +446,7 @@ def already_executed(status: RollbackStatus, now: datetime) -> RollbackStatus:
 
 def refused_by_record(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:
     """The restore Job found that the rollback must not run again, before it touched anything. Databases with the
-    rollback's names may exist, where
-    spec.id is set: they belong to the earlier run and are not removed."""
+    rollback's names may exist, where spec.id is set: they belong to the earlier run and are not removed."""
     return failing(change(status, **_UNTOUCHED), reason, message, now)
 
 

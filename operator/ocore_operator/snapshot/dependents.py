@@ -72,8 +72,7 @@ async def corrupt_base(ctx: Context, snapshot: Snapshot) -> str:
 
 async def enter(ctx: Context, snapshot: Snapshot) -> None:
     """Enters the Snapshot in its base. Raises Conflict where that one changes at the same time, for example because its
-    deletion begins. Does nothing where
-    it is gone or being deleted: what is observed next shows that."""
+    deletion begins. Does nothing where it is gone or being deleted: what is observed next shows that."""
     obj = await _base_of(ctx, snapshot)
     if obj is None or "deletionTimestamp" in obj["metadata"]:
         return

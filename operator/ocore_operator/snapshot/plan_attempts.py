@@ -163,8 +163,7 @@ def _absent(case: _Case, world: World) -> Action:
 
 def _stopped_for(case: _Case) -> Failure | None:
     """Why this plan stopped the Job, or None: it never ran, or it had failed and its pod was still there. The state of
-    what remains of the Job does
-    not matter then. What was reported is tried again: whether that helps is known no more.
+    what remains of the Job does not matter then. What was reported is tried again: whether that helps is known no more.
     """
     if case.snapshot.status.job_name != case.job:
         return None

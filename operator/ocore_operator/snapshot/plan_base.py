@@ -7,8 +7,8 @@
        └────────── the full one has changed ◄─────┘
 
 A differential records its choice first, so that a restarted operator continues with it. It is entered in the full
-Snapshot before anything of it is
-copied: from then on nothing deletes that one. The base is always a full Snapshot, so a restore needs two at most.
+Snapshot before anything of it is copied: from then on nothing deletes that one. The base is always a full Snapshot, so
+a restore needs two at most.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """The plan of a Complete Snapshot's copy in a remote store: made, repeated for days, and let go of by retention. Pure.
 
 The copy's Job takes no operation lock and delays nothing. Its attempts have numbers; an attempt that finds objects of
-an earlier one continues it.
-What retention has let go of is deleted here: the data in the Snapshot's own store, while the copy stays, or the copy.
+an earlier one continues it. What retention has let go of is deleted here: the data in the Snapshot's own store, while
+the copy stays, or the copy.
 """
 
 from collections.abc import Callable

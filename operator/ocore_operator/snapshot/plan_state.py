@@ -1,9 +1,9 @@
 """When a state object of a Complete Snapshot is written again: pin, retention or deletionPolicy were changed. Pure.
 
 There is one beside the data in the Snapshot's own store, and one beside its remote copy. `status.storedState` and
-`status.remote.storedState` are what the
-stores have. So no Job runs without a change, changes while a Job runs are written together by the next one, and a crash
-loses none: the difference remains until a Job has written it. The two stores do not wait for each other.
+`status.remote.storedState` are what the stores have. So no Job runs without a change, changes while a Job runs are
+written together by the next one, and a crash loses none: the difference remains until a Job has written it. The two
+stores do not wait for each other.
 """
 
 from collections.abc import Iterator

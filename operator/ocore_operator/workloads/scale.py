@@ -176,8 +176,7 @@ def _container_trouble(role: str, container: Object) -> str:
 
 def _last_exit(terminated: Object | None) -> str:
     """`` (last exit code 1, Error: relation "x" does not exist)``; empty where the container has not ended. Its
-    termination message may be the end
-    of its log: the cause is at its end."""
+    termination message may be the end of its log: the cause is at its end."""
     if not terminated:
         return ""
     said = " ".join(str(terminated.get("message") or "").split())

@@ -1,9 +1,8 @@
 """Power loss: what is on the disk afterwards if it wrote only what the program has flushed.
 
 The flushes are recorded as they happen (fsync and syncfs), with what they write: a file's bytes, or a folder's entries.
-Everything else is dropped,
-as POSIX allows and as real file systems sometimes do. A disk may also write a name early and the bytes never: so each
-rename and each link is checked at its moment, too (:attr:`PowerLoss.torn`).
+Everything else is dropped, as POSIX allows and as real file systems sometimes do. A disk may also write a name early
+and the bytes never: so each rename and each link is checked at its moment, too (:attr:`PowerLoss.torn`).
 
 Nothing is really flushed: a flush waits for what other programs wrote to the same disk, too.
 """

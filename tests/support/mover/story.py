@@ -12,8 +12,8 @@ from support.mover.postgres_majors import Server, create_role
 from support.mover.site import Site
 
 #: SQL only and trusted, so that every build has it: the wheels lack most extensions, and the one that pgserver has
-#: needs a superuser.
-#: Its files go into a folder that the servers of other processes read: the name is this process's own.
+#: needs a superuser. Its files go into a folder that the servers of other processes read: the name is this process's
+#: own.
 EXTENSION = f"ocore_story_{secrets.token_hex(4)}"
 _CONTROL = "default_version = '1.0'\nrelocatable = true\nsuperuser = true\ntrusted = true\n"
 _SCRIPT = """

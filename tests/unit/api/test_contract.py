@@ -237,6 +237,21 @@ def test_generated_files_are_current(repository: Any, api: Schema) -> None:
     assert json.loads((repository / generated.DOCUMENT).read_text()) == api
 
 
+def test_no_description_has_a_line_break_inside_a_paragraph(api: Schema) -> None:
+    def described(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("description"), str):
+                yield node["description"]
+            node = list(node.values())
+        if isinstance(node, list):
+            for child in node:
+                yield from described(child)
+
+    found = list(described(api))
+    assert len(found) > 100
+    assert [text for text in found if "\n" in text.replace("\n\n", "")] == []
+
+
 def test_every_field_says_where_it_comes_from() -> None:
     assert list(generated.undocumented()) == []
 

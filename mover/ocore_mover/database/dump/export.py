@@ -84,8 +84,7 @@ def read_names(connection: Connection, table: str, since: str | None = None) -> 
     """The distinct store_fname of all attachments, sorted as bytes; needs a transaction (server-side cursor).
 
     `since`: only of rows that a transaction with this id (xid) or a later one wrote. The server sorts them, on its disk
-    where they are
-    many. A longer name is truncated: it cannot be a file's.
+    where they are many. A longer name is truncated: it cannot be a file's.
     """
     query = sql.SQL(
         'SELECT DISTINCT pg_catalog.left(store_fname::pg_catalog.text, {}) COLLATE pg_catalog."C" FROM {}'

@@ -18,9 +18,8 @@ class Copied:
     """How much of the tables was read, from what COPY processes now.
 
     A table that was seen and is not read any more is done. A parallel pg_dump reads the largest tables first: a table
-    larger than the smallest active
-    one was read before, though it was never seen. COPY counts bytes of text, and the sizes are those on the disk: the
-    tables that are done say how many of the one make one of the other.
+    larger than the smallest active one was read before, though it was never seen. COPY counts bytes of text, and the
+    sizes are those on the disk: the tables that are done say how many of the one make one of the other.
     """
 
     def __init__(self, table_bytes: Mapping[int, int]) -> None:

@@ -32,8 +32,7 @@ def parsed(given: Iterable[str]) -> list[tuple[str, int]]:
 
 def reached(addresses: Sequence[tuple[str, int]]) -> list[str]:
     """The addresses that the pod reaches. A refused connection counts: the packet arrived. Raises MoverError
-    IsolationUnproven for a name that does
-    not resolve: nothing was tried then."""
+    IsolationUnproven for a name that does not resolve: nothing was tried then."""
     return [f"{host}:{port}" for host, port in addresses if _reaches(host, port)]
 
 
@@ -57,9 +56,8 @@ def prove(
     patience: float = PATIENCE,
 ) -> str:
     """Waits until the pod reaches none of the addresses. Returns what was proven. `outside`: those outside of the
-    cluster's networks at which someone else
-    has just seen a listener. Without one nothing is proven: a rule that closes the cluster's networks may leave the
-    internet open.
+    cluster's networks at which someone else has just seen a listener. Without one nothing is proven: a rule that closes
+    the cluster's networks may leave the internet open.
 
     Raises MoverError IsolationUnproven.
     """

@@ -304,8 +304,7 @@ def _connecting(connection: Connection) -> Iterator[str]:
 
 def give_identity(connection: Connection, base_url: str | None) -> list[str]:
     """Gives a copy of another environment its own uuid, secret and URL. Returns what was done. Raises MoverError
-    AssertionFailed where a
-    value is another one afterwards: a trigger of the database may have changed it."""
+    AssertionFailed where a value is another one afterwards: a trigger of the database may have changed it."""
     url = base_url or DEFAULT_URL
     wanted = {
         "database.uuid": str(uuid.uuid4()),

@@ -2,9 +2,8 @@
 impossible to restore.
 
 A dump has no rows of them. Each is computed from the restored tables, and from what is outside of the database: a
-foreign table has today's rows, or its
-server does not answer. A view that cannot be refreshed stays unpopulated: reading it is an error that names it, until
-someone refreshes it.
+foreign table has today's rows, or its server does not answer. A view that cannot be refreshed stays unpopulated:
+reading it is an error that names it, until someone refreshes it.
 """
 
 import time

@@ -55,8 +55,8 @@ def rights(connection: Connection, server: Server, artifact: DatabaseArtifact) -
 
 def rights_of_copy(server: Server, artifact: DatabaseArtifact) -> tuple[Rights, list[str]]:
     """The same for a snapshot of another environment, and warnings. The database belongs to the application's role. Of
-    the grants only those to PUBLIC
-    are kept: roles of the other environment get nothing here, and what it did not open stays closed."""
+    the grants only those to PUBLIC are kept: roles of the other environment get nothing here, and what it did not open
+    stays closed."""
     owner = server.app.user
     kept = tuple(g for g in artifact.grants or () if not g.role)
     others = sorted({g.role for g in artifact.grants or () if g.role and g.role != artifact.owner})

@@ -49,10 +49,9 @@ def add_missing(
     """Adds the snapshot's files that the live filestore lacks; removes nothing.
 
     Existing files are read and compared with their names, because the restored database relies on them. A damaged one
-    is
-    replaced in one step. A right one is held as well: garbage collection may remove it before the switch. New files go
-    into a folder of ours first. After all of them and all packs are verified and flushed, they are held (in `hold`) and
-    then made visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError FilestoreNotFound,
+    is replaced in one step. A right one is held as well: garbage collection may remove it before the switch. New files
+    go into a folder of ours first. After all of them and all packs are verified and flushed, they are held (in `hold`)
+    and then made visible. Raises Corrupt (then nothing became visible), StoreError, and MoverError FilestoreNotFound,
     NoSpace. Hits the failpoint restore-files-added.
     """
     folders.require_filestore()
@@ -318,8 +317,7 @@ class _Neighbours:
 
     def create_file(self, name: str, folder: int) -> int:
         """The descriptor of a new file in a folder of ours, which others cannot enter. It has the right mode already,
-        unless the umask or a
-        default ACL limits it: a change of the mode costs as much as the file's creation."""
+        unless the umask or a default ACL limits it: a change of the mode costs as much as the file's creation."""
         return os.open(name, CREATE_FILE, self._file_mode, dir_fd=folder)
 
     def apply_to_file(self, fd: int) -> None:

@@ -3,9 +3,8 @@
 What is trusted is that a file that was changed in place has another modification time or size, as rsync and restic
 trust it. A file that took another one's place has another inode or time of creation, whatever size and modification
 time it was given (packages have all of one year): where these are recorded and differ, the file is read, and stored if
-its digest differs. The change time is compared only where no hard links
-of ours change it. A file of the base with a modification time from its freeze on is never used: it may have been
-changed again within the same step of the clock.
+its digest differs. The change time is compared only where no hard links of ours change it. A file of the base with a
+modification time from its freeze on is never used: it may have been changed again within the same step of the clock.
 """
 
 import os

@@ -9,10 +9,9 @@ The database is exported between two passes:
 
 So no write-once file is lost but one that was created and deleted between `approach` and `confirm`: :attr:`Frozen.gone`
 names it, and another export is tried. Without events (network file systems) only the passes show what vanished. A link
-does not protect the content of a file that the application changes
-in place: from :attr:`Frozen.since_ns` on, a modification counts as one after the export. A file that was created after
-:attr:`Frozen.begin_ns` is still being written for the first time: it is complete before a row that names it is
-committed.
+does not protect the content of a file that the application changes in place: from :attr:`Frozen.since_ns` on, a
+modification counts as one after the export. A file that was created after :attr:`Frozen.begin_ns` is still being
+written for the first time: it is complete before a row that names it is committed.
 """
 
 import contextlib
