@@ -39,13 +39,23 @@ class Rule:
 #: The first rule that fits is used. Others: layout Plain, and the path is asked for.
 RULES = (
     Rule(
-        "Odoo (Bitnami)", r"(^|/)bitnami[a-z]*/odoo([:@]|$)", layout="Odoo", folder="/bitnami/odoo/data",
-        path="filestore/{database}", config="/bitnami/odoo/conf/odoo.conf",
+        "Odoo (Bitnami)",
+        r"(^|/)bitnami[a-z]*/odoo([:@]|$)",
+        layout="Odoo",
+        folder="/bitnami/odoo/data",
+        path="filestore/{database}",
+        config="/bitnami/odoo/conf/odoo.conf",
     ),
     Rule("Odoo", r"(^|/)odoo[^/]*$", layout="Odoo", folder="/var/lib/odoo", path="filestore/{database}"),
     Rule("Tryton", r"(^|/)trytond?[^/]*$", folder="/var/lib/trytond/db", path="{database}"),
-    Rule("Django", r"(^|/)django[^/]*$", variable="DJANGO_SETTINGS_MODULE", folder="/app/media", folder_variable="MEDIA_ROOT"),
-)  # fmt: skip
+    Rule(
+        "Django",
+        r"(^|/)django[^/]*$",
+        variable="DJANGO_SETTINGS_MODULE",
+        folder="/app/media",
+        folder_variable="MEDIA_ROOT",
+    ),
+)
 OTHER = Rule("an application without a rule", "")
 
 #: Variables that applications take their connection from.
@@ -54,8 +64,11 @@ _VARIABLES = {
     "port": ("ODOO_DATABASE_PORT_NUMBER", "PGPORT", "POSTGRES_PORT", "DATABASE_PORT", "DB_PORT", "PORT"),
     "dbname": ("ODOO_DATABASE_NAME", "PGDATABASE", "POSTGRES_DB", "DATABASE_NAME", "DB_NAME"),
     "user": ("ODOO_DATABASE_USER", "PGUSER", "POSTGRES_USER", "DATABASE_USER", "DB_USER", "USER"),
-    "password": ("ODOO_DATABASE_PASSWORD", "PGPASSWORD", "POSTGRES_PASSWORD", "DATABASE_PASSWORD", "DB_PASSWORD", "PASSWORD"),
-}  # fmt: skip
+    "password": (
+        *("ODOO_DATABASE_PASSWORD", "PGPASSWORD", "POSTGRES_PASSWORD"),
+        *("DATABASE_PASSWORD", "DB_PASSWORD", "PASSWORD"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -125,13 +138,18 @@ def propose(found: Found, given: Given) -> tuple[Document, ...]:
     policy = Document(
         SNAPSHOT_POLICY,
         name,
-        {"environmentRef": {"name": name}, "schedule": ["0 2 * * *"], "spreadMinutes": 30, "verify": {"schedule": ["0 4 * * 0"]}},
+        {
+            "environmentRef": {"name": name},
+            "schedule": ["0 2 * * *"],
+            "spreadMinutes": 30,
+            "verify": {"schedule": ["0 4 * * 0"]},
+        },
         {
             "schedule": "every night; the default keeps each snapshot for 30 days",
             "spreadMinutes": "a fixed delay for each environment: a fleet does not start at once",
             "verify": "each Sunday the newest snapshot is really restored, into a scratch database",
         },
-    )  # fmt: skip
+    )
     documents = (*store_documents, environment, policy)
     for each in documents:
         each.kind.spec.model_validate(each.spec)

@@ -28,10 +28,12 @@ RecordedOutcome = Literal["Switched", "SwitchedBack", "NotSwitched"]
 #: Fields of status that a record has as they were when its Job was created. The evidence of the restore is in the
 #: record itself.
 RECORDED_STATUS = (
-    "startedAt", "deadline", "environmentName", "snapshotName", "snapshotNamespace", "sourceEnvironmentName", "sourceEnvironmentId",
-    "sourceEnvironmentType", "remoteCopyState", "liveDatabase", "liveMissing", "restoredDatabase", "previousDatabase", "safetySnapshotName",
-    "safetySnapshotId", "safetySnapshotAt", "image", "quiescedAt", "neutralize", "undo", "failureReason", "failureMessage", "target", "steps",
-)  # fmt: skip
+    *("startedAt", "deadline", "environmentName", "snapshotName", "snapshotNamespace"),
+    *("sourceEnvironmentName", "sourceEnvironmentId", "sourceEnvironmentType", "remoteCopyState"),
+    *("liveDatabase", "liveMissing", "restoredDatabase", "previousDatabase"),
+    *("safetySnapshotName", "safetySnapshotId", "safetySnapshotAt"),
+    *("image", "quiescedAt", "neutralize", "undo", "failureReason", "failureMessage", "target", "steps"),
+)
 
 
 class RecordedRollback(Model):

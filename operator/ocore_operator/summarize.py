@@ -35,9 +35,9 @@ StatusT = TypeVar("StatusT", bound=StatusModel)
 
 #: Fields of other field managers: never part of what the main manager applies.
 OWNED_ELSEWHERE = (
-    "operation", "executedRollbacks", "undoneRollbacks", "pins", "keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt",
-    "dependents", "restoreTestRequest",
-)  # fmt: skip
+    *("operation", "executedRollbacks", "undoneRollbacks", "pins", "dependents", "restoreTestRequest"),
+    *("keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt"),
+)
 #: Applied by the main manager only at the end, so that 100 % and Complete appear together and no late figure overwrites
 #: them.
 PROGRESS = "progress"

@@ -4,7 +4,12 @@ from typing import Any
 
 _TIME = "2026-01-31T12:00:00Z"
 _META = {"name": "a", "namespace": "a", "uid": "", "creationTimestamp": _TIME, "resourceVersion": "1"}
-_PARTS = {"database": "database/", "filestore": "filestore/index.json.zst", "config": "config/config.json", "manifest": "manifest.json"}  # fmt: skip
+_PARTS = {
+    "database": "database/",
+    "filestore": "filestore/index.json.zst",
+    "config": "config/config.json",
+    "manifest": "manifest.json",
+}
 _DONE = {"status": "True", "reason": "Succeeded", "lastTransitionTime": _TIME, "message": ""}
 
 
@@ -30,8 +35,12 @@ EXAMPLE: dict[str, dict[str, Any]] = {
             "serverVersion": "17.6",
             "source": {"environmentId": "", "environmentName": "", "environmentType": "production", "projectId": ""},
             "sizes": {
-                "databaseBytes": 10**9, "databaseStoredBytes": 10**9, "filestoreBytes": 10**9, "filestoreFiles": 1000,
-                "filestoreStoredBytes": 10**9, "storedBytes": 10**9,
+                "databaseBytes": 10**9,
+                "databaseStoredBytes": 10**9,
+                "filestoreBytes": 10**9,
+                "filestoreFiles": 1000,
+                "filestoreStoredBytes": 10**9,
+                "storedBytes": 10**9,
             },
             "evidence": {"proven": ["a"], "checksums": dict.fromkeys(_PARTS, "0"), "paths": _PARTS},
             "steps": _steps("Prepare", "DumpDatabase", "CopyFilestore", "CaptureConfig", "Publish"),
@@ -59,8 +68,9 @@ EXAMPLE: dict[str, dict[str, Any]] = {
             "recorded": True,
             "evidence": {"proven": ["a"]},
             "steps": _steps(
-                "Preflight", "RestoreDatabase", "RestoreFilestore", "Check", "Quiesce", "Switch", "Resume", "HealthCheck"
+                *("Preflight", "RestoreDatabase", "RestoreFilestore", "Check"),
+                *("Quiesce", "Switch", "Resume", "HealthCheck"),
             ),
         },
     },
-}  # fmt: skip
+}

@@ -92,7 +92,9 @@ class Store:
             self._take_with_dependents(key, obj)
         except Exception as error:
             # Whatever it is: one object must not keep the others from being served.
-            _log.warning("object cannot be read; it is not served", kind=kind, namespace=key[1], name=key[2], error=repr(error))  # fmt: skip
+            _log.warning(
+                "object cannot be read; it is not served", kind=kind, namespace=key[1], name=key[2], error=repr(error)
+            )
             self._drop_with_dependents(key)
             self._unreadable.add(key)
             return

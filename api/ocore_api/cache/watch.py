@@ -116,7 +116,12 @@ class Watch:
                 self._error = "the API server ended the watch at once"
                 # An event that is too long, or no JSON, comes again in each watch from this version.
                 if failures >= RELIST_AFTER:
-                    _log.warning("watch does not continue; listing again", kind=self._kind, namespace=self.namespace, version=self._version)  # fmt: skip
+                    _log.warning(
+                        "watch does not continue; listing again",
+                        kind=self._kind,
+                        namespace=self.namespace,
+                        version=self._version,
+                    )
                     self._version = None
             except _Gone:
                 _log.info("resourceVersion is gone; listing again", kind=self._kind, namespace=self.namespace)
@@ -128,7 +133,9 @@ class Watch:
             except ApiError as error:
                 self._failed(error, failures)
             except (ValueError, TypeError, LookupError, RecursionError) as error:  # it must not end the other watches
-                self._failed(Unavailable(0, "Unreadable", f"the API server's answer cannot be read: {error!r}"), failures)  # fmt: skip
+                self._failed(
+                    Unavailable(0, "Unreadable", f"the API server's answer cannot be read: {error!r}"), failures
+                )
                 self._version = None
             failures += 1
             await asyncio.sleep(_pause(failures))
@@ -258,7 +265,9 @@ class Watch:
             try:
                 event = from_json(line)
             except ValueError:  # the connection broke within a line; else the next watch begins with it
-                _log.warning("event cannot be read", kind=self._kind, namespace=self.namespace, names=_NAMED.findall(line)[:3])  # fmt: skip
+                _log.warning(
+                    "event cannot be read", kind=self._kind, namespace=self.namespace, names=_NAMED.findall(line)[:3]
+                )
                 break
             events += 1
             self._take(event)

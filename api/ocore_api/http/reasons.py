@@ -6,12 +6,21 @@ REASONS: dict[str, tuple[str, str]] = {
     "AdmissionRefused": ("409", "An admission policy of the cluster refuses it; `detail` has its message."),
     "ApiServerUnavailable": ("503", "The Kubernetes API server does not answer. Repeat the request after Retry-After."),
     "BadRequest": ("400", "The body cannot be read."),
-    "BeingDeleted": ("409", "What this Idempotency-Key created is being deleted. Repeat the request, or send another key."),
+    "BeingDeleted": (
+        "409",
+        "What this Idempotency-Key created is being deleted. Repeat the request, or send another key.",
+    ),
     "BodyTimeout": ("408", "The body did not arrive in time."),
     "BodyTooLarge": ("413", "The body is too large."),
-    "Conflict": ("409", "The object was changed or deleted at the same moment. Read it again, then repeat the request."),
+    "Conflict": (
+        "409",
+        "The object was changed or deleted at the same moment. Read it again, then repeat the request.",
+    ),
     "FacadeRefused": ("503", "The facade lacks rights, or the CRDs are missing. Its log has the reason."),
-    "FieldOwned": ("409", "Another client, such as a GitOps tool, owns the field: `manager`, `field`, `conflicts`. Change it there."),
+    "FieldOwned": (
+        "409",
+        "Another client, such as a GitOps tool, owns the field: `manager`, `field`, `conflicts`. Change it there.",
+    ),
     "IdempotencyKeyReused": ("422", "The key was sent before with another body. Send a new key."),
     "InternalError": ("500", "An unexpected error. The server's log has it under `requestId`."),
     "InvalidIdempotencyKey": ("422", "The key must have 1 to 255 visible ASCII characters."),
@@ -37,4 +46,4 @@ REASONS: dict[str, tuple[str, str]] = {
     "TokenMissing": ("401", "The request has no token."),
     "TooManyRequests": ("429", "Over the rate limit. Repeat the request after Retry-After."),
     "TooManyStreams": ("429, 503", "Too many open streams, of this caller (429) or of this replica (503)."),
-}  # fmt: skip
+}

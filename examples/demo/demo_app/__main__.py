@@ -17,8 +17,8 @@ from .settings import Settings, SettingsError
 from .shop import GarbageCollectionBusyError, collect_garbage
 
 _EPILOG = """\
-The database is found by DEMO_DATABASE (folder of a mounted Secret: uri, or host port dbname user password) or libpq's PG*
-variables, the filestore by DEMO_FILESTORE.
+The database is found by DEMO_DATABASE (folder of a mounted Secret: uri, or host port dbname user password) or libpq's
+PG* variables, the filestore by DEMO_FILESTORE.
 
 examples:
   PGHOST=127.0.0.1 PGDATABASE=shop DEMO_FILESTORE=/tmp/filestore python3 -m demo_app init

@@ -24,10 +24,12 @@ h2 { font-size: 14px; margin: 0 0 8px; color: var(--soft); font-weight: 600; }
 .tile b { display: block; font-size: 25px; white-space: nowrap; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .tile small { color: var(--soft); }
 .tile.good b { color: var(--good); } .tile.bad { border-color: var(--bad); } .tile.bad b { color: var(--bad); }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 12px; margin: 12px 0 24px; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 12px;
+  margin: 12px 0 24px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; }
 th { text-align: left; color: var(--soft); font-weight: 500; padding: 3px 10px 3px 0; }
-td { border-top: 1px solid var(--line); padding: 4px 10px 4px 0; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td { border-top: 1px solid var(--line); padding: 4px 10px 4px 0; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 .n { text-align: right; } td.wrap { white-space: normal; overflow-wrap: anywhere; }
 .bad { color: var(--bad); } .good { color: var(--good); } .warn { color: var(--warn); } .soft { color: var(--soft); }
 svg { display: block; width: 100%; height: 72px; } polyline { fill: none; stroke: var(--accent); stroke-width: 2;
@@ -101,12 +103,13 @@ def render_part(state: dict[str, Any]) -> str:
     """The part that is refreshed every second."""
     orders, attachments, filestore = state["orders"], state["attachments"], state["filestore"]
     missing = attachments["missing"]
+    files, tone = ("named by a row, not there", "bad") if missing else ("every row has its file", "good")
     return f"""{_provenance(state["database"], neutralized=state["acting"]["neutralized"])}
 <div class="tiles" data-orders="{orders["count"]}" data-missing="{missing}">
 {_tile("Orders", f"{orders['count']:,}", f"{orders['confirmed']:,} confirmed")}
 {_tile("Revenue", f"€ {float(orders['revenue']):,.0f}", "of confirmed orders")}
 {_tile("Attachments", f"{attachments['count']:,}", _bytes(attachments["bytes"]))}
-{_tile("Missing files", f"{missing:,}", "named by a row, not there" if missing else "every row has its file", "bad" if missing else "good")}
+{_tile("Missing files", f"{missing:,}", files, tone)}
 {_tile("Files on disk", f"{filestore['files']:,}", f"{filestore['waiting_for_gc']:,} on the garbage checklist")}
 </div>
 <div class="two"><div class="card"><h2>Newest orders</h2>{_orders(state["newest_orders"])}</div>

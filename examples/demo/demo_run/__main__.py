@@ -11,9 +11,10 @@ from .output import Output, StepFailed
 from .steps import BUILD_SECONDS, Demo, clean
 
 _DESCRIPTION = """\
-A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator, starts a shop
-whose customers keep writing, takes a snapshot, destroys data, rolls back and checks that all data is back. Then it makes a neutralised
-staging environment from the snapshot, undoes the rollback, and takes a snapshot and rolls back over REST. Can be repeated.
+A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator,
+starts a shop whose customers keep writing, takes a snapshot, destroys data, rolls back and checks that all data is
+back. Then it makes a neutralised staging environment from the snapshot, undoes the rollback, and takes a snapshot and
+rolls back over REST. Can be repeated.
 OCORE_CLUSTER names the cluster (default: ocore), CLUSTER=kind uses kind. Details: docs/demo.md."""
 
 #: Headings of a run.

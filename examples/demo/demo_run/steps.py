@@ -366,7 +366,8 @@ Inspect it:
   kubectl -n {OPERATOR_NAMESPACE} port-forward svc/{RELEASE}-ocore-snapshots-api 8082:80  # the REST API: http://127.0.0.1:8082/docs
   kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
   kubectl ocore snapshot shop -n {NAMESPACE} --wait                # your own
-The database that was live before a rollback is kept for {_UNDO_SECONDS // 60} minutes, before the one over REST for a day (the default).
+The database that was live before a rollback is kept for {_UNDO_SECONDS // 60} minutes, before the one over REST for a
+day (the default).
 
 Remove it:
   make demo-clean      # the demo and the operator

@@ -47,11 +47,13 @@ def read(connection: Connection) -> DatabaseProperties:
     rules = "daticurules" if major >= 16 else "NULL"
     version_of_collation = "datcollversion" if major >= 15 else "NULL"
     row = connection.execute(
-        f"SELECT datname::text, pg_database_size(d.oid), current_setting('server_version'), pg_encoding_to_char(encoding),"  # noqa: S608 - our own column names
+        "SELECT datname::text, pg_database_size(d.oid), current_setting('server_version'),"  # noqa: S608 - our own names
+        " pg_encoding_to_char(encoding),"
         f" datcollate::text, datctype::text, {provider}, coalesce({locale}, ''), coalesce({rules}, ''),"
         f" coalesce({version_of_collation}, ''), CASE t.spcname WHEN 'pg_default' THEN '' ELSE t.spcname::text END,"
         " coalesce(shobj_description(d.oid, 'pg_database'), '')"
-        " FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE datname = current_database()".encode()
+        " FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"
+        " WHERE datname = current_database()".encode()
     ).fetchone()
     if row is None:
         raise MoverError(conditions.DATABASE_NOT_FOUND, "the database no longer exists; check dbname in the Secret")

@@ -106,7 +106,8 @@ _PUBLICATIONS = (
 #: Options of user mappings that this role cannot see (as the view pg_user_mappings decides), so that a dump does not
 #: have them.
 _HIDDEN_MAPPINGS = """
-SELECT format('DROP USER MAPPING FOR %s SERVER %I;', CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname)
+SELECT format('DROP USER MAPPING FOR %s SERVER %I;',
+         CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname)
   FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid
  WHERE NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
    ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE') OR has_server_privilege(s.oid, 'USAGE')) END
@@ -116,7 +117,8 @@ SELECT format('DROP USER MAPPING FOR %s SERVER %I;', CASE WHEN m.umuser = 0 THEN
 #: Tables and sequences whose contents a dump has although they belong to an extension.
 _CONFIGURATION = """
 SELECT e.extname::text AS extension, c.oid::regclass::text AS name, c.relkind::text AS kind, c.oid, c.relowner,
-  (SELECT i.initprivs FROM pg_init_privs i WHERE i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0) AS initial
+  (SELECT i.initprivs FROM pg_init_privs i
+   WHERE i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0) AS initial
   FROM pg_extension e, unnest(e.extconfig) t(oid) JOIN pg_class c ON c.oid = t.oid WHERE c.relkind IN ('r', 'p', 'S')
 """
 
@@ -200,7 +202,8 @@ def unreadable(connection: Connection) -> Iterator[Finding]:
     names = [
         str(row[0])
         for row in connection.execute(
-            f"SELECT name FROM ({_CONFIGURATION}) c WHERE NOT CASE kind WHEN 'S' THEN has_sequence_privilege(oid, 'SELECT')"  # noqa: S608
+            f"SELECT name FROM ({_CONFIGURATION}) c WHERE NOT"  # noqa: S608
+            " CASE kind WHEN 'S' THEN has_sequence_privilege(oid, 'SELECT')"
             " ELSE has_table_privilege(oid, 'SELECT') END ORDER BY 1".encode()
         )
     ]

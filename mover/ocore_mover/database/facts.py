@@ -139,7 +139,8 @@ def _outside(connection: Connection, facts: DatabaseFacts) -> tuple[DatabaseFact
     if table is None:
         return facts, ()
     ends = " UNION ".join(
-        f"(SELECT id, store_fname FROM {table} WHERE store_fname IS NOT NULL ORDER BY id {order} LIMIT {OUTSIDE_SAMPLE})"  # noqa: S608 - from the catalog, quoted
+        f"(SELECT id, store_fname FROM {table} WHERE store_fname IS NOT NULL"  # noqa: S608 - from the catalog, quoted
+        f" ORDER BY id {order} LIMIT {OUTSIDE_SAMPLE})"
         for order in ("ASC", "DESC")
     )
     try:

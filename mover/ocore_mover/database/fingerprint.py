@@ -18,15 +18,19 @@ from ocore_mover.database.copy_access import ROLE_PREFIX
 #: Columns that data, VACUUM, ANALYZE, REINDEX and rewrites change, or that only say how far an operation is.
 _VOLATILE: Mapping[str, tuple[str, ...]] = {
     "pg_class": (
-        *("relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen", "relfrozenxid", "relminmxid", "relrewrite"),
+        *("relfilenode", "relpages", "reltuples", "relallvisible", "relallfrozen"),
+        *("relfrozenxid", "relminmxid", "relrewrite"),
         # VACUUM and ANALYZE clear these some time after the last index, rule, trigger or child is gone.
         *("relhasindex", "relhasrules", "relhastriggers", "relhassubclass"),
         "relispopulated",
     ),
     "pg_attribute": ("attcacheoff", "atthasmissing", "attmissingval"),
     "pg_index": ("indcheckxmin",),
-    "pg_database": ("datallowconn", "datistemplate", "datconnlimit", "datfrozenxid", "datminmxid", "datlastsysoid", "dathasloginevt"),
-}  # fmt: skip
+    "pg_database": (
+        *("datallowconn", "datistemplate", "datconnlimit", "datfrozenxid", "datminmxid"),
+        *("datlastsysoid", "dathasloginevt"),
+    ),
+}
 _TEMPORARY = "(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')"
 _TEMPORARY_TABLES = f"(SELECT oid FROM pg_class WHERE relnamespace IN {_TEMPORARY})"  # noqa: S608 - our own text
 #: Catalog → which rows count (`t`). Temporary objects do not.
@@ -101,9 +105,12 @@ _ROWS: Mapping[str, str] = {
 }
 #: Columns of views that say nothing about the schema.
 _OF_VIEWS: Mapping[str, tuple[str, ...]] = {
-    "pg_roles": ("oid", "rolname", "rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb", "rolbypassrls", "rolconfig"),
+    "pg_roles": (
+        *("oid", "rolname", "rolsuper", "rolinherit", "rolcreaterole", "rolcreatedb"),
+        *("rolbypassrls", "rolconfig"),
+    ),
     "pg_available_extension_versions": ("name", "version", "superuser", "trusted", "relocatable", "schema", "requires"),
-}  # fmt: skip
+}
 #: Roles that the database's objects, rights and policies refer to, and those that dump and restore it; roles of
 #: rollbacks that run or were killed.
 _REFERENCED = """
@@ -115,8 +122,10 @@ WITH referenced AS (
 ), temporary AS (SELECT oid FROM pg_roles WHERE starts_with(rolname::text, %s))
 """
 _COLUMNS = """
-SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
- WHERE c.relname = ANY(%s) AND c.relnamespace = 'pg_catalog'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped GROUP BY 1 ORDER BY 1
+SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attname)
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+ WHERE c.relname = ANY(%s) AND c.relnamespace = 'pg_catalog'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+ GROUP BY 1 ORDER BY 1
 """
 
 

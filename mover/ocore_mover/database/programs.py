@@ -41,8 +41,8 @@ _NOTICE = re.compile(r"pg_restore: ((?:WARNING|NOTICE):.*)")
 #: What a verbose pg_restore says of its own work: errors must not be lost among it.
 _CHATTER = re.compile(
     r"pg_restore:"
-    r" (?:connecting|creating|executing|processing|launching|finished|skipping|setting|entering|restoring|restored|disabling"
-    r"|enabling|implied|table) "
+    r" (?:connecting|creating|executing|processing|launching|finished|skipping|setting|entering|restoring|restored"
+    r"|disabling|enabling|implied|table) "
 )
 #: Messages of a program whose connection was lost, or one of whose processes was killed (out of memory).
 _INTERRUPTED = (

@@ -215,12 +215,14 @@ def _revoked_of_extensions(connection: Connection, server: Server, facts: Databa
 
 _REVOKED = """
 SELECT name FROM (
-  SELECT p.oid::pg_catalog.regprocedure::text AS name, p.proacl AS acl, i.initprivs, pg_catalog.acldefault('f', p.proowner) AS usual, p.proowner AS owner
+  SELECT p.oid::pg_catalog.regprocedure::text AS name, p.proacl AS acl, i.initprivs,
+         pg_catalog.acldefault('f', p.proowner) AS usual, p.proowner AS owner
     FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
     LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid AND i.objsubid = 0
   UNION ALL
-  SELECT c.oid::pg_catalog.regclass::text, c.relacl, i.initprivs, pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner), c.relowner
+  SELECT c.oid::pg_catalog.regclass::text, c.relacl, i.initprivs,
+         pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner), c.relowner
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
     LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_class'::regclass AND i.objoid = c.oid AND i.objsubid = 0

@@ -27,7 +27,8 @@ _TABLESPACES = "SELECT coalesce(sum(pg_tablespace_size(oid)), 0) FROM pg_tablesp
 #: What any role may read: its own tablespaces whole, of the others the databases that it may connect to.
 _READABLE = """
 SELECT greatest(
-  (SELECT coalesce(sum(pg_tablespace_size(t.oid)), 0) FROM pg_tablespace t WHERE has_tablespace_privilege(t.oid, 'CREATE')
+  (SELECT coalesce(sum(pg_tablespace_size(t.oid)), 0) FROM pg_tablespace t
+   WHERE has_tablespace_privilege(t.oid, 'CREATE')
      OR t.oid = (SELECT dattablespace FROM pg_database WHERE datname = current_database())),
   (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database WHERE has_database_privilege(oid, 'CONNECT')))
 """
@@ -42,7 +43,8 @@ _DOWN = (
 )
 _LIMITS = """
 SELECT pg_size_bytes(current_setting('max_wal_size')),
-       (SELECT CASE WHEN setting::bigint < 0 THEN NULL ELSE setting::bigint * 1048576 END FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
+       (SELECT CASE WHEN setting::bigint < 0 THEN NULL ELSE setting::bigint * 1048576 END
+          FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
 """
 
 

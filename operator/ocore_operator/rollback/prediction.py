@@ -169,9 +169,8 @@ def _from_snapshot(rates: SnapshotRates, bytes_to_move: int | None) -> tuple[flo
     """Database and files are restored in parallel: the longer one counts."""
     parts: list[tuple[float, str]] = []
     if rates.dump_seconds is not None and rates.database_bytes:
-        parts.append(
-            (rates.dump_seconds * RESTORE_PER_DUMP, f"its dump took {span(rates.dump_seconds)}, a restore takes {RESTORE_PER_DUMP} times as long")
-        )  # fmt: skip
+        basis = f"its dump took {span(rates.dump_seconds)}, a restore takes {RESTORE_PER_DUMP} times as long"
+        parts.append((rates.dump_seconds * RESTORE_PER_DUMP, basis))
     move = rates.filestore_bytes if bytes_to_move is None else bytes_to_move
     if rates.copy_seconds is not None and rates.filestore_bytes and move:
         seconds = rates.copy_seconds * move / rates.filestore_bytes

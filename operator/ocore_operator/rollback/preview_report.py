@@ -49,15 +49,16 @@ def report(
     facts = world.preview or PreviewFacts()
     point = known.consistent_at or facts.consistent_at
     unread = (*unread, *known.unread)
+    holder = world.lock.holder if world.lock.state == "Other" else None
     preview = Preview(
         created_at=stamp(now),
         would_run=not found and not unread,
         refusals=tuple(PreviewRefusal(reason=reason, message=text) for reason, text in dict.fromkeys(found)),
         unread=unread,
-        waits_for=f"{world.lock.holder} has locked the environment: a rollback waits for it" if world.lock.state == "Other" else "",
+        waits_for=f"{holder} has locked the environment: a rollback waits for it" if holder is not None else "",
         point_in_time=point or None,
         lost_minutes=round((now - parse(point)).total_seconds() / 60, 1) if point else None,
-    )  # fmt: skip
+    )
     if world.snapshot is None or world.environment is None:
         return preview
     read = _Read(world.snapshot, world.environment, facts, known)

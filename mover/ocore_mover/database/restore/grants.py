@@ -57,19 +57,23 @@ UNION ALL
 SELECT nspname, 'COLUMN ' || quote_ident(relname) || '.' || quote_ident(attname), 'TABLE', oid::regclass::text
   FROM relations JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '(' || CASE
-       WHEN p.prokind <> 'a' THEN pg_get_function_identity_arguments(p.oid) WHEN p.pronargs = 0 THEN '*'
-       ELSE array_to_string(ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ')
-       END || ')', 'ROUTINE', p.oid::regprocedure::text
-  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND p.proowner IN (SELECT oid FROM others)
+SELECT n.nspname, CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '('
+       || CASE WHEN p.prokind <> 'a' THEN pg_get_function_identity_arguments(p.oid) WHEN p.pronargs = 0 THEN '*'
+          ELSE array_to_string(ARRAY(SELECT format_type(t, NULL)
+                                       FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i) ORDER BY i), ', ')
+          END || ')', 'ROUTINE', p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.oid >= 16384 AND p.proowner IN (SELECT oid FROM others)
 UNION ALL
 SELECT n.nspname, 'TYPE ' || quote_ident(t.typname), 'TYPE', t.oid::regtype::text
-  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid >= 16384 AND t.typowner IN (SELECT oid FROM others)
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+ WHERE t.oid >= 16384 AND t.typowner IN (SELECT oid FROM others)
 UNION ALL
 SELECT '', 'SCHEMA ' || quote_ident(nspname), 'SCHEMA', quote_ident(nspname) FROM pg_namespace
  WHERE nspname = 'public' OR (oid >= 16384 AND nspname !~ '^pg_' AND nspowner IN (SELECT oid FROM others))
 UNION ALL
-SELECT '', 'LANGUAGE ' || quote_ident(lanname), 'LANGUAGE', quote_ident(lanname) FROM pg_language WHERE lanowner IN (SELECT oid FROM others)
+SELECT '', 'LANGUAGE ' || quote_ident(lanname), 'LANGUAGE', quote_ident(lanname)
+  FROM pg_language WHERE lanowner IN (SELECT oid FROM others)
 UNION ALL
 SELECT '', 'FOREIGN SERVER ' || quote_ident(srvname), 'FOREIGN SERVER', quote_ident(srvname)
   FROM pg_foreign_server WHERE srvowner IN (SELECT oid FROM others)

@@ -39,12 +39,16 @@ _LACKING = (
 #: Entries whose definition the server has written from its catalogs. The text of a function may name what does not
 #: exist.
 _DEPARSED = frozenset(
-    ("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "INDEX", "CONSTRAINT", "CHECK CONSTRAINT", "DOMAIN", "TYPE", "DEFAULT", "RULE", "POLICY", "STATISTICS")
-)  # fmt: skip
+    (
+        *("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "INDEX", "CONSTRAINT", "CHECK CONSTRAINT"),
+        *("DOMAIN", "TYPE", "DEFAULT", "RULE", "POLICY", "STATISTICS"),
+    )
+)
 #: Literals and quoted names are passed over. pg_dump's search_path is empty: a name without a schema is one of
 #: pg_catalog.
 _COLLATE = re.compile(
-    rb"""E'(?:[^'\\]|\\.|'')*+'|'(?:[^']|'')*+'|"(?:[^"]|"")*+"|\bCOLLATE (?:pg_catalog\.)?(?>"([^"]+)"|([a-z_][a-z0-9_$]*+))(?!\.)""",
+    rb"""E'(?:[^'\\]|\\.|'')*+'|'(?:[^']|'')*+'|"(?:[^"]|"")*+"|"""
+    rb"""\bCOLLATE (?:pg_catalog\.)?(?>"([^"]+)"|([a-z_][a-z0-9_$]*+))(?!\.)""",
     re.DOTALL,
 )
 
@@ -73,9 +77,13 @@ def check(connection: Connection, artifact: DatabaseArtifact, contents: toc.Tabl
             for name in collations(entry.definition):
                 used.setdefault(name, entry.name)
     problems = [
-        *(f"{why}; {user} of the snapshot uses it" for each, user in wanted.items() for why in _lacking(connection, artifact.encoding, each)),
+        *(
+            f"{why}; {user} of the snapshot uses it"
+            for each, user in wanted.items()
+            for why in _lacking(connection, artifact.encoding, each)
+        ),
         *_lacking_collations(connection, artifact.encoding, used),
-    ]  # fmt: skip
+    ]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise MoverError(conditions.UNSUPPORTED_SERVER, "; ".join(islice(problems, _SHOWN)) + more)

@@ -23,16 +23,20 @@ FOREIGN_SECONDS = 900.0
 #: Foreign tables that a view reads, by way of other views, too.
 _FOREIGN = """
 WITH RECURSIVE read AS (
-  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = %s AND c.relname = %s
   UNION
   SELECT d.refobjid FROM read v
     JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid
     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
      AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
 )
-SELECT t.ftrelid::pg_catalog.regclass::text, CASE WHEN w.fdwname = 'postgres_fdw' AND NOT EXISTS (
-         SELECT FROM pg_catalog.unnest(s.srvoptions) o WHERE pg_catalog.starts_with(o, 'connect_timeout=')) THEN s.srvname::text END
-  FROM read JOIN pg_catalog.pg_foreign_table t ON t.ftrelid = read.oid JOIN pg_catalog.pg_foreign_server s ON s.oid = t.ftserver
+SELECT t.ftrelid::pg_catalog.regclass::text,
+       CASE WHEN w.fdwname = 'postgres_fdw' AND NOT EXISTS (
+         SELECT FROM pg_catalog.unnest(s.srvoptions) o WHERE pg_catalog.starts_with(o, 'connect_timeout=')
+       ) THEN s.srvname::text END
+  FROM read JOIN pg_catalog.pg_foreign_table t ON t.ftrelid = read.oid
+  JOIN pg_catalog.pg_foreign_server s ON s.oid = t.ftserver
   JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw ORDER BY 1
 """
 #: Before it, a backend that connects to a foreign server cannot be interrupted, and could not be ended before a switch.

@@ -139,7 +139,8 @@ def _may_set(connection: Connection, parameter: str, owner: str) -> bool:
     if connection.info.server_version >= 150000:
         granted = "has_parameter_privilege(%(owner)s, %(name)s, 'SET')"
     row = connection.execute(
-        f"SELECT (SELECT context = 'user' OR context <> 'internal' AND {granted} FROM pg_settings WHERE lower(name) = lower(%(name)s)),"  # noqa: S608 - our own text
+        f"SELECT (SELECT context = 'user' OR context <> 'internal' AND {granted}"  # noqa: S608 - our own text
+        " FROM pg_settings WHERE lower(name) = lower(%(name)s)),"
         " EXISTS (SELECT FROM pg_available_extensions WHERE lower(name) = lower(split_part(%(name)s, '.', 1))"
         ") OR starts_with(lower(%(name)s), 'pl')".encode(),
         {"owner": owner, "name": parameter},

@@ -283,21 +283,25 @@ def _identify(copy: Connection, entry: toc.Entry) -> tuple[str, str, str] | None
 #: Everything of a relation that runs with its owner's rights, or that decides about it, as one text.
 _RELATION_DEFINITION = """
 SELECT pg_get_userbyid(c.relowner), concat_ws(E'\\n', c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
-  (SELECT string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated, a.attidentity,
-     pg_get_expr(d.adbin, d.adrelid)), E'\\n' ORDER BY a.attnum)
+  (SELECT string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
+     a.attidentity, pg_get_expr(d.adbin, d.adrelid)), E'\\n' ORDER BY a.attnum)
    FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  (SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), E'\\n' ORDER BY conname) FROM pg_constraint WHERE conrelid = c.oid),
-  (SELECT string_agg(pg_get_indexdef(indexrelid), E'\\n' ORDER BY pg_get_indexdef(indexrelid)) FROM pg_index WHERE indrelid = c.oid),
-  (SELECT string_agg(pg_get_triggerdef(oid), E'\\n' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal),
+  (SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), E'\\n' ORDER BY conname)
+   FROM pg_constraint WHERE conrelid = c.oid),
+  (SELECT string_agg(pg_get_indexdef(indexrelid), E'\\n' ORDER BY pg_get_indexdef(indexrelid))
+   FROM pg_index WHERE indrelid = c.oid),
+  (SELECT string_agg(pg_get_triggerdef(oid), E'\\n' ORDER BY tgname)
+   FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal),
   (SELECT string_agg(pg_get_ruledef(oid), E'\\n' ORDER BY rulename) FROM pg_rewrite WHERE ev_class = c.oid),
-  (SELECT string_agg(concat_ws(' ', polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)),
-     E'\\n' ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid))
+  (SELECT string_agg(concat_ws(' ', polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid),
+     pg_get_expr(polwithcheck, polrelid)), E'\\n' ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid))
 FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 _ROUTINE_DEFINITION = """
 SELECT pg_get_userbyid(p.proowner), CASE WHEN p.prokind = 'a' THEN
-  (SELECT row(a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggtranstype::regtype, a.agginitval)::text FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
+  (SELECT row(a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggtranstype::regtype, a.agginitval)::text
+   FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
   ELSE pg_get_functiondef(p.oid) END
 FROM pg_proc p WHERE p.oid = to_regprocedure(%s)
 """

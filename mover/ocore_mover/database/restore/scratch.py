@@ -69,7 +69,8 @@ _INLINED = """
 SELECT pg_catalog.format('ALTER FUNCTION %%s SET search_path = ', p.oid::pg_catalog.regprocedure)
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.proname = ANY(%(names)s) AND p.oid >= 16384 AND l.lanname = 'sql' AND p.prosqlbody IS NULL
-   AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s(setting) WHERE pg_catalog.starts_with(setting, 'search_path='))
+   AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s(setting)
+                    WHERE pg_catalog.starts_with(setting, 'search_path='))
  ORDER BY 1
 """
 

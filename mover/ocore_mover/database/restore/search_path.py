@@ -18,9 +18,11 @@ _FUNCTIONS = """
 SELECT pg_catalog.array_agg(p.oid::bigint) FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND p.prokind = 'f' AND p.prosqlbody IS NULL AND l.lanname NOT IN ('c', 'internal')
    AND p.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype)
-   AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s(setting) WHERE pg_catalog.starts_with(setting, 'search_path='))
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
-     AND d.deptype = 'e')
+   AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s(setting)
+                    WHERE pg_catalog.starts_with(setting, 'search_path='))
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                    WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid
+                      AND d.deptype = 'e')
 """
 _ALTER = """
 DO $ocore$ DECLARE f oid; BEGIN
