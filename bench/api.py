@@ -298,14 +298,21 @@ def figures(
     name = f"REST: {count:,} Snapshots"
     each = [1e6 / rate for rate in rates]
     return [
-        Figure(f"{name}: one of 20 rows, {CONNECTIONS} connections", "µs each", each, f"{WANTED:g} requests/s", 1e6 / WANTED,
-               [1e6 / rate for rate in theirs], "nginx, the same bytes"),
+        Figure(
+            f"{name}: one of 20 rows, {CONNECTIONS} connections",
+            "µs each",
+            each,
+            f"{WANTED:g} requests/s",
+            1e6 / WANTED,
+            [1e6 / rate for rate in theirs],
+            "nginx, the same bytes",
+        ),
         Figure(f"{name}: 99th percentile", "ms", tails, "at most 10 ms", 10, their_tails, "nginx"),
         limit(f"{name}: ready after start", [ready], 5, "s"),
         limit(f"{name}: largest resident memory", [memory], 200, "MB"),
         limit(f"REST: {most:,} Snapshots: ready after start", [many_ready], 25, "s"),
         limit(f"REST: {most:,} Snapshots: largest resident memory", [many], 300, "MB"),
-    ]  # fmt: skip
+    ]
 
 
 def main() -> int:

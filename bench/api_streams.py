@@ -70,9 +70,16 @@ async def serve(folder: Path, operations: int, rounds: int, pause: float) -> Non
     logs.configure("WARNING")
     issuer = Issuer()
     settings = Settings(
-        jwt_issuer=ISSUER, jwt_audience=(AUDIENCE,), jwks_file=issuer.write_jwks(folder), http_host="127.0.0.1", http_port=0,
-        max_streams=1_000_000, max_streams_per_subject=1_000_000, rate_per_second=1_000_000, rate_burst=1_000_000,
-    )  # fmt: skip
+        jwt_issuer=ISSUER,
+        jwt_audience=(AUDIENCE,),
+        jwks_file=issuer.write_jwks(folder),
+        http_host="127.0.0.1",
+        http_port=0,
+        max_streams=1_000_000,
+        max_streams_per_subject=1_000_000,
+        rate_per_second=1_000_000,
+        rate_burst=1_000_000,
+    )
     cache = Cache()
     version = 1
     cache.put("Environment", objects.environment())

@@ -67,8 +67,12 @@ def main(operation: str, url: str, endpoint: str, credentials: str, jobs: str, s
         frozen = stack.enter_context(freezing.finish(new, named=len(listed)))
         artifact = store_odoo(store, prefix, frozen, counter, jobs=int(jobs), reused=reused)
     identity = Identity(
-        environment_id=ENVIRONMENT, environment_name="bench", environment_type="development", project_id=ENVIRONMENT, snapshot_id=snapshot_id
-    )  # fmt: skip
+        environment_id=ENVIRONMENT,
+        environment_name="bench",
+        environment_type="development",
+        project_id=ENVIRONMENT,
+        snapshot_id=snapshot_id,
+    )
     manifest = Manifest(
         format_version=format_version(artifact),
         store_id="bench",

@@ -49,7 +49,8 @@ CREATE TABLE {name} AS SELECT i AS id, now() - i * interval '1 minute' AS create
   'Order ' || i || ' of customer ' || (i::bigint * 7919 % 100003) AS name,
   repeat('The goods were delivered in part. ', 3 + i % 9) || md5(i::text) || md5((i * 3)::text) AS note,
   jsonb_build_object('id', i, 'lines', jsonb_build_array(md5((i * 5)::text), i % 13, md5((i * 11)::text)),
-    'address', jsonb_build_object('street', md5((i * 13)::text), 'city', 'City ' || i % 1000), 'total', i * 1.19) AS data
+    'address', jsonb_build_object('street', md5((i * 13)::text), 'city', 'City ' || i % 1000),
+   'total', i * 1.19) AS data
   FROM generate_series(1, {rows}) i;
 ALTER TABLE {name} ADD PRIMARY KEY (id);
 CREATE INDEX ON {name} (state, created);

@@ -171,8 +171,10 @@ def main() -> None:
         shutil.rmtree(base)
     peer = "all files linked under the lock"
     figures = [
-        Figure(f"garbage collection paused, {arguments.count:,} files", "s", [a.paused for a, _ in pairs], "at most 5 s", 5.0, [b.paused for _, b in pairs], peer),
-        Figure("… longest wait of a writer behind it", "s", [a.waited for a, _ in pairs], "at most 5 s", 5.0, [b.waited for _, b in pairs], peer),
+        Figure(f"garbage collection paused, {arguments.count:,} files", "s", [a.paused for a, _ in pairs],
+               "at most 5 s", 5.0, [b.paused for _, b in pairs], peer),
+        Figure("… longest wait of a writer behind it", "s", [a.waited for a, _ in pairs], "at most 5 s", 5.0,
+               [b.waited for _, b in pairs], peer),
     ]  # fmt: skip
     report(figures, arguments.json)
 

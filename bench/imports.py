@@ -64,11 +64,13 @@ for number in range(snapshots):
     found = Manifest(
         format_version=format_version(filestore), store_id="44444444-4444-4444-8444-444444444444", attempt="a1",
         identity=Identity(
-            environment_id=environment, environment_name="shop", environment_type="production", project_id=project, namespace="shop",
-            snapshot_id=snapshot, snapshot_name=f"shop-{number}", trigger="Scheduled", requested_by="someone@example.com",
+            environment_id=environment, environment_name="shop", environment_type="production", project_id=project,
+            namespace="shop", snapshot_id=snapshot, snapshot_name=f"shop-{number}", trigger="Scheduled",
+            requested_by="someone@example.com",
         ),
         started_at=at(number), consistent_at=at(number + 0.01), completed_at=at(number + 0.02), filestore=filestore,
-        config=ConfigArtifact(archive=stored("config.tar"), file_count=1), evidence=Evidence(required=evidence, proven=evidence),
+        config=ConfigArtifact(archive=stored("config.tar"), file_count=1),
+        evidence=Evidence(required=evidence, proven=evidence),
     )
     states.write(store, environment, snapshot, StoredState(retention="Policy", deletion_policy="Delete"))
     written = manifests.write(store, found)
@@ -81,7 +83,8 @@ for number in range(rollbacks):
         rollback=RecordedRollback(project_id=project, created_at=at(number), spec={}, status={"startedAt": at(number)}),
     )
     for state in ("restored", "started", "switched"):
-        record = RollbackRecord(state=state, run=run, time=at(number + 0.5), evidence=found.evidence if state == "restored" else None)
+        evidence = found.evidence if state == "restored" else None
+        record = RollbackRecord(state=state, run=run, time=at(number + 0.5), evidence=evidence)
         key = naming.rollback_record_key(environment, run.name, run.spec_hash, run.uid, run.attempt, state)
         assert store.put_if_absent(key, json.dumps(record.wire(), indent=1).encode())
 print(snapshots, rollbacks)

@@ -38,8 +38,14 @@ def fix_of(cluster: Cluster, says: str) -> str:
 
 def shell(cluster: Cluster, command: str) -> None:
     done = subprocess.run(
-        ["bash", "-ec", command], env={**os.environ, **cluster.env}, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
-    )  # fmt: skip
+        ["bash", "-ec", command],
+        env={**os.environ, **cluster.env},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 

@@ -25,15 +25,17 @@ URL, TOKEN = urlsplit(os.environ["OCORE_API"]), os.environ["OCORE_TOKEN"]
 # ---------------------
 TEXTS, MAP = [str], {"*": str}
 EVIDENCE = {
-    "artifactChecksums": MAP, "artifactPaths": MAP, "blockingSteps": TEXTS, "canWriteCleanSuccess": bool, "missingEvidence": TEXTS,
-    "missingSteps": TEXTS, "operation": str, "optionalFailedSteps": TEXTS, "progress": dict, "reason": str, "remoteCopyState": str,
-    "requiredSteps": TEXTS, "status": str, "whyGreen": TEXTS, "whyNotGreen": TEXTS,
+    "artifactChecksums": MAP, "artifactPaths": MAP, "blockingSteps": TEXTS, "canWriteCleanSuccess": bool,
+    "missingEvidence": TEXTS, "missingSteps": TEXTS, "operation": str, "optionalFailedSteps": TEXTS, "progress": dict,
+    "reason": str, "remoteCopyState": str, "requiredSteps": TEXTS, "status": str, "whyGreen": TEXTS,
+    "whyNotGreen": TEXTS,
 }  # fmt: skip
 SNAPSHOT = {
-    "commitSha": str, "completedAt": str, "configPath": str, "createdAt": str, "dbDumpPath": str, "dbSizeBytes": int, "deploymentId": str,
-    "durationMs": int, "environmentId": str, "environmentName": str, "environmentType": str, "errorMessage": str, "expiresAt": str,
-    "filestorePath": str, "filestoreSizeBytes": int, "id": str, "imageTag": str, "isFullFilestore": bool, "isPinned": bool, "pinLabel": str,
-    "recoveryEvidence": EVIDENCE, "remoteStatus": str, "startedAt": str, "status": str, "totalSizeBytes": int, "trigger": str,
+    "commitSha": str, "completedAt": str, "configPath": str, "createdAt": str, "dbDumpPath": str, "dbSizeBytes": int,
+    "deploymentId": str, "durationMs": int, "environmentId": str, "environmentName": str, "environmentType": str,
+    "errorMessage": str, "expiresAt": str, "filestorePath": str, "filestoreSizeBytes": int, "id": str,
+    "imageTag": str, "isFullFilestore": bool, "isPinned": bool, "pinLabel": str, "recoveryEvidence": EVIDENCE,
+    "remoteStatus": str, "startedAt": str, "status": str, "totalSizeBytes": int, "trigger": str,
 }  # fmt: skip
 LOG = {
     "completedAt": str, "createdAt": str, "deploymentId": str, "environmentId": str, "errorMessage": str, "id": str,
@@ -44,9 +46,16 @@ PAGE = {"limit": int, "offset": int, "snapshots": [SNAPSHOT], "total": int}
 PROJECT_PAGE = {"snapshots": [SNAPSHOT], "total": int}
 LOGS = {"rollbackLogs": [LOG], "total": int}
 SETTINGS = {
-    "autoEnabled": bool, "createdAt": str, "environmentId": str, "failurePolicy": str, "id": str, "maxPinned": int, "retentionDays": int,
-    "timeoutSeconds": int, "updatedAt": str,
-}  # fmt: skip
+    "autoEnabled": bool,
+    "createdAt": str,
+    "environmentId": str,
+    "failurePolicy": str,
+    "id": str,
+    "maxPinned": int,
+    "retentionDays": int,
+    "timeoutSeconds": int,
+    "updatedAt": str,
+}
 SIZE = {"dbSizeBytes": int, "filestoreSizeBytes": int, "totalSizeBytes": int}
 MESSAGE = {"message": str}
 SNAPSHOT_ACCEPTED = {"environmentId": str, "message": str}
@@ -223,9 +232,14 @@ def pins(environment: str, id_: str) -> None:
     """Labels of every kind, and none after one."""
     path = f"/environments/{environment}/snapshots/{id_}"
     for body, label in (
-        ({"label": "before the upgrade"}, "before the upgrade"), ({}, None), ({"label": "a"}, "a"), ({"label": ""}, None),
-        ({"label": "b"}, "b"), ({"label": None}, None), ({"label": "Prüfung 監査 🚀"}, "Prüfung 監査 🚀"),
-    ):  # fmt: skip
+        ({"label": "before the upgrade"}, "before the upgrade"),
+        ({}, None),
+        ({"label": "a"}, "a"),
+        ({"label": ""}, None),
+        ({"label": "b"}, "b"),
+        ({"label": None}, None),
+        ({"label": "Prüfung 監査 🚀"}, "Prüfung 監査 🚀"),
+    ):
         ask(MESSAGE, "PUT", f"{path}/pin", body)
         found = ask(DETAILS, "GET", path)
         need((found["isPinned"], found["pinLabel"]) == (True, label), body, found["isPinned"], found["pinLabel"])

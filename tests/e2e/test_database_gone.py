@@ -42,8 +42,9 @@ def test_row_39_a_dropped_database_comes_back(cluster: Cluster, servers: Servers
         assert retained is not None
         assert (retained["status"], retained["reason"]) == ("False", "NoPrevious")
         assert site.query(ORDERS) == orders
-        assert site.query("SELECT current_setting('work_mem'), pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()") == [
-            ("5MB", site.role)
-        ]  # fmt: skip
+        assert site.query(
+            "SELECT current_setting('work_mem'), pg_get_userbyid(datdba) FROM pg_database"
+            " WHERE datname = current_database()"
+        ) == [("5MB", site.role)]
         holds_all_promises(site)
         site.completed("Snapshot", site.snapshot("after"))

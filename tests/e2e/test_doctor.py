@@ -173,7 +173,10 @@ def not_observed(site: Site) -> None:
 
 FAULTS = {
     "no operator": Fault(
-        lambda s: Helm(s.cluster).uninstall(RELEASE, NAMESPACE), "✗ Operator", "helm upgrade --install", ("REGISTRY", "localhost")
+        lambda s: Helm(s.cluster).uninstall(RELEASE, NAMESPACE),
+        "✗ Operator",
+        "helm upgrade --install",
+        ("REGISTRY", "localhost"),
     ),
     "the operator is scaled to 0": Fault(
         lambda s: Operator(s.cluster).scale(0), "✗ Operator", "kubectl -n ocore-system scale"
@@ -202,7 +205,7 @@ FAULTS = {
     "no snapshot": Fault(no_snapshot, "✗ Last snapshot", "kubectl ocore snapshot shop --wait"),
     "the newest snapshot failed": Fault(failed_snapshot, "✗ Snapshots", "kubectl ocore explain AuthenticationFailed;"),
     "a snapshot is corrupt": Fault(corrupt_snapshot, "✗ Snapshots", "delete snapshots.ocore.dev/rotten"),
-}  # fmt: skip
+}
 
 
 def examined(site: Site) -> tuple[int, list[str]]:

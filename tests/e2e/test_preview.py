@@ -59,8 +59,8 @@ def everything(site: Site) -> dict[str, Any]:
 def files(site: Site) -> dict[str, int]:
     """Name below the filestore → size."""
     script = (
-        "import"
-        " json,os,sys;r=sys.argv[1];print(json.dumps({os.path.relpath(os.path.join(d,f),r):os.path.getsize(os.path.join(d,f))"
+        "import json,os,sys;r=sys.argv[1];print(json.dumps("
+        "{os.path.relpath(os.path.join(d,f),r):os.path.getsize(os.path.join(d,f))"
         " for d,_,fs in os.walk(r) for f in fs}))"
     )
     code, text = site.in_shop("python3", "-c", script, f"/claim/{site.path}")

@@ -49,12 +49,20 @@ def test_row_32_a_rebuilt_cluster_runs_no_rollback_again(site: Site, operator: O
     manifests = [
         in_git(site, "SnapshotStore", site.store, **store["spec"]),
         site.environment_object(id=ENVIRONMENT_ID),
-        in_git(site, "Snapshot", "before", environmentRef={"name": site.environment}, id=SNAPSHOT_ID, timeoutSeconds=300),
         in_git(
-            site, "Rollback", "to-before", snapshotRef={"name": "before"}, id=ROLLBACK_ID, timeoutSeconds=300,
-            readyTimeoutSeconds=60, undoWindowSeconds=3600,
+            site, "Snapshot", "before", environmentRef={"name": site.environment}, id=SNAPSHOT_ID, timeoutSeconds=300
         ),
-    ]  # fmt: skip
+        in_git(
+            site,
+            "Rollback",
+            "to-before",
+            snapshotRef={"name": "before"},
+            id=ROLLBACK_ID,
+            timeoutSeconds=300,
+            readyTimeoutSeconds=60,
+            undoWindowSeconds=3600,
+        ),
+    ]
     site.cluster.apply(manifests[2])
     snapshot = site.completed("Snapshot", "before")
     set_marker(site, 1)

@@ -117,7 +117,14 @@ def site(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     for place in (namespace, other):
         for kind in ("Snapshot", "Rollback"):
             for obj in crds.objects(kind, place):
-                crds.patch(kind, obj["metadata"]["name"], place, {"metadata": {"finalizers": None}, "spec": {"pin": None}} if kind == "Snapshot" else {"metadata": {"finalizers": None}})  # fmt: skip
+                crds.patch(
+                    kind,
+                    obj["metadata"]["name"],
+                    place,
+                    {"metadata": {"finalizers": None}, "spec": {"pin": None}}
+                    if kind == "Snapshot"
+                    else {"metadata": {"finalizers": None}},
+                )
         crds.delete("Namespace", place)
 
 

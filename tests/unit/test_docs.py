@@ -22,18 +22,20 @@ PAGES = sorted(
 )
 #: Folders and files whose language is checked: everything that people write here.
 READABLE = (
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "pyproject.toml", "docs", "crds", "kube", "operator", "mover", "api", "cli",
-    "charts", "examples", "images", "localcluster", "release", "bench", "tests", "CODE_OF_CONDUCT.md", ".github", ".pre-commit-config.yaml", "REUSE.toml",
-)  # fmt: skip
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "docs"),
+    *("Makefile", "pyproject.toml", "REUSE.toml", ".pre-commit-config.yaml", ".github"),
+    *("crds", "kube", "operator", "mover", "api", "cli"),
+    *("charts", "examples", "images", "localcluster", "release", "bench", "tests"),
+)
 #: This file names the words.
 UNREADABLE = Path(__file__).resolve()
 #: Files that others have written.
 THEIRS = REPOSITORY / "api/ocore_api/swagger_ui/dist"
 #: Words that readers who are not native speakers do not know, or that are vague. docs/glossary.md has the terms to use.
 BANNED = (
-    "mend", "mends", "mended", "mending", "nobody", "whoever", "somebody", "meanwhile", "anew", "lest", "thereof", "for ever", "stands in",
-    "is owed", "for want of",
-)  # fmt: skip
+    *("mend", "mends", "mended", "mending", "nobody", "whoever", "somebody", "meanwhile", "anew", "lest", "thereof"),
+    *("for ever", "stands in", "is owed", "for want of"),
+)
 BANNED_WORD = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
 #: Values of the group's constants in conditions.py that are condition types, not reasons.
 TYPES = {
@@ -287,12 +289,13 @@ def test_the_rights_of_the_operator_are_those_of_the_chart() -> None:
     assert {"secrets", "pods/exec"} & set(granted) == set()
 
 
+NAMES_OF_KINDS = {name for kind in KINDS for name in (kind.plural, kind.kind.lower(), kind.short)}
 #: A verb of kubectl, options, then one of our kinds without its group. `snapshots` is also what other products call
 #: theirs, and the API server takes the first group by name.
 AMBIGUOUS = re.compile(
-    r"kubectl(?:\s+(?:-n|--namespace)["
-    r" =]\S+)?\s+(?:get|describe|delete|patch|wait|annotate|label|edit|explain)(?:\s+-\S+(?:\s+\S+=\S+)?)*\s+(?:[\w.]+,)*"
-    rf"({'|'.join(sorted({n for k in KINDS for n in (k.plural, k.kind.lower(), k.short)}, key=len, reverse=True))})(?![\w.-])"
+    r"kubectl(?:\s+(?:-n|--namespace)[ =]\S+)?"
+    r"\s+(?:get|describe|delete|patch|wait|annotate|label|edit|explain)(?:\s+-\S+(?:\s+\S+=\S+)?)*\s+(?:[\w.]+,)*"
+    rf"({'|'.join(sorted(NAMES_OF_KINDS, key=len, reverse=True))})(?![\w.-])"
 )
 
 

@@ -58,8 +58,13 @@ def test_argo_cd_knows_every_annotation(manual: Object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("hook", "Presync"), ("hook-delete-policy", "before-hook-creation"), ("sync-options", "Prune=false,Delete=no"), ("hooks", "Sync")],
-)  # fmt: skip
+    [
+        ("hook", "Presync"),
+        ("hook-delete-policy", "before-hook-creation"),
+        ("sync-options", "Prune=false,Delete=no"),
+        ("hooks", "Sync"),
+    ],
+)
 def test_another_annotation_is_found(manual: Object, name: str, value: str) -> None:
     assert wrong_annotations({"metadata": {"annotations": {PREFIX + name: value}}}, manual)
 

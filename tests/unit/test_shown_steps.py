@@ -30,7 +30,13 @@ def seen(spans: Sequence[Span], figures: Sequence[float], lag: Sequence[int]) ->
     lines = sorted((when, state, step) for step, a, b in spans for when, state in ((a, "Running"), (b, "Done")))
     order = {name: i for i, name in enumerate(SNAPSHOT_STEPS)}
     lines.sort(key=lambda line: (line[0], line[1] == "Done", order[line[2]]))
-    reconciling = {"type": c.RECONCILING, "status": "True", "reason": c.RUNNING, "message": "", "lastTransitionTime": at(0)}  # fmt: skip
+    reconciling = {
+        "type": c.RECONCILING,
+        "status": "True",
+        "reason": c.RUNNING,
+        "message": "",
+        "lastTransitionTime": at(0),
+    }
     status: Object = {"phase": "Running", "startedAt": at(0), "conditions": [reconciling], "steps": []}
     found, shown, written = LogState(), list[str](), 0
 
@@ -61,8 +67,11 @@ def test_a_step_that_begins_in_the_first_second_hides_no_other_one() -> None:
     """The freeze is a part of copying. The dump begins after it, before the first figure (seen in a real snapshot:
     CopyFilestore, DumpDatabase, CopyFilestore)."""
     spans = [
-        (Step.PREPARE, 0.0, 0.1), (Step.COPY_FILESTORE, 0.1, 0.9), (Step.DUMP_DATABASE, 0.2, 0.8), (Step.CAPTURE_CONFIG, 0.9, 0.95),
-    ]  # fmt: skip
+        (Step.PREPARE, 0.0, 0.1),
+        (Step.COPY_FILESTORE, 0.1, 0.9),
+        (Step.DUMP_DATABASE, 0.2, 0.8),
+        (Step.CAPTURE_CONFIG, 0.9, 0.95),
+    ]
     assert seen(spans, [1.0], [0]) == ["Prepare", "CopyFilestore", "CaptureConfig"]
     assert seen(spans, [0.15, 1.0], [0]) == ["Prepare", "CopyFilestore", "CaptureConfig"]
 

@@ -157,10 +157,17 @@ def complete(name: str = "before", spec: Object | None = None, *, of: Object | N
             "filestoreStoredBytes": 4_000_000_000,
             "storedBytes": 4_300_000_000,
         },
-        "evidence": {"required": ["database"], "proven": ["database: SHA-256"], "missing": [], "warnings": [], "checksums": sums, "paths": paths},
+        "evidence": {
+            "required": ["database"],
+            "proven": ["database: SHA-256"],
+            "missing": [],
+            "warnings": [],
+            "checksums": sums,
+            "paths": paths,
+        },
         "steps": steps,
         "residue": "None",
-    }  # fmt: skip
+    }
     return found
 
 

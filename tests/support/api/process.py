@@ -49,7 +49,11 @@ def chart_rights(cluster: Cluster, namespaces: list[str], release_namespace: str
     }
     rendered = Helm(cluster).render(values, release=unique("api"), namespace=release_namespace)
     objects = [o for o in rendered if o["kind"] in RIGHTS]
-    (account,) = [o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount" and o["metadata"]["name"].endswith("-api")]  # fmt: skip
+    (account,) = [
+        o["metadata"]["name"]
+        for o in objects
+        if o["kind"] == "ServiceAccount" and o["metadata"]["name"].endswith("-api")
+    ]
     cluster.apply(*objects)
     try:
         yield account

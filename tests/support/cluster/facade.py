@@ -124,7 +124,8 @@ class Facade:
         done = subprocess.run(
             [
                 "helm", "upgrade", RELEASE, str(REPOSITORY / "charts/ocore-snapshots"), "--namespace", NAMESPACE,
-                "--reuse-values", "--set", f"api.replicas={replicas}", "--force-conflicts", "--wait", "--timeout", "90s",
+                "--reuse-values", "--set", f"api.replicas={replicas}", "--force-conflicts",
+                "--wait", "--timeout", "90s",
             ],
             env=self.cluster.env, capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip

@@ -11,10 +11,12 @@ ALWAYS = {"neutralize": "Always", "allowNeutralizedProduction": True}
 SCRIPTS = "neutralise"
 NEUTRALISE = """
 UPDATE ir_mail_server SET active = false;
-INSERT INTO ir_mail_server (name, smtp_host) VALUES ('no mail leaves this copy', 'invalid') ON CONFLICT (name) DO UPDATE SET active = true;
+INSERT INTO ir_mail_server (name, smtp_host) VALUES ('no mail leaves this copy', 'invalid')
+  ON CONFLICT (name) DO UPDATE SET active = true;
 UPDATE ir_cron SET active = false;
 UPDATE payment_provider SET state = 'disabled';
-INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true') ON CONFLICT (key) DO UPDATE SET value = 'true';
+INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true')
+  ON CONFLICT (key) DO UPDATE SET value = 'true';
 """
 
 

@@ -560,9 +560,10 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         "": (
             _NAME
             | {
-                "the policy of an environment has the environment's name; set metadata.name to spec.environmentRef.name": Cel(
-                    ({},), ({"spec.environmentRef.name": "other"},)
-                )
+                (
+                    "the policy of an environment has the environment's name;"
+                    " set metadata.name to spec.environmentRef.name"
+                ): Cel(({},), ({"spec.environmentRef.name": "other"},))
             }
         ),
         "spec": {

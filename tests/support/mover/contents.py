@@ -55,12 +55,21 @@ def of_production(
 ) -> Manifest:
     """The manifest of a production snapshot with these artifacts."""
     identity = Identity(
-        environment_id=environment_id, environment_name="shop", environment_type="production", project_id=environment_id,
+        environment_id=environment_id,
+        environment_name="shop",
+        environment_type="production",
+        project_id=environment_id,
         snapshot_id=snapshot_id,
-    )  # fmt: skip
+    )
     return Manifest(
-        store_id=store_id, attempt=attempt, identity=identity, started_at=time, consistent_at=time, completed_at=time, **artifacts
-    )  # fmt: skip
+        store_id=store_id,
+        attempt=attempt,
+        identity=identity,
+        started_at=time,
+        consistent_at=time,
+        completed_at=time,
+        **artifacts,
+    )
 
 
 def at(hours: float) -> str:

@@ -6,11 +6,12 @@ from support.mover.postgres_majors import Server
 
 #: What belongs to a database and is not in its dump.
 PROPERTIES = """
-SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale}, {rules}, datconnlimit, spcname,
-       shobj_description(d.oid, 'pg_database'),
+SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale}, {rules},
+       datconnlimit, spcname, shobj_description(d.oid, 'pg_database'),
        ARRAY(SELECT a::text FROM unnest(coalesce(datacl, acldefault('d', datdba))) a ORDER BY 1),
-       ARRAY(SELECT coalesce(rolname::text, '') || ':' || c FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole,
-             unnest(setconfig) c WHERE s.setdatabase = d.oid ORDER BY 1)
+       ARRAY(SELECT coalesce(rolname::text, '') || ':' || c
+               FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(setconfig) c
+              WHERE s.setdatabase = d.oid ORDER BY 1)
   FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = '{name}'
 """
 COMMENT = 9  # its column

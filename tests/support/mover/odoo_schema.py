@@ -24,14 +24,17 @@ INSERT INTO ir_module_module (name, latest_version) VALUES ('base', '19.0.1.3');
 INSERT INTO mail_mail (state) VALUES ('outgoing'), ('sent');
 INSERT INTO sms_sms (state) VALUES ('outgoing'), ('sent');
 INSERT INTO queue_job (state) VALUES ('pending'), ('done');
-INSERT INTO ir_act_server (state, webhook_url) VALUES ('webhook', 'https://hooks.example.com/secret-path'), ('code', NULL);
+INSERT INTO ir_act_server (state, webhook_url)
+  VALUES ('webhook', 'https://hooks.example.com/secret-path'), ('code', NULL);
 INSERT INTO auth_oauth_provider (name, enabled, client_secret) VALUES ('login of production', true, 'secret-of-oauth');
 INSERT INTO auth_passkey_key (name) VALUES ('key of an administrator');
 INSERT INTO social_account (name, is_media_disconnected) VALUES ('page of production', false);
 INSERT INTO res_company (sms_twilio_auth_token) VALUES ('token-of-sms');
-INSERT INTO ir_config_parameter (key, value) VALUES ('database.uuid', 'uuid-of-production'), ('database.secret', 'secret-of-production'),
+INSERT INTO ir_config_parameter (key, value) VALUES
+  ('database.uuid', 'uuid-of-production'), ('database.secret', 'secret-of-production'),
   ('web.base.url', 'https://shop.example.com'), ('web.base.url.freeze', 'True');
-INSERT INTO ir_mail_server (name, smtp_host, smtp_port, active) VALUES ('mail of production', 'mail.example.com', 25, true);
+INSERT INTO ir_mail_server (name, smtp_host, smtp_port, active)
+  VALUES ('mail of production', 'mail.example.com', 25, true);
 INSERT INTO fetchmail_server (name, active) VALUES ('inbox of production', true);
 INSERT INTO ir_cron (cron_name, active) VALUES ('autovacuum', true), ('send invoices', true);
 INSERT INTO ir_model_data (module, name, model, res_id) VALUES ('base', 'autovacuum_job', 'ir.cron', 1);
@@ -54,10 +57,12 @@ UPDATE auth_oauth_provider SET enabled = false, client_secret = NULL;
 DELETE FROM auth_passkey_key;
 UPDATE social_account SET is_media_disconnected = true;
 UPDATE res_company SET sms_twilio_auth_token = NULL;
-UPDATE ir_cron SET active = false WHERE id NOT IN (SELECT res_id FROM ir_model_data WHERE model = 'ir.cron' AND name = 'autovacuum_job');
+UPDATE ir_cron SET active = false
+  WHERE id NOT IN (SELECT res_id FROM ir_model_data WHERE model = 'ir.cron' AND name = 'autovacuum_job');
 UPDATE payment_provider SET state = 'disabled' WHERE state = 'enabled';
 UPDATE iap_account SET account_token = regexp_replace(account_token, '(\\+.*)?$', '+disabled');
 UPDATE account_online_link SET client_id = 'duplicate';
 UPDATE delivery_carrier SET prod_environment = false;
-INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true') ON CONFLICT (key) DO UPDATE SET value = 'true';
+INSERT INTO ir_config_parameter (key, value) VALUES ('database.is_neutralized', 'true')
+  ON CONFLICT (key) DO UPDATE SET value = 'true';
 """

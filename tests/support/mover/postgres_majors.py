@@ -186,10 +186,17 @@ class Server:
         """Starts it and waits until it answers; `more`: settings, also for the next starts."""
         self._more |= more
         settings = {
-            "listen_addresses": "127.0.0.1", "port": self.port, "fsync": "off", "max_prepared_transactions": 4,
-            "unix_socket_directories": "", "max_connections": 60, "shared_buffers": "64MB", "logging_collector": "off", "wal_level": "logical",
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "fsync": "off",
+            "max_prepared_transactions": 4,
+            "unix_socket_directories": "",
+            "max_connections": 60,
+            "shared_buffers": "64MB",
+            "logging_collector": "off",
+            "wal_level": "logical",
             **self._more,
-        }  # fmt: skip
+        }
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         self._process = self._run("postgres", "-D", "data", *arguments)
         until = time.monotonic() + 60
@@ -232,8 +239,10 @@ class Server:
                 command = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", *command]
         else:
             script = 'mount --bind "$1" "$2/mnt" && mount --rbind /dev "$2/dev" && cd / && shift 2 && exec "$@"'
-            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(self.base), str(root),
-                       "chroot", f"--userspec={UNPRIVILEGED}:{UNPRIVILEGED}", str(root), "sh", "-c", 'cd /mnt && exec "$@"', "sh",
+            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(self.base),
+                       str(root),
+                       "chroot", f"--userspec={UNPRIVILEGED}:{UNPRIVILEGED}", str(root), "sh", "-c",
+                       'cd /mnt && exec "$@"', "sh",
                        inside, *arguments]  # fmt: skip
         with (self.base / "log").open("ab") as log:
             return subprocess.Popen(command, cwd=self.base, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -112,8 +112,7 @@ class UndoModel(Model):
         self.returned_at: float | None = None
         self.drops = 0
 
-    # --- time
-    # -------------------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
     def advance(self, seconds: float, steps: int = 1) -> None:
         """As of a rollback; where `undone_runs`, the other one reconciles, too."""
         super().advance(seconds, steps)

@@ -39,10 +39,16 @@ REQUIRED_BODY_FIELDS = {("POST", "/environments/{environmentId}/rollback"): {"sn
 #: Operation → the path and query that are requested of an application with `filled()`.
 ANSWERS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("GET", "/environments/{environmentId}/rollback-logs"): (f"/environments/{o.ENVIRONMENT}/rollback-logs", {}),
-    ("GET", "/environments/{environmentId}/snapshots"): (f"/environments/{o.ENVIRONMENT}/snapshots", {"limit": 2, "offset": 1}),
-    ("GET", "/environments/{environmentId}/snapshots/{snapshotId}"): (f"/environments/{o.ENVIRONMENT}/snapshots/{SNAPSHOT}", {}),
+    ("GET", "/environments/{environmentId}/snapshots"): (
+        f"/environments/{o.ENVIRONMENT}/snapshots",
+        {"limit": 2, "offset": 1},
+    ),
+    ("GET", "/environments/{environmentId}/snapshots/{snapshotId}"): (
+        f"/environments/{o.ENVIRONMENT}/snapshots/{SNAPSHOT}",
+        {},
+    ),
     ("GET", "/projects/{projectId}/snapshots"): (f"/projects/{o.PROJECT}/snapshots", {"status": "completed"}),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

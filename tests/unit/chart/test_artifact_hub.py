@@ -11,9 +11,16 @@ from ocore_crds.kinds import KINDS
 from .cel import CHART
 
 CATEGORIES = (
-    "ai-machine-learning", "database", "integration-delivery", "monitoring-logging", "networking", "security", "storage", "streaming-messaging",
+    "ai-machine-learning",
+    "database",
+    "integration-delivery",
+    "monitoring-logging",
+    "networking",
+    "security",
+    "storage",
+    "streaming-messaging",
     "skip-prediction",
-)  # fmt: skip
+)
 CAPABILITIES = ("Basic Install", "Seamless Upgrades", "Full Lifecycle", "Deep Insights", "Auto Pilot")
 
 

@@ -27,9 +27,11 @@ SCRAPED = {"namespace", "job", "pod", "instance"}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 #: What the dashboard must show.
 REQUIRED = {
-    "ocore_snapshot_last_success_timestamp_seconds", "ocore_operations_total", "ocore_operation_duration_seconds_bucket",
+    "ocore_snapshot_last_success_timestamp_seconds",
+    "ocore_operations_total", "ocore_operation_duration_seconds_bucket",
     "ocore_snapshot_stored_bytes", "ocore_policy_kept_snapshots", "ocore_policy_pinned_snapshots", "ocore_queue_length",
-    "ocore_jobs_waiting", "ocore_queue_seconds_bucket", "ocore_reconcile_seconds_total", "ocore_ready", "ocore_environment_rollback_ready", "ocore_leader",
+    "ocore_jobs_waiting", "ocore_queue_seconds_bucket", "ocore_reconcile_seconds_total", "ocore_ready",
+    "ocore_environment_rollback_ready", "ocore_leader",
 }  # fmt: skip
 
 

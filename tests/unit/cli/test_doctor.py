@@ -58,8 +58,11 @@ def sound() -> World:
     times = {"quiescedAt": at(-4920.0), "readyAt": at(-4916.0)}
     template = {"spec": {"containers": [{"name": "operator", "env": [{"name": "OCORE_NAMESPACES", "value": ""}]}]}}
     meta = {
-        "namespace": OPERATOR[0], "name": OPERATOR[1], "annotations": RELEASE, "labels": {"app.kubernetes.io/version": "0.1.0"},
-    }  # fmt: skip
+        "namespace": OPERATOR[0],
+        "name": OPERATOR[1],
+        "annotations": RELEASE,
+        "labels": {"app.kubernetes.io/version": "0.1.0"},
+    }
     crds = {kind.crd_name: crd(kind) for kind in KINDS}
     for each in crds.values():
         each["metadata"]["annotations"] |= RELEASE
@@ -200,7 +203,8 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         "helm upgrade ocore charts/ocore-snapshots --namespace ocore-system --reset-then-reuse-values",
     ),
     "no operator": (
-        lambda w: dataclasses.replace(w, operators=[]), "problem Operator", "no operator is installed", "helm upgrade --install",
+        lambda w: dataclasses.replace(w, operators=[]), "problem Operator", "no operator is installed",
+        "helm upgrade --install",
     ),
     "the operator is scaled to 0": (
         of_operator(spec_replicas=0), "problem Operator", "is scaled to 0",
@@ -209,9 +213,11 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
     "the operator's image cannot be pulled": (
         lambda w: dataclasses.replace(
             of_operator(status_availableReplicas=0)(w),
-            pods={OPERATOR: [{"status": {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}}]},
+            pods={OPERATOR: [{"status": {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff",
+                                                                                      "message": "not found"}}}]}}]},
         ),
-        "problem Operator", "no pod that is ready: ImagePullBackOff, not found", "kubectl -n ocore-system describe pods",
+        "problem Operator", "no pod that is ready: ImagePullBackOff, not found",
+        "kubectl -n ocore-system describe pods",
     ),
     "the Lease is not renewed": (
         lambda w: dataclasses.replace(
@@ -221,48 +227,59 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         "kubectl -n ocore-system rollout restart deployment/ocore-ocore-snapshots",
     ),
     "the namespace is not watched": (
-        watched, "problem Operator", "does not watch namespace shop", "--reset-then-reuse-values --set 'watchNamespaces={a,b,shop}'",
+        watched, "problem Operator", "does not watch namespace shop",
+        "--reset-then-reuse-values --set 'watchNamespaces={a,b,shop}'",
     ),
     "a change is not observed": (
         plant("environment", lambda found: found[0]["metadata"].update(generation=2)), "problem Observed",
         "has not observed the spec of environment shop", LOG_AND_RESTART,
     ),
     "no Environment": (
-        plant("environment", list.clear), "problem Environments", "there is none", "kubectl ocore init deployment/NAME --apply -n shop",
+        plant("environment", list.clear), "problem Environments", "there is none",
+        "kubectl ocore init deployment/NAME --apply -n shop",
     ),
     "the store has another name": (
-        plant("environment", lambda found: found[0]["spec"].update(storeRef={"name": "backup"})), "problem Store backup",
+        plant("environment", lambda found: found[0]["spec"].update(storeRef={"name": "backup"})),
+        "problem Store backup",
         "SnapshotStore backup does not exist in namespace shop",
-        """kubectl -n shop patch environments.ocore.dev shop --type=merge -p '{"spec":{"storeRef":{"name":"backups"}}}'""",
+        "kubectl -n shop patch environments.ocore.dev shop --type=merge -p "
+        """'{"spec":{"storeRef":{"name":"backups"}}}'""",
     ),
     "the store denies access": (
         false("snapshotstore", "Ready", "StoreAccessDenied", "the key may not write"), "problem Store backups",
         "StoreAccessDenied: the key may not write", "kubectl ocore explain StoreAccessDenied",
     ),
     "the password is wrong": (
-        false("environment", "Ready", "AuthenticationFailed", "the password of shop is wrong: change the Secret db"), "problem Ready",
+        false("environment", "Ready", "AuthenticationFailed", "the password of shop is wrong: change the Secret db"),
+        "problem Ready",
         "AuthenticationFailed: the password of shop is wrong", "kubectl ocore explain AuthenticationFailed",
     ),
     "the user of the files is unknown": (
         false("environment", "Ready", "JobUserUnknown", USER), "problem Ready", "JobUserUnknown",
-        """kubectl -n shop patch environments.ocore.dev shop --type=merge -p '{"spec":{"jobs":{"runAsUser":101,"runAsGroup":102}}}'""",
+        "kubectl -n shop patch environments.ocore.dev shop --type=merge -p "
+        """'{"spec":{"jobs":{"runAsUser":101,"runAsGroup":102}}}'""",
     ),
     "the capacity is unknown": (
-        false("environment", "RollbackReady", "CapacityUnknown", "Set spec.database.capacity"), "problem RollbackReady", "CapacityUnknown",
-        """kubectl -n shop patch environments.ocore.dev shop --type=merge -p '{"spec":{"database":{"capacity":"SIZE"}}}'   # SIZE""",
+        false("environment", "RollbackReady", "CapacityUnknown", "Set spec.database.capacity"), "problem RollbackReady",
+        "CapacityUnknown",
+        "kubectl -n shop patch environments.ocore.dev shop --type=merge -p "
+        """'{"spec":{"database":{"capacity":"SIZE"}}}'   # SIZE""",
     ),
     "a grant is missing": (
-        false("environment", "RollbackReady", "MissingGrants", GRANT), "problem RollbackReady", "MissingGrants", 'ALTER ROLE "shop" CREATEDB;',
+        false("environment", "RollbackReady", "MissingGrants", GRANT), "problem RollbackReady", "MissingGrants",
+        'ALTER ROLE "shop" CREATEDB;',
     ),
     "no policy": (
-        plant("snapshotpolicy", list.clear), "warning Policy", "no snapshot is scheduled", """echo '{"apiVersion": "ocore.dev/v1alpha1",""",
+        plant("snapshotpolicy", list.clear), "warning Policy", "no snapshot is scheduled",
+        """echo '{"apiVersion": "ocore.dev/v1alpha1",""",
     ),
     "the policy is suspended": (
         plant("snapshotpolicy", lambda found: found[0]["spec"].update(suspend=True)), "problem Policy", "suspended",
         """kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p '{"spec":{"suspend":false}}'""",
     ),
     "the schedule is invalid": (
-        false("snapshotpolicy", "Ready", "ScheduleInvalid", "Correct spec.schedule"), "problem Policy", "ScheduleInvalid: Correct",
+        false("snapshotpolicy", "Ready", "ScheduleInvalid", "Correct spec.schedule"), "problem Policy",
+        "ScheduleInvalid: Correct",
         "kubectl ocore explain ScheduleInvalid",
     ),
     "a slot was missed": (
@@ -270,14 +287,18 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         LOG_AND_RESTART,
     ),
     "nothing was ever restored as a test": (
-        plant("snapshotpolicy", lambda found: found[0]["spec"].pop("verify")), "warning Test restores", "none are scheduled",
-        """kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p '{"spec":{"verify":{"schedule":["0 4 * * 0"]}}}'""",
+        plant("snapshotpolicy", lambda found: found[0]["spec"].pop("verify")), "warning Test restores",
+        "none are scheduled",
+        "kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p "
+        """'{"spec":{"verify":{"schedule":["0 4 * * 0"]}}}'""",
     ),
     "no snapshot": (
-        plant("snapshot", list.clear), "problem Last snapshot", "no snapshot can be restored", "kubectl ocore snapshot shop --wait -n shop",
+        plant("snapshot", list.clear), "problem Last snapshot", "no snapshot can be restored",
+        "kubectl ocore snapshot shop --wait -n shop",
     ),
     "the newest slot has no snapshot": (
-        plant("snapshot", lambda found: found.pop()), "problem Last snapshot", "old shows", "kubectl ocore snapshot shop --wait -n shop",
+        plant("snapshot", lambda found: found.pop()), "problem Last snapshot", "old shows",
+        "kubectl ocore snapshot shop --wait -n shop",
     ),
     "the newest snapshot failed": (
         plant("snapshot", lambda found: found.append(broken("DumpFailed", "disk full"))), "problem Snapshots",

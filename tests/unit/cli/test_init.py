@@ -22,7 +22,13 @@ S3 = Given(store="s3://backups/shop", endpoint="https://s3.example.org", id=ID)
 
 def workload(name: str, image: str, mounts: tuple[tuple[str, str, str], ...] = (), **pod: Any) -> Object:
     """`mounts`: (claim, path, subPath)."""
-    env = [{"name": n, **({"valueFrom": {"secretKeyRef": {"name": v[0], "key": v[1]}}} if isinstance(v, tuple) else {"value": v})} for n, v in pod.pop("env", {}).items()]  # fmt: skip
+    env = [
+        {
+            "name": n,
+            **({"valueFrom": {"secretKeyRef": {"name": v[0], "key": v[1]}}} if isinstance(v, tuple) else {"value": v}),
+        }
+        for n, v in pod.pop("env", {}).items()
+    ]
     claims = dict.fromkeys(claim for claim, *_ in mounts)
     volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
     container = {
@@ -88,7 +94,9 @@ spec:
           name: pg-ca
     # spec.storage.size of Cluster pg
     capacity: "50Gi"
-  # /var/lib/odoo/filestore/shop in the container, where Odoo keeps its files. The workload names no user: the operator reads the owner of the files and shows the line for spec.jobs (JobUserUnknown)
+  # /var/lib/odoo/filestore/shop in the container, where Odoo keeps its files.\
+ The workload names no user: the operator reads the owner of the files and shows the line for spec.jobs\
+ (JobUserUnknown)
   filestore:
     claimName: data
     path: filestore/shop
@@ -135,11 +143,13 @@ def environment(proposed: tuple[Document, ...]) -> Object:
 #: image, mounts, variables → rule, filestore, config
 APPLICATIONS: dict[str, tuple[Object, str, Object | None, Object | None]] = {
     "Bitnami's chart": (
-        workload("o", "docker.io/bitnami/odoo:17.0.1", (("data", "/bitnami/odoo", ""),), env={"ODOO_DATABASE_NAME": "bitnami_odoo"}),
+        workload("o", "docker.io/bitnami/odoo:17.0.1", (("data", "/bitnami/odoo", ""),),
+                 env={"ODOO_DATABASE_NAME": "bitnami_odoo"}),
         "Odoo (Bitnami)", {"path": "data/filestore/bitnami_odoo", "layout": "Odoo"}, {"path": "conf/odoo.conf"},
     ),
     "Odoo on a part of the claim": (
-        workload("o", "registry.example.org:5000/team/odoo-custom:1", (("data", "/var/lib/odoo", "live"),), args=["-d", "prod"]),
+        workload("o", "registry.example.org:5000/team/odoo-custom:1", (("data", "/var/lib/odoo", "live"),),
+                 args=["-d", "prod"]),
         "Odoo", {"path": "live/filestore/prod", "layout": "Odoo"}, None,
     ),
     "Odoo with the filestore only": (
@@ -151,7 +161,8 @@ APPLICATIONS: dict[str, tuple[Object, str, Object | None, Object | None]] = {
         "Tryton", {"path": "tryton", "layout": "Plain"}, None,
     ),
     "Django": (
-        workload("d", "example.org/web:1", (("data", "/srv", ""),), env={"DJANGO_SETTINGS_MODULE": "web", "MEDIA_ROOT": "/srv/media"}),
+        workload("d", "example.org/web:1", (("data", "/srv", ""),),
+                 env={"DJANGO_SETTINGS_MODULE": "web", "MEDIA_ROOT": "/srv/media"}),
         "Django", {"path": "media", "layout": "Plain"}, None,
     ),
     "another one": (
@@ -237,10 +248,14 @@ def test_an_environment_that_exists_keeps_its_ids_and_jobs() -> None:
         (replace(S3, s3_secret="pg-app"), {}, "s3-secret", "no keys accessKeyId and secretAccessKey"),
         (replace(S3, database_secret="none"), {}, "database-secret", "does not exist in namespace shop"),
         (replace(S3, database_secret="s3"), {}, "database-secret", "lacks host, dbname, password, user"),
-        (S3, {"clusters": {"pg": {"spec": {}}, "x": {"spec": {}}}, "secrets": {"pg-app": APP, "x-app": APP}, "workload": workload("w", "i")}, "database-secret", "Which Secret has the connection: pg-app, x-app"),
+        (S3,
+         {"clusters": {"pg": {"spec": {}}, "x": {"spec": {}}}, "secrets": {"pg-app": APP, "x-app": APP},
+          "workload": workload("w", "i")}, "database-secret", "Which Secret has the connection: pg-app, x-app"),
         (S3, {"database_names": {}}, "database", "name of the database"),
-        (S3, {"workload": workload("w", "i", (("data", "/data", ""),))}, "filestore-path", "layout Plain cannot be the root"),
-        (S3, {"workload": workload("w", "i", (("data", "/data", ""), ("more", "/more", "")))}, "filestore-path", "mounts data, more"),
+        (S3, {"workload": workload("w", "i", (("data", "/data", ""),))}, "filestore-path",
+         "layout Plain cannot be the root"),
+        (S3, {"workload": workload("w", "i", (("data", "/data", ""), ("more", "/more", "")))}, "filestore-path",
+         "mounts data, more"),
     ],
 )  # fmt: skip
 def test_what_the_objects_do_not_show_is_asked(given: Given, more: dict[str, Any], option: str, says: str) -> None:

@@ -34,15 +34,23 @@ REPORT: Object = {
         ],
     },
     "files": {
-        "layout": "Odoo", "filesInSnapshot": 1381, "bytesInSnapshot": 2**30, "filesToMove": 231, "bytesToMove": 2**20,
+        "layout": "Odoo",
+        "filesInSnapshot": 1381,
+        "bytesInSnapshot": 2**30,
+        "filesToMove": 231,
+        "bytesToMove": 2**20,
     },
     "version": {"imageNow": "shop:2", "imageInSnapshot": "shop:1", "commitNow": "abc", "commitInSnapshot": "abc"},
     "neutralizes": True,
     "space": [{"volume": "Database", "neededBytes": 2**30, "freeBytes": 2**20, "source": "spec.database.capacity."}],
     "prediction": {
-        "durationSeconds": 131.0, "durationSource": "Rollbacks", "downtimeSeconds": 4.2, "downtimeSource": "Rollbacks", "rollbacks": 3,
+        "durationSeconds": 131.0,
+        "durationSource": "Rollbacks",
+        "downtimeSeconds": 4.2,
+        "downtimeSource": "Rollbacks",
+        "rollbacks": 3,
     },
-}  # fmt: skip
+}
 
 
 def rollback(report: Object | None = REPORT, **status: Any) -> Object:
@@ -63,10 +71,15 @@ def switched() -> Object:
         "metadata": {"name": "back", "namespace": "shop", "creationTimestamp": at(-60)},
         "spec": {"snapshotRef": {"name": "before"}, "undoWindowSeconds": 3600, "createSafetySnapshot": True},
         "status": {
-            "phase": "Complete", "conditions": [condition("Complete", reason="Succeeded")], "environmentName": "shop", "position": "New",
-            "residue": "Pending", "switchedAt": at(-30), "undoUntil": at(86400),
+            "phase": "Complete",
+            "conditions": [condition("Complete", reason="Succeeded")],
+            "environmentName": "shop",
+            "position": "New",
+            "residue": "Pending",
+            "switchedAt": at(-30),
+            "undoUntil": at(86400),
         },
-    }  # fmt: skip
+    }
 
 
 def test_row_69_an_undo_shows_the_rows_of_what_it_sets_aside(

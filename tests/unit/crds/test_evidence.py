@@ -432,7 +432,8 @@ def test_a_quiesce_is_required_where_it_was_asked_for(
             "failed", "DumpFailed", "DumpFailed: disk full.", 3, ("DumpDatabase",),
         ),
         # It failed before any step was reported.
-        ({"phase": "Failed", "conditions": failed("DeadlineExceeded", "")}, "failed", "DeadlineExceeded", "DeadlineExceeded.", 5, ()),
+        ({"phase": "Failed", "conditions": failed("DeadlineExceeded", "")}, "failed", "DeadlineExceeded",
+         "DeadlineExceeded.", 5, ()),
     ],
     ids=str,
 )  # fmt: skip
@@ -569,7 +570,8 @@ BACK_BY_HAND = (
     [
         # Automatically: the workloads were not ready on the snapshot.
         (
-            {"phase": "Failed", "position": "Old", "switchedBackAt": AT, "conditions": failed(c.SWITCHED_BACK, "not ready"),
+            {"phase": "Failed", "position": "Old", "switchedBackAt": AT,
+             "conditions": failed(c.SWITCHED_BACK, "not ready"),
              "steps": states(**{**ROLLED, "HealthCheck": "Failed", "SwitchBack": "Done"})},
             "failed", c.SWITCHED_BACK,
         ),
@@ -580,7 +582,8 @@ BACK_BY_HAND = (
             "failed", c.WORKLOAD_NOT_READY,
         ),
         # By hand.
-        ({"phase": "SwitchedBack", "position": "Old", "switchedBackAt": AT, "conditions": BACK_BY_HAND}, "completed", c.SWITCHED_BACK),
+        ({"phase": "SwitchedBack", "position": "Old", "switchedBackAt": AT, "conditions": BACK_BY_HAND}, "completed",
+         c.SWITCHED_BACK),
         # The time alone says it, and so does the phase.
         ({"switchedBackAt": AT}, "completed", "Succeeded"),
         ({"phase": "SwitchedBack", "conditions": BACK_BY_HAND}, "completed", c.SWITCHED_BACK),
@@ -666,10 +669,12 @@ def test_a_rollback_that_did_nothing_proves_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "status", "missing", "blocking"),
     [
-        ({"phase": "Restoring", "conditions": RUNNING, "steps": states(Preflight="Done", RestoreDatabase="Running")}, "running", 7, ()),
+        ({"phase": "Restoring", "conditions": RUNNING, "steps": states(Preflight="Done", RestoreDatabase="Running")},
+         "running", 7, ()),
         ({"phase": "Pending", "conditions": (), "steps": states(Preflight="Running")}, "pending", 8, ()),
         (
-            {"phase": "Failed", "conditions": failed(c.CANCELLED), "steps": states(Preflight="Done", RestoreDatabase="Failed", Switch="Skipped")},
+            {"phase": "Failed", "conditions": failed(c.CANCELLED),
+             "steps": states(Preflight="Done", RestoreDatabase="Failed", Switch="Skipped")},
             "failed", 6, ("RestoreDatabase",),
         ),
     ],
@@ -707,10 +712,10 @@ def test_only_snapshots_and_rollbacks_have_it() -> None:
 def test_every_field_of_the_rest_api_is_always_there() -> None:
     """The document's object, field by field (ocore-snapshots-api.txt)."""
     fields = {
-        *("artifactChecksums", "artifactPaths", "blockingSteps", "canWriteCleanSuccess", "missingEvidence", "missingSteps"),
-        *("operation", "optionalFailedSteps", "progress", "reason", "remoteCopyState", "requiredSteps", "status"),
-        *("whyGreen", "whyNotGreen"),
-    }  # fmt: skip
+        *("artifactChecksums", "artifactPaths", "blockingSteps", "canWriteCleanSuccess"),
+        *("missingEvidence", "missingSteps", "operation", "optionalFailedSteps", "progress", "reason"),
+        *("remoteCopyState", "requiredSteps", "status", "whyGreen", "whyNotGreen"),
+    }
     for found in (of_snapshot({}), of_snapshot(SNAPSHOT), of_rollback({}), of_rollback(ROLLBACK)):
         assert set(found.wire()) == fields
     assert structural(RecoveryEvidence)["x-kubernetes-map-type"] == "atomic"

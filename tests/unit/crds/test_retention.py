@@ -510,7 +510,12 @@ def test_data_waits_for_the_copy_that_outlives_it(days: int | None, waits: bool)
 CANDIDATES = st.lists(
     st.builds(
         lambda n, hours, remote, local, pinned, needs: complete(
-            f"s{n}", NOW - timedelta(hours=hours), id=f"s{n}", remote=remote, local=local or remote != "Completed", pinned=pinned,
+            f"s{n}",
+            NOW - timedelta(hours=hours),
+            id=f"s{n}",
+            remote=remote,
+            local=local or remote != "Completed",
+            pinned=pinned,
             needs=needs,
         ),
         st.integers(0, 30),
@@ -522,7 +527,7 @@ CANDIDATES = st.lists(
     ),
     unique_by=lambda c: c.name,
     max_size=12,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=300)

@@ -31,10 +31,17 @@ class ApiServer:
     def obj(self, number: int) -> str:
         env = [{"name": "A", "value": "x" * self.sizes[number]}]
         metadata = {
-            "name": f"j{number}", "namespace": "shop", "uid": f"u{number}", "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {naming.LABEL_MANAGED_BY: naming.MANAGED_BY}, "managedFields": [{"manager": "kubectl"}],
-            "annotations": {naming.ANNOTATION_OWNER_NAME: "before", "example.org/bulk": "y" * min(10 * self.sizes[number], 50_000)},
-        }  # fmt: skip
+            "name": f"j{number}",
+            "namespace": "shop",
+            "uid": f"u{number}",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {naming.LABEL_MANAGED_BY: naming.MANAGED_BY},
+            "managedFields": [{"manager": "kubectl"}],
+            "annotations": {
+                naming.ANNOTATION_OWNER_NAME: "before",
+                "example.org/bulk": "y" * min(10 * self.sizes[number], 50_000),
+            },
+        }
         template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "mover", "image": "i", "env": env}]}}
         spec = {"template": template} if self.type_ == JOBS else {**template["spec"], "nodeName": "n1"}
         done = {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
@@ -93,8 +100,12 @@ def test_what_the_operator_reads_of_jobs_and_pods_is_kept() -> None:
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     (pod,) = listed(ApiServer(PODS, 10))
     assert pod["spec"] == {
-        "nodeName": "n1", "restartPolicy": "Never", "containers": [{"name": "mover", "image": "i"}], "initContainers": [], "volumes": [],
-    }  # fmt: skip
+        "nodeName": "n1",
+        "restartPolicy": "Never",
+        "containers": [{"name": "mover", "image": "i"}],
+        "initContainers": [],
+        "volumes": [],
+    }
     (snapshot,) = listed(ApiServer(SNAPSHOTS, 10))
     assert snapshot["metadata"]["managedFields"]
 

@@ -72,9 +72,13 @@ def test_two_builds_have_the_same_bytes(tree: Path, tmp_path: Path) -> None:
 def test_the_wheel_has_the_same_bytes_twice(tree: Path, tmp_path: Path) -> None:
     source.write_version(tree, "1.2.3-rc.1")
     made = subprocess.run(
-        ["make", "-s", "-C", str(REPOSITORY), "release-python"], check=True, timeout=300, capture_output=True, text=True,
+        ["make", "-s", "-C", str(REPOSITORY), "release-python"],
+        check=True,
+        timeout=300,
+        capture_output=True,
+        text=True,
         env={**os.environ, "MAKEFLAGS": ""},
-    )  # fmt: skip
+    )
     build = (
         "import sys; from pathlib import Path; from ocore_release import python, source; "
         f"python.wheel(Path(sys.argv[1]), Path(sys.argv[2]), source.Commit('', {COMMIT.epoch}))"
@@ -181,9 +185,12 @@ def cached(folder: Path, architecture: str) -> str:
         tar.addfile(tarfile.TarInfo(architecture))
     content = layer.getvalue()
     config = {
-        "architecture": architecture, "os": "linux", "created": "1970-01-01T00:00:00Z", "config": {"User": "65532:65532"},
+        "architecture": architecture,
+        "os": "linux",
+        "created": "1970-01-01T00:00:00Z",
+        "config": {"User": "65532:65532"},
         "rootfs": {"type": "layers", "diff_ids": [digest(content)]},
-    }  # fmt: skip
+    }
     manifest = {"schemaVersion": 2, "config": put(json.dumps(config).encode()), "layers": [put(content)]}
     return str(put(json.dumps(manifest).encode())["digest"])
 

@@ -16,7 +16,9 @@ def document(*keys: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"x", b"[]", b"{}", b'{"keys": {}}', b"[" * 100_000, b" " * (MAX_JWKS_BYTES + 1), document(*[EC] * (MAX_KEYS + 1))]
+    "body",
+    [b"", b"x", b"[]", b"{}", b'{"keys": {}}', b"[" * 100_000, b" " * (MAX_JWKS_BYTES + 1),
+     document(*[EC] * (MAX_KEYS + 1))]
 )  # fmt: skip
 def test_what_is_no_key_set(body: bytes) -> None:
     with pytest.raises(UnusableKeys):

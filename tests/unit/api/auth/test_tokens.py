@@ -178,8 +178,15 @@ def test_several_audiences(issuer: Issuer, jwks: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shift", "accepted"),
-    [({"exp": -20}, True), ({"exp": -40}, False), ({"nbf": 20}, True), ({"nbf": 40}, False), ({"iat": 20}, True), ({"iat": 40}, False)],
-)  # fmt: skip
+    [
+        ({"exp": -20}, True),
+        ({"exp": -40}, False),
+        ({"nbf": 20}, True),
+        ({"nbf": 40}, False),
+        ({"iat": 20}, True),
+        ({"iat": 40}, False),
+    ],
+)
 def test_clocks_that_differ_by_less_than_the_leeway(
     shift: dict[str, float], accepted: bool, issuer: Issuer, jwks: Path
 ) -> None:

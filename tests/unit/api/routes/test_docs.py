@@ -32,11 +32,19 @@ def look(served: Serving, tmp_path: Path) -> tuple[str, str]:
     but from the facade's address."""
     done = subprocess.run(
         [
-            *BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            "--enable-logging=stderr", f"--virtual-time-budget={BUDGET * 1000}", "--dump-dom", f"{served.url}/docs",
+            *BROWSER,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--enable-logging=stderr",
+            f"--virtual-time-budget={BUDGET * 1000}",
+            "--dump-dom",
+            f"{served.url}/docs",
         ],
-        text=True, capture_output=True, timeout=60, check=True,
-    )  # fmt: skip
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
     return done.stdout, done.stderr
 
 

@@ -9,10 +9,11 @@ from ocore_kube.transport import to_error
 
 SSA = (
     b'{"kind":"Status","status":"Failure","message":"Apply failed with 2 conflicts: conflicts with'
-    b' \\"argocd-controller\\"","reason":"Conflict","details":{"causes":[{"reason":"FieldManagerConflict","message":"conflict'
-    b' with \\"argocd-controller\\" using'
-    b' ocore.dev/v1alpha1","field":".spec.retentionDays"},{"reason":"FieldManagerConflict","message":"conflict with'
-    b' \\"kubectl\\" using ocore.dev/v1alpha1","field":".spec.maxPinned"}]},"code":409}'
+    b' \\"argocd-controller\\"","reason":"Conflict","details":{"causes":['
+    b'{"reason":"FieldManagerConflict","message":"conflict with \\"argocd-controller\\" using ocore.dev/v1alpha1",'
+    b'"field":".spec.retentionDays"},'
+    b'{"reason":"FieldManagerConflict","message":"conflict with \\"kubectl\\" using ocore.dev/v1alpha1",'
+    b'"field":".spec.maxPinned"}]},"code":409}'
 )
 
 
@@ -79,7 +80,8 @@ def test_a_rule_of_the_schema_lists_the_fields() -> None:
         (Conflict(409, "Conflict", "the object has been modified"), 409, "Conflict"),
         (ApiError(404, "NotFound", "namespaces \"x\" not found"), 404, "NotFound"),
         (ApiError(405, "MethodNotAllowed", "x"), 503, "FacadeRefused"),
-        (Forbidden(403, "", "is forbidden: unable to create new content in namespace a because it is being terminated"), 409, "NamespaceTerminating"),
+        (Forbidden(403, "", "is forbidden: unable to create new content in namespace a because it is being terminated"),
+         409, "NamespaceTerminating"),
     ],
 )  # fmt: skip
 def test_the_others(error: ApiError, status: int, reason: str) -> None:

@@ -286,7 +286,8 @@ def test_a_namespace_without_a_grant(site: Site) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"snapshotId": "x"}, {"snapshotId": ""}, {"snapshotId": SNAPSHOT, "force": True}, {"snapshotId": SNAPSHOT, "createSafetySnapshot": "yes"},
+        {}, {"snapshotId": "x"}, {"snapshotId": ""}, {"snapshotId": SNAPSHOT, "force": True},
+        {"snapshotId": SNAPSHOT, "createSafetySnapshot": "yes"},
         {"snapshotId": SNAPSHOT, "targetEnvironmentID": COPY}, {"snapshotId": SNAPSHOT, "targetEnvironmentId": " "},
         {"snapshotId": SNAPSHOT, "targetEnvironmentId": 0}, {"snapshotId": SNAPSHOT, "targetEnvironmentId": []},
     ],

@@ -142,9 +142,17 @@ def test_its_last_sizes_are_served_at_once(site: Site) -> None:
 
 def test_a_problem_that_appears_ends_the_wait(site: Site) -> None:
     set_conditions(site, reason="Probing", message="A Job probes.")
-    site.served.call(lambda: asyncio.get_running_loop().call_later(2, lambda: site.server.set_status(
-        ENVIRONMENTS, "apps", "shop", {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": ago(0), **BROKEN}]}
-    )))  # fmt: skip
+    site.served.call(
+        lambda: asyncio.get_running_loop().call_later(
+            2,
+            lambda: site.server.set_status(
+                ENVIRONMENTS,
+                "apps",
+                "shop",
+                {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": ago(0), **BROKEN}]},
+            ),
+        )
+    )
     began = time.monotonic()
     assert get(site).json()["cause"] == "DatabaseUnreachable"
     assert 0.3 < time.monotonic() - began < 9

@@ -59,13 +59,19 @@ def test_help_has_an_example_that_parses(name: str) -> None:
     [
         ["snapshot", "--store", "ftp://nowhere", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID],
         ["snapshot", "--store", "file:///tmp", "--environment-id", UUID, "--snapshot-id", UUID],
-        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", "no-uuid", "--snapshot-id", UUID],
-        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--attempt", "a/b"],
-        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--identity", "{}"],
-        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--base-snapshot-id", UUID],
-        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID, "--base-manifest-sha256", "0" * 64],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", "no-uuid", "--snapshot-id",
+         UUID],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID,
+         "--attempt", "a/b"],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID,
+         "--identity", "{}"],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID,
+         "--base-snapshot-id", UUID],
+        ["snapshot", "--store", "file:///tmp", "--database", "/x", "--environment-id", UUID, "--snapshot-id", UUID,
+         "--base-manifest-sha256", "0" * 64],
         ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID],
-        ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID, "--signal-file", "/f", "--back"],
+        ["switch", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID, "--signal-file", "/f",
+         "--back"],
         ["inspect", "--database", "/x", "--environment-id", UUID],
         ["inspect", "--environment-id", UUID, "--snapshot-id", UUID],
         ["cleanup", "--database", "/x", "--environment-id", UUID, "--rollback-id", UUID],
@@ -120,7 +126,8 @@ def test_no_program_has_the_password_in_its_arguments_or_environment(site_any: S
     process = subprocess.Popen(
         [sys.executable, "-m", "ocore_mover", "snapshot", "--store", store, "--database", str(site_any.secret),
          "--environment-id", ENVIRONMENT, "--snapshot-id", UUID, "--scratch", str(tmp_path)],
-        env=environment(site_any, "snapshot-dump-running=sleep:1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(site_any, "snapshot-dump-running=sleep:1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
     )  # fmt: skip
     seen = b""
     commands: set[bytes] = set()

@@ -469,16 +469,26 @@ def test_a_manifest_gives_no_rights(desk_any: Desk, tmp_path: Path, power: str) 
     site.sql("CREATE FUNCTION who() RETURNS text LANGUAGE sql AS 'SELECT current_user::text'")
     site.sql("CREATE TABLE t (who text DEFAULT who(), a int CHECK (a > 0))")
     desk_any.ok("snapshot", *with_admin)
-    hostile = [("", "session_preload_libraries", "evil"), ("", "log_statement", "none"), ("", "plperl.on_plperlu_init", "x"), ("", "unaccent.x", "y"),
-               (victim.name, "search_path", "evil"), ("no-such-role", "work_mem", "1MB"), ("", "log_connections", "off")]  # fmt: skip
+    hostile = [
+        ("", "session_preload_libraries", "evil"),
+        ("", "log_statement", "none"),
+        ("", "plperl.on_plperlu_init", "x"),
+        ("", "unaccent.x", "y"),
+        (victim.name, "search_path", "evil"),
+        ("no-such-role", "work_mem", "1MB"),
+        ("", "log_connections", "off"),
+    ]
     harmless = [("", "own.setting", "x"), ("", "work_mem", "6MB"), (site.role.name, "search_path", "public")]
     rewrite(
         desk_any,
         owner=victim.name,
         settings=[{"role": r, "name": n, "value": v} for r, n, v in hostile + harmless],
         comment=f"mine\nocore.rollback_id={site.rollback_id}\nocore.checked=true",
-        grants=[{"role": victim.name, "privilege": "CREATE", "grantable": False}, {"role": "no-such-role", "privilege": "CONNECT", "grantable": False}],
-    )  # fmt: skip
+        grants=[
+            {"role": victim.name, "privilege": "CREATE", "grantable": False},
+            {"role": "no-such-role", "privilege": "CONNECT", "grantable": False},
+        ],
+    )
     drop_live(desk_any)
     for other in ("postgres", "no-such-role-2"):
         rewrite(desk_any, owner=other)

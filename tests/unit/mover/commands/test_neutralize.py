@@ -361,8 +361,13 @@ def test_scripts_have_the_owners_rights_only(copy: Copy) -> None:
 def test_killed_anywhere(copy: Copy, point: str) -> None:
     """The copy must not become live; the next attempt removes what the killed one left, and succeeds."""
     arguments = [
-        "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=NEUTRALISE)),
-    ]  # fmt: skip
+        "neutralize",
+        *copy.shell.options(),
+        "--rollback-id",
+        copy.site.rollback_id,
+        "--sql",
+        str(copy.scripts("sql", a=NEUTRALISE)),
+    ]
     assert was_killed(finish(start(copy.site, *arguments, failpoints=f"{point}=kill")))
     with Intruder(copy.site, listed=False) as intruder:
         assert copy.shell.run("switch", "--now").reason == "NotNeutralized"
@@ -375,8 +380,13 @@ def test_killed_anywhere(copy: Copy, point: str) -> None:
 def test_killed_after_the_mark(copy: Copy) -> None:
     """Its result is lost, and it is repeated."""
     arguments = [
-        "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=NEUTRALISE)),
-    ]  # fmt: skip
+        "neutralize",
+        *copy.shell.options(),
+        "--rollback-id",
+        copy.site.rollback_id,
+        "--sql",
+        str(copy.scripts("sql", a=NEUTRALISE)),
+    ]
     assert was_killed(finish(start(copy.site, *arguments, failpoints="neutralize-marked=kill")))
     assert copy.neutralise().code == 0
     copy.shell.ok("switch", "--now", "--neutralized")
@@ -396,8 +406,13 @@ def test_postgresql_killed_while_it_is_neutralised(copy: Copy) -> None:
     """Its sessions end; the copy stays closed, and the next attempt succeeds."""
     slow = f"{NEUTRALISE}; SELECT pg_sleep(60)"
     arguments = [
-        "neutralize", *copy.shell.options(), "--rollback-id", copy.site.rollback_id, "--sql", str(copy.scripts("sql", a=slow)),
-    ]  # fmt: skip
+        "neutralize",
+        *copy.shell.options(),
+        "--rollback-id",
+        copy.site.rollback_id,
+        "--sql",
+        str(copy.scripts("sql", a=slow)),
+    ]
     process = start(copy.site, *arguments)
     # pg_stat_activity shows the first 1024 bytes of a query only.
     sleeping = "FROM pg_stat_activity WHERE wait_event = 'PgSleep'"

@@ -61,8 +61,16 @@ def restore_again(site: Site, store: Path, run: RollbackRun, scratch: Path) -> F
     fresh = {"uid": str(uuid.uuid4()), "attempt": str(uuid.uuid4()), "rollback_id": site.rollback_id}
     again = run.model_copy(update=fresh)
     return command(
-        site, "restore", "--store", store.as_uri(), "--snapshot-id", run.snapshot_id, "--scratch", str(scratch), *option(again)
-    )  # fmt: skip
+        site,
+        "restore",
+        "--store",
+        store.as_uri(),
+        "--snapshot-id",
+        run.snapshot_id,
+        "--scratch",
+        str(scratch),
+        *option(again),
+    )
 
 
 def test_row_32_started_is_in_the_store_before_it_is_ready(

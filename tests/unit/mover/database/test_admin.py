@@ -50,8 +50,15 @@ def round_trip(
         properties = artifact.read(exported.connection)
         found = dump.dump(target, exported, properties, store, PREFIX, scratch, counter, token)
     return DatabaseRestore(
-        server=target, names=site.names, artifact=found, store=store, scratch=scratch, counter=counter, token=token, jobs=2
-    ).run()  # fmt: skip
+        server=target,
+        names=site.names,
+        artifact=found,
+        store=store,
+        scratch=scratch,
+        counter=counter,
+        token=token,
+        jobs=2,
+    ).run()
 
 
 def test_an_admin_that_is_no_superuser(

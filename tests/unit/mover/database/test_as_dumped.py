@@ -19,7 +19,8 @@ CREATE TABLE theirs.t (id serial PRIMARY KEY, a int);
 CREATE VIEW theirs.v AS SELECT a FROM theirs.t;
 CREATE MATERIALIZED VIEW theirs.m AS SELECT 1 AS a;
 CREATE SEQUENCE theirs.s;
-CREATE FUNCTION theirs.f(a int, VARIADIC b text[]) RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT 1';
+CREATE FUNCTION theirs.f(a int, VARIADIC b text[]) RETURNS int LANGUAGE sql
+  SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT 1';
 CREATE PROCEDURE theirs.p() LANGUAGE sql AS 'SELECT 1';
 CREATE AGGREGATE theirs.a(int) (sfunc = int4pl, stype = int4);
 CREATE TYPE theirs.mood AS ENUM ('a');
@@ -30,7 +31,8 @@ ALTER TABLE theirs.t OWNER TO "{other}"; ALTER VIEW theirs.v OWNER TO "{other}";
 ALTER MATERIALIZED VIEW theirs.m OWNER TO "{other}"; ALTER SEQUENCE theirs.s OWNER TO "{other}";
 ALTER ROUTINE theirs.f(int, text[]) OWNER TO "{other}"; ALTER ROUTINE theirs.p() OWNER TO "{other}";
 ALTER ROUTINE theirs.a(int) OWNER TO "{other}"; ALTER TYPE theirs.mood OWNER TO "{other}";
-ALTER DOMAIN theirs.d OWNER TO "{other}"; ALTER COLLATION theirs.c OWNER TO "{other}"; ALTER STATISTICS theirs.st OWNER TO "{other}";
+ALTER DOMAIN theirs.d OWNER TO "{other}"; ALTER COLLATION theirs.c OWNER TO "{other}";
+ALTER STATISTICS theirs.st OWNER TO "{other}";
 ALTER TABLE theirs.t ENABLE ROW LEVEL SECURITY; ALTER TABLE theirs.t FORCE ROW LEVEL SECURITY;
 CREATE POLICY mine ON theirs.t AS RESTRICTIVE FOR SELECT TO "{other}" USING (a > 0);
 REVOKE ALL ON FUNCTION theirs.f(int, text[]) FROM PUBLIC;
@@ -42,15 +44,21 @@ GRANT SELECT ON ALL SEQUENCES IN SCHEMA theirs TO "{app}";
 DESCRIPTION = """
 SELECT 'c', relname::text, pg_get_userbyid(relowner)::text, relrowsecurity::text || relforcerowsecurity, relacl::text
   FROM pg_class WHERE relnamespace = 'theirs'::regnamespace
-UNION ALL SELECT 'f', proname || pg_get_function_identity_arguments(oid), pg_get_userbyid(proowner), prosecdef || coalesce(proconfig::text, ''), proacl::text
+UNION ALL SELECT 'f', proname || pg_get_function_identity_arguments(oid), pg_get_userbyid(proowner),
+  prosecdef || coalesce(proconfig::text, ''), proacl::text
   FROM pg_proc WHERE pronamespace = 'theirs'::regnamespace
-UNION ALL SELECT 't', typname, pg_get_userbyid(typowner), '', typacl::text FROM pg_type WHERE typnamespace = 'theirs'::regnamespace
-UNION ALL SELECT 'n', nspname, pg_get_userbyid(nspowner), '', nspacl::text FROM pg_namespace WHERE nspname IN ('theirs', 'public')
-UNION ALL SELECT 'o', collname, pg_get_userbyid(collowner), '', '' FROM pg_collation WHERE collnamespace = 'theirs'::regnamespace
-UNION ALL SELECT 's', stxname, pg_get_userbyid(stxowner), '', '' FROM pg_statistic_ext WHERE stxnamespace = 'theirs'::regnamespace
+UNION ALL SELECT 't', typname, pg_get_userbyid(typowner), '', typacl::text
+  FROM pg_type WHERE typnamespace = 'theirs'::regnamespace
+UNION ALL SELECT 'n', nspname, pg_get_userbyid(nspowner), '', nspacl::text
+  FROM pg_namespace WHERE nspname IN ('theirs', 'public')
+UNION ALL SELECT 'o', collname, pg_get_userbyid(collowner), '', ''
+  FROM pg_collation WHERE collnamespace = 'theirs'::regnamespace
+UNION ALL SELECT 's', stxname, pg_get_userbyid(stxowner), '', ''
+  FROM pg_statistic_ext WHERE stxnamespace = 'theirs'::regnamespace
 UNION ALL SELECT 'l', oid::text, pg_get_userbyid(lomowner), '', lomacl::text FROM pg_largeobject_metadata
-UNION ALL SELECT 'p', polname, polcmd::text || polpermissive, array_to_string(ARRAY(SELECT rolname FROM pg_roles WHERE oid = ANY(polroles)), ','),
-  pg_get_expr(polqual, polrelid) FROM pg_policy
+UNION ALL SELECT 'p', polname, polcmd::text || polpermissive,
+  array_to_string(ARRAY(SELECT rolname FROM pg_roles WHERE oid = ANY(polroles)), ','), pg_get_expr(polqual, polrelid)
+  FROM pg_policy
 ORDER BY 1, 2
 """
 

@@ -60,8 +60,13 @@ def test_a_uri_alone_keeps_its_parameters(tmp_path: Path) -> None:
     found = credentials.load(write(tmp_path, {"uri": uri + "\n"}))
     assert found.password == "p@ss"
     assert found.params == {
-        "host": "db.example", "port": "5432", "dbname": "app", "user": "me", "sslmode": "verify-full", "sslrootcert": "/ca.crt",
-    }  # fmt: skip
+        "host": "db.example",
+        "port": "5432",
+        "dbname": "app",
+        "user": "me",
+        "sslmode": "verify-full",
+        "sslrootcert": "/ca.crt",
+    }
 
 
 @pytest.mark.parametrize(
@@ -119,11 +124,13 @@ UNSAFE_BEFORE_16 = {"sslmode": "require"}
         ({"sslmode": "prefer"}, TlsOptions(), NO_CLEARTEXT, {"sslmode": "prefer"}),
         ({"sslmode": "disable"}, TlsOptions(), NO_CLEARTEXT | {"sslmode": "disable"}, {"sslmode": "disable"}),
         ({}, TlsOptions(mode="disable"), NO_CLEARTEXT | {"sslmode": "disable"}, {"sslmode": "disable"}),
-        ({"sslmode": "verify-full"}, TlsOptions(mode="disable"), NO_CLEARTEXT | {"sslmode": "disable"}, {"sslmode": "disable"}),
+        ({"sslmode": "verify-full"}, TlsOptions(mode="disable"), NO_CLEARTEXT | {"sslmode": "disable"},
+         {"sslmode": "disable"}),
         ({}, TlsOptions(mode="require"), {"sslmode": "require"}, {"sslmode": "require"}),
         # A CA of the Environment replaces mode and CA of the Secret.
         ({"sslmode": "disable"}, TlsOptions(ca=Path("/ca")), {"sslmode": "verify-full", "sslrootcert": "/ca"}, ...),
-        ({"sslrootcert": "/b"}, TlsOptions("verify-ca", Path("/ca")), {"sslmode": "verify-ca", "sslrootcert": "/ca"}, ...),
+        ({"sslrootcert": "/b"}, TlsOptions("verify-ca", Path("/ca")), {"sslmode": "verify-ca", "sslrootcert": "/ca"},
+         ...),
         ({"sslrootcert": "system"}, TlsOptions(mode="require"), {"sslmode": "require"}, ...),
         ({"sslrootcert": "system"}, TlsOptions(), {"sslmode": "verify-full", "sslrootcert": "system"}, ...),
         ({"sslrootcert": "/b", "sslmode": "require"}, TlsOptions(), {"sslmode": "require", "sslrootcert": "/b"}, ...),

@@ -43,8 +43,9 @@ DATA = {
     "CLUSTER": "CLUSTER t USING t_pkey; ALTER TABLE t SET WITHOUT CLUSTER",
     "REFRESH": "REFRESH MATERIALIZED VIEW mv",
     "a large object": "SELECT lo_create(0)",
-    "a temporary table": "CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY, a int DEFAULT 3 CHECK (a > 1)); COMMENT ON TABLE scratch IS 'x'",
-}  # fmt: skip
+    "a temporary table": "CREATE TEMPORARY TABLE scratch (id serial PRIMARY KEY, a int DEFAULT 3 CHECK (a > 1));"
+    " COMMENT ON TABLE scratch IS 'x'",
+}
 
 
 def test_data_and_maintenance_do_not_change_it(shop: Site) -> None:
@@ -72,7 +73,8 @@ SCHEMA = {
     "a type": "ALTER TYPE mood ADD VALUE 'so-so'",
     "a policy": "ALTER POLICY p ON t USING (a > 1)",
     "row security": "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
-    "a trigger": "CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "a trigger": "CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW"
+    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     "an event trigger": "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
     "CREATE EVENT TRIGGER note ON sql_drop EXECUTE FUNCTION note()",
     "a publication": "ALTER PUBLICATION pub SET (publish = 'insert')",
@@ -92,7 +94,7 @@ SCHEMA = {
     "a membership of the role": 'GRANT pg_monitor TO "{role}"',
     "the owner of the database": "ALTER DATABASE {live} OWNER TO postgres",
     "the name of a role": 'ALTER ROLE "{other}" RENAME TO "{other}-2"',
-}  # fmt: skip
+}
 
 
 def test_every_change_of_the_schema_changes_it(shop: Site) -> None:

@@ -160,9 +160,11 @@ def test_row_73_what_looks_like_a_collation_refuses_nothing(site: Site, tmp_path
     """The text of a function is not run by a restore; names in literals and of other schemas are none of the server's
     collations."""
     site.sql(
-        """CREATE COLLATION "Own's" (PROVIDER = icu, LOCALE = 'de-DE', DETERMINISTIC = false); CREATE SCHEMA s; CREATE COLLATION s.plain FROM "C";
-        CREATE TABLE t (a text COLLATE "Own's", b text COLLATE s.plain, c text COLLATE "de-x-icu", d text COLLATE ucs_basic,
-                        e text DEFAULT 'a''COLLATE "nn"' COLLATE "C", "f COLLATE g" text DEFAULT E'\\\\''COLLATE "nn"');
+        """CREATE COLLATION "Own's" (PROVIDER = icu, LOCALE = 'de-DE', DETERMINISTIC = false);
+        CREATE SCHEMA s; CREATE COLLATION s.plain FROM "C";
+        CREATE TABLE t (a text COLLATE "Own's", b text COLLATE s.plain, c text COLLATE "de-x-icu",
+                        d text COLLATE ucs_basic, e text DEFAULT 'a''COLLATE "nn"' COLLATE "C",
+                        "f COLLATE g" text DEFAULT E'\\\\''COLLATE "nn"');
         CREATE INDEX ON t (c COLLATE "POSIX", (d || 'COLLATE nn'));
         CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN 'a' COLLATE pg_catalog."nn"; END $$"""
     )
@@ -174,6 +176,6 @@ def test_row_73_what_looks_like_a_collation_refuses_nothing(site: Site, tmp_path
 
 
 def test_row_73_names_in_a_definition() -> None:
-    definition = b"""CREATE TABLE t (a COLLATE pg_catalog."de x", b COLLATE s."t", c COLLATE "u".v, d COLLATE w, "e COLLATE x", f DEFAULT 'COLLATE y''',
-    g COLLATE "\xff", h DEFAULT E'\\'COLLATE z' COLLATE "C")"""
+    definition = b"""CREATE TABLE t (a COLLATE pg_catalog."de x", b COLLATE s."t", c COLLATE "u".v, d COLLATE w,
+    "e COLLATE x", f DEFAULT 'COLLATE y''', g COLLATE "\xff", h DEFAULT E'\\'COLLATE z' COLLATE "C")"""
     assert list(locales.collations(definition)) == ["de x", "w", "C"]

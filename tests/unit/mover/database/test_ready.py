@@ -89,8 +89,9 @@ def test_row_30_rows_of_an_extension_that_the_dump_cannot_read(site: Site, tmp_p
 #: What only a superuser creates and whose text is never run with a superuser's rights → the statement that removes it.
 REFUSED = {
     "event trigger": (
-        "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; ALTER FUNCTION note() OWNER TO {app};"
-        "CREATE EVENT TRIGGER \"Note\" ON ddl_command_end EXECUTE FUNCTION note()",
+        "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+        " ALTER FUNCTION note() OWNER TO {app};"
+        'CREATE EVENT TRIGGER "Note" ON ddl_command_end EXECUTE FUNCTION note()',
         'DROP EVENT TRIGGER "Note";',
     ),
     "function in language internal": (
@@ -113,10 +114,11 @@ REFUSED = {
         "DROP ROUTINE untrusted();",
     ),
     "function that is leakproof": (
-        "CREATE FUNCTION tight(int) RETURNS int LANGUAGE sql LEAKPROOF AS 'SELECT 1'; ALTER FUNCTION tight OWNER TO {app}",
+        "CREATE FUNCTION tight(int) RETURNS int LANGUAGE sql LEAKPROOF AS 'SELECT 1';"
+        " ALTER FUNCTION tight OWNER TO {app}",
         "ALTER ROUTINE tight(integer) NOT LEAKPROOF;",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -43,8 +43,10 @@ def remove_all(site: Site) -> None:
     for (name,) in site.server.execute(f"SELECT datname::text FROM pg_database WHERE datname LIKE '%{site.live}%'"):
         site.server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         for (subscription,) in site.server.execute(
-            "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()", name
-        ):  # fmt: skip
+            "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid"
+            " WHERE datname = current_database()",
+            name,
+        ):
             for action in ("DISABLE", "SET (slot_name = NONE)"):
                 site.server.execute(f"ALTER SUBSCRIPTION {subscription} {action}", name)
             site.server.execute(f"DROP SUBSCRIPTION {subscription}", name)
@@ -413,8 +415,16 @@ def test_row_37_a_waiting_switch_answers_at_once(site: Site, shell: Shell, tmp_p
     shell.ok("restore")
     signal_file, ready = tmp_path / "signal", tmp_path / "ready"
     process = start(
-        site, "switch", "--signal-file", str(signal_file), "--ready-file", str(ready), *shell.options(), "--rollback-id", site.rollback_id
-    )  # fmt: skip
+        site,
+        "switch",
+        "--signal-file",
+        str(signal_file),
+        "--ready-file",
+        str(ready),
+        *shell.options(),
+        "--rollback-id",
+        site.rollback_id,
+    )
     until(ready.exists)
     with consumer(site, make_slot(site)):
         signal_file.write_text(json.dumps({"action": "Switch", "notAfter": time.time() + 60}))

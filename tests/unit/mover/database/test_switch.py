@@ -399,8 +399,14 @@ def test_sigterm_while_waiting(site_any: Site, tmp_path: Path) -> None:
     stand_beside(site_any)
     ready = f"{tmp_path}/ready"
     process = beside.start(
-        site_any, "switch", *beside.rollback_options(site_any), "--signal-file", f"{tmp_path}/signal", "--ready-file", ready,
-    )  # fmt: skip
+        site_any,
+        "switch",
+        *beside.rollback_options(site_any),
+        "--signal-file",
+        f"{tmp_path}/signal",
+        "--ready-file",
+        ready,
+    )
 
     until(Path(ready).exists)
     process.send_signal(signal.SIGTERM)

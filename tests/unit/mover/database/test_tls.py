@@ -146,8 +146,15 @@ def dump_and_restore(
         properties = artifact.read(exported.connection)
         found = dump.dump(target, exported, properties, store, PREFIX, scratch, counter, token)
     DatabaseRestore(
-        server=target, names=site.names, artifact=found, store=store, scratch=scratch, counter=counter, token=token, jobs=2
-    ).run()  # fmt: skip
+        server=target,
+        names=site.names,
+        artifact=found,
+        store=store,
+        scratch=scratch,
+        counter=counter,
+        token=token,
+        jobs=2,
+    ).run()
     return site.copy_sql("SELECT a FROM t", superuser=True)
 
 

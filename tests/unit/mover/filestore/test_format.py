@@ -130,11 +130,12 @@ def make_unusual(database: DatabaseSite, other: str) -> None:
 
 #: What belongs to a database and is not in its dump.
 PROPERTIES = """
-SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider, {locale}, {rules}, datcollversion,
-       datconnlimit, spcname, shobj_description(d.oid, 'pg_database'),
+SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datlocprovider, {locale}, {rules},
+       datcollversion, datconnlimit, spcname, shobj_description(d.oid, 'pg_database'),
        ARRAY(SELECT a::text FROM unnest(coalesce(datacl, acldefault('d', datdba))) a ORDER BY 1),
-       ARRAY(SELECT coalesce(rolname::text, '') || ':' || c FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole,
-             unnest(setconfig) c WHERE s.setdatabase = d.oid ORDER BY 1)
+       ARRAY(SELECT coalesce(rolname::text, '') || ':' || c
+               FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(setconfig) c
+              WHERE s.setdatabase = d.oid ORDER BY 1)
   FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = '{name}'
 """
 
@@ -149,13 +150,17 @@ def properties(server: Server, name: str) -> tuple[object, ...]:
 def dumped(server: Server, name: str) -> str:
     """The whole database as SQL, owners and grants included."""
     done = subprocess.run(
-        [str(server.bin / "pg_dump"), "--no-sync", f"--dbname=host=127.0.0.1 port={server.port} user={SUPERUSER} dbname={name}"],
+        [
+            str(server.bin / "pg_dump"),
+            "--no-sync",
+            f"--dbname=host=127.0.0.1 port={server.port} user={SUPERUSER} dbname={name}",
+        ],
         env={**os.environ, "PGPASSWORD": server.password},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
-    )  # fmt: skip
+    )
     # Since 17.6 a random key is in the first and the last line.
     return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)
 
@@ -307,9 +312,15 @@ def test_a_plain_differential_is_restored_by_hand(place: str, tmp_path: Path, re
         (root / name).write_bytes(name.encode() * 20)
     options = ["--store", (tmp_path / "store").as_uri()]
     environment = {
-        "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "STORE": str(tmp_path / "store"), "ENVIRONMENT": ENVIRONMENT, "SNAPSHOT": DIFFERENTIAL,
-        "FILES": str(tmp_path / "out"), "CONFIG": str(tmp_path / "none"), "WORK": str(tmp_path / "work"),
-    }  # fmt: skip
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "STORE": str(tmp_path / "store"),
+        "ENVIRONMENT": ENVIRONMENT,
+        "SNAPSHOT": DIFFERENTIAL,
+        "FILES": str(tmp_path / "out"),
+        "CONFIG": str(tmp_path / "none"),
+        "WORK": str(tmp_path / "work"),
+    }
     if place == "s3":
         server: SeaweedFS = request.getfixturevalue("seaweed")
         prefix = f"by-hand-{uuid.uuid4().hex[:8]}"
@@ -338,8 +349,13 @@ def test_a_plain_differential_is_restored_by_hand(place: str, tmp_path: Path, re
     taken = mover("snapshot", *options, "--snapshot-id", DIFFERENTIAL, *base, bin_folder=tmp_path)
     assert taken["baseSnapshotId"] == SNAPSHOT
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands(s3=place == "s3")], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )  # fmt: skip
+        ["bash", "-euo", "pipefail", "-c", commands(s3=place == "s3")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     # tar keeps whole seconds.

@@ -371,7 +371,8 @@ def test_nothing_that_was_once_held_is_lost(
     held = set(site.names)
     for step, number in steps:
         data = some_bytes(number, 50)
-        name = f"{hashlib.sha1(data, usedforsecurity=False).hexdigest()[:2]}/{hashlib.sha1(data, usedforsecurity=False).hexdigest()}"
+        digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        name = f"{digest[:2]}/{digest}"
         if step == "write":
             if not (site.filestore / name).exists():  # as Odoo does
                 site.add(data)

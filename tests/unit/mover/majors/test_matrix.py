@@ -77,11 +77,22 @@ def by_hand(shell: Shell, server: Server, database: str) -> None:
     """Follows docs/format.md with the programs of `server`'s major, as its superuser, in a database of its own."""
     folder = shell.folder
     environment = {
-        "PATH": f"{server.bin}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "STORE": str(folder / "snapshots"), "ENVIRONMENT": ENVIRONMENT,
-        "SNAPSHOT": shell.snapshot_id, "FILES": str(folder / "files"), "CONFIG": str(folder / "config"), "WORK": str(folder / "work"),
-        "PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": SUPERUSER, "PGPASSWORD": server.password, "PGDATABASE": "postgres",
-        "DATABASE": database, "RIGHTS": "--no-owner --no-acl",
-    }  # fmt: skip
+        "PATH": f"{server.bin}:/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "STORE": str(folder / "snapshots"),
+        "ENVIRONMENT": ENVIRONMENT,
+        "SNAPSHOT": shell.snapshot_id,
+        "FILES": str(folder / "files"),
+        "CONFIG": str(folder / "config"),
+        "WORK": str(folder / "work"),
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(server.port),
+        "PGUSER": SUPERUSER,
+        "PGPASSWORD": server.password,
+        "PGDATABASE": "postgres",
+        "DATABASE": database,
+        "RIGHTS": "--no-owner --no-acl",
+    }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", story.page_commands(REPOSITORY / "docs/format.md")],
         env=environment, capture_output=True, text=True, timeout=120, check=False,

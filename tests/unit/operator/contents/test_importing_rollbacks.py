@@ -50,8 +50,12 @@ STATUS = {
     "liveDatabase": "shop",
     "previousDatabase": "shop_prev_x",
     "neutralize": {"required": True, "ownIdentity": False, "provenAt": at(100.2)},
-    "steps": [{"name": "Preflight", "state": "Done"}, {"name": "Quiesce", "state": "Pending"}, {"name": "HealthCheck", "state": "Pending"}],
-}  # fmt: skip
+    "steps": [
+        {"name": "Preflight", "state": "Done"},
+        {"name": "Quiesce", "state": "Pending"},
+        {"name": "HealthCheck", "state": "Pending"},
+    ],
+}
 
 
 @pytest.fixture
@@ -174,9 +178,14 @@ def test_the_resource_is_terminal_and_says_where_it_is_from(place: Place) -> Non
     ("states", "phase", "reason", "says"),
     [
         (("restored", "started", "not-switched"), "Failed", "SessionsRemain", "a session stayed"),
-        (("restored", "started", "switched", "switched-back"), "Failed", "SwitchedBack", "Deployment shop was not ready."),
+        (
+            ("restored", "started", "switched", "switched-back"),
+            "Failed",
+            "SwitchedBack",
+            "Deployment shop was not ready.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_failed_one_says_why(
     place: Place, states: tuple[RecordState, ...], phase: str, reason: str, says: str
 ) -> None:
@@ -258,9 +267,14 @@ def test_an_undo_and_what_it_undid(place: Place) -> None:
         "undo": {"rollbackRef": {"name": "to-monday"}},
     }
     status = {
-        "undo": {"rollbackName": "to-monday", "rollbackId": first.rollback_id, "namesId": first.rollback_id, "to": "Old"},
+        "undo": {
+            "rollbackName": "to-monday",
+            "rollbackId": first.rollback_id,
+            "namesId": first.rollback_id,
+            "to": "Old",
+        },
         "steps": [],
-    }  # fmt: skip
+    }
     recorded(place, "back", "started", "switched", hours=102, spec=undo, status=status)
     recorded(place, "old-back", "started", "switched", hours=103, undoes=first.rollback_id, old=True)
     place.run()

@@ -20,7 +20,14 @@ NAMESPACE = "shop"
 
 
 def plain(name: str) -> Object:
-    return {"metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-{name}", "creationTimestamp": "2026-01-01T00:00:00Z"}}  # fmt: skip
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"uid-{name}",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        }
+    }
 
 
 class Lost(Exception):

@@ -97,8 +97,10 @@ def both(*changes: Any) -> Any:
         (from_(watched=False), c.NAMESPACE_NOT_WATCHED, "watchNamespaces"),
         (snapshot(deleting=True), c.SNAPSHOT_NOT_FOUND, "is being deleted"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
-        (both(into(type="staging", neutralize_sql=False), snapshot(environment_type="production")), c.CANNOT_NEUTRALIZE, "must be neutralised"),
-        (both(into(type="staging", neutralize_sql=False), snapshot(environment_type="")), c.CANNOT_NEUTRALIZE, "must be neutralised"),
+        (both(into(type="staging", neutralize_sql=False), snapshot(environment_type="production")), c.CANNOT_NEUTRALIZE,
+         "must be neutralised"),
+        (both(into(type="staging", neutralize_sql=False), snapshot(environment_type="")), c.CANNOT_NEUTRALIZE,
+         "must be neutralised"),
         (from_store(id="store-2"), c.OTHER_STORE, "has the id store-2"),
         (from_store(id=""), c.OTHER_STORE, "sourceStoreRef"),
         (snapshot(store_id=""), c.OTHER_STORE, "unknown"),
@@ -106,7 +108,8 @@ def both(*changes: Any) -> Any:
         # What holds for the target, not for the source.
         (snapshot(server_major=18), c.UNSUPPORTED_SERVER, "PostgreSQL 18"),
         (into(capacity=2 * 10**9), c.INSUFFICIENT_CAPACITY, "476.8 MiB"),
-        (into(rollback_ready=False, not_ready_reason=c.STORE_READ_ONLY, not_ready_message="ReadOnly"), c.STORE_READ_ONLY, "ReadOnly"),
+        (into(rollback_ready=False, not_ready_reason=c.STORE_READ_ONLY, not_ready_message="ReadOnly"),
+         c.STORE_READ_ONLY, "ReadOnly"),
     ],
 )  # fmt: skip
 def test_refused_at_once(change_: Any, reason: str, says: str) -> None:
@@ -153,7 +156,9 @@ def test_what_the_status_says_from_the_start_on() -> None:
     assert source.is_copy(status)
     assert source.reads_elsewhere(status)
     # An undo keeps what its databases are a copy of. It uses no Snapshot, so it protects none.
-    undo = start_undo(RollbackStatus(id=ROLLBACK_ID), Model().spec, ready().see(0).world.environment, undone(status), ready().now())  # type: ignore[arg-type] # fmt: skip
+    undo = start_undo(
+        RollbackStatus(id=ROLLBACK_ID), Model().spec, ready().see(0).world.environment, undone(status), ready().now()
+    )  # type: ignore[arg-type]
     assert (undo.source_environment_id, undo.snapshot_namespace) == (OTHER_ENVIRONMENT_ID, None)
 
 
@@ -529,10 +534,15 @@ def place(**changes: Any) -> JobInputs:
 def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
     back = running(sourceStoreName="reader")
     spec = {
-        "s3": {"bucket": "prod", "caBundle": {"name": "ca"}, "credentialsSecretRef": {"name": "read-only"}, "pathStyle": False},
+        "s3": {
+            "bucket": "prod",
+            "caBundle": {"name": "ca"},
+            "credentialsSecretRef": {"name": "read-only"},
+            "pathStyle": False,
+        },
         "access": "ReadOnly",
         "serviceAccountName": "reads",
-    }  # fmt: skip
+    }
     job = build.restore(
         SETTINGS, place(source=objects.store(spec)), back, run_of(back, PROJECT), attempt=1, deadline=600
     )
@@ -591,8 +601,11 @@ def test_which_stores_a_job_gets(status: Object, store: str, read: str | None) -
     taken = objects.snapshot(None, {"storeName": "store"}, namespace="stage")
     observed: Any = SimpleNamespace(rollback=running(**status), snapshot=taken, environment=environment,
                                     world=SimpleNamespace(source=v.SourceView()))  # fmt: skip
-    base = replace(place(), environment=replace(environment, spec=environment.spec.model_copy(update={"filestore": None})),
-                   store=resources.store(reading.api.read(STORES, "stage", "own")))  # fmt: skip
+    base = replace(
+        place(),
+        environment=replace(environment, spec=environment.spec.model_copy(update={"filestore": None})),
+        store=resources.store(reading.api.read(STORES, "stage", "own")),
+    )
 
     async def loaded() -> tuple[JobInputs, JobInputs, Any]:
         restore = await effects._with_stores_of_restore(reading.ctx, observed, base)

@@ -86,8 +86,15 @@ def test_no_copy_of_production_gets_through() -> None:
     Never."""
     types = ("production", "staging", "development")
     for mode, source, target, copy, done, allowed, base, method in itertools.product(
-        ("Auto", "Always", "Never"), (*types, ""), types, (True, False), (True, False), (True, False), (True, False), ("Sql", "Image", None)
-    ):  # fmt: skip
+        ("Auto", "Always", "Never"),
+        (*types, ""),
+        types,
+        (True, False),
+        (True, False),
+        (True, False),
+        (True, False),
+        ("Sql", "Image", None),
+    ):
         found = decide(Case(mode, source, target, copy, done, allowed, base, method))  # type: ignore[arg-type]
         if source in ("production", "") and target != "production":
             assert found.neutralize or found.refused or mode == "Never"

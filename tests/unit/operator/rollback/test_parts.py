@@ -62,12 +62,15 @@ def deployment(*, replicas: int = 1, generation: int = 2, observed: int = 2, **s
             "replicas": replicas,
             "selector": {
                 "matchLabels": {"b": "2", "a": "1"},
-                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["x", "y"]}, {"key": "k", "operator": "Exists"}],
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["x", "y"]},
+                    {"key": "k", "operator": "Exists"},
+                ],
             },
             "template": {"spec": {"terminationGracePeriodSeconds": 5}},
         },
         "status": {"observedGeneration": observed, **status},
-    }  # fmt: skip
+    }
 
 
 def pod(name: str = "p", *, phase: str = "Running", **status: Any) -> dict[str, Any]:
@@ -159,14 +162,18 @@ FAILED = {"exitCode": 7, "reason": "Error", "message": "migrating\ncolumn res_us
     ("state", "says"),
     [
         (
-            {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, "lastState": {"terminated": FAILED}},
-            "init container migrate: CrashLoopBackOff: back-off 40s (last exit code 7, Error: migrating column res_users.x does not exist)",
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+                "lastState": {"terminated": FAILED},
+            },
+            "init container migrate: CrashLoopBackOff: back-off 40s"
+            " (last exit code 7, Error: migrating column res_users.x does not exist)",
         ),
         ({"state": {"terminated": FAILED}}, "init container migrate has ended (last exit code 7, Error: migrating"),
         ({"state": {"running": {}}}, "init container migrate is running, and the application waits for it"),
     ],
     ids=["waiting for its next start", "just ended", "running"],
-)  # fmt: skip
+)
 def test_a_failing_init_container_is_named_with_its_exit_code(state: dict[str, Any], says: str) -> None:
     """It was reported as PodInitializing of the application's container (issue 9, item 25)."""
     failing = pod(

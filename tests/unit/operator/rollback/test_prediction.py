@@ -125,10 +125,14 @@ def test_without_anything_nothing_is_invented() -> None:
 
 
 @given(
-    st.lists(st.builds(PastRollback, st.just("2026-01-01T00:00:00Z"), st.floats(0, 1e6), st.none() | st.floats(0, 1e5), st.none() | st.integers(0, 10**13))),
-    st.builds(SnapshotRates, st.integers(0, 10**13), st.none() | st.floats(0, 1e6), st.integers(0, 10**13), st.none() | st.floats(0, 1e6)),
+    st.lists(st.builds(PastRollback, st.just("2026-01-01T00:00:00Z"), st.floats(0, 1e6), st.none() | st.floats(0, 1e5),
+                       st.none() | st.integers(0, 10**13))),
+    st.builds(SnapshotRates, st.integers(0, 10**13), st.none() | st.floats(0, 1e6), st.integers(0, 10**13),
+              st.none() | st.floats(0, 1e6)),
     st.none() | st.integers(0, 10**13),
-    st.none() | st.builds(MeasuredRestore, st.just("s"), st.sampled_from(["2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"]), st.floats(0, 1e6), st.integers(0, 10**13), st.floats(0, 1e6), st.integers(0, 10**13)),
+    st.none() | st.builds(MeasuredRestore, st.just("s"),
+                          st.sampled_from(["2025-01-01T00:00:00Z", "2027-01-01T00:00:00Z"]), st.floats(0, 1e6),
+                          st.integers(0, 10**13), st.floats(0, 1e6), st.integers(0, 10**13)),
 )  # fmt: skip
 def test_whatever_was_recorded(
     history: list[PastRollback], rates: SnapshotRates, move: int | None, tested: MeasuredRestore | None

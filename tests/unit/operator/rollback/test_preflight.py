@@ -30,7 +30,8 @@ from support.operator.rollback_model import ROLLBACK_ID, START, Model
     [
         (snapshot(complete=False, failed=True), c.SNAPSHOT_NOT_COMPLETE, "Choose one that is Complete"),
         (snapshot(broken="bytes differ."), c.VERIFICATION_FAILED, "bytes differ"),
-        (lambda w: replace(w, source=replace(w.source, corrupt_base="full")), c.VERIFICATION_FAILED, "full, the full Snapshot that it needs, is corrupt"),
+        (lambda w: replace(w, source=replace(w.source, corrupt_base="full")), c.VERIFICATION_FAILED,
+         "full, the full Snapshot that it needs, is corrupt"),
         (snapshot(project_id="other"), c.OTHER_PROJECT, "stays within a project"),
         (snapshot(project_id="0"), c.OTHER_PROJECT, "stays within a project"),
         (environment(rollback_ready=False), c.ENVIRONMENT_NOT_READY, "its condition RollbackReady is not True"),
@@ -43,7 +44,8 @@ from support.operator.rollback_model import ROLLBACK_ID, START, Model
         (snapshot(server_major=18), c.UNSUPPORTED_SERVER, "PostgreSQL 18"),
         (environment(capacity=None), c.CAPACITY_UNKNOWN, "spec.database.capacity"),
         (environment(capacity=2 * 10**9), c.INSUFFICIENT_CAPACITY, "476.8 MiB"),
-        (environment(rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE"), c.MISSING_GRANTS, "ALTER ROLE"),
+        (environment(rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE"),
+         c.MISSING_GRANTS, "ALTER ROLE"),
         (lambda w: replace(w, duplicate_of="elder"), c.DUPLICATE_ID, "elder"),
         (lambda w: replace(w, deleting=True), c.CANCELLED, "deleted"),
     ],
@@ -344,10 +346,13 @@ def taken_with(**changes: object) -> Callable[[v.World], v.World]:
     [
         (taken_with(image="shop:2"), c.OTHER_VERSION, "was taken with image shop:1; Deployment w0 has image shop:2"),
         (taken_with(commit="c2"), c.OTHER_VERSION, "was taken with commit c1; Deployment w0 has commit c2"),
-        (taken_with(image="shop:2", commit="c2"), c.OTHER_VERSION, "image shop:1, commit c1; Deployment w0 has image shop:2, commit c2"),
+        (taken_with(image="shop:2", commit="c2"), c.OTHER_VERSION,
+         "image shop:1, commit c1; Deployment w0 has image shop:2, commit c2"),
         (taken_with(config="bb"), c.OTHER_VERSION, "ConfigMap shop-config has changed since snapshot s1"),
-        (workload(ready_replicas=1), c.WORKLOAD_NOT_READY, "Deployment w0 is not available to begin with: 1 of 2 replicas are ready (CrashLoopBackOff)."),
-        (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY, "Deployment w0 is scaled to 0 replicas to begin with"),
+        (workload(ready_replicas=1), c.WORKLOAD_NOT_READY,
+         "Deployment w0 is not available to begin with: 1 of 2 replicas are ready (CrashLoopBackOff)."),
+        (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY,
+         "Deployment w0 is scaled to 0 replicas to begin with"),
     ],
 )  # fmt: skip
 def test_row_41_what_blocks_nothing_is_said_before_it_starts(
@@ -416,10 +421,16 @@ def test_the_config_map_is_read_at_the_preflight_only(stage: str, *, config: boo
     spec = {"config": {"configMapRef": {"name": "shop-config"}}} if config else {"config": None}
     rollback = resources.rollback(
         {
-            "metadata": {"name": "r", "namespace": "ns", "uid": ROLLBACK_ID, "resourceVersion": "1", "creationTimestamp": objects.NOW},
+            "metadata": {
+                "name": "r",
+                "namespace": "ns",
+                "uid": ROLLBACK_ID,
+                "resourceVersion": "1",
+                "creationTimestamp": objects.NOW,
+            },
             "spec": {"snapshotRef": {"name": "s1"}},
             "status": {"stage": stage},
         }
-    )  # fmt: skip
+    )
     name, digest = asyncio.run(observe._config(Context(), rollback, objects.environment(spec)))  # type: ignore[arg-type]
     assert (name == "shop-config", len(digest) == 64) == (read, read)

@@ -62,9 +62,11 @@ def restored(name: str, minute: int, status: str = "True") -> Any:
     """A Snapshot that was restored as a test: 40 s for the database."""
     full = {
         "sizes": SIZES,
-        "conditions": [{"type": "RestoreTested", "status": status, "reason": "X", "message": "", "lastTransitionTime": at(0)}],
+        "conditions": [
+            {"type": "RestoreTested", "status": status, "reason": "X", "message": "", "lastTransitionTime": at(0)}
+        ],
         "restoreTest": {"testedAt": at(60.0 * minute), "predictedRollbackSeconds": 46.0, "loadSeconds": 40.0},
-    }  # fmt: skip
+    }
     return obj("Snapshot", name, {"environmentRef": {"name": "shop"}}, full, uid=name)
 
 

@@ -494,8 +494,7 @@ def test_an_undo_has_no_image_that_could_be_checked() -> None:
     assert plan_image.checked(found, world(workload()), time_at(9)) == found
 
 
-# --- undo
-# -----------------------------------------------------------------------------------------------------------------------
+# --- undo -----------------------------------------------------------------------------------------------------------
 
 
 def undo(*undone: SavedWorkload, stage: Any = "Prepare", **changes: Any) -> RollbackStatus:

@@ -487,8 +487,9 @@ def test_an_undo_that_vanished_owns_nothing() -> None:
     ctx = context(api)
     assert asyncio.run(observe._taken_over(ctx, R1, environment)) is None
     mine = undo_of(begun())
-    api.put(ROLLBACKS, {"metadata": {**mine.meta.__dict__, "name": "u1", "namespace": "ns", "uid": UNDO_ID,
-                        "creationTimestamp": stamp(START)}, "spec": {"undo": {"rollbackRef": {"name": "r1"}}}})  # fmt: skip
+    named = {"name": "u1", "namespace": "ns", "uid": UNDO_ID, "creationTimestamp": stamp(START)}
+    spec = {"undo": {"rollbackRef": {"name": "r1"}}}
+    api.put(ROLLBACKS, {"metadata": {**mine.meta.__dict__, **named}, "spec": spec})
     assert asyncio.run(observe._taken_over(ctx, R1, environment)) == TakenOver("Running", "u1")
     seen = asyncio.run(observe._undone(ctx, mine, R1, environment))
     assert seen is not None

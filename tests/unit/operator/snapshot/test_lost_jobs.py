@@ -37,22 +37,34 @@ CHECKED, DELETED = CopyChecked(objects=1), DeleteResult(objects=1)
 #: how.
 CASES: dict[str, tuple[str, Snapshot, Payload, float, Action]] = {
     "delete left1": (
-        "left1", terminal("Complete", residue="Pending"), CHECKED,
-        plan_after_end.RETRY_PAUSE, StartDelete(2, Deletes.LEFTOVERS),
+        "left1",
+        terminal("Complete", residue="Pending"),
+        CHECKED,
+        plan_after_end.RETRY_PAUSE,
+        StartDelete(2, Deletes.LEFTOVERS),
     ),
     "verify 1": (
-        "1", terminal("Complete", spec={"verify": "Full"}), CHECKED,
-        plan_after_end.RETRY_PAUSE, StartVerify(2),
+        "1",
+        terminal("Complete", spec={"verify": "Full"}),
+        CHECKED,
+        plan_after_end.RETRY_PAUSE,
+        StartVerify(2),
     ),
     "write-state 1": (
-        "1", terminal("Complete", spec={"retention": "Policy", "deletionPolicy": "Delete"}, storedState={"pinLabel": "q3"}),
-        CHECKED, plan_state.RETRY_PAUSE, StartState(2, STATE),
+        "1",
+        terminal("Complete", spec={"retention": "Policy", "deletionPolicy": "Delete"}, storedState={"pinLabel": "q3"}),
+        CHECKED,
+        plan_state.RETRY_PAUSE,
+        StartState(2, STATE),
     ),
     f"check-copy {ASKED}-1": (
-        f"{ASKED}-1", terminal("Complete", remote=COPY), DELETED,
-        plan_remote.CHECK_RETRY, StartCheckCopy(f"{ASKED}-2"),
+        f"{ASKED}-1",
+        terminal("Complete", remote=COPY),
+        DELETED,
+        plan_remote.CHECK_RETRY,
+        StartCheckCopy(f"{ASKED}-2"),
     ),
-}  # fmt: skip
+}
 
 
 def _decided(case: str, snap: Snapshot, seconds: float, other: Payload | None) -> tuple[Snapshot, Action]:

@@ -828,8 +828,14 @@ def _ready(status: str) -> Object:
 def test_a_copy_that_is_adopted_is_in_the_store_that_it_was_found_in() -> None:
     """On a rebuilt cluster the remote store may be the only one. The manifest has the id of the first."""
     found = SnapshotResult(
-        attempt="a", manifest_key="k", manifest_sha256=DIGEST, store_id="near", started_at=at(0), consistent_at=at(0), completed_at=at(1)
-    )  # fmt: skip
+        attempt="a",
+        manifest_key="k",
+        manifest_sha256=DIGEST,
+        store_id="near",
+        started_at=at(0),
+        consistent_at=at(0),
+        completed_at=at(1),
+    )
     snap = snapshot({}, started(storeId="far"))
     for imported, expected in ((True, "far"), (False, "near")):
         status = transitions.completed(snap, found, None, clean=True, imported=imported, now=moment(2))

@@ -100,8 +100,14 @@ def test_a_good_result() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "phase"),
-    [(c.CORRUPT, "Corrupt"), (c.SNAPSHOT_NOT_FOUND, "Corrupt"), (c.VERIFICATION_FAILED, "Complete"), (c.RESTORE_FAILED, "Complete"), (c.ASSERTION_FAILED, "Complete")],
-)  # fmt: skip
+    [
+        (c.CORRUPT, "Corrupt"),
+        (c.SNAPSHOT_NOT_FOUND, "Corrupt"),
+        (c.VERIFICATION_FAILED, "Complete"),
+        (c.RESTORE_FAILED, "Complete"),
+        (c.ASSERTION_FAILED, "Complete"),
+    ],
+)
 def test_only_wrong_bytes_make_a_snapshot_corrupt(reason: str, phase: str) -> None:
     findings = (Finding(reason=c.ASSERTION_FAILED, message="a row"), Finding(reason=reason, message="why"))
     snap = recorded(asked(), GOOD.model_copy(update={"findings": findings}))
