@@ -7,9 +7,11 @@ MAKEFLAGS += --no-print-directory
 
 export OCORE_CACHE ?= $(HOME)/.cache/ocore-snapshots
 # The packages are used from the checkout, never installed: two checkouts can share one virtual environment.
-export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/kube:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/api:$(CURDIR)/cli:$(CURDIR)/examples/demo
-# What Python, mypy and ruff derive from the code is kept outside the checkout. Where compiled files may not be written, as containers like to have it,
-# each of the thousands of processes of the tests would compile every module: 2.6 s instead of 1.1 s for the start of the facade.
+export PYTHONPATH := $(CURDIR)/crds:$(CURDIR)/kube:$(CURDIR)/operator:$(CURDIR)/mover:$(CURDIR)/api:$(CURDIR)/cli
+PYTHONPATH := $(PYTHONPATH):$(CURDIR)/examples/demo
+# What Python, mypy and ruff derive from the code is kept outside the checkout. Where compiled files may not be written,
+# as containers like to have it, each of the thousands of processes of the tests would compile every module: 2.6 s
+# instead of 1.1 s for the start of the facade.
 export PYTHONPYCACHEPREFIX := $(OCORE_CACHE)/pycache
 export PYTHONDONTWRITEBYTECODE :=
 # As in the mover's image: otherwise each process looks for plugins of pydantic in all installed packages.
@@ -29,7 +31,8 @@ COSIGN := $(call TOOL,cosign)
 ACTIONLINT := $(call TOOL,actionlint)
 CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/main.go | sha256sum | cut -c1-12)
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
-CLIENTS := $(OCORE_CACHE)/clients-$(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
+CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
+CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
 PACKAGES := crds kube operator mover api cli examples/demo release tests bench
 # Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
 TEST_DEBS := postgresql zstd tar chromium shellcheck e2fsprogs mount
@@ -42,7 +45,8 @@ PYTEST := $(BIN)/python -m pytest --no-skips $(PYTEST_ARGS)
 # Measures a part of the tests, for the table at the end of `make test`.
 PART := tests/part.py run
 NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
-# Unit tests compute; tests with servers or in a cluster also wait: more of those run side by side than there are processors.
+# Unit tests compute; tests with servers or in a cluster also wait: more of those run side by side than there are
+# processors.
 UNIT_WORKERS ?= 2
 SERVER_WORKERS ?= 3
 CLUSTER_WORKERS ?= 3
@@ -50,15 +54,16 @@ TEST_CLUSTER ?= ocore-test
 
 ##@ Start here
 help: ## Show this text
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: venv ## A snapshot, a rollback, a staging copy and an undo of a running application on a local cluster, with live progress
+demo: venv ## A snapshot, a rollback, a staging copy and an undo of a running application on a local cluster
 	examples/demo/run
 
 demo-clean: ## Remove the demo application and the operator from the local cluster
 	examples/demo/run --clean
 
-check: deps lint test-unit ## Formatting, lint, types, layers, generated files and unit tests: what needs neither cluster nor server
+check: deps lint test-unit ## Lint, types, generated files and unit tests: what needs neither cluster nor server
 
 # Part=minutes,processor seconds from a warm cache on two cores. CONTRIBUTING.md says how a new test finds its place.
 BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
@@ -84,7 +89,7 @@ format: venv ## Format the code and apply automatic fixes
 
 SUPPORT_MATRIX := PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m support.mover.support_matrix
 MATRIX_RESULTS := tests/unit/mover/majors/results.json
-postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and write the support matrix (docs/postgresql.md)
+postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and write docs/postgresql.md's matrix
 	OCORE_MATRIX_RESULTS=$(CURDIR)/$(MATRIX_RESULTS) $(PYTEST) tests/unit/mover/majors
 	$(SUPPORT_MATRIX)
 
@@ -106,10 +111,10 @@ MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
 	$(PART) mutants tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(SERVER_WORKERS) $(MUTANTS)
 
-mutants: venv ## Changes every line of the guard modules and lists what no test notices (hours; MUTANTS="disk.py" for one)
+mutants: venv ## Change every line of guard modules, list what no test notices (hours; MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
 
-test-cluster: venv ## The demo, integration and end-to-end tests on two local clusters of their own, which are removed afterwards
+test-cluster: venv ## The demo, integration and end-to-end tests, on two local clusters that are removed afterwards
 	tests/side-by-side \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside" \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration test-e2e-alone"
@@ -120,26 +125,30 @@ test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OC
 	$(PART) demo examples/demo/run --ci --clean
 
 test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, which must be up
-	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m "not exclusive" -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
+	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m "not exclusive" \
+	  -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
 	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m exclusive $(NONE_IS_FINE)
 
-test-e2e: test-e2e-beside test-e2e-alone ## End-to-end tests in the cluster $OCORE_CLUSTER, which must be up and have the images
+test-e2e: test-e2e-beside test-e2e-alone ## End-to-end tests in the cluster $OCORE_CLUSTER, which has the images
 
 test-e2e-beside: venv ## Those that run side by side
-	$(PART) e2e-beside localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	$(PART) e2e-beside localcluster/cluster net -- $(PYTEST) tests/e2e -m "not exclusive" -n $(CLUSTER_WORKERS) \
+	  --dist loadfile $(NONE_IS_FINE)
 
-test-e2e-alone: venv ## Those that harm what the others use: the operator, the kubelet, the API server. Installs chart and images as dist/ has them
+test-e2e-alone: venv ## Those that harm what the others use: operator, kubelet, API server. Installs what dist/ has
 	$(PART) e2e-alone localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
-test-all: ## `make test` with what runs only here: the tests marked `long` (the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster), and half an hour of soak
+# Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster.
+test-all: ## `make test` with the tests marked `long`, real API servers of 1.31 and 1.33, and half an hour of soak
 	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) soak
 
 # The two tests that are left out delete a namespace, which needs a controller.
-test-apiservers: deps venv ## The chart, all rules and policies on real API servers of the oldest Kubernetes that the chart names, and of 1.33
+test-apiservers: deps venv ## The chart, all rules and policies on real API servers of Kubernetes 1.31 and 1.33
 	for minor in 31 33; do tests/with-apiserver $$minor $(PYTEST) tests/apiservers tests/integration/test_crds_rules.py \
-	  tests/integration/test_chart_policies.py tests/integration/test_chart_rights.py -k "not a_namespace_with" $(NONE_IS_FINE); done
+	  tests/integration/test_chart_policies.py tests/integration/test_chart_rights.py -k "not a_namespace_with" \
+	  $(NONE_IS_FINE); done
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
@@ -150,18 +159,21 @@ soak: deps venv ## Random snapshots, rollbacks, deletions and kills under load (
 ##@ Figures
 BENCH_RESULTS ?= $(OCORE_CACHE)/bench-results
 BENCH_RUNS ?= 3
-bench: deps venv bench-tools ## Figures compared with pg_dump, pg_restore, restic and rclone of Debian 13, as a table (an hour; docs/performance.md)
+# --json of a figure in bench/run, whose /var/tmp is the machine's.
+JSON = --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/$(1).json
+IN_CLUSTER = OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net --
+bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and rclone (an hour; docs/performance.md)
 	mkdir -p $(BENCH_RESULTS) && rm -f $(BENCH_RESULTS)/*.json
-	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/1.json
-	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/2.json
-	bench/run python3 bench/filestore.py --runs 1 --files 300000 --tools ours --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/3.json
-	bench/run python3 bench/names.py --count 1000000 --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/5.json
-	bench/run python3 bench/differential.py --runs $(BENCH_RUNS) --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/9.json
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/cluster.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/4.json
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/scale.py --json $(BENCH_RESULTS)/6.json
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/api.py --tools $(BENCH_TOOLS) --json $(BENCH_RESULTS)/7.json
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
-	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(BIN)/python bench/progress.py --json $(BENCH_RESULTS)/progress.json
+	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) $(call JSON,1)
+	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) $(call JSON,2)
+	bench/run python3 bench/filestore.py --runs 1 --files 300000 --tools ours $(call JSON,3)
+	bench/run python3 bench/names.py --count 1000000 $(call JSON,5)
+	bench/run python3 bench/differential.py --runs $(BENCH_RUNS) $(call JSON,9)
+	$(IN_CLUSTER) $(BIN)/python bench/cluster.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/4.json
+	$(IN_CLUSTER) $(BIN)/python bench/scale.py --json $(BENCH_RESULTS)/6.json
+	$(IN_CLUSTER) $(BIN)/python bench/api.py --tools $(BENCH_TOOLS) --json $(BENCH_RESULTS)/7.json
+	$(IN_CLUSTER) $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
+	$(IN_CLUSTER) $(BIN)/python bench/progress.py --json $(BENCH_RESULTS)/progress.json
 	$(BIN)/python bench/plain.py --json $(BENCH_RESULTS)/plain.json
 	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
@@ -172,16 +184,17 @@ export DIST VERSION PLATFORMS REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL COSIGN_K
 release-python: $(RELEASE_VENV)/.done ## The Python that builds releases
 	@echo $(RELEASE_VENV)/bin/python
 
-release: $(RELEASE_VENV)/.done $(SYFT) $(if $(COSIGN_KEY),$(COSIGN)) ## Build everything that is published into dist/: make release VERSION=1.2.0 (docs/releasing.md)
+release: $(RELEASE_VENV)/.done $(SYFT) $(if $(COSIGN_KEY),$(COSIGN)) ## Build a release into dist/ (docs/releasing.md)
 	PYTHONPATH=release SYFT=$(SYFT) COSIGN=$(COSIGN) $(RELEASE_VENV)/bin/python -m ocore_release
 
 DIST ?= dist
-publish: $(if $(COSIGN_KEY),$(COSIGN)) ## Copy the images and the chart in dist/ to the registry that they were built for
+publish: $(if $(COSIGN_KEY),$(COSIGN)) ## Copy images and chart in dist/ to the registry that they were built for
 	COSIGN=$(COSIGN) release/publish $(DIST)
 
 $(RELEASE_VENV)/.done: requirements/release.txt
 	@$(PYTHON) -m venv $(RELEASE_VENV)
-	@env -u PYTHONPYCACHEPREFIX $(RELEASE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	@env -u PYTHONPYCACHEPREFIX $(RELEASE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements/release.txt
 	@touch $@
 
 $(SYFT): PROGRAM := syft
@@ -190,12 +203,13 @@ $(ACTIONLINT): PROGRAM := actionlint
 $(SYFT) $(COSIGN) $(ACTIONLINT):
 	@echo "Building $(PROGRAM) (cached; syft and cosign take three minutes of processor time)"
 	@mkdir -p $(@D) && cd release/tools/$(PROGRAM) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
-	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new "$$(go list -f "{{.ImportPath}}" tool)" && mv $@.new $@'
+	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new \
+	    "$$(go list -f "{{.ImportPath}}" tool)" && mv $@.new $@'
 
 ##@ Set-up
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
-# pip compiles them beside their code: the demo and the plugin are also started without this file. The folder's name says which packages: a file that a
-# clean checkout has just written is no reason to install them again.
+# pip compiles them beside their code: the demo and the plugin are also started without this file. The folder's name
+# says which packages: a file that a clean checkout has just written is no reason to install them again.
 $(VENV)/.done: | requirements/dev.txt
 	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
 	$(PYTHON) -m venv $(VENV)
@@ -218,7 +232,8 @@ promtool: $(PROMTOOL) ## promtool for the tests of the alerts, out of Debian's p
 $(PROMTOOL):
 	mkdir -p $(@D) && cd $(@D) && flock lock sh -ec '[ ! -e promtool ] || exit 0; rm -rf new && mkdir new && cd new; \
 	  apt-get -qq download prometheus 2>/dev/null || { apt-get -qq update && apt-get -qq download prometheus; }; \
-	  dpkg-deb -x prometheus_*.deb . && usr/bin/promtool --version >/dev/null && mv usr/bin/promtool .. && cd .. && rm -rf new'
+	  dpkg-deb -x prometheus_*.deb . && usr/bin/promtool --version >/dev/null && mv usr/bin/promtool .. && cd .. && \
+	  rm -rf new'
 
 cel: $(CEL) ## The program that compiles CEL as the oldest Kubernetes does that the chart names (two minutes; cached)
 	@echo $<
@@ -229,7 +244,8 @@ $(CEL):
 bench-tools: $(BENCH_TOOLS) ## wrk and nginx for the figures of the REST API, unpacked from Debian's packages (seconds)
 # Unpacked, not installed: nginx would start. The network of the cluster, where they run, has no way to a mirror.
 $(BENCH_TOOLS):
-	mkdir -p $(@D) && cd $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new && cd $@.new; \
+	mkdir -p $(@D) && cd $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
+	  rm -rf $@.new && mkdir $@.new && cd $@.new; \
 	  set -- wrk nginx nginx-common libluajit-5.1-2 libluajit-5.1-common; \
 	  apt-get -qq download "$$@" 2>/dev/null || { apt-get -qq update && apt-get -qq download "$$@"; }; \
 	  for deb in *.deb; do dpkg-deb -x $$deb .; done; mv $@.new $@'
@@ -237,16 +253,20 @@ $(BENCH_TOOLS):
 clients: $(CLIENTS) ## npm packages of the REST API's test clients, as locked (seconds)
 $(CLIENTS):
 	@mkdir -p $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new; \
-	  cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $@.new; cd $@.new && npm ci --silent; mv $@.new $@'
+	  cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $@.new; \
+	  cd $@.new && npm ci --silent; mv $@.new $@'
 
 swagger-ui: clients ## Put the locked Swagger UI into the facade
-	cd $(CLIENTS)/node_modules/swagger-ui-dist && for f in swagger-ui-bundle.js swagger-ui.css; do gzip -9nc $$f >$(CURDIR)/api/ocore_api/swagger_ui/dist/$$f.gz; done; \
+	cd $(CLIENTS)/node_modules/swagger-ui-dist && for f in swagger-ui-bundle.js swagger-ui.css; do \
+	  gzip -9nc $$f >$(CURDIR)/api/ocore_api/swagger_ui/dist/$$f.gz; done; \
 	  cp LICENSE NOTICE swagger-ui-bundle.js.LICENSE.txt $(CURDIR)/api/ocore_api/swagger_ui/dist/
 
 deps: ## Debian packages for the tests and the local cluster (root)
-	@missing=$$(for p in $(TEST_DEBS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	@missing=$$(for p in $(TEST_DEBS); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	  apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 	$(PART) set-up localcluster/cluster deps
 
 # The images get the versions that the tests run with: dev first, the others within it.
@@ -262,4 +282,7 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bin release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e test-e2e-beside test-e2e-alone test-apiservers test-all venv postgresql-wheels promtool cel bench-tools clients swagger-ui deps lock
+.PHONY: help bin release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
+  generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
+  test-e2e-beside test-e2e-alone test-apiservers test-all venv postgresql-wheels promtool cel bench-tools clients \
+  swagger-ui deps lock

@@ -16,7 +16,8 @@ mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
-# crun refuses control groups of version 2 beside those of version 1, where version 2 has controllers that version 1 lacks.
+# crun refuses control groups of version 2 beside those of version 1, where version 2 has controllers that version 1
+# lacks.
 ! mountpoint -q "$root/sys/fs/cgroup/unified" || umount "$root/sys/fs/cgroup/unified"
 mkdir -p "$root"/{etc/cni/net.d,opt/cni,var/lib/containerd,var/lib/kubelet,var/lib/cni,var/log/pods}
 mount --bind "$S" "$root/state"

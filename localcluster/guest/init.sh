@@ -35,7 +35,9 @@ run() {
     sleep 0.5
   done &
 }
-kubeconfigs() { printf -- '--kubeconfig %s --authentication-kubeconfig %s --authorization-kubeconfig %s' "$1" "$1" "$1"; }
+kubeconfigs() {
+  printf -- '--kubeconfig %s --authentication-kubeconfig %s --authorization-kubeconfig %s' "$1" "$1" "$1"
+}
 
 run containerd containerd -c /state/conf/containerd.toml
 # No fsync: right for a cluster that tests throw away.
@@ -58,7 +60,8 @@ for _ in $(seq 600); do
   admin get --raw /readyz >/dev/null 2>&1 && break
   sleep 0.1
 done
-# The others need less than one processor each: fewer switches between threads (all together: a tenth less processor time).
+# The others need less than one processor each: fewer switches between threads (all together: a tenth less processor
+# time).
 export GOMAXPROCS=1
 # shellcheck disable=SC2046  # several arguments
 run kube-controller-manager kube-controller-manager $(kubeconfigs $pki/kcm.kubeconfig) --leader-elect=false \

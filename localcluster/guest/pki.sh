@@ -31,8 +31,9 @@ certificate() { # NAME SUBJECT [ALTERNATIVE_NAMES]
   rm "$1.csr" "$1.ext"
 }
 service=kubernetes.default.svc
-certificate apiserver /CN=kube-apiserver \
-  "IP:$ip,IP:10.96.0.1,IP:127.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:$service,DNS:$service.cluster.local"
+addresses=IP:$ip,IP:10.96.0.1,IP:127.0.0.1
+names=DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:$service,DNS:$service.cluster.local
+certificate apiserver /CN=kube-apiserver "$addresses,$names"
 certificate admin /O=system:masters/CN=admin
 certificate kcm /CN=system:kube-controller-manager
 certificate sched /CN=system:kube-scheduler
@@ -44,8 +45,12 @@ for user in admin kcm sched proxy kubelet; do
   cat >$user.kubeconfig <<YAML
 apiVersion: v1
 kind: Config
-clusters: [{name: $context, cluster: {server: "https://127.0.0.1:$port", certificate-authority-data: $(base64 -w0 ca.crt)}}]
-users: [{name: $context, user: {client-certificate-data: $(base64 -w0 $user.crt), client-key-data: $(base64 -w0 $user.key)}}]
+clusters:
+- name: $context
+  cluster: {server: "https://127.0.0.1:$port", certificate-authority-data: $(base64 -w0 ca.crt)}
+users:
+- name: $context
+  user: {client-certificate-data: $(base64 -w0 $user.crt), client-key-data: $(base64 -w0 $user.key)}
 contexts: [{name: $context, context: {cluster: $context, user: $context}}]
 current-context: $context
 YAML

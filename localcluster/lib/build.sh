@@ -2,9 +2,11 @@
 # Builds the node. Every product is in the cache under the hash of its inputs. Sourced by ../cluster.
 
 K8S_VERSION=1.36.3 # as in node/go.mod, which a test compares
-COMPONENTS='etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns relay provisioner'
+COMPONENTS='etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns'
+COMPONENTS+=' relay provisioner'
 NODE_SUITE=trixie # has containerd 1.7, whatever this machine has
-NODE_PACKAGES=containerd,crun,containernetworking-plugins,iptables,nftables,iproute2,conntrack,mount,procps,e2fsprogs,ca-certificates
+NODE_PACKAGES=containerd,crun,containernetworking-plugins,iptables,nftables,iproute2,conntrack,mount,procps
+NODE_PACKAGES+=,e2fsprogs,ca-certificates
 
 # command=package
 DEPS='mmdebstrap=mmdebstrap buildah=buildah newuidmap=uidmap unshare=util-linux nsenter=util-linux openssl=openssl

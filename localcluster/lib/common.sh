@@ -33,7 +33,8 @@ step() {
     trap 'kill $! 2>/dev/null; exit' TERM
     while :; do
       sleep 5 9>&- & wait $!
-      say "  ... $what, $(seconds "$since") s: $(tail -c 300 "$log" | tr '\r' '\n' | grep -av '^ *$' | tail -n 1 | cut -c 1-90)"
+      last=$(tail -c 300 "$log" | tr '\r' '\n' | grep -av '^ *$' | tail -n 1 | cut -c 1-90)
+      say "  ... $what, $(seconds "$since") s: $last"
     done
   ) &
   TICKER=$!
@@ -98,7 +99,10 @@ hash_of() {
   while [ $# -gt 0 ] && [ "$1" != -- ]; do files+=("$1"); shift; done
   [ $# -eq 0 ] || shift
   {
-    [ ${#files[@]} = 0 ] || (cd "$REPO" && find "${files[@]}" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+    [ ${#files[@]} = 0 ] || (
+      cd "$REPO" &&
+        find "${files[@]}" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    )
     printf '%s\n' "$@"
   } | sha256sum | cut -c 1-16
 }

@@ -8,15 +8,18 @@ PREFIX=localhost/ocore-snapshots
 IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cli:dev demo:dev'
 # Debian has no programs of these. PGDG_URL is the URL of PGDG's apt repository or of a mirror of it.
 [ -z "${PGDG_URL:-}" ] || IMAGES+=' mover:16 mover:18'
-# Without it they can be built by name for the local cluster, with the programs of the wheels that the tests use: no TLS, no ICU, no zstd. Nothing publishes them.
+# Without it they can be built by name for the local cluster, with the programs of the wheels that the tests use: no
+# TLS, no ICU, no zstd. Nothing publishes them.
 WHEEL_IMAGES='postgres:16 postgres:18 mover:16 mover:18'
 PYTHON_PACKAGES=python3,ca-certificates
-# Set where images are built for another processor than this machine's, by Debian's name of it: their programs run under QEMU. `digests --arch` sets it.
+# Set where images are built for another processor than this machine's, by Debian's name of it: their programs run under
+# QEMU. `digests --arch` sets it.
 FOREIGN=
 # Where the kernel keeps its rules for programs that it does not run itself
 BINFMT=/proc/sys/fs/binfmt_misc
 
-# image_spec NAME:TAG: sets SUITE and PACKAGES of its base, WHEEL (the package that it gets PostgreSQL from, or empty), INPUTS (paths in the repository), BUILD_ARGS
+# image_spec NAME:TAG: sets SUITE and PACKAGES of its base, WHEEL (the package that it gets PostgreSQL from, or empty),
+# INPUTS (paths in the repository), BUILD_ARGS
 image_spec() {
   local name=${1%:*} tag=${1#*:} major=17
   WHEEL=
@@ -83,11 +86,13 @@ no_image() { # NAME: why there is none
 # ---- bases
 
 base_key() {
-  hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree reproducible)" ${FOREIGN:+"$FOREIGN $(declare -f foreign)"}
+  hash_of -- "$SUITE" "$PACKAGES" "$(declare -f debian_tree base_tree reproducible)" \
+    ${FOREIGN:+"$FOREIGN $(declare -f foreign)"}
 }
 
-# reproducible COMMAND...: the same packages make the same bytes. mmdebstrap gives no file a time after the epoch. The packages' scripts run Python, which must
-# not compile to a folder of this machine (PYTHONPYCACHEPREFIX, which the Makefile sets). The address of the mirror stays out of the image.
+# reproducible COMMAND...: the same packages make the same bytes. mmdebstrap gives no file a time after the epoch. The
+# packages' scripts run Python, which must not compile to a folder of this machine (PYTHONPYCACHEPREFIX, which the
+# Makefile sets). The address of the mirror stays out of the image.
 # shellcheck disable=SC2016  # mmdebstrap expands it
 reproducible() {
   (unset "${!PYTHON@}" && SOURCE_DATE_EPOCH=0 "$@" --customize-hook='rm -f "$1/etc/apt/sources.list"')
@@ -104,14 +109,16 @@ base_tree() { # SUITE PACKAGES TARGET: as debian_tree, with no database made in 
     --dpkgopt='path-exclude=/usr/share/i18n/*'
 }
 
-# foreign TREE SUITE PACKAGES TARGET: as TREE, for the processor $FOREIGN. emulate has checked QEMU; mmdebstrap's own check needs one more package.
+# foreign TREE SUITE PACKAGES TARGET: as TREE, for the processor $FOREIGN. emulate has checked QEMU; mmdebstrap's own
+# check needs one more package.
 foreign() {
   # shellcheck disable=SC2317  # the tree calls it
   mmdebstrap() { command mmdebstrap --arch="$FOREIGN" --skip=check/qemu "$@"; }
   "$@"
 }
 
-# pgdg_tree SUITE PACKAGES TARGET: as base_tree, with PGDG's apt repository, whose key is in Debian's package postgresql-common
+# pgdg_tree SUITE PACKAGES TARGET: as base_tree, with PGDG's apt repository, whose key is in Debian's package
+# postgresql-common
 # shellcheck disable=SC2016  # mmdebstrap expands it
 pgdg_tree() {
   local key
@@ -123,12 +130,14 @@ pgdg_tree() {
     --customize-hook='rm "$1/etc/apt/sources.list.d/pgdg.list"'
 }
 
-# with_wheel MAJOR: makes BASE one that has the server and the programs of the wheel, where Debian's package of the major would have the programs
+# with_wheel MAJOR: makes BASE one that has the server and the programs of the wheel, where Debian's package of the
+# major would have the programs
 with_wheel() {
   local folder base
   folder=$(make -s -C "$REPO" postgresql-wheels | tail -n 1)
   base=$PREFIX/base-wheel-$1:$(hash_of -- "$BASE" "$folder" "$(declare -f add_wheel)")
-  buildah_ inspect "$base" >/dev/null 2>&1 || step "adding PostgreSQL $1 of a wheel to it" add_wheel "$1" "$folder" "$base"
+  buildah_ inspect "$base" >/dev/null 2>&1 ||
+    step "adding PostgreSQL $1 of a wheel to it" add_wheel "$1" "$folder" "$base"
   BASE=$base
 }
 
@@ -136,9 +145,11 @@ add_wheel() { # MAJOR FOLDER NAME
   local container
   container=$(buildah_ from --pull-never "$BASE")
   buildah_ add -q "$container" "$2/$WHEEL/pginstall" "/opt/wheel/$WHEEL/pginstall"
-  buildah_ add -q "$container" "$2/$WHEEL.libs" "/opt/wheel/$WHEEL.libs" # its programs look for them there, from their own folder
+  # Its programs look for them there, from their own folder.
+  buildah_ add -q "$container" "$2/$WHEEL.libs" "/opt/wheel/$WHEEL.libs"
   # shellcheck disable=SC2016  # the shell in the container expands it
-  buildah_ run "$container" -- sh -c 'mkdir -p "$1" && ln -s "$2" "$1/bin"' sh "/usr/lib/postgresql/$1" "/opt/wheel/$WHEEL/pginstall/bin"
+  buildah_ run "$container" -- sh -c 'mkdir -p "$1" && ln -s "$2" "$1/bin"' sh \
+    "/usr/lib/postgresql/$1" "/opt/wheel/$WHEEL/pginstall/bin"
   buildah_ commit -q --timestamp 0 --rm "$container" "$3"
 }
 
@@ -150,7 +161,8 @@ make_base() { # of SUITE and PACKAGES: sets BASE
   tar=$CACHE/bases/$SUITE-$key.tar
   [ ! -f "$tar.done" ] || return 0
   mkdir -p "$CACHE/bases"
-  step "making a base from Debian $SUITE${FOREIGN:+ for $FOREIGN} with $PACKAGES" ${FOREIGN:+foreign} $tree "$SUITE" "$PACKAGES" "$tar"
+  step "making a base from Debian $SUITE${FOREIGN:+ for $FOREIGN} with $PACKAGES" \
+    ${FOREIGN:+foreign} $tree "$SUITE" "$PACKAGES" "$tar"
   step "importing it" import_base "$tar" "$BASE"
   rm "$tar"
   touch "$tar.done"
@@ -175,7 +187,8 @@ storage_driver() { # vfs works everywhere, and copies all of the image for every
   if [ ! -f "$file" ]; then
     mkdir -p "$CACHE/buildah/probe"/{l,u,w,m}
     dir=$CACHE/buildah/probe
-    if unshare --mount mount -t overlay -o "lowerdir=$dir/l,upperdir=$dir/u,workdir=$dir/w" overlay "$dir/m" 2>/dev/null; then
+    if unshare --mount \
+      mount -t overlay -o "lowerdir=$dir/l,upperdir=$dir/u,workdir=$dir/w" overlay "$dir/m" 2>/dev/null; then
       echo overlay >"$file"
     else
       echo vfs >"$file"
@@ -187,14 +200,19 @@ storage_driver() { # vfs works everywhere, and copies all of the image for every
 
 # ---- building
 
-# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, even if files change in between
+# context_of NAME:TAG DIR: a copy of its inputs, so that what is hashed is what is built, even if files change in
+# between
 context_of() {
   mkdir -p "$2"
   (cd "$REPO" && tar -c --exclude=__pycache__ --exclude='*.pyc' --sort=name -- "${INPUTS[@]}") | tar -x -C "$2"
 }
 
 image_key() { # DIR BASE
-  (cd "$1" && { find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; find . -type f -perm /111 | LC_ALL=C sort; })
+  (
+    cd "$1" || exit
+    find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    find . -type f -perm /111 | LC_ALL=C sort
+  )
   printf '%s\n' "$2" "${BUILD_ARGS[@]}" 1
 }
 
@@ -234,20 +252,23 @@ bud() { # NAME:TAG CONTEXT NATIVE: NATIVE is the base for this machine's process
     >"$CACHE/tmp/digest"
 }
 
-# pip_wheel FOLDER: the locked pip as one file. That of this machine's own Python may be too old for the Python of the image: pip 23.0, which Debian 12
-# has, does not run on Python 3.13.
+# pip_wheel FOLDER: the locked pip as one file. That of this machine's own Python may be too old for the Python of the
+# image: pip 23.0, which Debian 12 has, does not run on Python 3.13.
 pip_wheel() {
-  local own=$CACHE/tmp/pip/own
+  local own=$CACHE/tmp/pip/own folder
   mkdir "$own"
-  cp "$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])' 2>/dev/null)"/_bundled/pip-*.whl "$own" 2>/dev/null ||
+  folder=$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])' 2>/dev/null) || true
+  cp "$folder"/_bundled/pip-*.whl "$own" 2>/dev/null ||
     cp /usr/share/python-wheels/pip-*.whl "$own" 2>/dev/null ||
-    (cd "$own" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . && mv usr/share/python-wheels/pip-*.whl .)
-  PYTHONPATH=$(echo "$own"/pip-*.whl) python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
-    --dest "$1" -r "$REPO/requirements/pip.txt"
+    (cd "$own" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . &&
+      mv usr/share/python-wheels/pip-*.whl .)
+  PYTHONPATH=$(echo "$own"/pip-*.whl) python3 -m pip download --quiet --disable-pip-version-check --no-deps \
+    --only-binary :all: --require-hashes --dest "$1" -r "$REPO/requirements/pip.txt"
   rm -r "$own"
 }
 
-# emulate: the kernel runs programs of $FOREIGN with QEMU, in each folder that is a root. Debian's rule has the flag F: the kernel opens QEMU now, and no tree needs a copy.
+# emulate: the kernel runs programs of $FOREIGN with QEMU, in each folder that is a root. Debian's rule has the flag F:
+# the kernel opens QEMU now, and no tree needs a copy.
 emulate() {
   local name
   case $FOREIGN in
@@ -256,10 +277,12 @@ emulate() {
   esac
   command -v "$name-static" >/dev/null || with_lock apt step "installing qemu-user-static" apt_install qemu-user-static
   [ -e "$BINFMT/register" ] || mount -t binfmt_misc binfmt_misc "$BINFMT" ||
-    die "this kernel has no binfmt_misc, which runs programs of $FOREIGN: use another machine, or build without $FOREIGN (make release PLATFORMS=…)"
+    die "this kernel has no binfmt_misc, which runs programs of $FOREIGN:" \
+      "use another machine, or build without $FOREIGN (make release PLATFORMS=…)"
   [ -e "$BINFMT/$name" ] || cat "/usr/lib/binfmt.d/$name.conf" >"$BINFMT/register"
   grep -q '^flags:.*F' "$BINFMT/$name" ||
-    die "the rule $BINFMT/$name lacks the flag F: remove it (echo -1 >$BINFMT/$name), and the next build registers Debian's rule"
+    die "the rule $BINFMT/$name lacks the flag F: remove it (echo -1 >$BINFMT/$name)," \
+      "and the next build registers Debian's rule"
 }
 
 # for_arch ARCH: what is built from here on is for this processor
@@ -274,7 +297,8 @@ for_arch() {
   fi
 }
 
-# [--arch ARCH] [NAME...]: prints NAME:TAG=DIGEST of images of the cache's OCI layout, built where their inputs changed; nothing is loaded.
+# [--arch ARCH] [NAME...]: prints NAME:TAG=DIGEST of images of the cache's OCI layout, built where their inputs changed;
+# nothing is loaded.
 image_digests() {
   local names
   install_deps

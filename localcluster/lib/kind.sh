@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # The same commands with kind, if a Docker engine exists. Sourced by ../cluster.
 #
-# What differs: the default StorageClass is kind's own (no fsGroup needed), there is no class `sized`, and pods can reach
-# other machines.
+# What differs: the default StorageClass is kind's own (no fsGroup needed), there is no class `sized`, and pods can
+# reach other machines.
 
 NODE=$NAME-control-plane
 CONTEXT=kind-$NAME
@@ -18,7 +18,9 @@ install_deps() {
 cluster_build() { install_deps; }
 
 kind_exists() { kind get clusters 2>/dev/null | grep -qFx "$NAME"; }
-need_node() { docker inspect "$NODE" >/dev/null 2>&1 || die "cluster '$NAME' does not run: start it with localcluster/cluster up"; }
+need_node() {
+  docker inspect "$NODE" >/dev/null 2>&1 || die "cluster '$NAME' does not run: start it with localcluster/cluster up"
+}
 
 cluster_up() {
   cluster_build
@@ -39,7 +41,8 @@ cluster_up() {
   printf 'nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n' \
     >"$S/resolv.conf"
   kubectl --kubeconfig "$S/kubeconfig" wait --for=condition=Ready nodes --all --timeout 120s >/dev/null
-  kubectl --kubeconfig "$S/kubeconfig" wait --for=condition=Available -n kube-system deployment/coredns --timeout 120s >/dev/null
+  kubectl --kubeconfig "$S/kubeconfig" wait --for=condition=Available -n kube-system deployment/coredns \
+    --timeout 120s >/dev/null
   wait_for 60 "the default service account" kubectl --kubeconfig "$S/kubeconfig" get serviceaccount default ||
     die "cluster '$NAME' has no default service account after 60 s"
   say "cluster '$NAME' is ready: eval \"\$(localcluster/cluster env)\""
@@ -101,7 +104,8 @@ build_images() {
   names=$(full_names "$@") || exit 1
   for image in $names; do
     image_spec "$image"
-    step "building $image" docker build -q -t "$PREFIX/$image" "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=debian:${SUITE}-slim" \
+    step "building $image" docker build -q -t "$PREFIX/$image" "${BUILD_ARGS[@]}" \
+      --build-arg "BASE_IMAGE=debian:${SUITE}-slim" \
       -f "$REPO/images/${image%:*}/Containerfile" "$REPO"
   done
   if kind_exists; then

@@ -109,7 +109,8 @@ delete_state() {
   local deadline=$((SECONDS + 20)) gone=$STATE/.gone-$NAME
   # Nothing of it is mounted out here; should something be, deleting would reach into it.
   ! grep -qF " $S/" /proc/self/mountinfo || die "something is mounted below $S: unmount it first"
-  # Renamed first: where this is ended half-way, the next start must not find half of a state. The next removal finds the rest.
+  # Renamed first: where this is ended half-way, the next start must not find half of a state. The next removal finds
+  # the rest.
   [ ! -d "$S" ] || { rm -rf --one-file-system "$gone" && mv -T "$S" "$gone"; }
   # The namespaces end a moment after their last process, and until then hold the files.
   until rm -rf --one-file-system "$gone" 2>/dev/null; do
@@ -277,7 +278,8 @@ dns_ready() { run_in_network getent hosts kubernetes.default.svc.cluster.local; 
 
 NODE_PATH=/opt/node:/usr/sbin:/usr/bin:/sbin:/bin
 nsenter_node() {
-  nsenter -t "$(<"$S/node.pid")" --mount --pid --net --uts --ipc env -i PATH=$NODE_PATH HOME=/root TERM="${TERM:-dumb}" "$@"
+  nsenter -t "$(<"$S/node.pid")" --mount --pid --net --uts --ipc \
+    env -i PATH=$NODE_PATH HOME=/root TERM="${TERM:-dumb}" "$@"
 }
 
 cluster_exec() {
@@ -364,7 +366,8 @@ cluster_status() {
   echo "  state       $S"
   kubectl get --raw /readyz >/dev/null 2>&1 || { echo "  the API server does not answer"; return 1; }
   kubectl get nodes -o wide --no-headers | sed 's/^/  /'
-  echo "  pods        $(kubectl get pods -A --no-headers 2>/dev/null | awk '{ n[$4]++ } END { for (s in n) printf "%d %s  ", n[s], s }')"
+  echo "  pods        $(kubectl get pods -A --no-headers 2>/dev/null |
+    awk '{ n[$4]++ } END { for (s in n) printf "%d %s  ", n[s], s }')"
 }
 
 # Of all that ever ran in the node since it was started.

@@ -1,4 +1,5 @@
-// Renders a chart and checks each CRD and ValidatingAdmissionPolicy in it as the API server does that this module's k8s.io/apiserver belongs to.
+// Renders a chart and checks each CRD and ValidatingAdmissionPolicy in it as the API server does that this module's
+// k8s.io/apiserver belongs to.
 //
 //	cel CHART <values.json
 //
@@ -45,7 +46,10 @@ func run(folder string) error {
 	if err := admissionregistration.AddToScheme(scheme); err != nil {
 		return err
 	}
-	check := checker{decoder: serializer.NewCodecFactory(scheme).UniversalDecoder(apiextensions.SchemeGroupVersion, admissionregistration.SchemeGroupVersion)}
+	codecs := serializer.NewCodecFactory(scheme)
+	check := checker{
+		decoder: codecs.UniversalDecoder(apiextensions.SchemeGroupVersion, admissionregistration.SchemeGroupVersion),
+	}
 	seen := map[string]bool{} // most objects are the same with all values
 	for name, values := range sets {
 		documents, err := render(folder, values)
@@ -76,9 +80,12 @@ func render(folder string, values map[string]any) ([]string, error) {
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	version := environment.DefaultCompatibilityVersion()
 	minor := version.Minor() + 1 // new expressions may use what the previous minor knows
-	capabilities.KubeVersion = chartutil.KubeVersion{Version: fmt.Sprintf("v1.%d.0", minor), Major: "1", Minor: fmt.Sprint(minor)}
+	capabilities.KubeVersion = chartutil.KubeVersion{
+		Version: fmt.Sprintf("v1.%d.0", minor), Major: "1", Minor: fmt.Sprint(minor),
+	}
 	if !chartutil.IsCompatibleRange(chart.Metadata.KubeVersion, capabilities.KubeVersion.Version) {
-		return nil, fmt.Errorf("kubeVersion %q does not allow %s, which this program checks", chart.Metadata.KubeVersion, capabilities.KubeVersion.Version)
+		return nil, fmt.Errorf("kubeVersion %q does not allow %s, which this program checks",
+			chart.Metadata.KubeVersion, capabilities.KubeVersion.Version)
 	}
 	release := chartutil.ReleaseOptions{Name: "ocore", Namespace: "ocore-system", IsInstall: true}
 	all, err := chartutil.ToRenderValues(chart, values, release, capabilities)
@@ -179,8 +186,9 @@ func (c *checker) policy(name string, spec admissionregistration.ValidatingAdmis
 		return
 	}
 	for _, each := range spec.Variables {
+		variable := expression{each.Name, each.Expression, []*cel.Type{cel.AnyType, cel.DynType}}
 		report("variable "+each.Name, each.Expression,
-			compiler.CompileAndStoreVariable(expression{each.Name, each.Expression, []*cel.Type{cel.AnyType, cel.DynType}}, options, environment.NewExpressions))
+			compiler.CompileAndStoreVariable(variable, options, environment.NewExpressions))
 	}
 	for _, each := range spec.Validations {
 		report("validation", each.Expression,
@@ -188,12 +196,14 @@ func (c *checker) policy(name string, spec admissionregistration.ValidatingAdmis
 		if each.MessageExpression != "" {
 			withoutAuthorizer := options
 			withoutAuthorizer.HasAuthorizer = false
+			message := expression{"", each.MessageExpression, text}
 			report("messageExpression", each.MessageExpression,
-				compiler.CompileCELExpression(expression{"", each.MessageExpression, text}, withoutAuthorizer, environment.NewExpressions))
+				compiler.CompileCELExpression(message, withoutAuthorizer, environment.NewExpressions))
 		}
 	}
 	for _, each := range spec.AuditAnnotations {
+		annotation := expression{"", each.ValueExpression, append(text, cel.NullType)}
 		report("auditAnnotation "+each.Key, each.ValueExpression,
-			compiler.CompileCELExpression(expression{"", each.ValueExpression, append(text, cel.NullType)}, options, environment.NewExpressions))
+			compiler.CompileCELExpression(annotation, options, environment.NewExpressions))
 	}
 }

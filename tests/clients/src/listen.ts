@@ -1,5 +1,5 @@
-// Follows one progress stream with npm's `eventsource` and the Authorization header, until its final event. Prints each event's data as a line of JSON.
-// Usage: node listen.js PATH, with OCORE_API (base URL) and OCORE_TOKEN.
+// Follows one progress stream with npm's `eventsource` and the Authorization header, until its final event. Prints each
+// event's data as a line of JSON. Usage: node listen.js PATH, with OCORE_API (base URL) and OCORE_TOKEN.
 import { follow } from "./follow.js";
 
 const [path] = process.argv.slice(2);

@@ -19,7 +19,8 @@ CREATE TABLE parts (day date NOT NULL, v int, filler text) PARTITION BY RANGE (d
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2024-07-01');
 CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2024-07-01') TO ('2025-01-01');
 CREATE INDEX ON parts (v);
-INSERT INTO parts SELECT date '2024-01-01' + (i % 366), i, md5(i::text) FROM generate_series(1, 20000) i WHERE i % 366 < 365;
+INSERT INTO parts SELECT date '2024-01-01' + (i % 366), i, md5(i::text)
+  FROM generate_series(1, 20000) i WHERE i % 366 < 365;
 CREATE VIEW summary AS SELECT day, sum(v) AS total FROM parts GROUP BY day;
 CREATE MATERIALIZED VIEW summary_m AS SELECT * FROM summary;
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $body$
@@ -31,7 +32,8 @@ END $body$;
 CREATE TRIGGER touch BEFORE INSERT ON ir_attachment FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE FUNCTION atomic(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT a + 1; END;
 INSERT INTO ir_attachment (store_fname, file_size) SELECT substr(h, 1, 2) || '/' || h, 1
-  FROM (SELECT encode(sha256(i::text::bytea), 'hex') AS f, substr(encode(sha256(i::text::bytea), 'hex'), 1, 40) AS h FROM generate_series(1, 50) i) s;
+  FROM (SELECT encode(sha256(i::text::bytea), 'hex') AS f, substr(encode(sha256(i::text::bytea), 'hex'), 1, 40) AS h
+          FROM generate_series(1, 50) i) s;
 CREATE RULE no_delete AS ON DELETE TO summary DO INSTEAD NOTHING;
 CREATE SEQUENCE invoice START 42;
 SELECT nextval('invoice');
