@@ -68,7 +68,7 @@ check: deps lint test-unit ## Lint, types, generated files and unit tests: what 
 # Part=minutes,processor seconds from a warm cache on two cores. CONTRIBUTING.md says how a new test finds its place.
 BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
   e2e-beside=24,2400 demo=5,250 integration=9,400 e2e-alone=15,500 total=40,5000
-test: ## Everything that CI runs: `make check`, tests with servers, mutants, the demo, integration and end-to-end tests; ends with a table of their times
+test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
 	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 
 ##@ Checks

@@ -498,7 +498,8 @@ def _patch(world: World, kind: Kind, name: str, spec: Object) -> str:
 
 
 def _restart(world: World) -> str:
-    """Where an operator that answers does not act: prints what it reports, then starts it again. It resumes what runs."""
+    """Where an operator that answers does not act: prints what it reports, then starts it again. It resumes what
+    runs."""
     if not world.operators:
         return "see Operator"
     namespace, name = _key(world.operators[0])

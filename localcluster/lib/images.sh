@@ -238,15 +238,15 @@ build_one() { # NAME:TAG: sets DIGEST
 }
 
 bud() { # NAME:TAG CONTEXT NATIVE: NATIVE is the base for this machine's processor
-  # pip in the build reaches its index as this machine's own pip does: it and its configuration are mounted for the time of
-  # the build at a place that exists and is empty, so that nothing of it, not even a name, gets into a layer.
+  # pip in the build reaches its index as this machine's own pip does: it and its configuration are mounted for the time
+  # of the build at a place that exists and is empty, so that nothing of it, not even a name, gets into a layer.
   python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
   mkdir "$CACHE/tmp/pip/pip-wheel"
   pip_wheel "$CACHE/tmp/pip/pip-wheel"
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
     "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" --build-arg "BUILD_IMAGE=$3" \
-    --build-arg "TARGETARCH=${FOREIGN:-$(dpkg --print-architecture)}" -t "$PREFIX/$1${FOREIGN:+-$FOREIGN}" --iidfile "$CACHE/tmp/id" \
-    -f "$2/images/${1%:*}/Containerfile" "$2"
+    --build-arg "TARGETARCH=${FOREIGN:-$(dpkg --print-architecture)}" \
+    -t "$PREFIX/$1${FOREIGN:+-$FOREIGN}" --iidfile "$CACHE/tmp/id" -f "$2/images/${1%:*}/Containerfile" "$2"
   # "buildah push" would compress all layers again each time.
   python3 "$HERE/lib/oci.py" export "$CACHE/buildah/storage" "$(storage_driver)" "$(<"$CACHE/tmp/id")" "$CACHE/oci" \
     >"$CACHE/tmp/digest"

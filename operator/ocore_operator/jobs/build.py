@@ -315,9 +315,8 @@ def delete(
     deadline: float,
 ) -> Object:
     """A Job of :func:`~ocore_operator.jobs.series.deletion`: deletes that in the store of the inputs. Where the inputs
-    have the Environment, also the folders that the snapshot's attempts
-    froze on its claim. Where they have a source, that is the store of the remote copy: nothing is deleted unless it has
-    the whole copy."""
+    have the Environment, also the folders that the snapshot's attempts froze on its claim. Where they have a source,
+    that is the store of the remote copy: nothing is deleted unless it has the whole copy."""
     volumes, source = Volumes(), job_inputs.source
     files = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
     request = t.DeleteRequest(

@@ -2,7 +2,8 @@
 
 There are classes, so that short and urgent Jobs never starve: the column `limits` of the table of commands
 (``ocore_crds.commands``). Each class but `free` has a pool. `free` never waits: its environment may be stopped, and
-there is at most one operation per environment. In a pool the namespaces take turns, and in a namespace the Job that has waited longest goes first.
+there is at most one operation per environment. In a pool the namespaces take turns, and in a namespace the Job
+that has waited longest goes first.
 
 Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of
 everyone.

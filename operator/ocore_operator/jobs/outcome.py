@@ -18,7 +18,8 @@ from ocore_operator import clock
 from ocore_operator.jobs.trouble import Trouble, container_trouble, died, mover, not_created, pod_trouble
 from ocore_operator.kube.resources import Object
 
-#: Attempts in all at a Job that ran out of memory: a third attempt would have the same limit, and every attempt takes hours.
+#: Attempts in all at a Job that ran out of memory: a third attempt would have the same limit, and every attempt
+#: takes hours.
 MAX_ATTEMPTS_OUT_OF_MEMORY = 2
 #: The mover's exit code for a request that is not valid.
 EXIT_USAGE = 2

@@ -53,9 +53,9 @@ def due_in(
 
 
 def another(command: Command[Any], state: JobState, number: int, *, live: bool) -> bool:
-    """Whether another probe by the command follows this one, the `number`th (from 1), instead of a verdict: it was evicted, killed or
-    lost, or the runtime could not
-    create its container. `live`: a pod of it may still act. What the mover reports is the verdict."""
+    """Whether another probe by the command follows this one, the `number`th (from 1), instead of a verdict: it was
+    evicted, killed or lost, or the runtime could not create its container. `live`: a pod of it may still act. What the
+    mover reports is the verdict."""
     if live or number >= command.attempts:
         return False
     if isinstance(state, JobFailed):

@@ -230,8 +230,8 @@ def _retry_or_abort(
     *,
     number: int | None = None,
 ) -> Action:
-    """Another attempt at the command where the failure may pass, else the end. It is recorded at once: the failure is gone with the
-    Job. `number`: which attempt this was, where that is not the Job's number."""
+    """Another attempt at the command where the failure may pass, else the end. It is recorded at once: the failure
+    is gone with the Job. `number`: which attempt this was, where that is not the Job's number."""
     number = failed.attempt if number is None else number
     reason = failed.failure.reason if failed.failure else c.JOB_FAILED
     message = failed.failure.message if failed.failure else f"Job {failed.name} ended without a result."

@@ -283,8 +283,8 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         "kubectl ocore explain ScheduleInvalid",
     ),
     "a slot was missed": (
-        plant("snapshotpolicy", lambda found: found[0]["status"].update(nextScheduleTime=at(-3600))), "problem Policy", "was not created",
-        LOG_AND_RESTART,
+        plant("snapshotpolicy", lambda found: found[0]["status"].update(nextScheduleTime=at(-3600))), "problem Policy",
+        "was not created", LOG_AND_RESTART,
     ),
     "nothing was ever restored as a test": (
         plant("snapshotpolicy", lambda found: found[0]["spec"].pop("verify")), "warning Test restores",
