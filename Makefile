@@ -111,7 +111,7 @@ MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
 	$(PART) mutants tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(SERVER_WORKERS) $(MUTANTS)
 
-mutants: venv ## Change every line of guard modules, list what no test notices (hours; MUTANTS="disk.py" for one)
+mutants: venv ## Changes every line of the guard modules and lists what no test notices (MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
 
 test-cluster: venv ## The demo, integration and end-to-end tests, on two local clusters that are removed afterwards

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Self
+from typing import Protocol, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.patches import HERE, BadPatch, Mutant, load
@@ -60,26 +60,37 @@ def copy_tree(source: Path, target: Path) -> None:
             shutil.copy2(source / name, target / name, follow_symlinks=False)
 
 
+class Change(Protocol):
+    """What is changed in a file."""
+
+    @property
+    def file(self) -> str:
+        """Relative to the root of the tree."""
+
+    def mutate(self, text: str) -> str:
+        """The text with the change."""
+
+
 class Tree:
     """A copy of the tree and the process that runs tests in it. A context manager."""
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.root = folder / "tree"
-        self._temporary = folder / "tmp"
+        self.temporary = folder / "tmp"
         self._changes = 0
-        self._temporary.mkdir(parents=True)
+        self.temporary.mkdir(parents=True)
         copy_tree(source, self.root)
         packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
-        environment = {
+        self.environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, packages)),
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "",
         }
-        subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=environment, check=True)
+        subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=self.environment, check=True)
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(HERE / "worker.py")],
-            cwd=self.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=self.root, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -91,8 +102,8 @@ class Tree:
         self._process.wait()
 
     @contextmanager
-    def changed(self, mutant: Mutant) -> Iterator[None]:
-        """Takes a guard out for the block. Raises BadPatch, FileNotFoundError."""
+    def changed(self, mutant: Change) -> Iterator[None]:
+        """Changes a file for the block. Raises BadPatch, FileNotFoundError."""
         path = self.root / mutant.file
         original, stamp = path.read_text(encoding="utf-8"), path.stat()
         try:
@@ -106,13 +117,13 @@ class Tree:
             path.write_text(original, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
-    def run(self, tests: Sequence[str]) -> tuple[list[Case], str]:
-        """Runs tests. Returns their outcomes and what pytest printed."""
-        report, output = self._temporary / "report.xml", self._temporary / "output"
+    def run(self, tests: Sequence[str], *options: str) -> tuple[list[Case], str]:
+        """Runs tests, with more options of pytest. Returns their outcomes and what pytest printed."""
+        report, output = self.temporary / "report.xml", self.temporary / "output"
         report.unlink(missing_ok=True)
         arguments = [
             *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
-            "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self._temporary}/pytest",
+            "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self.temporary}/pytest", *options,
         ]  # fmt: skip
         request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
         assert self._process.stdin is not None

@@ -1,103 +1,153 @@
-"""Changes every line of the guard modules with cosmic-ray and lists the changes that no test notices (``make mutants``,
-not in CI).
+"""Changes every line of the guard modules, one change at a time, and lists the changes that no test notices
+(``make mutants``, not in CI).
 
-Each module is changed in a copy of the tree. The tests run in forks of one process (worker.py), else their start would
-take most of the time. cosmic-ray: https://cosmic-ray.readthedocs.io
+The changes are those of cosmic-ray: https://cosmic-ray.readthedocs.io. The tests run in a copy of the tree. A change in
+a function is put into the loaded module (collected.py); one that is outside, and each that seems to survive, is made in
+the file.
 """
 
 import argparse
+import ast
+import difflib
 import json
-import os
-import shlex
+import re
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.patches import HERE
-from mutants.run import PACKAGES, copy_tree
+from mutants.run import Tree
 
-WORKER = [sys.executable, "-P", str(HERE / "worker.py")]
-
-
-def configuration(module: str, tests: Sequence[str], seconds: float, socket: Path, excluded: Sequence[str]) -> str:
-    """cosmic-ray's configuration for one module."""
-    options = ["-q", "-x", "-p", "no:cacheprovider", f"--timeout={seconds / 3:.0f}", "--hypothesis-profile=ci", *tests]
-    ask = shlex.join([sys.executable, "-I", "-S", WORKER[-1], "--ask", str(socket), str(seconds), *options])
-    # JSON strings are TOML strings.
-    return f"""[cosmic-ray]
-module-path = {json.dumps(module)}
-timeout = {seconds + 30}
-excluded-modules = []
-test-command = {json.dumps(ask)}
-[cosmic-ray.distributor]
-name = "local"
-[cosmic-ray.filters.operators-filter]
-exclude-operators = {json.dumps(list(excluded))}
-"""
+#: For pytest. No test of these modules takes longer, unless a change makes it wait.
+OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=120")
 
 
 class Failed(Exception):
-    """The tests of a module do not pass without a mutant, or cosmic-ray failed."""
+    """The tests of a module do not pass without a change."""
 
 
-def cosmic_ray(tree: Path, *arguments: str) -> str:
-    """What a command of cosmic-ray printed. Raises Failed."""
-    program = Path(sys.executable).with_name(arguments[0])
-    done = subprocess.run([program, *arguments[1:]], cwd=tree, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"{shlex.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
+@dataclass(frozen=True)
+class Change:
+    """One change of a module."""
+
+    file: str  # relative to the root of the tree
+    operator: str
+    line: int
+    #: First line of the outermost function whose body is changed; 0: none.
+    function: int
+    before: str
+    after: str
+
+    def mutate(self, _: str) -> str:
+        """The changed text."""
+        return self.after
+
+    def __str__(self) -> str:
+        lines = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=0)
+        changed = [f"    {line}" for line in lines if not line.startswith(("+++", "---", "@@"))]
+        return "\n".join((f"{self.file}:{self.line}  {self.operator}", *changed))
+
+
+def bodies(text: str) -> list[tuple[tuple[int, int], tuple[int, int], int]]:
+    """Of each outermost function: where its body begins and ends, and its first line (that of a decorator)."""
+    found = []
+    inside = [ast.parse(text)]
+    while inside:
+        for node in ast.iter_child_nodes(inside.pop()):
+            match node:
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    body, first = node.body[0], min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                    end = (node.end_lineno or 0, node.end_col_offset or 0)
+                    found.append(((body.lineno, body.col_offset), end, first))
+                case ast.ClassDef():
+                    inside.append(node)
+    return found
+
+
+def changes(file: str, text: str, excluded: Sequence[str]) -> Iterator[Change]:
+    """All changes of a module. `excluded`: expressions for the names of operators."""
+    ranges, nodes = bodies(text), list(ast_nodes(get_ast(text)))
+    for name in operator_names():
+        if any(re.match(each, name) for each in excluded) or get_operator(name).arguments():
+            continue
+        operator = get_operator(name)()
+        starts = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, start in enumerate(starts):
+            try:
+                after = mutate_code(text, operator, occurrence)
+            except AttributeError:  # cosmic-ray cannot replace an exception of a module, such as `psycopg.Error`
+                continue
+            function = next((first for begin, end, first in ranges if begin <= tuple(start) < end), 0)
+            if after is not None:
+                yield Change(file, name, start[0], function, text, after)
+
+
+class Loaded:
+    """The process that has collected the tests of a module (collected.py). A context manager. Raises Failed."""
+
+    def __init__(self, tree: Tree, file: str, tests: Sequence[str]) -> None:
+        options = (*OPTIONS, f"--basetemp={tree.temporary}/pytest")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", HERE / "collected.py", file, *options, *tests],
+            cwd=tree.root,
+            env=tree.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        if not self._answer():
+            self.__exit__()
+            raise Failed(f"the tests do not pass without a change:\n{tree.run(tests, *OPTIONS)[1]}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def passes(self, change: Change) -> bool:
+        """Whether no test that enters the changed function notices the change."""
+        assert self._process.stdin is not None
+        print(json.dumps({"line": change.function, "text": change.after}), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> bool:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline() == "true\n"
+
+
+def survives(tree: Tree, change: Change, tests: Sequence[str]) -> bool:
+    """Whether all tests pass with the change in the file."""
+    with tree.changed(change):
+        cases, _ = tree.run(tests, *OPTIONS)
+    return bool(cases) and all(case.outcome in ("passed", "skipped") for case in cases)
 
 
 def sweep(
-    module: str, tests: Sequence[str], seconds: float, excluded: Sequence[str], folder: Path
-) -> tuple[int, list[str]]:
-    """Number of mutants, and the diffs of those that survive."""
-    tree, socket = folder / "tree", folder / "socket"
-    copy_tree(HERE.parents[1], tree)
-    (folder / "config.toml").write_text(configuration(module, tests, seconds, socket, excluded))
-    config, session = str(folder / "config.toml"), str(folder / "session.sqlite")
-    packages = os.pathsep.join(str(tree / p) for p in (*PACKAGES, "tests"))
-    environment = {**os.environ, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
-    worker = subprocess.Popen([*WORKER, "--listen", str(socket)], cwd=tree, env=environment)
-    try:
-        until = time.monotonic() + 120
-        while not socket.exists():
-            if worker.poll() is not None or time.monotonic() > until:
-                raise Failed("the process that runs the tests does not start")
-            time.sleep(0.1)
-        cosmic_ray(tree, "cosmic-ray", "baseline", config)
-        cosmic_ray(tree, "cosmic-ray", "init", config, session)
-        cosmic_ray(tree, "cr-filter-operators", session, config)
-        cosmic_ray(tree, "cosmic-ray", "exec", config, session)
-        lines = cosmic_ray(tree, "cosmic-ray", "dump", session).splitlines()
-    finally:
-        worker.kill()
-        worker.wait()
-    count, survivors = 0, []
-    for item, result in map(json.loads, lines):
-        if result is None or result["worker_outcome"] == "skipped":
-            continue
-        count += 1
-        if result["test_outcome"] == "survived":
-            where = item["mutations"][0]
-            survivors.append(
-                f"{module}:{where['start_pos'][0]}  {where['operator_name']}\n{changed_lines(result['diff'])}"
-            )
-        elif result["test_outcome"] == "incompetent":
-            raise Failed(f"{module}: {result['output']}")
-    return count, survivors
-
-
-def changed_lines(diff: str | None) -> str:
-    """The removed and the added lines."""
-    lines = (diff or "").splitlines()
-    return "\n".join(f"    {line}" for line in lines if line[:1] in "+-" and not line.startswith(("+++", "---")))
+    tree: Tree, file: str, tests: Sequence[str], excluded: Sequence[str], survived: Callable[[Change], None]
+) -> int:
+    """How many changes there are. Raises Failed."""
+    every = list(changes(file, (tree.root / file).read_text(encoding="utf-8"), excluded))
+    with Loaded(tree, file, tests) as loaded:
+        left = [each for each in every if not each.function or loaded.passes(each)]
+    for each in left:
+        if survives(tree, each, tests):
+            survived(each)
+    return len(every)
 
 
 def main() -> int:
@@ -111,18 +161,21 @@ def main() -> int:
         print(f"no such module in sweep.toml: {options.modules}")
         return 2
     table = []
-    for module, tests in chosen.items():
-        since = time.monotonic()
-        try:
-            with tempfile.TemporaryDirectory(prefix="ocore-sweep-") as folder:
-                count, survivors = sweep(
-                    module, tests, settings["seconds"], settings["excluded-operators"], Path(folder)
-                )
-        except Failed as error:
-            print(f"{module}: {error}", flush=True)
-            return 1
-        print(*survivors, sep="\n", flush=True)
-        table.append(f"{count:>8} {len(survivors):>10} {time.monotonic() - since:>8.0f}  {module}")
+    with tempfile.TemporaryDirectory(prefix="ocore-sweep-") as folder, Tree(HERE.parents[1], Path(folder)) as tree:
+        for module, tests in chosen.items():
+            since, survivors = time.monotonic(), 0
+
+            def show(change: Change) -> None:
+                nonlocal survivors
+                survivors += 1
+                print(change, flush=True)
+
+            try:
+                count = sweep(tree, module, tests, settings["excluded-operators"], show)
+            except Failed as error:
+                print(f"{module}: {error}", flush=True)
+                return 1
+            table.append(f"{count:>8} {survivors:>10} {time.monotonic() - since:>8.0f}  {module}")
     print(f"{'mutants':>8} {'survivors':>10} {'seconds':>8}  module", *table, sep="\n")
     return 0
 

@@ -3,8 +3,7 @@ loaded.
 
 Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files
 were changed. One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is the
-exit code, or null after `seconds`. Requests come on stdin, or with ``--listen SOCKET`` from ``--ask SOCKET SECONDS
-ARGUMENT…``, which exits as pytest does.
+exit code, or null after `seconds`. Requests come on stdin.
 """
 
 import contextlib
@@ -14,7 +13,6 @@ import importlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 
@@ -91,39 +89,8 @@ def load() -> None:
     gc.freeze()
 
 
-def listen(path: str) -> None:
-    """Answers one request after the other, until it is killed."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        while True:
-            connection, _ = server.accept()
-            with connection, connection.makefile("rw") as stream:
-                answer = run(**json.loads(stream.readline()))
-                with contextlib.suppress(BrokenPipeError):  # the one who asked has given up
-                    print(json.dumps(answer), file=stream, flush=True)
-
-
-def ask(path: str, seconds: str, *arguments: str) -> int:
-    """The exit code; 1 after `seconds`."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(path)
-        with client.makefile("rw") as stream:
-            print(
-                json.dumps({"arguments": arguments, "output": os.devnull, "seconds": float(seconds)}),
-                file=stream,
-                flush=True,
-            )
-            answer = json.loads(stream.readline() or "null")
-    return 1 if answer is None else int(answer)
-
-
 def main() -> None:
-    if sys.argv[1:2] == ["--ask"]:
-        sys.exit(ask(*sys.argv[2:]))
     load()
-    if sys.argv[1:2] == ["--listen"]:
-        listen(sys.argv[2])
     for line in sys.stdin:
         print(json.dumps(run(**json.loads(line))), flush=True)
 
