@@ -27,8 +27,17 @@ _DIRECTORY_FORMAT = 3
 #: No string of a dump is longer: a length above it is damage, and must not be allocated.
 _MAX_STRING = 1 << 30
 _BUFFER = 1 << 20
-#: PostgreSQL's names of encodings that Python knows by another name.
-_CODECS = {"SQL_ASCII": "utf-8", "UTF8": "utf-8", "KOI8R": "koi8-r", "KOI8U": "koi8-u", "MULE_INTERNAL": "utf-8"}
+#: Every encoding of a PostgreSQL server → Python's name. The bytes of one that Python does not know stay as they are,
+#: as surrogates.
+_CODECS = {
+    **dict.fromkeys(("UTF8", "SQL_ASCII", "EUC_TW", "MULE_INTERNAL"), "utf-8"),
+    **{name: name for name in ("EUC_JP", "EUC_CN", "EUC_KR", "EUC_JIS_2004")},
+    **{f"LATIN{number}": f"latin{number}" for number in range(1, 11)},
+    **{f"WIN{number}": f"cp{number}" for number in (866, 874, *range(1250, 1259))},
+    **{f"ISO_8859_{number}": f"iso8859-{number}" for number in range(5, 9)},
+    "KOI8R": "koi8-r",
+    "KOI8U": "koi8-u",
+}
 
 
 @dataclass(frozen=True)
@@ -202,8 +211,11 @@ def _encoding(definition: bytes) -> str:
 
 
 def codec(encoding: str) -> str:
-    """Python's name of one of PostgreSQL's encodings."""
-    return _CODECS.get(encoding, encoding.replace("WIN", "cp") if encoding.startswith("WIN") else encoding)
+    """Python's name of one of PostgreSQL's encodings. Raises Corrupt for one that no server has."""
+    try:
+        return _CODECS[encoding]
+    except KeyError:
+        raise Corrupt(f"{FILE_NAME} has the encoding {encoding}, which no PostgreSQL server has") from None
 
 
 def check_readable(program: Program, folder: Path) -> None:

@@ -251,7 +251,7 @@ class Server:
         """A connection in autocommit mode."""
         return psycopg.connect(
             host="127.0.0.1", port=self.port, dbname=database, user=user, password=password or self.password,
-            autocommit=True, connect_timeout=5,
+            autocommit=True, connect_timeout=5, client_encoding="UTF8",
         )  # fmt: skip
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:

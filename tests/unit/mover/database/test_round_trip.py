@@ -163,3 +163,28 @@ def test_encoding_and_locale_come_back(
     assert site.copy_sql(query) == site.sql(query)
     query = "SELECT word FROM words ORDER BY word"
     assert site.copy_sql(query) == site.sql(query)
+
+
+def test_row_98_an_encoding_that_python_does_not_know(
+    site_any: Site, store: Store, scratch: Path, counter: Counter, token: Token
+) -> None:
+    """Definitions are sent to the server as the bytes that they are."""
+    site = site_any
+    site.server.execute(f"DROP DATABASE {site.live}")
+    site.server.execute(
+        f"CREATE DATABASE {site.live} OWNER \"{site.role.name}\" TEMPLATE template0 ENCODING EUC_TW LOCALE 'C'"
+    )
+    site.sql(
+        "CREATE TABLE \"臺灣\" AS SELECT '中文' AS word; COMMENT ON TABLE \"臺灣\" IS '中文';"
+        ' GRANT SELECT ON "臺灣" TO PUBLIC; CREATE MATERIALIZED VIEW seen AS SELECT word AS "中" FROM "臺灣"'
+    )
+    found = take(site, store, scratch, counter, token)
+    assert found.encoding == "EUC_TW"
+    restored = bring_back(site, found, store, scratch, counter, token)
+    assert [warning for warning in restored.warnings if "seen" in warning] == []
+    assert site.copy_sql("SELECT * FROM seen") == [("中文",)]
+    query = (
+        "SELECT word, convert_to(word, getdatabaseencoding()), getdatabaseencoding(), relacl::text,"
+        " obj_description(c.oid) FROM \"臺灣\", pg_class c WHERE relname = '臺灣'"
+    )
+    assert site.copy_sql(query) == site.sql(query)

@@ -96,6 +96,28 @@ def test_an_encoding_that_is_not_utf8(site: Site, tmp_path: Path) -> None:
     assert "Äpfel" in {e.tag for e in contents if e.description == "TABLE"}
 
 
+#: Of a server: docs of PostgreSQL, "Character Set Support".
+ENCODINGS = [
+    *("SQL_ASCII", "UTF8", "EUC_JP", "EUC_CN", "EUC_KR", "EUC_TW", "EUC_JIS_2004", "MULE_INTERNAL", "KOI8R", "KOI8U"),
+    *(f"LATIN{number}" for number in range(1, 11)),
+    *(f"WIN{number}" for number in (866, 874, *range(1250, 1259))),
+    *(f"ISO_8859_{number}" for number in range(5, 9)),
+]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_row_98_definitions_of_every_encoding_can_be_read(encoding: str) -> None:
+    data = bytes(range(256))
+    assert data.decode(toc.codec(encoding), "surrogateescape").encode(toc.codec(encoding), "surrogateescape") == data
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "UTF_9"])
+def test_row_98_an_encoding_of_no_server_is_damage(encoding: str) -> None:
+    """A dump comes out of a bucket."""
+    with pytest.raises(Corrupt, match=encoding):
+        toc.codec(encoding)
+
+
 def test_damage_is_reported(site_any: Site, tmp_path: Path) -> None:
     site_any.sql("CREATE TABLE t AS SELECT 1 AS a")
     folder = dump(site_any.server, site_any.live, tmp_path / "dump")
