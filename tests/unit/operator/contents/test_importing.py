@@ -17,12 +17,13 @@ from ocore_crds.listing import StoredSnapshot
 from ocore_crds.retention import candidate_of
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_kube.errors import ApiError, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS, STORES
 from ocore_mover import manifests
 from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
 from ocore_operator.contents import importing, imports
-from ocore_operator.errors import Waiting
+from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.policy.transitions import with_results
@@ -386,6 +387,66 @@ def test_a_log_that_is_not_whole_is_read_again_and_then_the_import_fails(place: 
     assert set(place.snapshots()) == {snapshot_id(1)}
 
 
+def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def step() -> tuple[Any, float | None]:
+        return await importing.run(importing.Memories(), place.ctx, place.read_store())
+
+    async def busy(*_: Any, **__: Any) -> None:
+        raise Waiting(c.WAITING_FOR_JOB_SLOT, "busy", 7.0)
+
+    async def invalid(*_: Any, **__: Any) -> None:
+        raise Failed(c.JOB_REFUSED, "Job x is not valid.")
+
+    place.step()  # begun
+    before = place.read_store().status
+    monkeypatch.setattr(importing.control, "start", busy)
+    assert asyncio.run(step()) == (before, 7.0)
+    monkeypatch.setattr(importing.control, "start", invalid)
+    status, after = asyncio.run(step())
+    assert (status.import_.state, status.import_.attempt, after) == ("Failed", 1, imports.AGAIN)
+    assert "Job x is not valid." in status.import_.message
+
+
+@pytest.mark.parametrize("error", [Invalid(422, "Invalid", "spec.id is wrong"), Forbidden(403, "Forbidden", "a quota")])
+def test_what_the_api_server_refuses_is_counted_and_ends_nothing_else(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: ApiError
+) -> None:
+    for number in range(3):
+        add(place.store, number)
+    real = place.ctx.kube.create
+
+    async def create(type_: Any, body: Any, *more: Any) -> Any:
+        if type_ == SNAPSHOTS and body["spec"]["id"] == snapshot_id(1):
+            raise error
+        return await real(type_, body, *more)
+
+    monkeypatch.setattr(place.ctx.kube, "create", create)
+    place.run()
+    assert set(place.snapshots()) == {snapshot_id(0), snapshot_id(2)}
+    assert (imported(place).state, imported(place).skipped) == ("Done", 1)
+    assert imported(place).skipped_examples == (
+        f"{snapshot_id(1)}: the API server refuses the Snapshot: {error.message}",
+    )
+
+
+def test_what_a_lost_answer_left_is_completed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server has created it, and the operator does not know: the name is taken by the import's own object."""
+    add(place.store, 1)
+    real, lost = place.ctx.kube.create, []
+
+    async def create(type_: Any, body: Any, *more: Any) -> Any:
+        made = await real(type_, body, *more)
+        if type_ == SNAPSHOTS and not lost:
+            lost.append(made)
+            return await real(type_, body, *more)
+        return made
+
+    monkeypatch.setattr(place.ctx.kube, "create", create)
+    place.run()
+    assert [each["status"]["phase"] for each in place.snapshots().values()] == ["Complete"]
+    assert (imported(place).imported, imported(place).existing, imported(place).skipped) == (1, 0, 0)
+
+
 def test_what_a_crash_left_is_completed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         add(place.store, number)
@@ -478,6 +539,23 @@ def test_a_take_over_applies_what_the_store_has(place: Place) -> None:
     before = place.snapshots()
     place.run()
     assert place.snapshots() == before
+
+
+def test_a_take_over_is_about_this_store_only(place: Place) -> None:
+    """Not what another store brought, nor what is being deleted."""
+    for number in range(1, 4):
+        add(place.store, number, state=PINNED)
+    place.run()
+    theirs, going = place.snapshots()[snapshot_id(1)], place.snapshots()[snapshot_id(2)]
+    theirs["status"]["storeName"] = "another"
+    going["metadata"] |= {"deletionTimestamp": "2026-03-01T13:00:00Z", "finalizers": ["x"]}
+    for each in (theirs, going):
+        place.api.put(SNAPSHOTS, each)
+    place.set_store(**{"import": True, "takeOver": True})
+    place.run()
+    taken = {id_ for id_, obj in place.snapshots().items() if obj["status"]["imported"].get("takenOver")}
+    assert (taken, imported(place).taken_over) == ({snapshot_id(3)}, 1)
+    assert place.snapshots()[snapshot_id(1)]["spec"]["retention"] == "Keep"
 
 
 def test_after_a_take_over_the_data_is_deleted_as_asked(place: Place) -> None:

@@ -1,15 +1,19 @@
 """When a store is swept, what is reported, and what is removed only when it is asked for. With the real mover, and an
 API server in memory."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_kube.types import STORES
-from ocore_operator.contents import orphans
+from ocore_operator.contents import orphans, sweeping
+from ocore_operator.errors import Failed, Waiting
+from ocore_operator.jobs import control
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
 from support.operator.contents import Place
 from support.operator.objects import NOW, SETTINGS, snapshot_object
@@ -46,12 +50,62 @@ def test_a_sweep_reports_and_removes_nothing(place: Place) -> None:
     assert place.store.head(LEFT) is not None
 
 
-def test_a_snapshot_of_this_cluster_is_claimed(place: Place) -> None:
-    known = snapshot_object({}, {"phase": "Complete", "storeName": "store"})
+@pytest.mark.parametrize(
+    ("phase", "namespace", "store", "unclaimed"),
+    [
+        ("Complete", "shop", "store", 0),
+        ("Corrupt", "shop", "store", 0),
+        ("Failed", "shop", "store", 1),
+        ("Complete", "shop", "another", 1),
+        ("Complete", "other", "same", 0),
+        ("Complete", "other", "store", 1),
+        ("Complete", "shop", "new", 1),
+    ],
+)
+def test_a_snapshot_of_this_cluster_is_claimed(
+    place: Place, phase: str, namespace: str, store: str, unclaimed: int
+) -> None:
+    """By its namespace and the SnapshotStore that it names: two of them may be the same store."""
+    own = place.api.read(STORES, "shop", "store")
+    for there, name, status in (
+        ("shop", "another", {**own["status"], "storeId": ENVIRONMENT}),
+        ("shop", "new", None),
+        ("other", "same", own["status"]),
+        ("other", "store", {**own["status"], "storeId": ENVIRONMENT}),
+    ):
+        place.api.put(
+            STORES, {**own, "metadata": {**own["metadata"], "namespace": there, "name": name}, "status": status}
+        )
+    known = snapshot_object({}, {"phase": phase, "storeName": store}, namespace=namespace)
     place.catalog.put("Snapshot", known)
-    place.catalog.put("SnapshotStore", place.api.read(STORES, "shop", "store"))
     place.sweep()
-    assert swept(place).unclaimed == 0
+    assert swept(place).unclaimed == unclaimed
+
+
+def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def step() -> tuple[OrphansStatus | None, float | None]:
+        status, after = await sweeping.run(place.ctx, place.read_store())
+        return status.orphans, after
+
+    place.set_store({naming.ANNOTATION_SWEEP_REQUESTED: (NOW + timedelta(seconds=1)).isoformat()})
+    place.now = NOW + timedelta(seconds=2)
+    assert asyncio.run(step()) == (None, sweeping.POLL)
+    assert len([path for path in place.api.paths() if "/jobs/" in path]) == 1
+    assert asyncio.run(step()) == (None, sweeping.POLL), "it runs"
+
+    async def busy(*_: object, **__: object) -> None:
+        raise Waiting(c.WAITING_FOR_JOB_SLOT, "busy", 7.0)
+
+    async def invalid(*_: object, **__: object) -> None:
+        raise Failed(c.JOB_REFUSED, "Job x is not valid.")
+
+    place.set_store({naming.ANNOTATION_SWEEP_REQUESTED: place.now.isoformat()})  # another Job
+    monkeypatch.setattr(control, "start", busy)
+    assert asyncio.run(step()) == (None, 7.0)
+    monkeypatch.setattr(control, "start", invalid)
+    found, after = asyncio.run(step())
+    assert found is not None
+    assert (found.message, after) == ("The sweep failed: Job x is not valid.", 0.0)
 
 
 def test_the_next_sweep_comes_after_the_interval_or_when_asked(place: Place) -> None:
