@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from ocore_crds import layouts
-from ocore_crds.layouts import Layout
-
+from . import layouts
 from .base import (
     CpuQuantity,
     KeyRef,
@@ -21,6 +19,7 @@ from .base import (
     Uuid,
 )
 from .conditions import Conditions
+from .layouts import Layout
 from .naming import CLAIM_FOLDER
 from .neutralize import Neutralize
 from .replication import Replication

@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from ocore_crds.layouts import Layout
-
 from .base import Model, Sha256, Timestamp, Uuid
+from .layouts import Layout
 
 FORMAT = "ocore-snapshot"
 #: Of a full snapshot, and of one whose filestore is a differential: an older reader must refuse it, not restore half of

@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from ocore_crds.layouts import Layout
-
 from .base import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .environment import Database, EnvironmentSpec, Filestore
+from .layouts import Layout
 from .neutralize import NeutralizeStatus
 from .preview import Preview
 from .recovery_evidence import RecoveryEvidence

@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from ocore_crds.layouts import Layout
-
 from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
+from .layouts import Layout
 from .manifest import Evidence
 from .recovery_evidence import RecoveryEvidence
 from .remote_copy import RemoteCopy

@@ -155,7 +155,7 @@ class Store(ABC):
 
     @abstractmethod
     def discard(self, upload: Upload) -> bool:
-        """Removes one of them; returns False if it does not exist any more."""
+        """Removes one of them; returns False if the store says that it does not exist any more."""
 
     def purge(self, prefix: str) -> KeptVersions | None:
         """Removes what a deletion left below the prefix: with versioning, every version and delete marker of the

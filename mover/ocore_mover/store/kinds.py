@@ -1,4 +1,5 @@
-"""The kinds of stores: one row for each, by the scheme of its URL. No other module of the mover chooses between kinds."""
+"""The kinds of stores: one row for each, by the scheme of its URL. No other module of the mover chooses between
+kinds."""
 
 import re
 from collections.abc import Callable

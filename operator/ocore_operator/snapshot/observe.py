@@ -75,8 +75,8 @@ async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
 
 
 def _settle(ctx: Context, key: Key) -> None:
-    """Queues the Snapshots for which something follows from the end of this one: see entries/pairs.py. After a moment: an
-    import brings the differentials of a full Snapshot one after the other, and they are entered in it together."""
+    """Queues the Snapshots for which something follows from the end of this one: see entries/pairs.py. After a moment:
+    an import brings the differentials of a full Snapshot one after the other, and they are entered in it together."""
     for other in pairs.related(ctx.catalog, key):
         if other != key and pairs.unsettled(ctx.catalog, other):
             ctx.queue.add_after(other, SETTLE)

@@ -96,8 +96,8 @@ def test_the_message_has_every_figure() -> None:
         volume.check(connection(server), 4 * GIB, 21 * GIB, setting="--capacity")
     assert refused.value.message == (
         "the server uses 12.0 GiB (2.0 GiB of it for WAL), and the restored copy needs up to 6.0 GiB (1.5 times"
-        " 4.0 GiB) and 3.0 GiB of WAL (retained by replication slots without a client: a, b, c, d, e), but the volume holds"
-        " 21.0 GiB (--capacity), of which 1.0 GiB stay free. Enlarge the volume, or free space on it"
+        " 4.0 GiB) and 3.0 GiB of WAL (retained by replication slots without a client: a, b, c, d, e), but the volume"
+        " holds 21.0 GiB (--capacity), of which 1.0 GiB stay free. Enlarge the volume, or free space on it"
     )
 
 

@@ -258,7 +258,8 @@ def test_what_a_killed_process_began_is_found_and_discarded(store: Store) -> Non
     assert left.key.startswith("s/new/")
     assert left.modified > 0
     assert store.discard(left)
-    assert not store.discard(left)
+    assert list(store.uploads("s/")) == []
+    store.discard(left)  # S3 servers differ in what they say about one that is gone; it is no error
     assert [found.key for found in store.list("")] == ["s/new/object"]
     for writer in began:
         writer.abort()

@@ -16,6 +16,7 @@ from ocore_crds.stored_contents import ForeignEnvironment, ManifestsResult, Skip
 from ocore_operator.contents import imports
 from ocore_operator.contents.imports import Counted, Place
 from ocore_operator.kube.resources import Store
+from ocore_operator.snapshot import entry as snapshot_entry
 from support.operator import objects
 from support.operator.objects import PROJECT, at, moment
 
@@ -216,7 +217,7 @@ def test_the_status_names_this_store_and_what_the_state_object_had() -> None:
     ],
 )
 def test_half_is_what_an_import_has_created_and_not_completed(annotations: Any, status: Any, *, half: bool) -> None:
-    assert imports.is_half({"metadata": {"annotations": annotations}, "status": status}) is half
+    assert snapshot_entry.is_half({"metadata": {"annotations": annotations}, "status": status}) is half
 
 
 POLICY = {"retention": "Policy", "deletionPolicy": "Delete"}

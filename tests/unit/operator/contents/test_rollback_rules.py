@@ -18,6 +18,7 @@ from ocore_operator.contents import rollbacks
 from ocore_operator.contents.imports import Place
 from ocore_operator.contents.rollbacks import OLD_RECORD, Siblings
 from ocore_operator.kube import resources
+from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.rollback.executed import spec_hash
 from support.operator.objects import PROJECT, at, moment, obj, store
 
@@ -25,7 +26,7 @@ ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
 SNAPSHOT = "44444444-4444-4444-8444-444444444444"
 SHOP = Place("shop", PROJECT)
-NOBODY = Siblings({}, {}, {})
+NO_SIBLINGS = Siblings({}, {}, {})
 NOW = moment(1000)
 SPEC: dict[str, Any] = {"snapshotRef": {"name": "monday"}, "requestedBy": "ada"}
 
@@ -72,7 +73,7 @@ def entry(
     return made.model_copy(update=changes)
 
 
-def made(found: StoredRollback, known: Siblings = NOBODY) -> RollbackStatus:
+def made(found: StoredRollback, known: Siblings = NO_SIBLINGS) -> RollbackStatus:
     body = rollbacks.body(store(), found, SHOP, "r1", known, NOW)
     rollback = resources.rollback(obj("Rollback", "r1", body["spec"]))
     return rollbacks.status(rollback, store(), found, SHOP, known, NOW)
@@ -199,7 +200,7 @@ def test_the_spec_never_lets_it_run(record: StoredRollback, spec: dict[str, Any]
 
 
 def test_an_unknown_snapshot_gets_the_name_that_its_import_would_have() -> None:
-    body = rollbacks.body(store(), entry(old=True), SHOP, "any", NOBODY, NOW)
+    body = rollbacks.body(store(), entry(old=True), SHOP, "any", NO_SIBLINGS, NOW)
     assert body["spec"]["snapshotRef"] == {"name": f"imported-{SNAPSHOT}"}
 
 
@@ -214,7 +215,7 @@ def test_an_unknown_snapshot_gets_the_name_that_its_import_would_have() -> None:
     ],
 )
 def test_half_is_what_an_import_has_created_and_not_completed(annotations: Any, status: Any, *, half: bool) -> None:
-    assert rollbacks.is_half({"metadata": {"annotations": annotations}, "status": status}) is half
+    assert rollback_entry.is_half({"metadata": {"annotations": annotations}, "status": status}) is half
 
 
 # --- the status -------------------------------------------------------------------------------------------------------

@@ -141,7 +141,13 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "undo_until=stamp(now + timedelta(seconds=undo_window)),\n        cleanup_attempt=0",
         "cleanup_attempt=0",
     ),
-    ("", "the undo window is not kept", plan_after_end, "times.append(status.undo_until)", "pass"),
+    (
+        "",
+        "the undo window is not kept",
+        plan_after_end,
+        "    window = undo_until if attempt == 0 and not deleting else None\n",
+        "    window = None\n",
+    ),
     (
         "",
         "the operation lock is released while the switch Job runs",

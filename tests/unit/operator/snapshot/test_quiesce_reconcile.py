@@ -177,9 +177,18 @@ def context(found: Api, clock: Clock, marks: Path) -> Context:
     )
     settings = SETTINGS.model_copy(update={"allow_failpoints": True, "failpoint_marks": marks})
     parts = {
-        "settings": settings, "kube": found, "queue": nothing, "catalog": new_catalog(), "limits": nothing,
-        "followers": nothing, "progress": nothing, "events": nothing, "metrics": nothing, "probes": nothing, "now": clock.now,
-    }  # fmt: skip
+        "settings": settings,
+        "kube": found,
+        "queue": nothing,
+        "catalog": new_catalog(),
+        "limits": nothing,
+        "followers": nothing,
+        "progress": nothing,
+        "events": nothing,
+        "metrics": nothing,
+        "probes": nothing,
+        "now": clock.now,
+    }
     return Context(**cast("Any", parts))
 
 
