@@ -74,6 +74,7 @@ def entry(seen: Identity | None, key: str = naming.manifest_key(ENVIRONMENT, SNA
         (last(scope="elsewhere"), False),
         (last(state="Done", finishedAt=at(1)), False),
         (last(state="Done", finishedAt=at(1), scope="elsewhere"), True),
+        (last(state="Done", finishedAt=at(1), scope="more"), True),
         (last(state="Done", finishedAt=at(1), incomplete=1), True),
         (last(state="Done", finishedAt=at(10_000 - 3600), incomplete=1), True),
         (last(state="Done", finishedAt=at(10_001 - 3600), incomplete=1), False),
@@ -87,7 +88,7 @@ def test_an_import_begins_once_for_a_scope_and_again_after_an_hour(found: Import
     assert imports.is_due(store(found), "here", NOW) is due
 
 
-@pytest.mark.parametrize(("asked", "due"), [(0, False), (1, True), (10_000, True), (10_001, False)])
+@pytest.mark.parametrize(("asked", "due"), [(-1, False), (0, False), (1, True), (10_000, True), (10_001, False)])
 def test_an_import_begins_when_asked_for(asked: float, *, due: bool) -> None:
     annotated = {naming.ANNOTATION_IMPORT_REQUESTED: at(asked)}
     assert imports.is_due(store(last(state="Done", finishedAt=at(5)), annotated), "here", NOW) is due
@@ -140,7 +141,9 @@ def test_each_page_and_attempt_has_a_job_of_its_own() -> None:
         (entry(None), False),
         (entry(identity(environment_id=OTHER)), False),
         (entry(identity(project_id=OTHER)), False),
+        (entry(identity(project_id=PROJECT.replace("a", "f"))), False),
         (entry(identity(), naming.manifest_key(ENVIRONMENT, OTHER)), False),
+        (entry(identity(), naming.manifest_key(ENVIRONMENT, DEPLOYMENT)), False),
     ],
 )
 def test_a_snapshot_belongs_to_the_environment_of_its_id_and_project(found: StoredSnapshot, *, belongs: bool) -> None:
