@@ -60,7 +60,7 @@ def served() -> Iterator[Serving]:
 @pytest.fixture(scope="module")
 def api(served: Serving) -> Schema:
     """The served OpenAPI document."""
-    found: Schema = httpx.get(f"{served.url}/openapi.json").json()
+    found: Schema = httpx.get(f"{served.url}/openapi.json", timeout=60).json()
     return found
 
 

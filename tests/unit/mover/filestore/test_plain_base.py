@@ -12,8 +12,9 @@ import pytest
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore.base import BaseSnapshot
-from ocore_mover.filestore.index import Entry, plain_line
+from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
+from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.store.base import Store
 
 FROZEN = 5_000_000_000

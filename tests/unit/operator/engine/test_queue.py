@@ -341,8 +341,8 @@ def test_the_time_of_reconciles_is_summed_also_of_failed_ones() -> None:
         queue.add(key(1))
         await until(lambda: ended[key(1)] == 2)
         await until(lambda: not queue.scheduled(key(1)))
-        await asyncio.sleep(1)  # a worker that waits takes no time
+        await asyncio.sleep(4)  # a worker that waits takes no time
 
     statistics = run(work, handler).statistics
     assert statistics.reconciles == 2
-    assert spent <= statistics.seconds < spent + 1
+    assert spent <= statistics.seconds < spent + 4

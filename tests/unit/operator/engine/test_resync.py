@@ -237,11 +237,13 @@ class Kopf:
     def __init__(self, *ends: BaseException | None) -> None:
         self.ends = list(ends)
         self.threads: list[str] = []
+        self.called = threading.Event()
         self.running = threading.Event()
         self.stopped = threading.Event()
 
     async def __call__(self, namespace: Any, stop: asyncio.Event) -> list[asyncio.Task[None]]:
         self.threads.append(threading.current_thread().name)
+        self.called.set()
         return [asyncio.create_task(self.run(stop)), asyncio.create_task(asyncio.sleep(60))]
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -354,6 +356,7 @@ def test_a_watch_waits_until_its_namespace_can_be_listed() -> None:
         await access.report("first", "list", "no Role")
         kopf = Kopf(ValueError("403"))
         task = asyncio.create_task(Watch("first", kopf, access).run())
+        assert await asyncio.to_thread(kopf.called.wait, 60)
         await asyncio.sleep(0.3)
         assert len(kopf.threads) == 1
         await access.report("first", "list", None)
