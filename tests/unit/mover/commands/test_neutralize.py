@@ -211,7 +211,7 @@ def test_row_63_the_url_of_a_copy_is_frozen(copy: Copy) -> None:
 def test_columns_of_another_version_are_not_missed(site_any: Site, tmp_path: Path) -> None:
     """Odoo 16 has no webhooks; of a version that should have them it is a warning."""
     tables = TABLES.replace("webhook_url varchar", "usage varchar").replace(
-        "(state, webhook_url) VALUES ('webhook', 'https://hooks.example.com/secret-path'), ('code', NULL)",
+        "(state, webhook_url)\n  VALUES ('webhook', 'https://hooks.example.com/secret-path'), ('code', NULL)",
         "(state) VALUES ('code')",
     )
     off = NEUTRALISE.replace(
