@@ -49,7 +49,7 @@ NONE_IS_FINE := $(if $(PYTEST_ARGS),|| [ $$? = 5 ])
 # processors.
 UNIT_WORKERS ?= 2
 SERVER_WORKERS ?= 3
-CLUSTER_WORKERS ?= 3
+CLUSTER_WORKERS ?= 4
 TEST_CLUSTER ?= ocore-test
 
 ##@ Start here
