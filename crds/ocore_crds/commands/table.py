@@ -40,6 +40,8 @@ RECORD = (
     "The Rollback for the record in the store (rollback_record.RollbackRun), so that it runs once. Default: no record."
 )
 SOURCE = "source-"
+#: Age in seconds from which an object that no manifest names is an orphan: longer than any snapshot may run.
+ORPHAN_AGE = 7 * 86400.0
 #: Of a command that reports on an environment which may have no id yet.
 NO_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -362,7 +364,7 @@ class SweepRequest(Request):
     """Find objects of snapshots that no manifest names. Deletes nothing."""
 
     store: StoreAccess
-    older_than: float = Field(default=7 * 86400.0, ge=0, description="Seconds: younger objects are not orphans.")
+    older_than: float = Field(default=ORPHAN_AGE, ge=0, description="Seconds: younger objects are not orphans.")
     report_id: Uuid | None = Field(
         default=None, description="Write the list into the store under this id, for `remove-orphans`."
     )

@@ -37,8 +37,6 @@ PROOF = 900.0
 COPY = 86400.0
 #: Deadline in seconds of a command that reads all that a store contains.
 LONG = 3600.0
-#: Age in seconds from which an object that no manifest names is an orphan: longer than any snapshot may run.
-ORPHAN_AGE = 7 * 86400
 NO_LISTENERS = Listeners()
 
 
@@ -135,7 +133,6 @@ def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     writes, volumes = job_inputs.store.spec.access == "ReadWrite", Volumes()
     request = t.SweepRequest(
         store=parts.store(volumes, job_inputs.store),
-        older_than=ORPHAN_AGE,
         report_id=job_inputs.store.meta.uid if writes else None,
         deadline=_deadline(LONG),
     )
