@@ -166,7 +166,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 ]
 
 
-#: Seeds with which the search finds these soon; without them it takes up to 45 s for each.
+#: Seeds with which the search finds most of these in seconds. They depend on the number of examples, too.
 SEEDS = {
     "the deadline counts after the signal too": 6,
     "an aborted rollback lets its safety snapshot run": 4,
