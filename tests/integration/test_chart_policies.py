@@ -144,15 +144,20 @@ def limited(crds: Cluster, pins: str) -> str:
             "spec": {"environmentRef": {"name": "shop"}, "maxPinned": 1},
         }
     )
+    crds.apply(snapshot(pins, "free", None), snapshot(pins, "probe", None))
     set_pinned(crds, pins, 1)
-    crds.apply(snapshot(pins, "free", None))
-    wait_for("the policy", lambda: "maxPinned" in pin(crds, pins, "free", dry_run=True))
     return pins
 
 
 def set_pinned(cluster: Cluster, namespace: str, count: int) -> None:
-    """As the operator reports it."""
+    """As the operator reports it, once the policy has seen it."""
     cluster.patch_status("SnapshotPolicy", "shop", namespace, {"pinned": count})
+    wait_for_pins(cluster, namespace, refused=count >= 1)
+
+
+def wait_for_pins(cluster: Cluster, namespace: str, *, refused: bool) -> None:
+    """Until the server's admission refuses or accepts a pin: it reads its parameters from a watch."""
+    wait_for("the count of pins", lambda: bool(pin(cluster, namespace, "probe", dry_run=True)) == refused)
 
 
 def pin(cluster: Cluster, namespace: str, name: str, *, dry_run: bool = False) -> str:
@@ -204,15 +209,15 @@ def unlimited(crds: Cluster, pins: str) -> str:
             },
         }
     )
+    crds.apply(snapshot(pins, "free", None), snapshot(pins, "probe", None))
     count_pins(crds, pins, {"pinned": 1, "limit": 1})
-    crds.apply(snapshot(pins, "free", None))
-    wait_for("the policy", lambda: "default limit" in pin(crds, pins, "free", dry_run=True))
     return pins
 
 
 def count_pins(cluster: Cluster, namespace: str, pins: dict[str, int] | None) -> None:
-    """As the operator reports it, while there is no SnapshotPolicy."""
+    """As the operator reports it while there is no SnapshotPolicy, once the policy has seen it."""
     cluster.patch_status("Environment", "shop", namespace, {"pins": pins})
+    wait_for_pins(cluster, namespace, refused=pins is not None and pins["pinned"] >= pins["limit"])
 
 
 def test_without_a_policy_the_default_limit_of_pins_holds(crds: Cluster, unlimited: str) -> None:
