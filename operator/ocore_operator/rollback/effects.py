@@ -106,7 +106,8 @@ async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
     """Releases only the lock that was observed: this rollback may have released and acquired it again since, for
     another cleanup attempt. Where databases were renamed, the Environment is probed now: the last probe may have found
-    another database, or none."""
+    another database, or none. The cleanup of a Complete rollback only removes what was kept: a probe since its end
+    suffices."""
     rollback = observed.rollback
     name, namespace = observed.world.environment_name, rollback.meta.namespace
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
@@ -114,7 +115,8 @@ async def _release_lock(ctx: Context, observed: Observed) -> None:
         return
     await operation_lock.release(ctx, namespace, name, rollback)
     if observed.status.quiesced_at is not None:  # the switch began, also where it failed
-        _ask_probe(ctx, observed, ctx.now())
+        ended = observed.status.completed_at if observed.status.phase == "Complete" else None
+        _ask_probe(ctx, observed, clock.parse(ended) if ended is not None else ctx.now())
 
 
 def _ask_probe(ctx: Context, observed: Observed, since: datetime | None) -> None:

@@ -67,6 +67,19 @@ def test_row_93_after_a_switch_the_environment_is_probed_at_once(switched: dict[
     assert due(requests.wanted(SHOP)) <= 0 < due("")
 
 
+@pytest.mark.parametrize(
+    ("phase", "completed_at", "again"),
+    [("Complete", at(75), False), ("Complete", at(82), True), ("Failed", at(75), True)],
+)
+def test_a_cleanup_is_followed_by_a_probe_where_none_has_begun_since_the_end(
+    phase: str, completed_at: str, again: bool
+) -> None:
+    """A cleanup removes what was kept; but after a failure it may have found the databases elsewhere."""
+    requests, queued = released({**STARTED, "quiescedAt": at(70), "phase": phase, "completedAt": completed_at})
+    assert SHOP in queued
+    assert (due(requests.wanted(SHOP)) <= 0) is again
+
+
 def test_a_rollback_that_ended_before_the_switch_asks_for_no_probe() -> None:
     requests, _ = released(STARTED)
     assert requests.wanted(SHOP) == ""
