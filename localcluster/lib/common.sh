@@ -33,7 +33,8 @@ step() {
     trap 'kill $! 2>/dev/null; exit' TERM
     while :; do
       sleep 5 9>&- & wait $!
-      last=$(tail -c 300 "$log" | tr '\r' '\n' | grep -av '^ *$' | tail -n 1 | cut -c 1-90)
+      # Without a line yet grep fails, which would end this shell, and then the one that stops it.
+      last=$(tail -c 300 "$log" | tr '\r' '\n' | grep -av '^ *$' | tail -n 1 | cut -c 1-90) || true
       say "  ... $what, $(seconds "$since") s: $last"
     done
   ) &
