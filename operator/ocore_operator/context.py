@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ocore_operator.jobs.log import Followers
 from ocore_operator.jobs.progress import ProgressWriter
+from ocore_operator.jobs.watched import Watched
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -43,8 +44,11 @@ class Slots(Protocol):
     def set_store(self, namespace: str, name: str, limit: int) -> None:
         """Sets the limit of a store."""
 
-    def slot(self, ctx: "Context", job: Object, since: str) -> AbstractAsyncContextManager[None]:
-        """Reserves a slot while the caller creates the Job. Raises Waiting."""
+    def slot(self, ctx: "Context", job: Object, since: str) -> AbstractAsyncContextManager[Callable[[Object], None]]:
+        """Reserves a slot while the caller creates the Job, which it reports. Raises Waiting."""
+
+    def changed(self, job: Object, *, deleted: bool) -> None:
+        """An event of the watch about a Job of an object that the operator knows, or about any Job that was deleted."""
 
     def waiting(self) -> int:
         """Number of Jobs that wait for a slot."""
@@ -61,6 +65,7 @@ class Context:
     kube: Kube
     queue: Queue
     catalog: Catalog
+    watched: Watched
     limits: Slots
     followers: Followers
     progress: ProgressWriter

@@ -29,6 +29,7 @@ from ocore_operator.engine.watch import Watch
 from ocore_operator.jobs.limits import Limits
 from ocore_operator.jobs.log import Followers
 from ocore_operator.jobs.progress import ProgressWriter
+from ocore_operator.jobs.watched import Watched
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -79,11 +80,13 @@ class Operator:
             waited=metrics.waited,
         )
         followers = Followers(kube, queue.add)
+        access = self._access = Access(settings.namespaces)
         self._ctx = Context(
             settings=settings,
             kube=kube,
             queue=queue,
             catalog=catalog,
+            watched=Watched(lambda namespace: access.watched(namespace if settings.namespaces else None)),
             limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
             followers=followers,
             progress=ProgressWriter(kube, catalog, followers, clock.now),
@@ -92,7 +95,6 @@ class Operator:
             probes=ProbeRequests(),
             now=clock.now,
         )
-        self._access = Access(settings.namespaces)
         self._resync = Resync(self._ctx, queue, self._reconcilers, self._access)
         self._shutdown = Shutdown(self._ctx, queue, self._resync.synced, self._access)
         self._health = HealthServer(

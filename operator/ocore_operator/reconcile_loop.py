@@ -1,6 +1,11 @@
 """The loop of a reconcile: observe, decide on one action, carry it out, observe again. No I/O of its own.
 
 A crash can only fall between two actions. The next reconcile observes the world as it then is and continues from there.
+
+The first observation may take Jobs and pods from the watch (``jobs/watched.py``). Only a decision to wait may rest on
+that: it writes what is waited for, the Job's name and the steps of its log, and nothing else. For any other decision,
+Jobs and pods are listed, and the plan decides again. So nothing is created, deleted, switched, resumed, released or
+recorded because of old data.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,22 +34,33 @@ class Note:
 
 async def run(
     name: str,
-    observe: Callable[[], Awaitable[WorldT | None]],
+    observe: Callable[[bool], Awaitable[WorldT | None]],
     decide: Callable[[WorldT], ActionT],
     carry_out: Callable[[WorldT, ActionT], Awaitable[Requeue | None]],
     *,
+    may_rest: Callable[[WorldT, ActionT], bool] = lambda _, __: True,
     max_actions: int,
 ) -> float | None:
     """Seconds until the next reconcile; None: when something changes.
 
-    `observe` returns None where the object is gone or needs no reconcile. `carry_out` returns None to observe again.
-    Raises RuntimeError after `max_actions` actions: then two actions undo each other. `name` is for that error.
+    `observe` gets whether Jobs and pods must be listed, and returns None where the object is gone or needs no
+    reconcile. `carry_out` returns None to observe again. `may_rest`: whether the action may rest on that world; where
+    not, Jobs and pods are listed for it. Raises RuntimeError after `max_actions` actions: then two actions undo each
+    other. `name` is for that error.
     """
+    fresh = False
     for _ in range(max_actions):
-        world = await observe()
+        world = await observe(fresh)
         if world is None:
             return None
-        end = await carry_out(world, decide(world))
+        action = decide(world)
+        fresh = True
+        if not may_rest(world, action):
+            world = await observe(fresh)
+            if world is None:
+                return None
+            action = decide(world)
+        end = await carry_out(world, action)
         if end is not None:
             return end.after
     raise RuntimeError(f"{name}: no end after {max_actions} actions in one reconcile; its actions undo each other")

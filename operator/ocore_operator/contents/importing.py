@@ -260,7 +260,7 @@ async def _process(
     page.settle()
     memories.keep(store, memory)
     after = imports.after_page(running, result, page.counted, ctx.now(), complete=memory.whole)
-    await control.remove(ctx, seen, store.meta.namespace, name)
+    await control.remove(ctx, seen, store.meta, name)
     _log.info(
         "import", namespace=store.meta.namespace, name=store.meta.name, page=running.page, found=after.found,
         imported=after.imported, state=after.state,

@@ -70,7 +70,7 @@ async def _job(ctx: Context, store: Store, job: Object, result: type[ResultT]) -
         case Starting() | Running():
             return POLL
         case Done(result=found):
-            await control.remove(ctx, seen, store.meta.namespace, name)
+            await control.remove(ctx, seen, store.meta, name)
             return found
         case JobFailed(failure=failure):
             return failure

@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from ocore_crds import naming
+from ocore_kube.types import JOBS, PODS
 from ocore_operator.context import Context
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
@@ -123,7 +124,10 @@ class Dispatch:
     def job_changed(self, job: Object, deleted: bool) -> None:
         """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a
         slot."""
+        self._ctx.watched.take(JOBS, job, deleted=deleted)
         owner = owner_of_job(job, self._ctx.catalog)  # None: it has our label, but is not ours
+        if owner is not None or deleted:  # the owner may be gone before its Job
+            self._ctx.limits.changed(job, deleted=deleted)
         if not self._is_news(job, owner, deleted, begins=job_begins(job)) or owner is None:
             return
         self._queue.add(owner)
@@ -133,6 +137,7 @@ class Dispatch:
 
     def pod_changed(self, pod: Object, deleted: bool) -> None:
         """A pod with our label changed: the object that it names is reconciled, where that exists."""
+        self._ctx.watched.take(PODS, pod, deleted=deleted)
         owner = owner_of_pod(pod, self._ctx.catalog)
         if self._is_news(pod, owner, deleted, begins=pod_begins(pod)) and owner is not None:
             self._queue.add(owner)

@@ -1,5 +1,6 @@
 """Reads an object's Jobs, creates and stops them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -13,7 +14,8 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import ownership
 from ocore_operator.jobs.outcome import Observation, finished, pod_ended
-from ocore_operator.kube.resources import Object, Resource
+from ocore_operator.kube.client import Propagation
+from ocore_operator.kube.resources import Meta, Object, Resource
 
 #: Seconds after which the Events of a Job that does not run are read for the reason.
 EVENTS_AFTER = 8.0
@@ -28,15 +30,38 @@ def selector(uid: str) -> str:
     return f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_UID}={uid}"
 
 
-async def observe(ctx: Context, owner: Resource) -> Observation:  # type: ignore[type-arg]
-    """The owner's Jobs and their pods. Labels only select what is read; ``ownership.py`` decides what is believed."""
-    namespace, labels = owner.meta.namespace, selector(owner.meta.uid)
-    listed = await ctx.kube.list(JOBS, namespace, labels=labels)
+async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Observation:  # type: ignore[type-arg]
+    """The owner's Jobs and their pods. Labels only select what is read; ``ownership.py`` decides what is believed.
+
+    `fresh`: they are listed now. Otherwise they may come from the watch: see ``watched.py``.
+    """
+    namespace, uid = owner.meta.namespace, owner.meta.uid
+    known = None if fresh else ctx.watched.of(uid)
+    if known is None:
+        found_jobs, found_pods = await _list(ctx, namespace, uid)
+    else:
+        found_jobs, found_pods = known.objects(JOBS.plural), known.objects(PODS.plural)
     deleting = owner.meta.deleted is not None
-    jobs = {j["metadata"]["name"]: j for j in listed if ownership.belongs(j, owner.meta.uid, deleting=deleting)}
-    pods = ownership.pods_by_job(jobs, await ctx.kube.list(PODS, namespace, labels=labels))
-    seen = Observation(jobs=jobs, pods=pods, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
+    jobs = {j["metadata"]["name"]: j for j in found_jobs if ownership.belongs(j, uid, deleting=deleting)}
+    pods = ownership.pods_by_job(jobs, found_pods)
+    seen = Observation(
+        jobs=jobs,
+        pods=pods,
+        now=ctx.now(),
+        start_deadline=ctx.settings.start_deadline,
+        watched=known is not None,
+    )
     return replace(seen, warnings=await _warnings(ctx, seen, namespace))
+
+
+async def _list(ctx: Context, namespace: str, uid: str) -> tuple[Sequence[Object], Sequence[Object]]:
+    """The Jobs and the pods as listed, without any event. The Jobs first: a pod that is not listed after its Job does
+    not exist."""
+    reading = ctx.watched.begin(uid, namespace)
+    jobs = await ctx.kube.listed(JOBS, namespace, labels=selector(uid))
+    pods = await ctx.kube.listed(PODS, namespace, labels=selector(uid))
+    ctx.watched.keep(uid, reading, {JOBS.plural: jobs, PODS.plural: pods})
+    return jobs.objects, pods.objects
 
 
 async def _warnings(ctx: Context, seen: Observation, namespace: str) -> dict[str, tuple[str, str]]:
@@ -72,11 +97,11 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
     limit of Jobs, and Waiting(JobRefused) where a quota or admission refuses it; the caller's deadline ends both.
     Raises Failed(JobRefused) where the Job is not valid."""
     metadata = job["metadata"]
-    async with ctx.limits.slot(ctx, job, waiting_since):
+    async with ctx.limits.slot(ctx, job, waiting_since) as started:
         try:
-            await ctx.kube.create(JOBS, job)
+            started(await _create(ctx, job))
         except AlreadyExists:
-            await _adopt(ctx, job)
+            started(await _adopt(ctx, job))
         except Forbidden as error:
             message = f"Job {metadata['name']} was refused: {error}. Check the namespace's quotas and admission rules."
             raise Waiting(c.JOB_REFUSED, message, REFUSED_PAUSE) from None
@@ -88,9 +113,15 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
     _log.info("job started", namespace=metadata["namespace"], job=metadata["name"])
 
 
-async def _adopt(ctx: Context, job: Object) -> None:
-    """Accepts a Job of that name from before a restart. Raises Failed(JobRefused) where it belongs to another
-    object."""
+async def _create(ctx: Context, job: Object) -> Object:
+    try:
+        return await ctx.kube.create(JOBS, job)
+    finally:  # it may exist though no answer came
+        ctx.watched.changed(job["metadata"]["labels"][naming.LABEL_UID])
+
+
+async def _adopt(ctx: Context, job: Object) -> Object:
+    """The Job of that name from before a restart. Raises Failed(JobRefused) where it belongs to another object."""
     metadata = job["metadata"]
     existing = await ctx.kube.get(JOBS, metadata["namespace"], metadata["name"])
     if existing is None:
@@ -101,21 +132,30 @@ async def _adopt(ctx: Context, job: Object) -> None:
             c.JOB_REFUSED,
             f"Job {metadata['name']} exists and belongs to another object. Delete it, then create this object again.",
         )
+    return existing
 
 
-async def stop(ctx: Context, seen: Observation, namespace: str, job_name: str) -> bool:
+async def stop(ctx: Context, seen: Observation, owner: Meta, job_name: str) -> bool:
     """Deletes the Job in the foreground. Returns whether it and its pods are gone; call again while False."""
     job = seen.jobs.get(job_name)
     if job is None:
         return not seen.live_pods(job_name)
     if not seen.stopping(job_name):
-        await ctx.kube.delete(JOBS, namespace, job_name, uid=job["metadata"]["uid"], propagation="Foreground")
-        _log.info("job stopped", namespace=namespace, job=job_name)
+        await delete(ctx, owner, job_name, job["metadata"]["uid"], "Foreground")
+        _log.info("job stopped", namespace=owner.namespace, job=job_name)
     return False
 
 
-async def remove(ctx: Context, seen: Observation, namespace: str, job_name: str) -> None:
+async def remove(ctx: Context, seen: Observation, owner: Meta, job_name: str) -> None:
     """Deletes a Job that has ended, with its pods."""
     job = seen.jobs.get(job_name)
     if job is not None and not seen.stopping(job_name):
-        await ctx.kube.delete(JOBS, namespace, job_name, uid=job["metadata"]["uid"])
+        await delete(ctx, owner, job_name, job["metadata"]["uid"], "Background")
+
+
+async def delete(ctx: Context, owner: Meta, name: str, uid: str, propagation: Propagation) -> None:
+    """Deletes that Job of the owner, and no other one of its name."""
+    try:
+        await ctx.kube.delete(JOBS, owner.namespace, name, uid=uid, propagation=propagation)
+    finally:  # it may be gone though no answer came
+        ctx.watched.changed(owner.uid)

@@ -7,61 +7,29 @@ that has waited longest goes first.
 
 Only Jobs of objects that the operator knows count (``ownership.py``): Jobs with copied labels would take the slots of
 everyone.
+
+Which Jobs run is remembered (``running.py``): a request for a slot lists no Jobs, and reads those that count only where
+it would be refused.
 """
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.commands.table import COMMANDS, LimitsClass
-from ocore_kube.errors import UNREADABLE, ApiError
-from ocore_kube.types import JOBS
+from ocore_crds.commands.table import LimitsClass
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
-from ocore_operator.jobs.outcome import finished
-from ocore_operator.jobs.ownership import owner_of_job
+from ocore_operator.jobs.running import Load, RunningJobs, Started, job_class, store_of
 from ocore_operator.kube.resources import Key, Object
 
 #: Seconds until a waiting object is requeued. It is requeued earlier when a Job ends.
 PAUSE = 5.0
 #: A waiter that has not asked again for so many seconds is dropped.
 WAITER_TTL = 3 * PAUSE
-#: Jobs that are remembered as ended. One that is forgotten is asked for again.
-ENDED = 10_000
-
-
-@dataclass(frozen=True)
-class Load:
-    """Number of Jobs of one class that have not ended."""
-
-    by_namespace: Counter[str] = field(default_factory=Counter)
-    by_store: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def total(self, per_namespace: int) -> int:
-        """In all. A namespace never counts for more than its limit, whatever is created in it."""
-        return sum(min(count, per_namespace) for count in self.by_namespace.values())
-
-    def add(self, store: tuple[str, str]) -> None:
-        """One more Job, of that namespace and store."""
-        self.by_namespace[store[0]] += 1
-        self.by_store[store] += 1
-
-
-def job_class(job: Object) -> LimitsClass:
-    """The Job's class, by its command. The inspection of a rollback is `free`: its environment is stopped."""
-    labels = job["metadata"].get("labels", {})
-    if labels.get(naming.LABEL_KIND) == "Rollback" and labels.get(naming.LABEL_COMMAND) == "inspect":
-        return "free"
-    return COMMANDS[labels[naming.LABEL_COMMAND]].limits
-
-
-def store_of(job: Object) -> tuple[str, str]:
-    """Namespace and name of the Job's store; the name is empty where it uses none."""
-    return job["metadata"]["namespace"], job["metadata"]["labels"].get(naming.LABEL_STORE, "")
 
 
 def owner_of(job: Object) -> Key:
@@ -72,16 +40,6 @@ def owner_of(job: Object) -> Key:
         metadata["namespace"],
         metadata["annotations"][naming.ANNOTATION_OWNER_NAME],
     )
-
-
-def load(jobs: Iterable[Object], class_: LimitsClass) -> Load:
-    """Counts the Jobs of the class that have not ended."""
-    found = Load()
-    for job in jobs:
-        command = job["metadata"].get("labels", {}).get(naming.LABEL_COMMAND, "")
-        if command in COMMANDS and job_class(job) == class_ and finished(job) is None:
-            found.add(store_of(job))
-    return found
 
 
 @dataclass(frozen=True)
@@ -102,7 +60,7 @@ class _Waiter:
 class Limits:
     """Grants slots. The Lease allows one operator process at a time, so a lock in the process is enough."""
 
-    def __init__(self, total: int, per_namespace: int) -> None:
+    def __init__(self, total: int, per_namespace: int, now: Callable[[], float] = time.monotonic) -> None:
         """Both limits apply to each class."""
         self._total = total
         self._per_namespace = per_namespace
@@ -111,7 +69,7 @@ class Limits:
         self._per_store: dict[tuple[str, str], int] = {}
         self._turns: dict[tuple[LimitsClass, str], int] = {}
         self._turn = 0
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._running = RunningJobs(per_namespace, now)
 
     def set_store(self, namespace: str, name: str, limit: int) -> None:
         """Sets the limit of a store (spec.maxConcurrentJobs)."""
@@ -121,60 +79,47 @@ class Limits:
         """Number of Jobs that wait for a slot."""
         return len(self._waiters)
 
+    def changed(self, job: Object, *, deleted: bool) -> None:
+        """An event of the watch about a Job of an object that the operator knows, or about any Job that was deleted."""
+        self._running.changed(job, deleted=deleted)
+
     def waiters(self) -> tuple[Key, ...]:
         """The owners of waiting Jobs, to be requeued when a Job ends."""
         return tuple(w.owner for w in self._waiters.values())
 
     @asynccontextmanager
-    async def slot(self, ctx: Context, job: Object, since: str) -> AsyncIterator[None]:
-        """Reserves a slot while the caller creates the Job. Raises Waiting(WaitingForJobSlot). `since`: when the caller
-        began to wait (RFC 3339); it decides the order in its namespace."""
+    async def slot(self, ctx: Context, job: Object, since: str) -> AsyncIterator[Started]:
+        """Reserves a slot while the caller creates the Job, which it reports. Raises Waiting(WaitingForJobSlot).
+        `since`: when the caller began to wait (RFC 3339); it decides the order in its namespace."""
         if job_class(job) == "free":
-            yield
+            yield lambda _: None
             return
         async with self._lock:
-            there = await self._running(ctx, job["metadata"]["namespace"], job_class(job))
-            self._admit(job, load(there, job_class(job)), since)
-            yield
+            await self._running.count(ctx, job["metadata"]["namespace"])
+            await self._admit(ctx, job, since)
+            with self._running.starting(job) as started:
+                yield started
 
-    async def _running(self, ctx: Context, namespace: str, class_: LimitsClass) -> list[Object]:
-        """The Jobs of the class that have not ended; of a namespace as many as it may have. A list has only their
-        metadata: whether one has ended is asked of each that is not known to have."""
-        running: list[Object] = []
-        by_namespace: dict[str, list[Object]] = {}
-        for found in await _existing(ctx, namespace, class_):
-            if found["metadata"]["uid"] not in self._ended:
-                by_namespace.setdefault(found["metadata"]["namespace"], []).append(found)
-        for each, jobs in by_namespace.items():
-            count = at = 0
-            while at < len(jobs) and count < self._per_namespace:
-                names = [found["metadata"]["name"] for found in jobs[at : at + self._per_namespace - count]]
-                at += len(names)
-                for job in await asyncio.gather(*(ctx.kube.get(JOBS, each, name) for name in names)):
-                    if job is not None and finished(job) is None:
-                        running.append(job)
-                        count += 1
-                    elif job is not None:
-                        self._remember(job["metadata"]["uid"])
-        return running
-
-    def _remember(self, uid: str) -> None:
-        self._ended[uid] = None
-        if len(self._ended) > ENDED:
-            self._ended.popitem(last=False)
-
-    def _admit(self, job: Object, there: Load, since: str) -> None:
+    async def _admit(self, ctx: Context, job: Object, since: str) -> None:
         now = asyncio.get_running_loop().time()
         name = (job["metadata"]["namespace"], job["metadata"]["name"])
         self._waiters = {k: w for k, w in self._waiters.items() if now - w.asked < WAITER_TTL}
         mine = _Waiter(name, owner_of(job), job_class(job), store_of(job), since, now)
         self._waiters[name] = mine
-        refusal = self._refusal(mine, there)
+        refusal = self._refusal(mine, self._running.load(mine.class_))
+        if refusal is not None or self._others(mine):
+            # More may be remembered than run: that must neither refuse a Job nor change whose turn it is.
+            await self._running.check(ctx, name[0], mine.class_)
+            refusal = self._refusal(mine, self._running.load(mine.class_))
         if refusal is not None:
             raise Waiting(c.WAITING_FOR_JOB_SLOT, refusal, PAUSE)
         del self._waiters[name]
         self._turn += 1
         self._turns[mine.class_, name[0]] = self._turn
+
+    def _others(self, mine: _Waiter) -> int:
+        """How many others of its class wait."""
+        return sum(w.class_ == mine.class_ for w in self._waiters.values()) - 1
 
     def _refusal(self, mine: _Waiter, there: Load) -> str | None:
         """Why there is no slot; None where there is one."""
@@ -190,10 +135,9 @@ class Limits:
         if self._store_full(mine, there):
             limit = self._per_store[mine.store]
             return f"Store {store} has {in_store} running Jobs. Its limit is {limit} (spec.maxConcurrentJobs)."
-        others = sum(w.class_ == mine.class_ for w in self._waiters.values()) - 1
         return (
-            f"{there.total(self._per_namespace)} Jobs are running and {others} others wait. Namespaces take turns; in a"
-            f" namespace the oldest is next. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
+            f"{there.total(self._per_namespace)} Jobs are running and {self._others(mine)} others wait. Namespaces "
+            f"take turns; in a namespace the oldest is next. The limit is {self._total} (OCORE_MAX_CONCURRENT_JOBS)."
         )
 
     def _next(self, class_: LimitsClass, there: Load) -> Iterator[_Waiter]:
@@ -220,23 +164,3 @@ class Limits:
     def _store_full(self, waiter: _Waiter, there: Load) -> bool:
         limit = self._per_store.get(waiter.store) if waiter.class_ == "heavy" and waiter.store[1] else None
         return limit is not None and there.by_store[waiter.store] >= limit
-
-
-async def _existing(ctx: Context, namespace: str, class_: LimitsClass) -> list[Object]:
-    """The metadata of all Jobs of the class that belong to known objects. Another namespace that may not be read is
-    left out: it must not stop the Jobs of `namespace`."""
-
-    def counts(job: Object) -> bool:
-        command = (job["metadata"].get("labels") or {}).get(naming.LABEL_COMMAND)
-        return command in COMMANDS and job_class(job) == class_ and owner_of_job(job, ctx.catalog) is not None
-
-    found: list[Object] = []
-    for each in ctx.settings.namespaces or (None,):
-        try:
-            found += await ctx.kube.metadata(
-                JOBS, each, labels=f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}", keep=counts
-            )
-        except ApiError as error:
-            if each in (None, namespace) or error.status not in UNREADABLE:
-                raise
-    return found

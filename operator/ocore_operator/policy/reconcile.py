@@ -43,5 +43,5 @@ def of_environment(environment: Object) -> Key | None:
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles the policy of an environment; seconds until the next reconcile, None: when something changes."""
     return await reconcile_loop.run(
-        str(key), partial(observe, ctx, key), decide, partial(carry_out, ctx), max_actions=MAX_ACTIONS
+        str(key), lambda _: observe(ctx, key), decide, partial(carry_out, ctx), max_actions=MAX_ACTIONS
     )

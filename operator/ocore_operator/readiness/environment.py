@@ -229,13 +229,13 @@ async def _measure_when_due(
             return await _start_measuring(ctx, obj, status), probed.POLL
         case Starting() | Running():
             if rollback:
-                await control.stop(ctx, seen, namespace, name)
+                await control.stop(ctx, seen, obj.meta, name)
             return status, probed.POLL
         case Done(result=result, finished=ended):
             status = sizing.measured(status, result, ended=ended)
         case JobFailed(failure=failure, finished=ended):
             status = sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended)
-    await control.remove(ctx, seen, namespace, name)
+    await control.remove(ctx, seen, obj.meta, name)
     return status, 0.0
 
 
@@ -290,11 +290,11 @@ async def _prove(
             return await _start_proof(ctx, obj, status), probed.POLL
         case Starting() | Running():
             if operation_lock.rollback_near(obj.status.operation, running):
-                await control.stop(ctx, seen, namespace, name)
+                await control.stop(ctx, seen, obj.meta, name)
             return status, probed.POLL
         case Done(result=result):
             status = proof.recorded(status, result, image=image, now=now)
-            await control.remove(ctx, seen, namespace, name)
+            await control.remove(ctx, seen, obj.meta, name)
         case JobFailed(failure=failure):
             status = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
     return proven(obj, status, now), 0.0

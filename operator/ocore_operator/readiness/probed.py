@@ -214,7 +214,7 @@ async def _probe(
             return kind.probing(ctx, obj, kind.does), POLL
         case Done(result=result):
             status = kind.found(ctx, obj, result, began)
-            await control.remove(ctx, seen, obj.meta.namespace, name)
+            await control.remove(ctx, seen, obj.meta, name)
             return status, 0.0
         case JobFailed(failure=failure):
             return kind.probe_failed(ctx, obj, failure, began), 0.0

@@ -10,7 +10,7 @@ from ocore_crds import naming
 from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RemoteSource, RollbackTarget
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
-from ocore_kube.types import ENVIRONMENTS, JOBS, ROLLBACKS, SNAPSHOTS, WORKLOADS
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS
 from ocore_operator import clock, damage, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
@@ -85,8 +85,7 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             namespace = observed.rollback.meta.namespace
             await signals.send(ctx, namespace, job.pod, job.pod_version, effect.signal, effect.repetition)
         case StopJob(job=job):
-            namespace = observed.rollback.meta.namespace
-            await ctx.kube.delete(JOBS, namespace, job.name, uid=job.uid, propagation="Foreground")
+            await control.delete(ctx, observed.rollback.meta, job.name, job.uid, "Foreground")
         case ReportDamage():
             await _report_damage(ctx, observed.rollback, effect)
         case StartJob():

@@ -91,14 +91,16 @@ class Observed:
     world: World
     environment: Environment | None
     snapshot: Snapshot | None  # None for an undo
+    #: Its Jobs come from the watch: only a decision to wait may rest on them.
+    watched: bool = False
 
 
-async def observe(ctx: Context, first: Rollback, memory: Memory) -> Observed | None:
+async def observe(ctx: Context, first: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
     """The world as it is now; None where the Rollback does not exist. `first`: the Rollback as last read, which names
-    the other objects."""
+    the other objects. `fresh`: its Jobs are listed."""
     known = first
     while True:
-        found = await _read(ctx, known, memory)
+        found = await _read(ctx, known, memory, fresh=fresh)
         if found is None or _names_others(found.rollback.status) == _names_others(known.status):
             return found
         known = found.rollback
@@ -115,10 +117,10 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
     )
 
 
-async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | None:
+async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
     namespace = known.meta.namespace
     (snapshot, source, undone, environment), seen, safety = await asyncio.gather(
-        _sources(ctx, known), control.observe(ctx, known), _safety(ctx, known)
+        _sources(ctx, known), control.observe(ctx, known, fresh=fresh), _safety(ctx, known)
     )
     targets = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), targets)
@@ -175,7 +177,8 @@ async def _read(ctx: Context, known: Rollback, memory: Memory) -> Observed | Non
     asked_since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
     if environment is not None and asked_since is not None:
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since))
-    return Observed(rollback, _with_steps_of_log(ctx, rollback, world), world, environment, snapshot)
+    status = _with_steps_of_log(ctx, rollback, world)
+    return Observed(rollback, status, world, environment, snapshot, seen.watched)
 
 
 async def _sources(

@@ -52,9 +52,18 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
         return (memory.idle_until - now).total_seconds() if memory.idle_until is not None else None
     memory.reconciled(now)
     return await reconcile_loop.run(
-        str(key), _Observer(ctx, memory, rollback), partial(_decide, ctx), partial(_carry_out, ctx, memories, memory),
+        str(key),
+        _Observer(ctx, memory, rollback),
+        partial(_decide, ctx),
+        partial(_carry_out, ctx, memories, memory),
+        may_rest=may_rest,
         max_actions=MAX_ACTIONS,
-    )  # fmt: skip
+    )
+
+
+def may_rest(observed: Observed, action: Action) -> bool:
+    """Whether the action may rest on what was observed: Jobs and pods were listed for it, or it only waits."""
+    return isinstance(action, Wait) or not observed.watched
 
 
 @dataclass
@@ -65,8 +74,8 @@ class _Observer:
     memory: Memory
     last: Rollback
 
-    async def __call__(self) -> Observed | None:
-        observed = await observe(self.ctx, self.last, self.memory)
+    async def __call__(self, fresh: bool) -> Observed | None:
+        observed = await observe(self.ctx, self.last, self.memory, fresh=fresh)
         if observed is None:  # deleted or replaced: the next reconcile forgets it
             self.ctx.queue.add(self.last.key)
             return None

@@ -176,7 +176,7 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
     if requeue is None:
         # An injected container would keep the Job's slot until the Job's deadline.
         for name in filter(world.seen.lingering, world.seen.of_command("snapshot")):
-            await control.remove(ctx, world.seen, snapshot.meta.namespace, name)
+            await control.remove(ctx, world.seen, snapshot.meta, name)
     return requeue
 
 
@@ -282,7 +282,7 @@ async def _stop(ctx: Context, world: World, action: Stop) -> Requeue:
         status = transitions.under_way(snapshot, failure.reason, failure.message, action.job, None, ctx.now())
         if await summarize.write(ctx, snapshot, status) is None:
             return Requeue(STOP_PAUSE)
-    await control.stop(ctx, world.seen, snapshot.meta.namespace, action.job)
+    await control.stop(ctx, world.seen, snapshot.meta, action.job)
     return Requeue(STOP_PAUSE)
 
 

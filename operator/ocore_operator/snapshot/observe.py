@@ -32,8 +32,9 @@ from ocore_operator.workloads.view import Kind, peer_of
 SETTLE = 1.0
 
 
-async def observe(ctx: Context, key: Key) -> World | None:
-    """None where the Snapshot is gone or idle. Raises Stalled where it is unknown why the Snapshot is deleted."""
+async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
+    """None where the Snapshot is gone or idle. `fresh`: its Jobs are listed. Raises Stalled where it is unknown why the
+    Snapshot is deleted."""
     obj = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
     if obj is None:
         ctx.catalog.remove(key)
@@ -46,10 +47,10 @@ async def observe(ctx: Context, key: Key) -> World | None:
     snapshot = resources.snapshot(obj)
     world = World(snapshot, ctx.now(), ctx.settings, _nothing(ctx))
     if snapshot.meta.deleted is not None:
-        found = await _deleted(ctx, world)
+        found = await _deleted(ctx, world, fresh)
         return replace(found, now=ctx.now()) if found is not None else None
     if world.terminal or snapshot.status.started_at is not None:
-        world = replace(world, seen=await control.observe(ctx, snapshot))
+        world = replace(world, seen=await control.observe(ctx, snapshot, fresh=fresh))
         if snapshot.status.remote is not None:
             world = replace(world, remote=await observe_remote.view(ctx, world, partial(_used_by, ctx, snapshot)))
         if world.terminal:
@@ -57,7 +58,7 @@ async def observe(ctx: Context, key: Key) -> World | None:
         elif _before_job(world):
             world = await dependents.with_base(ctx, world)
         if _quiesces(snapshot):
-            return await _with_workloads(ctx, world)
+            return await _with_workloads(ctx, world, fresh)
         if world.terminal and any(not place.remote for place in plan_state.differing(snapshot)):
             world = replace(world, store_writable=await _store_writable(ctx, snapshot))
         run = open_run(obj)
@@ -102,7 +103,7 @@ def _nothing(ctx: Context) -> Observation:
     return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
 
 
-async def _deleted(ctx: Context, world: World) -> World | None:
+async def _deleted(ctx: Context, world: World, fresh: bool) -> World | None:
     snapshot = world.snapshot
     if naming.FINALIZER_DATA not in snapshot.meta.finalizers:
         return world
@@ -110,10 +111,11 @@ async def _deleted(ctx: Context, world: World) -> World | None:
     if cascade is Cascade.NAMESPACE or (cascade is Cascade.CRD and not _quiesces(snapshot)):
         return replace(world, cascade=cascade)
     used_by = await _used_by(ctx, snapshot) if world.terminal else ""
-    world = replace(world, used_by=used_by, cascade=cascade, seen=await control.observe(ctx, snapshot))
+    seen = await control.observe(ctx, snapshot, fresh=fresh)
+    world = replace(world, used_by=used_by, cascade=cascade, seen=seen)
     world = replace(world, dependents=await dependents.observed(ctx, snapshot))
     world = replace(world, remote=await observe_remote.with_replaced(ctx, snapshot, RemoteView()))
-    return await _with_workloads(ctx, world) if _quiesces(snapshot) else world
+    return await _with_workloads(ctx, world, fresh) if _quiesces(snapshot) else world
 
 
 def _quiesces(snapshot: Snapshot) -> bool:
@@ -124,7 +126,7 @@ def _quiesces(snapshot: Snapshot) -> bool:
     return quiesce is None or quiesce.attempt != snapshot.status.attempt or quiesce.stage != "Done"
 
 
-async def _with_workloads(ctx: Context, world: World) -> World | None:
+async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | None:
     """With what a quiesce depends on; None where the Snapshot is gone.
 
     The Snapshot is read again as the last one: a deposed leader must not scale by a status that is older than the
@@ -154,7 +156,7 @@ async def _with_workloads(ctx: Context, world: World) -> World | None:
         return None
     newest = resources.snapshot(obj)
     if newest.status.quiesce != quiesce or newest.status.attempt != snapshot.status.attempt:
-        return await observe(ctx, snapshot.key)
+        return await observe(ctx, snapshot.key, fresh)
     return replace(world, snapshot=newest, now=ctx.now())
 
 

@@ -15,7 +15,7 @@ from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Action, World
+from ocore_operator.snapshot.world import Action, Wait, World
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 30
@@ -24,8 +24,18 @@ MAX_ACTIONS = 30
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles a Snapshot; seconds until the next reconcile, None: when something changes."""
     return await reconcile_loop.run(
-        str(key), partial(observe, ctx, key), decide, partial(_carry_out, ctx), max_actions=MAX_ACTIONS
+        str(key),
+        partial(observe, ctx, key),
+        decide,
+        partial(_carry_out, ctx),
+        may_rest=may_rest,
+        max_actions=MAX_ACTIONS,
     )
+
+
+def may_rest(world: World, action: Action) -> bool:
+    """Whether the action may rest on that world: Jobs and pods were listed for it, or it only waits."""
+    return isinstance(action, Wait) or not world.watched
 
 
 async def _carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:

@@ -135,6 +135,11 @@ class World:
     refusal: Outcome | None = None
 
     @property
+    def watched(self) -> bool:
+        """Whether its Jobs come from the watch: only a decision to wait may rest on them."""
+        return self.seen.watched
+
+    @property
     def terminal(self) -> bool:
         """Whether the Snapshot is Complete or Failed."""
         return c.is_terminal(self.snapshot.status.conditions)

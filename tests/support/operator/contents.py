@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.probe import probe_store
 from ocore_operator.contents import importing, sweeping
 from ocore_operator.context import Context
+from ocore_operator.jobs.watched import Watched
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.settings import Settings
@@ -60,7 +61,7 @@ class ListingServer(ApiServer):
             items = [as_sent(self._objects[p]) for p in below]
             items = [i for i in items if wanted.items() <= (i["metadata"].get("labels") or {}).items()]
             if path.rpartition("/")[2] in COLLECTIONS:
-                return {"items": items, "metadata": {}}
+                return {"items": items, "metadata": {"resourceVersion": str(next(self._versions))}}
         found = await super().request(method, path, **options)
         if method == "POST":
             meta = self._objects[f"{path}/{found['metadata']['name']}"]["metadata"]
@@ -96,6 +97,7 @@ class Place:
                 settings=settings,
                 kube=self.api.client(),
                 catalog=self.catalog,
+                watched=Watched(lambda _: True),
                 now=lambda: self.now,
                 limits=SimpleNamespace(slot=lambda *_: contextlib.nullcontext(), set_store=lambda *_: None),
             ),
@@ -222,8 +224,8 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def _slot(*_: Any) -> AsyncIterator[None]:
-    yield
+async def _slot(*_: Any) -> AsyncIterator[Callable[[Object], None]]:
+    yield lambda _: None
 
 
 def as_json(value: Any) -> str:

@@ -17,7 +17,7 @@ class Counter:
         self.after = after
         self.observed: list[int] = []
 
-    async def observe(self) -> int | None:
+    async def observe(self, _: bool) -> int | None:
         self.observed.append(self.value)
         return self.value
 
@@ -47,7 +47,7 @@ def test_it_observes_before_every_action_and_returns_the_delay(after: float | No
 def test_a_gone_object_ends_it_without_an_action() -> None:
     counter = Counter(3)
 
-    async def gone() -> int | None:
+    async def gone(_: bool) -> int | None:
         return None
 
     assert asyncio.run(reconcile_loop.run("Gone", gone, counter.decide, counter.carry_out, max_actions=1)) is None
@@ -60,3 +60,65 @@ def test_actions_that_undo_each_other_are_an_error_with_the_objects_name() -> No
         counter.run()
     assert counter.value == 10
     assert Counter(9).run(max_actions=10) == 7.0
+
+
+class Cached:
+    """A number that others change; what was said of it last may be older. It must become 2."""
+
+    def __init__(self, said: int, true: int) -> None:
+        self.said = said
+        self.true = true
+        self.done: list[tuple[int, str]] = []
+        self.reads: list[bool] = []
+
+    async def observe(self, fresh: bool) -> tuple[int, bool] | None:
+        self.reads.append(fresh)
+        if fresh and self.true < 0:
+            return None
+        return (self.true, False) if fresh else (self.said, True)
+
+    async def carry_out(self, world: tuple[int, bool], action: str) -> Requeue | None:
+        self.done.append((world[0], action))
+        if action == "wait":
+            return Requeue(7.0)
+        self.true += 1
+        return None
+
+    def run(self) -> float | None:
+        return asyncio.run(
+            reconcile_loop.run(
+                "Cached",
+                self.observe,
+                lambda world: "add" if world[0] < 2 else "wait",
+                self.carry_out,
+                may_rest=lambda world, action: action == "wait" or not world[1],
+                max_actions=5,
+            )
+        )
+
+
+def test_what_acts_is_decided_again_on_what_was_read_for_it() -> None:
+    """What was said before is out of date: nothing is left to do."""
+    found = Cached(said=1, true=2)
+    assert found.run() == 7.0
+    assert found.done == [(2, "wait")]
+    assert found.reads == [False, True]
+
+
+def test_a_wait_may_rest_on_what_was_said() -> None:
+    found = Cached(said=2, true=0)
+    assert found.run() == 7.0
+    assert (found.done, found.reads) == ([(2, "wait")], [False])
+
+
+def test_after_an_action_everything_is_read() -> None:
+    found = Cached(said=0, true=0)
+    assert found.run() == 7.0
+    assert found.done == [(0, "add"), (1, "add"), (2, "wait")]
+    assert found.reads == [False, True, True, True]
+
+
+def test_an_object_that_is_gone_when_it_is_read_is_left_alone() -> None:
+    found = Cached(said=0, true=-1)
+    assert found.run() is None
+    assert found.done == []

@@ -17,9 +17,11 @@ from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs import outcome, trouble
+from ocore_operator.jobs.watched import Watched
+from ocore_operator.kube.client import Listed
 from ocore_operator.kube.resources import Key, Object
 from support.operator.catalogs import new_catalog
-from support.operator.objects import NOW, OTHER_UID, controller, environment_object, job, obj, pod, snapshot_object
+from support.operator.objects import NOW, OTHER_UID, UID, controller, environment_object, job, obj, pod, snapshot_object
 
 OWNER = Key("Snapshot", "shop", "before")
 WAITING = Key("Snapshot", "shop", "waiting")
@@ -48,6 +50,12 @@ class Added(WorkQueue):
 class Waiters:
     """One Job waits for a slot."""
 
+    def __init__(self) -> None:
+        self.events: list[tuple[str, bool]] = []
+
+    def changed(self, job: Object, *, deleted: bool) -> None:
+        self.events.append((job["metadata"]["name"], deleted))
+
     def waiters(self) -> tuple[Key, ...]:
         return (WAITING,)
 
@@ -64,6 +72,7 @@ def dispatch(queue: Added) -> Dispatch:
     class Fake:
         catalog = new_catalog()
         limits = Waiters()
+        watched = Watched(lambda _: True)
 
     Fake.catalog.put("Snapshot", snapshot_object())
     return Dispatch(cast(Context, Fake()), queue, rows)
@@ -81,6 +90,26 @@ def test_a_job_of_ours_wakes_its_owner_and_at_its_end_those_who_wait(dispatch: D
     assert queue.keys == [OWNER, WAITING]
     dispatch.job_changed(job("a"), True)
     assert queue.keys[2:] == [OWNER, WAITING]
+
+
+def test_each_event_of_ours_reaches_what_remembers_jobs_and_pods(dispatch: Dispatch) -> None:
+    """Also those that are no news to a reconcile. What is forged takes no slot, and a Job frees its slot though its
+    owner is gone."""
+    ctx = dispatch._ctx
+    reading = ctx.watched.begin(UID, "shop")
+    ctx.watched.keep(UID, reading, {"jobs": Listed([], 0), "pods": Listed([], 0)})
+    dispatch.job_changed(job("a"), False)
+    dispatch.pod_changed(pod("a", RUNNING), False)
+    assert [each["metadata"]["name"] for each in reading.objects("jobs")] == ["a"]
+    assert [each["metadata"]["name"] for each in reading.objects("pods")] == ["a-x"]
+    dispatch.job_changed(changed(job("a"), resourceVersion="2"), True)
+    dispatch.pod_changed(changed(pod("a", RUNNING), resourceVersion="2"), True)
+    assert reading.objects("jobs") == reading.objects("pods") == []
+    dispatch.job_changed(changed(job("b"), ownerReferences=[controller("Snapshot", "before", OTHER_UID)]), False)
+    assert cast(Waiters, ctx.limits).events == [("a", False), ("a", True)]
+    ctx.catalog.remove(OWNER)
+    dispatch.job_changed(job("a"), True)
+    assert cast(Waiters, ctx.limits).events[2:] == [("a", True)]
 
 
 @pytest.mark.parametrize(

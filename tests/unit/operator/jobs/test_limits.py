@@ -3,17 +3,21 @@ waits."""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_crds.commands.table import LimitsClass
 from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.jobs import limits as limits_module
-from ocore_operator.jobs.limits import Limits, job_class, load, owner_of
+from ocore_operator.jobs import running
+from ocore_operator.jobs.limits import Limits, owner_of
+from ocore_operator.jobs.running import COUNT, SEEN, RunningJobs, job_class
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
 from support.operator.catalogs import new_catalog
@@ -32,9 +36,27 @@ class Jobs:
         self.there: list[Object] = []
         self.refused: dict[str, ApiError] = {}
         self.read: list[str] = []
+        self.listed: list[str] = []
+        self.time = 0.0
+
+    def limits(self, total: int, per_namespace: int) -> Limits:
+        """Limits with this clock."""
+        return Limits(total, per_namespace, lambda: self.time)
+
+    def end(self, limits: Limits, *ended: Object) -> None:
+        """They are deleted (none: all), and the watch says so."""
+        for each in ended or tuple(self.there):
+            self.there.remove(each)
+            limits.changed(each, deleted=True)
+
+    def put(self, limits: Limits, made: Object) -> None:
+        """Another one made it, and the watch says so."""
+        self.there.append(made)
+        limits.changed(made, deleted=False)
 
     async def metadata(self, _: Any, namespace: str, *, labels: str, keep: Callable[[Object], bool]) -> list[Object]:
         assert labels == "app.kubernetes.io/managed-by=ocore-snapshots"
+        self.listed.append(namespace)
         if namespace in self.refused:
             raise self.refused[namespace]
         found = [{"metadata": j["metadata"]} for j in self.there if j["metadata"]["namespace"] == namespace]
@@ -64,11 +86,20 @@ def new(number: int, command: str = "snapshot", store: str = "store", namespace:
     return made
 
 
+def counted(jobs: list[Object], class_: LimitsClass) -> int:
+    """How many of these Jobs take a slot of the class."""
+    found = RunningJobs(MANY)
+    for each in jobs:
+        found.changed(each, deleted=False)
+    return found.load(class_).total(MANY)
+
+
 async def ask(limits: Limits, jobs: Jobs, wanted: Object, since: float) -> bool:
     """Whether the Job may start; it exists then."""
     try:
-        async with limits.slot(context(jobs), wanted, at(since)):
+        async with limits.slot(context(jobs), wanted, at(since)) as started:
             jobs.there.append(wanted)
+            started(wanted)
     except Waiting:
         return False
     return True
@@ -80,7 +111,7 @@ def test_the_limit_holds(total: int, commands: list[str]) -> None:
         limits, jobs = Limits(total, MANY), Jobs()
         for number, command in enumerate(commands):
             await ask(limits, jobs, new(number, command), number)
-        assert len(jobs.there) == load(jobs.there, "heavy").total(MANY) == min(total, len(commands))
+        assert len(jobs.there) == counted(jobs.there, "heavy") == min(total, len(commands))
 
     asyncio.run(main())
 
@@ -104,7 +135,7 @@ def test_the_oldest_goes_first() -> None:
         assert await ask(limits, jobs, first, 1)
         assert not await ask(limits, jobs, new(2), 2)
         assert not await ask(limits, jobs, new(3), 3)
-        jobs.there.remove(first)
+        jobs.end(limits, first)
         assert not await ask(limits, jobs, new(3), 3)
         assert await ask(limits, jobs, new(2), 2)
 
@@ -142,7 +173,7 @@ def test_who_has_given_up_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         first = new(1)
         assert await ask(limits, jobs, first, 1)
         assert not await ask(limits, jobs, new(2), 2)
-        jobs.there.remove(first)
+        jobs.end(limits, first)
         assert await ask(limits, jobs, new(3), 3)
 
     asyncio.run(main())
@@ -150,7 +181,7 @@ def test_who_has_given_up_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_jobs_that_are_over_do_not_count() -> None:
     jobs = [job("a", condition="Complete"), job("b", condition="Failed"), job("c"), job("d", "probe")]
-    assert load(jobs, "heavy").total(MANY) == 1
+    assert counted(jobs, "heavy") == 1
 
 
 def test_whom_a_job_works_for() -> None:
@@ -169,7 +200,7 @@ def test_a_namespace_has_a_limit_of_its_own() -> None:
                 pass
         assert await ask(limits, jobs, new(4, namespace="other"), 4)
         assert await ask(limits, jobs, new(5, "probe"), 5), "probes have a pool of their own"
-        jobs.there.pop(0)
+        jobs.end(limits, jobs.there[0])
         assert await ask(limits, jobs, new(3), 3)
 
     asyncio.run(main())
@@ -187,7 +218,7 @@ def test_namespaces_take_turns() -> None:
         while waiting:
             for number, wanted in waiting.items():
                 assert not await ask(limits, jobs, wanted, number)
-            jobs.there.clear()
+            jobs.end(limits)
             granted = [n for n, wanted in waiting.items() if await ask(limits, jobs, wanted, n)]
             assert len(granted) == 1
             del waiting[granted[0]]
@@ -275,13 +306,13 @@ def test_row_78_what_a_tenant_has_with_our_labels_is_never_read() -> None:
     """100 Jobs of 1.2 MB were read at each request for a slot."""
 
     async def main() -> None:
-        limits, jobs = Limits(10, 3), Jobs()
+        jobs = Jobs()
         jobs.there = [forged(n, ownerReferences=[]) for n in range(100, 200)]
-        assert await ask(limits, jobs, new(1), 1)
+        assert await ask(Limits(10, 3), jobs, new(1), 1)
         assert jobs.read == []
         # Of those that name an object of the tenant as their owner, no more than count.
         jobs.there += [new(n) for n in range(2, 50)]
-        assert not await ask(limits, jobs, new(50), 2)
+        assert not await ask(Limits(10, 3), jobs, new(50), 2)
         assert len(jobs.read) == 3
 
     asyncio.run(main())
@@ -289,7 +320,8 @@ def test_row_78_what_a_tenant_has_with_our_labels_is_never_read() -> None:
 
 def test_a_job_that_has_ended_is_read_once() -> None:
     async def main() -> None:
-        limits, jobs = Limits(10, 2), Jobs()
+        jobs = Jobs()
+        limits = jobs.limits(10, 2)
         ended = [new(n) for n in range(5)]
         for each in ended:
             each["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
@@ -297,7 +329,13 @@ def test_a_job_that_has_ended_is_read_once() -> None:
         assert await ask(limits, jobs, new(8), 1)
         assert len(jobs.read) == 6
         assert not await ask(limits, jobs, new(9), 2)
+        assert len(jobs.read) == 6
+        jobs.time = SEEN
+        assert not await ask(limits, jobs, new(9), 2)
         assert len(jobs.read) == 8  # those that run, again
+        jobs.time = COUNT
+        assert not await ask(limits, jobs, new(9), 2)
+        assert len(jobs.read) == 10  # the list has those that have ended, too
 
     asyncio.run(main())
 
@@ -333,7 +371,7 @@ def test_other_jobs_with_our_label_are_not_counted() -> None:
         assert not await ask(limits, jobs, new(2), 2)
 
     asyncio.run(main())
-    assert load([foreign, deletion, job("d", "probe"), job("e")], "heavy").total(MANY) == 1
+    assert counted([foreign, unlabelled, deletion, job("d", "probe"), job("e")], "heavy") == 1
 
 
 def test_a_job_that_was_deleted_in_the_meantime_takes_no_slot() -> None:
@@ -367,14 +405,16 @@ def test_jobs_that_run_are_found_behind_those_that_have_ended() -> None:
 
 
 def test_of_many_ended_jobs_the_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "ENDED", 2)
+    monkeypatch.setattr(running, "ENDED", 2)
 
     async def main() -> None:
-        limits, jobs = Limits(10, 3), Jobs()
+        jobs = Jobs()
+        limits = jobs.limits(10, 1)
         jobs.there = [with_end(1), with_end(2), with_end(3)]
         assert await ask(limits, jobs, new(4), 1)
         jobs.there.pop()
         jobs.read.clear()
+        jobs.time = COUNT
         assert await ask(limits, jobs, new(5), 2)
         assert jobs.read == ["snapshot-1"]
 
@@ -399,7 +439,7 @@ def test_a_refusal_says_which_limit_is_reached() -> None:
         assert await ask(limits, jobs, new(3), 3)
         assert not await ask(limits, jobs, new(4, namespace="other"), 4)
         for number in (5, 6):
-            jobs.there.append(new(number, "probe"))
+            jobs.put(limits, new(number, "probe"))
         assert not await ask(limits, jobs, new(7, "probe"), 5)
         assert "2 Jobs are running and 2 others wait." in await refusal(limits, jobs, new(8))
 
@@ -459,10 +499,184 @@ def test_two_free_slots_go_to_two_namespaces() -> None:
         waiting = [new(3), new(4), new(5, namespace="other")]
         for number, wanted in enumerate(waiting):
             assert not await ask(limits, jobs, wanted, number)
-        jobs.there.clear()
+        jobs.end(limits)
         assert not await ask(limits, jobs, waiting[1], 1)
         assert await ask(limits, jobs, waiting[2], 2)
         assert await ask(limits, jobs, waiting[0], 0)
         assert limits.waiters() == (owner_of(waiting[1]),)
+
+    asyncio.run(main())
+
+
+# --- what is remembered of running Jobs ----------------------------------------------------------------------------
+
+
+def test_a_request_for_a_slot_lists_no_jobs_again() -> None:
+    """Once a minute what neither the operator nor the watch has shown is looked for."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(3, MANY)
+        for number in range(4):
+            jobs.time = float(number)
+            assert await ask(limits, jobs, new(number), number) == (number < 3)
+        assert (jobs.listed, jobs.read) == (list(NAMESPACES), [])
+        jobs.time = COUNT
+        await ask(limits, jobs, new(9), 9)
+        assert jobs.listed == [*NAMESPACES] * 2
+
+    asyncio.run(main())
+
+
+def test_jobs_of_the_process_before_take_slots() -> None:
+    async def main() -> None:
+        jobs = Jobs()
+        jobs.there = [new(1), new(2)]
+        limits = jobs.limits(2, MANY)
+        assert not await ask(limits, jobs, new(3), 3)
+        jobs.end(limits, jobs.there[0])
+        assert await ask(limits, jobs, new(3), 3)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("by", ["event", "list"])
+def test_a_job_that_the_process_before_creates_late_takes_a_slot(by: str) -> None:
+    """Its request was under way when it lost the Lease. The event may be lost, too."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        await limits._running.count(context(jobs), "shop")
+        jobs.there.append(new(1))
+        if by == "event":
+            limits.changed(new(1), deleted=False)
+        else:
+            jobs.time = COUNT
+        assert not await ask(limits, jobs, new(2), 2)
+
+    asyncio.run(main())
+
+
+def test_lost_events_never_let_more_jobs_run() -> None:
+    """No event of a Job arrives at all."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(2, MANY)
+        granted = 0
+        for step in range(300):
+            jobs.time = step / 3
+            granted += await ask(limits, jobs, new(granted), granted)
+            assert len(jobs.there) <= 2
+            if step % 10 == 9 and jobs.there:
+                jobs.there.pop(0)
+        assert len(jobs.listed) == 2 * len(NAMESPACES)
+        assert granted > 6, "those that have ended were found"
+
+    asyncio.run(main())
+
+
+def test_a_lost_end_costs_ten_seconds() -> None:
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        assert await ask(limits, jobs, new(1), 1)
+        jobs.there.clear()
+        jobs.time = SEEN - 0.1
+        assert not await ask(limits, jobs, new(2), 2)
+        jobs.time = SEEN
+        assert await ask(limits, jobs, new(2), 2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_job_without_an_answer_takes_a_slot_until_it_is_known_not_to_exist(exists: bool) -> None:
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        with suppress(Unavailable):
+            async with limits.slot(context(jobs), new(1), at(1)):
+                if exists:
+                    jobs.there.append(new(1))
+                raise Unavailable(0, "NoAnswer", "no answer in time")
+        assert await ask(limits, jobs, new(2), 2) == (not exists)
+        assert jobs.read == ["snapshot-1"]
+
+    asyncio.run(main())
+
+
+def test_the_end_of_an_earlier_job_of_that_name_frees_nothing() -> None:
+    """Its event comes late: the next one has the name already."""
+
+    def with_uid(uid: str) -> Object:
+        made = new(1)
+        made["metadata"]["uid"] = uid
+        return made
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        async with limits.slot(context(jobs), with_uid("new"), at(1)) as started:
+            limits.changed(with_uid("old"), deleted=False)
+            limits.changed(with_uid("old"), deleted=True)
+            jobs.there.append(with_uid("new"))
+            started(with_uid("new"))
+        limits.changed(with_uid("old"), deleted=True)
+        limits.changed(with_uid("old"), deleted=False)
+        assert not await ask(limits, jobs, new(2), 2)
+        limits.changed(with_uid("new"), deleted=True)
+        assert await ask(limits, jobs, new(2), 2)
+
+    asyncio.run(main())
+
+
+def test_a_job_that_ends_before_its_creation_is_answered_takes_no_slot() -> None:
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        async with limits.slot(context(jobs), new(1), at(1)) as started:
+            limits.changed(with_end(1), deleted=False)
+            started({**new(1), "metadata": with_end(1)["metadata"]})
+        assert await ask(limits, jobs, new(2), 2)
+        assert jobs.read == []
+
+    asyncio.run(main())
+
+
+def test_a_list_that_is_older_than_an_event_takes_nothing_away() -> None:
+    class Late(Jobs):
+        """While the list is read, the watch shows a Job that it does not have."""
+
+        async def metadata(self, *args: Any, **options: Any) -> list[Object]:
+            found = await super().metadata(*args, **options)
+            if not self.there:
+                self.put(limits, new(1))
+            return found
+
+    async def main() -> None:
+        assert not await ask(limits, jobs, new(2), 2)
+
+    jobs = Late()
+    limits = jobs.limits(1, MANY)
+    asyncio.run(main())
+
+
+def test_a_namespace_with_too_many_jobs_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant can name an object of its own as the owner of any number of Jobs."""
+    monkeypatch.setattr(running, "MOST", 5)
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(4, 2)
+        jobs.there = [new(n) for n in range(100)]
+        assert not await ask(limits, jobs, new(200), 1)
+        assert sum(len(found) for found in limits._running._jobs.values()) == 5
+        assert await ask(limits, jobs, new(201, namespace="other"), 2)
+        jobs.end(limits, *jobs.there[:100])
+        assert not await ask(limits, jobs, new(200), 1)
+        jobs.time = COUNT
+        assert await ask(limits, jobs, new(200), 1)
 
     asyncio.run(main())

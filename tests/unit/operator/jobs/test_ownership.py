@@ -1,6 +1,7 @@
 """Forged results: what has our labels, but not the UID of our object or of our Job, is not believed."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Failed
 from ocore_operator.jobs import control
 from ocore_operator.jobs.outcome import Absent, NoResult, Observation, Running, Starting, Succeeded
+from ocore_operator.jobs.watched import Watched
+from ocore_operator.kube.client import Listed
 from ocore_operator.kube.resources import Object, Snapshot
 from support.operator.objects import (
     OTHER_UID,
@@ -38,8 +41,11 @@ class Api:
         self._jobs = jobs
         self._pods = pods
 
-    async def list(self, type_: Type, *_: Any, **__: Any) -> list[Object]:
-        return {"jobs": self._jobs, "pods": self._pods}.get(type_.plural, [])
+    async def list(self, *_: Any, **__: Any) -> list[Object]:
+        return []  # no Events
+
+    async def listed(self, type_: Type, *_: Any, **__: Any) -> Listed:
+        return Listed({"jobs": self._jobs, "pods": self._pods}[type_.plural], 1)
 
     async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
         assert type_ == JOBS
@@ -53,6 +59,7 @@ def context(jobs: list[Object], pods: list[Object]) -> Context:
     class Fake:
         kube = Api(jobs, pods)
         settings = SETTINGS
+        watched = Watched(lambda _: True)
 
         @staticmethod
         def now() -> object:
@@ -149,7 +156,8 @@ def test_row_34_a_forged_job_is_not_adopted() -> None:
         def slot(self, *_: Any) -> "Slots":
             return self
 
-        async def __aenter__(self) -> None: ...
+        async def __aenter__(self) -> Callable[[Object], None]:
+            return lambda _: None
 
         async def __aexit__(self, *_: object) -> None: ...
 

@@ -76,7 +76,7 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(ctx: Any, _: object) -> Observation:
+    async def nothing(ctx: Any, _: object, **__: object) -> Observation:
         return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=1)
 
     async def alone(*_: object) -> Cascade:

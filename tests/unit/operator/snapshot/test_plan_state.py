@@ -1,6 +1,7 @@
 """When the state objects of a Complete Snapshot are written again."""
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_kube.types import JOBS, STORES
 from ocore_operator import remote_copies
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs.watched import Watched
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.snapshot import plan_state
@@ -312,7 +314,8 @@ class Slots:
 
     def set_store(self, *_: Any) -> None: ...
 
-    async def __aenter__(self) -> None: ...
+    async def __aenter__(self) -> Callable[[Object], None]:
+        return lambda _: None
 
     async def __aexit__(self, *_: object) -> None: ...
 
@@ -324,7 +327,12 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
         spec = {"s3": {"bucket": each, "credentialsSecretRef": {"name": "s3"}}}
         server.put(STORES, obj("SnapshotStore", each, spec))
     ctx: Any = SimpleNamespace(
-        kube=server.client(), catalog=new_catalog(), limits=Slots(), settings=SETTINGS, now=lambda: moment(101)
+        kube=server.client(),
+        catalog=new_catalog(),
+        watched=Watched(lambda _: True),
+        limits=Slots(),
+        settings=SETTINGS,
+        now=lambda: moment(101),
     )
     found = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
     found["status"]["storeName"] = "near"

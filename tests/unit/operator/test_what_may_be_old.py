@@ -1,0 +1,79 @@
+"""Which decisions may rest on what the watch has said of Jobs and pods: to wait, and no other one."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS
+from ocore_operator import reconcile_loop
+from ocore_operator.kube.resources import Key
+from ocore_operator.rollback import observe as observe_rollback
+from ocore_operator.rollback import reconcile as of_rollback
+from ocore_operator.rollback import world as rollback_world
+from ocore_operator.rollback.memory import Memories
+from ocore_operator.snapshot import observe as observe_snapshot
+from ocore_operator.snapshot import reconcile as of_snapshot
+from ocore_operator.snapshot import world as snapshot_world
+from support.operator.api import ApiServer
+from support.operator.catalogs import new_catalog
+from support.operator.objects import NOW, SETTINGS, obj, snapshot_object, started
+
+CASES = [
+    pytest.param(module, action, id=f"{module.__name__.split('.')[1]}-{action.__name__}")
+    for module, union in ((of_snapshot, snapshot_world.Action), (of_rollback, rollback_world.Action))
+    for action in get_args(union)
+]
+
+
+@pytest.mark.parametrize(("module", "action"), CASES)
+def test_only_a_wait_may_rest_on_the_watch(module: Any, action: type[Any]) -> None:
+    """Whatever creates, deletes, switches, resumes, releases or records an outcome is decided on lists of now."""
+    chosen = action.__new__(action)
+    assert module.may_rest(SimpleNamespace(watched=True), chosen) == (action.__name__ == "Wait")
+    assert module.may_rest(SimpleNamespace(watched=False), chosen)
+
+
+class Read(Exception):
+    """Ends an observation once the Jobs are read."""
+
+
+class Reads:
+    """An object that has begun, and how its Jobs are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fresh: list[bool] = []
+        self.options: dict[str, Any] = {}
+        server = ApiServer()
+        server.put(SNAPSHOTS, snapshot_object(None, started()))
+        wanted = {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "shop"}}
+        server.put(ROLLBACKS, obj("Rollback", "back", wanted, {"stage": "Restore"}))
+        self.ctx: Any = SimpleNamespace(
+            kube=server.client(), catalog=new_catalog(), settings=SETTINGS, now=lambda: NOW, limits=None
+        )
+        for module in (observe_snapshot, observe_rollback):
+            monkeypatch.setattr(module.control, "observe", self._control)
+        monkeypatch.setattr(reconcile_loop, "run", self._run)
+        monkeypatch.setattr(observe_rollback, "_sources", self._nothing)
+
+    async def _control(self, *_: Any, fresh: bool = True) -> None:
+        self.fresh.append(fresh)
+        raise Read
+
+    async def _nothing(self, *_: Any) -> None: ...
+
+    async def _run(self, _: str, observe: Any, *__: Any, **options: Any) -> None:
+        self.options = options
+        for fresh in (False, True):
+            with pytest.raises(Read):
+                await observe(fresh)
+
+
+def test_both_kinds_ask_for_what_the_watch_says_only_where_the_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Reads(monkeypatch)
+    asyncio.run(of_snapshot.reconcile(reads.ctx, Key("Snapshot", "shop", "before")))
+    assert (reads.fresh, reads.options["may_rest"]) == ([False, True], of_snapshot.may_rest)
+    reads.fresh.clear()
+    asyncio.run(of_rollback.reconcile(Memories(), reads.ctx, Key("Rollback", "shop", "back")))
+    assert (reads.fresh, reads.options["may_rest"]) == ([False, True], of_rollback.may_rest)
