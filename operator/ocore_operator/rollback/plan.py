@@ -39,6 +39,7 @@ from ocore_operator.rollback.transitions import (
     timed_out,
 )
 from ocore_operator.rollback.world import (
+    POLL,
     AcquireLock,
     Action,
     AddFinalizer,
@@ -180,7 +181,9 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return _start("restore", status.attempt, status, world, now)
     if not job.ended:
-        return Wait(5, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment.")
+        return Wait(
+            POLL, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment."
+        )
     if isinstance(job.payload, RestoreResult):
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
         fresh = restored(status, job.payload, now)
@@ -271,7 +274,7 @@ def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
     if job is None:
         return _start("neutralize", status.neutralize_attempt, status, world, now)
     if not job.ended:
-        return Wait(2, c.RUNNING, job.problem or f"Job {job.name} neutralises the restored copy.")
+        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} neutralises the restored copy.")
     result, plan = job.payload, status.neutralize
     if isinstance(result, NeutralizeResult) and plan is not None:
         if plan.required and not result.neutralized:
@@ -318,7 +321,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
         return _retry_or_abort(SWITCH, status, next_attempt, job, now)
     if not job.ready:
-        return Wait(2, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
+        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
     missing = [w for w in world.workloads if not w.exists]
     if missing:
         text = f"{labels(missing)} does not exist any more. Create it again, then a new Rollback."

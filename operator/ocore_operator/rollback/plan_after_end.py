@@ -37,6 +37,7 @@ from ocore_operator.rollback.transitions import (
     switched_by_hand,
 )
 from ocore_operator.rollback.world import (
+    POLL,
     AcquireLock,
     Action,
     Do,
@@ -105,7 +106,7 @@ def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action
         return None
     if since > JOB_END_SECONDS:
         return stop_jobs(live)
-    return Wait(1, c.RUNNING, f"Waiting for the end of Job {live[0].name}.")
+    return Wait(POLL, c.RUNNING, f"Waiting for the end of Job {live[0].name}.")
 
 
 def _due(status: RollbackStatus, world: World, now: datetime) -> float:
@@ -157,7 +158,7 @@ def _read_position(status: RollbackStatus, spec: RollbackSpec, world: World, now
         return Record(read)
     if job is None:
         return Do(StartJob("inspect-only", status.inspect_attempt))
-    return Wait(2, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
+    return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
 
 
 def _position_read(
@@ -230,7 +231,7 @@ def _result(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: Wor
     if job.ended and job.failure is None:
         return _done(status, spec, job, world, now)
     if not job.ended and elapsed(status, world, now) <= CLEANUP_SECONDS:
-        return Wait(2, c.RUNNING, job.problem or f"Job {job.name} is running.")
+        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} is running.")
     if job.live and elapsed(status, world, now) <= CLEANUP_SECONDS + JOB_GONE_SECONDS:
         return stop_jobs((job,))
     why = f"{job.failure.reason}: {job.failure.message}" if job.failure else "it did not end in time"

@@ -19,7 +19,7 @@ from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report
 from ocore_operator.rollback.transitions import change, enter, stamp
-from ocore_operator.rollback.world import Action, AskProbe, Do, Idle, Record, StartJob, Wait, World
+from ocore_operator.rollback.world import POLL, Action, AskProbe, Do, Idle, Record, StartJob, Wait, World
 
 #: Seconds that no Job can be created (quota, admission, a missing object) before the report says so.
 REFUSED_SECONDS = 10
@@ -82,7 +82,7 @@ def _read(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
     if job is None and not refused:
         return Do(StartJob("preview", status.attempt))
     if job is not None and not job.ended:
-        return Wait(POLL_SECONDS, c.RUNNING, job.problem or f"Job {job.name} reads what a rollback would do.")
+        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} reads what a rollback would do.")
     failure = job.failure if job is not None else None
     if failure is not None and failure.retryable and status.attempt < PREVIEW.attempts:
         return Record(change(status, attempt=status.attempt + 1))

@@ -34,6 +34,7 @@ from ocore_operator.rollback.transitions import (
     unhealthy_without_previous,
 )
 from ocore_operator.rollback.world import (
+    POLL,
     Action,
     Do,
     JobView,
@@ -149,7 +150,7 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if job is None:
         return Do(StartJob("inspect", status.inspect_attempt))
     if not job.ended:
-        return Wait(1, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
+        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
     if job.live:
         return stop_jobs((job,))
     return _pause(job, elapsed(status, world, now), now) or Record(
@@ -382,7 +383,7 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return Do(StartJob("switch-back", status.switch_attempt))
     if not job.ended:
-        return Wait(1, c.RUNNING, job.problem or f"Job {job.name} switches back.")
+        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} switches back.")
     if job.failure is not None and not job.failure.retryable and job.failure.reason != c.POD_NOT_STARTED:
         return _to_inspect_back(status, job, now)
     return _pause(job, elapsed(status, world, now), now) or Record(_to_back_job(status, now, first=False))
