@@ -13,14 +13,13 @@ import pytest
 PACKAGES = ("ocore_crds", "ocore_kube", "ocore_operator", "ocore_mover", "ocore_api", "ocore_cli")
 
 #: A module of this name is pure wherever it is, and so is each module of a folder of this name.
-PURE = re.compile(r"plan(_\w+)?|decide|transitions|views?(_\w+)?")
+PURE = re.compile(r"plan(_\w+)?|decide|transitions|entry|views?(_\w+)?")
 #: Packages in which the names have this meaning.
 NAMED = ("ocore_operator", "ocore_mover", "ocore_api")
 #: Pure modules that have another name, and that no module of such a name imports.
 ALSO_PURE = (
-    "ocore_operator.contents.imports",
-    "ocore_operator.contents.orphans",
     "ocore_operator.contents.rollbacks",
+    "ocore_operator.entries.pairs",
     "ocore_operator.policy.due",
     "ocore_operator.readiness.proof",
     "ocore_operator.readiness.schedule",

@@ -1,5 +1,5 @@
-"""Carries out an import: one Job for each page, then a Snapshot or a Rollback for each line of its log. Every step can
-be repeated after a crash.
+"""The pages of an import: a Job lists each one, then each line of its log becomes a Snapshot or a Rollback. Every step
+can be repeated after a crash.
 
 A page is done when all its objects have their status; the SnapshotStore's status then names the next page. What a page
 has already brought is found by its id, so nothing is created twice.
@@ -20,19 +20,20 @@ from pydantic import ValidationError
 from ocore_crds import naming
 from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
-from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
+from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
 from ocore_crds.text import shortened
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, Type
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator import summarize
-from ocore_operator.contents import imports, rollbacks
+from ocore_operator.contents import imports, plan_import, rollbacks
 from ocore_operator.contents.imports import Counted, Place
+from ocore_operator.contents.world import CreatePage, Idle, ImportWorld, Record
 from ocore_operator.context import Context
 from ocore_operator.entries.rollbacks import finished
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Observation, Running, Starting, read
+from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
@@ -41,7 +42,6 @@ from ocore_operator.kube.resources import Key, Object, Store
 from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.snapshot import entry as snapshot_entry
 
-POLL = 10.0
 EntryT = TypeVar("EntryT")
 #: Objects that are created or changed at the same time.
 PARALLEL = 12
@@ -119,68 +119,13 @@ class Memories:
         self._by_store.pop(key, None)
 
 
-async def run(memories: Memories, ctx: Context, store: Store) -> tuple[SnapshotStoreStatus, float | None]:
-    """One step of the import: the status, and seconds until the next one; None: when something changes."""
-    found = imports.places(await _environments(ctx, store))
-    scope = imports.scope(found, store.status.store_id or "")
-    now = ctx.now()
-    if imports.is_due(store, scope, now):
-        return imports.with_import(store, imports.begun(scope, now), now), 0.0
-    running = store.status.import_
-    if running is None or running.state != "Running":
-        memories.forget(store.key)
-        if running is not None and running.state == "Done" and store.spec.take_over and running.taken_over is None:
-            return await _take_over(ctx, store, running)
-        repeated = running is not None and (running.state == "Failed" or running.incomplete > 0)
-        again = imports.AGAIN if repeated else None
-        return store.status, again
-    return await _page(memories, ctx, store, running, found)
-
-
-async def _environments(ctx: Context, store: Store) -> list[resources.Environment]:
-    """Those of the namespace whose id is their own: one with the id of an older Environment gets nothing."""
-    listed = await ctx.kube.list(ENVIRONMENTS, store.meta.namespace)
-    parsed = [resources.environment(obj) for obj in listed]
-    return [e for e in parsed if ctx.catalog.elder(e.key) is None]
-
-
 # --- one page ------------------------------------------------------------------------------------------------------
 
 
-async def _page(
-    memories: Memories, ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place]
-) -> tuple[SnapshotStoreStatus, float | None]:
-    seen = await control.observe(ctx, store)
-    attempt = imports.job_attempt(running)
-    name = job_name(LIST_MANIFESTS.name, store.meta.uid, attempt)
-    match read(seen.state(name), ManifestsResult, "The Job"):
-        case Absent():
-            return await _start(ctx, store, running, found, attempt)
-        case Starting() | Running():
-            return store.status, POLL
-        case Done(result=result):
-            texts = await _lines(ctx, seen, name, result)
-            if texts is not None:
-                return await _process(memories, ctx, store, running, found, result, texts, (seen, name))
-            text = "The Job's log does not have what its result names."
-            return _failed(ctx, store, running, text, retryable=True)
-        case JobFailed(failure=failure):
-            return _failed(ctx, store, running, failure.message, retryable=failure.retryable)
-
-
-async def _start(
-    ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], attempt: str
-) -> tuple[SnapshotStoreStatus, float | None]:
-    try:
-        await _start_job(ctx, store, running, found, attempt)
-    except Waiting as end:
-        return store.status, end.after
-    except Failed as end:
-        return _failed(ctx, store, running, end.message, retryable=False)
-    return store.status, POLL
-
-
-async def _start_job(ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], attempt: str) -> None:
+async def start_page(
+    ctx: Context, store: Store, running: ImportStatus, found: Mapping[str, Place], attempt: str
+) -> None:
+    """Creates the Job that lists the page. Raises Stalled, Waiting or Failed where it cannot start now."""
     job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
     projects = {id_: place.project_id for id_, place in found.items()}
     job = build.list_manifests(ctx.settings, job_inputs, projects, after=running.after, attempt=attempt)
@@ -188,7 +133,7 @@ async def _start_job(ctx: Context, store: Store, running: ImportStatus, found: d
 
 
 async def _start_ahead(
-    ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], seen: Observation, after: str
+    ctx: Context, store: Store, running: ImportStatus, found: Mapping[str, Place], seen: Observation, after: str
 ) -> None:
     """Starts the Job of the page after this one: it lists while the objects of this one are created. One that cannot
     start now does so in its turn."""
@@ -196,17 +141,7 @@ async def _start_ahead(
     attempt = imports.job_attempt(following)
     if following.page < imports.MAX_PAGES and job_name(LIST_MANIFESTS.name, store.meta.uid, attempt) not in seen.jobs:
         with suppress(Waiting, Failed):
-            await _start_job(ctx, store, following, found, attempt)
-
-
-def _failed(
-    ctx: Context, store: Store, running: ImportStatus, why: str, *, retryable: bool
-) -> tuple[SnapshotStoreStatus, float | None]:
-    """Another attempt at the page, or the end of the import."""
-    if retryable and running.attempt < LIST_MANIFESTS.attempts:
-        again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
-        return imports.with_import(store, again, ctx.now()), 0.0
-    return imports.with_import(store, imports.failed(running, why, ctx.now()), ctx.now()), imports.AGAIN
+            await start_page(ctx, store, following, found, attempt)
 
 
 async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsResult) -> list[str] | None:
@@ -231,41 +166,35 @@ async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsRes
     return texts if (len(texts), digest) == (result.listed, result.lines_sha256) else None
 
 
-async def _process(
-    memories: Memories,
-    ctx: Context,
-    store: Store,
-    running: ImportStatus,
-    found: dict[str, Place],
-    result: ManifestsResult,
-    texts: list[str],
-    job: tuple[Observation, str],
-) -> tuple[SnapshotStoreStatus, float | None]:
-    if result.store_id != store.status.store_id:
-        message = f"The Job has read the store {result.store_id}, and this one is {store.status.store_id}."
-        return imports.with_import(store, imports.failed(running, message, ctx.now()), ctx.now()), imports.AGAIN
-    seen, name = job
+async def create_page(memories: Memories, ctx: Context, world: ImportWorld, action: CreatePage) -> Record | Idle:
+    """Creates what the page has and the namespace lacks. Returns what to write: the import after the page, or after
+    an attempt at it whose lines cannot be read. Idle where the time of this reconcile is up: the rest follows in the
+    next one."""
+    store, running, result = world.store, action.running, action.result
+    texts = await _lines(ctx, world.seen, action.job, result)
+    if texts is None:
+        text = "The Job's log does not have what its result names."
+        return plan_import.failed(world, running, text, retryable=True)
     if result.next:
-        await _start_ahead(ctx, store, running, found, seen, result.next)
+        await _start_ahead(ctx, store, running, world.places, world.seen, result.next)
     memory = await memories.take(ctx, store, running)
-    page = _Page(ctx, store, running, found, memory)
+    page = _Page(ctx, store, running, world.places, memory)
     lines = [(entry, text) for text in texts if (entry := page.parsed(text)) is not None]
     if not await page.create([(each, text) for each, text in lines if isinstance(each, StoredSnapshot)]):
         memories.keep(store, memory)
-        return store.status, 0.0
+        return Idle(0.0)
     ended = [each for each, _ in lines if isinstance(each, StoredRollback)]
     if ended and not await _Rollbacks(page, memory.rollbacks).create(ended):
         memories.keep(store, memory)
-        return store.status, 0.0
+        return Idle(0.0)
     page.settle()
     memories.keep(store, memory)
     after = imports.after_page(running, result, page.counted, ctx.now(), complete=memory.whole)
-    await control.remove(ctx, seen, store.meta, name)
     _log.info(
         "import", namespace=store.meta.namespace, name=store.meta.name, page=running.page, found=after.found,
         imported=after.imported, state=after.state,
     )  # fmt: skip
-    return imports.with_import(store, after, ctx.now()), 0.0
+    return Record(imports.with_import(store, after, ctx.now()), job=action.job)
 
 
 async def _known(ctx: Context, store: Store) -> dict[str, Known]:
@@ -322,7 +251,7 @@ class _Page:
     """The Snapshots of one page, and those that waited for them."""
 
     def __init__(
-        self, ctx: Context, store: Store, running: ImportStatus, found: dict[str, Place], memory: Memory
+        self, ctx: Context, store: Store, running: ImportStatus, found: Mapping[str, Place], memory: Memory
     ) -> None:
         self.ctx = ctx
         self.store = store
@@ -517,17 +446,17 @@ class _Rollbacks:
 # --- take-over -----------------------------------------------------------------------------------------------------
 
 
-async def _take_over(ctx: Context, store: Store, done: ImportStatus) -> tuple[SnapshotStoreStatus, float | None]:
+async def take_over(ctx: Context, store: Store, done: ImportStatus) -> Record | Idle:
     """Gives the imported Snapshots what the store has for them. The spec first: until the status says so, the data is
     never deleted."""
     until, count = asyncio.get_running_loop().time() + BUDGET, 0
     async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
         mine = [obj for obj in page if _is_mine(obj, store)]
         if not await _together(mine, partial(_take, ctx), until):
-            return store.status, 0.0
+            return Idle(0.0)
         count += sum(_is_taken(obj, store) for obj in page) + len(mine)
     found = done.model_copy(update={"taken_over": count})
-    return imports.with_import(store, found, ctx.now()), None
+    return Record(imports.with_import(store, found, ctx.now()), after=None)
 
 
 def _imported(obj: Object, store: Store) -> Object | None:

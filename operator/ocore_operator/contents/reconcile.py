@@ -1,12 +1,18 @@
-"""SnapshotStore: what `readiness` does, then one step of the import and of the sweep."""
+"""SnapshotStore: what `readiness` does, then one action of the import and one of the sweep.
 
-from dataclasses import replace
+``observe.py`` reads, ``plan_import.py`` and ``plan_sweep.py`` decide (pure, with ``imports.py``, ``rollbacks.py`` and
+``orphans.py``), ``effects.py`` carries out; ``importing.py`` creates the objects of a page.
+"""
+
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_kube.types import STORES
-from ocore_operator import summarize
-from ocore_operator.contents import importing, sweeping
+from ocore_operator import reconcile_loop
+from ocore_operator.contents import observe, plan_import, plan_sweep
+from ocore_operator.contents.effects import carry_out_import, carry_out_sweep
+from ocore_operator.contents.importing import Memories
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.kube import resources
@@ -14,29 +20,52 @@ from ocore_operator.kube.resources import Key, Store
 from ocore_operator.readiness import snapshotstore
 
 
-async def reconcile(memories: importing.Memories, ctx: Context, key: Key) -> float | None:
+async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     """Reconciles a SnapshotStore; seconds until the next reconcile, None: when something changes."""
-    after = await snapshotstore.reconcile(ctx, key)
-    obj = await ctx.kube.get(STORES, key.namespace, key.name)
-    store = resources.store(obj) if obj is not None else None
-    if store is None or not store.spec.import_:
-        memories.forget(key)
-    if store is None:
-        return after
-    if store.meta.deleted is not None or not _is_ready(store):
-        return after
-    times = [after]
-    for step in (partial(importing.run, memories), sweeping.run) if store.spec.import_ else (sweeping.run,):
-        try:
-            status, again = await step(ctx, store)
-        except Stalled:
-            continue  # what its Job needs is missing: the next probe reports it
-        written = await summarize.write(ctx, store, status)
-        if written is None:
-            return None
-        store = replace(store, meta=written.meta, status=written.status)
-        times.append(again)
+    times = [await snapshotstore.reconcile(ctx, key)]
+    steps: tuple[Callable[[Context, Store], Awaitable[float | None]], ...] = (
+        partial(import_once, memories),
+        sweep_once,
+    )
+    for step in steps:
+        obj = await ctx.kube.get(STORES, key.namespace, key.name)
+        store = resources.store(obj) if obj is not None else None
+        if store is None or not store.spec.import_:
+            memories.forget(key)
+        if store is not None and store.meta.deleted is None and _is_ready(store):
+            times.append(await step(ctx, store))
     return min((seconds for seconds in times if seconds is not None), default=None)
+
+
+async def import_once(memories: Memories, ctx: Context, store: Store) -> float | None:
+    """One action of the import, where the store is to be imported. Where what its Job needs is missing, the next probe
+    reports it."""
+    if not store.spec.import_:
+        return None
+    try:
+        return await reconcile_loop.run(
+            f"import {store.key}",
+            lambda _: observe.for_import(ctx, store),
+            plan_import.decide,
+            partial(carry_out_import, memories, ctx),
+            max_actions=1,
+        )
+    except Stalled:
+        return None
+
+
+async def sweep_once(ctx: Context, store: Store) -> float | None:
+    """One action of the sweep."""
+    try:
+        return await reconcile_loop.run(
+            f"sweep {store.key}",
+            lambda _: observe.for_sweep(ctx, store),
+            plan_sweep.decide,
+            partial(carry_out_sweep, ctx),
+            max_actions=1,
+        )
+    except Stalled:
+        return None
 
 
 def _is_ready(store: Store) -> bool:

@@ -23,7 +23,7 @@ from ocore_mover.deadline import Token
 from ocore_mover.report import Reporter
 from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.probe import probe_store
-from ocore_operator.contents import importing, sweeping
+from ocore_operator.contents import importing, reconcile
 from ocore_operator.context import Context
 from ocore_operator.jobs.watched import Watched
 from ocore_operator.kube import resources
@@ -99,6 +99,7 @@ class Place:
                 catalog=self.catalog,
                 watched=Watched(lambda _: True),
                 now=lambda: self.now,
+                events=SimpleNamespace(record=lambda *_: None),
                 limits=SimpleNamespace(slot=lambda *_: contextlib.nullcontext(), set_store=lambda *_: None),
             ),
         )
@@ -149,10 +150,8 @@ class Place:
 
         async def once() -> None:
             store = self.read_store()
-            step = run or partial(importing.run, self._memories)
-            status, _ = await step(self.ctx, store)
-            if status != store.status:
-                await self.ctx.kube.apply_status(store, status.wire())
+            step = run or partial(reconcile.import_once, self._memories)
+            await step(self.ctx, store)
 
         asyncio.run(once())
         self.run_jobs()
@@ -169,7 +168,7 @@ class Place:
 
     def sweep(self) -> None:
         """The same for the sweep."""
-        self.run(run=sweeping.run)
+        self.run(run=reconcile.sweep_once)
 
     # --- Jobs ---------------------------------------------------------------------------------------------------
     def run_jobs(self) -> None:

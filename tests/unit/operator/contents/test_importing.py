@@ -22,7 +22,7 @@ from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS, STORES
 from ocore_mover import manifests
 from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
-from ocore_operator.contents import importing, imports
+from ocore_operator.contents import importing, imports, reconcile
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
@@ -388,8 +388,8 @@ def test_a_log_that_is_not_whole_is_read_again_and_then_the_import_fails(place: 
 
 
 def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def step() -> tuple[Any, float | None]:
-        return await importing.run(importing.Memories(), place.ctx, place.read_store())
+    async def step() -> float | None:
+        return await reconcile.import_once(importing.Memories(), place.ctx, place.read_store())
 
     async def busy(*_: Any, **__: Any) -> None:
         raise Waiting(c.WAITING_FOR_JOB_SLOT, "busy", 7.0)
@@ -400,11 +400,12 @@ def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypa
     place.step()  # begun
     before = place.read_store().status
     monkeypatch.setattr(importing.control, "start", busy)
-    assert asyncio.run(step()) == (before, 7.0)
+    assert asyncio.run(step()) == 7.0
+    assert place.read_store().status == before
     monkeypatch.setattr(importing.control, "start", invalid)
-    status, after = asyncio.run(step())
-    assert (status.import_.state, status.import_.attempt, after) == ("Failed", 1, imports.AGAIN)
-    assert "Job x is not valid." in status.import_.message
+    assert asyncio.run(step()) == imports.AGAIN
+    assert (imported(place).state, imported(place).attempt) == ("Failed", 1)
+    assert "Job x is not valid." in imported(place).message
 
 
 @pytest.mark.parametrize("error", [Invalid(422, "Invalid", "spec.id is wrong"), Forbidden(403, "Forbidden", "a quota")])
@@ -656,10 +657,7 @@ def test_row_92_two_imports_at_once_make_each_snapshot_once(place: Place, name: 
 
     async def both() -> None:
         stores = [resources.store(place.api.read(STORES, "shop", each)) for each in (first.meta.name, "copy")]
-        found = await asyncio.gather(*(importing.run(memories, place.ctx, each) for each in stores))
-        for store, (status, _) in zip(stores, found, strict=True):
-            if status != store.status:
-                await place.ctx.kube.apply_status(store, status.wire())
+        await asyncio.gather(*(reconcile.import_once(memories, place.ctx, each) for each in stores))
 
     for _ in range(8):
         asyncio.run(both())

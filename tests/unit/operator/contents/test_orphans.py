@@ -11,7 +11,7 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_kube.types import STORES
-from ocore_operator.contents import orphans, sweeping
+from ocore_operator.contents import orphans, plan_sweep, reconcile
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import control
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
@@ -84,14 +84,14 @@ def test_a_snapshot_of_this_cluster_is_claimed(
 
 def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     async def step() -> tuple[OrphansStatus | None, float | None]:
-        status, after = await sweeping.run(place.ctx, place.read_store())
-        return status.orphans, after
+        after = await reconcile.sweep_once(place.ctx, place.read_store())
+        return place.read_store().status.orphans, after
 
     place.set_store({naming.ANNOTATION_SWEEP_REQUESTED: (NOW + timedelta(seconds=1)).isoformat()})
     place.now = NOW + timedelta(seconds=2)
-    assert asyncio.run(step()) == (None, sweeping.POLL)
+    assert asyncio.run(step()) == (None, plan_sweep.POLL)
     assert len([path for path in place.api.paths() if "/jobs/" in path]) == 1
-    assert asyncio.run(step()) == (None, sweeping.POLL), "it runs"
+    assert asyncio.run(step()) == (None, plan_sweep.POLL), "it runs"
 
     async def busy(*_: object, **__: object) -> None:
         raise Waiting(c.WAITING_FOR_JOB_SLOT, "busy", 7.0)

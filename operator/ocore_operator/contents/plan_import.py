@@ -1,0 +1,65 @@
+"""The next action of an import. Pure."""
+
+from ocore_crds.commands.table import LIST_MANIFESTS
+from ocore_crds.snapshotstore import ImportStatus
+from ocore_crds.stored_contents import ManifestsResult
+from ocore_operator.contents import imports
+from ocore_operator.contents.world import CreatePage, Idle, ImportAction, ImportWorld, Record, StartPage, TakeOver
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, read
+from ocore_operator.jobs.shape import job_name
+
+#: Seconds between two reconciles while a Job runs; its events come sooner.
+POLL = 10.0
+
+
+def is_running(status: ImportStatus | None) -> bool:
+    """Whether an import has begun and not ended."""
+    return status is not None and status.state == "Running"
+
+
+def decide(world: ImportWorld) -> ImportAction:
+    """The next action."""
+    store, running = world.store, world.store.status.import_
+    scope = imports.scope(world.places, store.status.store_id or "")
+    if imports.is_due(store, scope, world.now):
+        return Record(imports.with_import(store, imports.begun(scope, world.now), world.now))
+    if running is None:
+        return Idle()
+    if not is_running(running):
+        return _after_end(world, running)
+    return _page(world, running)
+
+
+def _after_end(world: ImportWorld, last: ImportStatus) -> ImportAction:
+    if last.state == "Done" and world.store.spec.take_over and last.taken_over is None:
+        return TakeOver(last)
+    return Idle(imports.AGAIN if last.state == "Failed" or last.incomplete > 0 else None)
+
+
+def _page(world: ImportWorld, running: ImportStatus) -> ImportAction:
+    """One Job lists each page; then its objects are created."""
+    if world.refusal is not None:
+        return failed(world, running, world.refusal.message, retryable=False)
+    attempt = imports.job_attempt(running)
+    name = job_name(LIST_MANIFESTS.name, world.store.meta.uid, attempt)
+    match read(world.seen.state(name), ManifestsResult, "The Job"):
+        case Absent():
+            return StartPage(running, attempt)
+        case Starting() | Running():
+            return Idle(POLL)
+        case Done(result=result) if result.store_id != world.store.status.store_id:
+            text = f"The Job has read the store {result.store_id}, and this one is {world.store.status.store_id}."
+            return failed(world, running, text, retryable=False)
+        case Done(result=result):
+            return CreatePage(running, result, name)
+        case JobFailed(failure=failure):
+            return failed(world, running, failure.message, retryable=failure.retryable)
+
+
+def failed(world: ImportWorld, running: ImportStatus, why: str, *, retryable: bool) -> Record:
+    """Another attempt at the page, or the end of the import."""
+    if retryable and running.attempt < LIST_MANIFESTS.attempts:
+        again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
+        return Record(imports.with_import(world.store, again, world.now))
+    ended = imports.failed(running, why, world.now)
+    return Record(imports.with_import(world.store, ended, world.now), after=imports.AGAIN)
