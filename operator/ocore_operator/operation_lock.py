@@ -5,7 +5,6 @@ the operations that wait comes from the catalog. It decides which one goes first
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
@@ -129,12 +128,6 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     if operation.kind == "Rollback" and status.get("residue") == "Pending":
         return False  # it is terminal, but cleans up under the lock and releases it then
     return c.is_terminal(status.get("conditions") or ())
-
-
-def rollback_near(operation: Operation | None, running: Iterable[Entry]) -> bool:
-    """Whether a Rollback has the Environment's lock or waits for it: a proof or a test restore must not run beside it.
-    Pure."""
-    return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in running)
 
 
 def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> tuple[Entry | None, str]:

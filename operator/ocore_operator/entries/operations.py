@@ -1,9 +1,10 @@
 """Operations, the objects that lock their Environment: Snapshots and Rollbacks. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ocore_crds.environment import Operation
 from ocore_operator.kube.catalog import Catalog, Entry, Index, Place
 from ocore_operator.kube.resources import Key
 
@@ -64,3 +65,9 @@ def operations(catalog: Catalog, namespace: str, environment: str) -> list[Opera
     unnamed = catalog.at(OPEN, (namespace, "")) if environment else ()
     found = [*named, *(e for e in unnamed if environment_of(catalog, e) == environment)]
     return sorted((e for e in found if not e.deleting), key=lambda e: e.age_order)
+
+
+def rollback_near(operation: Operation | None, running: Iterable[Entry]) -> bool:
+    """Whether a Rollback has the Environment's lock or waits for it: a proof or a test restore must not run beside it.
+    Pure."""
+    return (operation is not None and operation.kind == "Rollback") or any(o.key.kind == "Rollback" for o in running)

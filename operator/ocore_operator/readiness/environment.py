@@ -12,8 +12,8 @@ from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, Size
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
-from ocore_operator.entries.environments import Target
-from ocore_operator.entries.operations import operations
+from ocore_operator.entries.environments import EnvironmentEntry, Target
+from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs
@@ -154,7 +154,7 @@ class EnvironmentKind(ProbedKind[EnvironmentSpec, EnvironmentStatus, ProbeResult
             for waiting in operations(ctx.catalog, obj.meta.namespace, obj.meta.name):
                 ctx.queue.add(waiting.key)
         if target_of(obj, obj.status) != target_of(obj, new):
-            for other, _ in targets.sharing(ctx.catalog, obj.key, target_of(obj, new)):
+            for other, _ in targets.sharing(ctx.catalog.of_kind(EnvironmentEntry), obj.key, target_of(obj, new)):
                 ctx.queue.add(other.key)
 
 
@@ -215,7 +215,7 @@ async def _measure_when_due(
         return status, None
     name = job_name("measure", obj.meta.uid, sizing.attempt_name(status))
     namespace = obj.meta.namespace
-    rollback = operation_lock.rollback_near(obj.status.operation, operations(ctx.catalog, namespace, obj.meta.name))
+    rollback = rollback_near(obj.status.operation, operations(ctx.catalog, namespace, obj.meta.name))
     seen = await control.observe(ctx, obj)
     if seen.stopping(name):
         return status, probed.POLL
@@ -289,7 +289,7 @@ async def _prove(
                 return status, PROOF_PAUSE
             return await _start_proof(ctx, obj, status), probed.POLL
         case Starting() | Running():
-            if operation_lock.rollback_near(obj.status.operation, running):
+            if rollback_near(obj.status.operation, running):
                 await control.stop(ctx, seen, obj.meta, name)
             return status, probed.POLL
         case Done(result=result):
@@ -331,7 +331,7 @@ def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
 
 def _need_own_target(ctx: Context, obj: Environment, status: EnvironmentStatus) -> None:
     """Raises Stalled(DuplicateTarget) where an older Environment has the same database or filestore."""
-    found_ = targets.first(ctx.catalog, obj.key, target_of(obj, status))
+    found_ = targets.first(ctx.catalog.of_kind(EnvironmentEntry), obj.key, target_of(obj, status))
     if found_ is not None:
         first, what = found_
         raise Stalled(

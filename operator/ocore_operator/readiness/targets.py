@@ -1,11 +1,10 @@
 """Two Environments with one database or one filestore: a rollback of one would replace what the other one runs on.
 Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ocore_crds import layouts
 from ocore_operator.entries.environments import EnvironmentEntry, Target
-from ocore_operator.kube.catalog import Catalog, Entry
 from ocore_operator.kube.resources import Key
 
 
@@ -32,9 +31,9 @@ def _overlap(one: Target, two: Target) -> bool:
     return outer.layout in layouts.RENAMED and inner.path.startswith(f"{outer.path}/")
 
 
-def sharing(catalog: Catalog, key: Key, target: Target) -> Iterator[tuple[Entry, str]]:
+def sharing(every: Iterable[EnvironmentEntry], key: Key, target: Target) -> Iterator[tuple[EnvironmentEntry, str]]:
     """Other Environments that share something with this target, and what."""
-    for other in catalog.of_kind(EnvironmentEntry):
+    for other in every:
         if other.key == key:
             continue
         what = shared(target, other.target, same_namespace=other.key.namespace == key.namespace)
@@ -42,11 +41,10 @@ def sharing(catalog: Catalog, key: Key, target: Target) -> Iterator[tuple[Entry,
             yield other, what
 
 
-def first(catalog: Catalog, key: Key, target: Target) -> tuple[Entry, str] | None:
+def first(every: Iterable[EnvironmentEntry], key: Key, target: Target) -> tuple[EnvironmentEntry, str] | None:
     """The oldest other Environment that shares something and was created before this one, and what they share; None
     where this one is the first."""
-    mine = catalog.get(key)
-    older = [
-        (e, what) for e, what in sharing(catalog, key, target) if mine is not None and e.age_order < mine.age_order
-    ]
+    known = tuple(every)
+    mine = next((e for e in known if e.key == key), None)
+    older = [(e, what) for e, what in sharing(known, key, target) if mine is not None and e.age_order < mine.age_order]
     return min(older, key=lambda pair: pair[0].age_order, default=None)

@@ -12,7 +12,7 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.entries import pairs
-from ocore_operator.entries.operations import operations
+from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.entries.rollbacks import snapshot_used_by, users
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
@@ -164,7 +164,7 @@ async def _restore_test(ctx: Context, snapshot: Snapshot, run: str) -> RestoreTe
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
     operation = resources.environment(obj).status.operation if obj is not None else None
-    return RestoreTest(run, operation_lock.rollback_near(operation, operations(ctx.catalog, namespace, name)))
+    return RestoreTest(run, rollback_near(operation, operations(ctx.catalog, namespace, name)))
 
 
 def _is_freezing(snapshot: Snapshot) -> bool:

@@ -10,8 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus, Operation, ProofStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult, ProofResult
-from ocore_operator import operation_lock
-from ocore_operator.entries.operations import operations
+from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Succeeded
 from ocore_operator.kube.resources import Environment
@@ -90,7 +89,7 @@ def test_no_proof_beside_a_rollback(kind: str | None, held_by: Any, expected: bo
         spec = {"environmentRef": {"name": "shop"}, "snapshotRef": {"name": "before"}}
         catalog.put(kind, obj(kind, "op", spec, {"environmentName": "shop"}))
     lock = Operation(kind=held_by, name="op", uid=OTHER_UID, since=at(0)) if held_by is not None else None
-    assert operation_lock.rollback_near(lock, operations(catalog, "shop", "shop")) is expected
+    assert rollback_near(lock, operations(catalog, "shop", "shop")) is expected
 
 
 def probed(fingerprint: str = "abc", *findings: Finding, admin: bool = True, **status: Any) -> EnvironmentStatus:

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DatabaseFacts, ProbeResult
-from ocore_operator.entries.environments import Target
+from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.readiness import targets
@@ -42,7 +42,7 @@ def first(mine: Object, *others: Object) -> str:
     for x in (mine, *others):
         catalog.put("Environment", x)
     parsed = resources.environment(mine)
-    found = targets.first(catalog, parsed.key, target_of(parsed, parsed.status))
+    found = targets.first(catalog.of_kind(EnvironmentEntry), parsed.key, target_of(parsed, parsed.status))
     return found[0].key.name if found is not None else ""
 
 

@@ -1,0 +1,112 @@
+"""What the decisions about an Environment and a SnapshotStore depend on, and the actions. Only values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from ocore_crds.base import Model
+from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
+from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.operations import OperationEntry
+from ocore_operator.entries.stores import StoreEntry
+from ocore_operator.errors import Outcome
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.outcome import Observation
+from ocore_operator.kube.resources import Resource
+from ocore_operator.settings import Settings
+from ocore_operator.summarize import Stamp
+
+SpecT = TypeVar("SpecT", bound=Model)
+StatusT = TypeVar("StatusT", EnvironmentStatus, SnapshotStoreStatus)
+
+#: Jobs of an Environment and of a SnapshotStore.
+Command = Literal["probe", "measure", "prove", "probe-store"]
+
+
+@dataclass(frozen=True)
+class World(Generic[SpecT, StatusT]):
+    """What both kinds depend on."""
+
+    obj: Resource[SpecT, StatusT]
+    now: datetime
+    settings: Settings
+    #: What its Jobs need; else why they cannot run: something is missing, or another object has the id.
+    needs: JobInputs | Outcome
+    seen: Observation
+    #: Since when a probe is requested (RFC 3339); empty: none is.
+    requested: str = ""
+    #: Operations that wait for it.
+    operations: tuple[OperationEntry, ...] = ()
+    #: Why a Job could not be created in this reconcile.
+    refused: Mapping[Command, Outcome] = field(default_factory=dict)
+
+    @property
+    def stamp(self) -> Stamp:
+        """For what is written now."""
+        return Stamp.of(self.obj.meta, self.now)
+
+
+@dataclass(frozen=True)
+class EnvironmentWorld(World[EnvironmentSpec, EnvironmentStatus]):
+    """Of an Environment."""
+
+    #: Of the SnapshotStores that it names, those that are known, by name.
+    stores: Mapping[str, StoreEntry] = field(default_factory=dict)
+    #: All Environments that are known.
+    environments: tuple[EnvironmentEntry, ...] = ()
+    #: The operation lock has a holder that is gone or has ended. Nothing else is read then.
+    stale_lock: bool = False
+
+
+StoreWorld = World[SnapshotStoreSpec, SnapshotStoreStatus]
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReleaseLock:
+    """Releases an operation lock whose holder is gone or has ended."""
+
+
+@dataclass(frozen=True)
+class Wait(Generic[StatusT]):
+    """Writes the status where it changed. `after`: seconds until the next reconcile; None: when something changes."""
+
+    status: StatusT
+    after: float | None
+
+
+@dataclass(frozen=True)
+class Record(Generic[StatusT]):
+    """Writes the result of a Job, and decides again."""
+
+    status: StatusT
+    #: Name of the Job: it is removed first. Empty: it stays.
+    job: str = ""
+
+
+@dataclass(frozen=True)
+class Start(Generic[StatusT]):
+    """Creates a Job."""
+
+    command: Command
+    attempt: str
+    inputs: JobInputs
+    #: Of those that wait for a slot, the one that has waited longest goes first (RFC 3339).
+    since: str
+    then: Wait[StatusT]
+
+
+@dataclass(frozen=True)
+class Stop(Generic[StatusT]):
+    """Stops a Job."""
+
+    job: str
+    then: Wait[StatusT]
+
+
+Step = Wait[StatusT] | Record[StatusT] | Start[StatusT] | Stop[StatusT]
+EnvironmentAction = ReleaseLock | Step[EnvironmentStatus]
+StoreAction = Wait[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | Start[SnapshotStoreStatus]
