@@ -21,15 +21,13 @@ ALSO_PURE = (
     "ocore_operator.contents.rollbacks",
     "ocore_operator.entries.pairs",
     "ocore_operator.policy.due",
-    "ocore_operator.readiness.proof",
-    "ocore_operator.readiness.schedule",
-    "ocore_operator.readiness.verdict",
     "ocore_operator.rollback.conditions",
 )
 #: What pure modules may import of the standard library and of libraries. None of it does I/O, reads a clock, draws a
 #: random number or writes logs. zoneinfo reads the time zone database, which is data of the installation. catalog.py
 #: uses only `intern` of sys.
 HARMLESS = {
+    "abc",
     "collections",
     "cronsim",
     "dataclasses",

@@ -17,12 +17,12 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Store
-from ocore_operator.readiness import snapshotstore
+from ocore_operator.readiness import reconcile as readiness
 
 
 async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     """Reconciles a SnapshotStore; seconds until the next reconcile, None: when something changes."""
-    times = [await snapshotstore.reconcile(ctx, key)]
+    times = [await readiness.store(ctx, key)]
     steps: tuple[Callable[[Context, Store], Awaitable[float | None]], ...] = (
         partial(import_once, memories),
         sweep_once,

@@ -16,7 +16,7 @@ from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import entry as policy_entry
 from ocore_operator.policy import reconcile as policy
 from ocore_operator.readiness import entry as readiness_entry
-from ocore_operator.readiness import environment
+from ocore_operator.readiness import reconcile as readiness
 from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.rollback import reconcile as rollback
 from ocore_operator.rollback.memory import Memories
@@ -57,7 +57,7 @@ def reconcilers() -> Reconcilers:
     rows = (
         Reconciler(types.STORES, partial(contents.reconcile, importing.Memories()), readiness_entry.of_store),
         Reconciler(
-            types.ENVIRONMENTS, environment.reconcile, readiness_entry.of_environment, concerns=policy.of_environment
+            types.ENVIRONMENTS, readiness.environment, readiness_entry.of_environment, concerns=policy.of_environment
         ),
         Reconciler(types.SNAPSHOTS, snapshot.reconcile, snapshot_entry.entry, concerns=policy.of_snapshot),
         Reconciler(types.POLICIES, policy.reconcile, policy_entry.entry, punctual=True),

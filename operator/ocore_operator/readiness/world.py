@@ -34,6 +34,7 @@ class World(Generic[SpecT, StatusT]):
     settings: Settings
     #: What its Jobs need; else why they cannot run: something is missing, or another object has the id.
     needs: JobInputs | Outcome
+    #: Its Jobs; none where the next action depends on none.
     seen: Observation
     #: Since when a probe is requested (RFC 3339); empty: none is.
     requested: str = ""

@@ -20,7 +20,7 @@ from ocore_operator.jobs.series import Deletes
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
-from ocore_operator.readiness.snapshotstore import need_user
+from ocore_operator.readiness.plan_store import need_user
 from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity

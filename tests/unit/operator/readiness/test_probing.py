@@ -1,8 +1,6 @@
 """When an object is probed, and the conditions after a probe."""
 
-import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.commands.table import PROBE
 from ocore_crds.conditions import Condition
 from ocore_crds.protocol import (
     DatabaseFacts,
@@ -25,10 +22,12 @@ from ocore_crds.protocol import (
 from ocore_crds.replication import Replication, ReplicationSlot
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
+from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
-from ocore_operator.readiness import probed, schedule, snapshotstore
-from ocore_operator.readiness.environment import EnvironmentKind, need_filestore_to_propose_user, need_store
+from ocore_operator.readiness import plan_store, schedule
+from ocore_operator.readiness.plan_environment import PROBE, final, need_filestore_to_propose_user, need_store
+from ocore_operator.readiness.plan_probe import newest
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.summarize import Stamp
@@ -49,6 +48,7 @@ from support.operator.objects import (
     pod,
     store,
 )
+from support.operator.readiness import world
 
 RESULT = ProbeResult(
     database=DatabaseFacts(name="shop", server_version="17.2", server_major=17, size_bytes=10, used_bytes=30),
@@ -139,9 +139,8 @@ def test_row_75_a_store_that_the_user_cannot_write_prevents_snapshots(*, has_rem
         far = {"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": at(0)}
         made = obj("SnapshotStore", "far", {"s3": {"bucket": "far"}}, {"conditions": [far]})
         catalog.put("SnapshotStore", made)
-    ctx: Any = SimpleNamespace(catalog=catalog, settings=SETTINGS, now=lambda: moment(3))
     mine = environment({"remoteStoreRef": {"name": "far"}})
-    status = EnvironmentKind().found(ctx, mine, RESULT.model_copy(update={"own_store": (STORE,)}), at(1))
+    status = PROBE.found(world(mine, catalog, seconds=3), RESULT.model_copy(update={"own_store": (STORE,)}), at(1))
     stalled, rollback = condition(status, c.STALLED), condition(status, c.ROLLBACK_READY)
     assert (condition(status, c.READY).status, stalled.reason) == ("False", c.STORE_NOT_WRITABLE)
     assert "Permission denied" in condition(status, c.READY).message
@@ -258,10 +257,10 @@ def test_a_configuration_that_cannot_be_stored_prevents_snapshots_only() -> None
 
 def test_a_project_that_is_left_out_is_that_of_the_namespace() -> None:
     bare = environment({"projectId": None})
-    assert EnvironmentKind().final(bare, bare.status).project_id == naming.project_id(None, "shop")
+    assert final(bare, bare.status).project_id == naming.project_id(None, "shop")
     assert environment_view(bare, rollback_objects.rollback()).project_id == naming.project_id(None, "shop")
     declared = environment()
-    assert EnvironmentKind().final(declared, declared.status).project_id == declared.spec.project_id
+    assert final(declared, declared.status).project_id == declared.spec.project_id
 
 
 def test_a_server_without_a_mover() -> None:
@@ -290,15 +289,15 @@ def answer(store_id: str) -> StoreProbeResult:
 
 
 def test_a_store_is_known_by_its_id() -> None:
-    status = snapshotstore.found(store(), answer(UID), at(1), Stamp(at(3), 1))
+    status = plan_store.found(store(), answer(UID), at(1), Stamp(at(3), 1))
     assert (status.store_id, status.phase, status.last_probe_time) == (UID, "Ready", at(1))
-    again = snapshotstore.found(store(status=status.wire()), answer(UID), at(9), Stamp(at(12), 1))
+    again = plan_store.found(store(status=status.wire()), answer(UID), at(9), Stamp(at(12), 1))
     assert again.phase == "Ready"
 
 
 def test_another_id_under_the_same_name_is_another_store() -> None:
-    known = store(status=snapshotstore.found(store(), answer(UID), at(1), Stamp(at(3), 1)).wire())
-    status = snapshotstore.found(known, answer(OTHER_UID), at(9), Stamp(at(12), 1))
+    known = store(status=plan_store.found(store(), answer(UID), at(1), Stamp(at(3), 1)).wire())
+    status = plan_store.found(known, answer(OTHER_UID), at(9), Stamp(at(12), 1))
     assert condition(status, c.READY).reason == c.STORE_ID_CONFLICT
     assert status.store_id == UID
     assert OTHER_UID in condition(status, c.STALLED).message
@@ -307,7 +306,7 @@ def test_another_id_under_the_same_name_is_another_store() -> None:
 def test_a_store_without_tls_is_ready_with_a_warning() -> None:
     for endpoint, warned in (("http://s3.shop:9000", True), ("https://s3.shop:9000", False), (None, False)):
         spec = {"s3": {"bucket": "snapshots", **({"endpoint": endpoint} if endpoint else {})}}
-        status = snapshotstore.found(store(spec), answer(UID), at(1), Stamp(at(3), 1))
+        status = plan_store.found(store(spec), answer(UID), at(1), Stamp(at(3), 1))
         ready = condition(status, c.READY)
         assert ready.status == "True"
         assert ("spec.s3.endpoint is http://" in ready.message) == warned
@@ -316,7 +315,7 @@ def test_a_store_without_tls_is_ready_with_a_warning() -> None:
 
 
 def test_a_store_that_refuses() -> None:
-    status = snapshotstore.probe_failed(store(), c.STORE_ACCESS_DENIED, "403", at(1), Stamp(at(3), 1))
+    status = plan_store.probe_failed(store(), c.STORE_ACCESS_DENIED, "403", at(1), Stamp(at(3), 1))
     assert (status.phase, condition(status, c.READY).reason) == ("NotReady", c.STORE_ACCESS_DENIED)
 
 
@@ -397,7 +396,7 @@ def test_row_93_a_reason_is_in_a_condition_once() -> None:
     ],
 )
 def test_row_40_a_wrong_key_or_bucket_is_stalled(reason: str, *, retryable: bool, stalled: bool) -> None:
-    status = snapshotstore.probe_failed(store(), reason, "m.", at(1), Stamp(at(3), 1), retryable=retryable)
+    status = plan_store.probe_failed(store(), reason, "m.", at(1), Stamp(at(3), 1), retryable=retryable)
     assert {x.type for x in status.conditions if x.status == "True"} == {c.STALLED if stalled else c.RECONCILING}
     with pytest.raises(Stalled if stalled else Waiting, match=r"m\."):
         need_store(store(status=status.wire()))
@@ -411,7 +410,7 @@ def test_a_store_that_was_never_probed_is_waited_for() -> None:
 def test_a_store_that_is_only_read() -> None:
     """Ready, by its id alone. An Environment cannot write to it, however ready it is."""
     spec = {"s3": {"bucket": "snapshots", "endpoint": "https://s3"}, "access": "ReadOnly"}
-    status = snapshotstore.found(store(spec), StoreProbeResult(store_id=UID), at(1), Stamp(at(3), 1))
+    status = plan_store.found(store(spec), StoreProbeResult(store_id=UID), at(1), Stamp(at(3), 1))
     assert (status.store_id, status.phase, status.checksums) == (UID, "Ready", None)
     assert "Nothing is written to it" in condition(status, c.READY).message
     with pytest.raises(Stalled, match="sourceStoreRef") as end:
@@ -454,42 +453,37 @@ def unscheduled(name: str) -> Object:
     return found_
 
 
-async def build_job(attempt: str) -> Object:
-    return job(f"probe-{attempt}", "probe")
-
-
 def current(*pods: Object, seconds: float = 60) -> tuple[str, JobState]:
-    """The Job that counts, where these pods were seen one after the other."""
-    names = [f"probe-a{'' if n == 1 else f'-{n}'}" for n in range(1, len(pods) + 1)]
+    """The attempt that counts and the state of its Job, where these pods were seen one after the other."""
+    names = [job_name("probe", UID, f"a{'' if n == 1 else f'-{n}'}") for n in range(1, len(pods) + 1)]
     found_ = [{**p, "metadata": {**p["metadata"], "name": f"{n}-x"}} for p, n in zip(pods, names, strict=True)]
     seen = observation(
         [job(n, "probe") for n in names], dict(zip(names, ([p] for p in found_), strict=True)), seconds=seconds
     )
-    _, name, state = asyncio.run(probed._current(PROBE, seen, build_job, "a"))
-    return name, state
+    return newest(seen, "probe", UID, "a")
 
 
 @pytest.mark.parametrize("lost", [evicted, not_created])
 def test_one_probe_that_is_lost_is_no_verdict(lost: Callable[[str], Object]) -> None:
     """It says nothing about the environment: another one follows, twice."""
-    assert current(lost("p")) == ("probe-a-2", Absent())
+    assert current(lost("p")) == ("a-2", Absent())
     name, state = current(lost("p"), pod("p", ended(MESSAGE), phase="Succeeded"))
-    assert (name, type(state)) == ("probe-a-2", Succeeded)
-    assert current(lost("p"), lost("p")) == ("probe-a-3", Absent())
+    assert (name, type(state)) == ("a-2", Succeeded)
+    assert current(lost("p"), lost("p")) == ("a-3", Absent())
     name, state = current(lost("p"), lost("p"), lost("p"))
-    assert (name, type(state)) == ("probe-a-3", JobFailed)
+    assert (name, type(state)) == ("a-3", JobFailed)
 
 
 def test_what_the_probe_reports_is_the_verdict() -> None:
     name, state = current(pod("p", ended(REPORTED, 1), phase="Failed"))
-    assert name == "probe-a"
+    assert name == "a"
     assert isinstance(state, JobFailed)
     assert state.failure.reason == c.DATABASE_UNREACHABLE
 
 
 def test_a_slow_autoscaler_is_waited_for_until_the_jobs_deadline() -> None:
     name, state = current(unscheduled("p"), seconds=SETTINGS.start_deadline + 5)
-    assert (name, type(state)) == ("probe-a", JobFailed)
+    assert (name, type(state)) == ("a", JobFailed)
     deadline = SETTINGS.start_deadline + 120
     assert schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=True)
     assert not schedule.may_still_start(state, deadline - 10, deadline, live=True)

@@ -1,6 +1,5 @@
 """When a schema-only restore proves RollbackReady, and what its result means."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +10,13 @@ from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus, Operation, ProofStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult, ProofResult
 from ocore_operator.entries.operations import operations, rollback_near
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Succeeded
-from ocore_operator.kube.resources import Environment
-from ocore_operator.readiness import environment as environment_module
 from ocore_operator.readiness import proof
-from ocore_operator.readiness.environment import EnvironmentKind
 from ocore_operator.readiness.verdict import found, proven
 from ocore_operator.rollback.observe import environment_view
 from support.operator.catalogs import new_catalog
-from support.operator.objects import NOW, OTHER_UID, SETTINGS, UID, at, environment, moment, obj, store
+from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment, moment, obj
+from support.operator.readiness import Beside
 
 DAY = SETTINGS.proof_interval
 FAULT = Finding(reason=c.RESTORE_FAILED, message="pg_restore 17.2: ERROR: function plain(text) does not exist")
@@ -181,61 +177,8 @@ def test_a_rollback_is_not_refused_because_of_a_proof() -> None:
 # --- the Job ----------------------------------------------------------------------------------------------------
 
 
-class Site:
-    """The reconcile of a proof with a recorded Job: what it starts, stops and writes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Any, *, stopping: bool = False) -> None:
-        self.started: list[str] = []
-        self.stopped: list[str] = []
-        self.catalog = new_catalog()
-        site = self
-
-        class Seen:
-            def state(self, name: str) -> Any:
-                return state
-
-            def stopping(self, name: str) -> bool:
-                return stopping
-
-        class Context:
-            settings = SETTINGS
-            catalog = site.catalog
-
-            def now(self) -> Any:
-                return NOW
-
-        async def observe(*_: Any) -> Seen:
-            return Seen()
-
-        async def start(ctx: Any, job: Any, *, waiting_since: str) -> None:
-            site.started.append(job["metadata"]["name"])
-
-        async def stop(ctx: Any, seen: Any, namespace: str, name: str) -> bool:
-            site.stopped.append(name)
-            return False
-
-        async def remove(*_: Any) -> None:
-            return None
-
-        async def load(*_: Any) -> Any:
-            return JobInputs(namespace="shop", store=store(), traits=PodTraits(), environment=environment())
-
-        for name, function in (("observe", observe), ("start", start), ("stop", stop), ("remove", remove)):
-            monkeypatch.setattr(environment_module.control, name, function)
-        monkeypatch.setattr(environment_module.inputs, "load", load)
-        self.context: Any = Context()
-
-    def rollback(self) -> None:
-        spec = {"environmentRef": {"name": "shop"}, "snapshotRef": {"name": "before"}}
-        self.catalog.put("Rollback", obj("Rollback", "back", spec, {"environmentName": "shop"}))
-
-    def reconcile(self, status: EnvironmentStatus, spec: Any = None) -> tuple[EnvironmentStatus, float | None]:
-        owner: Environment = environment(spec, status.wire())
-        return asyncio.run(EnvironmentKind().beside(self.context, owner, status))
-
-
-def test_a_proof_is_started_after_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Absent())
+def test_a_proof_is_started_after_the_probe() -> None:
+    site = Beside(Absent())
     status, after = site.reconcile(probed())
     assert site.started == [f"prove-{UID.replace('-', '')[:12]}-{proof.attempt_name(status)}"]
     assert status == probed()
@@ -244,8 +187,8 @@ def test_a_proof_is_started_after_the_probe(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("why", ["rollback", "lock", "catalogs", "no database", "old probe", "proven", "not ready"])
-def test_no_proof_is_started(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    site = Site(monkeypatch, Absent())
+def test_no_proof_is_started(why: str) -> None:
+    site = Beside(Absent())
     status, spec = probed(), None
     if why == "rollback":
         site.rollback()
@@ -269,9 +212,9 @@ def test_no_proof_is_started(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     assert site.started == []
 
 
-def test_a_rollback_stops_a_proof_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_stops_a_proof_that_runs() -> None:
     running = Running(pod="p", node="n", since=at(0), ready=False, restarts=0)
-    site = Site(monkeypatch, running)
+    site = Beside(running)
     site.reconcile(probed())
     assert site.stopped == []
     site.rollback()
@@ -280,9 +223,9 @@ def test_a_rollback_stops_a_proof_that_runs(monkeypatch: pytest.MonkeyPatch) -> 
     assert status.proof is None
 
 
-def test_what_a_stopped_proof_reports_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_stopped_proof_reports_does_not_count() -> None:
     cancelled = JobFailed(Failure(reason=c.CANCELLED, message="x"), at(0))
-    status, _ = Site(monkeypatch, cancelled, stopping=True).reconcile(probed())
+    status, _ = Beside(cancelled, stopping=True).reconcile(probed())
     assert status.proof is None
 
 
@@ -296,8 +239,8 @@ def test_what_a_stopped_proof_reports_does_not_count(monkeypatch: pytest.MonkeyP
         (Succeeded(ProbeResult(), at(0)), None, "InternalError: The proof reported a "),
     ],
 )
-def test_the_result_of_a_proof(monkeypatch: pytest.MonkeyPatch, state: Any, result: str | None, error: str) -> None:
-    status, after = Site(monkeypatch, state).reconcile(probed())
+def test_the_result_of_a_proof(state: Any, result: str | None, error: str) -> None:
+    status, after = Beside(state).reconcile(probed())
     assert after == 0
     assert status.proof is not None
     assert status.proof.result == result

@@ -1,7 +1,6 @@
 """When sizes are measured on request, and what their result means."""
 
-import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -10,15 +9,12 @@ from ocore_crds import naming
 from ocore_crds.environment import EnvironmentStatus, Operation, SizesStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, FilestoreFacts, Finding, ProbeResult, SizesResult
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Starting, Succeeded
-from ocore_operator.kube.resources import Environment
-from ocore_operator.readiness import environment as environment_module
-from ocore_operator.readiness import probed, sizing
-from ocore_operator.readiness.environment import EnvironmentKind
+from ocore_operator.readiness import sizing
+from ocore_operator.readiness.plan_probe import POLL
 from ocore_operator.readiness.verdict import found, probe_failed
-from support.operator.catalogs import new_catalog
-from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment, moment, obj, store
+from support.operator.objects import OTHER_UID, UID, at, environment, moment
+from support.operator.readiness import Beside
 
 MEASURED = SizesResult(database_bytes=1000, filestore_bytes=50, filestore_files=2)
 
@@ -122,68 +118,15 @@ def test_a_failed_probe_makes_no_sizes_fresh() -> None:
 # --- the Job --------------------------------------------------------------------------------------------------------
 
 
-class Site:
-    """The reconcile of a measurement with a recorded Job: what it starts, stops and removes."""
+class Site(Beside):
+    """The reconcile of a measurement with a recorded Job."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, state: Any, *, stopping: bool = False, other: str = "") -> None:
-        self.started: list[str] = []
-        self.stopped: list[str] = []
-        self.removed: list[str] = []
-        self.refusal: Exception | None = None
+    def __init__(self, state: Any, *, stopping: bool = False, other: str = "") -> None:
+        super().__init__(state, stopping=stopping, other=other)
         self.now = 30.0
-        self.catalog = new_catalog()
-        site = self
 
-        class Seen:
-            jobs: ClassVar[dict[str, Any]] = {"other": {"metadata": {"name": "other"}, "status": {}}}
-
-            def state(self, name: str) -> Any:
-                return state
-
-            def stopping(self, name: str) -> bool:
-                return stopping
-
-            def of_command(self, command: str) -> tuple[str, ...]:
-                return ("other",) if command == other else ()
-
-        class Context:
-            settings = SETTINGS
-            catalog = site.catalog
-
-            def now(self) -> Any:
-                return moment(site.now)
-
-        async def observe(*_: Any) -> Seen:
-            return Seen()
-
-        async def start(ctx: Any, job: Any, *, waiting_since: str) -> None:
-            if site.refusal is not None:
-                raise site.refusal
-            site.started.append(job["metadata"]["name"])
-
-        async def stop(ctx: Any, seen: Any, namespace: str, name: str) -> bool:
-            site.stopped.append(name)
-            return False
-
-        async def remove(ctx: Any, seen: Any, namespace: str, name: str) -> None:
-            site.removed.append(name)
-
-        async def load(*_: Any) -> Any:
-            return JobInputs(namespace="shop", store=store(), traits=PodTraits(), environment=environment())
-
-        for name, function in (("observe", observe), ("start", start), ("stop", stop), ("remove", remove)):
-            monkeypatch.setattr(environment_module.control, name, function)
-        monkeypatch.setattr(environment_module.inputs, "load", load)
-        self.context: Any = Context()
-
-    def rollback(self) -> None:
-        spec = {"environmentRef": {"name": "shop"}, "snapshotRef": {"name": "before"}}
-        self.catalog.put("Rollback", obj("Rollback", "back", spec, {"environmentName": "shop"}))
-
-    def reconcile(self, status: EnvironmentStatus, request: str | None) -> tuple[EnvironmentStatus, float | None]:
-        annotations = {naming.ANNOTATION_PROBE_REQUESTED: request} if request is not None else {}
-        owner: Environment = environment(status=status.wire(), annotations=annotations)
-        return asyncio.run(EnvironmentKind().beside(self.context, owner, status))
+    def measure(self, status: EnvironmentStatus, request: str | None) -> tuple[EnvironmentStatus, float | None]:
+        return self.reconcile(status, request=request)
 
 
 def ready() -> EnvironmentStatus:
@@ -193,71 +136,71 @@ def ready() -> EnvironmentStatus:
     )
 
 
-def test_a_request_starts_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    site, before = Site(monkeypatch, Absent()), ready()
-    status, after = site.reconcile(before, at(29))
+def test_a_request_starts_a_measurement() -> None:
+    site, before = Site(Absent()), ready()
+    status, after = site.measure(before, at(29))
     assert site.started == [f"measure-{UID.replace('-', '')[:12]}-{sizing.attempt_name(before)}"]
-    assert (status, after) == (before, probed.POLL)
+    assert (status, after) == (before, POLL)
 
 
-def test_without_a_request_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Absent())
-    assert site.reconcile(ready(), None) == (ready(), None)
-    assert site.reconcile(ready(), at(0)) == (ready(), None), "older than the last sizes"
+def test_without_a_request_nothing_is_measured() -> None:
+    site = Site(Absent())
+    assert site.measure(ready(), None) == (ready(), None)
+    assert site.measure(ready(), at(0)) == (ready(), None), "older than the last sizes"
     assert site.started == []
 
 
-def test_an_environment_that_was_never_probed_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Absent())
-    assert site.reconcile(EnvironmentStatus(), at(29)) == (EnvironmentStatus(), None)
+def test_an_environment_that_was_never_probed_is_not_measured() -> None:
+    site = Site(Absent())
+    assert site.measure(EnvironmentStatus(), at(29)) == (EnvironmentStatus(), None)
     assert site.started == []
 
 
-def test_a_request_that_comes_too_soon_is_reconciled_again_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Absent())
+def test_a_request_that_comes_too_soon_is_reconciled_again_in_time() -> None:
+    site = Site(Absent())
     before = sizing.measured(ready(), MEASURED, ended=at(27))
-    assert site.reconcile(before, at(29)) == (before, sizing.PAUSE - 3)
+    assert site.measure(before, at(29)) == (before, sizing.PAUSE - 3)
     assert site.started == []
 
 
 @pytest.mark.parametrize("command", ["probe", "measure"])
-def test_one_measurement_at_a_time(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    site = Site(monkeypatch, Absent(), other=command)
-    assert site.reconcile(ready(), at(29)) == (ready(), probed.POLL)
+def test_one_measurement_at_a_time(command: str) -> None:
+    site = Site(Absent(), other=command)
+    assert site.measure(ready(), at(29)) == (ready(), POLL)
     assert site.started == []
 
 
-def test_no_measurement_beside_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Absent())
+def test_no_measurement_beside_a_rollback() -> None:
+    site = Site(Absent())
     site.rollback()
-    site.reconcile(ready(), at(29))
+    site.measure(ready(), at(29))
     assert site.started == []
     lock = Operation(kind="Rollback", name="op", uid=OTHER_UID, since=at(0))
-    site = Site(monkeypatch, Absent())
-    site.reconcile(ready().model_copy(update={"operation": lock}), at(29))
+    site = Site(Absent())
+    site.measure(ready().model_copy(update={"operation": lock}), at(29))
     assert site.started == []
 
 
-def test_a_rollback_stops_a_measurement_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Running(pod="p", node="n", since=at(0), ready=False, restarts=0))
-    assert site.reconcile(ready(), at(29)) == (ready(), probed.POLL)
+def test_a_rollback_stops_a_measurement_that_runs() -> None:
+    site = Site(Running(pod="p", node="n", since=at(0), ready=False, restarts=0))
+    assert site.measure(ready(), at(29)) == (ready(), POLL)
     assert site.stopped == []
     site.rollback()
-    site.reconcile(ready(), at(29))
+    site.measure(ready(), at(29))
     assert len(site.stopped) == 1
 
 
-def test_a_measurement_that_starts_or_is_being_stopped_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Site(monkeypatch, Starting("x", "y", at(0))).reconcile(ready(), at(29)) == (ready(), probed.POLL)
-    stopped = Site(monkeypatch, Succeeded(MEASURED, at(29)), stopping=True)
-    assert stopped.reconcile(ready(), at(29)) == (ready(), probed.POLL)
+def test_a_measurement_that_starts_or_is_being_stopped_is_waited_for() -> None:
+    assert Site(Starting("x", "y", at(0))).measure(ready(), at(29)) == (ready(), POLL)
+    stopped = Site(Succeeded(MEASURED, at(29)), stopping=True)
+    assert stopped.measure(ready(), at(29)) == (ready(), POLL)
 
 
-def test_a_result_is_as_old_as_the_end_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_as_old_as_the_end_of_its_job() -> None:
     """However late the operator reads it."""
-    site, before = Site(monkeypatch, Succeeded(MEASURED, at(29))), ready()
+    site, before = Site(Succeeded(MEASURED, at(29))), ready()
     site.now = 500
-    status, after = site.reconcile(before, at(28))
+    status, after = site.measure(before, at(28))
     assert status.sizes == SizesStatus(
         measured_at=at(29), attempted_at=at(29), database_bytes=1000, filestore_bytes=50, filestore_files=2
     )
@@ -276,23 +219,21 @@ def test_a_result_is_as_old_as_the_end_of_its_job(monkeypatch: pytest.MonkeyPatc
         (Succeeded(ProbeResult(), at(29)), "InternalError: The Job that measures reported a "),
     ],
 )
-def test_without_a_result_the_sizes_stay_as_old_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, state: Any, error: str
-) -> None:
+def test_without_a_result_the_sizes_stay_as_old_as_they_are(state: Any, error: str) -> None:
     before = ready()
     assert before.sizes is not None
-    status, _ = Site(monkeypatch, state).reconcile(before, at(28))
+    status, _ = Site(state).measure(before, at(28))
     assert status.sizes is not None
     assert error in status.sizes.attempt_error
     assert (status.sizes.measured_at, status.sizes.database_bytes) == (before.sizes.measured_at, 900)
     assert due(60, status.sizes, at(28)) is None, "not repeated until the next request"
 
 
-def test_a_measurement_waits_for_a_slot_and_reports_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(monkeypatch, Absent())
-    site.refusal = Waiting(c.WAITING_FOR_JOB_SLOT, "full", 5)
-    assert site.reconcile(ready(), at(29)) == (ready(), probed.POLL)
-    site.refusal = Failed(c.JOB_REFUSED, "quota")
-    status, _ = site.reconcile(ready(), at(29))
+def test_a_measurement_waits_for_a_slot_and_reports_a_refusal() -> None:
+    site = Site(Absent())
+    site.refused = {"measure": Waiting(c.WAITING_FOR_JOB_SLOT, "full", 5)}
+    assert site.measure(ready(), at(29)) == (ready(), POLL)
+    site.refused = {"measure": Failed(c.JOB_REFUSED, "quota")}
+    status, _ = site.measure(ready(), at(29))
     assert status.sizes is not None
     assert "JobRefused: quota" in status.sizes.attempt_error

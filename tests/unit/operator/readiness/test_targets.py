@@ -12,10 +12,12 @@ from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.readiness import targets
+from ocore_operator.readiness.effects import wake
 from ocore_operator.readiness.entry import of_environment
-from ocore_operator.readiness.environment import EnvironmentKind, target_of
+from ocore_operator.readiness.plan_environment import PROBE, target_of
 from support.operator.catalogs import new_catalog
-from support.operator.objects import SETTINGS, at, environment_object, moment
+from support.operator.objects import at, environment_object
+from support.operator.readiness import world
 
 SERVER = "7301234567890123456@2026-01-01T00:00:00.123456Z"
 CLONE = "7301234567890123456@2026-01-02T00:00:00.000000Z"
@@ -94,19 +96,17 @@ def test_a_probe_that_finds_it_does_not_make_the_environment_ready() -> None:
     for x in (a, b):
         catalog.put("Environment", x)
     queued: list[Key] = []
-    ctx: Any = SimpleNamespace(
-        catalog=catalog, settings=SETTINGS, now=lambda: moment(9), queue=SimpleNamespace(add=queued.append)
-    )
+    ctx: Any = SimpleNamespace(catalog=catalog, queue=SimpleNamespace(add=queued.append))
     facts = DatabaseFacts(name="shop", server_identity=SERVER, server_version="17.2", server_major=17)
     parsed = resources.environment(b)
-    status = EnvironmentKind().found(ctx, parsed, ProbeResult(database=facts), at(8))
+    status = PROBE.found(world(parsed, catalog, seconds=9), ProbeResult(database=facts), at(8))
     for type_, value in ((c.READY, "False"), (c.ROLLBACK_READY, "False"), (c.STALLED, "True")):
         got = c.find(status.conditions, type_)
         assert got is not None
         assert (got.status, got.reason) == (value, c.DUPLICATE_TARGET)
         assert "Environment shop/a has database shop" in got.message
     # The other one is reconciled: it may be the younger of the two.
-    EnvironmentKind().wake(ctx, parsed, status)
+    wake(ctx, parsed, status)
     assert [k.name for k in queued] == ["a"]
 
 

@@ -1,30 +1,20 @@
-"""SnapshotStore: a probe Job writes the store id, or reads the existing one, and finds what the store can do."""
-
-from functools import partial
+"""The next action of a SnapshotStore: a probe Job writes the store id, or reads the existing one, and finds what the
+store can do. Pure."""
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.table import PROBE_STORE
 from ocore_crds.protocol import Failure, StoreProbeResult
-from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
-from ocore_kube.types import CLAIMS, CONFIG_MAPS, STORES
+from ocore_crds.snapshotstore import SnapshotStoreStatus
 from ocore_operator import summarize
-from ocore_operator.context import Context
-from ocore_operator.entries.environments import EnvironmentEntry
-from ocore_operator.entries.operations import operations
-from ocore_operator.errors import Outcome, Stalled
-from ocore_operator.jobs import build, inputs
+from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.parts import public_url
-from ocore_operator.kube import resources
-from ocore_operator.kube.resources import Object, Store
-from ocore_operator.readiness import probed
-from ocore_operator.readiness.probed import BuildJob, LastProbe, ProbedKind
+from ocore_operator.kube.resources import Store
+from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
+from ocore_operator.readiness.world import StoreAction, StoreWorld, Wait
 from ocore_operator.summarize import Stamp
 
 #: Warnings of a probe that a status holds.
 MAX_WARNINGS = 20
-
-
 #: For people; the store works without it.
 UNENCRYPTED = (
     "spec.s3.endpoint is http://: snapshots cross the network unencrypted, and anyone in its path can read or change"
@@ -32,10 +22,10 @@ UNENCRYPTED = (
 )
 
 
-class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeResult]):
-    """What is special about a SnapshotStore."""
+class StoreProbe(Probed[StoreWorld, SnapshotStoreStatus, StoreProbeResult]):
+    """What is special about the probe of a SnapshotStore."""
 
-    resource = STORES
+    command = "probe-store"
     before_probe = (
         c.PROBING,
         c.WAITING_FOR_JOB_SLOT,
@@ -45,73 +35,63 @@ class StoreKind(ProbedKind[SnapshotStoreSpec, SnapshotStoreStatus, StoreProbeRes
         c.JOB_USER_UNKNOWN,
     )
     does = "A probe Job checks the store."
-    command = PROBE_STORE
     result = StoreProbeResult
-
-    def parse(self, obj: Object) -> Store:
-        """The SnapshotStore."""
-        return resources.store(obj)
-
-    async def references(self, ctx: Context, obj: Store) -> BuildJob:
-        """The claim and the CA bundle exist, and the user that writes to the claim is known."""
-        namespace, spec = obj.meta.namespace, obj.spec
-        if spec.claim is not None:
-            await inputs.need(ctx, CLAIMS, namespace, spec.claim.claim_name, c.CLAIM_NOT_FOUND, "spec.claim")
-        if spec.s3 is not None and spec.s3.ca_bundle is not None:
-            name = spec.s3.ca_bundle.name
-            await inputs.need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.s3.caBundle")
-
-        job_inputs = await inputs.load_for_store(ctx, namespace, obj)
-        need_user(job_inputs)
-
-        async def job(attempt: str) -> Object:
-            return build.probe_store(ctx.settings, job_inputs, attempt=attempt)
-
-        return job
 
     def last_probe(self, status: SnapshotStoreStatus) -> LastProbe:
         """The status holds one time only: when the probe began."""
         return LastProbe(status.last_probe_time, status.last_probe_time, status.probed_generation)
 
-    def wanted(self, ctx: Context, obj: Store) -> str:
+    def wanted(self, world: StoreWorld) -> str:
         """Asked for directly, or by an operation whose Environment waits for this store."""
-        wanted = ctx.probes.wanted(obj.key)
-        if c.is_true(obj.status.conditions, c.READY):
-            return wanted
-        for entry in ctx.catalog.of_kind(EnvironmentEntry, obj.meta.namespace):
-            if entry.store == obj.meta.name:
-                for waiting in operations(ctx.catalog, obj.meta.namespace, entry.key.name):
-                    wanted = max(wanted, waiting.created)
-        return wanted
+        if c.is_true(world.obj.status.conditions, c.READY):
+            return world.requested
+        return max((world.requested, *(waiting.created for waiting in world.operations)))
 
     def watched(self, status: SnapshotStoreStatus) -> tuple[str, ...]:
         """Ready."""
         return (c.READY,)
 
-    def found(self, ctx: Context, obj: Store, result: StoreProbeResult, began: str) -> SnapshotStoreStatus:
+    def found(self, world: StoreWorld, result: StoreProbeResult, began: str) -> SnapshotStoreStatus:
         """See :func:`found`."""
-        return found(obj, result, began, Stamp.of(obj.meta, ctx.now()))
+        return found(world.obj, result, began, world.stamp)
 
-    def probe_failed(self, ctx: Context, obj: Store, failure: Failure, began: str) -> SnapshotStoreStatus:
+    def failed(self, world: StoreWorld, failure: Failure, began: str) -> SnapshotStoreStatus:
         """See :func:`probe_failed`."""
-        stamp = Stamp.of(obj.meta, ctx.now())
-        return probe_failed(obj, failure.reason, failure.message, began, stamp, retryable=failure.retryable)
+        return probe_failed(world.obj, failure.reason, failure.message, began, world.stamp, retryable=failure.retryable)
 
-    def unprobed(self, obj: Store, end: Outcome, stamp: Stamp) -> SnapshotStoreStatus:
-        """Nothing is stored before what the probe needs exists."""
-        return _with_phase(summarize.outcome(obj.status, end, stamp))
 
-    def final(self, obj: Store, status: SnapshotStoreStatus) -> SnapshotStoreStatus:
-        """With its URL."""
-        return status.model_copy(update={"url": public_url(obj), "observed_generation": obj.meta.generation})
+PROBE = StoreProbe()
 
-    def wake(self, ctx: Context, obj: Store, new: SnapshotStoreStatus) -> None:
-        """The Environments that store into it."""
-        if probed.verdict(obj.status.conditions, c.READY) == probed.verdict(new.conditions, c.READY):
-            return
-        for entry in ctx.catalog.of_kind(EnvironmentEntry, obj.meta.namespace):
-            if entry.store == obj.meta.name:
-                ctx.queue.add(entry.key)
+
+def decide(world: StoreWorld) -> StoreAction:
+    """The next action."""
+    try:
+        return probe(PROBE, world, _inputs(world))
+    except Outcome as end:  # nothing is stored before what the probe needs exists
+        status = _with_phase(summarize.outcome(world.obj.status, end, world.stamp))
+        return Wait(status, end.after if isinstance(end, Waiting) else None)
+
+
+def needs_jobs(world: StoreWorld) -> bool:
+    """Whether the next action depends on a Job: only then they are read."""
+    try:
+        _inputs(world)
+    except Outcome:
+        return False
+    return due_in(PROBE, world) <= 0
+
+
+def _inputs(world: StoreWorld) -> JobInputs:
+    """Raises Outcome where something is missing."""
+    if isinstance(world.needs, Outcome):
+        raise world.needs
+    need_user(world.needs)
+    return world.needs
+
+
+def final(obj: Store, status: SnapshotStoreStatus) -> SnapshotStoreStatus:
+    """With the fields that every status has: its URL."""
+    return status.model_copy(update={"url": public_url(obj), "observed_generation": obj.meta.generation})
 
 
 def need_user(job_inputs: JobInputs) -> None:
@@ -168,6 +148,3 @@ def probe_failed(
 
 def _with_phase(status: SnapshotStoreStatus) -> SnapshotStoreStatus:
     return status.model_copy(update={"phase": "Ready" if c.is_true(status.conditions, c.READY) else "NotReady"})
-
-
-reconcile = partial(probed.reconcile, StoreKind())

@@ -1,0 +1,133 @@
+"""Carries out the actions of Environments and SnapshotStores."""
+
+from dataclasses import replace
+
+from ocore_crds import conditions as c
+from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_operator import operation_lock, summarize
+from ocore_operator.context import Context
+from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.operations import operations
+from ocore_operator.entries.stores import StoreEntry
+from ocore_operator.errors import Failed, Waiting
+from ocore_operator.jobs import build, control
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.kube.resources import Environment, Object, Store
+from ocore_operator.readiness import plan_environment, plan_store, targets
+from ocore_operator.readiness.plan_environment import target_of
+from ocore_operator.readiness.plan_probe import verdict
+from ocore_operator.readiness.world import (
+    EnvironmentAction,
+    EnvironmentWorld,
+    Record,
+    ReleaseLock,
+    Start,
+    StatusT,
+    Stop,
+    StoreAction,
+    StoreWorld,
+    Wait,
+)
+from ocore_operator.reconcile_loop import Requeue
+
+
+async def carry_out_environment(ctx: Context, world: EnvironmentWorld, action: EnvironmentAction) -> Requeue | None:
+    """One action of an Environment; None: decide again."""
+    match action:
+        case ReleaseLock():
+            await operation_lock.clear(ctx, world.obj)
+            return Requeue(0.0)
+        case Record(status=status, job=job):
+            if job:
+                await control.remove(ctx, world.seen, world.obj.meta, job)
+            await _write_environment(ctx, world, status)
+            return None
+        case Start():
+            try:
+                await control.start(ctx, _job(ctx, action), waiting_since=action.since)
+            except (Waiting, Failed) as end:  # the plan decides what that means
+                refused = replace(world, refused={**world.refused, action.command: end})
+                return await carry_out_environment(ctx, refused, plan_environment.decide(refused))
+            await _write_environment(ctx, world, action.then.status)
+            return Requeue(action.then.after)
+        case Stop(job=job, then=then):
+            await control.stop(ctx, world.seen, world.obj.meta, job)
+            await _write_environment(ctx, world, then.status)
+            return Requeue(then.after)
+        case Wait(status=status, after=after):
+            await _write_environment(ctx, world, status)
+            return Requeue(after)
+
+
+async def carry_out_store(ctx: Context, world: StoreWorld, action: StoreAction) -> Requeue | None:
+    """One action of a SnapshotStore; None: decide again."""
+    match action:
+        case Record(status=status, job=job):
+            if job:
+                await control.remove(ctx, world.seen, world.obj.meta, job)
+            await _write_store(ctx, world.obj, status)
+            return None
+        case Start():
+            try:
+                await control.start(ctx, _job(ctx, action), waiting_since=action.since)
+            except (Waiting, Failed) as end:
+                refused = replace(world, refused={**world.refused, action.command: end})
+                return await carry_out_store(ctx, refused, plan_store.decide(refused))
+            await _write_store(ctx, world.obj, action.then.status)
+            return Requeue(action.then.after)
+        case Wait(status=status, after=after):
+            await _write_store(ctx, world.obj, status)
+            return Requeue(after)
+
+
+def _job(ctx: Context, start: Start[StatusT]) -> Object:
+    match start.command:
+        case "probe":
+            return build.probe(ctx.settings, start.inputs, attempt=start.attempt)
+        case "measure":
+            return build.measure(ctx.settings, start.inputs, attempt=start.attempt)
+        case "prove":
+            return build.prove(ctx.settings, start.inputs, attempt=start.attempt)
+        case "probe-store":
+            return build.probe_store(ctx.settings, start.inputs, attempt=start.attempt)
+
+
+async def _write_environment(ctx: Context, world: EnvironmentWorld, status: EnvironmentStatus) -> None:
+    if isinstance(world.needs, JobInputs):  # it waits for its stores
+        for entry in world.stores.values():
+            if entry.ready != "True":
+                ctx.queue.add(entry.key)
+    status = plan_environment.final(world.obj, status)
+    await summarize.write(ctx, world.obj, status)
+    wake(ctx, world.obj, status)
+
+
+def wake(ctx: Context, obj: Environment, new: EnvironmentStatus) -> None:
+    """Queues what waits for the Environment, where that has changed: operations, stores that may import its snapshots,
+    and other Environments with the same database or filestore."""
+    if obj.status.id is None:
+        for store in ctx.catalog.of_kind(StoreEntry, obj.meta.namespace):
+            ctx.queue.add(store.key)
+    if _verdict(obj.status) != _verdict(new):
+        for waiting in operations(ctx.catalog, obj.meta.namespace, obj.meta.name):
+            ctx.queue.add(waiting.key)
+    if target_of(obj, obj.status) != target_of(obj, new):
+        every = ctx.catalog.of_kind(EnvironmentEntry)
+        for other, _ in targets.sharing(every, obj.key, target_of(obj, new)):
+            ctx.queue.add(other.key)
+
+
+def _verdict(status: EnvironmentStatus) -> tuple[object, ...]:
+    return (*verdict(status.conditions, c.READY, c.ROLLBACK_READY), status.probe)
+
+
+async def _write_store(ctx: Context, obj: Store, status: SnapshotStoreStatus) -> None:
+    """Queues the Environments that store into it, where the verdict has changed."""
+    status = plan_store.final(obj, status)
+    await summarize.write(ctx, obj, status)
+    if verdict(obj.status.conditions, c.READY) == verdict(status.conditions, c.READY):
+        return
+    for entry in ctx.catalog.of_kind(EnvironmentEntry, obj.meta.namespace):
+        if entry.store == obj.meta.name:
+            ctx.queue.add(entry.key)

@@ -1,0 +1,123 @@
+"""Reads what the decisions about an Environment and a SnapshotStore depend on."""
+
+from dataclasses import replace
+
+from ocore_crds import conditions as c
+from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, STORES, Type
+from ocore_operator import operation_lock
+from ocore_operator.context import Context
+from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.operations import OperationEntry, operations
+from ocore_operator.entries.stores import StoreEntry
+from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.jobs import control, inputs
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.outcome import Observation
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Environment, Key, Object, Store
+from ocore_operator.readiness import plan_environment, plan_store
+from ocore_operator.readiness.plan_probe import duplicate
+from ocore_operator.readiness.world import EnvironmentWorld, StoreWorld
+
+
+async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
+    """None where the Environment is gone or is being deleted."""
+    raw = await _read(ctx, ENVIRONMENTS, key)
+    if raw is None:
+        return None
+    obj = resources.environment(raw)
+    if await operation_lock.stale(ctx, obj):
+        return _stale(ctx, obj)
+    names = [ref.name for ref in (obj.spec.store_ref, obj.spec.remote_store_ref) if ref is not None]
+    found = (ctx.catalog.find(StoreEntry, key.namespace, name) for name in names)
+    needs = await _needs_of_environment(ctx, obj)
+    world = EnvironmentWorld(
+        obj=obj,
+        settings=ctx.settings,
+        needs=needs,
+        seen=_no_jobs(ctx),
+        requested=ctx.probes.wanted(key),
+        operations=tuple(operations(ctx.catalog, key.namespace, key.name)),
+        stores={e.key.name: e for e in found if e is not None},
+        environments=tuple(ctx.catalog.of_kind(EnvironmentEntry)),
+        now=ctx.now(),
+    )
+    if not plan_environment.needs_jobs(world):
+        return world
+    seen = await control.observe(ctx, obj)
+    return replace(world, seen=seen, now=seen.now)
+
+
+def _stale(ctx: Context, obj: Environment) -> EnvironmentWorld:
+    """Nothing else is read before its lock is released."""
+    seen, end = _no_jobs(ctx), Waiting(c.WAITING_FOR_OPERATION, "The operation lock is released first.", 0)
+    return EnvironmentWorld(obj=obj, now=seen.now, settings=ctx.settings, needs=end, seen=seen, stale_lock=True)
+
+
+def _no_jobs(ctx: Context) -> Observation:
+    return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
+
+
+async def store(ctx: Context, key: Key) -> StoreWorld | None:
+    """None where the SnapshotStore is gone or is being deleted."""
+    raw = await _read(ctx, STORES, key)
+    if raw is None:
+        return None
+    obj = resources.store(raw)
+    needs = await _needs_of_store(ctx, obj)
+    world = StoreWorld(
+        obj=obj,
+        settings=ctx.settings,
+        needs=needs,
+        seen=_no_jobs(ctx),
+        requested=ctx.probes.wanted(key),
+        operations=tuple(_waiting(ctx, obj)),
+        now=ctx.now(),
+    )
+    if not plan_store.needs_jobs(world):
+        return world
+    seen = await control.observe(ctx, obj)
+    return replace(world, seen=seen, now=seen.now)
+
+
+async def _read(ctx: Context, type_: Type, key: Key) -> Object | None:
+    raw = await ctx.kube.get(type_, key.namespace, key.name)
+    if raw is None:
+        ctx.catalog.remove(key)
+        ctx.probes.forget(key)
+        return None
+    ctx.catalog.put(key.kind, raw)
+    return raw if "deletionTimestamp" not in raw["metadata"] else None
+
+
+async def _needs_of_environment(ctx: Context, obj: Environment) -> JobInputs | Outcome:
+    elder = ctx.catalog.elder(obj.key)
+    if elder is not None:
+        return duplicate(obj, elder)
+    try:
+        return await inputs.load(ctx, obj)
+    except Outcome as end:
+        return end
+
+
+async def _needs_of_store(ctx: Context, obj: Store) -> JobInputs | Outcome:
+    """The claim and the CA bundle exist, and the user that writes to the claim is known."""
+    elder = ctx.catalog.elder(obj.key)
+    if elder is not None:
+        return duplicate(obj, elder)
+    namespace, spec = obj.meta.namespace, obj.spec
+    try:
+        if spec.claim is not None:
+            await inputs.need(ctx, CLAIMS, namespace, spec.claim.claim_name, c.CLAIM_NOT_FOUND, "spec.claim")
+        if spec.s3 is not None and spec.s3.ca_bundle is not None:
+            name = spec.s3.ca_bundle.name
+            await inputs.need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.s3.caBundle")
+        return await inputs.load_for_store(ctx, namespace, obj)
+    except Outcome as end:
+        return end
+
+
+def _waiting(ctx: Context, obj: Store) -> list[OperationEntry]:
+    """The operations whose Environment stores into it."""
+    users = (e for e in ctx.catalog.of_kind(EnvironmentEntry, obj.meta.namespace) if e.store == obj.meta.name)
+    return [waiting for e in users for waiting in operations(ctx.catalog, obj.meta.namespace, e.key.name)]

@@ -1,0 +1,385 @@
+"""The next action of an Environment: its references exist, its id is unique, and a probe Job finds whether a snapshot
+and a rollback would work. Beside it, sizes that are requested, and the proof that a rollback works. Pure."""
+
+from dataclasses import replace
+
+from ocore_crds import conditions as c
+from ocore_crds import layouts
+from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
+from ocore_operator import clock
+from ocore_operator.entries.environments import Target
+from ocore_operator.entries.operations import rollback_near
+from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, read
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Environment, Store, project_of
+from ocore_operator.readiness import proof, sizing, targets
+from ocore_operator.readiness.plan_probe import POLL, LastProbe, Probed, due_in, probe
+from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
+from ocore_operator.readiness.world import (
+    EnvironmentAction,
+    EnvironmentWorld,
+    Record,
+    ReleaseLock,
+    Start,
+    Step,
+    Stop,
+    Wait,
+)
+
+#: Seconds until it is checked again whether the SnapshotStore is ready; its own reconcile comes sooner.
+STORE_PAUSE = 30.0
+#: Seconds until a proof that is due is tried again beside an operation; the end of the operation comes sooner.
+PROOF_PAUSE = 30.0
+
+
+class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult]):
+    """What is special about the probe of an Environment."""
+
+    command = "probe"
+    before_probe = (
+        c.PROBING,
+        c.WAITING_FOR_JOB_SLOT,
+        c.STORE_NOT_FOUND,
+        c.STORE_NOT_READY,
+        c.STORE_READ_ONLY,
+        c.CLAIM_NOT_FOUND,
+        c.CLAIM_IN_USE,
+        c.CONFIG_NOT_FOUND,
+        c.WORKLOAD_NOT_FOUND,
+        c.DUPLICATE_ID,
+        c.DUPLICATE_TARGET,
+    )
+    does = "A probe Job checks the database and the filestore."
+    result = ProbeResult
+
+    def last_probe(self, status: EnvironmentStatus) -> LastProbe:
+        """From status.probe."""
+        last = status.probe
+        return LastProbe(last.time, last.started_at, last.generation) if last is not None else LastProbe()
+
+    def wanted(self, world: EnvironmentWorld) -> str:
+        """Asked for directly, or by an operation that waits because a condition is not True."""
+        wanted, conditions = world.requested, world.obj.status.conditions
+        if c.is_true(conditions, c.READY) and store_problem(world) is not None:
+            wanted = clock.text(world.now)  # Ready is not true any more, and RollbackReady stays
+        for waiting in world.operations:
+            needs = (c.READY, c.ROLLBACK_READY) if waiting.key.kind == "Rollback" else (c.READY,)
+            if not all(c.is_true(conditions, t) for t in needs):
+                wanted = max(wanted, waiting.created)
+        return wanted
+
+    def watched(self, status: EnvironmentStatus) -> tuple[str, ...]:
+        """A capacity that is missing in the spec does not appear by probing more often."""
+        rollback = c.find(status.conditions, c.ROLLBACK_READY)
+        if rollback is not None and rollback.reason == c.CAPACITY_UNKNOWN:
+            return (c.READY,)
+        return (c.READY, c.ROLLBACK_READY)
+
+    def found(self, world: EnvironmentWorld, result: ProbeResult, began: str) -> EnvironmentStatus:
+        """See verdict.py. What the probe found may show that another Environment has the same database."""
+        status = found(
+            world.obj,
+            result,
+            world.settings.mover_majors,
+            began=began,
+            now=clock.text(world.now),
+            without_store=store_problem(world),
+            has_remote=has_remote_store(world),
+        )
+        status = sizing.probed(world.obj.spec, status, result, began=began)
+        try:
+            need_own_target(world, status)
+        except Stalled as end:
+            return unprobed(world.obj.with_status(status), end, world.stamp)
+        return status
+
+    def failed(self, world: EnvironmentWorld, failure: Failure, began: str) -> EnvironmentStatus:
+        """See verdict.py."""
+        return probe_failed(world.obj, failure.reason, failure.message, began=began, now=clock.text(world.now))
+
+
+PROBE = EnvironmentProbe()
+
+
+def decide(world: EnvironmentWorld) -> EnvironmentAction:
+    """The next action."""
+    if world.stale_lock:
+        return ReleaseLock()
+    try:
+        inputs = _inputs(world)
+        step = probe(PROBE, world, inputs)
+    except Outcome as end:
+        status = unprobed(world.obj, end, world.stamp)
+        return Wait(status, end.after if isinstance(end, Waiting) else None)
+    return follow(world, inputs, step) if isinstance(step, Wait) else step
+
+
+def needs_jobs(world: EnvironmentWorld) -> bool:
+    """Whether the next action depends on Jobs: only then they are read."""
+    try:
+        _inputs(world)
+    except Outcome:
+        return False
+    status = world.obj.status
+    if due_in(PROBE, world) <= 0 or _sizes_due_in(world, status) is not None:
+        return True
+    due = _proof_due_in(world, status)
+    return due is not None and due <= 0
+
+
+def follow(world: EnvironmentWorld, inputs: JobInputs, wait: Wait[EnvironmentStatus]) -> Step[EnvironmentStatus]:
+    """While nothing is to be done for the probe: sizes that were requested, then the proof that a rollback works."""
+    for what in (measure, prove):
+        step = what(world, inputs, wait.status)
+        match step:
+            case Record():
+                return step
+            case Wait():
+                wait = _sooner(wait, step)
+            case Start():
+                return replace(step, then=_sooner(wait, step.then))
+            case Stop():
+                return replace(step, then=_sooner(wait, step.then))
+    return wait
+
+
+def _sooner(wait: Wait[EnvironmentStatus], other: Wait[EnvironmentStatus]) -> Wait[EnvironmentStatus]:
+    """The status of the other one, at the earlier time."""
+    return Wait(other.status, min((t for t in (wait.after, other.after) if t is not None), default=None))
+
+
+def final(obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
+    """With the fields that every status has: its id and project."""
+    update = {"id": obj.id, "project_id": project_of(obj), "observed_generation": obj.meta.generation}
+    return status.model_copy(update=update)
+
+
+# --- what the probe needs --------------------------------------------------------------------------------------------
+
+
+def _inputs(world: EnvironmentWorld) -> JobInputs:
+    """The store is ready, the claim, ConfigMap and workloads exist, and no other Environment has the target. Raises
+    Outcome where something is missing."""
+    if isinstance(world.needs, Outcome):
+        raise world.needs
+    if world.needs.user_unknown:  # its store, if on a claim, waits for the same
+        need_filestore_to_propose_user(world.obj)
+    else:
+        _need_a_store(world, world.needs.store)
+    need_own_target(world, world.obj.status)
+    return world.needs
+
+
+def need_filestore_to_propose_user(obj: Environment) -> None:
+    """Raises Stalled(JobUserUnknown) where the store's claim is the only one: no file of the application shows its
+    user. Pure."""
+    if obj.spec.filestore is None:
+        raise Stalled(
+            c.JOB_USER_UNKNOWN,
+            "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but"
+            f" root. Add to Environment {obj.meta.name}: spec.jobs: {{runAsUser: 65532, runAsGroup: 65532}}, or the"
+            f" owner of the files on the claim of SnapshotStore {obj.spec.store_ref.name}. Where that claim belongs to"
+            " root, add fsGroup as well.",
+        )
+
+
+def _need_a_store(world: EnvironmentWorld, store: Store) -> None:
+    """Raises Waiting or Stalled (need_store) where neither the own store nor the remote one is ready."""
+    try:
+        need_store(store)
+    except Waiting:
+        if not has_remote_store(world):
+            raise
+    except Stalled as end:
+        if end.reason != c.STORE_NOT_READY or not has_remote_store(world):
+            raise
+
+
+def need_store(store: Store) -> None:
+    """Raises Stalled(StoreReadOnly), or StoreNotReady: Stalled where a person must change the store, Waiting where that
+    may pass. Pure."""
+    if store.spec.access == "ReadOnly":
+        raise Stalled(
+            c.STORE_READ_ONLY,
+            f"SnapshotStore {store.meta.name} has access ReadOnly, and snapshots are written to storeRef. Name one with"
+            " access ReadWrite. A ReadOnly store can be the sourceStoreRef of a Rollback.",
+        )
+    ready, stalled = (c.find(store.status.conditions, t) for t in (c.READY, c.STALLED))
+    if ready is not None and ready.status == "True":
+        return
+    why = f"{ready.reason}: {ready.message}" if ready is not None else "it has not been probed yet."
+    message = f"SnapshotStore {store.meta.name} is not ready: {why}"
+    if stalled is not None and stalled.status == "True":
+        raise Stalled(c.STORE_NOT_READY, message)
+    raise Waiting(c.STORE_NOT_READY, message, STORE_PAUSE)
+
+
+def has_remote_store(world: EnvironmentWorld) -> bool:
+    """Whether Snapshots can be restored though the Environment's own store is not ready: then everything else is
+    probed."""
+    ref = world.obj.spec.remote_store_ref
+    entry = world.stores.get(ref.name) if ref is not None else None
+    return entry is not None and entry.ready == "True"
+
+
+def store_problem(world: EnvironmentWorld) -> Finding | None:
+    """What prevents snapshots, and not rollbacks: the own store is not ready, and the remote one is."""
+    name = world.obj.spec.store_ref.name
+    entry = world.stores.get(name)
+    if entry is None or entry.ready == "True" or not has_remote_store(world):
+        return None
+    text = (
+        f"SnapshotStore {name} is not ready ({entry.ready_reason or 'not probed yet'}). Snapshots that have a remote"
+        " copy can be restored from it."
+    )
+    return Finding(reason=c.STORE_NOT_READY, message=text)
+
+
+def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
+    """What the Environment's rollbacks replace, as this status describes it."""
+    database, filestore, probe = obj.spec.database, obj.spec.filestore, status.probe
+    return Target(
+        secret=database.secret_ref.name if database is not None else "",
+        server=probe.server_identity if database is not None and probe is not None else "",
+        database=probe.database_name if database is not None and probe is not None else "",
+        claim=filestore.claim_name if filestore is not None else "",
+        path=filestore.path if filestore is not None else "",
+        layout=filestore.layout if filestore is not None else layouts.DEFAULT,
+    )
+
+
+def need_own_target(world: EnvironmentWorld, status: EnvironmentStatus) -> None:
+    """Raises Stalled(DuplicateTarget) where an older Environment has the same database or filestore."""
+    found_ = targets.first(world.environments, world.obj.key, target_of(world.obj, status))
+    if found_ is not None:
+        first, what = found_
+        raise Stalled(
+            c.DUPLICATE_TARGET,
+            f"Environment {first.key.namespace}/{first.key.name} has {what}, too. A rollback of one would replace what"
+            " the other one runs on. Delete one of the two Environments, or correct its spec.database or"
+            " spec.filestore.",
+        )
+
+
+# --- beside the probe ------------------------------------------------------------------------------------------------
+
+
+def _rollback_near(world: EnvironmentWorld) -> bool:
+    return rollback_near(world.obj.status.operation, world.operations)
+
+
+def _sizes_due_in(world: EnvironmentWorld, status: EnvironmentStatus) -> float | None:
+    """Seconds until requested sizes are measured; None where none are requested, or no probe has ended yet."""
+    if status.probe is None:
+        return None
+    return sizing.due_in(world.now, status.sizes, sizing.requested(world.obj.meta.annotations))
+
+
+def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
+    """Sizes that were requested, by a Job that only measures. Never beside a Rollback, whose workloads may wait for the
+    claim."""
+    obj, seen = world.obj, world.seen
+    due = _sizes_due_in(world, status)
+    if due is None:
+        return Wait(status, None)
+    attempt = sizing.attempt_name(status)
+    name = job_name("measure", obj.meta.uid, attempt)
+    if seen.stopping(name):
+        return Wait(status, POLL)
+    match read(seen.state(name), SizesResult, "The Job that measures"):
+        case Absent():
+            others = (*seen.of_command("probe"), *seen.of_command("measure"))
+            if due > 0:
+                return Wait(status, due)
+            if _rollback_near(world) or any(finished(seen.jobs[other]) is None for other in others):
+                return Wait(status, POLL)
+            return _start_measuring(world, inputs, status, attempt)
+        case Starting() | Running():
+            return Stop(name, Wait(status, POLL)) if _rollback_near(world) else Wait(status, POLL)
+        case Done(result=result, finished=ended):
+            return Record(sizing.measured(status, result, ended=ended), name)
+        case JobFailed(failure=failure, finished=ended):
+            return Record(sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended), name)
+
+
+def _start_measuring(
+    world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus, attempt: str
+) -> Step[EnvironmentStatus]:
+    """Where the Job must wait for a slot or a quota, the next reconcile tries again."""
+    now, refusal = clock.text(world.now), world.refused.get("measure")
+    if isinstance(refusal, Failed):
+        return Wait(sizing.not_measured(status, f"{refusal.reason}: {refusal.message}", ended=now), POLL)
+    if refusal is not None:
+        return Wait(status, POLL)
+    # The newest in its namespace: probes and inspections, which decide whether operations run, go first.
+    return Start("measure", attempt, _of_server(inputs, status), now, Wait(status, POLL))
+
+
+def prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
+    """The proof that a rollback works: a Job that restores the schema into a scratch database. Never beside a
+    Rollback."""
+    due = _proof_due_in(world, status)
+    if due is None or due > 0:
+        return Wait(status, due)
+    return _prove(world, inputs, status)
+
+
+def _proof_due_in(world: EnvironmentWorld, status: EnvironmentStatus) -> float | None:
+    """Seconds until the next proof; None where there is none."""
+    obj = world.obj
+    if obj.spec.database is None or status.probe is None or not c.is_true(status.conditions, c.READY):
+        return None
+    if status.probe.generation != obj.meta.generation or not catalogs_agree(status):
+        return None
+    fingerprint = status.probe.schema_fingerprint
+    return proof.due_in(world.settings, world.now, status.proof, fingerprint=fingerprint, image=_image(world, status))
+
+
+def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
+    obj, seen, now = world.obj, world.seen, clock.text(world.now)
+    attempt = proof.attempt_name(status)
+    name = job_name("prove", obj.meta.uid, attempt)
+    if seen.stopping(name):
+        return Wait(status, POLL)
+    match read(seen.state(name), ProofResult, "The proof"):
+        case Absent():
+            if obj.status.operation is not None or world.operations:
+                return Wait(status, PROOF_PAUSE)
+            return _start_proof(world, inputs, status, attempt)
+        case Starting() | Running():
+            return Stop(name, Wait(status, POLL)) if _rollback_near(world) else Wait(status, POLL)
+        case Done(result=result):
+            return Record(proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), name)
+        case JobFailed(failure=failure):
+            lost = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
+            return Record(proven(obj, lost, now))
+
+
+def _start_proof(
+    world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus, attempt: str
+) -> Step[EnvironmentStatus]:
+    """Where the Job must wait for a slot or a quota, the next reconcile tries again: nothing depends on it."""
+    refusal, now = world.refused.get("prove"), clock.text(world.now)
+    if isinstance(refusal, Failed):
+        lost = proof.not_made(status, f"{refusal.reason}: {refusal.message}", now=now)
+        return Wait(proven(world.obj, lost, now), POLL)
+    if refusal is not None:
+        return Wait(status, POLL)
+    since = status.proof.attempted_at if status.proof is not None else world.obj.meta.created
+    return Start("prove", attempt, _of_server(inputs, status), since, Wait(status, POLL))
+
+
+def _image(world: EnvironmentWorld, status: EnvironmentStatus) -> str:
+    return world.settings.image(_server_major(status))
+
+
+def _server_major(status: EnvironmentStatus) -> int:
+    return status.probe.server_major if status.probe is not None else 0
+
+
+def _of_server(inputs: JobInputs, status: EnvironmentStatus) -> JobInputs:
+    """For a Job that runs the tools of the server's version."""
+    return replace(inputs, server_major=_server_major(status))

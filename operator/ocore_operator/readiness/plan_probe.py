@@ -1,0 +1,180 @@
+"""The probe of an Environment or a SnapshotStore: when its Job runs, and what follows from the Job's state. Pure.
+
+Each kind supplies what differs by a subclass of :class:`Probed`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ocore_crds import conditions as c
+from ocore_crds.base import Model
+from ocore_crds.commands.table import COMMANDS
+from ocore_crds.conditions import Condition
+from ocore_crds.protocol import Failure
+from ocore_operator import clock, summarize
+from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.outcome import Absent, Done, JobFailed, JobState, Observation, Running, Starting, read
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.catalog import Entry
+from ocore_operator.kube.resources import Resource
+from ocore_operator.readiness import schedule
+from ocore_operator.readiness.world import Command, Record, Start, StatusT, Wait, World
+
+WorldT = TypeVar("WorldT", bound=World[Any, Any])
+ResultT = TypeVar("ResultT", bound=Model)
+
+#: Seconds between two reconciles while a Job runs; its events come sooner.
+POLL = 10.0
+
+
+@dataclass(frozen=True)
+class LastProbe:
+    """The last probe of an object (RFC 3339): when it ended and began; None where there was none. `generation`: the
+    spec that it saw."""
+
+    ended: str | None = None
+    began: str | None = None
+    generation: int | None = None
+
+
+class Probed(ABC, Generic[WorldT, StatusT, ResultT]):
+    """What is special about the probe of one kind. Pure, without state."""
+
+    command: ClassVar[Command]
+    #: Reasons of Ready that describe what the probe needs or how far it is, not what it found. Once they pass, a probe
+    #: is due at once.
+    before_probe: ClassVar[tuple[str, ...]]
+    #: What the probe Job does, for people.
+    does: ClassVar[str]
+    result: type[ResultT]
+
+    @abstractmethod
+    def last_probe(self, status: StatusT) -> LastProbe:
+        """The last probe, as the status remembers it."""
+
+    @abstractmethod
+    def wanted(self, world: WorldT) -> str:
+        """Since when an operation waits for a probe (RFC 3339); empty where none does."""
+
+    @abstractmethod
+    def watched(self, status: StatusT) -> tuple[str, ...]:
+        """Condition types that must be True; while one is not, probes come at shorter intervals."""
+
+    @abstractmethod
+    def found(self, world: WorldT, result: ResultT, began: str) -> StatusT:
+        """The status after a probe with a result."""
+
+    @abstractmethod
+    def failed(self, world: WorldT, failure: Failure, began: str) -> StatusT:
+        """The status after a probe without a result."""
+
+    def current(self, obj: Resource[Any, StatusT]) -> bool:
+        """Whether the last probe saw the present spec, and nothing that it needs has been missing since."""
+        ready = c.find(obj.status.conditions, c.READY)
+        if ready is None or ready.reason in self.before_probe:
+            return False
+        return self.last_probe(obj.status).generation == obj.meta.generation
+
+    def probing(self, world: WorldT, message: str) -> Wait[StatusT]:
+        """While a probe runs: the last verdict stays, unless it is about another spec."""
+        old: StatusT = world.obj.status
+        if self.current(world.obj):
+            return Wait(old, POLL)
+        status = summarize.running(old, c.PROBING, message, world.stamp)
+        return Wait(status.model_copy(update={"phase": "Pending"}), POLL)
+
+
+def duplicate(obj: Resource[Any, Any], elder: Entry) -> Stalled:
+    """Why an object is not probed that has the id of another one."""
+    message = (
+        f"{elder.key.kind} {elder.key.namespace}/{elder.key.name} has the same id {obj.id}. "
+        "Give one of them another spec.id."
+    )
+    return Stalled(c.DUPLICATE_ID, message)
+
+
+def verdict(conditions: Iterable[Condition], *types: str) -> tuple[tuple[str, str] | None, ...]:
+    """Status and reason of these conditions: what the objects that wait depend on."""
+    found = (c.find(conditions, t) for t in types)
+    return tuple((x.status, x.reason) if x is not None else None for x in found)
+
+
+def due_in(kind: Probed[WorldT, StatusT, ResultT], world: WorldT) -> float:
+    """Seconds until the next probe; 0 or less: now."""
+    status: StatusT = world.obj.status
+    last = kind.last_probe(status)
+    return schedule.due_in(
+        world.settings,
+        world.now,
+        probed=last.ended,
+        began=last.began,
+        current=kind.current(world.obj),
+        wanted=kind.wanted(world),
+        conditions=status.conditions,
+        watched=kind.watched(status),
+    )
+
+
+def probe(
+    kind: Probed[WorldT, StatusT, ResultT], world: WorldT, inputs: JobInputs
+) -> Wait[StatusT] | Record[StatusT] | Start[StatusT]:
+    """What the probe needs next. Raises Outcome where its Job cannot be created and no verdict is known."""
+    obj = world.obj
+    status: StatusT = obj.status
+    due, last = due_in(kind, world), kind.last_probe(status)
+    if due > 0:
+        return Wait(status, due)
+    attempt, state = newest(
+        world.seen, kind.command, obj.meta.uid, schedule.attempt_name(obj.meta.generation, last.ended)
+    )
+    name = job_name(kind.command, obj.meta.uid, attempt)
+    job = world.seen.jobs.get(name)
+    began = job["metadata"]["creationTimestamp"] if job is not None else clock.text(world.now)
+    deadline = float(job["spec"]["activeDeadlineSeconds"]) if job is not None else float("inf")
+    age, live = clock.seconds_since(began, world.now), bool(world.seen.live_pods(name))
+    if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=live):
+        return kind.probing(world, f"The probe Job has not started yet: {state.failure.message}")
+    match read(state, kind.result, "The probe"):
+        case Absent():
+            # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the
+            # others.
+            start = Start(kind.command, attempt, inputs, last.ended or obj.meta.created, kind.probing(world, kind.does))
+            return _unless_refused(kind, world, start)
+        case Starting(reason=reason, message=message):
+            return kind.probing(world, f"The probe Job is starting ({reason}: {message}).")
+        case Running():
+            return kind.probing(world, kind.does)
+        case Done(result=result):
+            return Record(kind.found(world, result, began), name)
+        case JobFailed(failure=failure):
+            return Record(kind.failed(world, failure, began))
+
+
+def newest(seen: Observation, command: Command, uid: str, attempt: str) -> tuple[str, JobState]:
+    """The attempt of the newest Job of this probe, and its state. One that the infrastructure ended is followed by
+    another one."""
+    number, name = 1, attempt
+    while True:
+        state = seen.state(job_name(command, uid, name))
+        live = bool(seen.live_pods(job_name(command, uid, name)))
+        if not schedule.another(COMMANDS[command], state, number, live=live):
+            return name, state
+        number += 1
+        name = f"{attempt}-{number}"
+
+
+def _unless_refused(
+    kind: Probed[WorldT, StatusT, ResultT], world: WorldT, start: Start[StatusT]
+) -> Wait[StatusT] | Start[StatusT]:
+    refusal: Outcome | None = world.refused.get(kind.command)
+    if isinstance(refusal, Failed):
+        failure = Failure(reason=refusal.reason, message=refusal.message)
+        return Wait(kind.failed(world, failure, clock.text(world.now)), world.settings.probe_backoff_min)
+    if isinstance(refusal, Waiting) and kind.current(world.obj):  # a periodic probe can wait; the last verdict stays
+        return Wait(world.obj.status, refusal.after)
+    if refusal is not None:
+        raise refusal
+    return start
