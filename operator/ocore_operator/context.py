@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ocore_operator.jobs.log import Followers
 from ocore_operator.jobs.progress import ProgressWriter
-from ocore_operator.jobs.watched import Watched
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -65,7 +65,7 @@ class Context:
     kube: Kube
     queue: Queue
     catalog: Catalog
-    watched: Watched
+    remembered: Remembered
     limits: Slots
     followers: Followers
     progress: ProgressWriter

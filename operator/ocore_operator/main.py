@@ -29,7 +29,7 @@ from ocore_operator.engine.watch import Watch
 from ocore_operator.jobs.limits import Limits
 from ocore_operator.jobs.log import Followers
 from ocore_operator.jobs.progress import ProgressWriter
-from ocore_operator.jobs.watched import Watched
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -79,14 +79,14 @@ class Operator:
             punctual=lambda key: self._reconcilers[key.kind].punctual,
             waited=metrics.waited,
         )
-        followers = Followers(kube, queue.add)
+        followers = Followers(kube, queue.add_after)
         access = self._access = Access(settings.namespaces)
         self._ctx = Context(
             settings=settings,
             kube=kube,
             queue=queue,
             catalog=catalog,
-            watched=Watched(lambda namespace: access.watched(namespace if settings.namespaces else None)),
+            remembered=Remembered(lambda namespace: access.watched(namespace if settings.namespaces else None)),
             limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
             followers=followers,
             progress=ProgressWriter(kube, catalog, followers, clock.now),

@@ -12,11 +12,10 @@ from typing import Any
 import kopf
 
 from ocore_crds import naming
-from ocore_kube.types import JOBS, PODS
 from ocore_operator.context import Context
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.jobs.outcome import ever_ran, finished
+from ocore_operator.jobs.outcome import ever_ran, finished, pod_ended
 from ocore_operator.jobs.ownership import owner_of_job, owner_of_pod
 from ocore_operator.jobs.trouble import VAGUE, container_trouble, mover, pod_trouble
 from ocore_operator.kube.catalog import Entry
@@ -108,10 +107,17 @@ class Dispatch:
         if news.concerned is not None and (news.type is not None or key.kind == "Environment"):
             self._queue.add(news.concerned, low=True)
         if news.type == "DELETED":
+            self._queue.when_finished(key, lambda: None)  # nothing that came before
             catalog.remove(key, news.entry.uid)
             self._queue.forget(key)
             self._queue.add(key)
-            return
+        # While it is reconciled, the event may be that of our own write, whose answer puts it into the catalog.
+        elif not self._queue.when_finished(key, lambda: self._known_or_queued(news)):
+            self._known_or_queued(news)
+
+    def _known_or_queued(self, news: News) -> None:
+        """Queues the object where the event says something that no reconcile has read or written."""
+        catalog, key = self._ctx.catalog, news.entry.key
         old = catalog.get(key)
         new = catalog.take(news.entry)
         known = old is not None and old.version >= new.version and old.uid == new.uid and news.type is not None
@@ -124,7 +130,7 @@ class Dispatch:
     def job_changed(self, job: Object, deleted: bool) -> None:
         """A Job with our label changed: its owner is reconciled. Where it ended, also the owners that wait for a
         slot."""
-        self._ctx.watched.take(JOBS, job, deleted=deleted)
+        self._ctx.remembered.heard(job)
         owner = owner_of_job(job, self._ctx.catalog)  # None: it has our label, but is not ours
         if owner is not None or deleted:  # the owner may be gone before its Job
             self._ctx.limits.changed(job, deleted=deleted)
@@ -137,7 +143,7 @@ class Dispatch:
 
     def pod_changed(self, pod: Object, deleted: bool) -> None:
         """A pod with our label changed: the object that it names is reconciled, where that exists."""
-        self._ctx.watched.take(PODS, pod, deleted=deleted)
+        self._ctx.remembered.heard(pod)
         owner = owner_of_pod(pod, self._ctx.catalog)
         if self._is_news(pod, owner, deleted, begins=pod_begins(pod)) and owner is not None:
             self._queue.add(owner)
@@ -147,9 +153,12 @@ class Dispatch:
         readiness by condition, and that what was just created `begins`, which the reconcile that created it knows."""
         uid = obj["metadata"]["uid"]
         old = self._told.pop(uid, BEGINS)
-        if deleted or owner is None:
+        if owner is None:
             return True
-        new = self._told[uid] = BEGINS if begins else substance(obj)
+        new = BEGINS if begins else substance(obj)
+        if deleted:
+            return new != old or not pod_ended(obj)
+        self._told[uid] = new
         if len(self._told) > TOLD:  # the deletion of some was missed
             self._told.popitem(last=False)
         return new != old
@@ -178,7 +187,8 @@ def substance(obj: Object) -> str:
         for x in status.get("containerStatuses") or ()
     ]
     read = [
-        *(meta.get(name) for name in ("deletionTimestamp", "ownerReferences", "labels", "annotations")),
+        None if pod_ended(obj) else meta.get("deletionTimestamp"),  # it has ended anyway
+        *(meta.get(name) for name in ("ownerReferences", "labels", "annotations")),
         *(status.get(name) for name in ("phase", "reason", "message")),
         obj.get("spec", {}).get("nodeName"),
         conditions,

@@ -44,6 +44,10 @@ def backoff(failures: int, jitter: float) -> float:
     return full * (0.5 + 0.5 * jitter)
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass
 class Statistics:
     """For /metrics."""
@@ -93,6 +97,8 @@ class WorkQueue:
         self._active: set[Key] = set()
         #: Active keys that are reconciled again afterwards → whether their time has come.
         self._again: dict[Key, bool] = {}
+        #: Active keys → what is called once the reconcile has ended.
+        self._afterwards: dict[Key, Callable[[], None]] = {}
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._workers = [_Worker((URGENT,)) for _ in range(RESERVED)]
@@ -139,6 +145,14 @@ class WorkQueue:
                 return
             old.cancel()
         self._delayed[key] = loop.call_at(when, self._due, key)
+
+    def when_finished(self, key: Key, call: Callable[[], None]) -> bool:
+        """Calls it once the reconcile of the key that runs now has ended, and then only the last one that was given;
+        False where none runs."""
+        if key not in self._active:
+            return False
+        self._afterwards[key] = call
+        return True
 
     def _due(self, key: Key) -> None:
         self._delayed.pop(key, None)
@@ -229,6 +243,7 @@ class WorkQueue:
 
     def _finish(self, key: Key) -> None:
         self._active.discard(key)
+        self._afterwards.pop(key, _nothing)()
         if key in self._again:
             self._add(key, DUE if self._again.pop(key) else NORMAL)
 

@@ -33,14 +33,14 @@ def selector(uid: str) -> str:
 async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Observation:  # type: ignore[type-arg]
     """The owner's Jobs and their pods. Labels only select what is read; ``ownership.py`` decides what is believed.
 
-    `fresh`: they are listed now. Otherwise they may come from the watch: see ``watched.py``.
+    `fresh`: they are listed now. Otherwise the last lists may do: see ``remembered.py``.
     """
     namespace, uid = owner.meta.namespace, owner.meta.uid
-    known = None if fresh else ctx.watched.of(uid)
-    if known is None:
+    known = None if fresh else ctx.remembered.of(uid)
+    if known is None or known.jobs is None:
         found_jobs, found_pods = await _list(ctx, namespace, uid)
     else:
-        found_jobs, found_pods = known.objects(JOBS.plural), known.objects(PODS.plural)
+        found_jobs, found_pods = known.jobs, known.pods
     deleting = owner.meta.deleted is not None
     jobs = {j["metadata"]["name"]: j for j in found_jobs if ownership.belongs(j, uid, deleting=deleting)}
     pods = ownership.pods_by_job(jobs, found_pods)
@@ -49,19 +49,18 @@ async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Obser
         pods=pods,
         now=ctx.now(),
         start_deadline=ctx.settings.start_deadline,
-        watched=known is not None,
+        remembered=known is not None,
     )
     return replace(seen, warnings=await _warnings(ctx, seen, namespace))
 
 
 async def _list(ctx: Context, namespace: str, uid: str) -> tuple[Sequence[Object], Sequence[Object]]:
-    """The Jobs and the pods as listed, without any event. The Jobs first: a pod that is not listed after its Job does
-    not exist."""
-    reading = ctx.watched.begin(uid, namespace)
-    jobs = await ctx.kube.listed(JOBS, namespace, labels=selector(uid))
-    pods = await ctx.kube.listed(PODS, namespace, labels=selector(uid))
-    ctx.watched.keep(uid, reading, {JOBS.plural: jobs, PODS.plural: pods})
-    return jobs.objects, pods.objects
+    """The Jobs first: a pod that is not listed after its Job does not exist."""
+    begun = ctx.remembered.begin(uid, namespace)
+    jobs = await ctx.kube.list(JOBS, namespace, labels=selector(uid))
+    pods = await ctx.kube.list(PODS, namespace, labels=selector(uid))
+    ctx.remembered.keep(uid, begun, jobs, pods)
+    return jobs, pods
 
 
 async def _warnings(ctx: Context, seen: Observation, namespace: str) -> dict[str, tuple[str, str]]:
@@ -117,7 +116,7 @@ async def _create(ctx: Context, job: Object) -> Object:
     try:
         return await ctx.kube.create(JOBS, job)
     finally:  # it may exist though no answer came
-        ctx.watched.changed(job["metadata"]["labels"][naming.LABEL_UID])
+        ctx.remembered.changed(job["metadata"]["labels"][naming.LABEL_UID])
 
 
 async def _adopt(ctx: Context, job: Object) -> Object:
@@ -158,4 +157,4 @@ async def delete(ctx: Context, owner: Meta, name: str, uid: str, propagation: Pr
     try:
         await ctx.kube.delete(JOBS, owner.namespace, name, uid=uid, propagation=propagation)
     finally:  # it may be gone though no answer came
-        ctx.watched.changed(owner.uid)
+        ctx.remembered.changed(owner.uid)

@@ -22,6 +22,8 @@ from ocore_operator.kube.resources import Key
 
 #: Seconds until a log is requested again after a broken connection.
 RECONNECT = 1.0
+#: Seconds until a status shows a step. Steps come in bursts; each reconcile reads all that an operation depends on.
+SHOWN = 0.5
 #: Seconds to read the log of a pod that has ended.
 WHOLE_LOG = 10.0
 
@@ -38,25 +40,25 @@ class LogState:
     ready: bool = False
     result: Result | None = None
 
-    def take(self, text: str) -> bool:
-        """Reads one line. Returns whether the main status shows it: a step that began or ended, readiness, or the
-        result."""
+    def take(self, text: str) -> float | None:
+        """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness and the
+        result, which it acts on; SHOWN for a step that began or ended, which its status shows. None: not for it."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report
-            return False
+            return None
         if isinstance(report, StepReport):
             if report.state == "Running":
                 self.started.setdefault(report.step, report.time)
             self.steps[report.step] = report
-            return True
+            return SHOWN
         if isinstance(report, ReadyReport):
             self.ready = True
-            return True
+            return 0.0
         if isinstance(report, Result):
             self.result = report
-            return True
-        return False
+            return 0.0
+        return None
 
     def step_statuses(self, order: Iterable[Step]) -> tuple[StepStatus, ...]:
         """The reported steps, in the operation's order."""
@@ -86,8 +88,8 @@ class _Follower:
 class Followers:
     """All followed logs."""
 
-    def __init__(self, kube: Kube, wake: Callable[[Key], None]) -> None:
-        """`wake`: called with the owner's key when a step has changed."""
+    def __init__(self, kube: Kube, wake: Callable[[Key, float], None]) -> None:
+        """`wake`: called with the owner's key, and the seconds within which it is reconciled."""
         self._kube = kube
         self._wake = wake
         self._followers: dict[tuple[str, str], _Follower] = {}
@@ -152,8 +154,9 @@ class Followers:
             try:
                 async for line in self._kube.follow_log(owner.namespace, pod, since=since):
                     since = _moment(line.time) or since
-                    if state.take(line.text):
-                        self._wake(owner)
+                    within = state.take(line.text)
+                    if within is not None:
+                        self._wake(owner, within)
             except ApiError as error:
                 if error.status == 404:
                     return

@@ -127,8 +127,8 @@ class Observation:
     start_deadline: float
     #: uid of a Job or pod → the newest of its warnings: reason and message.
     warnings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    #: It comes from the watch, not from lists of now: only a decision to wait may rest on it.
-    watched: bool = False
+    #: It comes from the last lists, not from lists of now: only a decision to wait may rest on it.
+    remembered: bool = False
 
     def state(self, job_name: str) -> JobState:
         """The state of the Job of that name."""

@@ -42,14 +42,6 @@ class LogLine:
     text: str
 
 
-@dataclass(frozen=True)
-class Listed:
-    """Objects with the resourceVersion of their list: each change that is newer came after it."""
-
-    objects: Sequence[Object]
-    version: int
-
-
 class Kube:
     """The client. Reads return None for an object that does not exist; every other refusal is an ApiError.
 
@@ -98,26 +90,13 @@ class Kube:
     ) -> AsyncIterator[Sequence[Object]]:
         """The objects of one namespace (None: the whole cluster) in pages."""
         query = {k: v for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v}
-        async for answer in self._answers(type_, namespace, query, accept):
-            # A list of metadata without an object has null: Go's nil slice (apimachinery, PartialObjectMetadataList).
-            yield answer["items"] or ()
 
-    async def listed(self, type_: Type, namespace: str, *, labels: str) -> Listed:
-        """The objects of one namespace as `list` reads them, with the resourceVersion of the list."""
-        found: list[Object] = []
-        version = 0
-        async for answer in self._answers(type_, namespace, {"labelSelector": labels}, OBJECTS):
-            version = version or int(answer["metadata"]["resourceVersion"])
-            found.extend(slim(type_, obj) for obj in answer["items"] or ())
-        return Listed(found, version)
-
-    def _answers(
-        self, type_: Type, namespace: str | None, query: Mapping[str, str], accept: str
-    ) -> AsyncIterator[Object]:
         async def ask(wanted: Mapping[str, str], most: int) -> Object:
             return await self._transport.request("GET", type_.path(namespace), query=wanted, accept=accept, most=most)
 
-        return pages(ask, query, PAGE)
+        async for answer in pages(ask, query, PAGE):
+            # A list of metadata without an object has null: Go's nil slice (apimachinery, PartialObjectMetadataList).
+            yield answer["items"] or ()
 
     async def follow_log(
         self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True

@@ -91,8 +91,8 @@ class Observed:
     world: World
     environment: Environment | None
     snapshot: Snapshot | None  # None for an undo
-    #: Its Jobs come from the watch: only a decision to wait may rest on them.
-    watched: bool = False
+    #: Its Jobs come from the last lists: only a decision to wait may rest on them.
+    remembered: bool = False
 
 
 async def observe(ctx: Context, first: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
@@ -178,7 +178,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
     if environment is not None and asked_since is not None:
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since))
     status = _with_steps_of_log(ctx, rollback, world)
-    return Observed(rollback, status, world, environment, snapshot, seen.watched)
+    return Observed(rollback, status, world, environment, snapshot, seen.remembered)
 
 
 async def _sources(

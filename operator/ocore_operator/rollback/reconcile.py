@@ -63,7 +63,7 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
 
 def may_rest(observed: Observed, action: Action) -> bool:
     """Whether the action may rest on what was observed: Jobs and pods were listed for it, or it only waits."""
-    return isinstance(action, Wait) or not observed.watched
+    return isinstance(action, Wait) or not observed.remembered
 
 
 @dataclass

@@ -35,7 +35,7 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
 
 def may_rest(world: World, action: Action) -> bool:
     """Whether the action may rest on that world: Jobs and pods were listed for it, or it only waits."""
-    return isinstance(action, Wait) or not world.watched
+    return isinstance(action, Wait) or not world.remembered
 
 
 async def _carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:

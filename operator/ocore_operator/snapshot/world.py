@@ -135,9 +135,9 @@ class World:
     refusal: Outcome | None = None
 
     @property
-    def watched(self) -> bool:
-        """Whether its Jobs come from the watch: only a decision to wait may rest on them."""
-        return self.seen.watched
+    def remembered(self) -> bool:
+        """Whether its Jobs come from the last lists: only a decision to wait may rest on them."""
+        return self.seen.remembered
 
     @property
     def terminal(self) -> bool:

@@ -25,7 +25,7 @@ from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.probe import probe_store
 from ocore_operator.contents import importing, reconcile
 from ocore_operator.context import Context
-from ocore_operator.jobs.watched import Watched
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.settings import Settings
@@ -61,7 +61,7 @@ class ListingServer(ApiServer):
             items = [as_sent(self._objects[p]) for p in below]
             items = [i for i in items if wanted.items() <= (i["metadata"].get("labels") or {}).items()]
             if path.rpartition("/")[2] in COLLECTIONS:
-                return {"items": items, "metadata": {"resourceVersion": str(next(self._versions))}}
+                return {"items": items, "metadata": {}}
         found = await super().request(method, path, **options)
         if method == "POST":
             meta = self._objects[f"{path}/{found['metadata']['name']}"]["metadata"]
@@ -97,7 +97,7 @@ class Place:
                 settings=settings,
                 kube=self.api.client(),
                 catalog=self.catalog,
-                watched=Watched(lambda _: True),
+                remembered=Remembered(lambda _: True),
                 now=lambda: self.now,
                 events=SimpleNamespace(record=lambda *_: None),
                 limits=SimpleNamespace(slot=lambda *_: contextlib.nullcontext(), set_store=lambda *_: None),

@@ -26,7 +26,6 @@ CALLS: dict[str, dict[str, tuple[int, tuple[str, ...]]]] = {
         # kube/client.py
         "get": (0, ("get",)),
         "list": (0, ("list",)),
-        "listed": (0, ("list",)),
         "pages": (0, ("list",)),
         "metadata": (0, ("list",)),
         "create": (0, ("create",)),

@@ -1,4 +1,4 @@
-"""Which decisions may rest on what the watch has said of Jobs and pods: to wait, and no other one."""
+"""Which decisions may rest on the last lists of Jobs and pods: to wait, and no other one."""
 
 import asyncio
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import reconcile_loop
-from ocore_operator.jobs.watched import AGE
+from ocore_operator.jobs.remembered import AGE
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import observe as observe_rollback
 from ocore_operator.rollback import reconcile as of_rollback
@@ -29,11 +29,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("module", "action"), CASES)
-def test_only_a_wait_may_rest_on_the_watch(module: Any, action: type[Any]) -> None:
+def test_only_a_wait_may_rest_on_the_last_lists(module: Any, action: type[Any]) -> None:
     """Whatever creates, deletes, switches, resumes, releases or records an outcome is decided on lists of now."""
     chosen = action.__new__(action)
-    assert module.may_rest(SimpleNamespace(watched=True), chosen) == (action.__name__ == "Wait")
-    assert module.may_rest(SimpleNamespace(watched=False), chosen)
+    assert module.may_rest(SimpleNamespace(remembered=True), chosen) == (action.__name__ == "Wait")
+    assert module.may_rest(SimpleNamespace(remembered=False), chosen)
 
 
 def test_a_lost_event_costs_twenty_seconds() -> None:
@@ -76,7 +76,7 @@ class Reads:
                 await observe(fresh)
 
 
-def test_both_kinds_ask_for_what_the_watch_says_only_where_the_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_kinds_ask_for_the_last_lists_only_where_the_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = Reads(monkeypatch)
     asyncio.run(of_snapshot.reconcile(reads.ctx, Key("Snapshot", "shop", "before")))
     assert (reads.fresh, reads.options["may_rest"]) == ([False, True], of_snapshot.may_rest)

@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from collections.abc import Callable
 from typing import cast
 
 import kopf
@@ -17,8 +18,7 @@ from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs import outcome, trouble
-from ocore_operator.jobs.watched import Watched
-from ocore_operator.kube.client import Listed
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube.resources import Key, Object
 from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, OTHER_UID, UID, controller, environment_object, job, obj, pod, snapshot_object
@@ -39,6 +39,15 @@ class Added(WorkQueue):
 
     def __init__(self) -> None:
         self.keys: list[Key] = []
+        self._active: set[Key] = set()
+        self._again: dict[Key, bool] = {}
+        self._afterwards: dict[Key, Callable[[], None]] = {}
+
+    def begin(self, key: Key) -> None:
+        self._active.add(key)
+
+    def end(self, key: Key) -> None:
+        self._finish(key)
 
     def add(self, key: Key, *, low: bool = False) -> None:
         self.keys.append(key)
@@ -72,7 +81,7 @@ def dispatch(queue: Added) -> Dispatch:
     class Fake:
         catalog = new_catalog()
         limits = Waiters()
-        watched = Watched(lambda _: True)
+        remembered = Remembered(lambda _: True)
 
     Fake.catalog.put("Snapshot", snapshot_object())
     return Dispatch(cast(Context, Fake()), queue, rows)
@@ -96,15 +105,20 @@ def test_each_event_of_ours_reaches_what_remembers_jobs_and_pods(dispatch: Dispa
     """Also those that are no news to a reconcile. What is forged takes no slot, and a Job frees its slot though its
     owner is gone."""
     ctx = dispatch._ctx
-    reading = ctx.watched.begin(UID, "shop")
-    ctx.watched.keep(UID, reading, {"jobs": Listed([], 0), "pods": Listed([], 0)})
-    dispatch.job_changed(job("a"), False)
-    dispatch.pod_changed(pod("a", RUNNING), False)
-    assert [each["metadata"]["name"] for each in reading.objects("jobs")] == ["a"]
-    assert [each["metadata"]["name"] for each in reading.objects("pods")] == ["a-x"]
-    dispatch.job_changed(changed(job("a"), resourceVersion="2"), True)
-    dispatch.pod_changed(changed(pod("a", RUNNING), resourceVersion="2"), True)
-    assert reading.objects("jobs") == reading.objects("pods") == []
+
+    def remembered() -> bool:
+        return ctx.remembered.of(UID) is not None
+
+    for tell in (
+        lambda: dispatch.job_changed(job("a"), False),
+        lambda: dispatch.pod_changed(pod("a", RUNNING), False),
+        lambda: dispatch.pod_changed(pod("a", RUNNING), False),
+        lambda: dispatch.job_changed(job("a"), True),
+    ):
+        ctx.remembered.keep(UID, ctx.remembered.begin(UID, "shop"), [], [])
+        assert remembered()
+        tell()
+        assert not remembered()
     dispatch.job_changed(changed(job("b"), ownerReferences=[controller("Snapshot", "before", OTHER_UID)]), False)
     assert cast(Waiters, ctx.limits).events == [("a", False), ("a", True)]
     ctx.catalog.remove(OWNER)
@@ -210,9 +224,55 @@ def test_a_pod_wakes_its_owner_where_it_says_something_new(
     assert queue.keys == ([OWNER] if wakes else [])
     dispatch.pod_changed(then, False)
     assert queue.keys == ([OWNER] if wakes else [])
+    queue.keys.clear()
     dispatch.pod_changed(then, True)
-    assert queue.keys[-1:] == [OWNER]
+    assert queue.keys == ([] if outcome.pod_ended(then) else [OWNER])
     assert dispatch._told == {}
+
+
+def test_the_deletion_of_a_pod_that_has_ended_is_no_news(dispatch: Dispatch, queue: Added) -> None:
+    """A Job that has been read is removed with its pod: four events, and nothing that a reconcile does not know. But
+    what was never told is: the pod may have ended in between."""
+    ended = pod("a", {"terminated": {"exitCode": 0}}, phase="Succeeded")
+    dispatch.pod_changed(ended, False)
+    assert queue.keys == [OWNER]
+    dispatch.pod_changed(changed(ended, deletionTimestamp="2026-03-01T12:00:00Z"), False)
+    dispatch.pod_changed(ended, True)
+    assert queue.keys == [OWNER]
+    assert dispatch._told == {}
+    dispatch.pod_changed(ended, True)
+    assert queue.keys == [OWNER, OWNER]
+
+
+def test_the_event_of_an_own_write_is_no_news(dispatch: Dispatch, queue: Added) -> None:
+    """It often comes before the answer to the write, while the object is reconciled."""
+    queue.begin(OWNER)
+    dispatch.changed(dispatch.news("Snapshot", "MODIFIED", snapshot_object(resourceVersion="101")))
+    dispatch._ctx.catalog.put("Snapshot", snapshot_object(resourceVersion="101"))  # the answer
+    queue.end(OWNER)
+    assert queue.keys == []
+
+
+def test_what_another_one_has_written_during_a_reconcile_is_news(dispatch: Dispatch, queue: Added) -> None:
+    queue.begin(OWNER)
+    dispatch.changed(dispatch.news("Snapshot", "MODIFIED", snapshot_object(resourceVersion="101")))
+    dispatch.changed(dispatch.news("Snapshot", "MODIFIED", snapshot_object(resourceVersion="102")))
+    dispatch._ctx.catalog.put("Snapshot", snapshot_object(resourceVersion="101"))
+    assert queue.keys == []
+    queue.end(OWNER)
+    assert queue.keys == [OWNER]
+    found = dispatch._ctx.catalog.get(OWNER)
+    assert found is not None
+    assert found.version == 102
+
+
+def test_what_came_before_a_deletion_does_not_bring_the_object_back(dispatch: Dispatch, queue: Added) -> None:
+    queue.begin(OWNER)
+    dispatch.changed(dispatch.news("Snapshot", "MODIFIED", snapshot_object(resourceVersion="101")))
+    dispatch.changed(dispatch.news("Snapshot", "DELETED", snapshot_object(resourceVersion="102")))
+    assert queue.keys == [OWNER]
+    queue.end(OWNER)
+    assert dispatch._ctx.catalog.get(OWNER) is None
 
 
 def test_a_pod_that_runs_and_is_disrupted_wakes_its_owner(dispatch: Dispatch, queue: Added) -> None:

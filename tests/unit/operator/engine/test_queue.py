@@ -44,6 +44,32 @@ def run(work: Callable[[WorkQueue], Awaitable[None]], handler: queue_module.Hand
     return asyncio.run(main())
 
 
+def test_what_is_to_follow_a_reconcile_is_called_once_at_its_end() -> None:
+    """Whether it succeeds or fails. Of several calls the last one counts."""
+    called: list[str] = []
+    reconciled: list[Key] = []
+
+    async def handler(k: Key) -> None:
+        reconciled.append(k)
+        for name in ("first", "last"):
+            assert queues[0].when_finished(k, lambda name=name: called.append(f"{name} {k.name}"))  # type: ignore[misc]
+        assert called == [f"last s{number}" for number in range(len(reconciled) - 1)]
+        if len(reconciled) == 2:
+            raise ValueError
+
+    queues: list[WorkQueue] = []
+
+    async def work(queue: WorkQueue) -> None:
+        queues.append(queue)
+        assert not queue.when_finished(key(0), lambda: called.append("never"))
+        for number in range(2):
+            queue.add(key(number))
+            await until(lambda number=number: len(called) == number + 1)  # type: ignore[misc]
+
+    run(work, handler, workers=1)
+    assert called == ["last s0", "last s1"]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 6))
 def test_one_worker_per_key_and_nothing_lost(numbers: list[int], workers: int) -> None:

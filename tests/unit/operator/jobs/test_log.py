@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.base import Model
-from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, Step, StepReport
-from ocore_operator.jobs.log import LogState
+from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, ReadyReport, Result, Step, StepReport
+from ocore_operator.jobs.log import SHOWN, LogState
 
 
-def feed(state: LogState, *lines: Model) -> list[bool]:
+def feed(state: LogState, *lines: Model) -> list[float | None]:
     return [state.take(line.model_dump_json(by_alias=True)) for line in lines]
 
 
@@ -21,7 +21,7 @@ def test_steps_are_in_the_operations_order_with_their_times() -> None:
         ProgressReport(step=Step.COPY_FILESTORE, bytes_done=3, bytes_total=9, time="2026-01-01T00:00:04Z"),
         StepReport(step=Step.PREPARE, state="Done", time="2026-01-01T00:00:05Z"),
     )
-    assert woken == [True, True, False, True]
+    assert woken == [SHOWN, SHOWN, None, SHOWN]
     first, second = state.step_statuses(SNAPSHOT_STEPS)
     assert (first.name, first.started_at, first.completed_at) == (
         "Prepare",
@@ -33,8 +33,13 @@ def test_steps_are_in_the_operations_order_with_their_times() -> None:
     assert [s.bytes_done for s in state.step_statuses(SNAPSHOT_STEPS)] == [None, 3]
 
 
+def test_what_the_owner_acts_on_wakes_it_at_once() -> None:
+    ended = Result(ok=False, time="2026-01-01T00:00:04Z")
+    assert feed(LogState(), ReadyReport(time="2026-01-01T00:00:03Z"), ended) == [0.0, 0.0]
+
+
 @given(st.text(max_size=300))
 def test_stray_lines_say_nothing(line: str) -> None:
     state = LogState()
-    assert not state.take(line)
+    assert state.take(line) is None
     assert state == LogState()

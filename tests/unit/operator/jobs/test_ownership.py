@@ -14,8 +14,7 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Failed
 from ocore_operator.jobs import control
 from ocore_operator.jobs.outcome import Absent, NoResult, Observation, Running, Starting, Succeeded
-from ocore_operator.jobs.watched import Watched
-from ocore_operator.kube.client import Listed
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube.resources import Object, Snapshot
 from support.operator.objects import (
     OTHER_UID,
@@ -41,11 +40,8 @@ class Api:
         self._jobs = jobs
         self._pods = pods
 
-    async def list(self, *_: Any, **__: Any) -> list[Object]:
-        return []  # no Events
-
-    async def listed(self, type_: Type, *_: Any, **__: Any) -> Listed:
-        return Listed({"jobs": self._jobs, "pods": self._pods}[type_.plural], 1)
+    async def list(self, type_: Type, *_: Any, **__: Any) -> list[Object]:
+        return {"jobs": self._jobs, "pods": self._pods}.get(type_.plural, [])
 
     async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
         assert type_ == JOBS
@@ -59,7 +55,7 @@ def context(jobs: list[Object], pods: list[Object]) -> Context:
     class Fake:
         kube = Api(jobs, pods)
         settings = SETTINGS
-        watched = Watched(lambda _: True)
+        remembered = Remembered(lambda _: True)
 
         @staticmethod
         def now() -> object:

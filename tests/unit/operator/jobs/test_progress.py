@@ -156,7 +156,7 @@ def run(
     api: ApiServer, catalog: Catalog, until: Callable[[], bool], key: Key = OWNER, log: LogState | None = None
 ) -> ProgressWriter:
     """Writes until the condition holds; at most ten seconds."""
-    followers = Followers(api.client(), lambda _: None)
+    followers = Followers(api.client(), lambda *_: None)
     if log is not None:
         followers.of = lambda _: [log]  # type: ignore[method-assign]  # as a Job's log has reported
     writer = ProgressWriter(api.client(), catalog, followers, Clock())
@@ -267,7 +267,7 @@ def test_an_end_between_reading_and_writing_wins(api: ApiServer) -> None:
 def test_a_deleted_object_ends_it(api: ApiServer) -> None:
     catalog = known(api)
     catalog.remove(OWNER)
-    writer = ProgressWriter(api.client(), catalog, Followers(api.client(), lambda _: None), Clock())
+    writer = ProgressWriter(api.client(), catalog, Followers(api.client(), lambda *_: None), Clock())
 
     async def main() -> None:
         writer.ensure(OWNER)

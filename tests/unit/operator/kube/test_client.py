@@ -85,7 +85,7 @@ def test_nothing_is_written_without_the_lease(server: ApiServer, write: str) -> 
 
 
 def test_every_way_to_write_is_tested() -> None:
-    reads = {"get", "list", "listed", "metadata", "pages", "follow_log"}
+    reads = {"get", "list", "metadata", "pages", "follow_log"}
     assert {name for name in vars(Kube) if not name.startswith("_")} == reads | WRITES.keys()
 
 
@@ -155,18 +155,3 @@ def test_a_list_of_metadata_may_have_no_objects() -> None:
 
     kube = Kube(cast("Any", Transport()))
     assert asyncio.run(kube.metadata(JOBS, NAMESPACE, labels="", keep=lambda _: True)) == []
-
-
-def test_a_list_in_pages_has_the_version_of_its_first_page() -> None:
-    """A change during the later pages may be missing in the first one: its event must count as newer."""
-    pages = [
-        {"items": [plain("a")], "metadata": {"resourceVersion": "7", "continue": "next"}},
-        {"items": [plain("b")], "metadata": {"resourceVersion": "9"}},
-    ]
-
-    class Transport:
-        async def request(self, *_: object, **__: object) -> Object:
-            return pages.pop(0)
-
-    found = asyncio.run(Kube(cast(Any, Transport())).listed(JOBS, NAMESPACE, labels="x"))
-    assert ([each["metadata"]["name"] for each in found.objects], found.version) == (["a", "b"], 7)

@@ -13,7 +13,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_kube.types import JOBS, STORES
 from ocore_operator import remote_copies
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.jobs.watched import Watched
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.snapshot import plan_state
@@ -329,7 +329,7 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
     ctx: Any = SimpleNamespace(
         kube=server.client(),
         catalog=new_catalog(),
-        watched=Watched(lambda _: True),
+        remembered=Remembered(lambda _: True),
         limits=Slots(),
         settings=SETTINGS,
         now=lambda: moment(101),

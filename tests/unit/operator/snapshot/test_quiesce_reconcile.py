@@ -20,9 +20,8 @@ from ocore_kube.errors import Conflict, Forbidden, Unavailable
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Type
 from ocore_operator.context import Context
 from ocore_operator.jobs.log import LogState
+from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.jobs.watched import Watched
-from ocore_operator.kube.client import Listed
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import reconcile
 from support.operator.catalogs import new_catalog
@@ -79,9 +78,6 @@ class Api:
         if type_ is PODS and "app=" in labels:
             return [{"metadata": {"name": f"odoo-{n}"}, "status": {"phase": "Running"}} for n in range(self.replicas)]
         return [copy.deepcopy(o) for (plural, _), o in self.objects.items() if plural == type_.plural and keep(o)]
-
-    async def listed(self, type_: Type, namespace: str, labels: str) -> Listed:
-        return Listed(await self.list(type_, namespace, labels), self.version)
 
     async def apply_status(self, resource: Any, body: Object, manager: str = "") -> Object | None:
         found = self.objects[resource.kind.plural, resource.meta.name]
@@ -186,7 +182,7 @@ def context(found: Api, clock: Clock, marks: Path) -> Context:
         "kube": found,
         "queue": nothing,
         "catalog": new_catalog(),
-        "watched": Watched(lambda _: True),
+        "remembered": Remembered(lambda _: True),
         "limits": nothing,
         "followers": nothing,
         "progress": nothing,

@@ -81,7 +81,7 @@ def reported(*steps: tuple[str, str]) -> LogState:
     """A Job's log with these step reports."""
     log = LogState()
     for name, state in steps:
-        assert log.take(json.dumps({"type": "step", "step": name, "state": state, "time": at(1)}))
+        assert log.take(json.dumps({"type": "step", "step": name, "state": state, "time": at(1)})) is not None
     return log
 
 
@@ -195,7 +195,7 @@ def test_a_part_that_the_environment_lost_before_the_job_is_missing() -> None:
 def test_what_did_not_fit_into_the_termination_message_comes_from_the_log(lost: str) -> None:
     cut = RESULT.model_copy(update={lost: {} if lost == "paths" else Evidence()})
     log = whole_log()
-    assert log.take(json.dumps(Result(ok=True, payload=RESULT, time=at(9)).wire()))
+    assert log.take(json.dumps(Result(ok=True, payload=RESULT, time=at(9)).wire())) is not None
     assert t.full_evidence(cut, log) == RESULT
     life = Life()
     life.start()
