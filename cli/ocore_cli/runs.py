@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds import conditions
+from ocore_crds import conditions, timestamps
 from ocore_crds.conditions import Condition
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, Kind
 from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
@@ -167,7 +167,7 @@ def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
 
 def parse_time(text: str | None) -> datetime | None:
     """The time of an RFC 3339 text; None for None or an empty text."""
-    return datetime.fromisoformat(text) if text else None
+    return timestamps.parse(text) if text else None
 
 
 def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:

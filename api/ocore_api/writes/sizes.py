@@ -17,7 +17,7 @@ from ocore_api.writes.client import Client
 from ocore_api.writes.refusals import translated
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_crds.text import sentence
-from ocore_crds.timestamps import text
+from ocore_crds.timestamps import parse, text
 from ocore_kube.types import ENVIRONMENTS
 
 #: Seconds for which sizes are fresh.
@@ -50,7 +50,7 @@ def sizes_of(found: KnownSizes | None, now: float) -> Sizes | None:
     Pure."""
     if found is None or found.measured_at is None:
         return None
-    age = max(now - datetime.fromisoformat(found.measured_at).timestamp(), 0.0)
+    age = max(now - parse(found.measured_at).timestamp(), 0.0)
     return Sizes(found.database_bytes, found.filestore_bytes, age)
 
 

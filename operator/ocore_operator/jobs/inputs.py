@@ -250,13 +250,6 @@ def commit_of(workload: Object | None, annotation: str) -> str:
     return ""
 
 
-def image_tag(image: str) -> str:
-    """The tag of an image reference; empty where it has none."""
-    name = image.partition("@")[0]
-    head, colon, tag = name.rpartition(":")
-    return tag if colon and "/" not in tag and head else ""
-
-
 def _pod_spec(workload: Object | None) -> Object:
     return dict(workload["spec"]["template"]["spec"]) if workload is not None else {}
 

@@ -23,10 +23,11 @@ from ocore_crds.text import sentence
 from ocore_operator import clock, summarize
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs.inputs import JobInputs, image_tag
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube.resources import Environment, Snapshot, project_of
 from ocore_operator.summarize import Stamp
+from ocore_operator.workloads import images
 
 
 def queued(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
@@ -48,7 +49,7 @@ def started(
         environment_type=environment.spec.type,
         project_id=project_of(environment),
         image=job_inputs.image,
-        image_tag=image_tag(job_inputs.image),
+        image_tag=images.parse(job_inputs.image).tag,
         image_digest=image_digest,
         commit_sha=job_inputs.commit,
         config_sha256=job_inputs.config_sha256,
