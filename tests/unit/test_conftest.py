@@ -30,13 +30,18 @@ def tree(pytester: pytest.Pytester, repository: Path, monkeypatch: pytest.Monkey
     return pytester
 
 
-@pytest.mark.parametrize("how", SKIPS)
-def test_a_skip_is_a_failure(tree: pytest.Pytester, how: str) -> None:
-    tree.makepyfile(SKIPS[how])
-    assert tree.runpytest_subprocess(*RUN).ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    result = tree.runpytest_subprocess("--no-skips", *RUN)
-    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
-    assert "no server" in result.stdout.str()
+def test_a_skip_is_a_failure(tree: pytest.Pytester) -> None:
+    tree.makepyfile(**{f"test_{how.replace(' ', '_')}": text for how, text in SKIPS.items()})
+    assert tree.runpytest_subprocess(*RUN).ret == pytest.ExitCode.OK
+    result = tree.runpytest_subprocess("--no-skips", "--continue-on-collection-errors", "-rfE", *RUN)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(failed=1, errors=3)
+    details, _, summary = result.stdout.str().partition("short test summary info")
+    for how in SKIPS:
+        file = f"test_{how.replace(' ', '_')}.py"
+        (line,) = [text for text in summary.splitlines() if file in text]
+        assert line.startswith(("FAILED ", "ERROR ")), line
+        assert [text for text in details.splitlines() if file in text and "no server" in text], file
 
 
 def test_make_test_gives_the_option(repository: Path) -> None:
@@ -48,13 +53,13 @@ def test_make_test_gives_the_option(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("-q", *RUN), ("-v", *RUN), ("-n", "1", "-p", "no:randomly")], ids=" ".join)
-@pytest.mark.parametrize("variable", ["CI", "BUILD_NUMBER"])
 def test_a_failure_in_ci_is_explained_as_elsewhere(
-    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, variable: str, arguments: tuple[str, ...]
+    tree: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
-    """Not by a whole diff: the one of 15 restored files took seven minutes."""
+    """Not by a whole diff: the one of 15 restored files took seven minutes. Either variable alone causes it."""
     tree.makepyfile("def test_it():\n    assert {n: 'left' for n in range(50)} == {n: 'right' for n in range(50)}\n")
-    monkeypatch.setenv(variable, "1")
+    for variable in ("CI", "BUILD_NUMBER"):
+        monkeypatch.setenv(variable, "1")
     result = tree.runpytest_subprocess(*arguments)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "49: 'left'" not in result.stdout.str()
@@ -69,21 +74,22 @@ def test_examples_in_ci_are_the_same_in_each_run(
     tree.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(
-    ("parameter", "outcome"), [("s3", {"passed": 1}), ("other", {"errors": 1}), ("none", {"passed": 1})]
-)
-def test_a_server_is_used_by_a_test_for_servers_only(
-    tree: pytest.Pytester, parameter: str, outcome: dict[str, int]
-) -> None:
+def test_a_server_is_used_by_a_test_for_servers_only(tree: pytest.Pytester) -> None:
     """Asked for by the name in a parameter: a name that the conftest knows, another one, and no server."""
     (tree.path / "unit").mkdir()
-    (tree.path / "unit/test_it.py").write_text(
-        "import pytest\n"
-        "@pytest.fixture\ndef s3():\n    pass\n"
-        "@pytest.fixture\ndef other(s3):\n    pass\n"
-        "@pytest.fixture\ndef none():\n    pass\n"
-        f"@pytest.fixture(params=['{parameter}'])\ndef store(request):\n    request.getfixturevalue(request.param)\n"
-        "def test_it(store):\n    pass\n"
-    )
-    tree.runpytest_subprocess(*RUN).assert_outcomes(**outcome)
-    assert tree.runpytest_subprocess("-m", "servers", *RUN).parseoutcomes().get("passed", 0) == (parameter == "s3")
+    for parameter in ("s3", "other", "none"):
+        (tree.path / f"unit/test_{parameter}.py").write_text(
+            "import pytest\n"
+            "@pytest.fixture\ndef s3():\n    pass\n"
+            "@pytest.fixture\ndef other(s3):\n    pass\n"
+            "@pytest.fixture\ndef none():\n    pass\n"
+            f"@pytest.fixture(params=['{parameter}'])\ndef store(request):\n"
+            "    request.getfixturevalue(request.param)\n"
+            "def test_it(store):\n    pass\n"
+        )
+    result = tree.runpytest_subprocess("-rpE", *RUN)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines_random(["PASSED *test_s3.py*", "PASSED *test_none.py*", "ERROR *test_other.py*"])
+    result = tree.runpytest_subprocess("-m", "servers", "-rp", *RUN)
+    result.assert_outcomes(passed=1, deselected=2)
+    result.stdout.fnmatch_lines(["PASSED *test_s3.py*"])
