@@ -15,15 +15,13 @@ from ocore_crds.kinds import ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY
 from ocore_crds.quantity import human
 from ocore_crds.retention import (
     Candidate,
+    Listed,
     Verdict,
     candidate_of,
-    kept_for,
-    needed_by_others,
-    protected,
+    candidates_of,
+    judged,
     safety_of,
     told_of,
-    verdicts,
-    without_policy,
 )
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec
 
@@ -40,16 +38,12 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     rollbacks = objects.list(ROLLBACK)
     used = {_used_by(o) for o in rollbacks if not _terminal(o)}
     safeties = [s for s in map(safety_of, rollbacks) if s is not None]
-    candidates = [kept_for(c, safeties) for c in (candidate_of(o, used) for o in snapshots) if c is not None]
-    ours = {c.name for c in candidates}
-    candidates = needed_by_others(
-        candidates, {needs_of(o.get("status") or {}) for o in snapshots if o["metadata"]["name"] not in ours}
-    )
-    found = verdicts(candidates, spec, _zone(spec.time_zone), now)
-    if policy is None and not given:
-        told = {o["metadata"]["name"]: told_of(o) for o in snapshots}
-        found = {name: without_policy(verdict, told[name], now) for name, verdict in found.items()}
-    found = protected(found, candidates)
+    listed = [
+        Listed(o["metadata"]["name"], candidate_of(o, used), needs_of(o.get("status") or {}), told_of(o))
+        for o in snapshots
+    ]
+    candidates = candidates_of(listed, safeties)
+    found = judged(listed, safeties, spec, _zone(spec.time_zone), now, told=policy is None and not given)
     console.print(Text(_rules(spec, policy is not None, given)))
     if not candidates:
         console.print(Text(f"No snapshot of environment {environment} has retention Policy and is terminal."))

@@ -408,6 +408,41 @@ def needed_by_others(candidates: Iterable[Candidate], others: Container[str]) ->
     return [replace(c, needed=True) if c.id and c.id in others else c for c in candidates]
 
 
+# --- the recipe: all Snapshots of an environment -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One Snapshot of an environment."""
+
+    name: str
+    candidate: Candidate | None  # None: the rules are not about it
+    needs: str  # id of the full Snapshot that it needs; empty: none
+    told: Verdict | None  # what its status says; None: nothing yet
+
+
+def candidates_of(listed: Iterable[Listed], safeties: Iterable[Safety]) -> list[Candidate]:
+    """The Snapshots that the rules are about, with what Rollbacks protect and what other Snapshots need of them."""
+    every, protectors = list(listed), list(safeties)
+    found = [kept_for(each.candidate, protectors) for each in every if each.candidate is not None]
+    ours = {c.name for c in found}
+    return needed_by_others(found, {each.needs for each in every if each.name not in ours})
+
+
+def judged(
+    listed: Iterable[Listed], safeties: Iterable[Safety], rules: Retention, zone: tzinfo, now: datetime, *, told: bool
+) -> dict[str, Verdict]:
+    """The verdict on each candidate, by name. `told`: the environment has no policy, so what the statuses say counts
+    too."""
+    every = list(listed)
+    candidates = candidates_of(every, safeties)
+    found = verdicts(candidates, rules, zone, now)
+    if told:
+        said = {each.name: each.told for each in every}
+        found = {name: without_policy(verdict, said[name], now) for name, verdict in found.items()}
+    return protected(found, candidates)
+
+
 #: The fields of a Snapshot's status that hold its verdict.
 STATUS_FIELDS = ("keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpiresAt")
 

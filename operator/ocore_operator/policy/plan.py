@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from ocore_crds import history, retention
 from ocore_crds.environment import PinCount
-from ocore_crds.retention import Candidate, Verdict
+from ocore_crds.retention import Listed, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
@@ -125,30 +125,22 @@ def _pins(world: World) -> Action | None:
 # --- retention -------------------------------------------------------------------------------------------------
 
 
-def candidates(world: World) -> list[Candidate]:
-    """The Snapshots that the rules are about: terminal, with `retention: Policy`, and not being deleted."""
-    found = [
-        retention.kept_for(replace(e.retention.candidate, in_use=e.key.name in world.used), world.safeties)
-        for e in world.snapshots
-        if e.retention.candidate is not None
+def _listed(world: World) -> list[Listed]:
+    """The environment's Snapshots; of those that the rules are about, which ones a Rollback uses."""
+    found = ((e, e.retention.candidate) for e in world.snapshots)
+    return [
+        Listed(
+            e.key.name,
+            replace(c, in_use=e.key.name in world.used) if c is not None else None,
+            e.pairing.needs,
+            e.retention.told,
+        )
+        for e, c in found
     ]
-    ours = {c.name for c in found}
-    others = {e.pairing.needs for e in world.snapshots if e.key.name not in ours}
-    return retention.needed_by_others(found, others)
 
 
 def _verdicts(world: World, zone: ZoneInfo) -> dict[str, Verdict]:
-    every = candidates(world)
-    found = retention.verdicts(every, world.spec, zone, world.now)
-    if world.policy is None:
-        told = {e.key.name: _told(e) for e in world.snapshots}
-        found = {name: retention.without_policy(verdict, told[name], world.now) for name, verdict in found.items()}
-    return retention.protected(found, every)
-
-
-def _told(entry: SnapshotEntry) -> Verdict | None:
-    """What the Snapshot's status says; None: nothing yet."""
-    return entry.retention.told
+    return retention.judged(_listed(world), world.safeties, world.spec, zone, world.now, told=world.policy is None)
 
 
 def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
@@ -173,7 +165,7 @@ def _has_dependents(world: World, full: SnapshotEntry) -> bool:
 
 
 def _is_told(entry: SnapshotEntry, verdict: Verdict) -> bool:
-    told = _told(entry)
+    told = entry.retention.told
     return told is not None and retention.status_of(told) == retention.status_of(verdict)
 
 
