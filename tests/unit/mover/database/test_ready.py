@@ -13,6 +13,7 @@ from ocore_mover.database.credentials import load
 from support.mover.postgres_majors import Server, create_role
 from support.mover.rollback import Shell, admin_secret, superuser_secret
 from support.mover.site import Site
+from support.pairs import pairs
 
 EXTENSION = """
 CREATE TABLE systems (id int PRIMARY KEY, name text);
@@ -121,8 +122,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-@pytest.mark.parametrize("admin", ["superuser", "none"])
+@pytest.mark.parametrize(
+    ("what", "admin", "server"), pairs(list(REFUSED), ["superuser", "none"], [15, 17]), indirect=["server"]
+)
 def test_row_30_what_only_a_superuser_creates_is_a_finding(site: Site, tmp_path: Path, what: str, admin: str) -> None:
     statement, remedy = REFUSED[what]
     site.server.execute(statement.format(app=f'"{site.role.name}"'), site.live)

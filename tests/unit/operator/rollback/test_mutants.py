@@ -168,12 +168,15 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 
 #: Seeds with which the search finds most of these in seconds. They depend on the number of examples, too.
 SEEDS = {
+    "the operation lock is released while the switch Job runs": 12,
     "the deadline counts after the signal too": 6,
     "an aborted rollback lets its safety snapshot run": 4,
     "the image is not put back after a switch back": 1,
     "an operator that was away gives up before it has tried": 16,
-    "two writers: inspects while the switch may go on": 2,
-    "a lost switch is taken for none": 7,
+    "two writers: inspects while the switch may go on": 16,
+    "a lost switch is taken for none": 12,
+    "switches an environment that names another claim by now": 8,
+    "what was switched back is dropped at once": 6,
     "what was live until someone switched by hand is dropped at once": 1,
 }
 
