@@ -61,8 +61,3 @@ def _ended_with(progress: Object, steps: Sequence[Object]) -> str | None:
 def deleted_event(last: Object, kind: str, now: str) -> Object:
     """The final event of an operation whose object was deleted before it ended."""
     return {**last, "status": "failed", "message": f"The {kind.lower()} was deleted while it ran.", "time": now}
-
-
-def is_final(event: Object) -> bool:
-    """Whether no other event follows."""
-    return event["status"] in FINAL
