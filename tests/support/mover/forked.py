@@ -115,11 +115,17 @@ def _server() -> socket.socket:
 
 def _load() -> None:
     """The program, except what it loads for S3 only."""
+    import typer.main
+
     import ocore_mover
+    from ocore_mover.command_line import app
 
     for module in pkgutil.walk_packages(ocore_mover.__path__, "ocore_mover."):
         if not module.name.startswith("ocore_mover.store.s3"):
             importlib.import_module(module.name)
+    # The options of all commands, which else each fork would build.
+    typer.main.get_command = cache(typer.main.get_command)
+    typer.main.get_command(app)
     gc.collect()
     gc.freeze()
 
