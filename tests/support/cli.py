@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import typer
+from typer.main import get_command
 
 from ocore_cli import app
 from ocore_crds.kinds import Kind
@@ -101,9 +103,15 @@ class FakeObjects:
         self.deleted.append((kind, name))
 
 
+@cache
+def _program() -> Any:
+    """The command line. Each call would build the options of all commands again."""
+    return get_command(app.app)
+
+
 def run(*arguments: str) -> int:
     try:
-        code = app.app(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
+        code = _program()(list(arguments), standalone_mode=False, prog_name="kubectl ocore")
     except typer.Exit as ended:
         return ended.exit_code
     return int(code or 0)
