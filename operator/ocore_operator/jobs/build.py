@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.commands import table as t
-from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess
+from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, StoreAccess
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
@@ -18,7 +18,7 @@ from ocore_crds.restore_test import RestoreTests
 from ocore_crds.rollback_record import RollbackRun
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator.errors import Failed
-from ocore_operator.jobs import failpoints, parts
+from ocore_operator.jobs import failpoints, parts, stores
 from ocore_operator.jobs.inputs import JobInputs, resources_of
 from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
@@ -60,7 +60,7 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     claim. Where that user is unknown it reports the owner of the files, and can change nothing on the claim."""
     environment, volumes, unknown = _environment(job_inputs), Volumes(), job_inputs.user_unknown
     spec = environment.spec
-    url, name = parts.claim_store(volumes, job_inputs.store) if not unknown else ("", "")
+    url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
     request = t.ProbeRequest(
         database=parts.database(volumes, spec, admin=True),
         filestore=parts.filestore(volumes, spec, read_only=unknown),
@@ -120,7 +120,7 @@ def list_manifests(
     """Name ``list-manifests-<uid>-<attempt>``: one page of the snapshots of these environments (id → project id)."""
     volumes = Volumes()
     request = t.ListManifestsRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         environments=dict(sorted(environments.items())),
         after=after,
         deadline=_deadline(LONG),
@@ -132,7 +132,7 @@ def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``sweep-<uid>-<attempt>``: finds orphans. Their list goes into the store, unless that is read-only."""
     writes, volumes = job_inputs.store.spec.access == "ReadWrite", Volumes()
     request = t.SweepRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         report_id=job_inputs.store.meta.uid if writes else None,
         deadline=_deadline(LONG),
     )
@@ -143,7 +143,7 @@ def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, at
     """Name ``remove-orphans-<uid>-<attempt>``: deletes what the report lists, where it still is an orphan."""
     volumes = Volumes()
     request = t.RemoveOrphansRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         report_id=job_inputs.store.meta.uid,
         sha256=report,
         deadline=_deadline(LONG),
@@ -162,7 +162,7 @@ def _of_contents(
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-store-<uid>-<attempt>``: writes and reads the store id."""
     volumes = Volumes()
-    request = t.ProbeStoreRequest(store=parts.store(volumes, job_inputs.store), deadline=_deadline(SHORT))
+    request = t.ProbeStoreRequest(store=stores.of(job_inputs.store).access(volumes), deadline=_deadline(SHORT))
     return job(
         settings,
         job_inputs,
@@ -187,7 +187,7 @@ def snapshot(
     environment, volumes = _environment(job_inputs), Volumes()
     spec = environment.spec
     request = t.SnapshotRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         database=parts.database(volumes, spec, admin=False),
         filestore=parts.filestore(volumes, spec),
         config=parts.config(volumes, spec),
@@ -230,7 +230,7 @@ def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attemp
     """Name ``verify-<uid>-<attempt>``: reads every byte again."""
     volumes = Volumes()
     request = t.VerifyRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
         deadline=_deadline(deadline),
@@ -251,7 +251,7 @@ def write_state(
     of the inputs."""
     volumes = Volumes()
     request = t.WriteStateRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
         state=state,
@@ -286,7 +286,7 @@ def restore_test(
         database = parts.database(volumes, environment.spec, admin=True)
         capacity = own.capacity if own is not None else None
     request = t.RestoreTestRequest(
-        store=parts.store(volumes, job_inputs.store, read_only=True),
+        store=stores.of(job_inputs.store).access(volumes, read_only=True),
         database=database,
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
@@ -317,8 +317,8 @@ def delete(
     volumes, source = Volumes(), job_inputs.source
     files = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
     request = t.DeleteRequest(
-        store=parts.store(volumes, job_inputs.store),
-        source=parts.source_store(volumes, source) if source is not None else None,
+        store=stores.of(job_inputs.store).access(volumes),
+        source=stores.of(source).source(volumes) if source is not None else None,
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
         attempts_only=deletes is Deletes.LEFTOVERS,
@@ -365,7 +365,7 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
     """Name ``check-copy-<uid>-<attempt>``: asks the store of the inputs whether it has every object of the copy."""
     volumes = Volumes(read_only=True)
     request = t.CheckCopyRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
         store_id=_copy_store_id(owner),
@@ -384,8 +384,8 @@ def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, a
         raise ValueError(f"the copy of {owner.key} needs a source")
     volumes = Volumes()
     request = t.CopyRemoteRequest(
-        store=parts.store(volumes, job_inputs.store),
-        source=parts.source_store(volumes, job_inputs.source),
+        store=stores.of(job_inputs.store).access(volumes),
+        source=stores.of(job_inputs.source).source(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
         manifest_sha256=owner.status.manifest_sha256,
@@ -398,7 +398,7 @@ def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot,
     """Name ``inspect-<uid>-<attempt>``: reads the result of ``snapshot`` back from the manifest."""
     volumes = Volumes()
     request = t.InspectRequest(
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
         deadline=_deadline(SHORT),
@@ -436,8 +436,8 @@ def restore(
     request = t.RestoreRequest(
         database=parts.database(volumes, spec, admin=True),
         filestore=parts.filestore(volumes, spec),
-        store=parts.store(volumes, job_inputs.store),
-        source=parts.source_store(volumes, source) if source is not None else None,
+        store=stores.of(job_inputs.store).access(volumes),
+        source=stores.of(source).source(volumes) if source is not None else None,
         scratch=parts.scratch(volumes, spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
@@ -557,7 +557,7 @@ def switch(
         volumes,
         run,
         deadline,
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         signal=parts.signal(volumes, wait),
         # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
         neutralized=plan is not None and plan.required,
@@ -602,7 +602,7 @@ def undo(
         volumes,
         run,
         deadline,
-        store=parts.optional_store(volumes, store_of_record),
+        store=_optional(volumes, store_of_record),
         signal=parts.signal(volumes, wait),
     )
     return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
@@ -621,9 +621,13 @@ def switch_back(
     """Name ``switch-<uid>-<attempt>``: switches back at once. A store that is missing does not prevent it: then the
     outcome is only in the database."""
     volumes = Volumes()
-    store = parts.optional_store(volumes, store_of_record)
+    store = _optional(volumes, store_of_record)
     request = _switch(_environment(job_inputs), owner, volumes, run, deadline, store=store, now=True, back=True)
     return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
+
+
+def _optional(volumes: Volumes, store: Store | None) -> StoreAccess | None:
+    return stores.of(store).optional(volumes) if store is not None else None
 
 
 def cleanup(
@@ -657,7 +661,7 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
     request = t.PreviewRequest(
         database=parts.database(volumes, environment.spec, admin=False),
         filestore=parts.filestore(volumes, environment.spec),
-        store=parts.store(volumes, job_inputs.store),
+        store=stores.of(job_inputs.store).access(volumes),
         # Where the manifest is: below the id of the environment that the snapshot was taken of.
         environment_id=source.environment_id if source is not None else environment.id,
         snapshot_id=snapshot.id,

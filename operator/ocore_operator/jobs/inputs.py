@@ -11,6 +11,7 @@ from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WO
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
+from ocore_operator.jobs import stores
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
@@ -54,7 +55,7 @@ class JobInputs:
     def user_unknown(self) -> bool:
         """Whether the Jobs mount a claim, and which user may use its files is unknown."""
         filestore = self.environment is not None and self.environment.spec.filestore is not None
-        return self.traits.run_as_user is None and (filestore or self.store.spec.claim is not None)
+        return self.traits.run_as_user is None and (filestore or stores.of(self.store).claim is not None)
 
 
 async def load(ctx: Context, environment: Environment) -> JobInputs:
@@ -72,8 +73,7 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
         name = tls.ca.config_map_ref.name
         await need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.database.tls.ca")
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
-    if store.spec.claim is not None:
-        claims.append(store.spec.claim.claim_name)
+    claims += stores.claims(store)
     return JobInputs(
         namespace=namespace,
         store=store,
@@ -92,14 +92,14 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
     """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the
     resources, of an Environment that writes to the store (the one of that name, else the first whose user is known): on
     a claim, files of another user could not be deleted."""
-    claims = [store.spec.claim.claim_name] if store.spec.claim is not None else []
+    claims = stores.claims(store)
     jobs, inherited = Jobs(), traits(ctx.settings, None, Jobs())
     async for found in _users_of(ctx, namespace, store.meta.name, environment_name):
         workload: Object | None = None
         for each in found.spec.workloads[:1]:
             workload = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name)
         jobs, inherited = found.spec.jobs, traits(ctx.settings, workload, found.spec.jobs)
-        if inherited.run_as_user is not None or store.spec.claim is None:
+        if inherited.run_as_user is not None or not claims:
             break
     return JobInputs(
         namespace=namespace,

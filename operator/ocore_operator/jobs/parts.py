@@ -5,33 +5,22 @@ Secrets are mounted as files, never parts of the request.
 
 from dataclasses import dataclass, field
 
-from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.parts import (
     DatabaseAccess,
     DatabaseTls,
     FilestoreAccess,
-    S3Access,
     SignalWait,
-    SourceStore,
-    StoreAccess,
 )
 from ocore_crds.environment import EnvironmentSpec, Tls
 from ocore_crds.neutralize import Scripts
 from ocore_crds.restore_test import RestoreTestServer
-from ocore_crds.snapshotstore import S3
-from ocore_operator.kube.resources import Object, Store
+from ocore_operator.kube.resources import Object
 
 DATABASE = "/secrets/database"
 ADMIN = "/secrets/admin"
 TLS = "/secrets/database-tls"
-S3_CREDENTIALS = "/secrets/s3"
-S3_CA = "/secrets/s3-ca"
 CLAIM = "/claim"
-STORE = "/store"
-SOURCE_S3_CREDENTIALS = "/secrets/source-s3"
-SOURCE_S3_CA = "/secrets/source-s3-ca"
-SOURCE_STORE = "/source-store"
 CONFIG = "/config"
 SCRATCH = "/scratch"
 SIGNAL = "/signal"
@@ -166,89 +155,6 @@ def scratch(volumes: Volumes, spec: EnvironmentSpec) -> str:
         labels = {naming.LABEL_MANAGED_BY: naming.MANAGED_BY}
         source = {"ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": labels}, "spec": template}}}
     return volumes.mount("scratch", SCRATCH, source)
-
-
-def store_url(found: Store, mount: str = STORE) -> str:
-    """The store's URL inside a Job."""
-    if found.spec.s3 is not None:
-        return f"s3://{found.spec.s3.bucket}/{found.spec.s3.prefix}".rstrip("/")
-    path = found.spec.claim.path if found.spec.claim is not None else ""
-    return f"file://{mount}/{path}".rstrip("/")
-
-
-def public_url(found: Store) -> str:
-    """The store's URL for users: ``s3://bucket/prefix`` or ``claim://name/path``."""
-    if found.spec.claim is not None:
-        return f"claim://{found.spec.claim.claim_name}/{found.spec.claim.path}".rstrip("/")
-    return store_url(found)
-
-
-def store(volumes: Volumes, found: Store, *, read_only: bool = False) -> StoreAccess:
-    """The store with its credentials and certificates, or its claim. With access ReadOnly, or `read_only`, the mover
-    refuses to write to it."""
-    only = read_only or found.spec.access == "ReadOnly"
-    if found.spec.claim is not None:
-        volumes.claim("store", STORE, found.spec.claim.claim_name, read_only=only)
-        return StoreAccess(url=store_url(found), read_only=only)
-    return _s3_store(volumes, found, read_only=only)
-
-
-def _s3_store(volumes: Volumes, found: Store, *, read_only: bool = False, optional: bool = False) -> StoreAccess:
-    s3 = found.spec.s3
-    encryption = s3.server_side_encryption if s3 is not None else None
-    return StoreAccess(
-        url=store_url(found),
-        s3=_s3(volumes, s3, "s3", (S3_CREDENTIALS, S3_CA), optional=optional) if s3 is not None else S3Access(),
-        sse=encryption.algorithm if encryption is not None else None,
-        kms_key=encryption.kms_key_id if encryption is not None else None,
-        read_only=read_only,
-    )
-
-
-def claim_store(volumes: Volumes, found: Store) -> tuple[str, str]:
-    """URL and name of the store for a probe of its rights: on a claim, ready and writable; empty for another one. One
-    that is not ready may not be mountable, and rollbacks from a remote copy must not wait for it."""
-    if found.spec.claim is None or found.spec.access == "ReadOnly" or not c.is_true(found.status.conditions, c.READY):
-        return "", ""
-    return store(volumes, found).url, public_url(found)
-
-
-def source_store(volumes: Volumes, found: Store) -> SourceStore:
-    """The store that a Job only reads from, with what it needs."""
-    url, s3 = store_url(found, SOURCE_STORE), found.spec.s3
-    if found.spec.claim is not None:
-        volumes.claim("source-store", SOURCE_STORE, found.spec.claim.claim_name, read_only=True)
-    if s3 is None:
-        return SourceStore(url=url)
-    return SourceStore(url=url, s3=_s3(volumes, s3, "source-s3", (SOURCE_S3_CREDENTIALS, SOURCE_S3_CA)))
-
-
-def optional_store(volumes: Volumes, found: Store | None) -> StoreAccess | None:
-    """The store for a Job that has to start without it: its Secret and ConfigMap may be missing. A claim must exist, so
-    it is not mounted."""
-    if found is None or found.spec.s3 is None:
-        return None
-    return _s3_store(volumes, found, optional=True)
-
-
-def _s3(volumes: Volumes, found: S3, name: str, paths: tuple[str, str], *, optional: bool = False) -> S3Access:
-    """`paths`: of the credentials and of the CA certificates. Their volumes have names that begin with `name`."""
-    credentials = certificates = None
-    if found.credentials_secret_ref is not None:
-        credentials = volumes.secret(name, paths[0], found.credentials_secret_ref.name, optional=optional)
-    if found.ca_bundle is not None:
-        items = [{"key": found.ca_bundle.key, "path": "ca.crt"}]
-        source: Object = {"name": found.ca_bundle.name, "items": items, **({"optional": True} if optional else {})}
-        folder = volumes.mount(f"{name}-ca", paths[1], {"configMap": source}, read_only=True)
-        certificates = f"{folder}/ca.crt"
-    return S3Access(
-        endpoint=found.endpoint,
-        region=found.region,
-        credentials=credentials,
-        ca=certificates,
-        path_style=found.path_style,
-        instance_metadata=found.instance_metadata,
-    )
 
 
 def signal(volumes: Volumes, wait: float) -> SignalWait:

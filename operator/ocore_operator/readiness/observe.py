@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from ocore_crds import conditions as c
-from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, STORES, Type
+from ocore_kube.types import ENVIRONMENTS, STORES, Type
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry, operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs import control, inputs
+from ocore_operator.jobs import control, inputs, stores
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube import resources
@@ -101,17 +101,14 @@ async def _needs_of_environment(ctx: Context, obj: Environment) -> JobInputs | O
 
 
 async def _needs_of_store(ctx: Context, obj: Store) -> JobInputs | Outcome:
-    """The claim and the CA bundle exist, and the user that writes to the claim is known."""
+    """What the store needs exists, and the user that writes to its claim is known."""
     elder = ctx.catalog.elder(obj.key)
     if elder is not None:
         return duplicate(obj, elder)
-    namespace, spec = obj.meta.namespace, obj.spec
+    namespace = obj.meta.namespace
     try:
-        if spec.claim is not None:
-            await inputs.need(ctx, CLAIMS, namespace, spec.claim.claim_name, c.CLAIM_NOT_FOUND, "spec.claim")
-        if spec.s3 is not None and spec.s3.ca_bundle is not None:
-            name = spec.s3.ca_bundle.name
-            await inputs.need(ctx, CONFIG_MAPS, namespace, name, c.CONFIG_NOT_FOUND, "spec.s3.caBundle")
+        for each in stores.of(obj).needs():
+            await inputs.need(ctx, each.type, namespace, each.name, each.reason, each.field)
         return await inputs.load_for_store(ctx, namespace, obj)
     except Outcome as end:
         return end

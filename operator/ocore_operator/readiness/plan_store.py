@@ -6,8 +6,8 @@ from ocore_crds.protocol import Failure, StoreProbeResult
 from ocore_crds.snapshotstore import SnapshotStoreStatus
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.jobs import stores
 from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.parts import public_url
 from ocore_operator.kube.resources import Store
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.world import StoreAction, StoreWorld, Wait
@@ -15,11 +15,6 @@ from ocore_operator.summarize import Stamp
 
 #: Warnings of a probe that a status holds.
 MAX_WARNINGS = 20
-#: For people; the store works without it.
-UNENCRYPTED = (
-    "spec.s3.endpoint is http://: snapshots cross the network unencrypted, and anyone in its path can read or change"
-    " them. Use https://."
-)
 
 
 class StoreProbe(Probed[StoreWorld, SnapshotStoreStatus, StoreProbeResult]):
@@ -91,7 +86,7 @@ def _inputs(world: StoreWorld) -> JobInputs:
 
 def final(obj: Store, status: SnapshotStoreStatus) -> SnapshotStoreStatus:
     """With the fields that every status has: its URL."""
-    return status.model_copy(update={"url": public_url(obj), "observed_generation": obj.meta.generation})
+    return status.model_copy(update={"url": stores.of(obj).public_url(), "observed_generation": obj.meta.generation})
 
 
 def need_user(job_inputs: JobInputs) -> None:
@@ -124,9 +119,9 @@ def found(store: Store, result: StoreProbeResult, began: str, stamp: Stamp) -> S
         update={"store_id": result.store_id, "checksums": result.checksums, "warnings": result.warnings[:MAX_WARNINGS]}
     )
     message = _message(result)
-    if store.spec.s3 is not None and (store.spec.s3.endpoint or "").startswith("http://"):
-        message += f" Warning: {UNENCRYPTED}"
-        status = status.model_copy(update={"warnings": (UNENCRYPTED, *status.warnings)[:MAX_WARNINGS]})
+    for warning in stores.of(store).warnings():
+        message += f" Warning: {warning}"
+        status = status.model_copy(update={"warnings": (warning, *status.warnings)[:MAX_WARNINGS]})
     return _with_phase(summarize.ready(status, c.SUCCEEDED, message, stamp))
 
 

@@ -14,7 +14,7 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS
 from ocore_operator import clock, damage, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs import build, control, inputs, listeners, signals
+from ocore_operator.jobs import build, control, inputs, listeners, signals, stores
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
@@ -393,8 +393,7 @@ async def _store(ctx: Context, namespace: str, name: str, *, needed: bool) -> St
     except Stalled:
         if needed:
             raise
-    metadata = {"name": name, "namespace": namespace, "uid": "", "resourceVersion": "", "creationTimestamp": ""}
-    return resources.store({"metadata": metadata, "spec": {"s3": {"bucket": "missing"}}})
+    return stores.missing(namespace, name)
 
 
 async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
@@ -442,9 +441,8 @@ async def _with_stores_of_restore(ctx: Context, observed: Observed, job_inputs: 
     return replace(job_inputs, source=source, node=await _node(ctx, job_inputs, job_inputs.store, source))
 
 
-async def _node(ctx: Context, job_inputs: JobInputs, *stores: Store) -> str | None:
+async def _node(ctx: Context, job_inputs: JobInputs, *used: Store) -> str | None:
     """The node on which the filestore and these stores can be mounted."""
     filestore = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
     claims = [filestore.claim_name] if filestore is not None else []
-    claims += [store.spec.claim.claim_name for store in stores if store.spec.claim is not None]
-    return await inputs.node_of(ctx, job_inputs.namespace, claims)
+    return await inputs.node_of(ctx, job_inputs.namespace, claims + stores.claims(*used))

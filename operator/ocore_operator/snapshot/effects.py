@@ -15,7 +15,7 @@ from ocore_operator import clock, damage, operation_lock, remote_copies, summari
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
-from ocore_operator.jobs import build, control, failpoints, inputs, signals
+from ocore_operator.jobs import build, control, failpoints, inputs, signals, stores
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
@@ -351,7 +351,7 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
 async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, name: str) -> JobInputs:
     """With a second store, which the Job only reads."""
     source = await inputs.load_store(ctx, snapshot.meta.namespace, name)
-    claims = [s.spec.claim.claim_name for s in (job_inputs.store, source) if s.spec.claim is not None]
+    claims = stores.claims(job_inputs.store, source)
     node = await inputs.node_of(ctx, snapshot.meta.namespace, claims)
     return replace(job_inputs, source=source, node=node)
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover import requests
 from ocore_operator.errors import Failed, Stalled
-from ocore_operator.jobs import build
+from ocore_operator.jobs import build, stores
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
-from ocore_operator.jobs.parts import public_url, store_url
+from ocore_operator.jobs.parts import Volumes
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
@@ -492,10 +492,10 @@ def test_instance_metadata_only_where_the_store_asks_for_it() -> None:
 
 
 def test_urls() -> None:
-    assert store_url(store()) == "s3://snapshots/eu/shop"
-    assert store_url(CLAIM_STORE) == "file:///store/eu/shop"
-    assert public_url(CLAIM_STORE) == "claim://backups/eu/shop"
-    assert store_url(store({"claim": {"claimName": "backups"}})) == "file:///store"
+    assert stores.of(store()).access(Volumes()).url == "s3://snapshots/eu/shop"
+    assert stores.of(CLAIM_STORE).access(Volumes()).url == "file:///store/eu/shop"
+    assert stores.of(CLAIM_STORE).public_url() == "claim://backups/eu/shop"
+    assert stores.of(store({"claim": {"claimName": "backups"}})).access(Volumes()).url == "file:///store"
 
 
 @given(
