@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from types import CodeType, FrameType, FunctionType
 from typing import Any, TextIO
@@ -49,17 +49,26 @@ def functions(code: CodeType, outermost: int = 0) -> Iterator[tuple[int, CodeTyp
             yield from functions(inner, first)
 
 
-def put_in(path: str, text: str) -> None:
+def loaded_functions(path: str) -> list[FunctionType]:
+    """The functions of a module that exist. Also those that the collector does not visit: the tests' conftest.py has
+    frozen what their collection made."""
+    gc.unfreeze()
+    try:
+        return [each for each in gc.get_objects() if type(each) is FunctionType and each.__code__.co_filename == path]
+    finally:
+        gc.freeze()
+
+
+def put_in(loaded: Sequence[FunctionType], path: str, text: str) -> None:
     """Gives the loaded functions of a module the code of a text. Two that cannot be told apart stay as they are, and
     one that the change gave other variables of the function around it."""
     codes = [inner for _, inner in functions(compile(text, path, "exec"))]
     count = Counter((code.co_qualname, code.co_firstlineno) for code in codes)
     new = {key: code for code in codes if count[key := (code.co_qualname, code.co_firstlineno)] == 1}
-    for found in gc.get_objects():
-        if type(found) is FunctionType and found.__code__.co_filename == path:
-            code = new.get((found.__code__.co_qualname, found.__code__.co_firstlineno))
-            if code is not None and len(code.co_freevars) == len(found.__code__.co_freevars):
-                found.__code__ = code
+    for found in loaded:
+        code = new.get((found.__code__.co_qualname, found.__code__.co_firstlineno))
+        if code is not None and len(code.co_freevars) == len(found.__code__.co_freevars):
+            found.__code__ = code
 
 
 def in_fork(act: Callable[[], Any], seconds: float = SECONDS, cpu_seconds: int = CPU_SECONDS) -> Any:
@@ -92,6 +101,7 @@ class Collected:
         self._path, self._requests, self._answers = path, requests, answers
         #: First line of an outermost function → the tests that enter it, by their places, the best ones first.
         self._tests: dict[int, list[int]] = {}
+        self._loaded: list[FunctionType] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -100,6 +110,7 @@ class Collected:
             raise session.Interrupted("errors during collection")
         tests = in_fork(lambda: self._entered(session), cpu_seconds=10 * CPU_SECONDS)
         self._answer(passed=tests is not None)
+        self._loaded = loaded_functions(self._path)
         self._tests = {int(line): places for line, places in (tests or {}).items()}
         for request in map(json.loads, self._requests):
             self._answer(passed=self._passes(session, request["line"], request["text"]))
@@ -146,7 +157,7 @@ class Collected:
 
     def _tried(self, session: pytest.Session, places: list[int], text: str) -> int:
         """How many of the tests pass before one fails."""
-        put_in(self._path, text)
+        put_in(self._loaded, self._path, text)
         items = [session.items[place] for place in places]
         for number, item in enumerate(items):
             following = items[number + 1] if number + 1 < len(items) else None

@@ -55,12 +55,20 @@ def test_elsewhere():
     subprocess.run([sys.executable, "-c", "import mod; assert mod.elsewhere(6) and not mod.elsewhere(7)"], check=True)
 """
 
+#: As that of our tests.
+CONFTEST = """import gc
+
+def pytest_collection_finish():
+    gc.freeze()
+"""
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     source = tmp_path_factory.mktemp("source")
     (source / "mod.py").write_text(MODULE)
     (source / "test_mod.py").write_text(TESTS)
+    (source / "conftest.py").write_text(CONFTEST)
     (source / "test_bad.py").write_text("def test_bad():\n    assert 1 == 2\n")
     subprocess.run(["git", "init", "--quiet", str(source)], check=True)
     with Tree(source, tmp_path_factory.mktemp("copy")) as made:
@@ -80,6 +88,13 @@ def test_what_no_test_notices_is_listed(tree: Tree) -> None:
         "return number < 0",
     }
     assert (tree.root / "mod.py").read_text() == MODULE
+
+
+def test_a_change_of_a_function_is_noticed_in_the_loaded_module(tree: Tree) -> None:
+    """Not only once it is made in the file, which takes many times as long."""
+    found = list(sweep.changes("mod.py", MODULE, [r"core/(?!ReplaceComparisonOperator_LtE_Gt$)"]))
+    with sweep.Loaded(tree, "mod.py", ["test_mod.py"]) as loaded:
+        assert [loaded.passes(each) for each in found] == [False]
 
 
 def test_tests_must_pass_without_a_change(tree: Tree) -> None:
