@@ -129,12 +129,30 @@ def test_after_ten_seconds_it_is_listed_again(cluster: Cluster) -> None:
     assert AGE == 10
 
 
+def test_what_is_older_than_ten_seconds_is_not_used(cluster: Cluster) -> None:
+    cluster.time = 2 * AGE
+    assert cluster.remembered.of(UID) is None
+
+
 def test_being_read_does_not_make_it_last_longer(cluster: Cluster) -> None:
     for second in range(1, 10):
         cluster.time = second
         assert cluster.seen() == {"a"}
     cluster.time = AGE
     assert cluster.seen() == set()
+
+
+def test_a_list_that_was_begun_before_a_change_is_not_kept(cluster: Cluster) -> None:
+    """Another one began after it, at the same moment of the clock."""
+    first = cluster.remembered.begin(UID, "shop")
+    cluster.remembered.changed(UID)
+    second = cluster.remembered.begin(UID, "shop")
+    cluster.remembered.keep(UID, first, [job("a")], [])
+    assert cluster.remembered.of(UID) is None
+    cluster.remembered.keep(UID, second, [job("b")], [])
+    assert cluster.remembered.of(UID) is second
+    cluster.remembered.changed(UID)
+    assert cluster.remembered._size == 0
 
 
 def test_without_a_watch_everything_is_listed(cluster: Cluster) -> None:
@@ -172,9 +190,10 @@ def test_what_belongs_to_another_object_changes_nothing(cluster: Cluster) -> Non
     assert cluster.remembered.of(OTHER_UID) is None
 
 
-def test_what_is_in_another_namespace_changes_nothing(cluster: Cluster) -> None:
+@pytest.mark.parametrize("namespace", ["a-tenant", "tenant"])
+def test_what_is_in_another_namespace_changes_nothing(cluster: Cluster, namespace: str) -> None:
     """Its label and owner reference name our object, and its name is that of our Job."""
-    cluster.remembered.heard(changed(job("a", condition="Complete"), namespace="tenant"))
+    cluster.remembered.heard(changed(job("a", condition="Complete"), namespace=namespace))
     assert cluster.seen() == {"a"}
 
 
@@ -207,9 +226,16 @@ def test_all_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(found.of(f"uid-{number}") is not None for number in range(100)) == len(found._lists) <= 4
 
 
-def test_what_is_out_of_date_is_forgotten(cluster: Cluster) -> None:
-    cluster.time = AGE
+@pytest.mark.parametrize("age", [AGE, 2 * AGE])
+def test_what_is_out_of_date_is_forgotten(cluster: Cluster, age: float) -> None:
+    cluster.time = age
     cluster.remembered.begin(OTHER_UID, "shop")
     assert list(cluster.remembered._lists) == [OTHER_UID]
     cluster.remembered.changed(OTHER_UID)
     assert cluster.remembered._size == 0
+
+
+def test_what_is_not_out_of_date_is_kept(cluster: Cluster) -> None:
+    cluster.time = AGE - 0.1
+    cluster.remembered.begin(OTHER_UID, "shop")
+    assert cluster.remembered.of(UID) is not None
