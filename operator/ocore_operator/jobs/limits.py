@@ -162,5 +162,5 @@ class Limits:
             turns[class_, chosen.name[0]] = turn
 
     def _store_full(self, waiter: _Waiter, there: Load) -> bool:
-        limit = self._per_store.get(waiter.store) if waiter.class_ == "heavy" and waiter.store[1] else None
+        limit = self._per_store.get(waiter.store) if waiter.class_ == "heavy" else None
         return limit is not None and there.by_store[waiter.store] >= limit

@@ -35,6 +35,7 @@ class Jobs:
     def __init__(self) -> None:
         self.there: list[Object] = []
         self.refused: dict[str, ApiError] = {}
+        self.unreadable: dict[str, ApiError] = {}
         self.read: list[str] = []
         self.listed: list[str] = []
         self.time = 0.0
@@ -64,6 +65,8 @@ class Jobs:
 
     async def get(self, _: Any, namespace: str, name: str) -> Object | None:
         self.read.append(name)
+        if namespace in self.unreadable:
+            raise self.unreadable[namespace]
         found = [j for j in self.there if (j["metadata"]["namespace"], j["metadata"]["name"]) == (namespace, name)]
         return found[0] if found else None
 
@@ -282,7 +285,7 @@ def test_a_namespace_takes_no_more_than_its_share_whatever_is_in_it() -> None:
     async def main() -> None:
         limits, jobs = Limits(4, 2), Jobs()
         jobs.there = [new(n) for n in range(10)]
-        assert not await ask(limits, jobs, new(20), 1)
+        assert "Namespace shop has 10 running Jobs. Its limit is 2" in await refusal(limits, jobs, new(20))
         assert await ask(limits, jobs, new(21, namespace="other"), 2)
 
     asyncio.run(main())
@@ -298,6 +301,49 @@ def test_a_namespace_that_cannot_be_read_does_not_stop_the_others() -> None:
         jobs.refused["shop"] = Unavailable(0, "NoAnswer", "no answer")
         with pytest.raises(Unavailable):
             await ask(limits, jobs, new(3, namespace="other"), 3)
+
+    asyncio.run(main())
+
+
+def test_the_namespaces_after_one_that_cannot_be_read_are_listed() -> None:
+    async def main() -> None:
+        limits, jobs = Limits(4, 1), Jobs()
+        jobs.refused["shop"] = Forbidden(403, "Forbidden", "no Role")
+        jobs.there = [new(1, namespace="other")]
+        assert not await ask(limits, jobs, new(2, namespace="other"), 1)
+
+    asyncio.run(main())
+
+
+def test_a_namespace_that_can_be_read_again_is_listed() -> None:
+    """Those before it were listed a second ago."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(2, 2)
+        jobs.refused["third"] = Forbidden(403, "Forbidden", "no Role")
+        assert await ask(limits, jobs, new(1), 1)
+        jobs.refused.clear()
+        jobs.there.append(new(2, namespace="third"))
+        jobs.time = 1.0
+        assert not await ask(limits, jobs, new(3), 2)
+
+    asyncio.run(main())
+
+
+def test_jobs_that_cannot_be_read_any_more_take_no_slot_of_another_namespace() -> None:
+    """The Role of that namespace was removed."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, 1)
+        jobs.there = [new(1, namespace="other")]
+        jobs.unreadable["other"] = Forbidden(403, "Forbidden", "no Role")
+        assert await ask(limits, jobs, new(2), 1)
+        limits.changed(jobs.there[0], deleted=False)
+        jobs.time = SEEN
+        with pytest.raises(Forbidden):
+            await ask(limits, jobs, new(3, namespace="other"), 2)
 
     asyncio.run(main())
 
@@ -441,6 +487,8 @@ def test_a_refusal_says_which_limit_is_reached() -> None:
         for number in (5, 6):
             jobs.put(limits, new(number, "probe"))
         assert not await ask(limits, jobs, new(7, "probe"), 5)
+        for number in (9, 10, 11):
+            await ask(limits, jobs, new(number, "delete"), 5)
         assert "2 Jobs are running and 2 others wait." in await refusal(limits, jobs, new(8))
 
     asyncio.run(main())
@@ -480,11 +528,12 @@ def test_more_jobs_than_the_limit_leave_no_slot() -> None:
     asyncio.run(main())
 
 
-def test_one_that_waits_for_another_class_takes_no_slot() -> None:
+@pytest.mark.parametrize("command", ["probe", "delete"])
+def test_one_that_waits_for_another_class_takes_no_slot(command: str) -> None:
     async def main() -> None:
         limits, jobs = Limits(1, 1), Jobs()
-        assert await ask(limits, jobs, new(1, "probe"), 1)
-        assert not await ask(limits, jobs, new(2, "probe"), 2)
+        assert await ask(limits, jobs, new(1, command), 1)
+        assert not await ask(limits, jobs, new(2, command), 2)
         assert await ask(limits, jobs, new(3), 3)
 
     asyncio.run(main())
@@ -524,18 +573,22 @@ def test_a_request_for_a_slot_lists_no_jobs_again() -> None:
         jobs.time = COUNT
         await ask(limits, jobs, new(9), 9)
         assert jobs.listed == [*NAMESPACES] * 2
+        jobs.time = 3 * COUNT
+        await ask(limits, jobs, new(9), 9)
+        assert jobs.listed == [*NAMESPACES] * 3
 
     asyncio.run(main())
 
 
-def test_jobs_of_the_process_before_take_slots() -> None:
+@pytest.mark.parametrize("command", ["snapshot", "probe", "delete"])
+def test_jobs_of_the_process_before_take_slots(command: str) -> None:
     async def main() -> None:
         jobs = Jobs()
-        jobs.there = [new(1), new(2)]
+        jobs.there = [new(1, command), new(2, command)]
         limits = jobs.limits(2, MANY)
-        assert not await ask(limits, jobs, new(3), 3)
+        assert not await ask(limits, jobs, new(3, command), 3)
         jobs.end(limits, jobs.there[0])
-        assert await ask(limits, jobs, new(3), 3)
+        assert await ask(limits, jobs, new(3, command), 3)
 
     asyncio.run(main())
 
@@ -591,6 +644,23 @@ def test_a_lost_end_costs_ten_seconds() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("command", ["probe", "delete"])
+def test_jobs_of_another_class_hide_none_that_has_ended(command: str) -> None:
+    """They have the namespace's whole share of their own class."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, 1)
+        assert await ask(limits, jobs, new(1), 1)
+        jobs.there.clear()
+        jobs.time = SEEN
+        assert await ask(limits, jobs, new(2, command), 2)
+        assert await ask(limits, jobs, new(3), 3)
+        assert jobs.read == ["snapshot-1"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_job_without_an_answer_takes_a_slot_until_it_is_known_not_to_exist(exists: bool) -> None:
     async def main() -> None:
@@ -607,7 +677,8 @@ def test_a_job_without_an_answer_takes_a_slot_until_it_is_known_not_to_exist(exi
     asyncio.run(main())
 
 
-def test_the_end_of_an_earlier_job_of_that_name_frees_nothing() -> None:
+@pytest.mark.parametrize("old", ["a-uid", "old"])
+def test_the_end_of_an_earlier_job_of_that_name_frees_nothing(old: str) -> None:
     """Its event comes late: the next one has the name already."""
 
     def with_uid(uid: str) -> Object:
@@ -619,14 +690,35 @@ def test_the_end_of_an_earlier_job_of_that_name_frees_nothing() -> None:
         jobs = Jobs()
         limits = jobs.limits(1, MANY)
         async with limits.slot(context(jobs), with_uid("new"), at(1)) as started:
-            limits.changed(with_uid("old"), deleted=False)
-            limits.changed(with_uid("old"), deleted=True)
+            limits.changed(with_uid(old), deleted=False)
+            limits.changed(with_uid(old), deleted=True)
             jobs.there.append(with_uid("new"))
             started(with_uid("new"))
-        limits.changed(with_uid("old"), deleted=True)
-        limits.changed(with_uid("old"), deleted=False)
+        limits.changed(with_uid(old), deleted=True)
+        limits.changed(with_uid(old), deleted=False)
         assert not await ask(limits, jobs, new(2), 2)
         limits.changed(with_uid("new"), deleted=True)
+        assert await ask(limits, jobs, new(2), 2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("old", ["a-uid", "old"])
+def test_an_event_of_an_earlier_job_of_that_name_shows_nothing(old: str) -> None:
+    """The present one has ended since it was seen, and must be read."""
+
+    def with_uid(uid: str) -> Object:
+        made = new(1)
+        made["metadata"]["uid"] = uid
+        return made
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        assert await ask(limits, jobs, with_uid("new"), 1)
+        jobs.time = SEEN
+        limits.changed(with_uid(old), deleted=False)
+        jobs.there.clear()
         assert await ask(limits, jobs, new(2), 2)
 
     asyncio.run(main())
@@ -645,13 +737,15 @@ def test_a_job_that_ends_before_its_creation_is_answered_takes_no_slot() -> None
     asyncio.run(main())
 
 
-def test_a_list_that_is_older_than_an_event_takes_nothing_away() -> None:
+@pytest.mark.parametrize("seconds", [0, 0.5])
+def test_a_list_that_is_older_than_an_event_takes_nothing_away(seconds: float) -> None:
     class Late(Jobs):
         """While the list is read, the watch shows a Job that it does not have."""
 
         async def metadata(self, *args: Any, **options: Any) -> list[Object]:
             found = await super().metadata(*args, **options)
             if not self.there:
+                self.time += seconds
                 self.put(limits, new(1))
             return found
 
@@ -660,6 +754,37 @@ def test_a_list_that_is_older_than_an_event_takes_nothing_away() -> None:
 
     jobs = Late()
     limits = jobs.limits(1, MANY)
+    asyncio.run(main())
+
+
+def test_what_a_list_has_no_more_is_not_read() -> None:
+    """Its end was seen by no event."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(1, MANY)
+        assert await ask(limits, jobs, new(1), 1)
+        jobs.there.clear()
+        jobs.time = COUNT
+        assert await ask(limits, jobs, new(2), 2)
+        assert jobs.read == []
+
+    asyncio.run(main())
+
+
+def test_a_namespace_that_has_its_share_is_not_read() -> None:
+    """More of its Jobs were just seen running, and there are others that were not."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        limits = jobs.limits(10, 2)
+        jobs.there = [new(n) for n in (1, 2)]
+        await limits._running.count(context(jobs), "shop")
+        for number in (3, 4, 5):
+            jobs.put(limits, new(number))
+        jobs.unreadable["shop"] = Unavailable(0, "NoAnswer", "no answer in time")
+        assert not await ask(limits, jobs, new(6), 6)
+
     asyncio.run(main())
 
 
@@ -680,3 +805,14 @@ def test_a_namespace_with_too_many_jobs_is_full(monkeypatch: pytest.MonkeyPatch)
         assert await ask(limits, jobs, new(200), 1)
 
     asyncio.run(main())
+
+
+def test_a_namespace_stays_full_while_one_more_is_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "MOST", 1)
+    found = RunningJobs(2)
+    found.changed(new(1), deleted=False)
+    with found.starting(new(2)):
+        pass
+    found.changed(new(3), deleted=False)
+    assert set(found._jobs["shop"]) == {"snapshot-1", "snapshot-2"}
+    assert found._full == {"shop"}
