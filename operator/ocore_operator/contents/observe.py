@@ -28,9 +28,7 @@ async def for_sweep(ctx: Context, store: Store) -> SweepWorld:
 
 
 async def _jobs(ctx: Context, store: Store, *, wanted: bool) -> Observation:
-    if wanted:
-        return await control.observe(ctx, store)
-    return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
+    return await control.observe(ctx, store) if wanted else control.no_jobs(ctx)
 
 
 async def _environments(ctx: Context, store: Store) -> list[Environment]:

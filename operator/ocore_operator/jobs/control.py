@@ -54,6 +54,11 @@ async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Obser
     return replace(seen, warnings=await _warnings(ctx, seen, namespace))
 
 
+def no_jobs(ctx: Context) -> Observation:
+    """An observation without Jobs, for a decision that depends on none."""
+    return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
+
+
 async def _list(ctx: Context, namespace: str, uid: str) -> tuple[Sequence[Object], Sequence[Object]]:
     """The Jobs first: a pod that is not listed after its Job does not exist."""
     begun = ctx.remembered.begin(uid, namespace)

@@ -12,7 +12,6 @@ from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import control, inputs, stores
 from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
@@ -35,7 +34,7 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
         obj=obj,
         settings=ctx.settings,
         needs=needs,
-        seen=_no_jobs(ctx),
+        seen=control.no_jobs(ctx),
         requested=ctx.probes.wanted(key),
         operations=tuple(operations(ctx.catalog, key.namespace, key.name)),
         stores={e.key.name: e for e in found if e is not None},
@@ -50,12 +49,8 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
 
 def _stale(ctx: Context, obj: Environment) -> EnvironmentWorld:
     """Nothing else is read before its lock is released."""
-    seen, end = _no_jobs(ctx), Waiting(c.WAITING_FOR_OPERATION, "The operation lock is released first.", 0)
+    seen, end = control.no_jobs(ctx), Waiting(c.WAITING_FOR_OPERATION, "The operation lock is released first.", 0)
     return EnvironmentWorld(obj=obj, now=seen.now, settings=ctx.settings, needs=end, seen=seen, stale_lock=True)
-
-
-def _no_jobs(ctx: Context) -> Observation:
-    return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
 
 
 async def store(ctx: Context, key: Key) -> StoreWorld | None:
@@ -69,7 +64,7 @@ async def store(ctx: Context, key: Key) -> StoreWorld | None:
         obj=obj,
         settings=ctx.settings,
         needs=needs,
-        seen=_no_jobs(ctx),
+        seen=control.no_jobs(ctx),
         requested=ctx.probes.wanted(key),
         operations=tuple(_waiting(ctx, obj)),
         now=ctx.now(),

@@ -17,7 +17,6 @@ from ocore_operator.entries.rollbacks import snapshot_used_by, users
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import control, inputs, signals
-from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
@@ -45,7 +44,7 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
         _settle(ctx, key)
         return None
     snapshot = resources.snapshot(obj)
-    world = World(snapshot, ctx.now(), ctx.settings, _nothing(ctx))
+    world = World(snapshot, ctx.now(), ctx.settings, control.no_jobs(ctx))
     if snapshot.meta.deleted is not None:
         found = await _deleted(ctx, world, fresh)
         return replace(found, now=ctx.now()) if found is not None else None
@@ -97,10 +96,6 @@ def _before_job(world: World) -> bool:
     status, uid = world.snapshot.status, world.snapshot.meta.uid
     name = job_name("snapshot", uid, status.attempt)
     return status.attempt > 0 and status.job_name != name and name not in world.seen.jobs
-
-
-def _nothing(ctx: Context) -> Observation:
-    return Observation(jobs={}, pods={}, now=ctx.now(), start_deadline=ctx.settings.start_deadline)
 
 
 async def _deleted(ctx: Context, world: World, fresh: bool) -> World | None:
