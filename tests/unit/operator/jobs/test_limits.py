@@ -89,6 +89,13 @@ def new(number: int, command: str = "snapshot", store: str = "store", namespace:
     return made
 
 
+def with_uid(uid: str) -> Object:
+    """The first Job, of that uid."""
+    made = new(1)
+    made["metadata"]["uid"] = uid
+    return made
+
+
 def counted(jobs: list[Object], class_: LimitsClass) -> int:
     """How many of these Jobs take a slot of the class."""
     found = RunningJobs(MANY)
@@ -681,11 +688,6 @@ def test_a_job_without_an_answer_takes_a_slot_until_it_is_known_not_to_exist(exi
 def test_the_end_of_an_earlier_job_of_that_name_frees_nothing(old: str) -> None:
     """Its event comes late: the next one has the name already."""
 
-    def with_uid(uid: str) -> Object:
-        made = new(1)
-        made["metadata"]["uid"] = uid
-        return made
-
     async def main() -> None:
         jobs = Jobs()
         limits = jobs.limits(1, MANY)
@@ -706,11 +708,6 @@ def test_the_end_of_an_earlier_job_of_that_name_frees_nothing(old: str) -> None:
 @pytest.mark.parametrize("old", ["a-uid", "old"])
 def test_an_event_of_an_earlier_job_of_that_name_shows_nothing(old: str) -> None:
     """The present one has ended since it was seen, and must be read."""
-
-    def with_uid(uid: str) -> Object:
-        made = new(1)
-        made["metadata"]["uid"] = uid
-        return made
 
     async def main() -> None:
         jobs = Jobs()
