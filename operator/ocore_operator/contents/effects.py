@@ -6,7 +6,6 @@ from ocore_crds.protocol import Failure
 from ocore_operator import summarize
 from ocore_operator.contents import importing, plan_import, plan_sweep
 from ocore_operator.contents.importing import Memories
-from ocore_operator.contents.plan_import import POLL
 from ocore_operator.contents.world import (
     CreatePage,
     Idle,
@@ -25,6 +24,7 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.kube.resources import Object
 from ocore_operator.reconcile_loop import Requeue
 
@@ -71,7 +71,7 @@ async def carry_out_sweep(ctx: Context, world: SweepWorld, action: SweepAction) 
             except Failed as end:
                 refused = replace(world, refusal=Failure(reason=end.reason, message=end.message))
                 return await carry_out_sweep(ctx, refused, plan_sweep.decide(refused))
-            return Requeue(plan_sweep.POLL)
+            return Requeue(POLL)
 
 
 def _job(ctx: Context, job_inputs: JobInputs, action: StartSweep | StartRemoval) -> Object:

@@ -5,11 +5,8 @@ from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import ManifestsResult
 from ocore_operator.contents import imports
 from ocore_operator.contents.world import CreatePage, Idle, ImportAction, ImportWorld, Record, StartPage, TakeOver
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, read
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
-
-#: Seconds between two reconciles while a Job runs; its events come sooner.
-POLL = 10.0
 
 
 def is_running(status: ImportStatus | None) -> bool:

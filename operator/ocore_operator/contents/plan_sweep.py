@@ -8,12 +8,9 @@ from ocore_crds.snapshotstore import OrphansStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
 from ocore_operator.contents import orphans
 from ocore_operator.contents.world import Idle, Record, StartRemoval, StartSweep, SweepAction, SweepWorld
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, read
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Store
-
-#: Seconds between two reconciles while a Job runs; its events come sooner.
-POLL = 10.0
 
 
 def needs_job(store: Store, interval: float, now: datetime) -> bool:

@@ -18,6 +18,8 @@ from ocore_operator import clock
 from ocore_operator.jobs.trouble import Trouble, container_trouble, died, mover, not_created, pod_trouble
 from ocore_operator.kube.resources import Object
 
+#: Seconds between two reconciles of what waits for a Job. Its events come sooner, unless one was lost (decision 171).
+POLL = 10.0
 #: Attempts in all at a Job that ran out of memory: a third attempt would have the same limit, and every attempt
 #: takes hours.
 MAX_ATTEMPTS_OUT_OF_MEMORY = 2

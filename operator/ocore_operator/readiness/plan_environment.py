@@ -12,11 +12,11 @@ from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, read
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Environment, Store, project_of
 from ocore_operator.readiness import proof, sizing, targets
-from ocore_operator.readiness.plan_probe import POLL, LastProbe, Probed, due_in, probe
+from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
 from ocore_operator.readiness.world import (
     EnvironmentAction,

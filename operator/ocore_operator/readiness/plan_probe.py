@@ -16,7 +16,7 @@ from ocore_crds.protocol import Failure
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, JobState, Observation, Running, Starting, read
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, JobState, Observation, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Resource
@@ -25,9 +25,6 @@ from ocore_operator.readiness.world import Command, Record, Start, StatusT, Wait
 
 WorldT = TypeVar("WorldT", bound=World[Any, Any])
 ResultT = TypeVar("ResultT", bound=Model)
-
-#: Seconds between two reconciles while a Job runs; its events come sooner.
-POLL = 10.0
 
 
 @dataclass(frozen=True)

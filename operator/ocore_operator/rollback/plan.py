@@ -19,7 +19,7 @@ from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
 from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.outcome import may_retry
+from ocore_operator.jobs.outcome import POLL, may_retry
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_after_end import after_end
@@ -39,7 +39,6 @@ from ocore_operator.rollback.transitions import (
     timed_out,
 )
 from ocore_operator.rollback.world import (
-    POLL,
     AcquireLock,
     Action,
     AddFinalizer,

@@ -22,6 +22,7 @@ from ocore_crds.commands.table import CLEANUP
 from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.plan_switch import stop_jobs
@@ -37,7 +38,6 @@ from ocore_operator.rollback.transitions import (
     switched_by_hand,
 )
 from ocore_operator.rollback.world import (
-    POLL,
     AcquireLock,
     Action,
     Do,

@@ -14,12 +14,13 @@ from ocore_crds.protocol import PreviewResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
 from ocore_operator.clock import parse
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report
 from ocore_operator.rollback.transitions import change, enter, stamp
-from ocore_operator.rollback.world import POLL, Action, AskProbe, Do, Idle, Record, StartJob, Wait, World
+from ocore_operator.rollback.world import Action, AskProbe, Do, Idle, Record, StartJob, Wait, World
 
 #: Seconds that no Job can be created (quota, admission, a missing object) before the report says so.
 REFUSED_SECONDS = 10

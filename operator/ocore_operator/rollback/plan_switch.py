@@ -15,6 +15,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text import sentence
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_undo
 from ocore_operator.rollback.transitions import (
@@ -34,7 +35,6 @@ from ocore_operator.rollback.transitions import (
     unhealthy_without_previous,
 )
 from ocore_operator.rollback.world import (
-    POLL,
     Action,
     Do,
     JobView,

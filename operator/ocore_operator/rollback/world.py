@@ -18,9 +18,6 @@ from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, Sn
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import Peer, WorkloadView
 
-#: Seconds between two reconciles while a Job runs. The watch wakes the rollback earlier, unless an event was lost.
-POLL = 10.0
-
 JobKind = Literal["restore", "neutralize", "switch", "inspect", "cleanup", "preview"]
 #: What a Job does. Its kind, and so its name, is the part before the dash; `switch-back` is a switch. `inspect` also
 #: repairs an interrupted switch; `inspect-only` changes nothing.

@@ -14,7 +14,7 @@ from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting
 from ocore_operator.jobs.series import Deletes, Series, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
@@ -22,7 +22,6 @@ from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
 from ocore_operator.snapshot.stopping import pause_left, stop
 from ocore_operator.snapshot.world import (
-    POLL,
     Action,
     Cascade,
     GiveUp,

@@ -24,6 +24,7 @@ from ocore_crds.commands.table import INSPECT, SNAPSHOT
 from ocore_crds.protocol import Failure, SnapshotResult
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import (
+    POLL,
     Absent,
     Done,
     JobFailed,
@@ -37,7 +38,6 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot import plan_base, plan_quiesce
 from ocore_operator.snapshot.world import (
-    POLL,
     Action,
     Finish,
     GiveUp,

@@ -15,13 +15,12 @@ from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.stopping import pause_left, stop
 from ocore_operator.snapshot.world import (
-    POLL,
     Action,
     Idle,
     Record,

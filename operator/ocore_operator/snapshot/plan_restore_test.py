@@ -11,12 +11,11 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting, finished, may_retry
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, may_retry
 from ocore_operator.jobs.series import Series
 from ocore_operator.snapshot import plan_after_end, restore_tests
 from ocore_operator.snapshot.stopping import STOP_PAUSE, pause_left, stop
 from ocore_operator.snapshot.world import (
-    POLL,
     Action,
     Cascade,
     Idle,

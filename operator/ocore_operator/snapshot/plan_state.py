@@ -17,12 +17,12 @@ from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator import remote_copies
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import Absent, Done, JobFailed, Running, Starting
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting
 from ocore_operator.jobs.series import Series, state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.stopping import STOP_PAUSE, pause_left
-from ocore_operator.snapshot.world import POLL, Action, Idle, Record, StartState, World
+from ocore_operator.snapshot.world import Action, Idle, Record, StartState, World
 
 #: Seconds until a failed Job is retried: the first times, and later.
 RETRY_PAUSE = 10.0

@@ -13,15 +13,13 @@ from ocore_crds.snapshotpolicy import DEFAULT_FULL_EVERY, age
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.outcome import POLL, Observation
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings
 from ocore_operator.workloads.view import Peer, WorkloadView
 
-#: Seconds between two reconciles where events report every change anyway.
-POLL = 10.0
 #: Age of the newest full Snapshot from which the next one is full, too, without a SnapshotPolicy.
 FULL_EVERY = age(DEFAULT_FULL_EVERY)
 

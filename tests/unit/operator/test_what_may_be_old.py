@@ -8,6 +8,7 @@ import pytest
 
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import reconcile_loop
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.remembered import AGE
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import observe as observe_rollback
@@ -38,7 +39,7 @@ def test_only_a_wait_may_rest_on_the_last_lists(module: Any, action: type[Any]) 
 
 def test_a_lost_event_costs_twenty_seconds() -> None:
     """What waits for a Job is reconciled again after POLL, and then observes nothing that is older than AGE."""
-    assert max(snapshot_world.POLL, rollback_world.POLL) + AGE == 20
+    assert POLL + AGE == 20
 
 
 class Read(Exception):

@@ -11,9 +11,10 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_kube.types import STORES
-from ocore_operator.contents import orphans, plan_sweep, reconcile
+from ocore_operator.contents import orphans, reconcile
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import control
+from ocore_operator.jobs.outcome import POLL
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
 from support.operator.contents import Place
 from support.operator.objects import NOW, SETTINGS, snapshot_object
@@ -89,9 +90,9 @@ def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeyp
 
     place.set_store({naming.ANNOTATION_SWEEP_REQUESTED: (NOW + timedelta(seconds=1)).isoformat()})
     place.now = NOW + timedelta(seconds=2)
-    assert asyncio.run(step()) == (None, plan_sweep.POLL)
+    assert asyncio.run(step()) == (None, POLL)
     assert len([path for path in place.api.paths() if "/jobs/" in path]) == 1
-    assert asyncio.run(step()) == (None, plan_sweep.POLL), "it runs"
+    assert asyncio.run(step()) == (None, POLL), "it runs"
 
     async def busy(*_: object, **__: object) -> None:
         raise Waiting(c.WAITING_FOR_JOB_SLOT, "busy", 7.0)

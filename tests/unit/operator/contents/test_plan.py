@@ -25,7 +25,7 @@ from ocore_operator.contents.world import (
     SweepWorld,
     TakeOver,
 )
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.outcome import POLL, Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Store
 from support.operator import objects
@@ -169,7 +169,7 @@ def test_between_two_sweeps_nothing_is_done() -> None:
     ("state", "expected"),
     [
         (None, StartSweep(orphans.attempt(DUE, "sweep"))),
-        (RUNNING, Idle(plan_sweep.POLL)),
+        (RUNNING, Idle(POLL)),
     ],
 )
 def test_a_sweep_that_is_due(state: Any, expected: SweepAction) -> None:
@@ -180,7 +180,7 @@ def test_a_sweep_that_is_due(state: Any, expected: SweepAction) -> None:
     ("state", "expected"),
     [
         (None, StartRemoval(REPORT, orphans.attempt(ASKED, f"remove {REPORT}"))),
-        (RUNNING, Idle(plan_sweep.POLL)),
+        (RUNNING, Idle(POLL)),
     ],
 )
 def test_a_removal_goes_before_a_sweep(state: Any, expected: SweepAction) -> None:

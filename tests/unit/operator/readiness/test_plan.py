@@ -17,12 +17,12 @@ from ocore_crds.protocol import (
     StoreProbeResult,
 )
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.outcome import POLL, Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.readiness import plan_environment, plan_store, proof, schedule
-from ocore_operator.readiness.plan_probe import POLL, duplicate
+from ocore_operator.readiness.plan_probe import duplicate
 from ocore_operator.readiness.verdict import found
 from ocore_operator.readiness.world import (
     EnvironmentAction,
