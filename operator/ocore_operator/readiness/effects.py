@@ -1,6 +1,9 @@
 """Carries out the actions of Environments and SnapshotStores."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus
@@ -24,61 +27,65 @@ from ocore_operator.readiness.world import (
     ReleaseLock,
     Start,
     StatusT,
+    Step,
     Stop,
     StoreAction,
     StoreWorld,
     Wait,
+    World,
 )
 from ocore_operator.reconcile_loop import Requeue
+
+WorldT = TypeVar("WorldT", bound=World[Any, Any])
 
 
 async def carry_out_environment(ctx: Context, world: EnvironmentWorld, action: EnvironmentAction) -> Requeue | None:
     """One action of an Environment; None: decide again."""
-    match action:
-        case ReleaseLock():
-            await operation_lock.clear(ctx, world.obj)
-            return Requeue(0.0)
-        case Record(status=status, job=job):
-            if job:
-                await control.remove(ctx, world.seen, world.obj.meta, job)
-            await _write_environment(ctx, world, status)
-            return None
-        case Start():
-            try:
-                await control.start(ctx, _job(ctx, action), waiting_since=action.since)
-            except (Waiting, Failed) as end:  # the plan decides what that means
-                refused = replace(world, refused={**world.refused, action.command: end})
-                return await carry_out_environment(ctx, refused, plan_environment.decide(refused))
-            await _write_environment(ctx, world, action.then.status)
-            return Requeue(action.then.after)
-        case Stop(job=job, then=then):
-            await control.stop(ctx, world.seen, world.obj.meta, job)
-            await _write_environment(ctx, world, then.status)
-            return Requeue(then.after)
-        case Wait(status=status, after=after):
-            await _write_environment(ctx, world, status)
-            return Requeue(after)
+    if isinstance(action, ReleaseLock):
+        await operation_lock.clear(ctx, world.obj)
+        return Requeue(0.0)
+
+    async def again(refused: EnvironmentWorld) -> Requeue | None:
+        return await carry_out_environment(ctx, refused, plan_environment.decide(refused))
+
+    return await _carry_out(ctx, world, action, partial(_write_environment, ctx, world), again)
 
 
 async def carry_out_store(ctx: Context, world: StoreWorld, action: StoreAction) -> Requeue | None:
     """One action of a SnapshotStore; None: decide again."""
+
+    async def again(refused: StoreWorld) -> Requeue | None:
+        return await carry_out_store(ctx, refused, plan_store.decide(refused))
+
+    return await _carry_out(ctx, world, action, partial(_write_store, ctx, world.obj), again)
+
+
+async def _carry_out(
+    ctx: Context,
+    world: WorldT,
+    action: Step[StatusT],
+    write: Callable[[StatusT], Awaitable[None]],
+    again: Callable[[WorldT], Awaitable[Requeue | None]],
+) -> Requeue | None:
+    """What both kinds do with a Job. `write`: writes the status. `again`: decides with the reason why the Job could not
+    be created."""
     match action:
         case Record(status=status, job=job):
             if job:
                 await control.remove(ctx, world.seen, world.obj.meta, job)
-            await _write_store(ctx, world.obj, status)
+            await write(status)
             return None
-        case Start():
+        case Start(command=command, then=then):
             try:
                 await control.start(ctx, _job(ctx, action), waiting_since=action.since)
             except (Waiting, Failed) as end:
-                refused = replace(world, refused={**world.refused, action.command: end})
-                return await carry_out_store(ctx, refused, plan_store.decide(refused))
-            await _write_store(ctx, world.obj, action.then.status)
-            return Requeue(action.then.after)
-        case Wait(status=status, after=after):
-            await _write_store(ctx, world.obj, status)
-            return Requeue(after)
+                return await again(replace(world, refused={**world.refused, command: end}))
+        case Stop(job=job, then=then):
+            await control.stop(ctx, world.seen, world.obj.meta, job)
+        case Wait():
+            then = action
+    await write(then.status)
+    return Requeue(then.after)
 
 
 def _job(ctx: Context, start: Start[StatusT]) -> Object:
