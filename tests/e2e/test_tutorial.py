@@ -24,6 +24,7 @@ from support.cluster.site import (
     container,
     deployment,
     make_site,
+    probe,
     service,
 )
 
@@ -65,7 +66,7 @@ def odoo(site: Site) -> None:
     ]
     app = container(
         "odoo", IMAGE, args=["serve"], env=[*env, files], ports=[{"containerPort": 8080}],
-        readinessProbe={"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}, volumeMounts=mounts,
+        readinessProbe=probe({"httpGet": {"path": "/readyz", "port": 8080}}), volumeMounts=mounts,
     )  # fmt: skip
     security = {"runAsNonRoot": True, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
     made = deployment("odoo", site.namespace, {"containers": [app], "volumes": volumes})

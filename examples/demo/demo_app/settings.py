@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds; libpq takes 2 as the least.
-CONNECT_TIMEOUT = 3
+#: Seconds. A machine whose processors are all busy needs more than a few; a database that is not there refuses at once.
+CONNECT_TIMEOUT = 10
 
 
 class SettingsError(Exception):

@@ -43,6 +43,12 @@ def container(name: str, image: str, **extra: Any) -> Object:
     return {"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "securityContext": RESTRICTED, **extra}
 
 
+def probe(check: Object) -> Object:
+    """A readiness probe each second. It waits for the answer of a machine whose processors are all busy: after three
+    of the kubelet's own timeouts (1 s) a Service refuses the connections of every test that uses it."""
+    return {**check, "periodSeconds": 1, "timeoutSeconds": 10}
+
+
 def deployment(name: str, namespace: str, spec: Object, *, replicas: int = 1) -> Object:
     """A Deployment that recreates."""
     return {
@@ -135,7 +141,7 @@ class Servers:
                             args=arguments,
                             ports=[{"containerPort": 5432}],
                             # Not pg_isready: a process in the container each second costs a tenth of a processor.
-                            readinessProbe={"tcpSocket": {"port": 5432}, "periodSeconds": 1},
+                            readinessProbe=probe({"tcpSocket": {"port": 5432}}),
                             volumeMounts=[
                                 {"name": "data", "mountPath": "/data"},
                                 {"name": "run", "mountPath": "/var/run/postgresql"},
@@ -199,7 +205,7 @@ class Servers:
                             "s3",
                             f"{IMAGE}/s3:dev",
                             ports=[{"containerPort": 8333}],
-                            readinessProbe={"tcpSocket": {"port": 8333}, "periodSeconds": 1},
+                            readinessProbe=probe({"tcpSocket": {"port": 8333}}),
                             volumeMounts=[
                                 {"name": "data", "mountPath": "/data"},
                                 {"name": "tmp", "mountPath": "/tmp"},
@@ -712,7 +718,7 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool, described: boo
                         command=["sh", "-c", 'mkdir -p "$DEMO_FILESTORE" && exec python3 -m demo_app serve'],
                         env=[{"name": k, "value": v} for k, v in site.app_env().items()],
                         ports=[{"containerPort": 8080}],
-                        readinessProbe={"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+                        readinessProbe=probe({"httpGet": {"path": "/readyz", "port": 8080}}),
                         volumeMounts=[
                             {"name": "claim", "mountPath": "/claim"},
                             {"name": "database", "mountPath": "/database"},
