@@ -1,63 +1,73 @@
 """The verbs that the chart grants to the operator and the facade are those that they use, no more and no less.
 
-Used is what the calls of the two clients in the source name. A call whose type is a variable is found by the call that
-gives the type: CALLS lists both. What the aggregated roles grant to people is not compared, and Jobs have no role.
+Used is what the programs' code requests (requests_made.py): the methods of their clients are called with a transport
+that records, and the types are read at each call in the source. Beside the clients there are kopf's watches, and those
+of the facade's cache. What code that never runs requests counts as used. That the rest is enough for a real account is
+shown by the integration tests, which run with these rights. What the aggregated roles grant to people is not compared,
+and Jobs have no role.
 """
 
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 import pytest
 import yaml
 
 from ocore_api.cache.entries import KINDS
+from ocore_api.writes.client import Client
 from ocore_crds.kinds import KINDS as ALL
 from ocore_kube import types
+from ocore_operator.kube.client import Kube
 from support.cluster.cluster import REPOSITORY
 
+from .requests_made import ANY, Program, UnknownTypeError, Verb, methods, sources
+
 TEMPLATES = REPOSITORY / "charts/ocore-snapshots/templates"
-#: API group, resource with its subresource, verb.
-Verb = tuple[str, str, str]
-#: A call: the argument that names the type, and what is requested of it. A subresource is named with its verb.
-CALLS: dict[str, dict[str, tuple[int, tuple[str, ...]]]] = {
-    "operator/ocore_operator": {
-        # kube/client.py
-        "get": (0, ("get",)),
-        "list": (0, ("list",)),
-        "pages": (0, ("list",)),
-        "metadata": (0, ("list",)),
-        "create": (0, ("create",)),
-        "delete": (0, ("delete",)),
-        "annotate": (0, ("patch",)),
-        "merge_patch": (0, ("patch",)),
-        "set_spec": (0, ("patch",)),
-        "set_finalizers": (1, ("patch",)),
-        "drop_status_fields": (0, ("status patch",)),
-        # What gives one of the above its type.
-        "need": (1, ("get",)),  # jobs/inputs.py
-        "made": (0, ("get", "create")),  # contents/importing.py
-        # engine/kinds.py: kopf lists and watches them, and each status is written (summarize.py, engine/unreadable.py).
-        "Reconciler": (0, ("get", "list", "watch", "status patch")),
-    },
-    "api/ocore_api": {
-        # writes/client.py
-        "get": (0, ("get",)),
-        "list": (0, ("list",)),
-        "create": (0, ("create",)),
-        "apply": (0, ("create", "patch")),  # an apply creates what does not exist
-        "apply_with_owned": (0, ("patch",)),
-        "merge_patch": (0, ("patch",)),
-        "delete": (0, ("delete",)),
-    },
-}
-#: Calls of a workload's own type.
-OF_WORKLOADS = {"set_scale": "scale patch", "set_template": "patch"}
-#: Methods of the operator's client that write the statuses of reconciled kinds: counted by Reconciler.
-OF_STATUSES = {"apply_status", "set_conditions"}
 #: The mark by which admission policies know an operator: the API server is asked about it, and nothing is served.
 MARK = ("ocore.dev", "operators", "run")
+CLAIM_DELETE = ("", "persistentvolumeclaims", "delete")
+SCALES = {("apps", f"{plural}/scale", "patch") for plural in ("deployments", "statefulsets")}
+RESIZE = ("", "pods/resize", "patch")
+
+
+@cache
+def operator() -> Program:
+    """The operator's code."""
+    return Program(sources(REPOSITORY / "operator/ocore_operator"), Kube, ("kube",))
+
+
+@cache
+def facade() -> Program:
+    """The facade's code."""
+    return Program(sources(REPOSITORY / "api/ocore_api"), Client, ("client",), 10.0)
+
+
+def used_by_the_operator() -> Iterator[Verb]:
+    """What it requests by its client, and by kopf, which lists and watches."""
+    yield from operator().verbs()
+    for call in operator().calls:
+        if call.name == "event" and len(call.node.args) > 2:  # engine/handlers.py
+            group, plural = call.node.args[0], call.node.args[2]
+            if isinstance(plural, ast.Constant):
+                watched = {(ast.literal_eval(group), ast.literal_eval(plural))}
+            else:  # of the table of kinds
+                watched = {(group_of(each), each.plural) for each in operator().constructed("Reconciler")}
+            yield from ((*each, verb) for each in watched for verb in ("list", "watch"))
+
+
+def used_by_the_facade() -> Iterator[Verb]:
+    """What its writes request, and its cache."""
+    yield from facade().verbs()
+    yield from (
+        (group_of(types.OURS[kind]), types.OURS[kind].plural, verb) for kind in KINDS for verb in ("list", "watch")
+    )
+
+
+def group_of(type_: types.Type) -> str:
+    """Its API group."""
+    return type_.api_version.rpartition("/")[0]
 
 
 def rules(text: str) -> set[Verb]:
@@ -75,61 +85,6 @@ def rules(text: str) -> set[Verb]:
 def defined(file: str, name: str) -> str:
     """The text of a template."""
     return re.split(r"\{\{-? define ", (TEMPLATES / file).read_text().partition(f'define "{name}" -}}}}')[2])[0]
-
-
-def named(node: ast.expr) -> tuple[types.Type, ...]:
-    """The types that an argument names; none where it is a variable."""
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "WORKLOADS":
-        return tuple(types.WORKLOADS.values())
-    name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
-    found = getattr(types, name, None)
-    return (found,) if isinstance(found, types.Type) else ()
-
-
-def verb(type_: types.Type, what: str) -> Verb:
-    """What is requested of a type."""
-    *subresource, name = what.split()
-    group = type_.api_version.rpartition("/")[0]
-    return group, "/".join((type_.plural, *subresource)), name
-
-
-def called(folder: str) -> Iterator[tuple[Path, ast.Call, str]]:
-    """File, call and the name of what is called."""
-    for path in (REPOSITORY / folder).rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call):
-                yield (
-                    path,
-                    call,
-                    call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", ""),
-                )
-
-
-def used(folder: str) -> Iterator[Verb]:
-    """What each request in the source asks for."""
-    for _, call, name in called(folder):
-        place, verbs = CALLS[folder].get(name, (0, ()))
-        if len(call.args) > place:
-            yield from (verb(each, what) for each in named(call.args[place]) for what in verbs)
-
-
-def used_by_the_operator() -> Iterator[Verb]:
-    """What it requests by its client, and by kopf."""
-    yield from used("operator/ocore_operator")
-    for _, call, name in called("operator/ocore_operator"):
-        if name in OF_WORKLOADS:
-            yield from (verb(each, OF_WORKLOADS[name]) for each in types.WORKLOADS.values())
-        elif name == "follow_log":
-            yield verb(types.PODS, "log get")
-        elif name == "event" and len(call.args) > 2 and isinstance(call.args[2], ast.Constant):  # engine/handlers.py
-            group, plural = (ast.literal_eval(call.args[n]) for n in (0, 2))
-            yield from ((group, plural, each) for each in ("list", "watch"))
-
-
-def used_by_the_facade() -> Iterator[Verb]:
-    """What its writes request, and its cache."""
-    yield from used("api/ocore_api")
-    yield from (verb(types.OURS[kind], what) for kind in KINDS for what in ("list", "watch"))
 
 
 def test_row_83_the_operator_has_the_verbs_that_it_uses() -> None:
@@ -154,48 +109,73 @@ def test_row_83_the_facade_has_the_verbs_that_it_uses() -> None:
 
 
 def test_every_request_is_counted() -> None:
-    """Requests are made by the clients alone, and by what this module names."""
+    """Requests are made by the clients alone, and by what this module names. The clients have no other names."""
     direct = {
-        str(path.relative_to(REPOSITORY))
-        for folder in ("operator/ocore_operator", "api/ocore_api")
-        for path, call, name in called(folder)
-        if name in ("request", "lines") and "transport" in ast.unparse(call.func)
+        f"{program}/{call.module}"
+        for program, found in (("operator", operator()), ("api", facade()))
+        for call in found.calls
+        if call.name in ("request", "lines") and "transport" in call.receiver
     }
     assert direct == {
-        "operator/ocore_operator/kube/client.py",
-        "api/ocore_api/writes/client.py",
-        "api/ocore_api/cache/watch.py",
-        "api/ocore_api/cache/cache.py",
+        "operator/kube/client.py",
+        "api/writes/client.py",
+        "api/cache/watch.py",
+        "api/cache/cache.py",
     }
-    reconciled = {
-        type_
-        for _, call, name in called("operator/ocore_operator")
-        if name == "Reconciler" and call.args
-        for type_ in named(call.args[0])
-    }
-    assert {each.kind for each in reconciled} == {kind.kind for kind in ALL}
+    assert {each.kind for each in operator().constructed("Reconciler")} == {kind.kind for kind in ALL}
+    renamed = re.compile(r"^\s*(?!self\._?kube\b)\S+ = \S*\bkube$", re.M)
+    assert renamed.findall("    other = self._ctx.kube")
+    assert [n for n, text in sources(REPOSITORY / "operator/ocore_operator").items() if renamed.search(text)] == []
+
+
+def test_what_a_method_requests() -> None:
+    recorded = methods(Kube)
+    assert recorded["get"] == {(ANY.api_version.split("/")[0], ANY.plural, "get")}
+    assert {verb for *_, verb in recorded["metadata"] | recorded["list"] | recorded["pages"]} == {"list"}
+    assert recorded["set_scale"] == {("example.org", "things/scale", "patch")}
+    assert recorded["follow_log"] == {("", "pods/log", "get")}
+    assert recorded["apply_status"] == {("ocore.dev", f"{kind.plural}/status", "patch") for kind in ALL}
+    applied = methods(Client, 10.0)
+    assert {verb for *_, verb in applied["apply"]} == {"create", "patch"}
+    assert {verb for *_, verb in applied["apply_with_owned"]} == {"patch"}, (
+        "with the resourceVersion it creates nothing"
+    )
+
+
+MODULES: dict[str, tuple[str, set[Verb]]] = {
+    "a constant": ("async def f(ctx): await ctx.kube.delete(types.CLAIMS, 'a', 'b')", {CLAIM_DELETE}),
+    "by a parameter": (
+        "async def f(ctx, type_): await ctx.kube.delete(type_, 'a', 'b')\nasync def g(ctx): await f(ctx, CLAIMS)",
+        {CLAIM_DELETE},
+    ),
+    "by a parameter's name": (
+        "class A:\n def f(self, type_): return self._kube.delete(type_, 'a', 'b')\n"
+        " def g(self, type_): return self.f(type_=type_)\nA().g(CLAIMS)",
+        {CLAIM_DELETE},
+    ),
+    "by a variable": ("def f(kube, kind):\n type_ = WORKLOADS[kind]\n kube.set_scale(type_, 'a', 'b', 1)", SCALES),
+    "a subresource": ("def f(kube): kube.merge_patch(PODS, 'a', 'b', {}, subresource='resize')", {RESIZE}),
+    "of no client": ("def f(found, type_): found.get(type_, 1)", set()),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_types_are_followed(name: str) -> None:
+    text, verbs = MODULES[name]
+    assert Program({"m.py": text}, Kube, ("kube",)).verbs() == verbs
 
 
 @pytest.mark.parametrize(
-    ("folder", "file", "others"),
+    "text",
     [
-        ("operator/ocore_operator", "kube/client.py", {*OF_WORKLOADS, *OF_STATUSES, "follow_log"}),
-        ("api/ocore_api", "writes/client.py", set()),
+        "def f(kube, type_): kube.get(type_, 'a', 'b')",  # no one calls it
+        "def f(kube):\n for each in found(): kube.get(each, 'a', 'b')",
+        "def _f(kube, type_): kube.get(type_, 'a', 'b')\ndef g(kube): _f(kube, chosen())",
     ],
 )
-def test_every_method_of_the_clients_is_counted(folder: str, file: str, others: set[str]) -> None:
-    """A method that CALLS does not have would need rights that no one compares."""
-    tree = ast.parse((REPOSITORY / folder / file).read_text())
-    methods = {
-        node.name
-        for each in tree.body
-        if isinstance(each, ast.ClassDef)
-        for node in each.body
-        if isinstance(node, ast.AsyncFunctionDef) and not node.name.startswith("_")
-    }
-    assert methods
-    assert methods <= CALLS[folder].keys() | others
-    assert others <= methods
+def test_a_type_that_the_source_does_not_show_is_an_error(text: str) -> None:
+    with pytest.raises(UnknownTypeError, match=r"m\.py:"):
+        Program({"m.py": text}, Kube, ("kube",)).verbs()
 
 
 def test_no_other_template_grants_something() -> None:
