@@ -1,5 +1,6 @@
-"""Layout Plain: any tree comes back as it was, beside the live one, and is switched in."""
+"""Layout Plain: any tree comes back as it was, beside the live one."""
 
+import errno
 import os
 import shutil
 import stat
@@ -11,19 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocore_crds import conditions, failpoints
+from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import links, packset, sorting
+from ocore_mover.filestore import links, packset, sorting, space
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry
-from ocore_mover.filestore.plain import copy, restore, switch
+from ocore_mover.filestore.plain import copy, restore
 from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.store import Store, open_store
-from support.mover.filestore import ENVIRONMENT, ROLLBACK, no_links, some_bytes
+from support.mover.filestore import ENVIRONMENT, ROLLBACK, counter, no_links, some_bytes
 from support.mover.plain_tree import entries_of, make_tree, stage, take, tree
-
-STAGE = f"stage-{ROLLBACK[:8]}"
 
 
 def test_a_tree_comes_back_as_it_was(folders: ClaimFolders, store: Store) -> None:
@@ -318,87 +317,6 @@ def test_damage_leaves_no_stage(folders: ClaimFolders, folder_store: Store) -> N
     assert not (folders.claim / ".ocore").exists()
 
 
-# --- the switch ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def staged(folders: ClaimFolders, folder_store: Store) -> ClaimFolders:
-    (folders.filestore / "old").write_bytes(b"old")
-    artifact, _ = take(folder_store, folders)
-    (folders.filestore / "old").unlink()
-    (folders.filestore / "new").write_bytes(b"new")
-    stage(folder_store, artifact, folders)
-    return folders
-
-
-def live(folders: ClaimFolders) -> list[str]:
-    return sorted(path.name for path in folders.filestore.iterdir())
-
-
-def test_switch_and_back(staged: ClaimFolders) -> None:
-    assert switch.position(staged, ROLLBACK) == "Old"
-    switch.switch_back(staged, ROLLBACK)
-    for _ in range(2):
-        switch.switch(staged, ROLLBACK)
-        assert live(staged) == ["old"]
-        assert switch.position(staged, ROLLBACK) == "New"
-    for _ in range(2):
-        switch.switch_back(staged, ROLLBACK)
-        assert live(staged) == ["new"]
-        assert switch.position(staged, ROLLBACK) == "Old"
-    switch.switch(staged, ROLLBACK)
-    assert switch.remove_previous(staged, ROLLBACK)
-    assert not switch.remove_previous(staged, ROLLBACK)
-    assert not switch.remove_stage(staged, ROLLBACK)
-    assert live(staged) == ["old"]
-    assert switch.position(staged, ROLLBACK) == "Nothing"
-    assert not (staged.claim / ".ocore").exists()
-
-
-@pytest.mark.parametrize("then", ["switch", "switch_back"])
-@pytest.mark.parametrize("first", ["switch", "switch_back"])
-@pytest.mark.parametrize("subpath", [False, True])
-def test_a_switch_killed_between_its_renames(
-    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str, then: str, subpath: bool
-) -> None:
-    if first == "switch_back":
-        switch.switch(staged, ROLLBACK)
-    monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "switch-filestore-moved=error")
-    monkeypatch.setattr(failpoints, "_fired", set())
-    with pytest.raises(failpoints.FailpointError):
-        getattr(switch, first)(staged, ROLLBACK)
-    assert not staged.filestore.exists()
-    if subpath:
-        staged.filestore.mkdir()  # the kubelet did
-    assert switch.position(staged, ROLLBACK) == "Between"
-    for remove in (switch.remove_previous, switch.remove_stage):
-        with pytest.raises(MoverError, match="between its two renames"):
-            remove(staged, ROLLBACK)
-    getattr(switch, then)(staged, ROLLBACK)
-    assert live(staged) == (["old"] if then == "switch" else ["new"])
-
-
-def test_a_switch_without_a_stage_is_refused(folders: ClaimFolders) -> None:
-    with pytest.raises(MoverError) as error:
-        switch.switch(folders, ROLLBACK)
-    assert error.value.reason == conditions.SWITCH_FAILED
-    switch.switch_back(folders, ROLLBACK)
-
-
-def test_folders_that_fit_no_step_are_refused(staged: ClaimFolders) -> None:
-    (staged.previous(ROLLBACK) / "x").mkdir(parents=True)
-    for function in (switch.switch, switch.switch_back, switch.remove_stage):
-        with pytest.raises(MoverError, match="by hand"):
-            function(staged, ROLLBACK)
-    assert live(staged) == ["new"]
-
-
-def test_a_reader_in_the_folder_is_no_obstacle(staged: ClaimFolders) -> None:
-    with (staged.filestore / "new").open("rb"):
-        switch.switch(staged, ROLLBACK)
-    assert live(staged) == ["old"]
-
-
 def test_threads_do_not_make_folders_twice(folders: ClaimFolders, folder_store: Store) -> None:
     """Two workers restore into the same new folders."""
     for number in range(40):
@@ -410,3 +328,95 @@ def test_threads_do_not_make_folders_twice(folders: ClaimFolders, folder_store: 
         artifact, _ = take(folder_store, folders)
     assert len(artifact.packs) > 10
     assert tree(stage(folder_store, artifact, folders)) == tree(folders.filestore)
+
+
+# --- what a restore promises -------------------------------------------------------------------------------------
+
+
+def test_an_earlier_attempts_stage_is_replaced_and_the_result_counts_what_is_there(
+    folders: ClaimFolders, folder_store: Store
+) -> None:
+    (folders.filestore / "a").write_bytes(b"12345")
+    (folders.filestore / "b").write_bytes(b"123")
+    artifact, _ = take(folder_store, folders)
+    left = folders.stage(ROLLBACK) / "left"
+    left.mkdir(parents=True)
+    (left / "file").write_bytes(b"of an attempt that was killed")
+    done = restore.stage_plain(folder_store, artifact, folders, ROLLBACK, counter())
+    assert (done.files_added, done.bytes_added) == (2, 8)
+    assert tree(folders.stage(ROLLBACK)) == tree(folders.filestore)
+
+
+def test_a_volume_without_room_is_refused_before_a_file_is_written(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folders.filestore / "file").write_bytes(b"x" * 1000)
+    artifact, _ = take(folder_store, folders)
+    monkeypatch.setattr(space, "free_bytes", lambda _: 999)
+    monkeypatch.setattr(restore, "blocks", lambda *_: pytest.fail("the restore began"))
+    with pytest.raises(MoverError, match="999 bytes free") as refused:
+        stage(folder_store, artifact, folders)
+    assert refused.value.reason == conditions.NO_SPACE
+    assert not folders.own.exists()
+
+
+@pytest.mark.parametrize("call", ["mkdir", "symlink", "fchmod"])
+def test_a_volume_that_becomes_full_leaves_no_stage(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    (folders.filestore / "folder").mkdir()
+    (folders.filestore / "folder" / "file").write_bytes(b"x")
+    (folders.filestore / "link").symlink_to("folder")
+    artifact, _ = take(folder_store, folders)
+    real = getattr(os, call)
+
+    def full(*args: Any, **options: Any) -> Any:
+        if not (folders.stage(ROLLBACK)).exists():
+            return real(*args, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(MoverError, match="cannot restore the filestore's files") as failed:
+        stage(folder_store, artifact, folders)
+    assert failed.value.reason == conditions.NO_SPACE
+    assert not folders.own.exists()
+    assert (folders.filestore / "folder" / "file").read_bytes() == b"x"
+
+
+def test_an_index_that_lacks_a_file_is_refused(folders: ClaimFolders, folder_store: Store) -> None:
+    for name in ("a", "b"):
+        (folders.filestore / name).write_bytes(name.encode())
+    artifact, _ = take(folder_store, folders)
+    shorter = lying(folder_store, artifact, entries_of(folder_store, artifact)[0])
+    with pytest.raises(Corrupt, match="1 of 2 files of the snapshot were restored"):
+        stage(folder_store, shorter, folders)
+
+
+def test_an_index_that_names_a_link_twice_or_gives_a_folder_an_impossible_time_is_refused(
+    folders: ClaimFolders, folder_store: Store
+) -> None:
+    (folders.filestore / "file").write_bytes(b"content")
+    artifact, _ = take(folder_store, folders)
+    (file,) = entries_of(folder_store, artifact)
+    link = Entry("link", file.pack, file.offset, kind="symlink", target="file")
+    folder = Entry("folder", file.pack, file.offset, kind="folder", mtime_ns=2**63 * 10**9)
+    with pytest.raises(Corrupt, match="names 'link' twice"):
+        stage(folder_store, lying(folder_store, artifact, file, link, link), folders)
+    with pytest.raises(Corrupt, match="invalid time of the folder 'folder'"):
+        stage(folder_store, lying(folder_store, artifact, file, folder), folders)
+
+
+def test_what_is_staged_belongs_to_the_live_folders_owner(folders: ClaimFolders, folder_store: Store) -> None:
+    """The application must be able to write to it; its group and mode are those of the live folder, too."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    (folders.filestore / "folder").mkdir()
+    (folders.filestore / "folder" / "file").write_bytes(b"x")
+    (folders.filestore / "link").symlink_to("folder")
+    artifact, _ = take(folder_store, folders)
+    os.chown(folders.filestore, 1234, 2345)
+    folders.filestore.chmod(0o2770)
+    staged = stage(folder_store, artifact, folders)
+    assert stat.S_IMODE(staged.stat().st_mode) == 0o2770
+    found = {path.lstat().st_uid: path.lstat().st_gid for path in (staged, *staged.rglob("*"))}
+    assert found == {1234: 2345}
