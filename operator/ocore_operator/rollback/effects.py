@@ -39,13 +39,13 @@ from ocore_operator.rollback.world import (
     SafetyView,
     SendSignal,
     SetImages,
-    SetReplicas,
     SettleUndo,
     StartJob,
     StopJob,
     TakeOver,
 )
 from ocore_operator.workloads import scale
+from ocore_operator.workloads.quiesce import Refused, SetReplicas
 
 #: Seconds for the Job of a cleanup, and of a switch back.
 CLEANUP_DEADLINE = 300.0
@@ -188,10 +188,10 @@ async def _write_history(
 
 
 async def _set_replicas(ctx: Context, rollback: Rollback, memory: Memory, effect: SetReplicas) -> None:
-    memory.scale_refused_at, memory.scale_refusal = None, ""
+    memory.scale_refused = None
     refused = await scale.set_all(ctx, rollback.meta.namespace, effect.targets)
     if refused is not None:
-        memory.scale_refused_at, memory.scale_refusal = ctx.now(), refused.message
+        memory.scale_refused = Refused(ctx.now(), refused.message)
 
 
 def _snapshot(observed: Observed) -> Snapshot:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback.transitions import WATCH_GAP_SECONDS
+from ocore_operator.workloads.quiesce import Refused
 
 
 @dataclass
@@ -18,9 +19,8 @@ class Memory:
     refused_since: datetime | None = None
     refusal_reason: str = ""
     refusal: str = ""
-    #: When a workload could last not be scaled, and why.
-    scale_refused_at: datetime | None = None
-    scale_refusal: str = ""
+    #: The last refusal to scale a workload; None since one was accepted.
+    scale_refused: Refused | None = None
     #: resourceVersion at which there was nothing to do, and until when.
     idle_version: str = ""
     idle_until: datetime | None = None

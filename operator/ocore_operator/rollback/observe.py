@@ -166,8 +166,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         refused_since=memory.refused_since,
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
-        scale_refused_at=memory.scale_refused_at,
-        scale_refusal=memory.scale_refusal,
+        scale_refused=memory.scale_refused,
         watched_since=memory.watched_since,
         preview=facts,
     )

@@ -51,15 +51,11 @@ from ocore_operator.rollback.world import (
     Wait,
     World,
 )
+from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.view import labels, saved
 
 #: Seconds that the API server may refuse a Job (quota, admission) before the rollback fails.
 REFUSED_SECONDS = 120
-#: Seconds until the API server must have accepted zero replicas for every workload.
-STOP_SECONDS = 60
-#: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
-DRAIN_SECONDS = 120
-
 #: Seconds in which an import completes what it has created.
 IMPORT_WAIT = 300
 
@@ -321,28 +317,19 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return _retry_or_abort(SWITCH, status, next_attempt, job, now)
     if not job.ready:
         return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
-    missing = [w for w in world.workloads if not w.exists]
-    if missing:
-        text = f"{labels(missing)} does not exist any more. Create it again, then a new Rollback."
-        return abort(status, c.WORKLOAD_NOT_FOUND, text, now)
-    return _await_turn(status, world) or _begin_stop(status, world, now)
-
-
-def _await_turn(status: RollbackStatus, world: World) -> Action | None:
-    """None where this rollback may stop the workloads; no other one stops any of them until this one has ended.
-
-    It announces itself in its status, then reads the other rollbacks again. Of two that announce themselves at once,
-    each sees the other one.
-    """
-    peer, announced = world.peer, bool(status.workloads)
-    if peer is not None and announced and (peer.stopping or peer.older):
-        return Record(change(status, workloads=()))
-    if peer is not None:
-        text = f"{peer.name} also stops {labels(world.workloads)}. Waiting until it has ended."
-        return Wait(2, c.RUNNING, text)
-    if world.workloads and not announced:
-        return Record(change(status, workloads=saved(world.workloads)))
-    return None
+    missing = quiesce.missing(world.workloads, "Rollback")
+    if missing is not None:
+        return abort(status, missing.reason, missing.message, now)
+    turn = quiesce.take_turn(world.peer, world.workloads, announced=bool(status.workloads) or not world.workloads)
+    match turn:
+        case "Withdraw":
+            return Record(change(status, workloads=()))
+        case "Announce":
+            return Record(change(status, workloads=saved(world.workloads)))
+        case quiesce.Later():
+            return plan_switch.wait(turn)
+        case None:
+            return _begin_stop(status, world, now)
 
 
 def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record:
@@ -356,59 +343,44 @@ def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record:
 
 
 def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    running = world.scaled_up()
-    if not running:
+    answer = quiesce.stop(world.workloads, elapsed(status, world, now), world.scale_refused, now)
+    if answer is None:
         return Record(enter(status, "Drain", now))
-    if elapsed(status, world, now) > STOP_SECONDS:
-        why = f": {world.scale_refusal.rstrip('.')}" if world.scale_refusal else ""
-        text = (
-            f"{labels(running)} could not be scaled to zero within {STOP_SECONDS} s{why}. Correct the operator's"
-            " rights, or what refuses it."
-        )
-        return abort(status, c.WORKLOAD_NOT_STOPPED, text, now)
-    targets = tuple((w, 0) for w in running)
-    return plan_switch.set_replicas(status, world, targets, now, before="operator-rollback-replicas-saved")
+    if isinstance(answer, Failure):
+        return abort(status, answer.reason, answer.message, now)
+    return plan_switch.scale(answer, before="operator-rollback-replicas-saved")
 
 
 def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits until no pod of a workload is left and the switch Job is ready, then enters Switch: the point of no
     return."""
-    scaled_up = world.scaled_up()
-    if scaled_up:
-        text = (
-            f"{labels(scaled_up)} was scaled up before the switch, by a GitOps tool or an autoscaler. "
-            "Exclude spec.replicas from its control (Argo CD: ignoreDifferences), then create a new Rollback."
-        )
-        return abort(status, c.WORKLOAD_SCALED_UP, text, now)
+    scaled_up = quiesce.scaled_up(world.workloads, "before the switch", "Rollback")
+    if scaled_up is not None:
+        return abort(status, scaled_up.reason, scaled_up.message, now)
     job = world.job("switch", status.switch_attempt)
     if job is None or job.ended:
         reason, message = c.SWITCH_FAILED, "The switch Job ended before it received its signal."
         if job is not None and job.failure is not None:
             reason, message = job.failure.reason, job.failure.message
         return abort(status, reason, message, now)
-    blocked = _blocks_the_signal(world, job)
-    if blocked is None:
-        taking = plan_undo.take_over(status, world)
-        if taking is not None:
-            return taking
-        finish = plan_switch.finish_seconds(spec, world.grace_seconds())
-        switching = signalling(status, now, signals.SIGNAL_SECONDS, finish)
-        return Record(switching, failpoint="operator-rollback-scaled-down")
-    reason, message = blocked
-    limit = DRAIN_SECONDS + world.grace_seconds()
-    if elapsed(status, world, now) > limit:
-        return abort(status, reason, f"After {limit} s {message}. The workloads are started again.", now)
-    return Wait(0.5, c.RUNNING, f"Not ready to switch: {message}.")
-
-
-def _blocks_the_signal(world: World, job: JobView) -> tuple[str, str] | None:
-    """Reason and message of what the signal still waits for; None where it can be given."""
-    left = world.with_pods()
-    if left:
-        return c.WORKLOAD_NOT_STOPPED, f"pods of {labels(left)} are left"
+    grace, passed = quiesce.grace_seconds(world.workloads), elapsed(status, world, now)
+    draining = quiesce.drain(world.workloads, passed)
+    if isinstance(draining, Failure):
+        return abort(status, draining.reason, draining.message, now)
+    if draining is not None:
+        return plan_switch.wait(draining)
     if not job.ready:
-        return c.SWITCH_FAILED, f"Job {job.name} is not ready ({job.problem or 'it is connecting to the database'})"
-    return None
+        text = f"Job {job.name} is not ready ({job.problem or 'it is connecting to the database'})."
+        limit = quiesce.DRAIN_SECONDS + grace
+        if passed <= limit:
+            return Wait(0.5, c.RUNNING, text)
+        return abort(status, c.SWITCH_FAILED, f"After {limit} s {text} The workloads are started again.", now)
+    taking = plan_undo.take_over(status, world)
+    if taking is not None:
+        return taking
+    finish = plan_switch.finish_seconds(spec, grace)
+    switching = signalling(status, now, signals.SIGNAL_SECONDS, finish)
+    return Record(switching, failpoint="operator-rollback-scaled-down")
 
 
 # --- Abort: before the switch, or found not switched

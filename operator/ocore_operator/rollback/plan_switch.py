@@ -6,6 +6,7 @@ started anyway. That is safe: the switch allows connections only when it is comp
 half of it.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from ocore_crds import conditions as c
@@ -41,25 +42,20 @@ from ocore_operator.rollback.world import (
     Record,
     RecordExecuted,
     SendSignal,
-    SetReplicas,
     StartJob,
     StopJob,
     Wait,
     World,
 )
-from ocore_operator.workloads.view import WorkloadView, labels
+from ocore_operator.workloads import quiesce
+from ocore_operator.workloads.quiesce import SetReplicas
+from ocore_operator.workloads.view import WorkloadView
 
 #: Seconds to wait for an answer after the signal has expired: ending sessions takes 20 s at most, linking files some
 #: seconds.
 ANSWER_SECONDS = 90
 #: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
-#: Seconds to set the workloads' replicas: to zero before a switch back, or back to the saved ones. After them the
-#: rollback is Stalled while a workload that it has stopped cannot be started: it never ends so (docs/decisions/0112).
-RESUME_SECONDS = 120
-#: Least and most seconds between two attempts to scale workloads: a fifth of the time spent so far, within these
-#: limits.
-RESUME_PAUSE_SECONDS = (5, 60)
 #: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted.
 RELEASE_SECONDS = 15
 #: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not
@@ -69,8 +65,6 @@ STOP_JOBS_SECONDS = 45
 WATCHED_SECONDS = 60
 #: Seconds to write the rollback to the Environment's status.executedRollbacks.
 FINISH_SECONDS = 120
-#: Seconds to wait for the pods' end before a switch back. It then continues: refused connections are the barrier.
-BACK_DRAIN_SECONDS = 120
 #: Seconds for a Job of its own to switch back.
 BACK_SECONDS = 300
 #: Least and most seconds between two attempts: a fifth of the time spent so far, within these limits.
@@ -79,10 +73,11 @@ BACKOFF_SECONDS = (5, 60)
 
 def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
     """The worst-case seconds from the signal to the end: the longest sequence of stages, each at its limit."""
-    forward = signals.SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + RESUME_SECONDS + spec.ready_timeout_seconds
-    stop_again = RESUME_SECONDS + BACK_DRAIN_SECONDS + grace_seconds
-    back = BACK_SECONDS + INSPECT_SECONDS
-    return forward + stop_again + back + RESUME_SECONDS + spec.ready_timeout_seconds + FINISH_SECONDS
+    again = quiesce.RESUME_SECONDS + spec.ready_timeout_seconds
+    forward = signals.SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + again
+    stop_again = quiesce.RESUME_SECONDS + quiesce.DRAIN_SECONDS + grace_seconds
+    back = BACK_SECONDS + INSPECT_SECONDS + again
+    return forward + stop_again + back + FINISH_SECONDS
 
 
 def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -189,21 +184,20 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Sets the saved replicas again, whatever the outcome is, once the images are set that belong to the data, and no
-    pod of ours mounts the filestore's claim. After RESUME_SECONDS only those matter that are still stopped: someone
-    else has set the replicas of the others."""
+    pod of ours mounts the filestore's claim."""
     setting = plan_image.set_images(status, world, now)
     if setting is not None:
         return setting
-    late = timed_out(status, world, now, RESUME_SECONDS)
-    wrong = tuple(
-        (w, n) for w, n in _wanted(status, world) if w.exists and w.replicas != n and not (late and w.replicas)
-    )
-    if wrong:
+    late = timed_out(status, world, now, quiesce.RESUME_SECONDS)
+    targets = quiesce.to_start(_wanted(status, world), late=late)
+    if targets:
         held = _claim_held(status, world, now) if not late else None
         if held is not None:
             return held
-        after = "operator-rollback-resumed" if status.failure_reason is None else ""
-        return set_replicas(status, world, wrong, now, stalled=late, after=after)
+        answer = quiesce.start(targets, elapsed(status, world, now), world.scale_refused, now, late=late)
+        if isinstance(answer, quiesce.Later) and answer.stalled:
+            answer = replace(answer, message=f"{status.failure_message or 'The switchover is done.'} {answer.message}")
+        return scale(answer, after="operator-rollback-resumed" if status.failure_reason is None else "")
     if status.failure_reason is None or (status.phase == "SwitchingBack" and status.position == "Old"):
         note = Note("Normal", "Resumed", "The workloads have their saved replicas again.")
         return Record(resumed(status, now), (note,))
@@ -211,35 +205,14 @@ def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Record(step(fresh, Step.RESUME, "Done", now) if status.workloads else fresh)
 
 
-def set_replicas(
-    status: RollbackStatus,
-    world: World,
-    targets: tuple[tuple[WorkloadView, int], ...],
-    now: datetime,
-    *,
-    stalled: bool = False,
-    before: str = "",
-    after: str = "",
-) -> Action:
-    """Scales the workloads, after a pause where the API server has just refused it. `stalled`: the refusal is reported
-    as what a person must fix."""
-    if world.scale_refused_at is None:
-        return Do(SetReplicas(targets), before=before, after=after)
-    shortest, longest = RESUME_PAUSE_SECONDS
-    pause = min(max(shortest, elapsed(status, world, now) / 5), longest)
-    left = pause - (now - world.scale_refused_at).total_seconds()
-    if left <= 0:
-        return Do(SetReplicas(targets), before=before, after=after)
-    counts = ", ".join(f"{w.label} to {n}" for w, n in targets)
-    text = f"The API server refuses to scale {counts}: {world.scale_refusal.rstrip('.')}. Retrying."
-    if not stalled:
-        return Wait(left, c.RUNNING, text)
-    known = status.failure_message or "The switchover is done."
-    text = (
-        f"{known} The application is stopped. {text} Correct the operator's rights, or what refuses it, or scale by"
-        " hand."
-    )
-    return Wait(left, c.WORKLOAD_NOT_RESUMED, text, stalled=True)
+def scale(answer: SetReplicas | quiesce.Later, *, before: str = "", after: str = "") -> Action:
+    """Scales the workloads, or waits after the API server has refused it."""
+    return Do(answer, before=before, after=after) if isinstance(answer, SetReplicas) else wait(answer)
+
+
+def wait(later: quiesce.Later) -> Wait:
+    """As an action of this plan."""
+    return Wait(later.seconds, later.reason, later.message, stalled=later.stalled)
 
 
 def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -350,23 +323,27 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Stops the workloads a second time. One that cannot be stopped does not prevent the switch back: its connections
     are refused."""
-    running = tuple((w, 0) for w in world.scaled_up())
-    if running and not timed_out(status, world, now, RESUME_SECONDS):
-        return set_replicas(status, world, running, now)
-    return Record(enter(status, "BackDrain", now))
+    return _scale_down(status, world, now, quiesce.RESUME_SECONDS) or Record(enter(status, "BackDrain", now))
 
 
 def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    """Waits a limited time until the workloads have no pods."""
-    limit = BACK_DRAIN_SECONDS + world.grace_seconds()
-    if not timed_out(status, world, now, limit):
-        running = tuple((w, 0) for w in world.scaled_up())
-        if running:
-            return set_replicas(status, world, running, now)
-        left = world.with_pods()
-        if left:
-            return Wait(0.5, c.RUNNING, f"Waiting until the pods of {labels(left)} are gone.")
+    """Waits a limited time until the workloads have no pods. It then continues: refused connections are the barrier."""
+    limit = quiesce.DRAIN_SECONDS + quiesce.grace_seconds(world.workloads)
+    again = _scale_down(status, world, now, limit)
+    if again is not None:
+        return again
+    draining = quiesce.drain(world.workloads, elapsed(status, world, now))
+    if isinstance(draining, quiesce.Later) and not timed_out(status, world, now, limit):
+        return wait(draining)
     return Record(_to_back_job(status, now))
+
+
+def _scale_down(status: RollbackStatus, world: World, now: datetime, limit: float) -> Action | None:
+    """Scales what runs to zero; None where nothing does, or the stage has used its seconds."""
+    targets = tuple((w, 0) for w in quiesce.running(world.workloads))
+    if not targets or timed_out(status, world, now, limit):
+        return None
+    return scale(quiesce.scale(targets, elapsed(status, world, now), world.scale_refused, now))
 
 
 def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:

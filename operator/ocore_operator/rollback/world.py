@@ -16,6 +16,7 @@ from ocore_crds.rollback import RemoteSource, RollbackStatus, RollbackTarget
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
+from ocore_operator.workloads.quiesce import Refused, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
 
 JobKind = Literal["restore", "neutralize", "switch", "inspect", "cleanup", "preview"]
@@ -307,9 +308,8 @@ class World:
     refused_since: datetime | None = None
     refusal_reason: str = ""
     refusal: str = ""
-    #: When the API server last refused to scale a workload, and its message; None since it has accepted one.
-    scale_refused_at: datetime | None = None
-    scale_refusal: str = ""
+    #: The API server's last refusal to scale a workload; None since it has accepted one.
+    scale_refused: Refused | None = None
     #: A probe was requested and has not ended yet.
     probe_asked: bool = False
     #: With dryRun.
@@ -329,18 +329,6 @@ class World:
     def holding(self) -> tuple[JobView, ...]:
         """Jobs that mount the filestore's claim, or may do so again."""
         return tuple(j for j in self.jobs if j.holds)
-
-    def scaled_up(self) -> tuple[WorkloadView, ...]:
-        """Workloads whose replicas are above zero."""
-        return tuple(w for w in self.workloads if w.exists and w.replicas > 0)
-
-    def with_pods(self) -> tuple[WorkloadView, ...]:
-        """Workloads that still have pods."""
-        return tuple(w for w in self.workloads if w.exists and w.pods > 0)
-
-    def grace_seconds(self) -> int:
-        """The longest grace period of the workloads' pods."""
-        return max((w.grace_seconds for w in self.workloads), default=0)
 
 
 # --- effects: each is idempotent, and fails with a conflict where the object has changed since it was read ----------
@@ -403,14 +391,6 @@ class StopJob:
     """Deletes the Job in the foreground: its pods are gone before it is."""
 
     job: JobView
-
-
-@dataclass(frozen=True)
-class SetReplicas:
-    """Sets replicas through the scale subresource. A workload that changed since it was read is a conflict. Where one
-    is refused the others are set all the same; the next decision sees the refusal (World.scale_refusal)."""
-
-    targets: tuple[tuple[WorkloadView, int], ...]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ from ocore_operator.snapshot.world import (
     Record,
     SendSignal,
     SetDependents,
-    SetReplicas,
     Start,
     StartCheckCopy,
     StartCopy,
@@ -51,6 +50,7 @@ from ocore_operator.snapshot.world import (
     World,
 )
 from ocore_operator.workloads import scale
+from ocore_operator.workloads.quiesce import SetReplicas
 
 _log = structlog.get_logger()
 
@@ -206,20 +206,16 @@ async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeu
 
 
 async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -> None:
-    if action.before:
-        await failpoints.hit(ctx, snapshot, action.before)
-    async with failpoints.after(ctx, snapshot, action.after):
+    stops = not any(replicas for _, replicas in action.targets)
+    if stops:
+        await failpoints.hit(ctx, snapshot, "operator-snapshot-replicas-saved")
+    async with failpoints.after(ctx, snapshot, "" if stops else "operator-snapshot-resumed"):
         refused = await scale.set_all(ctx, snapshot.meta.namespace, action.targets)
         if refused is None:
             return
-        if not isinstance(refused, (Forbidden, Invalid)) and not any(n for _, n in action.targets):
+        if stops and not isinstance(refused, (Forbidden, Invalid)):
             raise refused  # an attempt is given up for lack of a right, not because the API server is away
-        counts = ", ".join(f"{w.label} to {n}" for w, n in action.targets)
-        text = (
-            f"{counts} cannot be scaled: {refused.message.rstrip('.')}. Correct the operator's rights, or what"
-            " refuses it."
-        )
-        raise Stalled(c.QUIESCE_FAILED, text) from refused
+        raise Stalled(c.QUIESCE_FAILED, refused.message) from refused
 
 
 # --- the environment -------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ operator continues.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,18 +23,10 @@ from ocore_operator.jobs import signals
 from ocore_operator.jobs.outcome import Running
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot.world import Action, Cascade, Record, SendSignal, SetReplicas, Wait, World
-from ocore_operator.workloads.view import WorkloadView, labels, saved
-
-#: Seconds until the API server must have accepted zero replicas for every workload.
-STOP_SECONDS = 60
-#: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
-DRAIN_SECONDS = 120
-#: Seconds in which the workloads must get their replicas again where the API server refuses that. Then the Snapshot is
-#: Stalled, and never ends so while a workload that it has stopped cannot be started (docs/decisions/0112).
-RESUME_SECONDS = 120
-#: Least and most seconds between two attempts at that: a fifth of the time spent so far, within these limits.
-RESUME_PAUSE_SECONDS = (2, 60)
+from ocore_operator.snapshot.world import Action, Cascade, Record, SendSignal, Wait, World
+from ocore_operator.workloads import quiesce as rules
+from ocore_operator.workloads.quiesce import SetReplicas
+from ocore_operator.workloads.view import labels, saved
 
 
 def is_active(world: World) -> bool:
@@ -64,8 +55,9 @@ def announce(world: World) -> Action | None:
     snapshot, quiesce = world.snapshot, world.snapshot.status.quiesce
     if not snapshot.spec.quiesce or (quiesce is not None and quiesce.attempt == snapshot.status.attempt):
         return None
-    if world.peer is not None:
-        return _wait(world, f"{world.peer.name} also stops {labels(world.workloads)}. Waiting until it has ended.", 2.0)
+    turn = rules.take_turn(world.peer, world.workloads, announced=False)
+    if isinstance(turn, rules.Later):
+        return _wait(world, turn)
     fresh = QuiesceStatus(
         stage="Announced",
         entered_at=clock.text(world.now),
@@ -85,49 +77,48 @@ def decide(world: World) -> Action:
 def _announced(world: World, quiesce: QuiesceStatus) -> Action:
     """Stops the workloads unless another operation stops one of them. It saves the replicas that it read after it has
     looked for such operations."""
-    if _interrupted(world) or (world.peer is not None and (world.peer.stopping or world.peer.older)):
+    turn = rules.take_turn(world.peer, world.workloads, announced=True)
+    if turn == "Withdraw" or _interrupted(world):
         return Record(_with(world, None))
-    if world.peer is not None:
-        return _wait(world, f"{world.peer.name} has also announced that it stops {labels(world.workloads)}.", 1.0)
-    missing = [w for w in world.workloads if not w.exists]
-    if missing:
-        text = (
-            f"{labels(missing)} does not exist. Create it, or correct spec.workloads of the Environment. Then create a"
-            " new Snapshot."
-        )
-        return _done(world, quiesce, c.WORKLOAD_NOT_FOUND, text)
+    if isinstance(turn, rules.Later):
+        return _wait(world, turn)
+    missing = rules.missing(world.workloads, "Snapshot")
+    if missing is not None:
+        return _done(world, quiesce, missing.reason, missing.message)
     text = f"Stopping {labels(world.workloads)} for the freeze."
     fresh = _enter(world, quiesce, "Stop", workloads=saved(world.workloads), stopped_at=clock.text(world.now))
     return Record(_with(world, fresh), (Note("Normal", "Quiescing", text),))
 
 
 def _stop(world: World, quiesce: QuiesceStatus) -> Action:
+    if world.refusal is not None:
+        targets = tuple((w, 0) for w in rules.running(world.workloads))
+        refused = rules.refusal(targets, rules.Refused(world.now, world.refusal.message))
+        text = f"{refused} Correct the operator's rights, or what refuses it."
+        return _resume_because(world, quiesce, Failure(reason=c.QUIESCE_FAILED, message=text))
     ended = _ended(world, quiesce)
     if ended is not None:
         return ended
-    running = _scaled_up(world)
-    if not running:
+    answer = rules.stop(world.workloads, _elapsed(world, quiesce), None, world.now)
+    if answer is None:
         return Record(_with(world, _enter(world, quiesce, "Drain")))
-    if _elapsed(world, quiesce) > STOP_SECONDS:
-        text = f"{labels(running)} could not be scaled to zero within {STOP_SECONDS} s. See the operator's log."
-        return _resume_because(world, quiesce, c.WORKLOAD_NOT_STOPPED, text)
-    return SetReplicas(tuple((w, 0) for w in running), before="operator-snapshot-replicas-saved")
+    if isinstance(answer, Failure):
+        return _resume_because(world, quiesce, answer)
+    return _scale(world, answer)
 
 
 def _drain(world: World, quiesce: QuiesceStatus) -> Action:
     ended = _ended(world, quiesce) or _started_by_others(world, quiesce)
     if ended is not None:
         return ended
-    left = [w for w in world.workloads if w.exists and w.pods > 0]
-    if not left:
+    draining = rules.drain(world.workloads, _elapsed(world, quiesce))
+    if draining is None:
         until = clock.text(world.now + timedelta(seconds=signals.SIGNAL_SECONDS))
         fresh = _enter(world, quiesce, "Freeze", signal_deadline=until)
         return Record(_with(world, fresh), failpoint="operator-snapshot-scaled-down")
-    limit = DRAIN_SECONDS + max(w.grace_seconds for w in left)
-    if _elapsed(world, quiesce) > limit:
-        text = f"After {limit} s pods of {labels(left)} are left."
-        return _resume_because(world, quiesce, c.WORKLOAD_NOT_STOPPED, text)
-    return _wait(world, f"Waiting until the pods of {labels(left)} are gone.", 0.5)
+    if isinstance(draining, Failure):
+        return _resume_because(world, quiesce, draining)
+    return _wait(world, draining)
 
 
 def _freeze(world: World, quiesce: QuiesceStatus) -> Action:
@@ -151,29 +142,22 @@ def _freeze(world: World, quiesce: QuiesceStatus) -> Action:
             f"The signal to freeze could not be put on pod {world.pod} within {signals.SIGNAL_SECONDS} s. See the"
             " operator's log."
         )
-        return _resume_because(world, quiesce, c.QUIESCE_FAILED, text)
-    return _wait(world, "The workloads are stopped. The Job freezes the filestore and the database.", 0.25)
+        return _resume_because(world, quiesce, Failure(reason=c.QUIESCE_FAILED, message=text))
+    text = "The workloads are stopped. The Job freezes the filestore and the database."
+    return _wait(world, rules.Later(0.25, text))
 
 
 def _resume(world: World, quiesce: QuiesceStatus) -> Action:
     """Sets the saved replicas again, whatever the outcome is."""
     replicas = {(w.kind, w.name): w.replicas for w in quiesce.workloads}
     wanted = [(w, replicas.get((w.kind, w.name), w.replicas)) for w in world.workloads]
-    late = _elapsed(world, quiesce) > RESUME_SECONDS
-    # Late, someone else has set the replicas of one that is not stopped.
-    wrong = tuple((w, n) for w, n in wanted if w.exists and w.replicas != n and not (late and w.replicas))
-    if wrong and world.refusal is not None:
-        shortest, longest = RESUME_PAUSE_SECONDS
-        pause = min(max(shortest, _elapsed(world, quiesce) / 5), longest)
-        text = f"The workloads cannot be started again; retrying: {world.refusal.message}"
-        if not late:
-            return _wait(world, text, pause)
-        counts = ", ".join(f"{w.label} to {n}" for w, n in wrong)
-        text = f"The application is stopped. {text} Or scale {counts} by hand."
-        return replace(_wait(world, text, pause), reason=c.WORKLOAD_NOT_RESUMED, stalled=True)
-    if wrong:
-        return SetReplicas(wrong, after="operator-snapshot-resumed")
-    return _done(world, quiesce, quiesce.failure_reason, quiesce.failure_message)
+    passed = _elapsed(world, quiesce)
+    late = passed > rules.RESUME_SECONDS
+    targets = rules.to_start(wanted, late=late)
+    if not targets:
+        return _done(world, quiesce, quiesce.failure_reason, quiesce.failure_message)
+    refused = rules.Refused(world.now, world.refusal.message) if world.refusal is not None else None
+    return _scale(world, rules.start(targets, passed, refused, world.now, late=late))
 
 
 _STAGES: dict[str, Callable[[World, QuiesceStatus], Action]] = {
@@ -202,24 +186,19 @@ def _ended(world: World, quiesce: QuiesceStatus) -> Action | None:
     """Resumes where the attempt ends. What ended it is decided afterwards, from the Job; only a refused write is
     remembered here."""
     if world.refusal is not None:
-        return _resume_because(world, quiesce, world.refusal.reason, world.refusal.message)
+        failure = Failure(reason=world.refusal.reason, message=world.refusal.message)
+        return _resume_because(world, quiesce, failure)
     return Record(_with(world, _enter(world, quiesce, "Resume"))) if _interrupted(world) else None
 
 
 def _started_by_others(world: World, quiesce: QuiesceStatus) -> Action | None:
-    running = _scaled_up(world)
-    if not running:
-        return None
-    text = (
-        f"{labels(running)} was scaled up during the freeze, by a GitOps tool or an autoscaler. "
-        "Exclude spec.replicas from its control (Argo CD: ignoreDifferences), then create a new Snapshot."
-    )
-    return _resume_because(world, quiesce, c.WORKLOAD_SCALED_UP, text)
+    scaled_up = rules.scaled_up(world.workloads, "during the freeze", "Snapshot")
+    return _resume_because(world, quiesce, scaled_up) if scaled_up is not None else None
 
 
-def _resume_because(world: World, quiesce: QuiesceStatus, reason: str, message: str) -> Record:
-    fresh = _enter(world, quiesce, "Resume", failure_reason=reason, failure_message=message)
-    return Record(_with(world, fresh), (Note("Warning", reason, message),))
+def _resume_because(world: World, quiesce: QuiesceStatus, why: Failure) -> Record:
+    fresh = _enter(world, quiesce, "Resume", failure_reason=why.reason, failure_message=why.message)
+    return Record(_with(world, fresh), (Note("Warning", why.reason, why.message),))
 
 
 def _done(world: World, quiesce: QuiesceStatus, reason: str | None, message: str | None) -> Record:
@@ -236,10 +215,6 @@ def _done(world: World, quiesce: QuiesceStatus, reason: str | None, message: str
 # -------------------------------------------------------------------------------------------------------------------
 
 
-def _scaled_up(world: World) -> list[WorkloadView]:
-    return [w for w in world.workloads if w.exists and w.replicas > 0]
-
-
 def _elapsed(world: World, quiesce: QuiesceStatus) -> float:
     """Seconds since the stage began."""
     return clock.seconds_since(quiesce.entered_at, world.now)
@@ -253,7 +228,12 @@ def _with(world: World, quiesce: QuiesceStatus | None) -> SnapshotStatus:
     return world.snapshot.status.model_copy(update={"quiesce": quiesce})
 
 
-def _wait(world: World, message: str, seconds: float) -> Wait:
+def _scale(world: World, answer: SetReplicas | rules.Later) -> Action:
+    return answer if isinstance(answer, SetReplicas) else _wait(world, answer)
+
+
+def _wait(world: World, later: rules.Later) -> Wait:
     snapshot = world.snapshot
     job = job_name("snapshot", snapshot.meta.uid, snapshot.status.attempt)
-    return Wait(c.RUNNING, message, seconds, pod=world.pod, job=job if job in world.seen.jobs else "")
+    known = job if job in world.seen.jobs else ""
+    return Wait(later.reason, later.message, later.seconds, pod=world.pod, job=known, stalled=later.stalled)

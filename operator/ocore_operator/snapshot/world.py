@@ -18,6 +18,7 @@ from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings
+from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
 
 #: Age of the newest full Snapshot from which the next one is full, too, without a SnapshotPolicy.
@@ -308,15 +309,6 @@ class StartRestoreTest:
 
     run: str
     attempt: int
-
-
-@dataclass(frozen=True)
-class SetReplicas:
-    """Scale these workloads. Failpoints are hit `before` and `after`, where given."""
-
-    targets: tuple[tuple[WorkloadView, int], ...]
-    before: str = ""
-    after: str = ""
 
 
 @dataclass(frozen=True)

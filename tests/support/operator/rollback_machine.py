@@ -13,6 +13,7 @@ from ocore_operator.jobs.signals import SIGNAL_SECONDS
 from ocore_operator.rollback import plan, world
 from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, WATCHED_SECONDS
 from ocore_operator.rollback.transitions import LATE_SECONDS, WATCH_GAP_SECONDS
+from ocore_operator.workloads.quiesce import SetReplicas
 from support.operator.rollback_model import RECORDED, ROLLBACK_ID, START, Model, Seen, SimConflict
 
 #: Seconds after its deadline until a rollback must be terminal (docs/decisions/0004).
@@ -68,7 +69,7 @@ class Operator:
             elif isinstance(action, world.Do):
                 self.model.do(seen, action.effect)
                 refused = isinstance(action.effect, world.SetImages) and self.model.images_refused
-                refused = refused or (isinstance(action.effect, world.SetReplicas) and self.model.scales_refused)
+                refused = refused or (isinstance(action.effect, SetReplicas) and self.model.scales_refused)
                 refused = refused or (
                     isinstance(action.effect, world.CreateSafetySnapshot) and self.model.snapshot is None
                 )

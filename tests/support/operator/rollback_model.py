@@ -20,7 +20,9 @@ from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
+from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.images import TemplateChange
+from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -639,14 +641,16 @@ class Model:
             workloads=tuple(self._workload_view(w) for w in self.workloads),
             refused_since=refused,
             refusal="quota",
-            scale_refused_at=START + timedelta(seconds=self.scale_refused_at)
-            if self.scale_refused_at is not None
-            else None,
-            scale_refusal="the webhook does not answer" if self.scale_refused_at is not None else "",
+            scale_refused=self._scale_refused(),
             probe_asked=self.asked,
             safety_name="r1-safety" if self.spec.create_safety_snapshot else "",
             safety=self._safety_view() if self.status.stage in SAVING else None,
         )
+
+    def _scale_refused(self) -> quiesce.Refused | None:
+        if self.scale_refused_at is None:
+            return None
+        return quiesce.Refused(START + timedelta(seconds=self.scale_refused_at), "the webhook does not answer")
 
     def _safety_view(self) -> v.SafetyView | None:
         found = self.snapshot
@@ -745,7 +749,7 @@ class Model:
             job = self.jobs.get(effect.job.name)
             if job is not None and job.uid == seen.uids.get(job.name) and job.stopping_at is None:
                 job.stopping_since, job.stopping_at = self.time, self.time + 2
-        elif isinstance(effect, v.SetReplicas):
+        elif isinstance(effect, SetReplicas):
             for view, replicas in effect.targets:
                 self._scale(seen, view.name, replicas)
             self.scale_refused_at = self.time if self.scales_refused else None

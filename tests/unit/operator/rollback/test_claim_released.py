@@ -14,7 +14,8 @@ from ocore_operator.rollback import plan
 from ocore_operator.rollback.observe import claim_users, job_view
 from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
-from ocore_operator.rollback.world import Action, Do, JobView, Record, SetReplicas, StopJob, Wait, WorkloadView, World
+from ocore_operator.rollback.world import Action, Do, JobView, Record, StopJob, Wait, WorkloadView, World
+from ocore_operator.workloads.quiesce import SetReplicas
 from support.operator.objects import SETTINGS
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import START, Model

@@ -11,7 +11,7 @@ from support.operator.rollback_machine import RollbackMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
-    ("Drain", "a workload that was scaled up again is not noticed", plan, "    if scaled_up:\n", "    if False:\n"),
+    ("Drain", "a workload that was scaled up again is not noticed", plan, "scaled_up is not None:", "False:"),
     (
         "Drain",
         "switches an environment that names another claim by now",
@@ -19,7 +19,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "environment.target != status.target:",
         "False:",
     ),
-    ("", "does not wait for the pods", plan, "    if left:\n", "    if False:\n"),
+    ("", "does not wait for the pods", plan, "if draining is not None:", "if False:"),
     (
         "Switch",
         "the deadline counts after the signal too",

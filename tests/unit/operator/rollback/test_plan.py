@@ -25,12 +25,12 @@ from ocore_operator.rollback.world import (
     Record,
     RemoveFinalizer,
     SafetyView,
-    SetReplicas,
     StartJob,
     StopJob,
     Wait,
     World,
 )
+from ocore_operator.workloads.quiesce import Refused, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
 from support.operator.rollback_objects import TARGET, time_at
@@ -227,7 +227,7 @@ def test_a_neutralised_copy_without_a_plan_is_not_believed() -> None:
 def test_nothing_is_stopped_while_a_workload_does_not_exist() -> None:
     gone = WorkloadView("Deployment", "worker", exists=False)
     action = decide(status("Prepare"), world(READY, workloads=(SHOP, gone)))
-    failed(action, c.WORKLOAD_NOT_FOUND, "Deployment worker does not exist any more")
+    failed(action, c.WORKLOAD_NOT_FOUND, "Deployment worker does not exist")
 
 
 def test_it_announces_itself_then_saves_the_replicas() -> None:
@@ -273,10 +273,10 @@ def test_workloads_have_a_minute_to_stop() -> None:
     found = status("Stop", workloads=(SAVED,))
     action = decide(found, world(READY, workloads=(SHOP,)), 60)
     assert action == Do(SetReplicas(((SHOP, 0),)), before="operator-rollback-replicas-saved")
-    seen = world(READY, workloads=(SHOP,), scale_refusal="denied.")
+    seen = world(READY, workloads=(SHOP,), scale_refused=Refused(time_at(60), "denied."))
     failed(decide(found, seen, 61), c.WORKLOAD_NOT_STOPPED, "scaled to zero within 60 s: denied. Correct")
     failed(
-        decide(found, replace(seen, scale_refusal=""), 61),
+        decide(found, replace(seen, scale_refused=None), 61),
         c.WORKLOAD_NOT_STOPPED,
         "scaled to zero within 60 s. Correct",
     )
@@ -295,7 +295,7 @@ def test_a_switch_job_that_ends_before_its_signal_aborts_it() -> None:
 @pytest.mark.parametrize(
     ("job", "workload", "reason", "says"),
     [
-        (READY, replace(STOPPED, pods=1), c.WORKLOAD_NOT_STOPPED, "pods of Deployment shop are left"),
+        (READY, replace(STOPPED, pods=1), c.WORKLOAD_NOT_STOPPED, "pods of Deployment shop"),
         (replace(READY, ready=False), STOPPED, c.SWITCH_FAILED, "(it is connecting to the database)"),
         (replace(READY, ready=False, problem="evicted"), STOPPED, c.SWITCH_FAILED, "is not ready (evicted)"),
     ],

@@ -22,12 +22,12 @@ from ocore_operator.rollback.world import (
     Record,
     RecordExecuted,
     SendSignal,
-    SetReplicas,
     StartJob,
     StopJob,
     Wait,
     World,
 )
+from ocore_operator.workloads.quiesce import Refused, SetReplicas
 from ocore_operator.workloads.view import WorkloadView
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
 from support.operator.rollback_objects import TARGET, time_at
@@ -309,7 +309,7 @@ def test_without_workloads_nothing_was_resumed() -> None:
 
 def refused(seconds: float) -> World:
     """The API server refused to scale so many seconds after the stage began."""
-    return world(scale_refused_at=time_at(seconds), scale_refusal="denied.")
+    return world(scale_refused=Refused(time_at(seconds), "denied."))
 
 
 def test_after_a_refusal_it_pauses_before_it_scales_again() -> None:

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from ocore_crds import conditions as c
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.plan_switch import RESUME_PAUSE_SECONDS, RESUME_SECONDS
 from ocore_operator.rollback.world import Wait
+from ocore_operator.workloads.quiesce import PAUSE_SECONDS, RESUME_SECONDS
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import Model
 
@@ -97,6 +97,6 @@ def test_it_is_tried_again_with_a_pause_that_grows() -> None:
             tried.append(model.time)
         model.advance(1, 2)
     pauses = [b - a for a, b in pairwise(tried)]
-    assert pauses[0] == RESUME_PAUSE_SECONDS[0]
-    assert pauses[-1] == RESUME_PAUSE_SECONDS[1]
+    assert pauses[0] == PAUSE_SECONDS[0]
+    assert pauses[-1] == PAUSE_SECONDS[1]
     assert model.time > RESUME_SECONDS

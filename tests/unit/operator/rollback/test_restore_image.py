@@ -28,13 +28,13 @@ from ocore_operator.rollback.world import (
     OperationLock,
     Record,
     SetImages,
-    SetReplicas,
     SnapshotView,
     StartJob,
     Wait,
     World,
 )
 from ocore_operator.workloads import scale
+from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
 from support.operator import objects
 from support.operator.api import ApiServer

@@ -15,7 +15,8 @@ from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, enter
-from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, SetReplicas, World
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, World
+from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import WorkloadView, peer_of
 from support.operator.rollback_model import ROLLBACK_ID, START, Model
 from support.operator.rollback_objects import rollback

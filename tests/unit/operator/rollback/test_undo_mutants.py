@@ -10,7 +10,7 @@ from support.operator.undo_machine import UndoMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
-    ("", "switches before it has taken over", plan, "        if taking is not None:\n", "        if False:\n"),
+    ("", "switches before it has taken over", plan, "    if taking is not None:\n", "    if False:\n"),
     (
         "Switch",
         "the undone rollback cleans up while the undo runs",

@@ -30,12 +30,12 @@ from ocore_operator.snapshot.world import (
     NextAttempt,
     Record,
     SendSignal,
-    SetReplicas,
     Start,
     Stop,
     Wait,
     World,
 )
+from ocore_operator.workloads.quiesce import PAUSE_SECONDS, RESUME_SECONDS, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
 from support.operator.attempts import DIED, RESULT
 from support.operator.objects import (
@@ -127,7 +127,6 @@ def test_replicas_are_saved_before_anything_is_scaled() -> None:
     scaled = decide(seen("Stop"))
     assert isinstance(scaled, SetReplicas)
     assert scaled.targets == ((WORKLOAD, 0),)
-    assert scaled.before == "operator-snapshot-replicas-saved"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +245,7 @@ def test_a_signal_that_cannot_be_sent_is_not_waited_for() -> None:
 def test_row_70_a_refused_start_is_retried_without_end_and_reported() -> None:
     refusal = Stalled(c.QUIESCE_FAILED, "no right to scale.")
     assert isinstance(decide(seen("Resume", workloads=(STOPPED,), refusal=refusal)), Wait)
-    late = 61 + plan_quiesce.RESUME_SECONDS
+    late = 61 + RESUME_SECONDS
     assert isinstance(
         decide(seen("Resume", workloads=(STOPPED,), seconds=late)), SetReplicas
     )  # it is tried again first
@@ -254,10 +253,11 @@ def test_row_70_a_refused_start_is_retried_without_end_and_reported() -> None:
     assert isinstance(waits, Wait)
     assert (waits.stalled, waits.reason, waits.seconds) == (True, c.WORKLOAD_NOT_RESUMED, pytest.approx(24, abs=2))
     assert "no right to scale" in waits.message
-    assert "scale Deployment shop to 3 by hand" in waits.message
+    assert "Deployment shop to 3: no right to scale. Retrying." in waits.message
+    assert "or scale by hand" in waits.message
     days = decide(seen("Resume", workloads=(STOPPED,), seconds=500_000, refusal=refusal))
     assert isinstance(days, Wait)
-    assert days.seconds == plan_quiesce.RESUME_PAUSE_SECONDS[1]
+    assert days.seconds == PAUSE_SECONDS[1]
     # Someone else has started it, with other replicas.
     done = decide(seen("Resume", workloads=(replace(WORKLOAD, replicas=1),), seconds=late, refusal=refusal))
     assert stage_of(done).stage == "Done"
