@@ -1,5 +1,6 @@
 """Hold sets: what garbage collection takes comes back."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -352,6 +353,168 @@ def test_without_a_filestore(site: Site) -> None:
     with pytest.raises(MoverError) as error:
         site.hold.hold_all()
     assert error.value.reason == conditions.FILESTORE_NOT_FOUND
+
+
+def held_files(site: Site) -> set[str]:
+    """Everything in the hold set, temporary files included."""
+    root = site.folders.hold(ROLLBACK)
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["links", "copies"])
+def test_a_set_holds_the_applications_files_and_nothing_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, linked: bool
+) -> None:
+    site.fill(20)
+    folder = site.names[0].partition("/")[0]
+    (site.filestore / folder / "notes.txt").write_bytes(b"not an attachment")
+    (site.filestore / "old").mkdir()
+    if not linked:
+        no_links(monkeypatch)
+    hold = site.hold
+    for expected in (20, 0):
+        assert hold.hold_all() == expected
+        assert hold.consists_of_copies == site.hold.consists_of_copies == (not linked)
+        assert held_files(site) - {".copies"} == set(site.names)
+        assert list(hold.held()) == list(site.names)
+
+
+def test_a_copy_has_the_mode_of_its_file_and_a_torn_one_is_not_held(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_links(monkeypatch)
+    monkeypatch.setattr(hold_module, "COPY_CHUNK", 3)
+    site.fill(4)
+    for name, mode in zip(site.names, (0o600, 0o640, 0o666, 0o444), strict=True):
+        (site.filestore / name).chmod(mode)
+    torn = site.add(b"still written")
+    (site.filestore / torn).write_bytes(b"still wri")
+    absent = f"ab/ab{'0' * 38}"
+    assert site.hold.hold_all(lambda: sorted([*site.names, absent])) == 4
+    held = held_files(site)
+    assert held == {".copies", *site.names} - {torn}
+    root = site.folders.hold(ROLLBACK)
+    for name in held - {".copies"}:
+        assert (root / name).stat().st_mode == (site.filestore / name).stat().st_mode
+        assert (root / name).read_bytes() == site.contents[name]
+
+
+def test_kept_are_the_names_that_are_in_the_filestore_or_held(site: Site) -> None:
+    site.fill(10)
+    site.hold.hold_all()
+    new = site.add(b"not held yet")
+    for name in site.names[::2]:
+        if name != new:
+            site.unlink(name)
+    lost, elsewhere = f"{new[:2]}/{new[:2]}{'f' * 38}", f"00/00{'0' * 38}"
+    assert list(site.hold.kept(sorted([*site.names, lost, elsewhere, "s3://bucket/x"]))) == list(site.names)
+
+
+def test_names_are_spooled_to_the_claim(site: Site) -> None:
+    site.fill(10)
+    hold = site.hold
+    hold.hold_all()
+    with hold.spool(sorted([*site.names, "s3://bucket/x"])) as spooled:
+        assert tuple(spooled) == site.names
+    with pytest.raises(MoverError, match="not sorted"):
+        hold.spool(reversed(site.names))
+    assert held_files(site) == set(site.names)
+
+
+def test_many_lost_files_are_counted_and_a_few_are_named(site: Site) -> None:
+    """In several folders, of which the set has only some."""
+    site.fill(10)
+    site.hold.hold_all()
+    folders = sorted({name[:2] for name in site.names} | {"00", "ff"})
+    lost = [f"{folder}/{folder}{number:038d}" for folder in folders for number in range(2)]
+    with pytest.raises(MoverError) as error:
+        site.hold.relink(sorted([*site.names, *lost]))
+    assert f"{len(lost)} files that the database names" in error.value.message
+    named = [name for name in lost if name in error.value.message]
+    assert named == lost[: hold_module.LISTED]
+
+
+def test_a_file_of_a_folder_that_is_not_held_is_not_lost(site: Site) -> None:
+    site.hold.hold_all()
+    assert site.hold.relink([site.add(b"written after the set was made")]) == 0
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["links", "copies"])
+def test_keeping_holds_a_whole_file_and_says_where_it_cannot(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, linked: bool
+) -> None:
+    if not linked:
+        no_links(monkeypatch)
+    gone, other_size = site.add(b"gone"), site.add(b"held when it was torn")
+    hold = site.hold
+    site.unlink(gone)
+    hold.hold_all()
+    late = site.add(b"written later")
+    held = site.folders.hold(ROLLBACK) / other_size
+    held.unlink()
+    held.write_bytes(b"held when")
+    with hold.keeping() as keep:
+        assert not keep(gone, 4)
+        assert not keep(f"ab/ab{'0' * 38}", 4)
+        assert keep(late, len(site.contents[late]))
+        assert keep(other_size, len(site.contents[other_size]))
+        site.unlink(late)
+        assert keep(late, len(site.contents[late]))  # held already
+    assert held_files(site) - {".copies"} == {late, other_size}
+    assert held.read_bytes() == site.contents[other_size]
+    assert hold.relink([late]) == 1
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["links", "copies"])
+def test_restored_files_that_are_held_twice_leave_no_other_name(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, linked: bool
+) -> None:
+    """Renaming one link of a file over another one of it does nothing."""
+    if not linked:
+        no_links(monkeypatch)
+    name = site.add(b"restored")
+    hold = site.hold
+    hold.hold_all(list)
+    folder, _, file = name.partition("/")
+    fd = os.open(site.filestore / folder, os.O_RDONLY)
+    for _ in range(2):
+        hold.add_verified(fd, folder, [file])
+        assert held_files(site) - {".copies"} == {name}
+    os.close(fd)
+
+
+def test_the_checklist_gets_the_applications_files_only(site: Site) -> None:
+    """Another application's file in the same folder is never proposed for deletion, nor one that has a row."""
+    kept, left = site.add(b"has a row"), site.add(b"has none")
+    hold = site.hold
+    hold.hold_all()
+    for root in (site.filestore, site.folders.hold(ROLLBACK)):
+        (root / left[:2] / "notes.txt").write_bytes(b"")
+    before = f"00/00{'0' * 38}"  # in a folder that is not held
+    assert hold.give_up(sorted([before, kept])) == 1
+    checklist = site.filestore / "checklist"
+    assert [path.relative_to(checklist).as_posix() for path in checklist.glob("*/*")] == [left]
+
+
+def test_a_claim_that_fails_is_named_with_what_was_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(3)
+
+    def failing(number: int) -> Callable[..., None]:
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError(number, os.strerror(number), "the name")
+
+        return fail
+
+    for number, reason in (
+        (errno.ENOSPC, conditions.NO_SPACE),
+        (errno.ENOENT, conditions.FILESTORE_NOT_FOUND),
+        (errno.EIO, conditions.FILESTORE_NOT_READABLE),
+    ):
+        monkeypatch.setattr(hold_module, "ensure_folder", failing(number))
+        with pytest.raises(MoverError, match="cannot hold the filestore's files") as raised:
+            site.hold.hold_all()
+        assert raised.value.reason == reason
+    assert held_files(site) == set()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
