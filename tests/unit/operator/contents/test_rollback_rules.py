@@ -154,14 +154,25 @@ def test_the_recorded_spec_is_the_one_that_ran() -> None:
         assert rollbacks.recorded_spec(whole.model_copy(update={"run": run})) is None
 
 
+@pytest.mark.parametrize("hash_", ["0" * 64, "f" * 64])
+def test_a_spec_that_its_record_has_another_hash_of_is_not_restored(hash_: str) -> None:
+    """Someone has changed it in the store. The object gets the least spec instead."""
+    whole = entry()
+    other = whole.model_copy(update={"run": whole.run.model_copy(update={"spec_hash": hash_})})
+    assert rollbacks.recorded_spec(other) is None
+    assert "requestedBy" not in rollbacks.body(store(), other, SHOP, "any", NO_SIBLINGS, NOW)["spec"]
+
+
 @pytest.mark.parametrize(
     ("record", "own"),
     [
         (entry(), True),
         (entry(spec={"targetEnvironmentRef": {"name": "shop"}}), True),
         (entry(spec={"targetEnvironmentRef": {"name": "renamed"}}), False),
+        (entry(spec={"targetEnvironmentRef": {"name": "shop-2"}}), False),
         (entry(spec={"notAfter": at(999)}), True),
         (entry(spec={"notAfter": at(1000)}), False),
+        (entry(spec={"notAfter": at(1001)}), False),
         (entry(old=True), False),
     ],
 )
@@ -176,6 +187,7 @@ def test_its_own_name_comes_only_with_its_own_spec(record: StoredRollback, *, ow
         (entry(), {**SPEC, "notAfter": NEVER}),
         (entry(spec={"notAfter": at(999)}), {**SPEC, "notAfter": at(999)}),
         (entry(spec={"notAfter": at(1000)}), {**SPEC, "notAfter": NEVER}),
+        (entry(spec={"notAfter": at(1001)}), {**SPEC, "notAfter": NEVER}),
         (
             entry(spec={"targetEnvironmentRef": {"name": "renamed"}}),
             {**SPEC, "notAfter": NEVER, "targetEnvironmentRef": {"name": "shop"}},
@@ -250,8 +262,16 @@ def test_no_other_field_of_a_record_is_believed() -> None:
 def test_what_was_undone_says_by_which_one() -> None:
     found = made(entry(), Siblings({}, {rollback_id(1): "r2"}, {}))
     assert (found.phase, found.position, found.undone_by, found.residue) == ("SwitchedBack", "Old", "r2", None)
+    assert "It ends with the switch" in condition(found, c.IMPORTED)[2]
     alone = made(entry(), Siblings({}, {rollback_id(2): "r3"}, {}))
     assert (alone.phase, alone.position, alone.undone_by) == ("Complete", "New", None)
+
+
+def test_an_undo_names_what_its_record_says_that_it_undid() -> None:
+    recorded = {"rollbackName": "then", "rollbackId": rollback_id(2), "namesId": rollback_id(2), "to": "New"}
+    undo = made(entry(undoes=2, status={"undo": recorded}), Siblings({rollback_id(2): "second"}, {}, {})).undo
+    assert undo is not None
+    assert (undo.rollback_name, undo.to) == ("then", "New")
 
 
 def test_an_undo_of_an_earlier_version_names_what_it_undid() -> None:
