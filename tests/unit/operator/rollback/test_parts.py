@@ -1,6 +1,8 @@
 """Workloads, the signal, what an Environment remembers, conditions: the pure parts around the plan."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,8 +15,10 @@ from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_crds.shown import Begun, shown_step
+from ocore_kube.errors import ApiError
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import LogLine
 from ocore_operator.rollback import effects, plan, plan_after_end
 from ocore_operator.rollback import signal as switch_signal
 from ocore_operator.rollback.conditions import summarized
@@ -203,9 +207,9 @@ def test_a_cause_is_not_cut_within_a_word() -> None:
     assert len(text) < 1000
 
 
-def done(step: str, position: str) -> str:
+def done(step: str, position: str, state: str = "Done") -> str:
     message = SwitchResult.model_validate({"position": position}).model_dump_json(by_alias=True)
-    return json.dumps({"type": "step", "step": step, "state": "Done", "message": message, "time": NOW})
+    return json.dumps({"type": "step", "step": step, "state": state, "message": message, "time": NOW})
 
 
 def test_the_newest_answer_counts() -> None:
@@ -218,6 +222,37 @@ def test_the_newest_answer_counts() -> None:
     assert back is not None
     assert back.position == "Old"
     assert switch_signal.newest([running, done("Check", "New")]) is None
+
+
+def test_only_the_end_of_a_switch_is_an_answer() -> None:
+    assert switch_signal.newest([done("Switch", "New", "Running")]) is None
+    torn = json.dumps({"type": "step", "step": "Switch", "state": "Done", "message": "torn {", "time": NOW})
+    assert switch_signal.newest([torn]) is None
+    known = switch_signal.newest([done("Switch", "New"), torn])
+    assert known is not None, "a report that cannot be read does not hide the answer before it"
+    assert known.position == "New"
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_log_that_cannot_be_read_has_no_answer_yet(status: int) -> None:
+    class Kube:
+        def __init__(self, status: int = 0) -> None:
+            self.status = status
+
+        async def follow_log(self, *_: str, follow: bool, seconds: float) -> AsyncIterator[LogLine]:
+            """The position of now is wanted: a log that is followed ends with its Job only."""
+            assert (follow, seconds) == (False, switch_signal.READ_SECONDS)
+            yield LogLine(NOW, done("Switch", "New"))
+            if self.status:
+                raise ApiError(self.status, "", "no log")
+
+    def answered(kube: Kube) -> SwitchResult | None:
+        return asyncio.run(switch_signal.answer(SimpleNamespace(kube=kube), "shop", "p"))  # type: ignore[arg-type]
+
+    read = answered(Kube())
+    assert read is not None
+    assert read.position == "New"
+    assert answered(Kube(status)) is None
 
 
 def test_a_signal_is_read_back_as_it_was_sent() -> None:
@@ -237,6 +272,13 @@ def test_why_the_container_before_failed() -> None:
     assert switch_signal.last_failure(pod(containerStatuses=statuses)) == failure
     killed = {"name": "mover", "lastState": {"terminated": {"exitCode": 137}}}
     assert switch_signal.last_failure(pod(containerStatuses=[killed])) is None
+    other = {"name": "mover", "lastState": {"terminated": {"exitCode": 1, "message": "exec format error"}}}
+    assert switch_signal.last_failure(pod(containerStatuses=[other])) is None
+    # The kubelet waits before it restarts it: this end is newer than the one before.
+    now = {**killed, "state": {"terminated": {"exitCode": 1, "message": text}}}
+    assert switch_signal.last_failure(pod(containerStatuses=[now])) == failure
+    newer = {**statuses[0], "state": killed["lastState"]}
+    assert switch_signal.last_failure(pod(containerStatuses=[newer])) is None
     # An injected container says nothing about the switch.
     assert switch_signal.last_failure(pod(containerStatuses=[{**statuses[0], "name": "proxy"}])) is None
 
