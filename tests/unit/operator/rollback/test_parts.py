@@ -417,6 +417,8 @@ def _health_check(saved: int, replicas: int, ready: int) -> Action:
         # Row 31: an autoscaler wants a fourth replica, for which there is no room.
         (3, 4, 3, "Finish"),
         (3, 4, 2, "BackStop"),
+        # It has room: more replicas than were saved are no cause to switch back either.
+        (3, 4, 4, "Finish"),
         (3, 3, 3, "Finish"),
         (3, 3, 2, "BackStop"),
         # An autoscaler wants fewer.
