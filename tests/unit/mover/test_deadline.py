@@ -12,7 +12,7 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
 
 #: Seconds that a thread may take to start on a busy machine.
-PATIENCE = 60.0
+PATIENCE = 10.0
 
 
 def wait_for(event: threading.Event) -> None:
