@@ -12,7 +12,19 @@ from typer._completion_classes import completion_init
 from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 
-from . import before_deployment, confirm, doctor, evidence, explain, init, manage, preview, prove, retention, tables
+from . import (
+    before_deployment,
+    certificate,
+    confirm,
+    doctor,
+    evidence,
+    explain,
+    init,
+    manage,
+    preview,
+    retention,
+    tables,
+)
 from .errors import FINDINGS, CliError, Refused
 from .interrupts import pause
 from .objects import KubernetesObjects, Objects
@@ -359,14 +371,14 @@ def show_evidence(
         raise typer.Exit(1)
 
 
-@app.command(name="prove")
-def show_proof(
+@app.command(name="certificate")
+def show_certificate(
     snapshot: Annotated[str, typer.Argument(help="Snapshot: NAME or osnap/NAME.")],
     now: Annotated[
         bool, typer.Option("--now", help="First restore the snapshot as a test, and wait for the result.")
     ] = False,
     output: Annotated[
-        prove.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
+        certificate.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
     ] = "text",
     timeout: Annotated[
         float | None,
@@ -381,10 +393,12 @@ def show_proof(
     name = named(snapshot, SNAPSHOT)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if now:
-        run = prove.request(objects, name)
+        run = certificate.request(objects, name)
         until = time.monotonic() + timeout if timeout is not None else None
-        prove.wait(objects, name, run, lambda: pause(prove.PAUSE), lambda: until is None or time.monotonic() < until)
-    if not prove.show(objects, Console(), name, output):
+        certificate.wait(
+            objects, name, run, lambda: pause(certificate.PAUSE), lambda: until is None or time.monotonic() < until
+        )
+    if not certificate.show(objects, Console(), name, output):
         raise typer.Exit(1)
 
 

@@ -427,7 +427,7 @@ class SnapshotStatus(StatusModel):
     )
     restore_test: RestoreTestStatus | None = Field(
         default=None,
-        description="The newest test restore of this snapshot that gave a result. `kubectl ocore prove` prints it.",
+        description="The newest test restore of this snapshot that gave a result. `kubectl ocore certificate` prints it.",
     )
     restore_test_request: RestoreTestRequest | None = Field(
         default=None,

@@ -39,7 +39,7 @@ def shows(obj: Object, status: str) -> bool:
 
 
 def request(site: Site, name: str) -> None:
-    """As `kubectl ocore prove --now`."""
+    """As `kubectl ocore certificate --now`."""
     body = {"metadata": {"annotations": {"ocore.dev/restore-test-requested": f"{time.time()}"}}}
     site.cluster.patch("Snapshot", name, site.namespace, body)
 
@@ -77,7 +77,7 @@ def test_row_51_a_policy_really_restores_the_newest_snapshot(cluster: Cluster, s
         "noted",
     )
     assert done["status"]["nextRestoreTestTime"] > test["testedAt"]
-    code, text, problem = ocore(site, "prove", name, "-o", "json")
+    code, text, problem = ocore(site, "certificate", name, "-o", "json")
     assert code == 0, text + problem
     certificate = json.loads(text)
     assert (certificate["valid"], certificate["test"]["rows"]) == (True, test["rows"])
@@ -102,7 +102,7 @@ def test_row_51_a_damaged_pack_makes_the_snapshot_corrupt(cluster: Cluster, serv
     assert found is not None
     assert found["reason"] == "Corrupt"
     assert victim.rpartition("/")[2] in found["message"]
-    code, text, _ = ocore(site, "prove", name)
+    code, text, _ = ocore(site, "certificate", name)
     assert (code, "Corrupt" in text) == (1, True)
     assert site.accepts_connections()
     wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 60)

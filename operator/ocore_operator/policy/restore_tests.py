@@ -204,7 +204,7 @@ def _ended(policy: Policy, test: PolicyRestoreTest, entry: SnapshotEntry, now: d
         update={"restore_test": test.model_copy(update={"result": "Succeeded" if ok else "Failed"})}
     )
     if ok:
-        text = f"Snapshot {name} was restored as a test. `kubectl ocore prove {name}` prints the certificate."
+        text = f"Snapshot {name} was restored as a test. `kubectl ocore certificate {name}` prints the certificate."
         return summarize.with_condition(status, c.RESTORE_TEST_SUCCEEDED, "True", c.SUCCEEDED, text, stamp)
     reason = (restore.reason if restore is not None else "") or c.FAILED
     text = f"The test restore of Snapshot {name} failed ({reason}): see its condition RestoreTested."

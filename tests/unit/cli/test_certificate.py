@@ -1,4 +1,4 @@
-"""`kubectl ocore prove`: the certificate is valid only for the manifest that the Snapshot has now."""
+"""`kubectl ocore certificate`: the certificate is valid only for the manifest that the Snapshot has now."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocore_cli import app as app_module
-from ocore_cli import prove
+from ocore_cli import certificate
 from ocore_cli.errors import CliError
 from ocore_crds.kinds import Kind
 from ocore_crds.restore_test import run_of
@@ -62,7 +62,7 @@ def objects(monkeypatch: pytest.MonkeyPatch) -> Annotated:
 
 
 def test_a_valid_certificate(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("prove", "osnap/before") == 0
+    assert run("certificate", "osnap/before") == 0
     text = capsys.readouterr().out
     for part in (
         SHA,
@@ -82,11 +82,11 @@ def test_row_90_a_certificate_affirms_what_was_checked_only(
     """Of layout Plain no one knows which files the database names."""
     plain = TEST | {"attachments": 0}
     objects.states["snapshot"] = [proven(plain)]
-    assert run("prove", "before") == 0
+    assert run("certificate", "before") == 0
     assert "attachments" not in capsys.readouterr().out.lower()
     checked = {"checked": ["files: 2 files match"], "notChecked": ["whether the application starts"]}
     objects.states["snapshot"] = [proven(plain | checked)]
-    assert run("prove", "before") == 0
+    assert run("certificate", "before") == 0
     text = capsys.readouterr().out
     assert "Checked: files: 2 files match" in text
     assert "Not checked: whether the application starts" in text
@@ -94,7 +94,7 @@ def test_row_90_a_certificate_affirms_what_was_checked_only(
 
 
 def test_as_json(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("prove", "before", "-o", "json") == 0
+    assert run("certificate", "before", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["valid"], found["problem"], found["snapshot"]["manifestSha256"]) == (True, "", SHA)
     assert found["test"]["rows"] == 99
@@ -112,17 +112,17 @@ def test_as_json(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None
 )
 def test_no_certificate(objects: Annotated, obj: Object, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     objects.states["snapshot"] = [obj]
-    assert run("prove", "before") == 1
+    assert run("certificate", "before") == 1
     assert expected in capsys.readouterr().out
-    assert run("prove", "before", "-o", "json") == 1
+    assert run("certificate", "before", "-o", "json") == 1
     assert json.loads(capsys.readouterr().out)["valid"] is False
 
 
 def test_how_to_get_one(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
     objects.states["snapshot"] = [proven(None)]
-    run("prove", "before")
+    run("certificate", "before")
     text = capsys.readouterr().out
-    assert "kubectl ocore prove before --now" in text
+    assert "kubectl ocore certificate before --now" in text
     assert "spec.verify.schedule" in text
 
 
@@ -133,18 +133,18 @@ def test_now_asks_and_waits(objects: Annotated, monkeypatch: pytest.MonkeyPatch)
 
     states: list[Callable[[], Object]] = [lambda: proven(None), lambda: proven(None), answered]
     monkeypatch.setattr(objects, "get", lambda *_: (states.pop(0) if len(states) > 1 else states[0])())
-    monkeypatch.setattr(prove, "PAUSE", 0)
-    assert run("prove", "before", "--now") == 0
+    monkeypatch.setattr(certificate, "PAUSE", 0)
+    assert run("certificate", "before", "--now") == 0
     assert list(objects.annotations) == ["ocore.dev/restore-test-requested"]
 
 
 def test_now_of_what_cannot_be_tested(objects: Annotated) -> None:
     objects.states["snapshot"] = [snapshot("Failed")]
     with pytest.raises(CliError, match="only a Complete one"):
-        prove.request(objects, "before")
+        certificate.request(objects, "before")
 
 
 def test_the_time_to_wait_ends(objects: Annotated) -> None:
     objects.states["snapshot"] = [proven(None)]
     with pytest.raises(CliError, match="It continues"):
-        prove.wait(objects, "before", "0badcafe", lambda: None, lambda: False)
+        certificate.wait(objects, "before", "0badcafe", lambda: None, lambda: False)

@@ -1,4 +1,4 @@
-"""``kubectl ocore prove``: the certificate of a Snapshot's newest test restore, and how to get one."""
+"""``kubectl ocore certificate``: the certificate of a Snapshot's newest test restore, and how to get one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left:
             found = c.find(status.conditions, c.RESTORE_TESTED)
             why = f": {found.message}" if found is not None and found.status == "Unknown" else ""
             raise TimedOut(
-                f"the test restore of Snapshot {name} has not ended{why}. It continues; run `kubectl ocore prove"
+                f"the test restore of Snapshot {name} has not ended{why}. It continues; run `kubectl ocore certificate"
                 f" {name}` later"
             )
         pause()
@@ -70,7 +70,8 @@ def invalid(status: SnapshotStatus, name: str) -> str:
     """Why there is no certificate of what the Snapshot is now, and what to do; empty where there is one."""
     test = status.restore_test
     how = (
-        f"Test it now: `kubectl ocore prove {name} --now`; or every week: `spec.verify.schedule` of the SnapshotPolicy."
+        f"Test it now: `kubectl ocore certificate {name} --now`; or every week: `spec.verify.schedule` of the"
+        " SnapshotPolicy."
     )
     if test is None:
         found = c.find(status.conditions, c.RESTORE_TESTED)
