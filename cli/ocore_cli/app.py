@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 from typer._completion_classes import completion_init
 
-from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
+from ocore_crds.model import API_VERSION
 
 from . import (
     before_deployment,

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT, SNAPSHOT_POLICY
+from ocore_crds.model import API_VERSION
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec
 
 from .errors import CliError

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds import conditions as c
-from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import SNAPSHOT
+from ocore_crds.model import API_VERSION
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
 from ocore_crds.quantity import human, span
 from ocore_crds.restore_test import RestoreTestStatus, run_of

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.base import GROUP
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
+from ocore_crds.model import GROUP
 from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.schema import crd

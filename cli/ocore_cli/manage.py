@@ -13,8 +13,8 @@ from rich.text import Text
 from typer._completion_shared import get_completion_script
 
 from ocore_crds import conditions as c
-from ocore_crds.base import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
+from ocore_crds.model import GROUP
 from ocore_crds.naming import LABEL_UID
 from ocore_crds.snapshot import SnapshotStatus
 

@@ -11,8 +11,8 @@ from kubernetes import config as untyped_config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
-from ocore_crds.base import GROUP, VERSION
 from ocore_crds.kinds import Kind
+from ocore_crds.model import GROUP, VERSION
 
 from .errors import CliError, Denied, NotInstalled, Refused, Unreachable
 

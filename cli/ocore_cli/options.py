@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ocore_crds.base import GROUP
 from ocore_crds.kinds import Kind
+from ocore_crds.model import GROUP
 
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; the default is the context's.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import preview as model
-from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ROLLBACK
+from ocore_crds.model import API_VERSION
 from ocore_crds.naming import ANNOTATION_TEMPORARY
 from ocore_crds.preview import Preview
 from ocore_crds.quantity import human, span

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ocore_crds.base import API_VERSION
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.layouts import Layout
+from ocore_crds.model import API_VERSION
 
 Object = dict[str, Any]
 #: Keys of a Secret that a Job can connect with, beside `uri`. The user has one of two names.

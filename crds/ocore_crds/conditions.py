@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from .base import StatusModel, Timestamp
+from .model import StatusModel, Timestamp
 from .text import sentence, shortened
 
 # --- types -----------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from . import layouts
-from .base import (
+from .conditions import Conditions
+from .layouts import Layout
+from .model import (
     CpuQuantity,
     KeyRef,
     LocalRef,
@@ -18,8 +20,6 @@ from .base import (
     Timestamp,
     Uuid,
 )
-from .conditions import Conditions
-from .layouts import Layout
 from .naming import CLAIM_FOLDER
 from .neutralize import Neutralize
 from .replication import Replication

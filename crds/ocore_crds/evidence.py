@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import conditions as c
-from .base import Model, StatusModel
 from .conditions import Condition
+from .model import Model, StatusModel
 from .protocol import ASKED_STEPS, ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .quantity import human
 from .recovery_evidence import EvidenceProgress, RecoveryEvidence

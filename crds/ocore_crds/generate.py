@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from . import reference
-from .base import GROUP
 from .kinds import KINDS, Kind
+from .model import GROUP
 from .schema import crd
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .base import API_VERSION, GROUP, VERSION, Model, StatusModel
 from .environment import EnvironmentSpec, EnvironmentStatus
+from .model import API_VERSION, GROUP, VERSION, Model, StatusModel
 from .rollback import RollbackSpec, RollbackStatus
 from .rules import Rule, rule
 from .snapshot import SnapshotSpec, SnapshotStatus

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import Model, Timestamp
 from .manifest import Evidence
+from .model import Model, Timestamp
 from .protocol import Failure, SnapshotResult
 from .rollback_record import RecordedOutcome, RollbackRun
 from .stored_contents import LINE_BYTES, ROLLBACK_LINE_BYTES

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .base import Model, Sha256, Timestamp, Uuid
 from .layouts import Layout
+from .model import Model, Sha256, Timestamp, Uuid
 
 FORMAT = "ocore-snapshot"
 #: Of a full snapshot, and of one whose filestore is a differential: an older reader must refuse it, not restore half of

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from .base import LocalRef, Model, StatusModel, Timestamp
+from .model import LocalRef, Model, StatusModel, Timestamp
 
 #: Expanded by the kubelet: the operator sets PGDATABASE of the container.
 DEFAULT_COMMAND = ("odoo", "neutralize", "-d", "$(PGDATABASE)")

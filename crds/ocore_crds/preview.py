@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Sentence, StatusModel, Timestamp
 from .layouts import Layout
+from .model import Sentence, StatusModel, Timestamp
 
 #: `spec.notAfter` of a preview by `kubectl ocore`. An operator that does not know dryRun refuses it (Expired), instead
 #: of rolling back.

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from .base import Model, Sentence, Timestamp
 from .manifest import Evidence, Identity
+from .model import Model, Sentence, Timestamp
 from .replication import Replication
 from .snapshot_state import StoredState
 from .stored_contents import ManifestsResult, OrphansResult, RemovedOrphans

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import StatusModel
+from .model import StatusModel
 from .remote_copy import RemoteCopyState
 
 

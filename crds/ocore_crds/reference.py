@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 
 from . import failpoints
-from .base import NAME_PATTERN, NAMESPACE_PATTERN, TIME_PATTERN, UUID_PATTERN
 from .kinds import Kind
+from .model import NAME_PATTERN, NAMESPACE_PATTERN, TIME_PATTERN, UUID_PATTERN
 from .schema import CATEGORY, INT_OR_STRING, VALIDATIONS, Field, Schema, fields, object_schema, walk
 
 #: Patterns that are described in words; the description includes the lengths.

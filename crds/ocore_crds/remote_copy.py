@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .base import Sentence, StatusModel, Timestamp
 from .conditions import VERIFIED
+from .model import Sentence, StatusModel, Timestamp
 from .snapshot_state import StoredState
 
 #: Remaining work of the operator: `Failed` is tried again, rarely.

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from .base import StatusModel
+from .model import StatusModel
 
 
 class ReplicationSlot(StatusModel):

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from . import naming
-from .base import LocalRef, Model, Quantity, Sentence, StatusModel, Timestamp
 from .environment import Tls
+from .model import LocalRef, Model, Quantity, Sentence, StatusModel, Timestamp
 from .neutralize import Scripts
 
 DEFAULT_TIMEOUT_SECONDS = 14400

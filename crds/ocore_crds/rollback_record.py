@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from .base import Model, ObjectName, Timestamp, Uuid
 from .manifest import Evidence
+from .model import Model, ObjectName, Timestamp, Uuid
 from .protocol import Failure
 
 FORMAT_VERSION = 1

@@ -29,8 +29,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from .base import GROUP, Model, StatusModel
 from .kinds import Column, Kind
+from .model import GROUP, Model, StatusModel
 from .rules import rule
 
 Schema = dict[str, Any]

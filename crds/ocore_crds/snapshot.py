@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .conditions import Conditions
 from .layouts import Layout
 from .manifest import Evidence
+from .model import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from .recovery_evidence import RecoveryEvidence
 from .remote_copy import RemoteCopy
 from .restore_test import RestoreTestRequest, RestoreTestStatus
@@ -427,7 +427,7 @@ class SnapshotStatus(StatusModel):
     )
     restore_test: RestoreTestStatus | None = Field(
         default=None,
-        description="The newest test restore of this snapshot that gave a result. `kubectl ocore certificate` prints it.",
+        description="The newest test restore of this snapshot that gave a result: see `kubectl ocore certificate`.",
     )
     restore_test_request: RestoreTestRequest | None = Field(
         default=None,

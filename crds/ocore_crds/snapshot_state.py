@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import Model, StatusModel, Timestamp, Uuid
+from .model import Model, StatusModel, Timestamp, Uuid
 
 #: Most bytes of a state object that are read.
 MAX_BYTES = 64 * 1024

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from .base import NAME_PATTERN, Model, StatusModel, Timestamp
 from .conditions import Conditions
+from .model import NAME_PATTERN, Model, StatusModel, Timestamp
 from .restore_test import RestoreTests
 from .rules import immutable, validations
 

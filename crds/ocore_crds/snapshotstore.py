@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from .conditions import Conditions
+from .model import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from .rules import exactly_one, immutable, rule, validations
 from .stored_contents import ForeignEnvironment
 

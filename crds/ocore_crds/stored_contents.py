@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from .base import Model, StatusModel, Timestamp
+from .model import Model, StatusModel, Timestamp
 
 #: Snapshots in one page of a listing, and bytes of their lines, at most: the kubelet keeps 10 MiB of a log.
 PAGE_SNAPSHOTS = 2000

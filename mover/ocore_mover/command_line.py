@@ -11,9 +11,9 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ocore_crds.base import Model
 from ocore_crds.commands.parts import Option, Part
 from ocore_crds.commands.table import COMMANDS, Command
+from ocore_crds.model import Model
 from ocore_mover import requests
 from ocore_mover.commands.runtime import execute
 from ocore_mover.errors import UsageError

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from ocore_crds import conditions
-from ocore_crds.base import UUID_PATTERN
+from ocore_crds.model import UUID_PATTERN
 from ocore_mover import manifests
 from ocore_mover.errors import MoverError
 from ocore_mover.manifests import StoredManifest
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 #: Threads that read manifests at the same time, and share the Job's memory.
 READERS = 8

@@ -10,7 +10,7 @@ from ocore_crds.protocol import KeptVersions, Step
 from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter
-from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Upload, Writer
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Writer
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.wrapped import WrappedStore
 

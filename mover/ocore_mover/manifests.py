@@ -17,7 +17,7 @@ from ocore_mover import memory
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store, abort_uploads
+from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.workers import run_workers
 
 #: What the JSON parser and the model's errors need for each array, object and comma (bytes). Measured: 220 to 980,

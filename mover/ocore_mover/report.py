@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
-from ocore_crds.base import Model
+from ocore_crds.model import Model
 from ocore_crds.protocol import (
     TERMINATION_MESSAGE_PATH,
     Failure,

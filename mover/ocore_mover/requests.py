@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
-from ocore_crds.base import UUID_PATTERN
 from ocore_crds.commands.carrier import VARIABLE
 from ocore_crds.commands.table import COMMANDS, Request
+from ocore_crds.model import UUID_PATTERN
 from ocore_mover.errors import UsageError
 
 

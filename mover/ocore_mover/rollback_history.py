@@ -18,7 +18,7 @@ from ocore_crds.listing import StoredRollback
 from ocore_crds.rollback_record import RecordedOutcome, RecordState, RollbackRecord
 from ocore_mover import contents
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import ObjectInfo, Store
+from ocore_mover.store.interface import ObjectInfo, Store
 
 #: Bytes of one object of a record. The evidence may name files.
 RECORD_BYTES = 1024 * 1024

@@ -21,7 +21,7 @@ from ocore_crds.rollback_record import MarkedOutcome, RecordState, RollbackRecor
 from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import now
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 _KEY = re.compile(r"(?P<uid>[^/]+)/(?P<attempt>[^/]+)/(?P<state>[^/]+)\.json")
 

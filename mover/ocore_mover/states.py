@@ -7,7 +7,7 @@ from ocore_crds import conditions, failpoints, naming
 from ocore_crds.snapshot_state import MAX_BYTES, StateObject, StoredState
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.report import now
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 def write(store: Store, environment_id: str, snapshot_id: str, state: StoredState) -> StoredState:

@@ -23,8 +23,8 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import evidence
-from ocore_crds.base import Model, StatusModel
 from ocore_crds.conditions import Condition
+from ocore_crds.model import Model, StatusModel
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled

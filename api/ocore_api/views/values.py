@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from ocore_crds import conditions as c
-from ocore_crds.base import UUID_PATTERN
+from ocore_crds.model import UUID_PATTERN
 from ocore_crds.naming import ANNOTATION_REQUESTED_AT
 from ocore_crds.timestamps import parse
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from .. import layouts
-from ..base import Model, Uuid
 from ..layouts import Layout
+from ..model import Model, Uuid
 
 #: What a scratch folder is where none is given: an emptyDir of the pod.
 TMP = "/tmp"  # noqa: S108 - only the command's own folder below it is used

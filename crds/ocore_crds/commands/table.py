@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from .. import layouts
 from .. import protocol as p
-from ..base import Model, Uuid
 from ..layouts import Layout
 from ..manifest import Identity
+from ..model import Model, Uuid
 from ..rollback_record import RollbackRun
 from ..snapshot_state import StoredState
 from ..stored_contents import ManifestsResult, OrphansResult, RemovedOrphans

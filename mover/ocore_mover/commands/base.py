@@ -11,7 +11,7 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.store.probe import read_id
 
 

@@ -19,7 +19,7 @@ from ocore_crds.quantity import human
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.links import OPEN_FILE
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 KEY = "config/config.tar"
 #: Places that a warning names, at most.

@@ -21,7 +21,7 @@ from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store, abort_uploads
+from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 from ocore_mover.workers import run_workers
 

@@ -11,7 +11,7 @@ from ocore_mover.commands import opening
 from ocore_mover.commands.check_copy import ExpectedCopy, check_copy
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 def delete(

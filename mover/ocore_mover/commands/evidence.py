@@ -7,7 +7,7 @@ from ocore_crds.quantity import human
 from ocore_mover.database.restore.check import Checked
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.unpack import Restored
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 def of_snapshot(

@@ -8,7 +8,7 @@ from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.errors import MoverError
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapshot_id: str) -> SnapshotResult:

@@ -15,7 +15,7 @@ from ocore_mover import contents, manifests, rollback_history, states
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.store.probe import store_id
 
 #: Folders that are read before the page's size is checked again, and folders of one page at most: most may have no

@@ -10,7 +10,7 @@ from ocore_crds.commands.table import InspectRequest, OfRollback
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import settings
 from ocore_mover.errors import UsageError
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 if TYPE_CHECKING:
     from ocore_mover.commands.switcher import RollbackTarget

@@ -22,7 +22,7 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts, space
 from ocore_mover.filestore.facts import is_missing
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 APPLICATION = "ocore-preview"
 #: Seconds to retry connecting: a person waits for the report.

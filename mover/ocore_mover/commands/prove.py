@@ -28,8 +28,8 @@ from ocore_mover.database.restore import check, scratch
 from ocore_mover.database.restore.restore import DatabaseRestore
 from ocore_mover.database.restore.scratch import ScratchNames
 from ocore_mover.errors import Cancelled, MoverError
-from ocore_mover.store.base import Store
 from ocore_mover.store.folder import FolderStore
+from ocore_mover.store.interface import Store
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from ocore_mover.filestore.layout import Kept
 from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.rollback_records import RollbackRecords
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 T = TypeVar("T")
 #: Of names that are made only to be measured.

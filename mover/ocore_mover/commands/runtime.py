@@ -19,7 +19,7 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, UsageError
 from ocore_mover.guard import GuardedCounter, GuardedStore, PatientStore
 from ocore_mover.report import Counter, Reporter, configure_logging
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 log = logging.getLogger(__name__)
 

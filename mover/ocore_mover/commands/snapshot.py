@@ -41,7 +41,7 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.layout import Capture, CaptureOptions, Consistency
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
-from ocore_mover.store.base import Store, abort_uploads
+from ocore_mover.store.interface import Store, abort_uploads
 from ocore_mover.store.probe import store_id
 
 log = logging.getLogger(__name__)

@@ -22,15 +22,15 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds import stored_contents as limits
-from ocore_crds.base import UUID_PATTERN
 from ocore_crds.commands.table import SweepRequest
+from ocore_crds.model import UUID_PATTERN
 from ocore_crds.stored_contents import Orphan, OrphanReport, OrphansResult, RemovedOrphans
 from ocore_mover import contents
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.manifests import StoredManifest
-from ocore_mover.store.base import ObjectInfo, Store, Upload
+from ocore_mover.store.interface import ObjectInfo, Store, Upload
 from ocore_mover.store.probe import store_id
 
 #: Bytes of a report at most: it has REPORT_OBJECTS keys of at most 1 KiB.

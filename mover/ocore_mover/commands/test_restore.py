@@ -40,7 +40,7 @@ from ocore_mover.database.restore.scratch import RestoreTestNames
 from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.filestore import digests, layouts
 from ocore_mover.filestore.names import Without, spooled
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from ocore_mover.filestore import index
 from ocore_mover.filestore.names import scratch_errors
 from ocore_mover.filestore.packset import PackSet
 from ocore_mover.filestore.unpack import by_name
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 T = TypeVar("T")
 #: Largest part of a filestore's bytes that a differential stores itself. Beyond it a full snapshot costs at most twice

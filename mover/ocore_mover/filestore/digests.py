@@ -13,7 +13,7 @@ from ocore_mover.filestore import layouts
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.unpack import Block, blocks, entries, whole
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
 
 #: Buckets of names, by their first two hexadecimal digits.

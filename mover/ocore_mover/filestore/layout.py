@@ -28,7 +28,7 @@ from ocore_mover.filestore.space import Space
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.freezer import Freezer
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 Consistency = Literal["Strict", "BestEffort"]
 #: Opens the file names of a database, sorted, for the block.

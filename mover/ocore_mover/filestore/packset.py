@@ -14,7 +14,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.index import Frame
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store, Writer
+from ocore_mover.store.interface import Store, Writer
 
 #: Largest tar of a pack. Only a single file that is larger exceeds it.
 PACK_BYTES = 128 * 1000 * 1000

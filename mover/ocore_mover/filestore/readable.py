@@ -11,7 +11,7 @@ from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.names import scratch_errors
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.filestore.unpack import entries
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 def check_index(store: Store, artifact: FilestoreArtifact, scratch: Path, *, live: bool) -> None:

@@ -13,7 +13,7 @@ from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, tar
 from ocore_mover.filestore.index import Entry
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 #: A pack is read whole if more than this fraction of it is needed.
 WORTH_WHOLE = 0.5

@@ -19,7 +19,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 
@@ -331,7 +331,7 @@ class FolderStore(Store):
 
 
 class FolderWriter:
-    """See :class:`~ocore_mover.store.base.Writer`."""
+    """See :class:`~ocore_mover.store.interface.Writer`."""
 
     def __init__(self, store: FolderStore, key: str) -> None:
         self._store = store

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ocore_mover.store.base import Store
 from ocore_mover.store.folder import FolderStore
+from ocore_mover.store.interface import Store
 from ocore_mover.store.s3_options import S3Options
 
 #: Opens a store from the parts of its URL and the options of S3. Raises ValueError for a URL of another form.

@@ -9,7 +9,7 @@ from ocore_crds import conditions
 from ocore_crds.naming import STORE_ID_KEY
 from ocore_crds.protocol import StoreProbeResult
 from ocore_mover.errors import StoreError
-from ocore_mover.store.base import Guarantees, Store
+from ocore_mover.store.interface import Guarantees, Store
 
 log = logging.getLogger(__name__)
 

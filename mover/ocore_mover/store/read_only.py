@@ -6,7 +6,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import StoreError
-from ocore_mover.store.base import Guarantees, Upload, Writer
+from ocore_mover.store.interface import Guarantees, Upload, Writer
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.wrapped import WrappedStore
 

@@ -12,7 +12,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import StoreError
-from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated

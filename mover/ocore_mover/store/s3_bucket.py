@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_mover.errors import StoreError
-from ocore_mover.store.base import ObjectInfo
+from ocore_mover.store.interface import ObjectInfo
 from ocore_mover.store.keys import checked
 from ocore_mover.store.s3_client import DIGEST_CODES, NOT_FOUND, code_of, connect, pause, status_of, translated
 from ocore_mover.store.s3_options import S3Options

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, MoverError, StoreError
-from ocore_mover.store.base import compared
+from ocore_mover.store.interface import compared
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_bucket import Bucket
@@ -200,7 +200,7 @@ class _Part:
 
 
 class S3Writer:
-    """See :class:`~ocore_mover.store.base.Writer`. Not for several threads at once."""
+    """See :class:`~ocore_mover.store.interface.Writer`. Not for several threads at once."""
 
     def __init__(self, bucket: Bucket, parts: PartPool, key: str, patience: Patience | None = None) -> None:
         self._bucket = bucket

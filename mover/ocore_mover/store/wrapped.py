@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocore_crds.manifest import StoredObject
-from ocore_mover.store.base import ObjectInfo, Store, Upload
+from ocore_mover.store.interface import ObjectInfo, Store, Upload
 
 
 class WrappedStore(Store):

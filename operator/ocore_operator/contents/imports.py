@@ -10,9 +10,9 @@ from typing import get_args
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.base import NAME_PATTERN, UUID_PATTERN
 from ocore_crds.listing import StoredSnapshot
 from ocore_crds.manifest import Identity
+from ocore_crds.model import NAME_PATTERN, UUID_PATTERN
 from ocore_crds.snapshot import ImportedStatus, SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotstore import ImportedRollbacks, ImportStatus, SnapshotStoreStatus

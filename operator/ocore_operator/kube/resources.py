@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from ocore_crds import naming
-from ocore_crds.base import Model, StatusModel
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
+from ocore_crds.model import Model, StatusModel
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus

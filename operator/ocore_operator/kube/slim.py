@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ocore_crds.base import GROUP
+from ocore_crds.model import GROUP
 from ocore_kube.types import JOBS, PODS, Type
 from ocore_operator.kube.resources import Object
 

@@ -6,8 +6,8 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import history, retention
-from ocore_crds.base import API_VERSION
 from ocore_crds.environment import PinCount
+from ocore_crds.model import API_VERSION
 from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus

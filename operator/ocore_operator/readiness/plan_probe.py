@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ocore_crds import conditions as c
-from ocore_crds.base import Model
 from ocore_crds.commands.table import COMMANDS
 from ocore_crds.conditions import Condition
+from ocore_crds.model import Model
 from ocore_crds.protocol import Failure
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from ocore_crds.base import Model
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
+from ocore_crds.model import Model
 from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry

@@ -2,7 +2,7 @@
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.base import API_VERSION
+from ocore_crds.model import API_VERSION
 from ocore_operator.clock import parse
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Rollback

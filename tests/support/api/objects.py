@@ -5,8 +5,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds.base import API_VERSION
 from ocore_crds.evidence import of_snapshot
+from ocore_crds.model import API_VERSION
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.timestamps import text
 

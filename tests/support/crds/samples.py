@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import base, environment, neutralize, snapshotpolicy, snapshotstore
+from ocore_crds import environment, model, neutralize, snapshotpolicy, snapshotstore
 from ocore_crds.schema import structural
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
@@ -269,18 +269,18 @@ class Pattern:
         return self.prefix + self.fill * (length - len(self.prefix) - len(self.suffix)) + self.suffix
 
 
-def _pattern(model: type[base.Model], field: str) -> str:
-    return str(structural(model)["properties"][field]["pattern"])
+def _pattern(of: type[model.Model], field: str) -> str:
+    return str(structural(of)["properties"][field]["pattern"])
 
 
 _PATHS = Pattern(
     ("", "a", "a/b", ".hidden/x.y", "a=b"), ("/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a b", "a\n")
 )
 PATTERNS: dict[str, Pattern] = {
-    base.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
-    base.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
-    base.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
-    base.TIME_PATTERN: Pattern(
+    model.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
+    model.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
+    model.NAME_PATTERN: Pattern(("a", "a-b.c", "0"), ("A", "-a", "a-", "a_b", "a/b", "a\n")),
+    model.TIME_PATTERN: Pattern(
         (TIME, "2026-01-31T23:59:59.123456Z"),
         (
             *("2026-01-31", "2026-01-31T23:59:59+01:00", "2026-01-31 23:59:59Z", "2026-13-01T00:00:00Z"),

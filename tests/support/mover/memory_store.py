@@ -12,7 +12,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.base import Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ocore_crds.base import StatusModel
 from ocore_crds.kinds import KINDS
+from ocore_crds.model import StatusModel
 from ocore_operator import summarize
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.summarize import Stamp

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ocore_crds import base, failpoints, generate, reference, schema
+from ocore_crds import failpoints, generate, model, reference, schema
 from ocore_crds.kinds import KINDS, Kind
 
 
@@ -112,7 +112,7 @@ def test_a_template_never_runs_what_a_description_says(monkeypatch: pytest.Monke
         ({"type": "integer", "minimum": 1}, "at least 1"),
         ({"type": "string", "maxLength": 5}, "at most 5 characters"),
         ({"type": "string", "minLength": 36, "maxLength": 36}, "36 characters"),
-        ({"type": "string", "minLength": 36, "pattern": base.UUID_PATTERN}, "a UUID in lower case"),
+        ({"type": "string", "minLength": 36, "pattern": model.UUID_PATTERN}, "a UUID in lower case"),
         ({"type": "string", "enum": ["A", "B"]}, "`A` or `B`"),
         ({"type": "array", "maxItems": 3, "x-kubernetes-list-map-keys": ["name"]}, "at most 3 items, unique by name"),
         ({"type": "string", "pattern": "^a$"}, "`^a$`"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ocore_crds import base, naming, quantity
+from ocore_crds import model, naming, quantity
 from ocore_crds.kinds import KINDS, Kind
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.schema import structural
@@ -59,7 +59,7 @@ def test_the_project_of_a_namespace_never_changes() -> None:
     assert naming.project_id(None, "shop") == "19ed10da-61d6-c9f9-16c9-c97b36bcfe38"
     assert naming.project_id(None, "shop2") != naming.project_id(None, "shop")
     assert naming.project_id("0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b", "shop") == "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
-    TypeAdapter(base.Uuid).validate_python(naming.project_id(None, "x" * 63))
+    TypeAdapter(model.Uuid).validate_python(naming.project_id(None, "x" * 63))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -68,7 +68,7 @@ def test_patterns_are_of_both_regular_expression_engines(pattern: str) -> None:
     assert pattern.startswith("^")
     assert pattern.endswith("$")
     assert not re.search(r"\(\?[=!<]|\\[1-9]", pattern)
-    values = TypeAdapter(base.Annotated[str, base.StringConstraints(pattern=pattern)])
+    values = TypeAdapter(model.Annotated[str, model.StringConstraints(pattern=pattern)])
     for good in PATTERNS[pattern].good:
         values.validate_python(good)
     for bad in PATTERNS[pattern].bad:
@@ -79,7 +79,7 @@ def test_patterns_are_of_both_regular_expression_engines(pattern: str) -> None:
 @given(st.from_regex(r"[A-Za-z0-9_@+=.,/-]{0,20}", fullmatch=True))
 def test_a_relative_path_never_leaves_the_claim(path: str) -> None:
     try:
-        TypeAdapter(base.RelativePath).validate_python(path)
+        TypeAdapter(model.RelativePath).validate_python(path)
     except ValidationError:
         return
     assert path == "" or all(part not in ("", ".", "..") for part in path.split("/"))
@@ -87,13 +87,13 @@ def test_a_relative_path_never_leaves_the_claim(path: str) -> None:
 
 @pytest.mark.parametrize(("given_", "kept"), [(5, "5"), ("5", "5"), ("1.5Gi", "1.5Gi")])
 def test_a_quantity_may_be_a_whole_number(given_: object, kept: str) -> None:
-    assert TypeAdapter(base.Quantity).validate_python(given_) == kept
+    assert TypeAdapter(model.Quantity).validate_python(given_) == kept
 
 
 @pytest.mark.parametrize("bad", [True, 1.5, -1, "5m", "", None])
 def test_what_is_no_quantity_is_refused(bad: object) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(base.Quantity).validate_python(bad)
+        TypeAdapter(model.Quantity).validate_python(bad)
 
 
 @given(

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ConfigDict, Field, create_model
 
 from ocore_crds import schema
-from ocore_crds.base import LocalRef, Model, Quantity, StatusModel, Timestamp
 from ocore_crds.kinds import KINDS, Kind
+from ocore_crds.model import LocalRef, Model, Quantity, StatusModel, Timestamp
 from ocore_crds.rules import exactly_one, immutable, validations
 
 

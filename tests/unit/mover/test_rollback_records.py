@@ -11,8 +11,8 @@ from ocore_crds.rollback_record import RecordState, RollbackRecord, RollbackRun
 from ocore_mover.database.position import REMEMBERED, Mark, RollbackMark
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.rollback_records import RollbackRecords
-from ocore_mover.store.base import Store
 from ocore_mover.store.folder import FolderStore
+from ocore_mover.store.interface import Store
 from support.mover.records import run_of
 
 ENVIRONMENT = "6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01"

@@ -34,7 +34,7 @@ from ocore_mover.database.programs import Program, Running, ended, failure, find
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 FOLDER = "database/"
 #: Milliseconds that pg_dump waits for a table that a migration has locked.

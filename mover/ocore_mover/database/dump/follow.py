@@ -9,7 +9,7 @@ from typing import Protocol
 from backports import zstd
 
 from ocore_crds.manifest import StoredObject
-from ocore_mover.store.base import Store, Writer
+from ocore_mover.store.interface import Store, Writer
 
 STEP = 8 * 1024 * 1024
 _KEEP_SIZE = 0x01

@@ -20,7 +20,7 @@ from ocore_crds.quantity import human
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 #: Files fetched in parallel.
 WORKERS = 4

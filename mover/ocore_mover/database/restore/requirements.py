@@ -13,7 +13,7 @@ from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection, Server, quoted
 from ocore_mover.database.restore import fetch, locales, owners
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 _EXAMPLES = 3
 

@@ -44,7 +44,7 @@ from ocore_mover.database.rights import Rights, read_rights
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 APPLICATION = "ocore-restore"
 #: For the restore's own sessions only. Commits need not be flushed one by one: our last ones, which are synchronous,

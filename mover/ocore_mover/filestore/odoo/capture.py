@@ -13,7 +13,7 @@ from ocore_mover.filestore.odoo.base import OdooBase
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Freezing, Frozen
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ocore_mover.filestore.odoo.lines import odoo_line
 from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
 from ocore_mover.filestore.unkept import Unkept
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
 
 #: Files of one batch.

@@ -16,7 +16,7 @@ from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.odoo.restore import add_missing
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 log = logging.getLogger(__name__)
 

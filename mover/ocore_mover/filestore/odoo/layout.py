@@ -19,7 +19,7 @@ from ocore_mover.filestore.odoo.freeze import Freezing
 from ocore_mover.filestore.odoo.kept import OdooKept
 from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.filestore.space import Space
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 class Odoo(Layout):

@@ -23,7 +23,7 @@ from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, entries, write_content
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
 
 log = logging.getLogger(__name__)

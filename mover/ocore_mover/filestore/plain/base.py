@@ -21,7 +21,7 @@ from ocore_mover.filestore.base import BaseIndex, BaseSnapshot, Reused, runs
 from ocore_mover.filestore.index import Entry, parse
 from ocore_mover.filestore.names import scratch_errors
 from ocore_mover.filestore.sorting import Descending
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 #: After a path and a zero byte, in the base: size, modification time (seconds, nanoseconds), mode; inode, times of
 #: creation and change (0: not recorded); digest, number of the line.

@@ -7,7 +7,7 @@ from ocore_mover.filestore.plain.base import PlainBase
 from ocore_mover.filestore.plain.copy import store_plain
 from ocore_mover.filestore.plain.freeze import Frozen
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 class PlainCapture(Capture):

@@ -26,7 +26,7 @@ from ocore_mover.filestore.plain.freeze import KNOWN, Frozen
 from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
 
 BUFFER = 1024 * 1024

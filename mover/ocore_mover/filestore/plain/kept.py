@@ -12,7 +12,7 @@ from ocore_mover.filestore.plain import switch
 from ocore_mover.filestore.plain.restore import stage_plain
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 class PlainKept(Kept):

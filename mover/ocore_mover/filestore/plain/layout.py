@@ -18,7 +18,7 @@ from ocore_mover.filestore.plain.capture import PlainCapture
 from ocore_mover.filestore.plain.freeze import freeze
 from ocore_mover.filestore.plain.kept import PlainKept
 from ocore_mover.filestore.space import Space
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 
 
 class Plain(Layout):

@@ -19,7 +19,7 @@ from ocore_mover.filestore.links import CREATE_FILE, FEW, open_below, walk
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
 from ocore_mover.report import Counter
-from ocore_mover.store.base import Store
+from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
 
 _FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX

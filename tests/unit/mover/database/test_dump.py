@@ -18,7 +18,7 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
-from ocore_mover.store.base import abort_uploads
+from ocore_mover.store.interface import abort_uploads
 from support.mover.disk import Peak
 from support.mover.dumps import FarStore, bring_back, take
 from support.mover.postgres_majors import Server

@@ -18,8 +18,8 @@ from ocore_crds.manifest import ConfigArtifact, Evidence, Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store import Store, open_store
-from ocore_mover.store.base import abort_uploads
 from ocore_mover.store.folder import FolderStore
+from ocore_mover.store.interface import abort_uploads
 from support.mover.contents import put
 from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, some_bytes
 from support.mover.odoo_snapshot import SNAPSHOT, keys, snapshot

@@ -14,7 +14,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.guard import GuardedStore, PatientStore
 from ocore_mover.store import ObjectInfo, Store, kinds
-from ocore_mover.store.base import Guarantees, Upload, abort_uploads
+from ocore_mover.store.interface import Guarantees, Upload, abort_uploads
 from ocore_mover.store.probe import probe_store, store_id
 from ocore_mover.store.read_only import ReadOnlyStore
 from support.mover.memory_store import MemoryStore

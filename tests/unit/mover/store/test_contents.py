@@ -25,8 +25,8 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError, StoreError
 from ocore_mover.report import Reporter
 from ocore_mover.store import Store
-from ocore_mover.store.base import ObjectInfo
 from ocore_mover.store.folder import FolderStore
+from ocore_mover.store.interface import ObjectInfo
 from ocore_mover.store.probe import probe_store
 from ocore_mover.store.read_only import ReadOnlyStore
 from support.mover.contents import ENVIRONMENT, OTHER, PROJECT, add, manifest, put, raw, snapshot_id

@@ -15,7 +15,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store import folder as folder_module
-from ocore_mover.store.base import abort_uploads
+from ocore_mover.store.interface import abort_uploads
 from support.mover.stored import put
 
 

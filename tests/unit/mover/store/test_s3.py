@@ -18,7 +18,7 @@ from ocore_crds import conditions
 from ocore_mover import redact
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
-from ocore_mover.store.base import abort_uploads
+from ocore_mover.store.interface import abort_uploads
 from ocore_mover.store.probe import probe_store, read_store
 from ocore_mover.store.s3_client import translated
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times

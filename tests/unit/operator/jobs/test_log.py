@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.base import Model
+from ocore_crds.model import Model
 from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, ReadyReport, Result, Step, StepReport
 from ocore_operator.jobs.log import SHOWN, LogState
 
