@@ -96,6 +96,8 @@ def test_a_page_by_the_state_of_its_job(state: Any, expected: type[ImportAction]
     [
         (1, Failure(reason="X", message="m", retryable=True), "Running"),
         (LIST_MANIFESTS.attempts, Failure(reason="X", message="m", retryable=True), "Failed"),
+        # Another version allowed more.
+        (LIST_MANIFESTS.attempts + 1, Failure(reason="X", message="m", retryable=True), "Failed"),
         (1, Failure(reason="X", message="m"), "Failed"),
         (1, PAGE.model_copy(update={"store_id": "another"}), "Failed"),
     ],

@@ -193,6 +193,8 @@ def test_what_an_inspection_finds() -> None:
     old = recorded(decide(inspecting(), world(replace(found, payload=OLD))))
     assert (old.stage, old.failure_reason) == ("Abort", c.SWITCH_FAILED)
     assert old.failure_message == "Lost. The environment is as it was."
+    lost = inspecting(failure_reason=c.DATABASE_UNREACHABLE)
+    assert recorded(decide(lost, world(replace(found, payload=OLD)))).failure_reason == c.DATABASE_UNREACHABLE
     # During a switch back.
     back = inspecting(phase="SwitchingBack", switched_at=stamp(START), position="New")
     new = record(decide(back, world(found)))
@@ -424,6 +426,16 @@ def test_the_workloads_are_stopped_before_it_is_switched_back() -> None:
     assert decide(returning("BackStop"), world(workloads=(RUNS,)), 120) == Do(SetReplicas(((RUNS, 0),)))
     assert recorded(decide(returning("BackStop"), world(workloads=(RUNS,)), 121)).stage == "BackDrain"
     assert recorded(decide(returning("BackStop"), world())).stage == "BackDrain"
+
+
+@pytest.mark.parametrize("stage", ["BackStop", "BackDrain"])
+def test_a_workload_that_still_runs_needs_no_person(stage: str) -> None:
+    """Nothing is stopped yet, and it is switched back without them too."""
+    seen = replace(refused(1), workloads=(RUNS,))
+    waiting = decide(returning(stage), seen, 2)
+    assert isinstance(waiting, Wait)
+    assert (waiting.reason, waiting.stalled) == (c.RUNNING, False)
+    assert "stopped" not in waiting.message
 
 
 def test_pods_have_two_minutes_and_their_grace_period_to_end() -> None:
