@@ -1,6 +1,8 @@
 """The token of a command: its deadline, SIGTERM and a failed part end it, and every part of it is interrupted."""
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -130,3 +132,8 @@ def test_a_part_has_its_own_deadline() -> None:
         assert reason_of(lambda: part.sleep(PATIENCE)) == (conditions.DEADLINE_EXCEEDED, False)
     token.check()
     assert not token.cancelled
+
+
+def test_a_command_that_has_finished_does_not_wait_for_its_deadline() -> None:
+    script = "from ocore_mover.deadline import Token; Token(1000)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
