@@ -4,7 +4,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +152,196 @@ def test_row_71_a_failing_disk_has_its_own_reason(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught, store.translated("read a"):
         raise OSError(errno.EIO, "Input/output error")
     assert (caught.value.reason, caught.value.retryable) == (conditions.STORE_IO_ERROR, False)
+
+
+REASONS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), conditions.NO_SPACE),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), conditions.STORE_NOT_WRITABLE),
+    errno.ESTALE: conditions.STORE_UNREACHABLE,
+}
+
+
+@pytest.mark.parametrize("number", REASONS, ids=errno.errorcode.get)
+def test_only_an_error_that_may_pass_is_retried(tmp_path: Path, number: int) -> None:
+    store = folder_module.FolderStore(tmp_path)
+    with pytest.raises(StoreError, match="cannot write a in file://") as caught, store.translated("write a"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.reason == REASONS[number]
+    assert caught.value.retryable == (number == errno.ESTALE)
+
+
+def test_a_failed_write_leaves_nothing_under_the_name(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is full, or fails otherwise, is not one without hard links: no other way is tried."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder_module.os, "link", full)
+    with pytest.raises(StoreError) as error:
+        folder.put_if_absent("m/manifest", b"first")
+    assert error.value.reason == conditions.NO_SPACE
+    assert tree(folder) == ["m"]
+
+
+def test_a_name_that_comes_while_the_file_is_written_is_kept(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hard links, and where a guard decides."""
+    flush = folder_module._flush
+    assert folder.local_root is not None
+    root = folder.local_root
+
+    def beaten(fd: int) -> None:
+        flush(fd)
+        (root / "manifest").write_bytes(b"first")
+
+    monkeypatch.setattr(folder_module, "_flush", beaten)
+    for _ in ("links", "guard"):
+        assert not folder.put_if_absent("manifest", b"second")
+        assert (folder.get("manifest"), tree(folder)) == (b"first", ["manifest"])
+        folder.delete(["manifest"])
+        without_links(monkeypatch)
+
+
+def test_a_file_at_its_limit_is_read_and_a_larger_one_is_not(folder: Store) -> None:
+    put(folder, "object", b"12345")
+    assert folder.get("object", limit=5) == b"12345"
+    with pytest.raises(StoreError, match="larger than 4 bytes") as error:
+        folder.get("object", limit=4)
+    assert error.value.reason == conditions.CORRUPT
+    assert folder.get("absent") is folder.get("object/below") is None
+    assert folder.head("absent") is folder.head("object/below") is None
+
+
+def test_a_part_of_a_file_is_exactly_that_part(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "READ_CHUNK", 3)
+    stored = put(folder, "object", b"0123456789")
+    assert list(folder.read_range(stored, 2, 7)) == [b"234", b"567", b"8"]
+    assert list(folder.read_range(stored, 0, 10)) == [b"012", b"345", b"678", b"9"]
+    assert list(folder.read_range(stored, 10, 0)) == []
+    assert folder.local_root is not None
+    path = folder.local_root / "object"
+    reading = folder.read_range(stored, 0, 10)
+    assert next(reading) == b"012"
+    os.truncate(path, 3)
+    with pytest.raises(Corrupt, match="became shorter while it was read"):
+        next(reading)
+    with pytest.raises(Corrupt, match="has 3 bytes instead of 10"):
+        list(folder.read_range(stored, 0, 1))
+    path.unlink()
+    with pytest.raises(Corrupt, match="object is missing"):
+        list(folder.read_range(stored, 0, 1))
+
+
+def test_what_is_written_in_pieces_is_one_object(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that are smaller and larger than the buffer, and one that ends with it; the disk takes some bytes of each
+    write."""
+    monkeypatch.setattr(folder_module, "CHUNK", 4096)
+    monkeypatch.setattr(folder_module, "WRITEBACK", 8192)
+    write = os.write
+    monkeypatch.setattr(folder_module.os, "write", lambda fd, data: write(fd, data[:1000]))
+    pieces = [b"a" * 100, b"b" * 3996, b"c" * 4096, b"d" * 20_000, b"", b"e"]
+    with folder.writer("object") as writer:
+        for piece in pieces:
+            writer.write(piece)
+        stored = writer.commit()
+    data = b"".join(pieces)
+    assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert folder.get("object") == data
+
+
+def test_a_write_that_is_abandoned_leaves_nothing_and_a_finished_one_stays(folder: Store) -> None:
+    with folder.writer("a/b/object") as writer:
+        writer.write(b"half")
+    assert tree(folder) == []
+    with folder.writer("a/b/object") as writer:
+        writer.write(b"whole")
+        writer.commit()
+        writer.abort()
+    assert tree(folder) == ["a", "a/b", "a/b/object"]
+
+
+def test_a_folder_that_another_job_removes_is_made_again(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It deleted its last snapshot, and the empty folder: three times in a row is no reason to fail, four times is."""
+    assert folder.local_root is not None
+    root = folder.local_root
+    make = folder_module.FolderStore._make_folder
+    removals = 3
+
+    def removed(store: folder_module.FolderStore, made: Path) -> None:
+        nonlocal removals
+        make(store, made)
+        if removals:
+            removals -= 1
+            shutil.rmtree(root / "s")
+
+    monkeypatch.setattr(folder_module.FolderStore, "_make_folder", removed)
+    put(folder, "s/a/object", b"x")
+    assert folder.get("s/a/object") == b"x"
+    removals = 4
+    with pytest.raises(StoreError, match="cannot write s/b/object"):
+        put(folder, "s/b/object", b"x")
+
+
+def test_only_a_temporary_file_is_discarded_as_an_upload(folder: Store) -> None:
+    put(folder, "s/object", b"x")
+    writer = folder.writer("s/other")
+    (upload,) = folder.uploads("s/")
+    assert not folder.discard(replace(upload, key="s/object"))
+    assert folder.discard(upload)
+    assert not folder.discard(upload)
+    assert tree(folder) == ["s", "s/object"]
+    writer.abort()
+
+
+def test_more_folders_than_ours_are_refused(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("c", "a", "b"):
+        put(folder, f"s/{name}/object", b"x")
+    put(folder, "s/file", b"x")
+    monkeypatch.setattr(folder_module, "MAX_FOLDERS", 3)
+    assert list(folder.folders("s/")) == ["a", "b", "c"]
+    assert list(folder.folders("absent/")) == list(folder.folders("s/file/")) == []
+    monkeypatch.setattr(folder_module, "MAX_FOLDERS", 2)
+    with pytest.raises(StoreError, match="more than 2 folders") as error:
+        list(folder.folders("s/"))
+    assert error.value.reason == conditions.CORRUPT
+
+
+def test_the_rights_are_tried_without_a_trace(folder: Store) -> None:
+    put(folder, "s/object", b"x")
+    before = tree(folder)
+    folder.try_create("s/a/b/")
+    folder.try_create("absent/")
+    assert (folder.try_read("s/object"), folder.try_read("s/absent"), folder.try_read("s/object/x")) == (
+        True,
+        False,
+        False,
+    )
+    assert tree(folder) == before
+
+
+def test_a_direct_read_that_fails_is_not_taken_for_one_that_is_impossible(
+    folder: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file system wants another alignment, the file is read again by the page cache. An error of the disk is
+    one."""
+    real = folder_module._digest
+    calls: list[int] = []
+
+    def failing(number: int) -> Any:
+        def digest(fd: int) -> tuple[int, str]:
+            calls.append(fd)
+            if len(calls) == 1:
+                raise OSError(number, os.strerror(number))
+            return real(fd)
+
+        return digest
+
+    monkeypatch.setattr(folder_module, "_reopened_direct", os.dup)
+    monkeypatch.setattr(folder_module, "_digest", failing(errno.EINVAL))
+    put(folder, "a", b"x")
+    assert len(calls) == 2
+    calls.clear()
+    monkeypatch.setattr(folder_module, "_digest", failing(errno.EIO))
+    with pytest.raises(StoreError) as error:
+        put(folder, "b", b"x")
+    assert error.value.reason == conditions.STORE_IO_ERROR
+    assert tree(folder) == ["a"]
