@@ -1,18 +1,20 @@
-"""A freeze of layout Plain, alone and beside an application that deletes its newest files first.
+"""A freeze of layout Plain: alone, beside busy loops, and beside an application that deletes its newest files first.
 
-    python bench/plain.py [--files 28000] [--runs 20] [--rate 400] [--json FILE]
+    python bench/plain.py [--files 28000] [--runs 20] [--rate 400] [--busy 2] [--json FILE]
 
 Each run freezes the folder, exports the database between the passes and stores the frozen files, as a snapshot does.
 What the exported database names and the snapshot lacks is lost; a run that lost something must have reported it. The
-application is a process of its own.
+application is a process of its own. Alone and beside busy loops, each freeze alternates with the tools that make hard
+links of a folder (`cp -al`, and `rsync --link-dest` where it is installed), and with `find`, which only lists it.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
+import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,7 +39,7 @@ from ocore_mover.filestore.plain.capture import PlainCapture
 from ocore_mover.filestore.plain.freeze import freeze
 from ocore_mover.report import Reporter
 from ocore_mover.store.folder import FolderStore
-from support.mover.deleting import DeletingApplication
+from support.mover.deleting import DeletingApplication, beside
 from support.mover.postgres_majors import running
 from support.mover.site import Site, make_site
 
@@ -57,13 +59,15 @@ class Frozen:
 
 
 def one(site: Site, folders: ClaimFolders, store: Any, name: str) -> Frozen:
-    """A freeze with the export in it, then the copy."""
+    """A freeze with the export in it, then the copy; without a store only the freeze."""
     begin, cpu = time.monotonic(), time.process_time()
     with freeze(folders, name) as frozen, ExitStack() as stack:
         capture = PlainCapture(frozen, CaptureOptions(folders.claim, consistency="BestEffort"))
         exported = export_beside(capture, site.target, Token(3600), stack)
         capture.complete()
         seconds, cpu = time.monotonic() - begin, time.process_time() - cpu
+        if store is None:
+            return Frozen(seconds, cpu, 0, reported=False)
         named = {str(row[0]) for row in exported.connection.execute("SELECT path FROM file").fetchall()}
         counter = Reporter(Path(os.devnull)).counter(Step.COPY_FILESTORE)
         copied = capture.copy(store, f"e/{name}/", counter, jobs=2)
@@ -72,32 +76,60 @@ def one(site: Site, folders: ClaimFolders, store: Any, name: str) -> Frozen:
     return Frozen(seconds, cpu, len(named - stored), reported)
 
 
-def work(application: DeletingApplication, rate: Any, stop: Any) -> None:
-    """The application's process."""
-    with application:
-        begin, before = time.monotonic(), application.deleted
-        while not stop.wait(0.1):
-            rate.value = (application.deleted - before) / (time.monotonic() - begin)
-
-
 @contextmanager
-def beside(application: DeletingApplication) -> Iterator[Any]:
-    """The application works in the block. Yields its deletions a second so far."""
-    context = multiprocessing.get_context("fork")
-    rate, stop = context.Value("d", 0.0), context.Event()
-    process = context.Process(target=work, args=(application, rate, stop))
-    process.start()
+def busy_loops(count: int) -> Iterator[None]:
+    """So many processes that use a processor each run in the block, at most an hour."""
+    loops = [subprocess.Popen(["timeout", "3600", sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
-        yield rate
+        yield
     finally:
-        stop.set()
-        process.join()
+        for each in loops:
+            each.terminate()  # timeout ends its command
+            each.wait()
 
 
-def times(what: str, runs: list[Frozen]) -> Iterator[Figure]:
+def tools(live: Path, copy: Path) -> dict[str, list[str]]:
+    """Name → the command of each installed tool. It links the live folder into `copy`, or lists it."""
+    commands = {
+        "cp -al": ["cp", "-al", f"{live}", f"{copy}"],
+        "rsync --link-dest": ["rsync", "-a", f"--link-dest={live}", f"{live}/", f"{copy}/"],
+        "find": ["find", f"{live}", "-type", "f", "-printf", "%i %p\\n"],
+    }
+    return {name: command for name, command in commands.items() if shutil.which(command[0])}
+
+
+def tool(command: list[str], copy: Path) -> Frozen:
+    """One run of a tool. Removes its copy."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin = time.monotonic()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    seconds = time.monotonic() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shutil.rmtree(copy, ignore_errors=True)
+    return Frozen(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 0, reported=False)
+
+
+def compared(site: Site, folders: ClaimFolders, count: int, name: str) -> dict[str, list[Frozen]]:
+    """Name of the tool, "" for ours → its runs. All of them alternate."""
+    copy = folders.claim / "copy"
+    commands = tools(folders.filestore, copy)
+    found: dict[str, list[Frozen]] = {each: [] for each in ("", *commands)}
+    for number in range(count):
+        found[""].append(one(site, folders, None, f"{name}-{number}"))
+        for each, command in commands.items():
+            found[each].append(tool(command, copy))
+        last = ", ".join(
+            f"{each or 'freeze'} {runs[-1].seconds:.2f} s ({runs[-1].cpu:.2f})" for each, runs in found.items()
+        )
+        print(f"{name} (processor time): {last}; load {os.getloadavg()[0]:.1f}", flush=True)
+    return found
+
+
+def times(what: str, runs: list[Frozen], peers: dict[str, list[Frozen]] | None = None) -> Iterator[Figure]:
     """How long the freezes took."""
-    yield Figure(what, "s", [run.seconds for run in runs], "", None)
-    yield Figure("… processor time", "s", [run.cpu for run in runs], "", None)
+    for name, others in (peers or {"": []}).items():
+        yield Figure(what, "s", [r.seconds for r in runs], "", None, [r.seconds for r in others], name)
+        yield Figure("… processor time", "s", [r.cpu for r in runs], "", None, [r.cpu for r in others], name)
 
 
 def main() -> None:
@@ -105,7 +137,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=28_000)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--alone", type=int, default=5, help="freezes without the application")
+    parser.add_argument("--alone", type=int, default=5, help="freezes without the application, and beside busy loops")
+    parser.add_argument("--busy", type=int, default=2, help="busy loops beside as many freezes; 0: none")
     parser.add_argument("--rate", type=float, default=400.0)
     parser.add_argument("--no-events", action="store_true", help="as on a network file system")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"))
@@ -123,8 +156,9 @@ def main() -> None:
             application = DeletingApplication(
                 site, folders.filestore, "newest", files=arguments.files, rate=arguments.rate, writers=8
             )
-            alone = [one(site, folders, store, f"alone-{n}") for n in range(arguments.alone)]
-            print(alone, f"load {os.getloadavg()[0]:.1f}", flush=True)
+            alone = compared(site, folders, arguments.alone, "alone")
+            with busy_loops(arguments.busy):
+                busy = compared(site, folders, arguments.alone if arguments.busy else 0, "busy")
             runs: list[Frozen] = []
             with beside(application) as rate:
                 for number in range(arguments.runs):
@@ -134,7 +168,10 @@ def main() -> None:
     finally:
         shutil.rmtree(base)
     what = f"{arguments.files:,} files, layout Plain"
-    figures = [*times(f"freeze of {what}, alone", alone)] if alone else []
+    figures = []
+    for where, found in (("alone", alone), (f"beside {arguments.busy} busy loops", busy)):
+        if ours := found.pop(""):
+            figures += times(f"freeze of {what}, {where}", ours, found)
     if runs:
         silent = sum(run.lost for run in runs if not run.reported)
         reported = sum(run.reported for run in runs)

@@ -1,9 +1,12 @@
 """An application that deletes files while a snapshot of layout Plain is taken."""
 
+import multiprocessing
 import random
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +110,25 @@ class DeletingApplication:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+
+@contextmanager
+def beside(application: DeletingApplication) -> Iterator[Any]:
+    """The application works in the block, as a process of its own: as threads it would share Python's lock with the
+    mover. Yields its deletions a second so far, as `value`."""
+    context = multiprocessing.get_context("fork")
+    rate, stop = context.Value("d", 0.0), context.Event()
+    process = context.Process(target=_work_until, args=(application, rate, stop))
+    process.start()
+    try:
+        yield rate
+    finally:
+        stop.set()
+        process.join()
+
+
+def _work_until(application: DeletingApplication, rate: Any, stop: Any) -> None:
+    with application:
+        begin, before = time.monotonic(), application.deleted
+        while not stop.wait(0.1):
+            rate.value = (application.deleted - before) / (time.monotonic() - begin)
