@@ -118,6 +118,8 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
 
 
 async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
+    if await _terminating(ctx, known):
+        return await _with_namespace(ctx, known)
     namespace = known.meta.namespace
     (snapshot, source, undone, environment), seen, safety = await asyncio.gather(
         _sources(ctx, known), control.observe(ctx, known, fresh=fresh), _safety(ctx, known)
@@ -155,7 +157,6 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
         deleting=rollback.meta.deleted is not None,
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
-        namespace_terminating=await _terminating(ctx, rollback),
         lock=lock_view(environment, rollback),
         jobs=jobs,
         claim_users=users,
@@ -178,6 +179,24 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since))
     status = _with_steps_of_log(ctx, rollback, world)
     return Observed(rollback, status, world, environment, snapshot, seen.remembered)
+
+
+async def _with_namespace(ctx: Context, known: Rollback) -> Observed | None:
+    """Of a Rollback that is deleted with its namespace, only the object itself. Nothing else may be readable: an
+    operator that watches some namespaces has its rights by their Roles, which are deleted, too."""
+    obj = await ctx.kube.get(ROLLBACKS, known.meta.namespace, known.meta.name)
+    if obj is None or obj["metadata"]["uid"] != known.meta.uid:
+        return None
+    rollback = resources.rollback(obj)
+    world = World(
+        created=clock.parse(rollback.meta.created),
+        environment=None,
+        snapshot=None,
+        deleting=True,
+        finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
+        namespace_terminating=True,
+    )
+    return Observed(rollback, rollback.status, world, environment=None, snapshot=None)
 
 
 async def _sources(
