@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import ConfigArtifact, Evidence, Manifest, StoredObject
 from ocore_mover import manifests
-from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.interface import abort_uploads
 from support.mover.contents import put
 from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, some_bytes
-from support.mover.odoo_snapshot import SNAPSHOT, keys, snapshot
+from support.mover.odoo_snapshot import BASE, SNAPSHOT, based, keys, snapshot
 
 # --- size ----------------------------------------------------------------------------------------------------------
 LIMIT = 256 * 1024 * 1024
@@ -365,3 +365,127 @@ def test_kill_9_in_the_middle_leaves_nothing_listed(site: Site, store: Store, re
     assert abort_uploads(store, "") == 0
     if store.local_root is not None:
         assert not list(store.local_root.rglob(".tmp-*"))
+
+
+# --- what is needed is there, in a folder ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(site: Site, folder_store: Store) -> manifests.StoredManifest:
+    site.fill(5)
+    return manifests.write(folder_store, snapshot(site, folder_store))
+
+
+def test_the_first_object_that_is_missing_is_named(stored: manifests.StoredManifest, folder_store: Store) -> None:
+    manifest = stored.manifest
+    assert manifests.missing_object(folder_store, manifest) == ""
+    first, second = manifest.objects()[:2]
+    folder_store.delete([second.key])
+    put(folder_store, second.key, b"of another size")
+    assert f"{second.key} in {folder_store.url} has 15 bytes" in manifests.missing_object(folder_store, manifest)
+    folder_store.delete([first.key])
+    assert manifests.missing_object(folder_store, manifest).startswith(f"{first.key} is missing")
+
+
+def test_a_filestore_is_checked_without_the_other_parts(stored: manifests.StoredManifest, folder_store: Store) -> None:
+    manifest = stored.manifest
+    assert manifest.filestore is not None
+    assert manifest.config is not None
+    folder_store.delete([manifest.config.archive.key])
+    manifests.check_filestore(folder_store, manifest)
+    manifests.check_filestore(folder_store, manifest.model_copy(update={"filestore": None}))
+    for obj in (manifest.filestore.packs[0], manifest.filestore.index):
+        folder_store.delete([obj.key])
+        with pytest.raises(Corrupt, match=f"{obj.key} is missing"):
+            manifests.check_filestore(folder_store, manifest)
+
+
+@pytest.mark.parametrize("lost", ["", "manifest", "changed", "pack"])
+def test_a_base_that_was_lost_is_not_used_again(site: Site, folder_store: Store, lost: str) -> None:
+    site.fill(5)
+    full = manifests.write(folder_store, snapshot(site, folder_store, snapshot_id=BASE))
+    differential = based(snapshot(site, folder_store), full)
+    assert full.manifest.filestore is not None
+    pack = full.manifest.filestore.packs[0]
+    if lost in ("manifest", "changed"):
+        folder_store.delete([full.key])
+    if lost == "changed":
+        put(folder_store, full.key, json.dumps(full.manifest.wire()).encode())
+    if lost == "pack":
+        folder_store.delete([pack.key])
+    manifests.check_base(folder_store, full.manifest)  # it has none
+    if not lost:
+        manifests.check_base(folder_store, differential)
+        return
+    named = {"manifest": f"{full.key} is missing", "changed": "changed after the snapshot", "pack": pack.key}[lost]
+    with pytest.raises(MoverError, match=named) as error:
+        manifests.check_base(folder_store, differential)
+    assert (error.value.reason, error.value.retryable) == (conditions.BASE_GONE, True)
+
+
+def test_readers_share_the_memory_of_a_job(
+    stored: manifests.StoredManifest, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = folder_store.get(stored.key)
+    assert data is not None
+    needed = 3 * len(data) + 1024 * sum(map(data.count, (b",", b"[", b"{")))
+
+    def found(budget: int, readers: int) -> manifests.StoredManifest | None:
+        monkeypatch.setattr("ocore_mover.memory.budget", lambda: budget)
+        return manifests.find_listed(folder_store, ENVIRONMENT, SNAPSHOT, readers=readers)
+
+    assert found(needed, 1) == found(needed * 4, 4) == stored
+    # By its values, which are counted after it was read, and by its bytes, of which no more are read.
+    for budget, readers in ((needed - 1, 1), (needed * 4 - 1, 4), (3 * len(data) - 1, 1), (12 * len(data) - 4, 4)):
+        with pytest.raises(MoverError) as error:
+            found(budget, readers)
+        assert error.value.reason == conditions.MANIFEST_TOO_LARGE
+    with pytest.raises(MoverError) as error:
+        manifests.find(folder_store, ENVIRONMENT, SNAPSHOT)
+    assert error.value.reason == conditions.MANIFEST_TOO_LARGE
+    folder_store.delete([stored.key])
+    assert found(needed, 1) is None
+
+
+def test_a_store_that_fails_is_no_manifest_that_is_too_large(
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> bytes:
+        raise StoreError(conditions.STORE_UNREACHABLE, "no answer", retryable=True)
+
+    monkeypatch.setattr(folder_store, "get", fails)
+    with pytest.raises(StoreError, match="no answer") as error:
+        manifests.find_listed(folder_store, ENVIRONMENT, SNAPSHOT, readers=2)
+    assert error.value.reason == conditions.STORE_UNREACHABLE
+
+
+def test_a_deletion_in_batches_is_whole_and_counted(
+    stored: manifests.StoredManifest, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "DELETE_BATCH", 2)
+    before = keys(folder_store)
+    assert stored.key in before
+    real, sizes = folder_store.delete, []
+
+    def counted(some: list[str]) -> int:
+        sizes.append(len(some))
+        return real(some)
+
+    monkeypatch.setattr(folder_store, "delete", counted)
+    assert manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT) == (len(before), 0)
+    assert keys(folder_store) == set()
+    assert sizes[0] == 1  # the manifest, first
+    assert max(sizes) == 2
+    assert 0 not in sizes
+
+
+def test_leftovers_are_everything_but_the_snapshot_and_its_state(
+    site: Site, stored: manifests.StoredManifest, folder_store: Store
+) -> None:
+    kept = keys(folder_store) | {naming.state_key(ENVIRONMENT, SNAPSHOT)}
+    put(folder_store, naming.state_key(ENVIRONMENT, SNAPSHOT), b"{}")
+    snapshot(site, folder_store, attempt="a0")
+    assert keys(folder_store) > kept
+    count, _ = manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
+    assert keys(folder_store) == kept
+    assert count == sum(1 for _ in stored.manifest.objects())
