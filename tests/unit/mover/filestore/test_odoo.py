@@ -1,5 +1,6 @@
 """Layout Odoo: what is stored comes back, and nothing else does."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -316,6 +317,95 @@ def test_no_room(site: Site, other: Site, folder_store: Store, monkeypatch: pyte
     assert error.value.reason == conditions.NO_SPACE
     assert other.on_disk() == {}
     assert other.own_folders() == []
+
+
+def test_only_what_is_missing_needs_space(site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reserve for the application; where nothing is missing, a full volume is no obstacle."""
+    site.fill(10)
+    artifact = site.store(folder_store)
+    volume = os.statvfs(site.filestore)
+
+    def found(free: int, total: int) -> restore.Missing:
+        fields = list(volume)
+        fields[1], fields[2], fields[4] = 1, total, free  # f_frsize, f_blocks, f_bavail
+        monkeypatch.setattr(restore.os, "fstatvfs", lambda _: os.statvfs_result(fields))
+        return restore.missing(folder_store, artifact, site.folders)
+
+    nothing = found(0, 1000)
+    assert (nothing.files, nothing.size, nothing.needed, nothing.refusal()) == (0, 0, 0, None)
+    gone, torn = site.names[3:5]
+    size = len(site.contents[gone]) + len(site.contents[torn])
+    site.unlink(gone)
+    (site.filestore / torn).write_bytes(site.contents[torn] + b"more")
+    enough = found(size + 50, 1000)
+    assert (enough.files, enough.size, enough.reserve, enough.free) == (2, size, 50, size + 50)
+    assert enough.refusal() is None
+    refused = found(size + 49, 1000).refusal()
+    assert refused is not None
+    assert refused.reason == conditions.NO_SPACE
+    assert found(0, 10**12).reserve == restore.MAX_RESERVE
+
+
+def test_an_index_with_fewer_files_or_one_twice_is_refused(site: Site, other: Site, folder_store: Store) -> None:
+    for number in range(2):
+        site.add(b"%d" % number)
+    artifact = site.store(folder_store)
+    lines = list(index.lines(folder_store.read(artifact.index)))
+    first, second = (entry.name for entry in unpack.entries(folder_store, artifact, parse_odoo))
+    again = lines[1].replace(second.encode(), first.encode()).replace(second[3:].encode(), first[3:].encode())
+    for some, message in (
+        (lines[:1], "the index names 1 files and the manifest 2"),
+        ([lines[0], again], f"the index names {first} twice"),
+    ):
+        with folder_store.writer(artifact.index.key) as writer:
+            text = b"".join(line + b"\n" for line in some)
+            writer.write(packset.ZstdCompressor().compress(text, packset.ZstdCompressor.FLUSH_FRAME))
+            lying = artifact.model_copy(update={"index": writer.commit()})
+        with pytest.raises(Corrupt, match=message):
+            other.add_missing(folder_store, lying)
+        assert (other.on_disk(), other.own_folders()) == ({}, [])
+
+
+def test_a_file_that_cannot_be_read_is_replaced(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.fill(5)
+    artifact = site.store(folder_store)
+    real = os.open
+
+    def failing(path: Any, flags: int, *args: Any, **options: Any) -> int:
+        if path == site.names[2] and not flags & os.O_CREAT:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, flags, *args, **options)
+
+    monkeypatch.setattr(restore.os, "open", failing)
+    done = site.add_missing(folder_store, artifact)
+    assert (done.files_added, done.files_replaced, done.files_checked) == (1, 1, 4)
+    monkeypatch.undo()
+    assert site.on_disk() == site.contents
+
+
+@pytest.mark.parametrize("call", ["rename", "fchmod"])
+def test_a_claim_that_becomes_full_keeps_what_it_has(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    site.fill(5)
+    artifact = site.store(folder_store)
+    for name in site.names[:2]:
+        site.unlink(name)
+        (site.filestore / name).parent.rmdir()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(restore.os, call, full)
+    with pytest.raises(MoverError, match=r"cannot (add files|write) to the filestore") as error:
+        site.add_missing(folder_store, artifact)
+    assert error.value.reason == conditions.NO_SPACE
+    monkeypatch.undo()
+    assert site.on_disk() == {name: site.contents[name] for name in site.names[2:]}
+    assert site.own_folders() == []
+    assert site.add_missing(folder_store, artifact).files_added == 2
 
 
 # --- damage in the store -------------------------------------------------------------------------------------
