@@ -113,16 +113,24 @@ def test_a_status_that_was_decided_on_an_older_object_is_refused(server: ApiServ
     assert server.read(ENVIRONMENTS, NAMESPACE, "shop")["status"]["phase"] == "first"
 
 
-@pytest.mark.parametrize("write", ["set_finalizers", "set_scale", "set_template", "annotate", "delete"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        *("set_finalizers", "set_scale", "set_template", "annotate", "delete"),
+        *("drop_status_fields", "set_conditions", "set_spec"),
+    ],
+)
 def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(server: ApiServer, write: str) -> None:
     before = {type_: seen(server, type_, name) for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod"))}
     for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod")):
         server.put(type_, {"metadata": {**plain(name)["metadata"], "uid": "another"}})
+    old = server.read(ENVIRONMENTS, NAMESPACE, "shop")
+    server.put(ENVIRONMENTS, environment_object())
     kube = server.client()
     writes: dict[str, Callable[[], Awaitable[Any]]] = {
-        "drop_status_fields": lambda kube, s: kube.drop_status_fields(
-            ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), {"operation": None}
-        ),
+        "drop_status_fields": lambda: kube.drop_status_fields(ENVIRONMENTS, old, {"operation": None}),
+        "set_conditions": lambda: kube.set_conditions(ENVIRONMENTS, old, []),
+        "set_spec": lambda: kube.set_spec(ENVIRONMENTS, old, {"type": "staging"}),
         "set_finalizers": lambda: kube.set_finalizers(before[JOBS], JOBS, []),
         "set_scale": lambda: kube.set_scale(
             DEPLOYMENTS, NAMESPACE, "app", 0, resource_version=before[DEPLOYMENTS].resource_version
