@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ocore_crds.kinds import KINDS
+from ocore_crds.kinds import KINDS, SNAPSHOT
 from ocore_kube import types
 from ocore_operator.settings import Settings
 from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find
@@ -486,10 +486,11 @@ def test_the_right_to_change_an_image_can_be_taken_away(helm: Helm) -> None:
     assert environment(helm.render({}))["OCORE_RESTORE_IMAGE"] == "true"
 
 
-def test_only_our_own_crds(helm: Helm) -> None:
+def test_only_the_crd_that_is_read(helm: Helm) -> None:
+    """By snapshot/cascade.py."""
     rules = find(helm.render({}), "ClusterRole", "-operator")["rules"]
     (rule,) = [r for r in rules if "customresourcedefinitions" in r["resources"]]
-    assert set(rule["resourceNames"]) == {kind.crd_name for kind in KINDS}
+    assert rule["resourceNames"] == [SNAPSHOT.crd_name]
 
 
 def test_the_lease_is_its_own(helm: Helm) -> None:

@@ -45,18 +45,13 @@ Rights in the whole cluster, also if only some namespaces are watched: the Roles
 and the finalizers of our own objects must still be removed.
 */}}
 {{- define "ocore-snapshots.clusterRules" -}}
-# Whether an object is deleted together with its namespace or CRD: then its data in the store is kept.
+# Whether a Snapshot is deleted together with its namespace or CRD: then its data in the store is kept.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames:
-    - environments.ocore.dev
-    - snapshotstores.ocore.dev
-    - snapshots.ocore.dev
-    - snapshotpolicies.ocore.dev
-    - rollbacks.ocore.dev
+  resourceNames: [snapshots.ocore.dev]
   verbs: [get]
 # Whether another release watches one of the namespaces.
 - apiGroups: [coordination.k8s.io]
