@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ocore_crds.naming import FINALIZER_DATA, FINALIZER_ROLLBACK
 from support.cluster.cluster import GROUP, REPOSITORY, Cluster, condition, unique, wait_for
 from support.operator.process import OperatorProcess
 
+#: A finalizer of someone else.
+KEEP = "example.org/keep"
+#: Kind → our finalizer, and a spec.
+HELD = {
+    "Snapshot": (FINALIZER_DATA, {"environmentRef": {"name": "none"}}),
+    "Rollback": (FINALIZER_ROLLBACK, {"snapshotRef": {"name": "none"}}),
+}
 FAST = {"environment_wait": 1, "resync_interval": 3, "request_timeout": 3}
 
 
@@ -59,6 +67,31 @@ def operator_of(crds: Cluster, install: Install, folder: Path) -> OperatorProces
         folder,
         **{**FAST, "namespace": install.home, "lease_name": install.name, "kubeconfig": install.kubeconfig},
     )
+
+
+def test_row_33_finalizers_go_without_the_role_of_a_namespace(crds: Cluster, install: Install, tmp_path: Path) -> None:
+    """A namespace that is deleted loses its Role before its objects. What the operator may do in the whole cluster is
+    enough to let go of them."""
+    first = install.first
+    operator = operator_of(crds, install, tmp_path).start()
+    try:
+        for kind, (_, spec) in HELD.items():
+            metadata = {"name": "shop", "namespace": first}
+            crds.apply({"apiVersion": GROUP, "kind": kind, "metadata": metadata, "spec": spec})
+            crds.wait(kind, "shop", first, lambda o: condition(o, "Failed") is not None, 60, "reconciled")
+        crds.delete("RoleBinding", f"{install.name}-operator", first)
+        wait_for("list refused", lambda: f"cannot list namespace {first}" in operator.get("/readyz")[1], 60)
+        for kind, (finalizer, _) in HELD.items():
+            crds.patch(kind, "shop", first, {"metadata": {"finalizers": [finalizer, KEEP]}})
+        crds.delete("Namespace", first)
+        for kind in HELD:
+            crds.delete(kind, "shop", first)
+        for kind in HELD:
+            crds.wait(kind, "shop", first, lambda o: o["metadata"]["finalizers"] == [KEEP], 60, "let go")
+    finally:
+        operator.stop()
+        for kind in HELD:
+            crds.patch(kind, "shop", first, {"metadata": {"finalizers": None}})
 
 
 def create(cluster: Cluster, namespace: str, name: str) -> None:
