@@ -320,6 +320,7 @@ def test_the_pages_of_an_import_have_a_limit() -> None:
         (1, 1, 1, False, True),
         (2, 1, 1, False, True),
         (3, 1, 1, False, False),
+        (4, 1, 1, False, False),
         (1, 0, 1, False, False),
         (1, 1, 0, False, False),
         (1, 1, 1, True, False),
