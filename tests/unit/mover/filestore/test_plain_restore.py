@@ -89,9 +89,9 @@ def test_a_file_with_other_bytes_than_its_digest_is_refused(folders: ClaimFolder
     first, second = entries_of(folder_store, artifact)
     swapped = lying(folder_store, artifact, first._replace(name="b"), second._replace(name="a"))
     stage(folder_store, swapped, folders)  # renamed, each with its digest
-    wrong = lying(folder_store, artifact, first._replace(digest=second.digest), second)
-    with pytest.raises(Corrupt, match="its SHA-256 differs"):
-        stage(folder_store, wrong, folders)
+    for entries in ((first._replace(digest=second.digest), second), (first, second._replace(digest=first.digest))):
+        with pytest.raises(Corrupt, match="its SHA-256 differs"):
+            stage(folder_store, lying(folder_store, artifact, *entries), folders)
     assert not (folders.claim / ".ocore").exists()
 
 
