@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from ocore_crds.timestamps import exact, parse, text
 
-__all__ = ["after", "exact", "micro", "now", "parse", "seconds_since", "text"]
+__all__ = ["after", "asked", "exact", "micro", "now", "parse", "seconds_since", "text"]
 
 
 def now() -> datetime:
@@ -25,3 +25,13 @@ def seconds_since(value: str, moment: datetime) -> float:
 def after(moment: datetime, seconds: float) -> datetime:
     """`moment` plus seconds."""
     return moment + timedelta(seconds=seconds)
+
+
+def asked(value: str, since: str, moment: datetime) -> bool:
+    """Whether an annotation's time asks for something at `moment`: it is after `since`, and not in the future. Anyone
+    may have written the text."""
+    try:
+        wanted = parse(value)
+    except ValueError:
+        return False
+    return wanted.tzinfo is not None and parse(since) < wanted <= moment

@@ -18,7 +18,7 @@ PURE = re.compile(r"plan(_\w+)?|decide|transitions|entry|views?(_\w+)?")
 NAMED = ("ocore_operator", "ocore_mover", "ocore_api")
 #: Pure modules that have another name, and that no module of such a name imports.
 ALSO_PURE = (
-    "ocore_operator.contents.rollbacks",
+    "ocore_operator.imports.rollbacks",
     "ocore_operator.entries.pairs",
     "ocore_operator.policy.due",
     "ocore_operator.rollback.conditions",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from ocore_kube import types
-from ocore_operator.contents import importing
-from ocore_operator.contents import reconcile as contents
 from ocore_operator.context import Context
+from ocore_operator.engine import store
+from ocore_operator.imports import pages
 from ocore_operator.kube.catalog import Maker
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import entry as policy_entry
@@ -55,7 +55,7 @@ def makers(rows: Reconcilers) -> dict[str, Maker]:
 def reconcilers() -> Reconcilers:
     """By kind. Called once: what a kind remembers between two reconciles is created here."""
     rows = (
-        Reconciler(types.STORES, partial(contents.reconcile, importing.Memories()), readiness_entry.of_store),
+        Reconciler(types.STORES, partial(store.reconcile, pages.Memories()), readiness_entry.of_store),
         Reconciler(
             types.ENVIRONMENTS, readiness.environment, readiness_entry.of_environment, concerns=policy.of_environment
         ),

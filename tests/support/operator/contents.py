@@ -23,12 +23,14 @@ from ocore_mover.deadline import Token
 from ocore_mover.report import Reporter
 from ocore_mover.store.folder import FolderStore
 from ocore_mover.store.probe import probe_store
-from ocore_operator.contents import importing, reconcile
 from ocore_operator.context import Context
+from ocore_operator.imports import pages
+from ocore_operator.imports import reconcile as import_reconcile
 from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.settings import Settings
+from ocore_operator.sweep import reconcile as sweep_reconcile
 from support.operator.catalogs import new_catalog
 
 from ..mover.contents import ENVIRONMENT, PROJECT
@@ -143,14 +145,14 @@ class Place:
 
     def restart(self) -> None:
         """The operator forgets what it only remembers."""
-        self._memories = importing.Memories()
+        self._memories = pages.Memories()
 
     def step(self, run: Any = None) -> None:
         """One reconcile (None: of the import), then the Jobs that it has started."""
 
         async def once() -> None:
             store = self.read_store()
-            step = run or partial(reconcile.import_once, self._memories)
+            step = run or partial(import_reconcile.once, self._memories)
             await step(self.ctx, store)
 
         asyncio.run(once())
@@ -168,7 +170,7 @@ class Place:
 
     def sweep(self) -> None:
         """The same for the sweep."""
-        self.run(run=reconcile.sweep_once)
+        self.run(run=sweep_reconcile.once)
 
     # --- Jobs ---------------------------------------------------------------------------------------------------
     def run_jobs(self) -> None:

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from ocore_crds.listing import StoredRollback, StoredSnapshot, parse
 from ocore_crds.protocol import Result
 from ocore_crds.snapshotstore import ImportStatus
-from ocore_operator.contents import importing, imports, rollbacks
-from ocore_operator.contents.imports import Place as Home
+from ocore_operator.imports import pages, rollbacks, rules
+from ocore_operator.imports.rules import Place as Home
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube import resources
 from support.crds import hostile
@@ -55,8 +55,8 @@ def test_a_line_that_cannot_be_read_is_counted_and_named(tmp_path: Path) -> None
     entry = StoredRollback(outcome="Switched", run=run_of(PROJECT, ENVIRONMENT), began_at=at(0), ended_at=at(1))
     forged = json.dumps({**entry.wire(), "endedAt": "0000-01-01T00:00:00Z"}, separators=(",", ":"))
     assert parse(forged) is None
-    memory = importing.Memory(("x", "x", 1), {}, {})
-    page = importing._Page(place.ctx, place.read_store(), imports.begun("x", moment(0)), {}, memory)
+    memory = pages.Memory(("x", "x", 1), {}, {})
+    page = pages._Page(place.ctx, place.read_store(), rules.begun("x", moment(0)), {}, memory)
     assert page.parsed(forged) is None
     assert page.counted.refused == 1
     assert "cannot read" in page.counted.examples[0]
@@ -70,12 +70,12 @@ def test_whatever_a_manifest_or_record_says_is_imported_or_refused(one: Any, oth
     for line in (one, other):
         entry = parse(json.dumps(line, separators=(",", ":")))
         if isinstance(entry, StoredSnapshot):
-            imports.belongs(entry, {ENVIRONMENT: home})
+            rules.belongs(entry, {ENVIRONMENT: home})
             if entry.result.identity is not None:
-                names = imports.names(entry.result.identity)
-                body = imports.body(store, entry.result.identity, "shop", names[0])
+                names = rules.names(entry.result.identity)
+                body = rules.body(store, entry.result.identity, "shop", names[0])
                 snapshot = resources.snapshot(snapshot_object({"environmentRef": {"name": "shop"}, **body["spec"]}))
-                imports.status(snapshot, store, entry, "", now)
+                rules.status(snapshot, store, entry, "", now)
         elif isinstance(entry, StoredRollback):
             rollbacks.siblings([entry], {})
             rollbacks.names(entry, home, now)

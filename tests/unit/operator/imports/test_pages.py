@@ -22,8 +22,8 @@ from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS, STORES
 from ocore_mover import manifests
 from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
-from ocore_operator.contents import importing, imports, reconcile
 from ocore_operator.errors import Failed, Waiting
+from ocore_operator.imports import pages, reconcile, rules
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.policy.transitions import with_results
@@ -164,14 +164,14 @@ def test_the_next_page_is_listed_while_one_is_created(place: Place, monkeypatch:
     for number in range(3):
         add(place.store, number)
     seen: list[tuple[int, int]] = []  # Snapshots that are created, Jobs that list
-    write = importing.summarize.write_quietly
+    write = pages.summarize.write_quietly
 
     async def noted(*args: Any) -> Any:
         paths = place.api.paths()
         seen.append((sum("/snapshots/" in p for p in paths), sum("/jobs/" in p for p in paths)))
         return await write(*args)
 
-    monkeypatch.setattr(importing.summarize, "write_quietly", noted)
+    monkeypatch.setattr(pages.summarize, "write_quietly", noted)
     place.run()
     assert seen == [(1, 2), (2, 2), (3, 2)]  # the last page has the rollbacks
     assert (imported(place).imported, imported(place).page) == (3, 4)
@@ -222,7 +222,7 @@ def test_after_a_restart_another_round_brings_those_that_waited(last: Place, ste
 
 
 def test_without_room_another_round_brings_those_that_waited(last: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "WAITING_BYTES", 3000)
+    monkeypatch.setattr(pages, "WAITING_BYTES", 3000)
     last.run()
     assert len(last.snapshots()) == 4
     assert outcome(last) == (4, 0, 0, 2)
@@ -233,7 +233,7 @@ def test_two_imports_are_remembered_at_most(last: Place) -> None:
     last.step()
     last.step()  # begun, and the first page is listed
     store = last.read_store()
-    memories = importing.Memories()
+    memories = pages.Memories()
     stores = [replace(store, meta=replace(store.meta, name=name)) for name in ("a", "b", "c")]
     running = imported(last)
     kept = [asyncio.run(memories.take(last.ctx, each, running)) for each in stores]
@@ -244,15 +244,15 @@ def test_two_imports_are_remembered_at_most(last: Place) -> None:
 
 
 def test_a_page_that_takes_longer_than_a_reconcile_counts_once(last: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, counts = importing.summarize.write_quietly, [0]
-    monkeypatch.setattr(importing, "BUDGET", 0.2)
-    monkeypatch.setattr(importing, "PARALLEL", 1)
+    write, counts = pages.summarize.write_quietly, [0]
+    monkeypatch.setattr(pages, "BUDGET", 0.2)
+    monkeypatch.setattr(pages, "PARALLEL", 1)
 
     async def slow(*args: Any) -> Any:
         await asyncio.sleep(0.3)
         return await write(*args)
 
-    monkeypatch.setattr(importing.summarize, "write_quietly", slow)
+    monkeypatch.setattr(pages.summarize, "write_quietly", slow)
     while not has_ended(last):
         last.step()
         counts.append(len(last.snapshots()))
@@ -264,13 +264,13 @@ def test_a_full_snapshot_is_there_before_its_differentials_of_the_same_page(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Created beside it, they would wait for another round over the whole store."""
-    write = importing.summarize.write_quietly
+    write = pages.summarize.write_quietly
 
     async def slow(*args: Any) -> Any:
         await asyncio.sleep(0.01)
         return await write(*args)
 
-    monkeypatch.setattr(importing.summarize, "write_quietly", slow)
+    monkeypatch.setattr(pages.summarize, "write_quietly", slow)
     full = add(place.store, 1, full=True)
     for number in range(2, 6):
         add(place.store, number, base=full)
@@ -389,7 +389,7 @@ def test_a_log_that_is_not_whole_is_read_again_and_then_the_import_fails(place: 
 
 def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     async def step() -> float | None:
-        return await reconcile.import_once(importing.Memories(), place.ctx, place.read_store())
+        return await reconcile.once(pages.Memories(), place.ctx, place.read_store())
 
     async def busy(*_: Any, **__: Any) -> None:
         raise Waiting(c.WAITING_FOR_JOB_SLOT, "busy", 7.0)
@@ -399,11 +399,11 @@ def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypa
 
     place.step()  # begun
     before = place.read_store().status
-    monkeypatch.setattr(importing.control, "start", busy)
+    monkeypatch.setattr(pages.control, "start", busy)
     assert asyncio.run(step()) == 7.0
     assert place.read_store().status == before
-    monkeypatch.setattr(importing.control, "start", invalid)
-    assert asyncio.run(step()) == imports.AGAIN
+    monkeypatch.setattr(pages.control, "start", invalid)
+    assert asyncio.run(step()) == rules.AGAIN
     assert (imported(place).state, imported(place).attempt) == ("Failed", 1)
     assert "Job x is not valid." in imported(place).message
 
@@ -456,7 +456,7 @@ def test_what_a_crash_left_is_completed(place: Place, monkeypatch: pytest.Monkey
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(importing.summarize, "write_quietly", killed)
+        patch.setattr(pages.summarize, "write_quietly", killed)
         with pytest.raises(BaseExceptionGroup):
             place.run()
     halves = place.snapshots()
@@ -581,17 +581,17 @@ def test_jobs_of_another_object_are_not_believed(place: Place) -> None:
 
 
 def test_a_manifest_of_another_project_is_refused_by_the_operator_too(place: Place) -> None:
-    found = {ENVIRONMENT: imports.Place("shop", PROJECT)}
+    found = {ENVIRONMENT: rules.Place("shop", PROJECT)}
     for fields in ({"project_id": OTHER}, {"environment_id": OTHER}):
         made = manifest(1, **fields)  # type: ignore[arg-type]
         key = naming.manifest_key(made.identity.environment_id, made.identity.snapshot_id)
         assert (
-            imports.belongs(StoredSnapshot(result=manifests.result(StoredManifest(made, key, "0" * 64))), found) is None
+            rules.belongs(StoredSnapshot(result=manifests.result(StoredManifest(made, key, "0" * 64))), found) is None
         )
     good = manifests.result(StoredManifest(manifest(1), naming.manifest_key(ENVIRONMENT, snapshot_id(1)), "0" * 64))
-    assert imports.belongs(StoredSnapshot(result=good), found) is not None
+    assert rules.belongs(StoredSnapshot(result=good), found) is not None
     moved = good.model_copy(update={"manifest_key": naming.manifest_key(ENVIRONMENT, snapshot_id(2))})
-    assert imports.belongs(StoredSnapshot(result=moved), found) is None
+    assert rules.belongs(StoredSnapshot(result=moved), found) is None
 
 
 # --- age and order -------------------------------------------------------------------------------------------------
@@ -634,7 +634,7 @@ def test_row_65_a_snapshot_comes_once_all_of_its_objects_are_there(place: Place)
     assert late.key in " ".join(imported(place).skipped_examples)
     assert "every 60 minutes" in condition_message(place)
     put(place.store, late.key)
-    place.now += timedelta(seconds=imports.AGAIN + 60)
+    place.now += timedelta(seconds=rules.AGAIN + 60)
     place.run()
     assert set(place.snapshots()) == {snapshot_id(n) for n in (1, 2, 3)}
     assert (imported(place).incomplete, condition(place)[0]) == (0, "True")
@@ -653,11 +653,11 @@ def test_row_92_two_imports_at_once_make_each_snapshot_once(place: Place, name: 
     copy = place.api.read(STORES, "shop", "store")
     copy["metadata"] |= {"name": "copy", "uid": "88888888-7777-4777-8777-777777777777"}
     place.api.put(STORES, copy)
-    memories = importing.Memories()
+    memories = pages.Memories()
 
     async def both() -> None:
         stores = [resources.store(place.api.read(STORES, "shop", each)) for each in (first.meta.name, "copy")]
-        await asyncio.gather(*(reconcile.import_once(memories, place.ctx, each) for each in stores))
+        await asyncio.gather(*(reconcile.once(memories, place.ctx, each) for each in stores))
 
     for _ in range(8):
         asyncio.run(both())

@@ -26,12 +26,12 @@ from ocore_crds.text import shortened
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator import summarize
-from ocore_operator.contents import imports, plan_import, rollbacks
-from ocore_operator.contents.imports import Counted, Place
-from ocore_operator.contents.world import CreatePage, Idle, ImportWorld, Record
 from ocore_operator.context import Context
 from ocore_operator.entries.rollbacks import finished
 from ocore_operator.errors import Failed, Waiting
+from ocore_operator.imports import plan, rollbacks, rules
+from ocore_operator.imports.rules import Counted, Place
+from ocore_operator.imports.world import CreatePage, Idle, Record, World
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
@@ -138,8 +138,8 @@ async def _start_ahead(
     """Starts the Job of the page after this one: it lists while the objects of this one are created. One that cannot
     start now does so in its turn."""
     following = running.model_copy(update={"page": running.page + 1, "attempt": 1, "after": after})
-    attempt = imports.job_attempt(following)
-    if following.page < imports.MAX_PAGES and job_name(LIST_MANIFESTS.name, store.meta.uid, attempt) not in seen.jobs:
+    attempt = rules.job_attempt(following)
+    if following.page < rules.MAX_PAGES and job_name(LIST_MANIFESTS.name, store.meta.uid, attempt) not in seen.jobs:
         with suppress(Waiting, Failed):
             await start_page(ctx, store, following, found, attempt)
 
@@ -166,7 +166,7 @@ async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsRes
     return texts if (len(texts), digest) == (result.listed, result.lines_sha256) else None
 
 
-async def create_page(memories: Memories, ctx: Context, world: ImportWorld, action: CreatePage) -> Record | Idle:
+async def create_page(memories: Memories, ctx: Context, world: World, action: CreatePage) -> Record | Idle:
     """Creates what the page has and the namespace lacks. Returns what to write: the import after the page, or after
     an attempt at it whose lines cannot be read. Idle where the time of this reconcile is up: the rest follows in the
     next one."""
@@ -174,7 +174,7 @@ async def create_page(memories: Memories, ctx: Context, world: ImportWorld, acti
     texts = await _lines(ctx, world.seen, action.job, result)
     if texts is None:
         text = "The Job's log does not have what its result names."
-        return plan_import.failed(world, running, text, retryable=True)
+        return plan.failed(world, running, text, retryable=True)
     if result.next:
         await _start_ahead(ctx, store, running, world.places, world.seen, result.next)
     memory = await memories.take(ctx, store, running)
@@ -189,12 +189,12 @@ async def create_page(memories: Memories, ctx: Context, world: ImportWorld, acti
         return Idle(0.0)
     page.settle()
     memories.keep(store, memory)
-    after = imports.after_page(running, result, page.counted, ctx.now(), complete=memory.whole)
+    after = rules.after_page(running, result, page.counted, ctx.now(), complete=memory.whole)
     _log.info(
         "import", namespace=store.meta.namespace, name=store.meta.name, page=running.page, found=after.found,
         imported=after.imported, state=after.state,
     )  # fmt: skip
-    return Record(imports.with_import(store, after, ctx.now()), job=action.job)
+    return Record(rules.with_import(store, after, ctx.now()), job=action.job)
 
 
 async def _known(ctx: Context, store: Store) -> dict[str, Known]:
@@ -335,7 +335,7 @@ class _Page:
         self.counted.refuse(what, f"it cannot be read ({type(error).__name__})")
 
     async def _import(self, entry: StoredSnapshot, text: str) -> None:
-        identity, place = entry.result.identity, imports.belongs(entry, self.places)
+        identity, place = entry.result.identity, rules.belongs(entry, self.places)
         if identity is None or place is None:
             return
         id_ = identity.snapshot_id
@@ -357,7 +357,7 @@ class _Page:
         if known is None and len(self.known) >= self.ctx.settings.import_limit:
             self.counted.refuse(id_, f"the namespace has {len(self.known)} Snapshots (OCORE_IMPORT_LIMIT)")
             return
-        bodies = [imports.body(self.store, identity, place.name, name) for name in imports.names(identity)]
+        bodies = [rules.body(self.store, identity, place.name, name) for name in rules.names(identity)]
         try:
             obj = await self.made(SNAPSHOTS, id_, known, bodies)
         except _Exists as other:
@@ -370,7 +370,7 @@ class _Page:
     async def _complete(self, entry: StoredSnapshot, obj: Object, base_name: str) -> None:
         snapshot = resources.snapshot(obj)
         now = self.ctx.now()
-        status = imports.status(snapshot, self.store, entry, base_name, now)
+        status = rules.status(snapshot, self.store, entry, base_name, now)
         if await summarize.write_quietly(self.ctx, snapshot, status) is None:
             return
         self.known[snapshot.id] = Known(snapshot.meta.name, half=False, imported_at=self.running.started_at)
@@ -456,7 +456,7 @@ async def take_over(ctx: Context, store: Store, done: ImportStatus) -> Record | 
             return Idle(0.0)
         count += sum(_is_taken(obj, store) for obj in page) + len(mine)
     found = done.model_copy(update={"taken_over": count})
-    return Record(imports.with_import(store, found, ctx.now()), after=None)
+    return Record(rules.with_import(store, found, ctx.now()), after=None)
 
 
 def _imported(obj: Object, store: Store) -> Object | None:
@@ -486,11 +486,11 @@ async def _take(ctx: Context, obj: Object) -> None:
 
 
 async def _take_one(ctx: Context, obj: Object) -> None:
-    wanted = imports.spec_of_stored(resources.snapshot(obj))
+    wanted = rules.spec_of_stored(resources.snapshot(obj))
     if wanted is not None:
         written = await ctx.kube.set_spec(SNAPSHOTS, obj, wanted)
         if written is None:
             return
         obj = written
     snapshot = resources.snapshot(obj)
-    await summarize.write_quietly(ctx, snapshot, imports.taken_over(snapshot))
+    await summarize.write_quietly(ctx, snapshot, rules.taken_over(snapshot))

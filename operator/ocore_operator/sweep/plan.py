@@ -6,11 +6,11 @@ from ocore_crds.commands.table import REMOVE_ORPHANS, SWEEP
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
-from ocore_operator.contents import orphans
-from ocore_operator.contents.world import Idle, Record, StartRemoval, StartSweep, SweepAction, SweepWorld
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Store
+from ocore_operator.sweep import orphans
+from ocore_operator.sweep.world import Action, Idle, Record, StartRemoval, StartSweep, World
 
 
 def needs_job(store: Store, interval: float, now: datetime) -> bool:
@@ -19,7 +19,7 @@ def needs_job(store: Store, interval: float, now: datetime) -> bool:
     return orphans.removal_wanted(store) is not None or (due is not None and due <= 0)
 
 
-def decide(world: SweepWorld) -> SweepAction:
+def decide(world: World) -> Action:
     """The next action. A removal that is asked for goes first."""
     store, last, report = world.store, world.store.status.orphans, orphans.removal_wanted(world.store)
     if report is not None and last is not None:
@@ -37,30 +37,26 @@ def decide(world: SweepWorld) -> SweepAction:
         case Starting() | Running():
             return Idle(POLL)
         case Done(result=result):
-            return _record(world, orphans.swept(store, result, world.claimed, world.now), name)
+            return Record(orphans.swept(store, result, world.claimed, world.now), name)
         case JobFailed(failure=failure):
             return _not_swept(world, failure)
 
 
-def _removal(world: SweepWorld, last: OrphansStatus, report: str) -> SweepAction:
+def _removal(world: World, last: OrphansStatus, report: str) -> Action:
     attempt = orphans.attempt(world.store, f"remove {report}")
     name = job_name(REMOVE_ORPHANS.name, world.store.meta.uid, attempt)
     if world.refusal is not None:
-        return _record(world, orphans.not_removed(last, world.refusal, world.now))
+        return Record(orphans.not_removed(last, world.refusal, world.now))
     match read(world.seen.state(name), RemovedOrphans, "The Job"):
         case Absent():
             return StartRemoval(report, attempt)
         case Starting() | Running():
             return Idle(POLL)
         case Done(result=result):
-            return _record(world, orphans.removed(last, result, world.now), name)
+            return Record(orphans.removed(last, result, world.now), name)
         case JobFailed(failure=failure):
-            return _record(world, orphans.not_removed(last, failure, world.now))
+            return Record(orphans.not_removed(last, failure, world.now))
 
 
-def _not_swept(world: SweepWorld, failure: Failure) -> Record:
-    return _record(world, orphans.not_swept(world.store, failure.message, world.now))
-
-
-def _record(world: SweepWorld, found: OrphansStatus, job: str = "") -> Record:
-    return Record(world.store.status.model_copy(update={"orphans": found}), job=job)
+def _not_swept(world: World, failure: Failure) -> Record:
+    return Record(orphans.not_swept(world.store, failure.message, world.now))

@@ -3,8 +3,8 @@
 from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import ManifestsResult
-from ocore_operator.contents import imports
-from ocore_operator.contents.world import CreatePage, Idle, ImportAction, ImportWorld, Record, StartPage, TakeOver
+from ocore_operator.imports import rules
+from ocore_operator.imports.world import Action, CreatePage, Idle, Record, StartPage, TakeOver, World
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, read
 from ocore_operator.jobs.shape import job_name
 
@@ -14,12 +14,12 @@ def is_running(status: ImportStatus | None) -> bool:
     return status is not None and status.state == "Running"
 
 
-def decide(world: ImportWorld) -> ImportAction:
+def decide(world: World) -> Action:
     """The next action."""
     store, running = world.store, world.store.status.import_
-    scope = imports.scope(world.places, store.status.store_id or "")
-    if imports.is_due(store, scope, world.now):
-        return Record(imports.with_import(store, imports.begun(scope, world.now), world.now))
+    scope = rules.scope(world.places, store.status.store_id or "")
+    if rules.is_due(store, scope, world.now):
+        return Record(rules.with_import(store, rules.begun(scope, world.now), world.now))
     if running is None:
         return Idle()
     if not is_running(running):
@@ -27,17 +27,17 @@ def decide(world: ImportWorld) -> ImportAction:
     return _page(world, running)
 
 
-def _after_end(world: ImportWorld, last: ImportStatus) -> ImportAction:
+def _after_end(world: World, last: ImportStatus) -> Action:
     if last.state == "Done" and world.store.spec.take_over and last.taken_over is None:
         return TakeOver(last)
-    return Idle(imports.AGAIN if last.state == "Failed" or last.incomplete > 0 else None)
+    return Idle(rules.AGAIN if last.state == "Failed" or last.incomplete > 0 else None)
 
 
-def _page(world: ImportWorld, running: ImportStatus) -> ImportAction:
+def _page(world: World, running: ImportStatus) -> Action:
     """One Job lists each page; then its objects are created."""
     if world.refusal is not None:
         return failed(world, running, world.refusal.message, retryable=False)
-    attempt = imports.job_attempt(running)
+    attempt = rules.job_attempt(running)
     name = job_name(LIST_MANIFESTS.name, world.store.meta.uid, attempt)
     match read(world.seen.state(name), ManifestsResult, "The Job"):
         case Absent():
@@ -53,10 +53,10 @@ def _page(world: ImportWorld, running: ImportStatus) -> ImportAction:
             return failed(world, running, failure.message, retryable=failure.retryable)
 
 
-def failed(world: ImportWorld, running: ImportStatus, why: str, *, retryable: bool) -> Record:
+def failed(world: World, running: ImportStatus, why: str, *, retryable: bool) -> Record:
     """Another attempt at the page, or the end of the import."""
     if retryable and running.attempt < LIST_MANIFESTS.attempts:
         again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
-        return Record(imports.with_import(world.store, again, world.now))
-    ended = imports.failed(running, why, world.now)
-    return Record(imports.with_import(world.store, ended, world.now), after=imports.AGAIN)
+        return Record(rules.with_import(world.store, again, world.now))
+    ended = rules.failed(running, why, world.now)
+    return Record(rules.with_import(world.store, ended, world.now), after=rules.AGAIN)

@@ -10,7 +10,6 @@ from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
 from ocore_crds.text import shortened
 from ocore_operator import clock
-from ocore_operator.contents.imports import requested
 from ocore_operator.kube.resources import Store
 
 #: Seconds until a sweep that failed is repeated, at most.
@@ -22,7 +21,7 @@ def due_in(store: Store, interval: float, now: datetime) -> float | None:
     enough."""
     last = store.status.orphans
     since = last.checked_at if last is not None else store.meta.created
-    if requested(store, naming.ANNOTATION_SWEEP_REQUESTED, since, now):
+    if clock.asked(store.meta.annotations.get(naming.ANNOTATION_SWEEP_REQUESTED, ""), since, now):
         return 0.0
     if last is not None and last.removal is not None and last.removal.finished_at > last.checked_at:
         return 0.0

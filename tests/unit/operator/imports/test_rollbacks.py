@@ -14,9 +14,9 @@ from ocore_crds.protocol import Failure, Step
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.rollback_record import RecordedRollback, RollbackRun
 from ocore_operator import clock
-from ocore_operator.contents import rollbacks
-from ocore_operator.contents.imports import Place
-from ocore_operator.contents.rollbacks import OLD_RECORD, Siblings
+from ocore_operator.imports import rollbacks
+from ocore_operator.imports.rollbacks import OLD_RECORD, Siblings
+from ocore_operator.imports.rules import Place
 from ocore_operator.kube import resources
 from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.rollback.executed import spec_hash

@@ -1,4 +1,4 @@
-"""What the decisions about a store's contents depend on, and the actions. Only values."""
+"""What the decisions of an import depend on, and its actions. Only values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,40 +7,22 @@ from datetime import datetime
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import ManifestsResult
-from ocore_operator.contents.imports import Place
+from ocore_operator.imports.rules import Place
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Store
 
 
 @dataclass(frozen=True)
 class World:
-    """What an import and a sweep depend on."""
+    """What an import depends on."""
 
     store: Store
     now: datetime
     #: The store's Jobs; none where no Job is wanted.
     seen: Observation
-
-
-@dataclass(frozen=True)
-class ImportWorld(World):
-    """Of an import."""
-
     #: The Environments of the namespace by id, without those that have the id of another one.
     places: Mapping[str, Place]
     #: Why the Job of the page cannot be created.
-    refusal: Failure | None = None
-
-
-@dataclass(frozen=True)
-class SweepWorld(World):
-    """Of a sweep, or a removal of orphans."""
-
-    #: Seconds between two sweeps; 0: only when asked.
-    interval: float
-    #: Complete Snapshots, of all watched namespaces, whose data is in this store. Counted where a sweep has ended.
-    claimed: int = 0
-    #: Why the Job cannot be created.
     refusal: Failure | None = None
 
 
@@ -89,20 +71,4 @@ class TakeOver:
     done: ImportStatus
 
 
-@dataclass(frozen=True)
-class StartSweep:
-    """Creates the Job that finds orphans."""
-
-    attempt: str
-
-
-@dataclass(frozen=True)
-class StartRemoval:
-    """Creates the Job that removes the orphans of a report."""
-
-    report: str
-    attempt: str
-
-
-ImportAction = Idle | Record | StartPage | CreatePage | TakeOver
-SweepAction = Idle | Record | StartSweep | StartRemoval
+Action = Idle | Record | StartPage | CreatePage | TakeOver

@@ -22,9 +22,9 @@ from ocore_crds.rollback_record import RecordState, RollbackRun
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_mover import rollback_history
 from ocore_mover.commands import list_manifests
-from ocore_operator.contents import importing, imports, rollbacks
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import finished as finished_of
+from ocore_operator.imports import pages, rollbacks, rules
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import observe, plan_preflight
@@ -308,9 +308,9 @@ def test_another_project_is_refused_by_the_operator_too(place: Place) -> None:
     run = recorded(place, "to-monday", *SWITCHED)
     entry = rollback_history.read(place.store, ENVIRONMENT, 1).ended[0]
     assert entry.run.uid == run.uid
-    assert rollbacks.belongs(entry, {ENVIRONMENT: imports.Place("shop", PROJECT)}) is not None
-    assert rollbacks.belongs(entry, {ENVIRONMENT: imports.Place("shop", OTHER)}) is None
-    assert rollbacks.belongs(entry, {OTHER: imports.Place("shop", PROJECT)}) is None
+    assert rollbacks.belongs(entry, {ENVIRONMENT: rules.Place("shop", PROJECT)}) is not None
+    assert rollbacks.belongs(entry, {ENVIRONMENT: rules.Place("shop", OTHER)}) is None
+    assert rollbacks.belongs(entry, {OTHER: rules.Place("shop", PROJECT)}) is None
 
 
 def test_an_id_of_another_namespace_is_not_taken(place: Place) -> None:
@@ -412,7 +412,7 @@ def test_a_not_after_in_the_future_gets_another_name(place: Place) -> None:
 
 def test_what_a_crash_left_never_runs_and_is_completed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(place, "to-monday", *SWITCHED)
-    real = importing.summarize.write_quietly
+    real = pages.summarize.write_quietly
 
     async def killed(ctx: Any, found: Any, status: Any) -> Any:
         if found.kind.kind == "Rollback":
@@ -420,7 +420,7 @@ def test_what_a_crash_left_never_runs_and_is_completed(place: Place, monkeypatch
         return await real(ctx, found, status)
 
     with monkeypatch.context() as patch:
-        patch.setattr(importing.summarize, "write_quietly", killed)
+        patch.setattr(pages.summarize, "write_quietly", killed)
         with pytest.raises(BaseExceptionGroup):
             place.run()
     half = place.rollbacks()[id_of("to-monday")]

@@ -1,4 +1,4 @@
-"""When a store is imported, what is made of a manifest, and what follows a page. Pure; test_importing.py runs the
+"""When a store is imported, what is made of a manifest, and what follows a page. Pure; test_pages.py runs the
 Jobs."""
 
 from typing import Any
@@ -13,8 +13,9 @@ from ocore_crds.protocol import SnapshotResult
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotstore import ImportedRollbacks, ImportStatus
 from ocore_crds.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
-from ocore_operator.contents import imports
-from ocore_operator.contents.imports import Counted, Place
+from ocore_operator import clock
+from ocore_operator.imports import rules
+from ocore_operator.imports.rules import Counted, Place
 from ocore_operator.kube.resources import Store
 from ocore_operator.snapshot import entry as snapshot_entry
 from support.operator import objects
@@ -85,19 +86,19 @@ def entry(seen: Identity | None, key: str = naming.manifest_key(ENVIRONMENT, SNA
     ],
 )
 def test_an_import_begins_once_for_a_scope_and_again_after_an_hour(found: ImportStatus | None, *, due: bool) -> None:
-    assert imports.is_due(store(found), "here", NOW) is due
+    assert rules.is_due(store(found), "here", NOW) is due
 
 
 @pytest.mark.parametrize(("asked", "due"), [(-1, False), (0, False), (1, True), (10_000, True), (10_001, False)])
 def test_an_import_begins_when_asked_for(asked: float, *, due: bool) -> None:
     annotated = {naming.ANNOTATION_IMPORT_REQUESTED: at(asked)}
-    assert imports.is_due(store(last(state="Done", finishedAt=at(5)), annotated), "here", NOW) is due
-    assert not imports.is_due(store(last(), annotated), "here", NOW), "one runs"
+    assert rules.is_due(store(last(state="Done", finishedAt=at(5)), annotated), "here", NOW) is due
+    assert not rules.is_due(store(last(), annotated), "here", NOW), "one runs"
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-03-01T14:00:00"])
 def test_a_text_that_is_no_time_asks_for_nothing(text: str) -> None:
-    assert not imports.requested(store(None, {"x": text}), "x", at(0), NOW)
+    assert not clock.asked(text, at(0), NOW)
 
 
 def test_the_scope_changes_with_what_belongs_here() -> None:
@@ -105,27 +106,27 @@ def test_the_scope_changes_with_what_belongs_here() -> None:
         objects.environment({"id": ENVIRONMENT}),
         objects.environment({"id": OTHER}, deletionTimestamp=at(1)),
     ]
-    places = imports.places(environments)
+    places = rules.places(environments)
     assert places == {ENVIRONMENT: Place("shop", PROJECT)}
     scopes = {
-        imports.scope(places, "one"),
-        imports.scope(places, "two"),
-        imports.scope({ENVIRONMENT: Place("shop", OTHER)}, "one"),
-        imports.scope({OTHER: Place("shop", PROJECT)}, "one"),
-        imports.scope({}, "one"),
+        rules.scope(places, "one"),
+        rules.scope(places, "two"),
+        rules.scope({ENVIRONMENT: Place("shop", OTHER)}, "one"),
+        rules.scope({OTHER: Place("shop", PROJECT)}, "one"),
+        rules.scope({}, "one"),
     }
     assert len(scopes) == 5
     assert {len(scope) for scope in scopes} == {16}
-    assert imports.scope({ENVIRONMENT: Place("renamed", PROJECT)}, "one") in scopes
+    assert rules.scope({ENVIRONMENT: Place("renamed", PROJECT)}, "one") in scopes
     both = {ENVIRONMENT: Place("a", PROJECT), OTHER: Place("b", PROJECT)}
-    assert imports.scope(both, "one") == imports.scope(dict(reversed(both.items())), "one")
+    assert rules.scope(both, "one") == rules.scope(dict(reversed(both.items())), "one")
 
 
 def test_each_page_and_attempt_has_a_job_of_its_own() -> None:
-    running = imports.begun("here", NOW)
+    running = rules.begun("here", NOW)
     assert (running.state, running.started_at, running.scope) == ("Running", at(10_000), "here")
     steps = [{}, {"page": 1}, {"round": 2}, {"attempt": 2}, {"started_at": at(1)}]
-    names = [imports.job_attempt(running.model_copy(update=each)) for each in steps]
+    names = [rules.job_attempt(running.model_copy(update=each)) for each in steps]
     assert len(set(names)) == 5
     assert [name.partition("-")[2] for name in names] == ["1", "1", "1", "2", "1"]
     assert {len(name) for name in names} == {10}
@@ -148,7 +149,7 @@ def test_each_page_and_attempt_has_a_job_of_its_own() -> None:
 )
 def test_a_snapshot_belongs_to_the_environment_of_its_id_and_project(found: StoredSnapshot, *, belongs: bool) -> None:
     place = Place("shop", PROJECT)
-    assert imports.belongs(found, {ENVIRONMENT: place}) == (place if belongs else None)
+    assert rules.belongs(found, {ENVIRONMENT: place}) == (place if belongs else None)
 
 
 @pytest.mark.parametrize(
@@ -156,11 +157,11 @@ def test_a_snapshot_belongs_to_the_environment_of_its_id_and_project(found: Stor
 )
 def test_its_own_name_comes_first_where_it_is_one(name: str, *, own: bool) -> None:
     other = f"imported-{SNAPSHOT}"
-    assert imports.names(identity(snapshot_name=name)) == ((name, other) if own else (other,))
+    assert rules.names(identity(snapshot_name=name)) == ((name, other) if own else (other,))
 
 
 def test_an_imported_snapshot_is_kept_whatever_the_store_says() -> None:
-    body = imports.body(store(), identity(requested_by="é" * 300, trigger="Scheduled"), "shop", "monday")
+    body = rules.body(store(), identity(requested_by="é" * 300, trigger="Scheduled"), "shop", "monday")
     assert body["metadata"] == {
         "name": "monday",
         "namespace": "shop",
@@ -187,7 +188,7 @@ def test_an_imported_snapshot_is_kept_whatever_the_store_says() -> None:
     ],
 )
 def test_only_known_values_come_into_the_spec(changes: dict[str, Any], spec: dict[str, Any]) -> None:
-    found = imports.body(store(), identity(**changes), "shop", "monday")["spec"]
+    found = rules.body(store(), identity(**changes), "shop", "monday")["spec"]
     assert {key: found.get(key) for key in spec} == spec
 
 
@@ -196,15 +197,15 @@ def test_the_status_names_this_store_and_what_the_state_object_had() -> None:
     state = StoredState(pin_label="audit")
     found = entry(identity())
     stated = found.model_copy(update={"result": found.result.model_copy(update={"state": state})})
-    status = imports.status(snapshot, store(), stated, "", NOW)
+    status = rules.status(snapshot, store(), stated, "", NOW)
     assert (status.store_id, status.store_name, status.phase) == (OTHER, "store", "Complete")
     assert status.imported is not None
     assert (status.imported.at, status.imported.stored, status.imported.taken_over) == (at(10_000), state, False)
-    bare = imports.status(snapshot, store(), found, "", NOW).imported
+    bare = rules.status(snapshot, store(), found, "", NOW).imported
     assert bare is not None
     assert bare.stored == StoredState()
     needs = found.result.model_copy(update={"base_snapshot_id": DEPLOYMENT})
-    base = imports.status(snapshot, store(), StoredSnapshot(result=needs), "full", NOW).base
+    base = rules.status(snapshot, store(), StoredSnapshot(result=needs), "full", NOW).base
     assert base is not None
     assert (base.name, base.id) == ("full", DEPLOYMENT)
 
@@ -244,12 +245,12 @@ def test_a_take_over_sets_what_the_store_had_unless_a_person_has_changed_it(
 ) -> None:
     status = {"imported": {"at": at(0), "stored": stored}} if stored is not None else {}
     snapshot = objects.snapshot({"id": SNAPSHOT, **spec}, status, generation=4)
-    assert imports.spec_of_stored(snapshot) == wanted
+    assert rules.spec_of_stored(snapshot) == wanted
     if stored is None:
         with pytest.raises(ValueError, match="was not imported"):
-            imports.taken_over(snapshot)
+            rules.taken_over(snapshot)
         return
-    done = imports.taken_over(snapshot)
+    done = rules.taken_over(snapshot)
     assert done.imported is not None
     assert (done.imported.taken_over, done.observed_generation) == (True, 4)
 
@@ -273,7 +274,7 @@ def test_a_page_is_added_to_those_before() -> None:
         listed=20, rollbacks=8, skipped=7, incomplete=4, next="n", rollbacksOpen=2, rollbacksOlder=3,
         skippedExamples=[{"key": "k", "reason": "r"}, {"key": "k", "reason": "r"}], foreignEnvironments=4,
     )  # fmt: skip
-    found = imports.after_page(before, result, counted, NOW, complete=True)
+    found = rules.after_page(before, result, counted, NOW, complete=True)
     assert (found.state, found.page, found.attempt, found.after) == ("Running", 3, 1, "n")
     assert (found.found, found.imported, found.existing, found.waiting) == (22, 6, 5, 4)
     assert (found.skipped, found.incomplete) == (10, 5)
@@ -285,7 +286,7 @@ def test_a_page_is_added_to_those_before() -> None:
 def test_the_first_page_names_the_environments_that_are_not_here() -> None:
     foreign = ForeignEnvironment(environment_id=OTHER)
     first = page(next="n", foreign=[foreign.wire()], foreignEnvironments=3)
-    found = imports.after_page(last(), first, Counted(), NOW, complete=True)
+    found = rules.after_page(last(), first, Counted(), NOW, complete=True)
     assert (found.foreign, found.foreign_environments) == ((foreign,), 3)
     assert found.rollbacks == ImportedRollbacks()
 
@@ -298,15 +299,15 @@ def test_ten_examples_are_named() -> None:
     assert [text.partition(":")[0] for text in counted.examples] == [str(n) for n in range(10)]
     assert {len(text) for text in counted.examples} <= set(range(190, 201))
     skipped = [SkippedManifest(key=str(n), reason="r").wire() for n in range(5)]
-    found = imports.after_page(last(), page(skippedExamples=skipped), counted, NOW, complete=True)
+    found = rules.after_page(last(), page(skippedExamples=skipped), counted, NOW, complete=True)
     assert len(found.skipped_examples) == 10
     assert found.skipped_examples[4:6] == ("4: r", counted.examples[0])
 
 
 def test_the_pages_of_an_import_have_a_limit() -> None:
     more = page(next="n")
-    assert imports.after_page(last(page=498), more, Counted(), NOW, complete=True).state == "Running"
-    ended = imports.after_page(last(page=499), more, Counted(), NOW, complete=True)
+    assert rules.after_page(last(page=498), more, Counted(), NOW, complete=True).state == "Running"
+    ended = rules.after_page(last(page=499), more, Counted(), NOW, complete=True)
     assert (ended.state, ended.page, ended.finished_at) == ("Failed", 500, at(10_000))
     assert ended.message == (
         "The import failed: The store offers more than 500 pages of snapshots. It is repeated after 60 minutes, or when"
@@ -330,7 +331,7 @@ def test_another_round_follows_where_forgotten_differentials_may_come(
     round_: int, waiting: int, imported: int, *, complete: bool, again: bool
 ) -> None:
     counted = Counted(imported=imported, waiting=waiting)
-    found = imports.after_page(last(round=round_, after="k"), page(listed=2), counted, NOW, complete=complete)
+    found = rules.after_page(last(round=round_, after="k"), page(listed=2), counted, NOW, complete=complete)
     if not again:
         assert (found.state, found.round, found.finished_at) == ("Done", round_, at(10_000))
         return
@@ -371,12 +372,12 @@ def test_another_round_follows_where_forgotten_differentials_may_come(
     ],
 )
 def test_the_end_says_what_was_imported(counts: dict[str, Any], says: str) -> None:
-    found = imports.after_page(last(**counts), page(), Counted(), NOW, complete=True)
+    found = rules.after_page(last(**counts), page(), Counted(), NOW, complete=True)
     assert (found.state, found.message) == ("Done", says)
 
 
 def test_a_long_failure_is_shortened() -> None:
-    assert len(imports.failed(last(), "x " * 1000, NOW).message) == 1000
+    assert len(rules.failed(last(), "x " * 1000, NOW).message) == 1000
 
 
 @pytest.mark.parametrize(
@@ -390,7 +391,7 @@ def test_a_long_failure_is_shortened() -> None:
     ],
 )
 def test_the_condition_is_true_where_everything_came(found: ImportStatus, state: str, reason: str) -> None:
-    status = imports.with_import(store(), found.model_copy(update={"message": "So."}), NOW)
+    status = rules.with_import(store(), found.model_copy(update={"message": "So."}), NOW)
     (condition,) = [each for each in status.conditions if each.type == c.IMPORTED]
     assert (condition.status, condition.reason, condition.message) == (state, reason, "So.")
     assert condition.observed_generation == 7

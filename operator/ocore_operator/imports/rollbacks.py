@@ -24,7 +24,7 @@ from ocore_crds.rollback_record import RECORDED_STATUS
 from ocore_crds.snapshot import EvidenceStatus
 from ocore_crds.text import sentence
 from ocore_operator import clock, summarize
-from ocore_operator.contents.imports import Place
+from ocore_operator.imports.rules import Place
 from ocore_operator.kube.resources import Object, Rollback, Store
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import spec_hash

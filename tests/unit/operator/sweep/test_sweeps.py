@@ -11,10 +11,10 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_kube.types import STORES
-from ocore_operator.contents import orphans, reconcile
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import control
 from ocore_operator.jobs.outcome import POLL
+from ocore_operator.sweep import orphans, reconcile
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
 from support.operator.contents import Place
 from support.operator.objects import NOW, SETTINGS, snapshot_object
@@ -85,7 +85,7 @@ def test_a_snapshot_of_this_cluster_is_claimed(
 
 def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     async def step() -> tuple[OrphansStatus | None, float | None]:
-        after = await reconcile.sweep_once(place.ctx, place.read_store())
+        after = await reconcile.once(place.ctx, place.read_store())
         return place.read_store().status.orphans, after
 
     place.set_store({naming.ANNOTATION_SWEEP_REQUESTED: (NOW + timedelta(seconds=1)).isoformat()})

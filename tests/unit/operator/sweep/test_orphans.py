@@ -1,4 +1,4 @@
-"""When a store is swept, whose orphans may be removed, and what is reported. Pure; test_orphans.py runs the Jobs."""
+"""When a store is swept, whose orphans may be removed, and what is reported. Pure; test_sweeps.py runs the Jobs."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from ocore_crds import naming
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
-from ocore_operator.contents import orphans
 from ocore_operator.kube.resources import Store
+from ocore_operator.sweep import orphans
 from support.operator import objects
 from support.operator.objects import at, moment
 

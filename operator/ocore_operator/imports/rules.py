@@ -58,21 +58,13 @@ def is_due(store: Store, wanted: str, now: datetime) -> bool:
         return True
     if last.state == "Running":
         return False
-    if last.scope != wanted or requested(store, naming.ANNOTATION_IMPORT_REQUESTED, last.started_at, now):
+    if last.scope != wanted or clock.asked(
+        store.meta.annotations.get(naming.ANNOTATION_IMPORT_REQUESTED, ""), last.started_at, now
+    ):
         return True
     return (last.state == "Failed" or last.incomplete > 0) and clock.seconds_since(
         last.finished_at or last.started_at, now
     ) >= AGAIN
-
-
-def requested(store: Store, annotation: str, since: str, now: datetime) -> bool:
-    """Whether the annotation asks for something that began at a time after `since`, and not in the future."""
-    text = store.meta.annotations.get(annotation, "")
-    try:
-        moment = clock.parse(text)
-    except ValueError:
-        return False
-    return moment.tzinfo is not None and clock.parse(since) < moment <= now
 
 
 def begun(wanted: str, now: datetime) -> ImportStatus:

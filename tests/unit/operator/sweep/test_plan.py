@@ -1,0 +1,99 @@
+"""What a sweep does next, by what was observed: tables of worlds. Pure; test_sweeps.py runs the Jobs."""
+
+from typing import Any
+
+import pytest
+
+from ocore_crds import naming
+from ocore_crds.protocol import Failure
+from ocore_crds.snapshotstore import OrphansStatus
+from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
+from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Object, Store
+from ocore_operator.sweep import orphans, plan
+from ocore_operator.sweep.world import Action, Idle, Record, StartRemoval, StartSweep, World
+from support.operator.objects import at, moment
+from support.operator.stores import job_of, store
+from support.operator.terminal_snapshot import RUNNING
+
+DAY = 86400.0
+REFUSED = Failure(reason="JobRefused", message="no rights")
+REPORT = "a" * 64
+
+
+def last_sweep(**changes: Any) -> Object:
+    return OrphansStatus.model_validate({"checkedAt": at(60 - DAY), "report": REPORT, **changes}).wire()
+
+
+def swept(known: Store, command: str, state: Any = None, **changes: Any) -> Action:
+    what = "sweep" if command == "sweep" else f"remove {REPORT}"
+    name = job_name(command, known.meta.uid, orphans.attempt(known, what))
+    return plan.decide(World(known, moment(60), job_of(name, state), interval=DAY, **changes))
+
+
+DUE = store({"orphans": last_sweep()})
+ASKED = store({"orphans": last_sweep()}, {naming.ANNOTATION_REMOVE_ORPHANS: REPORT})
+
+
+def test_between_two_sweeps_nothing_is_done() -> None:
+    assert swept(store({"orphans": last_sweep(checkedAt=at(0))}), "sweep") == Idle(DAY - 60)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, StartSweep(orphans.attempt(DUE, "sweep"))),
+        (RUNNING, Idle(POLL)),
+    ],
+)
+def test_a_sweep_that_is_due(state: Any, expected: Action) -> None:
+    assert swept(DUE, "sweep", state) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, StartRemoval(REPORT, orphans.attempt(ASKED, f"remove {REPORT}"))),
+        (RUNNING, Idle(POLL)),
+    ],
+)
+def test_a_removal_goes_before_a_sweep(state: Any, expected: Action) -> None:
+    assert swept(ASKED, "remove-orphans", state) == expected
+
+
+def test_the_result_of_a_sweep_is_recorded_with_what_is_claimed() -> None:
+    action = swept(DUE, "sweep", OrphansResult(objects=2, manifests=5), claimed=3)
+    assert isinstance(action, Record)
+    assert action.job == job_name("sweep", DUE.meta.uid, orphans.attempt(DUE, "sweep"))
+    assert (action.orphans.objects, action.orphans.unclaimed) == (2, 2)
+
+
+@pytest.mark.parametrize("how", ["failed", "refused"])
+def test_a_sweep_without_a_result_keeps_its_job_and_says_why(how: str) -> None:
+    """The Job of another sweep has another name."""
+    state = Failure(reason="X", message="no rights") if how == "failed" else None
+    action = swept(DUE, "sweep", state, refusal=REFUSED if how == "refused" else None)
+    assert isinstance(action, Record)
+    assert action.job == ""
+    assert "no rights" in action.orphans.message
+
+
+@pytest.mark.parametrize(
+    ("state", "refusal", "text"),
+    [
+        (RemovedOrphans(objects=4), None, "4 objects"),
+        (Failure(reason="X", message="it was replaced"), None, "The removal failed: it was replaced"),
+        (None, REFUSED, "The removal failed: no rights"),
+    ],
+)
+def test_the_end_of_a_removal_is_recorded(state: Any, refusal: Failure | None, text: str) -> None:
+    action = swept(ASKED, "remove-orphans", state, refusal=refusal)
+    assert isinstance(action, Record)
+    assert action.orphans.removal is not None
+    assert text in action.orphans.removal.message
+
+
+@pytest.mark.parametrize(("known", "expected"), [(DUE, True), (ASKED, True), (store(), False)])
+def test_jobs_are_read_where_one_is_wanted(known: Store, expected: bool) -> None:
+    assert plan.needs_job(known, DAY, moment(60)) is expected
