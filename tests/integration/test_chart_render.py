@@ -414,11 +414,7 @@ EVERYWHERE = {
     "leases": {"list"},  # of other releases
     "operators": {"run"},  # nothing: the mark of an operator
 }
-OURS_EVERYWHERE = {
-    **{kind: {"get"} for kind in OURS},
-    **{kind: {"get", "patch"} for kind in ("snapshots", "rollbacks")},
-    **{f"{kind}/status": {"patch"} for kind in OURS},
-}
+OURS_EVERYWHERE = {kind: {"get", "patch"} for kind in ("snapshots", "rollbacks")}  # finalizers
 
 
 def granted(role: Object) -> dict[str, set[str]]:

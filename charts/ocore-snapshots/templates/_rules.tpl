@@ -63,13 +63,7 @@ and the finalizers of our own objects must still be removed.
   verbs: [run]
 {{- if .Values.watchNamespaces }}
 - apiGroups: [ocore.dev]
-  resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks]
-  verbs: [get]
-- apiGroups: [ocore.dev]
   resources: [snapshots, rollbacks]
-  verbs: [patch] # finalizers
-- apiGroups: [ocore.dev]
-  resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
-  verbs: [patch]
+  verbs: [get, patch] # finalizers
 {{- end }}
 {{- end }}

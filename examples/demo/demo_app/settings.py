@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Seconds. A machine whose processors are all busy needs more than a few; a database that is not there refuses at once.
-CONNECT_TIMEOUT = 10
+CONNECT_TIMEOUT = 20
 
 
 class SettingsError(Exception):

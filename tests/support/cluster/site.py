@@ -34,8 +34,8 @@ S3_SECRET_KEY = "only-for-tests-secret"
 #: Keys that may read and list.
 S3_READER_KEY = "ocore-reader"
 S3_READER_SECRET = "only-for-tests-reader"
-#: Seconds for a connection to PostgreSQL: a machine whose processors are all busy needs more than a few.
-CONNECT_SECONDS = 15
+#: Seconds for a connection to PostgreSQL: a machine whose processors and disk are all busy needs more than ten.
+CONNECT_SECONDS = 30
 
 
 def container(name: str, image: str, **extra: Any) -> Object:
