@@ -2,10 +2,8 @@
 
 import re
 import subprocess
-import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 #: https://semver.org without build metadata, which an image's tag cannot have.
@@ -47,11 +45,12 @@ def commit_of(repository: Path) -> Commit:
 
 def export(repository: Path, commit: Commit, version: str, target: Path) -> None:
     """Writes the commit's files to a folder, with the version in the package and in the chart."""
+    # The modes do not depend on who builds: git's own default is 0664, and tar applies the umask or not.
     archive = subprocess.run(
-        ["git", "-C", str(repository), "archive", commit.id], check=True, capture_output=True
+        ["git", "-C", str(repository), "-c", "tar.umask=0022", "archive", commit.id], check=True, capture_output=True
     ).stdout
-    with tarfile.open(fileobj=BytesIO(archive)) as tar:
-        tar.extractall(target, filter="tar")
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["tar", "-x", "-p", "-C", str(target)], input=archive, check=True)
     write_version(target, version)
 
 

@@ -475,6 +475,29 @@ def test_only_a_commit_is_released(checkout: tuple[Path, Callable[..., None]]) -
         source.commit_of(folder)
 
 
+def test_the_files_of_the_commit_are_released_with_the_version(
+    checkout: tuple[Path, Callable[..., None]], tmp_path: Path
+) -> None:
+    """By the oldest Python that a release is built with: Debian 12 has 3.11.2, whose tarfile knows no filters."""
+    folder, git = checkout
+    program = folder / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for name in ("pyproject.toml", "charts/ocore-snapshots/Chart.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    git("add", ".")
+    git("commit", "-m", "second")
+    commit = source.commit_of(folder)
+    (folder / "file").write_text("not committed")
+    tree = tmp_path / "exported"
+    source.export(folder, commit, "1.2.3", tree)
+    assert (tree / "file").read_text() == "1"
+    assert (tree / "program").stat().st_mode & 0o777 == 0o755
+    assert (tree / "file").stat().st_mode & 0o777 == 0o644
+    assert "appVersion: 1.2.3" in (tree / "charts/ocore-snapshots/Chart.yaml").read_text().splitlines()
+
+
 # --- publish -------------------------------------------------------------------------------------------------
 def publish(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """release/publish with skopeo and cosign replaced by programs that note their arguments."""
