@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-#: https://semver.org without build metadata, which an image's tag cannot have.
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
+#: https://semver.org without build metadata, which an image's tag cannot have, and with those pre-releases that a wheel
+#: can have, too (https://packaging.python.org/en/latest/specifications/version-specifiers/).
+VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-(alpha|beta|rc)\.(0|[1-9]\d*))?")
 
 
 class ReleaseError(Exception):
@@ -30,7 +31,8 @@ def checked_version(version: str) -> str:
     """Raises ReleaseError for what is no version."""
     if not VERSION.fullmatch(version):
         raise ReleaseError(
-            f"VERSION {version!r} is not a semantic version: give for example 1.2.0 or 1.2.0-rc.1, without v"
+            f"VERSION {version!r} is no version that chart, images and wheel can have: give for example 1.2.0 or"
+            " 1.2.0-rc.1 (alpha, beta or rc), without v"
         )
     return version
 

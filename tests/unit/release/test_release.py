@@ -443,9 +443,9 @@ def test_a_version_without_notes_is_refused(version: str) -> None:
         source.notes(CHANGELOG, version)
 
 
-@pytest.mark.parametrize("version", ["", "v1.2.3", "1.2", "01.2.3", "1.2.3+build", "1.2.3-", "1.2.3 "])
-def test_a_version_must_be_semantic(version: str) -> None:
-    with pytest.raises(source.ReleaseError, match="not a semantic version"):
+@pytest.mark.parametrize("version", ["", "v1.2.3", "1.2", "01.2.3", "1.2.3+build", "1.2.3-", "1.2.3 ", "1.2.3-test.1"])
+def test_a_version_must_fit_chart_images_and_wheel(version: str) -> None:
+    with pytest.raises(source.ReleaseError, match="no version that chart, images and wheel can have"):
         source.checked_version(version)
 
 
