@@ -48,7 +48,9 @@ _log = structlog.get_logger()
 class Operator:
     """All parts, in the order in which they start."""
 
-    def __init__(self, settings: Settings, api: Any) -> None:
+    def __init__(self, settings: Settings, api: Any, own: Any) -> None:
+        """`own`: a client that only the Lease uses. Where a network drops connections without a word, each one that is
+        kept for the next request fails only after a timeout, and a renewal must not wait for several of them."""
         self._settings = settings
         self._api = api
         self._stop = asyncio.Event()
@@ -56,8 +58,9 @@ class Operator:
         self._stop_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._transport = Transport(api, settings.request_timeout, "ocore-operator")
+        self._own = Transport(own, settings.request_timeout, "ocore-operator")
         self._lease = Lease(
-            Kube(self._transport),
+            Kube(self._own),
             namespace=settings.namespace,
             name=settings.lease_name,
             identity=settings.identity(),
@@ -279,11 +282,13 @@ class Operator:
         await self._lease.release()
         await self._health.stop()
         await self._transport.close()
+        await self._own.close()
 
 
 async def run(settings: Settings) -> int:
     """Connects and runs; returns the exit code."""
-    return await Operator(settings, await connect(settings.kubeconfig)).run()
+    api, own = await connect(settings.kubeconfig), await connect(settings.kubeconfig, connections=1)
+    return await Operator(settings, api, own).run()
 
 
 def main() -> int:
