@@ -55,7 +55,8 @@ def test_a_workload_that_does_not_exist_is_named() -> None:
 
 
 def test_only_what_runs_is_stopped() -> None:
-    assert quiesce.stop([RUNS, WORKER, GONE], 0, None, NOW) == SetReplicas(((RUNS, 0),))
+    single = replace(WORKER, replicas=1)
+    assert quiesce.stop([RUNS, single, GONE], 0, None, NOW) == SetReplicas(((RUNS, 0), (single, 0)))
     assert quiesce.stop([STOPPED, WORKER, GONE], 1000, None, NOW) is None
 
 
@@ -82,13 +83,18 @@ def test_what_others_start_ends_the_operation() -> None:
 def test_the_pods_have_their_grace_period_and_two_minutes_more() -> None:
     ending = replace(STOPPED, pods=1)
     assert quiesce.drain([STOPPED, replace(GONE, pods=1)], 0) is None
-    assert quiesce.drain([ending, WORKER], 720) == Later(
-        0.5, "Waiting until the pods of Deployment shop are gone."
-    )  # the grace period of the slowest one
+    for passed in (1, 720):  # the grace period of the slowest one
+        assert quiesce.drain([ending, WORKER], passed) == Later(
+            0.5, "Waiting until the pods of Deployment shop are gone.", c.RUNNING, stalled=False
+        )
     found = quiesce.drain([ending, WORKER], 721)
     assert isinstance(found, Failure)
     assert found.reason == c.WORKLOAD_NOT_STOPPED
     assert found.message == "After 720 s pods of Deployment shop are left. The workloads are started again."
+
+
+def test_without_workloads_there_is_no_grace_period() -> None:
+    assert quiesce.grace_seconds(()) == 0
 
 
 def test_late_only_what_is_still_stopped_is_started() -> None:
@@ -103,7 +109,11 @@ def test_a_refused_start_is_repeated_after_a_pause_that_grows(passed: float, pau
     targets = ((STOPPED, 2),)
     soon = quiesce.start(targets, passed, refused(1), NOW, late=False)
     assert soon == Later(pause - 1, "The API server refuses to scale Deployment shop to 2: denied. Retrying.")
-    assert quiesce.start(targets, passed, refused(pause), NOW, late=False) == SetReplicas(targets)
+    soon = quiesce.start(targets, passed, refused(pause - 0.5), NOW, late=False)
+    assert isinstance(soon, Later)
+    assert soon.seconds == 0.5
+    for ago in (pause, pause + 100):
+        assert quiesce.start(targets, passed, refused(ago), NOW, late=False) == SetReplicas(targets)
     assert quiesce.start(targets, passed, None, NOW, late=True) == SetReplicas(targets)
 
 
