@@ -25,6 +25,7 @@ from ocore_operator.rollback.world import (
     Record,
     RemoveFinalizer,
     SafetyView,
+    SourceView,
     StartJob,
     StopJob,
     Wait,
@@ -101,7 +102,7 @@ def test_the_finalizer_comes_first_unless_it_is_being_deleted() -> None:
     failed(decide(status("Restore"), world(finalizer=False, deleting=True)), c.CANCELLED, "deleted before the switch")
 
 
-@pytest.mark.parametrize(("seconds", "waits"), [(299, True), (300, False)])
+@pytest.mark.parametrize(("seconds", "waits"), [(299, True), (300, False), (9000, False)])
 def test_an_import_has_five_minutes_to_complete_what_it_created(seconds: float, *, waits: bool) -> None:
     action = decide(RollbackStatus(), world(awaits_import=True), seconds)
     if waits:
@@ -126,6 +127,18 @@ def test_what_happens_to_its_environment_aborts_it(stage: str) -> None:
     assert decide(found, world(lock=OperationLock())) == Do(AcquireLock())
 
 
+def test_what_was_changed_in_its_environment_is_named() -> None:
+    """And only that: an administrator was entered, the layout and the path are others, the rest is as it was."""
+    changed = TARGET.model_copy(update={"admin_secret_name": "admin", "path": "a"})
+    found = status("Restore", target=TARGET.model_copy(update={"admin_secret_name": None, "path": "z"}))
+    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=changed)
+    says = "rollback: spec.database.adminSecretRef from none to admin, spec.filestore.path from z to a. "
+    failed(decide(found, world(environment=view)), c.ENVIRONMENT_CHANGED, says)
+    back = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=found.target)
+    says = "spec.database.adminSecretRef from admin to none, spec.filestore.path from a to z. "
+    failed(decide(status("Restore", target=changed), world(environment=back)), c.ENVIRONMENT_CHANGED, says)
+
+
 def test_one_that_an_earlier_version_began_has_no_target_to_compare() -> None:
     assert decide(status("Restore", target=None), world()) == Do(StartJob("restore", 1))
 
@@ -133,6 +146,11 @@ def test_one_that_an_earlier_version_began_has_no_target_to_compare() -> None:
 def test_only_at_the_stage_await_the_deadline_says_what_it_waited_for() -> None:
     late = decide(status("Restore", SAFE), world(), 5000, SAFE)
     failed(late, c.DEADLINE_EXCEEDED, "at stage Restore. The environment is as it was. Increase timeoutSeconds")
+
+
+def test_a_deadline_that_passed_long_ago_aborts_it_too() -> None:
+    """The operator was away."""
+    failed(decide(status("Restore"), world(), 50_000), c.DEADLINE_EXCEEDED, "at stage Restore")
 
 
 # --- Restore and Neutralize -------------------------------------------------------------------------------------------
@@ -145,6 +163,16 @@ def test_a_restored_copy_is_switched_to_next() -> None:
     assert (fresh.stage, fresh.switch_attempt) == ("Prepare", 2)
     assert isinstance(action, Record)
     assert action.failpoint == "operator-rollback-restored"
+
+
+def test_a_snapshot_of_another_environment_is_not_restored_without_its_grant() -> None:
+    """What is being restored goes on: it has the data."""
+    foreign = SourceView(namespace="prod", into="stage")
+    found = status("Restore", snapshot_name="s1")
+    failed(decide(found, world(source=foreign)), c.ACCESS_NOT_GRANTED, "Namespace prod has no Snapshot s1 that may be")
+    running = JobView("restore", 1, "restore-1", pods=1)
+    assert isinstance(decide(found, world(running, source=foreign)), Wait)
+    assert decide(found, world(source=SourceView())) == Do(StartJob("restore", 1))
 
 
 def test_a_copy_is_neutralised_before_anything_is_waited_for() -> None:
@@ -177,8 +205,10 @@ def test_a_job_that_failed_for_good_or_left_nothing_aborts_it(stage: str, kind: 
 )
 def test_a_job_that_is_refused_for_two_minutes_aborts_it(stage: str, kind: Any) -> None:
     refused = world(refused_since=START, refusal="exceeded quota", refusal_reason="QuotaExceeded")
-    assert decide(status(stage), refused, 119) == Do(StartJob(kind, 1))
-    failed(decide(status(stage), refused, 120), "QuotaExceeded", "could not be created for 120 s: exceeded quota")
+    for seconds in (10, 119):
+        assert decide(status(stage), refused, seconds) == Do(StartJob(kind, 1))
+    for seconds in (120, 1000):
+        failed(decide(status(stage), refused, seconds), "QuotaExceeded", "not be created for 120 s: exceeded quota")
     failed(decide(status(stage), replace(refused, refusal_reason=""), 120), c.JOB_REFUSED, "exceeded quota")
 
 
@@ -305,9 +335,10 @@ def test_the_signal_waits_two_minutes_and_the_grace_period(
 ) -> None:
     graceful = replace(workload, grace_seconds=30)
     found = status("Drain", workloads=(SAVED,))
-    waiting = decide(found, world(job, workloads=(graceful,)), 150)
-    assert isinstance(waiting, Wait)
-    assert says in waiting.message
+    for seconds in (1, 150):
+        waiting = decide(found, world(job, workloads=(graceful,)), seconds)
+        assert isinstance(waiting, Wait)
+        assert says in waiting.message
     failed(decide(found, world(job, workloads=(graceful,)), 151), reason, says)
     go = recorded(decide(found, world(READY, workloads=(replace(graceful, pods=0),)), 151))
     assert (go.stage, state_of(go, Step.QUIESCE)) == ("Switch", "Done")
