@@ -119,6 +119,14 @@ def test_refused_at_once(change_: Any, reason: str, says: str) -> None:
     assert (status.residue, status.attempt, status.started_at) == ("None", 0, None)
 
 
+def test_it_must_be_complete_as_one_of_the_own_environment() -> None:
+    waits = decided(snapshot(complete=False))
+    assert isinstance(waits, v.Wait)
+    assert waits.reason == c.WAITING_FOR_SNAPSHOT
+    never = status_of(decided(snapshot(complete=False, failed=True)))
+    assert (never.phase, never.failure_reason) == ("Failed", c.SNAPSHOT_NOT_COMPLETE)
+
+
 @pytest.mark.parametrize(
     ("change_", "reason"),
     [

@@ -146,6 +146,13 @@ def test_an_undo_that_was_switched_back_kept_nothing_of_its_own(phase: str, posi
     assert (status.stage == "Prepare") == (not refused)
 
 
+def test_it_knows_the_replicas_from_before_the_undone_rollback() -> None:
+    saved = (SavedWorkload(kind="Deployment", name="w0", replicas=5),)
+    status = recorded(preflight(world(undone=view(workloads=saved))))
+    assert status.undo is not None
+    assert status.undo.workloads == saved
+
+
 def test_it_ran_before() -> None:
     status = recorded(preflight(world(executed_before=True, undone=None)))
     assert (status.phase, conditions(status)["Complete"][1]) == ("Complete", c.ALREADY_EXECUTED)
