@@ -91,12 +91,20 @@ def test_every_way_to_write_is_tested() -> None:
 
 def test_the_operator_writes_under_its_lease(server: ApiServer) -> None:
     """The parts as main.py puts them together: nothing is sent before the lease is acquired."""
-    operator = Operator(Settings(), object())
+    operator = Operator(Settings(), object(), object())
     operator._lease._lost = lambda _: lose()
     operator._ctx.kube._transport = server  # type: ignore[assignment]
     with pytest.raises(Lost):
         asyncio.run(operator._ctx.kube.delete(JOBS, NAMESPACE, "job"))
     assert server.writes() == []
+
+
+def test_the_lease_has_a_connection_of_its_own() -> None:
+    """tests/e2e/test_failure_rows_operator.py, row 22, shows what it is for."""
+    shared, own = object(), object()
+    operator = Operator(Settings(), shared, own)
+    assert operator._ctx.kube._transport._api is shared
+    assert operator._lease._kube._transport._api is own
 
 
 def test_a_status_that_was_decided_on_an_older_object_is_refused(server: ApiServer) -> None:
