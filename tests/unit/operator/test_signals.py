@@ -17,7 +17,7 @@ class Process(Operator):
 
     def __init__(self, seconds: float) -> None:
         api: Any = SimpleNamespace(configuration=SimpleNamespace(host="https://none"))
-        super().__init__(Settings(shutdown_seconds=seconds), api)
+        super().__init__(Settings(shutdown_seconds=seconds), api, api)
         self.events: list[str] = []
         self.finished = asyncio.Event()
         self.part_fails = asyncio.Event()
