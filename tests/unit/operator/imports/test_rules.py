@@ -201,6 +201,8 @@ def test_the_status_names_this_store_and_what_the_state_object_had() -> None:
     assert (status.store_id, status.store_name, status.phase) == (OTHER, "store", "Complete")
     assert status.imported is not None
     assert (status.imported.at, status.imported.stored, status.imported.taken_over) == (at(10_000), state, False)
+    assert (status.started_at, status.completed_at) == (found.result.started_at, found.result.completed_at)
+    assert status.residue == "None", "no Job of this cluster left anything"
     bare = rules.status(snapshot, store(), found, "", NOW).imported
     assert bare is not None
     assert bare.stored == StoredState()
