@@ -1,15 +1,16 @@
 """What the client sends: no write without the lease, and every write with what it was decided on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from ocore_kube.errors import Conflict
+from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.types import DEPLOYMENTS, ENVIRONMENTS, JOBS, PODS, Type
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import MANAGER_LOCK, Kube
+from ocore_operator.kube.client import MANAGER_LOCK, Kube, LogLine
 from ocore_operator.kube.resources import Meta, Object
 from ocore_operator.main import Operator
 from ocore_operator.settings import Settings
@@ -171,3 +172,78 @@ def test_a_list_of_metadata_may_have_no_objects() -> None:
 
     kube = Kube(cast("Any", Transport()))
     assert asyncio.run(kube.metadata(JOBS, NAMESPACE, labels="", keep=lambda _: True)) == []
+
+
+def test_an_answer_says_whether_the_object_exists(server: ApiServer) -> None:
+    kube = server.client()
+    app = seen(server, DEPLOYMENTS, "app").resource_version
+
+    async def main() -> None:
+        assert await kube.set_template(DEPLOYMENTS, NAMESPACE, "app", {"spec": {}}, resource_version=app)
+        assert not await kube.set_template(DEPLOYMENTS, NAMESPACE, "gone", {"spec": {}}, resource_version=app)
+        assert await kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0)
+        assert not await kube.set_scale(DEPLOYMENTS, NAMESPACE, "gone", 0)
+        assert await kube.annotate(PODS, NAMESPACE, "pod", {"a": "b"})
+        assert not await kube.annotate(PODS, NAMESPACE, "gone", {"a": "b"})
+        assert await kube.delete(JOBS, NAMESPACE, "job")
+        assert not await kube.delete(JOBS, NAMESPACE, "job")
+        assert await kube.get(JOBS, NAMESPACE, "job") is None
+
+    asyncio.run(main())
+
+
+class Answers:
+    """A transport that notes the requests. A list has one object, named as its path."""
+
+    def __init__(self, refusal: int = 0) -> None:
+        self.refusal = refusal
+        self.paths: list[str] = []
+        self.query: dict[str, str] = {}
+
+    async def request(self, method: str, path: str, **_: object) -> Object:
+        self.paths.append(path)
+        if self.refusal:
+            raise ApiError(self.refusal, "Refused", path)
+        return {"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": path}}]}
+
+    async def lines(self, path: str, *, query: dict[str, str], seconds: float, silence: float) -> AsyncIterator[str]:
+        self.query = {**query, "seconds": str(seconds)}
+        yield "2026-01-01T00:00:00Z a line of text"
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 500])
+def test_only_what_does_not_exist_is_none(status: int) -> None:
+    kube = Kube(cast("Any", Answers(status)))
+    with pytest.raises(ApiError):
+        asyncio.run(kube.get(JOBS, NAMESPACE, "job"))
+
+
+@pytest.mark.parametrize(
+    ("watched", "asked", "expected"),
+    [
+        ((), None, ["/api/v1/pods"]),
+        ((), "c", ["/api/v1/namespaces/c/pods"]),
+        (("a", "b"), None, ["/api/v1/namespaces/a/pods", "/api/v1/namespaces/b/pods"]),
+        (("a", "b"), "c", ["/api/v1/namespaces/c/pods"]),
+    ],
+)
+def test_a_list_has_the_watched_namespaces_or_the_one_that_is_asked_for(
+    watched: tuple[str, ...], asked: str | None, expected: list[str]
+) -> None:
+    answers = Answers()
+    found = asyncio.run(Kube(cast("Any", answers), watched).list(PODS, asked))
+    assert answers.paths == expected
+    assert [obj["metadata"]["name"] for obj in found] == expected
+
+
+def test_a_log_is_followed_from_a_time_on() -> None:
+    answers = Answers()
+    kube = Kube(cast("Any", answers))
+
+    async def read(**options: Any) -> list[LogLine]:
+        return [line async for line in kube.follow_log(NAMESPACE, "pod", **options)]
+
+    assert asyncio.run(read()) == [LogLine("2026-01-01T00:00:00Z", "a line of text")]
+    assert (answers.query["follow"], "sinceTime" in answers.query) == ("true", False)
+    asyncio.run(read(since=datetime(2026, 1, 1, tzinfo=UTC), follow=False))
+    assert (answers.query["follow"], answers.query["sinceTime"]) == ("false", "2026-01-01T00:00:00.000000Z")
