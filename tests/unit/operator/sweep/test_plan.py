@@ -97,3 +97,8 @@ def test_the_end_of_a_removal_is_recorded(state: Any, refusal: Failure | None, t
 @pytest.mark.parametrize(("known", "expected"), [(DUE, True), (ASKED, True), (store(), False)])
 def test_jobs_are_read_where_one_is_wanted(known: Store, expected: bool) -> None:
     assert plan.needs_job(known, DAY, moment(60)) is expected
+
+
+def test_without_an_interval_no_job_is_wanted_unless_it_is_asked_for() -> None:
+    assert not plan.needs_job(store(), 0, moment(60))
+    assert plan.needs_job(ASKED, 0, moment(60))
