@@ -253,7 +253,8 @@ def test_permissions_of_a_namespaced_operator(helm: Helm, crds: Cluster, namespa
     assert not may("list", "snapshots", other, "ocore.dev")
     # Where the namespace is being deleted its Role is gone already; the finalizers must still go.
     assert may("patch", "snapshots", other, "ocore.dev")
-    assert may("patch", "snapshots", other, "ocore.dev", "status")
+    assert not may("patch", "snapshots", other, "ocore.dev", "status")
+    assert not may("get", "environments", other, "ocore.dev")
     for verb in ("get", "list", "watch", "create"):
         assert not may(verb, "secrets", namespace)
     assert not may("create", "pods", namespace, "", "exec")
