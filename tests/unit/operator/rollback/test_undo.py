@@ -11,8 +11,8 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.environment import UndoneRollback
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
-from ocore_crds.rollback import ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import SavedWorkload
+from ocore_crds.rollback import ImageStatus, ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
 from ocore_kube.errors import Conflict
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.entries.operations import operations
@@ -151,6 +151,18 @@ def test_it_knows_the_replicas_from_before_the_undone_rollback() -> None:
     status = recorded(preflight(world(undone=view(workloads=saved))))
     assert status.undo is not None
     assert status.undo.workloads == saved
+
+
+def test_it_sets_the_images_that_a_rollback_which_was_switched_back_had_set() -> None:
+    containers = (SavedContainer(name="app", image="registry/shop:3"),)
+    saved = SavedWorkload(kind="Deployment", name="w0", replicas=2, image=SavedImage(containers=containers))
+    image = ImageStatus(mode="Always", reference="registry/shop:1")
+    back = view(phase="SwitchedBack", position="Old", workloads=(saved,), image=image)
+    status = recorded(preflight(world(undone=back)))
+    assert status.undo is not None
+    (found,) = status.undo.workloads
+    assert found.image is not None
+    assert [x.image for x in found.image.containers] == ["registry/shop:1"]
 
 
 def test_it_ran_before() -> None:
