@@ -30,9 +30,8 @@ step() {
   STEP=$!
   set +m
   (
-    trap 'kill $! 2>/dev/null; exit' TERM
     while :; do
-      sleep 5 9>&- & wait $!
+      sleep 5 9>&- >/dev/null 2>&1 # it outlives what it is part of for these seconds: nothing waits for its output
       # Without a line yet grep fails, which would end this shell, and then the one that stops it.
       last=$(tail -c 300 "$log" | tr '\r' '\n' | grep -av '^ *$' | tail -n 1 | cut -c 1-90) || true
       say "  ... $what, $(seconds "$since") s: $last"
@@ -40,7 +39,9 @@ step() {
   ) &
   TICKER=$!
   wait "$STEP" || status=$?
-  kill "$TICKER" 2>/dev/null
+  # Not TERM: bash loses one that arrives before the new process has left the traps of this one behind, and the wait
+  # would have no end.
+  kill -KILL "$TICKER" 2>/dev/null || true
   wait "$TICKER" 2>/dev/null || true
   STEP='' TICKER=''
   if [ "$status" != 0 ]; then
@@ -53,7 +54,7 @@ step() {
 
 # What was asked to end ends its step too.
 STEP='' TICKER=''
-on_exit() { [ -z "$STEP" ] || kill -- "-$STEP" "$TICKER" 2>/dev/null || true; }
+on_exit() { [ -z "$STEP" ] || { kill -- "-$STEP" || true; kill -KILL "$TICKER"; } 2>/dev/null || true; }
 pass_signals_on() { # a subshell has no traps: it must set them again
   trap on_exit EXIT
   trap 'exit 130' INT
