@@ -106,5 +106,6 @@ def operator_killed(operator: Operator, *points: str) -> Iterator[None]:
     except TimedOutError:
         problem = f"restarts: {operator.restarts(operator.pod()) - before} of {len(points)}. "
     silent = [point for point in points if operator.fired(point) <= marks[point]]
-    assert not silent, f"{problem}did not fire: {silent}"
-    assert not problem, problem
+    if silent or problem:
+        started = [(p["metadata"]["name"], p["metadata"]["creationTimestamp"]) for p in operator.pods()]
+        raise AssertionError(f"{problem}did not fire: {silent}; pods: {started}; log: {operator.logs()}")
