@@ -363,7 +363,7 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         if job is not None and job.failure is not None:
             reason, message = job.failure.reason, job.failure.message
         return abort(status, reason, message, now)
-    grace, passed = quiesce.grace_seconds(world.workloads), elapsed(status, world, now)
+    passed = elapsed(status, world, now)
     draining = quiesce.drain(world.workloads, passed)
     if isinstance(draining, Failure):
         return abort(status, draining.reason, draining.message, now)
@@ -371,14 +371,14 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return plan_switch.wait(draining)
     if not job.ready:
         text = f"Job {job.name} is not ready ({job.problem or 'it is connecting to the database'})."
-        limit = quiesce.DRAIN_SECONDS + grace
+        limit = quiesce.drain_seconds(world.workloads)
         if passed <= limit:
             return Wait(0.5, c.RUNNING, text)
         return abort(status, c.SWITCH_FAILED, f"After {limit} s {text} The workloads are started again.", now)
     taking = plan_undo.take_over(status, world)
     if taking is not None:
         return taking
-    finish = plan_switch.finish_seconds(spec, grace)
+    finish = plan_switch.finish_seconds(spec, quiesce.grace_seconds(world.workloads))
     switching = signalling(status, now, signals.SIGNAL_SECONDS, finish)
     return Record(switching, failpoint="operator-rollback-scaled-down")
 

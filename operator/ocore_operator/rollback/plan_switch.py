@@ -328,7 +328,7 @@ def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
 
 def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits a limited time until the workloads have no pods. It then continues: refused connections are the barrier."""
-    limit = quiesce.DRAIN_SECONDS + quiesce.grace_seconds(world.workloads)
+    limit = quiesce.drain_seconds(world.workloads)
     again = _scale_down(status, world, now, limit)
     if again is not None:
         return again

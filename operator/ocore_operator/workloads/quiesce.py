@@ -68,6 +68,11 @@ def grace_seconds(workloads: Iterable[WorkloadView]) -> int:
     return max((w.grace_seconds for w in workloads), default=0)
 
 
+def drain_seconds(workloads: Iterable[WorkloadView]) -> int:
+    """Seconds until none of them may have a pod left."""
+    return DRAIN_SECONDS + grace_seconds(workloads)
+
+
 def take_turn(
     peer: Peer | None, workloads: Sequence[WorkloadView], *, announced: bool
 ) -> Literal["Announce", "Withdraw"] | Later | None:
@@ -129,7 +134,7 @@ def drain(workloads: Sequence[WorkloadView], passed: float) -> Later | Failure |
     left = [w for w in workloads if w.exists and w.pods > 0]
     if not left:
         return None
-    limit = DRAIN_SECONDS + grace_seconds(workloads)
+    limit = drain_seconds(workloads)
     if passed > limit:
         text = f"After {limit} s pods of {labels(left)} are left. The workloads are started again."
         return Failure(reason=c.WORKLOAD_NOT_STOPPED, message=text)
