@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,50 @@ def test_settled_folders_are_not_read_again(site: Site, monkeypatch: pytest.Monk
     assert {path.name for path in held.iterdir()} == {path.name for path in (site.filestore / new[:2]).iterdir()}
 
 
+def test_a_settled_folder_that_changes_is_read_again(site: Site) -> None:
+    name = site.add(b"first")
+    folder = (site.filestore / name).parent
+    os.utime(folder, (1_600_000_000, 1_600_000_000))
+    hold = site.hold
+    assert (hold.hold_all(), hold.extend()) == (1, 0)
+    other = folder / f"{folder.name}{'0' * 38}"
+    other.write_bytes(b"second")
+    assert (hold.extend(), hold.extend()) == (1, 0)
+    os.utime(folder, (1_600_000_001, 1_600_000_001))
+    other.rename(folder / f"{folder.name}{'1' * 38}")
+    os.utime(folder, (1_500_000_000, 1_500_000_000))  # a backup tool sets times back
+    assert hold.extend() == 1
+
+
+def test_a_folder_with_a_time_of_the_seventies_gets_no_time_before_them(site: Site) -> None:
+    """As in an image that was built reproducibly. Not every file system has such times."""
+    name = site.add(b"first")
+    os.utime((site.filestore / name).parent, (1, 1))
+    assert site.hold.hold_all() == 1
+    assert (site.folders.hold(ROLLBACK) / name[:2]).stat().st_mtime > 0
+
+
+def test_a_file_that_vanishes_as_it_is_held_prevents_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage collection has removed it: no row names it."""
+    names = [f"ab/ab{number:038d}" for number in range(3)]
+    (site.filestore / "ab").mkdir()
+    for name in names:
+        (site.filestore / name).touch()
+    link, gone = hold_module.link, []
+
+    def collected(name: str, *args: Any) -> None:
+        if not gone:
+            gone.append(f"ab/{name}")
+            site.unlink(gone[0])
+        link(name, *args)
+
+    monkeypatch.setattr(hold_module, "link", collected)
+    # Not the links that show whether the file system has them.
+    monkeypatch.setattr(hold_module, "_require_links", lambda _: None)
+    assert site.hold.hold_all() == 2
+    assert sorted([*site.hold.held(), *gone]) == names
+
+
 def test_young_folders_are_read_again(site: Site) -> None:
     """Within one tick of the clock a folder can get another file and keep its time stamp."""
     name = site.add(b"first")
@@ -127,6 +172,39 @@ def test_a_torn_file_of_a_killed_application_is_replaced(site: Site) -> None:
     (site.filestore / name).write_bytes(data[: len(data) // 2])
     assert site.hold.relink(site.names) == 1
     assert site.on_disk() == site.contents
+
+
+@pytest.mark.parametrize("elder", [False, True])
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_file_of_another_size_is_replaced(site: Site, *, elder: bool, longer: bool) -> None:
+    """Whatever its inode's number is."""
+    spare = site.claim / "spare"
+    if elder:
+        spare.touch()
+    name = site.add(b"as it was")
+    site.hold.hold_all()
+    spare.write_bytes(b"as it was, and more" if longer else b"as it")
+    spare.rename(site.filestore / name)
+    assert site.hold.relink([name]) == 1
+    assert site.on_disk() == site.contents
+
+
+def test_a_symbolic_link_comes_back_as_one(site: Site, tmp_path: Path) -> None:
+    """It is not followed: what it names is outside of the filestore."""
+    name = site.add(b"x")
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"of someone else")
+    path = site.filestore / name
+    path.unlink()
+    path.symlink_to(outside)
+    site.hold.hold_all()
+    path.unlink()
+    assert site.hold.relink([name]) == 1
+    assert path.is_symlink()
+    path.unlink()
+    path.write_bytes(b"of someone else")
+    assert site.hold.relink([name]) == 1
+    assert path.is_symlink()
 
 
 def test_a_file_that_was_written_again_stays(site: Site) -> None:
@@ -385,12 +463,12 @@ def test_a_copy_has_the_mode_of_its_file_and_a_torn_one_is_not_held(
     no_links(monkeypatch)
     monkeypatch.setattr(hold_module, "COPY_CHUNK", 3)
     site.fill(4)
-    for name, mode in zip(site.names, (0o600, 0o640, 0o666, 0o444), strict=True):
+    for name, mode in zip(site.names, (0o600, 0o640, 0o777, 0o444), strict=True):
         (site.filestore / name).chmod(mode)
     torn = site.add(b"still written")
     (site.filestore / torn).write_bytes(b"still wri")
-    absent = f"ab/ab{'0' * 38}"
-    assert site.hold.hold_all(lambda: sorted([*site.names, absent])) == 4
+    absent = [f"{folder}/{folder}{'0' * 38}" for folder in (torn[:2], "zz")]
+    assert site.hold.hold_all(lambda: sorted([*site.names, *absent])) == 4
     held = held_files(site)
     assert held == {".copies", *site.names} - {torn}
     root = site.folders.hold(ROLLBACK)
@@ -440,8 +518,9 @@ def test_a_file_of_a_folder_that_is_not_held_is_not_lost(site: Site) -> None:
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["links", "copies"])
+@pytest.mark.parametrize("torn", [b"held when", b"held when it was torn, and more"])
 def test_keeping_holds_a_whole_file_and_says_where_it_cannot(
-    site: Site, monkeypatch: pytest.MonkeyPatch, *, linked: bool
+    site: Site, monkeypatch: pytest.MonkeyPatch, torn: bytes, *, linked: bool
 ) -> None:
     if not linked:
         no_links(monkeypatch)
@@ -452,7 +531,7 @@ def test_keeping_holds_a_whole_file_and_says_where_it_cannot(
     late = site.add(b"written later")
     held = site.folders.hold(ROLLBACK) / other_size
     held.unlink()
-    held.write_bytes(b"held when")
+    held.write_bytes(torn)
     with hold.keeping() as keep:
         assert not keep(gone, 4)
         assert not keep(f"ab/ab{'0' * 38}", 4)
@@ -463,6 +542,20 @@ def test_keeping_holds_a_whole_file_and_says_where_it_cannot(
     assert held_files(site) - {".copies"} == {late, other_size}
     assert held.read_bytes() == site.contents[other_size]
     assert hold.relink([late]) == 1
+
+
+def test_a_symbolic_link_is_no_file_that_is_held(site: Site, tmp_path: Path) -> None:
+    """A file has come in its place since."""
+    name = site.add(b"x")
+    hold = site.hold
+    hold.hold_all()
+    held = site.folders.hold(ROLLBACK) / name
+    held.unlink()
+    (tmp_path / "outside").write_bytes(b"y")
+    held.symlink_to(tmp_path / "outside")
+    with hold.keeping() as keep:
+        assert keep(name, 1)
+    assert not held.is_symlink()
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["links", "copies"])
@@ -494,6 +587,19 @@ def test_the_checklist_gets_the_applications_files_only(site: Site) -> None:
     assert hold.give_up(sorted([before, kept])) == 1
     checklist = site.filestore / "checklist"
     assert [path.relative_to(checklist).as_posix() for path in checklist.glob("*/*")] == [left]
+    os.umask(umask := os.umask(0))
+    assert stat.S_IMODE((checklist / left).stat().st_mode) == 0o660 & ~umask
+
+
+def test_one_content_in_two_folders_is_two_files(site: Site) -> None:
+    """Of an Odoo before 16 and since. A row that names one of them says nothing about the other, which is held."""
+    sha1 = hashlib.sha1(b"both", usedforsecurity=False).hexdigest()
+    held = f"{sha1[:3]}/{sha1}"
+    (site.filestore / sha1[:3]).mkdir()
+    (site.filestore / held).write_bytes(b"both")
+    assert site.hold.hold_all() == 1
+    assert site.hold.give_up([site.add(b"both")]) == 1
+    assert (site.filestore / "checklist" / held).exists()
 
 
 def test_a_claim_that_fails_is_named_with_what_was_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,6 +614,7 @@ def test_a_claim_that_fails_is_named_with_what_was_done(site: Site, monkeypatch:
     for number, reason in (
         (errno.ENOSPC, conditions.NO_SPACE),
         (errno.ENOENT, conditions.FILESTORE_NOT_FOUND),
+        (errno.EPERM, conditions.FILESTORE_NOT_READABLE),
         (errno.EIO, conditions.FILESTORE_NOT_READABLE),
     ):
         monkeypatch.setattr(hold_module, "ensure_folder", failing(number))
