@@ -191,6 +191,12 @@ def test_what_the_server_has_written_names_collations(description: str) -> None:
     assert check(Server(known="C"), entry(description, b"CREATE TABLE public.t (a text);")) == ""
 
 
+def test_a_name_without_quotes_and_one_outside_of_ascii() -> None:
+    definition = b'CREATE TABLE public.t (a text COLLATE ucs, b text COLLATE "\xff", c text COLLATE s."other");'
+    message = check(Server(), entry("TABLE", definition))
+    assert message.count("does not have collation") == message.count('collation "ucs", which') == 1
+
+
 @pytest.mark.parametrize("description", ["FUNCTION", "COMMENT", "TABLE DATA"])
 def test_what_a_user_has_written_is_not_read(description: str) -> None:
     assert check(Server(), entry(description, COLUMN)) == ""

@@ -128,7 +128,7 @@ def test_what_belongs_to_no_other_role_is_not_checked(dumped: str) -> None:
     mine = entry("TABLE", "t", dumped or "app")
     assert check(Server(), mine, entry("TABLE", "t", ""), entry("SCHEMA", "public"), dumped=dumped) == ""
     assert "role app does" in check(Server(), entry("TABLE", "t", "app"))
-    for each in (entry("SCHEMA", "other"), entry("TABLE", "public")):
+    for each in (entry("SCHEMA", "other"), entry("TABLE", "public"), entry("DOMAIN", "public")):
         assert "role other does" in check(Server(), each, dumped=dumped)
     for description in ("ACL", "TABLE DATA", "COMMENT", "EXTENSION", "INDEX", "TRIGGER"):
         assert check(Server(), entry(description, "x"), dumped=dumped) == ""
@@ -199,9 +199,21 @@ def test_each_object_is_given_by_its_own_identity(description: str, keyword: str
     assert f"{description} public.x of the dump is not in the restored database" in error.value.message
 
 
+@pytest.mark.parametrize("description", sorted(set(WITH_OWNER) - set(owners._LARGE_OBJECTS)))
+def test_only_what_has_another_owner_is_given(description: str) -> None:
+    it = entry(description, "x")
+    for current in ("an earlier name", "other", "zoe"):
+        server = Server(x=("x", current, False))
+        assert give(server, it) == []
+        assert len(statements(server)) == (current != "other")
+
+
 def test_what_has_its_owner_is_left_alone() -> None:
     server = Server(x=("x", "other", False), y=("y", "app", False), s=("s", "app", True))
     assert give(server, entry("TABLE", "x"), entry("TABLE", "y", "dumped"), entry("TABLE", "y", "")) == []
+    mixed = Server(y=("y", "app", False))
+    assert give(mixed, entry("TABLE", "y", ""), entry("TABLE", "y")) == []
+    assert statements(mixed) == ['ALTER TABLE y OWNER TO "other"']
     assert give(server, entry("INDEX", "y"), entry("TABLE", "y", "app"), entry("SEQUENCE", "s")) == []
     assert server.done == []
     # The dump does not say whose it was: everything of the live database's owner is loaded as that.
@@ -216,25 +228,28 @@ def test_sequences_come_after_the_tables_and_large_objects_in_batches(monkeypatc
     monkeypatch.setattr(owners, "_BATCH", 3)
     server = Server(s=("s", "app", False), t=("t", "app", False))
     blobs = [entry("BLOB", str(number), schema="") for number in range(1, 5)]
-    group = entry("BLOB METADATA", "7..9", "zoe", "", b"7\n8\nno number\n")
-    warnings = give(server, entry("SEQUENCE", "s"), *blobs[:3], group, entry("TABLE", "t"), blobs[3])
+    group = entry("BLOB METADATA", "7..9", "zoe", "", b"6\n7\n8\n9\nno number\n")
+    warnings = give(
+        server, entry("SEQUENCE", "s"), entry("DOMAIN", "t"), *blobs[:3], group, entry("TABLE", "t"), blobs[3]
+    )
     assert warnings == []
 
     def large(*numbers: int, role: str = "other") -> list[str]:
         return ["(", *(f'ALTER LARGE OBJECT {number} OWNER TO "{role}"' for number in numbers), ")"]
 
     assert server.done == [
-        *large(1, 2, 3), "(", 'ALTER TABLE t OWNER TO "other"', ")", *large(4), *large(7, 8, role="zoe"),
+        "(", 'ALTER TYPE t OWNER TO "other"', ")", *large(1, 2, 3), *large(6, 7, 8, 9, role="zoe"),
+        "(", 'ALTER TABLE t OWNER TO "other"', ")", *large(4), *large(role="zoe"),
         "(", 'ALTER SEQUENCE s OWNER TO "other"', ")",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("owner", "role"), [("dumped", "app"), ("other", "other")])
+@pytest.mark.parametrize(("owner", "role"), [("dumped", "app"), ("other", "other"), ("ada", "ada")])
 def test_the_schema_public(owner: str, role: str) -> None:
     public = entry("SCHEMA", "public", owner, "")
-    server = Server()
-    assert give(server, public) == []
-    assert server.done == ["(", f'ALTER SCHEMA public OWNER TO "{role}"', ")"]
+    server = Server(x=("x", "app", False))
+    assert give(server, public, entry("TABLE", "x")) == []
+    assert statements(server) == [f'ALTER SCHEMA public OWNER TO "{role}"', 'ALTER TABLE x OWNER TO "other"']
     server.denied["SCHEMA public"] = psycopg.errors.InsufficientPrivilege("no")
     assert give(server, public) == [f"schema public does not belong to {role} as in the snapshot: None"]
 
@@ -287,7 +302,8 @@ def test_code_goes_to_a_superuser_only_where_the_live_database_has_the_same(desc
     assert [text for text, _ in copy.asked].count(wanted) == 1
     absent = powerful()
     absent.definitions.clear()
-    for theirs, ours in ((powerful("app"), copy), (powerful(text="changed"), copy), (powerful(), absent)):
+    others = [powerful("app"), powerful("zoe"), powerful(text="changed"), powerful(text="longer")]
+    for theirs, ours in (*((each, copy) for each in others), (powerful(), absent)):
         ours.done.clear()
         with pytest.raises(MoverError) as error:
             give(ours, it, live=theirs)

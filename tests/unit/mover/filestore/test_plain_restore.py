@@ -84,6 +84,17 @@ def test_names_that_lead_elsewhere_are_refused(
     assert not list(tmp_path.rglob("evil"))
 
 
+def test_two_files_of_one_name_are_refused(folders: ClaimFolders, folder_store: Store) -> None:
+    """Where the index has as many as the manifest."""
+    for name in ("file", "other"):
+        (folders.filestore / name).write_bytes(b"content")
+    artifact, _ = take(folder_store, folders)
+    first, second = entries_of(folder_store, artifact)
+    with pytest.raises(Corrupt, match="names 'file' twice"):
+        stage(folder_store, lying(folder_store, artifact, first, second._replace(name="file")), folders)
+    assert not folders.stage(ROLLBACK).exists()
+
+
 def test_a_file_with_other_bytes_than_its_digest_is_refused(folders: ClaimFolders, folder_store: Store) -> None:
     """The pack is whole and the index is valid: only the digest of the file itself shows that they do not belong
     together."""
