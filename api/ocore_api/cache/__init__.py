@@ -1,9 +1,9 @@
 """A watch cache of Environments, Snapshots, Rollbacks and SnapshotPolicies: every read of the facade is answered from
 it.
 
-`entries` has what is kept of an object, `packing` how its rows are kept small, `newest` the sorted lists, `store` the
-indexes and subscriptions, `pages` encoded pages, `listing` answers that are encoded while they are sent. `watch` lists
-and watches at the API server and feeds the store; `Cache` puts both together.
+`entries` has what is kept of an object, `newest` the sorted lists, `store` the indexes and subscriptions, `pages`
+encoded pages, `listing` answers that are encoded while they are sent. `watch` lists and watches at the API server and
+feeds the store; `Cache` puts both together.
 """
 
 from ocore_api.cache.cache import Cache

@@ -9,6 +9,7 @@ deleted one of another project shows none of its snapshots.
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
+from zlib import decompress
 
 import structlog
 from pydantic_core import from_json
@@ -16,7 +17,6 @@ from pydantic_core import from_json
 from ocore_api.cache.entries import (
     ENVIRONMENT,
     KINDS,
-    PACKER,
     POLICY,
     ROLLBACK,
     SNAPSHOT,
@@ -30,6 +30,7 @@ from ocore_api.cache.entries import (
     environment_entry,
     event_of,
     key_of,
+    packed,
     rollback_entry,
     snapshot_entry,
 )
@@ -303,7 +304,7 @@ class Store:
             for each in tuple(self._waiting.get(open_.pop(), ())):
                 if each not in seen:
                     seen.add(each)
-                    open_ += self._take(each, from_json(PACKER.unpack(self._raw[each][0])))
+                    open_ += self._take(each, from_json(decompress(self._raw[each][0])))
 
     def _take(self, key: Key, obj: Object) -> set[Key]:
         """Takes an object; returns the keys of those of which others must know."""
@@ -404,7 +405,7 @@ class Store:
                 del self._waiting[each]
         if not needs:
             return
-        self._raw[key] = PACKER.pack(raw), needs
+        self._raw[key] = packed(raw), needs
         for each in needs:
             self._waiting.setdefault(each, set()).add(key)
 
