@@ -82,9 +82,9 @@ async def serve(folder: Path, operations: int, rounds: int, pause: float) -> Non
     )
     cache = Cache()
     version = 1
-    cache.put("Environment", objects.environment())
+    cache.store.put("Environment", objects.environment())
     for number in range(operations):
-        cache.put("Snapshot", changed(number, version, 1))
+        cache.store.put("Snapshot", changed(number, version, 1))
     facade = Facade(
         settings=settings, authenticator=Authenticator(settings), cache=cache, client=None, audit=Audit(io.StringIO())
     )
@@ -106,7 +106,7 @@ async def serve(folder: Path, operations: int, rounds: int, pause: float) -> Non
                 for round_ in range(rounds + 1):
                     for number in range(operations):
                         version += 1
-                        cache.put(
+                        cache.store.put(
                             "Snapshot",
                             changed(number, version, round_ + 2) if round_ < rounds else ended(number, version),
                         )

@@ -41,7 +41,7 @@ class Facade:
             self.settings.max_streams, self.settings.max_streams_per_subject, self.metrics.streams
         )
         self.hub = Hub(
-            self.cache,
+            self.cache.store,
             self.streams,
             self.metrics.streams_dropped,
             stall_seconds=self.settings.stream_stall_seconds,

@@ -8,7 +8,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,17 +141,6 @@ def _text(value: Any) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def undocumented() -> Iterator[str]:
-    """Fields of answers and bodies that do not say where they come from."""
-    for each in TABLES:
-        if each is RecoveryEvidence:
-            continue  # ocore_crds describes it
-        for name, field in each.model_fields.items():
-            extra = field.json_schema_extra
-            if not (isinstance(extra, dict) and extra.get(SOURCE)):
-                yield f"{each.__name__}.{name}"
 
 
 def differing(root: Path) -> Iterable[str]:

@@ -87,16 +87,16 @@ def test_objects_appear_change_and_vanish(crds: Cluster, namespace: str) -> None
         id_ = shop["metadata"]["uid"]
         await until(lambda: cache.store.environment(id_))
         made = await api.create(SNAPSHOTS, "before", {"environmentRef": {"name": "shop"}})
-        await until(lambda: len(cache.snapshots_of(id_)) == 1)
-        assert cache.snapshots_of(id_)[0].status == "pending"
+        await until(lambda: len(cache.store.snapshots_of(id_)) == 1)
+        assert cache.store.snapshots_of(id_)[0].status == "pending"
         seen: list[Any] = []
-        cache.subscribe("Snapshot", made["metadata"]["uid"], seen.append)
+        cache.store.subscribe("Snapshot", made["metadata"]["uid"], seen.append)
         await api.status(SNAPSHOTS, "before", {"id": made["metadata"]["uid"], "phase": "Running", "startedAt": o.at(1)})
-        await until(lambda: cache.snapshots_of(id_)[0].status == "running" and seen)
+        await until(lambda: cache.store.snapshots_of(id_)[0].status == "running" and seen)
         await api.create(ROLLBACKS, "back", {"snapshotRef": {"name": "before"}})
-        await until(lambda: [e.snapshot_id for e in cache.rollbacks_of(id_)] == [made["metadata"]["uid"]])
+        await until(lambda: [e.snapshot_id for e in cache.store.rollbacks_of(id_)] == [made["metadata"]["uid"]])
         await api.transport.request("DELETE", SNAPSHOTS.path(namespace, "before"))
-        await until(lambda: len(cache.snapshots_of(id_)) == 0)
+        await until(lambda: len(cache.store.snapshots_of(id_)) == 0)
         assert seen[-1].final
 
     case(crds, namespace, work)
@@ -105,13 +105,13 @@ def test_objects_appear_change_and_vanish(crds: Cluster, namespace: str) -> None
 def test_an_answer_to_a_write_is_read_at_once_and_kept(crds: Cluster, namespace: str) -> None:
     async def work(cache: Cache, api: Api) -> None:
         shop = await api.environment("shop")
-        cache.put("Environment", shop)
+        cache.store.put("Environment", shop)
         for n in range(20):
             made = await api.create(SNAPSHOTS, f"s{n}", {"environmentRef": {"name": "shop"}})
-            cache.put("Snapshot", made)
+            cache.store.put("Snapshot", made)
             found = await cache.snapshot(made["metadata"]["uid"])
             assert found is not None
-        await until(lambda: len(cache.snapshots_of(shop["metadata"]["uid"])) == 20)
+        await until(lambda: len(cache.store.snapshots_of(shop["metadata"]["uid"])) == 20)
 
     case(crds, namespace, work)
 
@@ -179,7 +179,7 @@ def test_a_restart_of_the_api_server(crds: Cluster, namespace: str) -> None:
         async with asyncio.timeout(90):
             while not await create():  # noqa: ASYNC110 - it waits for the API server
                 await asyncio.sleep(0.5)
-        await until(lambda: len(cache.snapshots_of(id_)) == 1, 60)
+        await until(lambda: len(cache.store.snapshots_of(id_)) == 1, 60)
         assert cache.not_ready is None
 
     case(crds, namespace, work)

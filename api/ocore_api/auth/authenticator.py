@@ -85,11 +85,11 @@ class Authenticator:
                 return known
             del self._verified[digest]
         keys = await self._current()
-        header = _header(token)
-        key = keys.find(header.kid, header.algorithm)
-        if key is None and header.kid is not None and not keys.knows(header.kid):
+        algorithm, kid = _header(token)
+        key = keys.find(kid, algorithm)
+        if key is None and kid is not None and not keys.knows(kid):
             keys = await self._current(unknown_key=True)
-            key = keys.find(header.kid, header.algorithm)
+            key = keys.find(kid, algorithm)
         if key is None:
             raise invalid_token("no key of the issuer fits its `kid` and `alg`")
         found = principal(self._claims(token, key), self._names, self._leeway)
@@ -181,17 +181,8 @@ class Authenticator:
             _log.error("keys of the issuer dropped: the source has not answered for too long", seconds=self._stale)
 
 
-class _Header:
-    """What a token's header says. Not verified yet."""
-
-    __slots__ = ("algorithm", "kid")
-
-    def __init__(self, algorithm: str, kid: str | None) -> None:
-        self.algorithm = algorithm
-        self.kid = kid
-
-
-def _header(token: bytes) -> _Header:
+def _header(token: bytes) -> tuple[str, str | None]:
+    """`alg` and `kid` of a token's header. Not verified yet."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -201,7 +192,7 @@ def _header(token: bytes) -> _Header:
         raise invalid_token("its header demands extensions (`crit`) that this API does not know")
     if not isinstance(algorithm, str) or not (kid is None or isinstance(kid, str)):
         raise invalid_token("`alg` or `kid` is not a string")
-    return _Header(algorithm, kid)
+    return algorithm, kid
 
 
 def _bearer(authorization: str | None) -> bytes:

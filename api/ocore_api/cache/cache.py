@@ -17,7 +17,7 @@ from ocore_api.cache.entries import (
     RollbackEntry,
     SnapshotEntry,
 )
-from ocore_api.cache.store import Callback, Store
+from ocore_api.cache.store import Store
 from ocore_api.cache.watch import Watch
 from ocore_api.views.values import Object
 from ocore_crds.timestamps import text
@@ -47,7 +47,8 @@ def _everyone(_: object) -> bool:
 
 
 class Cache:
-    """Every read. `put` and `hide` take the answers to writes, so that a client reads its own writes at once."""
+    """Reads by id; `store` has the lists. Its `put` and `hide` take answers to writes: clients read their own writes at
+    once."""
 
     def __init__(
         self, transport: Transport | None = None, namespaces: Sequence[str] = (), *, seconds: float = ANSWER_SECONDS
@@ -161,37 +162,6 @@ class Cache:
         if len(self._unknown) > UNKNOWN_IDS:
             self._unknown.popitem(last=False)
 
-    # --- lists ----------------------------------------------------------------------------------------------
-    def snapshots_of(self, environment_id: str) -> Sequence[SnapshotEntry]:
-        """The Snapshots of an environment, newest first."""
-        return self.store.snapshots_of(environment_id)
-
-    def snapshots_in(self, project_id: str) -> Sequence[SnapshotEntry]:
-        """The Snapshots of a project, newest first."""
-        return self.store.snapshots_in(project_id)
-
-    def rollbacks_of(self, environment_id: str) -> Sequence[RollbackEntry]:
-        """The Rollbacks into an environment, newest first."""
-        return self.store.rollbacks_of(environment_id)
-
     def policy_of(self, entry: EnvironmentEntry) -> Object | None:
         """The SnapshotPolicy of an environment, as the API server returned it; None where it has none."""
         return self.store.policy(entry.namespace, entry.name)
-
-    def known(self, kind: str, id_: str) -> SnapshotEntry | RollbackEntry | None:
-        """The Snapshot or Rollback of that id, without asking the API server."""
-        return self.store.snapshot(id_) if kind == SNAPSHOT else self.store.rollback(id_)
-
-    # --- writes and streams ---------------------------------------------------------------------------------
-    def put(self, kind: str, obj: Object) -> None:
-        """Takes the API server's answer to a write. An older event of the watch does not undo it."""
-        self.store.put(kind, obj)
-
-    def hide(self, kind: str, uid: str) -> None:
-        """A DELETE was answered: the object is not served from now on."""
-        self.store.hide(kind, uid)
-
-    def subscribe(self, kind: str, id_: str, callback: Callback) -> Callable[[], None]:
-        """Calls `callback` with a :class:`Progress` at each change of the Snapshot's or Rollback's progress, until it
-        is unsubscribed by the function that is returned."""
-        return self.store.subscribe(kind, id_, callback)

@@ -177,6 +177,10 @@ class Store:
         found = self._holder(ROLLBACK, rollback_id)
         return found if isinstance(found, RollbackEntry) and self._linked.get(found.key) is found else None
 
+    def known(self, kind: str, id_: str) -> SnapshotEntry | RollbackEntry | None:
+        """The Snapshot or Rollback that has the id."""
+        return self.snapshot(id_) if kind == SNAPSHOT else self.rollback(id_)
+
     def policy(self, namespace: str, name: str) -> Object | None:
         """The SnapshotPolicy, as the API server returned it."""
         return self._policies.get((namespace, name))

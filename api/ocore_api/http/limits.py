@@ -40,10 +40,6 @@ class RateLimit:
             self._full_at.popitem(last=False)
         return 0.0
 
-    def __len__(self) -> int:
-        """Keys that are remembered."""
-        return len(self._full_at)
-
 
 def address_key(address: str) -> str:
     """What a client's address is counted by: itself, or its /64 network in IPv6, which one client owns as a whole."""
@@ -62,12 +58,8 @@ class StreamLimit:
         self._per_subject = per_subject
         self._gauge = gauge
         self._open: dict[str, int] = {}
-        self._count = 0
-
-    @property
-    def count(self) -> int:
-        """Open streams of all subjects."""
-        return self._count
+        #: Open streams of all subjects.
+        self.count = 0
 
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
@@ -80,20 +72,20 @@ class StreamLimit:
                 f"{mine} streams of this caller are open. Close some of them.",
                 headers={"Retry-After": "5"},
             )
-        if self._count >= self._total:
+        if self.count >= self._total:
             raise Unavailable(
                 "TooManyStreams",
                 "This server has no room for another stream. Try again later.",
                 headers={"Retry-After": "5"},
             )
         self._open[subject] = mine + 1
-        self._count += 1
-        self._gauge.set(self._count)
+        self.count += 1
+        self._gauge.set(self.count)
         try:
             yield
         finally:
-            self._count -= 1
-            self._gauge.set(self._count)
+            self.count -= 1
+            self._gauge.set(self.count)
             if self._open[subject] == 1:
                 del self._open[subject]
             else:

@@ -4,7 +4,7 @@
 operation, and the clock), `stream` (one open response).
 """
 
-from ocore_api.streams.hub import Hub, Operations
+from ocore_api.streams.hub import Hub
 from ocore_api.streams.stream import EventStream
 
-__all__ = ["EventStream", "Hub", "Operations"]
+__all__ = ["EventStream", "Hub"]

@@ -8,12 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import structlog
 from prometheus_client import Counter
 
-from ocore_api.cache.entries import OperationEntry, Progress
+from ocore_api.cache.entries import Progress
+from ocore_api.cache.store import Store
 from ocore_api.errors import NotFound, Unavailable
 from ocore_api.http.limits import StreamLimit
 from ocore_api.streams import frames
@@ -29,23 +29,12 @@ GRACE = 1.0
 _log = structlog.get_logger()
 
 
-class Operations(Protocol):
-    """What the hub needs of the cache."""
-
-    def known(self, kind: str, id_: str) -> OperationEntry | None:
-        """The Snapshot or Rollback of that id, without asking the API server."""
-
-    def subscribe(self, kind: str, id_: str, callback: Callable[[Progress], None]) -> Callable[[], None]:
-        """Calls `callback` with each change, and with a final one where the object is deleted. Returns what ends the
-        subscription."""
-
-
 class Topic:
     """One operation that is followed, its newest event, and its readers."""
 
     __slots__ = ("_entry", "_kind", "_operations", "_unsubscribe", "frame", "id", "readers")
 
-    def __init__(self, operations: Operations, kind: str, id_: str) -> None:
+    def __init__(self, operations: Store, kind: str, id_: str) -> None:
         """Raises NotFound where the operation does not exist."""
         self._operations = operations
         self._kind = kind
@@ -93,7 +82,7 @@ class Hub:
 
     def __init__(
         self,
-        operations: Operations,
+        operations: Store,
         limit: StreamLimit,
         dropped: Counter,
         *,
@@ -105,14 +94,10 @@ class Hub:
         self._dropped = dropped
         self._stall = stall_seconds
         self._clock = clock
-        self._topics: dict[tuple[str, str], Topic] = {}
+        #: Operations that are followed, by kind and id.
+        self.topics: dict[tuple[str, str], Topic] = {}
         self.readers: set[Reader] = set()
         self._closed = False
-
-    @property
-    def topics(self) -> int:
-        """Operations that are followed."""
-        return len(self._topics)
 
     @contextmanager
     def reading(self, kind: str, id_: str, reader: Reader) -> Iterator[None]:
@@ -123,9 +108,9 @@ class Hub:
                 "ShuttingDown", "This server is shutting down. Open the stream again.", headers={"Retry-After": "1"}
             )
         with self._limit.hold(reader.subject):
-            topic = self._topics.get((kind, id_))
+            topic = self.topics.get((kind, id_))
             if topic is None:
-                topic = self._topics[kind, id_] = Topic(self._operations, kind, id_)
+                topic = self.topics[kind, id_] = Topic(self._operations, kind, id_)
             reader.topic = topic
             topic.readers.add(reader)
             self.readers.add(reader)
@@ -135,8 +120,8 @@ class Hub:
                 reader.release()
                 self.readers.discard(reader)
                 topic.readers.discard(reader)
-                if not topic.readers and self._topics.get((kind, id_)) is topic:
-                    del self._topics[kind, id_]
+                if not topic.readers and self.topics.get((kind, id_)) is topic:
+                    del self.topics[kind, id_]
                     topic.end()
 
     async def run(self) -> None:
@@ -148,7 +133,7 @@ class Hub:
     def tick(self) -> None:
         """Ends streams whose token has expired or whose operation belongs to others now, drops readers that do not
         read, and sends comments."""
-        for topic in tuple(self._topics.values()):
+        for topic in tuple(self.topics.values()):
             topic.check()
         now, epoch = time.monotonic(), self._clock()
         for reader in tuple(self.readers):

@@ -21,7 +21,7 @@ async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str 
         changed = await client.apply_with_owned(SNAPSHOTS, live, {"pin": _pin(live, label)})
     if changed is None:
         raise _not_found(snapshot)
-    cache.put("Snapshot", changed)
+    cache.store.put("Snapshot", changed)
 
 
 def _pin(live: Object, label: str | None) -> Object:
@@ -50,7 +50,7 @@ async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
             if patched is None:
                 raise _not_found(snapshot)
             live = patched
-    cache.put("Snapshot", live)
+    cache.store.put("Snapshot", live)
 
 
 async def _live(client: Client, snapshot: SnapshotEntry) -> Object:

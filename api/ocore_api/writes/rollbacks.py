@@ -114,7 +114,7 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
             made = await client.create(ROLLBACKS, body)
         except AlreadyExists:  # the same key at the same moment, on another replica
             made = await _before(client, body)
-    cache.put("Rollback", made)
+    cache.store.put("Rollback", made)
     return Started(made["metadata"]["name"], identity.id, target.id, request.snapshot.id)
 
 
@@ -163,7 +163,7 @@ async def _need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own
     if operation is not None and (operation["kind"], operation["name"]) != ("Rollback", own):
         raise _running(f"{operation['kind']} {operation['name']} runs since {operation['since']}.")
     waiting = [
-        rollback for rollback in cache.rollbacks_of(target.id) if rollback.status in OPEN and rollback.name != own
+        rollback for rollback in cache.store.rollbacks_of(target.id) if rollback.status in OPEN and rollback.name != own
     ]
     if waiting:
         raise _running(f"Rollback {waiting[0].name} has not ended.")

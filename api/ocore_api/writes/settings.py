@@ -17,7 +17,7 @@ async def read(client: Client, cache: Cache, environment: EnvironmentEntry) -> t
         return known, False
     with translated():
         found, made = await _read_or_create(client, environment)
-    cache.put(POLICIES.kind, found)
+    cache.store.put(POLICIES.kind, found)
     return found, made
 
 
@@ -42,5 +42,5 @@ async def update(client: Client, cache: Cache, environment: EnvironmentEntry, gi
         changed = await client.apply_with_owned(POLICIES, live, given) if given else live
         if changed is None:
             raise Conflict("Conflict", "The SnapshotPolicy was deleted at the same moment. Repeat the request.")
-    cache.put(POLICIES.kind, changed)
+    cache.store.put(POLICIES.kind, changed)
     return changed

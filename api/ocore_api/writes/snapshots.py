@@ -37,7 +37,7 @@ async def take(client: Client, cache: Cache, environment: EnvironmentEntry, subj
             made = await client.create(SNAPSHOTS, body)
         except AlreadyExists:
             made = await _before(client, body)
-    cache.put("Snapshot", made)
+    cache.store.put("Snapshot", made)
     return Taken(made["metadata"]["name"], made["spec"].get("id") or made["metadata"]["uid"])
 
 
@@ -96,7 +96,7 @@ async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
     with translated():
         live = await client.get(SNAPSHOTS, snapshot.namespace, snapshot.name)
         if live is None or live["metadata"]["uid"] != snapshot.uid or "deletionTimestamp" in live["metadata"]:
-            cache.hide("Snapshot", snapshot.uid)
+            cache.store.hide("Snapshot", snapshot.uid)
             raise _gone()
         _need_deletable(live)
         _need_unused(cache, snapshot)
@@ -107,7 +107,7 @@ async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
             if await client.apply_with_owned(SNAPSHOTS, live, {"deletionPolicy": "Delete"}) is None:
                 raise _gone()
         await client.delete(SNAPSHOTS, snapshot.namespace, snapshot.name, uid=snapshot.uid)
-    cache.hide("Snapshot", snapshot.uid)
+    cache.store.hide("Snapshot", snapshot.uid)
 
 
 def _gone() -> NotFound:

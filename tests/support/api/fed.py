@@ -27,7 +27,7 @@ class Fed:
         """The watch delivers the object with a new version."""
         self.version += 1
         obj["metadata"]["resourceVersion"] = str(self.version)
-        self.serving.call(self.cache.put, kind, obj)
+        self.serving.call(self.cache.store.put, kind, obj)
 
     def running(self, percent: int, **how: Any) -> None:
         """The Snapshot runs."""

@@ -30,5 +30,5 @@ def filled() -> Cache:
     """With the healthy objects."""
     cache = Cache()
     for each in healthy():
-        cache.put(each["kind"], each)
+        cache.store.put(each["kind"], each)
     return cache

@@ -103,7 +103,7 @@ def serving(
                 audit=Audit(audit),
             )
             for o in objects:
-                facade.cache.put(o["kind"], o)
+                facade.cache.store.put(o["kind"], o)
             if prepare is not None:
                 prepare(facade)
             app = create_app(facade)

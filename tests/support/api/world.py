@@ -114,7 +114,7 @@ class World:
 
     # --- the operator ---------------------------------------------------------------------------------------------
     def _changed(self, kind: str, obj: Object) -> None:
-        self.cache.put(kind, obj)
+        self.cache.store.put(kind, obj)
         name = obj["metadata"]["name"]
         if kind in _STEPS and not obj.get("status"):
             self._start(self._run(kind, name))

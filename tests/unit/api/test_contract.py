@@ -18,6 +18,8 @@ from ocore_api import openapi as generated
 from ocore_api.http import problems
 from ocore_api.http.reasons import REASONS
 from ocore_api.views.examples import EXAMPLES
+from ocore_api.views.models import SOURCE
+from ocore_crds.recovery_evidence import RecoveryEvidence
 from support.api import document as d
 from support.api import objects as o
 from support.api.filled import SNAPSHOT, filled
@@ -259,7 +261,14 @@ def test_no_description_has_a_line_break_inside_a_paragraph(api: Schema) -> None
 
 
 def test_every_field_says_where_it_comes_from() -> None:
-    assert list(generated.undocumented()) == []
+    undocumented = [
+        f"{model.__name__}.{name}"
+        for model in generated.TABLES
+        if model is not RecoveryEvidence  # ocore_crds describes it
+        for name, field in model.model_fields.items()
+        if not (isinstance(extra := field.json_schema_extra, dict) and extra.get(SOURCE))
+    ]
+    assert undocumented == []
 
 
 def test_every_example_is_valid(api: Schema) -> None:

@@ -102,7 +102,7 @@ class Asked:
         facade.client.objects.clear()
         for each in objects:
             facade.client.put(each)
-            facade.cache.put(each["kind"], each)
+            facade.cache.store.put(each["kind"], each)
 
     def get(self, template: str, query: Object | None = None, **ids: str) -> Any:
         """The answer of an operation: its status and body are documented. None: not found."""

@@ -64,7 +64,7 @@ def case(work: Callable[[FakeApiServer], Coroutine[Any, Any, None]]) -> None:
 
 
 def names(cache: Cache) -> list[str]:
-    return [e.name for e in cache.snapshots_of(o.ENVIRONMENT)]
+    return [e.name for e in cache.store.snapshots_of(o.ENVIRONMENT)]
 
 
 def test_a_list_in_pages_then_events(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,14 +28,16 @@ class Holder:
 
 ENVIRONMENTS = {E1: ("one", P1), E2: ("two", P2), E3: ("three", P1)}
 for environment_id, (name, project) in ENVIRONMENTS.items():
-    Holder.cache.put("Environment", environment(name, environment_id, project))
+    Holder.cache.store.put("Environment", environment(name, environment_id, project))
 for snapshot_id, environment_id in ((S1, E1), (S2, E2), (S3, E3)):
     name, project = ENVIRONMENTS[environment_id]
-    Holder.cache.put("Snapshot", complete(f"of-{name}", of=source(environment_id, project, name), uid=snapshot_id))
+    Holder.cache.store.put(
+        "Snapshot", complete(f"of-{name}", of=source(environment_id, project, name), uid=snapshot_id)
+    )
 for rollback_id, environment_id in ((R1, E1), (R2, E2)):
     name, _ = ENVIRONMENTS[environment_id]
     status = {"environmentId": environment_id, "environmentName": name}
-    Holder.cache.put("Rollback", rolled_back(f"of-{name}", status=status, uid=rollback_id))
+    Holder.cache.store.put("Rollback", rolled_back(f"of-{name}", status=status, uid=rollback_id))
 
 
 def caller(projects: set[str] | None = None, environments: set[str] | None = None) -> Principal:

@@ -36,7 +36,7 @@ def failed(number: int) -> o.Object:
 def with_logs(count: int) -> Cache:
     cache = filled()
     for number in range(count):
-        cache.put("Rollback", failed(number))
+        cache.store.put("Rollback", failed(number))
     return cache
 
 
@@ -128,7 +128,7 @@ def test_a_client_that_leaves_ends_its_answer(served: Serving, encoded: Counter[
 def test_row_84_a_large_page_is_not_kept() -> None:
     cache = filled()
     for number in range(100):
-        cache.put("Snapshot", o.failed(f"f{number}", f"{number} " * 500, created=100 + number))
+        cache.store.put("Snapshot", o.failed(f"f{number}", f"{number} " * 500, created=100 + number))
     path = f"/api/environments/{o.ENVIRONMENT}/snapshots?limit=100"
     with serving(cache=cache) as served, served.client(projects=[o.PROJECT], environments=[]) as client:
         client.headers["Accept-Encoding"] = "identity"

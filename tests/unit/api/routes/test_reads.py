@@ -160,7 +160,7 @@ def test_a_snapshot_of_an_earlier_owner_of_the_id_is_unknown() -> None:
     cache = filled()
     cache.store.remove("Environment", "apps", "shop")
     again = o.environment("again", o.ENVIRONMENT, o.OTHER_PROJECT, namespace="other", created=900)
-    cache.put("Environment", again)
+    cache.store.put("Environment", again)
     with (
         serving(cache=cache) as served,
         served.client(projects=[o.PROJECT, o.OTHER_PROJECT], environments=[]) as client,
@@ -208,7 +208,7 @@ def test_a_repeated_request_shows_what_is_new() -> None:
     with serving(cache=cache) as served, served.client(projects=[o.PROJECT], environments=[]) as client:
         path = f"/environments/{o.ENVIRONMENT}/snapshots"
         assert get(client, path)["total"] == 3
-        served.call(cache.put, "Snapshot", o.complete("s9", created=9))
+        served.call(cache.store.put, "Snapshot", o.complete("s9", created=9))
         assert [s["id"] for s in get(client, path)["snapshots"]][:1] == ids("s9")
 
 

@@ -137,7 +137,7 @@ def test_what_waits_is_sent_before_the_end(fed: Fed) -> None:
     def both() -> None:
         fed.version += 1
         done = objects.complete(version=fed.version)
-        fed.cache.put("Snapshot", done)
+        fed.cache.store.put("Snapshot", done)
         fed.serving.facade.stop()
 
     fed.serving.call(both)

@@ -81,7 +81,7 @@ def away(request: pytest.FixtureRequest) -> Iterator[Serving]:
             facade.client = transport
             facade.cache = Cache(transport, seconds=LIMIT)
             for obj in (o.environment(), o.complete()):
-                facade.cache.put(obj["kind"], obj)
+                facade.cache.store.put(obj["kind"], obj)
 
         with serving(prepare=prepare, request_timeout=LIMIT) as served:
             yield served
