@@ -27,7 +27,7 @@ from . import (
 )
 from .errors import FINDINGS, CliError, Refused
 from .interrupts import pause
-from .objects import KubernetesObjects, Objects
+from .objects import KubernetesObjects, Objects, missing, needed
 from .options import Context, Kubeconfig, Namespace, named, reference
 from .proposal import Given
 from .runs import Run, run_of
@@ -143,11 +143,7 @@ def snapshot(
             objects, Console(), environment, deployment, objects.user(), verify=verify, timeout=timeout
         )
         return
-    if objects.get(ENVIRONMENT, environment) is None:
-        raise CliError(
-            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
-            " status -A"
-        )
+    needed(objects, ENVIRONMENT, environment)
     spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": objects.user()}
     if verify:
         spec["verify"] = "Full"
@@ -266,22 +262,13 @@ def _need_target(objects: Objects, spec: dict[str, Any]) -> None:
     """Raises CliError where an object of this namespace that the Rollback names does not exist."""
     for field, kind in (("targetEnvironmentRef", ENVIRONMENT), ("sourceStoreRef", SNAPSHOT_STORE)):
         name = spec.get(field, {}).get("name")
-        if name is not None and objects.get(kind, name) is None:
-            raise CliError(
-                f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
-                " status -A"
-            )
+        if name is not None:
+            needed(objects, kind, name)
 
 
 def _restorable(objects: Objects, snapshot: str) -> Run:
     """The Snapshot. Raises CliError where it cannot be restored."""
-    found = objects.get(SNAPSHOT, snapshot)
-    if found is None:
-        raise CliError(
-            f"snapshot {snapshot} does not exist in namespace {objects.namespace}. List all: kubectl get"
-            " snapshots.ocore.dev -A"
-        )
-    source = run_of(SNAPSHOT, found)
+    source = run_of(SNAPSHOT, needed(objects, SNAPSHOT, snapshot))
     if source.outcome == "Complete" and not source.restorable:
         why = source.problems()[0].message
         raise Refused(f"snapshot {snapshot} is Corrupt: {why}")
@@ -311,12 +298,7 @@ def undo(
     own window. Shows what is set aside and asks for the environment's name."""
     rollback = named(rollback, ROLLBACK)
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    found = objects.get(ROLLBACK, rollback)
-    if found is None:
-        raise CliError(
-            f"rollback {rollback} does not exist in namespace {objects.namespace}. List all: kubectl get"
-            " rollbacks.ocore.dev -A"
-        )
+    found = needed(objects, ROLLBACK, rollback)
     source, now = run_of(ROLLBACK, found), datetime.now(UTC)
     refusal = source.not_undoable(now)
     if refusal:
@@ -433,10 +415,7 @@ def show_retention(
     environment = named(environment, ENVIRONMENT)
     objects = KubernetesObjects(kubeconfig, context, namespace)
     if objects.get(ENVIRONMENT, environment) is None and objects.get(SNAPSHOT_POLICY, environment) is None:
-        raise CliError(
-            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
-            " status -A"
-        )
+        raise missing(objects, ENVIRONMENT, environment)
     given = {field: value for field, value in tried.items() if value is not None}
     retention.show(objects, Console(), environment, given, datetime.now(UTC))
 

@@ -17,7 +17,7 @@ from ocore_crds.model import API_VERSION
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec
 
 from .errors import CliError
-from .objects import Objects
+from .objects import Objects, needed
 from .waiting import wait_for_end
 
 #: Namespace of the UUIDs of deployments whose id is no UUID: uuid5 of the DNS name deployments.ocore.dev.
@@ -85,11 +85,7 @@ def _take(
     verify: bool,
     timeout: float | None,
 ) -> None:
-    if objects.get(ENVIRONMENT, environment) is None:
-        raise CliError(
-            f"environment {environment} does not exist in namespace {objects.namespace}. List all: kubectl ocore"
-            " status -A"
-        )
+    needed(objects, ENVIRONMENT, environment)
     name = snapshot_name(environment, deployment)
     spec: dict[str, Any] = {
         "environmentRef": {"name": environment},

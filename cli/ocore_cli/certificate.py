@@ -17,7 +17,7 @@ from ocore_crds.restore_test import RestoreTestStatus, run_of
 from ocore_crds.snapshot import SnapshotStatus
 
 from .errors import CliError, TimedOut
-from .objects import Object, Objects
+from .objects import Object, Objects, needed
 
 Output = Literal["text", "json"]
 #: Seconds between two reads while a test runs.
@@ -27,7 +27,7 @@ PAUSE = 2.0
 def request(objects: Objects, name: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
     """Asks for a test restore now. Returns what names the request. Raises CliError where the Snapshot does not exist or
     cannot be restored."""
-    status = _status(_get(objects, name))
+    status = _status(needed(objects, SNAPSHOT, name))
     if status.phase != "Complete":
         raise CliError(f"Snapshot {name} is {status.phase or 'Pending'}: only a Complete one can be tested")
     text = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -39,7 +39,7 @@ def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left:
     """Waits until the test has a result. `left`: whether there is time. Raises CliError where there is none, or the
     Snapshot is gone."""
     while True:
-        status = _status(_get(objects, name))
+        status = _status(needed(objects, SNAPSHOT, name))
         test = status.restore_test
         if (test is not None and run in test.answered) or status.phase != "Complete":
             return
@@ -56,7 +56,7 @@ def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left:
 def show(objects: Objects, console: Console, name: str, output: Output) -> bool:
     """Prints the certificate, or why there is none. Returns whether it is current and shows a success. Raises CliError
     where the Snapshot does not exist."""
-    obj = _get(objects, name)
+    obj = needed(objects, SNAPSHOT, name)
     status = _status(obj)
     problem = invalid(status, name)
     if output == "json":
@@ -149,8 +149,6 @@ def _figures(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
             "Database",
             f"{human(test.database_bytes)}: {test.tables} tables with {test.rows} rows, as counted in the dump",
         )
-    if not test.checked:  # by an earlier version
-        yield from _checked_before(test)
     for text in test.checked:
         yield "Checked", text
     for text in test.not_checked:
@@ -168,25 +166,6 @@ def _figures(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
         yield "A rollback would take", f"{span(test.predicted_rollback_seconds)} at most, from these times"
     for warning in test.warnings:
         yield "Warning", warning
-
-
-def _checked_before(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
-    if test.database_bytes:
-        yield (
-            "Checked",
-            f"{test.indexes} valid indexes, {test.constraints} validated constraints, {test.queries} own scripts",
-        )
-    if test.files:
-        yield "Files", f"{test.files} files ({human(test.file_bytes)}) match their digests"
-    if test.attachments:
-        yield "Attachments", f"all {test.attachments} that the restored database names are in the snapshot"
-
-
-def _get(objects: Objects, name: str) -> Object:
-    obj = objects.get(SNAPSHOT, name)
-    if obj is None:
-        raise CliError(f"Snapshot {name} does not exist in namespace {objects.namespace}")
-    return obj
 
 
 def _status(obj: Object) -> SnapshotStatus:

@@ -14,16 +14,14 @@ from ocore_crds.rollback import RollbackStatus
 
 from .display import COLOURS, MARKS
 from .errors import CliError
-from .objects import Object, Objects
+from .objects import Object, Objects, needed
 
 Output = Literal["text", "json"]
 
 
 def show(objects: Objects, console: Console, kind: Kind, name: str, output: Output) -> bool:
     """Prints the evidence. Returns whether it is a clean success. Raises CliError where the object does not exist."""
-    obj = objects.get(kind, name)
-    if obj is None:
-        raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
+    obj = needed(objects, kind, name)
     found = evidence_of(kind, obj)
     if output == "json":
         console.print_json(json.dumps(found.wire()))

@@ -22,7 +22,7 @@ from . import confirm
 from .diagnosis import OPERATORS
 from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
-from .objects import PAGE, KubernetesObjects, Objects, list_path, not_installed
+from .objects import PAGE, KubernetesObjects, Objects, list_path, missing, needed, not_installed
 from .options import Context, Kubeconfig, Namespace, named, reference
 from .terminal import Console, safe
 
@@ -64,10 +64,10 @@ def get(
     if watch:
         raise typer.BadParameter("--watch goes with -o table and -o wide")
     if output == "name":
-        names = [_one(objects, kind, name)["metadata"]["name"]] if name else _names(objects, kind, all_namespaces)
+        names = [needed(objects, kind, name)["metadata"]["name"]] if name else _names(objects, kind, all_namespaces)
         _write(f"{kind.singular}.{GROUP}/{each}" for each in names)
         return
-    found = [_one(objects, kind, name)] if name else objects.list(kind, everywhere=all_namespaces)
+    found = [needed(objects, kind, name)] if name else objects.list(kind, everywhere=all_namespaces)
     data: Object = found[0] if name else {"apiVersion": "v1", "kind": "List", "items": found}
     _write([json.dumps(data, indent=2) if output == "json" else yaml.safe_dump(data, sort_keys=False).rstrip()])
 
@@ -79,7 +79,7 @@ def describe(
     """Show an object: its spec, conditions with whole messages, steps and events."""
     kind, name = reference(what, KINDS)
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    _write(_described(kind, _one(objects, kind, name), _events(objects, kind, name)))
+    _write(_described(kind, needed(objects, kind, name), _events(objects, kind, name)))
 
 
 @commands.command()
@@ -93,7 +93,7 @@ def logs(
     """Print the logs of an object's Jobs."""
     kind, name = reference(what, KINDS)
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    uid = _one(objects, kind, name)["metadata"].get("uid", "")
+    uid = needed(objects, kind, name)["metadata"].get("uid", "")
     path = f"/api/v1/namespaces/{objects.namespace}/pods"
     pods = (objects.read(path, {"labelSelector": f"{LABEL_UID}={uid}"}) or {}).get("items") or []
     if not pods:
@@ -172,7 +172,7 @@ def delete(
     """Delete a snapshot, or cancel or delete a rollback. Says what becomes of the data, and asks for the name."""
     kind, name = reference(what, (SNAPSHOT, ROLLBACK))
     objects, console = KubernetesObjects(kubeconfig, context, namespace), Console()
-    obj = _one(objects, kind, name)
+    obj = needed(objects, kind, name)
     if not yes:
         if not confirm.is_interactive():
             raise CliError(
@@ -237,16 +237,6 @@ def _kind_and_name(words: list[str]) -> tuple[Kind, str]:
     return reference(words, KINDS)
 
 
-def _one(objects: Objects, kind: Kind, name: str) -> Object:
-    obj = objects.get(kind, name)
-    if obj is None:
-        raise CliError(
-            f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get"
-            f" {kind.short} -A"
-        )
-    return obj
-
-
 def _patch(objects: Objects, kind: Kind, name: str, spec: Object, done: str) -> None:
     name = named(name, kind)
     objects.patch(kind, name, {"spec": spec})
@@ -255,7 +245,7 @@ def _patch(objects: Objects, kind: Kind, name: str, spec: Object, done: str) -> 
 
 def _verified(objects: Objects, name: str, timeout: float) -> bool:
     for _ in range(int(timeout / PAUSE) + 1):
-        status = SnapshotStatus.model_validate(_one(objects, SNAPSHOT, name).get("status") or {})
+        status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, name).get("status") or {})
         found = c.find(status.conditions, c.VERIFIED)
         if found is not None and found.status == "True":
             _write([f"every byte of snapshot {name} was read and matches"])
@@ -290,7 +280,7 @@ def _tables(objects: Objects, kind: Kind, name: str, *, everywhere: bool, of_eac
     while True:
         answer = objects.read(path, query, TABLE)
         if answer is None and name:
-            raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
+            raise missing(objects, kind, name)
         if answer is None:
             raise not_installed(kind)
         yield answer

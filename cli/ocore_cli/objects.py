@@ -1,9 +1,10 @@
 """The resources in the API server, as plain data. Errors are CliError, with what to do."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import urllib3
 from kubernetes import client
@@ -25,6 +26,9 @@ _MAX_USER = 256
 PAGE = 500
 #: Field manager of what `init` applies.
 MANAGER = "kubectl-ocore"
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 config: Any = untyped_config  # the package's annotations leave these functions out
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -40,9 +44,7 @@ class Objects(Protocol):
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
         """All of the namespace, or of all namespaces."""
 
-    def read(
-        self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
-    ) -> Object | None:
+    def read(self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON) -> Object | None:
         """The answer of the API server to a GET of any path; None where there is nothing. Raises Denied where the
         caller may not read it."""
 
@@ -75,16 +77,11 @@ class KubernetesObjects:
     """The API server of a kubeconfig, or of the pod that this runs in."""
 
     def __init__(self, kubeconfig: str | None = None, context: str | None = None, namespace: str | None = None) -> None:
-        api, default_namespace = _connect(kubeconfig, context)
-        self._api = client.CustomObjectsApi(api)
-        self._authentication = client.AuthenticationV1Api(api)
+        self._api, default_namespace = _connect(kubeconfig, context)
         self.namespace = namespace or default_namespace
 
     def get(self, kind: Kind, name: str) -> Object | None:
-        try:
-            return self._call("get_namespaced_custom_object", kind, name)
-        except _NotFoundError:
-            return None
+        return self.read(self._path(kind, name))
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
         """Reads them in pages."""
@@ -99,90 +96,81 @@ class KubernetesObjects:
                 return found
             page["continue"] = token
 
-    def read(
-        self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
-    ) -> Object | None:
-        body = self._get(path, query, accept)
+    def read(self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON) -> Object | None:
+        body = self._ask("GET", path, query, accept=accept)
         return json.loads(body) if body is not None else None
 
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        return (self._get(path, query, "*/*") or b"").decode(errors="replace")
-
-    def _get(self, path: str, query: Mapping[str, str] | None, accept: str) -> bytes | None:
-        api = self._api.api_client
-        request = api.param_serialize(
-            "GET", path, query_params=list((query or {}).items()), auth_settings=["BearerToken"],
-            header_params={"Accept": accept},
-        )  # fmt: skip
-
-        def call() -> Any:
-            answer = api.call_api(*request, _request_timeout=_TIMEOUT)
-            body = answer.read()
-            if answer.status != 200:
-                raise ApiException(http_resp=answer, body=(body or b"").decode(errors="replace"))
-            return body
-
-        try:
-            found: bytes = _translated(call)
-        except _NotFoundError:
-            return None
-        return found
+        return (self._ask("GET", path, query, accept="*/*") or b"").decode(errors="replace")
 
     def create(self, kind: Kind, body: Object) -> Object:
-        try:
-            # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
-            return self._call("create_namespaced_custom_object", kind, body, field_validation="Strict")
-        except _NotFoundError as error:
+        # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
+        made = self._ask("POST", self._path(kind), {"fieldValidation": "Strict"}, body)
+        if made is None:
             raise CliError(
                 f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed"
                 " (docs/install.md)"
-            ) from error
+            )
+        answer: Object = json.loads(made)
+        return answer
 
     def apply(self, kind: Kind, body: Object) -> None:
-        try:
-            self._call(
-                "patch_namespaced_custom_object", kind, body["metadata"]["name"], body, field_manager=MANAGER,
-                field_validation="Strict", force=False, _content_type="application/apply-patch+yaml",
-            )  # fmt: skip
-        except _NotFoundError as error:
-            raise not_installed(kind) from error
+        path, query = self._path(kind, body["metadata"]["name"]), {"fieldManager": MANAGER, "force": "false"}
+        if self._ask("PATCH", path, {**query, "fieldValidation": "Strict"}, body, APPLY_PATCH) is None:
+            raise not_installed(kind)
 
     def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
         self.patch(kind, name, {"metadata": {"annotations": annotations}})
 
     def patch(self, kind: Kind, name: str, body: Object) -> None:
-        try:
-            self._call("patch_namespaced_custom_object", kind, name, body, _content_type="application/merge-patch+json")
-        except _NotFoundError as error:
-            raise CliError(f"{kind.singular} {name} does not exist in namespace {self.namespace}") from error
+        if self._ask("PATCH", self._path(kind, name), None, body, MERGE_PATCH) is None:
+            raise missing(self, kind, name)
 
     def delete(self, kind: Kind, name: str) -> None:
-        try:
-            self._call("delete_namespaced_custom_object", kind, name)
-        except _NotFoundError:
-            return
+        self._ask("DELETE", self._path(kind, name))
 
     def user(self) -> str:
-        review = client.V1SelfSubjectReview()
+        api = "authentication.k8s.io/v1"
+        review = {"apiVersion": api, "kind": "SelfSubjectReview"}
         try:
-            found = self._authentication.create_self_subject_review(review, _request_timeout=_TIMEOUT)
-        except (ApiException, urllib3.exceptions.HTTPError, OSError):
+            found = json.loads(self._ask("POST", f"/apis/{api}/selfsubjectreviews", None, review) or "{}")
+        except CliError:
             return ""  # the operation itself reports what is wrong
-        info = found.status.user_info if found.status is not None else None
-        name = str(info.username or "") if info is not None else ""
+        name = str(((found.get("status") or {}).get("userInfo") or {}).get("username") or "")
         return name if len(name) <= _MAX_USER else ""
 
-    def _call(self, method: str, kind: Kind, *arguments: Any, **options: Any) -> Object:
-        call = getattr(self._api, method)
-        answer: Object = _translated(
-            lambda: call(GROUP, VERSION, self.namespace, kind.plural, *arguments, _request_timeout=_TIMEOUT, **options)
-        )
-        return answer
+    def _path(self, kind: Kind, name: str = "") -> str:
+        return list_path(self, kind, everywhere=False) + (f"/{quote(name, safe='')}" if name else "")
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> bytes | None:
+        """The bytes of the answer; None for 404: the caller knows what is missing. Raises CliError."""
+        request = self._api.param_serialize(
+            method, path, query_params=list((query or {}).items()), auth_settings=["BearerToken"], body=body,
+            header_params={"Accept": accept, "Content-Type": content_type},
+        )  # fmt: skip
+        try:
+            answer = self._api.call_api(*request, _request_timeout=_TIMEOUT)
+            found: bytes = answer.read() or b""  # type: ignore[no-untyped-call]
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(f"the API server does not answer: {error}") from error
+        if answer.status == 404:
+            return None
+        if not 200 <= answer.status <= 299:
+            raise _refusal(ApiException(http_resp=answer, body=found.decode(errors="replace")))
+        return found
 
 
 def list_path(objects: Objects, kind: Kind, *, everywhere: bool) -> str:
     """Where the API server lists the kind."""
-    where = "" if everywhere else f"namespaces/{objects.namespace}/"
+    where = "" if everywhere else f"namespaces/{quote(objects.namespace, safe='')}/"
     return f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}"
 
 
@@ -191,8 +179,20 @@ def not_installed(kind: Kind) -> NotInstalled:
     return NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
 
 
-class _NotFoundError(Exception):
-    """404; the caller knows what is missing."""
+def missing(objects: Objects, kind: Kind, name: str) -> CliError:
+    """The error where the object does not exist in the namespace."""
+    return CliError(
+        f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get"
+        f" {kind.short} -A"
+    )
+
+
+def needed(objects: Objects, kind: Kind, name: str) -> Object:
+    """The object. Raises CliError where it does not exist."""
+    found = objects.get(kind, name)
+    if found is None:
+        raise missing(objects, kind, name)
+    return found
 
 
 def _connect(kubeconfig: str | None, context: str | None) -> tuple[client.ApiClient, str]:
@@ -219,19 +219,11 @@ def _pod_namespace() -> str:
         return "default"
 
 
-def _translated(call: Callable[[], Any]) -> Any:
-    try:
-        answer = call()
-    except ApiException as error:
-        if error.status == 404:
-            raise _NotFoundError from error
-        if error.status in (429, 500, 502, 503, 504):
-            raise Unreachable(f"the API server answers {error.status} {error.reason}") from error
-        refusal = Denied if error.status == 403 else Refused if error.status in (400, 409, 422) else CliError
-        raise refusal(_api_message(error)) from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unreachable(f"the API server does not answer: {error}") from error
-    return answer
+def _refusal(error: ApiException) -> CliError:
+    if error.status in (429, 500, 502, 503, 504):
+        return Unreachable(f"the API server answers {error.status} {error.reason}")
+    kind = Denied if error.status == 403 else Refused if error.status in (400, 409, 422) else CliError
+    return kind(_api_message(error))
 
 
 def _api_message(error: ApiException) -> str:

@@ -11,17 +11,16 @@ from ocore_crds.rollback import RollbackStatus
 
 from . import preview, tables
 from .display import display_for
-from .errors import FAILED, REFUSED, CliError, Interrupted
+from .errors import FAILED, REFUSED, Interrupted
 from .follow import follow
-from .objects import Objects
+from .objects import Objects, needed
 from .runs import Run, run_of
 
 
 def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None, console: Console) -> None:
     """Follows to the terminal state. Raises typer.Exit if it failed (code 1) or was refused before it changed anything
     (3), CliError if it does not exist or the time is over."""
-    if objects.get(kind, name) is None:
-        raise CliError(f"{kind.singular} {name} does not exist in namespace {objects.namespace}")
+    needed(objects, kind, name)
 
     def read() -> Run | None:
         obj = objects.get(kind, name)

@@ -32,6 +32,7 @@ TEST: Object = {
     "fileBytes": 10,
     "bytes": 1000,
     "warnings": ["a warning"],
+    "checked": ["structure: 7 valid indexes, 3 validated constraints"],
 }
 
 
@@ -69,7 +70,7 @@ def test_a_valid_certificate(objects: Annotated, capsys: pytest.CaptureFixture[s
         "db:5432",
         "PostgreSQL 17.2",
         "4 tables with 99 rows",
-        "7 valid indexes",
+        "Checked: structure: 7 valid indexes",
         "1 min 01 s",
         "a warning",
     ):

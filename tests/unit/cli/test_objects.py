@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ocore_cli.errors import CliError, Denied, NotInstalled, Refused, Unreachable
 from ocore_cli.manage import TABLE
 from ocore_cli.objects import KubernetesObjects
+from ocore_crds.kinds import SNAPSHOT
 from support.cli import run
 from support.ports import free_port
 
@@ -75,3 +77,69 @@ def test_names_are_listed_in_pages_without_the_objects(
     assert [accept for _, accept in asked] == [TABLE] * 3
     begin = f"/apis/ocore.dev/v1alpha1/{where}snapshots?limit=500&includeObject=None"
     assert all(path.startswith(begin) for path, _ in asked)
+
+
+@contextmanager
+def echo(status: int, asked: list[tuple[str, str, str, object]]) -> Iterator[int]:
+    """An API server that notes method, path, type and body of each request, and answers with the body; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.path, self.headers["Content-Type"], json.loads(data or "null")))
+            answer = {"message": "it is so", "status": {"userInfo": {"username": "ann"}}}
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of the base class
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_what_a_write_asks_for(tmp_path: Path) -> None:
+    asked: list[tuple[str, str, str, object]] = []
+    body = {"metadata": {"name": "a"}, "spec": {"verify": "Full"}}
+    with echo(201, asked) as port:
+        objects = KubernetesObjects(kubeconfig(tmp_path, port), None, "shop")
+        objects.create(SNAPSHOT, body)
+        objects.apply(SNAPSHOT, body)
+        objects.patch(SNAPSHOT, "a/../b", {"spec": {}})
+        objects.delete(SNAPSHOT, "a")
+        assert objects.user() == "ann"
+    where = "/apis/ocore.dev/v1alpha1/namespaces/shop/snapshots"
+    json_, all_ = "application/json", "fieldValidation=Strict"
+    owner = f"fieldManager=kubectl-ocore&force=false&{all_}"
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    assert asked == [
+        ("POST", f"{where}?{all_}", json_, body),
+        ("PATCH", f"{where}/a?{owner}", "application/apply-patch+yaml", body),
+        ("PATCH", f"{where}/a%2F..%2Fb", "application/merge-patch+json", {"spec": {}}),
+        ("DELETE", f"{where}/a", json_, None),
+        ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", json_, review),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(403, Denied), (409, Refused), (422, Refused), (401, CliError), (503, Unreachable), (404, NotInstalled)],
+)
+def test_what_a_refusal_becomes(status: int, error: type[CliError], tmp_path: Path) -> None:
+    with echo(status, []) as port:
+        objects = KubernetesObjects(kubeconfig(tmp_path, port), None, "shop")
+        assert objects.user() == ""
+        with pytest.raises(error):
+            objects.apply(SNAPSHOT, {"metadata": {"name": "a"}})
