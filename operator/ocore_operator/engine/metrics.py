@@ -33,6 +33,8 @@ BUCKETS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
 
 #: Seconds that something may have waited in this process.
 SHORT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: Labels of most families.
+OF_ENVIRONMENT, OF_NAME = ("namespace", "environment"), ("namespace", "name")
 #: Seconds between two measurements of the event loop's lag.
 LAG_PAUSE = 0.1
 
@@ -89,6 +91,11 @@ class Metrics:
         self._ended.labels(key.kind, key.namespace, reason).inc()
         if seconds is not None:
             self._seconds.labels(key.kind, "Failed" if reason else "Complete").observe(seconds)
+
+
+def _families(labels: tuple[str, ...], **texts: str) -> list[GaugeMetricFamily]:
+    """A family for each name."""
+    return [GaugeMetricFamily(name, text, labels=labels) for name, text in texts.items()]
 
 
 def _seconds(time: str) -> float:
@@ -202,57 +209,32 @@ class FromCatalog(Collector):
         yield from (count, named)
 
     def _snapshots(self) -> Iterable[Metric]:
-        last = GaugeMetricFamily(
-            "ocore_snapshot_last_success_timestamp_seconds",
-            "When the newest Complete Snapshot of an Environment was completed, in seconds since the epoch; 0: there is"
+        last, failure, verified, unverified, uncopied, stored, restored = _families(
+            OF_ENVIRONMENT,
+            ocore_snapshot_last_success_timestamp_seconds="When the newest Complete Snapshot of an Environment was"
+            " completed, in seconds since the epoch; 0: there is none.",
+            ocore_snapshot_last_failure_timestamp_seconds="When the newest Failed Snapshot of an Environment ended, in"
+            " seconds since the epoch; absent: there is none.",
+            ocore_snapshot_last_verified_timestamp_seconds="When the newest Verified Snapshot of an Environment was"
+            " completed, in seconds since the epoch; absent: there is none.",
+            ocore_snapshot_unverified_since_timestamp_seconds="When the oldest Complete Snapshot was completed that"
+            " has spec.verify Full and was not read back; absent: there is none.",
+            ocore_snapshot_remote_copy_wanted_since_timestamp_seconds="Since when the oldest remote copy of an"
+            " Environment's Snapshots is wanted that is not complete, in seconds since the epoch; absent: there is"
             " none.",
-            labels=("namespace", "environment"),
+            ocore_snapshot_stored_bytes="Bytes in the store that the Complete Snapshots of an Environment use.",
+            ocore_restore_test_last_success_timestamp_seconds="When the newest successful test restore of a Snapshot"
+            " of an Environment ended, in seconds since the epoch; 0: there was none.",
         )
-        stored = GaugeMetricFamily(
-            "ocore_snapshot_stored_bytes",
-            "Bytes in the store that the Complete Snapshots of an Environment use.",
-            labels=("namespace", "environment"),
+        (copies,) = _families(
+            (*OF_ENVIRONMENT, "state"),
+            ocore_snapshot_remote_copies="Remote copies of an Environment's Snapshots by state: Pending, Copying,"
+            " Completed, Failed.",
         )
-        failure = GaugeMetricFamily(
-            "ocore_snapshot_last_failure_timestamp_seconds",
-            "When the newest Failed Snapshot of an Environment ended, in seconds since the epoch; absent: there is"
-            " none.",
-            labels=("namespace", "environment"),
-        )
-        verified = GaugeMetricFamily(
-            "ocore_snapshot_last_verified_timestamp_seconds",
-            "When the newest Verified Snapshot of an Environment was completed, in seconds since the epoch; absent:"
-            " there is none.",
-            labels=("namespace", "environment"),
-        )
-        unverified = GaugeMetricFamily(
-            "ocore_snapshot_unverified_since_timestamp_seconds",
-            "When the oldest Complete Snapshot was completed that has spec.verify Full and was not read back; absent:"
-            " there is none.",
-            labels=("namespace", "environment"),
-        )
-        restored = GaugeMetricFamily(
-            "ocore_restore_test_last_success_timestamp_seconds",
-            "When the newest successful test restore of a Snapshot of an Environment ended, in seconds since the epoch;"
-            " 0: there was none.",
-            labels=("namespace", "environment"),
-        )
-        uncopied = GaugeMetricFamily(
-            "ocore_snapshot_remote_copy_wanted_since_timestamp_seconds",
-            "Since when the oldest remote copy of an Environment's Snapshots is wanted that is not complete, in seconds"
-            " since the epoch; absent: there is none.",
-            labels=("namespace", "environment"),
-        )
-        copies = GaugeMetricFamily(
-            "ocore_snapshot_remote_copies",
-            "Remote copies of an Environment's Snapshots by state: Pending, Copying, Completed, Failed.",
-            labels=("namespace", "environment", "state"),
-        )
-        files = GaugeMetricFamily(
-            "ocore_snapshot_filestore_stored_bytes",
-            "Bytes in the store that the filestores of an Environment's Complete Snapshots use, by what they store:"
-            " Full, Differential.",
-            labels=("namespace", "environment", "mode"),
+        (files,) = _families(
+            (*OF_ENVIRONMENT, "mode"),
+            ocore_snapshot_filestore_stored_bytes="Bytes in the store that the filestores of an Environment's Complete"
+            " Snapshots use, by what they store: Full, Differential.",
         )
         found = {(e.key.namespace, e.key.name): _Snapshots() for e in self._catalog.listed(EnvironmentEntry)}
         for policy in self._catalog.listed(PolicyEntry):
@@ -279,22 +261,15 @@ class FromCatalog(Collector):
 
     def _stores(self) -> Iterable[Metric]:
         """What a sweep has found in a store, and what an import has brought back from it."""
-        orphans = GaugeMetricFamily(
-            "ocore_store_orphans",
-            "Objects in the store of a SnapshotStore that no manifest names, by its last sweep; absent: it was not"
-            " swept.",
-            labels=("namespace", "store"),
-        )
-        size = GaugeMetricFamily("ocore_store_orphan_bytes", "Bytes of these objects.", labels=("namespace", "store"))
-        imported = GaugeMetricFamily(
-            "ocore_store_imported_snapshots",
-            "Snapshots that were imported from a SnapshotStore and exist; absent: there is none.",
-            labels=("namespace", "store"),
-        )
-        skipped = GaugeMetricFamily(
-            "ocore_store_import_skipped",
-            "Objects of a store that the last import from its SnapshotStore could not bring back; absent: none.",
-            labels=("namespace", "store"),
+        orphans, size, imported, skipped = _families(
+            ("namespace", "store"),
+            ocore_store_orphans="Objects in the store of a SnapshotStore that no manifest names, by its last sweep;"
+            " absent: it was not swept.",
+            ocore_store_orphan_bytes="Bytes of these objects.",
+            ocore_store_imported_snapshots="Snapshots that were imported from a SnapshotStore and exist; absent: there"
+            " is none.",
+            ocore_store_import_skipped="Objects of a store that the last import from its SnapshotStore could not bring"
+            " back; absent: none.",
         )
         for e in sorted(self._catalog.listed(StoreEntry), key=lambda e: e.key):
             if e.skipped:
@@ -328,76 +303,46 @@ class FromCatalog(Collector):
 
     def _policies(self) -> Iterable[Metric]:
         """A SnapshotPolicy's row in the catalog; 1 where the statement is true."""
-        families = {
-            "suspended": GaugeMetricFamily(
-                "ocore_policy_suspended",
-                "1 while spec.suspend of a SnapshotPolicy is true.",
-                labels=("namespace", "name"),
-            ),
-            "pins": GaugeMetricFamily(
-                "ocore_policy_pin_limit_exceeded",
-                "1 while more Snapshots are pinned than a SnapshotPolicy allows, or the default limit of an Environment"
-                " without one.",
-                labels=("namespace", "name"),
-            ),
-            "scheduled": GaugeMetricFamily(
-                "ocore_policy_scheduled",
-                "1 where a SnapshotPolicy schedules Snapshots and is not suspended.",
-                labels=("namespace", "name"),
-            ),
-            "since": GaugeMetricFamily(
-                "ocore_policy_suspended_since_timestamp_seconds",
-                "Since when a SnapshotPolicy is suspended, in seconds since the epoch; absent: it is not.",
-                labels=("namespace", "name"),
-            ),
-            "kept": GaugeMetricFamily(
-                "ocore_policy_kept_snapshots",
-                "Complete Snapshots with spec.retention Policy.",
-                labels=("namespace", "name"),
-            ),
-            "pinned": GaugeMetricFamily(
-                "ocore_policy_pinned_snapshots",
-                "Pinned Snapshots of the environment.",
-                labels=("namespace", "name"),
-            ),
-            "due": GaugeMetricFamily(
-                "ocore_policy_success_due_timestamp_seconds",
-                "Begin of the newest slot whose spec.timeoutSeconds have passed: an older success is too old. Absent:"
-                " no slot is due.",
-                labels=("namespace", "environment"),
-            ),
-            "test_due": GaugeMetricFamily(
-                "ocore_policy_restore_test_due_timestamp_seconds",
-                "Begin of the newest slot of verify.schedule whose timeoutSeconds have passed: an older successful test"
-                " restore is too old. Absent: no slot is due.",
-                labels=("namespace", "environment"),
-            ),
-            "test_failed": GaugeMetricFamily(
-                "ocore_policy_restore_test_failed",
-                "1 where the newest scheduled test restore failed; absent where none is scheduled.",
-                labels=("namespace", "environment"),
-            ),
-        }
+        suspended, pins, scheduled, since, kept, pinned = _families(
+            OF_NAME,
+            ocore_policy_suspended="1 while spec.suspend of a SnapshotPolicy is true.",
+            ocore_policy_pin_limit_exceeded="1 while more Snapshots are pinned than a SnapshotPolicy allows, or the"
+            " default limit of an Environment without one.",
+            ocore_policy_scheduled="1 where a SnapshotPolicy schedules Snapshots and is not suspended.",
+            ocore_policy_suspended_since_timestamp_seconds="Since when a SnapshotPolicy is suspended, in seconds since"
+            " the epoch; absent: it is not.",
+            ocore_policy_kept_snapshots="Complete Snapshots with spec.retention Policy.",
+            ocore_policy_pinned_snapshots="Pinned Snapshots of the environment.",
+        )
+        success_due, test_due, test_failed = _families(
+            OF_ENVIRONMENT,
+            ocore_policy_success_due_timestamp_seconds="Begin of the newest slot whose spec.timeoutSeconds have"
+            " passed: an older success is too old. Absent: no slot is due.",
+            ocore_policy_restore_test_due_timestamp_seconds="Begin of the newest slot of verify.schedule whose"
+            " timeoutSeconds have passed: an older successful test restore is too old. Absent: no slot is due.",
+            ocore_policy_restore_test_failed="1 where the newest scheduled test restore failed; absent where none is"
+            " scheduled.",
+        )
         for e in sorted(self._catalog.listed(PolicyEntry), key=lambda e: e.key):
             labels = (e.key.namespace, e.key.name)
-            families["suspended"].add_metric(labels, float(e.phase == "Suspended"))
-            families["pins"].add_metric(labels, float(e.ready_reason == c.PIN_LIMIT_EXCEEDED))
-            families["scheduled"].add_metric(labels, float(e.scheduled))
-            families["kept"].add_metric(labels, e.policy.kept)
-            families["pinned"].add_metric(labels, e.policy.pinned)
+            suspended.add_metric(labels, float(e.phase == "Suspended"))
+            pins.add_metric(labels, float(e.ready_reason == c.PIN_LIMIT_EXCEEDED))
+            scheduled.add_metric(labels, float(e.scheduled))
+            kept.add_metric(labels, e.policy.kept)
+            pinned.add_metric(labels, e.policy.pinned)
             if e.phase == "Suspended" and e.policy.scheduled_from:
-                families["since"].add_metric(labels, _seconds(e.policy.scheduled_from))
+                since.add_metric(labels, _seconds(e.policy.scheduled_from))
             if e.policy.test_schedule:
-                families["test_failed"].add_metric(labels, float(e.policy.last_test_failed))
-        for name, dues in (("due", self._success_due()), ("test_due", self._test_due())):
+                test_failed.add_metric(labels, float(e.policy.last_test_failed))
+        for family, dues in ((success_due, self._success_due()), (test_due, self._test_due())):
             for key, found in dues.items():
                 if found.begin is not None:
-                    families[name].add_metric((key.namespace, key.name), found.begin.timestamp())
+                    family.add_metric((key.namespace, key.name), found.begin.timestamp())
         for owner in sorted(self._catalog.listed(EnvironmentEntry), key=lambda e: e.key):
             has_policy = self._catalog.find(PolicyEntry, owner.key.namespace, owner.key.name) is not None
             if owner.pins is not None and not has_policy:
-                families["pins"].add_metric((owner.key.namespace, owner.key.name), float(owner.pins[0] > owner.pins[1]))
-        yield from families.values()
+                pins.add_metric((owner.key.namespace, owner.key.name), float(owner.pins[0] > owner.pins[1]))
+        yield from (suspended, pins, scheduled, since, kept, pinned, success_due, test_due, test_failed)
 
     def _success_due(self) -> dict[Key, Due]:
         """Policy → its newest slot that is due. Without an Environment no slot counts."""
@@ -428,16 +373,12 @@ class FromCatalog(Collector):
             "1 where the condition Ready is True, of Environments, SnapshotStores and SnapshotPolicies.",
             labels=("kind", "namespace", "name"),
         )
-        rollback = GaugeMetricFamily(
-            "ocore_environment_rollback_ready",
-            "1 where the condition RollbackReady is True.",
-            labels=("namespace", "name"),
+        (rollback,) = _families(
+            OF_NAME, ocore_environment_rollback_ready="1 where the condition RollbackReady is True."
         )
-
-        created = GaugeMetricFamily(
-            "ocore_environment_created_timestamp_seconds",
-            "When an Environment was created, in seconds since the epoch.",
-            labels=("namespace", "environment"),
+        (created,) = _families(
+            OF_ENVIRONMENT,
+            ocore_environment_created_timestamp_seconds="When an Environment was created, in seconds since the epoch.",
         )
         environments = sorted(self._catalog.listed(EnvironmentEntry), key=lambda e: e.key)
         every: list[EnvironmentEntry | StoreEntry | PolicyEntry] = [
