@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .environment import EnvironmentSpec, EnvironmentStatus
-from .model import API_VERSION, GROUP, VERSION, Model, StatusModel
+from .model import API_VERSION, GROUP, Model, StatusModel
 from .rollback import RollbackSpec, RollbackStatus
 from .rules import Rule, rule
 from .snapshot import SnapshotSpec, SnapshotStatus
@@ -22,6 +22,10 @@ class Column:
     description: str = ""
 
 
+#: Characters of the longest name of an object: it goes into the names of Jobs (63 with their suffixes) and pods.
+MAX_NAME = 200
+
+
 @dataclass(frozen=True)
 class Kind:
     """One custom resource."""
@@ -32,8 +36,6 @@ class Kind:
     spec: type[Model]
     status: type[StatusModel]
     columns: tuple[Column, ...]
-    #: Longest name: it goes into the names of Jobs (63 with their suffixes) and pods.
-    max_name: int
     description: str
     #: CEL rules of the whole object, which see its name.
     rules: tuple[Rule, ...] = ()
@@ -49,10 +51,6 @@ class Kind:
     @property
     def api_version(self) -> str:
         return API_VERSION
-
-    @property
-    def version(self) -> str:
-        return VERSION
 
 
 _READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
@@ -74,7 +72,6 @@ ENVIRONMENT = Kind(
         _REASON,
         _AGE,
     ),
-    max_name=200,
     description="What is snapshotted: a database, a filestore, a configuration and the workloads that use them.",
 )
 SNAPSHOT_STORE = Kind(
@@ -90,7 +87,6 @@ SNAPSHOT_STORE = Kind(
         _REASON,
         _AGE,
     ),
-    max_name=200,
     description="A bucket or a volume claim that holds snapshots.",
 )
 SNAPSHOT = Kind(
@@ -108,13 +104,12 @@ SNAPSHOT = Kind(
         Column("Full", ".status.fullFilestore", "boolean", wide=True),
         Column("Base", ".status.base.name", wide=True),
         Column("Pin", ".spec.pin.label", wide=True),
-        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+        _REASON,
         Column("Verified", '.status.conditions[?(@.type=="Verified")].status', wide=True),
         Column("Remote", ".status.remote.state", wide=True),
         Column("Expires", ".status.expiresAt", wide=True),
         _AGE,
     ),
-    max_name=200,
     description="One point in time of an environment, restorable as one unit.",
 )
 ROLLBACK = Kind(
@@ -132,10 +127,9 @@ ROLLBACK = Kind(
         Column("%", ".status.progress.percent", "integer"),
         Column("Position", ".status.position", wide=True),
         Column("Undo-Until", ".status.undoUntil", wide=True),
-        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+        _REASON,
         _AGE,
     ),
-    max_name=200,
     description="Returns an environment to a snapshot, or leaves it unchanged.",
 )
 SNAPSHOT_POLICY = Kind(
@@ -154,7 +148,6 @@ SNAPSHOT_POLICY = Kind(
         _REASON,
         _AGE,
     ),
-    max_name=200,
     description="When snapshots of an environment are taken, and how long they are kept.",
     rules=(
         rule(

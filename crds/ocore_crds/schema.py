@@ -29,8 +29,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from .kinds import Column, Kind
-from .model import GROUP, Model, StatusModel
+from .kinds import MAX_NAME, Column, Kind
+from .model import GROUP, VERSION, Model, StatusModel
 from .rules import rule
 
 Schema = dict[str, Any]
@@ -141,8 +141,8 @@ def _ordered(node: Schema) -> list[str]:
 def name_rule(kind: Kind) -> dict[str, str]:
     """Limits the length of an object's name: Jobs and pods are named after it."""
     return rule(
-        f"size(self.metadata.name) <= {kind.max_name}",
-        f"name too long: choose one of at most {kind.max_name} characters",
+        f"size(self.metadata.name) <= {MAX_NAME}",
+        f"name too long: choose one of at most {MAX_NAME} characters",
     )
 
 
@@ -183,7 +183,7 @@ def crd(kind: Kind) -> Schema:
             },
             "versions": [
                 {
-                    "name": kind.version,
+                    "name": VERSION,
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},

@@ -137,10 +137,6 @@ class FolderStore(Store):
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-    def digest(self, key: str) -> str | None:
-        """None: only reading a file shows what it contains."""
-        return None
-
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         """A small file."""
         with self.translated(f"read {key}"):
