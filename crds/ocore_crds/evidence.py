@@ -12,10 +12,10 @@ from typing import Literal
 from . import conditions as c
 from .conditions import Condition
 from .model import Model, StatusModel
-from .protocol import ASKED_STEPS, ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .quantity import human
 from .recovery_evidence import EvidenceProgress, RecoveryEvidence
 from .remote_copy import RemoteCopyState, state_of
+from .reports import ASKED_STEPS, ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .rollback import RollbackSpec, RollbackStatus, UndoSpec
 from .snapshot import EvidenceStatus, SnapshotPart, SnapshotSizes, SnapshotSpec, SnapshotStatus, StepStatus
 from .text import sentence, shortened

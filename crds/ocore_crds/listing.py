@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from .commands.snapshot import SnapshotResult
 from .manifest import Evidence
 from .model import Model, Timestamp
-from .protocol import Failure, SnapshotResult
+from .reports import Failure
 from .rollback_record import RecordedOutcome, RollbackRun
 from .stored_contents import LINE_BYTES, ROLLBACK_LINE_BYTES
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from .manifest import Evidence
 from .model import Model, ObjectName, Timestamp, Uuid
-from .protocol import Failure
+from .reports import Failure
 
 FORMAT_VERSION = 1
 

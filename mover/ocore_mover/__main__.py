@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
-from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
+from ocore_crds.reports import TERMINATION_MESSAGE_PATH
 from ocore_mover import requests, settings
 from ocore_mover.commands.runtime import execute
 from ocore_mover.errors import UsageError
@@ -37,8 +37,7 @@ def main() -> None:
 def run_document(arguments: list[str], document: str, termination: Path = Path(TERMINATION_MESSAGE_PATH)) -> int:
     """Runs the command that the only argument names, with the request in the document. Returns the exit code."""
     try:
-        name, request = requests.from_document(arguments, document)
-        return execute(name, request)
+        return execute(*requests.from_document(arguments, document))
     except UsageError as error:
         print(error, file=sys.stderr)
         # Outside a pod this file does not exist, and it is not created.

@@ -11,8 +11,9 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from ocore_crds.commands.base import Command
 from ocore_crds.commands.parts import Option, Part
-from ocore_crds.commands.table import COMMANDS, Command
+from ocore_crds.commands.table import COMMANDS
 from ocore_crds.model import Model
 from ocore_mover import requests
 from ocore_mover.commands.runtime import execute
@@ -136,7 +137,7 @@ def _run(row: Command[Any], options: Sequence[Leaf], given: dict[str, Any]) -> i
         request = row.request.model_validate(fields)
     except ValidationError as error:
         raise UsageError("; ".join(_named(options, *fault) for fault in requests.faults(error))) from error
-    return execute(row.name, request)
+    return execute(row, request)
 
 
 def _named(options: Sequence[Leaf], place: tuple[int | str, ...], text: str) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from ocore_crds.kept_versions import KeptVersions
 from ocore_crds.manifest import StoredObject
-from ocore_crds.protocol import KeptVersions, Step
+from ocore_crds.reports import Step
 from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter

@@ -7,22 +7,16 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
 from ocore_crds.model import Model
-from ocore_crds.protocol import (
-    TERMINATION_MESSAGE_PATH,
-    Failure,
-    Payload,
-    ProgressReport,
-    ReadyReport,
-    Result,
-    Step,
-    StepReport,
-)
+from ocore_crds.reports import TERMINATION_MESSAGE_PATH, Failure, Outcome, ProgressReport, ReadyReport, Step, StepReport
 from ocore_mover import redact
+
+if TYPE_CHECKING:
+    from ocore_crds.protocol import Payload
 
 #: Progress is written at most this often (seconds): the operator patches its status at most once a second.
 PROGRESS_INTERVAL = 0.5
@@ -147,17 +141,18 @@ class Reporter:
         """Reports that the switch waits for its signal."""
         self.emit(ReadyReport(time=now()))
 
-    def succeed(self, payload: Payload) -> None:
+    def succeed(self, payload: "Payload") -> None:
         """The command's last line."""
-        self._finish(Result(ok=True, payload=payload, time=now()))
+        masked = type(payload).model_validate(redact.report(payload.wire()))
+        self._finish(Outcome(ok=True, payload=masked, time=now()))
 
     def fail(self, failure: Failure) -> None:
         """The command's last line."""
-        self._finish(Result(ok=False, failure=failure, time=now()))
+        masked = Failure.model_validate(redact.report(failure.wire()))
+        self._finish(Outcome(ok=False, failure=masked, time=now()))
 
-    def _finish(self, result: Result) -> None:
-        result = Result.model_validate(redact.report(result.wire()))
-        self.emit(result)
+    def _finish(self, outcome: Outcome) -> None:
+        self.emit(outcome)
         # Outside a pod this file does not exist, and it is not created.
         if self._termination.exists():
-            self._termination.write_text(result.termination_message())
+            self._termination.write_text(outcome.termination_message())

@@ -1,25 +1,34 @@
 """Requests as models: the document of a Job, checked by the model of its command."""
 
+import importlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
+from ocore_crds.commands.base import NAMES, Command, Request
 from ocore_crds.commands.carrier import VARIABLE
-from ocore_crds.commands.table import COMMANDS, Request
 from ocore_crds.model import UUID_PATTERN
 from ocore_mover.errors import UsageError
 
 
-def from_document(arguments: Sequence[str], document: str) -> tuple[str, Request]:
+def command(name: str) -> Command[Any]:
+    """The row of a command. No other command's module is imported: most of a short Job's time is its start, and models
+    are built when their module is imported."""
+    row: Command[Any] = importlib.import_module(f"ocore_crds.commands.{name.replace('-', '_')}").ROW
+    return row
+
+
+def from_document(arguments: Sequence[str], document: str) -> tuple[Command[Any], Request]:
     """The command and its request. Raises UsageError, which names the fields that do not fit."""
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
-        raise UsageError(f"with {VARIABLE} the only argument is the name of a command: {', '.join(COMMANDS)}")
-    name = arguments[0]
+    if len(arguments) != 1 or arguments[0] not in NAMES:
+        raise UsageError(f"with {VARIABLE} the only argument is the name of a command: {', '.join(NAMES)}")
+    row = command(arguments[0])
     try:
-        return name, COMMANDS[name].request.model_validate_json(document)
+        return row, row.request.model_validate_json(document)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, place)) or 'request'}: {text}" for place, text in faults(error))
-        raise UsageError(f"{VARIABLE} is not a valid request of {name}: {found}") from error
+        raise UsageError(f"{VARIABLE} is not a valid request of {row.name}: {found}") from error
 
 
 def faults(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, naming
 from ocore_crds.manifest import Evidence
-from ocore_crds.protocol import Failure
+from ocore_crds.reports import Failure
 from ocore_crds.rollback_record import MarkedOutcome, RecordState, RollbackRecord, RollbackRun
 from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Corrupt, MoverError

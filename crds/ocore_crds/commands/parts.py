@@ -12,6 +12,9 @@ from ..model import Model, Uuid
 #: What a scratch folder is where none is given: an emptyDir of the pod.
 TMP = "/tmp"  # noqa: S108 - only the command's own folder below it is used
 
+#: Which half of a rollback ``cleanup`` removes.
+CleanupPart = Literal["previous", "restored"]
+
 
 @dataclass(frozen=True)
 class Option:

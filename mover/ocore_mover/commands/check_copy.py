@@ -4,8 +4,7 @@ objects. Reads none of their bytes."""
 from dataclasses import dataclass
 
 from ocore_crds import conditions, naming
-from ocore_crds.commands.table import CheckCopyRequest
-from ocore_crds.protocol import CopyChecked
+from ocore_crds.commands.check_copy import CheckCopyRequest, CopyChecked
 from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

@@ -3,8 +3,8 @@
 import logging
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.table import CleanupRequest
-from ocore_crds.protocol import CleanupPart, CleanupResult
+from ocore_crds.commands.cleanup import CleanupRequest, CleanupResult
+from ocore_crds.commands.parts import CleanupPart
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import RollbackTarget, Switcher

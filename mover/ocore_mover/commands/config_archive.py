@@ -14,8 +14,8 @@ from typing import Protocol
 from ocore_crds import conditions
 from ocore_crds.manifest import ConfigArtifact
 from ocore_crds.naming import CLAIM_FOLDER
-from ocore_crds.protocol import Finding
 from ocore_crds.quantity import human
+from ocore_crds.reports import Finding
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.links import OPEN_FILE

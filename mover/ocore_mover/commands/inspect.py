@@ -1,14 +1,19 @@
 """``inspect``: reports a stored snapshot, or the position of a rollback."""
 
+from typing import TYPE_CHECKING
+
 from ocore_crds import conditions
-from ocore_crds.commands.table import InspectRequest
-from ocore_crds.protocol import SnapshotResult, SwitchResult
-from ocore_mover import manifests, states
+from ocore_crds.commands.inspect import InspectRequest
+from ocore_crds.commands.snapshot import SnapshotResult
+from ocore_crds.commands.switch import SwitchResult
+from ocore_mover import manifests, snapshot_results, states
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switcher import Switcher
 from ocore_mover.errors import MoverError
 from ocore_mover.store.interface import Store
+
+if TYPE_CHECKING:
+    from ocore_mover.commands.switcher import Switcher
 
 
 def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapshot_id: str) -> SnapshotResult:
@@ -24,10 +29,10 @@ def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapsh
             " store has all of them, or copy them",
             retryable=True,
         )
-    return manifests.result(stored, state=states.readable(guarded, environment_id, snapshot_id))
+    return snapshot_results.of(stored, state=states.readable(guarded, environment_id, snapshot_id))
 
 
-def inspect_rollback(switcher: Switcher, *, repair: bool, workloads_stopped: bool = False) -> SwitchResult:
+def inspect_rollback(switcher: "Switcher", *, repair: bool, workloads_stopped: bool = False) -> SwitchResult:
     """The position. With `repair`, an interrupted switch is completed or undone first; with `workloads_stopped` as
     well, the folder follows the databases in any case. Raises MoverError Mismatch."""
     try:
@@ -44,5 +49,5 @@ def execute(runtime: Runtime, request: InspectRequest) -> SnapshotResult | Switc
         request, request.rollback_id or "", allow_replication_loss=request.allow_replication_loss
     )
     return inspect_rollback(
-        Switcher(target, runtime.token), repair=request.repair, workloads_stopped=request.workloads_stopped
+        opening.switcher(target, runtime.token), repair=request.repair, workloads_stopped=request.workloads_stopped
     )

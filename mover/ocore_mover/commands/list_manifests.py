@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from ocore_crds import stored_contents as limits
-from ocore_crds.commands.table import ListManifestsRequest
+from ocore_crds.commands.list_manifests import ListManifestsRequest
 from ocore_crds.listing import StoredRollback, StoredSnapshot
 from ocore_crds.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
 from ocore_crds.text import shortened
-from ocore_mover import contents, manifests, rollback_history, states
+from ocore_mover import contents, manifests, rollback_history, snapshot_results, states
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
@@ -135,7 +135,7 @@ class ListManifests:
         if missing:
             return _Incomplete(**_skipped(key, missing).model_dump())
         state = states.readable(self._store, environment_id, snapshot_id)
-        line = StoredSnapshot(result=manifests.result(found, state=state)).fitting()
+        line = StoredSnapshot(result=snapshot_results.of(found, state=state)).fitting()
         return line if line is not None else _skipped(key, "its manifest has more to report than a listing holds")
 
     def _skip(self, found: SkippedManifest) -> None:

@@ -2,8 +2,7 @@
 ``probe``."""
 
 from ocore_crds import conditions
-from ocore_crds.commands.table import MeasureRequest
-from ocore_crds.protocol import SizesResult
+from ocore_crds.commands.measure import MeasureRequest, SizesResult
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts

@@ -5,15 +5,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ocore_crds.commands.base import OfRollback
 from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
-from ocore_crds.commands.table import InspectRequest, OfRollback
-from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import settings
+from ocore_mover.deadline import Token
 from ocore_mover.errors import UsageError
 from ocore_mover.store.interface import Store
 
 if TYPE_CHECKING:
-    from ocore_mover.commands.switcher import RollbackTarget
+    from ocore_crds.commands.inspect import InspectRequest
+    from ocore_crds.rollback_record import RollbackRun
+    from ocore_mover.commands.switcher import RollbackTarget, Switcher
     from ocore_mover.database.connect import Server
     from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.rollback_records import RollbackRecords
@@ -112,17 +114,17 @@ def optional_path(text: str | None) -> Path | None:
     return Path(text) if text is not None else None
 
 
-def run_of(record: RollbackRun | None) -> RollbackRun | None:
+def run_of(record: "RollbackRun | None") -> "RollbackRun | None":
     """The run that the record names. Its attempt is the pod's uid: two pods of one Job never write the same object."""
     uid = settings.pod_uid()
     return record.model_copy(update={"attempt": uid}) if record is not None and uid else record
 
 
 def rollback_target(
-    request: OfRollback | InspectRequest,
+    request: "OfRollback | InspectRequest",
     rollback_id: str,
     *,
-    run: RollbackRun | None = None,
+    run: "RollbackRun | None" = None,
     allow_replication_loss: bool = False,
     undo_to: Literal["Old", "New"] | None = None,
     neutralized: bool = False,
@@ -142,7 +144,14 @@ def rollback_target(
     )
 
 
-def optional_records(found: StoreAccess, run: RollbackRun) -> "RollbackRecords | None":
+def switcher(target: "RollbackTarget", token: Token) -> "Switcher":
+    """What switches that environment. The caller closes it."""
+    from ocore_mover.commands.switcher import Switcher
+
+    return Switcher(target, token)
+
+
+def optional_records(found: StoreAccess, run: "RollbackRun") -> "RollbackRecords | None":
     """None where the store cannot be opened: it must not prevent a switch back, and the database's comment has the
     outcome, too."""
     from ocore_mover.rollback_records import RollbackRecords

@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 
 from ocore_crds import conditions
-from ocore_crds.commands.table import PreviewRequest
+from ocore_crds.commands.preview import PreviewRequest, PreviewResult, TableRows
 from ocore_crds.manifest import Manifest
 from ocore_crds.preview import TABLES
-from ocore_crds.protocol import Finding, PreviewResult, TableRows
+from ocore_crds.reports import Finding
 from ocore_mover import manifests
 from ocore_mover.commands import opening, restore
 from ocore_mover.commands.runtime import Runtime, as_failure

@@ -1,8 +1,8 @@
 """``probe``: reports what an environment has and what it lacks. A missing right is a finding, never a failure."""
 
 from ocore_crds import conditions
-from ocore_crds.commands.table import ProbeRequest
-from ocore_crds.protocol import Finding, ProbeResult
+from ocore_crds.commands.probe import ProbeRequest, ProbeResult
+from ocore_crds.reports import Finding
 from ocore_mover.commands import opening
 from ocore_mover.commands.config_archive import ClaimFile, findings
 from ocore_mover.commands.runtime import Runtime

@@ -1,7 +1,6 @@
 """``probe-store``: checks that a store can be used."""
 
-from ocore_crds.commands.table import ProbeStoreRequest
-from ocore_crds.protocol import StoreProbeResult
+from ocore_crds.commands.probe_store import ProbeStoreRequest, StoreProbeResult
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.store import probe

@@ -15,9 +15,9 @@ from pathlib import Path
 import psycopg
 
 from ocore_crds import conditions, naming
-from ocore_crds.commands.table import ProveRequest
+from ocore_crds.commands.prove import ProofResult, ProveRequest
 from ocore_crds.manifest import DatabaseArtifact
-from ocore_crds.protocol import Finding, ProofResult, Step
+from ocore_crds.reports import Finding, Step
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact, copy_access, fingerprint

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.table import RestoreRequest
+from ocore_crds.commands.restore import RestoreRequest, RestoreResult
 from ocore_crds.manifest import FilestoreArtifact, Manifest
-from ocore_crds.protocol import RestoreResult, Step
+from ocore_crds.reports import Step
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence, opening

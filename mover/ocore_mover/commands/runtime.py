@@ -10,16 +10,19 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ocore_crds import conditions
-from ocore_crds.commands.table import COMMANDS, Request
-from ocore_crds.protocol import Failure, Payload, Step
+from ocore_crds.commands.base import Command, Request
+from ocore_crds.reports import Failure, Step
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, UsageError
 from ocore_mover.guard import GuardedCounter, GuardedStore, PatientStore
 from ocore_mover.report import Counter, Reporter, configure_logging
 from ocore_mover.store.interface import Store
+
+if TYPE_CHECKING:
+    from ocore_crds.protocol import Payload
 
 log = logging.getLogger(__name__)
 
@@ -116,22 +119,22 @@ def as_failure(error: BaseException) -> Failure:
     )
 
 
-def execute(name: str, request: Request) -> int:
+def execute(row: Command[Any], request: Request) -> int:
     """Runs the command and reports its result. Returns the exit code. Raises UsageError.
 
     Its module has the command's name. It is imported only now: a Job runs one command, and most of a short Job's time
     is its start.
     """
-    module = importlib.import_module(f"ocore_mover.commands.{name.replace('-', '_')}")
+    module = importlib.import_module(f"ocore_mover.commands.{row.name.replace('-', '_')}")
 
-    def body(runtime: Runtime) -> Payload:
+    def body(runtime: Runtime) -> "Payload":
         payload: Payload = module.execute(runtime, request)
         return payload
 
-    return run(body, deadline=request.deadline, verbose=request.verbose, grace=COMMANDS[name].grace)
+    return run(body, deadline=request.deadline, verbose=request.verbose, grace=row.grace)
 
 
-def run(body: Callable[[Runtime], Payload], *, deadline: float | None, verbose: bool = False, grace: float) -> int:
+def run(body: Callable[[Runtime], "Payload"], *, deadline: float | None, verbose: bool = False, grace: float) -> int:
     """Runs a command's body and reports its result. Returns the exit code. Raises UsageError."""
     if not gc.isenabled():
         # What the start has made stays: neither the collector nor the end of the process need visit it.

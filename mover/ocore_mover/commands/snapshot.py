@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.commands.table import SnapshotRequest
+from ocore_crds.commands.snapshot import FreezeSignal, SnapshotRequest, SnapshotResult
 from ocore_crds.manifest import (
     ConfigArtifact,
     DatabaseArtifact,
@@ -20,9 +20,9 @@ from ocore_crds.manifest import (
     Manifest,
     format_version,
 )
-from ocore_crds.protocol import FreezeSignal, SnapshotResult, Step
+from ocore_crds.reports import Step
 from ocore_crds.snapshot_state import StoredState
-from ocore_mover import dependents, manifests, settings, states
+from ocore_mover import dependents, manifests, settings, snapshot_results, states
 from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive, evidence, opening
 from ocore_mover.commands.base import BaseChoice, Unusable
@@ -125,7 +125,7 @@ class SnapshotRun:
             found = self._already_there()
             if found is not None:
                 self._check_base_again(found.manifest)
-                return manifests.result(found, state=self._stored_state())
+                return snapshot_results.of(found, state=self._stored_state())
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
             self._open_base()
@@ -143,7 +143,7 @@ class SnapshotRun:
             if self._base is not None:
                 self._base.close()
         failpoints.hit("after-manifest")
-        return manifests.result(stored, read_back=self._verify(stored), state=self._options.state)
+        return snapshot_results.of(stored, read_back=self._verify(stored), state=self._options.state)
 
     def _open_base(self) -> None:
         """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with

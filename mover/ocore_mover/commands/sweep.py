@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds import stored_contents as limits
-from ocore_crds.commands.table import SweepRequest
+from ocore_crds.commands.sweep import SweepRequest
 from ocore_crds.model import UUID_PATTERN
 from ocore_crds.stored_contents import Orphan, OrphanReport, OrphansResult, RemovedOrphans
 from ocore_mover import contents

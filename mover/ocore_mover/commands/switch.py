@@ -17,8 +17,8 @@ from typing import Literal, Self
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.table import SwitchRequest
-from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
+from ocore_crds.commands.switch import Signal, SwitchRequest, SwitchResult
+from ocore_crds.reports import Failure, Step
 from ocore_crds.rollback_record import RecordState
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

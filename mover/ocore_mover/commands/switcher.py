@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ocore_crds import conditions
-from ocore_crds.protocol import SwitchResult
+from ocore_crds.commands.switch import SwitchResult
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server

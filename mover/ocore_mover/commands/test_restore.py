@@ -16,10 +16,10 @@ from pathlib import Path
 import psycopg
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.table import RestoreTestRequest
+from ocore_crds.commands.test_restore import RestoreTestPhases, RestoreTestRequest, RestoreTestResult
 from ocore_crds.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
-from ocore_crds.protocol import Finding, RestoreTestPhases, RestoreTestResult, Step
 from ocore_crds.quantity import human
+from ocore_crds.reports import Finding, Step
 from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort

@@ -1,7 +1,6 @@
 """``write-state``: stores pin, retention and deletionPolicy of a snapshot beside its manifest."""
 
-from ocore_crds.commands.table import WriteStateRequest
-from ocore_crds.protocol import StateResult
+from ocore_crds.commands.write_state import StateResult, WriteStateRequest
 from ocore_mover import states
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 
 from ocore_crds import conditions
-from ocore_crds.protocol import DatabaseFacts, Finding
+from ocore_crds.facts import DatabaseFacts
+from ocore_crds.reports import Finding
 from ocore_mover.database import artifact
 from ocore_mover.database.connect import Connection, quoted
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import psycopg
 
 from ocore_crds import conditions
-from ocore_crds.protocol import DatabaseFacts, Finding
+from ocore_crds.facts import DatabaseFacts
 from ocore_crds.replication import Replication
+from ocore_crds.reports import Finding
 from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings, volume
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY

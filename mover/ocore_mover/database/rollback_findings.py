@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import psycopg
 
 from ocore_crds import conditions, naming
-from ocore_crds.protocol import DatabaseFacts, Finding
+from ocore_crds.facts import DatabaseFacts
+from ocore_crds.reports import Finding
 from ocore_mover.database import blockers, catalog_findings, replication, sessions
 from ocore_mover.database.connect import (
     FIRST_WITH_MEMBERSHIP_OPTIONS,

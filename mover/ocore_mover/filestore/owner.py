@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER
-from ocore_crds.protocol import Finding
+from ocore_crds.reports import Finding
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders
 from ocore_mover.filestore.links import walk
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+from ocore_crds.kept_versions import KeptVersions
 from ocore_crds.manifest import StoredObject
-from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import Corrupt
 from ocore_mover.store.patience import Patience
 

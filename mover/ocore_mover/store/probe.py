@@ -6,8 +6,8 @@ import secrets
 import uuid
 
 from ocore_crds import conditions
+from ocore_crds.commands.probe_store import StoreProbeResult
 from ocore_crds.naming import STORE_ID_KEY
-from ocore_crds.protocol import StoreProbeResult
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import Guarantees, Store
 

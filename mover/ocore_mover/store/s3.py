@@ -9,8 +9,8 @@ from functools import cached_property
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
+from ocore_crds.kept_versions import KeptVersions
 from ocore_crds.manifest import StoredObject
-from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
 from ocore_mover.store.patience import Patience

@@ -1,7 +1,7 @@
 """Drops the databases that a rollback leaves on the server; never the live database."""
 
 from ocore_crds import conditions, naming
-from ocore_crds.protocol import CleanupPart
+from ocore_crds.commands.parts import CleanupPart
 from ocore_mover.database import copy_access, position, sessions
 from ocore_mover.database.connect import Connection, Server, translating
 from ocore_mover.database.restore import create

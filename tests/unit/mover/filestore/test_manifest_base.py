@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ocore_crds import naming
 from ocore_crds.manifest import Manifest, StoredObject
-from ocore_mover import manifests
+from ocore_mover import manifests, snapshot_results
 from ocore_mover.errors import Corrupt
 from ocore_mover.store import Store
 from support.mover.contents import put
@@ -36,7 +36,7 @@ def test_a_differential_is_read_back_and_names_its_base(
     found = manifests.read(store, ENVIRONMENT, SNAPSHOT, sha256=written.sha256)
     assert found == written
     assert (found.manifest.format_version, full.manifest.format_version) == (2, 1)
-    result = manifests.result(found)
+    result = snapshot_results.of(found)
     assert (result.base_snapshot_id, result.base_manifest_sha256) == (BASE, full.sha256)
     own = sum(obj.size for obj in store.list(naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, "a1")))
     assert result.stored_bytes == own
@@ -45,7 +45,7 @@ def test_a_differential_is_read_back_and_names_its_base(
     packs = sum(pack.size for pack in full.manifest.filestore.packs)
     assert manifests.verify_objects(store, found.manifest, counter()) == own + packs
     assert found.manifest.needed_bytes() == own + packs
-    plain = manifests.result(full)
+    plain = snapshot_results.of(full)
     assert (plain.base_snapshot_id, plain.base_manifest_sha256) == ("", "")
 
 

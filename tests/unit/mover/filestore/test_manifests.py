@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.manifest import ConfigArtifact, Evidence, Manifest, StoredObject
-from ocore_mover import manifests
+from ocore_mover import manifests, snapshot_results
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import FolderStore
@@ -257,7 +257,7 @@ def test_verify_finds_any_flipped_bit(taken: tuple[Store, Manifest], where: floa
 def test_the_result_names_digests_and_places(site: Site, folder_store: Store) -> None:
     site.fill(10)
     stored = manifests.write(folder_store, snapshot(site, folder_store))
-    found = manifests.result(stored, read_back=True)
+    found = snapshot_results.of(stored, read_back=True)
     prefix = naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, "a1")
     assert found.paths == {
         "manifest": naming.manifest_key(ENVIRONMENT, SNAPSHOT),

@@ -16,7 +16,7 @@ from ocore_crds.listing import StoredSnapshot, parse
 from ocore_crds.manifest import Evidence
 from ocore_crds.snapshot_state import StoredState
 from ocore_crds.stored_contents import ManifestsResult
-from ocore_mover import contents, manifests
+from ocore_mover import contents, manifests, snapshot_results
 from ocore_mover.commands import list_manifests
 from ocore_mover.commands import sweep as sweep_command
 from ocore_mover.commands.inspect import inspect_snapshot
@@ -66,7 +66,7 @@ def test_snapshots_are_listed_with_their_state(
     assert (found.listed, found.next, found.skipped) == (2, "", 0)
     by_id = {line.result.identity.snapshot_id: line.result for line in lines if line.result.identity}
     assert by_id[snapshot_id(1)].state == PINNED
-    assert by_id[snapshot_id(1)] == manifests.result(full, state=PINNED)
+    assert by_id[snapshot_id(1)] == snapshot_results.of(full, state=PINNED)
     assert by_id[snapshot_id(2)].state is None
     assert by_id[snapshot_id(2)].base_snapshot_id == snapshot_id(1)
 
@@ -197,7 +197,7 @@ def test_a_result_fits_into_a_termination_message(
 
 def test_a_long_line_loses_its_warnings_only() -> None:
     stored = manifests.StoredManifest(manifest(1), "k", "0" * 64)
-    found = manifests.result(stored)
+    found = snapshot_results.of(stored)
     long = found.model_copy(update={"evidence": Evidence(proven=("all",), warnings=("w" * 100,) * 1000)})
     line = StoredSnapshot(result=long).fitting()
     assert line is not None

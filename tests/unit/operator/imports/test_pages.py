@@ -19,7 +19,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_kube.errors import ApiError, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS, STORES
-from ocore_mover import manifests
+from ocore_mover import manifests, snapshot_results
 from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
 from ocore_operator.errors import Failed, Waiting
@@ -97,7 +97,7 @@ def test_the_status_is_what_adoption_gives(place: Place) -> None:
     place.run()
     obj = place.snapshots()[snapshot_id(1)]
     adopted = place.snapshots()[snapshot_id(1)]["status"]
-    result = manifests.result(manifests.read(place.store, ENVIRONMENT, snapshot_id(1)))
+    result = snapshot_results.of(manifests.read(place.store, ENVIRONMENT, snapshot_id(1)))
     snap = resources.snapshot({**obj, "status": {"observedGeneration": -1}})
     wanted = applied(transitions.completed(snap, result, None, clean=True, imported=True, now=place.now))
     for own in (
@@ -586,9 +586,10 @@ def test_a_manifest_of_another_project_is_refused_by_the_operator_too(place: Pla
         made = manifest(1, **fields)  # type: ignore[arg-type]
         key = naming.manifest_key(made.identity.environment_id, made.identity.snapshot_id)
         assert (
-            rules.belongs(StoredSnapshot(result=manifests.result(StoredManifest(made, key, "0" * 64))), found) is None
+            rules.belongs(StoredSnapshot(result=snapshot_results.of(StoredManifest(made, key, "0" * 64))), found)
+            is None
         )
-    good = manifests.result(StoredManifest(manifest(1), naming.manifest_key(ENVIRONMENT, snapshot_id(1)), "0" * 64))
+    good = snapshot_results.of(StoredManifest(manifest(1), naming.manifest_key(ENVIRONMENT, snapshot_id(1)), "0" * 64))
     assert rules.belongs(StoredSnapshot(result=good), found) is not None
     moved = good.model_copy(update={"manifest_key": naming.manifest_key(ENVIRONMENT, snapshot_id(2))})
     assert rules.belongs(StoredSnapshot(result=moved), found) is None

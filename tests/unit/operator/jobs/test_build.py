@@ -67,10 +67,10 @@ def container_of(job: Object) -> Object:
 def test_the_mover_accepts_every_request(where: str, name: str) -> None:
     """The contract between the two programs, checked by what the mover's entry point does with a Job's document."""
     job = all_jobs(SITES[where])[name]
-    command, request = requests.from_document(
+    row, request = requests.from_document(
         container_of(job)["args"], document_of(job["spec"]["template"]["spec"]["containers"])
     )
-    assert command == job["metadata"]["labels"]["ocore.dev/command"]
+    assert row.name == job["metadata"]["labels"]["ocore.dev/command"]
     assert request.deadline is not None
     assert getattr(request, "environment_id", "") or name == "probe-store"
 

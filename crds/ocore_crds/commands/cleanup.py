@@ -1,0 +1,32 @@
+"""The command ``cleanup``: its request, its result and its row. Pure."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..reports import Line
+from .base import ROLLBACK_IDS, SITE, Command, OfRollback
+from .parts import CleanupPart
+
+
+class CleanupRequest(OfRollback):
+    """Remove what a rollback keeps beside the live environment. The live environment itself is never removed."""
+
+    what: CleanupPart = Field(
+        description="previous: after the undo window. restored: the rollback ended before the switch."
+    )
+
+
+class CleanupResult(Line):
+    """Of ``cleanup``: what was removed."""
+
+    kind: Literal["cleanup"] = "cleanup"
+    databases_dropped: tuple[str, ...] = ()
+    folders_removed: tuple[str, ...] = ()
+    #: Files in the filestore that the live database does not name, put on the application's checklist. None: they could
+    #: not be, see `not_listed`.
+    files_listed: int | None = 0
+    not_listed: str = ""
+
+
+ROW = Command("cleanup", CleanupRequest, (CleanupResult,), "free", 8, (f"--what previous {SITE} {ROLLBACK_IDS}",))

@@ -1,0 +1,64 @@
+"""The command ``delete``: its request, its result and its row. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..kept_versions import KeptVersions
+from ..model import Uuid
+from ..reports import Line
+from ..snapshot_state import StoredState
+from .base import SNAPSHOT_IDS, SOURCE, STORE, Command, OfSnapshot
+from .parts import Option, SourceStore
+
+
+class DeleteRequest(OfSnapshot):
+    """Delete a snapshot from the store: its manifest first, then all other objects."""
+
+    source: Annotated[SourceStore | None, Option(SOURCE)] = Field(
+        default=None, description="The store of the copy that must be whole."
+    )
+    attempts_only: bool = Field(
+        default=False, description="Delete only objects that no manifest names (leftovers of failed attempts)."
+    )
+    keep_attempt: str | None = Field(
+        default=None, description="With --attempts-only: keep the objects of this attempt, which is still running."
+    )
+    claim: str | None = Field(
+        default=None,
+        description=(
+            "Mount point of the filestore's claim: also remove the folders that the snapshot's attempts froze."
+        ),
+    )
+    copy_store_id: Uuid | None = Field(
+        default=None,
+        description=(
+            "Delete only if --source-store has this id, and the whole snapshot with the manifest of --manifest-sha256."
+        ),
+    )
+    manifest_sha256: str | None = Field(default=None, description="With --copy-store-id: SHA-256 of the manifest.")
+    known_state: StoredState | None = Field(
+        default=None,
+        description=(
+            "Delete only if the store has no pin, or this one (snapshot_state.StoredState): another cluster may have"
+            " set it."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "DeleteRequest":
+        if self.source is not None and (self.copy_store_id is None or self.manifest_sha256 is None):
+            raise ValueError("give --copy-store-id and --manifest-sha256 with --source-store")
+        return self
+
+
+class DeleteResult(Line):
+    """Of ``delete``."""
+
+    kind: Literal["delete"] = "delete"
+    objects: int = 0
+    uploads_aborted: int = 0
+    kept: KeptVersions | None = Field(default=None, description="None: nothing is left.")
+
+
+ROW = Command("delete", DeleteRequest, (DeleteResult,), "deletion", 3, (f"{STORE} {SNAPSHOT_IDS}",))

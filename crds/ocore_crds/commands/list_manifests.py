@@ -1,0 +1,30 @@
+"""The command ``list-manifests``: its request, and its row. Pure."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ..model import Uuid
+from ..stored_contents import ManifestsResult
+from .base import STORE, Command, Request
+from .parts import Option, StoreAccess
+
+
+class ListManifestsRequest(Request):
+    """List one page of the snapshots that a store has for these environments, one JSON line each. Writes nothing."""
+
+    store: StoreAccess
+    environments: Annotated[dict[Uuid, Uuid], Option("environment")] = Field(
+        default={}, description="ENVIRONMENT:PROJECT, ids of an environment and of its project."
+    )
+    after: str = Field(default="", description="ENVIRONMENT/SNAPSHOT: `next` of the page before.")
+
+
+ROW = Command(
+    "list-manifests",
+    ListManifestsRequest,
+    (ManifestsResult,),
+    "contents",
+    3,
+    (f"{STORE} --environment 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01:3f0a4c52-6f1c-4f6e-9a54-0e8e0c5f6a01",),
+)

@@ -1,0 +1,68 @@
+"""The command ``neutralize``: its request, its result and its row. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..manifest import Evidence
+from ..model import Uuid
+from ..reports import Line
+from .base import ROLLBACK_IDS, Command, Request
+from .parts import DatabaseAccess, Option
+
+
+class NeutralizeRequest(Request):
+    """Neutralise the restored copy, check that it is, and mark it, so that `switch` accepts it. The live database does
+    not change."""
+
+    database: DatabaseAccess
+    environment_id: Uuid = Field(description="Identity of the environment (UUID).")
+    rollback_id: Uuid = Field(description="Identity of the rollback (UUID).")
+    sql: str | None = Field(
+        default=None, description="Folder with scripts that neutralise the copy, in the order of their names."
+    )
+    hand_over: str | None = Field(
+        default=None,
+        description="Folder through which another container of the pod gets credentials and runs its command.",
+    )
+    assertions: str | None = Field(default=None, description="Folder with queries that must return no row afterwards.")
+    own_identity: bool = Field(default=False, description="Give the copy a new database.uuid, database.secret and URL.")
+    base_url: str | None = Field(default=None, description="With --own-identity: its web.base.url.")
+    isolation: Literal["Require", "BestEffort"] = Field(
+        default="Require", description="With --hand-over. Require: the pod must not reach a test listener."
+    )
+    listeners: Annotated[tuple[str, ...], Option("listener")] = Field(
+        default=(), description="HOST:PORT of a test listener beside the API server."
+    )
+    outside: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "HOST:PORT of a test listener outside of the cluster's networks, which someone else has just reached."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _method(self) -> "NeutralizeRequest":
+        if self.sql is not None and self.hand_over is not None:
+            raise ValueError("give either --sql or --hand-over")
+        if self.sql is None and self.hand_over is None and not self.own_identity:
+            raise ValueError("give --sql, --hand-over or --own-identity")
+        return self
+
+
+class NeutralizeResult(Line):
+    """Of ``neutralize``: the restored copy is neutralised, or has its own identity, and every assertion held."""
+
+    kind: Literal["neutralize"] = "neutralize"
+    neutralized: bool = Field(description="False: only its identity was changed.")
+    evidence: Evidence = Evidence()
+
+
+ROW = Command(
+    "neutralize",
+    NeutralizeRequest,
+    (NeutralizeResult,),
+    "heavy",
+    3,
+    (f"--database ~/secret --admin ~/admin {ROLLBACK_IDS} --sql ~/scripts",),
+)

@@ -1,0 +1,89 @@
+"""The command ``restore``: its request, its result and its row. Pure."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..manifest import Evidence
+from ..model import Uuid
+from ..reports import Line
+from ..rollback_record import RollbackRun
+from .base import (
+    CAPACITY,
+    JOBS,
+    MANIFEST,
+    RECORD,
+    REPLICATION,
+    ROLLBACK_ID,
+    SCRATCH,
+    SITE,
+    SNAPSHOT_IDS,
+    SOURCE,
+    STORE,
+    Capacity,
+    Command,
+    Jobs,
+    OfRollback,
+)
+from .parts import TMP, Option, SourceStore, StoreAccess
+
+
+class RestoreRequest(OfRollback):
+    """Restore a snapshot beside the live environment and check it. The live environment does not change."""
+
+    store: StoreAccess
+    source: Annotated[SourceStore | None, Option(SOURCE)] = Field(
+        default=None, description="Read the snapshot from this store; --store then has only the record."
+    )
+    snapshot_id: Uuid = Field(description="Identity of the snapshot (UUID).")
+    scratch: str = Field(default=TMP, description=SCRATCH)
+    manifest_sha256: str | None = Field(default=None, description=MANIFEST)
+    source_environment_id: Uuid | None = Field(
+        default=None,
+        description=(
+            "Environment that the snapshot was taken of, where it is another one. Its database's name, owner and grants"
+            " are not used."
+        ),
+    )
+    project_id: Uuid | None = Field(default=None, description="Expected project of the snapshot, in its manifest.")
+    record: RollbackRun | None = Field(default=None, description=RECORD)
+    allow_replication_loss: bool = Field(default=False, description=REPLICATION)
+    neutralize: bool = Field(
+        default=False, description="The copy must not become live before `neutralize` has marked it."
+    )
+    capacity: Capacity | None = Field(default=None, description=CAPACITY)
+    jobs: Jobs = Field(default=2, description=JOBS)
+
+    @model_validator(mode="after")
+    def _ids(self) -> "RestoreRequest":
+        record = self.record
+        if record is not None and (record.environment_id, record.rollback_id) != (
+            self.environment_id,
+            self.rollback_id,
+        ):
+            raise ValueError("the ids of --record differ from --environment-id and --rollback-id")
+        return self
+
+
+class RestoreResult(Line):
+    """Of ``restore``: the restored copy exists beside the live one and is checked."""
+
+    kind: Literal["restore"] = "restore"
+    restored_database: str = ""
+    live_missing: bool = Field(
+        default=False, description="There was no live database: the switch creates it, and leaves no previous one."
+    )
+    database_bytes: int = 0
+    files_added: int = 0
+    bytes_added: int = 0
+    evidence: Evidence = Evidence()
+
+
+ROW = Command(
+    "restore",
+    RestoreRequest,
+    (RestoreResult,),
+    "heavy",
+    3,
+    (f"{STORE} {SITE} {SNAPSHOT_IDS} {ROLLBACK_ID} --scratch /tmp",),
+)

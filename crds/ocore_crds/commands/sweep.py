@@ -1,0 +1,24 @@
+"""The command ``sweep``: its request, and its row. Pure."""
+
+from pydantic import Field
+
+from ..model import Uuid
+from ..stored_contents import OrphansResult
+from .base import STORE, Command, Request
+from .parts import StoreAccess
+
+#: Age in seconds from which an object that no manifest names is an orphan: longer than any snapshot may run.
+ORPHAN_AGE = 7 * 86400.0
+
+
+class SweepRequest(Request):
+    """Find objects of snapshots that no manifest names. Deletes nothing."""
+
+    store: StoreAccess
+    older_than: float = Field(default=ORPHAN_AGE, ge=0, description="Seconds: younger objects are not orphans.")
+    report_id: Uuid | None = Field(
+        default=None, description="Write the list into the store under this id, for `remove-orphans`."
+    )
+
+
+ROW = Command("sweep", SweepRequest, (OrphansResult,), "contents", 3, (STORE,))

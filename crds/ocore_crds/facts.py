@@ -1,0 +1,52 @@
+"""What ``probe`` finds in the database and in the filestore. Pure."""
+
+from pydantic import Field
+
+from .replication import Replication
+from .reports import Line
+
+
+class DatabaseFacts(Line):
+    """What ``probe`` found in the database."""
+
+    name: str = ""
+    missing: bool = Field(
+        default=False, description="The server has no database of this name; the others are facts of the server."
+    )
+    server_identity: str = Field(
+        default="",
+        description="System identifier of the server and when it started: clones of a server differ in the latter.",
+    )
+    server_version: str = ""
+    server_major: int = 0
+    size_bytes: int = 0
+    used_bytes: int = Field(default=0, description="All databases of the default tablespace.")
+    owner: str = ""
+    user: str = ""
+    attachments: bool = Field(default=False, description="Whether the table ir_attachment exists.")
+    outside_attachments: int = Field(
+        default=0,
+        description=(
+            "Attachments among the newest and the oldest ones that the application keeps outside the filestore."
+        ),
+    )
+    extensions: tuple[str, ...] = ()
+    schema_fingerprint: str = Field(
+        default="",
+        description=(
+            "Changes with the schema and with all else that a schema-only restore depends on; empty where it could not"
+            " be read."
+        ),
+    )
+    replication: Replication | None = Field(default=None, description="None where nothing is replicated.")
+
+
+class FilestoreFacts(Line):
+    """What ``probe`` found in the filestore."""
+
+    file_count: int = 0
+    size_bytes: int = 0
+    hard_links: bool = False
+    free_bytes: int = 0
+    uid: int = 0
+    gid: int = 0

@@ -1,0 +1,154 @@
+"""What every command of the mover reports: JSON lines on stdout, the last one its outcome, which is the termination
+message, too (4 KiB at most). Pure.
+"""
+
+import json
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import ConfigDict, Field, SerializeAsAny
+
+from .model import Model, Sentence
+from .text import shortened_bytes
+
+TERMINATION_MESSAGE_BYTES = 4096
+#: Most bytes of each message in a termination message that is too long: the first one with which all fit.
+_MESSAGE_LIMITS = (3000, 2000, 1500, 1000, 700, 500, 300, 200, 100, 50)
+#: Where the kubelet reads the termination message.
+TERMINATION_MESSAGE_PATH = "/dev/termination-log"
+
+
+class Step(StrEnum):
+    """Steps of a snapshot and of a rollback."""
+
+    PREPARE = "Prepare"
+    DUMP_DATABASE = "DumpDatabase"
+    COPY_FILESTORE = "CopyFilestore"
+    CAPTURE_CONFIG = "CaptureConfig"
+    PUBLISH = "Publish"
+    VERIFY = "Verify"
+    PREFLIGHT = "Preflight"
+    SAFETY_SNAPSHOT = "SafetySnapshot"
+    RESTORE_DATABASE = "RestoreDatabase"
+    RESTORE_FILESTORE = "RestoreFilestore"
+    CHECK = "Check"
+    NEUTRALIZE = "Neutralize"
+    QUIESCE = "Quiesce"
+    SWITCH = "Switch"
+    RESTORE_IMAGE = "RestoreImage"
+    RESUME = "Resume"
+    HEALTH_CHECK = "HealthCheck"
+    SWITCH_BACK = "SwitchBack"
+    CLEANUP = "Cleanup"
+    COPY_REMOTE = "CopyRemote"
+
+
+SNAPSHOT_STEPS = (
+    Step.PREPARE,
+    Step.DUMP_DATABASE,
+    Step.COPY_FILESTORE,
+    Step.CAPTURE_CONFIG,
+    Step.PUBLISH,
+    Step.VERIFY,
+)
+ROLLBACK_STEPS = (
+    Step.PREFLIGHT,
+    Step.RESTORE_DATABASE,
+    Step.RESTORE_FILESTORE,
+    Step.CHECK,
+    Step.NEUTRALIZE,
+    Step.QUIESCE,
+    Step.SWITCH,
+    Step.RESUME,
+    Step.HEALTH_CHECK,
+    Step.CLEANUP,
+)
+#: Steps that a Rollback has only where its spec asks for them, each with the step that it comes after.
+ASKED_STEPS = {Step.SAFETY_SNAPSHOT: Step.PREFLIGHT, Step.RESTORE_IMAGE: Step.SWITCH}
+
+
+class Line(Model):
+    model_config = ConfigDict(extra="ignore")
+
+
+class StepReport(Line):
+    """A step began or ended."""
+
+    type: Literal["step"] = "step"
+    step: Step
+    state: Literal["Running", "Done", "Skipped", "Failed"]
+    message: str = ""
+    time: str
+
+
+class ProgressReport(Line):
+    """Progress of a step. Totals are estimates, 0 where they are not known; done never exceeds a known total."""
+
+    type: Literal["progress"] = "progress"
+    step: Step
+    bytes_done: int = 0
+    bytes_total: int = 0
+    files_done: int = 0
+    files_total: int = 0
+    time: str
+
+
+class ReadyReport(Line):
+    """The switch Job is connected, has checked everything and waits for its signal."""
+
+    type: Literal["ready"] = "ready"
+    time: str
+
+
+class Finding(Line):
+    """Something that blocks an operation, with the fix (for example the missing ``ALTER ROLE``)."""
+
+    reason: str
+    message: Sentence
+
+
+class Failure(Line):
+    """Why a command failed: a reason of conditions.py, and a message with the cause and the remedy."""
+
+    reason: str
+    message: Sentence
+    retryable: bool = Field(default=False, description="A new attempt may succeed without any change.")
+
+
+class Outcome(Line):
+    """The last line of every command, and its termination message."""
+
+    type: Literal["result"] = "result"
+    ok: bool
+    payload: SerializeAsAny[Model] | None = None
+    failure: Failure | None = None
+    time: str
+
+    def termination_message(self) -> str:
+        """The result as JSON of at most 4 KiB. Warnings, paths, evidence, tables and the ends of long messages are
+        dropped first."""
+        data = self.wire()
+        payload = data.get("payload") or {}
+        for victim in ("", "warnings", "checked", "notChecked", "paths", "replicationEnded", "evidence", "tables"):
+            payload.pop(victim, None)
+            text = json.dumps(data, separators=(",", ":"))
+            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+                return text
+        replication = (payload.get("database") or {}).get("replication") or {}
+        for key in replication:
+            replication[key] = replication[key][:3]
+        # Long messages: each as long as all of them together allow.
+        findings = [
+            f
+            for key in ("blocking", "creatable", "rollback", "ownStore", "findings", "refusals")
+            for f in payload.get(key, ())
+        ]
+        messages = [f for f in (data.get("failure"), payload.get("failure"), *findings) if f]
+        whole = [f["message"] for f in messages]
+        for limit in _MESSAGE_LIMITS:
+            for holder, message in zip(messages, whole, strict=True):
+                holder["message"] = shortened_bytes(message, limit)
+            text = json.dumps(data, separators=(",", ":"))
+            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+                break
+        return text
