@@ -1,13 +1,16 @@
 """Evidence: what was required, what was proven and what is missing, as sentences that a person can check."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ocore_crds.manifest import Evidence, FilestoreArtifact, Manifest
 from ocore_crds.quantity import human
-from ocore_mover.database.restore.check import Checked
 from ocore_mover.filestore import layouts
-from ocore_mover.filestore.unpack import Restored
 from ocore_mover.store.interface import Store
+
+if TYPE_CHECKING:
+    from ocore_mover.database.restore.check import Checked
+    from ocore_mover.filestore.unpack import Restored
 
 
 def of_snapshot(
@@ -100,7 +103,7 @@ def with_source(found: Evidence, manifest: Manifest, store: Store) -> Evidence:
 
 
 def of_restore(
-    manifest: Manifest, checked: Checked | None, restored: Restored | None, named: int, warnings: Iterable[str]
+    manifest: Manifest, checked: "Checked | None", restored: "Restored | None", named: int, warnings: Iterable[str]
 ) -> Evidence:
     """Evidence of a restored copy. `named`: number of files that the restored database names."""
     proven: list[str] = []

@@ -211,23 +211,6 @@ def test_folders_without_a_database(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "claim").iterdir() if p.name != ".ocore"] == ["data"]
 
 
-@pytest.fixture(scope="module")
-def imported() -> set[str]:
-    """The modules that the start of a mover imports."""
-    code = "import sys, ocore_mover.__main__; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
-    return set(done.stdout.split())
-
-
-@pytest.mark.parametrize(
-    "module", ["psycopg", "typer", "rich", "botocore", "ocore_crds.environment", "ocore_mover.commands.snapshot"]
-)
-def test_the_start_imports_only_what_every_command_needs(imported: set[str], module: str) -> None:
-    """Most of a short Job's time is its start. Each command imports the rest itself."""
-    assert "ocore_mover.__main__" in imported
-    assert module not in imported
-
-
 def test_help_is_formatted_although_the_start_leaves_rich_out() -> None:
     done = subprocess.run([sys.executable, "-m", "ocore_mover", "--help"], capture_output=True, text=True, check=True)
     assert "Commands ─" in done.stdout
