@@ -186,7 +186,7 @@ class _Staging:
         with folders.opened(folders.filestore) as fd:
             live = os.fstat(fd)
         os.fchmod(self._root, stat.S_IMODE(live.st_mode))
-        if os.geteuid() == 0 and live.st_uid != 0:
+        if os.geteuid() == 0 and (live.st_uid, live.st_gid) != (0, 0):
             for folder in walk(self._root, skip=lambda _: False, failed=_walk_failed, depth=MAX_DEPTH):
                 for item in folder.items:
                     os.chown(item.name, live.st_uid, live.st_gid, dir_fd=folder.fd, follow_symlinks=False)

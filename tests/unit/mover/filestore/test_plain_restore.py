@@ -206,9 +206,11 @@ def test_only_some_folders_are_remembered(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(list((tmp_path / "folder").iterdir())) == 20
 
 
-@pytest.mark.parametrize(("euid", "owner", "given"), [(0, 1234, 3), (0, 1, 3), (0, 0, 0), (1000, 1234, 0)])
-def test_only_root_gives_the_owner_of_the_live_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, euid: int, owner: int, given: int
+@pytest.mark.parametrize(
+    ("euid", "owner", "group", "given"), [(0, 1234, 7, 3), (0, 1, 0, 3), (0, 0, 7, 3), (0, 0, 0, 0), (1000, 1234, 7, 0)]
+)
+def test_only_root_gives_the_owner_and_group_of_the_live_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, euid: int, owner: int, group: int, given: int
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file").touch()
@@ -218,7 +220,9 @@ def test_only_root_gives_the_owner_of_the_live_folder(
     real, calls = os.fstat, []
 
     def fstat(found: Any) -> Any:
-        return SimpleNamespace(st_mode=0o40751, st_uid=owner, st_gid=7) if found == "the live folder" else real(found)
+        return (
+            SimpleNamespace(st_mode=0o40751, st_uid=owner, st_gid=group) if found == "the live folder" else real(found)
+        )
 
     monkeypatch.setattr(restore.os, "fstat", fstat)
     monkeypatch.setattr(restore.os, "geteuid", lambda: euid)
@@ -227,7 +231,7 @@ def test_only_root_gives_the_owner_of_the_live_folder(
     run._become_like(live)
     os.close(fd)
     # The file, its folder (as an entry and as a folder), and the stage.
-    assert calls == [(owner, 7)] * (given + 1 if given else 0)
+    assert calls == [(owner, group)] * (given + 1 if given else 0)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o751
 
 
