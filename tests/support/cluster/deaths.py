@@ -2,13 +2,14 @@
 fired, or that memory ran out."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
 
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from ocore_crds.naming import LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
+from ocore_crds.naming import LABEL_COMMAND, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
 
 from .cluster import Cluster, Object, wait_for
 
@@ -25,8 +26,9 @@ class Deaths:
         self._namespace = namespace
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        #: Uid of the pod and number of its container → uid of the object that it worked for, and the command.
+        self._killed: dict[tuple[str, int], tuple[str, str]] = {}
         #: Uid of the pod → uid of the object that it worked for.
-        self._killed: dict[str, str] = {}
         self._out_of_memory: dict[str, str] = {}
 
     def __enter__(self) -> "Deaths":
@@ -50,14 +52,28 @@ class Deaths:
         )
 
     def fired(self, obj: Object, times: int = 1) -> None:
-        """Fails where fewer pods of the object were killed. The object arms one failpoint, and nothing else kills its
-        pods."""
-        uid = obj["metadata"]["uid"]
+        """Fails where fewer containers of the object were killed. Nothing but the failpoints that the object arms kills
+        them, and each of those fires once in an attempt."""
         wait_for(
-            f"{times} pods of {obj['metadata']['name']} killed at the failpoint",
-            lambda: list(self._killed.values()).count(uid) >= times,
+            f"{times} containers of {obj['metadata']['name']} killed at the failpoint",
+            lambda: self.times(obj) >= times,
             15,
         )
+
+    def times(self, obj: Object) -> int:
+        """How many containers of the object were killed so far."""
+        return [of for of, _ in self._killed.values()].count(obj["metadata"]["uid"])
+
+    def fired_in(self, obj: Object, wanted: dict[str, int]) -> None:
+        """The same of an object that arms failpoints of several commands. `wanted`: how many in each of them."""
+        uid = obj["metadata"]["uid"]
+
+        def all_of_them() -> bool:
+            found = Counter(command for of, command in self._killed.values() if of == uid)
+            assert found == wanted
+            return True
+
+        wait_for(f"containers of {obj['metadata']['name']} killed at each failpoint", all_of_them, 15)
 
     def _run(self) -> None:
         version: str | None = None
@@ -90,9 +106,13 @@ class Deaths:
         return f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
     def _note(self, pod: Object) -> None:
+        uid, labels = pod["metadata"]["uid"], pod["metadata"]["labels"]
         for status in pod.get("status", {}).get("containerStatuses") or []:
-            ended = status.get("state", {}).get("terminated") or {}
-            if ended.get("reason") == "OOMKilled":
-                self._out_of_memory[pod["metadata"]["uid"]] = pod["metadata"]["labels"][LABEL_UID]
-            elif ended.get("exitCode") == KILLED:
-                self._killed[pod["metadata"]["uid"]] = pod["metadata"]["labels"][LABEL_UID]
+            restarts = status.get("restartCount", 0)
+            # The kubelet starts a switch's container again: the state of the one before may never be seen otherwise.
+            for number, state in ((restarts, status.get("state")), (restarts - 1, status.get("lastState"))):
+                ended = (state or {}).get("terminated") or {}
+                if ended.get("reason") == "OOMKilled":
+                    self._out_of_memory[uid] = labels[LABEL_UID]
+                elif ended.get("exitCode") == KILLED:
+                    self._killed[uid, number] = (labels[LABEL_UID], labels[LABEL_COMMAND])

@@ -1,6 +1,6 @@
 """Where movers and operators are killed: failpoints by the test that is killed there, and how a test arms them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -87,6 +87,17 @@ def in_turn(points: Sequence[str], at_most: int = 2) -> pytest.MarkDecorator:
 def killed_in_turn(*points: str) -> dict[str, str]:
     """Killed at the first point in the first attempt, at the next one in the next attempt."""
     return failpoints.armed(",".join(f"{point}=kill@{attempt}" for attempt, point in enumerate(points, 1)))
+
+
+def killed_in_each(stages: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The same at the points of several commands, whose Jobs each count their attempts. The container of a switch is
+    started again in the same attempt."""
+    items = [
+        f"{point}=kill@{1 if command == 'switch' else attempt}"
+        for command, points in stages.items()
+        for attempt, point in enumerate(points, 1)
+    ]
+    return failpoints.armed(",".join(items))
 
 
 def everywhere(*points: str) -> dict[str, str]:
