@@ -8,7 +8,6 @@ from . import layouts
 from .conditions import Conditions
 from .layouts import Layout
 from .model import (
-    CpuQuantity,
     KeyRef,
     LocalRef,
     Model,
@@ -24,6 +23,7 @@ from .naming import CLAIM_FOLDER
 from .neutralize import Neutralize
 from .replication import Replication
 from .rules import exactly_one, immutable, rule, validations
+from .scheduling import TEMPLATE_RULES, PodTemplate
 
 
 class CertificateAuthority(Model):
@@ -207,37 +207,10 @@ class Scratch(Model):
     )
 
 
-class ResourceList(Model):
-    """CPU and memory, as quantities."""
+class Jobs(PodTemplate):
+    """How this environment's Jobs run. User, groups and tolerations are inherited from the first workload; other fields
+    that are not set have the chart's defaults."""
 
-    cpu: CpuQuantity | None = Field(default=None, description="CPU, for example 500m.")
-    memory: Quantity | None = Field(default=None, description="Memory, for example 512Mi.")
-
-
-class Resources(Model):
-    """Requests and limits of a Job's container."""
-
-    requests: ResourceList | None = Field(default=None, description="What the scheduler reserves.")
-    limits: ResourceList | None = Field(default=None, description="The most that the container may use.")
-
-
-class Toleration(Model):
-    """A toleration of a node's taint."""
-
-    key: Annotated[str, Field(max_length=316)] | None = Field(default=None, description="Taint key; empty matches all.")
-    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="How the value is compared.")
-    value: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Taint value.")
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
-        default=None, description="Taint effect; empty matches all."
-    )
-
-
-class Jobs(Model):
-    """How this environment's Jobs run. Fields that are not set are inherited from the first workload."""
-
-    resources: Resources | None = Field(
-        default=None, description="Requests and limits; default requests 100m and 256Mi."
-    )
     parallelism: Annotated[int, Field(ge=1, le=32)] = Field(
         default=2, description="Tables dumped and restored, and packs written, at the same time."
     )
@@ -256,9 +229,8 @@ class Jobs(Model):
             " have."
         ),
     )
-    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=20)] = Field(
-        default=(), description="Added to the workload's own."
-    )
+
+    model_config = ConfigDict(json_schema_extra=validations(*TEMPLATE_RULES))
 
 
 class RollbackGrant(Model):

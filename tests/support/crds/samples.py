@@ -3,13 +3,36 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import environment, model, neutralize, snapshotpolicy, snapshotstore
+from ocore_crds import environment, model, neutralize, scheduling, snapshotpolicy, snapshotstore
 from ocore_crds.schema import structural
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
 UUID = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
 OTHER_UUID = "1f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"
 TIME = "2026-01-31T23:59:59Z"
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def _node_term() -> Object:
+    return {"matchExpressions": [{"key": "pool", "operator": "In", "values": ["1"]}]}
+
+
+def _selector() -> Object:
+    """Each call makes another object: a try changes one place only."""
+    return {
+        "matchLabels": {"key": "shop"},
+        "matchExpressions": [{"key": "app", "operator": "In", "values": ["shop"]}],
+    }
+
+
+def _pod_affinity() -> Object:
+    return {
+        _REQUIRED: [{"labelSelector": _selector(), "topologyKey": "zone"}],
+        _PREFERRED: [{"weight": 1, "podAffinityTerm": {"labelSelector": _selector(), "topologyKey": "zone"}}],
+    }
+
 
 ENVIRONMENT: Object = {
     "id": UUID,
@@ -43,15 +66,33 @@ ENVIRONMENT: Object = {
     "workloads": [{"kind": "Deployment", "name": "shop"}, {"kind": "StatefulSet", "name": "shop-cron"}],
     "scratch": {"size": "20Gi", "storageClassName": "fast"},
     "jobs": {
-        "resources": {
-            "requests": {"cpu": "500m", "memory": "512Mi"},
-            "limits": {"cpu": "2", "memory": "1Gi"},
-        },
+        "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
         "parallelism": 4,
         "runAsUser": 101,
         "runAsGroup": 101,
         "fsGroup": 101,
         "tolerations": [{"key": "tier", "operator": "Equal", "value": "db", "effect": "NoSchedule"}],
+        "labels": {"key": "shop"},
+        "annotations": {"key": "false"},
+        "nodeSelector": {"key": "backup"},
+        "affinity": {
+            "nodeAffinity": {
+                _REQUIRED: {"nodeSelectorTerms": [_node_term()]},
+                _PREFERRED: [{"weight": 1, "preference": _node_term()}],
+            },
+            "podAffinity": _pod_affinity(),
+            "podAntiAffinity": _pod_affinity(),
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": _selector(),
+            }
+        ],
+        "priorityClassName": "backup",
+        "startDeadlineSeconds": 300,
     },
     "neutralize": {
         "sql": {"configMapRef": {"name": "neutralise"}},
@@ -155,12 +196,13 @@ ROLLBACK: Object = {
 }
 UNDO: Object = {"undo": {"rollbackRef": {"name": "back"}}, "undoWindowSeconds": 3600}
 PREVIEW: Object = {"snapshotRef": {"name": "shop-1"}, "dryRun": True}
-#: The CA in a ConfigMap.
+#: The CA in a ConfigMap; limits without requests, which must not be more.
 TLS_ENVIRONMENT: Object = changed(
     {"spec": ENVIRONMENT},
     {
         "spec.database.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}},
         "spec.config": {"path": "etc/odoo.conf"},
+        "spec.jobs.resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
     },
 )["spec"]
 TLS_POLICY: Object = changed(
@@ -204,7 +246,7 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
             "filestore": {"claimName": "shop-files", "path": "files", "layout": "Plain"},
             "workloads": [{"name": "shop"}],
             "scratch": {},
-            "jobs": {"tolerations": [{}]},
+            "jobs": {"tolerations": [{"key": "tier"}]},
         },
     ),
     "SnapshotStore": (
@@ -248,6 +290,22 @@ COMPANIONS: dict[tuple[str, str | None], Object] = {
     for value in ("AES256", None)
 } | {
     ("spec.filestore.consistency", "BestEffort"): {"spec.filestore.layout": "Plain"},
+    ("spec.jobs.tolerations[].operator", "Exists"): {"spec.jobs.tolerations[].value": REMOVED},
+}
+_NODE = f"spec.jobs.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms[].matchExpressions[]"
+_PREFERRED_NODE = f"spec.jobs.affinity.nodeAffinity.{_PREFERRED}[].preference.matchExpressions[]"
+_POD_TERMS = [
+    f"spec.jobs.affinity.{kind}.{which}"
+    for kind in ("podAffinity", "podAntiAffinity")
+    for which in (f"{_REQUIRED}[]", f"{_PREFERRED}[].podAffinityTerm")
+]
+_LABEL_REQUIREMENTS = [
+    f"{path}.labelSelector.matchExpressions[]" for path in (*_POD_TERMS, "spec.jobs.topologySpreadConstraints[]")
+]
+COMPANIONS |= {
+    (f"{path}.operator", value): {f"{path}.values": REMOVED}
+    for path in (_NODE, _PREFERRED_NODE, *_LABEL_REQUIREMENTS)
+    for value in ("Exists", "DoesNotExist")
 }
 for _tls in (_TLS, "spec.verify.server.tls"):
     COMPANIONS[f"{_tls}.mode", "disable"] = {f"{_tls}.ca": REMOVED, f"{_tls}.clientCertificate": REMOVED}
@@ -293,9 +351,13 @@ PATTERNS: dict[str, Pattern] = {
     _pattern(environment.Scratch, "size"): Pattern(
         ("1", "20Gi", "1.5G", "100k"), ("", "-1", "1Kib", "Gi", "1 Gi", "1e3", "500m"), fill="1"
     ),
-    _pattern(environment.ResourceList, "cpu"): Pattern(
+    _pattern(scheduling.ResourceList, "cpu"): Pattern(
         ("1", "0.5", "500m"), ("", "-1", "1Gi", "m", "1.m", "half"), fill="1"
     ),
+    scheduling.KEY_PATTERN: Pattern(
+        ("a", "example.org/team", "A_b.c"), ("", "/a", "a/", "-a", "a-", "a b", "Example.org/a", "a/b/c", "ä"), prefix="a" * 253 + "/"
+    ),
+    scheduling.VALUE_PATTERN: Pattern(("", "a", "A_b.c", "1"), ("-a", "a-", "a b", "a/b", "ä")),
     _pattern(environment.Filestore, "path"): _PATHS,
     _pattern(snapshotstore.S3, "prefix"): _PATHS,
     _pattern(snapshotstore.S3, "bucket"): Pattern(("abc", "a-b.c", "0a0"), ("Abc", "-ab", "ab-", "a_b", "a/b")),
@@ -424,6 +486,78 @@ def _tls_rules(tls: str) -> dict[str, dict[str, Cel]]:
     }
 
 
+def _map_rules(field: str) -> dict[str, Cel]:
+    """Of labels or annotations of Jobs."""
+    path = f"spec.jobs.{field}"
+    reserved = (
+        *("ocore.dev/uid", "ocore.dev/signal", "batch.kubernetes.io/job-name", "controller-uid", "job-name"),
+        "app.kubernetes.io/managed-by",
+    )
+    return {
+        f"{field} cannot have keys of ocore.dev/, of the Job controller (batch.kubernetes.io/, controller-uid, job-name)"
+        " and app.kubernetes.io/managed-by: remove the key": Cel(
+            (
+                {path: {}},
+                {path: {"ocore.dev": "a", "dev/ocore.dev": "a", "kubernetes.io/job-name": "a", "job": "a"}},
+                {path: {"app.kubernetes.io/name": "a", "example.org/job-name": "a"}},
+            ),
+            tuple({path: {"team": "shop", key: "a"}} for key in reserved),
+        ),
+        f"a key of {field} is not valid: write a name of at most 63 letters, digits, -, _ and ., with a DNS name and / before"
+        " it or without": Cel(
+            ({path: {"a": "a", "example.org/A_b.c": "a", "a" * 63: "a"}},),
+            tuple({path: {key: "a"}} for key in ("", "/a", "a/", "-a", "a b", "Example.org/a", "a/b/c", "a" * 64)),
+        ),
+    }
+
+
+def _requirement(path: str, *, numbers: bool) -> dict[str, dict[str, Cel]]:
+    """Of a requirement on labels; `numbers`: with Gt and Lt."""
+    with_values, without = "In, NotIn, Gt and Lt" if numbers else "In and NotIn", "Exists and DoesNotExist"
+    found = {
+        f"give values with {with_values}, and none with {without}": Cel(
+            ({}, {f"{path}.operator": "Exists", f"{path}.values": []}),
+            ({f"{path}.values": REMOVED}, {f"{path}.values": []}, {f"{path}.operator": "Exists"}),
+        )
+    }
+    if numbers:
+        found["Gt and Lt take exactly one value"] = Cel(
+            ({f"{path}.operator": "Gt"}, {f"{path}.values": ["1", "2"]}),
+            ({f"{path}.operator": "Lt", f"{path}.values": ["1", "2"]},),
+        )
+    return {path: found}
+
+
+_RESOURCES = "spec.jobs.resources"
+JOBS: dict[str, dict[str, Cel]] = {
+    "spec.jobs": {**_map_rules("labels"), **_map_rules("annotations")},
+    _RESOURCES: {
+        f"requests.{name} is more than limits.{name}: decrease the request, or increase the limit": Cel(
+            (
+                {_RESOURCES: {"requests": {name: same}, "limits": {name: same}}},
+                {_RESOURCES: {"requests": {name: more}, "limits": {}}},
+                {_RESOURCES: {"requests": {name: 1}, "limits": {name: "2"}}},
+            ),
+            ({_RESOURCES: {"requests": {name: more}, "limits": {name: same}}},),
+        )
+        for name, same, more in (("cpu", "1500m", "1.6"), ("memory", "1Gi", "1.1Gi"))
+    },
+    "spec.jobs.tolerations[]": {
+        "a toleration without key tolerates every taint: it needs operator Exists": Cel(
+            ({"spec.jobs.tolerations": [{"operator": "Exists"}]}, {"spec.jobs.tolerations": [{"key": "a"}]}),
+            ({"spec.jobs.tolerations": [{}]}, {"spec.jobs.tolerations": [{"key": "", "operator": "Equal"}]}),
+        ),
+        "a toleration with operator Exists has no value": Cel(
+            ({"spec.jobs.tolerations": [{"key": "a", "operator": "Exists"}]},),
+            ({"spec.jobs.tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},),
+        ),
+    },
+    **_requirement(_NODE, numbers=True),
+    **_requirement(_PREFERRED_NODE, numbers=True),
+}
+for _path in _LABEL_REQUIREMENTS:
+    JOBS |= _requirement(_path, numbers=False)
+
 CEL: dict[str, dict[str, dict[str, Cel]]] = {
     "Environment": {
         "": _NAME,
@@ -457,6 +591,7 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ({"spec.database": REMOVED},),
             ),
         },
+        **JOBS,
         **_tls_rules("spec.database.tls"),
         "spec.config": {
             "give exactly one of configMapRef, path": Cel(

@@ -114,6 +114,10 @@ def _tries(rule: Rule, schema: Object) -> Iterator[tuple[Object, str]]:
         case "maxItems":
             yield {path: _items(schema, value)}, ""
             yield {path: _items(schema, value + 1)}, f"must have at most {value} items"
+        case "maxProperties":
+            value_of = sample(schema["additionalProperties"])
+            yield {path: {f"key-{i}": value_of for i in range(value)}}, ""
+            yield {path: {f"key-{i}": value_of for i in range(value + 1)}}, f"must have at most {value} items"
         case "x-kubernetes-list-map-keys":
             yield {path: _items(schema, 2)}, ""
             yield {path: _items(schema, 1) * 2}, "Duplicate value"
