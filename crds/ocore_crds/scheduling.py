@@ -12,15 +12,15 @@ from .model import GROUP, CpuQuantity, Model, ObjectName, Quantity
 from .naming import LABEL_MANAGED_BY
 from .rules import rule, validations
 
-#: What labels and annotations of Jobs must not begin with: ours decide whose a Job is, those of the Job controller which
-#: pods belong to it.
+#: What labels and annotations of Jobs must not begin with: ours decide whose a Job is, those of the Job controller
+#: which pods belong to it.
 RESERVED_PREFIXES = (f"{GROUP}/", "batch.kubernetes.io/")
 #: Reserved as a whole: the Job controller's older labels, and ours.
 RESERVED_KEYS = ("controller-uid", "job-name", LABEL_MANAGED_BY)
 
-_NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_NAME = "([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]"
 #: A key of a label or an annotation: a name with a DNS name and a slash before it, or without.
-KEY_PATTERN = rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}$"
+KEY_PATTERN = rf"^(([a-z0-9][-a-z0-9.]{{0,251}})?[a-z0-9]/)?{_NAME}$"
 VALUE_PATTERN = rf"^({_NAME})?$"
 
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=317)]
@@ -46,8 +46,8 @@ def _all_keys(field: str) -> list[dict[str, str]]:
         ),
         rule(
             f"!has(self.{field}) || self.{field}.all(k, size(k) <= 317 && k.matches('{KEY_PATTERN}'))",
-            f"a key of {field} is not valid: write a name of at most 63 letters, digits, -, _ and ., with a DNS name and"
-            " / before it or without",
+            f"a key of {field} is not valid: write a name of at most 63 letters, digits, -, _ and ., with a DNS name"
+            " and / before it or without",
             fieldPath=f".{field}",
         ),
     ]
@@ -70,7 +70,8 @@ class Resources(Model):
         json_schema_extra=validations(
             *(
                 rule(
-                    f"!has(self.requests) || !has(self.limits) || !has(self.requests.{name}) || !has(self.limits.{name})"
+                    "!has(self.requests) || !has(self.limits)"
+                    f" || !has(self.requests.{name}) || !has(self.limits.{name})"
                     f" || !quantity(string(self.requests.{name})).isGreaterThan(quantity(string(self.limits.{name})))",
                     f"requests.{name} is more than limits.{name}: decrease the request, or increase the limit",
                 )
@@ -216,9 +217,9 @@ class PreferredPods(Model):
 class PodAffinity(Model):
     """Pods in whose places a pod runs, or does not run."""
 
-    required_during_scheduling_ignored_during_execution: (
-        Annotated[tuple[PodTerm, ...], Field(max_length=10)] | None
-    ) = Field(default=None, description="All of them must hold.")
+    required_during_scheduling_ignored_during_execution: Annotated[tuple[PodTerm, ...], Field(max_length=10)] | None = (
+        Field(default=None, description="All of them must hold.")
+    )
     preferred_during_scheduling_ignored_during_execution: (
         Annotated[tuple[PreferredPods, ...], Field(max_length=10)] | None
     ) = Field(default=None, description="These are preferred.")

@@ -24,6 +24,19 @@ def program_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C.UTF-8"}
 
 
+def proxies() -> dict[str, str]:
+    """Proxies of HTTP requests by variable (``HTTPS_PROXY`` and the like); botocore reads the same variables."""
+    return {name: value for name, value in os.environ.items() if name.lower() in _PROXIES and value}
+
+
+def ca_bundle() -> str | None:
+    """File of ``AWS_CA_BUNDLE``: certificates (PEM) for stores without a CA of their own, and for a proxy over TLS."""
+    return os.environ.get("AWS_CA_BUNDLE") or None
+
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
 def pod_uid() -> str:
     """The uid of our pod, from ``OCORE_POD_UID`` (downward API); empty outside of one."""
     return os.environ.get("OCORE_POD_UID", "")

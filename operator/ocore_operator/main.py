@@ -27,6 +27,7 @@ from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
 from ocore_operator.jobs.limits import Limits
+from ocore_operator.jobs.lingering import Lingering
 from ocore_operator.jobs.log import Followers
 from ocore_operator.jobs.progress import ProgressWriter
 from ocore_operator.jobs.remembered import Remembered
@@ -98,6 +99,7 @@ class Operator:
             probes=ProbeRequests(),
             now=clock.now,
         )
+        self._lingering = Lingering(settings.job_ttl)
         self._resync = Resync(self._ctx, queue, self._reconcilers, self._access)
         self._shutdown = Shutdown(self._ctx, queue, self._resync.synced, self._access)
         self._health = HealthServer(
@@ -203,8 +205,9 @@ class Operator:
         self._spawn("other releases", self._releases.keep())
         self._spawn("queue", self._queue.run(self._reconcile))
         self._spawn("resync", self._resync.run())
+        self._spawn("end of lingering Jobs", self._lingering.run(self._ctx))
         self._spawn("measurement of the event loop's lag", self._metrics.measure_lag())
-        kopf_in_thread = partial(self._kopf, Dispatch(self._ctx, self._queue, self._reconcilers), loop)
+        kopf_in_thread = partial(self._kopf, Dispatch(self._ctx, self._queue, self._reconcilers, self._lingering), loop)
         for namespace in self._access.namespaces:
             self._spawn(f"watch of {title(namespace)}", self._watch(Watch(namespace, kopf_in_thread, self._access)))
         return await self._until_signalled()

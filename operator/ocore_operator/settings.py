@@ -13,8 +13,35 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ocore_crds import naming
+from ocore_crds.model import Model
+from ocore_crds.scheduling import PodTemplate, Toleration
 
 Seconds = Annotated[float, Field(gt=0)]
+
+
+class AllowedJobs(Model):
+    """What an Environment may ask for in `spec.jobs`, beside the defaults."""
+
+    #: What keys of annotations may begin with.
+    annotations: tuple[str, ...] = ()
+    priority_classes: tuple[str, ...] = ()
+    #: Tolerations that cover those of an Environment. The default covers all.
+    tolerations: tuple[Toleration, ...] = (Toleration(operator="Exists"),)
+
+
+class JobSettings(Model):
+    """The pods of Jobs, as the chart's value `jobs` has them. The lists of objects are fields of a pod."""
+
+    #: For what an Environment does not set.
+    defaults: PodTemplate = PodTemplate()
+    allowed: AllowedJobs = AllowedJobs()
+    #: Of the mover's container only: an application's container, which neutralises, has foreign code.
+    env: tuple[dict[str, Any], ...] = ()
+    volumes: tuple[dict[str, Any], ...] = ()
+    volume_mounts: tuple[dict[str, Any], ...] = ()
+    runtime_class_name: str = ""
+    dns_policy: str = ""
+    dns_config: dict[str, Any] | None = None
 
 
 class Settings(BaseSettings):
@@ -68,6 +95,14 @@ class Settings(BaseSettings):
     job_service_account: str = Field(
         default="",
         description="Service account of the Jobs (its token is never mounted); empty: the namespace's default one.",
+    )
+    jobs: JobSettings = Field(
+        default=JobSettings(),
+        description=(
+            "The pods of Jobs, as JSON: `defaults` for what `spec.jobs` of an Environment does not set, `allowed` for"
+            " what it may set, and what only the chart sets: `env`, `volumes`, `volumeMounts`, `runtimeClassName`,"
+            " `dnsPolicy`, `dnsConfig`."
+        ),
     )
     cluster_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),

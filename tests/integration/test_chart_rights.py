@@ -5,11 +5,14 @@ operator's. The real Job builder passes; for each rule something else does not.
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 
+from ocore_crds.environment import Jobs
 from ocore_operator.jobs import build
+from ocore_operator.jobs.inputs import template_of
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
@@ -19,7 +22,17 @@ from support.cluster.admission_policies import AdmissionPolicies
 from support.cluster.chart import Helm
 from support.cluster.cluster import ADMIN, GROUP, Cluster, wait_for
 from support.cluster.operator import NAMESPACE, RELEASE
-from support.operator.jobs import CLAIM_STORE, FULL_S3, SITES, all_jobs, job_inputs, rollback
+from support.operator.jobs import (
+    CHART_JOBS,
+    CLAIM_STORE,
+    FULL_S3,
+    OWN_JOBS,
+    SITES,
+    all_jobs,
+    job_inputs,
+    rollback,
+    settings_of_chart,
+)
 from support.operator.objects import OTHER_UID, PROJECT, SETTINGS, environment, snapshot, started
 
 Change = Callable[[Object], Any]
@@ -220,6 +233,13 @@ CHANGES: dict[str, tuple[Change, str]] = {
         ),
         "no selector of its own",
     ),
+    "label of ours": (lambda j: template(j)["labels"].update({"ocore.dev/other": "a"}), "no other label of ocore.dev"),
+    "annotation of ours": (lambda j: template(j)["annotations"].update({"ocore.dev/signal": "a"}), "ocore.dev/signal"),
+    "priority class": (
+        of_pod(priorityClassName="high"),
+        "no priority class high: list it in the chart's value jobs.allowed.priorityClasses",
+    ),
+    "DNS": (of_pod(dnsConfig={"nameservers": ["10.0.0.66"]}), "has no dnsConfig"),
     "host network": (of_pod(hostNetwork=True), "has no hostNetwork"),
     "host processes": (of_pod(hostPID=True), "has no hostPID"),
     "host IPC": (of_pod(hostIPC=True), "has no hostIPC"),
@@ -305,6 +325,114 @@ def test_row_83_another_job_is_refused(operator: Account, change: str) -> None:
     make, words = CHANGES[change]
     make(job)
     assert words in operator.create(job)
+
+
+# --- with the chart's value jobs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_jobs(crds: Cluster) -> Iterator[Account]:
+    """A release whose value `jobs` has everything."""
+    Helm(crds).uninstall(RELEASE, NAMESPACE)
+    namespace = crds.namespace("rights-jobs")
+    with AdmissionPolicies(crds, {**VALUES, "jobs": CHART_JOBS}, namespace) as policies:
+        found = Account(crds, namespace, f"system:serviceaccount:{NAMESPACE}:{policies.release}-ocore-snapshots")
+        wait_for("the policies", lambda: expect("has no initContainers", found.create(with_init_container())), 30)
+        yield found
+    crds.delete("Namespace", namespace)
+
+
+def jobs_of_chart(where: str, own: Object) -> dict[str, Object]:
+    settings = settings_of_chart(CHART_JOBS)
+    jobs = Jobs.model_validate(own) if own else None
+    return all_jobs(replace(SITES[where], template=template_of(settings, None, jobs)), settings)
+
+
+@pytest.mark.parametrize("own", [{}, OWN_JOBS], ids=["defaults", "own"])
+@pytest.mark.parametrize("where", ["claim", "full-s3", "admin"])
+def test_every_job_with_a_template_is_accepted(with_jobs: Account, where: str, own: Object) -> None:
+    for name, built in jobs_of_chart(where, own).items():
+        assert with_jobs.create(built) == "", name
+
+
+def test_a_job_without_what_the_chart_gives_is_refused(with_jobs: Account) -> None:
+    assert "jobs.runtimeClassName" in with_jobs.create(restore())
+
+
+def extra(index: int, **fields: Any) -> Change:
+    """Changes the n-th variable of the chart in the mover."""
+    first = CHART_JOBS["extraEnv"][0]
+    return lambda job: mover(job)["env"][mover(job)["env"].index(first) + index].update(fields)
+
+
+def extra_volume(name: str, **source: Any) -> Change:
+    def change(job: Object) -> None:
+        (found,) = [v for v in pod(job)["volumes"] if v["name"] == name]
+        found.clear()
+        found.update({"name": name, **source})
+
+    return change
+
+
+def extra_mount(name: str, **fields: Any) -> Change:
+    return lambda job: next(m for m in mover(job)["volumeMounts"] if m["name"] == name).update(fields)
+
+
+IN_SECRET: Object = {"secretKeyRef": {"name": "db", "key": "password"}}
+WITH_JOBS: dict[str, tuple[Change, str]] = {
+    "another value of a variable": (extra(1, value="x"), VARIABLES),
+    "a Secret in the place of a value": (
+        lambda j: mover(j)["env"].append({"name": "NO_PROXY", "valueFrom": IN_SECRET}),
+        VARIABLES,
+    ),
+    "another Secret of a variable": (extra(0, valueFrom=IN_SECRET), VARIABLES),
+    "another key of the Secret": (
+        extra(0, valueFrom={"secretKeyRef": {"name": "proxy", "key": "other"}}),
+        VARIABLES,
+    ),
+    "another ConfigMap of a variable": (
+        extra(3, valueFrom={"configMapKeyRef": {"name": "other", "key": "name"}}),
+        VARIABLES,
+    ),
+    "a variable that the chart lacks": (variable(value="shop"), VARIABLES),
+    "another ConfigMap": (extra_volume("corporate-ca", configMap={"name": "other"}), "the volume corporate-ca"),
+    "a Secret in its place": (extra_volume("corporate-ca", secret={"secretName": "db"}), "the volume corporate-ca"),
+    "another Secret": (extra_volume("token", secret={"secretName": "db"}), "the volume token"),
+    "another source": (extra_volume("both", projected={"sources": [{"secret": {"name": "db"}}]}), "the volume both"),
+    "mounted elsewhere": (extra_mount("token", mountPath="/etc/other"), MOUNTS),
+    "mounted over the program": (extra_mount("token", mountPath="/app"), MOUNTS),
+    "another part": (extra_mount("token", subPath="other"), MOUNTS),
+    "writable": (extra_mount("corporate-ca", readOnly=False), MOUNTS),
+    "runtime": (of_pod(runtimeClassName="runc"), "jobs.runtimeClassName (gvisor)"),
+    "DNS policy": (of_pod(dnsPolicy="Default"), "jobs.dnsPolicy (None)"),
+    "DNS": (of_pod(dnsConfig={"nameservers": ["10.0.0.66"]}), "jobs.dnsConfig"),
+    "DNS options": (
+        of_pod(dnsConfig={**CHART_JOBS["dnsConfig"], "options": [{"name": "ndots", "value": "5"}]}),
+        "jobs.dnsConfig",
+    ),
+    "priority class": (of_pod(priorityClassName="high"), "no priority class high"),
+    "annotation": (lambda j: template(j)["annotations"].update({"vault.example.org/inject": "a"}), "vault.example.org"),
+}
+
+
+@pytest.mark.parametrize("change", WITH_JOBS)
+def test_what_the_chart_does_not_give_is_refused(with_jobs: Account, change: str) -> None:
+    job = copied(jobs_of_chart("tls", OWN_JOBS)["restore"])
+    assert with_jobs.create(job) == ""
+    make, words = WITH_JOBS[change]
+    make(job)
+    assert words in with_jobs.create(job)
+
+
+def test_the_applications_container_gets_nothing_of_it(with_jobs: Account) -> None:
+    for field, item in (("env", CHART_JOBS["extraEnv"][0]), ("volumeMounts", CHART_JOBS["extraVolumeMounts"][0])):
+        job = copied(jobs_of_chart("admin", {})["neutralize-image"])
+        assert with_jobs.create(job) == ""
+        application(job)[field].append(item)
+        assert with_jobs.create(job) != ""
+
+
+# --- the application's container -------------------------------------------------------------------------------------
 
 
 def application(job: Object) -> Object:

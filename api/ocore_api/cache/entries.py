@@ -224,7 +224,7 @@ def _common(kind: str, obj: Object, id_: str) -> tuple[str, str, str, str, str, 
 
 def _problem(obj: Object) -> tuple[str, str] | None:
     found = by_type(obj).get(c.READY, {})
-    if found.get("status") != "False" or found.get("reason") in (c.PENDING, c.PROBING):
+    if found.get("status") != "False" or found.get("reason") in (c.PENDING, c.PROBING, c.JOB_PENDING):
         return None
     return str(found.get("reason") or ""), str(found.get("message") or "")
 

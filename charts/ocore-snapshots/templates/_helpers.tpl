@@ -96,6 +96,19 @@ may own the name.
 {{- range $i, $major := keys .Values.mover.digests | sortAlpha }}{{ if $i }},{{ end }}{{ $major }}={{ index $.Values.mover.digests $major }}{{ end }}
 {{- end }}
 
+{{/* OCORE_JOBS: the value jobs as the operator reads it. */}}
+{{- define "ocore-snapshots.jobs" -}}
+{{- $defaults := dict }}
+{{- range $name := list "labels" "annotations" "nodeSelector" "affinity" "topologySpreadConstraints" "priorityClassName" "tolerations" "resources" }}
+{{- with get $.Values.jobs $name }}
+{{- $_ := set $defaults $name . }}
+{{- end }}
+{{- end }}
+{{- with .Values.jobs -}}
+{{ dict "defaults" $defaults "allowed" .allowed "env" .extraEnv "volumes" .extraVolumes "volumeMounts" .extraVolumeMounts "runtimeClassName" .runtimeClassName "dnsPolicy" .dnsPolicy "dnsConfig" (.dnsConfig | default nil) | toJson }}
+{{- end }}
+{{- end }}
+
 {{/* A value as the text of an environment variable: Helm reads numbers as floats and would write 1e+06. Lists are written with commas. */}}
 {{- define "ocore-snapshots.text" -}}
 {{- if kindIs "slice" . }}{{ join "," . }}{{ else if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toString . }}{{ end }}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import botocore.auth
 import botocore.session
@@ -18,14 +19,16 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProxyConnectionError,
     SSLError,
 )
 
 from ocore_crds import conditions
-from ocore_mover import redact
+from ocore_mover import redact, settings
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store.s3_options import S3Options
 
@@ -37,6 +40,10 @@ CONNECT_TIMEOUT = 5
 #: Seconds without a byte. Some servers need that long to complete an upload of thousands of parts.
 READ_TIMEOUT = 60
 MAX_ATTEMPTS = 4
+#: Seconds from the start of the program in which a refused connection is tried again: the proxy of a service mesh
+#: starts beside the mover, and refuses all connections until it is ready. A database has more patience anyway.
+START_PATIENCE = 20.0
+_STARTED = time.monotonic()
 #: Mounted Secrets change in place: the files are read again this often (botocore renews 15 minutes before "expiry").
 _CREDENTIALS_LIFETIME = timedelta(minutes=20)
 
@@ -94,6 +101,7 @@ botocore.auth.AUTH_TYPE_MAPS[_SIGNER] = _ChecksumSigner
 
 def connect(options: S3Options, connections: int) -> "S3Client":
     """A thread-safe client with that many pooled connections. Opens none yet."""
+    _mask_proxies()
     session = botocore.session.Session()
     if options.credentials is not None:
         folder = options.credentials
@@ -119,14 +127,37 @@ def connect(options: S3Options, connections: int) -> "S3Client":
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             tcp_keepalive=True,
+            proxies_config={"proxy_ca_bundle": settings.ca_bundle()} if settings.ca_bundle() else None,
             user_agent_extra="ocore-snapshots",
         ),
     )
     for operation in ("PutObject", "UploadPart"):
         client.meta.events.register(f"choose-signer.s3.{operation}", _choose_signer)  # type: ignore[arg-type]
     client.meta.events.register("before-sign.s3", _mask_credentials)
+    if settings.pod_uid():
+        client.meta.events.register_first("needs-retry.s3", retry_at_start)  # type: ignore[arg-type]
     client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
     return client
+
+
+def _mask_proxies() -> None:
+    """A proxy's URL may have a password, and urllib3 has the URL in messages."""
+    for url in settings.proxies().values():
+        try:
+            password = urlsplit(url).password
+        except ValueError:
+            password = url
+        if password:
+            redact.register(password)
+            redact.register(unquote(password))
+
+
+def retry_at_start(caught_exception: Exception | None = None, **_: Any) -> float | None:
+    """Seconds until the request is sent again, where a connection was refused in the first seconds; else None: then
+    botocore's own handler decides."""
+    if not isinstance(caught_exception, EndpointConnectionError | ProxyConnectionError):
+        return None
+    return 0.5 if time.monotonic() - _STARTED < START_PATIENCE else None
 
 
 def _mask_credentials(request_signer: Any, **_: Any) -> None:
@@ -244,7 +275,15 @@ def _from_client(error: BotoCoreError, what: str, url: str) -> StoreError:
         )
     if isinstance(error, SSLError):
         return StoreError(
-            conditions.STORE_UNREACHABLE, f"{detail}. If the endpoint has its own CA, set the store's caBundle."
+            conditions.STORE_UNREACHABLE,
+            f"{detail}. If the endpoint has its own CA, set the store's caBundle. If a proxy opens TLS with its"
+            " own CA, set AWS_CA_BUNDLE in the chart's value jobs.extraEnv.",
+        )
+    if isinstance(error, ProxyConnectionError):
+        return StoreError(
+            conditions.STORE_UNREACHABLE,
+            f"{detail}. Check HTTPS_PROXY and NO_PROXY in the chart's value jobs.extraEnv, and network policies.",
+            retryable=True,
         )
     if isinstance(error, HTTPClientError) or "Connection" in type(error).__name__:
         return StoreError(

@@ -15,6 +15,7 @@ from ocore_crds import naming
 from ocore_operator.context import Context
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.jobs.lingering import Lingering
 from ocore_operator.jobs.outcome import ever_ran, finished, pod_ended
 from ocore_operator.jobs.ownership import owner_of_job, owner_of_pod
 from ocore_operator.jobs.trouble import VAGUE, container_trouble, mover, pod_trouble
@@ -86,8 +87,9 @@ class News:
 class Dispatch:
     """From watch events to the work queue."""
 
-    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers) -> None:
+    def __init__(self, ctx: Context, queue: WorkQueue, reconcilers: Reconcilers, lingering: Lingering) -> None:
         self._ctx = ctx
+        self._lingering = lingering
         self._queue = queue
         self._reconcilers = reconcilers
         self._told: OrderedDict[str, str] = OrderedDict()  # of Jobs and pods of known objects, by uid
@@ -144,6 +146,7 @@ class Dispatch:
     def pod_changed(self, pod: Object, deleted: bool) -> None:
         """A pod with our label changed: the object that it names is reconciled, where that exists."""
         self._ctx.remembered.heard(pod)
+        self._lingering.heard(pod, deleted=deleted)
         owner = owner_of_pod(pod, self._ctx.catalog)
         if self._is_news(pod, owner, deleted, begins=pod_begins(pod)) and owner is not None:
             self._queue.add(owner)

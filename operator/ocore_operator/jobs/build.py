@@ -19,7 +19,7 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator.errors import Failed
 from ocore_operator.jobs import failpoints, parts, stores
-from ocore_operator.jobs.inputs import JobInputs, resources_of
+from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion, state_writing
@@ -50,9 +50,14 @@ def _deadline(seconds: float) -> float:
     return max(int(seconds - MARGIN), 1)
 
 
-def _short(settings: Settings) -> float:
+def _short(settings: Settings, job_inputs: JobInputs) -> float:
     """Deadline of the Job of a short command: a slow start must not use up the command's own time."""
-    return SHORT + settings.start_deadline
+    return SHORT + _start(settings, job_inputs)
+
+
+def _start(settings: Settings, job_inputs: JobInputs) -> float:
+    """Seconds until the container of the Job must run."""
+    return job_inputs.template.start_deadline or settings.start_deadline
 
 
 def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -72,7 +77,9 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
         deadline=_deadline(SHORT),
     )
     return job(
-        settings, job_inputs, JobRequest(environment, t.PROBE, request, attempt, volumes, deadline=_short(settings))
+        settings,
+        job_inputs,
+        JobRequest(environment, t.PROBE, request, attempt, volumes, deadline=_short(settings, job_inputs)),
     )
 
 
@@ -87,7 +94,9 @@ def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Objec
         deadline=_deadline(SHORT),
     )
     return job(
-        settings, job_inputs, JobRequest(environment, t.MEASURE, request, attempt, volumes, deadline=_short(settings))
+        settings,
+        job_inputs,
+        JobRequest(environment, t.MEASURE, request, attempt, volumes, deadline=_short(settings, job_inputs)),
     )
 
 
@@ -155,7 +164,7 @@ def _of_contents(
     settings: Settings, job_inputs: JobInputs, row: t.Command[Any], request: t.Request, volumes: Volumes, attempt: str
 ) -> Object:
     """A command on all that a store contains."""
-    deadline = LONG + settings.start_deadline
+    deadline = LONG + _start(settings, job_inputs)
     return job(settings, job_inputs, JobRequest(job_inputs.store, row, request, attempt, volumes, deadline=deadline))
 
 
@@ -166,7 +175,7 @@ def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> O
     return job(
         settings,
         job_inputs,
-        JobRequest(job_inputs.store, t.PROBE_STORE, request, attempt, volumes, deadline=_short(settings)),
+        JobRequest(job_inputs.store, t.PROBE_STORE, request, attempt, volumes, deadline=_short(settings, job_inputs)),
     )
 
 
@@ -258,7 +267,7 @@ def write_state(
         deadline=_deadline(SHORT),
     )
     series = state_writing(owner, remote=remote)
-    return _of_series(settings, job_inputs, series, owner, request, attempt, volumes, _short(settings))
+    return _of_series(settings, job_inputs, series, owner, request, attempt, volumes, _short(settings, job_inputs))
 
 
 def restore_test(
@@ -373,7 +382,9 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
         deadline=_deadline(SHORT),
     )
     return job(
-        settings, job_inputs, JobRequest(owner, t.CHECK_COPY, request, attempt, volumes, deadline=_short(settings))
+        settings,
+        job_inputs,
+        JobRequest(owner, t.CHECK_COPY, request, attempt, volumes, deadline=_short(settings, job_inputs)),
     )
 
 
@@ -403,7 +414,11 @@ def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot,
         snapshot_id=owner.id,
         deadline=_deadline(SHORT),
     )
-    return job(settings, job_inputs, JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings)))
+    return job(
+        settings,
+        job_inputs,
+        JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings, job_inputs)),
+    )
 
 
 def _names_id(owner: Rollback) -> str:
@@ -498,18 +513,16 @@ def neutralize(
     )
     command = _armed(settings, JobRequest(owner, t.NEUTRALIZE, request, attempt, volumes, deadline))
     if image:
-        beside, more = _application(environment, owner, found, plan.image)
+        beside, more = _application(
+            environment, owner, found, plan.image, job_inputs.template.resources or DEFAULT_RESOURCES
+        )
         volumes.volumes += more
         command = replace(command, beside=beside)
     return job(settings, replace(job_inputs, node=None), command)
 
 
-def _resources(environment: Environment) -> Object:
-    return resources_of(environment.spec.jobs) or DEFAULT_RESOURCES
-
-
 def _application(
-    environment: Environment, owner: Rollback, found: Neutralize, image: str
+    environment: Environment, owner: Rollback, found: Neutralize, image: str, resources: Object
 ) -> tuple[Object, tuple[Object, ...]]:
     """The container with the application's image, and its volumes. It has none of our Secrets: the mover hands
     temporary credentials over."""
@@ -531,7 +544,7 @@ def _application(
             {"name": "PGDATABASE", "value": owner.status.restored_database or ""},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108
         ],
-        "resources": _resources(environment),
+        "resources": resources,
         "volumeMounts": mounts,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
@@ -669,7 +682,11 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
         capacity=_own_capacity(environment),
         deadline=_deadline(SHORT),
     )
-    return job(settings, job_inputs, JobRequest(owner, t.PREVIEW, request, attempt, volumes, deadline=_short(settings)))
+    return job(
+        settings,
+        job_inputs,
+        JobRequest(owner, t.PREVIEW, request, attempt, volumes, deadline=_short(settings, job_inputs)),
+    )
 
 
 def inspect_rollback(
@@ -688,7 +705,7 @@ def inspect_rollback(
         allow_replication_loss=owner.spec.allow_replication_loss,
         deadline=_deadline(SHORT),
     )
-    command = JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings))
+    command = JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings, job_inputs))
     return job(settings, job_inputs, _armed(settings, command))
 
 

@@ -12,7 +12,7 @@ from ocore_kube.types import EVENTS, JOBS, PODS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs import ownership
+from ocore_operator.jobs import ownership, trouble
 from ocore_operator.jobs.outcome import Observation, finished, pod_ended
 from ocore_operator.kube.client import Propagation
 from ocore_operator.kube.resources import Meta, Object, Resource
@@ -107,12 +107,12 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
         except AlreadyExists:
             started(await _adopt(ctx, job))
         except Forbidden as error:
-            message = f"Job {metadata['name']} was refused: {error}. Check the namespace's quotas and admission rules."
+            advice = trouble.advice(str(error)) or "Check the namespace's quotas and admission rules."
+            message = f"Job {metadata['name']} was refused: {error}. {advice}"
             raise Waiting(c.JOB_REFUSED, message, REFUSED_PAUSE) from None
         except Invalid as error:
-            message = (
-                f"Job {metadata['name']} is not valid: {error}. Check spec.jobs and spec.scratch of the Environment."
-            )
+            advice = trouble.advice(str(error)) or "Check spec.jobs and spec.scratch of the Environment."
+            message = f"Job {metadata['name']} is not valid: {error}. {advice}"
             raise Failed(c.JOB_REFUSED, message) from None
     _log.info("job started", namespace=metadata["namespace"], job=metadata["name"])
 

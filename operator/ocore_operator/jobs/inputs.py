@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import Jobs
@@ -11,8 +11,9 @@ from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WO
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import stores
+from ocore_operator.jobs import stores, template
 from ocore_operator.jobs.outcome import pod_ended
+from ocore_operator.jobs.template import Template
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
 from ocore_operator.settings import Settings
@@ -48,8 +49,8 @@ class JobInputs:
     commit: str = ""
     #: See config_digest; empty without spec.config.configMapRef.
     config_sha256: str = ""
-    #: spec.jobs.resources of the Environment, or of one that uses the store.
-    resources: Object | None = None
+    #: Of the Environment, or of one that uses the store.
+    template: Template = field(default_factory=Template)
 
     @property
     def user_unknown(self) -> bool:
@@ -58,12 +59,18 @@ class JobInputs:
         return self.traits.run_as_user is None and (filestore or stores.of(self.store).claim is not None)
 
 
-async def load(ctx: Context, environment: Environment) -> JobInputs:
+async def load(ctx: Context, environment: Environment, *, lenient: bool = False) -> JobInputs:
     """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound,
-    ClaimInUse, ConfigNotFound)."""
+    ClaimInUse, ConfigNotFound, JobTemplateRefused).
+
+    `lenient`: what spec.jobs must not have is left out. Where an operation is under way, its Jobs must not end because
+    the Environment, or the chart, was changed: an application may be stopped.
+    """
     namespace, spec = environment.meta.namespace, environment.spec
     store = await load_store(ctx, namespace, spec.store_ref.name)
     workload = await _workloads(ctx, environment)
+    if not lenient:
+        need_template(ctx.settings, environment, workload)
     config: Object | None = None
     if spec.config is not None and spec.config.config_map_ref is not None:
         name = spec.config.config_map_ref.name
@@ -84,21 +91,34 @@ async def load(ctx: Context, environment: Environment) -> JobInputs:
         image=image_of(workload),
         commit=commit_of(workload, ctx.settings.commit_annotation),
         config_sha256=config_digest(config),
-        resources=resources_of(spec.jobs),
+        template=template_of(ctx.settings, workload, spec.jobs),
     )
+
+
+def need_template(settings: Settings, environment: Environment, workload: Object | None) -> None:
+    """Raises Stalled(JobTemplateRefused) where spec.jobs has what it may not have. Pure."""
+    found = tuple(template.refusals(settings.jobs, environment.spec.jobs, _tolerations(workload)))
+    if found:
+        raise Stalled(c.JOB_TEMPLATE_REFUSED, template.message(environment.meta.name, found))
+
+
+def template_of(settings: Settings, workload: Object | None, jobs: Jobs | None) -> Template:
+    """What the pods of the Environment's Jobs carry, without what it may not have; None: of Jobs without one. Pure."""
+    return template.of(settings.jobs, jobs, _tolerations(workload))
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
     """The inputs of a Job that needs only the store; the Environment may not exist. It runs as the user, and with the
-    resources, of an Environment that writes to the store (the one of that name, else the first whose user is known): on
-    a claim, files of another user could not be deleted."""
+    template, of an Environment that writes to the store (the one of that name, else the first whose user is known): on
+    a claim, files of another user could not be deleted. Without one it has the chart's defaults."""
     claims = stores.claims(store)
-    jobs, inherited = Jobs(), traits(ctx.settings, None, Jobs())
+    inherited, shape = traits(ctx.settings, None, Jobs()), template_of(ctx.settings, None, None)
     async for found in _users_of(ctx, namespace, store.meta.name, environment_name):
         workload: Object | None = None
         for each in found.spec.workloads[:1]:
             workload = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name)
-        jobs, inherited = found.spec.jobs, traits(ctx.settings, workload, found.spec.jobs)
+        inherited = traits(ctx.settings, workload, found.spec.jobs)
+        shape = template_of(ctx.settings, workload, found.spec.jobs)
         if inherited.run_as_user is not None or not claims:
             break
     return JobInputs(
@@ -106,7 +126,7 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
         store=store,
         traits=inherited,
         node=await node_of(ctx, namespace, claims),
-        resources=resources_of(jobs),
+        template=shape,
     )
 
 
@@ -207,14 +227,13 @@ def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits
     def inherited(field: str, own: int | None) -> int | None:
         return own or of_container.get(field) or of_pod.get(field) or None
 
-    own = tuple(t.wire() for t in jobs.tolerations)
     secrets = [s["name"] for s in pod.get("imagePullSecrets") or ()]
     return PodTraits(
         run_as_user=inherited("runAsUser", jobs.run_as_user),
         run_as_group=inherited("runAsGroup", jobs.run_as_group),
         fs_group=jobs.fs_group or of_pod.get("fsGroup") or None,
         supplemental_groups=tuple(of_pod.get("supplementalGroups") or ()),
-        tolerations=(*(pod.get("tolerations") or ()), *own),
+        tolerations=_tolerations(workload),
         image_pull_secrets=tuple(dict.fromkeys((*settings.image_pull_secrets, *secrets))),
     )
 
@@ -232,11 +251,6 @@ def config_digest(config_map: Object | None) -> str:
     return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
-def resources_of(jobs: Jobs) -> Object | None:
-    """Requests and limits of the Jobs; None where spec.jobs does not set them."""
-    return jobs.resources.wire() if jobs.resources is not None else None
-
-
 def commit_of(workload: Object | None, annotation: str) -> str:
     """The commit of the workload's image: an annotation of its pod template, else of the workload; empty where there is
     none."""
@@ -252,6 +266,10 @@ def commit_of(workload: Object | None, annotation: str) -> str:
 
 def _pod_spec(workload: Object | None) -> Object:
     return dict(workload["spec"]["template"]["spec"]) if workload is not None else {}
+
+
+def _tolerations(workload: Object | None) -> tuple[Object, ...]:
+    return tuple(_pod_spec(workload).get("tolerations") or ())
 
 
 def _first_container(workload: Object | None) -> Object:

@@ -11,11 +11,11 @@ from typing import Any, Generic, TypeVar
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import Command
-from ocore_crds.naming import LABEL_COMMAND
+from ocore_crds.naming import ANNOTATION_START_DEADLINE, LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text import shortened_start
 from ocore_operator import clock
-from ocore_operator.jobs.trouble import Trouble, container_trouble, died, mover, not_created, pod_trouble
+from ocore_operator.jobs.trouble import Trouble, died, mover, not_created, start_trouble
 from ocore_operator.kube.resources import Object
 
 #: Seconds between two reconciles of what waits for a Job. Its events come sooner, unless one was lost (decision 171).
@@ -42,6 +42,18 @@ class Starting:
     reason: str
     message: str
     since: str
+    #: What to do, where a person may have to change something; empty: it only starts.
+    advice: str = ""
+
+    @property
+    def condition(self) -> str | None:
+        """Reason of a condition that says so; None: it only starts."""
+        return c.JOB_PENDING if self.advice else None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.message} ({self.reason}).{f' {self.advice}' if self.advice else ''}"
 
 
 @dataclass(frozen=True)
@@ -191,12 +203,14 @@ def classify(
     now: datetime,
     start_deadline: float,
 ) -> JobState:
-    """The Job's state. `start_deadline`: seconds from its creation until its container must be running."""
+    """The Job's state. `start_deadline`: seconds from its creation until its container must be running, where the Job
+    does not say it."""
     newest = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
     if job is None:
         # While a pod of a deleted Job exists, the Job is not absent: two attempts must not run at the same time.
         return Absent() if newest is None else _lingering(newest)
     end = finished(job)
+    start_deadline = start_deadline_of(job, start_deadline)
     restarts = job["spec"]["template"]["spec"].get("restartPolicy") == "OnFailure"
     if newest is not None:
         reported = _reported(newest, final=end is not None or not restarts)
@@ -212,10 +226,16 @@ def classify(
     running = _running(newest)
     if running is not None:
         return running
-    trouble = _with_warning(pod_trouble(newest) or container_trouble(mover(newest)), warnings, newest)
+    trouble = _with_warning(start_trouble(newest), warnings, newest)
     if ever_ran(newest):
         return Starting(trouble.kind, trouble.message, str(newest["metadata"]["creationTimestamp"]))
     return _starting(job, trouble, now, start_deadline)
+
+
+def start_deadline_of(job: Object, default: float) -> float:
+    """Seconds until the Job's container must run. Others may change annotations where the chart's policies are off."""
+    text = (job["metadata"].get("annotations") or {}).get(ANNOTATION_START_DEADLINE, "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 4 else default
 
 
 def _lingering(pod: Object) -> JobState:
@@ -289,7 +309,7 @@ def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: floa
     if trouble.final or waited > min(start_deadline, trouble.patience or start_deadline):
         message = f"{trouble.message} ({trouble.kind}, after {max(waited, 0):.0f} s). {trouble.advice}".strip()
         return JobFailed(Failure(reason=trouble.reason, message=message, retryable=trouble.passing), clock.text(now))
-    return Starting(trouble.kind, trouble.message, since)
+    return Starting(trouble.kind, trouble.message.rstrip("."), since, trouble.advice if trouble.known else "")
 
 
 def _with_warning(trouble: Trouble, warnings: Mapping[str, tuple[str, str]], obj: Object) -> Trouble:

@@ -1,7 +1,7 @@
 """The Job around a command: name, labels, owner, security, deadline. Pure.
 
-Labels and annotations are our own fixed ones, never copies of the parent's: Argo CD prunes what carries its tracking
-label (velero#2975).
+Labels and annotations are our own fixed ones and those of spec.jobs, never copies of the parent's: Argo CD prunes what
+carries its tracking label (velero#2975).
 """
 
 import math
@@ -16,10 +16,11 @@ from ocore_crds.commands.table import Command, Request
 from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
 from ocore_operator.errors import Failed
+from ocore_operator.jobs import template
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.parts import Volumes
 from ocore_operator.kube.resources import Object, Resource, label_value
-from ocore_operator.settings import Settings
+from ocore_operator.settings import JobSettings, Settings
 
 MAX_NAME = 63
 #: Seconds between SIGTERM and SIGKILL: the mover stops pg_dump and removes what it has begun in 10 of them.
@@ -83,18 +84,24 @@ def labels(owner: Resource, command: str, store: str) -> dict[str, str]:  # type
 
 def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
     """The Job."""
-    owner = request.owner
+    owner, given = request.owner, job_inputs.template
+    ours = labels(owner, request.command.name, job_inputs.store.meta.name)
+    # Ours come last: they say whose the Job is, whatever has been let through.
     metadata = {
-        "labels": labels(owner, request.command.name, job_inputs.store.meta.name),
-        "annotations": {naming.ANNOTATION_OWNER_NAME: owner.meta.name},
+        "labels": {**given.labels, **ours},
+        "annotations": {**given.annotations, naming.ANNOTATION_OWNER_NAME: owner.meta.name},
     }
+    of_job = metadata
+    if given.start_deadline is not None:
+        start = {naming.ANNOTATION_START_DEADLINE: str(given.start_deadline)}
+        of_job = {**metadata, "annotations": {**metadata["annotations"], **start}}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": job_name(request.command.name, owner.meta.uid, request.attempt),
             "namespace": owner.meta.namespace,
-            **metadata,
+            **of_job,
             **_owned(owner),
         },
         "spec": {
@@ -108,7 +115,7 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
 
 
 def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Object:
-    traits = job_inputs.traits
+    traits, given = job_inputs.traits, job_inputs.template
     volumes, mounts = _each_claim_once(request.volumes)
     security = _security(settings, traits, volumes)
     pod: Object = {
@@ -121,20 +128,36 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
             _container(settings, job_inputs, request, mounts),
             *([request.beside] if request.beside else []),
         ],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *(_readable(v, security) for v in volumes)],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {}},
+            *(_readable(v, security) for v in (*volumes, *settings.jobs.volumes)),
+        ],
+        **given.pod,
+        **_of_chart(settings.jobs),
     }
     stores = [s for s in (job_inputs.store, job_inputs.source) if s is not None]
     accounts = [s.spec.service_account_name for s in stores if s.spec.service_account_name]
     account = accounts[0] if accounts else settings.job_service_account
     if account:
         pod["serviceAccountName"] = account
-    if traits.tolerations:
-        pod["tolerations"] = list(traits.tolerations)
+    tolerations = [*traits.tolerations, *given.tolerations]
+    if tolerations:
+        pod["tolerations"] = tolerations
     if traits.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": n} for n in traits.image_pull_secrets]
     if job_inputs.node is not None:
-        pod["affinity"] = _on_node(job_inputs.node)
+        pod["affinity"] = template.pinned(given.pod.get("affinity", {}), job_inputs.node)
     return pod
+
+
+def _of_chart(jobs: JobSettings) -> Object:
+    """Fields that no Environment can set."""
+    fields = {
+        "runtimeClassName": jobs.runtime_class_name,
+        "dnsPolicy": jobs.dns_policy,
+        "dnsConfig": jobs.dns_config,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _each_claim_once(found: Volumes) -> tuple[list[Object], list[Object]]:
@@ -181,12 +204,6 @@ def _readable(volume: Object, security: Object) -> Object:
     return {**volume, kind: {**volume[kind], "defaultMode": mode}}
 
 
-def _on_node(node: str) -> Object:
-    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
-    term = {"nodeSelectorTerms": [{"matchFields": fields}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
-
-
 def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, mounts: Iterable[Object]) -> Object:
     uid = {"fieldRef": {"fieldPath": "metadata.uid"}}
     env: list[Object] = [{"name": "OCORE_POD_UID", "valueFrom": uid}]
@@ -196,6 +213,7 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, m
             {"name": ENVIRONMENT_VARIABLE, "value": request.failpoints},
             {"name": MARKS_VARIABLE, "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod
         ]
+    env += settings.jobs.env
     container: Object = {
         "name": naming.MOVER_CONTAINER,
         "image": settings.image(job_inputs.server_major),
@@ -209,7 +227,11 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, m
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *mounts],  # noqa: S108
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod
+            *mounts,
+            *settings.jobs.volume_mounts,
+        ],
     }
     if request.volumes.readiness is not None:
         container["readinessProbe"] = request.volumes.readiness
@@ -225,6 +247,6 @@ def _document(request: JobRequest) -> dict[str, str]:
 
 
 def _resources(job_inputs: JobInputs) -> Object:
-    if job_inputs.resources is not None:
-        return job_inputs.resources
+    if job_inputs.template.resources is not None:
+        return job_inputs.template.resources
     return DEFAULT_RESOURCES if job_inputs.environment is not None else STORE_RESOURCES

@@ -14,6 +14,11 @@ MISSING_PATIENCE = 30.0
 #: Reasons that do not explain why a pod has not started; an Event has the cause.
 VAGUE = ("NoPod", "Scheduling", "ContainerCreating", "PodInitializing")
 
+_NO_NODE = (
+    "Give the Job a node: see spec.jobs of the Environment (resources, nodeSelector, affinity, tolerations); a claim"
+    " that only one node can mount binds it to that node."
+)
+
 #: Waiting reason of a container → what to do, and whether it is final: waiting does not help.
 _ADVICE: dict[str, tuple[str, bool]] = {
     "ImagePullBackOff": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
@@ -26,27 +31,96 @@ _ADVICE: dict[str, tuple[str, bool]] = {
     ),
     "CreateContainerError": ("See `kubectl describe pod` of the Job.", False),
     "RunContainerError": ("See `kubectl describe pod` of the Job.", False),
-    "Unschedulable": (
-        (
-            "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can"
-            " mount binds it to that node."
-        ),
-        False,
-    ),
+    "Unschedulable": (_NO_NODE, False),
     "FailedMount": (
         "Check that the Secrets, ConfigMaps and claims that the Environment and its SnapshotStore name exist.",
         False,
     ),
     "FailedAttachVolume": ("The volume is attached to another node: a claim can be ReadWriteOnce.", False),
-    "FailedScheduling": (
-        (
-            "Give the Job a node: see spec.jobs.resources and spec.jobs.tolerations; a claim that only one node can"
-            " mount binds it to that node."
-        ),
-        False,
-    ),
-    "FailedCreate": ("See the namespace's quotas and its pod security standard.", False),
+    "FailedScheduling": (_NO_NODE, False),
+    "FailedCreate": ("See the namespace's quotas, its LimitRanges and its pod security standard.", False),
 }
+
+#: What a message of the scheduler or of admission contains → the line to change. All that fit are given. The messages
+#: are those of Kubernetes 1.31 to 1.33.
+_CAUSES: tuple[tuple[str, str], ...] = (
+    (
+        r"unbound immediate PersistentVolumeClaim",
+        (
+            "A claim of the Job is Pending. See `kubectl describe pvc`: correct its storageClassName, or make a"
+            " PersistentVolume that fits."
+        ),
+    ),
+    (
+        r"untolerated taint",
+        ("Add the taint to spec.jobs.tolerations of the Environment, or choose other nodes by spec.jobs.nodeSelector."),
+    ),
+    (
+        r"didn't match Pod's node affinity/selector",
+        (
+            "Correct spec.jobs.nodeSelector and spec.jobs.affinity of the Environment, or the chart's value jobs. A"
+            " claim that only one node can mount binds the Job to that node."
+        ),
+    ),
+    (r"didn't match pod (anti-)?affinity rules", "Correct spec.jobs.affinity of the Environment."),
+    (
+        r"didn't match pod topology spread constraints",
+        "Correct spec.jobs.topologySpreadConstraints of the Environment, or use ScheduleAnyway.",
+    ),
+    (r"Insufficient (cpu|memory)", "Decrease spec.jobs.resources.requests of the Environment, or add a node."),
+    (
+        r"violates PodSecurity",
+        (
+            "The namespace's pod security standard refuses the pod. Remove what the message names: from"
+            " spec.jobs.annotations of the Environment, from the chart's value jobs, or from what injects it."
+        ),
+    ),
+    (
+        r"exceeded quota|failed quota",
+        (
+            "Increase the ResourceQuota, or set spec.jobs.resources of the Environment: a quota may require requests"
+            " and limits, and it counts them."
+        ),
+    ),
+    (
+        r"(minimum|maximum) \S+ usage per|max limit to request ratio|must be less than or equal to \S+ limit",
+        (
+            "Set spec.jobs.resources of the Environment, requests and limits, to what the LimitRanges of the namespace"
+            " allow."
+        ),
+    ),
+    (
+        r"no PriorityClass with name",
+        (
+            "Create the PriorityClass, or correct spec.jobs.priorityClassName of the Environment and the chart's value"
+            " jobs.priorityClassName."
+        ),
+    ),
+    (
+        r"RuntimeClass .*not found|runtimeclass.* not found",
+        "Create the RuntimeClass, or correct the chart's value jobs.runtimeClassName.",
+    ),
+    (
+        r"error looking up service account|serviceaccount .* not found",
+        (
+            "Create the service account, or correct the chart's value mover.serviceAccount.name and"
+            " spec.serviceAccountName of the SnapshotStore."
+        ),
+    ),
+    (
+        r"denied the request|denied request",
+        (
+            "An admission policy refuses it. What it demands of Jobs goes to spec.jobs.labels and spec.jobs.annotations"
+            " of the Environment, or to the chart's values jobs.labels and jobs.annotations."
+        ),
+    ),
+)
+
+
+def advice(message: str) -> str:
+    """The lines to change, by what a message of the scheduler or of admission contains; empty where it is unknown."""
+    return " ".join(text for pattern, text in _CAUSES if re.search(pattern, message))
+
 
 #: Waiting reasons that pass: another attempt may find a node, or a runtime that works.
 PASSING = ("Unschedulable", "FailedScheduling", "Scheduling", "CreateContainerError", "RunContainerError")
@@ -87,7 +161,12 @@ class Trouble:
     @property
     def advice(self) -> str:
         """What to do about it; empty where that is unknown."""
-        return _ADVICE.get(self.kind, ("", False))[0]
+        return advice(self.message) or _ADVICE.get(self.kind, ("", False))[0]
+
+    @property
+    def known(self) -> bool:
+        """Whether it explains why the pod does not start, and a person may have to change something."""
+        return self.kind not in VAGUE
 
     @property
     def passing(self) -> bool:
@@ -96,7 +175,7 @@ class Trouble:
 
     def because(self, kind: str, message: str) -> "Trouble":
         """The same with an Event's reason and message, where its own kind is VAGUE."""
-        if self.kind not in VAGUE:
+        if self.known:
             return self
         patience = MISSING_PATIENCE if kind == "FailedMount" and "not found" in message else None
         return replace(self, kind=kind, message=message, patience=patience)
@@ -110,6 +189,20 @@ def pod_trouble(pod: Object) -> Trouble | None:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return Trouble(condition.get("reason", "Unschedulable"), condition.get("message", "no node fits the pod"))
     return Trouble("Scheduling", "the pod waits for a node")
+
+
+def start_trouble(pod: Object) -> Trouble:
+    """Why the mover's container does not run."""
+    found = pod_trouble(pod) or container_trouble(mover(pod))
+    if found.known:
+        return found
+    for status in pod.get("status", {}).get("initContainerStatuses") or ():
+        injected = container_trouble(status)
+        if injected.known and "running" not in (status.get("state") or {}):
+            name = status.get("name")
+            text = f"the init container {name}, which was injected into the pod, does not run: {injected.message}"
+            return replace(injected, message=text, final=False)
+    return found
 
 
 def mover(pod: Object) -> Object:

@@ -49,6 +49,8 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
         c.CLAIM_IN_USE,
         c.CONFIG_NOT_FOUND,
         c.WORKLOAD_NOT_FOUND,
+        c.JOB_TEMPLATE_REFUSED,
+        c.JOB_PENDING,
         c.DUPLICATE_ID,
         c.DUPLICATE_TARGET,
     )

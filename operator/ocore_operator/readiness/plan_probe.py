@@ -75,12 +75,12 @@ class Probed(ABC, Generic[WorldT, StatusT, ResultT]):
             return False
         return self.last_probe(obj.status).generation == obj.meta.generation
 
-    def probing(self, world: WorldT, message: str) -> Wait[StatusT]:
-        """While a probe runs: the last verdict stays, unless it is about another spec."""
+    def probing(self, world: WorldT, message: str, reason: str = c.PROBING) -> Wait[StatusT]:
+        """While a probe runs, or its Job waits: the last verdict stays, unless it is about another spec."""
         old: StatusT = world.obj.status
         if self.current(world.obj):
             return Wait(old, POLL)
-        status = summarize.running(old, c.PROBING, message, world.stamp)
+        status = summarize.running(old, reason, message, world.stamp)
         return Wait(status.model_copy(update={"phase": "Pending"}), POLL)
 
 
@@ -133,15 +133,15 @@ def probe(
     deadline = float(job["spec"]["activeDeadlineSeconds"]) if job is not None else float("inf")
     age, live = clock.seconds_since(began, world.now), bool(world.seen.live_pods(name))
     if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=live):
-        return kind.probing(world, f"The probe Job has not started yet: {state.failure.message}")
+        return kind.probing(world, f"The probe Job has not started yet: {state.failure.message}", c.JOB_PENDING)
     match read(state, kind.result, "The probe"):
         case Absent():
             # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the
             # others.
             start = Start(kind.command, attempt, inputs, last.ended or obj.meta.created, kind.probing(world, kind.does))
             return _unless_refused(kind, world, start)
-        case Starting(reason=reason, message=message):
-            return kind.probing(world, f"The probe Job is starting ({reason}: {message}).")
+        case Starting(condition=condition, text=text):
+            return kind.probing(world, f"The probe Job is starting: {text}", condition or c.PROBING)
         case Running():
             return kind.probing(world, kind.does)
         case Done(result=result):

@@ -363,11 +363,12 @@ def _seconds_left(rollback: Rollback, now: datetime) -> float:
 
 async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) -> JobInputs:
     """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being
-    finished or repaired, and neither must a missing store where the Job does not need it."""
+    finished or repaired, and neither must a missing store where the Job does not need it, nor what spec.jobs must not
+    have: that is left out."""
     environment = with_target(_environment(observed), observed.rollback.status.target)
     if needs_store:
         try:
-            return await inputs.load(ctx, environment)
+            return await inputs.load(ctx, environment, lenient=True)
         except Stalled as end:
             if end.reason not in (c.WORKLOAD_NOT_FOUND, c.CONFIG_NOT_FOUND):
                 raise
@@ -375,14 +376,15 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
     found = [await ctx.kube.get(WORKLOADS[w.kind], namespace, w.name) for w in spec.workloads]
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
     probe = environment.status.probe
+    workload = next((w for w in found if w is not None), None)
     return JobInputs(
         namespace=namespace,
         store=await _store(ctx, namespace, spec.store_ref.name, needed=needs_store),
-        traits=inputs.traits(ctx.settings, next((w for w in found if w is not None), None), spec.jobs),
+        traits=inputs.traits(ctx.settings, workload, spec.jobs),
         environment=environment,
         node=await inputs.node_of(ctx, namespace, claims),
         server_major=probe.server_major if probe is not None else 0,
-        resources=inputs.resources_of(spec.jobs),
+        template=inputs.template_of(ctx.settings, workload, spec.jobs),
     )
 
 

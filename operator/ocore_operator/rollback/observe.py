@@ -569,8 +569,8 @@ def _stopping_since(job: Object | None, pods: Sequence[Object]) -> datetime | No
 
 def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
-        case Starting(reason=reason, message=message):
-            return replace(view, problem=f"Job {view.name} is starting: {message} ({reason}).")
+        case Starting(text=text):
+            return replace(view, problem=f"Job {view.name} is starting: {text}")
         case Running(ready=ready):
             return replace(view, ready=ready)
         case Succeeded(payload=payload, finished=at_):

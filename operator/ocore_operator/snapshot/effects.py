@@ -419,7 +419,7 @@ async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
         environment = resources.environment(obj)
         if environment.id == source.environment_id and environment.spec.store_ref.name == snapshot.status.store_name:
             try:
-                return await inputs.load(ctx, environment)
+                return await inputs.load(ctx, environment, lenient=True)
             except Stalled as end:
                 _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
     return await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")

@@ -135,7 +135,7 @@ def _not_ready(world: World, environment: Environment) -> Action | None:
     else:
         message = f"Environment {name} is not ready: {ready.message}"
         evidence = _probed_at(world, environment, ready.reason)
-        if evidence is not None and evidence >= created and ready.reason != c.PROBING:
+        if evidence is not None and evidence >= created and ready.reason not in (c.PROBING, c.JOB_PENDING):
             return GiveUp(Failure(reason=ready.reason, message=message), stored=False)
     left = world.settings.probe_wait - clock.seconds_since(created, world.now)
     if left <= 0:

@@ -63,7 +63,7 @@ START_MARGIN = 5.0
 NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
 #: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
 #: Job before it was stopped.
-NOT_REPORTED = (c.RUNNING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
+NOT_REPORTED = (c.RUNNING, c.JOB_PENDING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,8 @@ def _starting(case: _Case, state: Starting) -> Action:
     if left <= 0:
         # If its pod starts after all, it is stopped and what it stored is deleted, before `residue` is None.
         return GiveUp(_too_late(case, state), stored=True)
-    message = f"Job {case.job} is starting: {state.message} ({state.reason})."
-    return Wait(c.RUNNING, message, max(min(POLL, left), 0.5), job=case.job)
+    message = f"Job {case.job} is starting: {state.text}"
+    return Wait(state.condition or c.RUNNING, message, max(min(POLL, left), 0.5), job=case.job)
 
 
 def _failed(case: _Case, state: JobFailed) -> Action:

@@ -24,8 +24,8 @@ SILENT = {
     "x-kubernetes-map-type",
 }
 RULES = {
-    "type", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties",
-    "required", "default", INT_OR_STRING, LIST_KEYS, VALIDATIONS,
+    "type", "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
+    "maxProperties",     "required", "default", INT_OR_STRING, LIST_KEYS, VALIDATIONS,
 }  # fmt: skip
 REMOVED = object()
 

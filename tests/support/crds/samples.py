@@ -355,7 +355,9 @@ PATTERNS: dict[str, Pattern] = {
         ("1", "0.5", "500m"), ("", "-1", "1Gi", "m", "1.m", "half"), fill="1"
     ),
     scheduling.KEY_PATTERN: Pattern(
-        ("a", "example.org/team", "A_b.c"), ("", "/a", "a/", "-a", "a-", "a b", "Example.org/a", "a/b/c", "ä"), prefix="a" * 253 + "/"
+        ("a", "example.org/team", "A_b.c"),
+        ("", "/a", "a/", "-a", "a-", "a b", "Example.org/a", "a/b/c", "ä"),
+        prefix="a" * 253 + "/",
     ),
     scheduling.VALUE_PATTERN: Pattern(("", "a", "A_b.c", "1"), ("-a", "a-", "a b", "a/b", "ä")),
     _pattern(environment.Filestore, "path"): _PATHS,
@@ -494,8 +496,8 @@ def _map_rules(field: str) -> dict[str, Cel]:
         "app.kubernetes.io/managed-by",
     )
     return {
-        f"{field} cannot have keys of ocore.dev/, of the Job controller (batch.kubernetes.io/, controller-uid, job-name)"
-        " and app.kubernetes.io/managed-by: remove the key": Cel(
+        f"{field} cannot have keys of ocore.dev/, of the Job controller (batch.kubernetes.io/, controller-uid,"
+        " job-name) and app.kubernetes.io/managed-by: remove the key": Cel(
             (
                 {path: {}},
                 {path: {"ocore.dev": "a", "dev/ocore.dev": "a", "kubernetes.io/job-name": "a", "job": "a"}},
@@ -503,8 +505,8 @@ def _map_rules(field: str) -> dict[str, Cel]:
             ),
             tuple({path: {"team": "shop", key: "a"}} for key in reserved),
         ),
-        f"a key of {field} is not valid: write a name of at most 63 letters, digits, -, _ and ., with a DNS name and / before"
-        " it or without": Cel(
+        f"a key of {field} is not valid: write a name of at most 63 letters, digits, -, _ and ., with a DNS name"
+        " and / before it or without": Cel(
             ({path: {"a": "a", "example.org/A_b.c": "a", "a" * 63: "a"}},),
             tuple({path: {key: "a"}} for key in ("", "/a", "a/", "-a", "a b", "Example.org/a", "a/b/c", "a" * 64)),
         ),

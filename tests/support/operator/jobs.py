@@ -15,7 +15,7 @@ from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
-from ocore_operator.settings import Settings
+from ocore_operator.settings import JobSettings, Settings
 from ocore_operator.snapshot.transitions import identity
 from support.operator.objects import (
     OTHER_UID,
@@ -177,6 +177,74 @@ def ready_condition(value: str) -> Object:
 
 
 CLAIM_STORE = store({"claim": {"claimName": "backups", "path": "eu/shop"}})
+#: The chart's value `jobs` with everything, and what the operator reads of it (`OCORE_JOBS`).
+CHART_JOBS: Object = {
+    "labels": {"cost-centre": "12"},
+    "annotations": {"example.org/team": "platform"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "priorityClassName": "backup",
+    "tolerations": [{"key": "backup", "operator": "Exists"}],
+    "resources": {"limits": {"memory": "1Gi"}},
+    "allowed": {
+        "annotations": ["sidecar.example.org/"],
+        "priorityClasses": ["urgent"],
+        "tolerations": [{"key": "tier", "operator": "Exists"}],
+    },
+    "extraEnv": [
+        {"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}}},
+        {"name": "NO_PROXY", "value": ".svc,10.0.0.1"},
+        {"name": "AWS_CA_BUNDLE", "value": "/etc/corporate-ca/ca.crt"},
+        {"name": "REGION", "valueFrom": {"configMapKeyRef": {"name": "region", "key": "name"}}},
+    ],
+    "extraVolumes": [
+        {"name": "corporate-ca", "configMap": {"name": "corporate-ca"}},
+        {"name": "token", "secret": {"secretName": "token"}},
+        {"name": "both", "projected": {"sources": [{"secret": {"name": "a"}}, {"configMap": {"name": "b"}}]}},
+    ],
+    "extraVolumeMounts": [
+        {"name": "corporate-ca", "mountPath": "/etc/corporate-ca", "readOnly": True},
+        {"name": "token", "mountPath": "/etc/token", "subPath": "token", "readOnly": True},
+        {"name": "both", "mountPath": "/etc/both", "readOnly": True},
+    ],
+    "runtimeClassName": "gvisor",
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.53"], "searches": ["svc"], "options": [{"name": "ndots", "value": "2"}]},
+}
+_DEFAULTS = (
+    *("labels", "annotations", "nodeSelector", "affinity", "topologySpreadConstraints", "priorityClassName"),
+    *("tolerations", "resources"),
+)
+
+
+def settings_of_chart(jobs: Object) -> Settings:
+    """The operator's settings with this value `jobs` of the chart."""
+    names = {"extraEnv": "env", "extraVolumes": "volumes", "extraVolumeMounts": "volumeMounts"}
+    others = {names.get(name, name): value for name, value in jobs.items() if name not in _DEFAULTS}
+    defaults = {name: jobs[name] for name in _DEFAULTS if name in jobs}
+    return SETTINGS.model_copy(update={"jobs": JobSettings.model_validate({**others, "defaults": defaults})})
+
+
+#: What an Environment may have with CHART_JOBS.
+OWN_JOBS: Object = {
+    "labels": {"team": "shop"},
+    "annotations": {"sidecar.example.org/inject": "false"},
+    "nodeSelector": {"pool": "shop"},
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]
+            }
+        },
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {}, "topologyKey": "zone"}]
+        },
+    },
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "priorityClassName": "urgent",
+    "tolerations": [{"key": "tier", "operator": "Equal", "value": "db"}],
+    "startDeadlineSeconds": 600,
+}
+
 READY_CLAIM_STORE = store(CLAIM_STORE.spec.wire(), {"conditions": [ready_condition("True")]})
 FULL_S3 = store(
     {

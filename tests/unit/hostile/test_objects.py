@@ -25,6 +25,7 @@ from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.metrics import FromCatalog
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
+from ocore_operator.jobs.lingering import Lingering
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
@@ -133,7 +134,7 @@ def test_whatever_a_tenant_writes_is_listed_watched_and_scraped(kind: Kind) -> N
         catalog = new_catalog()
         asyncio.run(resynced(catalog, *found))
         ctx = cast(Context, SimpleNamespace(catalog=catalog, limits=SimpleNamespace(waiters=tuple)))
-        dispatch = Dispatch(ctx, WorkQueue(workers=1, timeout=1), ROWS)
+        dispatch = Dispatch(ctx, WorkQueue(workers=1, timeout=1), ROWS, Lingering(600))
         for each in found:
             dispatch.changed(dispatch.news(kind.kind, "MODIFIED", each))
         environment = obj("Environment", "shop", {"projectId": "x"}, {})

@@ -18,6 +18,7 @@ from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs import outcome, trouble
+from ocore_operator.jobs.lingering import Lingering
 from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube.resources import Key, Object
 from support.operator.catalogs import new_catalog
@@ -84,7 +85,7 @@ def dispatch(queue: Added) -> Dispatch:
         remembered = Remembered(lambda _: True)
 
     Fake.catalog.put("Snapshot", snapshot_object())
-    return Dispatch(cast(Context, Fake()), queue, rows)
+    return Dispatch(cast(Context, Fake()), queue, rows, Lingering(600))
 
 
 def changed(obj: Object, **metadata: object) -> Object:

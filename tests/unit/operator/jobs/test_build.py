@@ -14,7 +14,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_mover import requests
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs import build, stores
-from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, resources_of, traits, user_of
+from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, template_of, traits, user_of
 from ocore_operator.jobs.parts import Volumes
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.jobs.shape import job_name
@@ -646,7 +646,9 @@ def test_every_job_passes_a_quota_that_requires_limits() -> None:
     """A Job that needs only the store has limits in any case; the others have what spec.jobs.resources says."""
     limits = {"requests": {"cpu": "200m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
     mine = environment({"jobs": {"resources": limits}})
-    for name, job in all_jobs(job_inputs(environment=mine, resources=resources_of(mine.spec.jobs))).items():
+    for name, job in all_jobs(
+        job_inputs(environment=mine, template=template_of(SETTINGS, None, mine.spec.jobs))
+    ).items():
         assert container_of(job)["resources"] == limits, name
     alone = job_inputs(environment=None)
     snap = snapshot(status=started())
@@ -729,8 +731,8 @@ def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, 
     ctx: Any = Fake()
     ctx.kube = ctx
     loaded = asyncio.run(load_for_store(ctx, "shop", store(), "shop"))
-    assert loaded.resources == (limits if own else None)
-    assert asyncio.run(load_for_store(ctx, "shop", store())).resources is None
+    assert loaded.template.resources == (limits if own else None)
+    assert asyncio.run(load_for_store(ctx, "shop", store())).template.resources is None
 
 
 def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
