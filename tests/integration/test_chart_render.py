@@ -12,6 +12,8 @@ from ocore_kube import types
 from ocore_operator.settings import Settings
 from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
+from support.cluster.values_schema import SCHEMA, job_defaults
+from support.operator.jobs import CHART_JOBS, settings_of_chart
 
 PROMETHEUS: list[Object] = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 RUNBOOKS = "https://git.example.org/docs/runbooks"
@@ -61,6 +63,7 @@ EVERYTHING: Object = {
         "imagePullSecrets": ["one", "two"],
         "serviceAccount": {"name": "mover"},
     },
+    "jobs": CHART_JOBS,
     "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "leaseRenew": 2.5},
     "serviceAccount": {"name": "snapshots", "annotations": {"a": "b"}},
     "admissionPolicies": {
@@ -100,6 +103,46 @@ NAMESPACED: Object = {
 COMBINATIONS = {"defaults": {}, "everything": EVERYTHING, "nothing": NOTHING, "namespaced": NAMESPACED}
 #: Settings that are for tests and for running outside a cluster.
 NOT_IN_THE_CHART = {"kubeconfig", "allow_failpoints", "failpoint_marks"}
+
+
+def test_the_defaults_of_jobs_have_the_schema_of_an_environment() -> None:
+    """Else the operator would not start with a value that Helm takes. `python -m support.cluster.values_schema`."""
+    found = json.loads(SCHEMA.read_text())["properties"]["jobs"]["properties"]
+    assert {name: found.get(name) for name in job_defaults()} == job_defaults()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": {"ocore.dev/uid": "a"}},
+        {"annotations": {"batch.kubernetes.io/job-name": "a"}},
+        {"labels": {"app.kubernetes.io/managed-by": "a"}},
+        {"affinity": {"nodeAfinity": {}}},
+        {"allowed": {"annotations": ["ocore.dev/"]}},
+        {"extraEnv": [{"name": "OCORE_REQUEST", "value": "a"}]},
+        {"extraEnv": [{"name": "PGPASSWORD", "value": "a"}]},
+        {"extraEnv": [{"name": "A"}]},
+        {"extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
+        {"extraVolumes": [{"name": "host", "hostPath": {"path": "/"}}]},
+        {"extraVolumes": [{"name": "admin", "secret": {"secretName": "a"}}]},
+        {"extraVolumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]},
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/app", "readOnly": True}]},
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/secrets/admin", "readOnly": True}]},
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "/etc/a", "readOnly": False}]},
+        {"hostAliases": []},
+    ],
+    ids=str,
+)
+def test_wrong_values_of_jobs_are_refused(helm: Helm, wrong: Object) -> None:
+    with pytest.raises(HelmError):
+        helm.render({"jobs": wrong})
+
+
+def test_the_operator_reads_the_value_jobs(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    for values, wanted in (({}, Settings().jobs), ({"jobs": CHART_JOBS}, settings_of_chart(CHART_JOBS).jobs)):
+        monkeypatch.setenv("OCORE_JOBS", environment(find(helm.render(values), "Deployment"))["OCORE_JOBS"])
+        assert Settings().jobs == wanted
+        monkeypatch.delenv("OCORE_JOBS")
 
 
 @pytest.fixture(scope="module")
