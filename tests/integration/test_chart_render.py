@@ -140,7 +140,7 @@ def test_wrong_values_of_jobs_are_refused(helm: Helm, wrong: Object) -> None:
 
 def test_the_operator_reads_the_value_jobs(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
     for values, wanted in (({}, Settings().jobs), ({"jobs": CHART_JOBS}, settings_of_chart(CHART_JOBS).jobs)):
-        monkeypatch.setenv("OCORE_JOBS", environment(find(helm.render(values), "Deployment"))["OCORE_JOBS"])
+        monkeypatch.setenv("OCORE_JOBS", environment(helm.render(values))["OCORE_JOBS"])
         assert Settings().jobs == wanted
         monkeypatch.delenv("OCORE_JOBS")
 
