@@ -254,7 +254,7 @@ def test_a_job_ends_beside_a_sidecar_that_does_not(site: Site, tmp_path: Path, n
 
 
 def test_a_tainted_pool(site: Site, change: Callable[..., None], operator: Operator) -> None:
-    """The only node gets the taint: no other pod may be made meanwhile."""
+    """The only node gets the taint: no other pod may be made at that time."""
     cluster = site.cluster
     node = cluster.objects("Node")[0]["metadata"]["name"]
     cluster.kubectl("taint", "node", node, "example.org/pool=backup:NoSchedule")

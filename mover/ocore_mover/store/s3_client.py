@@ -102,6 +102,7 @@ botocore.auth.AUTH_TYPE_MAPS[_SIGNER] = _ChecksumSigner
 def connect(options: S3Options, connections: int) -> "S3Client":
     """A thread-safe client with that many pooled connections. Opens none yet."""
     _mask_proxies()
+    authorities = settings.ca_bundle()
     session = botocore.session.Session()
     if options.credentials is not None:
         folder = options.credentials
@@ -127,7 +128,7 @@ def connect(options: S3Options, connections: int) -> "S3Client":
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             tcp_keepalive=True,
-            proxies_config={"proxy_ca_bundle": settings.ca_bundle()} if settings.ca_bundle() else None,
+            proxies_config={"proxy_ca_bundle": authorities} if authorities is not None else None,
             user_agent_extra="ocore-snapshots",
         ),
     )
