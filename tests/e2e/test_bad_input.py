@@ -10,7 +10,7 @@ from support.cluster.deaths import Deaths
 from support.cluster.facade import Facade
 from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import Operator
-from support.cluster.site import Servers, Site, claim, create_database, make_site, secret
+from support.cluster.site import Servers, Site, claim, create_database, secret
 
 #: From the object's creation to its terminal state, in seconds, where nothing but bad input is in the way.
 BOUND = 150
@@ -108,7 +108,8 @@ def test_store_unreachable(site: Site, other: Callable[..., str]) -> None:
     site.cluster.delete("SnapshotStore", store, site.namespace)
 
 
-def test_wrong_password(site: Site, other: Callable[..., str]) -> None:
+def test_a_wrong_password_is_stalled(site: Site, other: Callable[..., str]) -> None:
+    """For kstatus it was InProgress without an end."""
     site.cluster.apply(
         secret(
             "wrong",
@@ -124,6 +125,11 @@ def test_wrong_password(site: Site, other: Callable[..., str]) -> None:
     message = not_ready(site, environment, "AuthenticationFailed")
     assert "only-for-tests-wrong" not in message
     assert site.role in message
+    found = site.cluster.get("Environment", environment, site.namespace)
+    assert found is not None
+    stalled = condition(found, "Stalled") or {}
+    assert (stalled["status"], stalled["reason"]) == ("True", "AuthenticationFailed")
+    assert condition(found, "Reconciling") is None
     snapshot_fails(site, environment, "AuthenticationFailed")
 
 
@@ -155,24 +161,6 @@ def test_database_does_not_exist(site: Site, other: Callable[..., str]) -> None:
     environment = other(filestore=None, database={"secretRef": {"name": "nodb"}, "capacity": "50Gi"})
     assert "no_such_database" in not_ready(site, environment, "DatabaseNotFound")
     snapshot_fails(site, environment, "DatabaseNotFound")
-
-
-def test_missing_createdb(servers: Servers, site: Site) -> None:
-    role = site.role
-    with servers.admin(site.host) as connection:
-        connection.execute(f'ALTER ROLE "{role}" NOCREATEDB'.encode())
-        try:
-            with changed(site, jobs={"parallelism": 2}):  # for another probe
-                message = not_ready(site, site.environment, "MissingGrants", type_="RollbackReady")
-                assert f"ALTER ROLE {role} CREATEDB" in message.replace('"', "")
-                snapshot = site.snapshot(unique("before"))
-                site.completed("Snapshot", snapshot)  # a snapshot needs no CREATEDB
-                site.failed("Rollback", site.rollback(unique("back"), snapshot), "MissingGrants", BOUND)
-                assert site.databases() == [site.database]
-                assert site.accepts_connections()
-                connection.execute(f'ALTER ROLE "{role}" CREATEDB'.encode())
-        finally:
-            connection.execute(f'ALTER ROLE "{role}" CREATEDB'.encode())
 
 
 def test_row_19_snapshot_not_complete(site: Site) -> None:
@@ -210,25 +198,6 @@ def test_snapshot_of_another_project(cluster: Cluster, servers: Servers, site: S
     site.gone("Snapshot", snapshot)
 
 
-def test_database_volume_too_full(site: Site) -> None:
-    with changed(site, database={"secretRef": {"name": "database"}, "capacity": "1Mi"}):
-        snapshot = site.snapshot(unique("before"))
-        site.completed("Snapshot", snapshot)  # a snapshot needs no room beside the database
-        name = site.rollback(unique("back"), snapshot)
-        obj = site.failed("Rollback", name, "InsufficientCapacity", BOUND)
-        assert "1Mi" in str(condition(obj, "Failed")) or "1.0 MiB" in str(condition(obj, "Failed"))
-        assert site.databases() == [site.database]
-        assert site.accepts_connections()
-
-
-def test_database_capacity_unknown(site: Site) -> None:
-    with changed(site, database={"secretRef": {"name": "database"}}):
-        assert "capacity" in not_ready(site, site.environment, "CapacityUnknown", type_="RollbackReady")
-        snapshot = site.snapshot(unique("before"))
-        site.completed("Snapshot", snapshot)  # it needs no room beside the database
-        site.failed("Rollback", site.rollback(unique("back"), snapshot), "CapacityUnknown", BOUND)
-
-
 def test_name_too_long(site: Site) -> None:
     obj = site.environment_object()
     obj["metadata"]["name"] = "x" * 201
@@ -253,11 +222,7 @@ def test_row_11_disk_full_in_mid_dump(cluster: Cluster, site: Site) -> None:
             "spec": {"claim": {"claimName": "small"}},
         },
     )
-    with site.connect() as connection:
-        connection.execute(
-            "CREATE TABLE ballast AS SELECT g, (SELECT string_agg(md5(random()::text || g || s), '') "
-            "FROM generate_series(1, 60) s) AS t FROM generate_series(1, 40000) g"
-        )
+    site.ballast("ballast", 40_000)
     with changed(site, storeRef={"name": "small"}):
         site.environment_ready()
         snapshot = site.snapshot(unique("before"))
@@ -357,15 +322,13 @@ def test_quota_refuses_the_job(cluster: Cluster, site: Site) -> None:
         cluster.delete("ResourceQuota", "no-jobs", site.namespace)
 
 
-def test_row_16_image_cannot_be_pulled(cluster: Cluster, servers: Servers, operator: Operator) -> None:
-    """On a site of its own: Jobs that start in the meantime hang, too."""
-    with make_site(cluster, servers) as site:
-        facade = Facade(cluster).values()
-        image = "mover.image=ocore-snapshots/no-such-image:{major}"  # with it the policy on the operator's Jobs
-        operator.install(*facade, "--set", image, "--set", "settings.startDeadline=20")
-        try:
-            snapshot = site.snapshot("before")
-            obj = site.failed("Snapshot", snapshot, "PodNotStarted", BOUND)
-            assert "no-such-image" in str(condition(obj, "Failed"))
-        finally:
-            operator.install(*facade)
+def test_row_16_image_cannot_be_pulled(cluster: Cluster, site: Site, operator: Operator) -> None:
+    facade = Facade(cluster).values()
+    image = "mover.image=ocore-snapshots/no-such-image:{major}"  # with it the policy on the operator's Jobs
+    operator.install(*facade, "--set", image, "--set", "settings.startDeadline=20")
+    try:
+        obj = site.failed("Snapshot", site.snapshot(unique("before")), "PodNotStarted", BOUND)
+        assert "no-such-image" in str(condition(obj, "Failed"))
+    finally:
+        operator.install(*facade)
+    site.environment_ready()

@@ -75,22 +75,6 @@ def test_row_02_pod_pending(site: Site) -> None:
 # --- 16, 17: placement and eviction ---------------------------------------------------------------------------
 
 
-def test_row_16_node_of_the_claims_user(cluster: Cluster, site: Site) -> None:
-    """The application has mounted the claim on a node: the Job must go there, or it would hang in the attach."""
-    name = site.snapshot(fresh("placed"), annotations=armed("snapshot-start=sleep:3@1"))
-    job = job_of(site, name)
-    (app,) = cluster.pods(site.namespace, "app=shop")
-    terms = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
-    (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    (field,) = term["matchFields"]
-    assert (field["key"], field["operator"], list(field["values"])) == (
-        "metadata.name",
-        "In",
-        [app["spec"]["nodeName"]],
-    )
-    site.completed("Snapshot", name)
-
-
 def test_row_16_volume_that_never_mounts(cluster: Cluster, site: Site, operator: Operator) -> None:
     """A volume that the node cannot bring: Failed at the start deadline, with the kubelet's words."""
     name = unique("stuck")

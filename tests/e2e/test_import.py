@@ -1,13 +1,12 @@
 """The cluster is lost, the store is there: docs/recovery.md, "Loss of the cluster", step by step."""
 
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
-from support.cluster.cluster import Cluster, Object, is_true
+from support.cluster.cluster import Cluster
 from support.cluster.procedures import rehearsed
 from support.cluster.promises import marker, set_marker, stored_keys
-from support.cluster.site import DEMO_IMAGE, Servers, Sites, make_site
+from support.cluster.site import Servers, make_site
 
 ENVIRONMENT_ID = str(uuid.uuid4())
 
@@ -60,29 +59,3 @@ def test_row_53_snapshots_come_back_after_the_loss_of_the_cluster(
             )
             assert taken["spec"]["pin"] == {"label": "audit"}
             assert (taken["spec"]["retention"], taken["spec"]["deletionPolicy"]) == ("Policy", "Delete")
-
-
-def test_orphans_are_reported_and_removed_on_request(cluster: Cluster, sites: Sites) -> None:
-    """The snapshot beside them stays whole."""
-    site = sites.of(store="Claim")
-    base = site.completed("Snapshot", "base")
-    folder = f"/store/snapshots/environments/{base['status']['source']['environmentId']}/snapshots"
-    lost = [f"{folder}/{uuid.uuid4()}/attempt-1/filestore" for _ in range(2)]
-    made = " && ".join(f"mkdir -p {p} && touch -d '9 days ago' {p}/pack-00000.tar" for p in lost)
-    code, log = cluster.run_pod(site.namespace, DEMO_IMAGE, ["sh", "-c", made], claims={"/store": "store"})
-    assert code == 0, log
-
-    def annotate(**annotations: str) -> None:
-        body = {"metadata": {"annotations": {f"ocore.dev/{k.replace('_', '-')}": v for k, v in annotations.items()}}}
-        cluster.patch("SnapshotStore", site.store, site.namespace, body)
-
-    def found(obj: Object, **fields: object) -> bool:
-        orphans = obj.get("status", {}).get("orphans") or {}
-        return all(orphans.get(name) == value for name, value in fields.items())
-
-    annotate(sweep_requested=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
-    swept = cluster.wait("SnapshotStore", site.store, site.namespace, lambda o: found(o, objects=2), 120, "swept")
-    annotate(remove_orphans=swept["status"]["orphans"]["report"])
-    cluster.wait("SnapshotStore", site.store, site.namespace, lambda o: found(o, objects=0), 240, "removed")
-    cluster.patch("Snapshot", "base", site.namespace, {"spec": {"verify": "Full"}})
-    cluster.wait("Snapshot", "base", site.namespace, lambda o: is_true(o, "Verified"), 120, "read back")

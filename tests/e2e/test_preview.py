@@ -10,17 +10,10 @@ import pytest
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.kubectl_ocore import ocore
 from support.cluster.promises import fresh
-from support.cluster.site import Servers, Site, Sites, make_site
+from support.cluster.site import Servers, Site, make_site
 
 #: Of the Environment's status: what a probe and a proof renew, which come anyway.
 RENEWED = ("probe", "proof", "sizes")
-
-
-def previewed(site: Site, name: str, timeout: float = 120) -> Object:
-    """The Rollback once it has its report."""
-    obj = site.cluster.wait("Rollback", name, site.namespace, lambda o: is_true(o, "Previewed"), timeout, "previewed")
-    status: Object = obj["status"]
-    return status
 
 
 def everything(site: Site) -> dict[str, Any]:
@@ -69,7 +62,8 @@ def files(site: Site) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("major", [15, 17])
+# Both majors: tests/unit/mover/commands/test_preview.py.
+@pytest.mark.parametrize("major", [15, pytest.param(17, marks=pytest.mark.long)])
 def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers: Servers, major: int) -> None:
     with make_site(cluster, servers, major=major) as site:
         site.load(5)
@@ -99,7 +93,7 @@ def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers:
 
         began = time.monotonic()
         site.rollback("look", "base", dryRun=True)
-        status = previewed(site, "look")
+        status = site.previewed("look")
         seconds = time.monotonic() - began
         assert everything(site) == before
         print(f"preview of PostgreSQL {major}: {seconds:.1f} s")
@@ -126,22 +120,38 @@ def test_it_changes_nothing_and_its_numbers_are_right(cluster: Cluster, servers:
         assert site.query("SELECT count(*) FROM ir_attachment")[0][0] == counted
 
         site.rollback("again", "base", dryRun=True)
-        preview = previewed(site, "again")["preview"]
+        preview = site.previewed("again")["preview"]
         assert (preview["prediction"]["durationSource"], preview["prediction"]["rollbacks"]) == ("Rollbacks", 1)
         assert preview["prediction"]["downtimeSeconds"] > 0
         assert preview["files"]["filesToMove"] == 0
 
 
+def not_rollback_ready(site: Site, reason: str) -> str:
+    """Waits for the Environment's reason; its message."""
+
+    def seen(obj: Object) -> bool:
+        found = condition(obj, "RollbackReady") or {}
+        return (found.get("status"), found.get("reason")) == ("False", reason)
+
+    obj = site.cluster.wait("Environment", site.environment, site.namespace, seen, 150, f"not ready: {reason}")
+    return str((condition(obj, "RollbackReady") or {})["message"])
+
+
 def test_everything_that_refuses_is_listed_and_the_rollback_fails_with_it(
     cluster: Cluster, servers: Servers, site: Site
 ) -> None:
+    """A right is missing, the database's volume is too full, and then its capacity is unknown. A snapshot needs neither
+    the right nor the room."""
     look = fresh("look")
     with servers.admin(site.host) as connection:
         connection.execute(f'ALTER ROLE "{site.role}" NOCREATEDB'.encode())
     try:
         cluster.apply(site.environment_object(database={"secretRef": {"name": "database"}, "capacity": "1Mi"}))
+        said = not_rollback_ready(site, "MissingGrants")
+        assert f"ALTER ROLE {site.role} CREATEDB" in said.replace('"', "")
+        site.completed("Snapshot", site.snapshot(fresh("without"), deletionPolicy="Delete"))
         site.rollback(look, "base", dryRun=True, notAfter="2026-01-01T00:00:00Z")
-        preview = previewed(site, look)["preview"]
+        preview = site.previewed(look)["preview"]
         reasons = list(dict.fromkeys(r["reason"] for r in preview["refusals"]))  # the mover refuses for the volume, too
         assert reasons == ["Expired", "MissingGrants", "InsufficientCapacity"], preview["refusals"]
         assert preview["wouldRun"] is False
@@ -149,7 +159,14 @@ def test_everything_that_refuses_is_listed_and_the_rollback_fails_with_it(
         site.failed("Rollback", site.rollback(fresh("back"), "base"), reasons[1])
         with servers.admin(site.host) as connection:
             connection.execute(f'ALTER ROLE "{site.role}" CREATEDB'.encode())
-        site.failed("Rollback", site.rollback(fresh("back"), "base"), reasons[2])
+        obj = site.failed("Rollback", site.rollback(fresh("back"), "base"), reasons[2])
+        assert "1Mi" in str(condition(obj, "Failed")) or "1.0 MiB" in str(condition(obj, "Failed"))
+        assert site.databases() == [site.database]
+        assert site.accepts_connections()
+
+        cluster.apply(site.environment_object(database={"secretRef": {"name": "database"}}))
+        assert "capacity" in not_rollback_ready(site, "CapacityUnknown")
+        site.failed("Rollback", site.rollback(fresh("back"), "base"), "CapacityUnknown")
     finally:
         with servers.admin(site.host) as connection:
             connection.execute(f'ALTER ROLE "{site.role}" CREATEDB'.encode())
@@ -157,23 +174,11 @@ def test_everything_that_refuses_is_listed_and_the_rollback_fails_with_it(
     site.environment_ready()
 
 
-def test_layout_plain_and_a_store_on_a_claim(sites: Sites) -> None:
-    """Both claims are mounted read-only."""
-    site = sites.of(store="Claim", layout="Plain")
-    look = site.rollback(fresh("look"), "base", dryRun=True)
-    preview = previewed(site, look)["preview"]
-    assert (preview["wouldRun"], preview.get("unread")) == (True, []), preview
-    files = preview["files"]
-    assert files["layout"] == "Plain"
-    assert files["filesToMove"] == files["filesInSnapshot"] > 0
-    assert preview["database"]["rowsCounted"] is True
-
-
 def test_it_runs_beside_a_snapshot_and_holds_no_lock(cluster: Cluster, site: Site) -> None:
     name = site.snapshot(fresh("slow"), annotations={"ocore.dev/failpoints": "after-manifest=sleep:20"})
     cluster.wait("Snapshot", name, site.namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
     look = site.rollback(fresh("look"), "base", dryRun=True)
-    preview = previewed(site, look, 30)["preview"]
+    preview = site.previewed(look, 30)["preview"]
     assert preview["wouldRun"] is True
     slow = cluster.get("Snapshot", name, site.namespace)
     assert slow is not None
@@ -184,9 +189,6 @@ def test_it_runs_beside_a_snapshot_and_holds_no_lock(cluster: Cluster, site: Sit
 
 def test_kubectl_ocore_preview_and_rollback(cluster: Cluster, site: Site) -> None:
     before = cluster.objects("Rollback", site.namespace)
-    code, out, err = ocore(site, "preview", "base", "-o", "json")
-    assert code == 0, err
-    assert json.loads(out)["wouldRun"] is True
     code, out, err = ocore(site, "preview", "base")
     assert code == 0, err
     assert "Rows in snapshot (counted)" in out

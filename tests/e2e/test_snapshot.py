@@ -1,18 +1,21 @@
-"""Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back,
-restarts."""
+"""Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back, restarts;
+what a store on a claim needs; the proof that a rollback works."""
 
 import itertools
 import json
 import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
 
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
-from support.cluster.failpoints import armed, job_of
+from support.cluster.failpoints import armed, job_of, running_pod
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, manifest
-from support.cluster.site import Servers, Site, Sites
+from support.cluster.site import DEMO_IMAGE, Servers, Site, Sites
 
 
 def keys(site: Site) -> list[str]:
@@ -84,8 +87,7 @@ def test_snapshot_completes_and_rolls_back(
     site.app_ready()
     after = site.query("SELECT count(*), coalesce(sum(file_size), 0) FROM ir_attachment WHERE store_fname IS NOT NULL")
     assert after[0][0] >= before[0][0]
-    code, log = site.in_app("check")
-    assert code == 0, log
+    site.files_fit()
     assert obj["status"]["position"] == "New"
     assert obj["status"]["refusedSeconds"] < 20
     previous = obj["status"]["previousDatabase"]
@@ -205,32 +207,33 @@ def test_row_01_operator_killed_in_the_middle(cluster: Cluster, site: Site, oper
     assert status["attempt"] == 1
 
 
-def test_row_26_children_carry_no_foreign_labels(cluster: Cluster, site: Site) -> None:
-    """Argo CD and Flux mark what they apply; our Jobs must not carry the marks, or they would be pruned
-    (velero#2975)."""
-    name = fresh("marked")
-    site.snapshot(
-        name,
-        annotations={
-            "argocd.argoproj.io/tracking-id": f"shop:ocore.dev/Snapshot:{site.namespace}/{name}",
-            "ocore.dev/failpoints": "snapshot-start=sleep:3",
-        },
-    )
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a Snapshot: its Jobs, and their pods, while they ran, the application's pod, the Snapshot's
+    status in the middle of it, and at its end."""
+
+    jobs: list[Object]
+    pods: list[Object]
+    application: Object
+    running: Object
+    done: Object
+
+
+@pytest.fixture(scope="module")
+def seen(cluster: Cluster, sites: Sites) -> Seen:
+    """Of a Snapshot that Argo CD and Flux have marked."""
+    site, name = sites.of(), fresh("marked")
+    points = "snapshot-start=sleep:3,after-upload-before-manifest=sleep:5"
+    marks = {"argocd.argoproj.io/tracking-id": f"shop:ocore.dev/Snapshot:{site.namespace}/{name}"}
+    site.snapshot(name, annotations={**marks, **armed(points)})
     cluster.kubectl("-n", site.namespace, "label", "osnap", name, "app.kubernetes.io/instance=shop")
-    marked = cluster.get("Snapshot", name, site.namespace)
-    assert marked is not None
-    selector = f"ocore.dev/uid={marked['metadata']['uid']},ocore.dev/command=snapshot"
-    jobs = wait_for("snapshot Job", lambda: cluster.objects("Job", site.namespace, selector), 60)
-    text = json.dumps([jobs, cluster.objects("Pod", site.namespace, selector)], default=str)
-    assert "argocd.argoproj.io" not in text
-    assert "app.kubernetes.io/instance" not in text
-    site.completed("Snapshot", name)
-
-
-def test_progress_is_visible(cluster: Cluster, site: Site) -> None:
-    """The step and its bytes are there while it runs; 100 % only at the end."""
-    name = fresh("before")
-    site.snapshot(name, annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:5"})
+    job_of(site, name)
+    running_pod(site, "Snapshot", name, "snapshot")
+    obj = cluster.get("Snapshot", name, site.namespace)
+    assert obj is not None
+    selector = f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command=snapshot"
+    jobs, pods = cluster.objects("Job", site.namespace, selector), cluster.pods(site.namespace, selector)
+    (application,) = cluster.pods(site.namespace, "app=shop")
     running = cluster.wait(
         "Snapshot",
         name,
@@ -238,8 +241,36 @@ def test_progress_is_visible(cluster: Cluster, site: Site) -> None:
         lambda o: o.get("status", {}).get("phase") == "Running" and bool(o["status"].get("progress")),
         60,
     )
-    assert running["status"]["progress"]["percent"] < 100
-    done = site.completed("Snapshot", name)["status"]
+    return Seen(jobs, pods, application, running, site.completed("Snapshot", name))
+
+
+def test_row_16_node_of_the_claims_user(seen: Seen) -> None:
+    """The application has mounted the claim on a node: the Job must go there, or it would hang in the attach."""
+    (job,) = seen.jobs
+    terms = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    (field,) = term["matchFields"]
+    assert (field["key"], field["operator"], list(field["values"])) == (
+        "metadata.name",
+        "In",
+        [seen.application["spec"]["nodeName"]],
+    )
+
+
+def test_row_26_children_carry_no_foreign_labels(seen: Seen) -> None:
+    """Argo CD and Flux mark what they apply; our Jobs must not carry the marks, or they would be pruned
+    (velero#2975)."""
+    assert seen.jobs
+    assert seen.pods
+    text = json.dumps([seen.jobs, seen.pods], default=str)
+    assert "argocd.argoproj.io" not in text
+    assert "app.kubernetes.io/instance" not in text
+
+
+def test_progress_is_visible(seen: Seen) -> None:
+    """The step and its bytes are there while it runs; 100 % only at the end."""
+    assert seen.running["status"]["progress"]["percent"] < 100
+    done = seen.done["status"]
     assert done["progress"]["percent"] == 100
     states = {s["name"]: s["state"] for s in done["steps"]}
     assert states["DumpDatabase"] == "Done"
@@ -263,3 +294,72 @@ def test_row_20_client_of_the_servers_major(
     assert (found["serverVersion"], found["serverMajor"]) == (row[0].split()[0], major)
     assert found["clientVersion"].split(".")[0] == str(major)
     assert obj["status"]["clientVersion"] == found["clientVersion"]
+
+
+# --- a store on a claim, and layout Plain --------------------------------------------------------------------------
+
+
+def test_a_preview_of_layout_plain_and_a_store_on_a_claim(sites: Sites) -> None:
+    """Both claims are mounted read-only."""
+    site = sites.of(store="Claim", layout="Plain")
+    look = site.rollback(fresh("look"), "base", dryRun=True)
+    preview = site.previewed(look)["preview"]
+    assert (preview["wouldRun"], preview.get("unread")) == (True, []), preview
+    files = preview["files"]
+    assert files["layout"] == "Plain"
+    assert files["filesToMove"] == files["filesInSnapshot"] > 0
+    assert preview["database"]["rowsCounted"] is True
+
+
+def test_orphans_are_reported_and_removed_on_request(cluster: Cluster, sites: Sites) -> None:
+    """The snapshot beside them stays whole."""
+    site = sites.of(store="Claim", layout="Plain")
+    base = site.completed("Snapshot", "base")
+    folder = f"/store/snapshots/environments/{base['status']['source']['environmentId']}/snapshots"
+    lost = [f"{folder}/{uuid.uuid4()}/attempt-1/filestore" for _ in range(2)]
+    made = " && ".join(f"mkdir -p {p} && touch -d '9 days ago' {p}/pack-00000.tar" for p in lost)
+    code, log = cluster.run_pod(site.namespace, DEMO_IMAGE, ["sh", "-c", made], claims={"/store": "store"})
+    assert code == 0, log
+
+    def annotate(**annotations: str) -> None:
+        body = {"metadata": {"annotations": {f"ocore.dev/{k.replace('_', '-')}": v for k, v in annotations.items()}}}
+        cluster.patch("SnapshotStore", site.store, site.namespace, body)
+
+    def found(obj: Object, **fields: object) -> bool:
+        orphans = obj.get("status", {}).get("orphans") or {}
+        return all(orphans.get(name) == value for name, value in fields.items())
+
+    annotate(sweep_requested=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+    swept = cluster.wait("SnapshotStore", site.store, site.namespace, lambda o: found(o, objects=2), 120, "swept")
+    annotate(remove_orphans=swept["status"]["orphans"]["report"])
+    cluster.wait("SnapshotStore", site.store, site.namespace, lambda o: found(o, objects=0), 240, "removed")
+    cluster.patch("Snapshot", "base", site.namespace, {"spec": {"verify": "Full"}})
+    cluster.wait("Snapshot", "base", site.namespace, lambda o: is_true(o, "Verified"), 120, "read back")
+
+
+def test_row_30_rollback_ready_is_proven_by_a_restore(cluster: Cluster, sites: Sites) -> None:
+    """The condition names when, the status remembers the schema, and nothing is left beside the live database."""
+
+    def proven(obj: Object) -> bool:
+        return (obj["status"].get("proof") or {}).get("result") is not None
+
+    site = sites.of(store="Claim", layout="Plain")
+    obj = cluster.wait("Environment", site.environment, site.namespace, proven, 120, "proven")
+    proof, ready = obj["status"]["proof"], condition(obj, "RollbackReady")
+    assert proof["result"] == "Succeeded", proof
+    assert proof["schemaFingerprint"] == obj["status"]["probe"]["schemaFingerprint"]
+    assert len(proof["schemaFingerprint"]) == 64
+    assert ready is not None
+    assert ready["status"] == "True"
+    assert f"A schema-only restore proved it at {proof['time']}." in ready["message"]
+    assert site.databases(scratch=True) == [site.database]
+    wait_for("its Job is removed", lambda: not cluster.objects("Job", site.namespace, "ocore.dev/command=prove"), 60)
+
+    # Data changes, and a probe: the schema is the same, so there is no other proof.
+    site.load(7)
+    site.completed("Rollback", site.rollback(fresh("back"), "base", undoWindowSeconds=0))
+    now = cluster.get("Environment", site.environment, site.namespace)
+    assert now is not None
+    assert now["status"]["probe"]["time"] > obj["status"]["probe"]["time"]
+    assert now["status"]["probe"]["schemaFingerprint"] == proof["schemaFingerprint"]
+    assert now["status"]["proof"] == proof

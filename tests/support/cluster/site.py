@@ -5,6 +5,7 @@ running on them, a store and an Environment.
 """
 
 import json
+import os
 import random
 import urllib.request
 from collections.abc import Iterator
@@ -307,6 +308,13 @@ class Site:
         """The filestore's path below the claim's root."""
         return f"filestore/{self.database}"
 
+    @property
+    def environment_id(self) -> str:
+        """The id of the Environment."""
+        found = self.cluster.get("Environment", self.environment, self.namespace)
+        assert found is not None
+        return str(found["status"]["id"])
+
     # --- database ----------------------------------------------------------------------------------------
     @property
     def credentials(self) -> dict[str, str]:
@@ -330,6 +338,15 @@ class Site:
         """Rows of a query as the application's role."""
         with self.connect(database) as connection:
             return connection.execute(text, values).fetchall()  # type: ignore[arg-type]
+
+    def ballast(self, table: str, rows: int) -> None:
+        """A new table with 1.9 kB in each row that compress to half. Sent by COPY: the server would need ten times as
+        long to make them."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE TABLE {} (t text)").format(sql.Identifier(table)))
+            with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))) as copy:
+                for _ in range(rows // 100):
+                    copy.write("".join(f"{os.urandom(960).hex()}\n" for _ in range(100)))
 
     def databases(self, name: str | None = None, *, scratch: bool = False) -> list[str]:
         """Names of all databases that begin with `name` (by default ours): nothing may be left over. `scratch`: also
@@ -453,12 +470,12 @@ class Site:
         processor time."""
         return node.claim_folder(self.cluster, self.filestore_claim, self.namespace)
 
-    def files_fit(self) -> None:
-        """Every row of the live database has its file, with its content: the application's own check, in this
-        process."""
-        with self.connect() as connection:
+    def files_fit(self, database: str | None = None, path: str | None = None) -> None:
+        """Every row of the database has its file, with its content: the application's own check, in this process. By
+        default those that are live; `path`: the filestore's, below the claim's root."""
+        with self.connect(database) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            report = check(connection, Filestore(self.claim_root / self.path))
+            report = check(connection, Filestore(self.claim_root / (path or self.path)))
         assert report.ok, report.wire()
 
     # --- resources ---------------------------------------------------------------------------------------
@@ -543,6 +560,13 @@ class Site:
         assert found["reason"] == reason, found
         assert len(found["message"]) > 20, found
         return obj
+
+    def previewed(self, name: str, timeout: float = 120) -> Object:
+        """The status of the Rollback with `dryRun` once it has its report."""
+        obj = self.cluster.wait(
+            "Rollback", name, self.namespace, lambda o: is_true(o, "Previewed"), timeout, "previewed"
+        )
+        return dict(obj["status"])
 
     def gone(self, kind: str, *names: str) -> None:
         """Deletes Snapshots or Rollbacks, one after the other, and waits until they do not exist."""
