@@ -7,6 +7,7 @@ One site of each layout serves all tests: each leaves it whole.
 import pytest
 
 from ocore_crds.failpoints import REGISTRY
+from support.cluster import failpoints
 from support.cluster.cluster import Cluster, condition, is_true
 from support.cluster.deaths import Deaths
 from support.cluster.kills import (
@@ -49,7 +50,7 @@ from support.cluster.promises import (
     roll_back,
     set_marker,
 )
-from support.cluster.site import Site, Sites
+from support.cluster.site import Site
 
 
 def test_every_failpoint_is_driven() -> None:
@@ -82,15 +83,28 @@ def test_every_failpoint_is_driven() -> None:
 
 @in_turn(SNAPSHOT_POINTS)
 def test_mover_killed_in_a_snapshot(site: Site, points: tuple[str, ...]) -> None:
-    """Killed in each attempt but the last: that one completes it, or the manifest that was written counts."""
+    """Killed in each attempt but the last: that one completes it, or the manifest that was written counts. The last one
+    of them is deleted, and killed in that."""
     # A differential of files that did not change would store no pack.
     mode = {"filestoreMode": "Full"} if "snapshot-pack-stored" in points else {}
     with Deaths(site.cluster, site.namespace) as deaths:
         name = site.snapshot(fresh(points[0]), annotations=killed_in_turn(*points), deletionPolicy="Delete", **mode)
         obj = site.completed("Snapshot", name, 180)
         deaths.fired(obj, times=len(points))
-    assert obj["status"]["attempt"] == len(points) + (0 if "after-manifest" in points else 1)
+        assert obj["status"]["attempt"] == len(points) + (0 if "after-manifest" in points else 1)
+        if "after-manifest" in points:
+            deleted_although_killed(site, name, deaths)
     holds_all_promises(site)
+
+
+def deleted_although_killed(site: Site, name: str, deaths: Deaths) -> None:
+    """The mover dies after the manifest is gone: the rest follows."""
+    body = {"metadata": {"annotations": killed_in_turn(*DELETION_POINTS)}}
+    site.cluster.patch("Snapshot", name, site.namespace, body)
+    obj = site.completed("Snapshot", name)
+    killed = deaths.times(obj)
+    site.gone("Snapshot", name)
+    deaths.fired(obj, times=killed + len(DELETION_POINTS))
 
 
 @in_turn(QUIESCE_POINTS)
@@ -121,18 +135,6 @@ def test_row_02_mover_killed_in_every_attempt(site: Site) -> None:
     holds_all_promises(site)
 
 
-@pytest.mark.parametrize("point", DELETION_POINTS)
-def test_mover_killed_in_a_deletion(site: Site, point: str) -> None:
-    """Killed after the manifest is gone: the rest follows."""
-    with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh("delete"), annotations=killed_in_turn(point), deletionPolicy="Delete")
-        obj = site.completed("Snapshot", name)
-        site.cluster.delete("Snapshot", name, site.namespace)
-        site.cluster.wait_gone("Snapshot", name, site.namespace, 120)
-        deaths.fired(obj)
-    holds_all_promises(site)
-
-
 #: Where the movers of three Rollbacks die, by command: twice in restores and in neutralising, whose third attempt must
 #: succeed. The kubelet starts the container of a switch again, so that one Job dies at several points.
 STAGES: tuple[dict[str, tuple[str, ...]], ...] = (
@@ -145,13 +147,15 @@ STAGES: tuple[dict[str, tuple[str, ...]], ...] = (
     },
     {"restore": RESTORE_POINTS[4:], "neutralize": NEUTRALIZE_POINTS[4:], "switch": SWITCH_POINTS[3:4]},
 )
+#: The last point of a switch, and those of the switch back that follows it.
+BACK_STAGES = (*SWITCH_POINTS[4:], *SWITCH_BACK_POINTS)
 
 
 def test_every_point_of_a_rollback_is_in_a_stage() -> None:
     """What the Rollbacks below share among them is all that a mover can die at."""
     driven = [point for stages in STAGES for points in stages.values() for point in points]
-    points = (*RESTORE_POINTS, *NEUTRALIZE_POINTS, *SWITCH_POINTS[:4], *CLEANUP_POINTS)
-    assert sorted(driven) == sorted(points)
+    points = (*RESTORE_POINTS, *NEUTRALIZE_POINTS, *SWITCH_POINTS, *SWITCH_BACK_POINTS, *CLEANUP_POINTS)
+    assert sorted([*driven, *BACK_STAGES]) == sorted(points)
 
 
 @pytest.mark.timeout(900)
@@ -177,36 +181,16 @@ def test_row_17_mover_killed_at_every_stage_of_a_rollback(site: Site, stages: di
         assert len(acting(site)) == 3
 
 
-def killed_in_a_switch(site: Site, point: str) -> None:
-    """Old or new, and said so."""
-    set_marker(site, 6)
-    with Deaths(site.cluster, site.namespace) as deaths:
-        obj = roll_back(site, fresh(point), everywhere(point))
-        deaths.fired(obj)
-    old_or_new(site, obj)
-    holds_all_promises(site)
-
-
-@pytest.mark.parametrize("point", SWITCH_POINTS[4:])
-def test_row_17_mover_killed_in_a_switch(site: Site, point: str) -> None:
-    killed_in_a_switch(site, point)
-
-
-@pytest.mark.parametrize("point", PLAIN_SWITCH_POINTS)
-def test_row_17_mover_killed_in_a_switch_of_a_plain_filestore(sites: Sites, point: str) -> None:
-    killed_in_a_switch(sites.of(layout="Plain"), point)
-
-
-@pytest.mark.parametrize("point", ["", *SWITCH_BACK_POINTS])
-def test_row_17_mover_killed_in_switching_back(site: Site, point: str) -> None:
-    """The application does not come up on the restored database: switched back, whichever process dies."""
+def test_row_17_mover_killed_in_switching_back(site: Site) -> None:
+    """The application does not come up on the restored database: switched back, though the mover has died at the end of
+    the switch, and at each point of the switch back."""
     set_marker(site, 7)
+    done, *back = BACK_STAGES
+    points = failpoints.armed(",".join([f"{done}=kill@1", *(f"{point}=kill" for point in back)]))
     with ready_only_on_the_live_one(site):
         with Deaths(site.cluster, site.namespace) as deaths:
-            name = fresh(point or "switch-back")
-            obj = roll_back(site, name, everywhere(point) if point else {}, readyTimeoutSeconds=10)
-            if point:
-                deaths.fired(obj)
+            obj = roll_back(site, fresh("switch-back"), points, readyTimeoutSeconds=10)
+            deaths.fired(obj, times=len(BACK_STAGES))
         assert is_true(obj, "Failed"), obj["status"]
         old_or_new(site, obj)
     holds_all_promises(site)
@@ -231,25 +215,34 @@ def test_row_44_operator_killed_in_a_quiesce(site: Site, operator: Operator, poi
     holds_all_promises(site)
 
 
-@in_turn(OPERATOR_ROLLBACK_POINTS, 4)
-def test_row_01_operator_killed_in_a_rollback(site: Site, operator: Operator, points: tuple[str, ...]) -> None:
+@pytest.mark.timeout(900)
+def test_row_01_operator_killed_in_a_rollback_that_neutralises(site: Site, operator: Operator) -> None:
+    """Until the switch Job has its signal."""
     set_marker(site, 8)
-    with operator_killed(operator, *points):
-        obj = roll_back(site, fresh(points[0]), everywhere(*points))
+    points = (*OPERATOR_NEUTRALIZE_POINTS, *OPERATOR_ROLLBACK_POINTS[:4])
+    with neutralising(site), operator_killed(operator, *points):
+        obj = roll_back(site, fresh(points[0]), everywhere(*points), timeoutSeconds=900, **ALWAYS)
         old_or_new(site, obj)
         assert is_true(obj, "Complete"), obj["status"]
         holds_all_promises(site)
+    is_neutralised(site)
 
 
-@pytest.mark.parametrize("point", OPERATOR_NEUTRALIZE_POINTS)
-def test_row_01_operator_killed_while_a_copy_is_neutralised(site: Site, operator: Operator, point: str) -> None:
-    set_marker(site, 8)
-    with neutralising(site), operator_killed(operator, point):
-        obj = roll_back(site, fresh(point), killed_in_turn(point), **ALWAYS)
+@pytest.mark.timeout(900)
+def test_row_01_operator_killed_in_a_rollback_with_a_safety_snapshot(
+    site: Site, cluster: Cluster, operator: Operator
+) -> None:
+    """Around the safety snapshot, which the next operator adopts, and from the switch to the cleanup."""
+    before = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
+    set_marker(site, 3)
+    points = (*OPERATOR_SAFETY_POINTS, *OPERATOR_ROLLBACK_POINTS[4:])
+    with operator_killed(operator, *points):
+        obj = roll_back(site, fresh(points[0]), everywhere(*points), timeoutSeconds=900, createSafetySnapshot=True)
         old_or_new(site, obj)
         assert is_true(obj, "Complete"), obj["status"]
-    is_neutralised(site)
-    holds_all_promises(site)
+        holds_all_promises(site)
+    found = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
+    assert found - before == {obj["status"]["safetySnapshotName"]}
 
 
 @in_turn(OPERATOR_UNDO_POINTS)

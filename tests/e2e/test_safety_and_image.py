@@ -7,7 +7,7 @@ import pytest
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true
 from support.cluster.failpoints import armed
-from support.cluster.kills import OPERATOR_IMAGE_POINTS, OPERATOR_SAFETY_POINTS, everywhere, operator_killed
+from support.cluster.kills import OPERATOR_IMAGE_POINTS, everywhere, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, make_site
@@ -88,20 +88,6 @@ def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(clu
     holds_all_promises(site)
 
 
-def test_the_operator_is_killed_around_the_safety_snapshot(cluster: Cluster, site: Site, operator: Operator) -> None:
-    """The next one adopts it: there is one Snapshot, and the rollback is Complete."""
-    before = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
-    set_marker(site, 3)
-    name = fresh("back")
-    with operator_killed(operator, *OPERATOR_SAFETY_POINTS):
-        site.rollback(name, "base", annotations=everywhere(*OPERATOR_SAFETY_POINTS), createSafetySnapshot=True)
-        obj = site.completed("Rollback", name, 300)
-    assert marker(site) == 0
-    found = {o["metadata"]["name"] for o in cluster.objects("Snapshot", site.namespace)}
-    assert found - before == {obj["status"]["safetySnapshotName"]}
-    site.gone("Rollback", name)
-
-
 def test_a_deleted_rollback_cancels_its_safety_snapshot(cluster: Cluster, site: Site) -> None:
     back = fresh("back")
     set_marker(site, 3)
@@ -130,9 +116,13 @@ def with_newer_image() -> str:
 
 @pytest.fixture(scope="module")
 def shop(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """A site whose Deployment several tools change: none of the shared ones."""
+    """A site whose Deployment several tools change: none of the shared ones. It has the snapshot `base` of the image
+    DEMO_IMAGE and the commit c1."""
     with_newer_image()
     with make_site(cluster, servers) as site:
+        set_marker(site, 0)
+        by_hand(site, DEMO_IMAGE, "c1")
+        site.completed("Snapshot", site.snapshot("base"))
         yield site
 
 
@@ -154,17 +144,15 @@ def image(site: Site) -> tuple[str, str]:
 
 def test_the_image_comes_back_and_an_undo_puts_the_newer_one_back(shop: Site) -> None:
     digest, site = with_newer_image(), shop
-    base, back, undo, again = (fresh(name) for name in ("base", "back", "undo", "again"))
-    set_marker(site, 0)
-    by_hand(site, DEMO_IMAGE, "c1")
-    source = site.completed("Snapshot", site.snapshot(base))["status"]["source"]
+    back, undo, again = (fresh(name) for name in ("back", "undo", "again"))
+    source = site.completed("Snapshot", "base")["status"]["source"]
     assert (source["image"], source["commitSha"]) == (DEMO_IMAGE, "c1")
     recorded = f"{DEMO_IMAGE}@{source['imageDigest']}" if source.get("imageDigest") else DEMO_IMAGE
     assert source.get("imageDigest", "") in ("", digest)
     set_marker(site, 4)
     by_hand(site, NEWER, "c2")
 
-    site.rollback(back, base, restoreImage="Always", undoWindowSeconds=3600)
+    site.rollback(back, "base", restoreImage="Always", undoWindowSeconds=3600)
     obj = site.completed("Rollback", back)
     assert (marker(site), image(site)) == (0, (recorded, "c1"))
     assert steps(obj)["RestoreImage"] == "Done"
@@ -179,14 +167,11 @@ def test_the_image_comes_back_and_an_undo_puts_the_newer_one_back(shop: Site) ->
 
 
 def test_what_a_tool_owns_is_not_changed_and_the_rollback_says_what_to_do(shop: Site) -> None:
-    site, base, back = shop, fresh("base"), fresh("back")
-    set_marker(site, 0)
-    by_hand(site, DEMO_IMAGE, "c1")
-    site.completed("Snapshot", site.snapshot(base))
+    site, back = shop, fresh("back")
     set_marker(site, 4)
     applied(site, NEWER, "c2")
     site.rolled_out()
-    site.rollback(back, base, restoreImage="Always")
+    site.rollback(back, "base", restoreImage="Always")
     obj = site.completed("Rollback", back)
     assert (marker(site), image(site)) == (0, (NEWER, "c2"))
     assert steps(obj)["RestoreImage"] == "Skipped"
@@ -212,14 +197,11 @@ def applied(site: Site, image_: str, commit: str) -> None:
 
 
 def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, shop: Site) -> None:
-    site, base, back = shop, fresh("base"), fresh("back")
-    set_marker(site, 0)
-    by_hand(site, DEMO_IMAGE, "c1")
-    site.completed("Snapshot", site.snapshot(base))
+    site, back = shop, fresh("back")
     set_marker(site, 4)
     applied(site, NEWER, "c2")
     site.rolled_out()
-    site.rollback(back, base, restoreImage="WaitForGit", undoWindowSeconds=0)
+    site.rollback(back, "base", restoreImage="WaitForGit", undoWindowSeconds=0)
 
     def waits(o: Object) -> bool:
         found = condition(o, "Reconciling")
@@ -240,12 +222,10 @@ def test_it_waits_for_git_and_goes_on_when_git_has_the_image(cluster: Cluster, s
 
 
 def test_the_operator_is_killed_around_the_change_of_the_image(shop: Site, operator: Operator) -> None:
-    site, base, name = shop, fresh("base"), fresh("back")
-    by_hand(site, DEMO_IMAGE, "c1")
-    site.completed("Snapshot", site.snapshot(base))
+    site, name = shop, fresh("back")
     by_hand(site, NEWER, "c2")
     with operator_killed(operator, *OPERATOR_IMAGE_POINTS):
-        site.rollback(name, base, annotations=everywhere(*OPERATOR_IMAGE_POINTS), restoreImage="Always")
+        site.rollback(name, "base", annotations=everywhere(*OPERATOR_IMAGE_POINTS), restoreImage="Always")
         obj = site.completed("Rollback", name, 300)
     assert image(site)[1] == "c1"
     assert [w["image"]["containers"][0]["image"] for w in obj["status"]["workloads"]] == [NEWER]

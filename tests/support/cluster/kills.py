@@ -38,6 +38,7 @@ NEUTRALIZE_POINTS = (
     "neutralize-marked",
 )
 SWITCH_POINTS = ("switch-ready", "switch-refused", "switch-sessions-ended", "switch-renamed", "switch-done")
+#: Driven in test_undo.py.
 PLAIN_SWITCH_POINTS = ("switch-filestore-moved",)
 SWITCH_BACK_POINTS = ("switch-back-refused", "switch-back-renamed")
 CLEANUP_POINTS = ("cleanup-database-dropped",)
@@ -65,8 +66,8 @@ OPERATOR_ROLLBACK_POINTS = (
     "operator-rollback-cleanup",
 )
 OPERATOR_NEUTRALIZE_POINTS = ("operator-rollback-neutralized",)
-#: Driven in test_safety_and_image.py.
 OPERATOR_SAFETY_POINTS = ("operator-rollback-safety-created", "operator-rollback-safety-complete")
+#: Driven in test_safety_and_image.py.
 OPERATOR_IMAGE_POINTS = ("operator-rollback-image-saved", "operator-rollback-image-set")
 OPERATOR_UNDO_POINTS = ("operator-undo-taken-over", "operator-undo-settled")
 #: Driven in test_remote_copy.py and test_restore_test.py.
