@@ -6,13 +6,12 @@ One site serves all tests: each leaves it whole.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
-from support.cluster.administrator import create_administrator
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.promises import (
     folders,
@@ -21,11 +20,10 @@ from support.cluster.promises import (
     marker,
     old_or_new,
     ready_only_on_the_live_one,
-    roll_back,
     set_marker,
     stored_keys,
 )
-from support.cluster.site import Site
+from support.cluster.site import Site, Sites
 
 
 def rollback(site: Site, name: str) -> Object | None:
@@ -89,19 +87,12 @@ def test_its_status_tells_everything(site: Site) -> None:
     assert condition(obj, "Complete")["reason"] == "AlreadyExecuted"  # type: ignore[index]
     assert marker(site) == 2
     site.cluster.wait("Rollback", name, site.namespace, lambda o: not o["metadata"].get("finalizers"), 30, "let go")
-    # Another one of that name is not the same one.
+    # Another one of that name is not the same one. Its previous database is dropped when its undo window is over.
     site.cluster.delete("Rollback", name, site.namespace)
-    site.rollback(name, "base", undoWindowSeconds=0)
-    old_or_new(site, site.completed("Rollback", name))
-    holds_all_promises(site)
-
-
-def test_previous_is_dropped_when_the_undo_window_is_over(site: Site) -> None:
-    set_marker(site, 3)
-    name = fresh("window")
     site.rollback(name, "base", undoWindowSeconds=15)
-    previous = site.completed("Rollback", name)["status"]["previousDatabase"]
-    assert previous in site.databases()
+    obj = site.completed("Rollback", name)
+    old_or_new(site, obj)
+    assert obj["status"]["previousDatabase"] in site.databases()
     obj = site.cluster.wait(
         "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
     )
@@ -113,7 +104,9 @@ def test_previous_is_dropped_when_the_undo_window_is_over(site: Site) -> None:
     holds_all_promises(site)
 
 
-def test_a_workload_that_is_scaled_up_again_calls_it_off(site: Site) -> None:
+def test_called_off_while_it_stops_the_workloads(site: Site) -> None:
+    """A workload that is scaled up again calls it off, and so does a deletion: the workloads are started again before
+    it goes."""
     set_marker(site, 4)
     patch_shop(site, lifecycle={"preStop": {"exec": {"command": ["sleep", "15"]}}})
     try:
@@ -124,8 +117,15 @@ def test_a_workload_that_is_scaled_up_again_calls_it_off(site: Site) -> None:
         obj = site.failed("Rollback", name, "WorkloadScaledUp")
         assert obj["status"]["workloads"][0]["replicas"] == 1
         old_or_new(site, obj)
+        site.rolled_out()
+
+        name = fresh("cancelled")
+        site.rollback(name, "base")
+        at_stage(site, name, "Drain")
+        site.gone("Rollback", name)
     finally:
         patch_shop(site, lifecycle=None)
+    assert marker(site) == 4
     holds_all_promises(site)
 
 
@@ -138,22 +138,6 @@ def test_deleted_before_the_switch(site: Site) -> None:
     site.cluster.delete("Rollback", name, site.namespace)
     site.cluster.wait_gone("Rollback", name, site.namespace, 120)
     assert marker(site) == 5
-    holds_all_promises(site)
-
-
-def test_deleted_while_it_stops_the_workloads(site: Site) -> None:
-    """The workloads are started again before it goes."""
-    set_marker(site, 6)
-    patch_shop(site, lifecycle={"preStop": {"exec": {"command": ["sleep", "15"]}}})
-    try:
-        name = fresh("cancelled")
-        site.rollback(name, "base")
-        at_stage(site, name, "Drain")
-        site.cluster.delete("Rollback", name, site.namespace)
-        site.cluster.wait_gone("Rollback", name, site.namespace, 120)
-    finally:
-        patch_shop(site, lifecycle=None)
-    assert marker(site) == 6
     holds_all_promises(site)
 
 
@@ -186,13 +170,10 @@ def has_begun(site: Site) -> bool:
         return True  # refused, or switched between the two queries
 
 
-@pytest.mark.parametrize("point", ["switch-refused", "switch-renamed", "switch-done"])
-def test_switch_job_lost_after_its_signal(site: Site, point: str) -> None:
-    """Its Job is deleted during the switch: an inspection reports what became of it, and it is finished, forward or
-    back."""
-    set_marker(site, 8)
+def loses_its_switch_job(site: Site, point: str, **spec: Any) -> Object:
+    """A Rollback whose Job is deleted during the switch, with its pod; its terminal state."""
     name = fresh(f"lost-{point}")
-    site.rollback(name, "base", annotations={"ocore.dev/failpoints": f"{point}=sleep:25"}, undoWindowSeconds=0)
+    site.rollback(name, "base", annotations={"ocore.dev/failpoints": f"{point}=sleep:25"}, **spec)
     at_stage(site, name, "Switch")
     wait_for("it has begun", lambda: has_begun(site), 60, interval=0.1)
     job = next(j for j in jobs(site, "switch") if j["metadata"]["ownerReferences"][0]["name"] == name)
@@ -207,44 +188,33 @@ def test_switch_job_lost_after_its_signal(site: Site, point: str) -> None:
         "--grace-period=0",
     )
     site.cluster.delete("Job", job["metadata"]["name"], site.namespace)
-    obj = site.finished("Rollback", name, 240)
-    old_or_new(site, obj)
-    if point != "switch-refused":
-        assert is_true(obj, "Complete"), obj["status"]
-    holds_all_promises(site)
+    return site.finished("Rollback", name, 240)
 
 
-def test_replicas_come_back_as_they_were(site: Site) -> None:
-    """Two replicas before, two after; and none stays none."""
-    site.scale(0)
-    try:
-        obj = roll_back(site, fresh("zero"), {})
-        assert is_true(obj, "Complete"), obj["status"]
-        shop = site.cluster.get("Deployment", "shop", site.namespace)
-        assert shop is not None
-        assert shop["spec"]["replicas"] == 0
-    finally:
-        site.scale(1)
+def test_switch_job_lost_after_its_signal(site: Site) -> None:
+    """An inspection reports what became of it, and the rollback is finished, forward or back."""
+    set_marker(site, 8)
+    old_or_new(site, loses_its_switch_job(site, "switch-refused", undoWindowSeconds=0))
     holds_all_promises(site)
 
 
 def test_two_rollbacks_in_one_undo_window(site: Site) -> None:
     """The first one's previous database goes when its window is over, though the live database is the second one's by
-    then."""
+    then. The switch Jobs of both are lost after their signal."""
     set_marker(site, 9)
-    first, second = fresh("first"), fresh("second")
-    site.rollback(first, "base", undoWindowSeconds=3600)
-    kept = site.completed("Rollback", first)["status"]["previousDatabase"]
+    first = loses_its_switch_job(site, "switch-renamed", undoWindowSeconds=3600)
+    assert is_true(first, "Complete"), first["status"]
+    old_or_new(site, first)
+    kept = first["status"]["previousDatabase"]
     set_marker(site, 10)
-    site.rollback(second, "base", undoWindowSeconds=3600)
-    site.completed("Rollback", second)
+    second = loses_its_switch_job(site, "switch-done", undoWindowSeconds=3600)
+    assert is_true(second, "Complete"), second["status"]
+    old_or_new(site, second)
     assert len(site.databases()) == 3
-    site.cluster.delete("Rollback", first, site.namespace)
-    site.cluster.wait_gone("Rollback", first, site.namespace, 120)
+    site.gone("Rollback", first["metadata"]["name"])
     assert kept not in site.databases()
     assert marker(site) == 0
-    site.cluster.delete("Rollback", second, site.namespace)
-    site.cluster.wait_gone("Rollback", second, site.namespace, 120)
+    site.gone("Rollback", second["metadata"]["name"])
     holds_all_promises(site)
 
 
@@ -274,29 +244,6 @@ def test_row_31_an_autoscaler_is_no_cause_to_switch_back(site: Site) -> None:
         site.cluster.patch("Deployment", "shop", site.namespace, {"spec": {"replicas": 1}})
         quick = {"name": "app", "readinessProbe": {"initialDelaySeconds": None}}
         site.patch_shop({"spec": {"affinity": None, "containers": [quick]}})
-    holds_all_promises(site)
-
-
-def test_row_31_what_is_switched_back_is_kept(site: Site) -> None:
-    """For the undo window, with what was written to it; then nothing of it is left."""
-    set_marker(site, 13)
-    with ready_only_on_the_live_one(site):
-        name = fresh("kept")
-        site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=40)
-        obj = site.failed("Rollback", name, "SwitchedBack", 240)
-        old_or_new(site, obj)
-        kept = obj["status"]["restoredDatabase"]
-        assert site.databases() == sorted([site.database, kept])
-        assert is_true(obj, "SwitchedBackRetained")
-        assert condition(obj, "PreviousRetained") is None
-        assert any(f.startswith("hold-") for f in folders(site))
-        # The environment is free for the next operation.
-        site.completed("Snapshot", site.snapshot(fresh("between"), deletionPolicy="Delete"))
-        assert kept in site.databases()
-        obj = site.cluster.wait(
-            "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
-        )
-        assert (condition(obj, "SwitchedBackRetained") or {}).get("reason") == "UndoWindowOver"
     holds_all_promises(site)
 
 
@@ -332,31 +279,72 @@ def mounts_the_claim(pod: Object) -> bool:
     return ours and bool(claims) and pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
-def test_row_35_the_claim_is_released_before_the_workload_starts(site: Site) -> None:
-    """After the switch and after the switch back. On two nodes the new pod could not attach a ReadWriteOnce claim that
-    our pod still mounts."""
-    set_marker(site, 16)
+@dataclass(frozen=True)
+class SwitchedBack:
+    """What was seen of a Rollback that was switched back, with its databases, its folders and what the store had then,
+    the changes of pods until that, and its state when its undo window was over."""
+
+    obj: Object
+    databases: list[str]
+    folders: list[str]
+    stored: set[str]
+    pods: list[tuple[str, Object]]
+    databases_later: list[str]
+    cleaned: Object
+
+
+@pytest.fixture(scope="module")
+def switched_back(sites: Sites) -> SwitchedBack:
+    """The application does not become ready on the restored database."""
+    site = sites.of()
+    set_marker(site, 13)
     with ready_only_on_the_live_one(site):
         with pod_events(site) as events:
-            name = fresh("released")
-            site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=0)
-            old_or_new(site, site.failed("Rollback", name, "SwitchedBack", 240))
-        mounting: set[str] = set()
-        started, switches = 0, set()
-        for type_, pod in events:
-            uid, labels = pod["metadata"]["uid"], pod["metadata"].get("labels") or {}
-            if type_ == "ADDED" and labels.get("app") == "shop":
-                started += 1
-                assert not mounting, f"{pod['metadata']['name']} was created while these mount the claim: {mounting}"
-            if type_ != "DELETED" and mounts_the_claim(pod):
-                mounting.add(uid)
-                switches |= {uid} if labels.get("ocore.dev/command") == "switch" else set()
-            else:
-                mounting.discard(uid)
-        assert started >= 2, "the workload starts after the switch, and after the switch back"
-        assert len(switches) == 2, "a switch back is another Job"
-        assert any(key.endswith("/switched-back.json") for key in stored_keys(site)), "its outcome is in the store"
+            name = fresh("kept")
+            site.rollback(name, "base", readyTimeoutSeconds=10, undoWindowSeconds=40)
+            obj = site.failed("Rollback", name, "SwitchedBack", 240)
+            old_or_new(site, obj)
+        then = (site.databases(), folders(site), stored_keys(site), list(events))
+        # The environment is free for the next operation.
+        site.completed("Snapshot", site.snapshot(fresh("between"), deletionPolicy="Delete"))
+        later = site.databases()
+        cleaned = site.cluster.wait(
+            "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
+        )
     holds_all_promises(site)
+    return SwitchedBack(obj, *then, later, cleaned)
+
+
+def test_row_31_what_is_switched_back_is_kept(switched_back: SwitchedBack) -> None:
+    """For the undo window, with what was written to it; then nothing of it is left."""
+    obj = switched_back.obj
+    kept, live = obj["status"]["restoredDatabase"], obj["status"]["liveDatabase"]
+    assert switched_back.databases == sorted([live, kept])
+    assert is_true(obj, "SwitchedBackRetained")
+    assert condition(obj, "PreviousRetained") is None
+    assert any(f.startswith("hold-") for f in switched_back.folders)
+    assert kept in switched_back.databases_later
+    assert (condition(switched_back.cleaned, "SwitchedBackRetained") or {}).get("reason") == "UndoWindowOver"
+
+
+def test_row_35_the_claim_is_released_before_the_workload_starts(switched_back: SwitchedBack) -> None:
+    """After the switch and after the switch back. On two nodes the new pod could not attach a ReadWriteOnce claim that
+    our pod still mounts."""
+    mounting: set[str] = set()
+    started, switches = 0, set()
+    for type_, pod in switched_back.pods:
+        uid, labels = pod["metadata"]["uid"], pod["metadata"].get("labels") or {}
+        if type_ == "ADDED" and labels.get("app") == "shop":
+            started += 1
+            assert not mounting, f"{pod['metadata']['name']} was created while these mount the claim: {mounting}"
+        if type_ != "DELETED" and mounts_the_claim(pod):
+            mounting.add(uid)
+            switches |= {uid} if labels.get("ocore.dev/command") == "switch" else set()
+        else:
+            mounting.discard(uid)
+    assert started >= 2, "the workload starts after the switch, and after the switch back"
+    assert len(switches) == 2, "a switch back is another Job"
+    assert any(key.endswith("/switched-back.json") for key in switched_back.stored), "its outcome is in the store"
 
 
 def test_a_quota_that_requires_limits(site: Site) -> None:
@@ -416,49 +404,3 @@ def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) 
         site.cluster.patch("Environment", site.environment, site.namespace, {"spec": {"filestore": {"path": path}}})
     site.environment_ready()
     holds_all_promises(site)
-
-
-def test_row_29_with_an_administrator_the_copy_is_closed(site: Site) -> None:
-    """The application cannot connect to the copy while it is loaded; after the switchover the live database has its
-    owner again."""
-    ready = site.environment_ready()
-    assert (condition(ready, "RollbackReady") or {})["reason"] == "HiddenOnly"
-    admin = f"{site.role}_admin"
-    create_administrator(site, admin)
-    set_marker(site, 15)
-    try:
-        change = {"spec": {"database": {"adminSecretRef": {"name": "admin"}}}}
-        site.cluster.patch("Environment", site.environment, site.namespace, change)
-        assert (condition(site.environment_ready(), "RollbackReady") or {})["reason"] == "Succeeded"
-        name = fresh("closed")
-        failpoints = {"ocore.dev/failpoints": "restore-database-loaded=sleep:20"}
-        site.rollback(name, "base", undoWindowSeconds=0, annotations=failpoints)
-        wait_for("the copy exists", lambda: len(site.databases()) == 2, 120)
-        (copy,) = set(site.databases()) - {site.database}
-        wait_for("the copy is open for the load", lambda: allows_connections(site, copy), 60)
-        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            site.connect(copy).close()
-        site.completed("Rollback", name)
-        assert marker(site) == 0
-        with site.servers.admin(site.host) as connection:
-            query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
-            assert connection.execute(query, [site.database]).fetchone() == (site.role,)
-            # By the id of this rollback: others, and proofs, have roles of their own.
-            roles = f"ocore_rb_{copy.rpartition('_')[2]}_%"
-            left = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [roles]).fetchall()
-            assert left == []
-        site.cluster.delete("Rollback", name, site.namespace)
-        site.cluster.wait_gone("Rollback", name, site.namespace, 120)
-    finally:
-        change = {"spec": {"database": {"adminSecretRef": None}}}
-        site.cluster.patch("Environment", site.environment, site.namespace, change)
-    holds_all_promises(site)
-    with site.servers.admin(site.host) as connection:
-        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(admin)))
-
-
-def allows_connections(site: Site, database: str) -> bool:
-    """Whether a database accepts connections of those who have the right."""
-    with site.servers.admin(site.host) as connection:
-        row = connection.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", [database]).fetchone()
-    return bool(row and row[0])
