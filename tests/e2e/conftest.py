@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from support.api.clients import Clients
 from support.cluster.cluster import Cluster, unique
@@ -24,6 +25,23 @@ def _is_exclusive(item: pytest.Function) -> bool:
     return "operator" in inspect.signature(item.function).parameters
 
 
+#: Files that share a site of a rarer kind with another one: their tests run in the worker of that one's.
+TOGETHER = dict.fromkeys(("test_differential.py", "test_what_users_see.py"), "test_undo.py")
+
+
+class BySites(LoadFileScheduling):
+    """The tests of a file run in one worker, and so do those of files that are named together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder, _, name = str(super()._split_scope(nodeid)).rpartition("/")
+        return f"{folder}/{TOGETHER.get(name, name)}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> BySites | None:
+    """In place of `--dist loadfile`."""
+    return BySites(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 #: A test that is allowed more than these seconds counts as several.
 SECONDS_OF_A_TEST = 120
 
@@ -36,17 +54,21 @@ def _seconds_at_most(item: pytest.Item) -> float:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that asks for the operator may kill or reconfigure it: it runs with no other test beside it. The tests of
-    a file run in one worker, which makes the site that they share once (`--dist loadfile`). The files with the most to
-    do start first, or one worker would run the last of them alone.
+    a file run in one worker, which makes the site that they share once (`--dist loadfile`), and so do those of some
+    files together. Those with the most to do start first, or one worker would run the last of them alone.
     """
     ours = [i for i in items if isinstance(i, pytest.Function) and i.path.is_relative_to(Path(__file__).parent)]
     for item in ours:
         if _is_exclusive(item):
             item.add_marker(pytest.mark.exclusive)
-    work: Counter[Path] = Counter()
+    work: Counter[str] = Counter()
     for item in ours:
-        work[item.path] += max(1, round(_seconds_at_most(item) / SECONDS_OF_A_TEST))
-    items.sort(key=lambda i: (-work[i.path], i.path))
+        work[_together(item)] += max(1, round(_seconds_at_most(item) / SECONDS_OF_A_TEST))
+    items.sort(key=lambda i: (-work[_together(i)], _together(i), i.path))
+
+
+def _together(item: pytest.Item) -> str:
+    return TOGETHER.get(item.path.name, item.path.name)
 
 
 @pytest.fixture(scope="session")

@@ -9,29 +9,32 @@ import pytest
 import yaml
 
 from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true, unique
-from support.cluster.site import Servers, Site, make_site, secret
+from support.cluster.site import Site, secret
 
 EXAMPLES = REPOSITORY / "examples/before-deployment"
 IMAGE = "localhost/ocore-snapshots/cli:dev"
 
 
-@pytest.fixture(scope="module")
-def site(cluster: Cluster, servers: Servers) -> Iterator[Site]:
-    """With the rights of the example."""
-    with make_site(cluster, servers, application=False) as site:
-        site.environment_ready()
-        cluster.kubectl("apply", "-n", site.namespace, "-f", str(EXAMPLES / "rights.yaml"))
-        yield site
+@pytest.fixture
+def site(cluster: Cluster, site: Site) -> Iterator[Site]:
+    """With the rights of the example, while the test runs. What it leaves are Snapshots."""
+    rights = ("-n", site.namespace, "-f", str(EXAMPLES / "rights.yaml"))
+    cluster.kubectl("apply", *rights)
+    yield site
+    cluster.kubectl("delete", *rights)
+    for name in cluster.objects("SnapshotPolicy", site.namespace):
+        cluster.delete("SnapshotPolicy", name["metadata"]["name"], site.namespace)
 
 
-def policy(site: Site, **spec: object) -> None:
-    """The policy of the site's environment."""
+def policy(site: Site, environment: str | None = None, **spec: object) -> None:
+    """The policy of that environment, by default of the site's."""
+    environment = environment or site.environment
     site.cluster.apply(
         {
             "apiVersion": "ocore.dev/v1alpha1",
             "kind": "SnapshotPolicy",
-            "metadata": {"name": site.environment, "namespace": site.namespace},
-            "spec": {"environmentRef": {"name": site.environment}, **spec},
+            "metadata": {"name": environment, "namespace": site.namespace},
+            "spec": {"environmentRef": {"name": environment}, **spec},
         }
     )
 
@@ -72,30 +75,21 @@ def test_a_job_takes_a_snapshot_and_lets_the_deployment_continue(site: Site) -> 
     assert len(deployments(site)) == len(before) + 1
 
 
-@pytest.mark.parametrize(("failure_policy", "continues"), [("Block", False), ("Continue", True)])
-def test_a_snapshot_that_fails_stops_the_deployment_or_not(site: Site, failure_policy: str, continues: bool) -> None:
+def test_a_snapshot_that_fails_stops_the_deployment_or_not(site: Site) -> None:
     """The environment's password is wrong."""
-    policy(site, failurePolicy=failure_policy)
-    name = f"broken-{failure_policy.lower()}"
+    name = unique("broken")
     site.cluster.apply(secret(name, site.namespace, host=site.host, **{**site.credentials, "password": "wrong"}))
     broken = site.environment_object(database={"secretRef": {"name": name}}, filestore=None, workloads=[])
     broken["metadata"]["name"] = name
     site.cluster.apply(broken)
-    site.cluster.apply(
-        {
-            "apiVersion": "ocore.dev/v1alpha1",
-            "kind": "SnapshotPolicy",
-            "metadata": {"name": broken["metadata"]["name"], "namespace": site.namespace},
-            "spec": {
-                "environmentRef": {"name": broken["metadata"]["name"]},
-                "failurePolicy": failure_policy,
-                "timeoutSeconds": 60,
-            },
-        }
-    )
-    found, log = run_job(site, f"release-{failure_policy}", broken["metadata"]["name"])
-    assert found == continues, log
-    assert ("continues WITHOUT a snapshot" in log) == continues
+    try:
+        for failure_policy, continues in (("Block", False), ("Continue", True)):
+            policy(site, name, failurePolicy=failure_policy, timeoutSeconds=60)
+            found, log = run_job(site, f"release-{failure_policy}", name)
+            assert found == continues, log
+            assert ("continues WITHOUT a snapshot" in log) == continues
+    finally:
+        site.cluster.delete("Environment", name, site.namespace)
 
 
 def test_auto_enabled_false_takes_none(site: Site) -> None:
@@ -104,7 +98,6 @@ def test_auto_enabled_false_takes_none(site: Site) -> None:
     continues, log = run_job(site, "release-off")
     assert continues, log
     assert len(deployments(site)) == before
-    policy(site)
 
 
 def helm(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -128,3 +121,4 @@ def test_a_helm_upgrade_is_preceded_by_a_snapshot(site: Site, tmp_path: Path) ->
     released = site.cluster.get("ConfigMap", "shop-release", site.namespace)
     assert released is not None
     assert released["data"]["release"] == "2", "the upgrade was blocked before it changed anything"
+    assert helm(site, "uninstall", "shop").returncode == 0

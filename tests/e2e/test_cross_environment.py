@@ -1,20 +1,24 @@
 """A rollback into another environment in another namespace: with a grant, from a store that may only be read, and
 back."""
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from support.api.clients import Clients
 from support.cluster.cluster import Cluster, condition
+from support.cluster.facade import Facade
 from support.cluster.neutralising import acting, neutralising
 from support.cluster.other_namespace import grant, into, store_to_read
-from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
-from support.cluster.site import Servers, Site, make_site
+from support.cluster.promises import fresh, holds_all_promises, marker, set_marker, snapshot_keys
+from support.cluster.site import PROJECT, Servers, Site, make_site
 
 #: Seconds for which a Snapshot that does not exist, or is not granted, may still appear; and some for the operator.
 PATIENCE = 120
+ANN = "ann@example.org"
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +52,15 @@ def message(obj: dict[str, Any]) -> str:
     return str((condition(obj, "Failed") or {})["message"])
 
 
+@pytest.mark.timeout(900)
 def test_a_granted_namespace_and_no_other(cluster: Cluster, servers: Servers, two_sites: tuple[Site, Site]) -> None:
     source, target = two_sites
     stores = [cluster.get("SnapshotStore", n, s.namespace) for n, s in (("reader", target), (source.store, source))]
     assert len({s["status"]["storeId"] for s in stores if s is not None}) == 1
     # A tenant without a grant is refused, and does not learn what exists.
     grant(source, "another-namespace")
-    base, copy, during = taken(source), fresh("copy"), fresh("during")
+    base = taken(source)
+    copy, during, undo, again = (fresh(name) for name in ("copy", "during", "undo", "again"))
     asked = [into(source, target, fresh("stolen"), base), into(source, target, fresh("guessed"), "no-such-snapshot")]
     found = [message(target.failed("Rollback", name, "AccessNotGranted", PATIENCE)) for name in asked]
     assert found[0].replace(base, "X") == found[1].replace("no-such-snapshot", "X")
@@ -92,27 +98,7 @@ def test_a_granted_namespace_and_no_other(cluster: Cluster, servers: Servers, tw
     assert source.databases() == [source.database]
     cluster.wait_gone("Snapshot", base, source.namespace, 120)
 
-    # By the target it is known: it does not run twice, though its snapshot is gone.
-    target.gone("Rollback", copy)
-    set_marker(target, 8)
-    into(source, target, copy, base)
-    again = target.completed("Rollback", copy)
-    assert (condition(again, "Complete") or {})["reason"] == "AlreadyExecuted"
-    assert marker(target) == 8
-    target.gone("Rollback", copy)
-    holds_all_promises(source)
-
-
-def test_there_and_back(cluster: Cluster, servers: Servers, two_sites: tuple[Site, Site]) -> None:
-    source, target = two_sites
-    grant(source, target.namespace)
-    copy, undo, again = (fresh(name) for name in ("copy", "undo", "again"))
-    target.load(6)
-    set_marker(target, 1)
-    into(source, target, copy, taken(source))
-    target.completed("Rollback", copy)
-    assert marker(target) == 3
-    # The target's own snapshots go to its own store.
+    # There and back, and forth again. The target's own snapshots go to its own store.
     target.completed("Snapshot", target.snapshot(fresh("of-copy")))
     target.completed("Rollback", target.undo(undo, copy, undoWindowSeconds=3600))
     assert marker(target) == 1
@@ -121,6 +107,15 @@ def test_there_and_back(cluster: Cluster, servers: Servers, two_sites: tuple[Sit
     assert marker(target) == 3
     target.files_fit()
     target.gone("Rollback", again, undo, copy)
+
+    # By the target it is known: it does not run twice, though its snapshot is gone.
+    set_marker(target, 8)
+    into(source, target, copy, base)
+    executed = target.completed("Rollback", copy)
+    assert (condition(executed, "Complete") or {})["reason"] == "AlreadyExecuted"
+    assert marker(target) == 8
+    target.gone("Rollback", copy)
+    holds_all_promises(source)
 
 
 def test_a_target_without_a_database_gets_one(cluster: Cluster, servers: Servers, two_sites: tuple[Site, Site]) -> None:
@@ -174,3 +169,71 @@ def test_production_leaves_production_only_neutralised(
     of_the_copy = target.completed("Snapshot", target.snapshot(fresh("of-the-copy")))
     assert of_the_copy["status"]["neutralized"] is True
     target.gone("Rollback", copy)
+
+
+@pytest.mark.timeout(600)
+def test_the_story_with_a_generated_client(
+    cluster: Cluster, facade: Facade, clients: Clients, two_sites: tuple[Site, Site]
+) -> None:
+    """The REST API with a client that is generated from docs/openapi.json: a snapshot, a rollback in place, and one
+    into the other environment of the project."""
+    source, target = two_sites
+    grant(source, target.namespace)
+    source.environment_ready()
+    here, there = source.environment_id, target.environment_id
+    token = facade.token(ANN, projects=(PROJECT,))
+
+    def story(*arguments: str) -> Any:
+        return json.loads(clients.run("story", *arguments, api=facade.url, token=token, timeout=240))
+
+    source.load("story")
+    set_marker(source, 3)
+    before = {o["metadata"]["name"] for o in cluster.objects("Snapshot", source.namespace)}
+    keys = snapshot_keys(source)
+    taken = story("snapshot", here, PROJECT)
+    # The repeated Idempotency-Key made no second one.
+    (snapshot,) = (o for o in cluster.objects("Snapshot", source.namespace) if o["metadata"]["name"] not in before)
+    assert (snapshot["status"]["id"], snapshot["spec"]["requestedBy"]) == (taken["snapshotId"], ANN)
+    assert (snapshot["spec"]["retention"], snapshot["spec"]["trigger"]) == ("Policy", "Manual")
+    assert {e["step"] for e in taken["events"]} & {"DumpDatabase", "CopyFilestore"}, taken["events"]
+    assert taken["size"]["dbSizeBytes"] > 1_000_000
+    row, status = taken["row"], snapshot["status"]
+    assert row["totalSizeBytes"] == status["sizes"]["storedBytes"]
+    assert row["recoveryEvidence"] == status["recoveryEvidence"]
+    assert None not in (row["dbDumpPath"], row["filestorePath"], row["configPath"])
+    policy = cluster.get("SnapshotPolicy", source.environment, source.namespace)
+    assert policy is not None
+    assert policy["spec"]["failurePolicy"] == "Continue"
+
+    # In place.
+    set_marker(source, 1)
+    back = story("rollback", here, taken["snapshotId"])
+    assert marker(source) == 3
+    source.files_fit()
+    assert back["log"]["performedBy"] == ANN
+    assert len({e["step"] for e in back["events"]}) > 2, back["events"]
+
+    # Into another environment, in another namespace.
+    set_marker(target, 7)
+    across = story("rollback", here, taken["snapshotId"], there)
+    assert marker(target) == marker(source) == 3
+    target.files_fit()
+    assert across["log"]["environmentId"] == there
+    with facade.client(ANN, projects=(PROJECT,)) as client:
+        details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
+        assert [log["id"] for log in details["rollbackLogs"]] == [across["deploymentId"], back["deploymentId"]]
+    with facade.client("bob", environments=(here,)) as client:  # sees the source, and nothing of the target
+        details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
+        assert [log["id"] for log in details["rollbackLogs"]] == [back["deploymentId"]]
+        refused = client.post(
+            f"/api/environments/{here}/rollback",
+            json={"snapshotId": taken["snapshotId"], "targetEnvironmentId": there},
+        )
+        assert refused.status_code == 404
+
+    # The data leaves the store with the Snapshot.
+    assert snapshot_keys(source) > keys
+    story("delete", here, taken["snapshotId"])
+    cluster.wait_gone("Snapshot", snapshot["metadata"]["name"], source.namespace, 120)
+    assert snapshot_keys(source) == keys
+    cluster.delete("SnapshotPolicy", source.environment, source.namespace)

@@ -9,7 +9,7 @@ from support.cluster.cluster import Cluster, Object, condition, is_true, wait_fo
 from support.cluster.kills import OPERATOR_DIFFERENTIAL_POINTS, everywhere, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.promises import fresh, holds_all_promises, manifest, stored_keys
-from support.cluster.site import Servers, Site, make_site
+from support.cluster.site import Servers, Site, Sites, make_site
 
 #: Orders before a full snapshot, and before a differential. That adds less than the full one has: else it would be a
 #: full one, too.
@@ -55,58 +55,57 @@ def dependents(site: Site, name: str) -> list[str]:
 @pytest.mark.parametrize("layout", ["Odoo", "Plain"])
 @pytest.mark.timeout(900)
 def test_row_49_a_rollback_to_a_differential_restores_exactly(
-    cluster: Cluster, servers: Servers, layout: Literal["Odoo", "Plain"]
+    cluster: Cluster, sites: Sites, layout: Literal["Odoo", "Plain"]
 ) -> None:
-    with make_site(cluster, servers, layout=layout) as site:
-        site.load(11, MANY)
-        full = taken(site, "full", deletionPolicy="Delete")
-        assert full["status"]["fullFilestore"] is True
-        assert full["status"].get("base") is None
+    site, name_of_full, name = sites.of(layout=layout), fresh("full"), fresh("differential")
+    site.load(11, MANY)
+    full = taken(site, name_of_full, filestoreMode="Full", deletionPolicy="Delete")
+    assert full["status"]["fullFilestore"] is True
+    assert full["status"].get("base") is None
 
-        site.load(12, FEW)
-        named, files = attachments(site), tree(site)
-        differential = taken(site, "differential", deletionPolicy="Delete")
-        assert is_differential(differential, "full"), differential["status"].get("evidence")
-        assert dependents(site, "full") == ["differential"]
-        sizes, before = differential["status"]["sizes"], full["status"]["sizes"]
-        assert sizes["filestoreFiles"] > before["filestoreFiles"]
-        stored = manifest(site, differential)
-        assert stored["formatVersion"] == 2
-        assert stored["filestore"]["base"]["snapshotId"] == full["status"]["id"]
-        own = {o["key"] for o in stored["filestore"]["packs"]}
-        assert all(differential["status"]["id"] in key for key in own)
+    site.load(12, FEW)
+    named, files = attachments(site), tree(site)
+    differential = taken(site, name, deletionPolicy="Delete")
+    assert is_differential(differential, name_of_full), differential["status"].get("evidence")
+    assert dependents(site, name_of_full) == [name]
+    sizes, before = differential["status"]["sizes"], full["status"]["sizes"]
+    assert sizes["filestoreFiles"] > before["filestoreFiles"]
+    stored = manifest(site, differential)
+    assert stored["formatVersion"] == 2
+    assert stored["filestore"]["base"]["snapshotId"] == full["status"]["id"]
+    own = {o["key"] for o in stored["filestore"]["packs"]}
+    assert all(differential["status"]["id"] in key for key in own)
 
-        # The deletion of the full one is refused, with the name of what needs it.
-        refused = cluster.kubectl("-n", site.namespace, "delete", "osnap", "full", "--wait=false", check=False)
-        assert "snapshot full is needed by 1 differential snapshots (differential)" in refused
+    # The deletion of the full one is refused, with the name of what needs it.
+    refused = cluster.kubectl("-n", site.namespace, "delete", "osnap", name_of_full, "--wait=false", check=False)
+    assert f"snapshot {name_of_full} is needed by 1 differential snapshots ({name})" in refused
 
-        site.load(13, FEW)
-        site.query("DELETE FROM ir_attachment RETURNING 1")
-        site.http("/api/gc", b"", "POST")
-        site.completed("Rollback", site.rollback("back", "differential", undoWindowSeconds=0))
-        site.app_ready()
-        assert attachments(site) == named
-        if layout == "Plain":
-            assert tree(site) == files
-        code, log = site.in_app("check")
-        assert code == 0, log
+    site.load(13, FEW)
+    site.query("DELETE FROM ir_attachment RETURNING 1")
+    site.http("/api/gc", b"", "POST")
+    site.completed("Rollback", site.rollback(fresh("back"), name, undoWindowSeconds=0))
+    site.app_ready()
+    assert attachments(site) == named
+    if layout == "Plain":
+        assert tree(site) == files
+    site.files_fit()
 
-        # Read back, it is whole: its own objects and those of its base.
-        cluster.patch("Snapshot", "differential", site.namespace, {"spec": {"verify": "Full"}})
-        cluster.wait("Snapshot", "differential", site.namespace, lambda o: is_true(o, "Verified"), 90, "verified")
+    # Read back, it is whole: its own objects and those of its base.
+    cluster.patch("Snapshot", name, site.namespace, {"spec": {"verify": "Full"}})
+    cluster.wait("Snapshot", name, site.namespace, lambda o: is_true(o, "Verified"), 90, "verified")
 
-        cluster.delete("Snapshot", "differential", site.namespace)
-        cluster.wait_gone("Snapshot", "differential", site.namespace, 90)
-        assert dependents(site, "full") == []
-        cluster.delete("Snapshot", "full", site.namespace)
-        cluster.wait_gone("Snapshot", "full", site.namespace, 90)
-        assert [k for k in stored_keys(site) if "/snapshots/" in k] == []
-        holds_all_promises(site)
+    site.gone("Snapshot", name)
+    assert dependents(site, name_of_full) == []
+    site.gone("Snapshot", name_of_full)
+    ids = (full["status"]["id"], differential["status"]["id"])
+    assert [k for k in stored_keys(site) if any(f"/snapshots/{i}/" in k for i in ids)] == []
+    holds_all_promises(site)
 
 
 @pytest.mark.timeout(600)
 def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluster, servers: Servers) -> None:
-    """They say so, nothing is stopped for a rollback to them, and the next snapshot is a full one."""
+    """They say so, nothing is stopped for a rollback to them, and the next snapshot is a full one: on a site that has
+    no other."""
     with make_site(cluster, servers) as site:
         site.load(21, MANY)
         full = taken(site, "full")
@@ -135,21 +134,18 @@ def test_row_50_a_corrupt_full_one_takes_its_differentials_along(cluster: Cluste
 
 
 @pytest.mark.timeout(600)
-def test_operator_killed_before_the_job_of_a_differential(
-    cluster: Cluster, servers: Servers, operator: Operator
-) -> None:
+def test_operator_killed_before_the_job_of_a_differential(site: Site, operator: Operator) -> None:
     """Between the choice, the entry and the Job: the next operator continues with the same base, and one Job runs."""
-    with make_site(cluster, servers) as site:
-        site.load(31, MANY)
-        taken(site, "full", deletionPolicy="Delete")
-        with operator_killed(operator, *OPERATOR_DIFFERENTIAL_POINTS):
-            annotations = everywhere(*OPERATOR_DIFFERENTIAL_POINTS)
-            name = site.snapshot(fresh("d"), annotations=annotations, deletionPolicy="Delete")
-            obj = site.completed("Snapshot", name)
-        assert obj["status"]["attempt"] == 1
-        assert is_differential(obj, "full")
-        assert dependents(site, "full") == [name]
-        cluster.delete("Snapshot", name, site.namespace)
-        cluster.wait_gone("Snapshot", name, site.namespace, 90)
-        wait_for("nothing needs it any more", lambda: dependents(site, "full") == [], 60)
-        holds_all_promises(site)
+    name_of_full = fresh("full")
+    site.load(31, MANY)
+    taken(site, name_of_full, filestoreMode="Full", deletionPolicy="Delete")
+    with operator_killed(operator, *OPERATOR_DIFFERENTIAL_POINTS):
+        annotations = everywhere(*OPERATOR_DIFFERENTIAL_POINTS)
+        name = site.snapshot(fresh("d"), annotations=annotations, deletionPolicy="Delete")
+        obj = site.completed("Snapshot", name)
+    assert obj["status"]["attempt"] == 1
+    assert is_differential(obj, name_of_full)
+    assert dependents(site, name_of_full) == [name]
+    site.gone("Snapshot", name)
+    wait_for("nothing needs it any more", lambda: dependents(site, name_of_full) == [], 60)
+    holds_all_promises(site)

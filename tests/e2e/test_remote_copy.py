@@ -11,7 +11,7 @@ import pytest
 from support.cluster.application import drop_everything
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
-from support.cluster.kills import REMOTE_POINTS, in_turn, killed_in_turn, operator_killed
+from support.cluster.kills import REMOTE_POINTS, killed_in_turn, operator_killed
 from support.cluster.operator import Operator
 from support.cluster.procedures import rehearsed
 from support.cluster.promises import fresh, marker, set_marker
@@ -48,6 +48,16 @@ def contents(site: Site, bucket: str, prefix: str, snapshot_id: str) -> dict[str
     return {k.removeprefix(prefix): s3.get_object(Bucket=bucket, Key=k)["Body"].read() for k in keys}
 
 
+def is_copied(site: Site, far: str, name: str) -> None:
+    """The copy is complete, and has the same bytes."""
+    wait_for(f"copy of {name}", lambda: remote(site, name).get("state") == "Completed", COPIED)
+    snapshot = site.cluster.get("Snapshot", name, site.namespace)
+    assert snapshot is not None
+    mine = contents(site, site.bucket, "test", snapshot["status"]["id"])
+    assert mine
+    assert contents(site, far, "copies", snapshot["status"]["id"]) == mine
+
+
 def destroy(site: Site, bucket: str) -> None:
     """Everything in the bucket, and the bucket."""
     s3 = site.servers.s3_client(site.endpoint)
@@ -62,23 +72,25 @@ def newest(site: Site, kind: str) -> Object:
     return max(site.cluster.objects(kind, site.namespace), key=lambda o: str(o["metadata"]["creationTimestamp"]))
 
 
+@pytest.mark.timeout(900)
 def test_a_bucket_is_lost_and_the_copy_is_restored(cluster: Cluster, servers: Servers, tmp_path: Path) -> None:
-    """docs/recovery.md, "Loss of a bucket"."""
-    with make_site(cluster, servers) as site:
+    """docs/recovery.md, "Loss of a bucket". The mover is killed while it copies: another attempt completes the copy, or
+    finds it complete."""
+    #: A snapshot that existed before the store was named, and a new one.
+    killed = {"before-the-store": REMOTE_POINTS[:2], "base": REMOTE_POINTS[2:]}
+    with make_site(cluster, servers) as site, Deaths(cluster, site.namespace) as deaths:
         set_marker(site, 3)
-        site.completed("Snapshot", site.snapshot("before-the-store"))
         far = servers.bucket(site.endpoint)
-        cluster.apply(remote_store(site, far), with_remote(site))
-        # A snapshot that existed before the store was named, and a new one.
-        site.completed("Snapshot", site.snapshot("base"))
-        for name in ("before-the-store", "base"):
-            wait_for(f"copy of {name}", lambda n=name: remote(site, n).get("state") == "Completed", COPIED)
-        snapshot = cluster.get("Snapshot", "base", site.namespace)
-        assert snapshot is not None
+        for name, points in killed.items():
+            site.snapshot(name, annotations=killed_in_turn(*points), filestoreMode="Full")
+            site.completed("Snapshot", name)
+            if name == "before-the-store":
+                cluster.apply(remote_store(site, far), with_remote(site))
+        for name, points in killed.items():
+            is_copied(site, far, name)
+            deaths.fired(site.completed("Snapshot", name), times=len(points))
+        snapshot = site.completed("Snapshot", "base")
         assert is_true(snapshot, "RemoteCopied")
-        mine = contents(site, site.bucket, "test", snapshot["status"]["id"])
-        assert mine
-        assert contents(site, far, "copies", snapshot["status"]["id"]) == mine
         # A pin that is set after the copy was made reaches it.
         cluster.patch("Snapshot", "base", site.namespace, {"spec": {"pin": {"label": "audit"}}})
         wait_for("the pin in the copy", lambda: remote(site, "base").get("storedState", {}).get("pinLabel"), COPIED)
@@ -136,16 +148,6 @@ def test_a_remote_store_that_is_down_gets_the_copy_when_it_is_back(
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
-def is_copied(site: Site, far: str, name: str) -> None:
-    """The copy is complete, and has the same bytes."""
-    wait_for(f"copy of {name}", lambda: remote(site, name).get("state") == "Completed", COPIED)
-    snapshot = site.cluster.get("Snapshot", name, site.namespace)
-    assert snapshot is not None
-    mine = contents(site, site.bucket, "test", snapshot["status"]["id"])
-    assert mine
-    assert contents(site, far, "copies", snapshot["status"]["id"]) == mine
-
-
 @pytest.fixture(scope="module")
 def copying(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, str]]:
     """A site with a remote store, and that store's bucket."""
@@ -154,17 +156,6 @@ def copying(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, str]]:
         cluster.apply(remote_store(site, far), with_remote(site))
         site.environment_ready()
         yield site, far
-
-
-@in_turn(REMOTE_POINTS)
-def test_the_mover_is_killed_while_it_copies(copying: tuple[Site, str], points: tuple[str, ...]) -> None:
-    """Another attempt completes the copy, or finds it complete."""
-    site, far = copying
-    with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh(points[0]), annotations=killed_in_turn(*points), filestoreMode="Full")
-        obj = site.completed("Snapshot", name)
-        is_copied(site, far, name)
-        deaths.fired(obj, times=len(points))
 
 
 def test_the_operator_is_killed_when_the_copys_job_exists(operator: Operator, copying: tuple[Site, str]) -> None:

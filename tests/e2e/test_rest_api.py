@@ -1,17 +1,15 @@
-"""The REST API from the outside: the facade's real image in the cluster, real tokens, the real operator, and a client
-generated from docs/openapi.json."""
+"""The REST API from the outside: the facade's real image in the cluster, real tokens, and the real operator. The story
+with a generated client is in test_cross_environment.py, which has the two Environments that it needs."""
 
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from support.api.clients import Clients
 from support.api.matrix import Ids, routes
 from support.api.sse import Listener
 from support.cluster import node
@@ -19,97 +17,13 @@ from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, 
 from support.cluster.facade import SELECTOR, Facade, Replica
 from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import NAMESPACE, Operator
-from support.cluster.other_namespace import grant, store_to_read
-from support.cluster.promises import marker, set_marker, snapshot_keys
-from support.cluster.site import PROJECT, Servers, Site, make_site
+from support.cluster.site import PROJECT, Site
 
 #: A watch reports a change within this time; here the machine is busy with other tests.
 SEEN = 30
 #: After an outage. Pauses between attempts grow to 20 s.
 IN_STEP = 60
 ANN = "ann@example.org"
-
-
-# --- the story ----------------------------------------------------------------------------------------------------
-@contextmanager
-def two_environments(cluster: Cluster, servers: Servers) -> Iterator[tuple[Site, Site]]:
-    """Two environments of one project in two namespaces. The second one may restore snapshots of the first one, with
-    keys that may only read."""
-    with (
-        make_site(cluster, servers, environment={"type": "staging"}) as source,
-        make_site(cluster, servers, environment={"type": "development"}) as target,
-    ):
-        grant(source, target.namespace)
-        source.environment_ready()
-        target.environment_ready()
-        store_to_read(source, target)
-        yield source, target
-
-
-def environment_id(site: Site) -> str:
-    found = site.cluster.get("Environment", site.environment, site.namespace)
-    assert found is not None
-    return str(found["status"]["id"])
-
-
-@pytest.mark.timeout(480)
-def test_the_story_with_a_generated_client(
-    cluster: Cluster, servers: Servers, facade: Facade, clients: Clients
-) -> None:
-    with two_environments(cluster, servers) as (source, target):
-        here, there = environment_id(source), environment_id(target)
-        token = facade.token(ANN, projects=(PROJECT,))
-
-        def story(*arguments: str) -> Any:
-            return json.loads(clients.run("story", *arguments, api=facade.url, token=token, timeout=240))
-
-        source.load(5)
-        set_marker(source, 3)
-        taken = story("snapshot", here, PROJECT)
-        (snapshot,) = cluster.objects("Snapshot", source.namespace)  # the repeated Idempotency-Key made no second one
-        assert (snapshot["status"]["id"], snapshot["spec"]["requestedBy"]) == (taken["snapshotId"], ANN)
-        assert (snapshot["spec"]["retention"], snapshot["spec"]["trigger"]) == ("Policy", "Manual")
-        assert {e["step"] for e in taken["events"]} & {"DumpDatabase", "CopyFilestore"}, taken["events"]
-        assert taken["size"]["dbSizeBytes"] > 1_000_000
-        row, status = taken["row"], snapshot["status"]
-        assert row["totalSizeBytes"] == status["sizes"]["storedBytes"]
-        assert row["recoveryEvidence"] == status["recoveryEvidence"]
-        assert None not in (row["dbDumpPath"], row["filestorePath"], row["configPath"])
-        policy = cluster.get("SnapshotPolicy", source.environment, source.namespace)
-        assert policy is not None
-        assert policy["spec"]["failurePolicy"] == "Continue"
-
-        # In place.
-        set_marker(source, 1)
-        back = story("rollback", here, taken["snapshotId"])
-        assert marker(source) == 3
-        source.files_fit()
-        assert back["log"]["performedBy"] == ANN
-        assert len({e["step"] for e in back["events"]}) > 2, back["events"]
-
-        # Into another environment, in another namespace.
-        set_marker(target, 7)
-        across = story("rollback", here, taken["snapshotId"], there)
-        assert marker(target) == marker(source) == 3
-        target.files_fit()
-        assert across["log"]["environmentId"] == there
-        with facade.client(ANN, projects=(PROJECT,)) as client:
-            details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
-            assert [log["id"] for log in details["rollbackLogs"]] == [across["deploymentId"], back["deploymentId"]]
-        with facade.client("bob", environments=(here,)) as client:  # sees the source, and nothing of the target
-            details = client.get(f"/api/environments/{here}/snapshots/{taken['snapshotId']}").json()
-            assert [log["id"] for log in details["rollbackLogs"]] == [back["deploymentId"]]
-            refused = client.post(
-                f"/api/environments/{here}/rollback",
-                json={"snapshotId": taken["snapshotId"], "targetEnvironmentId": there},
-            )
-            assert refused.status_code == 404
-
-        # The data leaves the store with the Snapshot.
-        assert snapshot_keys(source) > {"ocore-store.json"}
-        story("delete", here, taken["snapshotId"])
-        cluster.wait_gone("Snapshot", snapshot["metadata"]["name"], source.namespace, 120)
-        assert snapshot_keys(source) == {"ocore-store.json"}
 
 
 # --- tenants ------------------------------------------------------------------------------------------------------
@@ -362,7 +276,7 @@ def test_two_replicas_serve_as_one(cluster: Cluster, operator: Operator, facade:
     arrives."""
     operator.ready()
     key = {"Idempotency-Key": unique("key")}
-    url = f"/api/environments/{environment_id(site)}/snapshots"
+    url = f"/api/environments/{site.environment_id}/snapshots"
 
     def client(replica: Replica) -> httpx.Client:
         return replica.client(ANN, projects=(PROJECT,))
