@@ -2,6 +2,7 @@
 collects garbage."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 from demo_app.load import Load, LoadPlan, LoadReport
 from demo_app.targets import HttpTarget
 from support.cluster.cluster import Cluster, Object, pod, unique, wait_for
+from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.promises import fresh
 from support.cluster.site import (
     DEMO_IMAGE,
@@ -25,8 +27,6 @@ from support.cluster.site import (
 #: Restores a snapshot with PostgreSQL's and Debian's own tools only, as docs/format.md says; nothing of ours is
 #: imported.
 BY_HAND = Path(__file__).with_name("restore_by_hand.py")
-#: The Secret of the restored copy, in the application's pod.
-SECRET = "/tmp/copy"
 
 
 @contextmanager
@@ -58,13 +58,8 @@ def restored_copy_is_whole(site: Site, tools: str, snapshot: Object, copy: str) 
         timeout=180,
     )  # fmt: skip
     assert code == 0, log
-    of_copy = f"cp -L --no-preserve=mode /database/* {SECRET} && printf %s {copy} > {SECRET}/dbname"
-    check = f"DEMO_DATABASE={SECRET} DEMO_FILESTORE=/claim/copies/{copy} python3 -m demo_app check"
-    remove = f"rm -rf {SECRET} /claim/copies/{copy}"
-    code, log = site.in_shop(
-        "sh", "-c", f"mkdir {SECRET} && {of_copy} && {check}; code=$?; {remove}; exit $code", timeout=180
-    )
-    assert code == 0, log
+    site.files_fit(copy, f"copies/{copy}")
+    shutil.rmtree(site.claim_root / "copies" / copy)
     with site.connect("postgres") as connection:
         connection.execute(f'DROP DATABASE "{copy}"')
 
@@ -88,21 +83,25 @@ def writing(site: Site, seed: int, rate: float) -> Iterator[LoadReport]:
 @pytest.mark.timeout(1800)
 def test_snapshots_under_load(cluster: Cluster, servers: Servers, request: pytest.FixtureRequest) -> None:
     """Snapshots, full ones and differentials, while two writers write, delete and collect garbage; every restored copy
-    is whole. Twenty of them with `--long`, else eight: each is one more draw of the same race."""
+    is whole. Twenty of them with `--long`, else eight: each is one more draw of the same race. The writers begin when
+    the mover does."""
     count, rate = (20, 200) if request.config.getoption("--long") else (8, 50)
     with make_site(cluster, servers) as site, tools(site) as pod_name:
         for run in range(count):
+            mode = "Auto" if run % 2 else "Full"
+            name = site.snapshot(f"run-{run}", filestoreMode=mode, annotations=armed("snapshot-start=sleep:4"))
+            at_failpoint(site, running_pod(site, "Snapshot", name, "snapshot"), "snapshot-start")
             with writing(site, run, rate) as report:
                 before = report.orders
-                name = site.snapshot(f"run-{run}", filestoreMode="Auto" if run % 2 else "Full")
                 obj = site.completed("Snapshot", name)
                 assert report.orders > before, f"run {run}: nothing was written in the meantime"
             restored_copy_is_whole(site, pod_name, obj, f"{site.database}_copy")
 
 
-#: A second container of the application: changes all files of a folder in place, all the time.
+#: A second container of the application: changes all files of a folder in place, all the time. With a pause after each
+#: of them, or it would take a processor from the other tests.
 IN_PLACE = """
-import os, sys
+import os, sys, time
 os.makedirs(sys.argv[1], exist_ok=True)
 count = 0
 while True:
@@ -110,6 +109,7 @@ while True:
     for number in range(50):
         with open(os.open(f"{sys.argv[1]}/{number}", os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
             file.write(b"%08d" % count * 500)
+        time.sleep(0.0005)
 """
 
 
@@ -166,8 +166,7 @@ def test_garbage_collection_around_a_rollback(cluster: Cluster, site: Site) -> N
     previous_names = {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
 
     obj = site.completed("Rollback", back)
-    code, log = site.in_app("check")
-    assert code == 0, log
+    site.files_fit()
     assert wanted <= {r[0] for r in site.query("SELECT store_fname FROM ir_attachment")}
 
     # After the switch the collector takes what only the previous database names; the hold set keeps it.

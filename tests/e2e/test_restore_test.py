@@ -9,7 +9,7 @@ import pytest
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
 from support.cluster.deaths import Deaths
 from support.cluster.kills import RESTORE_TEST_POINTS, killed_in_turn
-from support.cluster.kubectl_ocore import ocore
+from support.cluster.plugin import ocore
 from support.cluster.promises import fresh
 from support.cluster.site import Servers, Site
 
@@ -77,8 +77,8 @@ def test_row_51_a_policy_really_restores_the_newest_snapshot(cluster: Cluster, s
         "noted",
     )
     assert done["status"]["nextRestoreTestTime"] > test["testedAt"]
-    code, text, problem = ocore(site, "certificate", name, "-o", "json")
-    assert code == 0, text + problem
+    code, text = ocore(cluster, "certificate", name, "-o", "json", "-n", site.namespace)
+    assert code == 0, text
     certificate = json.loads(text)
     assert (certificate["valid"], certificate["test"]["rows"]) == (True, test["rows"])
     cluster.delete("SnapshotPolicy", site.environment, site.namespace)
@@ -102,7 +102,7 @@ def test_row_51_a_damaged_pack_makes_the_snapshot_corrupt(cluster: Cluster, serv
     assert found is not None
     assert found["reason"] == "Corrupt"
     assert victim.rpartition("/")[2] in found["message"]
-    code, text, _ = ocore(site, "certificate", name)
+    code, text = ocore(cluster, "certificate", name, "-n", site.namespace)
     assert (code, "Corrupt" in text) == (1, True)
     assert site.accepts_connections()
     wait_for("nothing is left", lambda: site.databases(scratch=True) == [site.database], 60)
