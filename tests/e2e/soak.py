@@ -128,11 +128,12 @@ class Soak:
     #: Complete snapshot → value of the marker in it.
     _snapshots: dict[str, int] = field(default_factory=dict)
 
-    def run(self, seed: int, seconds: float) -> int:
-        """Steps until the time is over; their number. Raises AssertionError of the first promise that is broken."""
+    def run(self, seed: int, seconds: float, steps: int | None = None) -> int:
+        """Steps until the time is over, or `steps` of them; their number. Raises AssertionError of the first promise
+        that is broken."""
         end = time.monotonic() + seconds
         for step in plan(seed):
-            if time.monotonic() >= end:
+            if time.monotonic() >= end or step.number - 1 == steps:
                 return step.number - 1
             begun = time.monotonic()
             action = self._possible(step)
@@ -331,9 +332,16 @@ def _delete_pods(site: Site, kind: str, name: str) -> None:
 
 
 def soak(
-    cluster: Cluster, servers: Servers, operator: Operator, *, seed: int, seconds: float, emit: Callable[[str], None]
+    cluster: Cluster,
+    servers: Servers,
+    operator: Operator,
+    *,
+    seed: int,
+    seconds: float,
+    emit: Callable[[str], None],
+    steps: int | None = None,
 ) -> Soak:
-    """A run on two sites and a PostgreSQL server of its own."""
+    """A run on two sites and a PostgreSQL server of its own. `steps`: at most so many."""
     host = servers.start_postgres(SERVER, 17, respawn=True)
     with (
         make_site(cluster, servers, postgres_host=host) as site,
@@ -344,8 +352,8 @@ def soak(
         site.environment_ready()
         store_to_read(site, staging)
         run = Soak(site, staging, operator, emit)
-        steps = run.run(seed, seconds)
-        emit(f"seed {seed}: {steps} steps in {seconds:.0f} s, every promise held: {dict(sorted(run.outcomes.items()))}")
+        done = run.run(seed, seconds, steps)
+        emit(f"seed {seed}: {done} steps in {seconds:.0f} s, every promise held: {dict(sorted(run.outcomes.items()))}")
         return run
 
 

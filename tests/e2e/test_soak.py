@@ -10,11 +10,18 @@ from support.cluster.site import Servers
 
 from .soak import plan, soak
 
+SEED = 1
+
 
 @pytest.mark.timeout(1200)
 def test_soak(cluster: Cluster, servers: Servers, operator: Operator) -> None:
-    """Random operations and kills under load; every promise is asked after each."""
-    run = soak(cluster, servers, operator, seed=4, seconds=150, emit=print)
+    """Random operations and kills under load; every promise is asked after each. The first steps of a seed that draws
+    three operations, and a death of the operator, of PostgreSQL and of the kubelet."""
+    steps = 4
+    drawn = [(step.action, step.victim) for step in itertools.islice(plan(SEED), steps)]
+    assert drawn == [("snapshot", "operator"), ("copy", "none"), ("undo", "postgres"), ("snapshot", "kubelet")]
+    run = soak(cluster, servers, operator, seed=SEED, seconds=1000, steps=steps, emit=print)
+    assert run.outcomes.total() == steps
     assert run.outcomes["snapshot Complete"] > 0
 
 
