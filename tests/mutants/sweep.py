@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.patches import HERE
 from mutants.run import Tree
 
-#: For pytest. No test of these modules takes longer, unless a change makes it wait.
-OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=120")
+#: For pytest. No test of these modules takes longer, unless a change makes it wait. Of the tests that run with a store
+#: in a folder and with S3 the folder's are enough: each fork would start a server.
+OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=120", "-k", "not s3_store")
 
 
 class Failed(Exception):

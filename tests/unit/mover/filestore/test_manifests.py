@@ -24,13 +24,6 @@ from support.mover.contents import put
 from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, some_bytes
 from support.mover.odoo_snapshot import BASE, SNAPSHOT, based, keys, snapshot
 
-
-@pytest.fixture
-def store(folder_store: Store) -> Store:
-    """Of the tests that test_manifests_s3.py has too."""
-    return folder_store
-
-
 # --- size ----------------------------------------------------------------------------------------------------------
 LIMIT = 256 * 1024 * 1024
 
