@@ -94,10 +94,8 @@ def make_site(server: Server, folder: Path, *, options: str = "CREATEDB") -> Sit
     token = uuid.uuid4().hex[:8]
     role = create_role(server, f"app-{token}", options)
     live = f"live_{token}"
-    with server.connect() as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(live), sql.Identifier(role.name))
-        )
+    create = sql.SQL("CREATE DATABASE {} OWNER {} STRATEGY FILE_COPY")  # half the time of the default
+    server.execute(create.format(sql.Identifier(live), sql.Identifier(role.name)).as_string())
     return Site(server, role, live, write_secret(folder / "secret", server, role, live), str(uuid.uuid4()))
 
 
