@@ -3,6 +3,7 @@
 import pytest
 
 from ocore_mover import redact
+from support.mover.site import server15, server17  # noqa: F401 - fixtures: one server of each for all folders
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from support.mover.site import (  # noqa: F401 - fixtures
     counter,
     scratch,
     server,
-    server15,
-    server17,
     server_any,
     site,
     site_any,

@@ -19,7 +19,7 @@ from support.mover.postgres_majors import SUPERUSER, Server, create_role
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS
 from support.mover.site import Site as DatabaseSite
-from support.mover.site import drop_all, make_site, server15, server17  # noqa: F401 - fixtures
+from support.mover.site import drop_all, make_site
 
 pytestmark = pytest.mark.servers
 
