@@ -10,7 +10,7 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.store import S3Options, Store, open_store
 from support.mover.filestore import ENVIRONMENT, Site, new_site
-from support.mover.s3_server import BUCKET
+from support.mover.s3_server import BUCKET, service_read_once  # noqa: F401 - a fixture
 from support.mover.seaweed import SeaweedFS
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_mover.store import S3Options, Store, open_store
 from support.mover.faulty_http import Faults, FaultyProxy
-from support.mover.s3_server import BUCKET
+from support.mover.s3_server import BUCKET, service_read_once  # noqa: F401 - a fixture
 from support.mover.seaweed import SeaweedFS
 
 
