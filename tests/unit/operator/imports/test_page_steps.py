@@ -78,6 +78,28 @@ def test_only_the_memory_of_the_same_import_is_taken(monkeypatch: pytest.MonkeyP
     assert not asyncio.run(Memories().take(ctx, STORE, importing(after="x/y"))).whole
 
 
+class Pages:
+    """Of one kind in the namespace of the store."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self._objects = objects
+
+    async def pages(self, _: Any, namespace: str) -> AsyncIterator[list[dict[str, Any]]]:
+        assert namespace == "shop"
+        yield list(self._objects)
+
+
+@pytest.mark.parametrize("read", [pages._known, pages._known_rollbacks])
+def test_what_the_namespace_has_is_known_by_its_id(read: Any) -> None:
+    meta = {"name": "one", "uid": "its uid", "annotations": {}}
+    objects = (
+        {"metadata": meta, "spec": {"id": "id"}, "status": {"phase": "Complete", "imported": {"at": "2026"}}},
+        {"metadata": {**meta, "name": "two"}, "status": {"phase": "Complete"}},
+    )
+    found = asyncio.run(read(cast(Context, SimpleNamespace(kube=Pages(*objects))), STORE))
+    assert found == {"id": Known("one", half=False, imported_at="2026"), "its uid": Known("two", False, "")}
+
+
 # --- the page's lines --------------------------------------------------------------------------------------------
 
 
@@ -312,6 +334,94 @@ def test_the_limit_counts_what_the_namespace_has(
     assert page.counted.refused == refused
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_a_page_goes_on_where_its_time_was_up(monkeypatch: pytest.MonkeyPatch, *, full: bool) -> None:
+    """Time is up after the full ones, or after the others."""
+    asked: list[bool] = []
+
+    async def together(entries: Any, *_: Any) -> bool:
+        asked.append(bool(list(entries)))
+        return not full and len(asked) == 1
+
+    monkeypatch.setattr(pages, "_together", together)
+    entry = cast(Any, (SimpleNamespace(result=SimpleNamespace(base_snapshot_id="")), "line"))
+    assert asyncio.run(page_of().create([entry])) is False
+    assert asked == ([True] if full else [True, False])
+
+
+def test_what_cannot_be_read_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("a year that is none")
+
+    page = page_of()
+    snapshot = cast(Any, SimpleNamespace(result=SimpleNamespace(manifest_key="a/manifest.json")))
+    monkeypatch.setattr(page, "_import", fail)
+    asyncio.run(page._one((snapshot, "line")))
+    rollbacks = pages._Rollbacks(page, {})
+    monkeypatch.setattr(rollbacks, "_import", fail)
+    asyncio.run(rollbacks._one(cast(Any, SimpleNamespace(run=SimpleNamespace(rollback_id="b")))))
+    assert page.counted.examples == (
+        "a/manifest.json: it cannot be read (ValueError)", "rollback b: it cannot be read (ValueError)",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("identity", "place"), [(None, "shop"), ("id", None)])
+def test_a_snapshot_of_nobody_here_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, identity: str | None, place: str | None
+) -> None:
+    page = page_of()
+    monkeypatch.setattr(pages.rules, "belongs", lambda *_: place)
+    found = SimpleNamespace(snapshot_id=identity) if identity is not None else None
+    entry = SimpleNamespace(result=SimpleNamespace(identity=found, base_snapshot_id=""))
+    asyncio.run(page._import(cast(Any, entry), "line"))
+    assert (page.counted.refused, page.counted.imported, page.known) == (0, 0, {})
+
+
+def rollback_of(page: pages._Page, known: dict[str, Known]) -> pages._Rollbacks:
+    page.places = {"environment": cast(Any, SimpleNamespace(name="shop"))}
+    cast(Any, page.ctx).catalog = SimpleNamespace(is_elsewhere=lambda *_: False)
+    cast(Any, page.ctx).now = lambda: None
+    found = pages._Rollbacks(page, known)
+    found._siblings = {"environment": cast(Any, None)}
+    run = SimpleNamespace(rollback_id="id", environment_id="environment")
+    asyncio.run(found._import(cast(Any, SimpleNamespace(run=run))))
+    return found
+
+
+@pytest.mark.parametrize(("at", "counts"), [
+    ("2026-03-01T12:00:00Z", (1, 0)), ("2026-03-02T00:00:00Z", (1, 0)), ("2026-02-28T00:00:00Z", (0, 1)), ("", (0, 1)),
+])  # fmt: skip
+def test_a_rollback_counts_as_imported_by_the_import_that_made_it(at: str, counts: tuple[int, int]) -> None:
+    page = page_of()
+    rollback_of(page, {"id": Known("back", half=False, imported_at=at)})
+    assert (page.counted.rollbacks, page.counted.rollbacks_existing) == counts
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_rollback_that_was_imported_is_known(monkeypatch: pytest.MonkeyPatch, *, exists: bool) -> None:
+    """Made by this import, or found as another one's: then as that one left it."""
+    page, known = page_of(), dict[str, Known]()
+    other = Known("of-another", half=False, imported_at="")
+
+    async def made(*_: Any) -> Any:
+        if exists:
+            raise pages._Exists(other)
+        return {}
+
+    async def write(*_: Any) -> Any:
+        return {}
+
+    monkeypatch.setattr(page, "made", made)
+    monkeypatch.setattr(pages.summarize, "write_quietly", write)
+    monkeypatch.setattr(pages.resources, "rollback", lambda _: SimpleNamespace(meta=SimpleNamespace(name="back")))
+    for name in ("names", "status"):
+        monkeypatch.setattr(pages.rollbacks, name, lambda *_: [])
+    rollback_of(page, known)
+    mine = Known("back", half=False, imported_at="2026-03-01T12:00:00Z")
+    assert known == {"id": other if exists else mine}
+    assert (page.counted.rollbacks, page.counted.rollbacks_existing) == ((0, 1) if exists else (1, 0))
+
+
 # --- take-over ---------------------------------------------------------------------------------------------------
 
 
@@ -334,3 +444,8 @@ def of_store(name: str | None, *, deleted: bool = False, imported: Any = None) -
 ])  # fmt: skip
 def test_what_a_take_over_is_about(found: dict[str, Any], *, mine: bool, is_taken: bool) -> None:
     assert (pages._is_mine(found, STORE), pages._is_taken(found, STORE)) == (mine, is_taken)
+
+
+def test_a_take_over_leaves_out_what_cannot_be_read() -> None:
+    """Its own reconcile reports it; the others are taken over."""
+    asyncio.run(pages._take(cast(Context, None), obj("Snapshot", "odd", {"environmentRef": {"name": 7}})))
