@@ -2,7 +2,24 @@
 
 from ocore_api.cache import Cache
 from ocore_api.cache.entries import KINDS
+from ocore_api.cache.store import Store
 from support.api.api_server import ApiServer, Object
+
+
+class _Noting(Store):
+    """Notes what it is given. What a watch shows comes by `seen`."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: "2026-01-31T12:00:00Z")
+        self.taken: list[tuple[str, str]] = []
+
+    def put(self, kind: str, obj: Object) -> None:
+        """See ocore_api.cache.store."""
+        self.taken.append((kind, obj["metadata"]["name"]))
+        super().put(kind, obj)
+
+    def seen(self, kind: str, obj: Object) -> None:
+        super().put(kind, obj)
 
 
 class Mirror(Cache):
@@ -10,18 +27,18 @@ class Mirror(Cache):
 
     def __init__(self, server: ApiServer) -> None:
         super().__init__()
+        self._noting = _Noting()
+        self.store = self._noting
         self.behind: set[str] = set()
-        #: Kind and name of every answer to a write that it was given.
-        self.taken: list[tuple[str, str]] = []
         for obj in server.objects.values():
-            self.store.put(obj["kind"], obj)
+            self._noting.seen(obj["kind"], obj)
         server.changed = self._watch
 
-    def put(self, kind: str, obj: Object) -> None:
-        """See ocore_api.cache."""
-        self.taken.append((kind, obj["metadata"]["name"]))
-        super().put(kind, obj)
+    @property
+    def taken(self) -> list[tuple[str, str]]:
+        """Kind and name of every answer to a write that it was given."""
+        return self._noting.taken
 
     def _watch(self, kind: str, obj: Object) -> None:
         if kind in KINDS and kind not in self.behind:
-            self.store.put(kind, obj)
+            self._noting.seen(kind, obj)
