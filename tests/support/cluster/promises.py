@@ -79,9 +79,15 @@ def _named_by(site: Site, snapshot: Object) -> frozenset[str]:
     """Keys that the manifest of a Complete Snapshot names, the manifest's own, and that of the state object."""
     digest, key = snapshot["status"]["manifestSha256"], snapshot["status"]["manifestKey"]
     if digest not in _NAMED:
-        found = manifest(site, snapshot)
-        named = [o["key"] for o in (*found["database"]["files"], *found["filestore"]["packs"])]
-        named += [found["filestore"]["index"]["key"], found["config"]["archive"]["key"]]
+        found = manifest(site, snapshot)  # a part that the Environment did not have then is missing
+        database, filestore, config = (found.get(part) or {} for part in ("database", "filestore", "config"))
+        stored = [
+            *database.get("files", ()),
+            *filestore.get("packs", ()),
+            filestore.get("index"),
+            config.get("archive"),
+        ]
+        named = [o["key"] for o in stored if o is not None]
         _NAMED[digest] = frozenset((*named, key, key.removesuffix("manifest.json") + "state.json"))
     return _NAMED[digest]
 
