@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.manifest import ConfigArtifact, Evidence, Manifest, StoredObject
+from ocore_crds.manifest import ConfigArtifact, Evidence, FilestoreBase, Identity, Manifest, StoredObject
 from ocore_mover import manifests, snapshot_results
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store, open_store
@@ -204,6 +205,42 @@ def test_a_manifest_names_only_its_own_objects(site: Site, folder_store: Store, 
     put(folder_store, naming.manifest_key(ENVIRONMENT, SNAPSHOT), json.dumps(lying.wire()).encode())
     with pytest.raises(Corrupt, match="not the snapshot's"):
         manifests.read(folder_store, ENVIRONMENT, SNAPSHOT)
+
+
+def base_of(**changed: Any) -> FilestoreBase:
+    """A base as a manifest of SNAPSHOT names it; `folders`: those of its packs, below its snapshot's."""
+    prefix = naming.snapshot_prefix(ENVIRONMENT, BASE)
+    folders = changed.pop("folders", ["a1/filestore", "a1/filestore"])
+    packs = tuple(
+        StoredObject.model_construct(key=f"{prefix}{folder}/{number}.tar", size=1, sha256="0" * 64)
+        for number, folder in enumerate(folders)
+    )
+    values = {"snapshot_id": BASE, "manifest_key": naming.manifest_key(ENVIRONMENT, BASE), "packs": packs, **changed}
+    return FilestoreBase.model_construct(manifest_sha256="0" * 64, **values)
+
+
+#: Less and greater than the ids of the tests.
+LESS, GREATER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "0f")
+
+
+@pytest.mark.parametrize(("base", "message"), [
+    (base_of(snapshot_id=SNAPSHOT), "names the snapshot as its own base"),
+    (base_of(manifest_key=naming.manifest_key(ENVIRONMENT, SNAPSHOT)), "as the manifest of its base"),
+    (base_of(manifest_key=naming.manifest_key(ENVIRONMENT, LESS)), "as the manifest of its base"),
+    (base_of(manifest_key=naming.manifest_key(ENVIRONMENT, GREATER)), "as the manifest of its base"),
+    (base_of(folders=["a1/filestore", "a2/filestore"]), "names packs of its base"),
+    (base_of(folders=["a1/database"]), "names packs of its base"),
+    (base_of(folders=["a1/filestore/deeper"]), "names packs of its base"),
+    (base_of(folders=["../other/a1/filestore"]), "a pack of its base"),
+])  # fmt: skip
+def test_a_base_is_another_snapshot_of_the_environment(base: FilestoreBase, message: str) -> None:
+    """Who can write to the bucket chooses what a manifest names."""
+    identity = cast(Identity, SimpleNamespace(environment_id=ENVIRONMENT, snapshot_id=SNAPSHOT))
+    manifests._check_base(identity, base_of())
+    for other in (LESS, GREATER):
+        manifests._check_base(cast(Identity, SimpleNamespace(environment_id=ENVIRONMENT, snapshot_id=other)), base_of())
+    with pytest.raises(Corrupt, match=message):
+        manifests._check_base(identity, base)
 
 
 @pytest.mark.parametrize("how", ["gone", "shorter"])
