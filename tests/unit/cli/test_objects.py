@@ -35,11 +35,30 @@ def test_an_unknown_user_is_left_out(tmp_path: Path) -> None:
     assert KubernetesObjects(kubeconfig(tmp_path, free_port()), None, "shop").user() == ""
 
 
+class _Quiet(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A server on loopback; its port."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @contextmanager
 def pages(count: int, size: int, asked: list[tuple[str, str]]) -> Iterator[int]:
     """An API server that prints so many objects in pages; its port. Path and Accept of each request are noted."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Accept"]))
             start = int(self.path.partition("continue=")[2] or 0)
@@ -52,18 +71,8 @@ def pages(count: int, size: int, asked: list[tuple[str, str]]) -> Iterator[int]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as port:
+        yield port
 
 
 @pytest.mark.parametrize(("scope", "where"), [(("-n", "shop"), "namespaces/shop/"), (("-A",), "")])
@@ -83,7 +92,7 @@ def test_names_are_listed_in_pages_without_the_objects(
 def echo(status: int, asked: list[tuple[str, str, str, object]]) -> Iterator[int]:
     """An API server that notes method, path, type and body of each request, and answers with the body; its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         def _answer(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append((self.command, self.path, self.headers["Content-Type"], json.loads(data or "null")))
@@ -96,18 +105,8 @@ def echo(status: int, asked: list[tuple[str, str, str, object]]) -> Iterator[int
 
         do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of the base class
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as port:
+        yield port
 
 
 def test_what_a_write_asks_for(tmp_path: Path) -> None:
