@@ -24,7 +24,7 @@ from ocore_kube.errors import ApiError
 from ocore_kube.types import JOBS, PODS
 from ocore_operator.context import Context
 from ocore_operator.jobs import ownership
-from ocore_operator.jobs.outcome import finished, pod_ended
+from ocore_operator.jobs.outcome import finished, mover_ended, pod_ended
 from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube.resources import Object
 
@@ -62,10 +62,10 @@ class Lingering:
         """An event about a pod with our labels."""
         uid = pod["metadata"]["uid"]
         job = ownership.controller(pod)
-        if deleted or pod_ended(pod) or not has_ended(pod) or job is None or job["kind"] != "Job":
+        if deleted or pod_ended(pod) or not mover_ended(pod) or job is None or job["kind"] != "Job":
             self._ended.pop(uid, None)
         elif uid not in self._ended:
-            due = self._now() + (AFTER if _code(pod) == 0 else self._ttl)
+            due = self._now() + (AFTER if _succeeded(pod) else self._ttl)
             self._ended[uid] = _Ended(pod["metadata"]["namespace"], job["name"], job["uid"], due)
             if len(self._ended) > MOST:
                 self._ended.popitem(last=False)
@@ -111,14 +111,8 @@ def only_lingers(job: Object, pods: Iterable[Object]) -> bool:
     """Whether the Job has pods that have not ended, and the mover has ended in each of them. Pure."""
     name = job["metadata"]["name"]
     live = [p for p in ownership.pods_by_job({name: job}, pods).get(name, ()) if not pod_ended(p)]
-    return bool(live) and all(has_ended(pod) for pod in live)
+    return bool(live) and all(mover_ended(pod) for pod in live)
 
 
-def has_ended(pod: Object) -> bool:
-    """Whether the mover has ended and is not started again."""
-    return _code(pod) == 0 or (_code(pod) is not None and pod["spec"].get("restartPolicy") == "Never")
-
-
-def _code(pod: Object) -> int | None:
-    end = (mover(pod).get("state") or {}).get("terminated")
-    return int(end.get("exitCode", -1)) if end is not None else None
+def _succeeded(pod: Object) -> bool:
+    return bool(mover(pod)["state"]["terminated"].get("exitCode") == 0)

@@ -188,6 +188,13 @@ def pod_ended(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
+def mover_ended(pod: Object) -> bool:
+    """Whether the mover has ended and is not started again, though the pod's phase may not show it yet."""
+    end = (mover(pod).get("state") or {}).get("terminated")
+    never = pod.get("spec", {}).get("restartPolicy") == "Never"
+    return end is not None and (never or end.get("exitCode") == 0)
+
+
 def finished(job: Object) -> Object | None:
     """The condition Complete or Failed of a Job that has ended; None while it runs."""
     for condition in job.get("status", {}).get("conditions") or ():

@@ -41,10 +41,10 @@ from ocore_operator.jobs.outcome import (
     Starting,
     Succeeded,
     finished,
+    mover_ended,
     pod_ended,
 )
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.jobs.trouble import mover
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, project_of
@@ -512,15 +512,8 @@ async def _whole(ctx: Context, seen: Observation, namespace: str, name: str, res
 
 def newest_acting(seen: Observation, name: str) -> Object | None:
     """The newest pod of the Job that may still act."""
-    pods = [p for p in seen.live_pods(name) if not _pod_ended(p)]
+    pods = [p for p in seen.live_pods(name) if not mover_ended(p)]
     return max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
-
-
-def _pod_ended(pod: Object) -> bool:
-    """Whether its container has ended for good, though the pod's phase does not show it yet."""
-    end = (mover(pod).get("state") or {}).get("terminated")
-    never = pod.get("spec", {}).get("restartPolicy") == "Never"
-    return end is not None and (never or end.get("exitCode") == 0)
 
 
 def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobView | None:
@@ -531,7 +524,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         kind=kind,
         attempt=attempt,
         name=name,
-        pods=sum(not _pod_ended(p) for p in seen.live_pods(name)),
+        pods=sum(not mover_ended(p) for p in seen.live_pods(name)),
         mounts=len(seen.live_pods(name)),
         closed=job is None or finished(job) is not None,
         # Pods of a Job that is gone are being deleted: no Job is left to delete.

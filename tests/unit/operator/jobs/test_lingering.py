@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ocore_kube.errors import Unavailable
-from ocore_operator.jobs.lingering import AFTER, Lingering, has_ended, only_lingers
+from ocore_operator.jobs.lingering import AFTER, Lingering, only_lingers
+from ocore_operator.jobs.outcome import mover_ended
 from ocore_operator.kube.resources import Object
 from support.operator.objects import OTHER_UID, UID, controller
 
@@ -143,7 +144,7 @@ def test_the_first_event_counts() -> None:
 
 
 def test_when_a_mover_has_ended() -> None:
-    assert [has_ended(p) for p in (pod(None), pod(0), pod(1), pod(1, restarts=True), pod(0, restarts=True))] == [
+    assert [mover_ended(p) for p in (pod(None), pod(0), pod(1), pod(1, restarts=True), pod(0, restarts=True))] == [
         False, True, True, False, True,
     ]  # fmt: skip
     assert not only_lingers(job(), [])
