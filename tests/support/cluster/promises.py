@@ -65,9 +65,12 @@ def uploads(site: Site) -> list[str]:
 
 
 def manifest(site: Site, snapshot: Object) -> Object:
-    """The manifest of a Complete Snapshot, as it lies in the bucket."""
-    key = f"test/{snapshot['status']['manifestKey']}"
-    body = site.servers.s3_client().get_object(Bucket=site.bucket, Key=key)["Body"].read()
+    """The manifest of a Complete Snapshot, as it lies in the bucket. Fails where there is none."""
+    key, client = f"test/{snapshot['status']['manifestKey']}", site.servers.s3_client()
+    try:
+        body = client.get_object(Bucket=site.bucket, Key=key)["Body"].read()
+    except client.exceptions.NoSuchKey as error:  # or the Snapshot is just being deleted: `wait_for` asks again
+        raise AssertionError(f"{snapshot['metadata']['name']} is Complete without its manifest {key}") from error
     return dict(json.loads(body))
 
 
@@ -107,6 +110,12 @@ def _as_named(site: Site) -> bool:
     return True
 
 
+def _none(keys: list[str]) -> bool:
+    """Fails with the keys."""
+    assert keys == []
+    return True
+
+
 def is_no_snapshot(site: Site, obj: Object) -> None:
     """A Failed snapshot is listed as restorable nowhere: neither by its status nor by a manifest in the store."""
     assert not is_true(obj, "Ready")
@@ -128,7 +137,7 @@ def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
     )
     site.environment_ready()
     wait_for("store holds what is named and no more", lambda: _as_named(site), timeout)
-    assert uploads(site) == []
+    wait_for("no upload is unfinished", lambda: _none(uploads(site)), timeout)
     wait_for("no folder of ours is left", lambda: folders(site) == [], timeout)
 
     def idle() -> bool:
