@@ -39,7 +39,7 @@ class Metrics(Protocol):
 
 
 class Slots(Protocol):
-    """The slots of Jobs that run at once. They use the Context themselves (``jobs/limits.py``)."""
+    """The slots of Jobs that run at once. They use the Context themselves (``jobs/slots.py``)."""
 
     def set_store(self, namespace: str, name: str, limit: int) -> None:
         """Sets the limit of a store."""
@@ -66,7 +66,7 @@ class Context:
     queue: Queue
     catalog: Catalog
     remembered: Remembered
-    limits: Slots
+    slots: Slots
     followers: Followers
     progress: ProgressWriter
     events: Recorder

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import remote_copies, summarize
+from ocore_operator import remote_status, summarize
 from ocore_operator.errors import Stalled
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.summarize import Stamp
@@ -48,7 +48,7 @@ def found(snapshot: Snapshot, message: str, now: datetime, *, in_copy: bool) -> 
     is made again from whole data."""
     if not in_copy:
         return corrupt(snapshot, message, now)
-    status = remote_copies.lost(snapshot, message, now)
+    status = remote_status.lost(snapshot, message, now)
     if status.remote is not None and (status.remote.only or is_known(snapshot)):
         return corrupt(snapshot.with_status(status), message, now)
     return status

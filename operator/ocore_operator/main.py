@@ -26,11 +26,11 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
-from ocore_operator.jobs.limits import Limits
 from ocore_operator.jobs.lingering import Lingering
 from ocore_operator.jobs.log import Followers
 from ocore_operator.jobs.progress import ProgressWriter
 from ocore_operator.jobs.remembered import Remembered
+from ocore_operator.jobs.slots import Slots
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -91,7 +91,7 @@ class Operator:
             queue=queue,
             catalog=catalog,
             remembered=Remembered(lambda namespace: access.watched(namespace if settings.namespaces else None)),
-            limits=Limits(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
+            slots=Slots(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
             followers=followers,
             progress=ProgressWriter(kube, catalog, followers, clock.now),
             events=Recorder(kube),
@@ -137,7 +137,7 @@ class Operator:
         self._on_signals(loop)
         ctx = self._ctx
         self._metrics.registry.register(
-            FromCatalog(ctx.catalog, self._queue, ctx.limits.waiting, self._lease.held, self._access.readable)
+            FromCatalog(ctx.catalog, self._queue, ctx.slots.waiting, self._lease.held, self._access.readable)
         )
         port = await self._health.start()
         _log.info("operator starts", port=port, namespaces=self._settings.namespaces or "all")

@@ -35,7 +35,7 @@ NAMES = (
     "inspect",
 )
 
-#: Which Jobs share a limit: ``ocore_operator.jobs.limits``.
+#: Which Jobs share a limit: ``ocore_operator.jobs.slots``.
 LimitsClass = Literal["heavy", "light", "proof", "test", "copy", "deletion", "contents", "free"]
 Jobs = Annotated[int, Field(ge=1, le=32)]
 JOBS = "Tables to dump or restore, and packs to write, in parallel."

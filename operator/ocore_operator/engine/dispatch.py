@@ -135,12 +135,12 @@ class Dispatch:
         self._ctx.remembered.heard(job)
         owner = owner_of_job(job, self._ctx.catalog)  # None: it has our label, but is not ours
         if owner is not None or deleted:  # the owner may be gone before its Job
-            self._ctx.limits.changed(job, deleted=deleted)
+            self._ctx.slots.changed(job, deleted=deleted)
         if not self._is_news(job, owner, deleted, begins=job_begins(job)) or owner is None:
             return
         self._queue.add(owner)
         if deleted or finished(job) is not None:
-            for waiting in self._ctx.limits.waiters():
+            for waiting in self._ctx.slots.waiters():
                 self._queue.add(waiting)
 
     def pod_changed(self, pod: Object, deleted: bool) -> None:

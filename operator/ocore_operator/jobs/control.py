@@ -101,7 +101,7 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
     limit of Jobs, and Waiting(JobRefused) where a quota or admission refuses it; the caller's deadline ends both.
     Raises Failed(JobRefused) where the Job is not valid."""
     metadata = job["metadata"]
-    async with ctx.limits.slot(ctx, job, waiting_since) as started:
+    async with ctx.slots.slot(ctx, job, waiting_since) as started:
         try:
             started(await _create(ctx, job))
         except AlreadyExists:

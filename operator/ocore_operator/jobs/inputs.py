@@ -140,7 +140,7 @@ async def load_store(ctx: Context, namespace: str, name: str) -> Store:
             " Environment.",
         )
     store = resources.store(obj)
-    ctx.limits.set_store(namespace, label_value(name), store.spec.max_concurrent_jobs)
+    ctx.slots.set_store(namespace, label_value(name), store.spec.max_concurrent_jobs)
     return store
 
 

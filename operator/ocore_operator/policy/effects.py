@@ -13,7 +13,7 @@ from ocore_crds.retention import Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_kube.errors import AlreadyExists
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
-from ocore_operator import remote_copies, summarize
+from ocore_operator import remote_status, summarize
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAGER_RETENTION
@@ -184,9 +184,9 @@ async def _request_copies(ctx: Context, keys: Iterable[Key], store: str) -> Requ
             continue
         remote = snapshot.status.remote
         if remote is None:
-            status = remote_copies.requested(snapshot, store, ctx.now())
+            status = remote_status.requested(snapshot, store, ctx.now())
         elif remote.complete and not remote.only and remote.replaces is None:
-            status = remote_copies.requested_elsewhere(snapshot, store, ctx.now())
+            status = remote_status.requested_elsewhere(snapshot, store, ctx.now())
         else:
             continue
         await summarize.write(ctx, snapshot, status)
@@ -202,7 +202,7 @@ async def _check_copies(ctx: Context, keys: Iterable[Key]) -> Requeue:
             continue
         remote = snapshot.status.remote
         if remote is not None and remote.complete and remote.check_requested_at is None:
-            await summarize.write(ctx, snapshot, remote_copies.check_requested(snapshot, ctx.now()))
+            await summarize.write(ctx, snapshot, remote_status.check_requested(snapshot, ctx.now()))
             ctx.queue.add(key)
     return Requeue(0.0)
 

@@ -11,7 +11,7 @@ from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_kube.errors import Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
-from ocore_operator import clock, damage, operation_lock, remote_copies, summarize
+from ocore_operator import clock, damage, operation_lock, remote_status, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
@@ -340,7 +340,7 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
     )
     async with failpoints.after(ctx, snapshot, "operator-remote-job-created"):
         await control.start(ctx, job, waiting_since=remote.requested_at)
-    status = remote_copies.copying(snapshot, attempt, job["metadata"]["name"], ctx.now())
+    status = remote_status.copying(snapshot, attempt, job["metadata"]["name"], ctx.now())
     return await _record(ctx, snapshot, status)
 
 

@@ -13,7 +13,7 @@ from ocore_crds.commands.table import CHECK_COPY
 from ocore_crds.protocol import CopyChecked
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import clock, damage, remote_copies
+from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion
@@ -101,11 +101,11 @@ def _copying(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
     snapshot, now = world.snapshot, world.now
     match copying(snapshot).reading(world.seen, remote.attempts):
         case Starting() | Running():
-            status = remote_copies.progressed(snapshot, view.bytes_done)
+            status = remote_status.progressed(snapshot, view.bytes_done)
             return Step(Record(status)) if status != snapshot.status else Step(wait=POLL)
         case Done(result=result) if result.manifest_sha256 == snapshot.status.manifest_sha256:
             note = Note("Normal", "RemoteCopied", f"The snapshot is copied to {remote.store_name}.")
-            return Step(Record(remote_copies.completed(snapshot, result, now), (note,)))
+            return Step(Record(remote_status.completed(snapshot, result, now), (note,)))
         case Done():
             text = "The Job reported the copy of another manifest. Check the operator's mover image."
             return _failed(world, c.JOB_FAILED, text)
@@ -117,7 +117,7 @@ def _copying(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
 
 def _failed(world: World, reason: str, message: str) -> Step:
     """The attempt has failed. Bytes that differ in the Snapshot's own store are found here as by reading them back."""
-    status = remote_copies.failed(world.snapshot, reason, message, world.now)
+    status = remote_status.failed(world.snapshot, reason, message, world.now)
     if reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
         status = damage.corrupt(world.snapshot.with_status(status), message, world.now)
     return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),)))
@@ -129,7 +129,7 @@ def _begun(world: World, remote: RemoteCopy) -> Record | None:
     attempt, series = remote.attempts + 1, copying(world.snapshot)
     if isinstance(series.reading(world.seen, attempt), Absent):
         return None
-    return Record(remote_copies.copying(world.snapshot, attempt, series.job(attempt), world.now))
+    return Record(remote_status.copying(world.snapshot, attempt, series.job(attempt), world.now))
 
 
 def _waiting(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
@@ -146,7 +146,7 @@ def _waiting(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
 
 def _wait_for(world: World, end: Outcome) -> Step:
     """Shows what the copy waits for. It needs no attempt, so nothing is lost when that takes days."""
-    status = remote_copies.waiting(world.snapshot, end.reason, end.message, world.now)
+    status = remote_status.waiting(world.snapshot, end.reason, end.message, world.now)
     pause = end.after if isinstance(end, Waiting) else STORE_PAUSE
     # Written by what waits, not by Record: after a refusal no other action may follow in this decision.
     return Step(Idle(pause, status)) if status != world.snapshot.status else Step(wait=pause)
@@ -164,7 +164,7 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
         case Starting() | Running():
             return Step(wait=POLL)
         case Done():
-            return Step(Record(remote_copies.checked(world.snapshot, world.now)))
+            return Step(Record(remote_status.checked(world.snapshot, world.now)))
         case JobFailed(failure=failure) if failure.reason == c.REMOTE_COPY_LOST:
             return _lost(world, remote, failure.message)
         case JobFailed(failure=failure, finished=ended):
@@ -182,14 +182,14 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
 
 def _lost(world: World, remote: RemoteCopy, message: str) -> Step:
     """The remote store does not have the copy any more."""
-    status = remote_copies.lost(world.snapshot, message, world.now)
+    status = remote_status.lost(world.snapshot, message, world.now)
     if remote.local_deleted_at is not None:
         status = damage.corrupt(world.snapshot.with_status(status), message, world.now)
     return Step(Record(status, (Note("Warning", "RemoteCopyLost", message),)))
 
 
 def _unfinished(world: World, message: str, pause: float) -> Step:
-    status = remote_copies.unfinished(world.snapshot, message)
+    status = remote_status.unfinished(world.snapshot, message)
     return Step(Record(status)) if status != world.snapshot.status else Step(wait=pause)
 
 
@@ -222,8 +222,8 @@ def _withdraw(world: World, remote: RemoteCopy, delete: Delete) -> Step:
 def _as_before(world: World, remote: RemoteCopy) -> SnapshotStatus:
     """Without the copy that was begun; with the one that it should have replaced."""
     if remote.replaces is None:
-        return remote_copies.without_copy(world.snapshot)
-    return remote_copies.restored(world.snapshot, remote.replaces, world.now)
+        return remote_status.without_copy(world.snapshot)
+    return remote_status.restored(world.snapshot, remote.replaces, world.now)
 
 
 def replaced_blocked(world: World, place: CopyPlace) -> Outcome | None:
@@ -245,11 +245,11 @@ def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete:
     """The new copy is complete: the one in the store before is deleted, or is left there with a Warning where that is
     impossible."""
     if place.store_id == remote.store_id:  # two SnapshotStores of one store: it is the new copy
-        return Step(Record(remote_copies.without_replaced(world.snapshot)))
+        return Step(Record(remote_status.without_replaced(world.snapshot)))
     blocked = replaced_blocked(world, place)
     found = blocked or delete(Deletes.REPLACED)
     if found is None:
-        return Step(Record(remote_copies.without_replaced(world.snapshot)))
+        return Step(Record(remote_status.without_replaced(world.snapshot)))
     if isinstance(found, StartDelete):
         return Step(found)
     late = clock.seconds_since(remote.completed_at or remote.requested_at, world.now) > REPLACED_WITHIN
@@ -258,7 +258,7 @@ def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete:
             f"The earlier copy in SnapshotStore {place.store_name} (store {place.store_id}) is left there:"
             f" {found.message} Delete it by hand."
         )
-        return Step(Record(remote_copies.without_replaced(world.snapshot), (Note("Warning", "DataLeft", text),)))
+        return Step(Record(remote_status.without_replaced(world.snapshot), (Note("Warning", "DataLeft", text),)))
     return Step(wait=found.after if isinstance(found, Waiting) else DELETE_PAUSE)
 
 
@@ -287,13 +287,13 @@ def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete)
         note = Note(
             "Normal", "RetentionExpired", "No rule keeps the data in the Snapshot's own store; the remote copy stays."
         )
-        status = remote_copies.only_copy(world.snapshot)
+        status = remote_status.only_copy(world.snapshot)
         return Step(Record(status, (note,), failpoint="operator-remote-release-recorded"))
     if view.damaged_base:
         text = f"The copy stays: its full Snapshot {view.damaged_base} is damaged in its own store."
         return _unfinished(world, text, USED_PAUSE)
     note = Note("Normal", "RetentionExpired", f"No rule keeps the copy in {remote.store_name}: it is deleted.")
-    return _deleted(world, delete(Deletes.COPY), Record(remote_copies.without_copy(world.snapshot), (note,)))
+    return _deleted(world, delete(Deletes.COPY), Record(remote_status.without_copy(world.snapshot), (note,)))
 
 
 def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
@@ -302,7 +302,7 @@ def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: De
     _, reading = deletion(world.snapshot, Deletes.LOCAL).newest(world.seen)
     if isinstance(reading, JobFailed) and reading.failure.reason == c.REMOTE_COPY_LOST:
         return _lost(world, remote, reading.failure.message)
-    done = Record(remote_copies.local_deleted(world.snapshot, world.now))
+    done = Record(remote_status.local_deleted(world.snapshot, world.now))
     return _deleted(world, _copy_in_doubt(remote, view) or delete(Deletes.LOCAL), done)
 
 
@@ -312,6 +312,6 @@ def _deleted(world: World, found: StartDelete | Outcome | None, done: Action) ->
     if isinstance(found, StartDelete):
         return Step(found)
     if isinstance(found, Stalled):
-        status = remote_copies.unfinished(world.snapshot, found.message)
+        status = remote_status.unfinished(world.snapshot, found.message)
         return Step(Record(status)) if status != world.snapshot.status else Step(wait=DELETE_PAUSE)
     return Step(wait=found.after if isinstance(found, Waiting) else DELETE_PAUSE)

@@ -15,7 +15,7 @@ from ocore_crds.commands.table import WRITE_STATE
 from ocore_crds.protocol import StateResult
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
-from ocore_operator import remote_copies
+from ocore_operator import remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting
 from ocore_operator.jobs.series import Series, state_writing
@@ -159,7 +159,7 @@ def _acts(world: World, place: Place, number: int) -> Iterator[bool]:
 
 def _stored(snapshot: Snapshot, place: Place, state: StoredState) -> SnapshotStatus:
     if place.remote:
-        return remote_copies.state_stored(snapshot, state)
+        return remote_status.state_stored(snapshot, state)
     return snapshot.status.model_copy(update={"stored_state": state})
 
 
@@ -170,7 +170,7 @@ def _report(world: World, place: Place, why: str) -> Action | None:
     if remote is None or not place.remote:
         return None
     text = f"SnapshotStore {remote.store_name} has an older pin, retention or deletionPolicy; retrying: {why}"
-    status = remote_copies.unfinished(world.snapshot, text)
+    status = remote_status.unfinished(world.snapshot, text)
     return Record(status) if status != world.snapshot.status else None
 
 

@@ -102,10 +102,10 @@ class Place:
                 remembered=Remembered(lambda _: True),
                 now=lambda: self.now,
                 events=SimpleNamespace(record=lambda *_: None),
-                limits=SimpleNamespace(slot=lambda *_: contextlib.nullcontext(), set_store=lambda *_: None),
+                slots=SimpleNamespace(slot=lambda *_: contextlib.nullcontext(), set_store=lambda *_: None),
             ),
         )
-        self.ctx.limits.slot = _slot  # type: ignore[method-assign,assignment]
+        self.ctx.slots.slot = _slot  # type: ignore[method-assign,assignment]
 
     def environment(self, id_: str = ENVIRONMENT, project: str | None = PROJECT, name: str = "shop") -> None:
         """An Environment of the namespace."""

@@ -57,7 +57,7 @@ class Reads:
         wanted = {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "shop"}}
         server.put(ROLLBACKS, obj("Rollback", "back", wanted, {"stage": "Restore"}))
         self.ctx: Any = SimpleNamespace(
-            kube=server.client(), catalog=new_catalog(), settings=SETTINGS, now=lambda: NOW, limits=None
+            kube=server.client(), catalog=new_catalog(), settings=SETTINGS, now=lambda: NOW, slots=None
         )
         for module in (observe_snapshot, observe_rollback):
             monkeypatch.setattr(module.control, "observe", self._control)

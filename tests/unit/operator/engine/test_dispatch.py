@@ -81,7 +81,7 @@ def dispatch(queue: Added) -> Dispatch:
 
     class Fake:
         catalog = new_catalog()
-        limits = Waiters()
+        slots = Waiters()
         remembered = Remembered(lambda _: True)
 
     Fake.catalog.put("Snapshot", snapshot_object())
@@ -121,10 +121,10 @@ def test_each_event_of_ours_reaches_what_remembers_jobs_and_pods(dispatch: Dispa
         tell()
         assert not remembered()
     dispatch.job_changed(changed(job("b"), ownerReferences=[controller("Snapshot", "before", OTHER_UID)]), False)
-    assert cast(Waiters, ctx.limits).events == [("a", False), ("a", True)]
+    assert cast(Waiters, ctx.slots).events == [("a", False), ("a", True)]
     ctx.catalog.remove(OWNER)
     dispatch.job_changed(job("a"), True)
-    assert cast(Waiters, ctx.limits).events[2:] == [("a", True)]
+    assert cast(Waiters, ctx.slots).events[2:] == [("a", True)]
 
 
 @pytest.mark.parametrize(

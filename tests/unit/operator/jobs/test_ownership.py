@@ -159,7 +159,7 @@ def test_row_34_a_forged_job_is_not_adopted() -> None:
 
     def start(existing: Object) -> None:
         ctx = context([existing], [])
-        ctx.limits = Slots()  # type: ignore[misc,assignment]
+        ctx.slots = Slots()  # type: ignore[misc,assignment]
         asyncio.run(control.start(ctx, job("a"), waiting_since=at(0)))
 
     start(job("a"))

@@ -66,7 +66,7 @@ class Cluster:
             raise self.refused
         return True
 
-    class limits:  # noqa: N801 - stands for an attribute
+    class slots:  # noqa: N801 - stands for an attribute
         class slot:  # noqa: N801
             def __init__(self, *_: Any) -> None: ...
 

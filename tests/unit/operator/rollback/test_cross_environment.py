@@ -232,7 +232,7 @@ class Reading:
             settings=SETTINGS.model_copy(update={"namespaces": namespaces}),
             queue=SimpleNamespace(add=self.queued.append),
             catalog=new_catalog(),
-            limits=SimpleNamespace(set_store=lambda *_: None),
+            slots=SimpleNamespace(set_store=lambda *_: None),
         )
         status = {"stage": stage} if stage is not None else {}
         wanted = {

@@ -11,7 +11,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, SnapshotResult, VerifyResult
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
-from ocore_operator import clock, damage, remote_copies
+from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.series import Deletes, copying, deletion
@@ -180,7 +180,7 @@ def test_row_54_a_remote_store_that_is_down_for_days_loses_nothing() -> None:
     while seconds < 5 * 86400:
         assert decide(world(snap, seconds=seconds)) == StartCopy(attempts + 1)
         attempts += 1
-        snap = snap.with_status(remote_copies.copying(snap, attempts, named(snap, attempts), moment(seconds)))
+        snap = snap.with_status(remote_status.copying(snap, attempts, named(snap, attempts), moment(seconds)))
         end = recorded(decide(world(snap, {named(snap, attempts): said(DOWN)}, seconds=seconds)))
         snap = snap.with_status(end.status)
         assert is_ready(snap.status), "a late copy does not make the Snapshot less restorable"
@@ -604,7 +604,7 @@ def test_row_59_the_copy_of_a_differential_stays_while_its_full_is_damaged() -> 
 def moved() -> Snapshot:
     """Its copy is in the store `old`, and one in `far` is wanted."""
     snap = complete(copy("Completed", attempts=1, storeId="older", storeName="old", requestedAt=at(5)))
-    return snap.with_status(remote_copies.requested_elsewhere(snap, "far", moment(61)))
+    return snap.with_status(remote_status.requested_elsewhere(snap, "far", moment(61)))
 
 
 def test_row_60_the_copy_in_the_store_before_counts_until_the_new_one_is_complete() -> None:
@@ -625,7 +625,7 @@ def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
     done = recorded(
         decide(
             world(
-                snap.with_status(remote_copies.copying(snap, 1, named(snap, 1), moment(70))),
+                snap.with_status(remote_status.copying(snap, 1, named(snap, 1), moment(70))),
                 {named(snap, 1): said(RESULT)},
             )
         )

@@ -11,7 +11,7 @@ from ocore_crds.commands.table import WRITE_STATE
 from ocore_crds.protocol import CopyResult, Failure, StateResult
 from ocore_crds.snapshot_state import StoredState
 from ocore_kube.types import JOBS, STORES
-from ocore_operator import remote_copies
+from ocore_operator import remote_status
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.remembered import Remembered
@@ -194,7 +194,7 @@ def test_what_the_copy_took_along_is_not_written_again() -> None:
     """A pin that is set while the copy runs is written afterwards, else nothing is."""
     for taken, expected in ((WANTED, True), (StoredState(), False)):
         obj = complete(PINNED, AUDIT, remote=copied(None, "Copying"))
-        status = remote_copies.completed(
+        status = remote_status.completed(
             resources.snapshot(obj), COPIED.model_copy(update={"state": taken}), moment(70)
         )
         assert idle({**obj, "status": status.wire()}) == expected
@@ -206,7 +206,7 @@ def test_a_copy_without_a_state_object_has_the_defaults() -> None:
     """Unless the Snapshot's own store has none either: thousands of an earlier version start no Job."""
     for stored, expected in ((AUDIT, StoredState()), (None, None)):
         obj = complete(PINNED, stored, remote=copied(None, "Copying"))
-        remote = remote_copies.completed(resources.snapshot(obj), COPIED, moment(70)).remote
+        remote = remote_status.completed(resources.snapshot(obj), COPIED, moment(70)).remote
         assert remote is not None
         assert remote.stored_state == expected
 
@@ -331,7 +331,7 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
         kube=server.client(),
         catalog=new_catalog(),
         remembered=Remembered(lambda _: True),
-        limits=Slots(),
+        slots=Slots(),
         settings=SETTINGS,
         now=lambda: moment(101),
     )

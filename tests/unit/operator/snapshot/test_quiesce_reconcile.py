@@ -183,7 +183,7 @@ def context(found: Api, clock: Clock, marks: Path) -> Context:
         "queue": nothing,
         "catalog": new_catalog(),
         "remembered": Remembered(lambda _: True),
-        "limits": nothing,
+        "slots": nothing,
         "followers": nothing,
         "progress": nothing,
         "events": nothing,

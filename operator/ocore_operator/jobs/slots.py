@@ -57,7 +57,7 @@ class _Waiter:
         return self.since, self.name
 
 
-class Limits:
+class Slots:
     """Grants slots. The Lease allows one operator process at a time, so a lock in the process is enough."""
 
     def __init__(self, total: int, per_namespace: int, now: Callable[[], float] = time.monotonic) -> None:

@@ -14,10 +14,10 @@ from ocore_crds.commands.table import LimitsClass
 from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
-from ocore_operator.jobs import limits as limits_module
 from ocore_operator.jobs import running
-from ocore_operator.jobs.limits import Limits, owner_of
+from ocore_operator.jobs import slots as slots_module
 from ocore_operator.jobs.running import COUNT, SEEN, RunningJobs, job_class
+from ocore_operator.jobs.slots import Slots, owner_of
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
 from support.operator.catalogs import new_catalog
@@ -40,20 +40,20 @@ class Jobs:
         self.listed: list[str] = []
         self.time = 0.0
 
-    def limits(self, total: int, per_namespace: int) -> Limits:
-        """Limits with this clock."""
-        return Limits(total, per_namespace, lambda: self.time)
+    def slots(self, total: int, per_namespace: int) -> Slots:
+        """Slots with this clock."""
+        return Slots(total, per_namespace, lambda: self.time)
 
-    def end(self, limits: Limits, *ended: Object) -> None:
+    def end(self, slots: Slots, *ended: Object) -> None:
         """They are deleted (none: all), and the watch says so."""
         for each in ended or tuple(self.there):
             self.there.remove(each)
-            limits.changed(each, deleted=True)
+            slots.changed(each, deleted=True)
 
-    def put(self, limits: Limits, made: Object) -> None:
+    def put(self, slots: Slots, made: Object) -> None:
         """Another one made it, and the watch says so."""
         self.there.append(made)
-        limits.changed(made, deleted=False)
+        slots.changed(made, deleted=False)
 
     async def metadata(self, _: Any, namespace: str, *, labels: str, keep: Callable[[Object], bool]) -> list[Object]:
         assert labels == "app.kubernetes.io/managed-by=ocore-snapshots"
@@ -104,10 +104,10 @@ def counted(jobs: list[Object], class_: LimitsClass) -> int:
     return found.load(class_).total(MANY)
 
 
-async def ask(limits: Limits, jobs: Jobs, wanted: Object, since: float) -> bool:
+async def ask(slots: Slots, jobs: Jobs, wanted: Object, since: float) -> bool:
     """Whether the Job may start; it exists then."""
     try:
-        async with limits.slot(context(jobs), wanted, at(since)) as started:
+        async with slots.slot(context(jobs), wanted, at(since)) as started:
             jobs.there.append(wanted)
             started(wanted)
     except Waiting:
@@ -118,9 +118,9 @@ async def ask(limits: Limits, jobs: Jobs, wanted: Object, since: float) -> bool:
 @given(st.integers(1, 5), st.lists(st.sampled_from(["snapshot", "restore", "verify"]), max_size=12))
 def test_the_limit_holds(total: int, commands: list[str]) -> None:
     async def main() -> None:
-        limits, jobs = Limits(total, MANY), Jobs()
+        slots, jobs = Slots(total, MANY), Jobs()
         for number, command in enumerate(commands):
-            await ask(limits, jobs, new(number, command), number)
+            await ask(slots, jobs, new(number, command), number)
         assert len(jobs.there) == counted(jobs.there, "heavy") == min(total, len(commands))
 
     asyncio.run(main())
@@ -128,37 +128,37 @@ def test_the_limit_holds(total: int, commands: list[str]) -> None:
 
 def test_a_store_has_a_limit_of_its_own() -> None:
     async def main() -> None:
-        limits, jobs = Limits(10, MANY), Jobs()
-        limits.set_store("shop", "small", 1)
-        assert await ask(limits, jobs, new(1, store="small"), 1)
-        assert not await ask(limits, jobs, new(2, store="small"), 2)
-        assert await ask(limits, jobs, new(3, store="large"), 3)
-        assert limits.waiting() == 1
+        slots, jobs = Slots(10, MANY), Jobs()
+        slots.set_store("shop", "small", 1)
+        assert await ask(slots, jobs, new(1, store="small"), 1)
+        assert not await ask(slots, jobs, new(2, store="small"), 2)
+        assert await ask(slots, jobs, new(3, store="large"), 3)
+        assert slots.waiting() == 1
 
     asyncio.run(main())
 
 
 def test_the_oldest_goes_first() -> None:
     async def main() -> None:
-        limits, jobs = Limits(1, MANY), Jobs()
+        slots, jobs = Slots(1, MANY), Jobs()
         first = new(1)
-        assert await ask(limits, jobs, first, 1)
-        assert not await ask(limits, jobs, new(2), 2)
-        assert not await ask(limits, jobs, new(3), 3)
-        jobs.end(limits, first)
-        assert not await ask(limits, jobs, new(3), 3)
-        assert await ask(limits, jobs, new(2), 2)
+        assert await ask(slots, jobs, first, 1)
+        assert not await ask(slots, jobs, new(2), 2)
+        assert not await ask(slots, jobs, new(3), 3)
+        jobs.end(slots, first)
+        assert not await ask(slots, jobs, new(3), 3)
+        assert await ask(slots, jobs, new(2), 2)
 
     asyncio.run(main())
 
 
 def test_a_waiter_for_a_full_store_does_not_delay_others() -> None:
     async def main() -> None:
-        limits, jobs = Limits(2, MANY), Jobs()
-        limits.set_store("shop", "small", 1)
-        assert await ask(limits, jobs, new(1, store="small"), 1)
-        assert not await ask(limits, jobs, new(2, store="small"), 2)
-        assert await ask(limits, jobs, new(3, store="large"), 3)
+        slots, jobs = Slots(2, MANY), Jobs()
+        slots.set_store("shop", "small", 1)
+        assert await ask(slots, jobs, new(1, store="small"), 1)
+        assert not await ask(slots, jobs, new(2, store="small"), 2)
+        assert await ask(slots, jobs, new(3, store="large"), 3)
 
     asyncio.run(main())
 
@@ -166,25 +166,25 @@ def test_a_waiter_for_a_full_store_does_not_delay_others() -> None:
 @pytest.mark.parametrize("command", ["switch", "cleanup"])
 def test_what_is_urgent_never_waits(command: str) -> None:
     async def main() -> None:
-        limits, jobs = Limits(1, MANY), Jobs()
-        assert await ask(limits, jobs, new(1), 1)
-        assert await ask(limits, jobs, new(2, "probe"), 1)
-        assert not await ask(limits, jobs, new(3, "probe"), 2)
-        assert await ask(limits, jobs, new(4, command), 3)
+        slots, jobs = Slots(1, MANY), Jobs()
+        assert await ask(slots, jobs, new(1), 1)
+        assert await ask(slots, jobs, new(2, "probe"), 1)
+        assert not await ask(slots, jobs, new(3, "probe"), 2)
+        assert await ask(slots, jobs, new(4, command), 3)
 
     asyncio.run(main())
 
 
 def test_who_has_given_up_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "WAITER_TTL", -1)
+    monkeypatch.setattr(slots_module, "WAITER_TTL", -1)
 
     async def main() -> None:
-        limits, jobs = Limits(1, MANY), Jobs()
+        slots, jobs = Slots(1, MANY), Jobs()
         first = new(1)
-        assert await ask(limits, jobs, first, 1)
-        assert not await ask(limits, jobs, new(2), 2)
-        jobs.end(limits, first)
-        assert await ask(limits, jobs, new(3), 3)
+        assert await ask(slots, jobs, first, 1)
+        assert not await ask(slots, jobs, new(2), 2)
+        jobs.end(slots, first)
+        assert await ask(slots, jobs, new(3), 3)
 
     asyncio.run(main())
 
@@ -200,18 +200,18 @@ def test_whom_a_job_works_for() -> None:
 
 def test_a_namespace_has_a_limit_of_its_own() -> None:
     async def main() -> None:
-        limits, jobs = Limits(10, 2), Jobs()
-        assert await ask(limits, jobs, new(1), 1)
-        assert await ask(limits, jobs, new(2), 2)
+        slots, jobs = Slots(10, 2), Jobs()
+        assert await ask(slots, jobs, new(1), 1)
+        assert await ask(slots, jobs, new(2), 2)
         with pytest.raises(
             Waiting, match=r"Namespace shop has 2 running Jobs.*OCORE_MAX_CONCURRENT_JOBS_PER_NAMESPACE"
         ):
-            async with limits.slot(context(jobs), new(3), at(3)):
+            async with slots.slot(context(jobs), new(3), at(3)):
                 pass
-        assert await ask(limits, jobs, new(4, namespace="other"), 4)
-        assert await ask(limits, jobs, new(5, "probe"), 5), "probes have a pool of their own"
-        jobs.end(limits, jobs.there[0])
-        assert await ask(limits, jobs, new(3), 3)
+        assert await ask(slots, jobs, new(4, namespace="other"), 4)
+        assert await ask(slots, jobs, new(5, "probe"), 5), "probes have a pool of their own"
+        jobs.end(slots, jobs.there[0])
+        assert await ask(slots, jobs, new(3), 3)
 
     asyncio.run(main())
 
@@ -220,16 +220,16 @@ def test_namespaces_take_turns() -> None:
     """One that asks for a hundred Jobs does not delay those that ask for one."""
 
     async def main() -> None:
-        limits, jobs = Limits(1, MANY), Jobs()
-        assert await ask(limits, jobs, new(0), 0)
+        slots, jobs = Slots(1, MANY), Jobs()
+        assert await ask(slots, jobs, new(0), 0)
         waiting = {n: new(n) for n in (1, 2, 3)}
         waiting |= {4: new(4, namespace="other"), 5: new(5, namespace="other"), 6: new(6, namespace="third")}
         order = []
         while waiting:
             for number, wanted in waiting.items():
-                assert not await ask(limits, jobs, wanted, number)
-            jobs.end(limits)
-            granted = [n for n, wanted in waiting.items() if await ask(limits, jobs, wanted, n)]
+                assert not await ask(slots, jobs, wanted, number)
+            jobs.end(slots)
+            granted = [n for n, wanted in waiting.items() if await ask(slots, jobs, wanted, n)]
             assert len(granted) == 1
             del waiting[granted[0]]
             order += granted
@@ -240,10 +240,10 @@ def test_namespaces_take_turns() -> None:
 
 def test_a_waiter_for_a_full_namespace_does_not_delay_others() -> None:
     async def main() -> None:
-        limits, jobs = Limits(2, 1), Jobs()
-        assert await ask(limits, jobs, new(1), 1)
-        assert not await ask(limits, jobs, new(2), 2)
-        assert await ask(limits, jobs, new(3, namespace="other"), 3)
+        slots, jobs = Slots(2, 1), Jobs()
+        assert await ask(slots, jobs, new(1), 1)
+        assert not await ask(slots, jobs, new(2), 2)
+        assert await ask(slots, jobs, new(3, namespace="other"), 3)
 
     asyncio.run(main())
 
@@ -252,11 +252,11 @@ def test_a_waiter_for_a_full_namespace_does_not_delay_others() -> None:
 @pytest.mark.parametrize("others", ["snapshot", "delete"])
 def test_probes_and_inspections_do_not_wait_for_snapshots_and_deletions(command: str, others: str) -> None:
     async def main() -> None:
-        limits, jobs = Limits(1, 1), Jobs()
-        assert await ask(limits, jobs, new(1, others), 1)
-        assert not await ask(limits, jobs, new(2, others), 2)
-        assert await ask(limits, jobs, new(3, command), 3)
-        assert await ask(limits, jobs, new(4, "restore", namespace="other"), 4) == (others == "delete")
+        slots, jobs = Slots(1, 1), Jobs()
+        assert await ask(slots, jobs, new(1, others), 1)
+        assert not await ask(slots, jobs, new(2, others), 2)
+        assert await ask(slots, jobs, new(3, command), 3)
+        assert await ask(slots, jobs, new(4, "restore", namespace="other"), 4) == (others == "delete")
 
     asyncio.run(main())
 
@@ -278,10 +278,10 @@ def forged(number: int, **metadata: object) -> Object:
 )
 def test_jobs_with_forged_labels_take_no_slot(reference: list[Object]) -> None:
     async def main() -> None:
-        limits, jobs = Limits(1, 1), Jobs()
+        slots, jobs = Slots(1, 1), Jobs()
         jobs.there = [forged(n, ownerReferences=reference) for n in range(10)]
         jobs.there += [forged(n, ownerReferences=reference, namespace="other") for n in range(10)]
-        assert await ask(limits, jobs, new(20), 1)
+        assert await ask(slots, jobs, new(20), 1)
 
     asyncio.run(main())
 
@@ -290,34 +290,34 @@ def test_a_namespace_takes_no_more_than_its_share_whatever_is_in_it() -> None:
     """A tenant can name an object of its own as the owner of a Job. That takes its own slots only."""
 
     async def main() -> None:
-        limits, jobs = Limits(4, 2), Jobs()
+        slots, jobs = Slots(4, 2), Jobs()
         jobs.there = [new(n) for n in range(10)]
-        assert "Namespace shop has 10 running Jobs. Its limit is 2" in await refusal(limits, jobs, new(20))
-        assert await ask(limits, jobs, new(21, namespace="other"), 2)
+        assert "Namespace shop has 10 running Jobs. Its limit is 2" in await refusal(slots, jobs, new(20))
+        assert await ask(slots, jobs, new(21, namespace="other"), 2)
 
     asyncio.run(main())
 
 
 def test_a_namespace_that_cannot_be_read_does_not_stop_the_others() -> None:
     async def main() -> None:
-        limits, jobs = Limits(4, 2), Jobs()
+        slots, jobs = Slots(4, 2), Jobs()
         jobs.refused["shop"] = Forbidden(403, "Forbidden", "no Role")
-        assert await ask(limits, jobs, new(1, namespace="other"), 1)
+        assert await ask(slots, jobs, new(1, namespace="other"), 1)
         with pytest.raises(Forbidden):
-            await ask(limits, jobs, new(2), 2)
+            await ask(slots, jobs, new(2), 2)
         jobs.refused["shop"] = Unavailable(0, "NoAnswer", "no answer")
         with pytest.raises(Unavailable):
-            await ask(limits, jobs, new(3, namespace="other"), 3)
+            await ask(slots, jobs, new(3, namespace="other"), 3)
 
     asyncio.run(main())
 
 
 def test_the_namespaces_after_one_that_cannot_be_read_are_listed() -> None:
     async def main() -> None:
-        limits, jobs = Limits(4, 1), Jobs()
+        slots, jobs = Slots(4, 1), Jobs()
         jobs.refused["shop"] = Forbidden(403, "Forbidden", "no Role")
         jobs.there = [new(1, namespace="other")]
-        assert not await ask(limits, jobs, new(2, namespace="other"), 1)
+        assert not await ask(slots, jobs, new(2, namespace="other"), 1)
 
     asyncio.run(main())
 
@@ -327,13 +327,13 @@ def test_a_namespace_that_can_be_read_again_is_listed() -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(2, 2)
+        slots = jobs.slots(2, 2)
         jobs.refused["third"] = Forbidden(403, "Forbidden", "no Role")
-        assert await ask(limits, jobs, new(1), 1)
+        assert await ask(slots, jobs, new(1), 1)
         jobs.refused.clear()
         jobs.there.append(new(2, namespace="third"))
         jobs.time = 1.0
-        assert not await ask(limits, jobs, new(3), 2)
+        assert not await ask(slots, jobs, new(3), 2)
 
     asyncio.run(main())
 
@@ -343,14 +343,14 @@ def test_jobs_that_cannot_be_read_any_more_take_no_slot_of_another_namespace() -
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, 1)
+        slots = jobs.slots(1, 1)
         jobs.there = [new(1, namespace="other")]
         jobs.unreadable["other"] = Forbidden(403, "Forbidden", "no Role")
-        assert await ask(limits, jobs, new(2), 1)
-        limits.changed(jobs.there[0], deleted=False)
+        assert await ask(slots, jobs, new(2), 1)
+        slots.changed(jobs.there[0], deleted=False)
         jobs.time = SEEN
         with pytest.raises(Forbidden):
-            await ask(limits, jobs, new(3, namespace="other"), 2)
+            await ask(slots, jobs, new(3, namespace="other"), 2)
 
     asyncio.run(main())
 
@@ -361,11 +361,11 @@ def test_row_78_what_a_tenant_has_with_our_labels_is_never_read() -> None:
     async def main() -> None:
         jobs = Jobs()
         jobs.there = [forged(n, ownerReferences=[]) for n in range(100, 200)]
-        assert await ask(Limits(10, 3), jobs, new(1), 1)
+        assert await ask(Slots(10, 3), jobs, new(1), 1)
         assert jobs.read == []
         # Of those that name an object of the tenant as their owner, no more than count.
         jobs.there += [new(n) for n in range(2, 50)]
-        assert not await ask(Limits(10, 3), jobs, new(50), 2)
+        assert not await ask(Slots(10, 3), jobs, new(50), 2)
         assert len(jobs.read) == 3
 
     asyncio.run(main())
@@ -374,20 +374,20 @@ def test_row_78_what_a_tenant_has_with_our_labels_is_never_read() -> None:
 def test_a_job_that_has_ended_is_read_once() -> None:
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(10, 2)
+        slots = jobs.slots(10, 2)
         ended = [new(n) for n in range(5)]
         for each in ended:
             each["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
         jobs.there = [*ended, new(7)]
-        assert await ask(limits, jobs, new(8), 1)
+        assert await ask(slots, jobs, new(8), 1)
         assert len(jobs.read) == 6
-        assert not await ask(limits, jobs, new(9), 2)
+        assert not await ask(slots, jobs, new(9), 2)
         assert len(jobs.read) == 6
         jobs.time = SEEN
-        assert not await ask(limits, jobs, new(9), 2)
+        assert not await ask(slots, jobs, new(9), 2)
         assert len(jobs.read) == 8  # those that run, again
         jobs.time = COUNT
-        assert not await ask(limits, jobs, new(9), 2)
+        assert not await ask(slots, jobs, new(9), 2)
         assert len(jobs.read) == 10  # the list has those that have ended, too
 
     asyncio.run(main())
@@ -417,11 +417,11 @@ def test_other_jobs_with_our_label_are_not_counted() -> None:
     deletion = job("c", "delete")
 
     async def main() -> None:
-        limits, jobs = Limits(1, 1), Jobs()
+        slots, jobs = Slots(1, 1), Jobs()
         jobs.there = [foreign, unlabelled, deletion, job("d", "probe")]
-        assert await ask(limits, jobs, new(1), 1)
+        assert await ask(slots, jobs, new(1), 1)
         assert jobs.read == [], "a Job of another class is not read either"
-        assert not await ask(limits, jobs, new(2), 2)
+        assert not await ask(slots, jobs, new(2), 2)
 
     asyncio.run(main())
     assert counted([foreign, unlabelled, deletion, job("d", "probe"), job("e")], "heavy") == 1
@@ -433,9 +433,9 @@ def test_a_job_that_was_deleted_in_the_meantime_takes_no_slot() -> None:
             return None
 
     async def main() -> None:
-        limits, jobs = Limits(1, 1), Gone()
+        slots, jobs = Slots(1, 1), Gone()
         jobs.there = [new(1)]
-        assert await ask(limits, jobs, new(2), 1)
+        assert await ask(slots, jobs, new(2), 1)
 
     asyncio.run(main())
 
@@ -449,9 +449,9 @@ def with_end(number: int) -> Object:
 
 def test_jobs_that_run_are_found_behind_those_that_have_ended() -> None:
     async def main() -> None:
-        limits, jobs = Limits(10, 3), Jobs()
+        slots, jobs = Slots(10, 3), Jobs()
         jobs.there = [with_end(1), new(2), new(3), new(4)]
-        assert not await ask(limits, jobs, new(5), 1)
+        assert not await ask(slots, jobs, new(5), 1)
         assert jobs.read == ["snapshot-1", "snapshot-2", "snapshot-3", "snapshot-4"]
 
     asyncio.run(main())
@@ -462,41 +462,41 @@ def test_of_many_ended_jobs_the_first_is_forgotten(monkeypatch: pytest.MonkeyPat
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(10, 1)
+        slots = jobs.slots(10, 1)
         jobs.there = [with_end(1), with_end(2), with_end(3)]
-        assert await ask(limits, jobs, new(4), 1)
+        assert await ask(slots, jobs, new(4), 1)
         jobs.there.pop()
         jobs.read.clear()
         jobs.time = COUNT
-        assert await ask(limits, jobs, new(5), 2)
+        assert await ask(slots, jobs, new(5), 2)
         assert jobs.read == ["snapshot-1"]
 
     asyncio.run(main())
 
 
-async def refusal(limits: Limits, jobs: Jobs, wanted: Object) -> str:
+async def refusal(slots: Slots, jobs: Jobs, wanted: Object) -> str:
     with pytest.raises(Waiting) as raised:
-        async with limits.slot(context(jobs), wanted, at(9)):
+        async with slots.slot(context(jobs), wanted, at(9)):
             pass
     return str(raised.value)
 
 
 def test_a_refusal_says_which_limit_is_reached() -> None:
     async def main() -> None:
-        limits, jobs = Limits(2, MANY), Jobs()
-        limits.set_store("shop", "small", 1)
-        assert await ask(limits, jobs, new(1, store="small"), 1)
+        slots, jobs = Slots(2, MANY), Jobs()
+        slots.set_store("shop", "small", 1)
+        assert await ask(slots, jobs, new(1, store="small"), 1)
         assert "Store small has 1 running Jobs. Its limit is 1 (spec.maxConcurrentJobs)." in await refusal(
-            limits, jobs, new(2, store="small")
+            slots, jobs, new(2, store="small")
         )
-        assert await ask(limits, jobs, new(3), 3)
-        assert not await ask(limits, jobs, new(4, namespace="other"), 4)
+        assert await ask(slots, jobs, new(3), 3)
+        assert not await ask(slots, jobs, new(4, namespace="other"), 4)
         for number in (5, 6):
-            jobs.put(limits, new(number, "probe"))
-        assert not await ask(limits, jobs, new(7, "probe"), 5)
+            jobs.put(slots, new(number, "probe"))
+        assert not await ask(slots, jobs, new(7, "probe"), 5)
         for number in (9, 10, 11):
-            await ask(limits, jobs, new(number, "delete"), 5)
-        assert "2 Jobs are running and 2 others wait." in await refusal(limits, jobs, new(8))
+            await ask(slots, jobs, new(number, "delete"), 5)
+        assert "2 Jobs are running and 2 others wait." in await refusal(slots, jobs, new(8))
 
     asyncio.run(main())
 
@@ -504,22 +504,22 @@ def test_a_refusal_says_which_limit_is_reached() -> None:
 @pytest.mark.parametrize("command", ["delete", "probe-store"])
 def test_the_limit_of_a_store_is_for_what_reads_or_writes_much(command: str) -> None:
     async def main() -> None:
-        limits, jobs = Limits(10, MANY), Jobs()
-        limits.set_store("shop", "small", 1)
+        slots, jobs = Slots(10, MANY), Jobs()
+        slots.set_store("shop", "small", 1)
         for number in (1, 2):
-            assert await ask(limits, jobs, new(number, command, store="small"), number)
+            assert await ask(slots, jobs, new(number, command, store="small"), number)
 
     asyncio.run(main())
 
 
 def test_a_limit_that_is_lowered_holds_for_what_runs_already() -> None:
     async def main() -> None:
-        limits, jobs = Limits(10, MANY), Jobs()
+        slots, jobs = Slots(10, MANY), Jobs()
         for number in (1, 2):
-            assert await ask(limits, jobs, new(number, store="small"), number)
-        limits.set_store("shop", "small", 1)
-        assert not await ask(limits, jobs, new(3, store="small"), 3)
-        assert await ask(limits, jobs, new(4), 4)
+            assert await ask(slots, jobs, new(number, store="small"), number)
+        slots.set_store("shop", "small", 1)
+        assert not await ask(slots, jobs, new(3, store="small"), 3)
+        assert await ask(slots, jobs, new(4), 4)
 
     asyncio.run(main())
 
@@ -528,9 +528,9 @@ def test_more_jobs_than_the_limit_leave_no_slot() -> None:
     """Tenants have named objects of their own as the owners of Jobs."""
 
     async def main() -> None:
-        limits, jobs = Limits(3, 2), Jobs()
+        slots, jobs = Slots(3, 2), Jobs()
         jobs.there = [new(n, namespace=name) for n, name in enumerate(("shop", "shop", "other", "other"))]
-        assert not await ask(limits, jobs, new(5, namespace="third"), 1)
+        assert not await ask(slots, jobs, new(5, namespace="third"), 1)
 
     asyncio.run(main())
 
@@ -538,10 +538,10 @@ def test_more_jobs_than_the_limit_leave_no_slot() -> None:
 @pytest.mark.parametrize("command", ["probe", "delete"])
 def test_one_that_waits_for_another_class_takes_no_slot(command: str) -> None:
     async def main() -> None:
-        limits, jobs = Limits(1, 1), Jobs()
-        assert await ask(limits, jobs, new(1, command), 1)
-        assert not await ask(limits, jobs, new(2, command), 2)
-        assert await ask(limits, jobs, new(3), 3)
+        slots, jobs = Slots(1, 1), Jobs()
+        assert await ask(slots, jobs, new(1, command), 1)
+        assert not await ask(slots, jobs, new(2, command), 2)
+        assert await ask(slots, jobs, new(3), 3)
 
     asyncio.run(main())
 
@@ -550,16 +550,16 @@ def test_two_free_slots_go_to_two_namespaces() -> None:
     """After a restart: no namespace has had a turn."""
 
     async def main() -> None:
-        limits, jobs = Limits(2, 2), Jobs()
+        slots, jobs = Slots(2, 2), Jobs()
         jobs.there = [new(n, namespace="third") for n in (1, 2)]
         waiting = [new(3), new(4), new(5, namespace="other")]
         for number, wanted in enumerate(waiting):
-            assert not await ask(limits, jobs, wanted, number)
-        jobs.end(limits)
-        assert not await ask(limits, jobs, waiting[1], 1)
-        assert await ask(limits, jobs, waiting[2], 2)
-        assert await ask(limits, jobs, waiting[0], 0)
-        assert limits.waiters() == (owner_of(waiting[1]),)
+            assert not await ask(slots, jobs, wanted, number)
+        jobs.end(slots)
+        assert not await ask(slots, jobs, waiting[1], 1)
+        assert await ask(slots, jobs, waiting[2], 2)
+        assert await ask(slots, jobs, waiting[0], 0)
+        assert slots.waiters() == (owner_of(waiting[1]),)
 
     asyncio.run(main())
 
@@ -572,16 +572,16 @@ def test_a_request_for_a_slot_lists_no_jobs_again() -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(3, MANY)
+        slots = jobs.slots(3, MANY)
         for number in range(4):
             jobs.time = float(number)
-            assert await ask(limits, jobs, new(number), number) == (number < 3)
+            assert await ask(slots, jobs, new(number), number) == (number < 3)
         assert (jobs.listed, jobs.read) == (list(NAMESPACES), [])
         jobs.time = COUNT
-        await ask(limits, jobs, new(9), 9)
+        await ask(slots, jobs, new(9), 9)
         assert jobs.listed == [*NAMESPACES] * 2
         jobs.time = 3 * COUNT
-        await ask(limits, jobs, new(9), 9)
+        await ask(slots, jobs, new(9), 9)
         assert jobs.listed == [*NAMESPACES] * 3
 
     asyncio.run(main())
@@ -592,10 +592,10 @@ def test_jobs_of_the_process_before_take_slots(command: str) -> None:
     async def main() -> None:
         jobs = Jobs()
         jobs.there = [new(1, command), new(2, command)]
-        limits = jobs.limits(2, MANY)
-        assert not await ask(limits, jobs, new(3, command), 3)
-        jobs.end(limits, jobs.there[0])
-        assert await ask(limits, jobs, new(3, command), 3)
+        slots = jobs.slots(2, MANY)
+        assert not await ask(slots, jobs, new(3, command), 3)
+        jobs.end(slots, jobs.there[0])
+        assert await ask(slots, jobs, new(3, command), 3)
 
     asyncio.run(main())
 
@@ -606,14 +606,14 @@ def test_a_job_that_the_process_before_creates_late_takes_a_slot(by: str) -> Non
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
-        await limits._running.count(context(jobs), "shop")
+        slots = jobs.slots(1, MANY)
+        await slots._running.count(context(jobs), "shop")
         jobs.there.append(new(1))
         if by == "event":
-            limits.changed(new(1), deleted=False)
+            slots.changed(new(1), deleted=False)
         else:
             jobs.time = COUNT
-        assert not await ask(limits, jobs, new(2), 2)
+        assert not await ask(slots, jobs, new(2), 2)
 
     asyncio.run(main())
 
@@ -623,11 +623,11 @@ def test_lost_events_never_let_more_jobs_run() -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(2, MANY)
+        slots = jobs.slots(2, MANY)
         granted = 0
         for step in range(300):
             jobs.time = step / 3
-            granted += await ask(limits, jobs, new(granted), granted)
+            granted += await ask(slots, jobs, new(granted), granted)
             assert len(jobs.there) <= 2
             if step % 10 == 9 and jobs.there:
                 jobs.there.pop(0)
@@ -640,13 +640,13 @@ def test_lost_events_never_let_more_jobs_run() -> None:
 def test_a_lost_end_costs_ten_seconds() -> None:
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
-        assert await ask(limits, jobs, new(1), 1)
+        slots = jobs.slots(1, MANY)
+        assert await ask(slots, jobs, new(1), 1)
         jobs.there.clear()
         jobs.time = SEEN - 0.1
-        assert not await ask(limits, jobs, new(2), 2)
+        assert not await ask(slots, jobs, new(2), 2)
         jobs.time = SEEN
-        assert await ask(limits, jobs, new(2), 2)
+        assert await ask(slots, jobs, new(2), 2)
 
     asyncio.run(main())
 
@@ -657,12 +657,12 @@ def test_jobs_of_another_class_hide_none_that_has_ended(command: str) -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, 1)
-        assert await ask(limits, jobs, new(1), 1)
+        slots = jobs.slots(1, 1)
+        assert await ask(slots, jobs, new(1), 1)
         jobs.there.clear()
         jobs.time = SEEN
-        assert await ask(limits, jobs, new(2, command), 2)
-        assert await ask(limits, jobs, new(3), 3)
+        assert await ask(slots, jobs, new(2, command), 2)
+        assert await ask(slots, jobs, new(3), 3)
         assert jobs.read == ["snapshot-1"]
 
     asyncio.run(main())
@@ -672,13 +672,13 @@ def test_jobs_of_another_class_hide_none_that_has_ended(command: str) -> None:
 def test_a_job_without_an_answer_takes_a_slot_until_it_is_known_not_to_exist(exists: bool) -> None:
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
+        slots = jobs.slots(1, MANY)
         with suppress(Unavailable):
-            async with limits.slot(context(jobs), new(1), at(1)):
+            async with slots.slot(context(jobs), new(1), at(1)):
                 if exists:
                     jobs.there.append(new(1))
                 raise Unavailable(0, "NoAnswer", "no answer in time")
-        assert await ask(limits, jobs, new(2), 2) == (not exists)
+        assert await ask(slots, jobs, new(2), 2) == (not exists)
         assert jobs.read == ["snapshot-1"]
 
     asyncio.run(main())
@@ -690,17 +690,17 @@ def test_the_end_of_an_earlier_job_of_that_name_frees_nothing(old: str) -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
-        async with limits.slot(context(jobs), with_uid("new"), at(1)) as started:
-            limits.changed(with_uid(old), deleted=False)
-            limits.changed(with_uid(old), deleted=True)
+        slots = jobs.slots(1, MANY)
+        async with slots.slot(context(jobs), with_uid("new"), at(1)) as started:
+            slots.changed(with_uid(old), deleted=False)
+            slots.changed(with_uid(old), deleted=True)
             jobs.there.append(with_uid("new"))
             started(with_uid("new"))
-        limits.changed(with_uid(old), deleted=True)
-        limits.changed(with_uid(old), deleted=False)
-        assert not await ask(limits, jobs, new(2), 2)
-        limits.changed(with_uid("new"), deleted=True)
-        assert await ask(limits, jobs, new(2), 2)
+        slots.changed(with_uid(old), deleted=True)
+        slots.changed(with_uid(old), deleted=False)
+        assert not await ask(slots, jobs, new(2), 2)
+        slots.changed(with_uid("new"), deleted=True)
+        assert await ask(slots, jobs, new(2), 2)
 
     asyncio.run(main())
 
@@ -711,12 +711,12 @@ def test_an_event_of_an_earlier_job_of_that_name_shows_nothing(old: str) -> None
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
-        assert await ask(limits, jobs, with_uid("new"), 1)
+        slots = jobs.slots(1, MANY)
+        assert await ask(slots, jobs, with_uid("new"), 1)
         jobs.time = SEEN
-        limits.changed(with_uid(old), deleted=False)
+        slots.changed(with_uid(old), deleted=False)
         jobs.there.clear()
-        assert await ask(limits, jobs, new(2), 2)
+        assert await ask(slots, jobs, new(2), 2)
 
     asyncio.run(main())
 
@@ -724,11 +724,11 @@ def test_an_event_of_an_earlier_job_of_that_name_shows_nothing(old: str) -> None
 def test_a_job_that_ends_before_its_creation_is_answered_takes_no_slot() -> None:
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
-        async with limits.slot(context(jobs), new(1), at(1)) as started:
-            limits.changed(with_end(1), deleted=False)
+        slots = jobs.slots(1, MANY)
+        async with slots.slot(context(jobs), new(1), at(1)) as started:
+            slots.changed(with_end(1), deleted=False)
             started({**new(1), "metadata": with_end(1)["metadata"]})
-        assert await ask(limits, jobs, new(2), 2)
+        assert await ask(slots, jobs, new(2), 2)
         assert jobs.read == []
 
     asyncio.run(main())
@@ -743,14 +743,14 @@ def test_a_list_that_is_older_than_an_event_takes_nothing_away(seconds: float) -
             found = await super().metadata(*args, **options)
             if not self.there:
                 self.time += seconds
-                self.put(limits, new(1))
+                self.put(slots, new(1))
             return found
 
     async def main() -> None:
-        assert not await ask(limits, jobs, new(2), 2)
+        assert not await ask(slots, jobs, new(2), 2)
 
     jobs = Late()
-    limits = jobs.limits(1, MANY)
+    slots = jobs.slots(1, MANY)
     asyncio.run(main())
 
 
@@ -759,11 +759,11 @@ def test_what_a_list_has_no_more_is_not_read() -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(1, MANY)
-        assert await ask(limits, jobs, new(1), 1)
+        slots = jobs.slots(1, MANY)
+        assert await ask(slots, jobs, new(1), 1)
         jobs.there.clear()
         jobs.time = COUNT
-        assert await ask(limits, jobs, new(2), 2)
+        assert await ask(slots, jobs, new(2), 2)
         assert jobs.read == []
 
     asyncio.run(main())
@@ -774,13 +774,13 @@ def test_a_namespace_that_has_its_share_is_not_read() -> None:
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(10, 2)
+        slots = jobs.slots(10, 2)
         jobs.there = [new(n) for n in (1, 2)]
-        await limits._running.count(context(jobs), "shop")
+        await slots._running.count(context(jobs), "shop")
         for number in (3, 4, 5):
-            jobs.put(limits, new(number))
+            jobs.put(slots, new(number))
         jobs.unreadable["shop"] = Unavailable(0, "NoAnswer", "no answer in time")
-        assert not await ask(limits, jobs, new(6), 6)
+        assert not await ask(slots, jobs, new(6), 6)
 
     asyncio.run(main())
 
@@ -791,15 +791,15 @@ def test_a_namespace_with_too_many_jobs_is_full(monkeypatch: pytest.MonkeyPatch)
 
     async def main() -> None:
         jobs = Jobs()
-        limits = jobs.limits(4, 2)
+        slots = jobs.slots(4, 2)
         jobs.there = [new(n) for n in range(100)]
-        assert not await ask(limits, jobs, new(200), 1)
-        assert sum(len(found) for found in limits._running._jobs.values()) == 5
-        assert await ask(limits, jobs, new(201, namespace="other"), 2)
-        jobs.end(limits, *jobs.there[:100])
-        assert not await ask(limits, jobs, new(200), 1)
+        assert not await ask(slots, jobs, new(200), 1)
+        assert sum(len(found) for found in slots._running._jobs.values()) == 5
+        assert await ask(slots, jobs, new(201, namespace="other"), 2)
+        jobs.end(slots, *jobs.there[:100])
+        assert not await ask(slots, jobs, new(200), 1)
         jobs.time = COUNT
-        assert await ask(limits, jobs, new(200), 1)
+        assert await ask(slots, jobs, new(200), 1)
 
     asyncio.run(main())
 
