@@ -121,6 +121,14 @@ CONFIG_NOT_FOUND = "ConfigNotFound"
 JOB_TEMPLATE_REFUSED = "JobTemplateRefused"  # spec.jobs has what the chart does not allow, or a reserved key
 JOB_USER_UNKNOWN = "JobUserUnknown"  # neither spec.jobs nor the workload names the user of the claim's files
 WORKLOAD_NOT_FOUND = "WorkloadNotFound"
+CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.database.cnpg: the CloudNativePG Cluster
+CLOUDNATIVEPG_NOT_INSTALLED = "CloudNativePGNotInstalled"  # the API server does not serve Clusters
+CLUSTER_ACCESS_DENIED = "ClusterAccessDenied"  # the operator may not read Clusters and Databases (chart: rbac.cnpg)
+CLUSTER_HIBERNATED = "ClusterHibernated"
+CLUSTER_FENCED = "ClusterFenced"  # its primary
+REPLICA_CLUSTER = "ReplicaCluster"  # a Cluster that follows another one is read-only
+CLUSTER_SERVICE_DISABLED = "ClusterServiceDisabled"  # the Cluster has no Service for its primary
+DATABASE_OWNER_UNKNOWN = "DatabaseOwnerUnknown"  # neither the Cluster nor a Database resource names the owner's Secret
 AUTHENTICATION_FAILED = "AuthenticationFailed"
 DATABASE_NOT_FOUND = "DatabaseNotFound"
 DATABASE_UNREACHABLE = "DatabaseUnreachable"
@@ -198,6 +206,18 @@ JOB_REFUSED = "JobRefused"  # quota, admission
 POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
 CANCELLED = "Cancelled"
 INTERNAL_ERROR = "InternalError"
+
+#: Why the database of spec.database.cnpg cannot be used; read of the Cluster, before any Job.
+OF_CLUSTER = (
+    CLUSTER_NOT_FOUND,
+    CLOUDNATIVEPG_NOT_INSTALLED,
+    CLUSTER_ACCESS_DENIED,
+    CLUSTER_HIBERNATED,
+    CLUSTER_FENCED,
+    REPLICA_CLUSTER,
+    CLUSTER_SERVICE_DISABLED,
+    DATABASE_OWNER_UNKNOWN,
+)
 
 #: Reasons that may pass without a change by a person: an Environment or SnapshotStore that is not ready for one of
 #: these is Reconciling, for all others Stalled.

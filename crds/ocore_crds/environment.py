@@ -89,21 +89,43 @@ class Tls(Model):
     )
 
 
+class CloudNativePG(Model):
+    """A database of a CloudNativePG Cluster in the Environment's namespace."""
+
+    cluster: ObjectName = Field(description="Name of the Cluster.")
+    database: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        default=None,
+        description=(
+            "Name of the database. Default: the one that the Cluster's bootstrap creates. Another one needs a"
+            " `Database` resource, which names its owner."
+        ),
+    )
+
+
 class Database(Model):
     """The PostgreSQL database of the environment."""
 
-    secret_ref: LocalRef = Field(
+    secret_ref: LocalRef | None = Field(
+        default=None,
         description=(
             "Secret with the keys of a CloudNativePG app secret (`host`, `port`, `dbname`, `user` or `username`,"
-            " `password`) or one key `uri`. The role must own the database. Give a direct connection, not a transaction"
-            " pooler. `sslmode` and `sslrootcert` in the uri or as keys are used where `tls` does not say otherwise."
-        )
+            " `password`) or one key `uri`. The role must own the database. Give a direct connection, not a pooler."
+            " `sslmode` and `sslrootcert` in the uri or as keys are used where `tls` does not say otherwise."
+        ),
+    )
+    cnpg: CloudNativePG | None = Field(
+        default=None,
+        description=(
+            "Instead of `secretRef`: a CloudNativePG Cluster, which names host, Secrets, CA, major version and capacity"
+            " (`status.connection`). The operator needs the chart's value `rbac.cnpg`."
+        ),
     )
     admin_secret_ref: LocalRef | None = Field(
         default=None,
         description=(
-            "Secret of a role that may create and rename databases and end sessions. Needed where the role of"
-            " `secretRef` may not. It must be a member of the database's owner."
+            "Secret of a role that may create and rename databases and end sessions. Needed where the database's own"
+            " role may not. It must be a member of the database's owner. Default with `cnpg`: the superuser's Secret,"
+            " if the Cluster has `enableSuperuserAccess`; of any other Secret only user and password are used."
         ),
     )
     tls: Tls | None = Field(
@@ -118,7 +140,18 @@ class Database(Model):
         description=(
             "Size of the volume that holds all databases of the server. Rollbacks need it: without it RollbackReady is"
             " False (CapacityUnknown). A rollback is refused if the volume cannot hold two copies of the database."
+            " Default with `cnpg`: the smallest volume of the Cluster's data and tablespaces."
         ),
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            exactly_one("secretRef", "cnpg"),
+            rule(
+                "!has(self.cnpg) || !has(self.tls)",
+                "tls goes with secretRef: with cnpg the Jobs trust the Cluster's CA and check the host name",
+            ),
+        )
     )
 
 
@@ -435,6 +468,23 @@ class PinCount(StatusModel):
     limit: int = Field(description="How many may be pinned: the default of `maxPinned`.")
 
 
+class Connection(StatusModel):
+    """How Jobs reach the database. Only names: the operator reads no Secret."""
+
+    secret_name: str = Field(description="Secret of the database's owner.")
+    admin_secret_name: str | None = Field(default=None, description="Secret of the administrator.")
+    cluster: str | None = Field(default=None, description="CloudNativePG Cluster that it was read from.")
+    database: str | None = Field(default=None, description="Name of the database; the Secrets' own is not used.")
+    host: str | None = Field(default=None, description="Host of the server; the Secrets' own is not used.")
+    ca_secret_name: str | None = Field(
+        default=None, description="Secret whose key `ca.crt` has the certificates of the server's CA."
+    )
+    capacity: str | None = Field(
+        default=None, description="The smallest volume that holds data of the server, or spec.database.capacity."
+    )
+    server_major: int | None = Field(default=None, description="Major version of the server.")
+
+
 class EnvironmentStatus(StatusModel):
     """Observed state."""
 
@@ -449,6 +499,9 @@ class EnvironmentStatus(StatusModel):
         default=None, description="Summary of the conditions."
     )
     conditions: Conditions = ()
+    connection: Connection | None = Field(
+        default=None, description="What was last read from the Cluster of spec.database.cnpg; absent without one."
+    )
     probe: ProbeStatus | None = Field(default=None, description="What the last probe found.")
     sizes: SizesStatus | None = Field(
         default=None, description="The newest sizes of the live database and filestore; absent before the first ones."
@@ -473,3 +526,20 @@ class EnvironmentStatus(StatusModel):
             " where none is pinned."
         ),
     )
+
+
+def connection_of(spec: EnvironmentSpec, status: EnvironmentStatus) -> Connection | None:
+    """How Jobs reach the database; None without a database, and where the Cluster that the spec names was not read."""
+    wanted, found = spec.database, status.connection
+    if wanted is None:
+        return None
+    if wanted.secret_ref is not None:
+        admin = wanted.admin_secret_ref
+        return Connection(
+            secret_name=wanted.secret_ref.name,
+            admin_secret_name=admin.name if admin is not None else None,
+            capacity=wanted.capacity,
+        )
+    if found is None or wanted.cnpg is None or found.cluster != wanted.cnpg.cluster:
+        return None
+    return found if wanted.cnpg.database in (None, found.database) else None

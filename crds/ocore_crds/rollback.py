@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from .conditions import Conditions
-from .environment import Database, EnvironmentSpec, Filestore
+from .environment import (
+    CloudNativePG,
+    Connection,
+    Database,
+    EnvironmentSpec,
+    EnvironmentStatus,
+    Filestore,
+    connection_of,
+)
 from .layouts import Layout
 from .model import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .neutralize import NeutralizeStatus
@@ -192,36 +200,59 @@ class RollbackTarget(StatusModel):
 
     database_secret_name: str | None = Field(default=None, description="Secret of the database.")
     admin_secret_name: str | None = Field(default=None, description="Secret of the database's administrator.")
+    cluster: str | None = Field(default=None, description="CloudNativePG Cluster of the database.")
+    database: str | None = Field(default=None, description="Name of the database in that Cluster.")
+    host: str | None = Field(default=None, description="Host of that Cluster.")
+    ca_secret_name: str | None = Field(default=None, description="Secret with the certificates of its CA.")
     claim_name: str | None = Field(default=None, description="PersistentVolumeClaim of the filestore.")
     path: str | None = Field(default=None, description="Folder of the filestore on the claim.")
     layout: Layout | None = Field(default=None, description="Layout of the filestore.")
 
     @classmethod
-    def of(cls, spec: EnvironmentSpec) -> "RollbackTarget":
-        """The target that the Environment's spec names."""
-        database, filestore = spec.database, spec.filestore
-        admin = database.admin_secret_ref if database is not None else None
+    def of(cls, spec: EnvironmentSpec, status: EnvironmentStatus) -> "RollbackTarget":
+        """The target that the Environment's spec names; `status`: with what was read of the database's Cluster."""
+        database, filestore = connection_of(spec, status), spec.filestore
         return cls(
-            database_secret_name=database.secret_ref.name if database is not None else None,
-            admin_secret_name=admin.name if admin is not None else None,
+            database_secret_name=database.secret_name if database is not None else None,
+            admin_secret_name=database.admin_secret_name if database is not None else None,
+            cluster=database.cluster if database is not None else None,
+            database=database.database if database is not None else None,
+            host=database.host if database is not None else None,
+            ca_secret_name=database.ca_secret_name if database is not None else None,
             claim_name=filestore.claim_name if filestore is not None else None,
             path=filestore.path if filestore is not None else None,
             layout=filestore.layout if filestore is not None else None,
         )
 
-    def applied_to(self, spec: EnvironmentSpec) -> EnvironmentSpec:
-        """The spec with this target; its other fields are kept."""
-        return spec.model_copy(
-            update={"database": self._database(spec.database), "filestore": self._filestore(spec.filestore)}
-        )
+    def applied_to(self, spec: EnvironmentSpec, status: EnvironmentStatus) -> tuple[EnvironmentSpec, EnvironmentStatus]:
+        """Spec and status with this target; their other fields are kept."""
+        update = {"database": self._database(spec.database), "filestore": self._filestore(spec.filestore)}
+        now = connection_of(spec, status)
+        return spec.model_copy(update=update), status.model_copy(update={"connection": self._connection(now)})
 
     def _database(self, current: Database | None) -> Database | None:
         if self.database_secret_name is None:
             return None
-        secret = LocalRef(name=self.database_secret_name)
         admin = LocalRef(name=self.admin_secret_name) if self.admin_secret_name is not None else None
-        base = current or Database(secret_ref=secret)
-        return base.model_copy(update={"secret_ref": secret, "admin_secret_ref": admin})
+        base = current or Database()
+        if self.cluster is not None:
+            cnpg = CloudNativePG(cluster=self.cluster, database=self.database)
+            return base.model_copy(update={"secret_ref": None, "cnpg": cnpg, "admin_secret_ref": admin, "tls": None})
+        secret = LocalRef(name=self.database_secret_name)
+        return base.model_copy(update={"secret_ref": secret, "cnpg": None, "admin_secret_ref": admin})
+
+    def _connection(self, current: Connection | None) -> Connection | None:
+        if self.cluster is None or self.database_secret_name is None:
+            return None
+        return Connection(
+            secret_name=self.database_secret_name,
+            admin_secret_name=self.admin_secret_name,
+            cluster=self.cluster,
+            database=self.database,
+            host=self.host,
+            ca_secret_name=self.ca_secret_name,
+            capacity=current.capacity if current is not None else None,
+        )
 
     def _filestore(self, current: Filestore | None) -> Filestore | None:
         if self.claim_name is None or self.path is None or self.layout is None:

@@ -37,4 +37,6 @@ DEPLOYMENTS = Type("apps/v1", "deployments", "Deployment")
 STATEFUL_SETS = Type("apps/v1", "statefulsets", "StatefulSet")
 CRDS = Type("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
 LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
+CLUSTERS = Type("postgresql.cnpg.io/v1", "clusters", "Cluster")
+CNPG_DATABASES = Type("postgresql.cnpg.io/v1", "databases", "Database")
 WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}

@@ -31,7 +31,11 @@ class Waiting(Outcome):
 
 
 class Stalled(Outcome):
-    """A person must change something."""
+    """A person must change something. `after`: seconds until the next reconcile, where no watch shows the change."""
+
+    def __init__(self, reason: str, message: str, after: float | None = None) -> None:
+        super().__init__(reason, message)
+        self.after = after
 
 
 class Failed(Outcome):

@@ -525,6 +525,16 @@ def test_the_right_to_change_an_image_can_be_taken_away(helm: Helm) -> None:
     assert environment(helm.render({}))["OCORE_RESTORE_IMAGE"] == "true"
 
 
+def test_clusters_of_cloudnativepg_are_read_only_where_asked_for(helm: Helm) -> None:
+    """With the default spec.database.cnpg is Stalled (ClusterAccessDenied)."""
+    cnpg = {"clusters": {"get"}, "databases": {"list"}}
+    objects = helm.render({"rbac": {"cnpg": True}})
+    assert granted(find(objects, "ClusterRole", "-operator")) == IN_A_NAMESPACE | EVERYWHERE | cnpg
+    objects = helm.render({**NAMESPACED, "rbac": {"cnpg": True}})
+    roles = [o for o in objects if o["kind"] == "Role" and o["metadata"]["name"].endswith("-operator")]
+    assert [granted(role) for role in roles] == [IN_A_NAMESPACE | cnpg] * len(NAMESPACED["watchNamespaces"])
+
+
 def test_only_the_crd_that_is_read(helm: Helm) -> None:
     """By snapshot/cascade.py."""
     rules = find(helm.render({}), "ClusterRole", "-operator")["rules"]
@@ -541,7 +551,7 @@ def test_the_lease_is_its_own(helm: Helm) -> None:
 
 
 def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:
-    objects = helm.render({})
+    objects = helm.render({"rbac": {"cnpg": True}})
     roles = [find(objects, "ClusterRole", "-operator"), find(objects, "Role", "-lease")]
     resources = {resource for role in roles for resource in granted(role)}
     asked = {value.plural for value in vars(types).values() if isinstance(value, types.Type)}

@@ -26,8 +26,8 @@ FILES = [
     *sorted(p for p in EXAMPLES.glob("before-deployment/*.yaml") if p.name != "flux.yaml"),
     EXAMPLES / "gitops/argocd/argocd-cm.yaml",
 ]
-#: Kinds of Argo CD, Flux and kustomize, which the local cluster has not.
-FOREIGN = {"Application", "Kustomization", "GitRepository", "HelmRelease"}
+#: Kinds of Argo CD, Flux, kustomize and CloudNativePG, which the local cluster has not.
+FOREIGN = {"Application", "Cluster", "Kustomization", "GitRepository", "HelmRelease"}
 PLURAL = {kind.kind: kind.plural for kind in KINDS}
 
 

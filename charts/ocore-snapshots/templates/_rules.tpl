@@ -38,6 +38,14 @@
 - apiGroups: [""]
   resources: [persistentvolumeclaims, configmaps]
   verbs: [get]
+{{- if .Values.rbac.cnpg }}
+- apiGroups: [postgresql.cnpg.io]
+  resources: [clusters]
+  verbs: [get]
+- apiGroups: [postgresql.cnpg.io]
+  resources: [databases]
+  verbs: [list] # who owns a database that the Cluster does not name
+{{- end }}
 {{- end }}
 
 {{/*

@@ -99,7 +99,24 @@ class DatabaseAccess(Part):
         default=None,
         description="The same for an administrator, who creates and renames databases and ends sessions.",
     )
+    host: Annotated[str | None, Option("database-host")] = Field(
+        default=None,
+        description="Host of the server, at port 5432; of the Secrets then only user and password are used.",
+    )
+    dbname: Annotated[str | None, Option("database-name")] = Field(
+        default=None, description="Name of the database; goes with --database-host."
+    )
+    cluster: Annotated[str | None, Option("cnpg-cluster")] = Field(
+        default=None,
+        description="CloudNativePG Cluster of the server: findings about roles print its spec.managed.roles.",
+    )
     tls: Annotated[DatabaseTls, Option("tls-")] = DatabaseTls()
+
+    @model_validator(mode="after")
+    def _together(self) -> "DatabaseAccess":
+        if (self.host is None) != (self.dbname is None):
+            raise ValueError("give both --database-host and --database-name, or neither")
+        return self
 
 
 class FilestoreAccess(Part):

@@ -84,9 +84,14 @@ def server(found: DatabaseAccess, *, dbname: str = "") -> "Server":
     tls = TlsOptions(
         found.tls.mode, optional_path(found.tls.ca), optional_path(found.tls.cert), optional_path(found.tls.key)
     )
+    host = found.host or ""
     # The admin's Secret need not name a database: connections name theirs.
-    admin = load(Path(found.admin), dbname="postgres", options=tls) if found.admin is not None else None
-    return Server(load(Path(found.secret), dbname=dbname, options=tls), admin)
+    admin = (
+        load(Path(found.admin), dbname=found.dbname or "postgres", host=host, options=tls)
+        if found.admin is not None
+        else None
+    )
+    return Server(load(Path(found.secret), dbname=found.dbname or dbname, host=host, options=tls), admin)
 
 
 def optional_server(found: DatabaseAccess | None, *, dbname: str = "") -> "Server | None":

@@ -71,11 +71,12 @@ class Credentials:
         return f"*:*:*:*:{escaped}\n"
 
 
-def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -> Credentials:
+def load(folder: Path, *, dbname: str = "", host: str = "", options: TlsOptions | None = None) -> Credentials:
     """Reads a mounted Secret: `host`, `port`, `dbname`, `user` or `username`, `password`, `sslmode`, `sslrootcert`, or
     `uri`.
 
-    `dbname` is used where the Secret has none. Single keys override the same part of `uri`, except a `host` that is the
+    `dbname` is used where the Secret has none. With `host`, of the Secret only user and password are used, and `dbname`
+    is the database. Single keys override the same part of `uri`, except a `host` that is the
     first labels of the host in `uri`; `options` override both. A client certificate in `options` makes the password
     optional. Raises MoverError SecretInvalid, which names the missing keys.
     """
@@ -89,6 +90,9 @@ def load(folder: Path, *, dbname: str = "", options: TlsOptions | None = None) -
         # same host in `uri` everywhere.
         if value and not (name == "host" and params.get("host", "").lower().startswith(f"{value.lower()}.")):
             params[name] = value
+    if host:
+        params = {key: params[key] for key in ("user", "password") if key in params}
+        params |= {"host": host, "dbname": dbname}
     params = _with_tls(folder, params, options)
     password = _read(folder, "password") or params.pop("password", "")
     params.pop("password", None)

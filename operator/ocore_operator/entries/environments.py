@@ -17,6 +17,7 @@ class Target:
     claim: str = ""
     path: str = ""
     layout: str = ""
+    cluster: str = ""  # of CloudNativePG, with the database's name where the spec gives one
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.commands import table as t
 from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, StoreAccess
+from ocore_crds.environment import connection_of
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
@@ -67,7 +68,7 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     spec = environment.spec
     url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
     request = t.ProbeRequest(
-        database=parts.database(volumes, spec, admin=True),
+        database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, spec, read_only=unknown),
         environment_id=environment.id,
         propose_user=unknown and spec.filestore is not None,
@@ -88,7 +89,7 @@ def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Objec
     role."""
     environment, volumes = _environment(job_inputs), Volumes(read_only=True)
     request = t.MeasureRequest(
-        database=parts.database(volumes, environment.spec, admin=False),
+        database=parts.database(volumes, environment, admin=False),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         deadline=_deadline(SHORT),
@@ -105,7 +106,7 @@ def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     store: a dump without data fits into the pod's /tmp. Raises ValueError where the Environment has no database."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.ProveRequest(
-        database=_needed(parts.database(volumes, environment.spec, admin=True)),
+        database=_needed(parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         jobs=environment.spec.jobs.parallelism,
         deadline=_deadline(PROOF),
@@ -197,7 +198,7 @@ def snapshot(
     spec = environment.spec
     request = t.SnapshotRequest(
         store=stores.of(job_inputs.store).access(volumes),
-        database=parts.database(volumes, spec, admin=False),
+        database=parts.database(volumes, environment, admin=False),
         filestore=parts.filestore(volumes, spec),
         config=parts.config(volumes, spec),
         config_file=parts.config_file(spec),
@@ -287,13 +288,13 @@ def restore_test(
     One table at a time: the server also serves the live database.
     """
     environment, volumes = _environment(job_inputs), Volumes()
-    own, server = environment.spec.database, verify.server if verify is not None else None
+    server = verify.server if verify is not None else None
     if server is not None:
         database: DatabaseAccess | None = parts.restore_test_server(volumes, server)
         capacity = server.capacity
     else:
-        database = parts.database(volumes, environment.spec, admin=True)
-        capacity = own.capacity if own is not None else None
+        database = parts.database(volumes, environment, admin=True)
+        capacity = _connected_capacity(environment)
     request = t.RestoreTestRequest(
         store=stores.of(job_inputs.store).access(volumes, read_only=True),
         database=database,
@@ -431,8 +432,13 @@ def _capacity(capacity: str | None) -> int | None:
     return quantity.parse(capacity) if capacity is not None else None
 
 
+def _connected_capacity(environment: Environment) -> str | None:
+    found = connection_of(environment.spec, environment.status)
+    return found.capacity if found is not None else None
+
+
 def _own_capacity(environment: Environment) -> int | None:
-    return _capacity(environment.spec.database.capacity if environment.spec.database is not None else None)
+    return _capacity(_connected_capacity(environment))
 
 
 def restore(
@@ -449,7 +455,7 @@ def restore(
     spec, source = environment.spec, job_inputs.source
     other = status.source_environment_id not in (None, status.environment_id)
     request = t.RestoreRequest(
-        database=parts.database(volumes, spec, admin=True),
+        database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, spec),
         store=stores.of(job_inputs.store).access(volumes),
         source=stores.of(source).source(volumes) if source is not None else None,
@@ -498,7 +504,7 @@ def neutralize(
         raise Failed(c.CANNOT_NEUTRALIZE, message)
     shared: Object = {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
     request = t.NeutralizeRequest(
-        database=_needed(parts.database(volumes, environment.spec, admin=True)),
+        database=_needed(parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         rollback_id=owner.id,
         sql=volumes.config_map("scripts", SCRIPTS, sql.config_map_ref.name) if sql is not None else None,
@@ -584,7 +590,7 @@ def _switch(
     """What every switch needs. `more`: fields of the request."""
     undo = owner.status.undo
     return t.SwitchRequest(
-        database=parts.database(volumes, environment.spec, admin=True),
+        database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
@@ -655,7 +661,7 @@ def cleanup(
     """Name ``cleanup-<uid>-<attempt>``: removes the restored or the previous database and folders."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.CleanupRequest(
-        database=parts.database(volumes, environment.spec, admin=True),
+        database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
@@ -672,7 +678,7 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
     are mounted read-only."""
     environment, source, volumes = _environment(job_inputs), snapshot.status.source, Volumes(read_only=True)
     request = t.PreviewRequest(
-        database=parts.database(volumes, environment.spec, admin=False),
+        database=parts.database(volumes, environment, admin=False),
         filestore=parts.filestore(volumes, environment.spec),
         store=stores.of(job_inputs.store).access(volumes),
         # Where the manifest is: below the id of the environment that the snapshot was taken of.
@@ -696,7 +702,7 @@ def inspect_rollback(
     `stopped`: no workload runs."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.InspectRequest(
-        database=parts.database(volumes, environment.spec, admin=True),
+        database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),

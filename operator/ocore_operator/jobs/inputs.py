@@ -6,11 +6,23 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import Jobs
-from ocore_kube.types import CLAIMS, CONFIG_MAPS, ENVIRONMENTS, PODS, STORES, WORKLOADS, Type
+from ocore_crds.environment import Connection, Jobs, connection_of
+from ocore_kube.errors import ApiError, Forbidden
+from ocore_kube.types import (
+    CLAIMS,
+    CLUSTERS,
+    CNPG_DATABASES,
+    CONFIG_MAPS,
+    ENVIRONMENTS,
+    PODS,
+    STORES,
+    WORKLOADS,
+    Type,
+)
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
+from ocore_operator.jobs import cluster as cnpg
 from ocore_operator.jobs import stores, template
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.template import Template
@@ -61,11 +73,14 @@ class JobInputs:
 
 async def load(ctx: Context, environment: Environment, *, lenient: bool = False) -> JobInputs:
     """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound,
-    ClaimInUse, ConfigNotFound, JobTemplateRefused).
+    ClaimInUse, ConfigNotFound, JobTemplateRefused, and those of :func:`with_cluster`).
 
-    `lenient`: what spec.jobs must not have is left out. Where an operation is under way, its Jobs must not end because
-    the Environment, or the chart, was changed: an application may be stopped.
+    `lenient`: what spec.jobs must not have is left out, and a Cluster that was read before is not read again. Where an
+    operation is under way, its Jobs must not end because the Environment, the Cluster or the chart was changed: an
+    application may be stopped.
     """
+    if not lenient or connection_of(environment.spec, environment.status) is None:
+        environment = await with_cluster(ctx, environment)
     namespace, spec = environment.meta.namespace, environment.spec
     store = await load_store(ctx, namespace, spec.store_ref.name)
     workload = await _workloads(ctx, environment)
@@ -87,12 +102,49 @@ async def load(ctx: Context, environment: Environment, *, lenient: bool = False)
         traits=traits(ctx.settings, workload, spec.jobs),
         environment=environment,
         node=await node_of(ctx, namespace, claims),
-        server_major=environment.status.probe.server_major if environment.status.probe is not None else 0,
+        server_major=server_major(environment),
         image=image_of(workload),
         commit=commit_of(workload, ctx.settings.commit_annotation),
         config_sha256=config_digest(config),
         template=template_of(ctx.settings, workload, spec.jobs),
     )
+
+
+def server_major(environment: Environment) -> int:
+    """The Cluster's, which a major upgrade changes before a probe finds it; else what the last probe found; 0: none."""
+    connection, probe = connection_of(environment.spec, environment.status), environment.status.probe
+    of_cluster = connection.server_major if connection is not None else None
+    return of_cluster or (probe.server_major if probe is not None else 0)
+
+
+async def with_cluster(ctx: Context, environment: Environment) -> Environment:
+    """The Environment with what the Cluster of spec.database.cnpg says now. Raises Stalled where that cannot be read,
+    or no Job could use its database: see ``cluster.py``."""
+    found = await _connection(ctx, environment)
+    return environment.with_status(environment.status.model_copy(update={"connection": found}))
+
+
+async def _connection(ctx: Context, environment: Environment) -> Connection | None:
+    namespace, wanted = environment.meta.namespace, environment.spec.database
+    if wanted is None or wanted.cnpg is None:
+        return None
+    try:
+        cluster = await ctx.kube.get(CLUSTERS, namespace, wanted.cnpg.cluster)
+        if cluster is None:
+            await ctx.kube.list(CNPG_DATABASES, namespace)  # a 404 of a list: the API server has no such type
+            raise cnpg.not_found(wanted.cnpg.cluster, namespace)
+        cnpg.need_usable(cluster)
+        database = cnpg.database_of(cluster, wanted.cnpg)
+        others = [] if cnpg.is_of_bootstrap(cluster, database) else await ctx.kube.list(CNPG_DATABASES, namespace)
+    except Forbidden:
+        raise cnpg.access_denied(namespace) from None
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        raise cnpg.not_installed() from None
+    claims = [await ctx.kube.get(CLAIMS, namespace, name) for name in cnpg.claims_of(cluster)]
+    existing = [claim for claim in claims if claim is not None]
+    return cnpg.connection(cluster, wanted, database, claims=existing, databases=others)
 
 
 def need_template(settings: Settings, environment: Environment, workload: Object | None) -> None:

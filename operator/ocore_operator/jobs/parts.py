@@ -12,10 +12,11 @@ from ocore_crds.commands.parts import (
     FilestoreAccess,
     SignalWait,
 )
-from ocore_crds.environment import EnvironmentSpec, Tls
+from ocore_crds.environment import CertificateAuthority, EnvironmentSpec, Tls, connection_of
+from ocore_crds.model import KeyRef
 from ocore_crds.neutralize import Scripts
 from ocore_crds.restore_test import RestoreTestServer
-from ocore_operator.kube.resources import Object
+from ocore_operator.kube.resources import Environment, Object
 
 DATABASE = "/secrets/database"
 ADMIN = "/secrets/admin"
@@ -64,18 +65,27 @@ class Volumes:
         return self.mount(name, path, {"persistentVolumeClaim": {"claimName": claim_name}}, read_only=read_only)
 
 
-def database(volumes: Volumes, spec: EnvironmentSpec, *, admin: bool) -> DatabaseAccess | None:
+def database(volumes: Volumes, environment: Environment, *, admin: bool) -> DatabaseAccess | None:
     """The Secret of the application's role, and TLS to the server. `admin`: also the administrator's Secret, only for
-    Jobs that create, rename or drop databases, or check whether it can (SECURITY.md)."""
-    found = spec.database
-    if found is None:
+    Jobs that create, rename or drop databases, or check whether it can (SECURITY.md). Raises ValueError where the
+    Cluster of the database was not read."""
+    spec = environment.spec.database
+    if spec is None:
         return None
-    secret = volumes.secret("database", DATABASE, found.secret_ref.name)
-    wanted = found.admin_secret_ref if admin else None
+    found = connection_of(environment.spec, environment.status)
+    if found is None:
+        raise ValueError(f"{environment.key}: the Cluster was not read: load the inputs with inputs.load")
+    wanted = found.admin_secret_name if admin else None
+    tls = spec.tls
+    if found.ca_secret_name is not None:
+        tls = Tls(ca=CertificateAuthority(secret_ref=KeyRef(name=found.ca_secret_name, key="ca.crt")))
     return DatabaseAccess(
-        secret=secret,
-        admin=volumes.secret("admin", ADMIN, wanted.name) if wanted is not None else None,
-        tls=_tls(volumes, found.tls),
+        secret=volumes.secret("database", DATABASE, found.secret_name),
+        admin=volumes.secret("admin", ADMIN, wanted) if wanted is not None else None,
+        host=found.host,
+        dbname=found.database,
+        cluster=found.cluster,
+        tls=_tls(volumes, tls),
     )
 
 

@@ -105,7 +105,7 @@ async def _write_environment(ctx: Context, world: EnvironmentWorld, status: Envi
         for entry in world.stores.values():
             if entry.ready != "True":
                 ctx.queue.add(entry.key)
-    status = plan_environment.final(world.obj, status)
+    status = plan_environment.final(world.environment, status)
     await summarize.write(ctx, world.obj, status)
     wake(ctx, world.obj, status)
 

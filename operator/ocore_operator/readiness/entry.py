@@ -38,12 +38,19 @@ def of_store(obj: Object) -> StoreEntry:
     )
 
 
+def cluster_target(cluster: str, database: str | None) -> str:
+    """What :class:`Target` has as its cluster."""
+    return f"{cluster}/{database}" if database else cluster
+
+
 def _target(environment: Object) -> Target:
     spec, probe = environment.get("spec", {}), environment.get("status", {}).get("probe") or {}
     filestore = spec.get("filestore") or {}
-    has_database = bool(spec.get("database"))
+    named: Object = spec.get("database") or {}
+    has_database, cnpg = bool(named), named.get("cnpg")
     return Target(
-        secret=spec["database"]["secretRef"]["name"] if has_database else "",
+        secret=(named.get("secretRef") or {}).get("name") or "",
+        cluster=cluster_target(cnpg["cluster"], cnpg.get("database")) if cnpg else "",
         server=probe.get("serverIdentity") or "" if has_database else "",
         database=probe.get("databaseName") or "" if has_database else "",
         claim=filestore.get("claimName") or "",

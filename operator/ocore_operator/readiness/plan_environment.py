@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds import layouts
-from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.environment import EnvironmentStatus, connection_of
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
 from ocore_operator import clock
 from ocore_operator.entries.environments import Target
@@ -16,6 +16,7 @@ from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, 
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Environment, Store, project_of
 from ocore_operator.readiness import proof, sizing, targets
+from ocore_operator.readiness.entry import cluster_target
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
 from ocore_operator.readiness.world import (
@@ -50,6 +51,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
         c.CONFIG_NOT_FOUND,
         c.WORKLOAD_NOT_FOUND,
         c.JOB_TEMPLATE_REFUSED,
+        *c.OF_CLUSTER,
         c.JOB_PENDING,
         c.DUPLICATE_ID,
         c.DUPLICATE_TARGET,
@@ -83,7 +85,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
     def found(self, world: EnvironmentWorld, result: ProbeResult, began: str) -> EnvironmentStatus:
         """See verdict.py. What the probe found may show that another Environment has the same database."""
         status = found(
-            world.obj,
+            world.environment,
             result,
             world.settings.mover_majors,
             began=began,
@@ -115,7 +117,7 @@ def decide(world: EnvironmentWorld) -> EnvironmentAction:
         step = probe(PROBE, world, inputs)
     except Outcome as end:
         status = unprobed(world.obj, end, world.stamp)
-        return Wait(status, end.after if isinstance(end, Waiting) else None)
+        return Wait(status, end.after if isinstance(end, (Waiting, Stalled)) else None)
     return follow(world, inputs, step) if isinstance(step, Wait) else step
 
 
@@ -155,7 +157,13 @@ def _sooner(wait: Wait[EnvironmentStatus], other: Wait[EnvironmentStatus]) -> Wa
 
 def final(obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
     """With the fields that every status has: its id and project."""
-    update = {"id": obj.id, "project_id": project_of(obj), "observed_generation": obj.meta.generation}
+    cnpg = obj.spec.database is not None and obj.spec.database.cnpg is not None
+    update = {
+        "id": obj.id,
+        "project_id": project_of(obj),
+        "observed_generation": obj.meta.generation,
+        "connection": connection_of(obj.spec, obj.status) if cnpg else None,
+    }
     return status.model_copy(update=update)
 
 
@@ -243,8 +251,10 @@ def store_problem(world: EnvironmentWorld) -> Finding | None:
 def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
     """What the Environment's rollbacks replace, as this status describes it."""
     database, filestore, probe = obj.spec.database, obj.spec.filestore, status.probe
+    cnpg = database.cnpg if database is not None else None
     return Target(
-        secret=database.secret_ref.name if database is not None else "",
+        secret=database.secret_ref.name if database is not None and database.secret_ref is not None else "",
+        cluster=cluster_target(cnpg.cluster, cnpg.database) if cnpg is not None else "",
         server=probe.server_identity if database is not None and probe is not None else "",
         database=probe.database_name if database is not None and probe is not None else "",
         claim=filestore.claim_name if filestore is not None else "",

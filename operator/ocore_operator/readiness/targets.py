@@ -16,6 +16,8 @@ def shared(mine: Target, other: Target, *, same_namespace: bool) -> str:
     """
     if same_namespace and mine.secret and mine.secret == other.secret:
         return f"the database of Secret {mine.secret}"
+    if same_namespace and mine.cluster and mine.cluster == other.cluster:
+        return f"the database of Cluster {mine.cluster}"
     if mine.server and (mine.server, mine.database) == (other.server, other.database):
         return f"database {mine.database}, by the server's system identifier and start {mine.server}"
     if same_namespace and mine.claim and mine.claim == other.claim and _overlap(mine, other):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus, ProbeStatus
+from ocore_crds.environment import EnvironmentStatus, ProbeStatus, connection_of
 from ocore_crds.protocol import DatabaseFacts, Finding, ProbeResult
 from ocore_crds.quantity import human
 from ocore_operator import summarize
@@ -15,6 +15,10 @@ from ocore_operator.summarize import Stamp
 #: free. The mover decides (volume.check).
 COPY_FACTOR = 2.5
 RESERVE_BYTES = 1 << 30
+
+#: What gives the Jobs an administrator.
+_ADMINISTRATOR = "spec.database.adminSecretRef"
+_CNPG_ADMINISTRATOR = f"{_ADMINISTRATOR}, or enableSuperuserAccess: true in the Cluster,"
 
 
 def message_of(findings: Sequence[Finding], reason: str = "") -> str:
@@ -82,7 +86,8 @@ def found(
     (against_snapshots if has_remote else blocking).extend(result.own_store)
     rollback = list(result.rollback)
     spec = environment.spec
-    if spec.database is not None and spec.database.capacity is None:
+    connection = connection_of(spec, environment.status)
+    if connection is not None and connection.capacity is None:
         rollback.append(
             Finding(
                 reason=c.CAPACITY_UNKNOWN,
@@ -229,11 +234,12 @@ def _rollback_ready(
         )
     if database is not None:
         message += f" {_of_proof(status)}" if not creatable else ""
-        if database.admin_secret_ref is None:
+        connection = connection_of(environment.spec, status)
+        if connection is not None and connection.admin_secret_name is None:
             reason = c.HIDDEN_ONLY
             message += (
                 " Until the switchover the restored copy is hidden from the application, not closed. Set"
-                " spec.database.adminSecretRef to close it."
+                f" {_ADMINISTRATOR if connection.cluster is None else _CNPG_ADMINISTRATOR} to close it."
             )
     return summarize.with_condition(status, c.ROLLBACK_READY, "True", reason, message, stamp)
 

@@ -14,7 +14,7 @@ from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
-from ocore_operator.kube.resources import Resource
+from ocore_operator.kube.resources import Environment, Resource
 from ocore_operator.settings import Settings
 from ocore_operator.summarize import Stamp
 
@@ -59,6 +59,12 @@ class EnvironmentWorld(World[EnvironmentSpec, EnvironmentStatus]):
     environments: tuple[EnvironmentEntry, ...] = ()
     #: The operation lock has a holder that is gone or has ended. Nothing else is read then.
     stale_lock: bool = False
+
+    @property
+    def environment(self) -> Environment:
+        """With what was read of the database's Cluster."""
+        needs = self.needs
+        return needs.environment if isinstance(needs, JobInputs) and needs.environment is not None else self.obj
 
 
 StoreWorld = World[SnapshotStoreSpec, SnapshotStoreStatus]

@@ -353,7 +353,10 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
 def with_target(environment: Environment, target: RollbackTarget | None) -> Environment:
     """The Environment with the connection and the claim of the rollback's start. They have its databases and folders,
     whatever the spec names now."""
-    return environment if target is None else replace(environment, spec=target.applied_to(environment.spec))
+    if target is None:
+        return environment
+    spec, status = target.applied_to(environment.spec, environment.status)
+    return replace(environment, spec=spec, status=status)
 
 
 def _seconds_left(rollback: Rollback, now: datetime) -> float:
@@ -375,7 +378,6 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
     namespace, spec = environment.meta.namespace, environment.spec
     found = [await ctx.kube.get(WORKLOADS[w.kind], namespace, w.name) for w in spec.workloads]
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
-    probe = environment.status.probe
     workload = next((w for w in found if w is not None), None)
     return JobInputs(
         namespace=namespace,
@@ -383,7 +385,7 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
         traits=inputs.traits(ctx.settings, workload, spec.jobs),
         environment=environment,
         node=await inputs.node_of(ctx, namespace, claims),
-        server_major=probe.server_major if probe is not None else 0,
+        server_major=inputs.server_major(environment),
         template=inputs.template_of(ctx.settings, workload, spec.jobs),
     )
 

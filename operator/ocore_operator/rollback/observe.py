@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, get_args
 
 from ocore_crds import conditions as c
 from ocore_crds import quantity, remote_copy
-from ocore_crds.environment import UndoneRollback
+from ocore_crds.environment import UndoneRollback, connection_of
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import ANNOTATION_IMPORT, FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
 from ocore_crds.protocol import (
@@ -373,14 +373,14 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
     spec, status, generation = environment.spec, environment.status, environment.meta.generation
     ready, snapshot_ready = c.find(status.conditions, c.ROLLBACK_READY), c.find(status.conditions, c.READY)
     probe = status.probe if status.probe is not None and status.probe.generation == generation else None
-    database = spec.database
+    database = connection_of(spec, status)
     return EnvironmentView(
         name=environment.meta.name,
         id=status.id,
         project_id=project_of(environment),
         type=spec.type,
         workloads=tuple((w.kind, w.name) for w in spec.workloads),
-        has_database=database is not None,
+        has_database=spec.database is not None,
         capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,
         probed_at=clock.parse(probe.started_at or probe.time) if probe is not None else None,
         server_major=probe.server_major if probe is not None else 0,
@@ -404,9 +404,9 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         ),
         neutralize_sql=spec.neutralize is not None and spec.neutralize.sql is not None,
         neutralize_image=(spec.neutralize.image or "") if spec.neutralize is not None else "",
-        has_admin=database is not None and database.admin_secret_ref is not None,
+        has_admin=database is not None and database.admin_secret_name is not None,
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
-        target=RollbackTarget.of(spec),
+        target=RollbackTarget.of(spec, status),
     )
 
 

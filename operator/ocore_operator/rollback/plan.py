@@ -150,6 +150,10 @@ def _waited_for(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
 _TARGET_FIELDS = {
     "database_secret_name": "spec.database.secretRef",
     "admin_secret_name": "spec.database.adminSecretRef",
+    "cluster": "spec.database.cnpg.cluster",
+    "database": "spec.database.cnpg.database",
+    "host": "the host of the Cluster",
+    "ca_secret_name": "the Secret of the Cluster's CA",
     "claim_name": "spec.filestore.claimName",
     "path": "spec.filestore.path",
     "layout": "spec.filestore.layout",

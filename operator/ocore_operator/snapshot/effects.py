@@ -384,12 +384,13 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
         raise Stalled(c.OTHER_ENVIRONMENT, text)
     found = await ctx.kube.get(POLICIES, namespace, name)
     verify = resources.policy(found).spec.verify if found is not None else None
-    probe = environment.status.probe
+    if verify is None or verify.server is None:
+        environment = await inputs.with_cluster(ctx, environment)
     job_inputs = replace(
         await _inputs_of_store(ctx, snapshot, _store_to_test(snapshot)),
         environment=environment,
         # A server of verify.server has the same major version.
-        server_major=probe.server_major if probe is not None else 0,
+        server_major=inputs.server_major(environment),
     )
     deadline = verify.timeout_seconds if verify is not None else DEFAULT_TIMEOUT_SECONDS
     job = build.restore_test(ctx.settings, job_inputs, snapshot, verify, run=run, attempt=attempt, deadline=deadline)

@@ -205,12 +205,21 @@ TLS_ENVIRONMENT: Object = changed(
         "spec.jobs.resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
     },
 )["spec"]
+#: A CloudNativePG Cluster instead of the Secret, which says what TLS needs.
+CNPG_ENVIRONMENT: Object = changed(
+    {"spec": ENVIRONMENT},
+    {
+        "spec.database.secretRef": REMOVED,
+        "spec.database.tls": REMOVED,
+        "spec.database.cnpg": {"cluster": "pg", "database": "shop"},
+    },
+)["spec"]
 TLS_POLICY: Object = changed(
     {"spec": SNAPSHOT_POLICY}, {"spec.verify.server.tls.ca": {"configMapRef": {"name": "ca", "key": "ca.crt"}}}
 )["spec"]
 #: Kind → complete specs; together they have every field.
 SPECS: dict[str, tuple[Object, ...]] = {
-    "Environment": (ENVIRONMENT, TLS_ENVIRONMENT),
+    "Environment": (ENVIRONMENT, TLS_ENVIRONMENT, CNPG_ENVIRONMENT),
     "SnapshotStore": (S3_STORE, CLAIM_STORE),
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY, TLS_POLICY),
@@ -240,6 +249,7 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
             "storeRef": {"name": "main"},
             "database": {"secretRef": {"name": "shop-db"}, "tls": {"ca": {"configMapRef": {"name": "ca"}}}},
         },
+        {"type": "staging", "storeRef": {"name": "main"}, "database": {"cnpg": {"cluster": "pg"}}},
         {
             "type": "staging",
             "storeRef": {"name": "main"},
@@ -284,6 +294,7 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
     "Rollback": ({"snapshotRef": {"name": "shop-1"}}, {"undo": {"rollbackRef": {"name": "back"}}}),
 }
 _TLS = "spec.database.tls"
+_CNPG: Object = {"spec.database.cnpg": {"cluster": "pg"}}
 #: What must change along with an enum's value (None: the default), or another rule refuses it.
 COMPANIONS: dict[tuple[str, str | None], Object] = {
     ("spec.s3.serverSideEncryption.algorithm", value): {"spec.s3.serverSideEncryption.kmsKeyId": REMOVED}
@@ -595,6 +606,16 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
         },
         **JOBS,
         **_tls_rules("spec.database.tls"),
+        "spec.database": {
+            "give exactly one of secretRef, cnpg": Cel(
+                ({}, {"spec.database.secretRef": REMOVED, "spec.database.tls": REMOVED, **_CNPG}),
+                ({"spec.database.secretRef": REMOVED}, {"spec.database.tls": REMOVED, **_CNPG}),
+            ),
+            "tls goes with secretRef: with cnpg the Jobs trust the Cluster's CA and check the host name": Cel(
+                ({"spec.database.secretRef": REMOVED, "spec.database.tls": REMOVED, **_CNPG},),
+                ({"spec.database.secretRef": REMOVED, **_CNPG},),
+            ),
+        },
         "spec.config": {
             "give exactly one of configMapRef, path": Cel(
                 ({}, {"spec.config": {"path": "odoo.conf"}}),

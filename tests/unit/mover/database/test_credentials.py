@@ -32,6 +32,26 @@ def test_a_cloudnativepg_app_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "keys",
+    [
+        CNPG,
+        {"username": "shop", "password": "se:c\\ret-1"},  # kubernetes.io/basic-auth, as a managed role's
+        {"uri": "postgresql://shop:se%3Ac%5Cret-1@10.0.0.1:6432/other?hostaddr=10.0.0.2&sslmode=disable"},
+    ],
+)
+def test_of_a_cluster_only_user_and_password_are_of_the_secret(tmp_path: Path, keys: dict[str, str]) -> None:
+    """The host is the one whose CA is checked, whatever the Secret says."""
+    found = credentials.load(
+        write(tmp_path, keys), host="pg-rw", dbname="app", options=TlsOptions(ca=tmp_path / "ca.crt")
+    )
+    assert {key: value for key, value in found.params.items() if not key.startswith("ssl")} == {
+        "host": "pg-rw", "port": "5432", "dbname": "app", "user": "shop",
+    }  # fmt: skip
+    assert found.params["sslmode"] == "verify-full"
+    assert found.password == "se:c\\ret-1"
+
+
+@pytest.mark.parametrize(
     ("host", "uri", "expected"),
     [
         # A copy of the Secret in another namespace: the short name resolves to nothing there, or to another tenant's

@@ -531,6 +531,7 @@ SNAPSHOT = SnapshotView("s", id=ENVIRONMENT_ID, complete=True, failed=False, man
 TARGET = RollbackTarget(
     database_secret_name="db", admin_secret_name="db-admin", claim_name="files", path="odoo/shop", layout="Odoo"
 )
+OF_CLUSTER = TARGET.model_copy(update={"cluster": "pg", "database": "shop", "host": "pg-rw", "ca_secret_name": "pg-ca"})
 
 
 @pytest.mark.parametrize(
@@ -541,6 +542,7 @@ TARGET = RollbackTarget(
         ("claim_name", "files2", "spec.filestore.claimName from files to files2"),
         ("path", "odoo/test", "spec.filestore.path from odoo/shop to odoo/test"),
         ("layout", "Plain", "spec.filestore.layout from Odoo to Plain"),
+        ("host", "pg-rw", "the host of the Cluster from none to pg-rw"),
     ],
 )
 @pytest.mark.parametrize("stage", ["Restore", "Prepare", "Stop", "Drain"])
@@ -570,15 +572,19 @@ def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
             "filestore": {"claimName": "files2", "path": "x", "layout": "Plain", "missingFiles": "Report"},
         }
     )
-    spec = effects.with_target(changed, TARGET).spec
-    assert RollbackTarget.of(spec) == TARGET
+    used = effects.with_target(changed, TARGET)
+    spec = used.spec
+    assert RollbackTarget.of(spec, used.status) == TARGET
     assert spec.filestore is not None
     assert spec.filestore.missing_files == "Report"
     assert spec.workloads == changed.spec.workloads
     without = objects.environment({"database": None, "filestore": None})
-    assert RollbackTarget.of(effects.with_target(without, TARGET).spec) == TARGET
-    nothing = RollbackTarget.of(without.spec)
-    assert RollbackTarget.of(effects.with_target(changed, nothing).spec) == nothing
+    for current, target in ((without, TARGET), (changed, TARGET), (without, OF_CLUSTER), (changed, OF_CLUSTER)):
+        used = effects.with_target(current, target)
+        assert RollbackTarget.of(used.spec, used.status) == target
+    nothing = RollbackTarget.of(without.spec, without.status)
+    used = effects.with_target(changed, nothing)
+    assert RollbackTarget.of(used.spec, used.status) == nothing
     # A rollback that an earlier version started has no target.
     assert effects.with_target(changed, None) == changed
 
