@@ -34,8 +34,8 @@ BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
 PACKAGES := crds kube operator mover api cli examples/demo release tests bench
-# Debian packages of the tests: a PostgreSQL server, a browser, tools that check the format.
-TEST_DEBS := postgresql zstd tar chromium shellcheck e2fsprogs mount
+# Debian packages of the tests: a PostgreSQL server, a pooler, a browser, tools that check the format.
+TEST_DEBS := postgresql pgbouncer zstd tar chromium shellcheck e2fsprogs mount
 # Where npm does not come with another package of Node.js.
 TEST_DEBS += $(if $(shell command -v npm),,nodejs npm)
 

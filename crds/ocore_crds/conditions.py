@@ -132,6 +132,7 @@ DATABASE_OWNER_UNKNOWN = "DatabaseOwnerUnknown"  # neither the Cluster nor a Dat
 AUTHENTICATION_FAILED = "AuthenticationFailed"
 DATABASE_NOT_FOUND = "DatabaseNotFound"
 DATABASE_UNREACHABLE = "DatabaseUnreachable"
+CONNECTION_POOLER = "ConnectionPooler"  # the Secret's host is a pooler, not the server itself
 TLS_FAILED = "TlsFailed"  # the database's server: no TLS, a wrong certificate, or a password that would go in cleartext
 DATABASE_NAME_TOO_LONG = "DatabaseNameTooLong"
 UNSUPPORTED_SERVER = "UnsupportedServer"

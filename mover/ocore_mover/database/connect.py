@@ -70,7 +70,8 @@ def connect(
 
     `trusted`: an administrator's session, which must find names in pg_catalog only.
     Connecting is retried for `patience` seconds where the server does not answer; not for a wrong password, which locks
-    roles. Raises MoverError AuthenticationFailed, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
+    roles. Raises MoverError AuthenticationFailed, ConnectionPooler, DatabaseNotFound, DatabaseUnreachable,
+    MissingGrants.
     """
     until = time.monotonic() + patience
     while True:
@@ -105,11 +106,20 @@ def _open(credentials: Credentials, application: str, *, trusted: bool) -> Conne
             prepare_threshold=None,
         )
     try:
+        _need_server_itself(connection, credentials)
         set_timeouts(connection, statement=_STATEMENT_TIMEOUT, lock=_LOCK_TIMEOUT)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _need_server_itself(connection: Connection, credentials: Credentials) -> None:
+    """Raises MoverError ConnectionPooler where a pooler answered the login: it reports a process id of its own, SQL
+    that of the server. Before anything is set: in transaction mode that would stay in a session of the application."""
+    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+    if row is None or row[0] != connection.info.backend_pid:
+        raise MoverError(conditions.CONNECTION_POOLER, f"{credentials.place} is a connection pooler; {_POOLER}")
 
 
 def set_timeouts(connection: Connection, *, statement: str, lock: str) -> None:
@@ -156,6 +166,11 @@ def connect_maintenance(server: Server, *, application: str, token: Token | None
     )
 
 
+_POOLER = (
+    "its sessions prevent the renaming of a database, and in transaction mode it mixes ours with the application's. Set"
+    " host and port in the Secret to the server itself (CloudNativePG: <cluster>-rw and 5432, not the Service of a"
+    " Pooler); the application may keep using the pooler"
+)
 #: Pattern of libpq's message (it has no SQLSTATE) → reason, remedy, whether to retry.
 _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
     (
@@ -250,6 +265,7 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
         "after an interrupted switch, `inspect --rollback-id … --repair` allows connections again",
         False,
     ),
+    (r"unsupported startup parameter", conditions.CONNECTION_POOLER, _POOLER, False),
     (
         r"too many connections|remaining connection slots|too many clients",
         conditions.DATABASE_UNREACHABLE,

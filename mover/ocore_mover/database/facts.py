@@ -65,7 +65,6 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
             facts, unread = _with_fingerprint(server, connection, facts)
             warnings += unread
         facts = facts.model_copy(update={"replication": _replication(server, connection, facts.name)})
-    warnings += tuple(_connection_warnings(server, connection))
     if rollback and server.admin is None:
         warnings += (HIDDEN_ONLY,)
     return DatabaseProbe(facts, blocking, more, warnings)
@@ -297,23 +296,6 @@ def _unlockable(connection: Connection) -> Iterator[Finding]:
         reason=conditions.MISSING_GRANTS,
         message=f"garbage collection cannot be paused: GRANT UPDATE ON {table} TO {quoted(connection.info.user)};",
     )
-
-
-def _connection_warnings(server: Server, connection: Connection) -> Iterator[str]:
-    """Detects a connection pooler: it reports its own process id at login, SQL reports the server's."""
-    for credentials in filter(None, (server.app, server.admin)):
-        try:
-            with connect(credentials, application=APPLICATION, patience=0) as other:
-                pid = _one(other, "SELECT pg_backend_pid()")
-                login_pid = other.info.backend_pid
-        except (MoverError, psycopg.Error):
-            continue  # reported as a finding
-        if pid != login_pid:
-            yield (
-                f"{credentials.place} is a connection pooler; set host to the server's own address: a pooler's sessions"
-                " prevent the renaming of a database, and in transaction mode our settings leak into the application's"
-                " sessions"
-            )
 
 
 def _one(connection: Connection, query: str, *parameters: object) -> object:

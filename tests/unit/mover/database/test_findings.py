@@ -1,19 +1,25 @@
 """Each finding names the statement that fixes it, and disappears once that statement has run."""
 
 import contextlib
+import os
 import re
+import shutil
 import socket
-import threading
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ocore_mover.database import facts
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.credentials import load
 from support.mover.beside import call
-from support.mover.postgres_majors import Role, Server, create_role, write_secret
+from support.mover.postgres_majors import UNPRIVILEGED, Role, Server, create_role, write_secret
 from support.mover.site import Site, drop_all, make_site
 from support.ports import free_port
 
@@ -146,44 +152,51 @@ def test_unreachable(site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert facts.probe(Target(load(secret))).blocking[0].reason == "DatabaseUnreachable"
 
 
-def test_a_pooler_is_noticed(site_any: Site, tmp_path: Path) -> None:
-    """It answers the log-in itself, with a process id of its own: here a relay that changes the id on its way."""
-    with Relay(site_any.server.port) as relay:
-        secret = write_secret(tmp_path / "pooler", site_any.server, site_any.role, site_any.live)
-        (secret / "port").write_text(str(relay.port))
-        (secret / "sslmode").write_text("disable")  # the relay must read what it changes
-        found = probe(Site(site_any.server, site_any.role, site_any.live, secret, site_any.rollback_id))
-    assert any("connection pooler" in w for w in found.warnings)
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_pooler_is_found_before_anything_is_set_in_its_sessions(site_any: Site, tmp_path: Path, mode: str) -> None:
+    admin = create_role(site_any.server, f"admin-{site_any.live}", "CREATEDB CREATEROLE")
+    with pgbouncer(site_any, mode, (site_any.role, admin)) as port:
+        pooled = write_secret(tmp_path / "pooled", site_any.server, site_any.role, site_any.live)
+        (pooled / "port").write_text(str(port))
+        (finding,) = probe(replace(site_any, secret=pooled)).blocking
+        assert finding.reason == "ConnectionPooler"
+        assert f"127.0.0.1:{port} is a connection pooler" in finding.message
+        assert "Set host and port in the Secret to the server itself" in finding.message
+        # What a session of the application has, which the pooler gave to us before.
+        with psycopg.connect(load(pooled).conninfo(knows_require_auth=True), password=site_any.role.password) as mine:
+            assert mine.execute("SHOW statement_timeout").fetchone() == ("0",)
+        # Only the administrator's connections are pooled: they prevent a rollback.
+        secret = write_secret(tmp_path / "admin", site_any.server, admin, "postgres")
+        (secret / "port").write_text(str(port))
+        found = probe(site_any, secret)
+        assert (found.blocking, {f.reason for f in found.rollback}) == ((), {"ConnectionPooler"})
+    assert probe(site_any).blocking == ()
 
 
-class Relay:
-    """Passes bytes on and changes the process id in BackendKeyData ('K', length 12, process id, key)."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-
-    def __enter__(self) -> "Relay":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            threading.Thread(target=self._copy, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._copy, args=(server, client, True), daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket, change: bool) -> None:
-        with sink, contextlib.suppress(OSError):  # each end closes both when it likes
-            while data := source.recv(65536):
-                if change and (at := data.find(b"K\0\0\0\x0c")) >= 0:
-                    data = data[: at + 5] + b"\0\0\0\x07" + data[at + 9 :]
-                sink.sendall(data)
+@contextlib.contextmanager
+def pgbouncer(site: Site, mode: str, roles: tuple[Role, ...]) -> Iterator[int]:
+    """A real one in front of the site's server; its port."""
+    base, port = Path(tempfile.mkdtemp(prefix="pgbouncer-")), free_port()
+    (base / "users").write_text("".join(f'"{role.name}" "{role.password}"\n' for role in roles))
+    (base / "ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={site.server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {base}/users\n"
+        f"pool_mode = {mode}\ndefault_pool_size = 1\n"
+    )
+    command = ["/usr/sbin/pgbouncer", str(base / "ini")]
+    if os.geteuid() == 0:
+        command = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", *command]
+        for path in (base, *base.iterdir()):
+            os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
+    with (base / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            until = time.monotonic() + 20
+            while True:
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                assert time.monotonic() < until, (base / "log").read_text()
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+    shutil.rmtree(base)
