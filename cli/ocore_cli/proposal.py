@@ -231,30 +231,25 @@ def _environment(found: Found, given: Given, name: str, store: str) -> Document:
     if "id" in spec:
         comments["id"] = "in every manifest: keep it when the cluster is rebuilt"
     secret, why, cluster = _database_secret(found, given)
-    database: Object = {"secretRef": {"name": secret}}
-    comments["database.secretRef"] = why
-    if f"{cluster}-superuser" in found.secrets:
-        database["adminSecretRef"] = {"name": f"{cluster}-superuser"}
-        comments["database.adminSecretRef"] = (
-            "creates the copy of a rollback, and closes it to the application until the switchover"
-        )
-    if f"{cluster}-ca" in found.secrets:
-        database["tls"] = {"ca": {"secretRef": {"name": f"{cluster}-ca"}}}
-        comments["database.tls"] = "the server's certificate and host name are checked"
-    size = given.capacity or ((found.clusters.get(cluster) or {}).get("spec") or {}).get("storage", {}).get("size", "")
-    if size:
-        database["capacity"] = size
-        comments["database.capacity"] = (
-            "of the server's volume" if given.capacity else f"spec.storage.size of Cluster {cluster}"
+    database: Object = {"cnpg": {"cluster": cluster}} if cluster else {"secretRef": {"name": secret}}
+    if cluster:
+        comments["database.cnpg"] = (
+            f"{why}: Secret {secret}. Host, Secrets, CA and capacity come from the Cluster; the operator needs the"
+            " chart's value rbac.cnpg: true"
         )
     else:
+        comments["database.secretRef"] = why
+    if given.capacity:
+        database["capacity"] = given.capacity
+        comments["database.capacity"] = "of the server's volume"
+    elif not cluster:
         comments["database"] = (
             "capacity is missing: the size of the server's volume. Without it no rollback is possible (CapacityUnknown)"
         )
     spec["database"] = database
     comments |= {"": f"{rule.name}, by {'its image' if rule is not OTHER else 'its claim'}"}
     _add_files(found, given, rule, secret, spec, comments)
-    beside, others = _beside(found, spec)
+    beside, others = _beside(found, spec, secret)
     spec["workloads"] = [{"kind": kind, "name": each} for kind, each in ((found.kind, name), *beside)]
     comments["workloads"] = "stopped for the seconds of a switchover. The first one's image is recorded" + (
         f". Not stopped, though it uses the Secret: {', '.join(others)}. Add what writes to the database"
@@ -405,11 +400,11 @@ def _database_name(found: Found, given: Given, secret: str) -> str:
     raise Unknown("database", "What is the name of the database? It is in the path of the files.")
 
 
-def _beside(found: Found, spec: Object) -> tuple[list[tuple[str, str]], list[str]]:
+def _beside(found: Found, spec: Object, secret: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Other workloads that use the claim, or the Secret with the same image; and the names of those that use the Secret
     with another image, which may be the database server itself: they are never stopped unasked."""
     me = (found.kind, found.workload["metadata"]["name"])
-    claim, secret = (spec.get("filestore") or {}).get("claimName"), spec["database"]["secretRef"]["name"]
+    claim = (spec.get("filestore") or {}).get("claimName")
     stopped, named = [], []
     for key, workload in sorted(found.workloads.items()):
         if key == me:

@@ -84,16 +84,10 @@ spec:
   storeRef:
     name: main
   database:
-    # the workload takes its connection from it
-    secretRef:
-      name: pg-app
-    # the server's certificate and host name are checked
-    tls:
-      ca:
-        secretRef:
-          name: pg-ca
-    # spec.storage.size of Cluster pg
-    capacity: "50Gi"
+    # the workload takes its connection from it: Secret pg-app. Host, Secrets, CA and capacity come from the Cluster;\
+ the operator needs the chart's value rbac.cnpg: true
+    cnpg:
+      cluster: pg
   # /var/lib/odoo/filestore/shop in the container, where Odoo keeps its files.\
  The workload names no user: the operator reads the owner of the files and shows the line for spec.jobs\
  (JobUserUnknown)
@@ -218,10 +212,15 @@ def test_the_database_server_is_never_stopped() -> None:
     assert "Not stopped, though it uses the Secret: postgres." in as_yaml(proposed, "shop")
 
 
-def test_an_administrator_is_named_where_its_secret_exists() -> None:
-    secrets = {"pg-app": APP, "pg-superuser": APP}
-    spec = environment(propose(found(ODOO, secrets=secrets), S3))
-    assert spec["database"]["adminSecretRef"] == {"name": "pg-superuser"}
+def test_a_secret_of_no_cluster_is_named_with_what_only_a_person_knows() -> None:
+    spec = environment(propose(found(ODOO, clusters={}), S3))
+    assert spec["database"] == {"secretRef": {"name": "pg-app"}}
+    text = as_yaml(propose(found(ODOO, clusters={}), S3), "shop")
+    assert "# capacity is missing: the size of the server's volume." in text
+    spec = environment(propose(found(ODOO, clusters={}), replace(S3, capacity="20Gi")))
+    assert spec["database"] == {"secretRef": {"name": "pg-app"}, "capacity": "20Gi"}
+    spec = environment(propose(found(ODOO), replace(S3, capacity="20Gi")))
+    assert spec["database"] == {"cnpg": {"cluster": "pg"}, "capacity": "20Gi"}
 
 
 def test_a_user_of_the_workload_is_inherited() -> None:
