@@ -138,9 +138,10 @@ test-e2e-beside: venv ## Those that run side by side
 test-e2e-alone: venv ## Those that harm what the others use: operator, kubelet, API server. Installs what dist/ has
 	$(PART) e2e-alone localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
-# Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster.
+# Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster,
+# CloudNativePG.
 test-all: ## `make test` with the tests marked `long`, real API servers of 1.31 and 1.33, and half an hour of soak
-	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) soak
 

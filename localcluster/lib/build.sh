@@ -37,6 +37,7 @@ apt_install() {
 }
 
 binaries_key() { hash_of localcluster/node -- "$(go env GOVERSION GOARCH)" "$K8S_VERSION" 1; }
+cnpg_key() { hash_of localcluster/cnpg -- "$(go env GOVERSION GOARCH)" 1; }
 rootfs_key() { hash_of -- "$NODE_SUITE" "$NODE_PACKAGES" "$(declare -f make_root_fs debian_tree)"; }
 
 # Sets BIN and ROOTFS, building what is not there.
@@ -71,6 +72,27 @@ make_binaries() {
   for name in $COMPONENTS; do ln "$tmp/node" "$tmp/$name"; done
   rm "$tmp/node"
   python3 "$HERE/lib/oci.py" pause "$tmp/pause" "$tmp/pause.tar"
+  mv "$tmp" "$out"
+}
+
+# Sets CNPG, the folder with CloudNativePG's `manager`, and its manifests as `cnpg.yaml`. cnpg/go.mod has the version.
+cnpg_build() {
+  CNPG=$CACHE/cnpg/$(cnpg_key)
+  [ -d "$CNPG" ] || with_lock cnpg make_cnpg "$CNPG"
+}
+
+make_cnpg() {
+  local out=$1 tmp=$1.tmp module=github.com/cloudnative-pg/cloudnative-pg found
+  [ ! -d "$out" ] || return 0
+  rm -rf "$tmp"
+  mkdir -p "$tmp"
+  export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
+  cd "$HERE/cnpg" || return
+  step "building CloudNativePG (cold: 5 minutes of processor time)" nice go build -trimpath -ldflags "-s -w" \
+    -o "$tmp/manager" $module/cmd/manager
+  found=$(go list -m -f '{{.Dir}}/releases/cnpg-{{slice .Version 1}}.yaml' $module)
+  install -m 644 "$found" "$tmp/cnpg.yaml"
+  cd "$REPO" || return
   mv "$tmp" "$out"
 }
 

@@ -8,9 +8,9 @@ PREFIX=localhost/ocore-snapshots
 IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cli:dev demo:dev'
 # Debian has no programs of these. PGDG_URL is the URL of PGDG's apt repository or of a mirror of it.
 [ -z "${PGDG_URL:-}" ] || IMAGES+=' mover:16 mover:18'
-# Without it they can be built by name for the local cluster, with the programs of the wheels that the tests use: no
-# TLS, no ICU, no zstd. Nothing publishes them.
-WHEEL_IMAGES='postgres:16 postgres:18 mover:16 mover:18'
+# Built by name, for the tests; nothing publishes them. The first four, unless PGDG_URL is set, have the programs of the
+# wheels that the tests use: no TLS, no ICU, no zstd.
+BY_NAME='postgres:16 postgres:18 mover:16 mover:18 cnpg:dev'
 PYTHON_PACKAGES=python3,ca-certificates
 # Set where images are built for another processor than this machine's, by Debian's name of it: their programs run under
 # QEMU. `digests --arch` sets it.
@@ -41,6 +41,7 @@ image_spec() {
     api) INPUTS+=(crds/ocore_crds kube/ocore_kube api/ocore_api) BUILD_ARGS=() ;;
     cli) INPUTS+=(crds/ocore_crds cli/ocore_cli) BUILD_ARGS=() ;;
     demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
+    cnpg) INPUTS=(images/cnpg) PACKAGES=pgbouncer BUILD_ARGS=() ;;
     *) die "there is no image $1; images: $IMAGES" ;;
   esac
   if [ -z "${PGDG_URL:-}" ]; then
@@ -76,7 +77,9 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
 }
 
 no_image() { # NAME: why there is none
-  if [[ " $WHEEL_IMAGES " == *" $1 "* ]]; then
+  if [[ $1 = cnpg* ]]; then
+    echo "$1 is for tests only: run localcluster/cluster images cnpg:dev"
+  elif [[ " $BY_NAME " == *" $1 "* ]]; then
     echo "Debian has no PostgreSQL ${1#*:}: set PGDG_URL, the URL of PGDG's apt repository"
   else
     echo "there is no image $1; images: $IMAGES"
@@ -225,6 +228,10 @@ build_one() { # NAME:TAG: sets DIGEST
   [ -z "$WHEEL" ] || with_wheel "${image#*:}"
   context=$(mktemp -d "$CACHE/tmp/context-XXXXXX")
   context_of "$image" "$context"
+  if [ "$image" = cnpg:dev ]; then
+    cnpg_build
+    cp "$CNPG/manager" "$context"
+  fi
   key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
   record=$CACHE/images/$image${FOREIGN:+@$FOREIGN}/$key
   if [ ! -f "$record" ]; then
@@ -344,7 +351,7 @@ build_images() {
   local names image
   cluster_build
   for image in "$@"; do
-    [[ " $IMAGES " == *" $image "* || " $WHEEL_IMAGES " != *" $image "* ]] || IMAGES+=" $image"
+    [[ " $IMAGES " == *" $image "* || " $BY_NAME " != *" $image "* ]] || IMAGES+=" $image"
   done
   names=$(full_names "$@") || exit 1
   # shellcheck disable=SC2086  # a list
@@ -386,10 +393,10 @@ prune_builds() {
   # What clusters of any state folder run upon, and what those of this one will be started upon.
   used=$(readlink "$STATE"/*/bin "$STATE"/*/rootfs || true
     cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -oE 'lowerdir=[^,:]+' | sort -u | cut -d= -f2 || true)
-  for dir in "$CACHE"/node/*/ "$CACHE"/rootfs/*/; do
+  for dir in "$CACHE"/node/*/ "$CACHE"/rootfs/*/ "$CACHE"/cnpg/*/; do
     dir=${dir%/}
     case $dir in
-      */"$(binaries_key)" | */"$(rootfs_key)" | '*') continue ;;
+      */"$(binaries_key)" | */"$(rootfs_key)" | */"$(cnpg_key)" | '*') continue ;;
     esac
     grep -qFx "$dir" <<<"$used" || rm -rf --one-file-system "$dir"
   done

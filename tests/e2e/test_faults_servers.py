@@ -11,9 +11,9 @@ from typing import Literal
 import pytest
 
 from ocore_crds.failpoints import REGISTRY
-from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, is_true, wait_for
+from support.cluster.failpoints import held, held_open
 from support.cluster.neutralising import ALWAYS, acting, is_neutralised, neutralising
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
@@ -31,8 +31,6 @@ from support.cluster.site import Servers, Site, make_site
 pytestmark = [pytest.mark.exclusive, pytest.mark.long, pytest.mark.timeout(900)]
 
 POSTGRES = "postgres-killed"
-#: Seconds that a failpoint is held open: long enough to be noticed in the log and for the victim to be dead.
-HELD = 8
 SNAPSHOT_POINTS = [n for n in REGISTRY if n.startswith(("snapshot-", "after-", "operator-snapshot-"))]
 BACK_POINTS = [n for n in REGISTRY if n.startswith("switch-back-")]
 DELETION_POINTS = ["delete-manifest-gone"]
@@ -96,17 +94,6 @@ def kill_postgres(cluster: Cluster, servers: Servers) -> None:
     node.signal(node.processes(pod, "^postgres -D"), "KILL")
 
 
-def held(site: Site, point: str, name: str) -> bool:
-    """Whether a Job of the site, or the operator for that object, stands at the failpoint."""
-    for pod in site.cluster.pods(site.namespace, f"{LABEL_MANAGED_BY}={MANAGED_BY}"):
-        if pod.get("status", {}).get("phase") == "Running":
-            log = site.cluster.logs(site.namespace, pod["metadata"]["name"], since_seconds=HELD)
-            if f"failpoint {point}:" in log:
-                return True
-    log = Operator(site.cluster).logs()
-    return any('"failpoint"' in line and point in line and name in line for line in log.splitlines())
-
-
 def strike(site: Site, victim: str, point: str, name: str) -> None:
     """Waits until the failpoint is held open, and kills."""
     wait_for(f"{name} at {point}", lambda: held(site, point, name), 150)
@@ -116,11 +103,6 @@ def strike(site: Site, victim: str, point: str, name: str) -> None:
         Operator(site.cluster).kill()
     else:
         node.kill_component("kubelet")
-
-
-def armed(point: str, attempt: int = 1) -> dict[str, str]:
-    """Held open in this attempt. A switch back is the second attempt of a switch."""
-    return {"ocore.dev/failpoints": f"{point}=sleep:{HELD}@{attempt}"}
 
 
 def snapshot_ends(site: Site, name: str) -> Object:
@@ -135,7 +117,7 @@ def snapshot_ends(site: Site, name: str) -> Object:
 def test_killed_in_a_snapshot(site: Site, victim: str, point: str) -> None:
     # A differential of files that did not change stores no pack.
     mode = "Full" if point == "snapshot-pack-stored" else "Auto"
-    name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete", filestoreMode=mode)
+    name = site.snapshot(fresh(point), annotations=held_open(point), deletionPolicy="Delete", filestoreMode=mode)
     strike(site, victim, point, name)
     obj = snapshot_ends(site, name)
     assert is_true(obj, "Complete"), obj["status"]
@@ -144,7 +126,7 @@ def test_killed_in_a_snapshot(site: Site, victim: str, point: str) -> None:
 
 @each(DELETION_POINTS)
 def test_killed_in_a_deletion(site: Site, victim: str, point: str) -> None:
-    name = site.snapshot(fresh(point), annotations=armed(point), deletionPolicy="Delete")
+    name = site.snapshot(fresh(point), annotations=held_open(point), deletionPolicy="Delete")
     site.completed("Snapshot", name)
     site.cluster.delete("Snapshot", name, site.namespace)
     strike(site, victim, point, name)
@@ -155,7 +137,7 @@ def test_killed_in_a_deletion(site: Site, victim: str, point: str) -> None:
 @each(ROLLBACK_POINTS)
 def test_row_17_killed_in_a_rollback(site: Site, victim: str, point: str) -> None:
     set_marker(site, 3)
-    name = site.rollback(fresh(point), "base", annotations=armed(point), undoWindowSeconds=0)
+    name = site.rollback(fresh(point), "base", annotations=held_open(point), undoWindowSeconds=0)
     strike(site, victim, point, name)
     obj = terminal_in_time(site, "Rollback", name)
     wait_for("live database accepts connections", site.accepts_connections, 60)
@@ -168,7 +150,7 @@ def test_row_17_killed_while_a_copy_is_neutralised(site: Site, victim: str, poin
     """Old and as it was, or new and neutralised."""
     set_marker(site, 3)
     with neutralising(site):
-        name = site.rollback(fresh(point), "base", annotations=armed(point), undoWindowSeconds=0, **ALWAYS)
+        name = site.rollback(fresh(point), "base", annotations=held_open(point), undoWindowSeconds=0, **ALWAYS)
         strike(site, victim, point, name)
         obj = terminal_in_time(site, "Rollback", name)
         wait_for("live database accepts connections", site.accepts_connections, 60)
@@ -186,7 +168,7 @@ def test_row_17_killed_in_an_undo(site: Site, victim: str, point: str) -> None:
     back, undo = fresh("back"), fresh(point)
     site.rollback(back, "base", undoWindowSeconds=3600)
     site.completed("Rollback", back)
-    site.undo(undo, back, annotations=armed(point), undoWindowSeconds=3600)
+    site.undo(undo, back, annotations=held_open(point), undoWindowSeconds=3600)
     strike(site, victim, point, undo)
     obj = terminal_in_time(site, "Rollback", undo)
     wait_for("live database accepts connections", site.accepts_connections, 60)
@@ -210,7 +192,7 @@ def not_ready_on_the_restored_one(site: Site) -> Iterator[None]:
 def test_row_17_killed_in_switching_back(site: Site, victim: str, point: str) -> None:
     with not_ready_on_the_restored_one(site):
         name = site.rollback(
-            fresh(point), "base", annotations=armed(point, 2), undoWindowSeconds=0, readyTimeoutSeconds=10
+            fresh(point), "base", annotations=held_open(point, 2), undoWindowSeconds=0, readyTimeoutSeconds=10
         )
         strike(site, victim, point, name)
         obj = terminal_in_time(site, "Rollback", name)

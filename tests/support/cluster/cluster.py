@@ -103,6 +103,7 @@ class Cluster:
             "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
             "ClusterRole": "rbac.authorization.k8s.io/v1",
             "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+            **dict.fromkeys(("Cluster", "Database", "Pooler"), "postgresql.cnpg.io/v1"),
         }
         return self.dynamic.resources.get(api_version=versions.get(kind, "v1"), kind=kind)
 

@@ -1,12 +1,34 @@
 """Failpoints as a test arms them, and the pods that stand at them."""
 
+from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
+
 from .cluster import Object, wait_for
+from .operator import Operator
 from .site import Site
+
+#: Seconds that a failpoint is held open: long enough to be noticed in the log and for the victim to be dead.
+HELD = 8
 
 
 def armed(failpoints: str) -> dict[str, str]:
     """The annotation that arms failpoints."""
     return {"ocore.dev/failpoints": failpoints}
+
+
+def held_open(point: str, attempt: int = 1) -> dict[str, str]:
+    """The annotation that holds a failpoint open in this attempt. A switch back is the second attempt of a switch."""
+    return armed(f"{point}=sleep:{HELD}@{attempt}")
+
+
+def held(site: Site, point: str, name: str) -> bool:
+    """Whether a Job of the site, or the operator for that object, stands at the failpoint."""
+    for pod in site.cluster.pods(site.namespace, f"{LABEL_MANAGED_BY}={MANAGED_BY}"):
+        if pod.get("status", {}).get("phase") == "Running":
+            log = site.cluster.logs(site.namespace, pod["metadata"]["name"], since_seconds=HELD)
+            if f"failpoint {point}:" in log:
+                return True
+    log = Operator(site.cluster).logs()
+    return any('"failpoint"' in line and point in line and name in line for line in log.splitlines())
 
 
 def pods_of(site: Site, obj: Object, command: str) -> list[Object]:

@@ -8,7 +8,7 @@ import json
 import os
 import random
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -301,6 +301,8 @@ class Site:
     environment: str = "shop"
     store: str = "store"
     filestore_claim: str = "filestore"
+    #: Whether the server is in the namespace, and goes with it
+    own_server: bool = False
     cleanups: list[Any] = field(default_factory=list)
 
     @property
@@ -592,7 +594,10 @@ class Site:
     def remove(self) -> None:
         """The namespace and the databases."""
         self.cluster.delete("Namespace", self.namespace)
-        wait_for("databases and role dropped", self._drop, 60, interval=1)
+        if self.own_server:
+            self.cluster.wait_gone("Namespace", self.namespace, None, 120)
+        else:
+            wait_for("databases and role dropped", self._drop, 60, interval=1)
 
     def _drop(self) -> bool:
         """False where a Job of the namespace, which is still being deleted, came between: a proof creates and drops its
@@ -635,12 +640,14 @@ def make_site(
     createdb: bool = True,
     environment: dict[str, Any] | None = None,
     postgres_host: str | None = None,
+    own_server: Callable[[Site], None] | None = None,
     s3_endpoint: str | None = None,
     described: bool = True,
 ) -> Iterator[Site]:
     """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input).
-    `described`: whether it has a store and an Environment."""
-    host = postgres_host or servers.postgres(major)
+    `own_server` makes a server in the namespace with the database, and sets host and password. `described`: whether it
+    has a store and an Environment."""
+    host = "" if own_server else postgres_host or servers.postgres(major)
     name = unique("shop").replace("-", "_")
     site = Site(
         cluster=cluster,
@@ -653,9 +660,13 @@ def make_site(
         major=major,
         store_kind=store,
         layout=layout,
+        own_server=own_server is not None,
     )
-    create_database(servers, host, name, name, site.password, createdb=createdb)
     try:
+        if own_server is None:
+            create_database(servers, host, name, name, site.password, createdb=createdb)
+        else:
+            own_server(site)
         _fill(site, s3_endpoint, application, described)
         if described:
             cluster.apply(site.environment_object(**(environment or {})))
