@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,10 +21,13 @@ from ocore_mover import manifests, snapshot_results
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.folder import FolderStore
-from ocore_mover.store.interface import abort_uploads
+from ocore_mover.store.interface import ObjectInfo, abort_uploads
 from support.mover.contents import put
 from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, some_bytes
 from support.mover.odoo_snapshot import BASE, SNAPSHOT, based, keys, snapshot
+
+#: Less and greater than the ids of the tests.
+LESS, GREATER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "0f")
 
 # --- size ----------------------------------------------------------------------------------------------------------
 LIMIT = 256 * 1024 * 1024
@@ -110,8 +114,9 @@ def test_a_manifest_is_found_again(site: Site, store: Store) -> None:
     data = store.get(written.key)
     assert data is not None
     assert hashlib.sha256(data).hexdigest() == written.sha256
-    with pytest.raises(Corrupt, match="changed after the snapshot"):
-        manifests.read(store, ENVIRONMENT, SNAPSHOT, sha256="0" * 64)
+    for other in ("0" * 64, "f" * 64):
+        with pytest.raises(Corrupt, match="changed after the snapshot"):
+            manifests.read(store, ENVIRONMENT, SNAPSHOT, sha256=other)
     manifests.check_objects(store, manifest)
     assert manifests.verify_objects(store, manifest, counter()) == manifest.stored_bytes()
 
@@ -178,10 +183,10 @@ def test_a_copied_manifest_is_refused(site: Site, folder_store: Store) -> None:
     stored = manifests.write(folder_store, manifest)
     data = folder_store.get(stored.key)
     assert data is not None
-    other = "44444444-4444-4444-8444-444444444444"
-    put(folder_store, naming.manifest_key(ENVIRONMENT, other), data)
-    with pytest.raises(Corrupt, match="another snapshot"):
-        manifests.read(folder_store, ENVIRONMENT, other)
+    for other in (LESS, GREATER):
+        put(folder_store, naming.manifest_key(ENVIRONMENT, other), data)
+        with pytest.raises(Corrupt, match="another snapshot"):
+            manifests.read(folder_store, ENVIRONMENT, other)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +224,6 @@ def base_of(**changed: Any) -> FilestoreBase:
     return FilestoreBase.model_construct(manifest_sha256="0" * 64, **values)
 
 
-#: Less and greater than the ids of the tests.
-LESS, GREATER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "0f")
-
-
 @pytest.mark.parametrize(("base", "message"), [
     (base_of(snapshot_id=SNAPSHOT), "names the snapshot as its own base"),
     (base_of(manifest_key=naming.manifest_key(ENVIRONMENT, SNAPSHOT)), "as the manifest of its base"),
@@ -237,10 +238,26 @@ def test_a_base_is_another_snapshot_of_the_environment(base: FilestoreBase, mess
     """Who can write to the bucket chooses what a manifest names."""
     identity = cast(Identity, SimpleNamespace(environment_id=ENVIRONMENT, snapshot_id=SNAPSHOT))
     manifests._check_base(identity, base_of())
+    manifests._check_base(identity, base_of(folders=[]))  # none of its packs is needed
     for other in (LESS, GREATER):
         manifests._check_base(cast(Identity, SimpleNamespace(environment_id=ENVIRONMENT, snapshot_id=other)), base_of())
     with pytest.raises(Corrupt, match=message):
         manifests._check_base(identity, base)
+
+
+def test_a_store_is_listed_only_until_all_are_found(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else is there, who can write to the bucket chooses."""
+    site.fill(5)
+    manifest, listed = snapshot(site, folder_store), folder_store.list
+
+    def endless(prefix: str) -> Iterator[ObjectInfo]:
+        yield from listed(prefix)
+        raise AssertionError("listed further")
+
+    monkeypatch.setattr(folder_store, "list", endless)
+    manifests.check_objects(folder_store, manifest)
 
 
 @pytest.mark.parametrize("how", ["gone", "shorter"])
@@ -484,16 +501,17 @@ def test_readers_share_the_memory_of_a_job(
     assert found(needed, 1) is None
 
 
+@pytest.mark.parametrize("reason", [conditions.STORE_UNREACHABLE, conditions.AUTHENTICATION_FAILED])
 def test_a_store_that_fails_is_no_manifest_that_is_too_large(
-    folder_store: Store, monkeypatch: pytest.MonkeyPatch
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     def fails(*_: Any, **__: Any) -> bytes:
-        raise StoreError(conditions.STORE_UNREACHABLE, "no answer", retryable=True)
+        raise StoreError(reason, "no answer", retryable=True)
 
     monkeypatch.setattr(folder_store, "get", fails)
     with pytest.raises(StoreError, match="no answer") as error:
         manifests.find_listed(folder_store, ENVIRONMENT, SNAPSHOT, readers=2)
-    assert error.value.reason == conditions.STORE_UNREACHABLE
+    assert error.value.reason == reason
 
 
 def test_a_deletion_in_batches_is_whole_and_counted(
