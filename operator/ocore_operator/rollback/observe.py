@@ -562,8 +562,8 @@ def _stopping_since(job: Object | None, pods: Sequence[Object]) -> datetime | No
 
 def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
-        case Starting(text=text):
-            return replace(view, problem=f"Job {view.name} is starting: {text}")
+        case Starting(text=text, condition=reason):
+            return replace(view, problem=f"Job {view.name} is starting: {text}", reason=reason or c.RUNNING)
         case Running(ready=ready):
             return replace(view, ready=ready)
         case Succeeded(payload=payload, finished=at_):

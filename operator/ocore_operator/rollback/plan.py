@@ -19,7 +19,7 @@ from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
 from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.outcome import POLL, may_retry
+from ocore_operator.jobs.outcome import may_retry
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_after_end import after_end
@@ -50,6 +50,7 @@ from ocore_operator.rollback.world import (
     StartJob,
     Wait,
     World,
+    until_ended,
 )
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.view import labels, saved
@@ -180,9 +181,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return _start("restore", status.attempt, status, world, now)
     if not job.ended:
-        return Wait(
-            POLL, c.RUNNING, job.problem or f"Job {job.name} restores the snapshot beside the live environment."
-        )
+        return until_ended(job, "restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
         fresh = restored(status, job.payload, now)
@@ -273,7 +272,7 @@ def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
     if job is None:
         return _start("neutralize", status.neutralize_attempt, status, world, now)
     if not job.ended:
-        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} neutralises the restored copy.")
+        return until_ended(job, "neutralises the restored copy.")
     result, plan = job.payload, status.neutralize
     if isinstance(result, NeutralizeResult) and plan is not None:
         if plan.required and not result.neutralized:
@@ -320,7 +319,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
         return _retry_or_abort(SWITCH, status, next_attempt, job, now)
     if not job.ready:
-        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} prepares the switch.")
+        return until_ended(job, "prepares the switch.")
     missing = quiesce.missing(world.workloads, "Rollback")
     if missing is not None:
         return abort(status, missing.reason, missing.message, now)

@@ -52,6 +52,7 @@ from ocore_operator.rollback.world import (
     StartJob,
     Wait,
     World,
+    until_ended,
 )
 
 #: Cleanup attempts of a rollback that is being deleted.
@@ -158,7 +159,7 @@ def _read_position(status: RollbackStatus, spec: RollbackSpec, world: World, now
         return Record(read)
     if job is None:
         return Do(StartJob("inspect-only", status.inspect_attempt))
-    return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
+    return until_ended(job, "reads the position from the databases' names.")
 
 
 def _position_read(
@@ -231,7 +232,7 @@ def _result(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: Wor
     if job.ended and job.failure is None:
         return _done(status, spec, job, world, now)
     if not job.ended and elapsed(status, world, now) <= CLEANUP_SECONDS:
-        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} is running.")
+        return until_ended(job, "is running.")
     if job.live and elapsed(status, world, now) <= CLEANUP_SECONDS + JOB_GONE_SECONDS:
         return stop_jobs((job,))
     why = f"{job.failure.reason}: {job.failure.message}" if job.failure else "it did not end in time"

@@ -14,13 +14,12 @@ from ocore_crds.protocol import PreviewResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
 from ocore_operator.clock import parse
-from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report
 from ocore_operator.rollback.transitions import change, enter, stamp
-from ocore_operator.rollback.world import Action, AskProbe, Do, Idle, Record, StartJob, Wait, World
+from ocore_operator.rollback.world import Action, AskProbe, Do, Idle, Record, StartJob, Wait, World, until_ended
 
 #: Seconds that no Job can be created (quota, admission, a missing object) before the report says so.
 REFUSED_SECONDS = 10
@@ -83,7 +82,7 @@ def _read(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
     if job is None and not refused:
         return Do(StartJob("preview", status.attempt))
     if job is not None and not job.ended:
-        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} reads what a rollback would do.")
+        return until_ended(job, "reads what a rollback would do.")
     failure = job.failure if job is not None else None
     if failure is not None and failure.retryable and status.attempt < PREVIEW.attempts:
         return Record(change(status, attempt=status.attempt + 1))

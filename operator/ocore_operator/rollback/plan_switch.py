@@ -16,7 +16,6 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text import sentence
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_undo
 from ocore_operator.rollback.transitions import (
@@ -46,6 +45,7 @@ from ocore_operator.rollback.world import (
     StopJob,
     Wait,
     World,
+    until_ended,
 )
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.quiesce import SetReplicas
@@ -145,7 +145,7 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if job is None:
         return Do(StartJob("inspect", status.inspect_attempt))
     if not job.ended:
-        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} reads the position from the databases' names.")
+        return until_ended(job, "reads the position from the databases' names.")
     if job.live:
         return stop_jobs((job,))
     return _pause(job, elapsed(status, world, now), now) or Record(
@@ -360,7 +360,7 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job is None:
         return Do(StartJob("switch-back", status.switch_attempt))
     if not job.ended:
-        return Wait(POLL, c.RUNNING, job.problem or f"Job {job.name} switches back.")
+        return until_ended(job, "switches back.")
     if job.failure is not None and not job.failure.retryable and job.failure.reason != c.POD_NOT_STARTED:
         return _to_inspect_back(status, job, now)
     return _pause(job, elapsed(status, world, now), now) or Record(_to_back_job(status, now, first=False))

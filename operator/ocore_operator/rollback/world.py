@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.remote_copy import RemoteCopyState
 from ocore_crds.rollback import RemoteSource, RollbackStatus, RollbackTarget
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
@@ -63,8 +65,10 @@ class JobView:
     payload: Payload | None = None
     failure: Failure | None = None
     ended_at: datetime | None = None
-    #: Why its pod does not start (image, scheduling, mount), for people.
+    #: Why its pod does not start (image, scheduling, mount), for people; and the reason of the condition, where a
+    #: person may have to change something.
     problem: str = ""
+    reason: str = c.RUNNING
     #: Preconditions of a write: the Job's uid, its running pod and that pod's resourceVersion.
     uid: str = ""
     pod: str = ""
@@ -510,3 +514,8 @@ class Idle:
 
 
 Action = Record | Do | Wait | Idle
+
+
+def until_ended(job: JobView, does: str) -> Wait:
+    """Wait until the Job has ended. `does`: what it does, where it has started."""
+    return Wait(POLL, job.reason, job.problem or f"Job {job.name} {does}")

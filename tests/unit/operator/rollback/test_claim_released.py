@@ -191,6 +191,18 @@ def test_what_a_pod_holds_is_decided_by_its_phase() -> None:
     assert not viewed(job(conditions=[{"type": "Failed", "status": "True", "lastTransitionTime": ""}]), evicted).holds
 
 
+def test_a_pod_that_needs_a_person_to_start_is_said_by_the_reason() -> None:
+    """A rollback whose Job no node takes is `JobPending`; one whose container is just being created is not."""
+    message = "0/1 nodes are available: 1 Insufficient cpu."
+    no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pending = {**pod("Pending"), "spec": {}, "status": {"phase": "Pending", "conditions": [no_node]}}
+    view = viewed(job(), pending)
+    assert (view.reason, "1 Insufficient cpu" in view.problem) == (c.JOB_PENDING, True)
+    created = {"name": "mover", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    view = viewed(job(), {**pod("Pending"), "status": {"phase": "Pending", "containerStatuses": [created]}})
+    assert (view.reason, "ContainerCreating" in view.problem) == (c.RUNNING, True)
+
+
 def test_since_when_a_pod_is_being_deleted() -> None:
     """Its deletionTimestamp is the end of its grace period, its Job's the request."""
     dying = pod("Running", deletionTimestamp="2026-01-01T00:00:50Z", deletionGracePeriodSeconds=30)

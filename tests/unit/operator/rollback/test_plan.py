@@ -226,7 +226,10 @@ def test_a_job_that_is_refused_for_two_minutes_aborts_it(stage: str, kind: Any) 
 def test_a_job_that_runs_is_waited_for(stage: str, job: JobView, says: str) -> None:
     waiting = decide(status(stage), world(job))
     assert isinstance(waiting, Wait)
-    assert waiting.message.startswith(says)
+    assert (waiting.reason, waiting.message.startswith(says)) == (c.RUNNING, True)
+    waiting = decide(status(stage), world(replace(job, reason=c.JOB_PENDING)))
+    assert isinstance(waiting, Wait)
+    assert waiting.reason == c.JOB_PENDING
 
 
 @pytest.mark.parametrize(
