@@ -140,9 +140,10 @@ test-e2e-alone: venv ## Those that harm what the others use: operator, kubelet, 
 
 # Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster,
 # CloudNativePG.
-test-all: ## `make test` with the tests marked `long`, real API servers of 1.31 and 1.33, and half an hour of soak
+test-all: ## `make test` with the tests marked `long`, Kubernetes 1.31 and 1.33, and half an hour of soak
 	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
+	$(MAKE) test-oldest
 	$(MAKE) soak
 
 # The two tests that are left out delete a namespace, which needs a controller.
@@ -150,6 +151,11 @@ test-apiservers: deps venv ## The chart, all rules and policies on real API serv
 	for minor in 31 33; do tests/with-apiserver $$minor $(PYTEST) tests/apiservers tests/integration/test_crds_rules.py \
 	  tests/integration/test_chart_policies.py tests/integration/test_chart_rights.py -k "not a_namespace_with" \
 	  $(NONE_IS_FINE); done
+
+# API server, controllers and kubelet of the oldest version that the chart names.
+test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cluster of Kubernetes 1.31
+	OCORE_KUBERNETES=1.31 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(PYTEST) \
+	  tests/e2e/test_snapshot.py tests/e2e/test_rest_api.py $(NONE_IS_FINE)
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
@@ -285,5 +291,5 @@ include localcluster/cluster.mk
 
 .PHONY: help bin release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-apiservers test-all venv postgresql-wheels promtool cel bench-tools clients \
+  test-e2e-beside test-e2e-alone test-apiservers test-oldest test-all venv postgresql-wheels promtool cel bench-tools clients \
   swagger-ui deps lock

@@ -48,11 +48,26 @@ cluster_build() {
   ROOTFS=$CACHE/rootfs/$(rootfs_key)
   if [ -d "$BIN" ] && [ -d "$ROOTFS" ]; then
     [ "${COMMAND:-}" != build ] || say "node: as built before ($(seconds "$since") s)"
-    return
+  else
+    need_root
+    [ -d "$ROOTFS" ] || with_lock rootfs make_root_fs "$ROOTFS"
+    [ -d "$BIN" ] || with_lock node make_binaries "$BIN"
   fi
-  need_root
-  [ -d "$ROOTFS" ] || with_lock rootfs make_root_fs "$ROOTFS"
-  [ -d "$BIN" ] || with_lock node make_binaries "$BIN"
+  [ -z "${OCORE_KUBERNETES:-}" ] || of_another_version "$OCORE_KUBERNETES"
+}
+
+# Sets BIN to a folder with the components of that version beside what has no version.
+of_another_version() {
+  local components out
+  components=$("$HERE/versions/build" "$1") || die "Kubernetes $1 was not built"
+  out=$BIN-$(basename "$components")
+  if [ ! -d "$out" ]; then
+    rm -rf "$out.tmp"
+    cp -al "$BIN" "$out.tmp"
+    cp -alf "$components/." "$out.tmp"
+    mv "$out.tmp" "$out"
+  fi
+  BIN=$out
 }
 
 make_binaries() {

@@ -174,6 +174,7 @@ choose_port() {
 
 cluster_up() {
   need_root
+  [ ! -f "$S/kubernetes" ] || OCORE_KUBERNETES=$(<"$S/kubernetes") # a cluster keeps its version
   cluster_build
   with_lock "cluster-$NAME" up_locked "$1"
 }
@@ -204,9 +205,12 @@ start_node() {
   local port=$1
   ln -sfn "$BIN" "$S/bin"
   ln -sfn "$ROOTFS" "$S/rootfs" # names it as used
+  echo "${OCORE_KUBERNETES:-}" >"$S/kubernetes"
   rm -rf "$S/conf" "$S/manifests"
   cp -r "$HERE/guest/conf" "$HERE/guest/manifests" "$HERE/guest/init.sh" "$S/"
   sed -i "s/@CGROUP@/$CGROUP/" "$S/conf/kubelet.yaml"
+  # A kubelet before 1.32 ends where its configuration has a field that it does not know.
+  [ "${OCORE_KUBERNETES:-}" != 1.31 ] || sed -i '/^featureGates:/d; /^crashLoopBackOff:/d' "$S/conf/kubelet.yaml"
   bash "$HERE/guest/pki.sh" "$S/pki" "$IP" "$port" "$CONTEXT"
   install -m 600 "$S/pki/admin.kubeconfig" "$S/kubeconfig"
   make_cgroups

@@ -5,6 +5,8 @@ A test that needs a site as no other test leaves it makes its own one (`make_sit
 """
 
 import inspect
+import json
+import os
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -73,8 +75,13 @@ def _together(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The local cluster."""
-    return Cluster()
+    """The local cluster, of the version that is asked for."""
+    cluster, wanted = Cluster(), os.environ.get("OCORE_KUBERNETES")
+    if wanted:
+        found = {node["status"]["nodeInfo"]["kubeletVersion"] for node in cluster.objects("Node")}
+        found.add(json.loads(cluster.kubectl("get", "--raw", "/version"))["gitVersion"])
+        assert found == {f"v{wanted}.0"}
+    return cluster
 
 
 @pytest.fixture(scope="session")

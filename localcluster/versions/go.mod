@@ -1,0 +1,3 @@
+module localcluster/versions
+
+go 1.22.0

@@ -1,3 +1,0 @@
-module ocore.dev/tests/apiservers
-
-go 1.22.0
