@@ -356,10 +356,7 @@ def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
 
 def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits until no pod of a workload is left and the switch Job is ready, then enters Switch: the point of no
-    return."""
-    scaled_up = quiesce.scaled_up(world.workloads, "before the switch", "Rollback")
-    if scaled_up is not None:
-        return abort(status, scaled_up.reason, scaled_up.message, now)
+    return. What another client scales up until then is scaled to zero again."""
     job = world.job("switch", status.switch_attempt)
     if job is None or job.ended:
         reason, message = c.SWITCH_FAILED, "The switch Job ended before it received its signal."
@@ -367,6 +364,11 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
             reason, message = job.failure.reason, job.failure.message
         return abort(status, reason, message, now)
     passed = elapsed(status, world, now)
+    again = quiesce.stop_again(world.workloads, passed, world.scale_refused, now, "before the switch", "Rollback")
+    if isinstance(again, Failure):
+        return abort(status, again.reason, again.message, now)
+    if again is not None:
+        return plan_switch.scale(again)
     draining = quiesce.drain(world.workloads, passed)
     if isinstance(draining, Failure):
         return abort(status, draining.reason, draining.message, now)

@@ -26,6 +26,8 @@ from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import Observed, observe
 from ocore_operator.rollback.plan import decide
 from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, StopJob, TakeOver, Wait
+from ocore_operator.workloads.quiesce import AGAIN_SECONDS, SetReplicas
+from ocore_operator.workloads.view import labels
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
@@ -134,6 +136,10 @@ async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> W
         return Wait(end.after if isinstance(end, Waiting) else PAUSE, end.reason, end.message)
     if isinstance(action.effect, StopJob):
         return Wait(1.0, c.RUNNING, f"Waiting until Job {action.effect.job.name} and its pods are gone.")
+    if isinstance(action.effect, SetReplicas) and observed.status.stage in ("Drain", "BackDrain"):
+        # The two must not alternate without a pause.
+        names = labels(w for w, _ in action.effect.targets)
+        return Wait(AGAIN_SECONDS, c.RUNNING, f"Another client scaled up {names}. Scaled to zero again.")
     return None
 
 

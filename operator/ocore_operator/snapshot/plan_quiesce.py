@@ -108,10 +108,16 @@ def _stop(world: World, quiesce: QuiesceStatus) -> Action:
 
 
 def _drain(world: World, quiesce: QuiesceStatus) -> Action:
-    ended = _ended(world, quiesce) or _started_by_others(world, quiesce)
+    ended = _ended(world, quiesce)
     if ended is not None:
         return ended
-    draining = rules.drain(world.workloads, _elapsed(world, quiesce))
+    passed = _elapsed(world, quiesce)
+    again = rules.stop_again(world.workloads, passed, None, world.now, "before the freeze", "Snapshot")
+    if isinstance(again, Failure):
+        return _resume_because(world, quiesce, again)
+    if again is not None:
+        return _scale(world, again)
+    draining = rules.drain(world.workloads, passed)
     if draining is None:
         until = clock.text(world.now + timedelta(seconds=signals.SIGNAL_SECONDS))
         fresh = _enter(world, quiesce, "Freeze", signal_deadline=until)

@@ -21,6 +21,8 @@ from ocore_operator.workloads.view import Peer, WorkloadView, labels
 STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
+#: Seconds until what another client has scaled up is read again, after it was scaled to zero.
+AGAIN_SECONDS = 0.5
 #: Seconds in which the workloads must get their replicas again. After them the operation is Stalled while a workload
 #: that it has stopped cannot be started: it never ends so (docs/decisions/0112).
 RESUME_SECONDS = 120
@@ -123,10 +125,25 @@ def scaled_up(workloads: Iterable[WorkloadView], when: str, kind: str) -> Failur
     if not found:
         return None
     text = (
-        f"{labels(found)} was scaled up {when}, by a GitOps tool or an autoscaler. Exclude spec.replicas from its"
-        f" control (Argo CD: ignoreDifferences), then create a new {kind}."
+        f"{labels(found)} was scaled up {when}, by a GitOps tool, an autoscaler or its own operator. Exclude its"
+        f" replicas from that one's control (Argo CD: ignoreDifferences; KEDA: pause the ScaledObject), then create a"
+        f" new {kind}."
     )
     return Failure(reason=c.WORKLOAD_SCALED_UP, message=text)
+
+
+def stop_again(
+    workloads: Sequence[WorkloadView], passed: float, refused: Refused | None, now: datetime, when: str, kind: str
+) -> SetReplicas | Later | Failure | None:
+    """None where all are at zero. What another client has scaled up since the stop is scaled to zero again while the
+    drain lasts (docs/decisions/0185). `passed`: seconds since all were scaled to zero."""
+    left = running(workloads)
+    if not left:
+        return None
+    limit = drain_seconds(workloads)
+    if passed > limit:
+        return scaled_up(left, f"{when} again and again for {limit} s", kind)
+    return scale(tuple((w, 0) for w in left), passed, refused, now)
 
 
 def drain(workloads: Sequence[WorkloadView], passed: float) -> Later | Failure | None:

@@ -80,6 +80,18 @@ def test_what_others_start_ends_the_operation() -> None:
     assert "ignoreDifferences" in found.message
 
 
+def test_what_others_start_before_the_freeze_or_the_switch_is_stopped_again() -> None:
+    """Within the limit of the drain: the grace period of the slowest one, and two minutes."""
+    for passed in (0, 720):
+        assert quiesce.stop_again([STOPPED, WORKER], passed, None, NOW, "before", "Rollback") is None
+        assert quiesce.stop_again([RUNS, WORKER], passed, None, NOW, "before", "Rollback") == SetReplicas(((RUNS, 0),))
+    waits = quiesce.stop_again([RUNS, WORKER], 10, refused(1), NOW, "before", "Rollback")
+    assert isinstance(waits, Later)
+    found = quiesce.stop_again([RUNS, WORKER], 721, None, NOW, "before", "Rollback")
+    assert isinstance(found, Failure)
+    assert found.reason == c.WORKLOAD_SCALED_UP
+
+
 def test_the_pods_have_their_grace_period_and_two_minutes_more() -> None:
     ending = replace(STOPPED, pods=1)
     assert quiesce.drain([STOPPED, replace(GONE, pods=1)], 0) is None

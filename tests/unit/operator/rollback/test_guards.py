@@ -27,6 +27,8 @@ from ocore_operator.rollback.world import (
     WorkloadView,
     World,
 )
+from ocore_operator.workloads import quiesce
+from ocore_operator.workloads.quiesce import SetReplicas
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START, Model
 from support.operator.rollback_objects import TARGET, time_at
@@ -80,18 +82,23 @@ def test_a_deadline_ends_it_and_the_application_runs_again() -> None:
     assert model.switches == 0
 
 
-def test_a_workload_that_was_started_again_ends_it_before_the_signal() -> None:
-    """Its pods are not there yet: nothing but the replicas shows it."""
+def test_a_workload_that_was_started_again_is_stopped_again_before_the_signal() -> None:
+    """Its pods are not there yet: nothing but the replicas shows it. After the stage's limit, the rollback ends."""
     waiting = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
     down = WorkloadView("Deployment", "shop")
     go = decide(status("Drain"), world(jobs=(waiting,), workloads=(down,)), 10)
     assert isinstance(go, Record)
     assert go.status.stage == "Switch"
     up = WorkloadView("Deployment", "shop", replicas=1)
-    action = decide(status("Drain"), world(jobs=(waiting,), workloads=(up,)), 10)
+    limit = quiesce.DRAIN_SECONDS + up.grace_seconds
+    for seconds in (10, limit):
+        again = decide(status("Drain"), world(jobs=(waiting,), workloads=(up, down)), seconds)
+        assert again == Do(SetReplicas(((up, 0),)))
+    action = decide(status("Drain"), world(jobs=(waiting,), workloads=(up,)), limit + 1)
     assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.WORKLOAD_SCALED_UP)
-    assert "Deployment shop was scaled up before the switch" in (action.status.failure_message or "")
+    text = action.status.failure_message or ""
+    assert text.startswith("Deployment shop was scaled up before the switch again and again for 150 s,")
 
 
 @pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)

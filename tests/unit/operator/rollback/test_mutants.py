@@ -11,7 +11,7 @@ from support.operator.rollback_machine import RollbackMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
-    ("Drain", "a workload that was scaled up again is not noticed", plan, "scaled_up is not None:", "False:"),
+    ("Drain", "a workload that was scaled up again is not noticed", plan, "again is not None:", "False:"),
     (
         "Drain",
         "switches an environment that names another claim by now",

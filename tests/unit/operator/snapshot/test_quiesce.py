@@ -35,7 +35,7 @@ from ocore_operator.snapshot.world import (
     Wait,
     World,
 )
-from ocore_operator.workloads.quiesce import PAUSE_SECONDS, RESUME_SECONDS, SetReplicas
+from ocore_operator.workloads.quiesce import DRAIN_SECONDS, PAUSE_SECONDS, RESUME_SECONDS, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
 from support.operator.attempts import DIED, RESULT
 from support.operator.objects import (
@@ -184,10 +184,19 @@ def test_a_workload_with_zero_replicas_stays_there() -> None:
     assert stage_of(decide(seen("Resume", workloads=(STOPPED,), fields=saved))).stage == "Done"
 
 
-@pytest.mark.parametrize("stage", ["Drain", "Freeze"])
-def test_a_workload_that_others_start_fails_the_snapshot(stage: str) -> None:
+def test_a_workload_that_others_start_is_stopped_again_before_the_freeze() -> None:
+    assert stage_of(decide(seen("Drain", workloads=(STOPPED,)))).stage == "Freeze"
+    limit = DRAIN_SECONDS + WORKLOAD.grace_seconds
+    began = 60
+    assert decide(seen("Drain", seconds=began + limit)) == SetReplicas(((WORKLOAD, 0),))
+    action = decide(seen("Drain", seconds=began + limit + 1))
+    assert (stage_of(action).stage, stage_of(action).failure_reason) == ("Resume", c.WORKLOAD_SCALED_UP)
+    assert "before the freeze again and again for 150 s" in (stage_of(action).failure_message or "")
+
+
+def test_a_workload_that_others_start_during_the_freeze_fails_the_snapshot() -> None:
     """Even where the Job has frozen: it may have frozen beside the application."""
-    action = decide(seen(stage, may_resume=True))
+    action = decide(seen("Freeze", may_resume=True))
     assert stage_of(action).stage == "Resume"
     assert stage_of(action).failure_reason == c.WORKLOAD_SCALED_UP
     assert "ignoreDifferences" in (stage_of(action).failure_message or "")
