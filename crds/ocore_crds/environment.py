@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from . import layouts
 from .conditions import Conditions
@@ -226,8 +226,36 @@ class Config(Model):
 class Workload(Model):
     """A workload that uses the database; stopped for the seconds of a switchover."""
 
-    kind: Literal["Deployment", "StatefulSet"] = Field(default="Deployment", description="Kind of the workload.")
+    api_version: (
+        Annotated[str, StringConstraints(pattern=r"^[a-z0-9][-a-z0-9.]*/v[a-z0-9]+$", min_length=4, max_length=253)]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "Group and version of the kind, for example `argoproj.io/v1alpha1`. Default: `apps/v1`, and `batch/v1` of"
+            " a CronJob. Another kind must have the scale subresource, and the chart's value `workloads.kinds` must"
+            " list it."
+        ),
+    )
+    kind: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]*$", min_length=1, max_length=63)] = Field(
+        default="Deployment",
+        description="Kind of the workload: Deployment, StatefulSet, CronJob (it is suspended), or one with apiVersion.",
+    )
     name: ObjectName = Field(description="Name of the workload.")
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "self.kind != 'DaemonSet' || (has(self.apiVersion) && !self.apiVersion.startsWith('apps/'))",
+                "a DaemonSet cannot be scaled to zero: run its pods as a Deployment, or leave it out. The switchover"
+                " refuses its connections and ends its sessions in any case",
+            ),
+            rule(
+                "has(self.apiVersion) || self.kind in ['Deployment', 'StatefulSet', 'CronJob', 'DaemonSet']",
+                "give apiVersion, for example argoproj.io/v1alpha1: only Deployment, StatefulSet and CronJob need none",
+            ),
+        )
+    )
 
 
 class Scratch(Model):
@@ -305,7 +333,11 @@ class EnvironmentSpec(Model):
     config: Config | None = Field(default=None, description="Configuration kept with each snapshot.")
     workloads: Annotated[tuple[Workload, ...], Field(max_length=20)] = Field(
         default=(),
-        description="Stopped for a switchover and started again. The first one's image is recorded in each snapshot.",
+        description=(
+            "Stopped for a switchover and started again, in this order. The image of the first Deployment or"
+            " StatefulSet is recorded in each snapshot. An empty list stops nothing: the switchover only ends the"
+            " sessions of the database."
+        ),
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
     )
     allow_rollback_to: Annotated[tuple[RollbackGrant, ...], Field(max_length=64)] = Field(

@@ -155,9 +155,14 @@ class SavedImage(StatusModel):
 class SavedWorkload(StatusModel):
     """A workload's replicas from before the quiesce."""
 
-    kind: Literal["Deployment", "StatefulSet"] = Field(description="Kind of the workload.")
+    api_version: str | None = Field(
+        default=None, description="Its apiVersion; absent for Deployment, StatefulSet and CronJob."
+    )
+    kind: str = Field(description="Kind of the workload.")
     name: str = Field(description="Name of the workload.")
-    replicas: int = Field(description="Its replicas from before the quiesce.")
+    replicas: int = Field(
+        description="Its replicas from before the quiesce. Of a CronJob: 0 if it was suspended, else 1."
+    )
     image: SavedImage | None = Field(
         default=None, description="Its images from before a rollback that restores them; absent where none is changed."
     )

@@ -39,4 +39,5 @@ CRDS = Type("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResou
 LEASES = Type("coordination.k8s.io/v1", "leases", "Lease")
 CLUSTERS = Type("postgresql.cnpg.io/v1", "clusters", "Cluster")
 CNPG_DATABASES = Type("postgresql.cnpg.io/v1", "databases", "Database")
+CRON_JOBS = Type("batch/v1", "cronjobs", "CronJob")
 WORKLOADS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}

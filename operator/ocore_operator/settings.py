@@ -29,6 +29,15 @@ class AllowedJobs(Model):
     tolerations: tuple[Toleration, ...] = (Toleration(operator="Exists"),)
 
 
+class WorkloadKind(Model):
+    """A kind with the scale subresource that an Environment may list in `spec.workloads`."""
+
+    api_version: str
+    kind: str
+    #: Its plural name in URLs and in rules of RBAC.
+    resource: str
+
+
 class JobSettings(Model):
     """The pods of Jobs, as the chart's value `jobs` has them. The lists of objects are fields of a pod."""
 
@@ -102,6 +111,13 @@ class Settings(BaseSettings):
             "The pods of Jobs, as JSON: `defaults` for what `spec.jobs` of an Environment does not set, `allowed` for"
             " what it may set, and what only the chart sets: `env`, `volumes`, `volumeMounts`, `runtimeClassName`,"
             " `dnsPolicy`, `dnsConfig`."
+        ),
+    )
+    workload_kinds: tuple[WorkloadKind, ...] = Field(
+        default=(),
+        description=(
+            "Kinds that `spec.workloads` may have beside Deployment, StatefulSet and CronJob, as JSON: `apiVersion`,"
+            " `kind`, `resource`. The chart grants their rights by its value `workloads.kinds`."
         ),
     )
     cluster_networks: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -64,6 +64,7 @@ EVERYTHING: Object = {
         "serviceAccount": {"name": "mover"},
     },
     "jobs": CHART_JOBS,
+    "workloads": {"kinds": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}]},
     "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "leaseRenew": 2.5},
     "serviceAccount": {"name": "snapshots", "annotations": {"a": "b"}},
     "admissionPolicies": {
@@ -448,6 +449,7 @@ IN_A_NAMESPACE = {
     "statefulsets": {"get", "patch"},
     "deployments/scale": {"patch"},
     "statefulsets/scale": {"patch"},
+    "cronjobs": {"get", "patch"},
     "persistentvolumeclaims": {"get"},
     "configmaps": {"get"},
 }
@@ -533,6 +535,20 @@ def test_clusters_of_cloudnativepg_are_read_only_where_asked_for(helm: Helm) -> 
     objects = helm.render({**NAMESPACED, "rbac": {"cnpg": True}})
     roles = [o for o in objects if o["kind"] == "Role" and o["metadata"]["name"].endswith("-operator")]
     assert [granted(role) for role in roles] == [IN_A_NAMESPACE | cnpg] * len(NAMESPACED["watchNamespaces"])
+
+
+def test_a_listed_kind_can_be_scaled_and_no_more(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}
+    objects = helm.render({"workloads": {"kinds": [kind]}})
+    role = find(objects, "ClusterRole", "-operator")
+    scaled = {"rollouts": {"get"}, "rollouts/scale": {"get", "patch"}}
+    assert granted(role) == IN_A_NAMESPACE | EVERYWHERE | scaled
+    groups = [r["apiGroups"] for r in role["rules"] if "rollouts" in r["resources"][0]]
+    assert groups == [["argoproj.io"], ["argoproj.io"]]
+    monkeypatch.setenv("OCORE_WORKLOAD_KINDS", environment(objects)["OCORE_WORKLOAD_KINDS"])
+    assert [each.wire() for each in Settings().workload_kinds] == [kind]
+    with pytest.raises(HelmError):
+        helm.render({"workloads": {"kinds": [{**kind, "resource": "*"}]}})
 
 
 def test_only_the_crd_that_is_read(helm: Helm) -> None:

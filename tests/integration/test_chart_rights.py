@@ -654,6 +654,40 @@ def test_row_83_of_workloads_it_changes_nothing_else(workload: Callable[[Object]
     assert "may change only the images of a workload and its annotation ocore.dev/commit-sha" in workload(change)
 
 
+CRON_JOB: Object = {
+    "apiVersion": "batch/v1",
+    "kind": "CronJob",
+    "metadata": {"name": "nightly", "annotations": {"a": "b"}},
+    "spec": {
+        "schedule": "0 3 * * *",
+        "jobTemplate": {
+            "spec": {
+                "template": {
+                    "spec": {"restartPolicy": "Never", "containers": [{"name": "odoo", "image": "registry/shop:1"}]}
+                }
+            }
+        },
+    },
+}
+
+
+def test_row_83_of_cron_jobs_it_changes_suspend_only(operator: Account) -> None:
+    operator.cluster.apply({**CRON_JOB, "metadata": {**CRON_JOB["metadata"], "namespace": operator.namespace}})
+    for suspend in (True, False):
+        operator.cluster.patch("CronJob", "nightly", operator.namespace, {"spec": {"suspend": suspend}})
+        assert operator.refused("PATCH", "CronJob", "nightly", {"spec": {"suspend": not suspend}}) == ""
+    changes: tuple[Object, ...] = (
+        {"spec": {"schedule": "* * * * *"}},
+        {"spec": {"suspend": True, "jobTemplate": {"spec": {"template": {"spec": {"hostNetwork": True}}}}}},
+        {"spec": {"concurrencyPolicy": "Forbid"}},
+        {"metadata": {"annotations": {"a": "c"}}},
+        {"metadata": {"finalizers": ["ocore.dev/a"]}},
+    )
+    for change in changes:
+        said = operator.refused("PATCH", "CronJob", "nightly", change)
+        assert "the operator may change only spec.suspend of a CronJob" in said, change
+
+
 # --- what is the operator's -------------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,17 @@
 - apiGroups: [apps]
   resources: [deployments/scale, statefulsets/scale]
   verbs: [patch]
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get, patch] # patch: spec.suspend
+{{- range .Values.workloads.kinds }}
+- apiGroups: [{{ splitList "/" .apiVersion | first }}]
+  resources: [{{ .resource }}]
+  verbs: [get] # whether it exists
+- apiGroups: [{{ splitList "/" .apiVersion | first }}]
+  resources: [{{ .resource }}/scale]
+  verbs: [get, patch]
+{{- end }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims, configmaps]
   verbs: [get]

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import Connection, Jobs, connection_of
+from ocore_crds.environment import Connection, EnvironmentSpec, Jobs, connection_of
+from ocore_crds.protocol import Failure
+from ocore_crds.workloads import targets
 from ocore_kube.errors import ApiError, Forbidden
 from ocore_kube.types import (
     CLAIMS,
     CLUSTERS,
     CNPG_DATABASES,
     CONFIG_MAPS,
+    CRON_JOBS,
     ENVIRONMENTS,
     PODS,
     STORES,
@@ -23,17 +26,20 @@ from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import cluster as cnpg
-from ocore_operator.jobs import stores, template
+from ocore_operator.jobs import listed, stores, template
 from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.jobs.template import Template
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
 from ocore_operator.settings import Settings
 
+#: Reasons for which an Environment's workloads cannot be stopped.
+OF_WORKLOADS = (c.WORKLOAD_NOT_FOUND, c.WORKLOAD_KIND_NOT_ALLOWED, c.WORKLOAD_NOT_SCALABLE)
+
 
 @dataclass(frozen=True)
 class PodTraits:
-    """What a Job's pod inherits from the environment's first workload. spec.jobs has precedence."""
+    """What a Job's pod inherits from the environment's first Deployment or StatefulSet. spec.jobs has precedence."""
 
     #: None: unknown. Only root is found, or nothing.
     run_as_user: int | None = None
@@ -72,8 +78,8 @@ class JobInputs:
 
 
 async def load(ctx: Context, environment: Environment, *, lenient: bool = False) -> JobInputs:
-    """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, WorkloadNotFound, ClaimNotFound,
-    ClaimInUse, ConfigNotFound, JobTemplateRefused, and those of :func:`with_cluster`).
+    """The inputs of a Job that needs the Environment. Raises Stalled (StoreNotFound, ClaimNotFound, ClaimInUse,
+    ConfigNotFound, JobTemplateRefused, and those of OF_WORKLOADS and :func:`with_cluster`).
 
     `lenient`: what spec.jobs must not have is left out, and a Cluster that was read before is not read again. Where an
     operation is under way, its Jobs must not end because the Environment, the Cluster or the chart was changed: an
@@ -166,9 +172,7 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
     claims = stores.claims(store)
     inherited, shape = traits(ctx.settings, None, Jobs()), template_of(ctx.settings, None, None)
     async for found in _users_of(ctx, namespace, store.meta.name, environment_name):
-        workload: Object | None = None
-        for each in found.spec.workloads[:1]:
-            workload = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name)
+        workload = await first_template(ctx, namespace, found.spec)
         inherited = traits(ctx.settings, workload, found.spec.jobs)
         shape = template_of(ctx.settings, workload, found.spec.jobs)
         if inherited.run_as_user is not None or not claims:
@@ -207,14 +211,29 @@ async def need(ctx: Context, type_: Type, namespace: str, name: str, reason: str
 
 
 async def _workloads(ctx: Context, environment: Environment) -> Object | None:
-    """The first workload. Raises Stalled(WorkloadNotFound) where any of them does not exist."""
-    first: Object | None = None
-    for each in environment.spec.workloads:
-        obj = await need(
-            ctx, WORKLOADS[each.kind], environment.meta.namespace, each.name, c.WORKLOAD_NOT_FOUND, "spec.workloads"
-        )
-        first = first or obj
+    """The first Deployment or StatefulSet. Raises Stalled (OF_WORKLOADS) where any workload could not be stopped."""
+    namespace, first = environment.meta.namespace, None
+    for each in targets(environment.spec.workloads):
+        if each.has_template:
+            type_ = WORKLOADS[each.kind]
+            obj = await need(ctx, type_, namespace, each.name, c.WORKLOAD_NOT_FOUND, "spec.workloads")
+            first = first or obj
+        elif each.is_cron_job:
+            await need(ctx, CRON_JOBS, namespace, each.name, c.WORKLOAD_NOT_FOUND, "spec.workloads")
+        else:
+            found = await listed.read(ctx, namespace, each)
+            if isinstance(found, Failure):
+                raise Stalled(found.reason, found.message)
     return first
+
+
+async def first_template(ctx: Context, namespace: str, spec: EnvironmentSpec) -> Object | None:
+    """The first Deployment or StatefulSet of spec.workloads that exists."""
+    for each in targets(spec.workloads):
+        obj = await ctx.kube.get(WORKLOADS[each.kind], namespace, each.name) if each.has_template else None
+        if obj is not None:
+            return obj
+    return None
 
 
 async def _users_of(ctx: Context, namespace: str, store: str, environment: str | None) -> AsyncIterator[Environment]:

@@ -58,6 +58,14 @@ class Kube:
         """The object, or None."""
         return await self._or_none("GET", type_.path(namespace, name))
 
+    async def scale(self, type_: Type, namespace: str, name: str) -> Object | None:
+        """The scale subresource; None where the object, or the subresource, does not exist."""
+        return await self._or_none("GET", type_.path(namespace, name, "scale"))
+
+    async def served(self, api_version: str) -> Object | None:
+        """The APIResourceList of a group and version: any account may read it. None where it is not served."""
+        return await self._or_none("GET", f"/apis/{api_version}")
+
     async def metadata(
         self, type_: Type, namespace: str | None, *, labels: str, keep: Callable[[Object], bool]
     ) -> list[Object]:

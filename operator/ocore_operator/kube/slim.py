@@ -11,6 +11,9 @@ LABELS = (f"{GROUP}/", "app.kubernetes.io/", "batch.kubernetes.io/")
 #: Fields of metadata whose size is limited.
 METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation")
 
+#: Fields of a pod's spec that are kept as they are.
+POD = ("nodeName", "restartPolicy", "schedulingGates", "terminationGracePeriodSeconds")
+
 
 def slim(type_: Type, obj: Object) -> Object:
     """The object, of a Job or a pod only what is read of it."""
@@ -40,7 +43,7 @@ def _job(spec: Object) -> Object:
 
 def _pod(spec: Object) -> Object:
     return {
-        **{k: spec[k] for k in ("nodeName", "restartPolicy", "schedulingGates") if k in spec},
+        **{k: spec[k] for k in POD if k in spec},
         "containers": _named(spec.get("containers") or ()),
         "initContainers": _named(spec.get("initContainers") or ()),
         "volumes": [v for v in spec.get("volumes") or () if "persistentVolumeClaim" in v],

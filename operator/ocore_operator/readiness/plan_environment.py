@@ -11,7 +11,7 @@ from ocore_operator import clock
 from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.inputs import OF_WORKLOADS, JobInputs
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Environment, Store, project_of
@@ -49,7 +49,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
         c.CLAIM_NOT_FOUND,
         c.CLAIM_IN_USE,
         c.CONFIG_NOT_FOUND,
-        c.WORKLOAD_NOT_FOUND,
+        *OF_WORKLOADS,
         c.JOB_TEMPLATE_REFUSED,
         *c.OF_CLUSTER,
         c.JOB_PENDING,

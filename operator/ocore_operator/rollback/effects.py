@@ -10,7 +10,7 @@ from ocore_crds import naming
 from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RemoteSource, RollbackTarget
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, WORKLOADS
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
@@ -373,12 +373,11 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
         try:
             return await inputs.load(ctx, environment, lenient=True)
         except Stalled as end:
-            if end.reason not in (c.WORKLOAD_NOT_FOUND, c.CONFIG_NOT_FOUND):
+            if end.reason not in (*inputs.OF_WORKLOADS, c.CONFIG_NOT_FOUND):
                 raise
     namespace, spec = environment.meta.namespace, environment.spec
-    found = [await ctx.kube.get(WORKLOADS[w.kind], namespace, w.name) for w in spec.workloads]
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
-    workload = next((w for w in found if w is not None), None)
+    workload = await inputs.first_template(ctx, namespace, spec)
     return JobInputs(
         namespace=namespace,
         store=await _store(ctx, namespace, spec.store_ref.name, needed=needs_store),

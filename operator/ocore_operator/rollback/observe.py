@@ -25,6 +25,7 @@ from ocore_crds.protocol import (
 )
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
+from ocore_crds.workloads import Target, targets
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, operation_lock
@@ -67,7 +68,7 @@ from ocore_operator.rollback.world import (
     World,
 )
 from ocore_operator.workloads import images, scale, turns
-from ocore_operator.workloads.view import Kind, WorkloadView, peer_of
+from ocore_operator.workloads.view import WorkloadView, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
@@ -124,10 +125,10 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
     (snapshot, source, undone, environment), seen, safety = await asyncio.gather(
         _sources(ctx, known), control.observe(ctx, known, fresh=fresh), _safety(ctx, known)
     )
-    targets = _targets(known, environment)
-    peer = peer_of(known, await _others(ctx, known), targets)
+    wanted = _targets(known, environment)
+    peer = peer_of(known, await _others(ctx, known), wanted)
     views, jobs, before, users, config, facts = await asyncio.gather(
-        scale.observe(ctx, namespace, targets),
+        scale.observe(ctx, namespace, wanted),
         _jobs(ctx, known, seen),
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
@@ -276,12 +277,12 @@ def undo_state(environment: Environment | None, rollback: Rollback) -> Literal["
     return entry.state if entry is not None and entry.by_id == rollback.id else None
 
 
-def _targets(rollback: Rollback, environment: Environment | None) -> list[tuple[Kind, str]]:
+def _targets(rollback: Rollback, environment: Environment | None) -> list[Target]:
     """The saved workloads once they are saved: the Environment may have changed since."""
     saved = rollback.status.workloads
     if saved:
-        return [(w.kind, w.name) for w in saved]
-    return [(w.kind, w.name) for w in environment.spec.workloads] if environment is not None else []
+        return targets(saved)
+    return targets(environment.spec.workloads) if environment is not None else []
 
 
 async def _others(ctx: Context, rollback: Rollback) -> list[Rollback | Snapshot]:

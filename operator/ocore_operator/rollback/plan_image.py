@@ -50,6 +50,13 @@ def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal
             f" so restoreImage {spec.restore_image} is not possible. Set it to Never in a new Rollback."
         )
         return Refusal(c.IMAGE_UNKNOWN, text)
+    paused = [w for w in world.workloads if w.paused]
+    if paused:
+        text = (
+            f"{labels(paused)} is paused (spec.paused), so its pods would not run the image of the snapshot. Resume it"
+            f" (kubectl rollout resume deployment/{paused[0].name}), or set restoreImage to Never in a new Rollback."
+        )
+        return Refusal(c.WORKLOAD_PAUSED, text)
     if snapshot.foreign_image:
         text = (
             f"Snapshot {snapshot.name} was imported or adopted, and its manifest names image {snapshot.image}, which is"
@@ -93,6 +100,10 @@ def warnings(image: ImageStatus | None, world: World) -> tuple[PreflightWarning,
             f" {in_git(image, world)}. To let the rollback wait for that, use restoreImage WaitForGit."
         )
         found.append(PreflightWarning(reason=c.IMAGE_OWNED, message=text))
+    others = [w for w in world.workloads if not w.target.has_template]
+    if others:
+        text = f"The image of {labels(others)} is not read and not changed. Deploy the one that fits the snapshot."
+        found.append(PreflightWarning(reason=c.OTHER_VERSION, message=text))
     if not images.parse(image.reference).digest:
         text = (
             f"The snapshot has recorded no digest of image {image.reference}. If its tag has been moved since, it is"

@@ -287,6 +287,9 @@ def _source(spec: RollbackSpec, world: World) -> Iterator[Refusal | None]:
 
 
 def _workloads(world: World) -> Refusal | None:
+    refusal = next((w.refusal for w in world.workloads if w.refusal is not None), None)
+    if refusal is not None:
+        return Refusal(refusal.reason, refusal.message, patience=True)
     missing = [w for w in world.workloads if not w.exists]
     if missing:
         text = (

@@ -10,7 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.rollback import ImageStatus, PreflightWarning
 from ocore_crds.text import sentence
 from ocore_operator.rollback.world import SnapshotView, World
-from ocore_operator.workloads.view import WorkloadView
+from ocore_operator.workloads.view import WorkloadView, first_with_template
 
 
 def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightWarning, ...]:
@@ -18,7 +18,8 @@ def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightW
     another image is then no surprise."""
     found: list[PreflightWarning] = []
     if world.snapshot is not None:
-        found.extend(_version(world.snapshot, world.workloads[0]) if world.workloads and image is None else ())
+        first = first_with_template(world.workloads) if image is None else None
+        found.extend(_version(world.snapshot, first) if first is not None else ())
         found.extend(_config(world.snapshot, world) if _in_place(world) else ())
     found.extend(warning for workload in world.workloads for warning in _availability(workload))
     return tuple(found)
@@ -31,7 +32,8 @@ def _in_place(world: World) -> bool:
 
 
 def _version(snapshot: SnapshotView, workload: WorkloadView) -> Iterator[PreflightWarning]:
-    """Of the first workload, whose image the snapshot recorded. What either side does not know is not compared."""
+    """Of the first Deployment or StatefulSet, whose image the snapshot recorded. What either side does not know is not
+    compared."""
     image = bool(snapshot.image and workload.image) and snapshot.image != workload.image
     commit = bool(snapshot.commit and workload.commit) and snapshot.commit != workload.commit
     if not image and not commit:
@@ -62,7 +64,13 @@ def _config(snapshot: SnapshotView, world: World) -> Iterator[PreflightWarning]:
 
 
 def _availability(workload: WorkloadView) -> Iterator[PreflightWarning]:
-    if not workload.exists or workload.ready_replicas >= workload.replicas > 0:
+    if workload.paused:
+        text = (
+            f"{workload.label} is paused (spec.paused). It is stopped and started all the same, and all its pods then"
+            " run its newest ReplicaSet."
+        )
+        yield PreflightWarning(reason=c.WORKLOAD_PAUSED, message=text)
+    if not workload.exists or workload.target.is_cron_job or workload.ready_replicas >= workload.replicas > 0:
         return
     if workload.replicas == 0:
         text = (

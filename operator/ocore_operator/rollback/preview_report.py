@@ -22,6 +22,7 @@ from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.prediction import predict
 from ocore_operator.rollback.transitions import stamp
 from ocore_operator.rollback.world import EnvironmentView, PreviewFacts, SnapshotView, World
+from ocore_operator.workloads.view import first_with_template
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,10 @@ def _files(read: _Read) -> PreviewFiles | None:
 
 
 def _version(read: _Read, world: World) -> PreviewVersion | None:
-    """Of the first workload, whose image the snapshot recorded: as the warnings compare it."""
-    if not world.workloads:
+    """Of the first Deployment or StatefulSet, whose image the snapshot recorded: as the warnings compare it."""
+    first = first_with_template(world.workloads)
+    if first is None:
         return None
-    first = world.workloads[0]
     return PreviewVersion(
         image_now=first.image,
         image_in_snapshot=read.snapshot.image,

@@ -9,6 +9,7 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, remote_status, summarize
@@ -229,8 +230,8 @@ async def _begin(ctx: Context, world: World) -> Requeue | None:
         raise ValueError(f"{world.snapshot.key}: the plan begins without an Environment")
     if world.snapshot.spec.trigger != "PreRollback":  # which runs under the lock of its Rollback
         await operation_lock.acquire(ctx, world.environment, world.snapshot)
-    namespace, workloads = world.snapshot.meta.namespace, world.environment.spec.workloads[:1]
-    digest = "".join([await scale.running_digest(ctx, namespace, w.kind, w.name) for w in workloads])
+    first = next((w for w in targets(world.environment.spec.workloads) if w.has_template), None)
+    digest = await scale.running_digest(ctx, world.snapshot.meta.namespace, first) if first is not None else ""
     status = transitions.started(world.snapshot, world.environment, world.inputs, ctx.now(), image_digest=digest)
     return await _record(ctx, world.snapshot, status)
 

@@ -7,6 +7,7 @@ from typing import Literal
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.restore_test import open_run
+from ocore_crds.workloads import Target, targets
 from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
@@ -25,7 +26,7 @@ from ocore_operator.snapshot.cascade import cascade_of
 from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.world import Cascade, RemoteView, RestoreTest, World, is_ready
 from ocore_operator.workloads import scale, turns
-from ocore_operator.workloads.view import Kind, peer_of
+from ocore_operator.workloads.view import peer_of
 
 #: Seconds until the end of a Snapshot is seen by those that need it, or that it needs.
 SETTLE = 1.0
@@ -141,11 +142,11 @@ async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | No
             repetition=signals.repetition_of(live[0]),
             may_resume=resumes,
         )
-    targets = await _targets(ctx, snapshot)
+    wanted = await _targets(ctx, snapshot)
     quiesce = snapshot.status.quiesce
     if quiesce is None or quiesce.stage in ("Announced", "Done"):
-        world = replace(world, peer=peer_of(snapshot, await turns.others(ctx, namespace, snapshot.meta.uid), targets))
-    world = replace(world, workloads=await scale.observe(ctx, namespace, targets))
+        world = replace(world, peer=peer_of(snapshot, await turns.others(ctx, namespace, snapshot.meta.uid), wanted))
+    world = replace(world, workloads=await scale.observe(ctx, namespace, wanted))
     obj = await ctx.kube.get(SNAPSHOTS, namespace, snapshot.meta.name)
     if obj is None or obj["metadata"]["uid"] != snapshot.meta.uid:
         return None
@@ -166,13 +167,13 @@ def _is_freezing(snapshot: Snapshot) -> bool:
     return snapshot.status.quiesce is not None and snapshot.status.quiesce.stage == "Freeze"
 
 
-async def _targets(ctx: Context, snapshot: Snapshot) -> list[tuple[Kind, str]]:
+async def _targets(ctx: Context, snapshot: Snapshot) -> list[Target]:
     """The saved workloads once they are saved: the Environment may have changed since."""
     quiesce = snapshot.status.quiesce
     if quiesce is not None and quiesce.stage != "Done" and quiesce.workloads:
-        return [(w.kind, w.name) for w in quiesce.workloads]
+        return targets(quiesce.workloads)
     obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    return [(w.kind, w.name) for w in resources.environment(obj).spec.workloads] if obj is not None else []
+    return targets(resources.environment(obj).spec.workloads) if obj is not None else []
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:

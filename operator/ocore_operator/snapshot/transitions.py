@@ -20,6 +20,7 @@ from ocore_crds.snapshot import (
     StepStatus,
 )
 from ocore_crds.text import sentence
+from ocore_crds.workloads import targets
 from ocore_operator import clock, summarize
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Failed, Stalled, Waiting
@@ -230,7 +231,10 @@ def _was_asked(snapshot: Snapshot) -> bool:
 
 def stopped_for(quiesce: QuiesceStatus) -> str:
     """How long which workloads were stopped, for the evidence."""
-    names = ", ".join(f"{w.kind} {w.name} ({w.replicas} replicas)" for w in quiesce.workloads)
+    names = ", ".join(
+        f"{t.kind} {t.name}" + ("" if t.is_cron_job else f" ({w.replicas} replicas)")
+        for t, w in zip(targets(quiesce.workloads), quiesce.workloads, strict=True)
+    )
     since = quiesce.stopped_at or quiesce.entered_at
     seconds = clock.seconds_since(since, clock.parse(quiesce.resumed_at or quiesce.entered_at))
     return f"quiesce: {names} stopped at {since} for {seconds:.0f} s"

@@ -6,7 +6,7 @@ from typing import Any
 
 from ocore_crds import gitops
 from ocore_crds.snapshot import SavedContainer, SavedImage
-from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
+from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView, first_with_template
 
 #: Begins of the names of field managers that update without server-side apply.
 TOOL_MANAGERS = ("argocd", "kustomize-controller", "helm", "kapp", "fleet", "configsync", "rancher")
@@ -114,11 +114,13 @@ def _owns_image(entry: Mapping[str, Any], container: str, *, init: bool) -> bool
 
 
 def of_application(workloads: Sequence[WorkloadView], recorded: str) -> tuple[tuple[WorkloadView, ContainerView], ...]:
-    """The containers that run the application's image: the first container of the first workload, and every container
-    and init container of any workload whose image has the same repository as that one has, or as the recorded image."""
-    if not workloads or not workloads[0].containers:
+    """The containers that run the application's image: the first container of the first Deployment or StatefulSet, and
+    every container and init container of any of them whose image has the same repository as that one has, or as the
+    recorded image."""
+    found = first_with_template(workloads)
+    if found is None or not found.containers:
         return ()
-    first = workloads[0].containers[0]
+    first = found.containers[0]
     repositories = {parse(first.image).repository, parse(recorded).repository}
     return tuple((w, x) for w in workloads for x in w.containers if parse(x.image).repository in repositories)
 

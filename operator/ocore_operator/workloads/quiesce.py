@@ -91,7 +91,11 @@ def take_turn(
 
 
 def missing(workloads: Iterable[WorkloadView], kind: str) -> Failure | None:
-    """Why the operation of that kind cannot stop them: some do not exist."""
+    """Why the operation of that kind cannot stop them: some do not exist, or have no usable scale."""
+    workloads = tuple(workloads)
+    refusal = next((w.refusal for w in workloads if w.refusal is not None), None)
+    if refusal is not None:
+        return Failure(reason=refusal.reason, message=f"{refusal.message} Then create a new {kind}.")
     absent = [w for w in workloads if not w.exists]
     if not absent:
         return None

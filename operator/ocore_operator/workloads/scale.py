@@ -1,19 +1,24 @@
-"""Reads the environment's workloads, sets their replicas through the scale subresource, and their images where a
-rollback restores them."""
+"""Reads the environment's workloads, sets their replicas through the scale subresource (a CronJob is suspended), and
+their images where a rollback restores them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
+from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure
 from ocore_crds.text import shortened, shortened_start
-from ocore_kube.errors import ApiError, Conflict
-from ocore_kube.types import PODS, WORKLOADS
+from ocore_crds.workloads import Target
+from ocore_kube.errors import ApiError, Conflict, Forbidden
+from ocore_kube.types import CRON_JOBS, JOBS, PODS, WORKLOADS
 from ocore_operator.context import Context
+from ocore_operator.jobs import listed
 from ocore_operator.jobs.inputs import commit_of, image_of
-from ocore_operator.jobs.outcome import pod_ended
+from ocore_operator.jobs.listed import Scale
+from ocore_operator.jobs.outcome import finished, pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
 from ocore_operator.kube.resources import Object
 from ocore_operator.workloads import images
-from ocore_operator.workloads.view import Commit, Kind, WorkloadView
+from ocore_operator.workloads.view import Commit, WorkloadView
 
 #: The default of terminationGracePeriodSeconds in Kubernetes.
 DEFAULT_GRACE = 30
@@ -23,28 +28,68 @@ MAX_PODS = 3
 MAX_MESSAGE = 600
 
 
-async def observe(ctx: Context, namespace: str, targets: Sequence[tuple[Kind, str]]) -> tuple[WorkloadView, ...]:
-    """The workloads as they are now, in the order of `targets`."""
-    return tuple(await asyncio.gather(*(_one(ctx, namespace, kind, name) for kind, name in targets)))
+async def observe(ctx: Context, namespace: str, wanted: Sequence[Target]) -> tuple[WorkloadView, ...]:
+    """The workloads as they are now, in the order of `wanted`."""
+    return tuple(await asyncio.gather(*(_one(ctx, namespace, each) for each in wanted)))
 
 
-async def _one(ctx: Context, namespace: str, kind: Kind, name: str) -> WorkloadView:
-    obj = await ctx.kube.get(WORKLOADS[kind], namespace, name)
+async def _one(ctx: Context, namespace: str, target: Target) -> WorkloadView:
+    if target.is_cron_job:
+        return await _cron_job(ctx, namespace, target)
+    if not target.has_template:
+        return await _listed(ctx, namespace, target)
+    obj = await ctx.kube.get(WORKLOADS[target.kind], namespace, target.name)
     if obj is None:
-        return WorkloadView(kind=kind, name=name, exists=False)
+        return _absent(target)
     # Pods are listed after the workload, so that they include every pod that the controller had created for the
     # replicas that were read.
     pods = await ctx.kube.list(PODS, namespace, labels=selector(obj))
     annotation = ctx.settings.commit_annotation
-    return view(kind, obj, pods, commit=commit_of(obj, annotation), commits=images.commits(obj, annotation))
+    return view(target, obj, pods, commit=commit_of(obj, annotation), commits=images.commits(obj, annotation))
+
+
+async def _cron_job(ctx: Context, namespace: str, target: Target) -> WorkloadView:
+    obj = await ctx.kube.get(CRON_JOBS, namespace, target.name)
+    if obj is None:
+        return _absent(target)
+    jobs = await ctx.kube.list(JOBS, namespace, keep=lambda job: _is_of(job, {obj["metadata"]["uid"]}))
+    uids = {job["metadata"]["uid"] for job in jobs}
+    pods = await ctx.kube.list(PODS, namespace, keep=lambda pod: _is_of(pod, uids)) if jobs else []
+    return view_of_cron_job(target, obj, jobs, pods)
+
+
+async def _listed(ctx: Context, namespace: str, target: Target) -> WorkloadView:
+    found = await listed.read(ctx, namespace, target)
+    if isinstance(found, Failure):
+        if found.reason == c.WORKLOAD_NOT_FOUND:
+            return _absent(target)
+        return WorkloadView(target.kind, target.name, pods=1, api_version=target.api_version, refusal=found)
+    return view_of_scale(target, found, await ctx.kube.list(PODS, namespace, labels=found.selector))
+
+
+def _absent(target: Target) -> WorkloadView:
+    return WorkloadView(target.kind, target.name, exists=False, api_version=target.api_version)
+
+
+def _is_of(obj: Object, uids: Set[str]) -> bool:
+    return any(owner["uid"] in uids for owner in obj["metadata"].get("ownerReferences") or ())
 
 
 async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, replicas: int) -> bool:
-    """Sets the replicas; False where the workload does not exist. Raises Conflict where it changed since it was
-    read."""
-    return await ctx.kube.set_scale(
-        WORKLOADS[workload.kind], namespace, workload.name, replicas, resource_version=workload.version
-    )
+    """Sets the replicas; False where the workload does not exist. Raises Conflict where it changed since it was read,
+    Forbidden where its kind has no usable scale."""
+    name, version, target = workload.name, workload.version, workload.target
+    if target.is_cron_job:
+        patch = {"metadata": {"resourceVersion": version}, "spec": {"suspend": replicas == 0}}
+        return await ctx.kube.merge_patch(CRON_JOBS, namespace, name, patch) is not None
+    if target.has_template:
+        type_ = WORKLOADS[workload.kind]
+        return await ctx.kube.set_scale(type_, namespace, name, replicas, resource_version=version)
+    kind = listed.listed(ctx.settings, target)
+    if workload.refusal is not None or kind is None:
+        why = workload.refusal.message if workload.refusal is not None else "its kind is not listed"
+        raise Forbidden(403, c.WORKLOAD_KIND_NOT_ALLOWED, why)
+    return await ctx.kube.set_scale(kind, namespace, name, replicas, resource_version=version)
 
 
 async def set_all(ctx: Context, namespace: str, targets: Iterable[tuple[WorkloadView, int]]) -> ApiError | None:
@@ -69,9 +114,10 @@ async def set_image(ctx: Context, namespace: str, workload: WorkloadView, change
     )
 
 
-async def running_digest(ctx: Context, namespace: str, kind: Kind, name: str) -> str:
-    """The digest of the image of the workload's first container, from its pods; empty where it is unknown."""
-    obj = await ctx.kube.get(WORKLOADS[kind], namespace, name)
+async def running_digest(ctx: Context, namespace: str, target: Target) -> str:
+    """The digest of the image of the first container of a Deployment or StatefulSet, from its pods; empty where it is
+    unknown."""
+    obj = await ctx.kube.get(WORKLOADS[target.kind], namespace, target.name)
     if obj is None:
         return ""
     image = image_of(obj)
@@ -106,9 +152,9 @@ def selector(obj: Object) -> str:
 
 
 def view(
-    kind: Kind, obj: Object, pods: Iterable[Object], *, commit: str = "", commits: Commit | None = None
+    target: Target, obj: Object, pods: Iterable[Object], *, commit: str = "", commits: Commit | None = None
 ) -> WorkloadView:
-    """The workload as the plan sees it. Pure."""
+    """A Deployment or StatefulSet as the plan sees it. Pure."""
     spec, status = obj["spec"], obj.get("status", {})
     left = [p for p in pods if not pod_ended(p)]
     observed = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
@@ -116,8 +162,8 @@ def view(
     unseen = not observed or status.get("replicas", 0) > 0
     template = spec["template"]["spec"]
     return WorkloadView(
-        kind=kind,
-        name=obj["metadata"]["name"],
+        kind=target.kind,
+        name=target.name,
         replicas=int(spec.get("replicas", 1)),
         pods=max(len(left), int(unseen)),
         ready_replicas=int(status.get("readyReplicas", 0)) if observed else 0,
@@ -128,6 +174,41 @@ def view(
         commits=commits or Commit(),
         grace_seconds=int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)),
         version=obj["metadata"]["resourceVersion"],
+        api_version=target.api_version,
+        paused=bool(spec.get("paused")),
+    )
+
+
+def view_of_cron_job(target: Target, obj: Object, jobs: Iterable[Object], pods: Iterable[Object]) -> WorkloadView:
+    """A CronJob: what it has started and has not ended are its pods. Pure."""
+    left = {owner["uid"] for p in pods if not pod_ended(p) for owner in p["metadata"]["ownerReferences"]}
+    running = [job for job in jobs if finished(job) is None or job["metadata"]["uid"] in left]
+    active = int(not obj["spec"].get("suspend"))
+    return WorkloadView(
+        kind=target.kind,
+        name=target.name,
+        replicas=active,
+        pods=len(running),
+        ready_replicas=active,
+        version=obj["metadata"]["resourceVersion"],
+        api_version=target.api_version,
+    )
+
+
+def view_of_scale(target: Target, found: Scale, pods: Iterable[Object]) -> WorkloadView:
+    """A workload of which only the scale subresource and its pods are known. Pure."""
+    left = [p for p in pods if not pod_ended(p)]
+    ready = sum(1 for p in left if _is_ready(p) and not p["metadata"].get("deletionTimestamp"))
+    return WorkloadView(
+        kind=target.kind,
+        name=target.name,
+        replicas=found.wanted,
+        pods=max(len(left), int(found.present > 0)),
+        ready_replicas=ready,
+        problem=problem({}, left),
+        grace_seconds=max((p["spec"].get("terminationGracePeriodSeconds", 0) for p in left), default=DEFAULT_GRACE),
+        version=found.version,
+        api_version=target.api_version,
     )
 
 
@@ -142,11 +223,16 @@ def problem(status: Object, pods: Sequence[Object]) -> str:
     return "; ".join([*conditions, *of_pods[:MAX_PODS]])
 
 
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(x["type"] == "Ready" and x["status"] == "True" for x in conditions)
+
+
 def _trouble(pod: Object) -> str:
     """Why one pod is not Ready; empty where it is."""
-    status = pod.get("status", {})
-    if any(x["type"] == "Ready" and x["status"] == "True" for x in status.get("conditions") or ()):
+    if _is_ready(pod):
         return ""
+    status = pod.get("status", {})
     unplaced = pod_trouble(pod)
     if unplaced is not None:
         return f"{unplaced.kind}: {unplaced.message}"

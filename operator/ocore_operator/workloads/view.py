@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.snapshot import SavedWorkload
+from ocore_crds.workloads import Target
 from ocore_operator.kube.resources import Rollback, Snapshot
-
-Kind = Literal["Deployment", "StatefulSet"]
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class Commit:
 class WorkloadView:
     """A workload of the environment."""
 
-    kind: Literal["Deployment", "StatefulSet"]
+    kind: str
     name: str
     exists: bool = True
-    #: spec.replicas.
+    #: spec.replicas. Of a CronJob: 0 where it is suspended, else 1.
     replicas: int = 0
     #: Number of its pods, terminating ones included; at least 1 while its controller has not observed the last change.
     pods: int = 0
@@ -56,6 +55,17 @@ class WorkloadView:
     grace_seconds: int = 30
     #: Precondition of a write: its resourceVersion.
     version: str = ""
+    api_version: str = "apps/v1"
+    #: A Deployment with spec.paused: a change of its pod template starts no pods.
+    paused: bool = False
+    #: Why it can be neither read nor scaled: its kind is not listed, or has no usable scale. It then counts as stopped
+    #: with pods left: an operation that has stopped it never ends before it was started.
+    refusal: Failure | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is named by it."""
+        return Target(self.kind, self.name, self.api_version)
 
     @property
     def label(self) -> str:
@@ -83,23 +93,28 @@ class Peer:
 
 def saved(workloads: Iterable[WorkloadView]) -> tuple[SavedWorkload, ...]:
     """The workloads with their replicas, for a status."""
-    return tuple(SavedWorkload(kind=w.kind, name=w.name, replicas=w.replicas) for w in workloads)
+    return tuple(
+        SavedWorkload(
+            api_version=None if w.target.built_in else w.api_version, kind=w.kind, name=w.name, replicas=w.replicas
+        )
+        for w in workloads
+    )
 
 
-def peer_of(
-    mine: Rollback | Snapshot, others: Iterable[Rollback | Snapshot], targets: Sequence[tuple[Kind, str]]
-) -> Peer | None:
+def first_with_template(workloads: Iterable[WorkloadView]) -> WorkloadView | None:
+    """The one whose image a snapshot records."""
+    return next((w for w in workloads if w.target.has_template), None)
+
+
+def peer_of(mine: Rollback | Snapshot, others: Iterable[Rollback | Snapshot], targets: Sequence[Target]) -> Peer | None:
     """The one of the others that `mine` has to wait for; None where no other one has announced any of these
     workloads."""
     age = (mine.meta.created, mine.meta.uid)
+    names = {(t.kind, t.name) for t in targets}
     announced = []
     for other in others:
         found = _announced(other)
-        if (
-            found is not None
-            and other.meta.uid != mine.meta.uid
-            and {(w.kind, w.name) for w in found[0]} & set(targets)
-        ):
+        if found is not None and other.meta.uid != mine.meta.uid and {(w.kind, w.name) for w in found[0]} & names:
             older = (other.meta.created, other.meta.uid) < age
             announced.append(Peer(f"{other.kind.kind} {other.meta.name}", stopping=found[1], older=older))
     return max(announced, key=lambda p: (p.stopping, p.older), default=None)

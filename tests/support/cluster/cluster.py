@@ -92,7 +92,9 @@ class Cluster:
         versions = {
             "Deployment": "apps/v1",
             "StatefulSet": "apps/v1",
+            "ReplicaSet": "apps/v1",
             "Job": "batch/v1",
+            "CronJob": "batch/v1",
             "Lease": "coordination.k8s.io/v1",
             "Environment": GROUP,
             "SnapshotStore": GROUP,

@@ -32,6 +32,8 @@ class Operator:
                 "--values", str(REPOSITORY / "localcluster/values.yaml"),
                 # What is not there is waited for; the tests of bad input need not wait as long as a person would.
                 "--set", "settings.environmentWait=15",
+                # A kind of which only the scale subresource is used.
+                "--set-json", 'workloads.kinds=[{"apiVersion":"apps/v1","kind":"ReplicaSet","resource":"replicasets"}]',
                 # Pods and services of the local cluster. Its node is outside, with a private address.
                 "--set", r"settings.clusterNetworks=10.244.0.0/16\,10.96.0.0/16", *arguments,
             ],

@@ -63,7 +63,10 @@ ENVIRONMENT: Object = {
     },
     "config": {"configMapRef": {"name": "shop-conf"}},
     "allowRollbackTo": [{"namespace": "shop-staging"}],
-    "workloads": [{"kind": "Deployment", "name": "shop"}, {"kind": "StatefulSet", "name": "shop-cron"}],
+    "workloads": [
+        {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "shop"},
+        {"kind": "StatefulSet", "name": "shop-cron"},
+    ],
     "scratch": {"size": "20Gi", "storageClassName": "fast"},
     "jobs": {
         "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
@@ -371,6 +374,10 @@ PATTERNS: dict[str, Pattern] = {
         prefix="a" * 253 + "/",
     ),
     scheduling.VALUE_PATTERN: Pattern(("", "a", "A_b.c", "1"), ("-a", "a-", "a b", "a/b", "ä")),
+    _pattern(environment.Workload, "apiVersion"): Pattern(
+        ("apps/v1", "argoproj.io/v1alpha1"), ("apps", "Apps/v1", "apps/", "//v1", "apps/v1/v1", "a b/v1"), suffix="/v1"
+    ),
+    _pattern(environment.Workload, "kind"): Pattern(("Rollout", "A1"), ("rollout", "1A", "A-b", "A b"), prefix="A"),
     _pattern(environment.Filestore, "path"): _PATHS,
     _pattern(snapshotstore.S3, "prefix"): _PATHS,
     _pattern(snapshotstore.S3, "bucket"): Pattern(("abc", "a-b.c", "0a0"), ("Abc", "-ab", "ab-", "a_b", "a/b")),
@@ -574,6 +581,28 @@ for _path in _LABEL_REQUIREMENTS:
 CEL: dict[str, dict[str, dict[str, Cel]]] = {
     "Environment": {
         "": _NAME,
+        "spec.workloads[]": {
+            "a DaemonSet cannot be scaled to zero: run its pods as a Deployment, or leave it out. The switchover"
+            " refuses its connections and ends its sessions in any case": Cel(
+                (
+                    {"spec.workloads": [{"apiVersion": "apps.example.org/v1", "kind": "DaemonSet", "name": "shop"}]},
+                    {"spec.workloads": [{"kind": "CronJob", "name": "shop"}]},
+                ),
+                (
+                    {"spec.workloads": [{"kind": "DaemonSet", "name": "shop"}]},
+                    {"spec.workloads": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "shop"}]},
+                ),
+            ),
+            "give apiVersion, for example argoproj.io/v1alpha1: only Deployment, StatefulSet and CronJob need"
+            " none": Cel(
+                (
+                    {"spec.workloads": [{"name": "shop"}]},
+                    {"spec.workloads": [{"kind": k, "name": "shop"} for k in ("Deployment", "StatefulSet", "CronJob")]},
+                    {"spec.workloads": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "shop"}]},
+                ),
+                ({"spec.workloads": [{"kind": "Rollout", "name": "shop"}]},),
+            ),
+        },
         "spec": {
             _immutable("id"): _fixed("spec.id", OTHER_UUID, optional=True, keep={"spec.type": "staging"}),
             _immutable("projectId"): _fixed("spec.projectId", OTHER_UUID, optional=True, keep={"spec.type": "staging"}),

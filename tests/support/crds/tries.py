@@ -1,5 +1,6 @@
 """What to try for each rule of the CRDs, and which tries one request can ask together."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
@@ -133,7 +134,8 @@ def _items(schema: Object, count: int) -> list[Any]:
     if isinstance(item, str):
         return [item] * count
     keys = schema.get(LIST_KEYS, ())
-    free = [k for k in keys if "enum" not in schema["items"]["properties"][k]]
+    fields = schema["items"]["properties"]
+    free = [k for k in keys if "enum" not in fields[k] and re.search(fields[k].get("pattern", ""), "item-0")]
     return [{**item, **dict.fromkeys(free, f"item-{i}")} for i in range(count)]
 
 

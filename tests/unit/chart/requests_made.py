@@ -22,6 +22,8 @@ from ocore_kube.types import Type
 Verb = tuple[str, str, str]
 #: Stands for the type that a method is called with.
 ANY = Type("example.org/v1", "things", "Thing")
+#: A kind of the chart's value workloads.kinds, as the templates name it without Helm (test_verbs.rules).
+LISTED = Type("x/v1", "x", "X")
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -40,6 +42,8 @@ class Recorder:
 
     async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """As ocore_kube.transport.Transport.request."""
+        if path.count("/") == 3:  # /apis/GROUP/VERSION: every account may read it (system:discovery)
+            return {}
         group, resource, named = _parts(path)
         self.verbs.add((group, resource, VERBS.get(method) or ("get" if named else "list")))
         meta = (options.get("body") or {}).get("metadata") or {}
@@ -78,7 +82,7 @@ class Sample(dict[str, Any]):
 SAMPLES: Mapping[str, Any] = {
     "type_": ANY, "namespace": "a", "name": "b", "pod": "b", "uid": "u", "labels": "a=b", "keep": bool, "spec": {},
     "patch": {}, "status": {}, "fields": {}, "conditions": [], "finalizers": [], "replicas": 1, "resource_version": "1",
-    "annotations": {}, "metadata": {"namespace": "a", "name": "b"}, "given": {},
+    "annotations": {}, "api_version": "apps/v1", "metadata": {"namespace": "a", "name": "b"}, "given": {},
 }  # fmt: skip
 
 
@@ -185,6 +189,8 @@ class Program:
         found = _constant(node)
         if found:
             return found
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "listed":  # jobs/listed.py
+            return {LISTED}
         if isinstance(node, ast.Attribute) and node.attr == "type":  # a row of engine/kinds.py
             return self.constructed("Reconciler")
         if isinstance(node, ast.Name):

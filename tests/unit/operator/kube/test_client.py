@@ -86,7 +86,7 @@ def test_nothing_is_written_without_the_lease(server: ApiServer, write: str) -> 
 
 
 def test_every_way_to_write_is_tested() -> None:
-    reads = {"get", "list", "metadata", "pages", "follow_log"}
+    reads = {"get", "list", "metadata", "pages", "follow_log", "scale", "served"}
     assert {name for name in vars(Kube) if not name.startswith("_")} == reads | WRITES.keys()
 
 

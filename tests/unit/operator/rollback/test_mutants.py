@@ -45,8 +45,8 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "",
         "replicas are not remembered before the quiesce",
         view,
-        "replicas=w.replicas)",
-        "replicas=0)",
+        "replicas=w.replicas\n",
+        "replicas=0\n",
     ),
     (
         "Restore",

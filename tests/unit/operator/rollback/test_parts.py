@@ -15,6 +15,7 @@ from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_crds.shown import Begun, shown_step
+from ocore_crds.workloads import Target
 from ocore_kube.errors import ApiError
 from ocore_operator.jobs.log import LogState
 from ocore_operator.kube import resources
@@ -142,7 +143,7 @@ def test_selector() -> None:
     ],
 )
 def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]], left: int, ready: int) -> None:
-    view = scale.view("Deployment", obj, pods)
+    view = scale.view(Target("Deployment", "shop"), obj, pods)
     assert (view.pods, view.ready_replicas, view.grace_seconds, view.version) == (left, ready, 5, "7")
 
 
@@ -153,7 +154,7 @@ def test_a_problem_has_the_pods_reason() -> None:
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
         "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
     }
-    text = scale.view("Deployment", deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
+    text = scale.view(Target("Deployment", "shop"), deployment(), [pod("shop-1", containerStatuses=[crash])]).problem
     assert text == "pod shop-1: container app: CrashLoopBackOff: back-off 10s (last exit code 3, Error)"
 
 
@@ -185,7 +186,7 @@ def test_a_failing_init_container_is_named_with_its_exit_code(state: dict[str, A
         initContainerStatuses=[DONE, {"name": "migrate", "ready": False, **state}],
         containerStatuses=[WAITING],
     )
-    text = scale.view("Deployment", deployment(), [failing]).problem
+    text = scale.view(Target("Deployment", "shop"), deployment(), [failing]).problem
     assert text.startswith(f"pod shop-1: {says}")
 
 
@@ -193,7 +194,9 @@ def test_a_cause_is_not_cut_within_a_word() -> None:
     """The kubelet's message says the cause at its end, and a container's log too (issue 9, item 25)."""
     pull = "failed to pull and unpack image: " + "try " * 90 + "unauthorized"
     waiting = {"name": "app", "ready": False, "state": {"waiting": {"reason": "ErrImagePull", "message": pull}}}
-    assert scale.view("Deployment", deployment(), [pod(containerStatuses=[waiting])]).problem.endswith("unauthorized")
+    assert scale.view(Target("Deployment", "shop"), deployment(), [pod(containerStatuses=[waiting])]).problem.endswith(
+        "unauthorized"
+    )
     log = "step done\n" * 200 + "KeyError: 'res.partner'"
     crash = {
         "name": "app",
@@ -201,7 +204,7 @@ def test_a_cause_is_not_cut_within_a_word() -> None:
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
         "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": log}},
     }
-    text = scale.view("Deployment", deployment(), [pod(containerStatuses=[crash])]).problem
+    text = scale.view(Target("Deployment", "shop"), deployment(), [pod(containerStatuses=[crash])]).problem
     assert text.endswith("KeyError: 'res.partner')")
     assert "Error: … " in text
     assert len(text) < 1000

@@ -11,6 +11,7 @@ from ocore_crds import conditions as c
 from ocore_crds.preview import NEVER
 from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
+from ocore_crds.workloads import Target
 from ocore_operator.clock import parse
 from ocore_operator.kube import resources
 from ocore_operator.rollback import observe, plan, plan_preflight
@@ -353,6 +354,7 @@ def taken_with(**changes: object) -> Callable[[v.World], v.World]:
          "Deployment w0 is not available to begin with: 1 of 2 replicas are ready (CrashLoopBackOff)."),
         (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY,
          "Deployment w0 is scaled to 0 replicas to begin with"),
+        (workload(paused=True), c.WORKLOAD_PAUSED, "Deployment w0 is paused (spec.paused). It is stopped and started"),
     ],
 )  # fmt: skip
 def test_row_41_what_blocks_nothing_is_said_before_it_starts(
@@ -399,7 +401,7 @@ def test_what_is_compared_is_observed() -> None:
         "metadata": {"name": "shop", "generation": 1, "resourceVersion": "1"},
         "spec": {"selector": {}, "template": pod},
     }
-    seen = scale.view("Deployment", deployment, [], commit="c2")
+    seen = scale.view(Target("Deployment", "shop"), deployment, [], commit="c2")
     assert (seen.image, seen.commit) == ("shop:2", "c2")
     # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world
     # again.

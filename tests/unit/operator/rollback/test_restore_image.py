@@ -12,6 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.rollback import ImageStatus, RollbackSpec, RollbackStatus, UndoStatus
 from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
+from ocore_crds.workloads import Target
 from ocore_kube.errors import Conflict, Forbidden
 from ocore_kube.types import DEPLOYMENTS
 from ocore_operator.errors import Stalled
@@ -153,6 +154,23 @@ def test_row_83_an_image_that_admission_would_refuse_is_refused_before_anything_
     found = plan_image.refusal(spec("Always"), SNAPSHOT, seen)
     assert (found.reason if found is not None else None) == (None if allowed else c.IMAGE_NOT_ALLOWED)
     assert plan_image.refusal(spec("WaitForGit"), SNAPSHOT, seen) is None
+
+
+@pytest.mark.parametrize("mode", ["Always", "WaitForGit"])
+def test_a_paused_deployment_would_not_run_the_image(mode: str) -> None:
+    paused = replace(workload(), paused=True)
+    found = plan_image.refusal(spec(mode), SNAPSHOT, world(paused))
+    assert found is not None
+    assert found.reason == c.WORKLOAD_PAUSED
+    assert f"kubectl rollout resume deployment/{paused.name}" in found.message
+    assert plan_image.refusal(spec("Never"), SNAPSHOT, world(paused)) is None
+    assert plan_image.refusal(spec(mode), SNAPSHOT, world(workload())) is None
+
+
+def test_the_image_of_other_kinds_is_left_to_people() -> None:
+    nightly = WorkloadView("CronJob", "nightly", api_version="batch/v1")
+    texts = [w.message for w in plan_image.warnings(IMAGE, world(workload(), nightly))]
+    assert texts == ["The image of CronJob nightly is not read and not changed. Deploy the one that fits the snapshot."]
 
 
 def test_the_image_is_frozen_by_its_digest() -> None:
@@ -635,7 +653,7 @@ def test_workloads_of_a_rollback_are_read_with_their_annotation() -> None:
             return []
 
     ctx: Any = SimpleNamespace(kube=Kube(), settings=SimpleNamespace(commit_annotation="sha"))
-    (view,) = asyncio.run(scale.observe(ctx, "ns", [("Deployment", "web")]))
+    (view,) = asyncio.run(scale.observe(ctx, "ns", [Target("Deployment", "web")]))
     assert view.commits == Commit("sha", "c2", None)
     assert view.containers == (ContainerView("shop", init=False, image=RUNNING),)
 

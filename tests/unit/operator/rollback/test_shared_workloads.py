@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.workloads import Target
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, enter
 from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, World
@@ -91,7 +92,7 @@ class Process:
             lock=OperationLock("Ours", "", START),
             jobs=(JobView("switch", 1, "switch-1", ready=True, ended=cancelled, closed=cancelled),),
             workloads=(WorkloadView("Deployment", "shop", replicas=self.workload, pods=1),),
-            peer=peer_of(mine, others, [("Deployment", "shop")]),
+            peer=peer_of(mine, others, [Target("Deployment", "shop")]),
         )
         if self.known.stage != status.stage:  # observe.py reads again
             return plan.Wait(0, c.RUNNING, "again")

@@ -13,6 +13,7 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import FINALIZER_DATA
 from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
+from ocore_crds.workloads import Target
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
@@ -337,15 +338,15 @@ def test_who_has_announced_what() -> None:
         return snapshot({"quiesce": True}, status, name=name, uid=uid, creationTimestamp=at(created))
 
     mine = other("mine", 10, None, UID)
-    target = [("Deployment", "shop")]
-    assert peer_of(mine, [other("a", 5, None)], target) is None  # type: ignore[arg-type]
-    assert peer_of(mine, [other("a", 5, quiesce("Done"))], target) is None  # type: ignore[arg-type]
-    assert peer_of(mine, [other("a", 5, quiesce("Freeze"))], [("Deployment", "else")]) is None
-    found = peer_of(mine, [other("a", 5, quiesce("Announced")), other("b", 20, quiesce("Resume"))], target)  # type: ignore[arg-type]
+    target = [Target("Deployment", "shop")]
+    assert peer_of(mine, [other("a", 5, None)], target) is None
+    assert peer_of(mine, [other("a", 5, quiesce("Done"))], target) is None
+    assert peer_of(mine, [other("a", 5, quiesce("Freeze"))], [Target("Deployment", "else")]) is None
+    found = peer_of(mine, [other("a", 5, quiesce("Announced")), other("b", 20, quiesce("Resume"))], target)
     assert found == Peer("Snapshot b", stopping=True, older=False)
     assert peer_of(mine, [other("a", 5, quiesce("Announced"))], target) == Peer(
         "Snapshot a", stopping=False, older=True
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize("stage", get_args(QuiesceStage))

@@ -1,0 +1,166 @@
+"""Workloads that are no Deployment: CronJobs, and kinds of which only the scale subresource is used. And what cannot be
+stopped."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from support.cluster.cluster import POD_SECURITY, Cluster, Object, condition, is_true
+from support.cluster.promises import fresh, holds_all_promises, old_or_new
+from support.cluster.site import DEMO_IMAGE, Site, container
+
+#: The kind is in the chart's value workloads.kinds (support/cluster/operator.py).
+WORKER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "worker"}
+
+
+@pytest.fixture
+def change(site: Site) -> Iterator[Callable[..., None]]:
+    """Changes the site's Environment: another one may not have its database. Afterwards it is as it was, and ready."""
+    yield lambda **fields: site.cluster.apply(site.environment_object(**fields))
+    site.cluster.apply(site.environment_object())
+    site.environment_ready()
+
+
+def pod(*command: str) -> Object:
+    return {
+        "securityContext": POD_SECURITY,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container("app", DEMO_IMAGE, command=list(command))],
+    }
+
+
+def cron_job(site: Site, name: str, *, suspend: bool) -> Object:
+    """One whose schedule never comes."""
+    template = {"spec": {**pod("sleep", "12"), "restartPolicy": "Never"}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name, "namespace": site.namespace},
+        "spec": {"schedule": "0 0 31 2 *", "suspend": suspend, "jobTemplate": {"spec": {"template": template}}},
+    }
+
+
+def worker(site: Site) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": "worker", "namespace": site.namespace},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "worker"}},
+            "template": {"metadata": {"labels": {"app": "worker"}}, "spec": pod("sleep", "infinity")},
+        },
+    }
+
+
+def budget(site: Site) -> Object:
+    """No pod of the application may be evicted."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "shop", "namespace": site.namespace},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "shop"}}},
+    }
+
+
+@contextmanager
+def gadgets(cluster: Cluster) -> Iterator[None]:
+    """Within the block the API server has a kind with the scale subresource that the chart does not list."""
+    paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"scale": paths},
+    }
+    cluster.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "gadgets.test.example.org"},
+            "spec": {
+                "group": "test.example.org",
+                "scope": "Namespaced",
+                "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
+                "versions": [version],
+            },
+        }
+    )
+    try:
+        yield
+    finally:
+        cluster.delete("CustomResourceDefinition", "gadgets.test.example.org")
+
+
+def spec_of(site: Site, kind: str, name: str) -> Object:
+    found = site.cluster.get(kind, name, site.namespace)
+    assert found is not None
+    return dict(found["spec"])
+
+
+def test_cron_jobs_and_other_kinds_are_stopped_and_started(site: Site, change: Callable[..., None]) -> None:
+    """Beside a rollout that is under way and a PodDisruptionBudget that allows nothing."""
+    site.cluster.apply(
+        cron_job(site, "report", suspend=False), cron_job(site, "off", suspend=True), worker(site), budget(site)
+    )
+    crons = [{"kind": "CronJob", "name": name} for name in ("report", "off")]
+    change(workloads=[*crons, WORKER, {"kind": "Deployment", "name": "shop"}])
+    site.environment_ready()
+    site.cluster.kubectl("-n", site.namespace, "patch", "deployment/shop", "-p", '{"spec":{"minReadySeconds":300}}')
+    try:
+        site.patch_shop({"metadata": {"annotations": {"rollout": "under way"}}})
+        name = fresh("kinds")
+        # Time enough to start a Job before anything is stopped.
+        late = {"ocore.dev/failpoints": "operator-rollback-replicas-saved=sleep:4"}
+        site.rollback(name, "base", undoWindowSeconds=0, annotations=late)
+        site.cluster.wait("Rollback", name, site.namespace, lambda o: o["status"].get("stage") == "Stop", 120, "near")
+        site.cluster.kubectl("-n", site.namespace, "create", "job", "--from=cronjob/report", "running")
+        obj = site.completed("Rollback", name)
+    finally:
+        site.cluster.kubectl("-n", site.namespace, "patch", "deployment/shop", "-p", '{"spec":{"minReadySeconds":0}}')
+    old_or_new(site, obj)
+    saved = [(w.get("apiVersion"), w["kind"], w["name"], w["replicas"]) for w in obj["status"]["workloads"]]
+    assert saved == [
+        (None, "CronJob", "report", 1),
+        (None, "CronJob", "off", 0),
+        ("apps/v1", "ReplicaSet", "worker", 2),
+        (None, "Deployment", "shop", 1),
+    ]
+    job = site.cluster.get("Job", "running", site.namespace)
+    assert job is not None
+    assert job["status"]["completionTime"] <= obj["status"]["switchedAt"], "its Job was not waited for"
+    assert spec_of(site, "CronJob", "report")["suspend"] is False
+    assert spec_of(site, "CronJob", "off")["suspend"] is True
+    assert spec_of(site, "ReplicaSet", "worker")["replicas"] == 2
+    holds_all_promises(site)
+
+
+def test_what_cannot_be_stopped_stalls_with_the_line_to_change(site: Site, change: Callable[..., None]) -> None:
+    def shown(reason: str, *words: str) -> None:
+        def seen(obj: Object) -> bool:
+            found = condition(obj, "Ready")
+            return (
+                found is not None
+                and found["reason"] == reason
+                and all(word in found["message"] for word in words)
+                and is_true(obj, "Stalled")
+            )
+
+        site.cluster.wait("Environment", site.environment, site.namespace, seen, 60, f"{reason} {words}")
+
+    with gadgets(site.cluster):
+        gadget = {"apiVersion": "test.example.org/v1", "kind": "Gadget", "name": "a"}
+        change(workloads=[gadget])
+        line = "workloads.kinds: {apiVersion: test.example.org/v1, kind: Gadget, resource: gadgets}"
+        shown("WorkloadKindNotAllowed", line)
+    change(workloads=[{"apiVersion": "apps/v1", "kind": "ControllerRevision", "name": "a"}])
+    shown("WorkloadNotScalable", "Remove it from spec.workloads")
+    change(workloads=[{**WORKER, "name": "ghost"}])
+    shown("WorkloadNotFound", "There is no ReplicaSet ghost")
+    obj = site.cluster.get("Deployment", "shop", site.namespace)
+    assert obj is not None
+    assert obj["spec"]["replicas"] == 1
