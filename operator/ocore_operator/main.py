@@ -58,6 +58,8 @@ class Operator:
         #: A second signal: nothing is finished first.
         self._stop_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        #: The Lease was acquired, and the workers run.
+        self._leads = False
         self._transport = Transport(api, settings.request_timeout, "ocore-operator")
         self._own = Transport(own, settings.request_timeout, "ocore-operator")
         self._lease = Lease(
@@ -115,14 +117,14 @@ class Operator:
         dead = [t.get_name() for t in self._tasks if t.done()]
         if dead:
             return f"these parts of the operator ended: {', '.join(dead)}"
-        if self._tasks and not self._queue.alive():
+        if self._leads and not self._queue.alive():
             return "a worker of the queue ended or is stuck"
         return None
 
     def _unready(self) -> str | None:
         if self._releases.problem:
             return self._releases.problem
-        if not self._lease.held():
+        if not self._lease.held() and (self._leads or not self._settings.standby):
             return "another operator holds the lease, or this one could not renew it"
         if not self._resync.synced():
             return "the first list of all objects is not complete"
@@ -144,7 +146,7 @@ class Operator:
         try:
             if not await self._until_stopped(self._prepare()):
                 return 0
-            return await self._work(loop)
+            return await self._work()
         finally:
             await self._shut_down()
 
@@ -170,10 +172,14 @@ class Operator:
         return True
 
     async def _prepare(self) -> None:
-        """Waits for the CRDs, for other releases, then for the Lease."""
+        """Waits for the CRDs, for other releases, then for the Lease. While a standby waits, it reads and watches; it
+        writes nothing, and its queue takes nothing."""
         for reconciler in self._reconcilers.values():
             await self._served(reconciler.type)
         await self._releases.wait()
+        if self._settings.standby:
+            self._queue.pause()
+            self._read()
         await self._lease.acquire()
         await self._releases.yield_to_earlier()
 
@@ -200,17 +206,27 @@ class Operator:
                 )
         return False
 
-    async def _work(self, loop: asyncio.AbstractEventLoop) -> int:
+    async def _work(self) -> int:
+        self._leads = True
         self._spawn("lease", self._lease.keep())
         self._spawn("other releases", self._releases.keep())
         self._spawn("queue", self._queue.run(self._reconcile))
-        self._spawn("resync", self._resync.run())
+        if self._settings.standby:
+            self._queue.resume()
+            self._resync.queue_forgotten()
+        else:
+            self._read()
         self._spawn("end of lingering Jobs", self._lingering.run(self._ctx))
         self._spawn("measurement of the event loop's lag", self._metrics.measure_lag())
-        kopf_in_thread = partial(self._kopf, Dispatch(self._ctx, self._queue, self._reconcilers, self._lingering), loop)
+        return await self._until_signalled()
+
+    def _read(self) -> None:
+        """Lists and watches all objects into the catalog."""
+        self._spawn("resync", self._resync.run())
+        dispatch = Dispatch(self._ctx, self._queue, self._reconcilers, self._lingering)
+        kopf_in_thread = partial(self._kopf, dispatch, asyncio.get_running_loop())
         for namespace in self._access.namespaces:
             self._spawn(f"watch of {title(namespace)}", self._watch(Watch(namespace, kopf_in_thread, self._access)))
-        return await self._until_signalled()
 
     async def _watch(self, watch: Watch) -> None:
         """Watches once everything was listed: two lists of 20,000 Snapshots at a time make the operator ready in twice

@@ -213,7 +213,14 @@ class Settings(BaseSettings):
         ),
     )
 
-    # --- one replica ----------------------------------------------------------------------------------------
+    # --- one leader -----------------------------------------------------------------------------------------
+    standby: bool = Field(
+        default=False,
+        description=(
+            "Whether another pod of this release may hold the Lease: this one then knows all objects, and is ready,"
+            " while it waits. The chart sets it with `operator.replicas`."
+        ),
+    )
     namespace: str = Field(default="default", description="The operator's own namespace, which has the Lease.")
     lease_name: str = Field(default="ocore-operator", description="Name of the Lease that guards against two.")
     lease_duration: Annotated[int, Field(ge=3)] = Field(

@@ -185,9 +185,11 @@ class TestRendered:
                 assert not [n for n in named if "*" in n or "secret" in n or "exec" in n or n in ("escalate", "bind")]
 
     def test_one_replica_that_is_replaced_before_the_next_starts(self, helm: Helm, values: Object) -> None:
-        spec = find(helm.render(values), "Deployment")["spec"]
+        objects = helm.render(values)
+        spec = find(objects, "Deployment")["spec"]
         assert spec["replicas"] == 1
         assert spec["strategy"] == {"type": "Recreate"}
+        assert environment(objects)["OCORE_STANDBY"] == "false"
 
     def test_the_operator_reads_its_environment(
         self, helm: Helm, values: Object, monkeypatch: pytest.MonkeyPatch
@@ -195,6 +197,24 @@ class TestRendered:
         for name, value in environment(helm.render(values)).items():
             monkeypatch.setenv(name, value)
         assert list(Settings().namespaces) == values.get("watchNamespaces", [])
+
+
+def test_row_99_production_has_a_standby_on_another_node(helm: Helm) -> None:
+    objects = helm.render(yaml.safe_load((CHART / "values-production.yaml").read_text()))
+    spec = find(objects, "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    assert environment(objects)["OCORE_STANDBY"] == "true"
+    (budget,) = [obj for obj in objects if obj["kind"] == "PodDisruptionBudget"]
+    labels = spec["template"]["metadata"]["labels"]
+    for selector in (budget["spec"]["selector"], *(c["labelSelector"] for c in spread(spec))):
+        assert selector["matchLabels"].items() <= labels.items()
+
+
+def spread(deployment: Object) -> list[Object]:
+    """Its topology spread constraints; at least one."""
+    found: list[Object] = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert found
+    return found
 
 
 def test_helm_lint_finds_nothing(helm: Helm) -> None:
@@ -216,7 +236,7 @@ def test_crds_are_kept(helm: Helm) -> None:
     ("values", "words"),
     [
         ({"surprise": 1}, "'surprise' not allowed"),
-        ({"operator": {"replicas": 2}}, "'replicas' not allowed"),
+        ({"operator": {"replicas": 0}}, "/operator/replicas"),
         ({"settings": {"allowFailpoints": True}}, "'allowFailpoints' not allowed"),
         ({"settings": {"jobTtl": 1}}, "/settings/jobTtl"),
         ({"settings": {"leaseRenew": 0}}, "/settings/leaseRenew"),

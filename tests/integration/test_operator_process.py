@@ -213,17 +213,19 @@ def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path:
         operator.stop()
 
 
-def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+def test_row_99_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
     """Killed: after the lease has run out. After SIGTERM: at once. Another release waits all the time."""
+    times = {**FAST, "lease_duration": 6, "lease_renew": 2}
     other = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_name="another")
-    first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start()
-    second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2).start(wait=False)
-    third = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=6, lease_renew=2)
+    first = OperatorProcess(crds, [namespace], tmp_path, **times).start()
+    second = OperatorProcess(crds, [namespace], tmp_path, **times, standby=True).start()
+    third = OperatorProcess(crds, [namespace], tmp_path, **times)
     try:
-        wait_for("second listens", lambda: second.get("/healthz")[0] == 200, 60)
-        status, words = second.get("/readyz")
-        assert status == 503
-        assert "lease" in words
+        # A standby is ready, counts no objects, and does nothing.
+        failed(crds, namespace, snapshot(crds, namespace, "before"), "EnvironmentNotFound")
+        assert (first.metric("ocore_leader"), second.metric("ocore_leader")) == (1, 0)
+        assert "ocore_resources{" in first.get("/metrics")[1]
+        assert "ocore_resources{" not in second.get("/metrics")[1]
         other.start(wait=False)
         said = f"another release watches {namespace} too: its Lease is {namespace}/test-operator"
         wait_for("another release waits", lambda: said in other.get("/readyz")[1], 30)
@@ -231,10 +233,16 @@ def test_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) 
         other.stop()
         first.kill()
         begin = time.monotonic()
-        second.ready(30)
+        left = snapshot(crds, namespace, "left")
+        wait_for("the second leads", lambda: second.metric("ocore_leader") == 1, 30)
         assert time.monotonic() - begin < 20
+        failed(crds, namespace, left, "EnvironmentNotFound")
+        assert second.metric("ocore_reconciles_total") < 10, "what was heard before was not kept for now"
         third.start(wait=False)
         wait_for("third listens", lambda: third.get("/healthz")[0] == 200, 60)
+        status, words = third.get("/readyz")
+        assert status == 503
+        assert "lease" in words
         second.send(signal.SIGTERM)
         assert second.exit_code() == 0
         third.ready(6)

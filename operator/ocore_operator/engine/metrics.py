@@ -166,14 +166,15 @@ class FromCatalog(Collector):
         self._tests_due: dict[Key, Due] = {}
 
     def collect(self) -> Iterable[Metric]:
-        """All families."""
-        yield self._phases()
-        yield from self._unreadable()
-        yield from self._snapshots()
-        yield from self._rollbacks()
-        yield from self._policies()
-        yield from self._environments()
-        yield from self._stores()
+        """All families; of a standby only what it says of itself: each object counts once."""
+        if self._leader():
+            yield self._phases()
+            yield from self._unreadable()
+            yield from self._snapshots()
+            yield from self._rollbacks()
+            yield from self._policies()
+            yield from self._environments()
+            yield from self._stores()
         yield self._namespaces()
         yield from self._queue_state()
 

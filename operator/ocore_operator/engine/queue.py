@@ -101,6 +101,7 @@ class WorkQueue:
         self._afterwards: dict[Key, Callable[[], None]] = {}
         self._delayed: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._paused = False
         self._workers = [_Worker((URGENT,)) for _ in range(RESERVED)]
         self._workers += [_Worker((URGENT, DUE, NORMAL, LOW)) for _ in range(workers)]
         self.statistics = Statistics()
@@ -110,7 +111,17 @@ class WorkQueue:
         """Reconciles the key as soon as a worker is free; `low` (resync): after everything else."""
         self._add(key, LOW if low else NORMAL)
 
+    def pause(self) -> None:
+        """Takes no key until :meth:`resume`: what a standby hears for days is in the catalog when it is needed."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Takes keys again."""
+        self._paused = False
+
     def _add(self, key: Key, lane: int) -> None:
+        if self._paused:
+            return
         if key in self._active:
             self._again[key] = self._again.get(key, False) or lane == DUE
             return

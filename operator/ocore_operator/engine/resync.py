@@ -69,7 +69,7 @@ class Resync:
                 failed = await self.once(
                     n for n in self._access.namespaces if n in failed or not self._access.watched(n)
                 )
-            self._queue_forgotten()
+            self.queue_forgotten()
             until = min(begin + CHECK, full)
             while failed and loop.time() < until:
                 self._note(failed)
@@ -78,7 +78,7 @@ class Resync:
             self._note(failed)
             await asyncio.sleep(max(until - loop.time(), 0))
 
-    def _queue_forgotten(self) -> None:
+    def queue_forgotten(self) -> None:
         """Queues what is not idle and would not be reconciled otherwise, and idle Snapshots that do not know yet what
         happened to another one."""
         for key in (*(e.key for e in self._ctx.catalog.busy()), *pairs.all_unsettled(self._ctx.catalog)):

@@ -116,6 +116,18 @@ def test_adding_twice_is_one_reconcile() -> None:
     assert reconciles[key(1)] == 1
 
 
+def test_a_standby_keeps_no_keys() -> None:
+    """For weeks of events: what is to be done it knows from the catalog."""
+    queue = WorkQueue(workers=1, timeout=1)
+    queue.pause()
+    queue.add(key(1))
+    queue.add(key(2), low=True)
+    assert (len(queue), queue.scheduled(key(1))) == (0, False)
+    queue.resume()
+    queue.add(key(1))
+    assert queue.scheduled(key(1))
+
+
 def test_the_resync_comes_after_what_happened() -> None:
     order: list[Key] = []
 
