@@ -3,12 +3,17 @@
 `make test-all` loads the image; by hand: localcluster/cluster images cnpg:dev.
 """
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import psycopg
 import pytest
 
-from support.cluster.cluster import Cluster
-from support.cluster.cnpg import DATABASE, Instances, cluster_of, installed
+from support.cluster.cluster import Cluster, Object, is_true, wait_for
+from support.cluster.cnpg import CNPG, DATABASE, NAME, WITHOUT_ADMINISTRATOR, Instances, cluster_of, installed
+from support.cluster.failpoints import held, held_open
 from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import Servers, Site, make_site
 
@@ -37,8 +42,13 @@ def instances(cluster: Cluster, site: Site) -> Iterator[Instances]:
     instances.healthy()
 
 
+@pytest.mark.parametrize("database", [DATABASE, WITHOUT_ADMINISTRATOR], ids=["cnpg", "secretRef"])
 @pytest.mark.usefixtures("instances")
-def test_a_rollback_and_its_undo(site: Site) -> None:
+def test_a_rollback_and_its_undo(site: Site, database: Object) -> None:
+    """With the Secrets of a Cluster, the superuser's among them, and with the owner's alone."""
+    site.cluster.apply(site.environment_object(database=database))
+    ready = site.environment_ready()
+    assert ("HiddenOnly" in json.dumps(ready["status"])) == (database == WITHOUT_ADMINISTRATOR)
     set_marker(site, 2)
     back = site.rollback(fresh("back"), "base", undoWindowSeconds=3600)
     site.completed("Rollback", back)
@@ -48,3 +58,122 @@ def test_a_rollback_and_its_undo(site: Site) -> None:
     assert marker(site) == 2
     site.gone("Rollback", undo, back)
     holds_all_promises(site)
+    site.cluster.apply(site.environment_object(database=DATABASE))
+    site.environment_ready()
+
+
+def limits(site: Site) -> dict[str, int]:
+    """Connection limit of each database of the site."""
+    with site.servers.admin(site.host) as connection:
+        rows = connection.execute(
+            "SELECT datname, datconnlimit FROM pg_database WHERE starts_with(datname, %s)", [site.database]
+        )
+        return dict(rows.fetchall())
+
+
+def applied(site: Site, **spec: object) -> None:
+    """Changes the `Database` resource, and waits until CloudNativePG has applied it."""
+    body: Object = {"name": site.database, "owner": site.role, "cluster": {"name": NAME}, **spec}
+    metadata = {"name": "shop", "namespace": site.namespace}
+    site.cluster.apply({"apiVersion": CNPG, "kind": "Database", "metadata": metadata, "spec": body})
+    site.cluster.wait(
+        "Database",
+        "shop",
+        site.namespace,
+        lambda o: o.get("status", {}).get("observedGeneration") == o["metadata"]["generation"],
+        90,
+        "reconciled",
+    )
+    found = site.cluster.get("Database", "shop", site.namespace)
+    assert found is not None
+    assert found["status"]["applied"] is True, found["status"]
+
+
+def test_a_database_resource_follows_the_name(site: Site, instances: Instances) -> None:
+    """It names a database, and has its settings applied to whichever has that name: what was set aside is not touched,
+    nothing is created again, and nothing is dropped. The rollback hands over what the resource set."""
+    del instances
+    applied(site, connectionLimit=40, databaseReclaimPolicy="retain")
+    set_marker(site, 2)
+    back = site.rollback(fresh("back"), "base", undoWindowSeconds=3600)
+    kept = site.completed("Rollback", back)["status"]["previousDatabase"]
+    live = site.database
+    assert limits(site) == {live: 40, kept: 40}
+    applied(site, connectionLimit=50, databaseReclaimPolicy="retain")
+    assert limits(site) == {live: 50, kept: 40}
+    undo = site.undo(fresh("undo"), back, undoWindowSeconds=0)
+    site.completed("Rollback", undo)
+    assert marker(site) == 2
+    site.gone("Rollback", undo, back)
+    assert limits(site) == {live: 50}
+    site.gone("Database", "shop")
+    holds_all_promises(site)
+
+
+def test_declared_roles_do_not_fight_a_restore(site: Site, instances: Instances) -> None:
+    """CloudNativePG reconciles its roles in the middle of a restore."""
+    name = site.rollback(fresh("roles"), "base", annotations=held_open("restore-database-loaded"), undoWindowSeconds=0)
+    wait_for(f"{name} at the failpoint", lambda: held(site, "restore-database-loaded", name), 150)
+    roles = instances.current()["spec"]["managed"]["roles"]
+    (role,) = (r for r in roles if r["name"] == site.role)
+    role["comment"] = name
+    instances.change(managed={"roles": roles})
+
+    def comment() -> str:
+        with site.servers.admin(site.host) as connection:
+            row = connection.execute(
+                "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [site.role]
+            ).fetchone()
+            return str(row and row[0])
+
+    wait_for("the roles are reconciled", lambda: comment() == name, 60)
+    assert not is_true(site.cluster.get("Rollback", name, site.namespace) or {}, "Complete")
+    site.completed("Rollback", name)
+    site.gone("Rollback", name)
+    holds_all_promises(site)
+
+
+def marked(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the database of the connection has the marker."""
+    return connection.execute("SELECT to_regclass('fault_marker') IS NOT NULL").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_sessions_behind_a_pooler_end_and_come_back(site: Site, instances: Instances, mode: str) -> None:
+    """Those of the application, and of another client that no rollback stops: PgBouncer keeps them open."""
+    set_marker(site, 2)
+    with instances.pooler(mode) as host, through(site, host):
+        account = {"host": host, "user": site.role, "password": site.password, "dbname": site.database}
+        with psycopg.connect(**account, autocommit=True) as other:
+            assert marked(other)
+            (before,) = other.execute("SELECT pg_backend_pid()").fetchall()
+            name = site.rollback(fresh(mode), "base", undoWindowSeconds=0)
+            site.completed("Rollback", name)
+            if mode == "session":
+                with pytest.raises(psycopg.OperationalError):
+                    marked(other)
+            else:  # each transaction may have another session of the server
+                assert not marked(other)
+                assert other.execute("SELECT pg_backend_pid()").fetchall() != [before]
+        with psycopg.connect(**account, autocommit=True) as again:
+            assert not marked(again)
+        site.load(7, 4)
+        site.gone("Rollback", name)
+    holds_all_promises(site)
+
+
+@contextmanager
+def through(site: Site, host: str) -> Iterator[None]:
+    """The application connects to that host within the block."""
+    connects_to(site, host)
+    try:
+        yield
+    finally:
+        connects_to(site, site.host)
+
+
+def connects_to(site: Site, host: str) -> None:
+    metadata = {"name": "database", "namespace": site.namespace}
+    site.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"host": host}})
+    site.patch_shop({"metadata": {"annotations": {"connects-to": host}}})
+    site.app_ready()

@@ -170,7 +170,6 @@ def cluster_of(site: Site) -> None:
         "postgresUID": 65532,
         "postgresGID": 65532,
         "bootstrap": {"initdb": {"database": site.database, "owner": site.role}},
-        # For what the tests ask the server; the site's Environment does not use it.
         "enableSuperuserAccess": True,
         "superuserSecret": {"name": "pg-superuser"},
         "managed": {"roles": [role]},
@@ -187,8 +186,10 @@ def cluster_of(site: Site) -> None:
     site.host = f"{NAME}-rw.{site.namespace}.svc.cluster.local"
 
 
-#: `spec.database` of an Environment that uses what CloudNativePG makes for the application.
-DATABASE: Object = {
+#: `spec.database` of an Environment: the Cluster says all. Its superuser is the administrator.
+DATABASE: Object = {"cnpg": {"cluster": NAME}}
+#: The same by hand, with the owner's Secret only
+WITHOUT_ADMINISTRATOR: Object = {
     "secretRef": {"name": f"{NAME}-app"},
     "tls": {"ca": {"secretRef": {"name": f"{NAME}-ca", "key": "ca.crt"}}},
     "capacity": "2Gi",
