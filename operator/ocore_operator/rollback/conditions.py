@@ -131,13 +131,14 @@ def _switched_back_message(status: RollbackStatus) -> str:
         )
     if status.undo is not None:
         return (
-            f"Rollback {status.undo.rollback_name} was undone, and was switched back by hand before"
-            f" {status.switched_back_at}. Create a new Rollback under another name to undo it again."
+            f"Rollback {status.undo.rollback_name} was undone, and was switched back by hand, or by a failover that"
+            f" lost the renames, before {status.switched_back_at}. Create a new Rollback under another name to undo it"
+            " again."
         )
     return (
-        f"The environment was rolled back to snapshot {status.snapshot_name}, and was switched back by hand before"
-        f" {status.switched_back_at}. It runs on its previous data. Create a new Rollback under another name to roll"
-        " back again."
+        f"The environment was rolled back to snapshot {status.snapshot_name}, and was switched back by hand, or by a"
+        f" failover that lost the renames, before {status.switched_back_at}. It runs on its previous data. Create a new"
+        " Rollback under another name to roll back again."
     )
 
 

@@ -170,7 +170,10 @@ def _position_read(
     if result.position == "New" and world.environment is not None and not world.environment.executed:
         return Do(RecordExecuted())
     runs_on = "the snapshot" if result.position == "New" else "its previous data"
-    text = f"Switched by hand: by the databases' names, the environment runs on {runs_on}."
+    text = (
+        "Switched by hand, or by a failover that lost the renames: by the databases' names, the environment runs on"
+        f" {runs_on}."
+    )
     by_hand = switched_by_hand(status, result.position, spec.undo_window_seconds, now)
     return Record(by_hand, (Note("Warning", "SwitchedByHand", text),))
 
