@@ -91,7 +91,8 @@ def server(found: DatabaseAccess, *, dbname: str = "") -> "Server":
         if found.admin is not None
         else None
     )
-    return Server(load(Path(found.secret), dbname=found.dbname or dbname, host=host, options=tls), admin)
+    app = load(Path(found.secret), dbname=found.dbname or dbname, host=host, options=tls)
+    return Server(app, admin, found.cluster or "")
 
 
 def optional_server(found: DatabaseAccess | None, *, dbname: str = "") -> "Server | None":

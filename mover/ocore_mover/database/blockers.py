@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ocore_crds import conditions
 from ocore_mover.database import sessions
 from ocore_mover.database.connect import Connection
+from ocore_mover.database.remedies import SQL
 from ocore_mover.database.sessions import Session
 from ocore_mover.errors import MoverError
 
@@ -59,7 +60,7 @@ def _blocked(connection: Connection, live: str, left: Sequence[Session], transac
         named = ", ".join(f"{s.role} (application {s.application or 'unknown'}, pid {s.pid})" for s in left[:10])
         parts.append(f"database {live} has sessions that {actor} may not end: {named}")
         roles = sorted({(s.role, s.superuser) for s in left})
-        parts.extend(sessions.remedy(actor, role, superuser=superuser) for role, superuser in roles)
+        parts.extend(sessions.remedy(SQL, actor, role, superuser=superuser) for role, superuser in roles)
     if transactions:
         named = ", ".join(transactions[:10])
         parts.append(

@@ -13,6 +13,7 @@ from ocore_crds.facts import DatabaseFacts
 from ocore_crds.reports import Finding
 from ocore_mover.database import artifact
 from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.remedies import Remedies
 
 _SHOWN = 10
 
@@ -141,14 +142,16 @@ def always(connection: Connection) -> Iterator[Finding]:
     )
 
 
-def without_superuser(connection: Connection, facts: DatabaseFacts, actor: str) -> Iterator[Finding]:
+def without_superuser(
+    connection: Connection, facts: DatabaseFacts, actor: str, remedies: Remedies
+) -> Iterator[Finding]:
     """What can be restored where the administrator is a superuser, and `actor` is not one."""
     if connection.info.server_version >= 150000:
         yield from _listed(
             connection,
             _PUBLICATIONS,
-            f"only a superuser creates publications of all tables or of schemas, and {actor} is not one; set"
-            " adminSecretRef to a superuser's Secret, or drop them",
+            f"only a superuser creates publications of all tables or of schemas, and {actor} is not one;"
+            f" {remedies.superuser}, or drop them",
         )
     found = connection.execute(
         f"SELECT name, extension FROM ({_CONFIGURATION}) c WHERE NOT pg_has_role(%s, relowner, 'USAGE') AND NOT EXISTS"  # noqa: S608 - ours
@@ -160,10 +163,7 @@ def without_superuser(connection: Connection, facts: DatabaseFacts, actor: str) 
         names = ", ".join(f"{name} (extension {extension})" for name, extension in found[:_SHOWN])
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=(
-                f"only a superuser can load the rows of {names}, and {actor} is not one; set adminSecretRef to a"
-                " superuser's Secret"
-            ),
+            message=(f"only a superuser can load the rows of {names}, and {actor} is not one; {remedies.superuser}"),
         )
 
 

@@ -39,6 +39,8 @@ class Server:
 
     app: Credentials
     admin: Credentials | None = None
+    #: Of CloudNativePG, which manages the roles; empty: none.
+    cluster: str = ""
 
     @property
     def live(self) -> str:

@@ -14,6 +14,7 @@ from ocore_mover.database.connect import Connection, Server, connect, connect_ma
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
+from ocore_mover.database.remedies import Remedies
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
@@ -41,6 +42,7 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
 
     `attachments`: a snapshot locks the attachment table. `jobs`: pg_dump's parallelism.
     """
+    remedies = Remedies(server.cluster)
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
@@ -50,16 +52,19 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
         return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
-            facts, warnings = read_facts(connection)
+            facts, warnings = read_facts(connection, server.cluster)
             if attachments:
                 facts, outside = _outside(connection, facts)
                 warnings += outside
-            blocking = tuple(_snapshot_findings(connection, facts, jobs, attachments=attachments))
+            blocking = tuple(_snapshot_findings(connection, facts, jobs, remedies, attachments=attachments))
             blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
             return DatabaseProbe(None, (found,), (), ())
-        more = rollback_findings.find(server, connection, facts) if rollback else ()
+        blocked = remedies.needed
+        more = rollback_findings.find(server, connection, facts, remedies) if rollback else ()
+        entries = _entries(connection, remedies)
+        blocking, more = (blocking + entries, more) if blocked else (blocking, more + entries)
         if rollback:
             warnings += rollback_findings.notes(connection, facts)
             facts, unread = _with_fingerprint(server, connection, facts)
@@ -70,6 +75,14 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
     return DatabaseProbe(facts, blocking, more, warnings)
 
 
+def _entries(connection: Connection, remedies: Remedies) -> tuple[Finding, ...]:
+    """What the findings need in spec.managed.roles of the Cluster."""
+    try:
+        return tuple(remedies.findings(connection))
+    except psycopg.Error as error:
+        return (Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading roles: {error}"),)
+
+
 def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
     """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a
     rollback can create it."""
@@ -77,7 +90,7 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         with connect_maintenance(server, application=APPLICATION) as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
                 return None
-            facts, warnings = read_facts(connection)
+            facts, warnings = read_facts(connection, server.cluster)
     except MoverError as error:
         if error.reason != conditions.MISSING_GRANTS:
             return None
@@ -101,8 +114,8 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
     return DatabaseProbe(facts, blocking, more, warnings, created)
 
 
-def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
-    """Facts of the connection's database, and warnings."""
+def read_facts(connection: Connection, cluster: str = "") -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """Facts of the connection's database, and warnings. `cluster`: see Remedies."""
     row = connection.execute(
         "SELECT current_database(), (SELECT system_identifier FROM pg_control_system()) || '@'"
         " || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
@@ -112,7 +125,8 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
     ).fetchone()
     assert row is not None  # noqa: S101 - we are connected to it
     name, identity, version, number, size, owner, user = row
-    used = volume.used(connection)
+    remedies = Remedies(cluster)
+    used = volume.used(connection, remedies)
     facts = DatabaseFacts(
         name=name,
         server_identity=identity,
@@ -125,7 +139,7 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
         attachments=find_attachments(connection) is not None,
         extensions=tuple(row[0] for row in connection.execute("SELECT extname FROM pg_extension ORDER BY 1")),
     )
-    return facts, used.warnings
+    return facts, (*used.warnings, *(entries.message for entries in remedies.findings(connection)))
 
 
 #: Attachments that are looked at from both ends of their table: it may have millions.
@@ -182,10 +196,10 @@ def _replication(server: Server, connection: Connection, database: str) -> Repli
     finding of its own."""
     try:
         with connect_maintenance(server, application=APPLICATION) as actor:
-            return replication.report(connection, actor, database)
+            return replication.report(connection, actor, database, server.cluster)
     except (MoverError, psycopg.Error):
         try:
-            return replication.report(connection, connection, database)
+            return replication.report(connection, connection, database, server.cluster)
         except psycopg.Error:
             return None  # the findings report a server that is lost
 
@@ -198,7 +212,7 @@ _RESERVED = (
 
 
 def _snapshot_findings(
-    connection: Connection, facts: DatabaseFacts, jobs: int, *, attachments: bool
+    connection: Connection, facts: DatabaseFacts, jobs: int, remedies: Remedies, *, attachments: bool
 ) -> Iterator[Finding]:
     yield from _version_findings(facts)
     if _one(connection, "SELECT pg_is_in_recovery()"):
@@ -209,7 +223,7 @@ def _snapshot_findings(
                 " primary"
             ),
         )
-    yield from _unreadable(connection)
+    yield from _unreadable(connection, remedies)
     yield from catalog_findings.unreadable(connection)
     if attachments and facts.attachments:
         yield from _unlockable(connection)
@@ -254,7 +268,7 @@ def _encryption_findings(server: Server, connection: Connection, facts: Database
         yield Finding(reason=error.reason, message=error.message)
 
 
-def _unreadable(connection: Connection) -> Iterator[Finding]:
+def _unreadable(connection: Connection, remedies: Remedies) -> Iterator[Finding]:
     """Tables that pg_dump cannot read, or that row security hides in part (pg_dump then fails)."""
     found = connection.execute(
         "SELECT c.oid::regclass::text, pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.relkind IN ('r', 'm', 'S',"
@@ -263,14 +277,14 @@ def _unreadable(connection: Connection) -> Iterator[Finding]:
         " e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') AND NOT CASE c.relkind WHEN 'S'"
         " THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END ORDER BY 1"
     ).fetchall()
-    user = quoted(connection.info.user)
+    user = connection.info.user
     if found:
         names = ", ".join(f"{name} (owner {owner})" for name, owner in found[:5])
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{len(found)} tables or sequences cannot be read, for example {names}: GRANT pg_read_all_data TO"
-                f" {user};"
+                f"{len(found)} tables or sequences cannot be read, for example {names}:"
+                f" {remedies.predefined('pg_read_all_data', user)}"
             ),
         )
     secured = connection.execute(
@@ -282,8 +296,8 @@ def _unreadable(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"row security hides rows of {', '.join(row[0] for row in secured[:5])} from the dump: ALTER ROLE"
-                f" {user} BYPASSRLS;"
+                f"row security hides rows of {', '.join(row[0] for row in secured[:5])} from the dump:"
+                f" {remedies.attribute(user, 'BYPASSRLS')}"
             ),
         )
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions
 from ocore_crds.replication import Replication, ReplicationSlot, ReplicationSubscription
-from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.connect import Connection
+from ocore_mover.database.remedies import Remedies
 from ocore_mover.errors import MoverError
 
 #: Names in a message, and entries of each kind in a report: a termination message has 4 KiB.
@@ -83,9 +84,9 @@ def read(connection: Connection, database: str) -> Found:
     return Found(tuple(Slot(*row) for row in slots), tuple(Subscription(*row) for row in subscriptions))
 
 
-def report(connection: Connection, actor: Connection, database: str) -> Replication | None:
+def report(connection: Connection, actor: Connection, database: str, cluster: str = "") -> Replication | None:
     """For the Environment's status; None where nothing is replicated. `connection`: to the database. `actor`: the role
-    that would roll back."""
+    that would roll back. `cluster`: see Remedies."""
     found = read(connection, database)
     publications = [row[0] for row in connection.execute("SELECT pubname::text FROM pg_publication ORDER BY 1")]
     if not (found.slots or found.subscriptions or publications):
@@ -100,13 +101,13 @@ def report(connection: Connection, actor: Connection, database: str) -> Replicat
             ReplicationSubscription(name=s.name, enabled=s.enabled, slot_name=s.slot)
             for s in found.subscriptions[:_REPORTED]
         ),
-        missing_rights=tuple(missing_rights(actor, found)[:_REPORTED]),
+        missing_rights=tuple(missing_rights(actor, found, cluster)[:_REPORTED]),
     )
 
 
-def missing_rights(actor: Connection, found: Found) -> list[str]:
+def missing_rights(actor: Connection, found: Found, cluster: str = "") -> list[str]:
     """What must be run or changed before `actor` can drop these slots and subscriptions; empty where nothing is
-    missing."""
+    missing. `cluster`: see Remedies."""
     row = actor.execute(
         "SELECT rolname::text, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user"
     ).fetchone()
@@ -114,12 +115,13 @@ def missing_rights(actor: Connection, found: Found) -> list[str]:
     role, superuser, replication = row
     if superuser:
         return []
-    slots = any(not s.temporary for s in found.slots)
-    missing = [f"ALTER ROLE {quoted(role)} REPLICATION;"] if slots and not replication else []
-    return missing + list(dict.fromkeys(_of_subscriptions(actor, role, found)))
+    slots, remedies = any(not s.temporary for s in found.slots), Remedies(cluster)
+    missing = [remedies.attribute(role, "REPLICATION")] if slots and not replication else []
+    missing += dict.fromkeys(_of_subscriptions(actor, role, found, remedies))
+    return missing + [entries.message for entries in remedies.findings(actor)]
 
 
-def _of_subscriptions(actor: Connection, role: str, found: Found) -> Iterator[str]:
+def _of_subscriptions(actor: Connection, role: str, found: Found, remedies: Remedies) -> Iterator[str]:
     for subscription in found.subscriptions:
         row = actor.execute(
             "SELECT rolsuper, pg_has_role(oid, 'USAGE') FROM pg_roles WHERE rolname = %s", [subscription.owner]
@@ -127,11 +129,11 @@ def _of_subscriptions(actor: Connection, role: str, found: Found) -> Iterator[st
         owner_is_superuser, member = row or (True, False)
         if owner_is_superuser or _superusers_only(actor, subscription):
             yield (
-                f"only a superuser can drop subscription {subscription.name}: set adminSecretRef to a superuser's"
-                " Secret, or drop the subscription"
+                f"only a superuser can drop subscription {subscription.name}: {remedies.superuser}, or drop the"
+                " subscription"
             )
         elif not member:
-            yield f"GRANT {quoted(subscription.owner)} TO {quoted(role)};"
+            yield remedies.grant(subscription.owner, role)
 
 
 def _superusers_only(actor: Connection, subscription: Subscription) -> bool:

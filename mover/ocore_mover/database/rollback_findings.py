@@ -14,38 +14,37 @@ from ocore_mover.database.connect import (
     Server,
     connect_maintenance,
     is_superuser,
-    membership_statement,
     quoted,
 )
-from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
+from ocore_mover.database.remedies import Remedies
 from ocore_mover.database.restore.owners import is_powerful, problem_of
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
 
 
-def find(server: Server, connection: Connection, facts: DatabaseFacts) -> tuple[Finding, ...]:
+def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies: Remedies) -> tuple[Finding, ...]:
     """Findings. `connection` is to the live database; another one is opened as the role that would do the rollback."""
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
         found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
-            found.extend(_rights(maintenance, facts))
+            found.extend(_rights(maintenance, facts, remedies))
             superuser = is_superuser(maintenance)
-            found.extend(_foreign_owners(connection, maintenance, facts))
+            found.extend(_foreign_owners(connection, maintenance, facts, remedies))
             if not superuser:
                 if server.admin is not None:
-                    found.extend(_temporary_role(maintenance, facts))
-                found.extend(_revoked_of_extensions(connection, server, facts))
-                found.extend(_session_findings(maintenance, facts, own=_own_pid(connection)))
-                found.extend(_superuser_only(connection, server))
-                found.extend(catalog_findings.without_superuser(connection, facts, server.actor.user))
+                    found.extend(_temporary_role(maintenance, facts, remedies))
+                found.extend(_revoked_of_extensions(connection, server, facts, remedies))
+                found.extend(_session_findings(maintenance, facts, remedies, own=_own_pid(connection)))
+                found.extend(_superuser_only(connection, server, remedies))
+                found.extend(catalog_findings.without_superuser(connection, facts, server.actor.user, remedies))
                 found.extend(catalog_findings.parameters(connection, maintenance, facts))
             found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
-            found.extend(_replication(maintenance, facts))
+            found.extend(_replication(maintenance, facts, server.cluster))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
@@ -59,12 +58,13 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
         found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
-    to_be = facts.model_copy(update={"owner": server.app.user})
+    to_be, remedies = facts.model_copy(update={"owner": server.app.user}), Remedies(server.cluster)
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
-            found.extend(_rights(maintenance, to_be))
+            found.extend(_rights(maintenance, to_be, remedies))
             if server.admin is not None and not is_superuser(maintenance):
-                found.extend(_temporary_role(maintenance, to_be))
+                found.extend(_temporary_role(maintenance, to_be, remedies))
+            found.extend(remedies.findings(maintenance))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
@@ -72,18 +72,18 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _replication(maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+def _replication(maintenance: Connection, facts: DatabaseFacts, cluster: str) -> Iterator[Finding]:
     """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only
     where it needs them anyway."""
     found = replication.read(maintenance, facts.name)
-    missing = replication.missing_rights(maintenance, found)
+    missing = replication.missing_rights(maintenance, found, cluster)
     if found.in_use:
         yield Finding(reason=conditions.REPLICATION_ACTIVE, message=replication.refusal(facts.name, found, missing))
     elif missing:
         yield Finding(reason=conditions.MISSING_GRANTS, message=replication.grants_text(facts.name, missing))
 
 
-def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+def _rights(connection: Connection, facts: DatabaseFacts, remedies: Remedies) -> Iterator[Finding]:
     """CREATEDB, and membership in the database's owner."""
     # Since PostgreSQL 16 a membership may exclude SET ROLE.
     become = "SET" if connection.info.server_version >= 160000 else "MEMBER"
@@ -97,14 +97,14 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     if not createdb:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"{role} may neither create nor rename databases: ALTER ROLE {quoted(role)} CREATEDB;",
+            message=f"{role} may neither create nor rename databases: {remedies.attribute(role, 'CREATEDB')}",
         )
     if facts.missing and not (inherits and member):
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
                 f"{role} is not a member of {facts.owner}, to which the created database will belong: "
-                f"GRANT {quoted(facts.owner)} TO {quoted(role)};"
+                f"{remedies.grant(facts.owner, role)}"
             ),
         )
     elif not (inherits and member):
@@ -112,19 +112,19 @@ def _rights(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
             reason=conditions.MISSING_GRANTS,
             message=(
                 f"{role} does not own database {facts.name} (owner {facts.owner}) and does not have the rights of its"
-                f" owner: {_joining(role, facts.owner, connection.info.server_version, member=member)}"
+                f" owner: {_joining(remedies, role, facts.owner, connection.info.server_version, member=member)}"
             ),
         )
 
 
-def _joining(role: str, owner: str, server_version: int, *, member: bool) -> str:
+def _joining(remedies: Remedies, role: str, owner: str, server_version: int, *, member: bool) -> str:
     """What gives `role` the owner's rights. Before PostgreSQL 16 a role that inherits nothing gets none by a GRANT."""
     if member and server_version < FIRST_WITH_MEMBERSHIP_OPTIONS:
-        return f"ALTER ROLE {quoted(role)} INHERIT;"
-    return membership_statement(owner, role, server_version)
+        return remedies.attribute(role, "INHERIT")
+    return remedies.member(owner, role, server_version)
 
 
-def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+def _temporary_role(connection: Connection, facts: DatabaseFacts, remedies: Remedies) -> Iterator[Finding]:
     """An administrator who is not a superuser creates a member of the database's owner, which loads the dump."""
     may_grant = "MEMBER WITH ADMIN OPTION" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
@@ -138,15 +138,17 @@ def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Fi
             reason=conditions.MISSING_GRANTS,
             message=(
                 f"{role} may not create the temporary role that loads a dump: "
-                f"{role_statements(role, facts.owner, connection.info.server_version)}"
+                f"{remedies.creator(role, facts.owner, connection.info.server_version)}"
             ),
         )
 
 
-def _foreign_owners(connection: Connection, maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+def _foreign_owners(
+    connection: Connection, maintenance: Connection, facts: DatabaseFacts, remedies: Remedies
+) -> Iterator[Finding]:
     """Roles that own something in the live database and to which the actor cannot give it in the copy."""
     for role, count, examples in connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall():
-        problem = problem_of(maintenance, role)
+        problem = problem_of(maintenance, role, remedies)
         if problem:
             yield Finding(
                 reason=conditions.MISSING_GRANTS,
@@ -200,7 +202,9 @@ SELECT r.rolname::text, count(*), (array_agg(o.name ORDER BY o.name))[1:5]
 """
 
 
-def _revoked_of_extensions(connection: Connection, server: Server, facts: DatabaseFacts) -> Iterator[Finding]:
+def _revoked_of_extensions(
+    connection: Connection, server: Server, facts: DatabaseFacts, remedies: Remedies
+) -> Iterator[Finding]:
     """Rights on members of extensions that were revoked: only their owner, a superuser, can revoke them in the copy."""
     found = connection.execute(_REVOKED.encode(), {"owner": facts.owner}).fetchall()
     if found:
@@ -208,8 +212,7 @@ def _revoked_of_extensions(connection: Connection, server: Server, facts: Databa
             reason=conditions.MISSING_GRANTS,
             message=(
                 f"rights on {', '.join(row[0] for row in found)} of an extension were revoked: only a superuser can"
-                f" revoke them in the restored database, and {server.actor.user} is not one; set adminSecretRef to a"
-                " superuser's Secret"
+                f" revoke them in the restored database, and {server.actor.user} is not one; {remedies.superuser}"
             ),
         )
 
@@ -240,7 +243,9 @@ def _own_pid(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int) -> Iterator[Finding]:
+def _session_findings(
+    connection: Connection, facts: DatabaseFacts, remedies: Remedies, *, own: int
+) -> Iterator[Finding]:
     """Roles with sessions in the live database that we may not end."""
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
@@ -250,7 +255,7 @@ def _session_findings(connection: Connection, facts: DatabaseFacts, *, own: int)
             reason=conditions.MISSING_GRANTS,
             message=(
                 f"application {session.application or 'unknown'} is connected to {facts.name}: "
-                f"{sessions.remedy(actor, role, superuser=session.superuser)}"
+                f"{sessions.remedy(remedies, actor, role, superuser=session.superuser)}"
             ),
         )
 
@@ -278,7 +283,7 @@ _NEEDS_SUPERUSER = (
 )
 
 
-def _superuser_only(connection: Connection, server: Server) -> Iterator[Finding]:
+def _superuser_only(connection: Connection, server: Server, remedies: Remedies) -> Iterator[Finding]:
     for what, query in _NEEDS_SUPERUSER:
         names = [row[0] for row in connection.execute(query.encode())]
         if names:
@@ -286,8 +291,7 @@ def _superuser_only(connection: Connection, server: Server) -> Iterator[Finding]
                 reason=conditions.MISSING_GRANTS,
                 message=(
                     f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and"
-                    f" {server.actor.user} is not one; set adminSecretRef to a superuser's Secret, or drop it where it"
-                    " is not needed"
+                    f" {server.actor.user} is not one; {remedies.superuser}, or drop it where it is not needed"
                 ),
             )
 

@@ -8,7 +8,8 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.connect import Connection
+from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 #: Seconds until terminated sessions must have ended.
@@ -113,16 +114,13 @@ def _sessions_remain(connection: Connection, left: Sequence[Session], denied: se
     )
     parts = [f"sessions remain after {waited:.0f} s: {named}"]
     parts.extend(
-        remedy(actor, role, superuser=any(s.role == role and s.superuser for s in left)) for role in sorted(denied)
+        remedy(SQL, actor, role, superuser=any(s.role == role and s.superuser for s in left)) for role in sorted(denied)
     )
     return MoverError(conditions.SESSIONS_REMAIN, "; ".join(parts), retryable=True)
 
 
-def remedy(actor: str, role: str, *, superuser: bool) -> str:
+def remedy(remedies: Remedies, actor: str, role: str, *, superuser: bool) -> str:
     """What to do so that `actor` can end the sessions of `role`."""
     if superuser:
-        return (
-            f"only a superuser can end sessions of the superuser {role}: stop that program, or set adminSecretRef to a"
-            " superuser's Secret"
-        )
-    return f"{actor} may not end sessions of {role}: GRANT pg_signal_backend TO {quoted(actor)};"
+        return f"only a superuser can end sessions of the superuser {role}: stop that program, or {remedies.superuser}"
+    return f"{actor} may not end sessions of {role}: {remedies.predefined('pg_signal_backend', actor)}"

@@ -11,7 +11,8 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.quantity import human
-from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.connect import Connection
+from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 #: The restored copy, and the files that building its indexes needs.
@@ -62,7 +63,7 @@ class Used:
         return self.tables + self.wal
 
 
-def used(connection: Connection) -> Used:
+def used(connection: Connection, remedies: Remedies = SQL) -> Used:
     """What is used now, with a warning where not all of it may be read. Raises psycopg.Error."""
     tables, all_tables = _first(connection, _TABLESPACES, _READABLE)
     wal, all_wal = _first(connection, _WAL, _RETAINED)
@@ -70,13 +71,13 @@ def used(connection: Connection) -> Used:
     warnings = []
     if not all_tables:
         warnings.append(
-            f"the used space counts only the databases and tablespaces that {user} may read; to count all: GRANT"
-            f" pg_read_all_stats TO {quoted(user)};"
+            f"the used space counts only the databases and tablespaces that {user} may read; to count all:"
+            f" {remedies.predefined('pg_read_all_stats', user)}"
         )
     if not all_wal:
         warnings.append(
-            "of the server's WAL only what replication slots retain is counted; to count all: GRANT pg_monitor TO"
-            f" {quoted(user)};"
+            "of the server's WAL only what replication slots retain is counted; to count all:"
+            f" {remedies.predefined('pg_monitor', user)}"
         )
     return Used(tables, wal, tuple(warnings))
 

@@ -18,7 +18,8 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_mover.database import toc
-from ocore_mover.database.connect import FIRST_WITH_MEMBERSHIP_OPTIONS, Connection, membership_statement, quoted
+from ocore_mover.database.connect import FIRST_WITH_MEMBERSHIP_OPTIONS, Connection, quoted
+from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 _RELATIONS = {"TABLE": "rp", "VIEW": "v", "MATERIALIZED VIEW": "m", "FOREIGN TABLE": "f", "SEQUENCE": "S"}
@@ -102,8 +103,8 @@ def check(connection: Connection, contents: toc.TableOfContents, owner: str) -> 
         raise MoverError(conditions.MISSING_GRANTS, "; ".join(problems))
 
 
-def problem_of(connection: Connection, role: str) -> str:
-    """Why the connection's role cannot give objects to `role`, with the statement that fixes it; empty where it can."""
+def problem_of(connection: Connection, role: str, remedies: Remedies = SQL) -> str:
+    """Why the connection's role cannot give objects to `role`, with what fixes it; empty where it can."""
     # SET to give, INHERIT for the grants on what was given.
     separate = connection.info.server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS
     may = "pg_has_role(oid, 'SET') AND pg_has_role(oid, 'USAGE')" if separate else "pg_has_role(oid, 'MEMBER')"
@@ -117,10 +118,9 @@ def problem_of(connection: Connection, role: str) -> str:
     if member:
         return ""
     if superuser:
-        return f"only a superuser can give objects to the superuser {role}: set adminSecretRef to a superuser's Secret"
+        return f"only a superuser can give objects to the superuser {role}: {remedies.superuser}"
     return (
-        f"{actor} may not give objects to role {role}:"
-        f" {membership_statement(role, actor, connection.info.server_version)}"
+        f"{actor} may not give objects to role {role}: {remedies.member(role, actor, connection.info.server_version)}"
     )
 
 

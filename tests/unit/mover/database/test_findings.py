@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import yaml
 
 from ocore_mover.database import facts
 from ocore_mover.database.connect import Server as Target
@@ -22,6 +24,8 @@ from support.mover.beside import call
 from support.mover.postgres_majors import UNPRIVILEGED, Role, Server, create_role, write_secret
 from support.mover.site import Site, drop_all, make_site
 from support.ports import free_port
+
+Object = dict[str, Any]
 
 
 @pytest.fixture
@@ -52,6 +56,75 @@ def test_missing_createdb_and_what_mends_it(poor: Site) -> None:
     assert statement is not None
     poor.server.execute(statement[0])
     assert probe(poor).rollback == ()
+
+
+def managed(found: facts.DatabaseProbe, server: Server) -> list[Object]:
+    """The entries of spec.managed.roles that the findings print, carried out as CloudNativePG does: attributes and
+    memberships are set as an entry has them, what it lacks is taken away."""
+    (text,) = [f.message for f in (*found.blocking, *found.rollback) if "spec.managed.roles in Cluster pg" in f.message]
+    entries: list[Object] = yaml.safe_load(text[text.index("[") : text.rindex("]") + 1])
+    for entry in entries:
+        name = entry["name"]
+        words = [f"{'' if entry.get(key) else 'NO'}{key.upper()}" for key in ATTRIBUTES]
+        words += [f"CONNECTION LIMIT {entry.get('connectionLimit', -1)}"]
+        words += [f"VALID UNTIL '{entry.get('validUntil', 'infinity')}'"]
+        server.execute(f'ALTER ROLE "{name}" {"" if entry.get("inherit", True) else "NO"}INHERIT {" ".join(words)}')
+        held = "SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid ="
+        for (group,) in server.execute(f"{held} m.member WHERE r.rolname = '{name}'"):
+            if group not in entry.get("inRoles", ()):
+                server.execute(f'REVOKE "{group}" FROM "{name}"')
+        for group in entry.get("inRoles", ()):
+            server.execute(f'GRANT "{group}" TO "{name}"')
+    return entries
+
+
+ATTRIBUTES = ("login", "createdb", "createrole", "replication", "bypassrls")
+
+
+def test_entries_for_cloudnativepg_keep_what_a_role_has(poor: Site) -> None:
+    server, role = poor.server, poor.role.name
+    create_role(server, f"group-{poor.live}")
+    server.execute(f'GRANT "group-{poor.live}" TO "{role}"')
+    server.execute(f"ALTER ROLE \"{role}\" CONNECTION LIMIT 50 VALID UNTIL '2053-04-12T15:04:05Z' BYPASSRLS")
+    server.execute(f"COMMENT ON ROLE \"{role}\" IS 'of: the shop'")
+    found = facts.probe(Target(load(poor.secret), cluster="pg"), attachments=False)
+    assert not [f.message for f in found.rollback if "ALTER ROLE" in f.message or "GRANT " in f.message]
+    assert f"set createdb: true in the entry of {role}" in found.rollback[0].message
+    (entry,) = managed(found, server)
+    assert entry == {
+        "name": role, "login": True, "createdb": True, "bypassrls": True, "connectionLimit": 50,
+        "validUntil": "2053-04-12T15:04:05Z", "comment": "of: the shop",
+        "inRoles": [f"group-{poor.live}"],
+    }  # fmt: skip
+    assert facts.probe(Target(load(poor.secret), cluster="pg"), attachments=False).rollback == ()
+
+
+def test_entries_for_an_administrator_and_for_what_a_snapshot_needs(poor: Site, tmp_path: Path) -> None:
+    server = poor.server
+    admin = create_role(server, f"admin-{poor.live}", "NOINHERIT")
+    secret = write_secret(tmp_path / "admin", server, admin, "postgres")
+    server.execute("CREATE TABLE hidden (i int)", poor.live)
+    target = Target(load(poor.secret), load(secret, dbname="postgres"), "pg")
+    found = facts.probe(target, attachments=False)
+    assert [f.reason for f in found.blocking] == ["MissingGrants", "MissingGrants"], "what is needed, and the entries"
+    entries = managed(found, server)
+    assert {e["name"]: e.get("inRoles") for e in entries} == {
+        admin.name: [poor.role.name],
+        poor.role.name: ["pg_read_all_data"],
+    }
+    # What no entry can say is said as a statement of the superuser.
+    (command,) = [f.message for f in found.rollback if "kubectl cnpg psql pg -- -c" in f.message]
+    server.execute(command[command.index("-c '") + 4 : command.rindex("'")])
+    server.execute(f'ALTER TABLE hidden OWNER TO "{poor.role.name}"', poor.live)
+    assert facts.probe(target, attachments=False).rollback == ()
+
+
+def test_warnings_have_their_entries(site: Site) -> None:
+    found = facts.probe(Target(load(site.secret), cluster="pg"), attachments=False)
+    assert (found.blocking, found.rollback) == ((), ())
+    (text,) = [w for w in found.warnings if "spec.managed.roles in Cluster pg" in w]
+    assert "inRoles: [pg_monitor, pg_read_all_stats]" in text
+    assert not [w for w in found.warnings if "GRANT" in w]
 
 
 def test_an_admin_that_is_no_member(poor: Site, tmp_path: Path) -> None:
