@@ -189,7 +189,7 @@ def versions(site: Site, but: tuple[str, ...] = ()) -> dict[str, str]:
 def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) -> None:
     """The leader is stopped just before it would create a Job, loses its lease to another one, and continues: it must
     not write."""
-    operator.ready()
+    operator.set_env("OCORE_STANDBY=true")  # as the chart does with operator.replicas
     old = operator.pod()
     name = fresh("split")
     # Jobs of earlier tests end, and are removed with their pods by Kubernetes when their time is over.
@@ -203,7 +203,7 @@ def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) ->
         cluster.kubectl("-n", NAMESPACE, "scale", f"deployment/{operator.deployment}", "--replicas=2")
         wait_for("a second operator", lambda: len(operator.pods()) == 2, 60)
         new = next(p for p in operator.pods() if p["metadata"]["uid"] != old["metadata"]["uid"])
-        wait_for("its process", lambda: operator.processes(new), 60)
+        wait_for("it stands by", lambda: is_true(_pod(cluster, new), "Ready"), 60)
 
         site.snapshot(name, annotations={"ocore.dev/failpoints": "operator-snapshot-started=sleep:3"})
         wait_for("at the failpoint", lambda: "operator-snapshot-started" in _log(cluster, old), 60)
@@ -230,6 +230,7 @@ def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) ->
     finally:
         node.signal(operator.processes(old), "CONT")
         operator.scale(1)
+        operator.set_env("OCORE_STANDBY=false")
     holds_all_promises(site)
 
 

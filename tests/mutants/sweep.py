@@ -31,7 +31,7 @@ from mutants.run import Tree
 
 #: For pytest. No test of these modules takes longer, unless a change makes it wait. Of the tests that run with a store
 #: in a folder and with S3 the folder's are enough: each fork would start a server.
-OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=120", "-k", "not s3_store")
+OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--timeout=120", "-k", "not s3_store and not [s3")
 
 
 class Failed(Exception):
