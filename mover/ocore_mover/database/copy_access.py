@@ -28,11 +28,12 @@ from ocore_mover.database.connect import (
     connect,
     connect_maintenance,
     is_superuser,
+    membership_statement,
+    quoted,
     translating,
 )
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.database.position import Names
-from ocore_mover.database.remedies import SQL
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
@@ -187,8 +188,13 @@ def _create_role(
         raise MoverError(
             conditions.MISSING_GRANTS,
             f"{admin} may not create a temporary role for the restore ({error.diag.message_primary}): "
-            f"{SQL.creator(admin, owner, maintenance.info.server_version)}",
+            f"{role_statements(admin, owner, maintenance.info.server_version)}",
         ) from error
+
+
+def role_statements(admin: str, owner: str, server_version: int) -> str:
+    """What lets an administrator who is not a superuser create members of `owner`."""
+    return f"ALTER ROLE {quoted(admin)} CREATEROLE; {membership_statement(owner, admin, server_version, admin=True)}"
 
 
 def _usable(server: Server, maintenance: Connection) -> Connection:

@@ -14,7 +14,7 @@ from ocore_mover.database.connect import Connection, Server, connect, connect_ma
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
-from ocore_mover.database.remedies import Remedies
+from ocore_mover.database.remedies import SQL, Remedies, remedies_of
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
@@ -42,7 +42,7 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
 
     `attachments`: a snapshot locks the attachment table. `jobs`: pg_dump's parallelism.
     """
-    remedies = Remedies(server.cluster)
+    remedies = remedies_of(server)
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
@@ -52,7 +52,7 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
         return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
-            facts, warnings = read_facts(connection, server.cluster)
+            facts, warnings = read_facts(connection, remedies_of(server))
             if attachments:
                 facts, outside = _outside(connection, facts)
                 warnings += outside
@@ -90,7 +90,7 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         with connect_maintenance(server, application=APPLICATION) as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
                 return None
-            facts, warnings = read_facts(connection, server.cluster)
+            facts, warnings = read_facts(connection, remedies_of(server))
     except MoverError as error:
         if error.reason != conditions.MISSING_GRANTS:
             return None
@@ -114,8 +114,8 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
     return DatabaseProbe(facts, blocking, more, warnings, created)
 
 
-def read_facts(connection: Connection, cluster: str = "") -> tuple[DatabaseFacts, tuple[str, ...]]:
-    """Facts of the connection's database, and warnings. `cluster`: see Remedies."""
+def read_facts(connection: Connection, remedies: Remedies = SQL) -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """Facts of the connection's database, and warnings. `remedies`: new ones."""
     row = connection.execute(
         "SELECT current_database(), (SELECT system_identifier FROM pg_control_system()) || '@'"
         " || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
@@ -125,7 +125,6 @@ def read_facts(connection: Connection, cluster: str = "") -> tuple[DatabaseFacts
     ).fetchone()
     assert row is not None  # noqa: S101 - we are connected to it
     name, identity, version, number, size, owner, user = row
-    remedies = Remedies(cluster)
     used = volume.used(connection, remedies)
     facts = DatabaseFacts(
         name=name,
@@ -196,10 +195,10 @@ def _replication(server: Server, connection: Connection, database: str) -> Repli
     finding of its own."""
     try:
         with connect_maintenance(server, application=APPLICATION) as actor:
-            return replication.report(connection, actor, database, server.cluster)
+            return replication.report(connection, actor, database, remedies_of(server))
     except (MoverError, psycopg.Error):
         try:
-            return replication.report(connection, connection, database, server.cluster)
+            return replication.report(connection, connection, database, remedies_of(server))
         except psycopg.Error:
             return None  # the findings report a server that is lost
 

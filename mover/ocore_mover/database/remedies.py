@@ -1,23 +1,22 @@
 """What gives a role what it lacks, for findings: SQL, or entries of ``spec.managed.roles`` of a CloudNativePG Cluster.
 
 CloudNativePG sets all attributes and memberships of a managed role as its entry has them, and reverts SQL. So an entry
-must be complete: it has what the role has now, and what is missing.
+must be complete: it has what the role has now, and what is missing. An administrator gets SQL: as a managed role it
+would lose its membership in the temporary role of a restore (copy_access.py).
 """
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ocore_crds import conditions
 from ocore_crds.reports import Finding
-from ocore_mover.database.connect import Connection, membership_statement, quoted
+from ocore_mover.database.connect import Connection, Server, membership_statement, quoted
 
 #: Attribute in SQL → field of an entry. An attribute that an entry lacks is false, but for `inherit`.
 _FIELDS = {
     "CREATEDB": "createdb",
-    "CREATEROLE": "createrole",
     "REPLICATION": "replication",
     "BYPASSRLS": "bypassrls",
     "INHERIT": "inherit",
@@ -41,40 +40,31 @@ class _Change:
 class Remedies:
     """Writes what to do. With a Cluster it remembers the entries that the findings need."""
 
-    def __init__(self, cluster: str = "") -> None:
-        self.cluster = cluster
+    def __init__(self, cluster: str = "", admin: str = "") -> None:
+        self.cluster, self._admin = cluster, admin
         self._changes: dict[str, _Change] = {}
 
     def attribute(self, role: str, attribute: str) -> str:
         """Gives the role an attribute, such as ``CREATEDB``."""
-        if not self.cluster:
+        if not self._managed(role):
             return f"ALTER ROLE {quoted(role)} {attribute};"
         self._change(role).attributes.add(attribute)
         return f"set {_FIELDS[attribute]}: true in the entry of {role}"
 
     def grant(self, group: str, role: str) -> str:
         """Makes the role a member of a group."""
-        return self._entry(group, role) if self.cluster else f"GRANT {quoted(group)} TO {quoted(role)};"
+        return self._entry(group, role) if self._managed(role) else f"GRANT {quoted(group)} TO {quoted(role)};"
 
     def predefined(self, group: str, role: str) -> str:
         """Makes the role a member of one of PostgreSQL's own roles."""
-        return self._entry(group, role) if self.cluster else f"GRANT {group} TO {quoted(role)};"
+        return self._entry(group, role) if self._managed(role) else f"GRANT {group} TO {quoted(role)};"
 
-    def member(self, group: str, role: str, server_version: int, *, admin: bool = False) -> str:
-        """Makes the role a full member of the group; `admin`: which may make other members."""
-        statement = membership_statement(group, role, server_version, admin=admin)
-        if not self.cluster:
-            return statement
-        entry = self._entry(group, role)
+    def member(self, group: str, role: str, server_version: int) -> str:
+        """Makes the role a full member of the group."""
+        if not self._managed(role):
+            return membership_statement(group, role, server_version)
         self._change(role).attributes.add("INHERIT")  # CloudNativePG grants without options
-        # An entry cannot give ADMIN OPTION. CloudNativePG compares members only, and leaves the options alone.
-        return f"{entry}, then run: kubectl cnpg psql {self.cluster} -- -c {shlex.quote(statement)}" if admin else entry
-
-    def creator(self, admin: str, owner: str, server_version: int) -> str:
-        """Lets an administrator who is not a superuser create members of `owner`."""
-        joined = " and " if self.cluster else " "
-        parts = self.attribute(admin, "CREATEROLE"), self.member(owner, admin, server_version, admin=True)
-        return joined.join(parts)
+        return self._entry(group, role)
 
     @property
     def superuser(self) -> str:
@@ -100,12 +90,20 @@ class Remedies:
         )
         yield Finding(reason=conditions.MISSING_GRANTS, message=text)
 
+    def _managed(self, role: str) -> bool:
+        return bool(self.cluster) and role != self._admin
+
     def _change(self, role: str) -> _Change:
         return self._changes.setdefault(role, _Change())
 
     def _entry(self, group: str, role: str) -> str:
         self._change(role).member_of.add(group)
         return f"add {group} to inRoles in the entry of {role}"
+
+
+def remedies_of(server: Server) -> Remedies:
+    """For findings about the server's roles."""
+    return Remedies(server.cluster, server.admin.user if server.admin is not None else "")
 
 
 #: Of a server without a Cluster. It remembers nothing.
@@ -118,7 +116,7 @@ def _complete(row: tuple[object, ...], change: _Change) -> dict[str, object]:
     now = {
         "login": login,
         "createdb": createdb or "CREATEDB" in change.attributes,
-        "createrole": createrole or "CREATEROLE" in change.attributes,
+        "createrole": createrole,
         "replication": replication or "REPLICATION" in change.attributes,
         "bypassrls": bypassrls or "BYPASSRLS" in change.attributes,
     }

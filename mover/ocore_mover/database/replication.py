@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ocore_crds import conditions
 from ocore_crds.replication import Replication, ReplicationSlot, ReplicationSubscription
 from ocore_mover.database.connect import Connection
-from ocore_mover.database.remedies import Remedies
+from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 #: Names in a message, and entries of each kind in a report: a termination message has 4 KiB.
@@ -84,9 +84,9 @@ def read(connection: Connection, database: str) -> Found:
     return Found(tuple(Slot(*row) for row in slots), tuple(Subscription(*row) for row in subscriptions))
 
 
-def report(connection: Connection, actor: Connection, database: str, cluster: str = "") -> Replication | None:
+def report(connection: Connection, actor: Connection, database: str, remedies: Remedies) -> Replication | None:
     """For the Environment's status; None where nothing is replicated. `connection`: to the database. `actor`: the role
-    that would roll back. `cluster`: see Remedies."""
+    that would roll back."""
     found = read(connection, database)
     publications = [row[0] for row in connection.execute("SELECT pubname::text FROM pg_publication ORDER BY 1")]
     if not (found.slots or found.subscriptions or publications):
@@ -101,13 +101,13 @@ def report(connection: Connection, actor: Connection, database: str, cluster: st
             ReplicationSubscription(name=s.name, enabled=s.enabled, slot_name=s.slot)
             for s in found.subscriptions[:_REPORTED]
         ),
-        missing_rights=tuple(missing_rights(actor, found, cluster)[:_REPORTED]),
+        missing_rights=tuple(missing_rights(actor, found, remedies)[:_REPORTED]),
     )
 
 
-def missing_rights(actor: Connection, found: Found, cluster: str = "") -> list[str]:
+def missing_rights(actor: Connection, found: Found, remedies: Remedies = SQL) -> list[str]:
     """What must be run or changed before `actor` can drop these slots and subscriptions; empty where nothing is
-    missing. `cluster`: see Remedies."""
+    missing. `remedies`: new ones."""
     row = actor.execute(
         "SELECT rolname::text, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user"
     ).fetchone()
@@ -115,7 +115,7 @@ def missing_rights(actor: Connection, found: Found, cluster: str = "") -> list[s
     role, superuser, replication = row
     if superuser:
         return []
-    slots, remedies = any(not s.temporary for s in found.slots), Remedies(cluster)
+    slots = any(not s.temporary for s in found.slots)
     missing = [remedies.attribute(role, "REPLICATION")] if slots and not replication else []
     missing += dict.fromkeys(_of_subscriptions(actor, role, found, remedies))
     return missing + [entries.message for entries in remedies.findings(actor)]

@@ -16,8 +16,9 @@ from ocore_mover.database.connect import (
     is_superuser,
     quoted,
 )
+from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
-from ocore_mover.database.remedies import Remedies
+from ocore_mover.database.remedies import Remedies, remedies_of
 from ocore_mover.database.restore.owners import is_powerful, problem_of
 from ocore_mover.errors import MoverError
 
@@ -36,7 +37,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
             found.extend(_foreign_owners(connection, maintenance, facts, remedies))
             if not superuser:
                 if server.admin is not None:
-                    found.extend(_temporary_role(maintenance, facts, remedies))
+                    found.extend(_temporary_role(maintenance, facts))
                 found.extend(_revoked_of_extensions(connection, server, facts, remedies))
                 found.extend(_session_findings(maintenance, facts, remedies, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server, remedies))
@@ -44,7 +45,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
                 found.extend(catalog_findings.parameters(connection, maintenance, facts))
             found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
-            found.extend(_replication(maintenance, facts, server.cluster))
+            found.extend(_replication(maintenance, facts, server))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
@@ -58,12 +59,12 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
         found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
-    to_be, remedies = facts.model_copy(update={"owner": server.app.user}), Remedies(server.cluster)
+    to_be, remedies = facts.model_copy(update={"owner": server.app.user}), remedies_of(server)
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, to_be, remedies))
             if server.admin is not None and not is_superuser(maintenance):
-                found.extend(_temporary_role(maintenance, to_be, remedies))
+                found.extend(_temporary_role(maintenance, to_be))
             found.extend(remedies.findings(maintenance))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
@@ -72,11 +73,11 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _replication(maintenance: Connection, facts: DatabaseFacts, cluster: str) -> Iterator[Finding]:
+def _replication(maintenance: Connection, facts: DatabaseFacts, server: Server) -> Iterator[Finding]:
     """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only
     where it needs them anyway."""
     found = replication.read(maintenance, facts.name)
-    missing = replication.missing_rights(maintenance, found, cluster)
+    missing = replication.missing_rights(maintenance, found, remedies_of(server))
     if found.in_use:
         yield Finding(reason=conditions.REPLICATION_ACTIVE, message=replication.refusal(facts.name, found, missing))
     elif missing:
@@ -124,7 +125,7 @@ def _joining(remedies: Remedies, role: str, owner: str, server_version: int, *, 
     return remedies.member(owner, role, server_version)
 
 
-def _temporary_role(connection: Connection, facts: DatabaseFacts, remedies: Remedies) -> Iterator[Finding]:
+def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     """An administrator who is not a superuser creates a member of the database's owner, which loads the dump."""
     may_grant = "MEMBER WITH ADMIN OPTION" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
@@ -138,7 +139,7 @@ def _temporary_role(connection: Connection, facts: DatabaseFacts, remedies: Reme
             reason=conditions.MISSING_GRANTS,
             message=(
                 f"{role} may not create the temporary role that loads a dump: "
-                f"{remedies.creator(role, facts.owner, connection.info.server_version)}"
+                f"{role_statements(role, facts.owner, connection.info.server_version)}"
             ),
         )
 

@@ -99,7 +99,8 @@ def test_entries_for_cloudnativepg_keep_what_a_role_has(poor: Site) -> None:
     assert facts.probe(Target(load(poor.secret), cluster="pg"), attachments=False).rollback == ()
 
 
-def test_entries_for_an_administrator_and_for_what_a_snapshot_needs(poor: Site, tmp_path: Path) -> None:
+def test_an_administrator_beside_managed_roles_gets_sql(poor: Site, tmp_path: Path) -> None:
+    """As a managed role it would lose its membership in the temporary role of a restore."""
     server = poor.server
     admin = create_role(server, f"admin-{poor.live}", "NOINHERIT")
     secret = write_secret(tmp_path / "admin", server, admin, "postgres")
@@ -107,15 +108,13 @@ def test_entries_for_an_administrator_and_for_what_a_snapshot_needs(poor: Site, 
     target = Target(load(poor.secret), load(secret, dbname="postgres"), "pg")
     found = facts.probe(target, attachments=False)
     assert [f.reason for f in found.blocking] == ["MissingGrants", "MissingGrants"], "what is needed, and the entries"
-    entries = managed(found, server)
-    assert {e["name"]: e.get("inRoles") for e in entries} == {
-        admin.name: [poor.role.name],
-        poor.role.name: ["pg_read_all_data"],
-    }
-    # What no entry can say is said as a statement of the superuser.
-    (command,) = [f.message for f in found.rollback if "kubectl cnpg psql pg -- -c" in f.message]
-    server.execute(command[command.index("-c '") + 4 : command.rindex("'")])
+    (entry,) = managed(found, server)
+    assert (entry["name"], entry["inRoles"]) == (poor.role.name, ["pg_read_all_data"])
     server.execute(f'ALTER TABLE hidden OWNER TO "{poor.role.name}"', poor.live)
+    for _ in range(2):  # before PostgreSQL 16 a member must inherit, which is found once it is one
+        for finding in facts.probe(target, attachments=False).rollback:
+            for statement in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", finding.message):
+                server.execute(statement)
     assert facts.probe(target, attachments=False).rollback == ()
 
 
