@@ -331,12 +331,12 @@ class EnvironmentSpec(Model):
     database: Database | None = Field(default=None, description="PostgreSQL database.")
     filestore: Filestore | None = Field(default=None, description="Folder of files.")
     config: Config | None = Field(default=None, description="Configuration kept with each snapshot.")
-    workloads: Annotated[tuple[Workload, ...], Field(max_length=20)] = Field(
-        default=(),
+    workloads: Annotated[tuple[Workload, ...], Field(max_length=20)] | None = Field(
+        default=None,
         description=(
             "Stopped for a switchover and started again, in this order. The image of the first Deployment or"
-            " StatefulSet is recorded in each snapshot. An empty list stops nothing: the switchover only ends the"
-            " sessions of the database."
+            " StatefulSet is recorded in each snapshot. `[]` stops nothing on purpose: the switchover only ends the"
+            " sessions of the database. Without the field, a Rollback warns that nothing is stopped."
         ),
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
     )

@@ -48,6 +48,6 @@ class Target:
         return self.built_in and self.kind != "CronJob"
 
 
-def targets(workloads: Iterable[Named]) -> list[Target]:
-    """The workloads, in their order."""
-    return [Target(w.kind, w.name, w.api_version or BUILT_IN.get(w.kind, "")) for w in workloads]
+def targets(workloads: Iterable[Named] | None) -> list[Target]:
+    """The workloads, in their order; none for None."""
+    return [Target(w.kind, w.name, w.api_version or BUILT_IN.get(w.kind, "")) for w in workloads or ()]

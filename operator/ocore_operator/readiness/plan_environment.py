@@ -189,7 +189,8 @@ def need_filestore_to_propose_user(obj: Environment) -> None:
     if obj.spec.filestore is None:
         raise Stalled(
             c.JOB_USER_UNKNOWN,
-            "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but"
+            "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first Deployment or"
+            " StatefulSet of spec.workloads, if there is one, sets none but"
             f" root. Add to Environment {obj.meta.name}: spec.jobs: {{runAsUser: 65532, runAsGroup: 65532}}, or the"
             f" owner of the files on the claim of SnapshotStore {obj.spec.store_ref.name}. Where that claim belongs to"
             " root, add fsGroup as well.",

@@ -380,7 +380,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         id=status.id,
         project_id=project_of(environment),
         type=spec.type,
-        workloads=tuple((w.kind, w.name) for w in spec.workloads),
+        workloads_given=spec.workloads is not None,
         has_database=spec.database is not None,
         capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,
         probed_at=clock.parse(probe.started_at or probe.time) if probe is not None else None,

@@ -21,6 +21,13 @@ def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightW
         first = first_with_template(world.workloads) if image is None else None
         found.extend(_version(world.snapshot, first) if first is not None else ())
         found.extend(_config(world.snapshot, world) if _in_place(world) else ())
+    if world.environment is not None and not world.environment.workloads_given:
+        text = (
+            f"Environment {world.environment.name} does not say what uses its data, so nothing is stopped. Sessions"
+            " are ended, and an application reconnects with what it holds in its memory. List the workloads in"
+            " spec.workloads. If nothing is to be stopped, set workloads: [] (docs/workloads.md)."
+        )
+        found.append(PreflightWarning(reason=c.WORKLOADS_NOT_GIVEN, message=text))
     found.extend(warning for workload in world.workloads for warning in _availability(workload))
     return tuple(found)
 

@@ -98,7 +98,8 @@ class EnvironmentView:
     type: str = "production"
     #: Service account of its SnapshotStore; read where the Snapshot comes from a store that is named.
     store_account: str = ""
-    workloads: tuple[tuple[str, str], ...] = ()
+    #: spec.workloads is set; an empty list says that nothing is to be stopped.
+    workloads_given: bool = True
     has_database: bool = True
     #: `database.capacity` in bytes.
     capacity: int | None = None

@@ -587,7 +587,6 @@ class Model:
             name="shop",
             id=ENVIRONMENT_ID,
             project_id=PROJECT_ID,
-            workloads=tuple(("Deployment", w.name) for w in self.workloads),
             capacity=10**12,
             probed_at=probed,
             type="staging" if self.neutralize else "production",

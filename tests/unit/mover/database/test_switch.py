@@ -58,6 +58,38 @@ def test_switches_and_back_with_sessions_open(site: Site) -> None:
     switch.close()
 
 
+def test_only_the_sessions_of_that_database_end(site_any: Site) -> None:
+    """One application that serves many databases, with `workloads: []`: the others are not affected."""
+    stand_beside(site_any)
+    role = site_any.role
+    tenant = f"{site_any.live}_tenant"
+    with site_any.server.connect() as superuser:
+        superuser.execute(f'CREATE DATABASE "{tenant}" OWNER "{role.name}"')
+    mine, other = (site_any.server.connect(name, role.name, role.password) for name in (site_any.live, tenant))
+    other.execute("CREATE TEMP TABLE kept AS SELECT 1 AS n")
+    said: list[str] = []
+
+    def while_refused() -> None:
+        site_any.server.connect(tenant, role.name, role.password).close()
+        with pytest.raises(psycopg.OperationalError) as refused:
+            site_any.server.connect(site_any.live, role.name, role.password)
+        said.append(str(refused.value))
+
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    try:
+        switch.switch(while_refused, nothing)
+        assert other.execute("SELECT n FROM kept").fetchone() == (1,)
+        with pytest.raises(psycopg.OperationalError):
+            mine.execute("SELECT 1")
+        assert which(site_any) == "new"
+        assert f'database "{site_any.live}" is not currently accepting connections' in said[0]
+    finally:
+        switch.close()
+        other.close()
+        with site_any.server.connect() as superuser:
+            superuser.execute(f'DROP DATABASE "{tenant}"')
+
+
 def test_does_not_switch_to_what_was_not_checked(site_any: Site) -> None:
     stand_beside(site_any, checked=False)
     done = command(site_any, "switch", "--now")

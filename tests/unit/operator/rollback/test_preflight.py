@@ -354,6 +354,7 @@ def taken_with(**changes: object) -> Callable[[v.World], v.World]:
          "Deployment w0 is not available to begin with: 1 of 2 replicas are ready (CrashLoopBackOff)."),
         (workload(replicas=0, ready_replicas=0), c.WORKLOAD_NOT_READY,
          "Deployment w0 is scaled to 0 replicas to begin with"),
+        (environment(workloads_given=False), c.WORKLOADS_NOT_GIVEN, "so nothing is stopped. Sessions are ended"),
         (workload(paused=True), c.WORKLOAD_PAUSED, "Deployment w0 is paused (spec.paused). It is stopped and started"),
     ],
 )  # fmt: skip
