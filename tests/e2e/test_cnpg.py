@@ -13,8 +13,8 @@ import pytest
 
 from support.cluster.cluster import Cluster, Object, is_true, wait_for
 from support.cluster.cnpg import CNPG, DATABASE, NAME, WITHOUT_ADMINISTRATOR, Instances, cluster_of, installed
-from support.cluster.failpoints import held, held_open
-from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
+from support.cluster.failpoints import armed, held, held_open
+from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, set_marker, terminal_in_time
 from support.cluster.site import Servers, Site, make_site
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -177,3 +177,97 @@ def connects_to(site: Site, host: str) -> None:
     site.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"host": host}})
     site.patch_shop({"metadata": {"annotations": {"connects-to": host}}})
     site.app_ready()
+
+
+def replicates(site: Site, instances: Instances, state: str) -> None:
+    """Makes a commit wait for the replica (`quorum`) or not (`async`)."""
+    instances.change(postgresql={"synchronous": {"method": "any", "number": 1} if state == "quorum" else None})
+
+    def seen() -> bool:
+        with site.servers.admin(site.host) as connection:
+            return connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall() == [(state,)]
+
+    wait_for(f"the replica is {state}", seen, 60)
+
+
+#: Holds the switch open where nothing is renamed yet, and after the renames.
+BOTH_HELD = armed("switch-sessions-ended=sleep:8,switch-renamed=sleep:20")
+
+
+@contextmanager
+def renames_not_replicated(site: Site, instances: Instances, name: str) -> Iterator[None]:
+    """From the moment at which the sessions are ended the replica gets nothing."""
+    wait_for("the sessions are ended", lambda: held(site, "switch-sessions-ended", name), 150)
+    with instances.replica_cut_off():
+        yield
+
+
+def fails_over_without_renames(site: Site, instances: Instances) -> None:
+    """The promoted replica has no renamed database."""
+    assert any("_prev_" in name for name in site.databases())
+    instances.fail_over()
+    found = wait_for("the new primary answers", lambda: databases(site), 60)
+    assert not any("_prev_" in name for name in found)
+
+
+def databases(site: Site) -> list[str]:
+    """None while no primary answers."""
+    try:
+        return site.databases()
+    except psycopg.OperationalError:
+        return []
+
+
+def test_a_failover_that_loses_the_renames_in_the_switch(site: Site, instances: Instances) -> None:
+    replicates(site, instances, "async")
+    set_marker(site, 3)
+    name = site.rollback(fresh("lost"), "base", annotations=BOTH_HELD, undoWindowSeconds=0)
+    with renames_not_replicated(site, instances, name):
+        wait_for(f"{name} has renamed", lambda: held(site, "switch-renamed", name), 60)
+        fails_over_without_renames(site, instances)
+    obj = terminal_in_time(site, "Rollback", name)
+    wait_for("live database accepts connections", site.accepts_connections, 60)
+    old_or_new(site, obj)
+    instances.healthy()
+    holds_all_promises(site, timeout=180)
+
+
+#: In a snapshot, in a restore, and in each part of the switch
+CASES = [
+    ("async", "snapshot-dump-running"),
+    ("async", "restore-database-loaded"),
+    ("async", "switch-refused"),
+    ("async", "switch-renamed"),
+    ("async", "switch-done"),
+    ("quorum", "switch-refused"),
+    ("quorum", "switch-renamed"),
+]
+
+
+@pytest.mark.parametrize("fault", ["switchover", "failover"])
+@pytest.mark.parametrize(("replication", "point"), CASES)
+def test_another_primary_in_the_middle(
+    site: Site, instances: Instances, replication: str, point: str, fault: str
+) -> None:
+    """Old or new, never between."""
+    replicates(site, instances, replication)
+    set_marker(site, 3)
+    snapshot = point.startswith("snapshot-")
+    annotations = held_open(point)
+    if snapshot:
+        kind, name = "Snapshot", site.snapshot(fresh(point), annotations=annotations, deletionPolicy="Delete")
+    else:
+        kind, name = "Rollback", site.rollback(fresh(point), "base", annotations=annotations, undoWindowSeconds=0)
+    before = instances.primary()
+    wait_for(f"{name} at {point}", lambda: held(site, point, name), 150)
+    after = instances.switch_over() if fault == "switchover" else instances.fail_over()
+    assert after != before
+    obj = terminal_in_time(site, kind, name)
+    wait_for("live database accepts connections", site.accepts_connections, 60)
+    if snapshot:
+        assert is_true(obj, "Complete"), obj["status"]
+        assert marker(site) == 3
+    else:
+        old_or_new(site, obj)
+    instances.healthy()
+    holds_all_promises(site, timeout=180)

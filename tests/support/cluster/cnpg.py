@@ -173,6 +173,8 @@ def cluster_of(site: Site) -> None:
         "enableSuperuserAccess": True,
         "superuserSecret": {"name": "pg-superuser"},
         "managed": {"roles": [role]},
+        # The image has no compiler; pg_rewind asks a query that would use it.
+        "postgresql": {"parameters": {"jit": "off"}},
         "storage": {"size": "2Gi", "storageClass": "standard"},
         # A primary that is told to stop does not wait for clients first.
         "smartShutdownTimeout": 1,
