@@ -10,8 +10,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from support.cluster.cluster import Cluster, Object, is_true, wait_for
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.cnpg import CNPG, DATABASE, NAME, WITHOUT_ADMINISTRATOR, Instances, cluster_of, installed
 from support.cluster.failpoints import armed, held, held_open
 from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, set_marker, terminal_in_time
@@ -229,6 +230,33 @@ def test_a_failover_that_loses_the_renames_in_the_switch(site: Site, instances: 
     wait_for("live database accepts connections", site.accepts_connections, 60)
     old_or_new(site, obj)
     instances.healthy()
+    holds_all_promises(site, timeout=180)
+
+
+def test_a_failover_that_loses_the_renames_after_the_end(site: Site, instances: Instances) -> None:
+    """The live database refuses connections, as the replica saw it last. The Environment says so; the repair of
+    docs/rollback.md ends it, and the Rollback says on what the environment runs."""
+    replicates(site, instances, "async")
+    set_marker(site, 3)
+    annotations = armed("switch-sessions-ended=sleep:8")
+    name = site.rollback(fresh("lost"), "base", annotations=annotations, undoWindowSeconds=60)
+    with renames_not_replicated(site, instances, name):
+        site.completed("Rollback", name)
+        assert marker(site) == 0
+        fails_over_without_renames(site, instances)
+    site.cluster.wait(
+        "Environment", site.environment, site.namespace, lambda o: "--repair" in str(condition(o, "Ready")), 90, "told"
+    )
+    assert not site.accepts_connections()
+    with site.servers.admin(site.host) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(site.database)))
+    assert marker(site) == 3
+    site.app_ready()
+    obj = site.cluster.wait(
+        "Rollback", name, site.namespace, lambda o: o["status"].get("phase") == "SwitchedBack", 120, "switched back"
+    )
+    assert obj["status"]["position"] == "Old"
+    assert "failover that lost the renames" in str(condition(obj, "Ready"))
     holds_all_promises(site, timeout=180)
 
 
