@@ -456,6 +456,13 @@ class RollbackStatus(StatusModel):
     position_read_began: Timestamp | None = Field(
         default=None, description="Since when such a Job is running or wanted; null where none is."
     )
+    refuses_connections: bool = Field(
+        default=False,
+        description=(
+            "Such a Job has found that the live database refuses connections: an inspection under the operation lock"
+            " allows them again."
+        ),
+    )
     safety_snapshot_name: str | None = Field(
         default=None, description="Snapshot of the environment from before the switchover (createSafetySnapshot)."
     )

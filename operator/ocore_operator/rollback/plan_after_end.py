@@ -6,9 +6,10 @@
 - Switched back: the same with the restored copy, because users may have written to it.
 - Position unknown: the inspection is repeated until it succeeds, then one of the two.
 
-The position is observed, not remembered: someone may switch by hand (docs/mover.md). A Job reads it at intervals during
-the undo window, and before the cleanup that ends it. Where it has changed, the window begins again, because what was
-live may have users' changes.
+The position is observed, not remembered: someone may switch by hand (docs/mover.md), and a failover may lose what the
+switch has written. A Job reads it at intervals during the undo window, and before the cleanup that ends it. Where it
+has changed, the window begins again, because what was live may have users' changes. Where the live database refuses
+connections, as a replica may have seen it last, an inspection that repairs follows at once.
 
 Each attempt takes the operation lock, runs its Jobs and records the result. A failed attempt is retried with a growing
 pause, a limited number of times (the inspection without a limit), and the lock is released in between. When no cleanup
@@ -18,6 +19,7 @@ remains, the lock is released and the finalizer removed.
 from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
+from ocore_crds import layouts
 from ocore_crds.commands.table import CLEANUP
 from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
@@ -64,9 +66,13 @@ CLEANUP_PAUSE_SECONDS = 15
 #: Most seconds between two inspections of an unknown position. They end only with a result, or with the Environment:
 #: until then the live database may refuse connections, and the inspect Job allows them again.
 INSPECT_PAUSE_SECONDS = 300
-#: Seconds between two reads of the position in the undo window, and for the Job of one: its start deadline and its own.
+#: Seconds between two reads of the position in the undo window: by default, and while the Environment's database cannot
+#: be reached. And for the Job of one: its start deadline and its own.
 READ_POSITION_SECONDS = 1800
+READ_UNREACHABLE_SECONDS = 60
 READ_POSITION_LIMIT_SECONDS = 360
+#: Seconds after which an Environment whose database cannot be reached is noticed.
+NOTICE_SECONDS = 300
 #: Seconds after which a position counts as remembered, not as found.
 FRESH_SECONDS = 30
 #: Seconds until every Job must have ended; then it is deleted, with these seconds for its pod to go.
@@ -89,6 +95,8 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         due = _due(status, world, now)
         if due <= 0:
             return _clean_up(status, spec, world, now)
+        if status.refuses_connections:
+            return _allow_connections(status, spec, world, now)
         if world.lock.state == "Ours":
             return Do(ReleaseLock())
         return _watch_position(status, spec, world, now, due)
@@ -129,24 +137,42 @@ def _watch_position(
     """Reads the position at intervals until the cleanup is due. Without the operation lock: the Job changes nothing."""
     if status.position_read_began is not None:
         return _read_position(status, spec, world, now)
-    gone = world.environment is None or world.environment.id != status.environment_id
-    since = status.position_read_at or status.completed_at
-    if status.switched_at is None or status.cleanup_attempt > 0 or gone or since is None:
+    since, environment = status.position_read_at or status.completed_at, world.environment
+    if status.switched_at is None or status.cleanup_attempt > 0 or since is None:
         return Idle(due_seconds)
-    left = READ_POSITION_SECONDS - (now - parse(since)).total_seconds()
-    return Idle(min(left, due_seconds)) if left > 0 else Record(_begin_read(status, now))
+    if environment is None or environment.id != status.environment_id:
+        return Idle(due_seconds)
+    unreachable = environment.snapshot_not_ready_reason == c.DATABASE_UNREACHABLE
+    interval = READ_UNREACHABLE_SECONDS if unreachable else READ_POSITION_SECONDS
+    left = interval - (now - parse(since)).total_seconds()
+    return Idle(min(left, due_seconds, NOTICE_SECONDS)) if left > 0 else Record(_begin_read(status, now))
+
+
+def _allow_connections(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+    """Puts right what a failover has left of the switch, under the operation lock. The inspection that does it reads
+    the position, too; if it fails, the next read finds the same."""
+    if world.environment is None or world.environment.id != status.environment_id:
+        return Record(change(status, refuses_connections=False))
+    lock = _lock(world, "The repair")
+    if lock is not None:
+        return lock
+    if status.position_read_began is None:
+        return Record(_begin_read(status, now))
+    return _read_position(status, spec, world, now, command="inspect")
 
 
 def _begin_read(status: RollbackStatus, now: datetime) -> RollbackStatus:
     return change(status, position_read_began=stamp(now), inspect_attempt=status.inspect_attempt + 1)
 
 
-def _read_position(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
+def _read_position(
+    status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime, *, command: JobCommand = "inspect-only"
+) -> Action:
     """One read of the position. A read that fails changes nothing: a cleanup checks the position itself."""
     job = world.job("inspect", status.inspect_attempt)
     began = parse(status.position_read_began or stamp(now))
     late = (now - max(began, world.watched_since or began)).total_seconds() > READ_POSITION_LIMIT_SECONDS
-    read = change(status, position_read_began=None, position_read_at=stamp(now))
+    read = change(status, position_read_began=None, position_read_at=stamp(now), refuses_connections=False)
     if job is not None and job.ended and isinstance(job.payload, SwitchResult):
         if state_of(read, Step.CLEANUP) == "Running" and read.cleanup_attempt == 0:
             read = step(read, Step.CLEANUP, "Pending", now)  # a Mismatch is over
@@ -158,14 +184,24 @@ def _read_position(status: RollbackStatus, spec: RollbackSpec, world: World, now
     if late or (job is not None and job.ended):
         return Record(read)
     if job is None:
-        return Do(StartJob("inspect-only", status.inspect_attempt))
+        return Do(StartJob(command, status.inspect_attempt))
     return until_ended(job, "reads the position from the databases' names.")
 
 
 def _position_read(
     status: RollbackStatus, spec: RollbackSpec, result: SwitchResult, world: World, now: datetime
 ) -> Action:
-    if result.superseded or result.position == status.position:
+    if result.superseded:
+        return Record(status)
+    # The application runs: its folder is renamed only where a person says so.
+    renamed = status.target is not None and status.target.layout in layouts.RENAMED
+    if not result.accepting_connections and world.lock.state != "Ours" and not renamed:
+        text = (
+            "The live database refuses connections: a failover may have lost the end of the switch. An inspection"
+            " allows them again."
+        )
+        return Record(change(status, refuses_connections=True), (Note("Warning", c.DATABASE_UNREACHABLE, text),))
+    if result.position == status.position:
         return Record(status)
     if result.position == "New" and world.environment is not None and not world.environment.executed:
         return Do(RecordExecuted())
@@ -193,12 +229,9 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return _result(status, spec, job, world, now)
     if world.environment is None or world.environment.id != status.environment_id:
         return _give_up(status, "the Environment was deleted, and its database is no longer known", now)
-    if world.lock.state == "Other":
-        return Wait(
-            15, c.WAITING_FOR_OPERATION, f"Cleanup waits for {world.lock.holder}, which has locked the environment."
-        )
-    if world.lock.state == "Free":
-        return Do(AcquireLock())
+    lock = _lock(world, "Cleanup")
+    if lock is not None:
+        return lock
     if not begun:
         return Record(_begin_attempt(status, now))
     if reading:
@@ -206,6 +239,14 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     if elapsed(status, world, now) > CLEANUP_SECONDS:
         return _failed(status, world.refusal or "its Job could not be started", world, now)
     return Do(StartJob(command, _job_of(status, command)[1]), before="operator-rollback-cleanup")
+
+
+def _lock(world: World, what: str) -> Action | None:
+    """Takes the operation lock; None where it is ours."""
+    if world.lock.state == "Other":
+        text = f"{what} waits for {world.lock.holder}, which has locked the environment."
+        return Wait(15, c.WAITING_FOR_OPERATION, text)
+    return Do(AcquireLock()) if world.lock.state == "Free" else None
 
 
 def _job_of(status: RollbackStatus, command: JobCommand) -> tuple[JobKind, int]:
@@ -221,7 +262,8 @@ def _begun(status: RollbackStatus) -> bool:
 def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:
     """The next attempt. It reads the position first where it may have changed: after an undo window, or after a refused
     cleanup. Not where it was found a moment ago: the cleanup itself refuses a position that does not fit."""
-    fresh = enter(status, "Ended", now, cleanup_attempt=status.cleanup_attempt + 1, cleanup_after=None)
+    attempt = status.cleanup_attempt + 1
+    fresh = enter(status, "Ended", now, cleanup_attempt=attempt, cleanup_after=None, refuses_connections=False)
     if status.position is None:
         return change(fresh, inspect_attempt=status.inspect_attempt + 1, position_read_began=None)
     found = max(filter(None, (status.position_read_at, status.completed_at)), default=None)

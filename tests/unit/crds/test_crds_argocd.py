@@ -55,7 +55,8 @@ def test_self_healing_leaves_the_replicas_alone(repository: Path) -> None:
     applications = {d["metadata"]["name"]: d for d in documents(repository / "examples/gitops/argocd/application.yaml")}
     spec = applications["shop"]["spec"]
     ignored = {(i["kind"], pointer) for i in spec["ignoreDifferences"] for pointer in i["jsonPointers"]}
-    assert ignored == {("Deployment", "/spec/replicas"), ("StatefulSet", "/spec/replicas")}
+    replicas = {("Deployment", "/spec/replicas"), ("StatefulSet", "/spec/replicas")}
+    assert ignored == {*replicas, ("CronJob", "/spec/suspend")}
     assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.commands import table
 from ocore_crds.protocol import CleanupResult, Failure, Step, SwitchResult
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.rollback.plan_after_end import (
     CLEANUP_SECONDS,
     FRESH_SECONDS,
@@ -16,7 +16,9 @@ from ocore_operator.rollback.plan_after_end import (
     JOB_END_SECONDS,
     JOB_GONE_SECONDS,
     MAX_CLEANUPS_WHEN_DELETED,
+    NOTICE_SECONDS,
     READ_POSITION_LIMIT_SECONDS,
+    READ_UNREACHABLE_SECONDS,
 )
 from ocore_operator.rollback.transitions import change, stamp, step
 from ocore_operator.rollback.world import (
@@ -198,6 +200,58 @@ def test_a_read_counts_without_the_time_in_which_no_operator_ran() -> None:
     restarted = replace(running, watched_since=time_at(100))
     assert isinstance(decide(status, restarted, 100 + READ_POSITION_LIMIT_SECONDS), Wait)
     assert recorded(decide(status, restarted, 101 + READ_POSITION_LIMIT_SECONDS)).position_read_began is None
+
+
+def reading(status: RollbackStatus, accepting: bool, position: str = "New") -> World:
+    """Its read of the position has ended."""
+    result = SwitchResult.model_validate(
+        {"position": position, "liveDatabase": "shop", "acceptingConnections": accepting}
+    )
+    return replace(FREE, jobs=(JobView("inspect", status.inspect_attempt, "i", ended=True, payload=result),))
+
+
+def test_row_100_a_live_database_that_refuses_connections_is_repaired() -> None:
+    """In the undo window of days, after a failover: under the lock, with a new Job, and what it finds counts."""
+    status = complete(position_read_began=stamp(START), inspect_attempt=1)
+    found = decide(status, reading(status, accepting=False), 5)
+    assert isinstance(found, Record)
+    assert [note.reason for note in found.notes] == [c.DATABASE_UNREACHABLE]
+    refuses = found.status
+    assert (refuses.refuses_connections, refuses.position) == (True, "New")
+    other = replace(FREE, lock=OperationLock("Other", "Snapshot t", START))
+    assert isinstance(decide(refuses, other, 6), Wait)
+    assert decide(refuses, FREE, 6) == Do(AcquireLock())
+    begun = recorded(decide(refuses, LOCKED, 7))
+    assert begun.inspect_attempt == 2
+    assert decide(begun, LOCKED, 7) == Do(StartJob("inspect", 2))
+    repaired = replace(LOCKED, jobs=reading(begun, accepting=True, position="Old").jobs)
+    after = recorded(decide(begun, repaired, 9))
+    assert (after.refuses_connections, after.position) == (False, "Old")
+    assert after.undo_until == stamp(time_at(9 + WINDOW)), "the window begins again"
+    assert decide(after, LOCKED, 10) == Do(ReleaseLock())
+
+
+def test_a_repair_that_fails_is_repeated_by_the_next_read() -> None:
+    refuses = complete(position_read_began=stamp(START), inspect_attempt=2, refuses_connections=True)
+    failure = Failure(reason=c.DATABASE_UNREACHABLE, message="no answer")
+    world = replace(LOCKED, jobs=(JobView("inspect", 2, "i", ended=True, failure=failure),))
+    after = recorded(decide(refuses, world, 5))
+    assert (after.refuses_connections, after.position_read_at) == (False, stamp(time_at(5)))
+    gone = replace(LOCKED, environment=None)
+    assert not recorded(decide(refuses, gone, 5)).refuses_connections
+
+
+def test_the_folder_of_a_running_application_is_not_renamed_by_itself() -> None:
+    target = RollbackTarget(database_secret_name="db", claim_name="files", path="shop", layout="Plain")
+    status = complete(position_read_began=stamp(START), inspect_attempt=1, target=target)
+    assert not recorded(decide(status, reading(status, accepting=False), 5)).refuses_connections
+
+
+def test_the_position_is_read_soon_where_the_database_cannot_be_reached() -> None:
+    away = replace(FREE, environment=replace(VIEW, snapshot_not_ready_reason=c.DATABASE_UNREACHABLE))
+    assert decide(complete(), away, READ_UNREACHABLE_SECONDS - 1) == Idle(1)
+    assert recorded(decide(complete(), away, READ_UNREACHABLE_SECONDS)).position_read_began is not None
+    assert decide(complete(), FREE, READ_UNREACHABLE_SECONDS) == Idle(NOTICE_SECONDS)
 
 
 def test_an_inspection_that_finds_the_snapshot_live_keeps_the_previous_data() -> None:

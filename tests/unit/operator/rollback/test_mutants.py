@@ -155,7 +155,13 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "    if leftover is not None:\n",
         "    if False:\n",
     ),
-    ("Ended", "cleans up without the operation lock", plan_after_end, 'if world.lock.state == "Free":', "if False:"),
+    (
+        "Ended",
+        "cleans up without the operation lock",
+        plan_after_end,
+        'if world.lock.state == "Free" else',
+        "if False else",
+    ),
     (
         "",
         "never releases the operation lock",

@@ -10,7 +10,7 @@ from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.snapshot import EvidenceStatus
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.plan_after_end import READ_POSITION_LIMIT_SECONDS, READ_POSITION_SECONDS
+from ocore_operator.rollback.plan_after_end import NOTICE_SECONDS, READ_POSITION_LIMIT_SECONDS, READ_POSITION_SECONDS
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import (
     Do,
@@ -36,7 +36,8 @@ def inspected(status: RollbackStatus, payload: SwitchResult | None, failure: Fai
 
 def test_the_position_is_read_at_intervals_in_the_undo_window() -> None:
     status = complete()
-    assert decide(status, FREE, 10) == Idle(READ_POSITION_SECONDS - 10)
+    assert decide(status, FREE, 10) == Idle(NOTICE_SECONDS)
+    assert decide(status, FREE, READ_POSITION_SECONDS - 10) == Idle(10)
     begun = recorded(decide(status, FREE, READ_POSITION_SECONDS))
     # It changes nothing, so it needs no operation lock.
     assert decide(begun, FREE, READ_POSITION_SECONDS) == Do(StartJob("inspect-only", 1))
@@ -45,7 +46,7 @@ def test_the_position_is_read_at_intervals_in_the_undo_window() -> None:
     same = recorded(decide(begun, replace(FREE, jobs=(inspected(begun, NEW),)), READ_POSITION_SECONDS + 5))
     assert (same.position, same.phase, same.undo_until) == ("New", "Complete", status.undo_until)
     assert same.position_read_at == stamp(time_at(READ_POSITION_SECONDS + 5))
-    assert decide(same, FREE, READ_POSITION_SECONDS + 6) == Idle(READ_POSITION_SECONDS - 1)
+    assert decide(same, FREE, 2 * READ_POSITION_SECONDS) == Idle(5)
     # Not longer than to the end of the window.
     late = change(same, position_read_at=stamp(time_at(WINDOW - 60)))
     assert decide(late, FREE, WINDOW - 50) == Idle(50)
