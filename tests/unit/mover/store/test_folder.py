@@ -345,3 +345,90 @@ def test_a_direct_read_that_fails_is_not_taken_for_one_that_is_impossible(
         put(folder, "b", b"x")
     assert error.value.reason == conditions.STORE_IO_ERROR
     assert tree(folder) == ["a"]
+
+
+def test_a_planted_link_is_neither_listed_nor_followed(folder: Store, tmp_path: Path) -> None:
+    """A pod with the claim can plant one. If it were listed, a deletion by prefix would remove files elsewhere."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "1").write_bytes(b"live")
+    put(folder, "s/own/1", b"x")
+    assert folder.local_root is not None
+    (folder.local_root / "s" / "linked").symlink_to(outside)
+    (folder.local_root / "s" / "file").symlink_to(outside / "1")
+    assert [found.key for found in folder.list("s/")] == ["s/own/1"]
+    assert list(folder.folders("s/")) == ["own"]
+    assert folder.delete(found.key for found in folder.list("s/")) == 1
+    assert (outside / "1").read_bytes() == b"live"
+
+
+def test_a_prefix_with_a_slash_is_a_folder(folder: Store) -> None:
+    put(folder, "s/a/1", b"x")
+    put(folder, "s/ab/2", b"x")
+    assert [found.key for found in folder.list("s/a/")] == ["s/a/1"]
+    assert sorted(found.key for found in folder.list("s/a")) == ["s/a/1", "s/ab/2"]
+
+
+def test_a_folder_that_goes_during_a_list_hides_no_other(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        put(folder, f"s/{name}/1", b"x")
+    scan = os.scandir
+
+    def scandir(path: Path) -> Any:
+        if Path(path).name == "b":
+            raise FileNotFoundError(errno.ENOENT, "gone")
+        return scan(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module.os, "scandir", scandir)
+        assert sorted(found.key for found in folder.list("s/")) == ["s/a/1", "s/c/1"]
+
+
+def test_an_object_that_has_grown_is_corrupt(folder: Store) -> None:
+    """Its first bytes would have the right digest."""
+    stored = put(folder, "object", b"right")
+    assert folder.local_root is not None
+    with (folder.local_root / "object").open("ab") as file:
+        file.write(b"!")
+    with pytest.raises(Corrupt, match="has 6 bytes instead of 5"):
+        b"".join(folder.read(stored))
+
+
+def test_what_is_missing_stops_no_deletion(folder: Store) -> None:
+    put(folder, "a/1", b"x")
+    assert folder.delete(["a/0", "a/1"]) == 1
+    assert tree(folder) == []
+
+
+def test_the_folder_that_was_changed_last_comes_first(folder: Store) -> None:
+    assert folder.local_root is not None
+    assert isinstance(folder, folder_module.FolderStore)
+    for name, time in (("old", 1), ("new", 3), ("middle", 2)):
+        put(folder, f"s/{name}/1", b"x")
+        os.utime(folder.local_root / "s" / name, (time, time))
+    assert list(folder.newest_folders("s/")) == ["new", "middle", "old"]
+
+
+def test_a_file_is_tried_in_the_last_folder_that_exists(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder, "s/a/1", b"x")
+    assert isinstance(folder, folder_module.FolderStore)
+    assert folder.local_root is not None
+    tried, create = [], folder.create_temporary
+
+    def noted(path: Path) -> tuple[Path, int]:
+        tried.append(path.parent)
+        return create(path)
+
+    monkeypatch.setattr(folder, "create_temporary", noted)
+    for prefix in ("s/a/b/c/", "s/a/", "other/"):
+        folder.try_create(prefix)
+    root = folder.local_root
+    assert tried == [root / "s" / "a", root / "s" / "a", root]
+
+
+def test_what_is_no_error_of_the_disk_is_not_called_one(folder: Store) -> None:
+    assert isinstance(folder, folder_module.FolderStore)
+    for number in (errno.ENOENT, errno.ESRCH, errno.ENXIO):
+        with pytest.raises(StoreError) as error, folder.translated("read it"):
+            raise OSError(number, os.strerror(number))
+        assert error.value.reason != conditions.STORE_IO_ERROR
