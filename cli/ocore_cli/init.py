@@ -76,12 +76,16 @@ def read(objects: Objects, workload: str) -> Found:
     if wanted not in workloads:
         known = ", ".join(f"{k.lower()}/{n}" for k, n in sorted(workloads)) or "none"
         raise CliError(f"{wanted[0]} {name} does not exist in namespace {space}. It has: {known}")
+    cron_jobs = {
+        ("CronJob", obj["metadata"]["name"]): {**obj, "spec": obj["spec"]["jobTemplate"]["spec"]}
+        for obj in _items(_optional(objects, f"/apis/batch/v1/namespaces/{space}/cronjobs"))
+    }
     secrets = _items(objects.read(f"/api/v1/namespaces/{space}/secrets"))
     return Found(
         space,
         "Deployment" if wanted[0] == "Deployment" else "StatefulSet",
         workloads[wanted],
-        workloads,
+        workloads | cron_jobs,
         claims=_named(objects.read(f"/api/v1/namespaces/{space}/persistentvolumeclaims")),
         secrets={s["metadata"]["name"]: frozenset(s.get("data") or ()) for s in secrets},
         database_names={

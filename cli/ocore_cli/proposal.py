@@ -78,7 +78,7 @@ class Found:
     namespace: str
     kind: Literal["Deployment", "StatefulSet"]
     workload: Object
-    #: All Deployments and StatefulSets, by (kind, name).
+    #: All Deployments, StatefulSets and CronJobs, by (kind, name). The spec of a CronJob is that of its Jobs.
     workloads: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     claims: Mapping[str, Object] = field(default_factory=dict)
     #: The keys of each Secret; of the values only that of `dbname`, which is no credential.

@@ -318,6 +318,21 @@ def test_nothing_is_changed_without_apply(cli: FakeObjects, capsys: pytest.Captu
     assert cli.applied == []
 
 
+def test_cron_jobs_of_the_application_are_stopped_too(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    """One with the same claim; not one that only has the Secret, such as a backup."""
+    report = workload("report", "example.org/report:1", (("data", "/files", ""),))
+    backup = workload("backup", "postgres:17", env={"PGPASSWORD": ("pg-app", "password")})
+    jobs = [
+        {"metadata": each["metadata"], "spec": {"jobTemplate": {"spec": each["spec"]}}} for each in (report, backup)
+    ]
+    cli.paths["/apis/batch/v1/namespaces/shop/cronjobs"] = {"items": jobs}
+    assert run("init", "deploy/odoo", "--store", "s3://bucket") == 0
+    text = capsys.readouterr().out
+    _, env, _ = yaml.safe_load_all(text)
+    assert env["spec"]["workloads"] == [{"kind": "Deployment", "name": "odoo"}, {"kind": "CronJob", "name": "report"}]
+    assert "Not stopped, though it uses the Secret: backup." in text
+
+
 def test_a_question_is_asked_where_a_person_can_answer(cli: FakeObjects, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CliError, match="Give --store"):
         run("init", "deploy/odoo")
