@@ -337,13 +337,14 @@ def test_s3_through_a_proxy_with_a_ca_of_its_own(
             with existing(site, through):
                 change(storeRef={"name": store})
                 ready(site)
-                taken = site.snapshot(unique("proxied"))
+                taken = site.snapshot(unique("proxied"), deletionPolicy="Delete")
                 site.completed("Snapshot", taken)
                 pod = cluster.pods(namespace, f"app={name}")[0]["metadata"]["name"]
                 assert f"CONNECT {host}:9443" in cluster.logs(namespace, pod, container="proxy")
                 kinds = ("Environment", "SnapshotStore", "Snapshot", "Event")
                 texts = [json.dumps(cluster.objects(kind, namespace), default=str) for kind in kinds]
                 assert not [text for text in (*texts, operator.logs()) if "only-for-tests-proxy" in text]
+                site.gone("Snapshot", taken)  # the site's other tests know its own store only
                 cluster.apply(site.environment_object())
         finally:
             operator.install(*Facade(cluster).values())
