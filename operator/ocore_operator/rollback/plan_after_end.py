@@ -43,6 +43,7 @@ from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
     Do,
+    EnvironmentView,
     Idle,
     JobCommand,
     JobKind,
@@ -137,10 +138,8 @@ def _watch_position(
     """Reads the position at intervals until the cleanup is due. Without the operation lock: the Job changes nothing."""
     if status.position_read_began is not None:
         return _read_position(status, spec, world, now)
-    since, environment = status.position_read_at or status.completed_at, world.environment
-    if status.switched_at is None or status.cleanup_attempt > 0 or since is None:
-        return Idle(due_seconds)
-    if environment is None or environment.id != status.environment_id:
+    since, environment = status.position_read_at or status.completed_at, _environment(status, world)
+    if status.switched_at is None or status.cleanup_attempt > 0 or environment is None or since is None:
         return Idle(due_seconds)
     unreachable = environment.snapshot_not_ready_reason == c.DATABASE_UNREACHABLE
     interval = READ_UNREACHABLE_SECONDS if unreachable else READ_POSITION_SECONDS
@@ -151,7 +150,7 @@ def _watch_position(
 def _allow_connections(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Puts right what a failover has left of the switch, under the operation lock. The inspection that does it reads
     the position, too; if it fails, the next read finds the same."""
-    if world.environment is None or world.environment.id != status.environment_id:
+    if _environment(status, world) is None:
         return Record(change(status, refuses_connections=False))
     lock = _lock(world, "The repair")
     if lock is not None:
@@ -159,6 +158,12 @@ def _allow_connections(status: RollbackStatus, spec: RollbackSpec, world: World,
     if status.position_read_began is None:
         return Record(_begin_read(status, now))
     return _read_position(status, spec, world, now, command="inspect")
+
+
+def _environment(status: RollbackStatus, world: World) -> EnvironmentView | None:
+    """The Environment of the rollback; None where it was deleted, or replaced by another one of its name."""
+    found = world.environment
+    return found if found is not None and found.id == status.environment_id else None
 
 
 def _begin_read(status: RollbackStatus, now: datetime) -> RollbackStatus:
@@ -227,7 +232,7 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     reading = begun and status.position_read_began is not None
     if begun and job is not None and not reading:
         return _result(status, spec, job, world, now)
-    if world.environment is None or world.environment.id != status.environment_id:
+    if _environment(status, world) is None:
         return _give_up(status, "the Environment was deleted, and its database is no longer known", now)
     lock = _lock(world, "Cleanup")
     if lock is not None:
