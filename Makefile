@@ -114,10 +114,11 @@ test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tre
 mutants: venv ## Changes every line of the guard modules and lists what no test notices (MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
 
+# What waits most runs first: it leaves the processors to what runs beside it.
 test-cluster: venv ## The demo, integration and end-to-end tests, on two local clusters that are removed afterwards
 	tests/side-by-side \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside" \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration test-e2e-alone"
+	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-e2e-alone test-integration test-demo"
 
 test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
 	$(PART) demo examples/demo/run --ci

@@ -19,6 +19,7 @@ from support.cluster.cluster import GROUP, POD_SECURITY, Object, condition, is_t
 from support.cluster.facade import Facade
 from support.cluster.injector import PORT
 from support.cluster.operator import Operator
+from support.cluster.promises import running_jobs
 from support.cluster.site import DEMO_IMAGE, Site, claim, container, deployment, probe, secret, service
 from support.mover.certificates import Authority
 
@@ -346,5 +347,7 @@ def test_s3_through_a_proxy_with_a_ca_of_its_own(
                 assert not [text for text in (*texts, operator.logs()) if "only-for-tests-proxy" in text]
                 site.gone("Snapshot", taken)  # the site's other tests know its own store only
                 cluster.apply(site.environment_object())
+                ready(site)
+                wait_for("no Job runs that mounts what is removed", lambda: not running_jobs(site), 150)
         finally:
             operator.install(*Facade(cluster).values())

@@ -116,6 +116,19 @@ def _none(keys: list[str]) -> bool:
     return True
 
 
+def running_jobs(site: Site) -> list[str]:
+    """The Jobs with a pod that has not ended, each with what that pod waits for."""
+    jobs = [j for j in site.cluster.objects("Job", site.namespace) if j.get("status", {}).get("active")]
+    return [
+        f"{job['metadata']['name']}: {[pod['status'] for pod in site.cluster.pods(site.namespace, _pods_of(job))]}"
+        for job in jobs
+    ]
+
+
+def _pods_of(job: Object) -> str:
+    return f"job-name={job['metadata']['name']}"
+
+
 def is_no_snapshot(site: Site, obj: Object) -> None:
     """A Failed snapshot is listed as restorable nowhere: neither by its status nor by a manifest in the store."""
     assert not is_true(obj, "Ready")
@@ -140,11 +153,7 @@ def holds_all_promises(site: Site, *, timeout: float = 120) -> None:
     wait_for("no upload is unfinished", lambda: _none(uploads(site)), timeout)
     wait_for("no folder of ours is left", lambda: folders(site) == [], timeout)
 
-    def idle() -> bool:
-        jobs = site.cluster.objects("Job", site.namespace)
-        return all(not j.get("status", {}).get("active") for j in jobs)
-
-    wait_for("no Job runs", idle, 60)
+    wait_for("no Job runs", lambda: _none(running_jobs(site)), 60)
     site.files_fit()
 
 
