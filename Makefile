@@ -29,7 +29,7 @@ TOOL = $(OCORE_CACHE)/tools/$(1)-$(shell sha256sum release/tools/$(1)/go.sum | c
 SYFT := $(call TOOL,syft)
 COSIGN := $(call TOOL,cosign)
 ACTIONLINT := $(call TOOL,actionlint)
-CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/main.go | sha256sum | cut -c1-12)
+CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/*.go | sha256sum | cut -c1-12)
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
@@ -243,7 +243,7 @@ $(PROMTOOL):
 	  dpkg-deb -x prometheus_*.deb . && usr/bin/promtool --version >/dev/null && mv usr/bin/promtool .. && cd .. && \
 	  rm -rf new'
 
-cel: $(CEL) ## The program that compiles CEL as the oldest Kubernetes does that the chart names (two minutes; cached)
+cel: $(CEL) ## The program that compiles and evaluates CEL as the oldest Kubernetes does that the chart names (two minutes; cached)
 	@echo $<
 $(CEL):
 	@mkdir -p $(@D) && cd tests/cel && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \

@@ -2,8 +2,10 @@
 // k8s.io/apiserver belongs to.
 //
 //	cel CHART <values.json
+//	cel CHART POLICY <writes.json
 //
 // values.json: a name → values. It prints what was checked, or each fault with its object, and exits with 1.
+// writes.json: see admit.go.
 package main
 
 import (
@@ -30,7 +32,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
+	var err error
+	if len(os.Args) == 3 {
+		err = admit(os.Args[1], os.Args[2])
+	} else {
+		err = run(os.Args[1])
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,5 +1,5 @@
-"""tests/cel: renders the chart and compiles its CEL as the oldest API server does that the chart allows. `make cel`
-builds it."""
+"""tests/cel: renders the chart, and compiles and evaluates its CEL as the oldest API server does that the chart allows.
+`make cel` builds it."""
 
 import json
 import os
@@ -16,16 +16,22 @@ REGISTRY = {"global": {"imageRegistry": "registry.example.org"}}
 
 def run(values: dict[str, Any], *, chart: Path = CHART) -> tuple[int, str]:
     """Exit code and output, for values by name."""
+    done = _cel(str(chart), given={name: REGISTRY | each for name, each in values.items()})
+    return done.returncode, done.stdout + done.stderr
+
+
+def refusals(policy: str, *writes: dict[str, Any]) -> list[list[str]]:
+    """What the validations of a policy say to each write: `user`, `oldObject`, `object`."""
+    done = _cel(str(CHART), policy, given={"values": REGISTRY, "writes": writes})
+    assert done.returncode == 0, done.stderr
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
+
+
+def _cel(*arguments: str, given: object) -> subprocess.CompletedProcess[str]:
     built = subprocess.run(
         ["make", "-s", "-C", str(REPOSITORY), "cel"], check=True, timeout=1800, capture_output=True, text=True,
         env={**os.environ, "MAKEFLAGS": ""},
     )  # fmt: skip
-    done = subprocess.run(
-        [built.stdout.strip(), chart],
-        input=json.dumps({name: REGISTRY | each for name, each in values.items()}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    program = [built.stdout.strip(), *arguments]
+    return subprocess.run(program, input=json.dumps(given), capture_output=True, text=True, timeout=120, check=False)

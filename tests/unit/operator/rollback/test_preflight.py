@@ -21,6 +21,7 @@ from ocore_operator.rollback.observe import snapshot_view
 from ocore_operator.rollback.transitions import stamp
 from ocore_operator.workloads import scale
 from support.operator import objects
+from support.operator.jobs import rollback
 from support.operator.rollback_changed import decided, environment, ready, snapshot
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ROLLBACK_ID, START, Model
@@ -372,6 +373,14 @@ def test_row_41_what_blocks_nothing_is_said_before_it_starts(
     found = c.find(shown.conditions, c.PREFLIGHT_WARNINGS)
     assert found is not None
     assert (found.status, found.reason, found.message) == ("True", reason, status.warnings[0].message)
+
+
+@pytest.mark.parametrize(("workloads", "reasons"), [(None, [c.WORKLOADS_NOT_GIVEN]), ([], []), ([{"name": "w"}], [])])
+def test_an_environment_without_the_field_workloads_is_warned_of(workloads: object, reasons: list[str]) -> None:
+    """`workloads: []` says on purpose that nothing is to be stopped."""
+    view = observe.environment_view(objects.environment({"workloads": workloads}), rollback())
+    _, status = decided(environment(workloads_given=view.workloads_given))
+    assert [w.reason for w in status.warnings] == reasons
 
 
 @pytest.mark.parametrize(
