@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique
+from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, unique, wait_for
 from support.cluster.deaths import Deaths
 from support.cluster.facade import Facade
 from support.cluster.failpoints import armed, at_failpoint, running_pod
@@ -323,12 +323,21 @@ def test_quota_refuses_the_job(cluster: Cluster, site: Site) -> None:
 
 
 def test_row_16_image_cannot_be_pulled(cluster: Cluster, site: Site, operator: Operator) -> None:
-    facade = Facade(cluster).values()
+    """And row 101: the Job that deletes what the Snapshot left was created with that image, too, and gives way to
+    another one when the operator has the right one again."""
+    facade, soon = Facade(cluster).values(), ("--set", "settings.startDeadline=20")
     image = "mover.image=ocore-snapshots/no-such-image:{major}"  # with it the policy on the operator's Jobs
-    operator.install(*facade, "--set", image, "--set", "settings.startDeadline=20")
+    operator.install(*facade, "--set", image, *soon)
     try:
-        obj = site.failed("Snapshot", site.snapshot(unique("before")), "PodNotStarted", BOUND)
+        name = site.snapshot(unique("before"))
+        obj = site.failed("Snapshot", name, "PodNotStarted", BOUND)
         assert "no-such-image" in str(condition(obj, "Failed"))
+        deletes = f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command=delete"
+        wait_for("a Job that deletes", lambda: cluster.objects("Job", site.namespace, deletes), BOUND)
+        operator.install(*facade, *soon)
+        site.cluster.wait(
+            "Snapshot", name, site.namespace, lambda o: o["status"]["residue"] == "None", BOUND, "left nothing"
+        )
     finally:
         operator.install(*facade)
     site.environment_ready()

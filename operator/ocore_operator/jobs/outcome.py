@@ -315,7 +315,10 @@ def _starting(job: Object, trouble: Trouble, now: datetime, start_deadline: floa
     waited = clock.seconds_since(since, now)
     if trouble.final or waited > min(start_deadline, trouble.patience or start_deadline):
         message = f"{trouble.message} ({trouble.kind}, after {max(waited, 0):.0f} s). {trouble.advice}".strip()
-        return JobFailed(Failure(reason=trouble.reason, message=message, retryable=trouble.passing), clock.text(now))
+        # A pause before another attempt counts from the start deadline, also where it is known earlier that the Job
+        # cannot start. A moment that moved with the clock would let no pause end.
+        at = clock.text(min(now, clock.after(clock.parse(since), start_deadline)))
+        return JobFailed(Failure(reason=trouble.reason, message=message, retryable=trouble.passing), at)
     return Starting(trouble.kind, trouble.message.rstrip("."), since, trouble.advice if trouble.known else "")
 
 

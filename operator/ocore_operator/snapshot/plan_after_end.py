@@ -20,7 +20,7 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
-from ocore_operator.snapshot.stopping import pause_left, stop
+from ocore_operator.snapshot.stopping import alone, pause_left, stop
 from ocore_operator.snapshot.world import (
     Action,
     Cascade,
@@ -64,6 +64,10 @@ REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT)
 
 def decide(world: World) -> Action:
     """The next action. The Snapshot is terminal or is being deleted."""
+    return alone(world, _decide(world))
+
+
+def _decide(world: World) -> Action:
     snapshot = world.snapshot
     if snapshot.meta.deleted is not None:
         return _deletion(world)

@@ -6,7 +6,6 @@ written together by the next one, and a crash loses none: the difference remains
 stores do not wait for each other.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -144,17 +143,15 @@ def _write(world: World, place: Place) -> Action | None:
         return _report(world, place, reading.failure.message)
     if world.refusal is not None:
         return Idle(RETRY_PAUSE)
-    if any(_acts(world, place, number)):
+    if place.remote and _copies(world):
         return Idle(STOP_PAUSE)  # it could still write an older state
     return StartState(number + 1, wanted(snapshot.spec), place.remote)
 
 
-def _acts(world: World, place: Place, number: int) -> Iterator[bool]:
-    """Whether a pod of an earlier Job lives that writes the object: also a pod of a Job that copies."""
-    yield bool(number and world.seen.live_pods(place.series.job(number)))
-    if place.remote:
-        copies = job_name("copy-remote", world.snapshot.meta.uid, "")
-        yield any(world.seen.live_pods(name) for name in world.seen.pods if name.startswith(copies))
+def _copies(world: World) -> bool:
+    """Whether a pod of a Job lives that copies, and writes the object, too."""
+    copies = job_name("copy-remote", world.snapshot.meta.uid, "")
+    return any(world.seen.live_pods(name) for name in world.seen.pods if name.startswith(copies))
 
 
 def _stored(snapshot: Snapshot, place: Place, state: StoredState) -> SnapshotStatus:

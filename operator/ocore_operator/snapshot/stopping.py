@@ -1,11 +1,33 @@
 """Between two Jobs of a Snapshot: the pause after one, and how one is stopped. Pure."""
 
+from typing import Any
+
+from ocore_crds.commands.table import CHECK_COPY, COPY_REMOTE, DELETE, VERIFY, WRITE_STATE, Command
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import finished
-from ocore_operator.snapshot.world import Action, Idle, Stop, World
+from ocore_operator.snapshot.world import (
+    Action,
+    Idle,
+    StartCheckCopy,
+    StartCopy,
+    StartDelete,
+    StartState,
+    StartVerify,
+    Stop,
+    World,
+)
 
 #: Seconds between two checks whether a Job has stopped.
 STOP_PAUSE = 1.0
+
+#: Actions that start another attempt at a command.
+_ATTEMPTS: dict[type[Action], Command[Any]] = {
+    StartDelete: DELETE,
+    StartVerify: VERIFY,
+    StartState: WRITE_STATE,
+    StartCopy: COPY_REMOTE,
+    StartCheckCopy: CHECK_COPY,
+}
 
 
 def pause_left(world: World, pause: float, ended: str) -> float:
@@ -20,3 +42,12 @@ def stop(world: World, name: str) -> Action | None:
     if not lives and (job is None or finished(job) is not None):
         return None
     return Idle(STOP_PAUSE) if job is None or world.seen.stopping(name) else Stop(name)
+
+
+def alone(world: World, action: Action) -> Action:
+    """The action. Before another attempt at a command, one that has not started in time is stopped: its pod may still
+    find its image, its Secret or a node, and two attempts would act at the same time."""
+    command = _ATTEMPTS.get(type(action))
+    names = world.seen.of_command(command.name) if command is not None else ()
+    stops = (stop(world, name) for name in names)
+    return next((each for each in stops if each is not None), action)

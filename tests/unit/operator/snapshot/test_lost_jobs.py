@@ -1,6 +1,7 @@
 """Row 97: a Job of a terminal Snapshot that ends without its command's result is not created again at once, again and
 again."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from ocore_crds.protocol import CopyChecked, DeleteResult, Payload
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.kube.resources import Snapshot
+from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import plan_after_end, plan_remote, plan_state
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import (
@@ -21,6 +22,7 @@ from ocore_operator.snapshot.world import (
     StartDelete,
     StartState,
     StartVerify,
+    Stop,
     World,
 )
 from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod
@@ -92,3 +94,35 @@ def test_row_97_it_is_repeated_after_a_pause(case: str, reports: bool) -> None:
     snap, action = _decided(case, snap, ENDED + pause / 2, said_)
     assert isinstance(action, Idle)
     assert _decided(case, snap, ENDED + pause + 1, said_)[1] == again
+
+
+#: A container whose image is not in the registry.
+NO_IMAGE: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+
+
+def _not_started(case: str, snap: Snapshot, seconds: float, *, gone: bool = False) -> Action:
+    """What is decided at that second about a Job whose pod waits for its image; `gone`: it has been deleted."""
+    command, attempt = case.split()
+    name = job_name(command, UID, attempt)
+    pods = {name: [pod(name, NO_IMAGE, phase="Pending")]}
+    seen = observation([], {}, seconds=seconds) if gone else observation([job(name, command)], pods, seconds=seconds)
+    world = World(snap, moment(seconds), SETTINGS, seen, remote=RemoteView(store_id="far"), store_writable=True)
+    action = decide(world)
+    if isinstance(action, Record):  # why it is repeated is shown before
+        action = decide(replace(world, snapshot=snap.with_status(action.status)))
+    return action
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_row_101_one_that_does_not_start_gives_way_to_another(case: str) -> None:
+    """The image, the Secret or the node may be there now: the operator's settings may have changed since the Job was
+    created. It has the start deadline; two attempts never act at the same time."""
+    _, snap, _, pause, again = CASES[case]
+    if case.startswith("write-state"):
+        pause = plan_state.LATER_PAUSE  # as above
+    limit = SETTINGS.start_deadline
+    assert isinstance(_not_started(case, snap, limit + pause - 1), Idle)
+    command, attempt = case.split()
+    assert _not_started(case, snap, limit + pause) == Stop(job_name(command, UID, attempt))
+    first = _not_started(case, snap, limit + pause + 3, gone=True)
+    assert type(first) is type(again)

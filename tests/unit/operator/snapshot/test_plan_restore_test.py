@@ -214,7 +214,7 @@ def test_it_comes_after_everything_else() -> None:
 def test_it_waits_while_another_job_of_the_snapshot_runs() -> None:
     snap = asked()
     snap = replace(snap, spec=snap.spec.model_copy(update={"verify": "Full"}))
-    verifying = replace(world(snap), seen=observation([job(job_named("verify", 1), "verify")], {}, seconds=200))
+    verifying = replace(world(snap), seen=observation([job(job_named("verify", 1), "verify")], {}, seconds=150))
     waiting = decide(verifying)
     assert isinstance(waiting, Idle)
     assert waiting.status is not None
