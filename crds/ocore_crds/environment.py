@@ -515,6 +515,9 @@ class Connection(StatusModel):
         default=None, description="The smallest volume that holds data of the server, or spec.database.capacity."
     )
     server_major: int | None = Field(default=None, description="Major version of the server.")
+    managed_roles: tuple[str, ...] = Field(
+        default=(), description="Roles in spec.managed.roles of the Cluster, whose rights CloudNativePG sets."
+    )
 
 
 class EnvironmentStatus(StatusModel):

@@ -110,6 +110,9 @@ class DatabaseAccess(Part):
         default=None,
         description="CloudNativePG Cluster of the server: findings about roles print its spec.managed.roles.",
     )
+    managed_roles: Annotated[tuple[str, ...], Option("cnpg-role")] = Field(
+        default=(), description="Role in spec.managed.roles of that Cluster; may be repeated."
+    )
     tls: Annotated[DatabaseTls, Option("tls-")] = DatabaseTls()
 
     @model_validator(mode="after")

@@ -92,7 +92,7 @@ def server(found: DatabaseAccess, *, dbname: str = "") -> "Server":
         else None
     )
     app = load(Path(found.secret), dbname=found.dbname or dbname, host=host, options=tls)
-    return Server(app, admin, found.cluster or "")
+    return Server(app, admin, found.cluster or "", frozenset(found.managed_roles))
 
 
 def optional_server(found: DatabaseAccess | None, *, dbname: str = "") -> "Server | None":

@@ -41,6 +41,8 @@ class Server:
     admin: Credentials | None = None
     #: Of CloudNativePG, which manages the roles; empty: none.
     cluster: str = ""
+    #: Roles in its spec.managed.roles.
+    managed: frozenset[str] = frozenset()
 
     @property
     def live(self) -> str:

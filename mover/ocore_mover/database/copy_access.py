@@ -156,34 +156,37 @@ def _temporary_role(
             _drop_role(_usable(server, maintenance), role, owner)
 
 
+_CREATE_ROLE = "CREATE ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {} VALID UNTIL {}"
+
+
 def _create_role(
     maintenance: Connection, names: Names, role: str, password: str, owner: str, jobs: int, valid_seconds: float
 ) -> None:
     admin = maintenance.info.user
     row = maintenance.execute("SELECT (now() + make_interval(secs => %s))::text", [valid_seconds]).fetchone()
+    until = str((row or [""])[0])
     # The server's log may have statements: it sees the verifier, not the password.
     verifier = maintenance.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     name = sql.Identifier(role)
     try:
-        maintenance.execute(
-            sql.SQL(
-                "CREATE ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {} VALID UNTIL {}"
-            ).format(
-                name, sql.Literal(jobs + _MORE_CONNECTIONS), sql.Literal(verifier), sql.Literal(str((row or [""])[0]))
-            )
-        )
-        maintenance.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner), name))
-        # RESET ROLE returns to this, not to the role that logged in.
-        maintenance.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, sql.Identifier(owner)))
-        maintenance.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names.restored), name))
-        if maintenance.execute("SELECT FROM pg_database WHERE datname = %s", [names.live]).rowcount:
-            # A program that connects to the wrong database finds itself without rights there.
+        with maintenance.transaction():  # CloudNativePG may reconcile its roles at any moment
             maintenance.execute(
-                sql.SQL("ALTER ROLE {} IN DATABASE {} SET role = 'none'").format(name, sql.Identifier(names.live))
+                sql.SQL(_CREATE_ROLE).format(name, *map(sql.Literal, (jobs + _MORE_CONNECTIONS, verifier, until)))
             )
-        if not is_superuser(maintenance):
-            # To end its sessions and to drop what it owns.
-            maintenance.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
+            maintenance.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner), name))
+            # RESET ROLE returns to this, not to the role that logged in.
+            maintenance.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, sql.Identifier(owner)))
+            maintenance.execute(
+                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names.restored), name)
+            )
+            if maintenance.execute("SELECT FROM pg_database WHERE datname = %s", [names.live]).rowcount:
+                # A program that connects to the wrong database finds itself without rights there.
+                maintenance.execute(
+                    sql.SQL("ALTER ROLE {} IN DATABASE {} SET role = 'none'").format(name, sql.Identifier(names.live))
+                )
+            if not is_superuser(maintenance):
+                # To end its sessions and to drop what it owns.
+                maintenance.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,

@@ -37,7 +37,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
             found.extend(_foreign_owners(connection, maintenance, facts, remedies))
             if not superuser:
                 if server.admin is not None:
-                    found.extend(_temporary_role(maintenance, facts))
+                    found.extend(_temporary_role(maintenance, facts, server))
                 found.extend(_revoked_of_extensions(connection, server, facts, remedies))
                 found.extend(_session_findings(maintenance, facts, remedies, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server, remedies))
@@ -64,7 +64,7 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, to_be, remedies))
             if server.admin is not None and not is_superuser(maintenance):
-                found.extend(_temporary_role(maintenance, to_be))
+                found.extend(_temporary_role(maintenance, to_be, server))
             found.extend(remedies.findings(maintenance))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
@@ -125,7 +125,7 @@ def _joining(remedies: Remedies, role: str, owner: str, server_version: int, *, 
     return remedies.member(owner, role, server_version)
 
 
-def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
+def _temporary_role(connection: Connection, facts: DatabaseFacts, server: Server) -> Iterator[Finding]:
     """An administrator who is not a superuser creates a member of the database's owner, which loads the dump."""
     may_grant = "MEMBER WITH ADMIN OPTION" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
@@ -134,7 +134,27 @@ def _temporary_role(connection: Connection, facts: DatabaseFacts) -> Iterator[Fi
     ).fetchone()
     assert row is not None  # noqa: S101 - our own role
     role, createrole, grants = row
-    if not (createrole and grants):
+    # Since PostgreSQL 16 its REVOKE fails: the administrator's own grant depends on that of CREATE ROLE.
+    if role in server.managed and connection.info.server_version < FIRST_WITH_MEMBERSHIP_OPTIONS:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=(
+                f"{role} is in spec.managed.roles of Cluster {server.cluster} and is not a superuser: CloudNativePG"
+                " would take its membership in the temporary role that loads a dump away. Remove its entry, which keeps"
+                " the role, and give it rights by SQL; or set superuser: true in the entry"
+            ),
+        )
+    if createrole and grants:
+        return
+    if role == server.app.user:
+        yield Finding(
+            reason=conditions.MISSING_GRANTS,
+            message=(
+                f"adminSecretRef names {role}, the application's own role, which cannot create the temporary role that"
+                " loads a dump: remove adminSecretRef, or name another role"
+            ),
+        )
+    else:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(

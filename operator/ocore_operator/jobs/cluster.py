@@ -152,7 +152,12 @@ def connection(
         capacity=wanted.capacity or _capacity(spec, claims),
         server_major=(status.get("pgDataImageInfo") or {}).get("majorVersion")
         or (spec.get("imageCatalogRef") or {}).get("major"),
+        managed_roles=tuple(sorted(role["name"] for role in _managed_roles(spec))),
     )
+
+
+def _managed_roles(spec: Object) -> list[Object]:
+    return (spec.get("managed") or {}).get("roles") or []
 
 
 def _admin_secret(cluster: Object, wanted: Database) -> str | None:
@@ -180,7 +185,7 @@ def _owner_secret(cluster: Object, database: str, databases: Sequence[Object]) -
         raise Stalled(c.DATABASE_OWNER_UNKNOWN, text, PAUSE)
     if found["owner"] == owner:
         return secret
-    roles = (cluster["spec"].get("managed") or {}).get("roles") or ()
+    roles = _managed_roles(cluster["spec"])
     role: Object = next((each for each in roles if each["name"] == found["owner"]), {})
     password = (role.get("passwordSecret") or {}).get("name")
     if not password:

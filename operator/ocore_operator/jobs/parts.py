@@ -85,6 +85,7 @@ def database(volumes: Volumes, environment: Environment, *, admin: bool) -> Data
         host=found.host,
         dbname=found.database,
         cluster=found.cluster,
+        managed_roles=found.managed_roles,
         tls=_tls(volumes, tls),
     )
 

@@ -17,11 +17,13 @@ import psycopg
 import pytest
 import yaml
 
-from ocore_mover.database import facts
+from ocore_mover.database import copy_access, facts
+from ocore_mover.database.connect import Connection
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.credentials import load
 from support.mover.beside import call
 from support.mover.postgres_majors import UNPRIVILEGED, Role, Server, create_role, write_secret
+from support.mover.rollback import admin_secret, superuser_secret
 from support.mover.site import Site, drop_all, make_site
 from support.ports import free_port
 
@@ -116,6 +118,66 @@ def test_an_administrator_beside_managed_roles_gets_sql(poor: Site, tmp_path: Pa
             for statement in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", finding.message):
                 server.execute(statement)
     assert facts.probe(target, attachments=False).rollback == ()
+
+
+def test_a_managed_role_as_administrator_must_be_a_superuser_before_16(site: Site, tmp_path: Path) -> None:
+    secret = admin_secret(site, tmp_path)
+    target = Target(load(site.secret), load(secret, dbname="postgres"), "pg", frozenset({site.role.name}))
+    assert facts.probe(target, attachments=False).rollback == ()
+    admin = target.actor.user
+    target = replace(target, managed=frozenset({site.role.name, admin}))
+    found = facts.probe(target, attachments=False).rollback
+    if site.server.major >= 16:
+        assert found == ()
+        return
+    assert [finding.reason for finding in found] == ["MissingGrants"]
+    assert f"{admin} is in spec.managed.roles of Cluster pg and is not a superuser" in found[0].message
+    site.server.execute(f'ALTER ROLE "{admin}" SUPERUSER')
+    assert facts.probe(target, attachments=False).rollback == ()
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+def test_what_cloudnativepg_does_to_a_managed_administrator_in_a_restore(
+    site: Site, tmp_path: Path, *, superuser: bool
+) -> None:
+    """It revokes memberships that an entry lacks. Before PostgreSQL 16 the temporary role is then left. Since then its
+    REVOKE is refused. A superuser needs no membership."""
+    target = Target(load(site.secret), load((superuser_secret if superuser else admin_secret)(site, tmp_path)))
+    refused = site.server.major >= 16 and not superuser
+    site.server.execute(f'CREATE DATABASE "{site.names.restored}" OWNER "{target.actor.user}"')
+    with copy_access.opened(target, site.names, site.role.name) as access:
+        role = access.credentials.user
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist) if refused else contextlib.nullcontext():
+            site.server.execute(f'REVOKE "{role}" FROM "{target.actor.user}"')
+    left = site.server.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'")
+    assert bool(left) == (site.server.major < 16 and not superuser)
+    for statement in ("DROP OWNED BY", "DROP ROLE") if left else ():
+        site.server.execute(f'{statement} "{role}"')
+
+
+def test_the_temporary_role_appears_with_all_its_memberships(
+    site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudNativePG may reconcile its roles at any moment."""
+    site, seen, is_superuser = site_any, list[object](), copy_access.is_superuser
+    target = Target(load(site.secret), load(admin_secret(site, tmp_path)))
+
+    def before_the_last_grant(connection: Connection) -> bool:
+        seen.extend(site.server.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'ocore_rb_%'"))
+        return is_superuser(connection)
+
+    monkeypatch.setattr(copy_access, "is_superuser", before_the_last_grant)
+    site.server.execute(f'CREATE DATABASE "{site.names.restored}" OWNER "{target.actor.user}"')
+    with copy_access.opened(target, site.names, site.role.name) as access:
+        assert (access.credentials.user,) not in seen
+
+
+def test_the_applications_role_as_administrator_gets_no_grant_to_itself(site: Site) -> None:
+    secret = load(site.secret)
+    (finding,) = facts.probe(Target(secret, secret.at("postgres")), attachments=False).rollback
+    assert "the application's own role" in finding.message
+    assert "remove adminSecretRef" in finding.message
+    assert "GRANT" not in finding.message
 
 
 def test_warnings_have_their_entries(site: Site) -> None:

@@ -304,10 +304,11 @@ def test_an_outage_of_the_api_server_is_no_verdict() -> None:
 
 
 def test_a_job_gets_names_only() -> None:
-    volumes, made = Volumes(), loaded(Fake(a_cluster({"enableSuperuserAccess": True})))
+    volumes, made = Volumes(), loaded(Fake(a_cluster({"enableSuperuserAccess": True, **ROLES})))
     access = parts.database(volumes, made, admin=True)
     assert access is not None
     assert (access.host, access.dbname, access.cluster) == ("pg-rw", "app", "pg")
+    assert access.managed_roles == ("app", "dante", "virgil")
     assert access.tls.ca == "/secrets/database-tls/ca.crt"
     by_name = {volume["name"]: volume for volume in volumes.volumes}
     assert by_name["database"]["secret"] == {"secretName": "pg-app"}
