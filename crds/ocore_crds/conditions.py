@@ -206,6 +206,7 @@ RECORD_CONFLICT = "RecordConflict"  # the rollback's record in the store has oth
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 JOB_FAILED = "JobFailed"
 JOB_LOST = "JobLost"
+NODE_NOT_RESPONDING = "NodeNotResponding"  # a pod that was deleted does not end: its node is off, or cut off
 OUT_OF_MEMORY = "OutOfMemory"  # the Job, or a process of it, reached the memory's limit: repeated once only
 JOB_REFUSED = "JobRefused"  # quota, admission
 POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling

@@ -15,11 +15,13 @@ from ocore_crds.naming import ANNOTATION_START_DEADLINE, LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text import shortened_start
 from ocore_operator import clock
-from ocore_operator.jobs.trouble import Trouble, died, mover, not_created, start_trouble
+from ocore_operator.jobs.trouble import OUT_OF_SERVICE, Trouble, died, mover, not_created, start_trouble
 from ocore_operator.kube.resources import Object
 
 #: Seconds between two reconciles of what waits for a Job. Its events come sooner, unless one was lost (decision 171).
 POLL = 10.0
+#: Seconds after the end of its grace period until a pod that was deleted counts as one of a node that does not respond.
+LOST_AFTER = 30.0
 #: Attempts in all at a Job that ran out of memory: a third attempt would have the same limit, and every attempt
 #: takes hours.
 MAX_ATTEMPTS_OUT_OF_MEMORY = 2
@@ -66,6 +68,8 @@ class Running:
     since: str
     ready: bool
     restarts: int
+    #: Why its pod, which was deleted, has not ended; empty: it was not, or may still end. It may act until it is gone.
+    lost: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ def classify(
     newest = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
     if job is None:
         # While a pod of a deleted Job exists, the Job is not absent: two attempts must not run at the same time.
-        return Absent() if newest is None else _lingering(newest)
+        return Absent() if newest is None else _lingering(newest, now)
     end = finished(job)
     start_deadline = start_deadline_of(job, start_deadline)
     restarts = job["spec"]["template"]["spec"].get("restartPolicy") == "OnFailure"
@@ -224,13 +228,13 @@ def classify(
         if reported is not None:
             return reported
     if end is not None:
-        return _ended(end, newest)
+        return _ended(end, newest, now)
     if newest is None and "deletionTimestamp" in job["metadata"]:
         return NoResult("the Job is being deleted, and its pod is gone", str(job["metadata"]["deletionTimestamp"]))
     if newest is None:
         trouble = Trouble("NoPod", "no pod was made for the Job yet", final=False, reason=c.JOB_REFUSED)
         return _starting(job, _with_warning(trouble, warnings, job), now, start_deadline)
-    running = _running(newest)
+    running = _running(newest, now)
     if running is not None:
         return running
     trouble = _with_warning(start_trouble(newest), warnings, newest)
@@ -245,10 +249,10 @@ def start_deadline_of(job: Object, default: float) -> float:
     return float(text) if text.isascii() and text.isdigit() and len(text) <= 4 else default
 
 
-def _lingering(pod: Object) -> JobState:
+def _lingering(pod: Object, now: datetime) -> JobState:
     """The state of a Job that is gone while a pod of it exists. What that pod reports is not believed: see
     ``ownership.py``."""
-    running = _running(pod)
+    running = _running(pod, now)
     if running is not None:
         return running
     return NoResult("its Job was deleted", _finished_at(pod, _terminated(pod) or {}))
@@ -297,14 +301,14 @@ def _unreported(pod: Object, end: Object, at: str) -> JobFailed:
     return JobFailed(Failure(reason=c.JOB_FAILED, message=message, retryable=True), at, unreported=True)
 
 
-def _ended(end: Object, pod: Object | None) -> JobState:
+def _ended(end: Object, pod: Object | None, now: datetime) -> JobState:
     """A Job that has ended, without an ended pod that reports an outcome."""
     at = _text(end.get("lastTransitionTime"))
     if end.get("reason") == "DeadlineExceeded":
         message = "The Job did not end within its deadline and was stopped."
         return JobFailed(Failure(reason=c.DEADLINE_EXCEEDED, message=message), at, unreported=True)
     if pod is not None:
-        running = _running(pod)
+        running = _running(pod, now)
         if running is not None:
             return running
     return NoResult(f"the Job has ended ({end.get('message') or end['type']}) and its pod is gone", at)
@@ -328,7 +332,20 @@ def _with_warning(trouble: Trouble, warnings: Mapping[str, tuple[str, str]], obj
     return trouble if warning is None else trouble.because(*warning)
 
 
-def _running(pod: Object) -> Running | None:
+def _lost(pod: Object, now: datetime) -> str:
+    """Why a pod that was deleted has not ended; empty where it was not, or may still end in time."""
+    end = pod["metadata"].get("deletionTimestamp")  # the end of its grace period
+    if end is None or clock.seconds_since(end, now) < LOST_AFTER:
+        return ""
+    name, node = pod["metadata"]["name"], pod.get("spec", {}).get("nodeName", "")
+    return (
+        f"Pod {name} was deleted and has not ended: the node {node} does not respond, and the pod may still write."
+        f" Repair the node. If it is off, run `kubectl delete node {node}`, or `kubectl taint node {node}"
+        f" {OUT_OF_SERVICE}`: another attempt starts when the pod is gone."
+    )
+
+
+def _running(pod: Object, now: datetime) -> Running | None:
     if pod_ended(pod):
         return None
     status = mover(pod)
@@ -342,6 +359,7 @@ def _running(pod: Object) -> Running | None:
         since=_text((running or {}).get("startedAt")) or str(pod["metadata"]["creationTimestamp"]),
         ready=bool(status.get("ready")) and not deleted,
         restarts=int(status.get("restartCount", 0)),
+        lost=_lost(pod, now),
     )
 
 

@@ -11,6 +11,16 @@ from ocore_operator.kube.resources import Object
 #: Seconds in which a missing Secret or ConfigMap that a pod mounts may still appear.
 MISSING_PATIENCE = 30.0
 
+#: Seconds after which a Job whose node does not exist any more gets another attempt, which may run on another node.
+GONE_PATIENCE = 30.0
+
+#: What a person sets on a node that is off: Kubernetes then removes its pods, and detaches its volumes.
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+
+#: How the scheduler words that the only node that a Job may run on takes no pod, and that there is no such node.
+_PINNED = r"didn't satisfy plugin\(s\) \[NodeAffinity\]"
+_NO_SUCH_NODE = re.compile(rf"0/(\d+) nodes are available: \1 node\(s\) {_PINNED}\.")
+
 #: Reasons that do not explain why a pod has not started; an Event has the cause.
 VAGUE = ("NoPod", "Scheduling", "ContainerCreating", "PodInitializing")
 
@@ -52,7 +62,15 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
-        r"untolerated taint",
+        _PINNED,
+        (
+            "A claim that only one node can mount binds the Job to the node of the pod that uses the claim. That node"
+            " takes no pod: uncordon or repair it, or tolerate its taint by spec.jobs.tolerations of the Environment."
+            f" If it is off, delete its Node, or run `kubectl taint node NODE {OUT_OF_SERVICE}`."
+        ),
+    ),
+    (
+        rf"^(?!.*{_PINNED}).*untolerated taint",
         ("Add the taint to spec.jobs.tolerations of the Environment, or choose other nodes by spec.jobs.nodeSelector."),
     ),
     (
@@ -187,7 +205,9 @@ def pod_trouble(pod: Object) -> Trouble | None:
         return None
     for condition in pod.get("status", {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return Trouble(condition.get("reason", "Unschedulable"), condition.get("message", "no node fits the pod"))
+            message = condition.get("message", "no node fits the pod")
+            patience = GONE_PATIENCE if _NO_SUCH_NODE.match(message) else None
+            return Trouble(condition.get("reason", "Unschedulable"), message, patience=patience)
     return Trouble("Scheduling", "the pod waits for a node")
 
 

@@ -565,8 +565,10 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
         case Starting(text=text, condition=reason):
             return replace(view, problem=f"Job {view.name} is starting: {text}", reason=reason or c.RUNNING)
-        case Running(ready=ready):
+        case Running(ready=ready, lost=""):
             return replace(view, ready=ready)
+        case Running(lost=lost):
+            return replace(view, problem=lost, reason=c.NODE_NOT_RESPONDING)
         case Succeeded(payload=payload, finished=at_):
             return replace(view, ended=True, payload=payload, ended_at=clock.parse(at_) if at_ else None)
         case JobFailed(failure=failure, finished=at_):

@@ -519,4 +519,5 @@ Action = Record | Do | Wait | Idle
 
 def until_ended(job: JobView, does: str) -> Wait:
     """Wait until the Job has ended. `does`: what it does, where it has started."""
-    return Wait(POLL, job.reason, job.problem or f"Job {job.name} {does}")
+    stalled = job.reason == c.NODE_NOT_RESPONDING
+    return Wait(POLL, job.reason, job.problem or f"Job {job.name} {does}", stalled)

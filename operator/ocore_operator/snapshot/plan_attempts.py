@@ -63,7 +63,7 @@ START_MARGIN = 5.0
 NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
 #: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
 #: Job before it was stopped.
-NOT_REPORTED = (c.RUNNING, c.JOB_PENDING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
+NOT_REPORTED = (c.RUNNING, c.JOB_PENDING, c.NODE_NOT_RESPONDING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,8 @@ def _under_way(case: _Case, state: Starting | Running) -> Action:
             return Stop(case.job, _too_late(case))
         return Wait(c.DEADLINE_EXCEEDED, "The deadline has passed. The Job is being stopped.", 1.0, job=case.job)
     soon = max(min(POLL, case.left), 0.5)
+    if state.lost:
+        return Wait(c.NODE_NOT_RESPONDING, state.lost, soon, pod=state.pod, job=case.job, stalled=True)
     return Wait(c.RUNNING, f"Attempt {case.attempt} runs in Job {case.job}.", soon, pod=state.pod, job=case.job)
 
 

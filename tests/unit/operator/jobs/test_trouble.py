@@ -16,6 +16,10 @@ MESSAGES = {
         "spec.jobs.nodeSelector",
         "spec.jobs.affinity",
     ),
+    "0/2 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity], 1 node(s) had untolerated taint(s).": (
+        "kubectl taint node NODE node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+        "delete its Node",
+    ),
     "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.": ("spec.jobs.affinity",),
     "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints.": (
         "spec.jobs.topologySpreadConstraints",
@@ -63,6 +67,9 @@ def test_an_unknown_message_has_no_advice_of_its_own() -> None:
     assert advice("something else") == ""
 
 
+#: Of Kubernetes 1.36, about a Job that must run on one node: with a dead one, and where it is gone.
+DEAD = "0/2 nodes are available: 1 node(s) didn't satisfy plugin(s) [NodeAffinity], 1 node(s) had untolerated taint(s)."
+GONE = "0/2 nodes are available: 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate."
 TAINTED = "0/1 nodes are available: 1 node(s) had untolerated taint {tier: db}."
 
 
@@ -82,6 +89,26 @@ def test_a_pod_without_a_node_is_shown_at_once() -> None:
     assert state.condition == "JobPending"
     assert "untolerated taint" in state.text
     assert "spec.jobs.tolerations" in state.text
+
+
+def test_the_claim_of_a_dead_node_asks_for_no_toleration() -> None:
+    """The taint of a node that does not respond must not be tolerated: it takes no pod, and another pod may write."""
+    assert "Add the taint" not in advice(DEAD)
+
+
+def test_row_103_a_job_for_a_node_that_is_gone_soon_gets_another_attempt() -> None:
+    """The claim that bound it to the node is free by then: the next attempt may run elsewhere."""
+    waits = classify(job("a"), [unplaced(GONE)], {}, NOW + timedelta(seconds=29), 180)
+    assert isinstance(waits, Starting)
+    state = classify(job("a"), [unplaced(GONE)], {}, NOW + timedelta(seconds=31), 180)
+    assert isinstance(state, JobFailed)
+    assert (state.failure.reason, state.failure.retryable) == ("PodNotStarted", True)
+
+
+@pytest.mark.parametrize("message", [DEAD, TAINTED, GONE.replace("0/2", "0/3")])
+def test_row_103_a_job_for_a_node_that_may_come_back_has_the_start_deadline(message: str) -> None:
+    state = classify(job("a"), [unplaced(message)], {}, NOW + timedelta(seconds=179), 180)
+    assert isinstance(state, Starting)
 
 
 def test_a_refused_pod_is_shown_with_the_line() -> None:

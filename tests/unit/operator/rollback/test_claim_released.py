@@ -9,13 +9,24 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Result, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.outcome import LOST_AFTER, Observation
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.observe import claim_users, job_view
 from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
-from ocore_operator.rollback.world import Action, Do, JobView, Record, StopJob, Wait, WorkloadView, World
+from ocore_operator.rollback.world import (
+    Action,
+    Do,
+    JobView,
+    Record,
+    StopJob,
+    Wait,
+    WorkloadView,
+    World,
+    until_ended,
+)
 from ocore_operator.workloads.quiesce import SetReplicas
+from support.operator import objects
 from support.operator.objects import SETTINGS
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import START, Model
@@ -211,3 +222,20 @@ def test_since_when_a_pod_is_being_deleted() -> None:
     deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:20Z"
     assert viewed(deleted, dying).stopping_since == at(20)
     assert viewed(job(), pod("Running")).stopping_since is None
+
+
+def test_row_102_a_job_on_a_node_that_does_not_respond_says_what_to_do() -> None:
+    lost = objects.pod("restore-1", {"running": {"startedAt": objects.at(1)}})
+    lost["metadata"]["deletionTimestamp"] = objects.at(10)
+
+    def wait(seconds: float) -> Wait:
+        seen = objects.observation([objects.job("restore-1", "restore")], {"restore-1": [lost]}, seconds=seconds)
+        view = job_view(seen, "restore-1", "restore", 1)
+        assert view is not None
+        assert not view.ended
+        return until_ended(view, "restores.")
+
+    assert not wait(10 + LOST_AFTER - 1).stalled
+    found = wait(10 + LOST_AFTER)
+    assert (found.stalled, found.reason) == (True, "NodeNotResponding")
+    assert "kubectl delete node node1" in found.message

@@ -13,6 +13,7 @@ from ocore_crds.commands.table import SNAPSHOT
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
+from ocore_operator.jobs.outcome import LOST_AFTER
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan_attempts import STOP_WITHIN, decide
@@ -163,6 +164,44 @@ def test_a_drained_node_is_no_cancellation() -> None:
         snapshot(status=started(jobName=name(1))), {name(1): said(Failure(reason="Cancelled", message="SIGTERM"))}
     )
     assert isinstance(decision, NextAttempt)
+
+
+def test_row_102_a_pod_on_a_node_that_does_not_respond_waits_for_a_person() -> None:
+    """It may still write: no other attempt starts before it is gone, and the condition says how to get there."""
+    lost = pod(name(1), RUNNING)
+    lost["metadata"]["deletionTimestamp"] = at(10)
+    snap, found = snapshot(status=started(jobName=name(1))), [job(name(1))]
+
+    def waits(seconds: float) -> Wait:
+        seen = observation(found, {name(1): [lost]}, seconds=seconds)
+        decision = decide(Seen(snap, moment(seconds), SETTINGS, seen))
+        assert isinstance(decision, Wait)
+        return decision
+
+    assert not waits(10 + LOST_AFTER - 1).stalled
+    decision = waits(10 + LOST_AFTER)
+    assert decision.stalled
+    assert decision.reason == "NodeNotResponding"
+    assert "kubectl delete node node1" in decision.message
+    assert "kubectl taint node node1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute" in decision.message
+
+
+def test_row_102_its_deadline_still_ends_it() -> None:
+    lost = pod(name(1), RUNNING)
+    lost["metadata"]["deletionTimestamp"] = at(10)
+    seen = observation([job(name(1))], {name(1): [lost]}, seconds=101)
+    decision = decide(Seen(snapshot(status=started(100, jobName=name(1))), moment(101), SETTINGS, seen))
+    assert isinstance(decision, Stop)
+
+
+def test_row_102_another_attempt_starts_once_the_pod_is_gone() -> None:
+    """The reason that was shown is no failure of the attempt: the store is searched for its manifest first."""
+    shown = {
+        "type": "Reconciling", "status": "True", "reason": "NodeNotResponding", "message": "m",
+        "lastTransitionTime": at(50),
+    }  # fmt: skip
+    snap = snapshot(status=started(jobName=name(1), conditions=[shown]))
+    assert decided(snap) == Inspect("1-1")
 
 
 def test_the_deadline_stops_the_job_and_then_ends_it() -> None:
