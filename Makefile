@@ -145,6 +145,7 @@ test-all: ## `make test` with the tests marked `long`, Kubernetes 1.31 and 1.33,
 	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) test-oldest
+	$(MAKE) test-nodes
 	$(MAKE) soak
 
 # The two tests that are left out delete a namespace, which needs a controller.
@@ -157,6 +158,10 @@ test-apiservers: deps venv ## The chart, all rules and policies on real API serv
 test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cluster of Kubernetes 1.31
 	OCORE_KUBERNETES=1.31 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(PYTEST) \
 	  tests/e2e/test_snapshot.py tests/e2e/test_rest_api.py $(NONE_IS_FINE)
+
+test-nodes: deps venv ## Nodes that die or lose their network, on a local cluster of two nodes
+	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(PYTEST) --nodes \
+	  tests/e2e/test_nodes.py $(NONE_IS_FINE)
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
@@ -292,5 +297,5 @@ include localcluster/cluster.mk
 
 .PHONY: help bin release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-apiservers test-oldest test-all venv postgresql-wheels promtool cel bench-tools clients \
+  test-e2e-beside test-e2e-alone test-apiservers test-oldest test-nodes test-all venv postgresql-wheels promtool cel bench-tools clients \
   swagger-ui deps lock

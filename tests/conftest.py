@@ -36,6 +36,7 @@ settings.load_profile("ocore")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked `long` (make test-all)")
+    parser.addoption("--nodes", action="store_true", help="run the tests marked `nodes` only (make test-nodes)")
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failed one (make test)")
 
 
@@ -49,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.pop(variable, None)
     config.addinivalue_line("markers", "servers: a unit test with a real PostgreSQL or S3 server (make test-servers)")
     config.addinivalue_line("markers", "long: takes minutes; runs with --long (make test-all)")
+    config.addinivalue_line("markers", "nodes: needs a cluster of two nodes; runs with --nodes (make test-nodes)")
     config.addinivalue_line(
         "markers", "exclusive: harms or counts what other tests of the cluster use; runs with no other test beside it"
     )
@@ -63,13 +65,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _needs_a_server(item):
             item.add_marker("servers")
-    if config.getoption("--long"):
-        return
-    kept = [i for i in items if i.get_closest_marker("long") is None]
-    left_out = [i for i in items if i.get_closest_marker("long") is not None]
+    kept = [i for i in items if _is_asked_for(config, i)]
+    left_out = [i for i in items if not _is_asked_for(config, i)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
+    if config.getoption("--nodes") or item.get_closest_marker("nodes") is not None:
+        return bool(config.getoption("--nodes")) and item.get_closest_marker("nodes") is not None
+    return bool(config.getoption("--long")) or item.get_closest_marker("long") is None
 
 
 def _needs_a_server(item: pytest.Item) -> bool:

@@ -24,6 +24,11 @@ mount --bind "$S" "$root/state"
 mount --bind "$S/containerd" "$root/var/lib/containerd" # containerd's overlays want a real file system underneath
 mount --bind "$S/kubelet" "$root/var/lib/kubelet"
 mount --bind "$BIN" "$root/opt/node"
+if [ "$NODES" != 1 ]; then
+  mkdir -p "$S/disks" "$root/opt/csi"
+  mount --bind "$DISKS" "$root/state/disks"
+  mount --bind "$CSI" "$root/opt/csi"
+fi
 cp "$S/conf/10-node.conflist" "$root/etc/cni/net.d/"
 cd "$root"
 pivot_root . old

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Certificates and kubeconfigs of one node: pki.sh FOLDER NODE_IP API_PORT CONTEXT. Nothing to do where they are.
+# Certificates and kubeconfigs: pki.sh FOLDER NODE_IP API_PORT CONTEXT NODES, where NODES are NAME=IP of the nodes
+# beside the first, whose files are in a folder of their name. Nothing to do where they are.
 set -euo pipefail
 ip=$2 port=$3 context=$4
 [ ! -f "$1/done" ] || exit 0
@@ -41,8 +42,8 @@ certificate proxy /CN=system:kube-proxy
 certificate kubelet /O=system:nodes/CN=system:node:node1 "IP:$ip,DNS:node1"
 certificate apikubelet /O=system:masters/CN=kube-apiserver-kubelet-client
 
-for user in admin kcm sched proxy kubelet; do
-  cat >$user.kubeconfig <<YAML
+kubeconfig() { # NAME
+  cat >"$1.kubeconfig" <<YAML
 apiVersion: v1
 kind: Config
 clusters:
@@ -50,9 +51,17 @@ clusters:
   cluster: {server: "https://127.0.0.1:$port", certificate-authority-data: $(base64 -w0 ca.crt)}
 users:
 - name: $context
-  user: {client-certificate-data: $(base64 -w0 $user.crt), client-key-data: $(base64 -w0 $user.key)}
+  user: {client-certificate-data: $(base64 -w0 "$1.crt"), client-key-data: $(base64 -w0 "$1.key")}
 contexts: [{name: $context, context: {cluster: $context, user: $context}}]
 current-context: $context
 YAML
+}
+for user in admin kcm sched proxy kubelet; do kubeconfig $user; done
+for pair in ${5:-}; do
+  node=${pair%=*}
+  mkdir "$node"
+  certificate "$node/kubelet" "/O=system:nodes/CN=system:node:$node" "IP:${pair#*=},DNS:$node"
+  kubeconfig "$node/kubelet"
+  cp ca.crt proxy.kubeconfig "$node"
 done
 touch "done"

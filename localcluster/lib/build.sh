@@ -37,6 +37,7 @@ apt_install() {
 }
 
 binaries_key() { hash_of localcluster/node -- "$(go env GOVERSION GOARCH)" "$K8S_VERSION" 1; }
+csi_key() { hash_of localcluster/csi -- "$(go env GOVERSION GOARCH)" 1; }
 cnpg_key() { hash_of localcluster/cnpg -- "$(go env GOVERSION GOARCH)" 1; }
 rootfs_key() { hash_of -- "$NODE_SUITE" "$NODE_PACKAGES" "$(declare -f make_root_fs debian_tree)"; }
 
@@ -107,6 +108,25 @@ make_cnpg() {
     -o "$tmp/manager" $module/cmd/manager
   found=$(go list -m -f '{{.Dir}}/releases/cnpg-{{slice .Version 1}}.yaml' $module)
   install -m 644 "$found" "$tmp/cnpg.yaml"
+  cd "$REPO" || return
+  mv "$tmp" "$out"
+}
+
+# Sets CSI, the folder with the driver of the volumes that attach, and the external attacher.
+csi_build() {
+  CSI=$CACHE/csi/$(csi_key)
+  [ -d "$CSI" ] || with_lock csi make_csi "$CSI"
+}
+
+make_csi() {
+  local out=$1 tmp=$1.tmp
+  [ ! -d "$out" ] || return 0
+  rm -rf "$tmp"
+  mkdir -p "$tmp"
+  export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
+  cd "$HERE/csi" || return
+  step "building the CSI driver and the external attacher (cold: 3 minutes of processor time)" nice go build -trimpath \
+    -ldflags "-s -w" -o "$tmp/" . github.com/kubernetes-csi/external-attacher/v4/cmd/csi-attacher
   cd "$REPO" || return
   mv "$tmp" "$out"
 }

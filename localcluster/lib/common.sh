@@ -85,6 +85,18 @@ wait_for() {
   : "$what"
 }
 
+# choose_nodes [--nodes N]: sets NODES. A cluster keeps its number.
+choose_nodes() {
+  local kept=''
+  [ ! -d "$S" ] || kept=$(cat "$S/nodes" 2>/dev/null || echo 1)
+  NODES=${kept:-1}
+  [ $# != 0 ] || return 0
+  [[ "$*" =~ ^--nodes\ [12]$ ]] || die "up takes --nodes 1 or --nodes 2"
+  NODES=$2
+  [ "${kept:-$NODES}" = "$NODES" ] ||
+    die "cluster '$NAME' has $kept node(s): remove it first (localcluster/cluster down)"
+}
+
 have_docker() { command -v docker >/dev/null && docker info >/dev/null 2>&1; }
 
 choose_backend() {

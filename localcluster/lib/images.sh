@@ -391,12 +391,12 @@ prune_cache() {
 prune_builds() {
   local dir used
   # What clusters of any state folder run upon, and what those of this one will be started upon.
-  used=$(readlink "$STATE"/*/bin "$STATE"/*/rootfs || true
+  used=$(readlink "$STATE"/*/bin "$STATE"/*/csi "$STATE"/*/rootfs || true
     cat /proc/[0-9]*/mountinfo 2>/dev/null | grep -oE 'lowerdir=[^,:]+' | sort -u | cut -d= -f2 || true)
-  for dir in "$CACHE"/node/*/ "$CACHE"/rootfs/*/ "$CACHE"/cnpg/*/; do
+  for dir in "$CACHE"/node/*/ "$CACHE"/rootfs/*/ "$CACHE"/cnpg/*/ "$CACHE"/csi/*/; do
     dir=${dir%/}
     case $dir in
-      */"$(binaries_key)" | */"$(rootfs_key)" | */"$(cnpg_key)" | '*') continue ;;
+      */"$(binaries_key)" | */"$(rootfs_key)" | */"$(cnpg_key)" | */"$(csi_key)" | '*') continue ;;
     esac
     grep -qFx "$dir" <<<"$used" || rm -rf --one-file-system "$dir"
   done

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # The same commands with kind, if a Docker engine exists. Sourced by ../cluster.
 #
-# What differs: the default StorageClass is kind's own (no fsGroup needed), there is no class `sized`, and pods can
-# reach other machines.
+# What differs: the default StorageClass is kind's own (no fsGroup needed), there are no classes `sized` and `attached`,
+# and pods can reach other machines.
 
 NODE=$NAME-control-plane
 CONTEXT=kind-$NAME
@@ -17,19 +17,24 @@ install_deps() {
 
 cluster_build() { install_deps; }
 
+nodes() { kind get nodes --name "$NAME"; }
 kind_exists() { kind get clusters 2>/dev/null | grep -qFx "$NAME"; }
 need_node() {
   docker inspect "$NODE" >/dev/null 2>&1 || die "cluster '$NAME' does not run: start it with localcluster/cluster up"
 }
 
 cluster_up() {
+  choose_nodes "$@"
   cluster_build
   mkdir -p "$S" "$CACHE/log"
+  echo "$NODES" >"$S/nodes"
   if kind_exists; then
-    docker start "$NODE" >/dev/null
+    # shellcheck disable=SC2046  # a list
+    docker start $(nodes) >/dev/null
   else
     sed "s/apiServerPort: .*/apiServerPort: ${OCORE_API_PORT:-$([ "$NAME" = ocore ] && echo 6443 || echo 0)}/" \
       "$HERE/kind.yaml" >"$S/kind.yaml"
+    [ "$NODES" = 1 ] || echo '  - role: worker' >>"$S/kind.yaml"
     step "making kind cluster '$NAME'" kind create cluster --name "$NAME" --config "$S/kind.yaml" \
       --kubeconfig "$S/kubeconfig" --wait 180s
   fi
@@ -54,7 +59,16 @@ cluster_down() {
   rmdir "$STATE" 2>/dev/null || true
 }
 
-cluster_stop() { need_node; docker stop "$NODE" >/dev/null; }
+# shellcheck disable=SC2046  # a list
+cluster_stop() { need_node; docker stop $(nodes) >/dev/null; }
+
+# node2 is kind's worker.
+node_kill() { docker kill "$NAME-worker" >/dev/null; }
+node_cut() { docker network disconnect kind "$NAME-worker"; }
+node_repair() {
+  docker start "$NAME-worker" >/dev/null
+  docker network connect kind "$NAME-worker" 2>/dev/null || true # it is connected already
+}
 
 node_pid() { docker inspect -f '{{.State.Pid}}' "$NODE"; }
 
@@ -81,6 +95,7 @@ cluster_usage() {
 cluster_exec() {
   need_node
   [ $# -gt 0 ] || set -- bash
+  [ "$ON_NODE" = node1 ] || NODE=$NAME-worker
   docker exec -i "$NODE" "$@"
 }
 

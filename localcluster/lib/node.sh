@@ -5,7 +5,12 @@
 # mount, interface and rule of it. What is left then is its folder $S and its control groups, which also name
 # every process of it, should the file with the id of PID 1 be lost.
 
+# A second node is another such tree, below $S/node2, with a link to the first one's network.
+
 IP=10.123.0.2
+IP2=10.123.0.3
+PODS=10.244.0.0/24
+PODS2=10.244.1.0/24
 CGROUP=ocore-$NAME
 CONTEXT=localcluster-$NAME
 
@@ -26,6 +31,19 @@ start_time() {
   # shellcheck disable=SC2086
   set -- $stat
   [ "$1" != Z ] && echo "${20}"
+}
+
+# of_node NODE COMMAND...: a function that is about one node, about that one
+of_node() {
+  [ "$1" != node1 ] || { "${@:2}"; return; }
+  local S=$S/$1 CGROUP=$CGROUP.$1
+  "${@:2}"
+}
+
+nodes() { # those that run
+  node_pid >/dev/null || return 0
+  echo node1
+  ! of_node node2 node_pid >/dev/null || echo node2
 }
 
 need_node() { PID=$(node_pid) || die "cluster '$NAME' does not run: start it with localcluster/cluster up"; }
@@ -105,6 +123,11 @@ stop_node() {
   remove_cgroups
 }
 
+stop_nodes() {
+  of_node node2 stop_node
+  stop_node
+}
+
 delete_state() {
   local deadline=$((SECONDS + 20)) gone=$STATE/.gone-$NAME
   # Nothing of it is mounted out here; should something be, deleting would reach into it.
@@ -122,7 +145,7 @@ delete_state() {
 
 cluster_stop() {
   need_root
-  with_lock "cluster-$NAME" stop_node
+  with_lock "cluster-$NAME" stop_nodes
   say "cluster '$NAME' is stopped; its state is kept in $S"
 }
 
@@ -135,7 +158,7 @@ cluster_down() {
   say "cluster '$NAME' is gone"
 }
 
-down_locked() { stop_node; delete_state; }
+down_locked() { stop_nodes; delete_state; }
 
 # ---- up
 
@@ -174,9 +197,11 @@ choose_port() {
 
 cluster_up() {
   need_root
+  choose_nodes "$@"
   [ ! -f "$S/kubernetes" ] || OCORE_KUBERNETES=$(<"$S/kubernetes") # a cluster keeps its version
   cluster_build
-  with_lock "cluster-$NAME" up_locked "$1"
+  [ "$NODES" = 1 ] || csi_build
+  with_lock "cluster-$NAME" up_locked
 }
 
 up_locked() {
@@ -185,16 +210,18 @@ up_locked() {
     [ "$(readlink "$S/bin")" = "$BIN" ] ||
       say "cluster '$NAME' runs an older build of the node; 'stop' and 'start' takes the new one"
     listens "$(<"$S/port")" || start_relay "$(<"$S/port")" "$(node_pid)"
+    [ "$NODES" = 1 ] || of_node node2 node_pid >/dev/null || start_node2 "$(<"$S/port")"
     wait_ready
     say "cluster '$NAME' is up already, API server on 127.0.0.1:$(<"$S/port")"
     return
   fi
-  stop_node # what a crash may have left
+  stop_nodes # what a crash may have left
   mkdir -p "$S/log"
   with_lock_ports
   port=$(<"$S/port")
   say "starting cluster '$NAME', API server on 127.0.0.1:$port"
   start_node "$port"
+  [ "$NODES" = 1 ] || start_node2 "$port"
   wait_ready
   say "cluster '$NAME' is ready: eval \"\$(localcluster/cluster env)\""
 }
@@ -206,18 +233,95 @@ start_node() {
   ln -sfn "$BIN" "$S/bin"
   ln -sfn "$ROOTFS" "$S/rootfs" # names it as used
   echo "${OCORE_KUBERNETES:-}" >"$S/kubernetes"
+  echo "$NODES" >"$S/nodes"
+  configure
+  if [ "$NODES" != 1 ]; then
+    ln -sfn "$CSI" "$S/csi"
+    cp "$HERE/csi/storage.yaml" "$S/manifests/attached.yaml"
+  fi
+  bash "$HERE/guest/pki.sh" "$S/pki" "$IP" "$port" "$CONTEXT" "$([ "$NODES" = 1 ] || echo "node2=$IP2")"
+  install -m 600 "$S/pki/admin.kubeconfig" "$S/kubeconfig"
+  launch node1 "$IP" "$port" "$([ "$NODES" = 1 ] || echo "$PODS2=$IP2")"
+  start_relay "$port" "$(<"$S/node.pid")"
+  load_pause
+}
+
+# Its kubelet, containerd and kube-proxy, as soon as it has a link to the first node's network
+start_node2() { # PORT
+  local disks=$S/disks pki=$S/pki/node2
+  of_node node2 stop_node # what a crash may have left
+  mkdir -p "$S/node2/log"
+  rm -rf "$S/node2/pki"
+  cp -r "$pki" "$S/node2/pki"
+  of_node node2 configure
+  sed -i "s#$PODS#$PODS2#" "$S/node2/conf/10-node.conflist"
+  sed -i s/node1/node2/ "$S/node2/conf/proxy.yaml"
+  DISKS=$disks of_node node2 launch node2 "$IP2" "$1" "$PODS=$IP"
+  connect_node2
+  of_node node2 load_pause
+}
+
+# A bridge carries the second node's link and the first one's own device. The first node must see no frame of it as a
+# packet that it forwards (bridge-nf-call-iptables), and must answer for the bridge, which has no address, with nothing.
+connect_node2() {
+  # The first node does not see the second one's processes: it gets the network as an open file.
+  nsenter_node bash -ec '
+    if ! ip link show br0 >/dev/null 2>&1; then
+      ip link add br0 type bridge
+      echo 1 >/proc/sys/net/ipv4/conf/br0/arp_ignore
+      ! [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables
+      ip link set eth0p master br0
+      ip link set br0 up
+    fi
+    ip link del node2 2>/dev/null || true
+    ip link add node2 type veth peer name eth0 netns /proc/self/fd/7
+    ip link set node2 master br0 up' 7<"/proc/$(<"$S/node2/node.pid")/ns/net"
+}
+
+node_kill() {
+  need_root
+  need_second_node
+  with_lock "cluster-$NAME" of_node node2 stop_node
+  say "node2 of cluster '$NAME' is dead"
+}
+
+node_cut() {
+  need_root
+  need_second_node
+  nsenter_node ip link set node2 down
+}
+
+node_repair() {
+  need_root
+  need_second_node
+  if of_node node2 node_pid >/dev/null; then
+    nsenter_node ip link set node2 up
+  else
+    cluster_up --nodes 2
+  fi
+}
+
+need_second_node() {
+  need_node
+  [ "$(<"$S/nodes")" = 2 ] || die "cluster '$NAME' has one node: 'down', then 'up --nodes 2'"
+}
+
+configure() { # a node's own copy of what its components read
   rm -rf "$S/conf" "$S/manifests"
   cp -r "$HERE/guest/conf" "$HERE/guest/manifests" "$HERE/guest/init.sh" "$S/"
   sed -i "s/@CGROUP@/$CGROUP/" "$S/conf/kubelet.yaml"
   # A kubelet before 1.32 ends where its configuration has a field that it does not know.
   [ "${OCORE_KUBERNETES:-}" != 1.31 ] || sed -i '/^featureGates:/d; /^crashLoopBackOff:/d' "$S/conf/kubelet.yaml"
-  bash "$HERE/guest/pki.sh" "$S/pki" "$IP" "$port" "$CONTEXT"
-  install -m 600 "$S/pki/admin.kubeconfig" "$S/kubeconfig"
+  # A node that is dead is noticed in seconds: see init.sh.
+  [ "$NODES" = 1 ] || echo 'nodeLeaseDurationSeconds: 8' >>"$S/conf/kubelet.yaml"
+}
+
+launch() { # NODE IP PORT PEERS
   make_cgroups
   date -u +%Y-%m-%dT%H:%M:%S.%6NZ >"$S/started"
   (
     enter_cgroups
-    export S ROOTFS BIN PORT=$port
+    export S ROOTFS BIN NODES NODE=$1 IP=$2 PORT=$3 PEERS=$4 CSI=${CSI:-} DISKS=${DISKS:-$S/disks}
     exec setsid unshare --mount --pid --net --uts --ipc --fork --kill-child --propagation private \
       bash "$HERE/guest/enter.sh" </dev/null >"$S/log/init.log" 2>&1 9>&-
   ) &
@@ -225,7 +329,9 @@ start_node() {
   local pid
   pid=$(<"$S/node.pid")
   echo "$pid $(start_time "$pid") $(</proc/sys/kernel/random/boot_id)" >"$S/node.id"
-  start_relay "$port" "$pid"
+}
+
+load_pause() {
   wait_for 20 containerd nsenter_node ctr version || start_failed "containerd does not answer"
   nsenter_node ctr -n k8s.io images import /opt/node/pause.tar >"$S/log/pause.log" 2>&1 ||
     start_failed "the pause image does not load"
@@ -255,9 +361,10 @@ start_failed() {
 }
 
 wait_ready() {
-  local check since=$EPOCHREALTIME
-  for check in api_ready node_ready account_ready storage_ready dns_ready; do
-    until ready_quiet $check; do
+  local check since=$EPOCHREALTIME checks='api_ready node_ready account_ready storage_ready dns_ready'
+  [ "$NODES" = 1 ] || checks+=' attaching_ready'
+  for check in $checks; do
+    until ready_quiet "$check"; do
       node_pid >/dev/null || start_failed "its first process ended"
       [ "$(seconds "$since" | cut -d. -f1)" -lt 120 ] || start_failed "not ready after 120 s: $check"
       sleep 0.1
@@ -268,11 +375,22 @@ wait_ready() {
 ready_quiet() { "$1" >/dev/null 2>&1; }
 api_ready() { kubectl get --raw /readyz; }
 node_ready() {
-  local ready heartbeat
-  # After a restart etcd still has the old readiness: it must have been written since the start.
-  read -r ready heartbeat < <(kubectl get node node1 -o \
-    'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{"\n"}{end}')
-  [ "$ready" = True ] && [[ ${heartbeat:0:19} > $(cut -c 1-19 "$S/started") ]]
+  local ready heartbeat node started
+  for node in $(nodes); do
+    # After a restart etcd still has the old readiness: it must have been written since the start.
+    read -r ready heartbeat < <(kubectl get node "$node" -o \
+      'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{"\n"}{end}')
+    started=$(of_node "$node" started_at)
+    [ "$ready" = True ] && [[ ${heartbeat:0:19} > $started ]] || return 1
+  done
+}
+started_at() { cut -c 1-19 "$S/started"; }
+attaching_ready() {
+  local node
+  kubectl get storageclass attached
+  for node in $(nodes); do
+    kubectl get csinode "$node" -o 'jsonpath={.spec.drivers[*].name}' | grep -qFx attached.ocore.dev || return 1
+  done
 }
 account_ready() { kubectl get serviceaccount -n default default; }
 storage_ready() { kubectl get storageclass standard sized; }
@@ -290,7 +408,8 @@ cluster_exec() {
   need_root
   need_node
   [ $# -gt 0 ] || set -- bash
-  nsenter_node "$@"
+  of_node "$ON_NODE" node_pid >/dev/null || die "cluster '$NAME' has no running $ON_NODE"
+  of_node "$ON_NODE" nsenter_node "$@"
 }
 
 # The node's network, but this machine's files, users and processes. A mount namespace of its own carries the
@@ -311,37 +430,49 @@ cluster_net() {
 
 # import_images NAME=DIGEST...: of the cache's OCI layout, as far as the running cluster lacks them
 import_images() {
-  local pair have wanted=() since=$EPOCHREALTIME
+  local node
   if ! node_pid >/dev/null; then
     say "cluster '$NAME' does not run: nothing is loaded ('load' does it later)"
     return 0
   fi
+  for node in $(nodes); do of_node "$node" import_into "$node" "$@"; done
+}
+
+import_into() { # NODE NAME=DIGEST...
+  local node=$1 pair have wanted=() since=$EPOCHREALTIME
+  shift
   have=$(mktemp)
   nsenter_node ctr -n k8s.io images list | awk '{ print $1 "=" $3 }' >"$have"
   for pair in "$@"; do
     grep -qFx "$pair" "$have" || wanted+=("$pair")
   done
   if [ ${#wanted[@]} = 0 ]; then
-    say "cluster '$NAME' has these images"
+    say "$node of cluster '$NAME' has these images"
   else
     nsenter_node ctr -n k8s.io content list -q >"$have"
     python3 "$HERE/lib/oci.py" thin "$CACHE/oci" "$have" "${wanted[@]}" |
       nsenter_node ctr -n k8s.io images import - >/dev/null
-    for pair in "${wanted[@]}"; do say "loaded ${pair%%=*} into cluster '$NAME' ($(seconds "$since") s)"; done
+    for pair in "${wanted[@]}"; do say "loaded ${pair%%=*} into $node of cluster '$NAME' ($(seconds "$since") s)"; done
   fi
   rm -f "$have"
 }
 
 # import_archives FILE...: also under the names with a digest, which the chart of a release has
 import_archives() {
-  local file image digest
+  local node
   [ $# -gt 0 ] || die "name the archives to load"
   node_pid >/dev/null || die "cluster '$NAME' does not run: start it with localcluster/cluster up"
+  for node in $(nodes); do of_node "$node" import_archives_into "$node" "$@"; done
+}
+
+import_archives_into() { # NODE FILE...
+  local node=$1 file image digest
+  shift
   for file in "$@"; do
     nsenter_node ctr -n k8s.io images import - <"$file" >/dev/null
     while read -r image digest; do
       nsenter_node ctr -n k8s.io images tag --force "$image" "${image%:*}@$digest" >/dev/null
-      say "loaded $image into cluster '$NAME'"
+      say "loaded $image into $node of cluster '$NAME'"
     done < <(python3 "$HERE/lib/oci.py" names "$file")
   done
 }

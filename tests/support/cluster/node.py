@@ -19,6 +19,15 @@ def run(script: str, *arguments: str, timeout: float = 30) -> str:
     return done.stdout
 
 
+def harm(command: str, node: str) -> None:
+    """`kill`, `cut` or `repair` of localcluster/cluster, for that node of several."""
+    done = subprocess.run(
+        [str(REPOSITORY / "localcluster/cluster"), command, node],
+        capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def processes(pod: Object, pattern: str) -> list[int]:
     """Ids (in the node) of the pod's processes whose command line matches."""
     return [int(line) for line in run(_OF_POD, pod["metadata"]["uid"], pattern).split()]
@@ -54,6 +63,9 @@ def claim_folder(cluster: Cluster, claim: str, namespace: str) -> Path:
     assert found is not None
     volume = cluster.get("PersistentVolume", found["spec"]["volumeName"])
     assert volume is not None
+    attached = volume["spec"].get("csi")  # the driver of a local cluster of two nodes
+    if attached:
+        return Path(f"/proc/{cluster.env['OCORE_NODE_PID']}/root/state/disks/{attached['volumeHandle']}")
     source = volume["spec"].get("local") or volume["spec"]["hostPath"]
     return Path(f"/proc/{cluster.env['OCORE_NODE_PID']}/root{source['path']}")
 

@@ -93,14 +93,16 @@ def secret(name: str, namespace: str, **values: str) -> Object:
     }
 
 
-def claim(name: str, namespace: str, size: str = "5Gi", storage_class: str = "standard") -> Object:
+def claim(
+    name: str, namespace: str, size: str = "5Gi", storage_class: str = "standard", mode: str = "ReadWriteOnce"
+) -> Object:
     """A volume claim."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
-            "accessModes": ["ReadWriteOnce"],
+            "accessModes": [mode],
             "storageClassName": storage_class,
             "resources": {"requests": {"storage": size}},
         },
@@ -643,10 +645,12 @@ def make_site(
     own_server: Callable[[Site], None] | None = None,
     s3_endpoint: str | None = None,
     described: bool = True,
+    storage_class: str = "standard",
+    access_mode: str = "ReadWriteOnce",
 ) -> Iterator[Site]:
     """A new site; waits until the Environment is ready unless `environment` changes it (a test of bad input).
     `own_server` makes a server in the namespace with the database, and sets host and password. `described`: whether it
-    has a store and an Environment."""
+    has a store and an Environment. `storage_class` and `access_mode`: of the filestore's claim."""
     host = "" if own_server else postgres_host or servers.postgres(major)
     name = unique("shop").replace("-", "_")
     site = Site(
@@ -667,6 +671,7 @@ def make_site(
             create_database(servers, host, name, name, site.password, createdb=createdb)
         else:
             own_server(site)
+        cluster.apply(claim(site.filestore_claim, site.namespace, storage_class=storage_class, mode=access_mode))
         _fill(site, s3_endpoint, application, described)
         if described:
             cluster.apply(site.environment_object(**(environment or {})))
@@ -736,7 +741,6 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool, described: boo
     ns, cluster = site.namespace, site.cluster
     cluster.apply(
         secret("database", ns, host=site.host, **site.credentials),
-        claim(site.filestore_claim, ns),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",

@@ -1,0 +1,163 @@
+"""Rows of docs/failure-modes.md about nodes that die or lose their network, and the local cluster of two nodes that
+shows them. The servers run on node1, which has the control plane; node2 is harmed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.cluster import node
+from support.cluster.cluster import Cluster, Object, condition, is_true, pod, wait_for
+from support.cluster.failpoints import armed, at_failpoint, running_pod
+from support.cluster.promises import fresh, holds_all_promises
+from support.cluster.site import DEMO_IMAGE, Servers, Site, claim, make_site
+
+pytestmark = [pytest.mark.long, pytest.mark.nodes, pytest.mark.exclusive, pytest.mark.timeout(600)]
+
+OTHER = "node2"
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+
+
+def on(name: str) -> Object:
+    """Spec of a pod that must run there."""
+    return {"nodeSelector": {"kubernetes.io/hostname": name}}
+
+
+def rather_on(name: str) -> Object:
+    """Affinity of a pod that runs there while the node takes pods."""
+    terms = [{"key": "kubernetes.io/hostname", "operator": "In", "values": [name]}]
+    preferred = [{"weight": 100, "preference": {"matchExpressions": terms}}]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_nodes(cluster: Cluster) -> None:
+    if len(cluster.objects("Node")) < 2:
+        pytest.skip("the cluster has one node: make test-nodes, or localcluster/cluster up --nodes 2")
+
+
+@pytest.fixture(autouse=True)
+def repaired(two_nodes: None, cluster: Cluster) -> Iterator[None]:
+    """What a test did to the other node is taken back."""
+    yield
+    node.harm("repair", OTHER)
+    cluster.kubectl("taint", "node", OTHER, "node.kubernetes.io/out-of-service-", check=False)
+    wait_for("node2 is ready", lambda: responds(cluster), 90)
+
+
+@pytest.fixture(scope="module")
+def placed(two_nodes: None, cluster: Cluster, request: pytest.FixtureRequest) -> Servers:
+    """The servers, on node1."""
+    cluster.kubectl("cordon", OTHER)
+    try:
+        servers: Servers = request.getfixturevalue("servers")
+        servers.postgres(17)
+        servers.s3()
+    finally:
+        cluster.kubectl("uncordon", OTHER)
+    return servers
+
+
+def responds(cluster: Cluster) -> bool:
+    """Whether the other node is Ready, and pods may run there."""
+    found = cluster.get("Node", OTHER) or {}
+    taints = [t["key"] for t in found.get("spec", {}).get("taints") or ()]
+    return is_true(found, "Ready") and "node.kubernetes.io/unreachable" not in taints
+
+
+def lose(cluster: Cluster, how: str) -> None:
+    """Kills the other node or cuts its network, and waits until the control plane has noticed."""
+    node.harm(how, OTHER)
+    wait_for("the node is not ready", lambda: not responds(cluster), 60)
+
+
+def does_not_respond(obj: Object) -> bool:
+    """Whether it waits for a person because of the node."""
+    found = condition(obj, "Stalled")
+    return found is not None and found["status"] == "True" and found["reason"] == "NodeNotResponding"
+
+
+# --- the cluster -----------------------------------------------------------------------------------------
+def waiting(cluster: Cluster, namespace: str, name: str) -> str:
+    """The messages of a pod's warnings."""
+    events = cluster.objects("Event", namespace)
+    return " ".join(e.get("message", "") for e in events if e["involvedObject"]["name"] == name)
+
+
+def test_a_volume_of_one_node_is_attached_to_one(cluster: Cluster) -> None:
+    namespace = cluster.namespace("attached")
+    cluster.apply(claim("data", namespace, storage_class="attached"))
+    first, second = (
+        pod(
+            name,
+            namespace,
+            DEMO_IMAGE,
+            ["sh", "-c", f"echo {name} >>/data/names && sleep 600"],
+            claims={"/data": "data"},
+        )
+        for name in ("first", "second")
+    )
+    first["spec"] |= on(OTHER)
+    second["spec"] |= on("node1")
+    for each in (first, second):
+        each["spec"]["terminationGracePeriodSeconds"] = 1
+    cluster.apply(first)
+    cluster.wait("Pod", "first", namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
+    cluster.apply(second)
+    wait_for("it is refused", lambda: "Multi-Attach error" in waiting(cluster, namespace, "second"), 60)
+    cluster.delete("Pod", "first", namespace)
+    cluster.wait("Pod", "second", namespace, lambda o: o["status"].get("phase") == "Running", 90, "running")
+    assert cluster.exec_in(namespace, "second", "cat", "/data/names") == (0, "first\nsecond\n")
+    cluster.delete("Namespace", namespace)
+
+
+def test_a_pod_on_each_node_reaches_the_other(cluster: Cluster) -> None:
+    namespace = cluster.namespace("network")
+    serve = ["python3", "-m", "http.server", "8080", "-d", "/tmp"]
+    for name in ("node1", OTHER):
+        each = pod(name, namespace, DEMO_IMAGE, serve)
+        each["spec"] |= on(name)
+        cluster.apply(each)
+    pods = [
+        cluster.wait("Pod", n, namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
+        for n in ("node1", OTHER)
+    ]
+    for one, other in (pods, pods[::-1]):
+        get = f"import urllib.request; urllib.request.urlopen('http://{other['status']['podIP']}:8080', timeout=5)"
+        code, said = cluster.exec_in(namespace, one["metadata"]["name"], "python3", "-c", get)
+        assert code == 0, said
+    cluster.delete("Namespace", namespace)
+
+
+# --- rows ------------------------------------------------------------------------------------------------
+@pytest.fixture
+def shared_claim(cluster: Cluster, placed: Servers) -> Iterator[Site]:
+    """A site whose claim many nodes can mount: the application on node1, its Jobs rather on the other node."""
+    jobs = {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}, "affinity": rather_on(OTHER)}
+    with make_site(
+        cluster, placed, storage_class="attached", access_mode="ReadWriteMany", environment={"jobs": jobs}
+    ) as site:
+        site.patch_shop({"spec": on("node1")})
+        site.environment_ready()
+        site.load(5)
+        yield site
+
+
+@pytest.mark.parametrize("how", ["kill", "cut"])
+def test_row_102_the_node_of_the_mover_is_lost(shared_claim: Site, cluster: Cluster, how: str) -> None:
+    """In mid-snapshot: no other attempt while its pod may write; with the taint, or the network back, it completes."""
+    site = shared_claim
+    name = site.snapshot(fresh(how), annotations=armed("after-upload-before-manifest=sleep:300@1"), timeoutSeconds=400)
+    first = running_pod(site, "Snapshot", name, "snapshot")
+    assert first["spec"]["nodeName"] == OTHER
+    at_failpoint(site, first, "after-upload-before-manifest")
+    lose(cluster, how)
+    obj = cluster.wait("Snapshot", name, site.namespace, does_not_respond, 120, "waits for a person")
+    assert obj["status"]["attempt"] == 1
+    if how == "kill":
+        cluster.kubectl("taint", "node", OTHER, OUT_OF_SERVICE)
+    else:
+        node.harm("repair", OTHER)
+    obj = site.completed("Snapshot", name, 240)
+    assert obj["status"]["attempt"] == 2
+    assert obj["status"]["evidence"]["missing"] == []
+    holds_all_promises(site)
