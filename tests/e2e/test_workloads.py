@@ -139,6 +139,32 @@ def test_cron_jobs_and_other_kinds_are_stopped_and_started(site: Site, change: C
     holds_all_promises(site)
 
 
+def test_a_paused_deployment_is_stopped_and_started(site: Site) -> None:
+    """A change that it does not roll out stays pending. It is warned of; with restoreImage the Rollback is refused."""
+
+    def pause(*, paused: bool) -> None:
+        site.cluster.patch("Deployment", "shop", site.namespace, {"spec": {"paused": paused}})
+
+    before = len(site.cluster.objects("ReplicaSet", site.namespace))
+    pause(paused=True)
+    try:
+        site.patch_shop({"metadata": {"annotations": {"rollout": "pending"}}}, ready=False)
+        name = site.rollback(fresh("paused"), "base", undoWindowSeconds=0)
+        obj = site.completed("Rollback", name)
+        old_or_new(site, obj)
+        assert "WorkloadPaused" in [w["reason"] for w in obj["status"]["warnings"]]
+        assert spec_of(site, "Deployment", "shop")["replicas"] == 1
+        assert spec_of(site, "Deployment", "shop")["paused"] is True
+        assert len(site.cluster.objects("ReplicaSet", site.namespace)) == before
+        site.app_ready()
+        refused = site.rollback(fresh("paused"), "base", restoreImage="Always")
+        site.failed("Rollback", refused, "WorkloadPaused")
+    finally:
+        pause(paused=False)
+        site.rolled_out()
+    holds_all_promises(site)
+
+
 def test_what_cannot_be_stopped_stalls_with_the_line_to_change(site: Site, change: Callable[..., None]) -> None:
     def shown(reason: str, *words: str) -> None:
         def seen(obj: Object) -> bool:
