@@ -62,6 +62,54 @@ def test_a_rollback_and_its_undo(site: Site, database: Object) -> None:
     site.environment_ready()
 
 
+def prevented(site: Site, reason: str) -> None:
+    """The Environment says why no Job can start."""
+
+    def seen(obj: Object) -> bool:
+        found = condition(obj, "Ready")
+        return found is not None and found["reason"] == reason and is_true(obj, "Stalled")
+
+    site.cluster.wait("Environment", site.environment, site.namespace, seen, 90, reason)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "reason"),
+    [("cnpg.io/hibernation", "on", "ClusterHibernated"), ("cnpg.io/fencedInstances", '["*"]', "ClusterFenced")],
+)
+def test_a_cluster_that_does_not_run_is_a_condition(
+    site: Site, instances: Instances, annotation: str, value: str, reason: str
+) -> None:
+    """A Snapshot fails for it without a Job. Once the Cluster runs again the Environment is ready."""
+    name = fresh("prevented")
+    instances.annotate(annotation, value)
+    try:
+        wait_for("no primary answers", lambda: not databases(site), 90)
+        site.snapshot(name, deletionPolicy="Delete")
+        uid = site.failed("Snapshot", name, reason)["metadata"]["uid"]
+        jobs = site.cluster.objects("Job", site.namespace)
+        assert not [job for job in jobs if job["metadata"]["labels"].get("ocore.dev/uid") == uid]
+        again = {"metadata": {"annotations": {"read-again": reason}}}  # Clusters are not watched
+        site.cluster.patch("Environment", site.environment, site.namespace, again)
+        prevented(site, reason)
+    finally:
+        instances.annotate(annotation, None)
+        wait_for("the primary answers", lambda: databases(site), 120)
+        instances.healthy()
+    site.environment_ready()
+    site.app_ready()
+    site.gone("Snapshot", name)
+    holds_all_promises(site)
+
+
+def test_a_replica_cluster_is_a_condition(site: Site, instances: Instances) -> None:
+    """A Cluster that follows the site's, with databases that are read-only."""
+    with instances.follower() as follower:
+        site.cluster.apply(site.environment_object(database={"cnpg": {"cluster": follower}}))
+        prevented(site, "ReplicaCluster")
+    site.cluster.apply(site.environment_object(database=DATABASE))
+    site.environment_ready()
+
+
 def limits(site: Site) -> dict[str, int]:
     """Connection limit of each database of the site."""
     with site.servers.admin(site.host) as connection:

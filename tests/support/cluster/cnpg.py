@@ -86,6 +86,40 @@ class Instances:
         """Merges into the Cluster's spec."""
         self.cluster.patch("Cluster", NAME, self.namespace, {"spec": spec})
 
+    def annotate(self, name: str, value: str | None) -> None:
+        """Sets an annotation of the Cluster; None removes it."""
+        self.cluster.patch("Cluster", NAME, self.namespace, {"metadata": {"annotations": {name: value}}})
+
+    @contextmanager
+    def follower(self) -> Iterator[str]:
+        """A replica Cluster of one instance that follows this one; its name."""
+        name, of = f"{NAME}-follower", self.current()["spec"]
+        kept = ("imageName", "imagePullPolicy", "postgresUID", "postgresGID", "postgresql", "storage")
+        source: Object = {
+            "name": NAME,
+            "connectionParameters": {"host": f"{NAME}-rw", "user": "streaming_replica", "dbname": "postgres"},
+            "sslKey": {"name": f"{NAME}-replication", "key": "tls.key"},
+            "sslCert": {"name": f"{NAME}-replication", "key": "tls.crt"},
+            "sslRootCert": {"name": f"{NAME}-ca", "key": "ca.crt"},
+        }
+        spec: Object = {
+            **{key: of[key] for key in kept},
+            "instances": 1,
+            "bootstrap": {"pg_basebackup": {"source": NAME}},
+            "replica": {"enabled": True, "source": NAME},
+            "externalClusters": [source],
+        }
+        metadata = {"name": name, "namespace": self.namespace}
+        self.cluster.apply({"apiVersion": CNPG, "kind": "Cluster", "metadata": metadata, "spec": spec})
+        try:
+            self.cluster.wait(
+                "Cluster", name, self.namespace, lambda c: c.get("status", {}).get("phase") == HEALTHY, 180, "healthy"
+            )
+            yield name
+        finally:
+            self.cluster.delete("Cluster", name, self.namespace)
+            self.cluster.wait_gone("Cluster", name, self.namespace)
+
     def switch_over(self) -> str:
         """As `kubectl cnpg promote` of the replica; returns its name once it is the primary."""
         to = self.replica()
