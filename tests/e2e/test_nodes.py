@@ -1,14 +1,17 @@
 """Rows of docs/failure-modes.md about nodes that die or lose their network, and the local cluster of two nodes that
 shows them. The servers run on node1, which has the control plane; node2 is harmed."""
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, pod, wait_for
 from support.cluster.failpoints import armed, at_failpoint, running_pod
-from support.cluster.promises import fresh, holds_all_promises
+from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, claim, make_site
 
 pytestmark = [pytest.mark.long, pytest.mark.nodes, pytest.mark.exclusive, pytest.mark.timeout(600)]
@@ -161,3 +164,73 @@ def test_row_102_the_node_of_the_mover_is_lost(shared_claim: Site, cluster: Clus
     assert obj["status"]["attempt"] == 2
     assert obj["status"]["evidence"]["missing"] == []
     holds_all_promises(site)
+
+
+def test_row_103_the_node_of_the_application_dies_in_mid_rollback(placed: Servers, cluster: Cluster) -> None:
+    """The claim is attached there, and so the restore runs there: it waits for a person. When the node is out of
+    service, application and restore continue on the other node, and the rollback completes."""
+    with make_site(cluster, placed, storage_class="attached") as site:
+        site.patch_shop({"spec": {"affinity": rather_on(OTHER)}})
+        site.load(5)
+        site.completed("Snapshot", site.snapshot("base"))
+        set_marker(site, 3)
+        name = site.rollback(
+            fresh("dies"), "base", annotations=armed("restore-database-loaded=sleep:300@1"), undoWindowSeconds=0,
+            timeoutSeconds=500,
+        )  # fmt: skip
+        first = running_pod(site, "Rollback", name, "restore")
+        assert first["spec"]["nodeName"] == OTHER, "not on the node of the claim's user"
+        at_failpoint(site, first, "restore-database-loaded")
+        lose(cluster, "kill")
+        obj = cluster.wait("Rollback", name, site.namespace, does_not_respond, 120, "waits for a person")
+        assert obj["status"]["stage"] == "Restore"
+        cluster.kubectl("taint", "node", OTHER, OUT_OF_SERVICE)
+        obj = site.completed("Rollback", name, 300)
+        assert obj["status"]["attempt"] == 2
+        assert marker(site) == 0
+        holds_all_promises(site)
+
+
+def test_row_99_the_node_of_the_operator_dies_before_the_resume(placed: Servers, cluster: Cluster) -> None:
+    """The standby on the other node leads when the lease is over: the application is down no longer than that, beyond
+    what the switch takes."""
+    operator = Operator(cluster)
+    operator.set_env("OCORE_STANDBY=true")  # as the chart does with operator.replicas
+    try:
+        cluster.kubectl("-n", NAMESPACE, "scale", f"deployment/{operator.deployment}", "--replicas=2")
+        operator.ready()
+        wait_for(
+            "one on each node", lambda: {p["spec"].get("nodeName") for p in operator.pods()} == {"node1", OTHER}, 60
+        )
+        here = next(p for p in operator.pods() if p["spec"]["nodeName"] == "node1")
+        if here["metadata"]["uid"] in operator.lease()["holderIdentity"]:
+            cluster.delete("Pod", here["metadata"]["name"], NAMESPACE)
+        there = next(p for p in operator.pods() if p["spec"].get("nodeName") == OTHER)
+        wait_for("it leads", lambda: there["metadata"]["uid"] in operator.lease()["holderIdentity"], 60)
+        operator.ready()
+        with make_site(cluster, placed) as site:
+            site.completed("Snapshot", site.snapshot("base"))
+            set_marker(site, 3)
+            name = site.rollback(
+                fresh("dies"), "base", annotations=armed("switch-refused=sleep:5"), undoWindowSeconds=0
+            )
+            cluster.wait(
+                "Rollback", name, site.namespace, lambda o: o["status"].get("stage") == "Switch", 120, "switching"
+            )
+            node.harm("kill", OTHER)
+            begun = time.time()
+            obj = site.completed("Rollback", name, 120)
+            stopped, resumed = (datetime.fromisoformat(obj["status"][k]) for k in ("quiescedAt", "resumedAt"))
+            down = (resumed - stopped).total_seconds()
+            print(f"downtime {down} s; complete {time.time() - begun:.1f} s after the node's death")
+            assert there["metadata"]["uid"] not in operator.lease()["holderIdentity"]
+            assert down <= operator.lease()["leaseDurationSeconds"] + 20
+            assert marker(site) == 0
+            holds_all_promises(site)
+    finally:
+        node.harm("repair", OTHER)
+        wait_for("node2 is ready", lambda: responds(cluster), 90)
+        cluster.kubectl("cordon", OTHER)  # it stays on node1
+        operator.scale(1)
+        operator.set_env("OCORE_STANDBY=false")
+        cluster.kubectl("uncordon", OTHER)
