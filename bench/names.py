@@ -146,7 +146,7 @@ def _indexed(store: Store, count: int) -> FilestoreArtifact:
             if not pack.has_room(tar.BLOCK):
                 packs.close(pack)
                 pack = packs.begin(compressed=True)
-            frame = pack.begin_member()
+            frame = pack.begin_member(tar.BLOCK)
             pack.write(bytes(tar.BLOCK))
             pack.lines.append(odoo_line(name, 0, pack.name, pack.offset, frame))
         packs.close(pack)

@@ -118,6 +118,11 @@ def of_restore(
             f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked}"
             f" existed and were correct, {restored.files_replaced} existed, were wrong and were replaced"
         )
+        packs, digest = restored.packs, layouts.of(manifest.filestore.layout).algorithm.upper()
+        proven.append(
+            f"packs: {packs.whole} read whole, SHA-256 of each checked; {packs.in_part} read in part"
+            f" ({human(packs.bytes_in_part)}), {digest} of each restored file checked"
+        )
         if layouts.of(manifest.filestore.layout).names_in_database:
             proven.append(
                 f"attachments: all {named} files that the restored database names are in the filestore or were known to"

@@ -24,9 +24,9 @@ PACK_FILES = 20_000
 CLOSING = 2
 #: Bytes of a pack's index lines. A line has some 300 bytes; where an uploader makes long folders, 300,000.
 PACK_LINES = 16 * 1024 * 1024
-#: Bytes of tar after which a compressed pack starts a new zstd frame. Frames hold whole members: a restore of a few
-#: files reads only their frames.
-FRAME_BYTES = 2 * 1024 * 1024
+#: Most bytes of tar in a zstd frame of a compressed pack; a larger member has a frame of its own. A restore of a few
+#: files reads their frames only. Smaller frames compress less: see docs/decisions/0190-ranged-reads.md.
+FRAME_BYTES = 128 * 1024
 #: With the checksum, `zstd -t` finds damage without the index.
 _ZSTD: dict[int, int] = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
 #: Bytes from the middle of a file that show whether it can be compressed. Its head is not typical.
@@ -51,11 +51,12 @@ class Pack:
         self._writer = writer
         self._zstd = ZstdCompressor(options=_ZSTD) if compressed else None
 
-    def begin_member(self) -> "Frame | None":
-        """Call before a member's header. Returns the member's frame, or None in an uncompressed pack."""
+    def begin_member(self, size: int) -> "Frame | None":
+        """Call before a member's header; `size` is the member's with header and padding. Returns its frame, or None in
+        an uncompressed pack."""
         if self._zstd is None:
             return None
-        if self.offset - self._frame.offset >= FRAME_BYTES:
+        if self.offset > self._frame.offset and self.offset + size - self._frame.offset > FRAME_BYTES:
             self._put(self._zstd.flush())
             self._frame = Frame(self._stored, self.offset)
         return self._frame

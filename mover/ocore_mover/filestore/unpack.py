@@ -1,9 +1,15 @@
 """Reads members from packs: whole packs with their SHA-256, or only the frames of some files."""
 
 import hashlib
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from types import TracebackType
+from typing import Self, TypeVar
 
 from backports.zstd import ZstdError
 
@@ -11,14 +17,25 @@ from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
-from ocore_mover.filestore import index, tar
+from ocore_mover.filestore import index, ranges
 from ocore_mover.filestore.index import Entry
-from ocore_mover.store.interface import Store
+from ocore_mover.store.interface import PARALLEL_READS, Store, Version
 
-#: A pack is read whole if more than this fraction of it is needed.
-WORTH_WHOLE = 0.5
-#: Most requests for parts of one pack; more would cost more than they save.
-MAX_RANGES = 32
+T = TypeVar("T")
+
+#: Bytes that are fetched ahead for one pack.
+AHEAD = 8 * 1024 * 1024
+#: Bounds of what a request may count as, in bytes.
+CHEAPEST, DEAREST = 4 * 1024, 512 * 1024
+
+
+@dataclass
+class PacksRead:
+    """How packs were read."""
+
+    whole: int = 0  # the SHA-256 of each was compared
+    in_part: int = 0  # the digest of each file was compared
+    bytes_in_part: int = 0
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class Restored:
 
     files_added: int
     bytes_added: int
+    packs: PacksRead
     files_replaced: int = 0  # existed with other content
     files_checked: int = 0  # existed with the right content
 
@@ -75,88 +93,151 @@ def write_content(fd: int, pieces: Iterable[bytes | memoryview], digest: "hashli
     return digest.hexdigest()
 
 
-def contents(store: Store, pack: StoredObject, known: Sequence[Entry], wanted: Sequence[Entry]) -> Iterator[Content]:
-    """The wanted entries with their bytes, in the order of the pack. `known` are all entries of the pack.
-
-    The caller consumes the bytes of one entry before the next. If the pack is read whole, its SHA-256 is compared after
-    the last entry: the caller makes nothing visible before the iteration ends without Corrupt. If only parts are read,
-    only the entries' own digests protect them.
-    """
-    ordered = sorted(wanted, key=lambda entry: entry.offset)
-    for part in _parts(pack, known, ordered):
-        if part is None:
-            chunks = store.read(pack)
-            yield from _members(_tar(chunks, pack), 0, ordered, pack)
-            for _ in chunks:  # the rest, for the digest
-                pass
-        else:
-            start, length, offset, entries = part
-            yield from _members(_tar(store.read_range(pack, start, length), pack), offset, entries, pack)
-
-
 def whole(store: Store, pack: StoredObject, wanted: Sequence[Entry]) -> Iterator[Content]:
-    """As :func:`contents`, but the pack is always read whole and its SHA-256 compared, also where nothing of it is
-    wanted."""
+    """The wanted entries with their bytes, in the order of the pack, which is read whole.
+
+    The caller consumes the bytes of one entry before the next. The pack's SHA-256 is compared after the last entry: the
+    caller makes nothing visible before the iteration ends without Corrupt.
+    """
     chunks = store.read(pack)
     yield from _members(_tar(chunks, pack), 0, sorted(wanted, key=lambda entry: entry.offset), pack)
     for _ in chunks:  # the rest, for the digest
         pass
 
 
-_Part = tuple[int, int, int, list[Entry]]  # start and length in the stored pack, offset in the tar, entries
+class Pace:
+    """How fast this run reads, from its requests so far. Thread-safe enough for estimates.
+
+    A request takes its wait, and then the time of its bytes. A busy machine or link makes requests longer, which counts
+    as a lower rate and never as a longer wait: gaps then become dearer, not cheaper.
+    """
+
+    def __init__(self) -> None:
+        # Before the first request: a store in the same region.
+        self._wait = 0.02  # seconds: the shortest one
+        self._size, self._seconds = 1e6, 0.01  # of all transfers
+
+    def note(self, wait: float, size: int, seconds: float) -> None:
+        """A request of `size` bytes took `seconds`, and its first bytes came after `wait`."""
+        self._wait = min(self._wait, wait)
+        self._size += size
+        self._seconds += max(seconds - self._wait, 0.0)
+
+    @property
+    def request_cost(self) -> int:
+        """Bytes that take as long as one more request, of which PARALLEL_READS wait at the same time."""
+        return int(min(max(self._wait * self._size / self._seconds / PARALLEL_READS, CHEAPEST), DEAREST))
 
 
-def _parts(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> list[_Part | None]:
-    """The parts to read; None is the whole pack."""
-    if not wanted:
-        return []
-    parts = _frames(pack, known, wanted) if wanted[0].frame is not None else _spans(wanted)
-    if len(parts) > MAX_RANGES or sum(length for _, length, _, _ in parts) > pack.size * WORTH_WHOLE:
-        return [None]
-    return [*parts]
+class PackReader:
+    """Reads the wanted files of packs: ranges in parallel and ahead, or whole packs where that is as cheap.
+
+    A context manager; leaving it ends what is still being fetched. Thread-safe.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.packs_read = PacksRead()
+        self._store = store
+        self._pace = Pace()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="ranges")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def contents(self, pack: StoredObject, known: Sequence[Entry], wanted: Sequence[Entry]) -> Iterator[Content]:
+        """The wanted entries with their bytes, in the order of the pack. `known` are all entries of the pack.
+
+        The first ranges are requested before this returns. The caller consumes the bytes of one entry before the next,
+        and compares the digest of each: a pack that is read in part has no other check. Raises Corrupt, StoreError; as
+        :func:`whole` where the pack is read whole.
+        """
+        plan = ranges.plan(pack, known, wanted, self._pace.request_cost)
+        with self._lock:
+            if plan is None:
+                self.packs_read.whole += 1
+            elif plan:
+                self.packs_read.in_part += 1
+                self.packs_read.bytes_in_part += sum(found.end - found.start for found in plan)
+        if plan is None:
+            return whole(self._store, pack, wanted)
+        return _parts(pack, plan, _Ahead(self._request(pack), plan))
+
+    def _request(self, pack: StoredObject) -> "Callable[[int, int], Future[list[bytes]]]":
+        version = Version()
+
+        def fetch(start: int, length: int) -> list[bytes]:
+            begun = time.monotonic()
+            chunks = self._store.read_range(pack, start, length, version)
+            found = [next(chunks)]
+            first = time.monotonic()
+            found += chunks
+            self._pace.note(first - begun, length, time.monotonic() - begun)
+            return found
+
+        return lambda start, length: self._pool.submit(fetch, start, length)
 
 
-def _spans(wanted: list[Entry]) -> list[_Part]:
-    """Parts of an uncompressed pack, where stored bytes are tar bytes. Neighbours are read together."""
-    parts: list[_Part] = []
-    for entry in wanted:
-        if parts:
-            start, length, offset, entries = parts[-1]
-            if entry.offset - (start + length) <= 2 * tar.BLOCK:
-                entries.append(entry)
-                parts[-1] = (start, entry.offset + entry.size - start, offset, entries)
-                continue
-        parts.append((entry.offset, entry.size, entry.offset, [entry]))
-    return parts
+class _Ahead:
+    """The pieces of ranges in their order. AHEAD bytes are requested before they are needed."""
+
+    def __init__(self, request: "Callable[[int, int], Future[list[bytes]]]", plan: Sequence[ranges.Range]) -> None:
+        self._request = request
+        self._pieces = (piece for found in plan for piece in found.pieces())
+        self._requested: deque[tuple[int, Future[list[bytes]]]] = deque()
+        self._size = 0
+        self._fill()
+
+    def take(self, count: int) -> Iterator[bytes]:
+        """The chunks of the next pieces."""
+        for _ in range(count):
+            size, piece = self._requested.popleft()
+            chunks = piece.result()
+            self._size -= size
+            self._fill()
+            yield from chunks
+
+    def _fill(self) -> None:
+        while self._size < AHEAD and (piece := next(self._pieces, None)) is not None:
+            self._requested.append((piece[1], self._request(*piece)))
+            self._size += piece[1]
 
 
-def _frames(pack: StoredObject, known: Sequence[Entry], wanted: list[Entry]) -> list[_Part]:
-    """The frames of the wanted entries. Neighbouring frames are read together."""
-    starts = sorted({entry.frame.start for entry in known if entry.frame is not None})
-    ends = dict(zip(starts, [*starts[1:], pack.size], strict=True))
-    parts: list[_Part] = []
-    for entry in wanted:
-        frame = entry.frame
-        if frame is None or frame.start >= pack.size:
-            raise Corrupt(f"the index places {entry.name} outside {pack.key}")
-        end = ends[frame.start]
-        if parts and frame.start <= parts[-1][0] + parts[-1][1]:
-            start, _, offset, entries = parts[-1]
-            entries.append(entry)
-            parts[-1] = (start, end - start, offset, entries)
-        else:
-            parts.append((frame.start, end - frame.start, frame.offset, [entry]))
-    return parts
+def _parts(pack: StoredObject, plan: Sequence[ranges.Range], ahead: _Ahead) -> Iterator[Content]:
+    for found in plan:
+        chunks = ahead.take(sum(1 for _ in found.pieces()))
+        stored = _Stream(chunks, found.start, pack)
+        for extent in found.extents:
+            stored.skip(extent.start - stored.position)
+            data = stored.take(extent.end - extent.start)
+            yield from _members(_tar(data, pack), extent.offset, extent.entries, pack)
+        for _ in chunks:  # the end of the last frame, before the next range
+            pass
 
 
-def _tar(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes]:
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items; each comes after the next one was made."""
+    made: deque[T] = deque()
+    for item in items:
+        made.append(item)
+        if len(made) > 1:
+            yield made.popleft()
+    yield from made
+
+
+def _tar(chunks: Iterator[bytes | memoryview], pack: StoredObject) -> Iterator[bytes | memoryview]:
     """The uncompressed tar."""
     if not pack.key.endswith(".zst"):
         return chunks
     return _decompressed(chunks, pack)
 
 
-def _decompressed(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes]:
+def _decompressed(chunks: Iterator[bytes | memoryview], pack: StoredObject) -> Iterator[bytes]:
     frame = decompressor()
     for chunk in chunks:
         data = chunk
@@ -177,7 +258,7 @@ def _decompressed(chunks: Iterator[bytes], pack: StoredObject) -> Iterator[bytes
 class _Stream:
     """A cursor over chunks."""
 
-    def __init__(self, chunks: Iterator[bytes], position: int, pack: StoredObject) -> None:
+    def __init__(self, chunks: Iterator[bytes | memoryview], position: int, pack: StoredObject) -> None:
         self._chunks = chunks
         self._rest = memoryview(b"")
         self._pack = pack
@@ -208,7 +289,9 @@ class _Stream:
         return piece
 
 
-def _members(chunks: Iterator[bytes], offset: int, entries: list[Entry], pack: StoredObject) -> Iterator[Content]:
+def _members(
+    chunks: Iterator[bytes | memoryview], offset: int, entries: Sequence[Entry], pack: StoredObject
+) -> Iterator[Content]:
     stream = _Stream(chunks, offset, pack)
     for entry in entries:
         if entry.offset < stream.position:

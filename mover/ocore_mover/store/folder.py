@@ -19,7 +19,7 @@ from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload, Version
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 
@@ -149,7 +149,7 @@ class FolderStore(Store):
             raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
         return data
 
-    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
         """Some bytes of a file, not compared."""
         with self.translated(f"read {obj.key}"):
             try:
@@ -157,15 +157,17 @@ class FolderStore(Store):
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise Corrupt(f"{obj.key} is missing in {self.url}") from error
         try:
-            yield from self._chunks(fd, obj, start, start + length)
+            yield from self._chunks(fd, obj, start, start + length, version or Version())
         finally:
             os.close(fd)
 
-    def _chunks(self, fd: int, obj: StoredObject, position: int, end: int) -> Iterator[bytes]:
+    def _chunks(self, fd: int, obj: StoredObject, position: int, end: int, version: Version) -> Iterator[bytes]:
         with self.translated(f"read {obj.key}"):
-            size = os.fstat(fd).st_size
-            if size != obj.size:
-                raise Corrupt(f"{obj.key} in {self.url} has {size} bytes instead of {obj.size}")
+            status = os.fstat(fd)
+            if status.st_size != obj.size:
+                raise Corrupt(f"{obj.key} in {self.url} has {status.st_size} bytes instead of {obj.size}")
+            if not version.is_same(f"{status.st_ino} {status.st_mtime_ns}"):
+                raise Corrupt(f"{obj.key} in {self.url} was replaced while it was read")
             with contextlib.suppress(OSError):
                 os.posix_fadvise(fd, position, end - position, os.POSIX_FADV_SEQUENTIAL)
         while position < end:

@@ -7,6 +7,7 @@ Keys are relative to the store's prefix. Every method is thread-safe and raises
 """
 
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from ocore_mover.store.patience import Patience
 
 #: Names that are sorted in memory.
 MAX_FOLDERS = 200_000
+#: Ranges of objects that are read at once. A round trip of 20 ms then counts as 1.3 ms.
+PARALLEL_READS = 16
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,20 @@ class Upload:
     key: str
     id: str
     modified: float
+
+
+class Version:
+    """The version of an object that several calls read. The first one sets it. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.tag = ""  # of the store: an ETag, or the identity of a file
+        self._lock = threading.Lock()
+
+    def is_same(self, tag: str) -> bool:
+        """Whether all calls so far have found this tag."""
+        with self._lock:
+            self.tag = self.tag or tag
+            return self.tag == tag
 
 
 class Writer(Protocol):
@@ -106,11 +123,14 @@ class Store(ABC):
         """A small object, or None if it does not exist. Raises StoreError if it is larger than `limit` bytes."""
 
     @abstractmethod
-    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+    def read_range(
+        self, obj: StoredObject, start: int, length: int, version: "Version | None" = None
+    ) -> Iterator[bytes]:
         """`length` bytes of an object from `start` on, in chunks.
 
         Resumes a broken connection at the byte where it broke; never starts over. The bytes are not compared: the
-        caller knows a digest of their contents. Raises Corrupt if the object does not exist or has another size.
+        caller knows a digest of their contents. Raises Corrupt if the object does not exist, has another size, or was
+        replaced since another call with the same `version`.
         """
 
     def read(self, obj: StoredObject) -> Iterator[bytes]:

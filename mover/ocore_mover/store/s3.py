@@ -12,7 +12,7 @@ from ocore_crds import conditions
 from ocore_crds.kept_versions import KeptVersions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import StoreError
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
@@ -136,9 +136,9 @@ class S3Store(Bucket, Store):
             return None
         return bytes(data)
 
-    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
         """Some bytes of an object, not compared."""
-        return read_range(self, obj, start, length)
+        return read_range(self, obj, start, length, version)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key starts with the prefix."""

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_mover.errors import StoreError
-from ocore_mover.store.interface import ObjectInfo
+from ocore_mover.store.interface import PARALLEL_READS, ObjectInfo
 from ocore_mover.store.keys import checked
 from ocore_mover.store.s3_client import DIGEST_CODES, NOT_FOUND, code_of, connect, pause, status_of, translated
 from ocore_mover.store.s3_options import S3Options
@@ -20,9 +20,9 @@ from ocore_mover.store.s3_options import S3Options
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: Uploads at once, and connections beside them for reads and small requests.
+#: Uploads at once, and connections beside them for reads and small requests. They are opened as they are needed.
 UPLOADS = 4
-CONNECTIONS = UPLOADS + 8
+CONNECTIONS = UPLOADS + PARALLEL_READS + 8
 _NO_UPLOAD = {"404", "NoSuchUpload", "NoSuchKey"}
 
 

@@ -1,6 +1,7 @@
 """Downloads from S3 that resume where a connection broke."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,12 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
+from ocore_mover.store.interface import Version
 from ocore_mover.store.s3_body import Body
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, pause, status_of, translated
 
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 #: Attempts to resume a broken download without a new byte.
 MAX_RESUMES = 5
 
@@ -23,25 +26,36 @@ class Absent(Exception):
     """The object does not exist."""
 
 
-def read_range(bucket: Bucket, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+def read_range(
+    bucket: Bucket, obj: StoredObject, start: int, length: int, version: Version | None = None
+) -> Iterator[bytes]:
     """Some bytes of an object, not compared. Raises Corrupt where it is missing or has another size."""
     whole = (start, length) == (0, obj.size)  # then no range is asked for
     try:
-        yield from download(bucket, obj.key, obj.size, start, None if whole else start + length)
+        yield from download(bucket, obj.key, obj.size, start, None if whole else start + length, version)
     except Absent as error:
         raise Corrupt(f"{obj.key} is missing in {bucket.url}") from error
 
 
-def download(bucket: Bucket, key: str, size: int | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+def download(
+    bucket: Bucket,
+    key: str,
+    size: int | None,
+    start: int = 0,
+    end: int | None = None,
+    version: Version | None = None,
+) -> Iterator[bytes]:
     """Chunks of an object from `start` up to `end`; resumes where the connection broke.
 
-    Raises Absent, and Corrupt if the object's size is not `size`.
+    Raises Absent, and Corrupt if the object's size is not `size` or it was replaced since another download with the
+    same `version`.
     """
-    position, etag, failures = start, None, 0
+    position, failures = start, 0
+    version = version or Version()
     while end is None or position < end:
         try:
             with translated(f"read {key}", bucket.url):
-                body, total, etag = _open(bucket, key, position, end, etag)
+                body, total = _open(bucket, key, position, end, version)
             if size is not None and total != size:
                 raise Corrupt(f"{key} in {bucket.url} has {total} bytes instead of {size}")
             if end is None:
@@ -64,29 +78,42 @@ def download(bucket: Bucket, key: str, size: int | None, start: int = 0, end: in
             pause(failures)
 
 
-def _open(bucket: Bucket, key: str, position: int, end: int | None, etag: str | None) -> tuple[Body, int, str]:
-    """Returns the body from `position`, the size of the whole object, and its ETag. Raises Corrupt if the object
-    changed."""
+def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Version) -> tuple[Body, int]:
+    """Returns the body from `position`, and the size of the whole object. Raises Corrupt if the object changed."""
     asked: dict[str, Any] = {}
     if position or end is not None:
         asked["Range"] = f"bytes={position}-" + ("" if end is None else str(end - 1))
-    if etag is not None:
-        asked["IfMatch"] = etag
+    if version.tag:
+        asked["IfMatch"] = version.tag
     try:
         answer = bucket.client.get_object(Bucket=bucket.bucket, Key=bucket.full_key(key), **asked)
     except ClientError as error:
         if code_of(error) in NOT_FOUND:
             raise Absent(key) from error
         if status_of(error) == 412:
-            raise Corrupt(f"{key} in {bucket.url} was replaced while it was read") from error
+            raise _replaced(bucket, key) from error
         if status_of(error) == 416:
             raise Corrupt(f"{key} in {bucket.url} is shorter than the manifest says") from error
         raise
     body = Body(answer["Body"])
+    if not version.is_same(answer["ETag"]):  # by a request at the same time, or the server ignores If-Match
+        body.close()
+        raise _replaced(bucket, key)
     if "ContentRange" in answer:
-        return body, int(answer["ContentRange"].rpartition("/")[2]), answer["ETag"]
+        found = _CONTENT_RANGE.fullmatch(answer["ContentRange"])
+        if found is None or int(found[1]) != position:
+            body.close()
+            raise Corrupt(
+                f"{bucket.url} answers the request for {key} from byte {position} with other bytes:"
+                f" {answer['ContentRange'][:100]!r}. Check the store and the proxies."
+            )
+        return body, int(found[2])
     _skip(body, position)  # the server ignored Range
-    return body, answer["ContentLength"], answer["ETag"]
+    return body, answer["ContentLength"]
+
+
+def _replaced(bucket: Bucket, key: str) -> Corrupt:
+    return Corrupt(f"{key} in {bucket.url} was replaced while it was read")
 
 
 def _skip(body: Body, count: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocore_crds.manifest import StoredObject
-from ocore_mover.store.interface import ObjectInfo, Store, Upload
+from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version
 
 
 class WrappedStore(Store):
@@ -25,8 +25,8 @@ class WrappedStore(Store):
         self._before_read()
         return self._store.get(key, limit=limit)
 
-    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
-        for chunk in self._store.read_range(obj, start, length):
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+        for chunk in self._store.read_range(obj, start, length, version):
             self._before_read()
             yield chunk
 

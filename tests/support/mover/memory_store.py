@@ -12,7 +12,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version
 from ocore_mover.store.keys import checked
 from ocore_mover.store.patience import Patience
 
@@ -56,12 +56,14 @@ class MemoryStore(Store):
             raise StoreError(conditions.CORRUPT, f"{key} in {self.url} is larger than {limit} bytes")
         return data
 
-    def read_range(self, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
         data = self.get(obj.key, limit=1 << 40)
         if data is None:
             raise Corrupt(f"{obj.key} is missing in {self.url}")
         if len(data) != obj.size:
             raise Corrupt(f"{obj.key} in {self.url} has {len(data)} bytes instead of {obj.size}")
+        if version is not None and not version.is_same(str(id(data))):
+            raise Corrupt(f"{obj.key} in {self.url} was replaced while it was read")
         for position in range(start, start + length, READ_CHUNK):
             yield data[position : min(position + READ_CHUNK, start + length)]
 

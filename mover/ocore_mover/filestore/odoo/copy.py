@@ -201,7 +201,7 @@ class _Reader:
         view[: tar.BLOCK] = _header(name, size, status)
         middle = max(0, (size - SAMPLE) // 2)
         pack = lanes.pack_for(end, content[middle : middle + SAMPLE])
-        frame = pack.begin_member()
+        frame = pack.begin_member(end)
         pack.add_line(odoo_line(name, size, pack.name, pack.offset + tar.BLOCK, frame))
         pack.write(view[:end])
         self._uncounted += size
@@ -213,8 +213,9 @@ class _Reader:
         """Copies a large file in pieces. If its content is wrong, the index does not name the member, and a later
         member of the same name replaces it in the tar."""
         size = status.st_size
-        pack = lanes.pack_for(tar.BLOCK + size + tar.padding(size), os.pread(fd, SAMPLE, size // 2))
-        frame = pack.begin_member()
+        member = tar.BLOCK + size + tar.padding(size)
+        pack = lanes.pack_for(member, os.pread(fd, SAMPLE, size // 2))
+        frame = pack.begin_member(member)
         pack.write(_header(name, size, status))
         offset = pack.offset
         digest = hashlib.sha1(usedforsecurity=False)

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
@@ -21,7 +21,16 @@ from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, i
 from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.odoo.lines import parse_odoo
-from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, entries, write_content
+from ocore_mover.filestore.unpack import (
+    Block,
+    Content,
+    PackReader,
+    Restored,
+    blocks,
+    entries,
+    one_ahead,
+    write_content,
+)
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
@@ -58,10 +67,11 @@ def add_missing(
     folders.remove(folders.incoming)
     folders.make_own(folders.incoming)
     try:
-        run = _Adding(store, artifact, folders, hold, counter)
-        run.check_space()
-        run_workers(jobs, run.blocks(), run.work)
-        run.check_whole()
+        with PackReader(store) as reader:
+            run = _Adding(store, reader, artifact, folders, hold, counter)
+            run.check_space()
+            run_workers(jobs, run.blocks(), run.work)
+            run.check_whole()
         try:
             with folders.opened(folders.filestore) as filestore, folders.opened(folders.incoming) as incoming:
                 sync_filesystem(incoming)
@@ -129,12 +139,14 @@ class _Adding:
     def __init__(
         self,
         store: Store,
+        reader: PackReader,
         artifact: FilestoreArtifact,
         folders: ClaimFolders,
         hold: HoldSet | None,
         counter: Counter,
     ) -> None:
         self._store = store
+        self._reader = reader
         self._artifact = artifact
         self._folders = folders
         self._hold = hold
@@ -170,16 +182,22 @@ class _Adding:
                 self._folders.opened(self._folders.incoming) as incoming,
                 self._hold.keeping() if self._hold is not None else nullcontext(_keep_nothing) as keep,
             ):
-                for pack, known in packs:
-                    self._restore_block(pack, known, filestore, incoming, keep)
+                progress = _Progress(self._counter)
+                # The next pack's files are examined while the ranges of this one arrive.
+                for found in one_ahead(self._missing_of(block, filestore, keep, progress) for block in packs):
+                    for entry, pieces in found:
+                        self._write(entry, pieces, incoming)
+                        progress.add(entry.size)
+                progress.report()
         except OSError as error:
             raise filesystem_error(error, "write to the filestore's claim") from error
 
-    def _restore_block(
-        self, pack: StoredObject, known: list[Entry], filestore: int, incoming: int, keep: Callable[[str, int], bool]
-    ) -> None:
+    def _missing_of(
+        self, block: Block, filestore: int, keep: Callable[[str, int], bool], progress: "_Progress"
+    ) -> Iterator[Content]:
+        """The files of a pack that the filestore lacks, with their bytes."""
+        pack, known = block
         buffer = bytearray(READ_CHUNK)
-        progress = _Progress(self._counter)
         wanted, replaced, checked = [], 0, 0
         for entry in known:
             # A file of a folder that the application makes from now on is replaced by the same one.
@@ -190,15 +208,12 @@ class _Adding:
             else:
                 wanted.append(entry)
                 replaced += found == "wrong"
-        for entry, pieces in contents(self._store, pack, known, wanted):
-            self._write(entry, pieces, incoming)
-            progress.add(entry.size)
-        progress.report()
         with self._lock:
             self.files_checked += checked
             self.files_replaced += replaced
             self.files_added += len(wanted)
             self.bytes_added += sum(entry.size for entry in wanted)
+        return self._reader.contents(pack, known, wanted)
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview], incoming: int) -> None:
         fd = self._create(entry, incoming)
@@ -230,7 +245,9 @@ class _Adding:
 
     def result(self) -> Restored:
         """For the report."""
-        return Restored(self.files_added, self.bytes_added, self.files_replaced, self.files_checked)
+        return Restored(
+            self.files_added, self.bytes_added, self._reader.packs_read, self.files_replaced, self.files_checked
+        )
 
 
 def _keep_nothing(_: str, __: int) -> bool:

@@ -341,8 +341,9 @@ class _PlainCopy:
             gid=before.st_gid,
         )
         sample = os.pread(fd, SAMPLE, max(0, (size - SAMPLE) // 2))
-        pack = lanes.pack_for(len(head) + size + tar.padding(size), sample)
-        frame = pack.begin_member()
+        member = len(head) + size + tar.padding(size)
+        pack = lanes.pack_for(member, sample)
+        frame = pack.begin_member(member)
         pack.write(head)
         offset = pack.offset
         digest = hashlib.sha256()
@@ -452,17 +453,16 @@ def _symlink(folder: Folder, item: Item) -> Entry | None:
 def _store_entry(entry: Entry, pack: Pack) -> None:
     folder = entry.kind == "folder"
     name = os.fsencode(entry.name)
-    frame = pack.begin_member()
-    pack.write(
-        tar.header(
-            name + b"/" if folder else name,
-            size=0,
-            mode=entry.mode if folder else 0o777,
-            mtime=entry.mtime_ns // 1_000_000_000,
-            kind=tar.FOLDER if folder else tar.SYMLINK,
-            link=os.fsencode(entry.target),
-        )
+    head = tar.header(
+        name + b"/" if folder else name,
+        size=0,
+        mode=entry.mode if folder else 0o777,
+        mtime=entry.mtime_ns // 1_000_000_000,
+        kind=tar.FOLDER if folder else tar.SYMLINK,
+        link=os.fsencode(entry.target),
     )
+    frame = pack.begin_member(len(head))
+    pack.write(head)
     pack.add_line(plain_line(entry._replace(pack=pack.name, offset=pack.offset, frame=frame)))
 
 

@@ -17,7 +17,15 @@ from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_er
 from ocore_mover.filestore.index import Entry, check_name, parse
 from ocore_mover.filestore.links import CREATE_FILE, FEW, open_below, walk
 from ocore_mover.filestore.sorting import Descending
-from ocore_mover.filestore.unpack import Block, Restored, blocks, contents, write_content
+from ocore_mover.filestore.unpack import (
+    Block,
+    Content,
+    PackReader,
+    Restored,
+    blocks,
+    one_ahead,
+    write_content,
+)
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers
@@ -51,8 +59,12 @@ def stage_plain(
     try:
         with folders.opened(stage) as root:
             _check_space(artifact, root)
-            with folders.opened(stage.parent) as own, Descending(own) as folders_below:
-                run = _Staging(store, artifact, root, counter, folders_below)
+            with (
+                folders.opened(stage.parent) as own,
+                Descending(own) as folders_below,
+                PackReader(store) as reader,
+            ):
+                run = _Staging(store, reader, artifact, root, counter, folders_below)
                 run_workers(jobs, run.blocks(), run.work)
                 run.finish(folders)
             sync_filesystem(root)
@@ -64,7 +76,7 @@ def stage_plain(
             raise filesystem_error(error, "restore the filestore's files") from error
         raise
     failpoints.hit("restore-files-added")
-    return Restored(run.files, run.size)
+    return Restored(run.files, run.size, reader.packs_read)
 
 
 def _check_space(artifact: FilestoreArtifact, stage: int) -> None:
@@ -77,9 +89,16 @@ class _Staging:
     """What the workers share."""
 
     def __init__(
-        self, store: Store, artifact: FilestoreArtifact, root: int, counter: Counter, folders_below: Descending
+        self,
+        store: Store,
+        reader: PackReader,
+        artifact: FilestoreArtifact,
+        root: int,
+        counter: Counter,
+        folders_below: Descending,
     ) -> None:
         self._store = store
+        self._reader = reader
         self._artifact = artifact
         self._root = root
         self._folders_below = folders_below
@@ -102,10 +121,13 @@ class _Staging:
 
     def work(self, packs: Iterator[Block]) -> None:
         """One worker: restores packs until there are no more."""
-        for pack, known in packs:
-            files = [entry for entry in known if entry.kind == "file"]
-            for entry, pieces in contents(self._store, pack, known, files):
+        for found in one_ahead(self._files_of(block) for block in packs):
+            for entry, pieces in found:
                 self._write(entry, pieces)
+
+    def _files_of(self, block: Block) -> Iterator[Content]:
+        pack, known = block
+        return self._reader.contents(pack, known, [entry for entry in known if entry.kind == "file"])
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
         with self._in_parent(entry.name) as (folder, name):

@@ -52,7 +52,8 @@ def test_a_pack_with_a_huge_window(store: Store) -> None:
 
     def restored(data: bytes) -> list[bytes]:
         pack = put(store, "a/p-1.tar.zst", data)
-        return [b"".join(pieces) for _, pieces in unpack.contents(store, pack, [entry], [entry])]
+        with unpack.PackReader(store) as reader:
+            return [b"".join(pieces) for _, pieces in reader.contents(pack, [entry], [entry])]
 
     assert restored(zstd.compress(bytes(1000))) == [bytes(1000)]
     with pytest.raises(Corrupt, match="cannot be decompressed"):

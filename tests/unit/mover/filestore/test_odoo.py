@@ -25,6 +25,7 @@ from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.store import Store, open_store
+from ocore_mover.store.interface import Version
 from support.mover.filestore import ACL, PREFIX, Site, counter, new_site, no_links, some_bytes
 
 
@@ -230,10 +231,10 @@ def test_a_few_files_are_not_worth_whole_packs(
     read: list[tuple[str, int]] = []
     real = type(folder_store).read_range
 
-    def spy(self: Any, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+    def spy(self: Any, obj: StoredObject, start: int, length: int, *version: Version) -> Iterator[bytes]:
         if obj.key != artifact.index.key:
             read.append((obj.key, length))
-        return real(self, obj, start, length)
+        return real(self, obj, start, length, *version)
 
     monkeypatch.setattr(type(folder_store), "read_range", spy)
     for name in site.names[::150]:
@@ -242,6 +243,7 @@ def test_a_few_files_are_not_worth_whole_packs(
     assert done.files_added == 3
     assert site.on_disk() == site.contents
     assert 0 < sum(size for _, size in read) < sum(pack.size for pack in artifact.packs) / 4
+    assert 0 < done.packs.bytes_in_part <= sum(size for _, size in read)
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "shorter", "empty", "symlink"])

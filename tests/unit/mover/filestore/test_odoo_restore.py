@@ -20,6 +20,7 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.unpack import PackReader
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
 from support.mover.filestore import Site, counter, some_bytes
@@ -43,15 +44,16 @@ def opened(path: Path) -> Iterator[int]:
 
 
 @pytest.fixture
-def adding(site: Site, folder_store: Store) -> Callable[..., Any]:
+def adding(site: Site, folder_store: Store) -> Iterator[Callable[..., Any]]:
     """What the workers share, with the incoming folder."""
 
     def make(hold: HoldSet | None = None, **fields: Any) -> restore._Adding:
         artifact = site.store(folder_store).model_copy(update=fields)
         site.folders.make_own(site.folders.incoming)
-        return restore._Adding(folder_store, artifact, site.folders, hold, counter())
+        return restore._Adding(folder_store, reader, artifact, site.folders, hold, counter())
 
-    return make
+    with PackReader(folder_store) as reader:
+        yield make
 
 
 # --- what exists -------------------------------------------------------------------------------------------------

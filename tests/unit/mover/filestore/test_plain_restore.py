@@ -18,7 +18,6 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.plain import restore
 from ocore_mover.filestore.plain.lines import plain_line
-from ocore_mover.filestore.sorting import Descending
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
 from support.mover.filestore import ROLLBACK, counter, no_links, some_bytes
@@ -192,11 +191,17 @@ def test_files_and_bytes_are_counted(folders: ClaimFolders, folder_store: Store)
     assert counted == [(5, 1), (5, 1)]
 
 
+def staging(root: int) -> Any:
+    """A run that restores nothing."""
+    nothing: Any = None
+    return restore._Staging(nothing, nothing, nothing, root, counter(), nothing)
+
+
 def test_only_some_folders_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot may have millions; those that are not are looked for again."""
     monkeypatch.setattr(restore, "FEW", 5)
     fd = os.open(tmp_path, os.O_RDONLY)
-    run = restore._Staging(cast(Store, None), cast(FilestoreArtifact, None), fd, counter(), cast(Descending, None))
+    run = staging(fd)
     remembered = []
     for number in range(20):
         run._make_folders(f"folder/{number}")
@@ -215,7 +220,7 @@ def test_only_root_gives_the_owner_and_group_of_the_live_folder(
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/file").touch()
     fd = os.open(tmp_path, os.O_RDONLY)
-    run = restore._Staging(cast(Store, None), cast(FilestoreArtifact, None), fd, counter(), cast(Descending, None))
+    run = staging(fd)
     live = cast(ClaimFolders, SimpleNamespace(filestore=None, opened=lambda _: nullcontext("the live folder")))
     real, calls = os.fstat, []
 

@@ -15,10 +15,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
 from ocore_mover import redact
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer
-from ocore_mover.store.interface import abort_uploads
+from ocore_mover.store.interface import Version, abort_uploads
 from ocore_mover.store.probe import probe_store, read_store
 from ocore_mover.store.s3_client import translated
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
@@ -92,6 +93,49 @@ def test_a_replaced_object_is_not_mixed(through_proxy: Store, faulty: FaultyProx
     faulty.set(Faults(cut=cut))
     with pytest.raises(Corrupt):
         list(through_proxy.read(stored))
+
+
+@pytest.mark.parametrize(
+    ("content_range", "body", "tag", "expected"),
+    [
+        ("bytes 10-19/100", b"0123456789", '"a"', b"0123456789"),
+        ("bytes 10-99/100", b"0123456789" * 9, '"a"', b"0123456789"),  # more than was asked for
+        ("bytes 0-9/100", b"0123456789", '"a"', "with other bytes"),
+        ("bytes 10-19/*", b"0123456789", '"a"', "with other bytes"),
+        ("bytes 10-13/100", b"0123", '"a"', "with other bytes"),  # the rest is asked for, and these bytes come again
+        ("bytes 10-19/99", b"0123456789", '"a"', "99 bytes instead of 100"),
+        ("bytes 10-19/100", b"0123456789", '"b"', "was replaced while it was read"),  # If-Match is ignored
+    ],
+)
+def test_row_104_what_a_store_answers_to_a_range(
+    tmp_path: Path, content_range: str, body: bytes, tag: str, expected: bytes | str
+) -> None:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(206)
+            for name, value in (("Content-Range", content_range), ("ETag", tag), ("Content-Length", str(len(body)))):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+    (tmp_path / "accessKeyId").write_text("key")
+    (tmp_path / "secretAccessKey").write_text("secret")
+    version = Version()
+    assert version.is_same('"a"')
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        options = S3Options(endpoint=f"http://127.0.0.1:{server.server_address[1]}", credentials=tmp_path)
+        store = open_store(f"s3://{BUCKET}/p", options)
+        found = store.read_range(StoredObject(key="object", size=100, sha256="0" * 64), 10, 10, version)
+        if isinstance(expected, bytes):
+            assert b"".join(found) == expected
+        else:
+            with pytest.raises(Corrupt, match=expected):
+                list(found)
+        server.shutdown()
 
 
 def test_503s_are_retried(through_proxy: Store, faulty: FaultyProxy) -> None:
