@@ -1,7 +1,7 @@
 """A network between a client and a server on this machine: a relay that delays and limits, because this kernel has no
 netem.
 
-    python bench/link.py PORT SERVER_PORT DELAY_SECONDS BYTES_PER_SECOND
+    python bench/link.py PORT SERVER_PORT DELAY_SECONDS BYTES_PER_SECOND COUNT_FILE
 
 Each direction delays every byte by DELAY_SECONDS, and lets BYTES_PER_SECOND through for all connections together. A
 connection has at most WINDOW bytes on the way, as the default limits of Linux allow (net.ipv4.tcp_rmem), and opening
@@ -10,11 +10,14 @@ one costs a round trip.
 
 import asyncio
 import contextlib
+import mmap
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
+from pathlib import Path
 
 #: Bytes that one connection may have on the way in one direction.
 WINDOW = 6 * 1024 * 1024
@@ -25,15 +28,18 @@ PIECE = 64 * 1024
 class Direction:
     """One direction of the link, shared by all connections."""
 
-    def __init__(self, delay: float, rate: float) -> None:
+    def __init__(self, delay: float, rate: float, count: memoryview | None = None) -> None:
         self._delay = delay
         self._rate = rate
+        self._count = count  # of bytes, in shared memory
         self._free = 0.0  # when the last byte that was accepted has left
 
     def arrival(self, size: int) -> float:
         """When so many bytes that leave now have arrived, on the loop's clock."""
         now = asyncio.get_running_loop().time()
         self._free = max(now, self._free) + size / self._rate
+        if self._count is not None:
+            self._count[0] += size
         return self._free + self._delay
 
 
@@ -79,9 +85,9 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direc
             writer.close()
 
 
-async def relay(port: int, server_port: int, delay: float, rate: float) -> None:
+async def relay(port: int, server_port: int, delay: float, rate: float, count: Path) -> None:
     """Relays until it is killed."""
-    up, down = Direction(delay, rate), Direction(delay, rate)
+    up, down = Direction(delay, rate), Direction(delay, rate, counter(count))
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(2 * delay)
@@ -95,13 +101,25 @@ async def relay(port: int, server_port: int, delay: float, rate: float) -> None:
     await server.serve_forever()
 
 
+def counter(file: Path) -> memoryview:
+    """A number in a file of eight bytes, which two processes share."""
+    with file.open("r+b") as opened:
+        return memoryview(mmap.mmap(opened.fileno(), 8)).cast("Q")
+
+
 class Link:
     """The relay as a process of its own; ready when the constructor returns. `round_trip` in seconds, `rate` in bytes a
     second."""
 
     def __init__(self, port: int, server_port: int, round_trip: float, rate: float) -> None:
         self.rate = rate
-        arguments = [str(port), str(server_port), str(round_trip / 2), str(rate)]
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(bytes(8))
+            file.flush()
+            self._count = counter(Path(file.name))
+            self._start(port, [str(port), str(server_port), str(round_trip / 2), str(rate), file.name])
+
+    def _start(self, port: int, arguments: list[str]) -> None:
         self._process = subprocess.Popen([sys.executable, __file__, *arguments])
         end = time.monotonic() + 20
         while True:
@@ -115,6 +133,11 @@ class Link:
             else:
                 return
 
+    @property
+    def received(self) -> int:
+        """Bytes that the server has sent so far."""
+        return self._count[0]
+
     def stop(self) -> None:
         """Ends the process."""
         self._process.kill()
@@ -122,4 +145,4 @@ class Link:
 
 
 if __name__ == "__main__":
-    asyncio.run(relay(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(relay(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5])))
