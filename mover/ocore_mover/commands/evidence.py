@@ -118,7 +118,7 @@ def of_restore(
             f"filestore: {restored.files_added} files added ({human(restored.bytes_added)}), {restored.files_checked}"
             f" existed and were correct, {restored.files_replaced} existed, were wrong and were replaced"
         )
-        packs, digest = restored.packs, layouts.of(manifest.filestore.layout).algorithm.upper()
+        packs, digest = restored.packs, layouts.of(manifest.filestore.layout).algorithm.replace("sha", "SHA-")
         proven.append(
             f"packs: {packs.whole} read whole, SHA-256 of each checked; {packs.in_part} read in part"
             f" ({human(packs.bytes_in_part)}), {digest} of each restored file checked"

@@ -1,6 +1,7 @@
 """Snapshot, restore, switch and cleanup by the command line, database and filestore together, for both layouts."""
 
 import itertools
+import re
 import shutil
 import threading
 import time
@@ -149,6 +150,8 @@ def test_row_32_the_evidence_of_a_restore_outlives_its_snapshot(desk_any: Desk, 
     assert (record.state, record.run) == ("restored", run)
     assert record.evidence is not None
     assert list(record.evidence.proven) == restored["evidence"]["proven"] != []
+    (packs,) = [line for line in record.evidence.proven if line.startswith("packs: ")]
+    assert re.search(r"\d read whole, SHA-256 of each checked; \d read in part \(.+\), SHA-(1|256) of each", packs)
     desk_any.ok("cleanup", "--what", "restored")
 
 
