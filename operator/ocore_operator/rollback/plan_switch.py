@@ -413,6 +413,9 @@ def stop_jobs(jobs: tuple[JobView, ...]) -> Action:
     for job in jobs:
         if not job.stopping:
             return Do(StopJob(job))
+    lost = next((job for job in jobs if job.reason == c.NODE_NOT_RESPONDING), None)
+    if lost is not None:
+        return Wait(1, lost.reason, lost.problem, stalled=True)
     return Wait(1, c.RUNNING, f"Waiting until Job {jobs[0].name} and its pods are gone.")
 
 

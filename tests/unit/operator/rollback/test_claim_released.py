@@ -12,7 +12,7 @@ from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, Sa
 from ocore_operator.jobs.outcome import LOST_AFTER, Observation
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.observe import claim_users, job_view
-from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS
+from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS, stop_jobs
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
 from ocore_operator.rollback.world import (
     Action,
@@ -239,3 +239,11 @@ def test_row_102_a_job_on_a_node_that_does_not_respond_says_what_to_do() -> None
     found = wait(10 + LOST_AFTER)
     assert (found.stalled, found.reason) == (True, "NodeNotResponding")
     assert "kubectl delete node node1" in found.message
+
+
+def test_row_102_a_stopped_job_whose_node_does_not_respond_says_what_to_do() -> None:
+    """The position is read only when its pod is gone, and until then the application may be stopped."""
+    ends = replace(WAITING, stopping=True)
+    lost = replace(ends, name="restore-1", reason=c.NODE_NOT_RESPONDING, problem="run kubectl delete node node1")
+    assert stop_jobs((ends,)) == Wait(1, c.RUNNING, "Waiting until Job switch-1 and its pods are gone.")
+    assert stop_jobs((ends, lost)) == Wait(1, c.NODE_NOT_RESPONDING, "run kubectl delete node node1", stalled=True)
