@@ -114,11 +114,13 @@ test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tre
 mutants: venv ## Changes every line of the guard modules and lists what no test notices (MUTANTS="disk.py" for one)
 	$(BIN)/python tests/mutants/sweep.py $(MUTANTS)
 
-# What waits most runs first: it leaves the processors to what runs beside it.
-test-cluster: venv ## The demo, integration and end-to-end tests, on two local clusters that are removed afterwards
+# What waits most runs first: it leaves the processors to what runs beside it. What runs after it wants a cluster without
+# an operator.
+test-cluster: venv ## The demo, integration and end-to-end tests, on local clusters that are removed afterwards
 	tests/side-by-side \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside" \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-e2e-alone test-integration test-demo"
+	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-e2e-alone && \
+	   OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration"
 
 test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
 	$(PART) demo examples/demo/run --ci
@@ -187,6 +189,7 @@ bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and r
 	$(IN_CLUSTER) $(BIN)/python bench/api.py --tools $(BENCH_TOOLS) --json $(BENCH_RESULTS)/7.json
 	$(IN_CLUSTER) $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
 	$(IN_CLUSTER) $(BIN)/python bench/progress.py --json $(BENCH_RESULTS)/progress.json
+	$(IN_CLUSTER) $(BIN)/python bench/takeover.py --json $(BENCH_RESULTS)/takeover.json
 	$(BIN)/python bench/plain.py --json $(BENCH_RESULTS)/plain.json
 	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 from . import node
-from .cluster import REPOSITORY, Cluster, Object, unique, wait_for
+from .cluster import PATIENCE, REPOSITORY, Cluster, Object, unique, wait_for
 
 NAMESPACE = "ocore-system"
 RELEASE = "ocore"
@@ -75,7 +75,8 @@ class Operator:
             wait_for("operator gone", lambda: not self.cluster.pods(NAMESPACE, SELECTOR), 60)
 
     def ready(self, timeout: float = 90) -> None:
-        """Waits until the rollout is done."""
+        """Waits until the rollout is done; fails after `timeout` seconds times PATIENCE."""
+        timeout *= PATIENCE
         self.cluster.kubectl(
             "-n", NAMESPACE, "rollout", "status", f"deployment/{self.deployment}", f"--timeout={timeout:.0f}s",
             timeout=timeout + 10,
