@@ -266,13 +266,25 @@ def databases(site: Site) -> list[str]:
         return []
 
 
-def test_a_failover_that_loses_the_renames_in_the_switch(site: Site, instances: Instances) -> None:
-    replicates(site, instances, "async")
+def waits_for_the_replica(site: Site) -> bool:
+    """Whether a commit of the switch does. No one sees it until the replica has answered."""
+    with site.servers.admin(site.host) as connection:
+        query = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'ocore-switch'"
+        return bool(connection.execute(query).fetchall())
+
+
+@pytest.mark.parametrize("replication", ["async", "quorum"])
+def test_a_failover_that_loses_the_renames_in_the_switch(site: Site, instances: Instances, replication: str) -> None:
+    replicates(site, instances, replication)
     set_marker(site, 3)
     name = site.rollback(fresh("lost"), "base", annotations=BOTH_HELD, undoWindowSeconds=0)
     with renames_not_replicated(site, instances, name):
-        wait_for(f"{name} has renamed", lambda: held(site, "switch-renamed", name), 60)
-        fails_over_without_renames(site, instances)
+        if replication == "async":
+            wait_for(f"{name} has renamed", lambda: held(site, "switch-renamed", name), 60)
+            fails_over_without_renames(site, instances)
+        else:
+            wait_for("the renames wait for the replica", lambda: waits_for_the_replica(site), 60)
+            instances.fail_over()
     obj = terminal_in_time(site, "Rollback", name)
     wait_for("live database accepts connections", site.accepts_connections, 60)
     old_or_new(site, obj)
