@@ -11,7 +11,7 @@ from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, is_true, pod, wait_for
 from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import NAMESPACE, Operator
-from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
+from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, claim, make_site
 
 pytestmark = [pytest.mark.long, pytest.mark.nodes, pytest.mark.exclusive, pytest.mark.timeout(600)]
@@ -189,6 +189,27 @@ def test_row_103_the_node_of_the_application_dies_in_mid_rollback(placed: Server
         assert obj["status"]["attempt"] == 2
         assert marker(site) == 0
         holds_all_promises(site)
+
+
+def test_row_102_a_switch_without_network_cannot_act_when_it_is_back(shared_claim: Site, cluster: Cluster) -> None:
+    """The node of the switch Job loses its network while the application is stopped: the position is read, and the
+    application started, only when its pod is gone. When the network is back, the Job changes nothing."""
+    site = shared_claim
+    site.completed("Snapshot", site.snapshot("base"))
+    set_marker(site, 3)
+    name = site.rollback(
+        fresh("cut"), "base", annotations=armed("switch-refused=sleep:40"), undoWindowSeconds=0, timeoutSeconds=300
+    )
+    switch = running_pod(site, "Rollback", name, "switch")
+    assert switch["spec"]["nodeName"] == OTHER
+    at_failpoint(site, switch, "switch-refused")
+    lose(cluster, "cut")
+    obj = cluster.wait("Rollback", name, site.namespace, does_not_respond, 240, "waits for a person")
+    assert obj["status"]["stage"] == "Inspect"
+    node.harm("repair", OTHER)
+    obj = site.failed("Rollback", name, "SwitchFailed", 120)
+    old_or_new(site, obj)
+    holds_all_promises(site)
 
 
 def test_row_99_the_node_of_the_operator_dies_before_the_resume(placed: Servers, cluster: Cluster) -> None:
