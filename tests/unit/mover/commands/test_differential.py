@@ -167,9 +167,9 @@ class Failing:
         self._error = StoreError(reason, "cannot read it", retryable=reason == conditions.STORE_UNREACHABLE)
         self._recovers, self._base = recovers, naming.snapshot_prefix(ENVIRONMENT, folder.full_id)
 
-        def failing_read(store: FolderStore, obj: StoredObject, start: int, length: int) -> Iterator[bytes]:
+        def failing_read(store: FolderStore, obj: StoredObject, *more: Any) -> Iterator[bytes]:
             self._fail(obj.key)
-            yield from read(store, obj, start, length)
+            yield from read(store, obj, *more)
 
         def failing_get(store: FolderStore, key: str, **more: Any) -> bytes | None:
             self._fail(key)

@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from typing import cast
 
 import kopf
@@ -363,7 +364,8 @@ def test_two_pods_of_one_substance_mean_the_same_to_a_reconcile(one: Object, oth
     def read(found: Object) -> list[object]:
         status = trouble.mover(found)
         return [
-            *(outcome.pod_ended(found), outcome._running(found), outcome._terminated(found), outcome.ever_ran(found)),
+            *(outcome.pod_ended(found), outcome._terminated(found), outcome.ever_ran(found)),
+            *(outcome._running(found, now) for now in (NOW, NOW + timedelta(hours=1))),
             *(trouble.pod_trouble(found), trouble.container_trouble(status), trouble.died(found)),
         ]
 
