@@ -15,6 +15,8 @@ from psycopg import Connection
 from support.mover.site import Site
 
 FILES = 3000
+#: Seconds until the first deletion.
+FIRST_WITHIN = 60
 #: Which row is deleted next: the oldest one, which was in the folder long before, or any, which may be a second old.
 ORDERS = {"oldest": "number", "any": "random()", "newest": "number DESC"}
 
@@ -115,12 +117,17 @@ class DeletingApplication:
 @contextmanager
 def beside(application: DeletingApplication) -> Iterator[Any]:
     """The application works in the block, as a process of its own: as threads it would share Python's lock with the
-    mover. Yields its deletions a second so far, as `value`."""
+    mover. Yields its deletions a second so far, as `value`, once there are some."""
     context = multiprocessing.get_context("fork")
     rate, stop = context.Value("d", 0.0), context.Event()
     process = context.Process(target=_work_until, args=(application, rate, stop))
     process.start()
     try:
+        until = time.monotonic() + FIRST_WITHIN
+        while not rate.value:
+            assert process.is_alive(), "the application has ended"
+            assert time.monotonic() < until, f"no deletion within {FIRST_WITHIN} s"
+            time.sleep(0.01)
         yield rate
     finally:
         stop.set()
