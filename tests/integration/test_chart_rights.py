@@ -531,6 +531,8 @@ def waiting(operator: Account) -> Iterator[str]:
         "spec": pod(job) | {"serviceAccountName": "default"},
     }
     operator.cluster.apply(body)
+    label: Object = {"metadata": {"labels": {"app": "shop"}}}
+    wait_for("the policy", lambda: expect("may change only", operator.refused("PATCH", "Pod", "waiting", label)), 30)
     yield "waiting"
     operator.cluster.delete("Pod", "waiting", operator.namespace, gracePeriodSeconds=0)
 
@@ -602,6 +604,8 @@ def workload(operator: Account, request: pytest.FixtureRequest) -> Iterator[Call
         )  # fmt: skip
         return "" if status < 300 else str(answer["message"])
 
+    # Each policy takes effect by itself, within a second or more.
+    wait_for("the policy", lambda: expect("may change only", patch({"spec": {"minReadySeconds": 1}})), 30)
     yield patch
     operator.cluster.delete(request.param, "shop", operator.namespace)
 
@@ -683,9 +687,11 @@ def test_row_83_of_cron_jobs_it_changes_suspend_only(operator: Account) -> None:
         {"metadata": {"annotations": {"a": "c"}}},
         {"metadata": {"finalizers": ["ocore.dev/a"]}},
     )
+    words = "the operator may change only spec.suspend of a CronJob"
+    wait_for("the policy", lambda: expect(words, operator.refused("PATCH", "CronJob", "nightly", changes[0])), 30)
     for change in changes:
         said = operator.refused("PATCH", "CronJob", "nightly", change)
-        assert "the operator may change only spec.suspend of a CronJob" in said, change
+        assert words in said, change
 
 
 # --- what is the operator's -------------------------------------------------------------------------------------------
