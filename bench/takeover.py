@@ -16,25 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from figures import Figure, report
 
 from support.cluster import node
-from support.cluster.cluster import REPOSITORY, Cluster, Object, wait_for
+from support.cluster.cluster import Cluster, Object, wait_for
 from support.cluster.facade import Facade
 from support.cluster.node import PodNetwork
-from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.operator import NAMESPACE, PRODUCTION, Operator
 
-PRODUCTION = REPOSITORY / "charts/ocore-snapshots/values-production.yaml"
 #: Seconds beside the Lease's in which the other one sees that it has expired.
 SEEN_WITHIN = 2.0
-
-
-def leader(operator: Operator) -> Object:
-    """The pod that leads; fails within a minute where none does."""
-
-    def found() -> Object | None:
-        holder = operator.lease().get("holderIdentity") or ""
-        return next((p for p in operator.pods() if p["metadata"]["uid"] in holder), None)
-
-    pod: Object = wait_for("a leader", found, 60)
-    return pod
 
 
 def evicted(operator: Operator, pod: Object) -> Callable[[], object]:
@@ -44,12 +32,8 @@ def evicted(operator: Operator, pod: Object) -> Callable[[], object]:
 
 
 def killed(operator: Operator, pod: Object) -> Callable[[], object]:
-    """`kill -9`, and its pod is gone at once, as with its node. (Where only the process is killed, the kubelet starts
-    it again, and it leads on.)"""
-    pids, name = operator.processes(pod), pod["metadata"]["name"]
-    node.signal(pids, "STOP")  # or it would be told of the deletion, and release the Lease
-    operator.cluster.kubectl("-n", NAMESPACE, "delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
-    node.signal(pids, "KILL")
+    """`kill -9`, and its pod is gone at once."""
+    operator.vanish(pod)
     return lambda: None
 
 
@@ -74,15 +58,11 @@ FAULTS = {"evicted": evicted, "kill -9": killed, "SIGSTOP": stopped, "no network
 
 def takeover(operator: Operator, fault: Callable[[Operator, Object], Callable[[], object]]) -> float:
     """Seconds from the fault until another process has acquired the Lease."""
-    pod, holder = leader(operator), operator.lease()["holderIdentity"]
+    pod, holder = operator.leader(), operator.lease()["holderIdentity"]
     begin = datetime.now(UTC)
     undo = fault(operator, pod)
     try:
-        lease = wait_for(
-            "another one leads",
-            lambda: (x := operator.lease()).get("holderIdentity") not in ("", None, holder) and x,
-            120,
-        )
+        lease = operator.next_leader(holder)
     finally:
         undo()
     return float((datetime.fromisoformat(lease["acquireTime"]) - begin).total_seconds())

@@ -263,9 +263,7 @@ def test_a_sigterm_starts_the_application_again_first(site: Site, operator: Oper
         exit_code = ended["exitCode"] if ended else exit_code
     assert exit_code == 0
 
-    new = wait_for(
-        "the next leader", lambda: (x := operator.lease()).get("holderIdentity", "") not in ("", holder) and x, 60
-    )
+    new = operator.next_leader(holder)
     obj = site.completed("Rollback", name)
     resumed = datetime.fromisoformat(obj["status"]["resumedAt"])
     assert resumed < datetime.fromisoformat(new["acquireTime"]), "the workloads waited for the next leader"

@@ -8,6 +8,8 @@ from .cluster import PATIENCE, REPOSITORY, Cluster, Object, unique, wait_for
 
 NAMESPACE = "ocore-system"
 RELEASE = "ocore"
+#: Two operators.
+PRODUCTION = REPOSITORY / "charts/ocore-snapshots/values-production.yaml"
 SELECTOR = "app.kubernetes.io/name=ocore-snapshots,app.kubernetes.io/component=operator"
 
 
@@ -65,6 +67,35 @@ class Operator:
         found = self.cluster.get("Lease", self.deployment, NAMESPACE)
         assert found is not None
         return dict(found["spec"])
+
+    def leader(self) -> Object:
+        """The pod that leads."""
+
+        def found() -> Object | None:
+            holder = self.lease().get("holderIdentity") or ""
+            return next((p for p in self.pods() if p["metadata"]["uid"] in holder), None)
+
+        pod: Object = wait_for("a leader", found, 60)
+        return pod
+
+    def next_leader(self, holder: str) -> Object:
+        """The spec of the Lease when another one than that holder leads."""
+
+        def found() -> Object | None:
+            lease = self.lease()
+            return lease if lease.get("holderIdentity") not in ("", None, holder) else None
+
+        lease: Object = wait_for("the next leader", found, 60)
+        return lease
+
+    def vanish(self, pod: Object) -> None:
+        """Ends one of its pods without a word, as with the pod's node. (Where only the process is killed, the kubelet
+        starts it again, and it leads on.)"""
+        pids, name = self.processes(pod), pod["metadata"]["name"]
+        assert pids
+        node.signal(pids, "STOP")  # or it would be told of the deletion, and release the Lease
+        self.cluster.kubectl("-n", NAMESPACE, "delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
+        node.signal(pids, "KILL")
 
     def scale(self, replicas: int) -> None:
         """Scales, and waits until the pods are as many."""
