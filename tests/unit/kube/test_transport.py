@@ -65,17 +65,21 @@ def test_row_57_a_cancellation_is_not_taken_for_the_timeout_of_that_moment(
     """The event loop stood still beyond the timeout, as on a starved node; then its first act is to cancel the
     request."""
 
-    async def main() -> None:
+    async def main() -> bool:
         loop = asyncio.get_running_loop()
         async with silent(answer) as transport:
+            begun = loop.time()
             task = asyncio.ensure_future(use(transport))
             await asyncio.sleep(LIMIT / 2)
+            # A machine that stood still here already: the timeout may be the first act of the event loop.
+            met = loop.time() < begun + LIMIT
             time.sleep(LIMIT)  # noqa: ASYNC251 - it is the fault
             loop.call_soon(task.cancel)
             await asyncio.wait([task], timeout=10)
-            assert task.cancelled()
+            assert task.cancelled() or not met
+            return met
 
-    asyncio.run(main())
+    assert any(asyncio.run(main()) for _ in range(20)), "the fault was never made in time"
 
 
 @pytest.mark.parametrize("answer", [b"", HEAD], ids=["head", "body"])
