@@ -24,6 +24,7 @@ BIN := $(VENV)/bin
 WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
 PROMTOOL := $(OCORE_CACHE)/promtool/promtool
 RELEASE_VENV := $(OCORE_CACHE)/release-$(shell sha256sum requirements/release.txt | cut -c1-12)
+WEBSITE_VENV := $(OCORE_CACHE)/website-$(shell sha256sum requirements/docs.txt | cut -c1-12)
 # Programs of Go modules that release/tools locks, each built at first use.
 TOOL = $(OCORE_CACHE)/tools/$(1)-$(shell sha256sum release/tools/$(1)/go.sum | cut -c1-12)
 SYFT := $(call TOOL,syft)
@@ -33,7 +34,7 @@ CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/*.go | sha256su
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
-PACKAGES := crds kube operator mover api cli examples/demo release tests bench
+PACKAGES := crds kube operator mover api cli examples/demo release website tests bench
 # Debian packages of the tests: a PostgreSQL server, a pooler, a browser, tools that check the format.
 TEST_DEBS := postgresql pgbouncer zstd tar chromium shellcheck e2fsprogs mount
 # Where npm does not come with another package of Node.js.
@@ -72,7 +73,7 @@ test: ## Everything that CI runs: `make check` and all other tests; ends with a 
 	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 
 ##@ Checks
-lint: venv $(ACTIONLINT) ## Formatting, lint, types, layers, generated files, shell scripts
+lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layers, generated files, shell scripts, the site
 	$(PART) lint $(BIN)/ruff format --check $(PACKAGES)
 	$(PART) lint $(BIN)/ruff check $(PACKAGES)
 	$(PART) lint $(BIN)/mypy
@@ -80,6 +81,7 @@ lint: venv $(ACTIONLINT) ## Formatting, lint, types, layers, generated files, sh
 	$(PART) lint $(BIN)/python -m ocore_crds.generate --check
 	$(PART) lint $(BIN)/python -m ocore_api.openapi --check
 	$(PART) lint env $(SUPPORT_MATRIX) --check
+	$(PART) lint env $(WEBSITE)
 	$(PART) lint $(ACTIONLINT) .github/workflows/*.yaml
 	$(PART) lint shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
@@ -96,6 +98,17 @@ postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and 
 generate: venv ## Regenerate CRDs, field reference, failpoint list and the REST API's description from the models
 	$(BIN)/python -m ocore_crds.generate
 	$(BIN)/python -m ocore_api.openapi
+
+##@ Documentation
+SITE ?= $(OCORE_CACHE)/site
+WEBSITE = PYTHONPATH=website $(BIN)/python -m ocore_website --zensical $(WEBSITE_VENV)/bin/zensical --into $(SITE) \
+  $(if $(VERSION),--version $(VERSION))
+DOCS_PORT ?= 8000
+docs: venv $(WEBSITE_VENV)/.done ## Build the documentation's site and serve it on loopback (DOCS_PORT, VERSION, SITE)
+	$(WEBSITE) --serve $(DOCS_PORT)
+
+docs-site: venv $(WEBSITE_VENV)/.done ## Build the site of a release beside those of others (VERSION=1.2.0 SITE=folder)
+	$(WEBSITE)
 
 ##@ Tests
 test-unit: venv promtool cel clients ## Unit tests that need no server
@@ -207,10 +220,11 @@ DIST ?= dist
 publish: $(if $(COSIGN_KEY),$(COSIGN)) ## Copy images and chart in dist/ to the registry that they were built for
 	COSIGN=$(COSIGN) release/publish $(DIST)
 
+$(WEBSITE_VENV)/.done: requirements/docs.txt
 $(RELEASE_VENV)/.done: requirements/release.txt
-	@$(PYTHON) -m venv $(RELEASE_VENV)
-	@env -u PYTHONPYCACHEPREFIX $(RELEASE_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-	  -r requirements/release.txt
+$(RELEASE_VENV)/.done $(WEBSITE_VENV)/.done:
+	@$(PYTHON) -m venv $(@D)
+	@env -u PYTHONPYCACHEPREFIX $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(SYFT): PROGRAM := syft
@@ -287,7 +301,7 @@ deps: ## Debian packages for the tests and the local cluster (root)
 
 # The images get the versions that the tests run with: dev first, the others within it.
 lock: venv ## Lock the dependencies again (uv)
-	for e in dev mover operator api cli demo release; do \
+	for e in dev mover operator api cli demo docs release; do \
 	  [ $$e = dev ] && within= || within="-c requirements/dev.txt"; \
 	  uv pip compile -q pyproject.toml $$within --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
@@ -298,7 +312,7 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bin release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
+.PHONY: help bin docs docs-site release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
   test-e2e-beside test-e2e-alone test-apiservers test-oldest test-nodes test-all venv postgresql-wheels promtool cel bench-tools clients \
   swagger-ui deps lock

@@ -25,7 +25,7 @@ READABLE = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "docs"),
     *("Makefile", "pyproject.toml", "REUSE.toml", ".pre-commit-config.yaml", ".github"),
     *("crds", "kube", "operator", "mover", "api", "cli"),
-    *("charts", "examples", "images", "localcluster", "release", "bench", "tests"),
+    *("charts", "examples", "images", "localcluster", "release", "website", "bench", "tests"),
 )
 #: This file names the words.
 UNREADABLE = Path(__file__).resolve()

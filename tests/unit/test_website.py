@@ -1,0 +1,114 @@
+"""The documentation's site: links between pages, the navigation, what a page may load, the list of versions."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ocore_website import __main__ as program
+from ocore_website import built, pages
+from support.cluster.cluster import REPOSITORY
+
+DOCS = "docs"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One page that links to a page elsewhere, a file, a folder and an image."""
+    for name, text in {
+        f"{DOCS}/README.md": "# All\n",
+        f"{DOCS}/a.md": "[s](../SECURITY.md#x) [f](../tests/t.py) [d](../examples/) ![i](i.svg) [w](https://example.org/)\n"
+        "[here](#a) `[no](none.md)`\n```\n[no](none.md)\n```\n",
+        f"{DOCS}/i.svg": "<svg/>",
+        f"{DOCS}/decisions/README.md": "# Decisions\n",
+        f"{DOCS}/decisions/0001-first.md": "# 1. First\n",
+        f"{DOCS}/runbooks/README.md": "# Alerts\n",
+        "tests/t.py": "pass\n",
+        "examples/one.yaml": "a: 1\n",
+        **dict.fromkeys(pages.ELSEWHERE, "# Page\n"),
+    }.items():
+        path = tmp_path / "repository" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "repository"
+
+
+def test_links_hold_on_the_site(repository: Path, tmp_path: Path) -> None:
+    pages.Copy(repository, tmp_path / "site").everything()
+    text = (tmp_path / "site/a.md").read_text()
+    assert text.startswith(
+        "[s](project/security.md#x) [f](source/tests/t.py.txt) [d](source/examples.txt) ![i](i.svg) "
+        "[w](https://example.org/)\n[here](#a) `[no](none.md)`\n"
+    )
+    assert (tmp_path / "site/source/tests/t.py.txt").read_text() == "pass\n"
+    assert (tmp_path / "site/source/examples.txt").read_text() == "# --- one.yaml\na: 1\n"
+    assert (tmp_path / "site/i.svg").read_text() == "<svg/>"
+    assert "- [1. First](0001-first.md)" in (tmp_path / "site/decisions/README.md").read_text()
+
+
+def test_a_link_that_leads_nowhere_is_an_error(repository: Path, tmp_path: Path) -> None:
+    (repository / DOCS / "a.md").write_text("[x](none.md)\n")
+    with pytest.raises(pages.Broken, match=r"/a\.md: none.md does not exist"):
+        pages.Copy(repository, tmp_path / "site").everything()
+
+
+def test_a_page_is_in_the_navigation_once() -> None:
+    navigation = [
+        {"Start": ["index.md", {"Twice": "index.md"}, "gone.md"]},
+        "decisions/README.md",
+        "runbooks/README.md",
+    ]
+    found = {"index.md", "new.md", "decisions/README.md", "decisions/0001-first.md", "runbooks/README.md"}
+    with pytest.raises(pages.Broken) as problem:
+        pages.check_navigation(navigation, found)
+    assert [line.partition(":")[0] for line in str(problem.value).splitlines()] == ["new.md", "gone.md", "index.md"]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ('<a href="b/#there"><a href="https://example.org/"><a href="#here"><img src="x.svg">', ""),
+        ('<a href="b/#gone">', "a.html: b/#gone leads nowhere"),
+        ('<a href="c/">', "a.html: c/ leads nowhere"),
+        ('<a href="#gone">', "a.html: #gone leads nowhere"),
+        ('<script src="https://example.org/x.js">', "a.html: loads https://example.org/x.js"),
+        ('<img src="//example.org/x.png">', "a.html: loads //example.org/x.png"),
+        ('<link rel="stylesheet" href="https://example.org/x.css">', "a.html: loads https://example.org/x.css"),
+        ('<link rel="canonical" href="https://example.org/">', ""),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_found(tmp_path: Path, body: str, problem: str) -> None:
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{built.POLICY}">'
+    (tmp_path / "a.html").write_text(f'{policy}<p id="here">{body}')
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/index.html").write_text(f'{policy}<p id="there">')
+    assert built.problems(tmp_path) == [problem] * bool(problem)
+
+
+def test_a_page_or_style_that_may_load_from_elsewhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p>")
+    (tmp_path / "a.css").write_text(
+        '@import "https://example.org/a.css"; a {src: url(//example.org/f.woff)} b {src: url(data:x)} c {src: url(d)}'
+    )
+    assert built.problems(tmp_path) == [
+        "a.html: no Content-Security-Policy that forbids other hosts",
+        "a.css: loads https://example.org/a.css",
+        "a.css: loads //example.org/f.woff",
+    ]
+
+
+def test_the_newest_release_comes_first_and_is_where_the_address_leads(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    program.list_versions(tmp_path)
+    assert 'url=dev/"' in (tmp_path / "index.html").read_text()
+    for version in ("1.9.0", "1.10.0"):
+        (tmp_path / version).mkdir()
+    program.list_versions(tmp_path)
+    rows = json.loads((tmp_path / "versions.json").read_text())
+    assert [row["version"] for row in rows] == ["dev", "1.10.0", "1.9.0"]
+    assert [row["version"] for row in rows if row["aliases"] == ["latest"]] == ["1.10.0"]
+    assert 'url=1.10.0/"' in (tmp_path / "index.html").read_text()
+
+
+def test_the_theme_forbids_other_hosts() -> None:
+    assert f'content="{built.POLICY}"' in (REPOSITORY / "website/theme/main.html").read_text()
