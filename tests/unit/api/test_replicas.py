@@ -93,11 +93,18 @@ class Replica:
 class Site:
     """An API server in a thread of its own, and two replicas."""
 
-    def __init__(self, call: Callable[..., Any], server: FakeApiServer, first: Replica, second: Replica) -> None:
+    def __init__(self, call: Callable[..., Any], server: FakeApiServer, start: Callable[[], Replica]) -> None:
         self._call = call
         self._server = server
-        self.first = first
-        self.second = second
+        self._start = start
+        self.first, self.second = start(), start()
+        until(lambda: self.first.ready() and self.second.ready(), "two ready replicas", 90)
+
+    def another(self) -> Replica:
+        """One more replica, which is ready."""
+        replica = self._start()
+        until(replica.ready, "a ready replica", 90)
+        return replica
 
     def put(self, obj: o.Object) -> None:
         """As the operator."""
@@ -139,9 +146,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         path = tmp_path / "kubeconfig"
         path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **config}))
         issuer = Issuer()
-        replicas += [Replica(tmp_path, path, issuer) for _ in range(2)]
-        until(lambda: all(each.ready() for each in replicas), "two ready replicas", 90)
-        yield Site(call, server, *replicas)
+
+        def start() -> Replica:
+            replicas.append(Replica(tmp_path, path, issuer))
+            return replicas[-1]
+
+        yield Site(call, server, start)
     finally:
         for each in replicas:
             each.end()
@@ -199,13 +209,13 @@ def test_a_reader_that_stalls_until_the_buffers_are_full_harms_no_one(site: Site
 
 
 def test_a_stream_continues_at_the_other_replica(site: Site) -> None:
-    """The last test of the module: it ends the first replica."""
-    stream = Listener(site.first.client(), stream_of("moved"))
+    ending = site.another()
+    stream = Listener(ending.client(), stream_of("moved"))
     begun = stream.event()
-    site.first.process.terminate()
+    ending.process.terminate()
     assert stream.rest() == []
     assert "this server is shutting down" in stream.comments
-    until(lambda: site.first.process.poll() is not None, "the end of the first replica")
+    until(lambda: ending.process.poll() is not None, "the end of the replica")
     other = Listener(site.second.client(), stream_of("moved"), begun.id)
     site.put(o.running("moved", percent=60))
     assert other.event().data["percent"] == 60, "what the client has is not sent again"
