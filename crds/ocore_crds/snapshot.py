@@ -169,7 +169,7 @@ class SavedWorkload(StatusModel):
 
 
 #: The stage of a quiesce. Written before the stage's first effect, so that a restarted operator knows what may already
-#: have happened. operator/ocore_operator/snapshot/plan_quiesce.py has the transitions, docs/operator.md the meaning.
+#: have happened. operator/ocore_operator/snapshot/plan_quiesce.py has the transitions, docs/snapshots.md the meaning.
 QuiesceStage = Literal["Announced", "Stop", "Drain", "Freeze", "Resume", "Done"]
 
 

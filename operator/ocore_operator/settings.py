@@ -1,5 +1,5 @@
 """The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``, documented here and in
-docs/operator.md."""
+docs/settings.md."""
 
 import os
 import re

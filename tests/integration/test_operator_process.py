@@ -81,11 +81,11 @@ def test_it_says_how_it_is(operator: OperatorProcess) -> None:
     assert operator.get("/healthz") == (200, "ok")
     status, metrics = operator.get("/metrics")
     assert status == 200
-    documented = (Path(__file__).parents[2] / "docs/operator.md").read_text()
+    documented = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
     names = {line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE ocore_")}
     assert names
     for name in names:
-        assert name.removesuffix("_created") in documented, f"{name} is not in docs/operator.md"
+        assert name.removesuffix("_created") in documented, f"{name} is not in docs/metrics.md"
     assert operator.metric("ocore_leader") == 1
 
 

@@ -141,10 +141,15 @@ def test_the_readme_is_short_and_has_the_two_commands() -> None:
     assert len(own.splitlines()) == 4
 
 
-def test_the_readme_links_every_page() -> None:
-    text = (REPOSITORY / "README.md").read_text()
-    pages = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md")}
-    assert {page for page in pages if f"({page})" not in text} == set()
+def test_the_first_page_of_the_documentation_links_every_page() -> None:
+    """Folders whose pages are of one kind have a first page of their own."""
+    folder = REPOSITORY / "docs"
+    text = (folder / "README.md").read_text()
+    assert "(docs/README.md)" in (REPOSITORY / "README.md").read_text()
+    pages = {path.relative_to(folder).as_posix() for path in folder.rglob("*.md")} - {"README.md"}
+    kinds = {path.parent.relative_to(folder).as_posix() for path in folder.glob("*/README.md")}
+    own = {page for page in pages if page.endswith("/README.md") or page.partition("/")[0] not in kinds}
+    assert {page for page in own if f"({page})" not in text} == set()
 
 
 def test_the_picture_needs_no_other_file_and_no_background() -> None:

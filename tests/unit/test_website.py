@@ -1,12 +1,15 @@
-"""The documentation's site: links between pages, the navigation, what a page may load, the list of versions."""
+"""The documentation's site: links between pages, the navigation, what a page may load, the list of versions; and the
+page that is made from the commands of kubectl ocore."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from ocore_website import __main__ as program
-from ocore_website import built, pages
+from ocore_website import built, commands, pages
 from support.cluster.cluster import REPOSITORY
 
 DOCS = "docs"
@@ -112,3 +115,18 @@ def test_the_newest_release_comes_first_and_is_where_the_address_leads(tmp_path:
 
 def test_the_theme_forbids_other_hosts() -> None:
     assert f'content="{built.POLICY}"' in (REPOSITORY / "website/theme/main.html").read_text()
+
+
+def test_the_reference_of_kubectl_ocore_is_that_of_its_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = commands.PAGE.read_text()
+    assert text == commands.page()
+    described = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs/kubectl-ocore.md").read_text(), re.MULTILINE)
+    names = {name for cell in described for name in re.findall(r"`([a-z]+)", cell)}
+    assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == names
+    monkeypatch.setattr(commands, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(sys, "argv", ["commands", "--check"])
+    commands.PAGE.write_text(text.replace("--wait", "--waits", 1))
+    with pytest.raises(SystemExit, match=r"page.md differs from the commands. Run `make generate`"):
+        commands.main()

@@ -15,7 +15,10 @@ from . import built, pages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: The address of the site leads to the newest release.
-REDIRECT = '<!doctype html><meta charset="utf-8"><title>ocore-snapshots</title><meta http-equiv="refresh" content="0; url={0}/"><a href="{0}/">{0}</a>\n'  # noqa: E501
+REDIRECT = """\
+<!doctype html><meta charset="utf-8"><title>ocore-snapshots</title>
+<meta http-equiv="refresh" content="0; url={0}/"><a href="{0}/">{0}</a>
+"""
 #: A version that is no release.
 DEVELOPMENT = "dev"
 

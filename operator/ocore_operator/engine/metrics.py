@@ -1,4 +1,4 @@
-"""The metrics of /metrics. Gauges are computed from the catalog when they are scraped; docs/operator.md lists all
+"""The metrics of /metrics. Gauges are computed from the catalog when they are scraped; docs/metrics.md lists all
 names."""
 
 import asyncio

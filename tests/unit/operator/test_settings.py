@@ -58,7 +58,7 @@ def test_every_knob_is_documented() -> None:
         assert field.description, name
 
 
-def test_every_knob_stands_in_the_operators_page(repository: Path) -> None:
-    page = (repository / "docs/operator.md").read_text()
+def test_every_knob_is_in_the_page_of_settings(repository: Path) -> None:
+    page = (repository / "docs/settings.md").read_text()
     for name in Settings.model_fields:
         assert f"`OCORE_{name.upper()}`" in page
