@@ -243,11 +243,18 @@ $(SYFT) $(COSIGN) $(ACTIONLINT):
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
 # pip compiles them beside their code: the demo and the plugin are also started without this file. The folder's name
 # says which packages: a file that a clean checkout has just written is no reason to install them again.
-$(VENV)/.done: | requirements/dev.txt
+$(VENV)/.done: | requirements/dev.txt python3-venv
+	@[ -n "$(PYTHON)" ]
 	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
 	$(PYTHON) -m venv $(VENV)
 	env -u PYTHONPYCACHEPREFIX $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
+
+# A machine without Python: installed where that needs no password.
+python3-venv:
+	@requirements/python >/dev/null 2>&1 || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
+	  echo "Installing Debian's package python3-venv"; apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; }
 
 bin:
 	@echo $(BIN)
@@ -317,5 +324,5 @@ include localcluster/cluster.mk
 
 .PHONY: help bin docs docs-site release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-apiservers test-oldest test-nodes test-all venv postgresql-wheels promtool cel bench-tools clients \
+  test-e2e-beside test-e2e-alone test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel bench-tools clients \
   swagger-ui deps lock
