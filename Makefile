@@ -81,6 +81,7 @@ lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layer
 	$(PART) lint $(BIN)/python -m ocore_crds.generate --check
 	$(PART) lint $(BIN)/python -m ocore_api.openapi --check
 	$(PART) lint env $(COMMANDS_PAGE) --check
+	$(PART) lint env $(PICTURES) --check
 	$(PART) lint env $(SUPPORT_MATRIX) --check
 	$(PART) lint env $(WEBSITE)
 	$(PART) lint $(ACTIONLINT) .github/workflows/*.yaml
@@ -97,10 +98,12 @@ postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and 
 	$(SUPPORT_MATRIX)
 
 COMMANDS_PAGE := PYTHONPATH=$(PYTHONPATH):$(CURDIR)/website $(BIN)/python -m ocore_website.commands
-generate: venv ## Regenerate CRDs, the references of fields, commands and the REST API, and the failpoint list
+PICTURES := PYTHONPATH=website $(BIN)/python -m ocore_website.pictures
+generate: venv ## Regenerate CRDs, the references of fields, commands and the REST API, the failpoint list, the pictures
 	$(BIN)/python -m ocore_crds.generate
 	$(BIN)/python -m ocore_api.openapi
 	$(COMMANDS_PAGE)
+	$(PICTURES)
 
 ##@ Documentation
 SITE ?= $(OCORE_CACHE)/site

@@ -4,12 +4,14 @@ page that is made from the commands of kubectl ocore."""
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from ocore_website import __main__ as program
-from ocore_website import built, commands, pages
+from ocore_website import built, commands, drawing, pages, pictures
 from support.cluster.cluster import REPOSITORY
 
 DOCS = "docs"
@@ -130,3 +132,51 @@ def test_the_reference_of_kubectl_ocore_is_that_of_its_commands(
     commands.PAGE.write_text(text.replace("--wait", "--waits", 1))
     with pytest.raises(SystemExit, match=r"page.md differs from the commands. Run `make generate`"):
         commands.main()
+
+
+@pytest.mark.parametrize("picture", pictures.ALL, ids=lambda p: p.__name__)
+def test_a_picture_is_as_drawn_and_is_used(picture: Callable[[], drawing.Picture]) -> None:
+    text = (pictures.FOLDER / f"{picture.__name__}.svg").read_text()
+    assert text == picture().svg()
+    root = ElementTree.fromstring(text)  # noqa: S314 - our own file
+    names = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert names <= {"svg", "title", "defs", "marker", "path", "rect", "text"}
+    assert not [key for element in root.iter() for key in element.attrib if key.rpartition("}")[2] == "href"]
+    users = [
+        page for page in (REPOSITORY / DOCS).rglob("*.md") if f"pictures/{picture.__name__}.svg" in page.read_text()
+    ]
+    assert users
+
+
+def test_text_that_does_not_fit_is_an_error() -> None:
+    picture = drawing.Picture("title", 100, 50)
+    picture.box(0, 0, 100, 50, "fits")
+    with pytest.raises(drawing.DoesNotFit, match="'this is much too long for it' needs"):
+        picture.box(0, 0, 100, 50, "this is much too long for it")
+    with pytest.raises(drawing.DoesNotFit, match="outside of the picture"):
+        picture.box(50, 0, 60, 50, "")
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("background", [drawing.PANEL, *(fill for fill, _ in drawing.COLOURS.values())])
+def test_text_of_pictures_can_be_read(background: str) -> None:
+    """The contrast that WCAG asks for, on the panel that each picture brings along."""
+    assert (luminance(background) + 0.05) / (luminance(drawing.TEXT) + 0.05) >= 7
+
+
+def test_the_table_of_costs_is_computed_by_the_formula_above_it() -> None:
+    page = (REPOSITORY / DOCS / "guides/sizing.md").read_text()
+    d, f, g = (float(re.search(rf"^\| {name} \|[^|]*\| ([\d.]+) \|", page, re.MULTILINE)[1]) for name in "dfg")  # type: ignore[index]
+    assert "stored GB = n*D*d + m*F*f + (n-m)*3.5*g*F*f\n" in page
+    rows = re.findall(r"\| (\d+) \| (\d+) \| (\d+) GB \| ([\d.]+) \| (\d+) GB \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) >= 3
+    for n, m, *cells in rows:
+        for total, stored, cost in ((10, *cells[:2]), (100, *cells[2:])):
+            half = total / 2
+            expected = int(n) * half * d + int(m) * half * f + (int(n) - int(m)) * 3.5 * g * half * f
+            assert (stored, cost) == (f"{expected:.0f}", f"{expected * 0.02:.2f}")

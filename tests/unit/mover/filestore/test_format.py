@@ -288,6 +288,32 @@ def test_a_differential_is_restored_by_hand(case: Case, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("case", "postgres"), [("folder", 17), ("s3", 17)], indirect=True)
+def test_one_file_is_taken_out_of_a_snapshot(case: Case, tmp_path: Path) -> None:
+    """By docs/guides/one-file.md: from the snapshot, from its full one, and in S3 without reading every pack."""
+    page = (REPOSITORY / "docs/guides/one-file.md").read_text()
+    (block,) = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    old = case.site.names[7]
+    new = case.site.add(b"new " * 5000)
+    case.database.sql(f"INSERT INTO ir_attachment (store_fname) VALUES ('{new}')")
+    case.differential()
+    if case.s3:
+        case.environment["STORE"] = str(tmp_path / "downloaded")
+    for name in (old, new):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block], env={**case.environment, "NAME": name},
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.startswith(f"{name.rpartition('/')[2]} ")
+        assert (tmp_path / "files" / name).read_bytes() == case.site.contents[name]
+    found = [path.name for path in (tmp_path / "files").rglob("*") if path.is_file()]
+    assert sorted(found) == sorted(name.rpartition("/")[2] for name in (old, new))
+    if case.s3:
+        packs = [path.name for path in (tmp_path / "downloaded").rglob("pack-*")]
+        assert len(packs) == 2
+
+
 @pytest.mark.parametrize("place", ["folder", "s3"])
 def test_a_plain_differential_is_restored_by_hand(place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Names that need escapes in JSON, in tar and in a shell; a file that became a folder; one that is gone."""
