@@ -182,7 +182,7 @@ test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cl
 
 test-nodes: deps venv ## Nodes that die or lose their network, on a local cluster of two nodes
 	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(PYTEST) --nodes \
-	  tests/e2e/test_nodes.py $(NONE_IS_FINE)
+	  tests/e2e $(NONE_IS_FINE)
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1

@@ -207,6 +207,7 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"
 JOB_FAILED = "JobFailed"
 JOB_LOST = "JobLost"
 NODE_NOT_RESPONDING = "NodeNotResponding"  # a pod that was deleted does not end: its node is off, or cut off
+CLAIM_NEEDED = "ClaimNeeded"  # a Job was stopped: the application could not start while it held their claim
 OUT_OF_MEMORY = "OutOfMemory"  # the Job, or a process of it, reached the memory's limit: repeated once only
 JOB_REFUSED = "JobRefused"  # quota, admission
 POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling

@@ -20,6 +20,7 @@ from support.cluster.facade import Facade
 from support.cluster.operator import Operator
 from support.cluster.shared import Shared
 from support.cluster.site import Servers, Site, Sites
+from support.cluster.two_nodes import OTHER, repair
 
 
 def _is_exclusive(item: pytest.Function) -> bool:
@@ -140,6 +141,33 @@ def sites(cluster: Cluster, servers: Servers, pytestconfig: pytest.Config) -> It
 def site(sites: Sites) -> Site:
     """The one with PostgreSQL 17, S3 and the layout Odoo."""
     return sites.of()
+
+
+@pytest.fixture(scope="session")
+def placed(cluster: Cluster, two_nodes: None, request: pytest.FixtureRequest) -> Servers:
+    """The servers, on node1 of two."""
+    cluster.kubectl("cordon", OTHER)
+    try:
+        servers: Servers = request.getfixturevalue("servers")
+        servers.postgres(17)
+        servers.s3()
+    finally:
+        cluster.kubectl("uncordon", OTHER)
+    return servers
+
+
+@pytest.fixture(scope="session")
+def two_nodes(cluster: Cluster) -> None:
+    """Skips where the cluster has one node."""
+    if len(cluster.objects("Node")) < 2:
+        pytest.skip("the cluster has one node: make test-nodes, or localcluster/cluster up --nodes 2")
+
+
+@pytest.fixture
+def repaired(cluster: Cluster, two_nodes: None) -> Iterator[None]:
+    """What a test did to the other node is taken back."""
+    yield
+    repair(cluster)
 
 
 @pytest.hookimpl(wrapper=True)

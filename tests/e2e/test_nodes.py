@@ -8,84 +8,32 @@ from datetime import datetime
 import pytest
 
 from support.cluster import node
-from support.cluster.cluster import Cluster, Object, condition, is_true, pod, wait_for
+from support.cluster.cluster import Cluster, pod, wait_for
 from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, claim, make_site
+from support.cluster.two_nodes import (
+    OTHER,
+    OUT_OF_SERVICE,
+    does_not_respond,
+    lose,
+    on,
+    rather_on,
+    repair,
+    warnings_of,
+)
 
-pytestmark = [pytest.mark.long, pytest.mark.nodes, pytest.mark.exclusive, pytest.mark.timeout(600)]
-
-OTHER = "node2"
-OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
-
-
-def on(name: str) -> Object:
-    """Spec of a pod that must run there."""
-    return {"nodeSelector": {"kubernetes.io/hostname": name}}
-
-
-def rather_on(name: str) -> Object:
-    """Affinity of a pod that runs there while the node takes pods."""
-    terms = [{"key": "kubernetes.io/hostname", "operator": "In", "values": [name]}]
-    preferred = [{"weight": 100, "preference": {"matchExpressions": terms}}]
-    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_nodes(cluster: Cluster) -> None:
-    if len(cluster.objects("Node")) < 2:
-        pytest.skip("the cluster has one node: make test-nodes, or localcluster/cluster up --nodes 2")
-
-
-@pytest.fixture(autouse=True)
-def repaired(two_nodes: None, cluster: Cluster) -> Iterator[None]:
-    """What a test did to the other node is taken back."""
-    yield
-    node.harm("repair", OTHER)
-    cluster.kubectl("taint", "node", OTHER, "node.kubernetes.io/out-of-service-", check=False)
-    wait_for("node2 is ready", lambda: responds(cluster), 90)
-
-
-@pytest.fixture(scope="module")
-def placed(two_nodes: None, cluster: Cluster, request: pytest.FixtureRequest) -> Servers:
-    """The servers, on node1."""
-    cluster.kubectl("cordon", OTHER)
-    try:
-        servers: Servers = request.getfixturevalue("servers")
-        servers.postgres(17)
-        servers.s3()
-    finally:
-        cluster.kubectl("uncordon", OTHER)
-    return servers
-
-
-def responds(cluster: Cluster) -> bool:
-    """Whether the other node is Ready, and pods may run there."""
-    found = cluster.get("Node", OTHER) or {}
-    taints = [t["key"] for t in found.get("spec", {}).get("taints") or ()]
-    return is_true(found, "Ready") and "node.kubernetes.io/unreachable" not in taints
-
-
-def lose(cluster: Cluster, how: str) -> None:
-    """Kills the other node or cuts its network, and waits until the control plane has noticed."""
-    node.harm(how, OTHER)
-    wait_for("the node is not ready", lambda: not responds(cluster), 60)
-
-
-def does_not_respond(obj: Object) -> bool:
-    """Whether it waits for a person because of the node."""
-    found = condition(obj, "Stalled")
-    return found is not None and found["status"] == "True" and found["reason"] == "NodeNotResponding"
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.nodes,
+    pytest.mark.exclusive,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("repaired"),
+]
 
 
 # --- the cluster -----------------------------------------------------------------------------------------
-def waiting(cluster: Cluster, namespace: str, name: str) -> str:
-    """The messages of a pod's warnings."""
-    events = cluster.objects("Event", namespace)
-    return " ".join(e.get("message", "") for e in events if e["involvedObject"]["name"] == name)
-
-
 def test_a_volume_of_one_node_is_attached_to_one(cluster: Cluster) -> None:
     namespace = cluster.namespace("attached")
     cluster.apply(claim("data", namespace, storage_class="attached"))
@@ -106,7 +54,7 @@ def test_a_volume_of_one_node_is_attached_to_one(cluster: Cluster) -> None:
     cluster.apply(first)
     cluster.wait("Pod", "first", namespace, lambda o: o["status"].get("phase") == "Running", 60, "running")
     cluster.apply(second)
-    wait_for("it is refused", lambda: "Multi-Attach error" in waiting(cluster, namespace, "second"), 60)
+    wait_for("it is refused", lambda: "Multi-Attach error" in warnings_of(cluster, namespace, "second"), 60)
     cluster.delete("Pod", "first", namespace)
     cluster.wait("Pod", "second", namespace, lambda o: o["status"].get("phase") == "Running", 90, "running")
     assert cluster.exec_in(namespace, "second", "cat", "/data/names") == (0, "first\nsecond\n")
@@ -249,8 +197,7 @@ def test_row_99_the_node_of_the_operator_dies_before_the_resume(placed: Servers,
             assert marker(site) == 0
             holds_all_promises(site)
     finally:
-        node.harm("repair", OTHER)
-        wait_for("node2 is ready", lambda: responds(cluster), 90)
+        repair(cluster)
         cluster.kubectl("cordon", OTHER)  # it stays on node1
         operator.scale(1)
         operator.set_env("OCORE_STANDBY=false")

@@ -12,7 +12,7 @@ from ocore_kube.types import EVENTS, JOBS, PODS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs import ownership, trouble
+from ocore_operator.jobs import giving_way, ownership, trouble
 from ocore_operator.jobs.outcome import Observation, finished, pod_ended
 from ocore_operator.kube.client import Propagation
 from ocore_operator.kube.resources import Meta, Object, Resource
@@ -51,6 +51,8 @@ async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Obser
         start_deadline=ctx.settings.start_deadline,
         remembered=known is not None,
     )
+    if known is None:  # nothing is stopped because of the last lists
+        seen = replace(seen, gives_way=await giving_way.observe(ctx, seen, namespace))
     return replace(seen, warnings=await _warnings(ctx, seen, namespace))
 
 

@@ -145,6 +145,8 @@ class Observation:
     start_deadline: float
     #: uid of a Job or pod → the newest of its warnings: reason and message.
     warnings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    #: Name of a Job that must end, so that the application can start → why. See ``giving_way.py``.
+    gives_way: Mapping[str, Failure] = field(default_factory=dict)
     #: It comes from the last lists, not from lists of now: only a decision to wait may rest on it.
     remembered: bool = False
 

@@ -42,6 +42,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
     command = "probe"
     before_probe = (
         c.PROBING,
+        c.NODE_NOT_RESPONDING,
         c.WAITING_FOR_JOB_SLOT,
         c.STORE_NOT_FOUND,
         c.STORE_NOT_READY,

@@ -142,8 +142,8 @@ def probe(
             return _unless_refused(kind, world, start)
         case Starting(condition=condition, text=text):
             return kind.probing(world, f"The probe Job is starting: {text}", condition or c.PROBING)
-        case Running():
-            return kind.probing(world, kind.does)
+        case Running(lost=lost):
+            return kind.probing(world, lost or kind.does, c.NODE_NOT_RESPONDING if lost else c.PROBING)
         case Done(result=result):
             return Record(kind.found(world, result, began), name)
         case JobFailed(failure=failure):

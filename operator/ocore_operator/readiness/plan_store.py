@@ -23,6 +23,7 @@ class StoreProbe(Probed[StoreWorld, SnapshotStoreStatus, StoreProbeResult]):
     command = "probe-store"
     before_probe = (
         c.PROBING,
+        c.NODE_NOT_RESPONDING,
         c.JOB_PENDING,
         c.WAITING_FOR_JOB_SLOT,
         c.CLAIM_NOT_FOUND,

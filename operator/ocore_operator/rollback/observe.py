@@ -532,6 +532,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         stopping=job is None or seen.stopping(name),
         stopping_since=_stopping_since(job, seen.live_pods(name)),
         uid=job["metadata"]["uid"] if job is not None else "",
+        gives_way=seen.gives_way.get(name),
     )
     if pod is not None:
         meta = pod["metadata"]

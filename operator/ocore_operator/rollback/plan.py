@@ -10,6 +10,7 @@ Switch on the rollback is finished, forward or back: see ``plan_switch.py``. Cle
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -180,6 +181,10 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return abort(status, c.ACCESS_NOT_GRANTED, text, now)
     if job is None:
         return _start("restore", status.attempt, status, world, now)
+    if job.gives_way is not None:
+        next_attempt = change(status, attempt=status.attempt + 1)
+        job = replace(job, failure=job.gives_way)
+        return _retry_or_abort(RESTORE, status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
     if not job.ended:
         return until_ended(job, "restores the snapshot beside the live environment.")
     if isinstance(job.payload, RestoreResult):

@@ -69,6 +69,8 @@ class JobView:
     #: person may have to change something.
     problem: str = ""
     reason: str = c.RUNNING
+    #: Why it must end, so that the application can start (``jobs/giving_way.py``).
+    gives_way: Failure | None = None
     #: Preconditions of a write: the Job's uid, its running pod and that pod's resourceVersion.
     uid: str = ""
     pod: str = ""

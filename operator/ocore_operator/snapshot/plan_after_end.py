@@ -59,7 +59,7 @@ KEPT_BY_OTHERS = (c.HAS_DEPENDENTS, c.PINNED)
 #: Why the data of an imported Snapshot stays.
 NOT_TAKEN_OVER = "The Snapshot was imported, and its SnapshotStore has not taken over"
 #: Reasons of Reconciling while the data is being deleted: its transition time is when that began.
-REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT)
+REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT, c.NODE_NOT_RESPONDING)
 
 
 def decide(world: World) -> Action:
@@ -112,6 +112,8 @@ def _delete_data(world: World, deletes: Deletes) -> StartDelete | Outcome | None
             left = _seconds_until_retry(kept, ended or clock.text(world.now), world)
             if left > 0:
                 return Waiting(c.RETAINED_BY_STORE if kept.locked else c.DELETING, _kept_text(kept), left)
+        case Running(lost=lost) if lost:
+            return Waiting(c.NODE_NOT_RESPONDING, lost, POLL)
         case Starting() | Running():
             return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
         case JobFailed(failure=failure, finished=ended) if failure.reason in KEPT_BY_OTHERS:
@@ -211,6 +213,8 @@ def _verify(world: World) -> Action:
     match reading:
         case Done(result=result):
             return Record(transitions.verified(snapshot, result, now))
+        case Running(lost=lost) if lost:
+            return Idle(POLL, transitions.unverified(snapshot, c.NODE_NOT_RESPONDING, lost, now))
         case Starting() | Running():
             return Idle(POLL, transitions.unverified(snapshot, c.VERIFYING, "A Job reads every byte back.", now))
         case JobFailed(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):

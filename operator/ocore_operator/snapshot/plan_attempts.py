@@ -176,6 +176,9 @@ def _stopped_for(case: _Case) -> Failure | None:
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Action:
+    gives_way = case.seen.gives_way.get(case.job)
+    if gives_way is not None:
+        return _retry(case, gives_way)
     if isinstance(state, Starting):
         return _starting(case, state)
     if case.left <= 0:

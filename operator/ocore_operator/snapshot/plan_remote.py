@@ -161,6 +161,8 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
     series = checking(world.snapshot, requested)
     number, reading = series.newest(world.seen)
     match reading:
+        case Running(lost=lost) if lost:
+            return _unfinished(world, lost, POLL)
         case Starting() | Running():
             return Step(wait=POLL)
         case Done():

@@ -90,6 +90,8 @@ def _test(world: World, test: RestoreTest) -> Action:
         text = "A Rollback of the environment has started or waits. The test restore begins after it."
         return Idle(POLL, restore_tests.pending(snapshot, c.WAITING_FOR_OPERATION, text, now))
     match reading:
+        case Running(lost=lost) if lost:
+            return Idle(POLL, restore_tests.pending(snapshot, c.NODE_NOT_RESPONDING, lost, now))
         case Starting() | Running():
             text = "A Job restores the snapshot into a scratch database."
             return Idle(POLL, restore_tests.pending(snapshot, c.TESTING, text, now))

@@ -153,6 +153,15 @@ class Cluster:
             body=body, name=name, namespace=namespace, content_type="application/merge-patch+json"
         )
 
+    def patch_pods(self, kind: str, name: str, namespace: str, template: Object) -> None:
+        """Changes the template of a workload's pods, by a strategic merge patch."""
+        self.resource(kind).patch(
+            body={"spec": {"template": template}},
+            name=name,
+            namespace=namespace,
+            content_type="application/strategic-merge-patch+json",
+        )
+
     def patch_status(self, kind: str, name: str, namespace: str | None, status: Object) -> None:
         """Merge patch of the status, as the operator would write it."""
         self.resource(kind).status.patch(

@@ -123,9 +123,9 @@ class Servers:
         name = f"postgres-{major}"
         return self._shared.once(name, lambda: self.start_postgres(name, major))
 
-    def start_postgres(self, name: str, major: int, *, respawn: bool = False) -> str:
+    def start_postgres(self, name: str, major: int, *, respawn: bool = False, spec: Object | None = None) -> str:
         """A server of its own, for a test that harms it. `respawn`: one that dies is started again within its
-        container, at once; the kubelet would wait longer each time."""
+        container, at once; the kubelet would wait longer each time. `spec` changes the pod's, by a strategic merge."""
         arguments = ["-c", "fsync=off", "-c", "max_connections=200"]
         again = 'while :; do /usr/local/bin/entrypoint "$@"; sleep 0.5; done'
         command: Object = {"command": ["bash", "-c", again, "respawn"]} if respawn else {}
@@ -168,6 +168,8 @@ class Servers:
             ),
             service(name, self.namespace, 5432),
         )
+        if spec is not None:
+            self.cluster.patch_pods("Deployment", name, self.namespace, {"spec": spec})
         self._ready(name, 120)
         host = f"{name}.{self.namespace}.svc.cluster.local"
         wait_for(f"{host} answers", lambda: self._answers(host), 60)
@@ -414,12 +416,7 @@ class Site:
 
     def patch_shop(self, template: Object, *, ready: bool = True) -> None:
         """Changes the pods of the application (strategic merge patch of their template) and waits for the new ones."""
-        self.cluster.resource("Deployment").patch(
-            body={"spec": {"template": template}},
-            name="shop",
-            namespace=self.namespace,
-            content_type="application/strategic-merge-patch+json",
-        )
+        self.cluster.patch_pods("Deployment", "shop", self.namespace, template)
         if ready:
             self.rolled_out()
 

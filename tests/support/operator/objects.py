@@ -1,6 +1,7 @@
 """Objects for the unit tests of the operator, as the API server would send them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,12 @@ def observation(
         start_deadline=start_deadline,
         warnings=warnings or {},
     )
+
+
+def on_a_lost_node(seen: Observation) -> Observation:
+    """The same, after the node of all pods was lost at second 10: Kubernetes has deleted them, and none has ended."""
+    pods = {
+        name: tuple({**each, "metadata": {**each["metadata"], "deletionTimestamp": at(10)}} for each in found)
+        for name, found in seen.pods.items()
+    }
+    return replace(seen, pods=pods)

@@ -106,6 +106,18 @@ def test_a_first_probe_by_the_state_of_its_job(state: Any, expected: type) -> No
     assert type(decided(state)) is expected
 
 
+def test_row_102_a_probe_on_a_node_that_does_not_respond_says_what_to_do() -> None:
+    """The next probe after it is due at once: it has found nothing."""
+    waits = decided(RUNNING, seen=objects.on_a_lost_node(seen("probe", RUNNING)))
+    assert isinstance(waits, Wait)
+    assert reason(waits) == c.NODE_NOT_RESPONDING
+    of_store = plan_store.decide(store_world(RUNNING, seen=objects.on_a_lost_node(seen("probe-store", RUNNING))))
+    assert isinstance(of_store, Wait)
+    assert reason(of_store) == c.NODE_NOT_RESPONDING
+    for kind in (plan_environment.EnvironmentProbe, plan_store.StoreProbe):
+        assert c.NODE_NOT_RESPONDING in kind.before_probe
+
+
 def test_a_probe_starts_with_the_age_of_the_last_one() -> None:
     action = decided()
     assert isinstance(action, Start)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.table import RESTORE
 from ocore_crds.neutralize import NeutralizeStatus
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult, Step
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
@@ -173,6 +174,20 @@ def test_a_snapshot_of_another_environment_is_not_restored_without_its_grant() -
     running = JobView("restore", 1, "restore-1", pods=1)
     assert isinstance(decide(found, world(running, source=foreign)), Wait)
     assert decide(found, world(source=SourceView())) == Do(StartJob("restore", 1))
+
+
+def test_row_105_a_restore_gives_way_and_begins_again() -> None:
+    why = Failure(reason=c.CLAIM_NEEDED, message="Pod shop could not start.", retryable=True)
+    holds = JobView("restore", 1, "restore-1", pods=1, mounts=1, gives_way=why)
+    action = decide(status("Restore"), world(holds))
+    fresh = recorded(action)
+    assert isinstance(action, Record)
+    assert (fresh.stage, fresh.attempt, action.notes[0].reason) == ("Restore", 2, c.CLAIM_NEEDED)
+    stopping = decide(fresh, world(replace(holds, gives_way=None)))
+    assert stopping == Do(StopJob(replace(holds, gives_way=None)))
+    assert decide(fresh, world()) == Do(StartJob("restore", 2))
+    last = status("Restore", attempt=RESTORE.attempts)
+    failed(decide(last, world(replace(holds, attempt=RESTORE.attempts))), c.CLAIM_NEEDED, "Pod shop could not start")
 
 
 def test_a_copy_is_neutralised_before_anything_is_waited_for() -> None:

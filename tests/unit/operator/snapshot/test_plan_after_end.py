@@ -22,8 +22,9 @@ from ocore_operator.snapshot.world import (
     StartDelete,
     StartVerify,
     Stop,
+    World,
 )
-from support.operator.objects import SETTINGS, at, snapshot, started
+from support.operator.objects import SETTINGS, at, on_a_lost_node, snapshot, started
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, terminal, world
 
 TIMEOUT = SETTINGS.cleanup_timeout
@@ -372,3 +373,36 @@ def test_a_running_snapshot_is_cancelled_first() -> None:
 def test_without_the_finalizer_there_is_nothing_to_do() -> None:
     snap = terminal("Complete", deleted=True, spec={"deletionPolicy": "Delete"})
     assert decide(world(replace(snap, meta=replace(snap.meta, finalizers=())))) == Idle()
+
+
+# --- a node that is lost -----------------------------------------------------------------------------------------
+
+
+def off(found: World) -> World:
+    return replace(found, seen=on_a_lost_node(found.seen))
+
+
+def test_row_102_a_check_on_a_node_that_does_not_respond_says_what_to_do() -> None:
+    snap = terminal("Complete", condition("Verified", status="Unknown"), spec={"verify": "Full"})
+    waits = decide(off(world(snap, {job_named("verify", 1): RUNNING})))
+    assert isinstance(waits, Idle)
+    assert waits.status is not None
+    found = c.find(waits.status.conditions, c.VERIFIED)
+    assert found is not None
+    assert (found.status, found.reason) == ("Unknown", c.NODE_NOT_RESPONDING)
+    assert "kubectl delete node node1" in found.message
+
+
+def test_row_102_a_deletion_on_a_node_that_does_not_respond_says_what_to_do() -> None:
+    """And is given up as late as any other one."""
+    snap = terminal("Failed", spec={"deletionPolicy": "Delete"}, residue="Pending", deleted=True)
+    jobs = {job_named("delete", 1): RUNNING}
+    waits = decide(off(world(snap, jobs)))
+    assert isinstance(waits, Idle)
+    assert waits.status is not None
+    found = c.find(waits.status.conditions, c.RECONCILING)
+    assert found is not None
+    assert found.reason == c.NODE_NOT_RESPONDING
+    assert "kubectl delete node node1" in found.message
+    late = decide(off(world(snap.with_status(waits.status), jobs, seconds=102 + TIMEOUT)))
+    assert isinstance(late, LetGo)

@@ -1,7 +1,7 @@
 """The plan of a Snapshot that has started: every state of its Jobs has a decision, and it always ends within its
 deadline."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -202,6 +202,29 @@ def test_row_102_another_attempt_starts_once_the_pod_is_gone() -> None:
     }  # fmt: skip
     snap = snapshot(status=started(jobName=name(1), conditions=[shown]))
     assert decided(snap) == Inspect("1-1")
+
+
+@pytest.mark.parametrize("state", [RUNNING, {"waiting": {"reason": "ContainerCreating"}}])
+def test_row_105_a_job_that_gives_way_is_stopped_and_another_attempt_follows(state: Object) -> None:
+    why = Failure(reason=c.CLAIM_NEEDED, message="pod shop could not start", retryable=True)
+
+    def gives_way(attempt: int) -> Action:
+        found = observation([job(name(attempt))], {name(attempt): [pod(name(attempt), state)]})
+        snap = snapshot(status=started(attempt=attempt, jobName=name(attempt)))
+        return decide(Seen(snap, moment(60), SETTINGS, replace(found, gives_way={name(attempt): why})))
+
+    for attempt in range(1, SNAPSHOT.attempts + 1):
+        assert gives_way(attempt) == Stop(name(attempt), why)
+        shown = {
+            "type": "Reconciling", "status": "True", "reason": why.reason, "message": why.message,
+            "lastTransitionTime": at(50),
+        }  # fmt: skip
+        then = decided(snapshot(status=started(attempt=attempt, jobName=name(attempt), conditions=[shown])))
+        if attempt < SNAPSHOT.attempts:
+            assert then == NextAttempt(attempt + 1, why)
+        else:
+            assert isinstance(then, GiveUp)
+            assert then.failure.reason == c.CLAIM_NEEDED
 
 
 def test_the_deadline_stops_the_job_and_then_ends_it() -> None:

@@ -41,7 +41,19 @@ from ocore_operator.snapshot.world import (
     Stop,
     World,
 )
-from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot, started, store
+from support.operator.objects import (
+    SETTINGS,
+    UID,
+    at,
+    job,
+    moment,
+    observation,
+    on_a_lost_node,
+    pod,
+    snapshot,
+    started,
+    store,
+)
 from support.operator.remote_copies import DONE, copy
 from support.operator.terminal_snapshot import RUNNING, said, terminal
 
@@ -499,6 +511,13 @@ def test_row_59_a_copy_is_checked_when_that_is_asked_for() -> None:
     assert end.status.remote is not None
     assert (end.status.remote.checked_at, end.status.remote.check_requested_at) == (at(101), None)
     assert isinstance(decide(world(snap.with_status(end.status))), Idle)
+
+
+def test_row_102_a_check_of_a_copy_on_a_node_that_does_not_respond_says_what_to_do() -> None:
+    found = world(complete(ASKED), {CHECK: RUNNING})
+    end = recorded(decide(replace(found, seen=on_a_lost_node(found.seen))))
+    assert end.status.remote is not None
+    assert "kubectl delete node node1" in end.status.remote.message
 
 
 def test_row_59_a_copy_that_a_check_finds_lost_is_made_again() -> None:

@@ -16,7 +16,18 @@ from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_restore_test import MAX_TURNS, refused
 from ocore_operator.snapshot.world import Cascade, Idle, Record, RestoreTest, StartRestoreTest, Stop, World
-from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot_object, started
+from support.operator.objects import (
+    SETTINGS,
+    UID,
+    at,
+    job,
+    moment,
+    observation,
+    on_a_lost_node,
+    pod,
+    snapshot_object,
+    started,
+)
 from support.operator.terminal_snapshot import RUNNING, condition, job_named, said, terminal
 
 RUN = "0badcafe"
@@ -297,3 +308,14 @@ def test_row_90_the_status_has_what_was_checked_and_what_was_not() -> None:
     test = restore_tests.tested(asked(), RUN, result, at(10), moment(10)).restore_test
     assert test is not None
     assert (test.checked, test.not_checked) == (("files: 2",), ("whether it starts",))
+
+
+def test_row_102_a_test_restore_on_a_node_that_does_not_respond_says_what_to_do() -> None:
+    found = world(asked(), {name(1): RUNNING})
+    waits = decide(replace(found, seen=on_a_lost_node(found.seen)))
+    assert isinstance(waits, Idle)
+    assert waits.status is not None
+    shown = c.find(waits.status.conditions, c.RESTORE_TESTED)
+    assert shown is not None
+    assert shown.reason == c.NODE_NOT_RESPONDING
+    assert "kubectl delete node node1" in shown.message
