@@ -48,6 +48,7 @@ def test_links_hold_on_the_site(repository: Path, tmp_path: Path) -> None:
     assert (tmp_path / "site/source/tests/t.py.txt").read_text() == "pass\n"
     assert (tmp_path / "site/source/examples.txt").read_text() == "# --- one.yaml\na: 1\n"
     assert (tmp_path / "site/i.svg").read_text() == "<svg/>"
+    assert (tmp_path / "site/decisions/0001-first.md").read_text() == f"{pages.NOT_SEARCHED}# 1. First\n"
     assert "- [1. First](0001-first.md)" in (tmp_path / "site/decisions/README.md").read_text()
 
 

@@ -19,6 +19,9 @@ ELSEWHERE = {
 }
 #: Folders whose README lists their pages.
 LISTED = ("decisions/", "runbooks/")
+#: Pages that the search leaves out: why something was decided, or changed, is not how it is.
+HISTORY = ("decisions/0", "project/changelog.md")
+NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 #: Files that a browser shows as they are. All others get the suffix .txt: they are read, not downloaded.
 SHOWN = {".svg", ".png", ".json"}
 CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -73,7 +76,8 @@ class Copy:
         for page, place in self.places.items():
             target = self.folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(self.text(page, place) + self.index(page))
+            text = self.text(page, place) + self.index(page)
+            target.write_text(NOT_SEARCHED + text if place.startswith(HISTORY) else text)
 
     def index(self, page: Path) -> str:
         """A list of all decisions below the page about them; where files are shown, the folder is the list."""
