@@ -344,3 +344,42 @@ def test_row_87_no_key_stands_twice_in_a_yaml_file() -> None:
             list(yaml.load_all(path.read_text(), Strict))
         except yaml.YAMLError as error:
             pytest.fail(f"{path.relative_to(REPOSITORY)}: {error}")
+
+
+# --- language
+# --------------------------------------------------------------------------------------------------
+
+#: Most words of a sentence, and the share of the sentences that may have more.
+MOST_WORDS, LONG_SHARE = 25, 0.03
+#: What is kept as it was written: reasons of decisions, and the list of changes.
+KEPT = {REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs/decisions").glob("*.md")}
+SENTENCE_END = re.compile(r"(?<=[.!?])[)\"]?\s+(?=[A-Z\"(0-9]|code)")
+
+
+def sentences(page: Path) -> list[str]:
+    """The sentences of the page's text, without tables and headings. What is code counts as one word, and a link as
+    its text."""
+    text = re.sub(r"<!--.*?-->", "", prose(page), flags=re.DOTALL)
+    text = re.sub(r"`[^`\n]+`", "code", text)
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("*", "")
+    # A line that ends a block, or begins one.
+    text = re.sub(r"^ *(\||#{1,6} ).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *(- |\d+\. )", "\n\n", text, flags=re.MULTILINE)
+    blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
+    return [sentence for block in blocks for sentence in SENTENCE_END.split(block) if re.search(r"\w", sentence)]
+
+
+def test_few_sentences_are_long() -> None:
+    every = [(page, sentence) for page in PAGES if page not in KEPT for sentence in sentences(page)]
+    assert len(every) > 3000
+    long = [(page, sentence) for page, sentence in every if len(sentence.split()) > MOST_WORDS]
+    listed = "\n".join(f"{page.relative_to(REPOSITORY)}: {sentence}" for page, sentence in long)
+    assert len(long) < LONG_SHARE * len(every), f"{len(long)} of {len(every)} have more than {MOST_WORDS}:\n{listed}"
+
+
+def test_a_long_sentence_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"# Page\n\nOne `two three` [four](x.md). Five.\n| {'cell ' * 30}|\n- Six\n  seven.\n\n{'long ' * 26}.\n"
+    )
+    assert sentences(page) == ["One code four.", "Five.", "Six seven.", f"{'long ' * 26}."]
