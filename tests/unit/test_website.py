@@ -2,10 +2,14 @@
 page that is made from the commands of kubectl ocore."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 from xml.etree import ElementTree
 
 import pytest
@@ -114,6 +118,23 @@ def test_the_newest_release_comes_first_and_is_where_the_address_leads(tmp_path:
     assert [row["version"] for row in rows] == ["dev", "1.10.0", "1.9.0"]
     assert [row["version"] for row in rows if row["aliases"] == ["latest"]] == ["1.10.0"]
     assert 'url=1.10.0/"' in (tmp_path / "index.html").read_text()
+
+
+def test_it_is_served_on_loopback_until_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("here")
+    code = (
+        "import sys; from pathlib import Path; from ocore_website import __main__ as m; m.serve(Path(sys.argv[1]), 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "website")}
+    command = [sys.executable, "-c", code, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:")
+        with urlopen(address, timeout=30) as answer:  # noqa: S310 - our own server
+            assert answer.read() == b"here"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 def test_the_theme_forbids_other_hosts() -> None:
