@@ -3,6 +3,7 @@
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -19,6 +20,7 @@ from . import (
     doctor,
     evidence,
     explain,
+    extracts,
     init,
     manage,
     preview,
@@ -382,6 +384,65 @@ def show_certificate(
         )
     if not certificate.show(objects, Console(), name, output):
         raise typer.Exit(1)
+
+
+CredentialsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials-file",
+        help="Your keys of the S3 store, as in ~/.aws/credentials; else the variables AWS_ACCESS_KEY_ID etc.",
+    ),
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", help="URL of the S3 store from here; the default is the SnapshotStore's.")
+]
+CaFile = Annotated[
+    Path | None, typer.Option("--ca-file", help="CA certificates of the S3 store; the default are the SnapshotStore's.")
+]
+
+
+@app.command(name="ls")
+def list_files(
+    snapshot: Annotated[str, typer.Argument(help="Complete snapshot: NAME or osnap/NAME.")],
+    path: Annotated[str, typer.Argument(help="Folder of the filestore; the default is the filestore itself.")] = "",
+    credentials_file: CredentialsFile = None,
+    endpoint: Endpoint = None,
+    ca_file: CaFile = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """List a folder of a snapshot's filestore. Reads the S3 store with your own keys."""
+    objects = KubernetesObjects(kubeconfig, context, namespace)
+    access = extracts.Access(credentials_file, endpoint, ca_file)
+    extracts.show(objects, Console(stderr=True), Console(), named(snapshot, SNAPSHOT), path, access)
+
+
+@app.command(name="cp")
+def copy_files(
+    source: Annotated[str, typer.Argument(metavar="SNAPSHOT:PATH", help="A file or folder of a snapshot's filestore.")],
+    target: Annotated[
+        str,
+        typer.Argument(help="A new file or folder here; or claim:FOLDER, a new folder on the filestore's claim."),
+    ],
+    credentials_file: CredentialsFile = None,
+    endpoint: Endpoint = None,
+    ca_file: CaFile = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Copy a file or folder out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
+    name, path = extracts.snapshot_and_path(source)
+    objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
+    name = named(name, SNAPSHOT)
+    if target.startswith("claim:"):
+        done = extracts.into_claim(objects, notes, name, path, target.removeprefix("claim:").strip("/"), timeout)
+    else:
+        access = extracts.Access(credentials_file, endpoint, ca_file)
+        done = extracts.copy(objects, notes, name, path, Path(target), access, timeout)
+    Console().print(Text(done), soft_wrap=True)
 
 
 Keep = typer.Option(min=0, max=1000, help="Try this value.")

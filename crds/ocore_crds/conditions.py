@@ -213,6 +213,9 @@ JOB_REFUSED = "JobRefused"  # quota, admission
 POD_NOT_STARTED = "PodNotStarted"  # image pull, mount, scheduling
 CANCELLED = "Cancelled"
 INTERNAL_ERROR = "InternalError"
+FILES_NOT_FOUND = "FilesNotFound"  # an Extract names files that the snapshot does not have
+TARGET_REFUSED = "TargetRefused"  # the folder of an Extract exists, or overlaps with the filestore
+REMOVAL_FAILED = "RemovalFailed"  # what an Extract made could not be removed
 
 #: Why the database of spec.database.cnpg cannot be used; read of the Cluster, before any Job.
 OF_CLUSTER = (

@@ -378,8 +378,8 @@ class EnvironmentSpec(Model):
 class Operation(StatusModel):
     """The operation that has the environment's operation lock: one at a time."""
 
-    kind: Literal["Snapshot", "Rollback"] = Field(description="Kind of the operation.")
-    name: str = Field(description="Name of the Snapshot or Rollback.")
+    kind: Literal["Snapshot", "Rollback", "Extract"] = Field(description="Kind of the operation.")
+    name: str = Field(description="Name of the Snapshot, Rollback or Extract.")
     uid: str = Field(description="Its metadata.uid.")
     since: Timestamp = Field(description="When it took the lock.")
 

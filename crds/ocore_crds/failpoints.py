@@ -56,6 +56,8 @@ REGISTRY: dict[str, str] = {
     # mover, cleanup and deletion
     "cleanup-database-dropped": "the previous database is gone, the folders are not",
     "delete-manifest-gone": "the manifest is deleted, the artifacts are not",
+    # mover, extract
+    "extract-written": "every file is written and compared, the folder or the object is not visible yet",
     # mover, remote copy
     "copy-remote-object": "the first object is in the remote store, the others and the manifest are not",
     "copy-remote-objects": "every object is in the remote store, the manifest is not",

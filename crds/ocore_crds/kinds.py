@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .environment import EnvironmentSpec, EnvironmentStatus
+from .extract import ExtractSpec, ExtractStatus
 from .model import API_VERSION, GROUP, Model, StatusModel
 from .rollback import RollbackSpec, RollbackStatus
 from .rules import Rule, rule
@@ -156,4 +157,25 @@ SNAPSHOT_POLICY = Kind(
         ),
     ),
 )
-KINDS = (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, SNAPSHOT_POLICY, ROLLBACK)
+EXTRACT = Kind(
+    kind="Extract",
+    plural="extracts",
+    short="oext",
+    spec=ExtractSpec,
+    status=ExtractStatus,
+    columns=(
+        Column("Snapshot", ".spec.snapshotRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("%", ".status.progress.percent", "integer"),
+        Column("Files", ".status.result.files", "integer"),
+        Column("Bytes", ".status.result.bytes", "integer"),
+        Column("Read", ".status.result.bytesRead", "integer", wide=True),
+        Column("Key", ".status.result.key", wide=True),
+        Column("Folder", ".status.result.folder", wide=True),
+        Column("Expires", ".status.expiresAt"),
+        _REASON,
+        _AGE,
+    ),
+    description="Some files of a snapshot, beside what is live.",
+)
+KINDS = (ENVIRONMENT, SNAPSHOT_STORE, SNAPSHOT, SNAPSHOT_POLICY, ROLLBACK, EXTRACT)

@@ -61,6 +61,7 @@ FINALIZER_DATA = (
     f"{GROUP}/data"  # Snapshot: deletionPolicy is applied to the data in the store before the object is removed
 )
 FINALIZER_ROLLBACK = f"{GROUP}/rollback"  # Rollback: cancelled cleanly before the object is removed
+FINALIZER_EXTRACT = f"{GROUP}/extract"  # Extract: its result is removed before the object is
 
 #: PostgreSQL's NAMEDATALEN - 1, in bytes.
 MAX_IDENTIFIER_BYTES = 63
@@ -131,6 +132,9 @@ ROLLBACK_MARKER = "ocore.rollback"
 #: Folder at the root of the filestore's claim for frozen copies, hold sets and staged folders.
 CLAIM_FOLDER = ".ocore"
 
+#: File in a folder that an Extract has made on a claim: whose it is, and what was extracted.
+EXTRACT_MARKER = ".ocore-extract.json"
+
 STORE_ID_KEY = "ocore-store.json"
 
 
@@ -164,6 +168,12 @@ def dependents_prefix(environment_id: str, snapshot_id: str) -> str:
 def attempt_prefix(environment_id: str, snapshot_id: str, attempt: str) -> str:
     """Key prefix of one attempt's artifacts; two attempts can never mix."""
     return snapshot_prefix(environment_id, snapshot_id) + f"{attempt}/"
+
+
+def extract_prefix(environment_id: str, extract_id: str) -> str:
+    """Key prefix of what an Extract has made; ends with a slash. Beside the snapshots: a deletion of leftovers removes
+    what is below theirs."""
+    return f"environments/{environment_id}/extracts/{extract_id}/"
 
 
 def orphans_key(report_id: str) -> str:

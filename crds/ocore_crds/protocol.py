@@ -16,6 +16,7 @@ from .commands.check_copy import CopyChecked
 from .commands.cleanup import CleanupResult
 from .commands.copy_remote import CopyResult
 from .commands.delete import DeleteResult
+from .commands.extract import ExtractResult
 from .commands.measure import SizesResult
 from .commands.neutralize import NeutralizeResult
 from .commands.parts import CleanupPart
@@ -23,6 +24,7 @@ from .commands.preview import PreviewResult, TableRows
 from .commands.probe import ProbeResult
 from .commands.probe_store import StoreProbeResult
 from .commands.prove import ProofResult
+from .commands.remove_extract import ExtractRemoved
 from .commands.restore import RestoreResult
 from .commands.snapshot import FreezeSignal, SnapshotResult
 from .commands.switch import Signal, SwitchResult
@@ -33,6 +35,7 @@ from .facts import DatabaseFacts, FilestoreFacts
 from .kept_versions import KeptVersions
 from .reports import (
     ASKED_STEPS,
+    EXTRACT_STEPS,
     ROLLBACK_STEPS,
     SNAPSHOT_STEPS,
     TERMINATION_MESSAGE_BYTES,
@@ -49,6 +52,7 @@ from .stored_contents import ManifestsResult, OrphansResult, RemovedOrphans
 
 __all__ = [
     "ASKED_STEPS",
+    "EXTRACT_STEPS",
     "ROLLBACK_STEPS",
     "SNAPSHOT_STEPS",
     "TERMINATION_MESSAGE_BYTES",
@@ -59,6 +63,8 @@ __all__ = [
     "CopyResult",
     "DatabaseFacts",
     "DeleteResult",
+    "ExtractRemoved",
+    "ExtractResult",
     "Failure",
     "FilestoreFacts",
     "Finding",
@@ -108,7 +114,9 @@ Payload = Annotated[
     | CopyResult
     | CopyChecked
     | CleanupResult
-    | PreviewResult,
+    | PreviewResult
+    | ExtractResult
+    | ExtractRemoved,
     Field(discriminator="kind"),
 ]
 

@@ -41,6 +41,7 @@ class Step(StrEnum):
     SWITCH_BACK = "SwitchBack"
     CLEANUP = "Cleanup"
     COPY_REMOTE = "CopyRemote"
+    EXTRACT = "Extract"
 
 
 SNAPSHOT_STEPS = (
@@ -63,6 +64,7 @@ ROLLBACK_STEPS = (
     Step.HEALTH_CHECK,
     Step.CLEANUP,
 )
+EXTRACT_STEPS = (Step.EXTRACT,)
 #: Steps that a Rollback has only where its spec asks for them, each with the step that it comes after.
 ASKED_STEPS = {Step.SAFETY_SNAPSHOT: Step.PREFLIGHT, Step.RESTORE_IMAGE: Step.SWITCH}
 

@@ -21,7 +21,7 @@ from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import MANAGER_LOCK
-from ocore_operator.kube.resources import Environment, Meta, Resource, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Extract, Meta, Resource, Rollback, Snapshot
 
 #: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that
 #: was removed without one.
@@ -32,6 +32,8 @@ CLEANUP_FIRST_SECONDS = 900.0
 #: An operation without a status after so many seconds does not count as waiting: something prevents its reconcile.
 UNSEEN_AFTER = 60.0
 
+Owner = Snapshot | Rollback | Extract
+
 _log = structlog.get_logger()
 
 
@@ -40,13 +42,13 @@ def _pause() -> float:
     return PAUSE * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
-def is_held_by(environment: Environment, owner: Snapshot | Rollback) -> bool:
+def is_held_by(environment: Environment, owner: Owner) -> bool:
     """Whether `owner` is the holder."""
     operation = environment.status.operation
     return operation is not None and operation.uid == owner.meta.uid
 
 
-async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Environment:
+async def acquire(ctx: Context, environment: Environment, owner: Owner) -> Environment:
     """Returns the Environment once `owner` holds its lock, also where it held it before. Raises
     Waiting(WaitingForOperation) with the name of the holder, or of an operation that goes first: a Rollback whose
     cleanup is due, then the oldest (creationTimestamp, then uid). Raises Conflict where the Environment changed since
@@ -57,7 +59,7 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
     if is_held_by(environment, owner):
         return environment
     mine = Operation(
-        kind="Snapshot" if owner.kind.kind == "Snapshot" else "Rollback",
+        kind=owner.kind.kind,
         name=owner.meta.name,
         uid=owner.meta.uid,
         since=clock.text(ctx.now()),
@@ -76,7 +78,7 @@ async def acquire(ctx: Context, environment: Environment, owner: Snapshot | Roll
     return held
 
 
-async def blocked(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> Waiting | None:
+async def blocked(ctx: Context, environment: Environment, owner: Owner) -> Waiting | None:
     """For what `owner` waits, with the reason WaitingForOperation; None where it holds the lock or may acquire it. The
     operation that goes first is queued."""
     if is_held_by(environment, owner):
@@ -97,7 +99,7 @@ async def blocked(ctx: Context, environment: Environment, owner: Snapshot | Roll
     return Waiting(c.WAITING_FOR_OPERATION, text, _pause())
 
 
-async def release(ctx: Context, namespace: str, environment_name: str, owner: Snapshot | Rollback) -> None:
+async def release(ctx: Context, namespace: str, environment_name: str, owner: Owner) -> None:
     """Releases the lock and queues the operations that wait. Does nothing where `owner` does not hold it. Raises
     Conflict."""
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, environment_name)
@@ -130,7 +132,7 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     return c.is_terminal(status.get("conditions") or ())
 
 
-def goes_first(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> tuple[Entry | None, str]:
+def goes_first(ctx: Context, environment: Environment, owner: Owner) -> tuple[Entry | None, str]:
     """The operation that goes before `owner`, and why; None where `owner` is next.
 
     A due cleanup is first: else a series of rollbacks, each older than the cleanup's turn, leaves a previous database
@@ -151,7 +153,7 @@ def _due_cleanups(ctx: Context, environment: Environment) -> list[RollbackEntry]
     return [e for e in found if 0 <= clock.seconds_since(e.cleanup_due, now) < CLEANUP_FIRST_SECONDS]
 
 
-def older(ctx: Context, environment: Environment, owner: Snapshot | Rollback) -> OperationEntry | None:
+def older(ctx: Context, environment: Environment, owner: Owner) -> OperationEntry | None:
     """The oldest operation that waits for the Environment, where it is older than `owner`; else None."""
     mine = (owner.meta.created, owner.meta.uid)
     for other in operations(ctx.catalog, environment.meta.namespace, environment.meta.name):

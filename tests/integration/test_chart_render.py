@@ -455,12 +455,13 @@ def test_a_monitor_that_no_policy_lets_in_is_refused(helm: Helm) -> None:
 
 
 # --- permissions ---------------------------------------------------------------------------------------------
-OURS = ("environments", "snapshotstores", "snapshots", "snapshotpolicies", "rollbacks")
+OURS = ("environments", "snapshotstores", "snapshots", "snapshotpolicies", "rollbacks", "extracts")
 IN_A_NAMESPACE = {
     **{kind: {"get", "list", "watch"} for kind in OURS},
     **{f"{kind}/status": {"patch"} for kind in OURS},
     "snapshots": {"get", "list", "watch", "patch", "create", "delete"},
     "rollbacks": {"get", "list", "watch", "create", "patch", "delete"},  # create: an import
+    "extracts": {"get", "list", "watch", "patch"},
     "jobs": {"create", "get", "list", "watch", "delete"},
     "pods": {"list", "watch", "patch"},
     "pods/log": {"get"},
@@ -479,7 +480,7 @@ EVERYWHERE = {
     "leases": {"list"},  # of other releases
     "operators": {"run"},  # nothing: the mark of an operator
 }
-OURS_EVERYWHERE = {kind: {"get", "patch"} for kind in ("snapshots", "rollbacks")}  # finalizers
+OURS_EVERYWHERE = {kind: {"get", "patch"} for kind in ("snapshots", "rollbacks", "extracts")}  # finalizers
 
 
 def granted(role: Object) -> dict[str, set[str]]:
@@ -598,7 +599,7 @@ def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:
 def test_users_get_our_kinds_by_their_roles(helm: Helm) -> None:
     objects = helm.render({})
     assert granted(find(objects, "ClusterRole", "-view")) == {k: {"get", "list", "watch"} for k in OURS}
-    assert set(granted(find(objects, "ClusterRole", "-edit"))) == {"snapshots", "rollbacks"}
+    assert set(granted(find(objects, "ClusterRole", "-edit"))) == {"snapshots", "rollbacks", "extracts"}
     assert set(granted(find(objects, "ClusterRole", "-admin"))) == {
         "environments",
         "snapshotstores",

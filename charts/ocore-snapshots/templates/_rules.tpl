@@ -1,7 +1,7 @@
 {{/* Rights of the operator in a watched namespace. No Secrets, no exec. */}}
 {{- define "ocore-snapshots.rules" -}}
 - apiGroups: [ocore.dev]
-  resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks]
+  resources: [environments, snapshotstores, snapshots, snapshotpolicies, rollbacks, extracts]
   verbs: [get, list, watch]
 - apiGroups: [ocore.dev]
   resources: [snapshots]
@@ -10,7 +10,10 @@
   resources: [rollbacks]
   verbs: [create, patch, delete] # an import creates those that have ended, the history limit deletes old ones; patch: finalizers
 - apiGroups: [ocore.dev]
-  resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status]
+  resources: [extracts]
+  verbs: [patch] # finalizers
+- apiGroups: [ocore.dev]
+  resources: [environments/status, snapshotstores/status, snapshots/status, snapshotpolicies/status, rollbacks/status, extracts/status]
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]
@@ -82,7 +85,7 @@ and the finalizers of our own objects must still be removed.
   verbs: [run]
 {{- if .Values.watchNamespaces }}
 - apiGroups: [ocore.dev]
-  resources: [snapshots, rollbacks]
+  resources: [snapshots, rollbacks, extracts]
   verbs: [get, patch] # finalizers
 {{- end }}
 {{- end }}

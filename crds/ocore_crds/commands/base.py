@@ -33,6 +33,8 @@ NAMES = (
     "copy-remote",
     "cleanup",
     "inspect",
+    "extract",
+    "remove-extract",
 )
 
 #: Which Jobs share a limit: ``ocore_operator.jobs.slots``.

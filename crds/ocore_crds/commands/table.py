@@ -11,6 +11,8 @@ from .copy_remote import ROW as COPY_REMOTE
 from .copy_remote import CopyRemoteRequest
 from .delete import ROW as DELETE
 from .delete import DeleteRequest
+from .extract import ROW as EXTRACT
+from .extract import ExtractRequest
 from .inspect import ROW as INSPECT
 from .inspect import InspectRequest
 from .list_manifests import ROW as LIST_MANIFESTS
@@ -27,6 +29,8 @@ from .probe_store import ROW as PROBE_STORE
 from .probe_store import ProbeStoreRequest
 from .prove import ROW as PROVE
 from .prove import ProveRequest
+from .remove_extract import ROW as REMOVE_EXTRACT
+from .remove_extract import RemoveExtractRequest
 from .remove_orphans import ROW as REMOVE_ORPHANS
 from .remove_orphans import RemoveOrphansRequest
 from .restore import ROW as RESTORE
@@ -50,6 +54,7 @@ __all__ = [
     "COMMANDS",
     "COPY_REMOTE",
     "DELETE",
+    "EXTRACT",
     "INSPECT",
     "LIST_MANIFESTS",
     "MEASURE",
@@ -58,6 +63,7 @@ __all__ = [
     "PROBE",
     "PROBE_STORE",
     "PROVE",
+    "REMOVE_EXTRACT",
     "REMOVE_ORPHANS",
     "RESTORE",
     "RESTORE_TEST",
@@ -71,6 +77,7 @@ __all__ = [
     "Command",
     "CopyRemoteRequest",
     "DeleteRequest",
+    "ExtractRequest",
     "InspectRequest",
     "LimitsClass",
     "ListManifestsRequest",
@@ -83,6 +90,7 @@ __all__ = [
     "ProbeRequest",
     "ProbeStoreRequest",
     "ProveRequest",
+    "RemoveExtractRequest",
     "RemoveOrphansRequest",
     "Request",
     "RestoreRequest",
@@ -117,5 +125,7 @@ COMMANDS: dict[str, Command[Any]] = {
         COPY_REMOTE,
         CLEANUP,
         INSPECT,
+        EXTRACT,
+        REMOVE_EXTRACT,
     )
 }

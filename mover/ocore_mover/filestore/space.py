@@ -7,6 +7,10 @@ from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 
+#: Fraction of the volume that must stay free, and its limit in bytes: a full filestore stops the application.
+RESERVE = 0.05
+MAX_RESERVE = 1024 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Space:
@@ -23,6 +27,23 @@ def free_bytes(folder: int) -> int:
     """Bytes that are free on the volume of an open folder."""
     volume = os.fstatvfs(folder)
     return volume.f_bavail * volume.f_frsize
+
+
+def reserve(volume: os.statvfs_result) -> int:
+    """Bytes of the volume that must stay free for the application."""
+    return min(int(volume.f_blocks * volume.f_frsize * RESERVE), MAX_RESERVE)
+
+
+def beside(size: int, folder: int) -> MoverError | None:
+    """NoSpace where so many bytes do not fit into an open folder beside the live filestore."""
+    free, kept = free_bytes(folder), reserve(os.fstatvfs(folder))
+    if size + kept <= free:
+        return None
+    return MoverError(
+        conditions.NO_SPACE,
+        f"the filestore's volume has {free} bytes free. The files need {size}, and {kept} must stay free for the"
+        " application. Enlarge the volume, or use target.store.",
+    )
 
 
 def whole(artifact: FilestoreArtifact, free: int) -> Space:

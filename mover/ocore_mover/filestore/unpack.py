@@ -36,6 +36,7 @@ class PacksRead:
     whole: int = 0  # the SHA-256 of each was compared
     in_part: int = 0  # the digest of each file was compared
     bytes_in_part: int = 0
+    bytes_whole: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ class PackReader:
         with self._lock:
             if plan is None:
                 self.packs_read.whole += 1
+                self.packs_read.bytes_whole += pack.size
             elif plan:
                 self.packs_read.in_part += 1
                 self.packs_read.bytes_in_part += sum(found.end - found.start for found in plan)

@@ -10,6 +10,8 @@ from functools import partial
 from ocore_kube import types
 from ocore_operator.context import Context
 from ocore_operator.engine import store
+from ocore_operator.extract import entry as extract_entry
+from ocore_operator.extract import reconcile as extract
 from ocore_operator.imports import pages
 from ocore_operator.kube.catalog import Maker
 from ocore_operator.kube.resources import Key, Object
@@ -64,5 +66,6 @@ def reconcilers() -> Reconcilers:
         Reconciler(
             types.ROLLBACKS, partial(rollback.reconcile, Memories()), rollback_entry.entry, concerns=policy.of_rollback
         ),
+        Reconciler(types.EXTRACTS, extract.reconcile, extract_entry.entry),
     )
     return {row.type.kind: row for row in rows}

@@ -1,4 +1,4 @@
-"""Operations, the objects that lock their Environment: Snapshots and Rollbacks. Pure."""
+"""Operations, the objects that lock their Environment: Snapshots, Rollbacks and Extracts. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from ocore_operator.kube.catalog import Catalog, Entry, Index, Place
 from ocore_operator.kube.resources import Key
 
 #: The kinds of operations.
-KINDS = ("Snapshot", "Rollback")
+KINDS = ("Snapshot", "Rollback", "Extract")
 #: Operations that are not terminal, by namespace and environment; "": it is unknown.
 OPEN: Index["OperationEntry"] = Index("open operations")
 
 
 @dataclass(frozen=True, slots=True)
 class OperationEntry(Entry):
-    """What the entries of Snapshots and Rollbacks have in common."""
+    """What the entries of operations have in common."""
 
     began: bool  # it has left the queue
     started: str  # status.startedAt, else the creation
@@ -60,7 +60,7 @@ def environment_of(catalog: Catalog, entry: OperationEntry) -> str:
 
 
 def operations(catalog: Catalog, namespace: str, environment: str) -> list[OperationEntry]:
-    """Snapshots and Rollbacks of an environment that are not terminal, oldest first."""
+    """Operations of an environment that are not terminal, oldest first."""
     named = catalog.at(OPEN, (namespace, environment))
     unnamed = catalog.at(OPEN, (namespace, "")) if environment else ()
     found = [*named, *(e for e in unnamed if environment_of(catalog, e) == environment)]

@@ -25,7 +25,7 @@ from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
 from ocore_operator.jobs.series import Deletes, Series, copying, deletion, state_writing
 from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store, project_of
+from ocore_operator.kube.resources import Environment, Extract, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
 
 #: Seconds by which the mover's deadline is earlier than its Job's: it can report why and clean up before it is killed.
@@ -715,11 +715,52 @@ def inspect_rollback(
     return job(settings, job_inputs, _armed(settings, command))
 
 
+def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int, deadline: float) -> Object:
+    """Name ``extract-<uid>-<attempt>``: reads files of the snapshot into the store, or into a new folder on the claim.
+    With target.claim it only reads the store."""
+    spec, status, volumes = owner.spec, owner.status, Volumes()
+    claim = spec.target.claim
+    request = t.ExtractRequest(
+        store=stores.of(job_inputs.store).access(volumes, read_only=claim is not None),
+        environment_id=status.environment_id or "",
+        snapshot_id=status.snapshot_id or "",
+        extract_id=owner.id,
+        manifest_sha256=status.manifest_sha256,
+        paths=spec.files.paths if spec.files is not None else (),
+        listing=spec.listing.path if spec.listing is not None else None,
+        filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
+        folder=claim.path if claim is not None else None,
+        deadline=_deadline(deadline),
+    )
+    return job(
+        settings, job_inputs, _armed(settings, JobRequest(owner, t.EXTRACT, request, attempt, volumes, deadline))
+    )
+
+
+def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int) -> Object:
+    """Name ``remove-extract-<uid>-<attempt>``: removes what the Extract has made."""
+    claim, volumes = owner.spec.target.claim, Volumes()
+    request = t.RemoveExtractRequest(
+        environment_id=owner.status.environment_id or "",
+        extract_id=owner.id,
+        store=stores.of(job_inputs.store).access(volumes) if claim is None else None,
+        filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
+        folder=claim.path if claim is not None else None,
+        deadline=_deadline(SHORT),
+    )
+    return job(
+        settings,
+        job_inputs,
+        JobRequest(owner, t.REMOVE_EXTRACT, request, attempt, volumes, deadline=_short(settings, job_inputs)),
+    )
+
+
 __all__ = [
     "check_copy",
     "cleanup",
     "copy_remote",
     "delete",
+    "extract",
     "inspect_rollback",
     "inspect_snapshot",
     "job_name",
@@ -730,6 +771,7 @@ __all__ = [
     "probe",
     "probe_store",
     "prove",
+    "remove_extract",
     "remove_orphans",
     "restore",
     "snapshot",

@@ -37,6 +37,7 @@ WEIGHTS: dict[Step, int] = {
     Step.SWITCH_BACK: 3,
     Step.CLEANUP: 3,
     Step.COPY_REMOTE: 1,
+    Step.EXTRACT: 1,
 }
 #: Never 100 before the operation has ended: a bar at 100 that still runs is misleading (velero#7798).
 MOST = 99

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, Step
+from ocore_crds.protocol import EXTRACT_STEPS, SNAPSHOT_STEPS, ProgressReport, Step
 from ocore_crds.snapshot import Progress, StepStatus
 from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.types import OURS
@@ -130,6 +130,8 @@ class ProgressWriter:
             of_environment = snapshots.of_environment(self._catalog, namespace, resource.spec.environment_ref.name)
             has_base = status.base is not None
             alike: list[OperationEntry] = [e for e in of_environment if e.differential == has_base and not e.imported]
+        elif resource.kind.kind == "Extract":  # two have nothing in common
+            return []
         else:
             is_undo = resource.spec.undo is not None
             alike = [
@@ -145,6 +147,8 @@ def steps_of(resource: Resource[Any, Any]) -> tuple[Step, ...]:
     """The steps of an operation in their order. The cleanup comes after its end."""
     if resource.kind.kind == "Snapshot":
         return SNAPSHOT_STEPS
+    if resource.kind.kind == "Extract":
+        return EXTRACT_STEPS
     return tuple(Step(s.name) for s in resource.status.steps if s.name != Step.CLEANUP)
 
 
@@ -185,7 +189,7 @@ def _merged(resource: Resource[Any, Any], log: LogState) -> dict[Step, StepStatu
     step that has ended stays so."""
     known = {Step(s.name): s for s in resource.status.steps}
     reported = {Step(s.name): s for s in log.step_statuses(steps_of(resource))}
-    if resource.kind.kind == "Snapshot":
+    if resource.kind.kind != "Rollback":
         return known | reported
     return known | {
         name: s.begun_with(known[name]) for name, s in reported.items() if known[name].state in ("Pending", "Running")

@@ -6,7 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from ocore_crds import naming
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
+from ocore_crds.extract import ExtractSpec, ExtractStatus
+from ocore_crds.kinds import ENVIRONMENT, EXTRACT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import Model, StatusModel
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
@@ -92,6 +93,7 @@ Store = Resource[SnapshotStoreSpec, SnapshotStoreStatus]
 Snapshot = Resource[SnapshotSpec, SnapshotStatus]
 Policy = Resource[SnapshotPolicySpec, SnapshotPolicyStatus]
 Rollback = Resource[RollbackSpec, RollbackStatus]
+Extract = Resource[ExtractSpec, ExtractStatus]
 
 
 def project_of(environment: Environment) -> str:
@@ -141,6 +143,11 @@ def policy(obj: Object) -> Policy:
 def rollback(obj: Object) -> Rollback:
     """A Rollback."""
     return _parse(ROLLBACK, obj)
+
+
+def extract(obj: Object) -> Extract:
+    """An Extract."""
+    return _parse(EXTRACT, obj)
 
 
 def any_kind(kind: str, obj: Object) -> Resource[Any, Any]:

@@ -13,6 +13,7 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.entries import pairs
+from ocore_operator.entries.extracts import reading
 from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.entries.rollbacks import snapshot_used_by, users
 from ocore_operator.entries.snapshots import SnapshotEntry
@@ -177,9 +178,9 @@ async def _targets(ctx: Context, snapshot: Snapshot) -> list[Target]:
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
-    """Name of a Rollback that restores the Snapshot, or whose safety snapshot it is, and that is not terminal, in this
-    namespace or in another one; empty where there is none. A safety snapshot that is not Complete is deleted by its own
-    Rollback.
+    """Kind and name of an Extract that reads the Snapshot, or of a Rollback that restores it or whose safety snapshot
+    it is, and that is not terminal, in this namespace or in another one; empty where there is none. A safety snapshot
+    that is not Complete is deleted by its own Rollback.
 
     Lists are read where a Rollback may be: in this namespace, and in those that the Environment allows. Where a grant
     was removed since, or a Role is gone, what the catalog knows counts.
@@ -196,8 +197,8 @@ async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
             found = [{"metadata": {"name": known[other]}}] if other in known else []
         if found:
             name = str(found[0]["metadata"]["name"])
-            return name if other == namespace else f"{other}/{name}"
-    return ""
+            return f"Rollback {name if other == namespace else f'{other}/{name}'}"
+    return next((f"Extract {e.key.name}" for e in reading(ctx.catalog, *place)), "")
 
 
 async def _allowed(ctx: Context, snapshot: Snapshot) -> list[str]:

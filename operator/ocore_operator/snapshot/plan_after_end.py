@@ -278,9 +278,7 @@ def _remove(world: World) -> Action:
         message = "The Snapshot is pinned and is not deleted. Remove spec.pin to continue the deletion."
         return Idle(None, _deleting(world, Stalled(c.PINNED, message)))
     if world.used_by:
-        message = (
-            f"Rollback {world.used_by} restores this Snapshot. The deletion continues after the Rollback has ended."
-        )
+        message = f"{world.used_by} reads this Snapshot. The deletion continues after that has ended."
         return Idle(POLL, _deleting(world, Waiting(c.IN_USE, message, POLL)))
     if world.dependents is not None and set(world.dependents) != set(snapshot.status.dependents):
         return SetDependents(world.dependents)

@@ -44,7 +44,8 @@ class RemoteView:
     blocked: Outcome | None = None
     #: Bytes that the running attempt has reported.
     bytes_done: int = 0
-    #: Name of a Rollback that restores the Snapshot and has not ended. Read where retention has let go of a copy.
+    #: Kind and name of a Rollback or Extract that reads the Snapshot and has not ended. Read where retention has let
+    #: go of a copy.
     used_by: str = ""
     #: Of a full Snapshot, in the same case: Snapshots that need it and still have data in the same store.
     needed_by: tuple[str, ...] = ()
@@ -100,7 +101,7 @@ class World:
     #: Of a safety snapshot, before its start: whether the Rollback that holds the operation lock waits for it (its
     #: status names it), or has just created it; None: it does not.
     rollback: Literal["Waits", "Creates"] | None = None
-    #: Name of a Rollback that restores the Snapshot and has not ended.
+    #: Kind and name of a Rollback or Extract that reads the Snapshot and has not ended.
     used_by: str = ""
     #: Where it quiesces: the workloads of its status, or of the Environment before they are announced.
     workloads: tuple[WorkloadView, ...] = ()

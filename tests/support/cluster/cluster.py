@@ -101,6 +101,7 @@ class Cluster:
             "Snapshot": GROUP,
             "SnapshotPolicy": GROUP,
             "Rollback": GROUP,
+            "Extract": GROUP,
             "CustomResourceDefinition": "apiextensions.k8s.io/v1",
             "ValidatingAdmissionPolicy": "admissionregistration.k8s.io/v1",
             "ClusterRole": "rbac.authorization.k8s.io/v1",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import environment, model, neutralize, scheduling, snapshotpolicy, snapshotstore
+from ocore_crds import environment, extracted, model, neutralize, scheduling, snapshotpolicy, snapshotstore
 from ocore_crds.schema import structural
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
@@ -199,6 +199,15 @@ ROLLBACK: Object = {
 }
 UNDO: Object = {"undo": {"rollbackRef": {"name": "back"}}, "undoWindowSeconds": 3600}
 PREVIEW: Object = {"snapshotRef": {"name": "shop-1"}, "dryRun": True}
+EXTRACT: Object = {
+    "snapshotRef": {"name": "shop-1"},
+    "files": {"paths": ["documents/a.pdf", "images"]},
+    "target": {"claim": {"path": "restored"}},
+    "requestedBy": "ann@example.org",
+    "timeoutSeconds": 3600,
+    "expiresAfterSeconds": 86400,
+}
+LISTING: Object = {"snapshotRef": {"name": "shop-1"}, "listing": {"path": "images"}, "target": {"store": {}}}
 #: The CA in a ConfigMap; limits without requests, which must not be more.
 TLS_ENVIRONMENT: Object = changed(
     {"spec": ENVIRONMENT},
@@ -227,6 +236,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY, TLS_POLICY),
     "Rollback": (ROLLBACK, UNDO, PREVIEW),
+    "Extract": (EXTRACT, LISTING),
 }
 #: Kind → a spec with nothing that may be left out.
 MINIMAL: dict[str, tuple[Object, ...]] = {
@@ -295,6 +305,10 @@ MINIMAL: dict[str, tuple[Object, ...]] = {
         },
     ),
     "Rollback": ({"snapshotRef": {"name": "shop-1"}}, {"undo": {"rollbackRef": {"name": "back"}}}),
+    "Extract": (
+        {"snapshotRef": {"name": "shop-1"}, "files": {"paths": ["a"]}, "target": {"store": {}}},
+        {"snapshotRef": {"name": "shop-1"}, "listing": {}, "target": {"store": {}}},
+    ),
 }
 _TLS = "spec.database.tls"
 _CNPG: Object = {"spec.database.cnpg": {"cluster": "pg"}}
@@ -348,6 +362,8 @@ def _pattern(of: type[model.Model], field: str) -> str:
 _PATHS = Pattern(
     ("", "a", "a/b", ".hidden/x.y", "a=b"), ("/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a b", "a\n")
 )
+_FILE_PATHS = ("a", "a/b c/ü", ".a", "..a", "...", "a/.../b")
+_HOSTILE_PATHS = ("..", ".", "/a", "a/", "a//b", "a/../b", "../a", "a/.", "a\nb", "a\tb", "a\u0000b")
 PATTERNS: dict[str, Pattern] = {
     model.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
     model.NAMESPACE_PATTERN: Pattern(("a", "a-b", "0"), ("A", "-a", "a-", "a.b", "a/b", "a\n")),
@@ -400,6 +416,8 @@ PATTERNS: dict[str, Pattern] = {
     snapshotpolicy.AGE_PATTERN: Pattern(
         ("7d", "36h", "2w", "99999d"), ("", "0d", "7", "d", "1.5d", "-1d", "7 d", "7m"), fill="9", suffix="d"
     ),
+    extracted.FILE_PATH_PATTERN: Pattern(_FILE_PATHS, _HOSTILE_PATHS),
+    extracted.FILE_PATH_OR_ROOT_PATTERN: Pattern(("", *_FILE_PATHS), _HOSTILE_PATHS),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
 }
 FREE = Pattern(("", "x"), ())
@@ -820,6 +838,35 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             "restoreImage needs snapshotRef; an undo puts back the images that the undone rollback replaced": Cel(
                 ({}, _AS_UNDO, {"spec.restoreImage": "WaitForGit"}),
                 ({**_AS_UNDO, "spec.restoreImage": "Always"}, {**_AS_UNDO, "spec.restoreImage": "WaitForGit"}),
+            ),
+        },
+    },
+    "Extract": {
+        "": _NAME,
+        "spec": {
+            "an Extract cannot be changed; create a new one": Cel(
+                ({}, {"metadata.labels": {"a": "b"}}),
+                (
+                    {"spec.snapshotRef.name": "other"},
+                    {"spec.files.paths": ["other"]},
+                    {"spec.target.claim.path": "other"},
+                    {"spec.expiresAfterSeconds": 60},
+                ),
+                update=True,
+            ),
+            "give exactly one of files, listing": Cel(
+                ({}, {"spec.files": REMOVED, "spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
+                ({"spec.files": REMOVED}, {"spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
+            ),
+            "a listing goes into target.store": Cel(
+                ({}, {"spec.files": REMOVED, "spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
+                ({"spec.files": REMOVED, "spec.listing": {"path": "a"}},),
+            ),
+        },
+        "spec.target": {
+            "give exactly one of claim, store": Cel(
+                ({}, {"spec.target": {"store": {}}}),
+                ({"spec.target": {}}, {"spec.target.store": {}}),
             ),
         },
     },

@@ -81,6 +81,13 @@ def undo(to: str) -> resources.Rollback:
     return resources.rollback(obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, status))
 
 
+def extract(target: Object) -> resources.Extract:
+    """An Extract that has started."""
+    status = {"environmentId": environment().id, "snapshotId": OTHER_UID, "claimName": "files"}
+    spec: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": target}
+    return resources.extract(obj("Extract", "one", spec, status))
+
+
 def copied() -> resources.Snapshot:
     """A Snapshot with a complete copy in a remote store."""
     remote = {"state": "Completed", "storeName": "far", "storeId": OTHER_UID, "requestedAt": "2026-01-01T00:00:00Z"}
@@ -119,9 +126,22 @@ def all_jobs(
         ),
         "neutralize-identity": lambda: build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
     }
+    has_filestore = place.environment is not None and place.environment.spec.filestore is not None
+    targets: dict[str, Object] = {
+        "": {"store": {}},
+        **({"-claim": {"claim": {"path": "back"}}} if has_filestore else {}),
+    }
     has_database = place.environment is not None and place.environment.spec.database is not None
     return {
         **({name: make() for name, make in need_database.items()} if has_database else {}),
+        **{
+            f"extract{name}": build.extract(settings, place, extract(target), attempt=1, deadline=600)
+            for name, target in targets.items()
+        },
+        **{
+            f"remove-extract{name}": build.remove_extract(settings, place, extract(target), attempt=1)
+            for name, target in targets.items()
+        },
         "probe": build.probe(settings, place, attempt="abcdef01"),
         "measure": build.measure(settings, place, attempt="abcdef01"),
         "probe-store": build.probe_store(settings, place, attempt="abcdef01"),

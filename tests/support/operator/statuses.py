@@ -55,7 +55,7 @@ def samples(kind: str) -> list[Sample]:
             "changed", _object(kind, ready, GENERATION + 1), "Progressing", "InProgress", "Waiting for the operator"
         ),
     ]
-    if kind in ("Snapshot", "Rollback"):
+    if kind in ("Snapshot", "Rollback", "Extract"):
         complete = summarize.complete(running, "Succeeded", "", AT)
         failed = summarize.outcome(running, Failed("DumpFailed", "pg_dump: disk full"), AT)
         if kind == "Rollback":

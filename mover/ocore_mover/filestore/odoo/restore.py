@@ -15,6 +15,7 @@ from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, items_in, names_in, opened
@@ -37,9 +38,6 @@ from ocore_mover.workers import run_workers
 
 log = logging.getLogger(__name__)
 
-#: Fraction of the volume that must stay free, and its limit in bytes: a full filestore stops the application.
-RESERVE = 0.05
-MAX_RESERVE = 1024 * 1024 * 1024
 #: Files of this size or more go to the disk at once, so that the flush at the end is short.
 WRITEBACK = 64 * 1024
 #: Bytes between two updates of the progress.
@@ -118,8 +116,8 @@ def missing(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) ->
     with folders.opened(folders.filestore) as root:
         files, size = _missing(store, artifact, root)
         volume = os.fstatvfs(root)
-    free, total = volume.f_bavail * volume.f_frsize, volume.f_blocks * volume.f_frsize
-    return Missing(files, size, min(int(total * RESERVE), MAX_RESERVE), free)
+    free = volume.f_bavail * volume.f_frsize
+    return Missing(files, size, space.reserve(volume), free)
 
 
 def _missing(store: Store, artifact: FilestoreArtifact, root: int) -> tuple[int, int]:

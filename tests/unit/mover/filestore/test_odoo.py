@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore import index, packset, unpack
+from ocore_mover.filestore import index, packset, space, unpack
 from ocore_mover.filestore.odoo import copy, restore
 from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.freeze import freeze
@@ -345,7 +345,7 @@ def test_only_what_is_missing_needs_space(site: Site, folder_store: Store, monke
     refused = found(size + 49, 1000).refusal()
     assert refused is not None
     assert refused.reason == conditions.NO_SPACE
-    assert found(0, 10**12).reserve == restore.MAX_RESERVE
+    assert found(0, 10**12).reserve == space.MAX_RESERVE
 
 
 def test_an_index_with_fewer_files_or_one_twice_is_refused(site: Site, other: Site, folder_store: Store) -> None:

@@ -189,6 +189,10 @@ def test_only_an_inspection_beside_stopped_workloads_may_move_a_folder() -> None
 #: Whether the Job mounts the administrator's Secret. A new command needs an entry, and a reason to be True:
 #: SECURITY.md, "Mover pod".
 ADMINISTRATOR = {
+    "extract": False,
+    "extract-claim": False,
+    "remove-extract": False,
+    "remove-extract-claim": False,
     "probe": True,  # checks the administrator's rights
     "measure": False,  # reads as the application
     "prove": True,  # creates the scratch database, as a restore creates the copy

@@ -477,7 +477,7 @@ def test_the_finalizer_looks_where_a_rollback_may_be(namespaces: tuple[str, ...]
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
     runs = user("stage", CLAIMS, {"name": "before", "namespace": "prod"})
     api.put(ROLLBACKS, runs)
-    assert users_of(api, namespaces=namespaces, catalog=catalog) == "stage/in-stage"
+    assert users_of(api, namespaces=namespaces, catalog=catalog) == "Rollback stage/in-stage"
     api.put(ROLLBACKS, {**runs, "status": {**CLAIMS, "conditions": COMPLETE}})
     assert users_of(api, namespaces=namespaces, catalog=catalog) == ""
 
@@ -486,7 +486,7 @@ def test_a_grant_that_was_removed_since_does_not_end_the_protection() -> None:
     api, catalog = with_grant(), new_catalog()
     runs = user("stage", CLAIMS, {"name": "before", "namespace": "prod"})
     catalog.put("Rollback", api.put(ROLLBACKS, runs))
-    assert users_of(api, namespaces=(), catalog=catalog) == "stage/in-stage"
+    assert users_of(api, namespaces=(), catalog=catalog) == "Rollback stage/in-stage"
     # The catalog only says where to look.
     api.put(ROLLBACKS, {**runs, "status": {**CLAIMS, "conditions": COMPLETE}})
     assert users_of(api, namespaces=(), catalog=catalog) == ""
@@ -511,7 +511,7 @@ def test_a_namespace_whose_role_is_gone_does_not_stop_the_others() -> None:
     watched = ("prod", "stage")
     assert users_of(api, namespaces=watched, catalog=catalog, gone="stage") == ""
     catalog.put("Rollback", user("stage", CLAIMS, {"name": "before", "namespace": "prod"}))
-    assert users_of(api, namespaces=watched, catalog=catalog, gone="stage") == "stage/in-stage"
+    assert users_of(api, namespaces=watched, catalog=catalog, gone="stage") == "Rollback stage/in-stage"
     with pytest.raises(Forbidden):
         users_of(api, namespaces=watched, catalog=catalog, gone="prod")
 

@@ -179,7 +179,7 @@ def test_a_differential_that_a_rollback_restores_protects_its_full_one() -> None
     bench = Bench(full("f", 1, dependents=["d"], meta=going), differential("d", 2, "f", 1, meta=going))
     used = bench.world("d")
     assert used is not None
-    held = decide(replace(used, used_by="staging/back"))
+    held = decide(replace(used, used_by="Rollback staging/back"))
     assert isinstance(held, Idle)
     assert held.status is not None
     assert [c.reason for c in held.status.conditions if c.type == "Stalled"] == ["InUse"]

@@ -124,7 +124,7 @@ def test_it_does_not_take_the_operation_lock(trigger: str, *, takes: bool, monke
 @pytest.mark.parametrize(
     ("complete", "terminal", "used"),
     [
-        (True, False, "r1"),  # Complete, and its Rollback has not ended: it stays
+        (True, False, "Rollback r1"),  # Complete, and its Rollback has not ended: it stays
         (True, True, ""),
         (False, False, ""),  # its Rollback cancels it
     ],

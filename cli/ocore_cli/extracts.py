@@ -1,0 +1,227 @@
+"""``kubectl ocore ls`` and ``cp``: an Extract, and one GET of what it has put into the store."""
+
+import hashlib
+import json
+import os
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ocore_crds import conditions as c
+from ocore_crds.extract import ExtractStatus
+from ocore_crds.extracted import Extracted
+from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
+from ocore_crds.model import API_VERSION
+from ocore_crds.quantity import human
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.snapshotstore import S3, SnapshotStoreSpec
+
+from . import s3
+from .errors import CliError, Refused, TimedOut
+from .interrupts import pause
+from .objects import Objects, needed
+
+#: Seconds after which the operator removes the result, where this process was killed.
+EXPIRES = 3600
+#: Seconds between two reads.
+PAUSE = 0.5
+#: Seconds before the wait says what it waits for.
+QUIET = 3.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the caller reads the store."""
+
+    credentials_file: Path | None = None
+    endpoint: str | None = None
+    ca_file: Path | None = None
+
+
+def snapshot_and_path(text: str) -> tuple[str, str]:
+    """Of ``SNAPSHOT:PATH``. Raises CliError for another text."""
+    name, colon, path = text.partition(":")
+    if not colon or not name or not path.strip("/"):
+        raise CliError(f"{text!r}: write SNAPSHOT:PATH, for example shop-1:documents/a.pdf")
+    return name, path.strip("/")
+
+
+def show(objects: Objects, notes: Console, console: Console, snapshot: str, path: str, access: Access) -> None:
+    """Prints what a folder of the snapshot contains. Raises CliError."""
+    spec = {"listing": {"path": path.strip("/")}, "target": {"store": {}}}
+    _need_s3(objects, snapshot, "It can be listed where the claim is mounted: see docs/extract.md")
+    keys = s3.credentials(os.environ, access.credentials_file)
+    with _extract(objects, notes, snapshot, spec, None) as status, tempfile.TemporaryFile() as file:
+        _download(objects, status, keys, access, file)
+        file.seek(0)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, justify in (("Type", "left"), ("Files", "right"), ("Size", "right"), ("Name", "left")):
+            table.add_column(name, justify=justify, no_wrap=True, overflow="ignore")  # type: ignore[arg-type]
+        for line in file:
+            item = json.loads(line)
+            table.add_row(
+                item["type"], str(item.get("files", "")), human(item["bytes"]), Text(repr(item["name"])[1:-1])
+            )
+        console.print(table, soft_wrap=True)
+
+
+def into_claim(objects: Objects, notes: Console, snapshot: str, path: str, folder: str, timeout: float | None) -> str:
+    """Extracts into a new folder on the claim. Returns where it is and until when. Raises CliError."""
+    spec = {"files": {"paths": [path]}, "target": {"claim": {"path": folder}}}
+    name = _create(objects, snapshot, spec)
+    status = _wait(objects, notes, name, timeout)
+    found = c.find(status.conditions, c.COMPLETE)
+    return f"extract/{name}: {found.message if found is not None else ''}"
+
+
+def copy(
+    objects: Objects, notes: Console, snapshot: str, path: str, target: Path, access: Access, timeout: float | None
+) -> str:
+    """Copies a file or folder of the snapshot to this machine; nothing that exists is replaced. Returns a summary.
+    Raises CliError."""
+    if target.is_dir():
+        target = target / PurePosixPath(path).name
+    if target.exists() or target.is_symlink():
+        raise Refused(f"{target} exists: name a target that does not exist")
+    if not target.parent.is_dir():
+        raise Refused(f"the folder {target.parent} does not exist. Create it")
+    _need_s3(objects, snapshot, f"Copy into the filestore's claim: kubectl ocore cp {snapshot}:{path} claim:FOLDER")
+    keys = s3.credentials(os.environ, access.credentials_file)
+    spec = {"files": {"paths": [path]}, "target": {"store": {}}}
+    with (
+        _extract(objects, notes, snapshot, spec, timeout) as status,
+        tempfile.TemporaryDirectory(prefix=".ocore-cp-", dir=target.parent) as work,
+        tempfile.TemporaryFile(dir=target.parent) as file,
+    ):
+        _download(objects, status, keys, access, file)
+        file.seek(0)
+        links = unpack(file, path, Path(work) / "new")
+        (Path(work) / "new").rename(target)
+    result = status.result or Extracted()
+    left_out = f"; {links} symbolic links were left out" if links else ""
+    return f"{target}: {result.files} files of {human(result.bytes)}{left_out}"
+
+
+def unpack(file: IO[bytes], path: str, target: Path) -> int:
+    """Unpacks the tar of a path: the file itself, or what is below the folder. Returns the number of links, which are
+    left out. Raises CliError for a name that leads elsewhere: a store's contents are not trusted."""
+    links = 0
+    with tarfile.open(fileobj=file) as archive:
+        for member in archive:
+            below = "" if member.name == path else member.name.removeprefix(f"{path}/")
+            parts = below.split("/") if below else []
+            if (below == member.name and below) or any(part in ("", ".", "..") for part in parts):
+                raise CliError(f"the tar has the name {member.name!r}, which is not below {path!r}")
+            place = target.joinpath(*parts)
+            if member.isdir():
+                place.mkdir(parents=True, exist_ok=True)
+            elif not member.isfile():
+                links += 1
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                content = archive.extractfile(member)
+                with place.open("xb") as new:
+                    while content is not None and (chunk := content.read(1024 * 1024)):
+                        new.write(chunk)
+                os.utime(place, (member.mtime, member.mtime))
+    if not target.exists():
+        target.mkdir()  # links only
+    return links
+
+
+def _need_s3(objects: Objects, snapshot: str, instead: str) -> None:
+    """Raises Refused where the snapshot is not in an S3 store."""
+    status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, snapshot).get("status") or {})
+    name = status.store_name or ""
+    found = objects.get(SNAPSHOT_STORE, name) if name else None
+    if found is not None and SnapshotStoreSpec.model_validate(found["spec"], extra="ignore").s3 is None:
+        raise Refused(f"SnapshotStore {name} is a claim, which this program cannot read. {instead}")
+
+
+@contextmanager
+def _extract(
+    objects: Objects, notes: Console, snapshot: str, spec: dict[str, Any], timeout: float | None
+) -> Iterator[ExtractStatus]:
+    """The status of a new Extract, which is deleted after the block, with what it has made."""
+    name = _create(objects, snapshot, {**spec, "expiresAfterSeconds": EXPIRES})
+    try:
+        yield _wait(objects, notes, name, timeout)
+    finally:
+        with suppress(CliError):  # it expires
+            objects.delete(EXTRACT, name)
+
+
+def _create(objects: Objects, snapshot: str, spec: dict[str, Any]) -> str:
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": EXTRACT.kind,
+        "metadata": {"generateName": f"{snapshot[:150]}-", "namespace": objects.namespace},
+        "spec": {"snapshotRef": {"name": snapshot}, "requestedBy": objects.user(), **spec},
+    }
+    name: str = objects.create(EXTRACT, body)["metadata"]["name"]
+    return name
+
+
+def _wait(
+    objects: Objects,
+    notes: Console,
+    name: str,
+    timeout: float | None,
+    clock: Callable[[], float] = time.monotonic,
+) -> ExtractStatus:
+    """The status of an Extract that succeeded. Raises CliError."""
+    began, shown = clock(), ""
+    while True:
+        status = ExtractStatus.model_validate(needed(objects, EXTRACT, name).get("status") or {})
+        failed, waits = c.find(status.conditions, c.FAILED), c.find(status.conditions, c.RECONCILING)
+        if c.outcome(status.conditions) == "Complete":
+            return status
+        if failed is not None:
+            raise CliError(f"extract/{name} failed: {failed.reason}: {failed.message}")
+        text = waits.message if waits is not None else "Waiting for the operator."
+        if timeout is not None and clock() - began > timeout:
+            raise TimedOut(f"extract/{name} has not ended after {timeout:.0f} s: {text}")
+        if text != shown and clock() - began > QUIET:
+            notes.print(Text(text, style="dim"), soft_wrap=True)
+            shown = text
+        pause(PAUSE)
+
+
+def _download(objects: Objects, status: ExtractStatus, keys: s3.Credentials, access: Access, file: IO[bytes]) -> None:
+    """Reads the object of the Extract into the file, and compares its SHA-256. Raises CliError."""
+    store, result = status.store_name or "", status.result or Extracted()
+    spec = SnapshotStoreSpec.model_validate(needed(objects, SNAPSHOT_STORE, store)["spec"], extra="ignore")
+    if spec.s3 is None or result.key is None:
+        raise CliError(f"the Extract has put nothing into the S3 store {store}")
+    digest = hashlib.sha256()
+    url = s3.url_of(spec.s3, result.key, access.endpoint)
+    for chunk in s3.get(url, spec.s3.region, keys, _ca(objects, spec.s3, access.ca_file)):
+        digest.update(chunk)
+        file.write(chunk)
+    if digest.hexdigest() != result.sha256:
+        raise CliError(f"{url} is not what the Extract has written: its SHA-256 differs. Try again")
+
+
+def _ca(objects: Objects, store: S3, file: Path | None) -> str | None:
+    """The CA certificates: of the file, else of the ConfigMap that the SnapshotStore names; None: the system's."""
+    if file is not None:
+        try:
+            return file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CliError(f"cannot read {file}: {error}") from error
+    if store.ca_bundle is None:
+        return None
+    found = objects.read(f"/api/v1/namespaces/{objects.namespace}/configmaps/{store.ca_bundle.name}") or {}
+    text: str | None = (found.get("data") or {}).get(store.ca_bundle.key)
+    if text is None:
+        raise CliError(f"ConfigMap {store.ca_bundle.name} has no {store.ca_bundle.key}. Give --ca-file")
+    return text

@@ -1,0 +1,47 @@
+"""The command ``remove-extract``: its request, its result and its row. Pure."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ..extracted import NewFolder
+from ..model import Uuid
+from ..reports import Line
+from .base import IDS, STORE, Command, Request
+from .parts import FilestoreAccess, StoreAccess
+
+
+class RemoveExtractRequest(Request):
+    """Remove what an extract has made, in the store or on the filestore's claim."""
+
+    environment_id: Uuid = Field(description="Identity of the environment (UUID).")
+    extract_id: Uuid = Field(description="Identity of the extract (UUID).")
+    store: StoreAccess | None = None
+    filestore: FilestoreAccess | None = None
+    folder: NewFolder | None = Field(default=None, description="Folder below the claim's root that the extract made.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "RemoveExtractRequest":
+        if (self.filestore is None) != (self.folder is None):
+            raise ValueError("give both --claim and --folder, or neither")
+        if (self.store is None) == (self.filestore is None):
+            raise ValueError("give either --store or --claim")
+        return self
+
+
+class ExtractRemoved(Line):
+    """Of ``remove-extract``."""
+
+    kind: Literal["remove-extract"] = "remove-extract"
+    objects: int = 0
+    folder: bool = False
+
+
+ROW = Command(
+    "remove-extract",
+    RemoveExtractRequest,
+    (ExtractRemoved,),
+    "deletion",
+    8,
+    (f"{STORE} {IDS} --extract-id 9c7d1f0a-1111-4222-8333-444455556666",),
+)

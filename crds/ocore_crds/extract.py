@@ -1,0 +1,116 @@
+"""Extract: some files of a snapshot, beside what is live."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from .conditions import Conditions
+from .extracted import Extracted, FilePath, FilePathOrRoot, NewFolder
+from .model import LocalRef, Model, Sentence, StatusModel, Timestamp
+from .rules import exactly_one, rule, validations
+from .snapshot import Progress, StepStatus
+
+
+class ExtractFiles(Model):
+    """Files and folders of the snapshot's filestore."""
+
+    paths: Annotated[tuple[FilePath, ...], Field(min_length=1, max_length=200)] = Field(
+        description=(
+            "Names as the snapshot has them, below the filestore's folder. A folder stands for all that is below it."
+        )
+    )
+
+
+class ExtractListing(Model):
+    """What one folder of the snapshot's filestore contains."""
+
+    path: FilePathOrRoot = Field(default="", description="Folder below the filestore's; empty: the filestore itself.")
+
+
+class ClaimTarget(Model):
+    """A new folder on the claim of the Environment's filestore."""
+
+    path: NewFolder = Field(
+        description=(
+            "Folder below the claim's root, outside of the filestore. It does not exist yet, or is empty; the folder"
+            " above it exists."
+        )
+    )
+
+
+class StoreTarget(Model):
+    """One object in the store that the snapshot is read from."""
+
+
+class ExtractTarget(Model):
+    """Where the files go."""
+
+    claim: ClaimTarget | None = Field(
+        default=None, description="The claim of the Environment's filestore, under its operation lock."
+    )
+    store: StoreTarget | None = Field(
+        default=None, description="A tar file in the snapshot's store, under a key of its own, without the lock."
+    )
+
+    model_config = ConfigDict(json_schema_extra=validations(exactly_one("claim", "store")))
+
+
+class ExtractSpec(Model):
+    """What to extract, and where to. Fixed at creation."""
+
+    snapshot_ref: LocalRef = Field(description="Complete Snapshot to read.")
+    files: ExtractFiles | None = Field(default=None, description="Files of the filestore.")
+    listing: ExtractListing | None = Field(
+        default=None, description="Instead of files: the names in one folder, as JSON lines in the store."
+    )
+    target: ExtractTarget = Field(description="Where the result goes.")
+    requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
+    timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = Field(
+        default=3600, description="It fails if it is not Complete so many seconds after its start."
+    )
+    expires_after_seconds: Annotated[int, Field(ge=60, le=2592000)] = Field(
+        default=86400, description="The result is removed so many seconds after the end; the Extract stays as a record."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule("self == oldSelf", "an Extract cannot be changed; create a new one"),
+            exactly_one("files", "listing"),
+            rule("!has(self.listing) || has(self.target.store)", "a listing goes into target.store"),
+        )
+    )
+
+
+class ExtractStatus(StatusModel):
+    """Observed state."""
+
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
+    )
+    id: str | None = Field(default=None, description="metadata.uid.")
+    phase: Literal["Pending", "Running", "Complete", "Failed", "Expired"] | None = Field(
+        default=None,
+        description="Summary of the conditions. `Expired`: it was Complete, and its result is removed.",
+    )
+    conditions: Conditions = ()
+    queued_at: Timestamp | None = Field(default=None, description="When it was first observed.")
+    started_at: Timestamp | None = Field(default=None, description="When it started.")
+    deadline: Timestamp | None = Field(default=None, description="It fails if it is not Complete by then.")
+    completed_at: Timestamp | None = Field(default=None, description="When it ended.")
+    expires_at: Timestamp | None = Field(default=None, description="When the result is removed.")
+    environment_name: str | None = Field(default=None, description="Environment that the Snapshot was taken of.")
+    environment_id: str | None = Field(default=None, description="Its status.id.")
+    snapshot_id: str | None = Field(default=None, description="status.id of the Snapshot.")
+    manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest that is read.")
+    store_name: str | None = Field(default=None, description="SnapshotStore that is read.")
+    claim_name: str | None = Field(default=None, description="With target.claim: the claim.")
+    attempt: int = Field(default=0, description="Number of the last attempt, from 1.")
+    result: Extracted | None = Field(default=None, description="What was extracted.")
+    residue: Literal["None", "Pending", "Unknown"] | None = Field(
+        default=None, description="Whether something remains to be removed. `Unknown`: it could not be removed."
+    )
+    removal_attempt: int = Field(default=0, description="Number of the last removal Job, from 1.")
+    removal_after: Timestamp | None = Field(default=None, description="When a failed removal is retried.")
+    removal_message: Sentence | None = Field(default=None, description="Why the last removal failed.")
+    steps: tuple[StepStatus, ...] = Field(default=(), description="The steps so far, in order.")
+    progress: Progress | None = Field(default=None, description="Progress of the running step.")

@@ -1,0 +1,164 @@
+"""``extract``: some files of a snapshot, into the store or beside the filestore. Only index and needed frames are
+read."""
+
+import os
+from collections.abc import Iterable
+
+from ocore_crds import conditions, failpoints, naming
+from ocore_crds.commands.extract import ExtractRequest, ExtractResult
+from ocore_crds.extracted import Extracted, ExtractedFile
+from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.reports import Step
+from ocore_mover import manifests
+from ocore_mover.commands import opening
+from ocore_mover.commands.runtime import Runtime
+from ocore_mover.errors import MoverError
+from ocore_mover.filestore import layouts, selection, tar
+from ocore_mover.filestore.beside import Beside
+from ocore_mover.filestore.index import Entry
+from ocore_mover.filestore.layout import Layout
+from ocore_mover.filestore.selection import Selected
+from ocore_mover.filestore.unpack import PackReader
+from ocore_mover.report import Counter
+from ocore_mover.store.interface import Store, Writer
+
+_TAR_KINDS = {"folder": tar.FOLDER, "symlink": tar.SYMLINK}
+
+
+class _Extraction:
+    """One run of the command."""
+
+    def __init__(self, runtime: Runtime, request: ExtractRequest, store: Store) -> None:
+        self._request = request
+        self._store = runtime.guarded(store)
+        self._counter = runtime.counter(Step.EXTRACT)
+        self._artifact = self._filestore()
+        self._layout: Layout = layouts.of(self._artifact.layout)
+
+    def _filestore(self) -> FilestoreArtifact:
+        request = self._request
+        stored = manifests.read(
+            self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
+        )
+        if stored.manifest.filestore is None:
+            raise MoverError(
+                conditions.FILES_NOT_FOUND, f"snapshot {request.snapshot_id} has no filestore. Choose another snapshot."
+            )
+        return stored.manifest.filestore
+
+    def run(self) -> ExtractResult:
+        request = self._request
+        if request.listing is not None:
+            return ExtractResult(extracted=self._list(request.listing))
+        folders = opening.folders(request.filestore, request.environment_id)
+        beside = (
+            Beside(folders, request.folder, request.extract_id)
+            if folders is not None and request.folder is not None
+            else None
+        )
+        made = beside.made() if beside is not None else None
+        if made is not None:  # by an attempt whose report was lost
+            return ExtractResult(extracted=made)
+        found = selection.select(self._store, self._artifact, self._layout.parse, request.paths)
+        self._counter.bytes_total, self._counter.files_total = found.size, found.files
+        with PackReader(self._store) as reader:
+            if beside is not None:
+                extracted = self._into_claim(beside, found, reader)
+            else:
+                extracted = self._into_store(found, reader)
+        self._counter.finish()
+        shown = (ExtractedFile(name=_shown(e.name), bytes=e.size, digest=e.digest) for e in found.shown())
+        return ExtractResult(extracted=extracted, checked=tuple(shown))
+
+    def _list(self, folder: str) -> Extracted:
+        lines, names, size = selection.listing(self._store, self._artifact, self._layout.parse, folder)
+        with self._store.writer(self._key("listing.jsonl")) as writer:
+            writer.write(b"".join(lines))
+            stored = writer.commit()
+        self._counter.finish()
+        read = self._artifact.index.size
+        return Extracted(
+            files=names, bytes=size, bytes_read=read, key=stored.key, size=stored.size, sha256=stored.sha256
+        )
+
+    def _key(self, name: str) -> str:
+        return naming.extract_prefix(self._request.environment_id, self._request.extract_id) + name
+
+    def _result(self, found: Selected, reader: PackReader) -> Extracted:
+        packs = reader.packs_read
+        return Extracted(
+            files=found.files,
+            bytes=found.size,
+            bytes_read=self._artifact.index.size + packs.bytes_in_part + packs.bytes_whole,
+            algorithm=self._layout.algorithm,
+        )
+
+    def _into_claim(self, beside: Beside, found: Selected, reader: PackReader) -> Extracted:
+        with beside.writing(found.size) as folder:
+            for entry, pieces in found.contents(reader, self._layout.algorithm):
+                folder.file(entry, pieces)
+                self._counter.add(bytes_=entry.size, files=1)
+            for entry in found.others:
+                folder.other(entry)
+            result = self._result(found, reader).model_copy(update={"folder": self._request.folder})
+            failpoints.hit("extract-written")
+            folder.publish(result)
+        return result
+
+    def _into_store(self, found: Selected, reader: PackReader) -> Extracted:
+        with self._store.writer(self._key("files.tar")) as writer:
+            archive = _Archive(writer, self._counter)
+            for entry, pieces in found.contents(reader, self._layout.algorithm):
+                archive.file(entry, pieces)
+            for entry in found.others:
+                archive.other(entry)
+            archive.end()
+            failpoints.hit("extract-written")
+            stored = writer.commit()
+        update = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
+        return self._result(found, reader).model_copy(update=update)
+
+
+class _Archive:
+    """A tar, streamed into the store. It becomes visible once every file was compared with its digest."""
+
+    def __init__(self, writer: Writer, counter: Counter) -> None:
+        self._writer = writer
+        self._counter = counter
+        self._offset = 0
+
+    def file(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
+        self._write(tar.header(os.fsencode(entry.name), size=entry.size, mode=entry.mode & 0o777, mtime=_mtime(entry)))
+        for piece in pieces:
+            self._write(piece)
+        self._write(bytes(tar.padding(entry.size)))
+        self._counter.add(bytes_=entry.size, files=1)
+
+    def other(self, entry: Entry) -> None:
+        """A folder or a symbolic link."""
+        name, link = os.fsencode(entry.name), os.fsencode(entry.target)
+        mode = 0o755 if entry.kind == "folder" else 0o777
+        kind = _TAR_KINDS[entry.kind]
+        self._write(tar.header(name, size=0, mode=mode, mtime=_mtime(entry), kind=kind, link=link))
+
+    def end(self) -> None:
+        self._write(tar.trailer(self._offset))
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._offset += len(data)
+        self._writer.write(data)
+
+
+def _mtime(entry: Entry) -> int:
+    return entry.mtime_ns // 1_000_000_000
+
+
+def _shown(name: str) -> str:
+    """A name for the status: bytes that are no text are replaced."""
+    return name.encode(errors="replace").decode()
+
+
+def execute(runtime: Runtime, request: ExtractRequest) -> ExtractResult:
+    """As :class:`_Extraction`. Raises MoverError FilesNotFound, TargetRefused, NoSpace, Corrupt, StoreError."""
+    with runtime.step(Step.EXTRACT):
+        return _Extraction(runtime, request, opening.store(request.store)).run()

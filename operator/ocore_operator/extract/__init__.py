@@ -1,0 +1,1 @@
+"""An Extract until it is terminal, and the removal of its result."""

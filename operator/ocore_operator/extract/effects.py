@@ -1,0 +1,97 @@
+"""Carries out the actions of an Extract. Each can be repeated; Conflict is raised where an object has changed since."""
+
+from dataclasses import replace
+
+from ocore_crds import conditions as c
+from ocore_crds import naming
+from ocore_crds.commands.table import EXTRACT
+from ocore_kube.types import EXTRACTS
+from ocore_operator import clock, operation_lock, summarize
+from ocore_operator.context import Context
+from ocore_operator.errors import Stalled
+from ocore_operator.extract import transitions
+from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.jobs import build, control, inputs, stores
+from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Environment, Object
+from ocore_operator.reconcile_loop import Requeue
+
+#: Least seconds for the Job: with less, the Extract fails anyway.
+LEAST_DEADLINE = 10.0
+
+
+async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:
+    """None: observe again. Raises Outcome where the action cannot be carried out now."""
+    extract = world.extract
+    match action:
+        case Idle(after=after):
+            return Requeue(after)
+        case Wait():
+            log = ctx.followers.ensure(extract.key, action.pod) if action.pod else None
+            await summarize.write(ctx, extract, transitions.waiting(world, action.reason, action.message, log))
+            if extract.status.started_at is not None:
+                ctx.progress.ensure(extract.key)
+            return Requeue(action.after)
+        case Record(status=status, note=note):
+            written = await summarize.write(ctx, extract, status)
+            if note is not None:
+                ctx.events.record(extract, note.type, note.reason, note.message)
+            if c.is_terminal(status.conditions):
+                ctx.followers.forget_owner(extract.meta.namespace, job_name(EXTRACT.name, extract.meta.uid, ""))
+            return Requeue() if written is None else None
+        case SetFinalizer(present=present):
+            others = [f for f in extract.meta.finalizers if f != naming.FINALIZER_EXTRACT]
+            wanted = [*others, naming.FINALIZER_EXTRACT] if present else others
+            await ctx.kube.set_finalizers(extract.meta, EXTRACTS, wanted)
+            return None if present else Requeue()
+        case SetLock(held=held):
+            if held:
+                await operation_lock.acquire(ctx, _environment(world), extract)
+            else:
+                await operation_lock.release(ctx, extract.meta.namespace, _environment(world).meta.name, extract)
+            return None
+        case StopJob(name=name):
+            await control.stop(ctx, world.seen, extract.meta, name)
+            return Requeue(1.0)
+        case StartJob():
+            job = await _job(ctx, world, action)
+            await control.start(ctx, job, waiting_since=extract.status.started_at or extract.meta.created)
+            return None
+
+
+def _environment(world: World) -> Environment:
+    if world.environment is None:
+        raise Stalled(c.ENVIRONMENT_NOT_FOUND, f"Environment {world.extract.status.environment_name} does not exist.")
+    return world.environment
+
+
+async def _job(ctx: Context, world: World, action: StartJob) -> Object:
+    extract = world.extract
+    if action.command == "remove-extract":
+        return build.remove_extract(ctx.settings, await _removal_inputs(ctx, world), extract, attempt=action.attempt)
+    deadline = extract.status.deadline or extract.meta.created
+    left = max(-clock.seconds_since(deadline, ctx.now()), LEAST_DEADLINE)
+    job_inputs = await _inputs(ctx, world)
+    return build.extract(ctx.settings, job_inputs, extract, attempt=action.attempt, deadline=left)
+
+
+async def _inputs(ctx: Context, world: World) -> JobInputs:
+    extract, name = world.extract, world.extract.status.store_name or ""
+    store = await inputs.load_store(ctx, extract.meta.namespace, name)
+    if not world.into_claim:
+        return await inputs.load_for_store(ctx, extract.meta.namespace, store, extract.status.environment_name)
+    found = await inputs.load(ctx, _environment(world))
+    if found.store.meta.name == name:
+        return found
+    claims = [extract.status.claim_name] if extract.status.claim_name is not None else []
+    node = await inputs.node_of(ctx, extract.meta.namespace, claims + stores.claims(store))
+    return replace(found, store=store, node=node)
+
+
+async def _removal_inputs(ctx: Context, world: World) -> JobInputs:
+    extract, namespace = world.extract, world.extract.meta.namespace
+    if world.into_claim:
+        return await inputs.load(ctx, _environment(world), lenient=True)
+    store = await inputs.load_store(ctx, namespace, extract.status.store_name or "")
+    return await inputs.load_for_store(ctx, namespace, store, extract.status.environment_name)

@@ -1,0 +1,69 @@
+"""Reads what the plan of an Extract depends on."""
+
+from ocore_crds import conditions as c
+from ocore_kube.types import ENVIRONMENTS, EXTRACTS, NAMESPACES, SNAPSHOTS, STORES
+from ocore_operator import operation_lock
+from ocore_operator.context import Context
+from ocore_operator.extract import plan
+from ocore_operator.extract.entry import idle
+from ocore_operator.extract.world import World
+from ocore_operator.jobs import control
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Environment, Extract, Key, Snapshot, Store
+
+
+async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
+    """None where the Extract is gone or idle. `fresh`: its Jobs are listed."""
+    obj = await ctx.kube.get(EXTRACTS, key.namespace, key.name)
+    if obj is None:
+        ctx.catalog.remove(key)
+        return None
+    ctx.catalog.put("Extract", obj)
+    if idle(obj):
+        return None
+    extract = resources.extract(obj)
+    terminating = False
+    if extract.meta.deleted is not None:
+        namespace = await ctx.kube.get(NAMESPACES, "", key.namespace)
+        terminating = namespace is None or "deletionTimestamp" in namespace["metadata"]
+    began = extract.status.started_at is not None and not terminating
+    seen = await control.observe(ctx, extract, fresh=fresh) if began else control.no_jobs(ctx)
+    environment = await _environment(ctx, extract)
+    snapshot = await _snapshot(ctx, extract)
+    return World(
+        extract=extract,
+        now=ctx.now(),
+        seen=seen,
+        snapshot=snapshot,
+        environment=environment or await _environment_of(ctx, snapshot),
+        store=await _store(ctx, extract, snapshot),
+        terminating=terminating,
+        locked=environment is not None and operation_lock.is_held_by(environment, extract),
+    )
+
+
+async def _snapshot(ctx: Context, extract: Extract) -> Snapshot | None:
+    """Needed until the start."""
+    if extract.status.started_at is not None or c.is_terminal(extract.status.conditions):
+        return None
+    obj = await ctx.kube.get(SNAPSHOTS, extract.meta.namespace, extract.spec.snapshot_ref.name)
+    return resources.snapshot(obj) if obj is not None else None
+
+
+async def _environment(ctx: Context, extract: Extract) -> Environment | None:
+    name = extract.status.environment_name
+    obj = await ctx.kube.get(ENVIRONMENTS, extract.meta.namespace, name) if name is not None else None
+    return resources.environment(obj) if obj is not None else None
+
+
+async def _environment_of(ctx: Context, snapshot: Snapshot | None) -> Environment | None:
+    if snapshot is None:
+        return None
+    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
+    return resources.environment(obj) if obj is not None else None
+
+
+async def _store(ctx: Context, extract: Extract, snapshot: Snapshot | None) -> Store | None:
+    name = extract.status.store_name or (plan.readable_store(snapshot) if snapshot is not None else None)
+    obj = await ctx.kube.get(STORES, extract.meta.namespace, name) if name is not None else None
+    return resources.store(obj) if obj is not None else None

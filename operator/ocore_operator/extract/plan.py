@@ -1,0 +1,269 @@
+"""The next action of an Extract. Pure.
+
+Pending until its Snapshot can be read, and with target.claim until it has the operation lock; then Jobs until it is
+terminal; then the removal of its result, when it expires or is deleted.
+"""
+
+from collections.abc import Iterator
+
+from ocore_crds import conditions as c
+from ocore_crds.commands.table import EXTRACT, REMOVE_EXTRACT
+from ocore_crds.extracted import folder_refusal
+from ocore_crds.naming import extract_prefix
+from ocore_crds.protocol import ExtractRemoved, ExtractResult, Failure
+from ocore_operator import clock
+from ocore_operator.errors import Failed, Waiting
+from ocore_operator.extract import transitions
+from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, may_retry, read
+from ocore_operator.jobs.shape import job_name
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.reconcile_loop import Note
+
+#: Seconds in which a missing object may still appear: GitOps applies them in no order.
+APPEAR_SECONDS = 60.0
+#: Seconds until what refused an action is asked again.
+PAUSE = 10.0
+#: Seconds between two removals: the first pause, doubled each time up to the last.
+REMOVAL_PAUSE, MOST_REMOVAL_PAUSE = 10.0, 300.0
+
+
+def decide(world: World) -> Action:
+    """The next action."""
+    status = world.extract.status
+    if world.terminating:
+        return SetFinalizer(present=False) if world.finalizer else Idle()
+    if world.deleting and not world.finalizer:
+        return Idle()
+    if status.phase is None and not world.deleting:
+        return Record(transitions.queued(world))
+    if world.deleting or c.is_terminal(status.conditions):
+        return _after_end(world)
+    if status.started_at is None:
+        return _before(world)
+    return _run(world)
+
+
+def readable_store(snapshot: Snapshot) -> str | None:
+    """Name of the SnapshotStore that has the whole snapshot: its own, else that of its remote copy; None: neither."""
+    status = snapshot.status
+    remote, damaged = status.remote, any(x.type == c.VERIFIED and x.status == "False" for x in status.conditions)
+    gone = damaged or (remote is not None and (remote.only or remote.local_deleted_at is not None))
+    if not gone:
+        return status.store_name
+    return remote.store_name if remote is not None and remote.complete else None
+
+
+# --- before the start ------------------------------------------------------------------------------------------------
+
+
+def _before(world: World) -> Action:
+    found = next(_refusals(world), None)
+    if found is not None:
+        refusal, may_appear = found
+        queued = clock.seconds_since(world.extract.status.queued_at or world.extract.meta.created, world.now)
+        if may_appear and queued < APPEAR_SECONDS:
+            return Wait(2.0, refusal.reason, refusal.message)
+        return Record(transitions.failed(world, refusal.reason, refusal.message))
+    snapshot = world.snapshot
+    if snapshot is None or world.store is None:  # pragma: no cover - _refusals names both
+        raise AssertionError("checked by _refusals")
+    if not c.is_true(snapshot.status.conditions, c.COMPLETE):
+        return Wait(POLL, c.WAITING_FOR_SNAPSHOT, f"Waiting until Snapshot {snapshot.meta.name} is Complete.")
+    if not world.finalizer:
+        return SetFinalizer(present=True)
+    if world.extract.status.environment_name is None:
+        return Record(transitions.named(world, snapshot))
+    if world.refusal is not None:
+        return _refused(world)
+    if world.into_claim and not world.locked:
+        return SetLock(held=True)
+    return Record(transitions.started(world, snapshot, world.store.meta.name))
+
+
+def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
+    """What prevents the start, and whether that may still appear."""
+    spec, snapshot, environment = world.extract.spec, world.snapshot, world.environment
+    name = spec.snapshot_ref.name
+    if snapshot is None:
+        yield _failure(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} does not exist. Create it, or name another one."), True
+        return
+    if c.outcome(snapshot.status.conditions) == "Failed":
+        yield _failure(c.SNAPSHOT_NOT_COMPLETE, f"Snapshot {name} failed. Name one that is Complete."), False
+    if not c.is_true(snapshot.status.conditions, c.COMPLETE):
+        return  # it may become Complete
+    if snapshot.meta.deleted is not None:
+        yield _failure(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} is being deleted. Name another one."), False
+    if readable_store(snapshot) is None:
+        yield (
+            _failure(c.CORRUPT, f"Snapshot {name} is damaged and has no whole remote copy. Name another one."),
+            False,
+        )
+    if snapshot.status.parts is not None and "Filestore" not in snapshot.status.parts:
+        yield _failure(c.FILES_NOT_FOUND, f"Snapshot {name} has no filestore. Name another one."), False
+    if world.store is None:
+        yield _failure(c.STORE_NOT_FOUND, f"SnapshotStore {readable_store(snapshot)} does not exist. Create it."), True
+    elif spec.target.store is not None and world.store.spec.access == "ReadOnly":
+        text = f"SnapshotStore {world.store.meta.name} has access ReadOnly. Use target.claim."
+        yield _failure(c.STORE_READ_ONLY, text), False
+    if spec.target.claim is not None:
+        where = snapshot.spec.environment_ref.name
+        if environment is None:
+            yield _failure(c.ENVIRONMENT_NOT_FOUND, f"Environment {where} does not exist. Create it."), True
+            return
+        refusal = _claim_refusal(world)
+        if refusal:
+            yield _failure(c.TARGET_REFUSED, f"target.claim of Environment {where}: {refusal}."), False
+
+
+def _claim_refusal(world: World) -> str:
+    """Why the folder cannot be made on the claim of the Environment, as a clause."""
+    claim, environment = world.extract.spec.target.claim, world.environment
+    if claim is None or environment is None:
+        return ""
+    if environment.spec.filestore is None:
+        return "the Environment has no filestore, so use target.store"
+    return folder_refusal(claim.path, environment.spec.filestore.path)
+
+
+def _failure(reason: str, message: str) -> Failure:
+    return Failure(reason=reason, message=message)
+
+
+# --- while it runs ---------------------------------------------------------------------------------------------------
+
+
+def _run(world: World) -> Action:
+    extract, status = world.extract, world.extract.status
+    name = job_name(EXTRACT.name, extract.meta.uid, status.attempt)
+    found = read(world.seen.state(name), ExtractResult, "The Job")
+    if isinstance(found, Done):
+        return Record(transitions.completed(world, found.result))
+    if status.deadline is not None and world.now >= clock.parse(status.deadline):
+        text = f"Not Complete by {status.deadline} (timeoutSeconds). Increase timeoutSeconds in a new Extract."
+        return Record(transitions.failed(world, c.DEADLINE_EXCEEDED, text))
+    changed = _changed(world)
+    if changed is not None:
+        return Record(transitions.failed(world, changed.reason, changed.message))
+    match found:
+        case Absent():
+            if world.refusal is not None:
+                return _refused(world)
+            if world.into_claim and not world.locked:
+                return SetLock(held=True)
+            return StartJob("extract", status.attempt)
+        case Starting():
+            return Wait(POLL, found.condition or c.RUNNING, found.text)
+        case Running(pod=pod):
+            return Wait(POLL, c.RUNNING, found.lost or f"Job {name} reads the snapshot.", pod)
+        case JobFailed(failure=failure):
+            if may_retry(EXTRACT, failure, status.attempt):
+                return Record(transitions.next_attempt(world, failure.message))
+            return Record(transitions.failed(world, failure.reason, failure.message))
+
+
+def _changed(world: World) -> Failure | None:
+    """What of the Environment is not as it was at the start."""
+    if not world.into_claim:
+        return None
+    name = world.extract.status.environment_name
+    if world.environment is None:
+        return _failure(c.ENVIRONMENT_NOT_FOUND, f"Environment {name} was deleted.")
+    filestore = world.environment.spec.filestore
+    if filestore is None or filestore.claim_name != world.extract.status.claim_name:
+        return _failure(c.ENVIRONMENT_CHANGED, f"Environment {name} has another claim now. Create a new Extract.")
+    refusal = _claim_refusal(world)
+    return _failure(c.TARGET_REFUSED, f"target.claim of Environment {name}: {refusal}.") if refusal else None
+
+
+def _refused(world: World) -> Action:
+    """What to do where the last action could not be carried out."""
+    refusal = world.refusal
+    if isinstance(refusal, Failed):
+        return Record(transitions.failed(world, refusal.reason, refusal.message))
+    if refusal is None:  # pragma: no cover - the caller asks
+        raise AssertionError("nothing was refused")
+    after = refusal.after if isinstance(refusal, Waiting) else PAUSE
+    return Wait(after, refusal.reason, refusal.message)
+
+
+# --- after the end ---------------------------------------------------------------------------------------------------
+
+
+def _after_end(world: World) -> Action:
+    """Stops what runs, releases the lock, removes the result when its time has come."""
+    status = world.extract.status
+    ended = status.phase == "Complete" and not world.deleting  # the Job of one that succeeded ends itself
+    stopping = None if ended else _stop(world)
+    if stopping is not None:
+        return stopping
+    if world.locked:
+        return SetLock(held=False)
+    if status.residue == "Pending":
+        left = _seconds_left(world)
+        return Idle(left) if left > 0 else _removal(world)
+    return SetFinalizer(present=False) if world.deleting else Idle()
+
+
+def _stop(world: World) -> Action | None:
+    """Stops the extract Jobs that have not ended, and waits for their pods."""
+    for name in world.seen.of_command(EXTRACT.name):
+        job, live = world.seen.jobs[name], world.seen.live_pods(name)
+        if not live and finished(job) is not None:
+            continue
+        return Idle(1.0) if world.seen.stopping(name) else StopJob(name)
+    return None
+
+
+def _seconds_left(world: World) -> float:
+    """Seconds until the result is removed; 0 or less: now. That of a failed Extract, or of one that is deleted, at
+    once."""
+    expires = world.extract.status.expires_at
+    if world.deleting or expires is None:
+        return 0.0
+    return -clock.seconds_since(expires, world.now)
+
+
+def _removal(world: World) -> Action:
+    extract, status = world.extract, world.extract.status
+    attempt = status.removal_attempt
+    if attempt == 0:
+        return Record(transitions.first_removal(world))
+    name = job_name(REMOVE_EXTRACT.name, extract.meta.uid, attempt)
+    if world.into_claim and (_changed(world) is not None):
+        return _not_removed(world, "the claim is not that of the Environment any more", final=True)
+    if world.refusal is not None:
+        if isinstance(world.refusal, Waiting):
+            return Idle(world.refusal.after)
+        return _not_removed(world, world.refusal.message)
+    if status.removal_after is not None:
+        left = -clock.seconds_since(status.removal_after, world.now)
+        if left > 0:
+            return Idle(left)
+    match read(world.seen.state(name), ExtractRemoved, "The Job"):
+        case Absent():
+            return StartJob("remove-extract", attempt)
+        case Starting() | Running():
+            return Idle(POLL)
+        case Done():
+            return Record(transitions.removed(world))
+        case JobFailed(failure=failure):
+            return _not_removed(world, failure.message)
+
+
+def _not_removed(world: World, why: str, *, final: bool = False) -> Action:
+    status = world.extract.status
+    last = final or status.removal_attempt >= REMOVE_EXTRACT.attempts
+    pause = min(REMOVAL_PAUSE * 2 ** (status.removal_attempt - 1), MOST_REMOVAL_PAUSE)
+    note = None
+    if last:
+        note = Note("Warning", c.REMOVAL_FAILED, f"{_place(world)} could not be removed: {why}. Remove it by hand.")
+    return Record(transitions.not_removed(world, why, pause, last=last), note)
+
+
+def _place(world: World) -> str:
+    extract = world.extract
+    if extract.spec.target.claim is not None:
+        return f"The folder {extract.spec.target.claim.path} on claim {extract.status.claim_name}"
+    prefix = extract_prefix(extract.status.environment_id or "", extract.id)
+    return f"The prefix {prefix} of SnapshotStore {extract.status.store_name}"

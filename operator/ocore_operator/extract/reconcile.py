@@ -1,0 +1,46 @@
+"""Extract: observe, decide on one action, carry it out, observe again.
+
+``observe.py`` reads, ``plan.py`` decides (pure), ``effects.py`` carries out, ``transitions.py`` makes the statuses.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from ocore_operator import reconcile_loop
+from ocore_operator.context import Context
+from ocore_operator.errors import Outcome
+from ocore_operator.extract.effects import carry_out
+from ocore_operator.extract.observe import observe
+from ocore_operator.extract.plan import decide
+from ocore_operator.extract.world import Action, Wait, World
+from ocore_operator.kube.resources import Key
+from ocore_operator.reconcile_loop import Requeue
+
+#: Actions of one reconcile.
+MAX_ACTIONS = 30
+
+
+async def reconcile(ctx: Context, key: Key) -> float | None:
+    """Reconciles an Extract; seconds until the next reconcile, None: when something changes."""
+    return await reconcile_loop.run(
+        str(key),
+        partial(observe, ctx, key),
+        decide,
+        partial(_carry_out, ctx),
+        may_rest=may_rest,
+        max_actions=MAX_ACTIONS,
+    )
+
+
+def may_rest(world: World, action: Action) -> bool:
+    """Whether the action may rest on that world: Jobs and pods were listed for it, or it only waits."""
+    return isinstance(action, Wait) or not world.seen.remembered
+
+
+async def _carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:
+    """Where the action cannot be carried out now, the plan decides what that means."""
+    try:
+        return await carry_out(ctx, world, action)
+    except Outcome as refusal:
+        refused = replace(world, refusal=refusal)
+        return await carry_out(ctx, refused, decide(refused))

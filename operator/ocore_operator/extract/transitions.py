@@ -1,0 +1,115 @@
+"""The statuses of an Extract. Pure."""
+
+from ocore_crds import conditions as c
+from ocore_crds.extract import ExtractStatus
+from ocore_crds.extracted import Extracted
+from ocore_crds.protocol import EXTRACT_STEPS, ExtractResult
+from ocore_crds.quantity import human
+from ocore_crds.snapshot import StepStatus
+from ocore_operator import clock, summarize
+from ocore_operator.errors import Failed
+from ocore_operator.extract.world import World
+from ocore_operator.jobs.log import LogState
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.summarize import Stamp
+
+
+def _stamp(world: World) -> Stamp:
+    return Stamp.of(world.extract.meta, world.now)
+
+
+def queued(world: World) -> ExtractStatus:
+    """First observed."""
+    update = {"id": world.extract.id, "phase": "Pending", "queued_at": clock.text(world.now)}
+    fresh = world.extract.status.model_copy(update=update)
+    return summarize.running(fresh, c.PENDING, "The Extract was observed.", _stamp(world))
+
+
+def named(world: World, snapshot: Snapshot) -> ExtractStatus:
+    """With the Environment whose lock it waits for."""
+    source = snapshot.status.source
+    update = {
+        "environment_name": snapshot.spec.environment_ref.name,
+        "environment_id": source.environment_id if source is not None else None,
+    }
+    return world.extract.status.model_copy(update=update)
+
+
+def started(world: World, snapshot: Snapshot, store: str) -> ExtractStatus:
+    """Before the first Job: from now on something may remain to be removed."""
+    extract, filestore = world.extract, world.environment.spec.filestore if world.environment is not None else None
+    update = {
+        "phase": "Running",
+        "started_at": clock.exact(world.now),
+        "deadline": clock.text(clock.after(world.now, extract.spec.timeout_seconds)),
+        "snapshot_id": snapshot.id,
+        "manifest_sha256": snapshot.status.manifest_sha256,
+        "store_name": store,
+        "claim_name": filestore.claim_name if filestore is not None and world.into_claim else None,
+        "attempt": 1,
+        "residue": "Pending",
+        "steps": tuple(StepStatus(name=s.value, state="Pending") for s in EXTRACT_STEPS),
+    }
+    text = f"Reading snapshot {snapshot.meta.name}."
+    return summarize.running(extract.status.model_copy(update=update), c.RUNNING, text, _stamp(world))
+
+
+def next_attempt(world: World, because: str) -> ExtractStatus:
+    """After an attempt that failed."""
+    attempt = world.extract.status.attempt + 1
+    fresh = world.extract.status.model_copy(update={"attempt": attempt})
+    text = f"Attempt {attempt} begins. The previous attempt failed: {because}"
+    return summarize.running(fresh, c.RUNNING, text, _stamp(world))
+
+
+def waiting(world: World, reason: str, message: str, log: LogState | None) -> ExtractStatus:
+    """It waits for that."""
+    status = world.extract.status
+    if log is not None and log.steps:
+        status = status.model_copy(update={"steps": log.step_statuses(EXTRACT_STEPS)})
+    return summarize.running(status, reason, message, _stamp(world))
+
+
+def completed(world: World, found: ExtractResult) -> ExtractStatus:
+    """The end of one that succeeded."""
+    result = found.extracted.model_copy(update={"checked": found.checked})
+    expires = clock.text(clock.after(world.now, world.extract.spec.expires_after_seconds))
+    steps = tuple(s.model_copy(update={"state": "Done"}) for s in world.extract.status.steps)
+    update = {"result": result, "expires_at": expires, "steps": steps}
+    status = world.extract.status.model_copy(update=update)
+    return summarize.complete(status, c.SUCCEEDED, f"{_text(result)} It is removed at {expires}.", _stamp(world))
+
+
+def _text(result: Extracted) -> str:
+    where = f"in the folder {result.folder} on the claim" if result.folder is not None else f"in {result.key}"
+    return f"{result.files} files of {human(result.bytes)} are {where}; {human(result.bytes_read)} were read."
+
+
+def failed(world: World, reason: str, message: str) -> ExtractStatus:
+    """The end of one that failed."""
+    return summarize.outcome(world.extract.status, Failed(reason, message), _stamp(world))
+
+
+def removed(world: World) -> ExtractStatus:
+    """Nothing remains."""
+    status = world.extract.status.model_copy(update={"residue": "None", "removal_message": None})
+    if status.phase != "Complete":
+        return status
+    stamp = _stamp(world)
+    return summarize.ready(status.model_copy(update={"phase": "Expired"}), c.EXPIRED, "The result is removed.", stamp)
+
+
+def not_removed(world: World, message: str, pause: float, *, last: bool) -> ExtractStatus:
+    """A removal that failed. `last`: none follows."""
+    update = {
+        "removal_message": message,
+        "removal_attempt": world.extract.status.removal_attempt + (0 if last else 1),
+        "removal_after": clock.text(clock.after(world.now, pause)),
+        "residue": "Unknown" if last else "Pending",
+    }
+    return world.extract.status.model_copy(update=update)
+
+
+def first_removal(world: World) -> ExtractStatus:
+    """Before the first removal Job."""
+    return world.extract.status.model_copy(update={"removal_attempt": 1})

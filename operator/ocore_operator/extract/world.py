@@ -1,0 +1,107 @@
+"""What the decisions of an Extract depend on, and its actions. Only values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from ocore_crds import naming
+from ocore_crds.extract import ExtractStatus
+from ocore_operator.errors import Outcome
+from ocore_operator.jobs.outcome import Observation
+from ocore_operator.kube.resources import Environment, Extract, Snapshot, Store
+from ocore_operator.reconcile_loop import Note
+
+
+@dataclass(frozen=True)
+class World:
+    """What is known."""
+
+    extract: Extract
+    now: datetime
+    #: Its Jobs; none where no Job is wanted.
+    seen: Observation
+    snapshot: Snapshot | None = None
+    environment: Environment | None = None
+    #: The store that is read.
+    store: Store | None = None
+    #: Whether the namespace is being deleted: no Job can be created in it.
+    terminating: bool = False
+    #: Whether it has the operation lock.
+    locked: bool = False
+    #: Why the last action could not be carried out.
+    refusal: Outcome | None = None
+
+    @property
+    def finalizer(self) -> bool:
+        """Whether the Extract has ours."""
+        return naming.FINALIZER_EXTRACT in self.extract.meta.finalizers
+
+    @property
+    def deleting(self) -> bool:
+        """Whether the Extract is being deleted."""
+        return self.extract.meta.deleted is not None
+
+    @property
+    def into_claim(self) -> bool:
+        """Whether its result goes onto the claim."""
+        return self.extract.spec.target.claim is not None
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Nothing to do. `after`: seconds until the next reconcile; None: when something changes."""
+
+    after: float | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Writes what it waits for. `pod`: whose log is followed."""
+
+    after: float
+    reason: str
+    message: str
+    pod: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Writes the status, then decides again. `note`: an Event besides those of the conditions."""
+
+    status: ExtractStatus
+    note: Note | None = None
+
+
+@dataclass(frozen=True)
+class SetFinalizer:
+    """Adds or removes the finalizer."""
+
+    present: bool
+
+
+@dataclass(frozen=True)
+class SetLock:
+    """Acquires or releases the operation lock of the Environment."""
+
+    held: bool
+
+
+@dataclass(frozen=True)
+class StopJob:
+    """Deletes a Job and waits for its pods."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class StartJob:
+    """Creates the Job of an attempt."""
+
+    command: Literal["extract", "remove-extract"]
+    attempt: int
+
+
+Action = Idle | Wait | Record | SetFinalizer | SetLock | StopJob | StartJob

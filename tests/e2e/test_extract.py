@@ -1,0 +1,75 @@
+"""One file of a snapshot on a real cluster: into the claim, to the caller, and its removal."""
+
+import json
+
+import pytest
+
+from support.cluster.cluster import Cluster, Object, is_true
+from support.cluster.kubectl_ocore import ocore
+from support.cluster.site import S3_READER_KEY, S3_READER_SECRET, Servers, make_site
+
+
+def extract(name: str, namespace: str, **spec: object) -> Object:
+    return {
+        "apiVersion": "ocore.dev/v1alpha1",
+        "kind": "Extract",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"snapshotRef": {"name": "base"}, "expiresAfterSeconds": 60, **spec},
+    }
+
+
+def test_a_file_comes_back_beside_what_is_live(
+    cluster: Cluster, servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with make_site(cluster, servers, major=15) as site:
+        site.load(3)
+        site.completed("Snapshot", site.snapshot("base"))
+        name = site.query("SELECT min(store_fname) FROM ir_attachment")[0][0]
+        live = f"/claim/{site.path}/{name}"
+        content = site.in_shop("sha1sum", live)[1].split()[0]
+        assert site.in_shop("rm", live)[0] == 0
+
+        # Into a new folder of the claim, under the operation lock. It is removed when it expires.
+        cluster.apply(extract("back", site.namespace, files={"paths": [name]}, target={"claim": {"path": "back"}}))
+        done = site.completed("Extract", "back")
+        assert done["status"]["result"]["files"] == 1
+        assert site.in_shop("sha1sum", f"/claim/back/{name}")[1].split()[0] == content
+        assert site.in_shop("test", "-e", live)[0] == 1
+        environment = cluster.get("Environment", site.environment, site.namespace)
+        assert environment is not None
+        assert "operation" not in environment["status"]
+
+        # To the caller, with keys that can only read the store.
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", S3_READER_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", S3_READER_SECRET)
+        folder = name.partition("/")[0]
+        code, listed, errors = ocore(site, "ls", "base", folder, "--endpoint", site.endpoint)
+        assert code == 0, errors
+        assert name.partition("/")[2] in listed
+        target = tmp_path_factory.mktemp("copied") / "file"
+        code, text, errors = ocore(site, "cp", f"base:{name}", str(target), "--endpoint", site.endpoint)
+        assert code == 0, errors + text
+        assert target.stat().st_size == done["status"]["result"]["bytes"]
+        left = cluster.kubectl("-n", site.namespace, "get", "extracts.ocore.dev", "-o", "json")
+        names = [
+            item["metadata"]["name"]
+            for item in json.loads(left)["items"]
+            if "deletionTimestamp" not in item["metadata"]
+        ]
+        assert names == ["back"]
+
+        # A path that the snapshot lacks; then the expiry.
+        cluster.apply(extract("none", site.namespace, files={"paths": ["ff/none"]}, target={"store": {}}))
+        site.failed("Extract", "none", "FilesNotFound")
+        expired = cluster.wait(
+            "Extract", "back", site.namespace, lambda o: o["status"].get("phase") == "Expired", 180, "expired"
+        )
+        assert is_true(expired, "Complete")
+        assert site.in_shop("test", "-e", "/claim/back")[0] == 1
+        site.gone("Extract", "back", "none")
+
+        def objects() -> list[str]:
+            found = site.servers.s3_client(site.endpoint).list_objects_v2(Bucket=site.bucket).get("Contents", [])
+            return [o["Key"] for o in found if "/extracts/" in o["Key"]]
+
+        assert objects() == []

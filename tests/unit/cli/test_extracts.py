@@ -1,0 +1,267 @@
+"""``kubectl ocore ls`` and ``cp``: an Extract, and one GET with the caller's own keys."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import pytest
+from rich.console import Console
+
+from ocore_cli import extracts, s3
+from ocore_cli.errors import CliError, Denied, Refused
+from ocore_crds.kinds import EXTRACT
+from ocore_crds.snapshotstore import S3
+from support.cli import DONE, FakeObjects, Object, condition
+from support.mover.s3_server import BUCKET
+from support.mover.seaweed import SeaweedFS
+
+KEYS = s3.Credentials("AKID", "secret/+key")
+STORE: Object = {"metadata": {"name": "store"}, "spec": {"s3": {"bucket": BUCKET, "prefix": "shop"}}}
+SNAPSHOT: Object = {**DONE, "status": {**DONE["status"], "storeName": "store"}}
+
+
+def tar(**files: bytes) -> bytes:
+    text = io.BytesIO()
+    with tarfile.open(fileobj=text, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name.replace("__", "/"))
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("papers/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        if "papers__a" in files:
+            archive.addfile(link)
+    return text.getvalue()
+
+
+def complete(data: bytes, **result: Any) -> Object:
+    found = {"key": "environments/e/extracts/x/files.tar", "sha256": hashlib.sha256(data).hexdigest(), **result}
+    status = {"phase": "Complete", "storeName": "store", "result": found, "conditions": [condition("Complete")]}
+    return {"metadata": {"name": "x"}, "spec": {}, "status": status}
+
+
+def objects(data: bytes, **result: Any) -> FakeObjects:
+    return FakeObjects(snapshot=[SNAPSHOT], snapshotstore=[STORE], extract=[complete(data, **result)])
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, data: bytes) -> list[str]:
+    """The store answers with the data; the URLs that it was asked for."""
+    asked: list[str] = []
+
+    def get(url: str, *_: object) -> Iterator[bytes]:
+        asked.append(url)
+        yield data
+
+    monkeypatch.setattr(s3, "get", get)
+    return asked
+
+
+def copy(found: FakeObjects, path: str, target: Path) -> str:
+    return extracts.copy(found, quiet(), "before", path, target, extracts.Access(), 5)  # type: ignore[arg-type]
+
+
+# --- the request -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["", "a/session+token="])
+@pytest.mark.parametrize("path", ["/bucket/a%20b/c%2Bd.tar", "/bucket/environments/x/files.tar"])
+def test_the_signature_is_botocores(path: str, token: str) -> None:
+    url, now = f"https://s3.example.org:9000{path}", datetime(2026, 3, 1, 12, tzinfo=UTC)
+    mine = s3.signed(url, "eu-central-1", s3.Credentials(KEYS.key, KEYS.secret, token), now)
+    request = botocore.awsrequest.AWSRequest(
+        "GET", url, headers={"x-amz-content-sha256": mine["x-amz-content-sha256"], "x-amz-date": mine["x-amz-date"]}
+    )
+    if token:
+        request.headers["x-amz-security-token"] = token
+    theirs = botocore.auth.S3SigV4Auth(botocore.credentials.Credentials(KEYS.key, KEYS.secret), "s3", "eu-central-1")
+    request.context["timestamp"] = mine["x-amz-date"]
+    text = theirs.canonical_request(request)
+    signature = theirs.signature(theirs.string_to_sign(request, text), request)
+    assert mine["Authorization"].endswith(f"Signature={signature}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "endpoint", "expected"),
+    [
+        ({}, None, "https://s3.eu.amazonaws.com/shop/a%20b"),
+        ({"prefix": "p/q"}, None, "https://s3.eu.amazonaws.com/shop/p/q/a%20b"),
+        ({"endpoint": "http://s3:9000/"}, None, "http://s3:9000/shop/a%20b"),
+        ({"endpoint": "http://s3:9000"}, "https://out:1", "https://out:1/shop/a%20b"),
+        ({"path_style": False}, None, "https://shop.s3.eu.amazonaws.com/a%20b"),
+    ],
+)
+def test_the_url(fields: Any, endpoint: str | None, expected: str) -> None:
+    assert s3.url_of(S3(bucket="shop", region="eu", **fields), "a b", endpoint) == expected
+
+
+@pytest.mark.parametrize("endpoint", ["s3.example.org", "file:///etc", "ftp://s3"])
+def test_only_http_is_asked(endpoint: str) -> None:
+    with pytest.raises(CliError, match="is not a URL"):
+        s3.url_of(S3(bucket="shop"), "a", endpoint)
+
+
+def test_credentials(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b%c\n[other]\naws_access_key_id = o\n")
+    assert s3.credentials({}, file) == s3.Credentials("a", "b%c")
+    with pytest.raises(CliError, match="no credentials"):
+        s3.credentials({"AWS_PROFILE": "other"}, file)
+    with pytest.raises(CliError, match="cannot read"):
+        s3.credentials({}, tmp_path / "missing")
+    with pytest.raises(CliError, match="AWS_ACCESS_KEY_ID"):
+        s3.credentials({}, None)
+    variables = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "t"}
+    assert s3.credentials(variables, None) == s3.Credentials("a", "b", "t")
+
+
+def test_a_real_server_takes_the_signature(seaweed: SeaweedFS) -> None:
+    client, key = seaweed.client(), "p/environments/x y/files+1.tar"
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"content" * 1000)
+    store = S3(bucket=BUCKET, prefix="p", endpoint=seaweed.endpoint)
+    url = s3.url_of(store, "environments/x y/files+1.tar", None)
+    right = s3.Credentials(seaweed.key, seaweed.secret)
+    assert b"".join(s3.get(url, "us-east-1", right, None)) == b"content" * 1000
+    with pytest.raises(Denied, match="SignatureDoesNotMatch"):
+        list(s3.get(url, "us-east-1", s3.Credentials(seaweed.key, "wrong"), None))
+    with pytest.raises(CliError, match="NoSuchKey"):
+        list(s3.get(s3.url_of(store, "missing", None), "us-east-1", right, None))
+
+
+def test_a_store_that_does_not_answer() -> None:
+    with pytest.raises(CliError, match="--endpoint"):
+        list(s3.get("http://127.0.0.1:1/a", "us-east-1", KEYS, None))
+
+
+# --- cp --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_folder_is_copied_and_the_extract_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tar(papers__a=b"a", papers__deep__b=b"bb")
+    found, asked = objects(data, files=2, bytes=3), serve(monkeypatch, data)
+    done = copy(found, "papers", tmp_path / "out")
+    assert (tmp_path / "out/deep/b").read_bytes() == b"bb"
+    assert not (tmp_path / "out/link").is_symlink()
+    assert "2 files" in done
+    assert "1 symbolic links were left out" in done
+    assert asked == [f"https://s3.us-east-1.amazonaws.com/{BUCKET}/shop/environments/e/extracts/x/files.tar"]
+    (kind, body), (deleted, name) = found.created[0], found.deleted[0]
+    assert (kind, deleted) == (EXTRACT, EXTRACT)
+    assert name.startswith("before-")
+    assert body["spec"]["files"] == {"paths": ["papers"]}
+    assert body["spec"]["target"] == {"store": {}}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_file_is_copied_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tar(papers__b=b"b")
+    serve(monkeypatch, data)
+    copy(objects(data), "papers/b", tmp_path)
+    assert (tmp_path / "b").read_bytes() == b"b"
+    with pytest.raises(Refused, match="exists"):
+        copy(objects(data), "papers/b", tmp_path)
+    with pytest.raises(Refused, match="does not exist"):
+        copy(objects(data), "papers/b", tmp_path / "no/b")
+
+
+@pytest.mark.usefixtures("keys")
+def test_other_bytes_than_the_extract_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, tar(papers__b=b"forged"))
+    found = objects(tar(papers__b=b"b"))
+    with pytest.raises(CliError, match="SHA-256 differs"):
+        copy(found, "papers/b", tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+    assert found.deleted
+
+
+@pytest.mark.parametrize("name", ["../evil", "papers/../../evil", "/evil", "other", "papers//evil", "papersier"])
+def test_a_name_that_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    data = tar(**{name.replace("/", "__"): b"evil"})
+    with pytest.raises(CliError, match="not below"):
+        extracts.unpack(io.BytesIO(data), "papers", tmp_path / "new")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_without_keys_nothing_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    found = objects(b"")
+    with pytest.raises(CliError, match="AWS_ACCESS_KEY_ID"):
+        copy(found, "papers", tmp_path / "out")
+    assert found.created == []
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_store_on_a_claim_is_refused_with_the_other_way(tmp_path: Path) -> None:
+    found = FakeObjects(snapshot=[SNAPSHOT], snapshotstore=[{"spec": {"claim": {"claimName": "backups"}}}])
+    with pytest.raises(Refused, match="claim:FOLDER"):
+        copy(found, "papers", tmp_path / "out")
+    assert found.created == []
+
+
+@pytest.mark.usefixtures("keys")
+def test_an_extract_that_fails_says_why_and_is_deleted(tmp_path: Path) -> None:
+    failed = condition("Failed", reason="FilesNotFound", message="The snapshot has no file 'papers'.")
+    found = FakeObjects(
+        snapshot=[SNAPSHOT], snapshotstore=[STORE], extract=[{"status": {"phase": "Failed", "conditions": [failed]}}]
+    )
+    with pytest.raises(CliError, match="FilesNotFound: The snapshot has no file"):
+        copy(found, "papers", tmp_path / "out")
+    assert found.deleted
+
+
+def test_into_the_claim_no_key_is_needed() -> None:
+    done = complete(b"", folder="back")
+    done["status"]["conditions"] = [condition("Complete", message="2 files are in the folder back.")]
+    found = FakeObjects(extract=[done])
+    text = extracts.into_claim(found, quiet(), "before", "papers", "back", 5)  # type: ignore[arg-type]
+    assert text.endswith("2 files are in the folder back.")
+    assert found.created[0][1]["spec"]["target"] == {"claim": {"path": "back"}}
+    assert found.deleted == []
+
+
+@pytest.mark.parametrize("text", ["before", "before:", ":docs", "before:/"])
+def test_a_source_names_snapshot_and_path(text: str) -> None:
+    assert extracts.snapshot_and_path("before:/papers/a:b") == ("before", "papers/a:b")
+    with pytest.raises(CliError, match="SNAPSHOT:PATH"):
+        extracts.snapshot_and_path(text)
+
+
+# --- ls --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"name": "a\x1b[31m", "type": "file", "bytes": 3},
+        {"name": "deep", "type": "folder", "bytes": 2048, "files": 2},
+    ]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    serve(monkeypatch, data)
+    console = quiet()
+    found = objects(data)
+    extracts.show(found, quiet(), console, "before", "papers/", extracts.Access())  # type: ignore[arg-type]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "deep" in text
+    assert "2.0 KiB" in text
+    assert "\x1b" not in text
+    assert found.created[0][1]["spec"]["listing"] == {"path": "papers"}
+    assert found.deleted

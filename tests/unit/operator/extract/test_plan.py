@@ -1,0 +1,356 @@
+"""What an Extract does next: pure decisions."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ocore_crds import conditions as c
+from ocore_crds.commands.table import REMOVE_EXTRACT
+from ocore_crds.naming import FINALIZER_EXTRACT
+from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.extract.entry import entry, idle
+from ocore_operator.extract.plan import decide, readable_store
+from ocore_operator.extract.world import (
+    Action,
+    Idle,
+    Record,
+    SetFinalizer,
+    SetLock,
+    StartJob,
+    StopJob,
+    Wait,
+    World,
+)
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Object
+from support.operator.objects import (
+    UID,
+    at,
+    ended,
+    environment,
+    job,
+    moment,
+    obj,
+    observation,
+    pod,
+    snapshot,
+    started,
+    store,
+)
+
+STORE: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": {"store": {}}}
+CLAIM: Object = {**STORE, "target": {"claim": {"path": "back"}}}
+JOB, REMOVAL = "extract-111111112222-1", "remove-extract-111111112222-1"
+COMPLETE = [{"type": "Complete", "status": "True", "reason": "Succeeded", "lastTransitionTime": at(0)}]
+SNAPSHOT = snapshot(status={**started(), "phase": "Complete", "conditions": COMPLETE, "manifestSha256": "0" * 64})
+QUEUED: Object = {"id": UID, "phase": "Pending", "queuedAt": at(0), "environmentName": "shop", "environmentId": UID}
+RUNNING: Object = {
+    **QUEUED, "phase": "Running", "startedAt": at(1), "deadline": at(3601), "attempt": 1, "residue": "Pending",
+    "snapshotId": UID, "storeName": "store", "steps": [{"name": "Extract", "state": "Pending"}],
+}  # fmt: skip
+RESULT = (
+    '{"type":"result","ok":true,"time":"2026-03-01T12:00:50Z","payload":{"kind":"extract","extracted":{"files":1,'
+    '"bytes":3,"bytesRead":9,"key":"environments/x/extracts/y/files.tar","size":10240,"sha256":"%s"}}}' % ("0" * 64)
+)
+REMOVED = '{"type":"result","ok":true,"time":"2026-03-01T12:00:50Z","payload":{"kind":"remove-extract","objects":1}}'
+REFUSED = (
+    '{"type":"result","ok":false,"time":"2026-03-01T12:00:50Z","failure":{"reason":"FilesNotFound","message":'
+    '"No such file."}}'
+)
+PASSING = (
+    '{"type":"result","ok":false,"time":"2026-03-01T12:00:50Z","failure":{"reason":"StoreUnreachable","message":'
+    '"No answer.","retryable":true}}'
+)
+
+
+def extract(spec: Object, status: Object | None = None, **meta: Any) -> resources.Extract:
+    return resources.extract(obj("Extract", "one", spec, status, **{"finalizers": [FINALIZER_EXTRACT], **meta}))
+
+
+def world(spec: Object, status: Object | None = None, *, seconds: float = 60, **changes: Any) -> World:
+    meta = changes.pop("meta", {})
+    made = World(
+        extract=extract(spec, status, **meta),
+        now=moment(seconds),
+        seen=observation(),
+        snapshot=SNAPSHOT,
+        environment=environment(),
+        store=store(),
+    )
+    return replace(made, **changes)
+
+
+def with_job(name: str, message: str | None, command: str = "extract", *, seconds: float = 60) -> Any:
+    """A Job that runs, or has ended with that message."""
+    state = {"running": {"startedAt": at(2)}} if message is None else ended(message, 0 if '"ok":true' in message else 1)
+    phase = "Running" if message is None else "Succeeded"
+    done = "" if message is None else "Complete"
+    return observation([job(name, command, condition=done)], {name: [pod(name, state, phase=phase)]}, seconds=seconds)
+
+
+def reason(action: Action) -> str:
+    assert isinstance(action, Record), action
+    found = c.find(action.status.conditions, c.FAILED)
+    return found.reason if found is not None else ""
+
+
+# --- before the start ------------------------------------------------------------------------------------------------
+
+
+def test_it_is_queued_first() -> None:
+    action = decide(world(STORE))
+    assert isinstance(action, Record)
+    assert (action.status.phase, action.status.id, action.status.queued_at) == ("Pending", UID, at(60))
+
+
+def test_into_the_store_it_starts_without_the_lock() -> None:
+    action = decide(world(STORE, QUEUED))
+    assert isinstance(action, Record)
+    status = action.status
+    assert (status.phase, status.residue, status.attempt, status.claim_name) == ("Running", "Pending", 1, None)
+    assert (status.store_name, status.manifest_sha256, status.deadline) == ("store", "0" * 64, at(3660))
+
+
+def test_into_the_claim_it_takes_the_lock_before_it_starts() -> None:
+    assert decide(world(CLAIM, QUEUED)) == SetLock(held=True)
+    action = decide(world(CLAIM, QUEUED, locked=True))
+    assert isinstance(action, Record)
+    assert action.status.claim_name == "files"
+    waits = Waiting(c.WAITING_FOR_OPERATION, "Rollback back holds it.", 40)
+    assert decide(world(CLAIM, QUEUED, refusal=waits)) == Wait(40, c.WAITING_FOR_OPERATION, "Rollback back holds it.")
+
+
+def test_the_finalizer_is_set_before_anything_is_made() -> None:
+    assert decide(world(STORE, QUEUED, meta={"finalizers": []})) == SetFinalizer(present=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"snapshot": None}, c.SNAPSHOT_NOT_FOUND),
+        ({"store": None}, c.STORE_NOT_FOUND),
+        ({"environment": None}, c.ENVIRONMENT_NOT_FOUND),
+    ],
+)
+def test_what_is_missing_may_appear_for_a_minute(changes: Object, expected: str) -> None:
+    early = decide(world(CLAIM, QUEUED, seconds=59, **changes))
+    assert isinstance(early, Wait)
+    assert early.reason == expected
+    assert reason(decide(world(CLAIM, QUEUED, seconds=60, **changes))) == expected
+
+
+def test_it_waits_for_a_snapshot_that_runs() -> None:
+    action = decide(world(STORE, QUEUED, seconds=900, snapshot=snapshot(status=started())))
+    assert isinstance(action, Wait)
+    assert action.reason == c.WAITING_FOR_SNAPSHOT
+
+
+def changed_snapshot(*conditions: Object, **status: Any) -> resources.Snapshot:
+    return snapshot(status={**started(), "phase": "Complete", "conditions": [*COMPLETE, *conditions], **status})
+
+
+FAILED = {"type": "Failed", "status": "True", "reason": "DumpFailed", "lastTransitionTime": at(0)}
+DAMAGED = {"type": "Verified", "status": "False", "reason": "Corrupt", "lastTransitionTime": at(0)}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (snapshot(status={**started(), "conditions": [FAILED]}), c.SNAPSHOT_NOT_COMPLETE),
+        (changed_snapshot(DAMAGED), c.CORRUPT),
+        (changed_snapshot(parts=["Database"]), c.FILES_NOT_FOUND),
+    ],
+)
+def test_a_snapshot_that_cannot_be_read(found: resources.Snapshot, expected: str) -> None:
+    assert reason(decide(world(STORE, QUEUED, seconds=1, snapshot=found))) == expected
+
+
+def test_a_damaged_snapshot_is_read_from_its_whole_remote_copy() -> None:
+    remote = {"state": "Completed", "storeName": "far", "storeId": UID, "requestedAt": at(0), "completedAt": at(0)}
+    assert readable_store(changed_snapshot(DAMAGED, remote=remote)) == "far"
+    assert readable_store(changed_snapshot(remote={**remote, "localDeletedAt": at(5)})) == "far"
+    assert readable_store(changed_snapshot(remote=remote)) == "store"
+
+
+def test_nothing_is_written_to_a_store_that_is_read_only() -> None:
+    read_only = store({"s3": {"bucket": "snapshots"}, "access": "ReadOnly"})
+    assert reason(decide(world(STORE, QUEUED, store=read_only))) == c.STORE_READ_ONLY
+    assert decide(world(CLAIM, QUEUED, store=read_only)) == SetLock(held=True)
+
+
+@pytest.mark.parametrize("path", ["filestore/shop", "filestore/shop/back", "filestore", ".ocore/back"])
+def test_a_folder_that_overlaps_with_the_filestore_is_refused(path: str) -> None:
+    spec = {**CLAIM, "target": {"claim": {"path": path}}}
+    assert reason(decide(world(spec, QUEUED, locked=True))) == c.TARGET_REFUSED
+
+
+# --- while it runs ---------------------------------------------------------------------------------------------------
+
+
+def test_it_creates_its_job_and_waits_for_it() -> None:
+    assert decide(world(STORE, RUNNING)) == StartJob("extract", 1)
+    waits = decide(world(STORE, RUNNING, seen=with_job(JOB, None)))
+    assert isinstance(waits, Wait)
+    assert waits.pod == f"{JOB}-x"
+
+
+def test_a_lost_lock_is_taken_again_before_the_job() -> None:
+    claim = {**RUNNING, "claimName": "files"}
+    assert decide(world(CLAIM, claim)) == SetLock(held=True)
+    assert decide(world(CLAIM, claim, locked=True)) == StartJob("extract", 1)
+
+
+def test_it_is_complete_with_its_evidence() -> None:
+    action = decide(world(STORE, RUNNING, seen=with_job(JOB, RESULT)))
+    assert isinstance(action, Record)
+    status = action.status
+    assert (status.phase, status.expires_at) == ("Complete", at(60 + 86400))
+    assert status.result is not None
+    assert (status.result.files, status.result.bytes_read) == (1, 9)
+    assert status.steps[0].state == "Done"
+
+
+def test_a_result_counts_also_after_the_deadline() -> None:
+    action = decide(world(STORE, RUNNING, seconds=9000, seen=with_job(JOB, RESULT, seconds=9000)))
+    assert isinstance(action, Record)
+    assert action.status.phase == "Complete"
+
+
+def test_a_passing_failure_is_repeated_and_another_one_is_the_end() -> None:
+    action = decide(world(STORE, RUNNING, seen=with_job(JOB, PASSING)))
+    assert isinstance(action, Record)
+    assert (action.status.attempt, action.status.phase) == (2, "Running")
+    assert reason(decide(world(STORE, RUNNING, seen=with_job(JOB, REFUSED)))) == c.FILES_NOT_FOUND
+
+
+def test_it_fails_at_its_deadline() -> None:
+    late = decide(world(STORE, RUNNING, seconds=3601, seen=with_job(JOB, None, seconds=3601)))
+    assert reason(late) == c.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (None, c.ENVIRONMENT_NOT_FOUND),
+        (environment({"filestore": {"claimName": "other", "path": "filestore/shop"}}), c.ENVIRONMENT_CHANGED),
+        (environment({"filestore": {"claimName": "files", "path": "back"}}), c.TARGET_REFUSED),
+    ],
+)
+def test_an_environment_that_has_changed_ends_it(found: resources.Environment | None, expected: str) -> None:
+    claim = {**RUNNING, "claimName": "files"}
+    assert reason(decide(world(CLAIM, claim, environment=found, locked=True))) == expected
+    into_store = decide(world(STORE, RUNNING, environment=found))
+    assert into_store == StartJob("extract", 1)
+
+
+def test_a_job_that_cannot_be_created() -> None:
+    assert decide(world(STORE, RUNNING, refusal=Stalled("StoreNotFound", "No store."))) == Wait(
+        10.0, "StoreNotFound", "No store."
+    )
+    assert reason(decide(world(STORE, RUNNING, refusal=Failed(c.JOB_REFUSED, "No.")))) == c.JOB_REFUSED
+
+
+# --- after the end ---------------------------------------------------------------------------------------------------
+
+DONE: Object = {**RUNNING, "phase": "Complete", "conditions": COMPLETE, "expiresAt": at(1000), "completedAt": at(50)}
+ENDED: Object = {**RUNNING, "phase": "Failed", "conditions": [FAILED], "completedAt": at(50)}
+
+
+def test_the_lock_is_released_at_the_end() -> None:
+    assert decide(world(CLAIM, {**DONE, "claimName": "files"}, locked=True)) == SetLock(held=False)
+
+
+def test_the_result_is_removed_when_it_expires() -> None:
+    assert decide(world(STORE, DONE, seconds=400)) == Idle(600.0)
+    first = decide(world(STORE, DONE, seconds=1000))
+    assert isinstance(first, Record)
+    assert first.status.removal_attempt == 1
+    due = {**DONE, "removalAttempt": 1}
+    assert decide(world(STORE, due, seconds=1000)) == StartJob("remove-extract", 1)
+    action = decide(world(STORE, due, seconds=1000, seen=with_job(REMOVAL, REMOVED, "remove-extract", seconds=1000)))
+    assert isinstance(action, Record)
+    assert (action.status.phase, action.status.residue) == ("Expired", "None")
+    assert c.is_true(action.status.conditions, c.READY)
+    assert c.is_true(action.status.conditions, c.COMPLETE)
+
+
+def test_what_a_failed_one_left_is_removed_at_once() -> None:
+    action = decide(world(STORE, ENDED))
+    assert isinstance(action, Record)
+    assert action.status.removal_attempt == 1
+    due = {**ENDED, "removalAttempt": 1}
+    action = decide(world(STORE, due, seen=with_job(REMOVAL, REMOVED, "remove-extract")))
+    assert isinstance(action, Record)
+    assert (action.status.phase, action.status.residue) == ("Failed", "None")
+
+
+def test_the_job_is_stopped_before_anything_is_removed() -> None:
+    assert decide(world(STORE, ENDED, seen=with_job(JOB, None))) == StopJob(JOB)
+    deleted = {"deletionTimestamp": at(55)}
+    assert decide(world(STORE, RUNNING, seen=with_job(JOB, None), meta=deleted)) == StopJob(JOB)
+
+
+def test_a_deletion_removes_the_result_and_then_the_finalizer() -> None:
+    deleted = {"deletionTimestamp": at(55)}
+    due = {**DONE, "removalAttempt": 1}
+    assert decide(world(STORE, due, meta=deleted)) == StartJob("remove-extract", 1)
+    assert decide(world(STORE, {**DONE, "residue": "None"}, meta=deleted)) == SetFinalizer(present=False)
+    assert decide(world(STORE, QUEUED, meta=deleted)) == SetFinalizer(present=False)
+    assert decide(world(STORE, QUEUED, meta={**deleted, "finalizers": []})) == Idle()
+
+
+def test_a_namespace_that_is_being_deleted_does_not_wait() -> None:
+    assert decide(world(STORE, DONE, terminating=True)) == SetFinalizer(present=False)
+
+
+def test_a_removal_that_fails_is_repeated_with_pauses_and_given_up() -> None:
+    number, seconds = 1, 1000.0
+    while True:
+        name = f"remove-extract-111111112222-{number}"
+        status = {**DONE, "removalAttempt": number}
+        seen = with_job(name, PASSING, "remove-extract", seconds=seconds)
+        action = decide(world(STORE, status, seconds=seconds, seen=seen))
+        assert isinstance(action, Record)
+        if action.status.residue == "Unknown":
+            break
+        assert action.status.removal_attempt == number + 1
+        waits = decide(world(STORE, {**action.status.wire(), "conditions": COMPLETE}, seconds=seconds))
+        assert isinstance(waits, Idle)
+        assert waits.after is not None
+        assert 10 <= waits.after <= 300
+        number += 1
+    assert number == REMOVE_EXTRACT.attempts
+    assert action.note is not None
+    assert f"environments/{UID}/extracts/{UID}/" in action.note.message
+    assert action.note.reason == c.REMOVAL_FAILED
+
+
+def test_another_claim_is_not_touched() -> None:
+    other = environment({"filestore": {"claimName": "other", "path": "filestore/shop"}})
+    status = {**DONE, "claimName": "files", "removalAttempt": 1}
+    action = decide(world(CLAIM, status, seconds=1000, environment=other))
+    assert isinstance(action, Record)
+    assert action.status.residue == "Unknown"
+
+
+# --- the catalog -----------------------------------------------------------------------------------------------------
+
+
+def test_what_the_catalog_knows() -> None:
+    made = entry(obj("Extract", "one", CLAIM, RUNNING))
+    assert (made.snapshot, made.environment, made.locks, made.began) == ("before", "shop", True, True)
+    assert not entry(obj("Extract", "one", STORE, RUNNING)).locks
+
+
+@pytest.mark.parametrize(
+    ("status", "meta", "expected"),
+    [
+        (RUNNING, {}, False),
+        (DONE, {}, False),
+        ({**DONE, "residue": "None"}, {}, True),
+        ({**DONE, "residue": "None"}, {"deletionTimestamp": at(1), "finalizers": [FINALIZER_EXTRACT]}, False),
+    ],
+)
+def test_when_it_needs_no_reconcile(status: Object, meta: Object, *, expected: bool) -> None:
+    assert idle(obj("Extract", "one", STORE, status, **meta)) is expected
