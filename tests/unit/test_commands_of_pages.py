@@ -16,7 +16,8 @@ from ocore_website.pages import ELSEWHERE, listed
 from support.cluster.cluster import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
-BLOCK = re.compile(r"^ *```(?:sh|bash|)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+SHELL = ("sh", "bash", "")
 #: A test that a page links runs the commands, or the page says why not.
 RUN = re.compile(r"\]\([./]*tests/|`make test` runs|[Nn]ot run in our tests")
 #: What a line of commands begins with; other blocks show output, addresses or values.
@@ -31,6 +32,11 @@ def rooms(*names: str) -> list[Path]:
     return [DOCS / page for room in navigation for name in names if name in room for page in listed(room[name])]
 
 
+def scripts(text: str) -> list[str]:
+    """The blocks of commands, and those without a language."""
+    return [block for language, block in BLOCK.findall(text) if language in SHELL]
+
+
 def unmarked(text: str) -> list[str]:
     """Headings of the sections with commands of which neither the section nor the page's first lines say whether a
     test runs them."""
@@ -41,7 +47,7 @@ def unmarked(text: str) -> list[str]:
         section.partition("\n")[0]
         for section in (first, *sections)
         if not RUN.search(section)
-        and any(line.strip().startswith(PROGRAMS) for block in BLOCK.findall(section) for line in block.splitlines())
+        and any(line.strip().startswith(PROGRAMS) for block in scripts(section) for line in block.splitlines())
     ]
 
 
@@ -53,12 +59,13 @@ def test_each_command_is_run_by_a_test_or_says_that_it_is_not(page: Path) -> Non
 def test_a_command_without_a_test_is_found() -> None:
     page = "# Page\n\n## One\n\n```sh\nmake demo\n```\n\n*Not run in our tests.*\n\n## Two\n\n```\nkubectl get a\n```\n"
     assert unmarked(page) == ["## Two"]
+    assert unmarked(page.replace("## Two\n", "## Two\n\n```yaml\na: 1\n```\n")) == ["## Two"]
     assert unmarked(page.replace("# Page\n", "# Page\n\n[A test](../tests/a.py) runs it.\n", 1)) == []
 
 
 def commands(page: Path) -> Iterator[str]:
     """Each call of kubectl ocore in the page, with the lines that continue it."""
-    for block in BLOCK.findall(page.read_text()):
+    for block in scripts(page.read_text()):
         for line in block.replace("\\\n", " ").splitlines():
             if found := re.search(r"(?:^|\$\(|&& |\|\| )\s*(kubectl ocore [^|&;)#<>]*)", line):
                 yield found[1].strip()
