@@ -342,8 +342,9 @@ def _lost(pod: Object, now: datetime) -> str:
     name, node = pod["metadata"]["name"], pod.get("spec", {}).get("nodeName", "")
     return (
         f"Pod {name} was deleted and has not ended: the node {node} does not respond, and the pod may still write."
-        f" Repair the node. If it is off, run `kubectl delete node {node}`, or `kubectl taint node {node}"
-        f" {OUT_OF_SERVICE}`: another attempt starts when the pod is gone."
+        f" Repair the node or its network. If that takes too long, switch the machine off. When it is off, run"
+        f" `kubectl delete node {node}`, or `kubectl taint node {node} {OUT_OF_SERVICE}`: the operation continues when"
+        " the pod is gone."
     )
 
 

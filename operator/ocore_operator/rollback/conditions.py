@@ -76,6 +76,9 @@ def summarized(
     text = message or _STAGES.get(status.stage or "", "")
     if deleting and status.stage in UNSTOPPABLE:
         text = f"The Rollback was deleted during the switch, which is finished first. {text}"
+    stopped = status.quiesced_at is not None and any(w.replicas for w in status.workloads)
+    if reason == c.NODE_NOT_RESPONDING and stopped and status.resumed_at is None:
+        text += " The application is stopped until then."
     waits = Stalled(reason, text) if stalled else Waiting(reason or c.RUNNING, text, 0)
     return summarize.outcome(status, waits, stamp)
 

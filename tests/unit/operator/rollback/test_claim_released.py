@@ -11,6 +11,7 @@ from ocore_crds.protocol import Failure, Result, SwitchResult
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
 from ocore_operator.jobs.outcome import LOST_AFTER, Observation
 from ocore_operator.rollback import plan
+from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.observe import claim_users, job_view
 from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS, stop_jobs
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
@@ -247,3 +248,32 @@ def test_row_102_a_stopped_job_whose_node_does_not_respond_says_what_to_do() -> 
     lost = replace(ends, name="restore-1", reason=c.NODE_NOT_RESPONDING, problem="run kubectl delete node node1")
     assert stop_jobs((ends,)) == Wait(1, c.RUNNING, "Waiting until Job switch-1 and its pods are gone.")
     assert stop_jobs((ends, lost)) == Wait(1, c.NODE_NOT_RESPONDING, "run kubectl delete node node1", stalled=True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes", "stopped"),
+    [
+        (c.NODE_NOT_RESPONDING, {}, True),
+        (c.RUNNING, {}, False),
+        (c.NODE_NOT_RESPONDING, {"quiesced_at": None}, False),
+        (c.NODE_NOT_RESPONDING, {"resumed_at": stamp(at(9))}, False),
+        (c.NODE_NOT_RESPONDING, {"workloads": ()}, False),
+    ],
+)
+def test_row_102_the_condition_says_that_the_application_is_stopped(
+    reason: str, changes: dict[str, Any], stopped: bool
+) -> None:
+    saved = SavedWorkload(kind="Deployment", name="shop", replicas=1)
+    found = RollbackStatus(stage="Inspect", phase="Switching", quiesced_at=stamp(START), workloads=(saved,))
+    shown = summarized(
+        change(found, **changes),
+        generation=1,
+        deleting=False,
+        reason=reason,
+        message="Repair it.",
+        now=START,
+        stalled=True,
+    )
+    condition = c.find(shown.conditions, c.STALLED)
+    assert condition is not None
+    assert condition.message == "Repair it." + (" The application is stopped until then." if stopped else "")
