@@ -68,7 +68,8 @@ check: deps lint test-unit ## Lint, types, generated files and unit tests: what 
 
 # Part=minutes,processor seconds from a warm cache on two cores. CONTRIBUTING.md says how a new test finds its place.
 BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
-  e2e-beside=24,2400 demo=5,250 integration=9,400 e2e-alone=15,500 total=40,5000
+  e2e-beside=24,2400 demo=5,250 integration=9,400 e2e-alone=15,500 \
+  e2e-nodes=4,300 total=40,5300
 test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
 	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 
@@ -137,7 +138,8 @@ mutants: venv ## Changes every line of the guard modules and lists what no test 
 # an operator.
 test-cluster: venv ## The demo, integration and end-to-end tests, on local clusters that are removed afterwards
 	tests/side-by-side \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside" \
+	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside && \
+	   CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-nodes" \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-e2e-alone && \
 	   OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration"
 
@@ -160,13 +162,15 @@ test-e2e-beside: venv ## Those that run side by side
 test-e2e-alone: venv ## Those that harm what the others use: operator, kubelet, API server. Installs what dist/ has
 	$(PART) e2e-alone localcluster/cluster net -- $(PYTEST) tests/e2e -m exclusive $(NONE_IS_FINE)
 
+test-e2e-nodes: venv ## Those that need a cluster of two nodes
+	$(PART) e2e-nodes localcluster/cluster net -- $(PYTEST) tests/e2e --nodes $(NONE_IS_FINE)
+
 # Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster,
 # CloudNativePG.
 test-all: ## `make test` with the tests marked `long`, Kubernetes 1.31 and 1.33, and half an hour of soak
 	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) test-oldest
-	$(MAKE) test-nodes
 	$(MAKE) soak
 
 # The two tests that are left out delete a namespace, which needs a controller.
@@ -180,9 +184,9 @@ test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cl
 	OCORE_KUBERNETES=1.31 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(PYTEST) \
 	  tests/e2e/test_snapshot.py tests/e2e/test_rest_api.py $(NONE_IS_FINE)
 
-test-nodes: deps venv ## Nodes that die or lose their network, on a local cluster of two nodes
-	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net -- $(PYTEST) --nodes \
-	  tests/e2e $(NONE_IS_FINE)
+test-nodes: deps venv ## All tests on two nodes: nodes that die, are drained or lose their network (part of `make test-all`)
+	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-nodes \
+	  PYTEST_ARGS="--long $(PYTEST_ARGS)"
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
@@ -327,5 +331,5 @@ include localcluster/cluster.mk
 
 .PHONY: help bin docs docs-site release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel bench-tools clients \
+  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel bench-tools clients \
   swagger-ui deps lock

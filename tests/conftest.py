@@ -36,7 +36,9 @@ settings.load_profile("ocore")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked `long` (make test-all)")
-    parser.addoption("--nodes", action="store_true", help="run the tests marked `nodes` only (make test-nodes)")
+    parser.addoption(
+        "--nodes", action="store_true", help="run the tests marked `nodes` in place of the others (make test-nodes)"
+    )
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failed one (make test)")
 
 
@@ -73,8 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
-    if config.getoption("--nodes") or item.get_closest_marker("nodes") is not None:
-        return bool(config.getoption("--nodes")) and item.get_closest_marker("nodes") is not None
+    if bool(config.getoption("--nodes")) != (item.get_closest_marker("nodes") is not None):
+        return False
     return bool(config.getoption("--long")) or item.get_closest_marker("long") is None
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from support.cluster import node
-from support.cluster.cluster import Cluster, pod, wait_for
+from support.cluster.cluster import Cluster, Object, condition, pod, wait_for
 from support.cluster.failpoints import armed, at_failpoint, running_pod
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, set_marker
@@ -17,6 +17,7 @@ from support.cluster.two_nodes import (
     OTHER,
     OUT_OF_SERVICE,
     does_not_respond,
+    drain,
     lose,
     on,
     rather_on,
@@ -25,7 +26,6 @@ from support.cluster.two_nodes import (
 )
 
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.nodes,
     pytest.mark.exclusive,
     pytest.mark.timeout(600),
@@ -34,6 +34,7 @@ pytestmark = [
 
 
 # --- the cluster -----------------------------------------------------------------------------------------
+@pytest.mark.long
 def test_a_volume_of_one_node_is_attached_to_one(cluster: Cluster) -> None:
     namespace = cluster.namespace("attached")
     cluster.apply(claim("data", namespace, storage_class="attached"))
@@ -61,6 +62,7 @@ def test_a_volume_of_one_node_is_attached_to_one(cluster: Cluster) -> None:
     cluster.delete("Namespace", namespace)
 
 
+@pytest.mark.long
 def test_a_pod_on_each_node_reaches_the_other(cluster: Cluster) -> None:
     namespace = cluster.namespace("network")
     serve = ["python3", "-m", "http.server", "8080", "-d", "/tmp"]
@@ -79,6 +81,12 @@ def test_a_pod_on_each_node_reaches_the_other(cluster: Cluster) -> None:
     cluster.delete("Namespace", namespace)
 
 
+def deleted(site: Site, found: Object) -> bool:
+    """Whether the pod was deleted; it may not have ended."""
+    now = site.cluster.get("Pod", found["metadata"]["name"], site.namespace)
+    return now is None or "deletionTimestamp" in now["metadata"]
+
+
 # --- rows ------------------------------------------------------------------------------------------------
 @pytest.fixture
 def shared_claim(cluster: Cluster, placed: Servers) -> Iterator[Site]:
@@ -93,7 +101,7 @@ def shared_claim(cluster: Cluster, placed: Servers) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("how", ["kill", "cut"])
+@pytest.mark.parametrize("how", [pytest.param("kill", marks=pytest.mark.long), "cut"])
 def test_row_102_the_node_of_the_mover_is_lost(shared_claim: Site, cluster: Cluster, how: str) -> None:
     """In mid-snapshot: no other attempt while its pod may write; with the taint, or the network back, it completes."""
     site = shared_claim
@@ -114,6 +122,7 @@ def test_row_102_the_node_of_the_mover_is_lost(shared_claim: Site, cluster: Clus
     holds_all_promises(site)
 
 
+@pytest.mark.long
 def test_row_103_the_node_of_the_application_dies_in_mid_rollback(placed: Servers, cluster: Cluster) -> None:
     """The claim is attached there, and so the restore runs there: it waits for a person. When the node is out of
     service, application and restore continue on the other node, and the rollback completes."""
@@ -139,6 +148,7 @@ def test_row_103_the_node_of_the_application_dies_in_mid_rollback(placed: Server
         holds_all_promises(site)
 
 
+@pytest.mark.long
 def test_row_102_a_switch_without_network_cannot_act_when_it_is_back(shared_claim: Site, cluster: Cluster) -> None:
     """The node of the switch Job loses its network while the application is stopped: the position is read, and the
     application started, only when its pod is gone. When the network is back, the Job changes nothing."""
@@ -154,15 +164,41 @@ def test_row_102_a_switch_without_network_cannot_act_when_it_is_back(shared_clai
     lose(cluster, "cut")
     obj = cluster.wait("Rollback", name, site.namespace, does_not_respond, 240, "waits for a person")
     assert obj["status"]["stage"] == "Inspect"
+    message = (condition(obj, "Stalled") or {})["message"]
+    for part in ("the node node2 does not respond", "switch the machine off", "The application is stopped until then."):
+        assert part in message, message
     node.harm("repair", OTHER)
     obj = site.failed("Rollback", name, "SwitchFailed", 120)
     old_or_new(site, obj)
     holds_all_promises(site)
 
 
-def test_row_99_the_node_of_the_operator_dies_before_the_resume(placed: Servers, cluster: Cluster) -> None:
-    """The standby on the other node leads when the lease is over: the application is down no longer than that, beyond
-    what the switch takes."""
+@pytest.mark.long
+def test_row_102_the_node_of_the_cleanup_dies(shared_claim: Site, cluster: Cluster) -> None:
+    """The undo window is over, and the previous database is being removed. With the taint another attempt completes the
+    cleanup on node1."""
+    site = shared_claim
+    site.completed("Snapshot", site.snapshot("base"))
+    set_marker(site, 3)
+    armed_ = armed("cleanup-database-dropped=sleep:300@1")
+    name = site.rollback(fresh("cleanup"), "base", annotations=armed_, undoWindowSeconds=60)
+    site.completed("Rollback", name)
+    first = running_pod(site, "Rollback", name, "cleanup")
+    assert first["spec"]["nodeName"] == OTHER
+    at_failpoint(site, first, "cleanup-database-dropped")
+    lose(cluster, "kill")
+    wait_for("its pod was deleted", lambda: deleted(site, first), 90)
+    cluster.kubectl("taint", "node", OTHER, OUT_OF_SERVICE)
+    cluster.wait("Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 240, "cleaned up")
+    assert marker(site) == 0
+    holds_all_promises(site)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["dies", "is drained"])
+def test_row_99_the_node_of_the_operator_is_lost_before_the_resume(placed: Servers, cluster: Cluster, how: str) -> None:
+    """The standby on the other node leads when the lease is over, or at once where the node is drained: the application
+    is down no longer than that, beyond what the switch takes."""
     operator = Operator(cluster)
     operator.set_env("OCORE_STANDBY=true")  # as the chart does with operator.replicas
     try:
@@ -180,20 +216,21 @@ def test_row_99_the_node_of_the_operator_dies_before_the_resume(placed: Servers,
         with make_site(cluster, placed) as site:
             site.completed("Snapshot", site.snapshot("base"))
             set_marker(site, 3)
-            name = site.rollback(
-                fresh("dies"), "base", annotations=armed("switch-refused=sleep:5"), undoWindowSeconds=0
-            )
+            name = site.rollback(fresh("led"), "base", annotations=armed("switch-refused=sleep:5"), undoWindowSeconds=0)
             cluster.wait(
                 "Rollback", name, site.namespace, lambda o: o["status"].get("stage") == "Switch", 120, "switching"
             )
-            node.harm("kill", OTHER)
             begun = time.time()
+            if how == "dies":
+                node.harm("kill", OTHER)
+            else:
+                drain(cluster)
             obj = site.completed("Rollback", name, 120)
             stopped, resumed = (datetime.fromisoformat(obj["status"][k]) for k in ("quiescedAt", "resumedAt"))
             down = (resumed - stopped).total_seconds()
-            print(f"downtime {down} s; complete {time.time() - begun:.1f} s after the node's death")
+            print(f"downtime {down} s; complete {time.time() - begun:.1f} s after the fault began")
             assert there["metadata"]["uid"] not in operator.lease()["holderIdentity"]
-            assert down <= operator.lease()["leaseDurationSeconds"] + 20
+            assert down <= (operator.lease()["leaseDurationSeconds"] if how == "dies" else 0) + 20
             assert marker(site) == 0
             holds_all_promises(site)
     finally:

@@ -46,25 +46,29 @@ def test_a_skip_is_a_failure(tree: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize(
     ("options", "ran"),
-    [((), "plain"), (("--long",), "plain slow"), (("--nodes",), "two"), (("--nodes", "--long"), "two")],
+    [((), "plain"), (("--long",), "plain slow"), (("--nodes",), "two"), (("--nodes", "--long"), "two long_two")],
 )
 def test_what_needs_two_nodes_runs_only_when_asked_for(
     tree: pytest.Pytester, options: tuple[str, ...], ran: str
 ) -> None:
-    """On a cluster of one node `make test-all` would count it as a skipped test, which is a failure."""
+    """On a cluster of one node it would be a skipped test, which is a failure."""
     tree.makepyfile(
         test_it="""
         import pytest
         def test_plain(): pass
         @pytest.mark.long
         def test_slow(): pass
-        @pytest.mark.long
         @pytest.mark.nodes
         def test_two(): pass
+        @pytest.mark.long
+        @pytest.mark.nodes
+        def test_long_two(): pass
         """
     )
     result = tree.runpytest_subprocess("-v", *options, *RUN)
-    assert [name for name in ("plain", "slow", "two") if f"test_{name} PASSED" in result.stdout.str()] == ran.split()
+    assert [
+        name for name in ("plain", "slow", "two", "long_two") if f"test_{name} PASSED" in result.stdout.str()
+    ] == ran.split()
 
 
 def test_make_test_gives_the_option(repository: Path) -> None:
