@@ -220,8 +220,8 @@ def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) ->
 
         node.signal(stopped, "CONT")
         wait_for("the old leader exits", lambda: operator.restarts(_pod(cluster, old)) > restarts, 60)
-        last = cluster.logs(NAMESPACE, old["metadata"]["name"], previous=True).strip().splitlines()[-1]
-        assert "lease lost" in last, last
+        # The kubelet answers late which container was the last one.
+        wait_for("it says why", lambda: "lease lost" in _last_line(cluster, old), 60)
         state = _pod(cluster, old)["status"]["containerStatuses"][0]["lastState"]["terminated"]
         assert state["exitCode"] == 1
         assert versions(site, earlier) == before
@@ -232,6 +232,11 @@ def test_row_24_split_brain(site: Site, cluster: Cluster, operator: Operator) ->
         operator.scale(1)
         operator.set_env("OCORE_STANDBY=false")
     holds_all_promises(site)
+
+
+def _last_line(cluster: Cluster, pod: Object) -> str:
+    """Of the container before this one."""
+    return cluster.logs(NAMESPACE, pod["metadata"]["name"], previous=True).strip().rpartition("\n")[2]
 
 
 def _log(cluster: Cluster, pod: Object) -> str:

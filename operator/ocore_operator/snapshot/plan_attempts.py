@@ -61,6 +61,9 @@ MISSING_PAUSE = 60.0
 START_MARGIN = 5.0
 #: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
 NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
+#: How the recorded message of such a Job ends where its failure may pass: nothing else remembers that once the Job is
+#: gone.
+AGAIN = " Another attempt may succeed."
 #: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
 #: Job before it was stopped.
 NOT_REPORTED = (c.RUNNING, c.JOB_PENDING, c.NODE_NOT_RESPONDING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
@@ -172,7 +175,9 @@ def _stopped_for(case: _Case) -> Failure | None:
     found = c.find(case.snapshot.status.conditions, c.RECONCILING)
     if found is None or found.reason in NOT_REPORTED:
         return None
-    return Failure(reason=found.reason, message=found.message, retryable=found.reason not in NEVER_RAN)
+    message = found.message.removesuffix(AGAIN)
+    may_pass = found.reason not in NEVER_RAN or message != found.message
+    return Failure(reason=found.reason, message=message, retryable=may_pass)
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Action:
@@ -237,9 +242,10 @@ def _retry(case: _Case, failure: Failure) -> Action:
     """Another attempt, or the end. A Job that still runs is stopped before either."""
     job = case.seen.jobs.get(case.job)
     if job is not None and case.seen.live_pods(case.job) and case.left > -STOP_WITHIN:
+        recorded = _recorded(failure)
         if not case.seen.stopping(case.job):
-            return Stop(case.job, failure)
-        return Wait(failure.reason, failure.message, 1.0, job=case.job)
+            return Stop(case.job, recorded)
+        return Wait(recorded.reason, recorded.message, 1.0, job=case.job)
     if not failure.retryable:
         return GiveUp(failure, stored=case.stored)
     if case.left < LEAST_TIME:
@@ -251,6 +257,13 @@ def _retry(case: _Case, failure: Failure) -> Action:
             update={"message": f"Attempt {case.attempt} of {SNAPSHOT.attempts}: {failure.message}"}
         )
     return GiveUp(failure, stored=case.stored)
+
+
+def _recorded(failure: Failure) -> Failure:
+    """The failure as the condition shows it until the Job is gone. See :func:`_stopped_for`."""
+    if failure.reason not in NEVER_RAN or not failure.retryable or failure.message.endswith(AGAIN):
+        return failure
+    return failure.model_copy(update={"message": failure.message + AGAIN})
 
 
 def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ocore_crds.commands.table import CHECK_COPY, COPY_REMOTE, DELETE, VERIFY, WRITE_STATE, Command
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import finished
+from ocore_operator.jobs.outcome import finished, mover_ended, pod_ended
 from ocore_operator.snapshot.world import (
     Action,
     Idle,
@@ -49,5 +49,12 @@ def alone(world: World, action: Action) -> Action:
     find its image, its Secret or a node, and two attempts would act at the same time."""
     command = _ATTEMPTS.get(type(action))
     names = world.seen.of_command(command.name) if command is not None else ()
-    stops = (stop(world, name) for name in names)
+    stops = (stop(world, name) for name in names if not _ended(world, name))
     return next((each for each in stops if each is not None), action)
+
+
+def _ended(world: World, name: str) -> bool:
+    """Whether the Job's program has ended, also where neither the Job nor its pod shows it yet. Such a Job is kept: the
+    number of the next attempt is one more than that of the last Job."""
+    pods = world.seen.pods.get(name, ())
+    return bool(pods) and all(pod_ended(pod) or mover_ended(pod) for pod in pods)

@@ -126,3 +126,23 @@ def test_row_101_one_that_does_not_start_gives_way_to_another(case: str) -> None
     assert _not_started(case, snap, limit + pause) == Stop(job_name(command, UID, attempt))
     first = _not_started(case, snap, limit + pause + 3, gone=True)
     assert type(first) is type(again)
+
+
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+@pytest.mark.parametrize("case", CASES)
+def test_row_101_an_attempt_that_ended_counts_though_its_job_does_not_show_it_yet(case: str, phase: str) -> None:
+    """A busy control plane. The Job stays: without it, the next attempt would be the first again."""
+    _, snap, _, pause, again = CASES[case]
+    if case.startswith("write-state"):
+        pause = plan_state.LATER_PAUSE  # as above
+    command, attempt = case.split()
+    name, seconds = job_name(command, UID, attempt), ENDED + pause + 1
+    killed: Object = {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": at(ENDED)}}
+    ended = pod(name, killed, phase=phase)
+    ended["spec"] = {**ended.get("spec", {}), "restartPolicy": "Never"}
+    seen = observation([job(name, command)], {name: [ended]}, seconds=seconds)
+    world = World(snap, moment(seconds), SETTINGS, seen, remote=RemoteView(store_id="far"), store_writable=True)
+    action = decide(world)
+    if isinstance(action, Record):  # why it is repeated is shown before
+        action = decide(replace(world, snapshot=snap.with_status(action.status)))
+    assert action == again

@@ -277,6 +277,42 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
         assert gone.failure == stop.because
 
 
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {"waiting": {"reason": "RunContainerError", "message": "failed to start the task: context canceled"}},
+        {"terminated": {"exitCode": 128, "reason": "StartError", "message": "failed to start: context canceled"}},
+    ],
+    ids=["waits", "ended"],
+)
+@pytest.mark.parametrize(("attempt", "end"), [(1, NextAttempt), (SNAPSHOT.attempts, GiveUp)])
+def test_row_02_a_container_that_the_runtime_could_not_start_gets_another_attempt(
+    waiting: Object, attempt: int, end: type[NextAttempt | GiveUp]
+) -> None:
+    """The kubelet was restarted in that moment. It has not reported the pod's end, so the Job is stopped first."""
+    status = started(attempt=attempt, jobName=name(attempt))
+    there = {name(attempt): [pod(name(attempt), waiting, phase="Pending")]}
+    jobs = [job(name(attempt))]
+    stop = decide(Seen(snapshot(status=status), moment(181), SETTINGS, observation(jobs, there, seconds=181)))
+    assert isinstance(stop, Stop)
+    assert stop.because.reason == "PodNotStarted"
+    remembered = {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": stop.because.reason,
+        "message": stop.because.message,
+        "lastTransitionTime": at(0),
+    }
+    snap = snapshot(status=status | {"conditions": [remembered]})
+    after = decide(Seen(snap, moment(185), SETTINGS, observation([], seconds=185)))
+    assert isinstance(after, end)
+    said_then = after.because if isinstance(after, NextAttempt) else after.failure
+    assert said_then is not None
+    assert said_then.reason == "PodNotStarted"
+    assert "context canceled" in said_then.message
+    assert "may succeed" not in said_then.message
+
+
 @pytest.mark.parametrize(("attempt", "end"), [(1, NextAttempt), (SNAPSHOT.attempts, GiveUp)])
 def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextAttempt | GiveUp]) -> None:
     """It has reported its failure, and a slow kubelet still shows its pod as running: the Job is stopped, and it is not
