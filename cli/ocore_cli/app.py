@@ -420,7 +420,13 @@ def list_files(
 
 @app.command(name="cp")
 def copy_files(
-    source: Annotated[str, typer.Argument(metavar="SNAPSHOT:PATH", help="A file or folder of a snapshot's filestore.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SNAPSHOT:PATH",
+            help="A file or folder of a snapshot's filestore, or attachments: @MODEL/ID[/NAME].",
+        ),
+    ],
     target: Annotated[
         str,
         typer.Argument(help="A new file or folder here; or claim:FOLDER, a new folder on the filestore's claim."),

@@ -55,6 +55,18 @@ def snapshot_and_path(text: str) -> tuple[str, str]:
     return name, path.strip("/")
 
 
+def wanted(path: str) -> dict[str, Any]:
+    """What the spec of an Extract has for a path, or for ``@MODEL/ID[/NAME]``: attachments of a record. Raises CliError
+    for another text."""
+    if not path.startswith("@"):
+        return {"files": {"paths": [path]}}
+    model, record, name = (*path[1:].split("/", 2), "", "")[:3]
+    if not model or not record.isdecimal():
+        raise CliError(f"{path!r}: write @MODEL/ID or @MODEL/ID/NAME, for example @res.partner/7/contract.pdf")
+    found: dict[str, Any] = {"model": model, "recordId": int(record)}
+    return {"attachments": {**found, "name": name} if name else found}
+
+
 def show(objects: Objects, notes: Console, console: Console, snapshot: str, path: str, access: Access) -> None:
     """Prints what a folder of the snapshot contains. Raises CliError."""
     spec = {"listing": {"path": path.strip("/")}, "target": {"store": {}}}
@@ -76,7 +88,7 @@ def show(objects: Objects, notes: Console, console: Console, snapshot: str, path
 
 def into_claim(objects: Objects, notes: Console, snapshot: str, path: str, folder: str, timeout: float | None) -> str:
     """Extracts into a new folder on the claim. Returns where it is and until when. Raises CliError."""
-    spec = {"files": {"paths": [path]}, "target": {"claim": {"path": folder}}}
+    spec = {**wanted(path), "target": {"claim": {"path": folder}}}
     name = _create(objects, snapshot, spec)
     status = _wait(objects, notes, name, timeout)
     found = c.find(status.conditions, c.COMPLETE)
@@ -96,7 +108,7 @@ def copy(
         raise Refused(f"the folder {target.parent} does not exist. Create it")
     _need_s3(objects, snapshot, f"Copy into the filestore's claim: kubectl ocore cp {snapshot}:{path} claim:FOLDER")
     keys = s3.credentials(os.environ, access.credentials_file)
-    spec = {"files": {"paths": [path]}, "target": {"store": {}}}
+    spec = {**wanted(path), "target": {"store": {}}}
     with (
         _extract(objects, notes, snapshot, spec, timeout) as status,
         tempfile.TemporaryDirectory(prefix=".ocore-cp-", dir=target.parent) as work,
@@ -104,7 +116,7 @@ def copy(
     ):
         _download(objects, status, keys, access, file)
         file.seek(0)
-        links = unpack(file, path, Path(work) / "new")
+        links = unpack(file, "" if "attachments" in spec else path, Path(work) / "new")
         (Path(work) / "new").rename(target)
     result = status.result or Extracted()
     left_out = f"; {links} symbolic links were left out" if links else ""
@@ -112,14 +124,15 @@ def copy(
 
 
 def unpack(file: IO[bytes], path: str, target: Path) -> int:
-    """Unpacks the tar of a path: the file itself, or what is below the folder. Returns the number of links, which are
-    left out. Raises CliError for a name that leads elsewhere: a store's contents are not trusted."""
+    """Unpacks the tar of a path: the file itself, or what is below the folder (empty: everything). Returns the number
+    of links, which are left out. Raises CliError for a name that leads elsewhere: a store's contents are not
+    trusted."""
     links = 0
     with tarfile.open(fileobj=file) as archive:
         for member in archive:
-            below = "" if member.name == path else member.name.removeprefix(f"{path}/")
+            below = "" if member.name == path else member.name.removeprefix(f"{path}/" if path else "")
             parts = below.split("/") if below else []
-            if (below == member.name and below) or any(part in ("", ".", "..") for part in parts):
+            if (path and below == member.name) or any(part in ("", ".", "..") for part in parts):
                 raise CliError(f"the tar has the name {member.name!r}, which is not below {path!r}")
             place = target.joinpath(*parts)
             if member.isdir():

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from .conditions import Conditions
-from .extracted import Extracted, FilePath, FilePathOrRoot, NewFolder
+from .extracted import AttachmentName, Extracted, FilePath, FilePathOrRoot, ModelName, NewFolder, RecordId
 from .model import LocalRef, Model, Sentence, StatusModel, Timestamp
 from .rules import exactly_one, rule, validations
 from .snapshot import Progress, StepStatus
@@ -18,6 +18,16 @@ class ExtractFiles(Model):
         description=(
             "Names as the snapshot has them, below the filestore's folder. A folder stands for all that is below it."
         )
+    )
+
+
+class ExtractAttachments(Model):
+    """Attachments of a record of Odoo, by the rows of `ir_attachment` in the dump."""
+
+    model: ModelName = Field(description="Model of the record, for example res.partner.")
+    record_id: RecordId = Field(description="Id of the record.")
+    name: AttachmentName | None = Field(
+        default=None, description="Name of the attachment; the default is every attachment of the record."
     )
 
 
@@ -60,6 +70,10 @@ class ExtractSpec(Model):
 
     snapshot_ref: LocalRef = Field(description="Complete Snapshot to read.")
     files: ExtractFiles | None = Field(default=None, description="Files of the filestore.")
+    attachments: ExtractAttachments | None = Field(
+        default=None,
+        description="Instead of files: attachments of a record. Needs a snapshot of layout Odoo with its database.",
+    )
     listing: ExtractListing | None = Field(
         default=None, description="Instead of files: the names in one folder, as JSON lines in the store."
     )
@@ -75,7 +89,7 @@ class ExtractSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule("self == oldSelf", "an Extract cannot be changed; create a new one"),
-            exactly_one("files", "listing"),
+            exactly_one("files", "attachments", "listing"),
             rule("!has(self.listing) || has(self.target.store)", "a listing goes into target.store"),
         )
     )

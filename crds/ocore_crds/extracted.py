@@ -16,6 +16,11 @@ FilePath = Annotated[str, StringConstraints(pattern=FILE_PATH_PATTERN, min_lengt
 FilePathOrRoot = Annotated[str, StringConstraints(pattern=FILE_PATH_OR_ROOT_PATTERN, max_length=4096)]
 NewFolder = Annotated[RelativePath, Field(min_length=1)]
 
+#: Name of a model of Odoo.
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=128)]
+RecordId = Annotated[int, Field(ge=1, le=2147483647)]
+AttachmentName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024)]
+
 #: Files of one Extract at most: all of them are in the Job's memory together.
 MAX_FILES = 100_000
 #: Files that the status names with their digests.

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..extracted import Extracted, ExtractedFile, FilePath, FilePathOrRoot, NewFolder, folder_refusal
+from ..extracted import (
+    AttachmentName,
+    Extracted,
+    ExtractedFile,
+    FilePath,
+    FilePathOrRoot,
+    ModelName,
+    NewFolder,
+    RecordId,
+    folder_refusal,
+)
 from ..model import Uuid
 from ..reports import Line
 from .base import MANIFEST, SNAPSHOT_IDS, STORE, Command, OfSnapshot
@@ -19,6 +29,11 @@ class ExtractRequest(OfSnapshot):
     paths: Annotated[tuple[FilePath, ...], Option("path")] = Field(
         default=(), description="File or folder as the snapshot names it; may be repeated."
     )
+    model: ModelName | None = Field(default=None, description="Layout Odoo: model of a record with attachments.")
+    record: RecordId | None = Field(default=None, description="With --model: id of the record.")
+    name: AttachmentName | None = Field(
+        default=None, description="With --model: name of the attachment. Default: every attachment of the record."
+    )
     listing: Annotated[FilePathOrRoot | None, Option("list")] = Field(
         default=None, description="List the names in this folder instead; empty: the filestore itself."
     )
@@ -27,8 +42,10 @@ class ExtractRequest(OfSnapshot):
 
     @model_validator(mode="after")
     def _fits(self) -> "ExtractRequest":
-        if bool(self.paths) == (self.listing is not None):
-            raise ValueError("give either --path or --list")
+        if [bool(self.paths), self.model is not None, self.listing is not None].count(True) != 1:
+            raise ValueError("give exactly one of --path, --model, --list")
+        if (self.model is None) != (self.record is None) or (self.name is not None and self.model is None):
+            raise ValueError("give both --model and --record, perhaps with --name, or none of them")
         if (self.filestore is None) != (self.folder is None):
             raise ValueError("give both --claim and --folder, or neither")
         if self.listing is not None and self.folder is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractRequest, ExtractResult
 from ocore_crds.extracted import Extracted, ExtractedFile
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.reports import Step
 from ocore_mover import manifests
 from ocore_mover.commands import opening
@@ -32,19 +32,13 @@ class _Extraction:
         self._request = request
         self._store = runtime.guarded(store)
         self._counter = runtime.counter(Step.EXTRACT)
-        self._artifact = self._filestore()
-        self._layout: Layout = layouts.of(self._artifact.layout)
-
-    def _filestore(self) -> FilestoreArtifact:
-        request = self._request
-        stored = manifests.read(
+        self._manifest = manifests.read(
             self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
-        )
-        if stored.manifest.filestore is None:
-            raise MoverError(
-                conditions.FILES_NOT_FOUND, f"snapshot {request.snapshot_id} has no filestore. Choose another snapshot."
-            )
-        return stored.manifest.filestore
+        ).manifest
+        self._artifact = _filestore(self._manifest, request.snapshot_id)
+        #: Bytes of the dump that were read.
+        self._dump_read = 0
+        self._layout: Layout = layouts.of(self._artifact.layout)
 
     def run(self) -> ExtractResult:
         request = self._request
@@ -59,7 +53,7 @@ class _Extraction:
         made = beside.made() if beside is not None else None
         if made is not None:  # by an attempt whose report was lost
             return ExtractResult(extracted=made)
-        found = selection.select(self._store, self._artifact, self._layout.parse, request.paths)
+        found = self._selected()
         self._counter.bytes_total, self._counter.files_total = found.size, found.files
         with PackReader(self._store) as reader:
             if beside is not None:
@@ -69,6 +63,23 @@ class _Extraction:
         self._counter.finish()
         shown = (ExtractedFile(name=_shown(e.name), bytes=e.size, digest=e.digest) for e in found.shown())
         return ExtractResult(extracted=extracted, checked=tuple(shown))
+
+    def _selected(self) -> Selected:
+        request, dump = self._request, self._manifest.database
+        if request.model is None or request.record is None:
+            return selection.select(self._store, self._artifact, self._layout.parse, request.paths)
+        if dump is None or not self._layout.names_in_database:
+            raise MoverError(
+                conditions.FILES_NOT_FOUND,
+                "the snapshot has no database that names its files (layout Odoo). Name the files in spec.files.",
+            )
+        from ocore_mover.database import attachments  # the models and clients of a database: only for this
+
+        wanted = attachments.Wanted(request.model, request.record, request.name)
+        named = attachments.find(self._store, dump, wanted)
+        self._dump_read = named.bytes_read
+        found = selection.select(self._store, self._artifact, self._layout.parse, tuple(named.names))
+        return found.renamed(named.names)
 
     def _list(self, folder: str) -> Extracted:
         lines, names, size = selection.listing(self._store, self._artifact, self._layout.parse, folder)
@@ -89,7 +100,7 @@ class _Extraction:
         return Extracted(
             files=found.files,
             bytes=found.size,
-            bytes_read=self._artifact.index.size + packs.bytes_in_part + packs.bytes_whole,
+            bytes_read=self._dump_read + self._artifact.index.size + packs.bytes_in_part + packs.bytes_whole,
             algorithm=self._layout.algorithm,
         )
 
@@ -117,6 +128,14 @@ class _Extraction:
             stored = writer.commit()
         update = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
         return self._result(found, reader).model_copy(update=update)
+
+
+def _filestore(manifest: Manifest, snapshot_id: str) -> FilestoreArtifact:
+    if manifest.filestore is None:
+        raise MoverError(
+            conditions.FILES_NOT_FOUND, f"snapshot {snapshot_id} has no filestore. Choose another snapshot."
+        )
+    return manifest.filestore
 
 
 class _Archive:

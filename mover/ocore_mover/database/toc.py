@@ -51,6 +51,7 @@ class Entry:
     owner: str
     definition: bytes  # SQL, in the dump's encoding
     tablespace: str = ""  # empty for that of the database
+    copy_statement: bytes = b""  # of a table's rows, in the dump's encoding
 
     @property
     def name(self) -> str:
@@ -122,7 +123,7 @@ class _Reader:
 
     def entries(self) -> Iterator[Entry]:
         for _ in range(self._count):
-            dump_id, _, tag, description, definition, schema, owner, tablespace = self._entry_fields()
+            dump_id, _, tag, description, definition, schema, owner, tablespace, copy = self._entry_fields()
             if description == b"ENCODING":
                 self._codec = codec(_encoding(definition))
             yield Entry(
@@ -133,6 +134,7 @@ class _Reader:
                 self._text(owner),
                 definition,
                 self._text(tablespace),
+                copy,
             )
 
     def _read_head(self) -> None:
@@ -153,8 +155,8 @@ class _Reader:
             self._string()
         self._count = self._int()
 
-    def _entry_fields(self) -> tuple[int, bytes, bytes, bytes, bytes, bytes, bytes, bytes]:
-        """Dump id, oid, tag, description, definition, schema, owner, tablespace."""
+    def _entry_fields(self) -> tuple[int, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]:
+        """Dump id, oid, tag, description, definition, schema, owner, tablespace, COPY statement."""
         dump_id = self._int()
         self._int()  # whether it has data
         self._string()  # oid of its catalog
@@ -163,8 +165,8 @@ class _Reader:
         description = self._string()
         self._int()  # section
         definition = self._string()
-        for _ in range(2):  # DROP and COPY statements
-            self._string()
+        self._string()  # DROP statement
+        copy = self._string()
         schema = self._string()
         tablespace = self._string()
         self._string()  # table access method
@@ -175,7 +177,7 @@ class _Reader:
         while self._optional() is not None:  # dependencies
             pass
         self._string()  # file
-        return dump_id, oid, tag, description, definition, schema, owner, tablespace
+        return dump_id, oid, tag, description, definition, schema, owner, tablespace, copy
 
     def _bytes(self, count: int) -> bytes:
         data = self._file.read(count)

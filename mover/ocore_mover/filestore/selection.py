@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ocore_crds import conditions
 from ocore_crds.extracted import MAX_FILES, SHOWN
@@ -42,6 +42,11 @@ class Selected:
         for found in one_ahead(reader.contents(pack.obj, pack.known, pack.wanted) for pack in self.packs):
             for entry, pieces in found:
                 yield entry, _compared(entry, pieces, algorithm)
+
+    def renamed(self, names: Mapping[str, str]) -> "Selected":
+        """The same files under other names."""
+        packs = [replace(p, wanted=[e._replace(name=names[e.name]) for e in p.wanted]) for p in self.packs]
+        return replace(self, packs=packs)
 
     def shown(self) -> Iterator[Entry]:
         """Some of the files."""

@@ -207,6 +207,11 @@ EXTRACT: Object = {
     "timeoutSeconds": 3600,
     "expiresAfterSeconds": 86400,
 }
+ATTACHMENTS: Object = {
+    "snapshotRef": {"name": "shop-1"},
+    "attachments": {"model": "res.partner", "recordId": 7, "name": "contract.pdf"},
+    "target": {"store": {}},
+}
 LISTING: Object = {"snapshotRef": {"name": "shop-1"}, "listing": {"path": "images"}, "target": {"store": {}}}
 #: The CA in a ConfigMap; limits without requests, which must not be more.
 TLS_ENVIRONMENT: Object = changed(
@@ -236,7 +241,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY, TLS_POLICY),
     "Rollback": (ROLLBACK, UNDO, PREVIEW),
-    "Extract": (EXTRACT, LISTING),
+    "Extract": (EXTRACT, LISTING, ATTACHMENTS),
 }
 #: Kind → a spec with nothing that may be left out.
 MINIMAL: dict[str, tuple[Object, ...]] = {
@@ -416,6 +421,8 @@ PATTERNS: dict[str, Pattern] = {
     snapshotpolicy.AGE_PATTERN: Pattern(
         ("7d", "36h", "2w", "99999d"), ("", "0d", "7", "d", "1.5d", "-1d", "7 d", "7m"), fill="9", suffix="d"
     ),
+    r"^[A-Za-z_][A-Za-z0-9_.]*$": Pattern(("res.partner", "a", "_x9"), ("", "9a", "a-b", "a b", "a/b", "a'b")),
+    r"^[^\x00-\x1f\x7f]+$": Pattern(("a", "a b/ü.pdf"), ("", "a\nb", "a\u0000b", "a\u007fb")),
     extracted.FILE_PATH_PATTERN: Pattern(_FILE_PATHS, _HOSTILE_PATHS),
     extracted.FILE_PATH_OR_ROOT_PATTERN: Pattern(("", *_FILE_PATHS), _HOSTILE_PATHS),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
@@ -854,7 +861,7 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ),
                 update=True,
             ),
-            "give exactly one of files, listing": Cel(
+            "give exactly one of files, attachments, listing": Cel(
                 ({}, {"spec.files": REMOVED, "spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
                 ({"spec.files": REMOVED}, {"spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
             ),

@@ -245,6 +245,35 @@ def test_a_source_names_snapshot_and_path(text: str) -> None:
         extracts.snapshot_and_path(text)
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("papers/a", {"files": {"paths": ["papers/a"]}}),
+        ("@res.partner/7", {"attachments": {"model": "res.partner", "recordId": 7}}),
+        ("@res.partner/7/a/b", {"attachments": {"model": "res.partner", "recordId": 7, "name": "a/b"}}),
+    ],
+)
+def test_what_is_wanted(path: str, expected: Object) -> None:
+    assert extracts.wanted(path) == expected
+
+
+@pytest.mark.parametrize("path", ["@", "@res.partner", "@/7", "@res.partner/x", "@res.partner//a"])
+def test_an_attachment_needs_model_and_record(path: str) -> None:
+    with pytest.raises(CliError, match="@MODEL/ID"):
+        extracts.wanted(path)
+
+
+@pytest.mark.usefixtures("keys")
+def test_attachments_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tar(**{"42-contract.pdf": b"contract"})
+    found, _ = objects(data, files=1, bytes=8), serve(monkeypatch, data)
+    copy(found, "@res.partner/7/contract.pdf", tmp_path / "out")
+    assert (tmp_path / "out/42-contract.pdf").read_bytes() == b"contract"
+    assert found.created[0][1]["spec"]["attachments"]["recordId"] == 7
+    with pytest.raises(CliError, match="not below"):
+        extracts.unpack(io.BytesIO(tar(**{"..__evil": b"evil"})), "", tmp_path / "new")
+
+
 # --- ls --------------------------------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ COMMANDS = (
     "copy-remote",
     "cleanup",
     "inspect",
+    "extract",
+    "remove-extract",
 )
 UUID = "0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02"
 

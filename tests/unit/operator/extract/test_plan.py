@@ -22,9 +22,12 @@ from ocore_operator.extract.world import (
     Wait,
     World,
 )
+from ocore_operator.jobs import build
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
+from support.operator.jobs import job_inputs, request_of
 from support.operator.objects import (
+    SETTINGS,
     UID,
     at,
     ended,
@@ -332,6 +335,15 @@ def test_another_claim_is_not_touched() -> None:
     action = decide(world(CLAIM, status, seconds=1000, environment=other))
     assert isinstance(action, Record)
     assert action.status.residue == "Unknown"
+
+
+def test_the_job_is_asked_for_attachments() -> None:
+    spec = {**STORE, "attachments": {"model": "res.partner", "recordId": 7, "name": "a.pdf"}}
+    del spec["files"]
+    made = build.extract(SETTINGS, job_inputs(), extract(spec, RUNNING), attempt=1, deadline=600)
+    asked = request_of(made)
+    assert (asked["model"], asked["record"], asked["name"]) == ("res.partner", 7, "a.pdf")
+    assert "paths" not in asked
 
 
 # --- the catalog -----------------------------------------------------------------------------------------------------
