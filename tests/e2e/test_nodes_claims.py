@@ -84,7 +84,6 @@ def test_row_106_a_shared_claim_is_used_from_the_other_node(placed: Servers, clu
         holds_all_promises(site)
 
 
-@pytest.mark.long
 def test_row_106_a_claim_of_one_node_is_used_on_the_applications_node(placed: Servers, cluster: Cluster) -> None:
     """Without any setting the Jobs follow the application. A setting that contradicts is named."""
     with make_site(cluster, placed, storage_class="attached") as site:
@@ -107,6 +106,7 @@ def test_row_106_a_claim_of_one_node_is_used_on_the_applications_node(placed: Se
         assert "binds the Job to that node" in message, message
 
 
+@pytest.mark.long
 def test_row_106_filestore_and_store_on_different_nodes(placed: Servers, cluster: Cluster) -> None:
     """No node can mount both claims: the message names both nodes. With an S3 store it does not matter where the other
     claim is."""
