@@ -4,11 +4,13 @@ from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, EXTRACTS, NAMESPACES, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
+from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.extract import plan
 from ocore_operator.extract.entry import idle
 from ocore_operator.extract.world import World
 from ocore_operator.jobs import control
 from ocore_operator.kube import resources
+from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment, Extract, Key, Snapshot, Store
 
 
@@ -30,16 +32,26 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
     seen = await control.observe(ctx, extract, fresh=fresh) if began else control.no_jobs(ctx)
     environment = await _environment(ctx, extract)
     snapshot = await _snapshot(ctx, extract)
+    target = environment or await _environment_of(ctx, snapshot)
     return World(
         extract=extract,
         now=ctx.now(),
         seen=seen,
         snapshot=snapshot,
-        environment=environment or await _environment_of(ctx, snapshot),
+        environment=target,
+        neighbours=neighbours(ctx.catalog, target) if target is not None else (),
         store=await _store(ctx, extract, snapshot),
         terminating=terminating,
         locked=environment is not None and operation_lock.is_held_by(environment, extract),
     )
+
+
+def neighbours(catalog: Catalog, environment: Environment) -> tuple[str, ...]:
+    """Paths of other Environments' filestores on the same claim."""
+    filestore = environment.spec.filestore
+    every = catalog.of_kind(EnvironmentEntry, environment.meta.namespace)
+    others = (e.target for e in every if e.key != environment.key)
+    return tuple(t.path for t in others if filestore is not None and t.claim == filestore.claim_name)
 
 
 async def _snapshot(ctx: Context, extract: Extract) -> Snapshot | None:

@@ -123,7 +123,8 @@ def _claim_refusal(world: World) -> str:
         return ""
     if environment.spec.filestore is None:
         return "the Environment has no filestore, so use target.store"
-    return folder_refusal(claim.path, environment.spec.filestore.path)
+    filestores = (environment.spec.filestore.path, *world.neighbours)
+    return next(filter(None, (folder_refusal(claim.path, path) for path in filestores)), "")
 
 
 def _failure(reason: str, message: str) -> Failure:

@@ -22,6 +22,8 @@ class World:
     seen: Observation
     snapshot: Snapshot | None = None
     environment: Environment | None = None
+    #: Paths of other Environments' filestores on the same claim.
+    neighbours: tuple[str, ...] = ()
     #: The store that is read.
     store: Store | None = None
     #: Whether the namespace is being deleted: no Job can be created in it.

@@ -10,6 +10,7 @@ from ocore_crds.commands.table import REMOVE_EXTRACT
 from ocore_crds.naming import FINALIZER_EXTRACT
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.extract.entry import entry, idle
+from ocore_operator.extract.observe import neighbours
 from ocore_operator.extract.plan import decide, readable_store
 from ocore_operator.extract.world import (
     Action,
@@ -25,6 +26,7 @@ from ocore_operator.extract.world import (
 from ocore_operator.jobs import build
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
+from support.operator.catalogs import new_catalog
 from support.operator.jobs import job_inputs, request_of
 from support.operator.objects import (
     SETTINGS,
@@ -32,6 +34,7 @@ from support.operator.objects import (
     at,
     ended,
     environment,
+    environment_object,
     job,
     moment,
     obj,
@@ -186,6 +189,28 @@ def test_nothing_is_written_to_a_store_that_is_read_only() -> None:
 def test_a_folder_that_overlaps_with_the_filestore_is_refused(path: str) -> None:
     spec = {**CLAIM, "target": {"claim": {"path": path}}}
     assert reason(decide(world(spec, QUEUED, locked=True))) == c.TARGET_REFUSED
+
+
+def test_a_folder_in_the_filestore_of_another_environment_is_refused() -> None:
+    refused = decide(world(CLAIM, QUEUED, locked=True, neighbours=("filestore/staging", "back")))
+    assert reason(refused) == c.TARGET_REFUSED
+    assert isinstance(decide(world(CLAIM, QUEUED, locked=True, neighbours=("filestore/staging",))), Record)
+
+
+def test_a_folder_that_an_environment_uses_since_is_not_removed() -> None:
+    expired = {**DONE, "claimName": "files", "removalAttempt": 1}
+    action = decide(world(CLAIM, expired, seconds=1001, neighbours=("back",)))
+    assert isinstance(action, Record)
+    assert action.status.residue == "Unknown"
+
+
+def test_neighbours_are_on_the_same_claim() -> None:
+    catalog = new_catalog()
+    for name, claim, path in (("shop", "files", "a"), ("staging", "files", "b"), ("test", "others", "c")):
+        made = environment_object({"filestore": {"claimName": claim, "path": path}}, uid=name)
+        made["metadata"]["name"] = name
+        catalog.put("Environment", made)
+    assert neighbours(catalog, environment({"filestore": {"claimName": "files", "path": "a"}})) == ("b",)
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------
