@@ -324,8 +324,8 @@ class EnvironmentSpec(Model):
         default=None,
         description=(
             "SnapshotStore that each Complete snapshot is copied to, in the same namespace: another bucket, better"
-            " another site. Existing snapshots are copied, too, the newest first. Copies that exist stay where they are"
-            " if this is changed or removed."
+            " another site. Existing snapshots are copied, too, the newest first. Where this is changed, they are"
+            " copied to the new one, then deleted from the earlier one; where it is removed, copies stay."
         ),
     )
     database: Database | None = Field(default=None, description="PostgreSQL database.")

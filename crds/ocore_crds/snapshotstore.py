@@ -89,8 +89,8 @@ class SnapshotStoreSpec(Model):
     access: Literal["ReadWrite", "ReadOnly"] = Field(
         default="ReadWrite",
         description=(
-            "`ReadOnly`: nothing is ever written to it or deleted from it, and its keys may be read-only. It can only"
-            " be the sourceStoreRef of a Rollback."
+            "`ReadOnly`: nothing is ever written to it or deleted from it, and its keys may be read-only. For the"
+            " sourceStoreRef of a Rollback, and for an import in a drill."
         ),
     )
     service_account_name: ObjectName | None = Field(
