@@ -49,7 +49,8 @@ class Clock:
 
 
 def console(terminal: bool = False) -> Console:
-    return Console(file=io.StringIO(), width=120, force_terminal=terminal)
+    """Whatever the TERM of who runs the tests."""
+    return Console(file=io.StringIO(), width=120, force_terminal=terminal, _environ={"TERM": "xterm"})
 
 
 def text(of: Console) -> str:
