@@ -5,15 +5,17 @@ import json
 import pytest
 
 from support.cluster.cluster import Cluster, Object, is_true
+from support.cluster.deaths import Deaths
+from support.cluster.kills import EXTRACT_POINTS, killed_in_turn
 from support.cluster.kubectl_ocore import ocore
 from support.cluster.site import S3_READER_KEY, S3_READER_SECRET, Servers, make_site
 
 
-def extract(name: str, namespace: str, **spec: object) -> Object:
+def extract(name: str, namespace: str, annotations: dict[str, str] | None = None, **spec: object) -> Object:
     return {
         "apiVersion": "ocore.dev/v1alpha1",
         "kind": "Extract",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations or {}},
         "spec": {"snapshotRef": {"name": "base"}, "expiresAfterSeconds": 60, **spec},
     }
 
@@ -29,9 +31,15 @@ def test_a_file_comes_back_beside_what_is_live(
         content = site.in_shop("sha1sum", live)[1].split()[0]
         assert site.in_shop("rm", live)[0] == 0
 
-        # Into a new folder of the claim, under the operation lock. It is removed when it expires.
-        cluster.apply(extract("back", site.namespace, files={"paths": [name]}, target={"claim": {"path": "back"}}))
-        done = site.completed("Extract", "back")
+        # Into a new folder of the claim, under the operation lock, and into the store; the first attempt of each is
+        # killed before anything is visible. The folder is removed when it expires.
+        killed = killed_in_turn(*EXTRACT_POINTS)
+        with Deaths(cluster, site.namespace) as deaths:
+            for made, target in (("archive", {"store": {}}), ("back", {"claim": {"path": "back"}})):
+                cluster.apply(extract(made, site.namespace, killed, files={"paths": [name]}, target=target))
+                done = site.completed("Extract", made)
+                deaths.fired(done)
+                assert done["status"]["attempt"] == 2
         assert done["status"]["result"]["files"] == 1
         assert site.in_shop("sha1sum", f"/claim/back/{name}")[1].split()[0] == content
         assert site.in_shop("test", "-e", live)[0] == 1
@@ -56,7 +64,7 @@ def test_a_file_comes_back_beside_what_is_live(
             for item in json.loads(left)["items"]
             if "deletionTimestamp" not in item["metadata"]
         ]
-        assert names == ["back"]
+        assert sorted(names) == ["archive", "back"]
 
         # A path that the snapshot lacks; then the expiry.
         cluster.apply(extract("none", site.namespace, files={"paths": ["ff/none"]}, target={"store": {}}))
@@ -66,7 +74,7 @@ def test_a_file_comes_back_beside_what_is_live(
         )
         assert is_true(expired, "Complete")
         assert site.in_shop("test", "-e", "/claim/back")[0] == 1
-        site.gone("Extract", "back", "none")
+        site.gone("Extract", "archive", "back", "none")
 
         def objects() -> list[str]:
             found = site.servers.s3_client(site.endpoint).list_objects_v2(Bucket=site.bucket).get("Contents", [])

@@ -13,6 +13,7 @@ from support.cluster.deaths import Deaths
 from support.cluster.kills import (
     CLEANUP_POINTS,
     DELETION_POINTS,
+    EXTRACT_POINTS,
     NEUTRALIZE_POINTS,
     OPERATOR_DIFFERENTIAL_POINTS,
     OPERATOR_IMAGE_POINTS,
@@ -59,6 +60,7 @@ def test_every_failpoint_is_driven() -> None:
         *SNAPSHOT_POINTS,
         *QUIESCE_POINTS,
         *DELETION_POINTS,
+        *EXTRACT_POINTS,
         *RESTORE_POINTS,
         *NEUTRALIZE_POINTS,
         *OPERATOR_NEUTRALIZE_POINTS,

@@ -14,6 +14,7 @@ from ocore_crds.failpoints import REGISTRY
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, is_true, wait_for
 from support.cluster.failpoints import held, held_open
+from support.cluster.kills import EXTRACT_POINTS
 from support.cluster.neutralising import ALWAYS, acting, is_neutralised, neutralising
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
@@ -40,7 +41,16 @@ ASKED_ONLY = [n for n in REGISTRY if n.startswith(("operator-rollback-safety-", 
 NEUTRALIZE_POINTS = [n for n in REGISTRY if n.startswith(("neutralize-", "operator-rollback-neutralized"))]
 #: In tests/unit/mover/store/test_copy_remote.py and tests/unit/operator/snapshot/test_plan_remote.py.
 REMOTE_POINTS = [n for n in REGISTRY if n.startswith(("copy-remote-", "operator-remote-"))]
-OTHERS = {*REMOTE_POINTS, *SNAPSHOT_POINTS, *BACK_POINTS, *DELETION_POINTS, *UNDO_ONLY, *ASKED_ONLY, *NEUTRALIZE_POINTS}
+OTHERS = {
+    *EXTRACT_POINTS,
+    *REMOTE_POINTS,
+    *SNAPSHOT_POINTS,
+    *BACK_POINTS,
+    *DELETION_POINTS,
+    *UNDO_ONLY,
+    *ASKED_ONLY,
+    *NEUTRALIZE_POINTS,
+}
 ROLLBACK_POINTS = [n for n in REGISTRY if n not in OTHERS]
 #: An undo renames as a switch back does.
 UNDO_POINTS = [*UNDO_ONLY, *BACK_POINTS, "switch-ready", "switch-sessions-ended", "switch-done"]

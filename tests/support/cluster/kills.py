@@ -22,6 +22,8 @@ SNAPSHOT_POINTS = (
 )
 QUIESCE_POINTS = ("snapshot-waiting", "snapshot-may-resume")
 DELETION_POINTS = ("delete-manifest-gone",)
+#: Driven in test_extract.py.
+EXTRACT_POINTS = ("extract-written",)
 RESTORE_POINTS = (
     "restore-start",
     "restore-hold-made",
