@@ -111,7 +111,7 @@ class ExtractStatus(StatusModel):
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(default=None, description="It fails if it is not Complete by then.")
     completed_at: Timestamp | None = Field(default=None, description="When it ended.")
-    expires_at: Timestamp | None = Field(default=None, description="When the result is removed.")
+    result_expires_at: Timestamp | None = Field(default=None, description="When the result is removed.")
     environment_name: str | None = Field(default=None, description="Environment that the Snapshot was taken of.")
     environment_id: str | None = Field(default=None, description="Its status.id.")
     snapshot_id: str | None = Field(default=None, description="status.id of the Snapshot.")

@@ -172,7 +172,7 @@ EXTRACT = Kind(
         Column("Read", ".status.result.bytesRead", "integer", wide=True),
         Column("Key", ".status.result.key", wide=True),
         Column("Folder", ".status.result.folder", wide=True),
-        Column("Expires", ".status.expiresAt"),
+        Column("Expires", ".status.resultExpiresAt"),
         _REASON,
         _AGE,
     ),

@@ -122,10 +122,9 @@ def _tidy(node: Schema, definitions: dict[str, Schema], where: str) -> Schema:
         del node["type"]
         node["anyOf"] = [{"type": "integer"}, {"type": "string"}]
         node["minimum"] = 0
-    if "properties" in node:
-        node["properties"] = {
-            name: _tidy(child, definitions, f"{where}.{name}") for name, child in node["properties"].items()
-        }
+    properties = node.pop("properties", None)
+    if properties:  # an API server serves no empty ones
+        node["properties"] = {name: _tidy(child, definitions, f"{where}.{name}") for name, child in properties.items()}
     for key in ("items", "additionalProperties"):
         if key in node:
             node[key] = _tidy(node[key], definitions, f"{where}.{key}")

@@ -1,9 +1,11 @@
 """One file of a snapshot on a real cluster: into the claim, to the caller, and its removal."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ocore_crds.timestamps import parse
 from support.cluster.cluster import Cluster, Object, is_true
 from support.cluster.deaths import Deaths
 from support.cluster.kills import EXTRACT_POINTS, killed_in_turn
@@ -41,6 +43,8 @@ def test_a_file_comes_back_beside_what_is_live(
                 deaths.fired(done)
                 assert done["status"]["attempt"] == 2
         assert done["status"]["result"]["files"] == 1
+        ended, expires = (parse(done["status"][field]) for field in ("completedAt", "resultExpiresAt"))
+        assert timedelta(seconds=59) < expires - ended < timedelta(seconds=61)
         assert site.in_shop("sha1sum", f"/claim/back/{name}")[1].split()[0] == content
         assert site.in_shop("test", "-e", live)[0] == 1
         environment = cluster.get("Environment", site.environment, site.namespace)
@@ -73,6 +77,7 @@ def test_a_file_comes_back_beside_what_is_live(
             "Extract", "back", site.namespace, lambda o: o["status"].get("phase") == "Expired", 180, "expired"
         )
         assert is_true(expired, "Complete")
+        assert datetime.now(UTC) >= parse(expired["status"]["completedAt"]) + timedelta(seconds=59), "removed too early"
         assert site.in_shop("test", "-e", "/claim/back")[0] == 1
         site.gone("Extract", "archive", "back", "none")
 

@@ -219,7 +219,7 @@ def _stop(world: World) -> Action | None:
 def _seconds_left(world: World) -> float:
     """Seconds until the result is removed; 0 or less: now. That of a failed Extract, or of one that is deleted, at
     once."""
-    expires = world.extract.status.expires_at
+    expires = world.extract.status.result_expires_at
     if world.deleting or expires is None:
         return 0.0
     return -clock.seconds_since(expires, world.now)

@@ -75,7 +75,7 @@ def completed(world: World, found: ExtractResult) -> ExtractStatus:
     result = found.extracted.model_copy(update={"checked": found.checked})
     expires = clock.text(clock.after(world.now, world.extract.spec.expires_after_seconds))
     steps = tuple(s.model_copy(update={"state": "Done"}) for s in world.extract.status.steps)
-    update = {"result": result, "expires_at": expires, "steps": steps}
+    update = {"result": result, "result_expires_at": expires, "steps": steps}
     status = world.extract.status.model_copy(update=update)
     return summarize.complete(status, c.SUCCEEDED, f"{_text(result)} It is removed at {expires}.", _stamp(world))
 

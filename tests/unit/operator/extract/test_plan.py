@@ -26,6 +26,7 @@ from ocore_operator.extract.world import (
 from ocore_operator.jobs import build
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
+from ocore_operator.summarize import applied
 from support.operator.catalogs import new_catalog
 from support.operator.jobs import job_inputs, request_of
 from support.operator.objects import (
@@ -233,7 +234,7 @@ def test_it_is_complete_with_its_evidence() -> None:
     action = decide(world(STORE, RUNNING, seen=with_job(JOB, RESULT)))
     assert isinstance(action, Record)
     status = action.status
-    assert (status.phase, status.expires_at) == ("Complete", at(60 + 86400))
+    assert (status.phase, status.result_expires_at) == ("Complete", at(60 + 86400))
     assert status.result is not None
     assert (status.result.files, status.result.bytes_read) == (1, 9)
     assert status.steps[0].state == "Done"
@@ -281,8 +282,22 @@ def test_a_job_that_cannot_be_created() -> None:
 
 # --- after the end ---------------------------------------------------------------------------------------------------
 
-DONE: Object = {**RUNNING, "phase": "Complete", "conditions": COMPLETE, "expiresAt": at(1000), "completedAt": at(50)}
+DONE: Object = {
+    **RUNNING,
+    "phase": "Complete",
+    "conditions": COMPLETE,
+    "resultExpiresAt": at(1000),
+    "completedAt": at(50),
+}
 ENDED: Object = {**RUNNING, "phase": "Failed", "conditions": [FAILED], "completedAt": at(50)}
+
+
+def test_all_of_the_status_is_written() -> None:
+    """`status.expiresAt` of a Snapshot belongs to another field manager: a field of that name was never written, and
+    the result was removed at once."""
+    ended_ = decide(world(STORE, RUNNING, seen=with_job(JOB, RESULT)))
+    assert isinstance(ended_, Record)
+    assert applied(ended_.status) == ended_.status.wire()
 
 
 def test_the_lock_is_released_at_the_end() -> None:
