@@ -23,7 +23,7 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry
-from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, open_below, opened
+from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_below, open_below, opened
 
 #: Bytes of the marker that are read at most.
 _MARKER_BYTES = 64 * 1024
@@ -190,17 +190,10 @@ class NewFolder:
             raise Corrupt(f"the index places {entry.name!r} twice, or below something that is not a folder") from error
 
     def _make_folder(self, path: str) -> None:
-        fd = open_below(self._root, "")
         try:
-            for part in filter(None, path.split("/")):
-                ensure_folder(part, fd)
-                child = open_below(fd, part)
-                os.close(fd)
-                fd = child
+            ensure_below(self._root, path)
         except NotADirectoryError as error:
             raise Corrupt(f"the index has {path!r} as a folder and as something else") from error
-        finally:
-            os.close(fd)
 
 
 def _marker(folder: int) -> Marker | None:

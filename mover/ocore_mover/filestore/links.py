@@ -244,6 +244,20 @@ def ensure_folder(name: str, dir_fd: int, mode: int = 0o770) -> None:
         os.mkdir(name, mode, dir_fd=dir_fd)
 
 
+def ensure_below(root: int, path: str, mode: int = 0o770) -> None:
+    """Creates the folders of a path below an open folder where they do not exist. Raises NotADirectoryError where
+    something else, or a symbolic link, has such a name."""
+    fd = open_folder(".", root)
+    try:
+        for part in filter(None, path.split("/")):
+            ensure_folder(part, fd, mode)
+            child = open_folder(part, fd)
+            os.close(fd)
+            fd = child
+    finally:
+        os.close(fd)
+
+
 def remove(name: str, dir_fd: int) -> bool:
     """Removes a folder and its contents, read-only folders included; a symbolic link is removed, never followed.
 

@@ -12,7 +12,7 @@ from ocore_crds.commands.table import RESTORE, SNAPSHOT
 from ocore_crds.protocol import Failure
 from ocore_kube.types import EVENTS, PODS
 from ocore_operator.context import Context
-from ocore_operator.jobs.outcome import Observation, pod_ended
+from ocore_operator.jobs.outcome import Observation, claims_of, pod_ended
 from ocore_operator.kube.resources import Object
 
 #: Commands that mount the filestore's claim for long while the application runs, and that can begin again.
@@ -45,12 +45,6 @@ async def observe(ctx: Context, seen: Observation, namespace: str) -> dict[str, 
     return found
 
 
-def claims_of(pod: Object) -> set[str]:
-    """Names of the claims that the pod mounts."""
-    volumes = pod.get("spec", {}).get("volumes") or ()
-    return {v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v}
-
-
 def held_by_another(holder: Object, pods: Iterable[Object]) -> bool:
     """Whether a pod that is not ours holds one of the holder's claims on its node: then it would help no one that the
     Job ends."""
@@ -64,7 +58,7 @@ async def _is_refused(ctx: Context, namespace: str, pod: Object, holder: Object)
     node = pod["spec"].get("nodeName")
     if not node:
         conditions = pod.get("status", {}).get("conditions") or ()
-        return any(c["type"] == "PodScheduled" and _IN_USE in c.get("message", "") for c in conditions)
+        return any(x["type"] == "PodScheduled" and _IN_USE in x.get("message", "") for x in conditions)
     if node == holder["spec"]["nodeName"]:
         return False
     fields = f"involvedObject.uid={pod['metadata']['uid']},reason=FailedAttachVolume"

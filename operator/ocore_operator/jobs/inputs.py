@@ -27,7 +27,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import cluster as cnpg
 from ocore_operator.jobs import listed, stores, template
-from ocore_operator.jobs.outcome import pod_ended
+from ocore_operator.jobs.outcome import claims_of, pod_ended
 from ocore_operator.jobs.template import Template
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
@@ -281,9 +281,7 @@ async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | 
 def user_of(pods: Iterable[Object], claim: str) -> Object | None:
     """A pod that has a node and mounts the claim."""
     for pod in pods:
-        volumes = pod.get("spec", {}).get("volumes") or ()
-        named = any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in volumes)
-        if named and pod["spec"].get("nodeName") and not pod_ended(pod):
+        if claim in claims_of(pod) and pod["spec"].get("nodeName") and not pod_ended(pod):
             return pod
     return None
 

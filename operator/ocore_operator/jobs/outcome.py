@@ -189,6 +189,12 @@ def may_retry(command: Command[Any], failure: Failure, attempt: int) -> bool:
     return failure.retryable and attempt < limit
 
 
+def claims_of(pod: Object) -> set[str]:
+    """Names of the claims that the pod mounts."""
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    return {v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")}
+
+
 def pod_ended(pod: Object) -> bool:
     """Whether the pod has ended: Succeeded or Failed."""
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")

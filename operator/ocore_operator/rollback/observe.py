@@ -41,6 +41,7 @@ from ocore_operator.jobs.outcome import (
     Running,
     Starting,
     Succeeded,
+    claims_of,
     finished,
     mover_ended,
     pod_ended,
@@ -304,11 +305,7 @@ async def _claim_users(ctx: Context, rollback: Rollback) -> tuple[str, ...]:
 def claim_users(pods: Iterable[Object], claim: str, uid: str) -> tuple[str, ...]:
     """Names of the pods that mount the claim and have not ended, but for those of the object with that uid. Pure."""
     others = [p for p in pods if p["metadata"]["labels"].get(LABEL_UID) != uid and not pod_ended(p)]
-    return tuple(
-        p["metadata"]["name"]
-        for p in others
-        if any((v.get("persistentVolumeClaim") or {}).get("claimName") == claim for v in p["spec"].get("volumes") or ())
-    )
+    return tuple(p["metadata"]["name"] for p in others if claim in claims_of(p))
 
 
 async def _executed_before(ctx: Context, rollback: Rollback, environment: Environment | None) -> bool:

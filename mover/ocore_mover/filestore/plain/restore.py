@@ -15,7 +15,7 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
 from ocore_mover.filestore.index import Entry, check_name, parse
-from ocore_mover.filestore.links import CREATE_FILE, FEW, open_below, walk
+from ocore_mover.filestore.links import CREATE_FILE, FEW, ensure_below, open_below, walk
 from ocore_mover.filestore.sorting import Descending
 from ocore_mover.filestore.unpack import (
     Block,
@@ -167,18 +167,10 @@ class _Staging:
         with self._lock:
             if not path or path in self._made:
                 return
-            fd = open_below(self._root, "")
             try:
-                for part in path.split("/"):
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, 0o700, dir_fd=fd)
-                    child = open_below(fd, part)
-                    os.close(fd)
-                    fd = child
+                ensure_below(self._root, path, 0o700)
             except NotADirectoryError as error:
                 raise Corrupt(f"the index has {path!r} as a folder and as something else") from error
-            finally:
-                os.close(fd)
             if len(self._made) > FEW:
                 self._made.clear()
             self._made.add(path)

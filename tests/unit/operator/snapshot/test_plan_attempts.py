@@ -252,20 +252,24 @@ def test_a_quota_is_named_at_the_deadline() -> None:
     assert not decision.stored
 
 
+def remembered(failure: Failure) -> Object:
+    """The condition that shows why a Job is stopped, when the Job is gone."""
+    return {
+        "type": "Reconciling",
+        "status": "True",
+        "reason": failure.reason,
+        "message": failure.message,
+        "lastTransitionTime": at(0),
+    }
+
+
 def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it() -> None:
     waiting: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     snap = snapshot(status=started(jobName=name(1)))
     stop = decided(snap, {name(1): waiting}, seconds=181)
     assert isinstance(stop, Stop)
     assert stop.because.reason == "PodNotStarted"
-    remembered = {
-        "type": "Reconciling",
-        "status": "True",
-        "reason": stop.because.reason,
-        "message": stop.because.message,
-        "lastTransitionTime": at(0),
-    }
-    snap = snapshot(status=started(jobName=name(1), conditions=[remembered]))
+    snap = snapshot(status=started(jobName=name(1), conditions=[remembered(stop.because)]))
     # First its pod goes, then the Job: at no moment is it anything else that it failed for.
     stopping = job(name(1))
     stopping["metadata"]["deletionTimestamp"] = at(181)
@@ -296,14 +300,7 @@ def test_row_02_a_container_that_the_runtime_could_not_start_gets_another_attemp
     stop = decide(Seen(snapshot(status=status), moment(181), SETTINGS, observation(jobs, there, seconds=181)))
     assert isinstance(stop, Stop)
     assert stop.because.reason == "PodNotStarted"
-    remembered = {
-        "type": "Reconciling",
-        "status": "True",
-        "reason": stop.because.reason,
-        "message": stop.because.message,
-        "lastTransitionTime": at(0),
-    }
-    snap = snapshot(status=status | {"conditions": [remembered]})
+    snap = snapshot(status=status | {"conditions": [remembered(stop.because)]})
     after = decide(Seen(snap, moment(185), SETTINGS, observation([], seconds=185)))
     assert isinstance(after, end)
     said_then = after.because if isinstance(after, NextAttempt) else after.failure
@@ -324,14 +321,7 @@ def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextA
     stop = decide(Seen(snapshot(status=status), moment(20), SETTINGS, observation(jobs, reported, seconds=20)))
     assert isinstance(stop, Stop)
     assert stop.because == failure
-    remembered = {
-        "type": "Reconciling",
-        "status": "True",
-        "reason": failure.reason,
-        "message": failure.message,
-        "lastTransitionTime": at(0),
-    }
-    snap = snapshot(status=status | {"conditions": [remembered]})
+    snap = snapshot(status=status | {"conditions": [remembered(failure)]})
     after = decide(Seen(snap, moment(25), SETTINGS, observation([], seconds=25)))
     assert isinstance(after, end)
     said_then = after.because if isinstance(after, NextAttempt) else after.failure
