@@ -279,11 +279,10 @@ async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | 
 
 
 def user_of(pods: Iterable[Object], claim: str) -> Object | None:
-    """A pod that has a node and mounts the claim."""
-    for pod in pods:
-        if claim in claims_of(pod) and pod["spec"].get("nodeName") and not pod_ended(pod):
-            return pod
-    return None
+    """A pod that has a node and mounts the claim; one that is being deleted only where there is no other: after a
+    drain, the application's new pod says where the claim goes."""
+    users = (pod for pod in pods if claim in claims_of(pod) and pod["spec"].get("nodeName") and not pod_ended(pod))
+    return min(users, key=lambda pod: "deletionTimestamp" in pod["metadata"], default=None)
 
 
 def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:

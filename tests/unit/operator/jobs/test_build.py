@@ -638,12 +638,24 @@ def test_row_75_a_claim_for_filestore_and_store_is_mounted_once() -> None:
 
 def test_who_uses_a_claim() -> None:
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "files"}}]
-    done = {"spec": {"nodeName": "a", "volumes": volumes}, "status": {"phase": "Succeeded"}}
-    waiting = {"spec": {"volumes": volumes}, "status": {"phase": "Pending"}}
-    runs = {"spec": {"nodeName": "b", "volumes": volumes}, "status": {"phase": "Running"}}
+    done = {"metadata": {}, "spec": {"nodeName": "a", "volumes": volumes}, "status": {"phase": "Succeeded"}}
+    waiting = {"metadata": {}, "spec": {"volumes": volumes}, "status": {"phase": "Pending"}}
+    runs = {"metadata": {}, "spec": {"nodeName": "b", "volumes": volumes}, "status": {"phase": "Running"}}
     assert user_of([done, waiting], "files") is None
     assert user_of([done, waiting, runs], "files") == runs
     assert user_of([runs], "other") is None
+
+
+def test_row_107_a_job_goes_where_the_application_goes() -> None:
+    """After a drain, the pod that ends stands beside the one that has its new node."""
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "files"}}]
+    ends, comes = (
+        {"metadata": metadata, "spec": {"nodeName": node, "volumes": volumes}, "status": {"phase": "Running"}}
+        for metadata, node in (({"deletionTimestamp": "2026-01-01T00:00:00Z"}, "drained"), ({}, "other"))
+    )
+    assert user_of([ends, comes], "files") == comes
+    assert user_of([comes, ends], "files") == comes
+    assert user_of([ends], "files") == ends  # the claim is still attached there
 
 
 def test_every_job_passes_a_quota_that_requires_limits() -> None:
