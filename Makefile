@@ -34,6 +34,9 @@ CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/*.go | sha256su
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
+UI_MODULES := $(OCORE_CACHE)/ui-modules-$(shell cat ui/package-lock.json ui/package.json | sha256sum | cut -c1-12)
+UI := $(OCORE_CACHE)/ui-$(shell find ui docs/openapi.json -type f -not -path '*/node_modules/*' | LC_ALL=C sort | \
+  xargs sha256sum | sha256sum | cut -c1-12)
 PACKAGES := crds kube operator mover api cli examples/demo release website tests bench
 # Debian packages of the tests: a PostgreSQL server, a pooler, a browser, tools that check the format.
 TEST_DEBS := postgresql pgbouncer zstd tar chromium shellcheck e2fsprogs mount
@@ -85,6 +88,7 @@ lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layer
 	$(PART) lint env $(PICTURES) --check
 	$(PART) lint env $(SUPPORT_MATRIX) --check
 	$(PART) lint env $(WEBSITE)
+	$(PART) lint $(MAKE) -s ui
 	$(PART) lint $(ACTIONLINT) .github/workflows/*.yaml
 	$(PART) lint shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
@@ -303,6 +307,17 @@ $(CLIENTS):
 	  cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $@.new; \
 	  cd $@.new && npm ci --silent; mv $@.new $@'
 
+ui: $(UI) ## The page of the REST API, type-checked and built out of its locked npm packages; prints its folder (seconds)
+	@echo $(UI)/dist
+$(UI): $(UI_MODULES)
+	@flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && cp -r ui $@.new; \
+	  cd $@.new && rm -rf node_modules && ln -s $(UI_MODULES)/node_modules node_modules; \
+	  node_modules/.bin/openapi-typescript $(CURDIR)/docs/openapi.json -o src/api/schema.d.ts >/dev/null; \
+	  node_modules/.bin/tsc && node build.mjs && mv $@.new $@'
+$(UI_MODULES):
+	@mkdir -p $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new; \
+	  cp ui/package.json ui/package-lock.json ui/.npmrc $@.new; cd $@.new && npm ci --silent; mv $@.new $@'
+
 swagger-ui: clients ## Put the locked Swagger UI into the facade
 	cd $(CLIENTS)/node_modules/swagger-ui-dist && for f in swagger-ui-bundle.js swagger-ui.css; do \
 	  gzip -9nc $$f >$(CURDIR)/api/ocore_api/swagger_ui/dist/$$f.gz; done; \
@@ -325,11 +340,11 @@ lock: venv ## Lock the dependencies again (uv)
 	for e in postgres pip; do \
 	  uv pip compile -q requirements/$$e.in --no-deps --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
-	cd tests/clients && npm install --silent --package-lock-only
+	for f in tests/clients ui; do (cd $$f && npm install --silent --package-lock-only) || exit; done
 
 include localcluster/cluster.mk
 
 .PHONY: help bin docs docs-site release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
   test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel bench-tools clients \
-  swagger-ui deps lock
+  swagger-ui ui deps lock

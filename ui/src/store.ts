@@ -1,0 +1,37 @@
+// Values that live outside of the views, and the views that follow them.
+import { useEffect, useState } from "preact/hooks";
+
+export interface Store<T> {
+  get(): T;
+  set(value: T): void;
+  /** Calls back after each change; returns what ends that. */
+  subscribe(changed: () => void): () => void;
+}
+
+export function store<T>(initial: T): Store<T> {
+  let value = initial;
+  const listeners = new Set<() => void>();
+  return {
+    get: () => value,
+    set(next) {
+      if (Object.is(next, value)) return;
+      value = next;
+      for (const changed of [...listeners]) changed();
+    },
+    subscribe(changed) {
+      listeners.add(changed);
+      return () => listeners.delete(changed);
+    },
+  };
+}
+
+/** The store's value; the component renders again when it changes. */
+export function useStore<T>(source: Store<T>): T {
+  const [value, setValue] = useState(() => source.get());
+  useEffect(() => {
+    const follow = () => setValue(() => source.get());
+    follow();
+    return source.subscribe(follow);
+  }, [source]);
+  return value;
+}
