@@ -1,9 +1,9 @@
 """Writes every file that is generated from the models: ``python -m ocore_crds.generate [--check]``.
 
 ``crds/*.yaml`` for ``kubectl apply``, the same as chart templates, ``docs/reference/*.md`` and ``docs/failpoints.md``;
-and a copy of the troubleshooting page in the package of ``kubectl ocore``, which travels with the command however it is
-packed. With ``--check`` nothing is written: differences are printed and the exit code is 1. A development tool that the
-programs never import.
+and a copy of the troubleshooting page in this package, which travels with the programs however they are packed. With
+``--check`` nothing is written: differences are printed and the exit code is 1. A development tool that the programs
+never import.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def chart_crd_file(kind: Kind) -> str:
 def rendered() -> dict[str, str]:
     """Path below the repository → content."""
     files = {"docs/failpoints.md": reference.failpoints_page(), "docs/reference/README.md": reference.index_page(KINDS)}
-    files["cli/ocore_cli/troubleshooting.md"] = (REPOSITORY / TROUBLESHOOTING).read_text(encoding="utf-8")
+    files["crds/ocore_crds/troubleshooting.md"] = (REPOSITORY / TROUBLESHOOTING).read_text(encoding="utf-8")
     for kind in KINDS:
         files[f"crds/{_file_name(kind)}"] = crd_file(kind)
         files[f"{CHART_CRDS}/{_file_name(kind)}"] = chart_crd_file(kind)

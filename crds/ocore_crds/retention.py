@@ -367,6 +367,32 @@ def safety_of(rollback: Mapping[str, Any]) -> Safety | None:
     return Safety(name, _time(status["undoUntil"])) if status.get("undoUntil") else None
 
 
+def named_snapshot(rollback: Mapping[str, Any]) -> str:
+    """Name of the Snapshot that a Rollback names in its own namespace; empty where it names none there."""
+    ref = rollback.get("spec", {}).get("snapshotRef") or {}
+    local = ref.get("namespace") in (None, rollback["metadata"]["namespace"])
+    return (ref.get("name") or "") if local else ""
+
+
+def snapshot_used_by(rollback: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Namespace and name of the Snapshot that a Rollback uses: it is not deleted while the Rollback runs. A Snapshot of
+    another namespace counts only once the operator has found the grant and entered it in the status, which a tenant
+    cannot write: else anyone could prevent deletions there. A preview restores nothing."""
+    if rollback["spec"].get("dryRun"):
+        return None
+    namespace, status = rollback["metadata"]["namespace"], rollback.get("status") or {}
+    name = named_snapshot(rollback)
+    if name:
+        return namespace, name
+    if (
+        (rollback.get("spec") or {}).get("snapshotRef")
+        and status.get("snapshotNamespace")
+        and status.get("snapshotName")
+    ):
+        return str(status["snapshotNamespace"]), str(status["snapshotName"])
+    return None
+
+
 def kept_for(candidate: Candidate, safeties: Iterable[Safety]) -> Candidate:
     """The candidate with what the Rollbacks protect of it."""
     for safety in safeties:

@@ -313,6 +313,8 @@ RollbackStage = Literal[
     "BackJob",
     "Ended",
 ]
+#: Stages in which the environment is as it was and the rollback can still be aborted.
+BEFORE_THE_SWITCH: tuple[RollbackStage, ...] = ("Restore", "Neutralize", "Await", "Prepare", "Stop", "Drain")
 
 
 class RemoteSource(StatusModel):

@@ -8,8 +8,8 @@ from ocore_crds.history import Finished
 from ocore_crds.retention import Safety
 from ocore_operator.entries.operations import OperationEntry
 from ocore_operator.entries.snapshots import SnapshotEntry
-from ocore_operator.kube.catalog import Catalog, Index, Place, shared
-from ocore_operator.kube.resources import Key, Object
+from ocore_operator.kube.catalog import Catalog, Index, Place
+from ocore_operator.kube.resources import Key
 
 #: Terminal Rollbacks whose cleanup remains, by namespace and environment.
 CLEANUPS: Index["RollbackEntry"] = Index("cleanups")
@@ -59,32 +59,6 @@ class RollbackEntry(OperationEntry):
             yield CLEANUPS, place
         if self.finished is not None:
             yield FINISHED, place
-
-
-def named_snapshot(rollback: Object) -> str:
-    """Name of the Snapshot that a Rollback names in its own namespace; empty where it names none there."""
-    ref = rollback.get("spec", {}).get("snapshotRef") or {}
-    local = ref.get("namespace") in (None, rollback["metadata"]["namespace"])
-    return (ref.get("name") or "") if local else ""
-
-
-def snapshot_used_by(rollback: Object) -> Place | None:
-    """Namespace and name of the Snapshot that a Rollback uses: it is not deleted while the Rollback runs. A Snapshot of
-    another namespace counts only once the operator has found the grant and entered it in the status, which a tenant
-    cannot write: else anyone could prevent deletions there. A preview restores nothing."""
-    if rollback["spec"].get("dryRun"):
-        return None
-    namespace, status = rollback["metadata"]["namespace"], rollback.get("status") or {}
-    name = named_snapshot(rollback)
-    if name:
-        return shared(namespace), name
-    if (
-        (rollback.get("spec") or {}).get("snapshotRef")
-        and status.get("snapshotNamespace")
-        and status.get("snapshotName")
-    ):
-        return shared(status["snapshotNamespace"]), str(status["snapshotName"])
-    return None
 
 
 def _running(catalog: Catalog) -> Iterator[RollbackEntry]:

@@ -17,7 +17,14 @@ from typing import Any, Literal
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import NEUTRALIZE, RESTORE, SWITCH, Command
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
-from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStage, RollbackStatus, RollbackTarget
+from ocore_crds.rollback import (
+    BEFORE_THE_SWITCH,
+    RemoteSource,
+    RollbackSpec,
+    RollbackStage,
+    RollbackStatus,
+    RollbackTarget,
+)
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.outcome import may_retry
@@ -63,9 +70,6 @@ IMPORT_WAIT = 300
 
 #: Reasons of a restore Job that found a record of an earlier run. It has touched nothing.
 RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
-
-#: Stages in which the environment is as it was and the rollback can still be aborted.
-BEFORE_THE_SWITCH = ("Restore", "Neutralize", "Await", "Prepare", "Stop", "Drain")
 
 
 def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:

@@ -7,6 +7,7 @@ from typing import Literal
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.restore_test import open_run
+from ocore_crds.retention import snapshot_used_by
 from ocore_crds.workloads import Target, targets
 from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
@@ -15,7 +16,7 @@ from ocore_operator.context import Context
 from ocore_operator.entries import pairs
 from ocore_operator.entries.extracts import reading
 from ocore_operator.entries.operations import operations, rollback_near
-from ocore_operator.entries.rollbacks import snapshot_used_by, users
+from ocore_operator.entries.rollbacks import users
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import control, inputs, signals

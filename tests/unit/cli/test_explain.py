@@ -2,9 +2,9 @@
 
 import pytest
 
-from ocore_cli import explain
 from ocore_cli.errors import CliError
 from ocore_crds import conditions
+from ocore_crds.troubleshooting import entries
 from support.cli import run
 from support.cluster.cluster import REPOSITORY
 
@@ -14,13 +14,13 @@ REASONS = {conditions.MISSING_GRANTS, conditions.JOB_USER_UNKNOWN, conditions.ST
 def test_the_package_has_the_page() -> None:
     """`make generate` copies it; tests/unit/test_docs.py compares its entries with the reasons."""
     page = (REPOSITORY / "docs/troubleshooting.md").read_text()
-    assert (REPOSITORY / "cli/ocore_cli/troubleshooting.md").read_text() == page
-    assert len(explain.entries()) == page.count("\n### ")
-    assert set(explain.entries()) >= REASONS
+    assert (REPOSITORY / "crds/ocore_crds/troubleshooting.md").read_text() == page
+    assert len(entries()) == page.count("\n### ")
+    assert set(entries()) >= REASONS
 
 
 def test_every_entry_says_what_to_do_without_marks() -> None:
-    for reason, entry in explain.entries().items():
+    for reason, entry in entries().items():
         assert "Do: " in entry.text, reason
         assert "**" not in entry.text, reason
         assert "](" not in entry.text, reason
@@ -35,7 +35,7 @@ def test_a_reason_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_reasons_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain") == 0
-    assert capsys.readouterr().out.split() == sorted(explain.entries())
+    assert capsys.readouterr().out.split() == sorted(entries())
 
 
 def test_an_unknown_reason_suggests_what_is_alike() -> None:
@@ -43,3 +43,12 @@ def test_an_unknown_reason_suggests_what_is_alike() -> None:
         run("explain", "MissingGrant")
     with pytest.raises(CliError, match="List all: kubectl ocore explain"):
         run("explain", "xqzw")
+
+
+def test_the_commands_of_an_entry_can_be_copied() -> None:
+    found = {reason: entry.commands for reason, entry in entries().items() if entry.commands}
+    assert len(found) > 10
+    for reason, commands in found.items():
+        assert len(commands) == len(set(commands)), reason
+        assert all(command.strip() == command and "`" not in command for command in commands), reason
+    assert "kubectl ocore watch osnap/NAME" in found["Running"]

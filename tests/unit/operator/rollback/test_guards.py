@@ -8,7 +8,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Signal
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_MARGIN_SECONDS
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, stamp
@@ -54,7 +54,7 @@ def decide(found: RollbackStatus, seen: World, seconds: float) -> Action:
     return plan.decide(found, SPEC, seen, "id", time_at(seconds))
 
 
-@pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
+@pytest.mark.parametrize("stage", BEFORE_THE_SWITCH)
 def test_a_rollback_that_has_not_switched_by_its_deadline_fails(stage: str) -> None:
     """At any stage, and not a second early: the user waits for that time, not longer."""
     early = decide(status(stage), world(), DEADLINE - 1)
@@ -101,7 +101,7 @@ def test_a_workload_that_was_started_again_is_stopped_again_before_the_signal() 
     assert text.startswith("Deployment shop was scaled up before the switch again and again for 150 s,")
 
 
-@pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
+@pytest.mark.parametrize("stage", BEFORE_THE_SWITCH)
 def test_an_environment_that_was_replaced_is_not_switched(stage: str) -> None:
     """Another object of the same name: its database was never looked at."""
     other = replace(world().environment or pytest.fail("no environment"), id="another")

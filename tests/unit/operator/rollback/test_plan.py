@@ -10,7 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import RESTORE
 from ocore_crds.neutralize import NeutralizeStatus
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult, Step
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import SavedWorkload
 from ocore_operator.rollback import plan, plan_safety
 from ocore_operator.rollback.transitions import begin, change, stamp, state_of
@@ -112,14 +112,14 @@ def test_an_import_has_five_minutes_to_complete_what_it_created(seconds: float, 
         assert recorded(action).failure_reason == c.IMPORT_INCOMPLETE
 
 
-@pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
+@pytest.mark.parametrize("stage", BEFORE_THE_SWITCH)
 @pytest.mark.parametrize("id_", ["0", "z"])
 def test_an_environment_with_another_id_aborts_it(stage: str, id_: str) -> None:
     other = EnvironmentView("shop", id_, PROJECT_ID, target=TARGET)
     failed(decide(status(stage), world(environment=other)), c.OTHER_ENVIRONMENT, f"(id {id_})")
 
 
-@pytest.mark.parametrize("stage", plan.BEFORE_THE_SWITCH)
+@pytest.mark.parametrize("stage", BEFORE_THE_SWITCH)
 def test_what_happens_to_its_environment_aborts_it(stage: str) -> None:
     found = status(stage, environment_name="shop")
     failed(decide(found, world(environment=None)), c.ENVIRONMENT_NOT_FOUND, "Environment shop was deleted")
