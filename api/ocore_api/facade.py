@@ -1,11 +1,12 @@
 """What every route reaches through `request.app.facade`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
+from ocore_api.http import built
 from ocore_api.http.audit import Audit
 from ocore_api.http.limits import StreamLimit
 from ocore_api.http.metrics import Metrics
@@ -27,6 +28,8 @@ class Facade:
     streams: StreamLimit = field(init=False)
     measurements: Measurements = field(default_factory=Measurements)
     hub: Hub = field(init=False)
+    #: Files of the page by their names; none unless it is served.
+    page: Mapping[str, built.BuiltFile] = field(init=False)
     #: What runs until the end of the process.
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     #: Called at SIGTERM, before the server waits for open requests: ends all streams.
@@ -46,6 +49,7 @@ class Facade:
             self.metrics.streams_dropped,
             stall_seconds=self.settings.stream_stall_seconds,
         )
+        self.page = built.read(self.settings.ui_folder) if self.settings.ui else {}
         self.background += [self.authenticator.run, self.hub.run]
         self.at_shutdown.append(self.hub.close)
 

@@ -18,7 +18,7 @@ from ocore_api.facade import Facade
 from ocore_api.http import problems
 from ocore_api.http.edge import API, App, Edge
 from ocore_api.http.problem_docs import describe_problems
-from ocore_api.routes import docs, health, reads, rollback_writes, settings, size, snapshot_writes, streams
+from ocore_api.routes import docs, health, reads, rollback_writes, settings, size, snapshot_writes, streams, ui
 from ocore_api.routes.parameters import describe_parameters
 from ocore_api.routes.repeated import Repeats
 from ocore_api.settings import Settings
@@ -88,7 +88,9 @@ def create_app(facade: Facade) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.facade = facade
-    open_to_all = (health.router, docs.router) if facade.settings.docs else (health.router,)
+    open_to_all = [health.router]
+    open_to_all += [docs.router] if facade.settings.docs else []
+    open_to_all += [ui.router] if facade.settings.ui else []
     problems.install(app, _methods([*ROUTERS, *open_to_all]))
     if any(not r.path.startswith(f"{API}/") for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)):
         raise ValueError("a router in ROUTERS is not made with `APIRouter(prefix=API)`")

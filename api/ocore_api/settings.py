@@ -1,6 +1,7 @@
 """The facade's settings, read from the environment. Every setting is ``OCORE_API_<NAME>``, documented here and in
 docs/rest-api.md."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode]
+#: A scheme, a host and perhaps a port: nothing that has a meaning in a Content-Security-Policy.
+ORIGIN = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 
 
 class Settings(BaseSettings):
@@ -51,6 +54,31 @@ class Settings(BaseSettings):
         ),
     )
     docs: bool = Field(default=True, description="Serve `/docs` and `/openapi.json`.")
+
+    # --- the page -------------------------------------------------------------------------------------------
+    ui: bool = Field(default=False, description="Serve the page at `/ui`.")
+    ui_folder: Path = Field(
+        default=Path("/opt/ocore/ui"), description="Folder with the built page; the image has it there."
+    )
+    ui_client_id: str = Field(
+        default="",
+        description="Client id of the page at the OpenID Connect provider `jwt_issuer`; empty: no sign-in there.",
+    )
+    ui_scopes: Annotated[Names, Field(min_length=1)] = Field(
+        default=("openid",), description="Scopes that the page requests from the provider, with commas."
+    )
+    ui_token: Literal["access", "id"] = Field(
+        default="access",
+        description="Which token of the provider has the audience and the claims, and is sent to the API.",
+    )
+    ui_provider_origins: Names = Field(
+        default=(),
+        description=(
+            "Origins of the provider's endpoints, with commas, where they differ from that of `jwt_issuer`. The page"
+            " connects to no others."
+        ),
+    )
+    ui_pasted_token: bool = Field(default=True, description="Whether the page lets its user paste a token.")
 
     # --- tokens ---------------------------------------------------------------------------------------------
     jwt_issuer: str = Field(min_length=1, description="The `iss` that tokens must have, exactly.")
@@ -128,7 +156,11 @@ class Settings(BaseSettings):
         description="Seconds for which the client of a progress stream may read nothing. Then it is dropped.",
     )
 
-    @field_validator("namespaces", "trusted_proxies", "cors_origins", "jwt_audience", "default_scopes", mode="before")
+    @field_validator(
+        *("namespaces", "trusted_proxies", "cors_origins", "jwt_audience", "default_scopes"),
+        *("ui_scopes", "ui_provider_origins"),
+        mode="before",
+    )
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
@@ -149,6 +181,40 @@ class Settings(BaseSettings):
                 "an origin is a scheme and a host, for example https://app.example.org; `*` is not allowed"
             )
         return value
+
+    @field_validator("ui_provider_origins")
+    @classmethod
+    def _provider_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not re.fullmatch(ORIGIN, v) for v in value):
+            raise ValueError("an origin is a scheme, a host and perhaps a port, for example https://login.example.org")
+        return value
+
+    @property
+    def issuer_origin(self) -> str | None:
+        """The origin of `jwt_issuer`, or None where that is no URL."""
+        found = re.match(f"({ORIGIN})(?:/|$)", self.jwt_issuer)
+        return found[1] if found else None
+
+    @model_validator(mode="after")
+    def _page(self) -> Self:
+        if not self.ui:
+            return self
+        if not (self.ui_folder / "index.html").is_file():
+            raise ValueError(
+                f"OCORE_API_UI=true needs the built page, and {self.ui_folder}/index.html does not exist. Use an image"
+                " that was built with it (docs/page.md), or set OCORE_API_UI_FOLDER to the folder that `make ui` prints"
+            )
+        if not self.ui_client_id and not self.ui_pasted_token:
+            raise ValueError("OCORE_API_UI=true needs OCORE_API_UI_CLIENT_ID or OCORE_API_UI_PASTED_TOKEN=true")
+        if self.ui_client_id and "openid" not in self.ui_scopes:
+            raise ValueError("OCORE_API_UI_SCOPES lacks `openid`")
+        origin = self.issuer_origin
+        if self.ui_client_id and (origin is None or not (origin.startswith("https://") or self.jwks_allow_http)):
+            raise ValueError(
+                "OCORE_API_UI_CLIENT_ID needs a provider, and OCORE_API_JWT_ISSUER is no URL that begins with https://;"
+                " for tests, set OCORE_API_JWKS_ALLOW_HTTP=true"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_keys(self) -> Self:

@@ -10,7 +10,7 @@ NODE_PACKAGES+=,e2fsprogs,ca-certificates
 
 # command=package
 DEPS='mmdebstrap=mmdebstrap buildah=buildah newuidmap=uidmap unshare=util-linux nsenter=util-linux openssl=openssl
-  python3=python3 flock=util-linux setsid=util-linux awk=gawk tar=tar'
+  python3=python3 node=nodejs npm=npm flock=util-linux setsid=util-linux awk=gawk tar=tar'
 
 missing_packages() {
   local pair

@@ -86,6 +86,12 @@ no_image() { # NAME: why there is none
   fi
 }
 
+# page: prints the folder with the page of the image api, as `make ui` builds it outside of the repository
+page() {
+  command -v npm >/dev/null || die "npm is missing: Node.js 18 or newer builds the page of the image api"
+  make -s -C "$REPO" ui | tail -n 1
+}
+
 # ---- bases
 
 base_key() {
@@ -220,7 +226,7 @@ image_key() { # DIR BASE
 }
 
 build_one() { # NAME:TAG: sets DIGEST
-  local image=$1 context key record native
+  local image=$1 context key record native folder
   image_spec "$image"
   FOREIGN='' make_base # its Python installs packages for each processor, and compiles
   native=$BASE
@@ -231,6 +237,10 @@ build_one() { # NAME:TAG: sets DIGEST
   if [ "$image" = cnpg:dev ]; then
     cnpg_build
     cp "$CNPG/manager" "$context"
+  fi
+  if [ "$image" = api:dev ]; then
+    folder=$(page)
+    cp -r "$folder" "$context/ui"
   fi
   key=$(image_key "$context" "$BASE" | sha256sum | cut -c 1-16)
   record=$CACHE/images/$image${FOREIGN:+@$FOREIGN}/$key
@@ -247,11 +257,13 @@ build_one() { # NAME:TAG: sets DIGEST
 bud() { # NAME:TAG CONTEXT NATIVE: NATIVE is the base for this machine's processor
   # pip in the build reaches its index as this machine's own pip does: it and its configuration are mounted for the time
   # of the build at a place that exists and is empty, so that nothing of it, not even a name, gets into a layer.
+  local contexts=()
+  [ ! -d "$2/ui" ] || contexts=(--build-context "ui=$2/ui")
   python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
   mkdir "$CACHE/tmp/pip/pip-wheel"
   pip_wheel "$CACHE/tmp/pip/pip-wheel"
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
-    "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" --build-arg "BUILD_IMAGE=$3" \
+    "${contexts[@]}" "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" --build-arg "BUILD_IMAGE=$3" \
     --build-arg "TARGETARCH=${FOREIGN:-$(dpkg --print-architecture)}" \
     -t "$PREFIX/$1${FOREIGN:+-$FOREIGN}" --iidfile "$CACHE/tmp/id" -f "$2/images/${1%:*}/Containerfile" "$2"
   # "buildah push" would compress all layers again each time.

@@ -114,11 +114,15 @@ cluster_net() {
 cluster_logs() { need_node; docker logs "$NODE"; }
 
 build_images() {
-  local image names
+  local image names folder
   install_deps
   names=$(full_names "$@") || exit 1
   for image in $names; do
     image_spec "$image"
+    if [ "$image" = api:dev ]; then
+      folder=$(page)
+      BUILD_ARGS+=(--build-context "ui=$folder")
+    fi
     step "building $image" docker build -q -t "$PREFIX/$image" "${BUILD_ARGS[@]}" \
       --build-arg "BASE_IMAGE=debian:${SUITE}-slim" \
       -f "$REPO/images/${image%:*}/Containerfile" "$REPO"

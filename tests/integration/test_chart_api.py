@@ -41,6 +41,9 @@ EVERYTHING: Object = {
             "corsOrigins": ["https://a.example.org", "https://b.example.org"],
             "defaultScopes": ["read"],
             "docs": False,
+            "uiClientId": "page",
+            "uiScopes": ["openid", "offline_access"],
+            "uiProviderOrigins": ["https://token.example.org"],
         },
         "service": {"type": "NodePort", "port": 8000, "nodePort": 30999, "annotations": {"a": "b"}},
         "ingress": {
@@ -90,7 +93,7 @@ NAMESPACED: Object = {
 }
 COMBINATIONS = {"defaults": ON, "everything": EVERYTHING, "nothing": NOTHING, "namespaced": NAMESPACED}
 #: Settings that are for running outside a pod.
-NOT_IN_THE_CHART = {"kubeconfig", "http_host"}
+NOT_IN_THE_CHART = {"kubeconfig", "http_host", "ui_folder"}
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +183,7 @@ def test_values_are_written_out(helm: Helm) -> None:
     assert variables["OCORE_API_CORS_ORIGINS"] == "https://a.example.org,https://b.example.org"
     assert variables["OCORE_API_JWT_AUDIENCE"] == "ocore,other"
     assert variables["OCORE_API_DOCS"] == "false"
+    assert variables["OCORE_API_UI_SCOPES"] == "openid,offline_access"
 
 
 @pytest.mark.parametrize(
@@ -259,6 +263,17 @@ def test_only_the_api_and_its_documents_leave_the_cluster(helm: Helm) -> None:
     assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}]
 
 
+def test_row_108_the_page_leaves_the_cluster_only_where_it_is_on(helm: Helm) -> None:
+    assert environment(helm.render(ON), "-api")["OCORE_API_UI"] == "false"
+    values = {"api": {**EVERYTHING["api"], "settings": {"ui": True, "docs": False}}}
+    objects = helm.render(values)
+    assert environment(objects, "-api")["OCORE_API_UI"] == "true"
+    for rule in find(objects, "Ingress", "-api")["spec"]["rules"]:
+        assert [(p["path"], p["pathType"]) for p in rule["http"]["paths"]] == [("/api", "Prefix"), ("/ui", "Prefix")]
+    (rule,) = find(objects, "HTTPRoute", "-api")["spec"]["rules"]
+    assert [m["path"] for m in rule["matches"]] == [{"type": "PathPrefix", "value": p} for p in ("/api", "/ui")]
+
+
 def test_the_service_reaches_the_port(helm: Helm) -> None:
     objects = helm.render(EVERYTHING)
     (port,) = find(objects, "Service", "-api")["spec"]["ports"]
@@ -306,6 +321,8 @@ def test_the_network_policy(helm: Helm) -> None:
         ({"settings": {"kubeconfig": "/k"}}, "'kubeconfig' not allowed"),
         ({"settings": {"corsOrigins": ["*"]}}, "/api/settings/corsOrigins/0"),
         ({"settings": {"defaultScopes": ["all"]}}, "/api/settings/defaultScopes/0"),
+        ({"settings": {"uiScopes": []}}, "/api/settings/uiScopes"),
+        ({"settings": {"uiProviderOrigins": ["https://a; script-src *"]}}, "/api/settings/uiProviderOrigins/0"),
         ({"port": 80}, "/api/port"),
         ({"monitor": {"kind": "Probe"}}, "/api/monitor/kind"),
         ({"image": {"digest": "abc"}}, "/api/image/digest"),

@@ -30,6 +30,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 #: Where the caller is kept in the scope of a request.
 PRINCIPAL = "ocore.principal"
@@ -37,6 +38,7 @@ API = "/api"
 #: Paths of kubelets and Prometheus: neither a token nor a limit.
 UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 DOCS = "/docs"
+UI = "/ui"
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -53,6 +55,16 @@ _DOCS_CSP = (
     b"content-security-policy",
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)
+#: Of the page, beside its policy. Sign-in opens a window of the provider, which must not reach this one.
+_UI_HEADERS = (
+    (b"cross-origin-opener-policy", b"same-origin-allow-popups"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (
+        b"permissions-policy",
+        b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), publickey-credentials-get=(),"
+        b" serial=(), usb=()",
+    ),
 )
 
 _log = structlog.get_logger()
@@ -72,6 +84,7 @@ class Edge:
         self._body_seconds = settings.body_seconds
         self._subjects = RateLimit(settings.rate_per_second, settings.rate_burst)
         self._addresses = RateLimit(settings.anonymous_rate_per_second, settings.anonymous_rate_burst)
+        self._ui_headers = (*_UI_HEADERS, (b"content-security-policy", ui_policy(settings).encode()))
         self._prefix = secrets.token_hex(4)
         self._numbers = count(1)
 
@@ -81,7 +94,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request = _Exchange(scope, send, self._prefix, self._numbers)
+        request = _Exchange(scope, send, self._prefix, self._numbers, self._ui_headers)
         principal: Principal | None = None
         api = scope["path"].startswith("/api/") or scope["path"] == API
         try:
@@ -131,12 +144,14 @@ class Edge:
 class _Exchange:
     """One request's headers, and its answer as it is sent."""
 
-    __slots__ = ("_csp", "_length", "_send", "authorization", "has_body", "id", "status", "stream")
+    __slots__ = ("_length", "_policy", "_send", "authorization", "has_body", "id", "status", "stream")
 
-    def __init__(self, scope: Scope, send: Send, prefix: str, numbers: "count[int]") -> None:
+    def __init__(self, scope: Scope, send: Send, prefix: str, numbers: "count[int]", ui_headers: Headers) -> None:
         self._send = send
         self._length: bytes | None = None
-        self._csp = _DOCS_CSP if scope["path"] == DOCS else _CSP
+        self._policy: Headers = (_DOCS_CSP if scope["path"] == DOCS else _CSP,)
+        if scope["path"] == UI or scope["path"].startswith(f"{UI}/"):
+            self._policy = ui_headers
         self.authorization: str | None = None
         self.has_body = False
         self.status = 0
@@ -179,7 +194,7 @@ class _Exchange:
             headers += _HEADERS
             if not cached:
                 headers.append(_NO_STORE)
-            headers.append(self._csp)
+            headers += self._policy
             headers.append((b"x-request-id", self.id.encode()))
             message["headers"] = headers
         await self._send(message)
@@ -221,6 +236,19 @@ class _Limited:
             if self._left < 0:
                 raise HTTPException(413, headers={"Connection": "close"})
         return message
+
+
+def ui_policy(settings: Settings) -> str:
+    """The Content-Security-Policy of the page: nothing from elsewhere, no code in the page, and connections to the API
+    and the provider only. Pure."""
+    connect = ["'self'"]
+    if settings.ui_client_id:
+        connect += [settings.issuer_origin or "", *settings.ui_provider_origins]
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
+        f"connect-src {' '.join(connect)}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
 
 
 def _route(scope: Scope) -> str:

@@ -73,7 +73,7 @@ class Demo:
         build = fingerprint(
             "crds/ocore_crds", "kube/ocore_kube", "operator/ocore_operator", "requirements/operator.txt"
         )
-        api_build = fingerprint("crds/ocore_crds", "kube/ocore_kube", "api/ocore_api", "requirements/api.txt")
+        api_build = fingerprint("crds/ocore_crds", "kube/ocore_kube", "api/ocore_api", "requirements/api.txt", "ui")
         # Before the facade, whose pods mount the key.
         self._issuer = Issuer.install(self.kube)
         command = (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ocore_api.settings import Settings
 from support.cluster.cluster import REPOSITORY
 
 PREPARE = f"""
@@ -139,12 +140,40 @@ def test_this_machines_base_installs_and_compiles(foreign: str, base: str, tmp_p
     assert "--arch" not in words
 
 
+def test_the_page_is_a_part_of_the_facades_image_and_of_its_key(tmp_path: Path) -> None:
+    """Another page is another image."""
+    script = """
+    mkdir -p "$CACHE/tmp" "$CACHE/built/assets"
+    make_base() { BASE=base; }
+    step() { shift; "$@"; }
+    pip_wheel() { :; }; storage_driver() { :; }
+    python3() { mkdir -p "$CACHE/tmp/pip"; }
+    dpkg() { echo amd64; }
+    page() { echo "$CACHE/built"; }
+    buildah_() { printf '%s\\n' "$@" >>"$LOG"; touch "$CACHE/tmp/id"; rm -r "$CACHE/tmp/pip"; }
+    for content in first first second; do
+      echo $content >"$CACHE/built/index.html"
+      build_one api:dev
+    done
+    build_one operator:dev"""
+    done = run(tmp_path, script)
+    assert done.returncode == 0, done.stderr
+    words = (tmp_path / "log").read_text().splitlines()
+    contexts = [words[i + 1] for i, word in enumerate(words) if word == "--build-context"]
+    assert [c.partition("=")[0] for c in contexts] == ["ui", "ui"]
+    assert words.count("bud") == 3
+    containerfile = (REPOSITORY / "images/api/Containerfile").read_text()
+    assert f"COPY --from=ui / {Settings.model_fields['ui_folder'].default}\n" in containerfile
+
+
 @pytest.mark.parametrize("name", ["operator", "api", "cli", "mover"])
 def test_nothing_large_runs_on_the_processor_of_an_image(name: str) -> None:
     """All that is published: a step of the last stage would run under QEMU for another processor."""
     lines = (REPOSITORY / f"images/{name}/Containerfile").read_text().splitlines()
     stages = [line for line in lines if line.startswith("FROM ")]
+    page = ["FROM scratch AS ui"] if name == "api" else []
     assert stages == [
+        *page,
         "FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS packages",
         "FROM packages AS code",
         "FROM ${BASE_IMAGE}",
