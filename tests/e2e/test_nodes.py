@@ -9,11 +9,13 @@ import pytest
 
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, condition, pod, wait_for
+from support.cluster.facade import Facade
 from support.cluster.failpoints import armed, at_failpoint, running_pod
-from support.cluster.operator import NAMESPACE, Operator
+from support.cluster.operator import NAMESPACE, PRODUCTION, Operator
 from support.cluster.promises import fresh, holds_all_promises, marker, old_or_new, set_marker
 from support.cluster.site import DEMO_IMAGE, Servers, Site, claim, make_site
 from support.cluster.two_nodes import (
+    HERE,
     OTHER,
     OUT_OF_SERVICE,
     does_not_respond,
@@ -192,6 +194,22 @@ def test_row_102_the_node_of_the_cleanup_dies(shared_claim: Site, cluster: Clust
     cluster.wait("Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 240, "cleaned up")
     assert marker(site) == 0
     holds_all_promises(site)
+
+
+@pytest.mark.long
+def test_row_99_each_update_leaves_the_operators_on_different_nodes(placed: Servers, cluster: Cluster) -> None:
+    """No node of the local cluster has the label of a zone."""
+    operator, facade = Operator(cluster), Facade(cluster)
+    try:
+        operator.install(*facade.values(), "--values", str(PRODUCTION))
+        for _ in range(4):  # by chance, each fails in one of two
+            cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{operator.deployment}")
+            operator.ready()
+            assert sorted(pod["spec"]["nodeName"] for pod in operator.pods()) == [HERE, OTHER]
+    finally:
+        cluster.kubectl("cordon", OTHER)  # it stays on node1
+        operator.install(*facade.values(), "--set", "operator.replicas=1")
+        cluster.kubectl("uncordon", OTHER)
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocore_api.settings import Settings
-from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find
+from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find, prefer_different_nodes_and_zones
 from support.cluster.cluster import GROUP, Cluster, Object, unique, wait_for
 from support.crds.samples import SPECS
 
@@ -224,11 +224,7 @@ def test_pods_are_replaced_one_after_the_other_and_drained(helm: Helm) -> None:
     assert pod["terminationGracePeriodSeconds"] == 5 + 10 + 5
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    assert {c["topologyKey"] for c in pod["topologySpreadConstraints"]} == {
-        "kubernetes.io/hostname",
-        "topology.kubernetes.io/zone",
-    }
-    assert all(c["whenUnsatisfiable"] == "ScheduleAnyway" for c in pod["topologySpreadConstraints"])
+    prefer_different_nodes_and_zones(spec)
     budget = find(objects, "PodDisruptionBudget")["spec"]
     assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
     assert not [o for o in objects if o["kind"] == "HorizontalPodAutoscaler"]

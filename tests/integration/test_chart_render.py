@@ -10,7 +10,7 @@ import yaml
 from ocore_crds.kinds import KINDS, SNAPSHOT
 from ocore_kube import types
 from ocore_operator.settings import Settings
-from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find
+from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find, prefer_different_nodes_and_zones
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
 from support.cluster.values_schema import SCHEMA, job_defaults
 from support.operator.jobs import CHART_JOBS, settings_of_chart
@@ -205,16 +205,8 @@ def test_row_99_production_has_a_standby_on_another_node(helm: Helm) -> None:
     assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
     assert environment(objects)["OCORE_STANDBY"] == "true"
     (budget,) = [obj for obj in objects if obj["kind"] == "PodDisruptionBudget"]
-    labels = spec["template"]["metadata"]["labels"]
-    for selector in (budget["spec"]["selector"], *(c["labelSelector"] for c in spread(spec))):
-        assert selector["matchLabels"].items() <= labels.items()
-
-
-def spread(deployment: Object) -> list[Object]:
-    """Its topology spread constraints; at least one."""
-    found: list[Object] = deployment["template"]["spec"]["topologySpreadConstraints"]
-    assert found
-    return found
+    assert budget["spec"]["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    prefer_different_nodes_and_zones(spec)
 
 
 def test_helm_lint_finds_nothing(helm: Helm) -> None:

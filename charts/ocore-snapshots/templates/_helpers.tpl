@@ -133,3 +133,27 @@ matchResources:
         values: {{ toJson . }}
 {{- end }}
 {{- end }}
+
+{{/* Pods of a Deployment prefer different nodes. Those of the revision before do not count, or both new ones may be left on one node. */}}
+{{- define "ocore-snapshots.differentNodes" -}}
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  matchLabelKeys: [pod-template-hash]
+  labelSelector:
+    matchLabels:
+      {{- . | nindent 6 }}
+{{- end }}
+
+{{/* And different zones. Not by a constraint as above: the scheduler then ignores both on nodes without a zone's label. */}}
+{{- define "ocore-snapshots.differentZones" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        matchLabelKeys: [pod-template-hash]
+        labelSelector:
+          matchLabels:
+            {{- . | nindent 12 }}
+{{- end }}

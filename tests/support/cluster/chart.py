@@ -96,3 +96,15 @@ def accepted(cluster: Cluster, obj: Object) -> None:
         body=obj, name=obj["metadata"]["name"], namespace=obj["metadata"].get("namespace"),
         field_manager="helm", dry_run="All", query_params=[("fieldValidation", "Strict")], force_conflicts=True,
     )  # fmt: skip
+
+
+def prefer_different_nodes_and_zones(deployment: Object) -> None:
+    """Asserts it of the spec of a Deployment, with pods of its newest revision only, and so that nodes without the
+    label of a zone count."""
+    pod = deployment["template"]
+    (nodes,) = pod["spec"]["topologySpreadConstraints"]
+    (zones,) = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert nodes["whenUnsatisfiable"] == "ScheduleAnyway"
+    for term, key in ((nodes, "kubernetes.io/hostname"), (zones["podAffinityTerm"], "topology.kubernetes.io/zone")):
+        assert (term["topologyKey"], term["matchLabelKeys"]) == (key, ["pod-template-hash"])
+        assert term["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
