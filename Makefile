@@ -121,6 +121,9 @@ docs: venv $(WEBSITE_VENV)/.done ## Build the documentation's site and serve it 
 docs-site: venv $(WEBSITE_VENV)/.done ## Build the site of a release beside those of others (VERSION=1.2.0 SITE=folder)
 	$(WEBSITE)
 
+screenshots: deps venv ## Pictures of a real run for the documentation, in a local cluster of its own
+	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster website/screenshots
+
 ##@ Tests
 test-unit: venv promtool cel clients ## Unit tests that need no server
 	$(PART) unit tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)

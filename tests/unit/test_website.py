@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ocore_website import __main__ as program
-from ocore_website import built, commands, drawing, pages, pictures
+from ocore_website import built, commands, drawing, pages, pictures, terminal
 from support.cluster.cluster import REPOSITORY
 
 DOCS = "docs"
@@ -202,3 +202,51 @@ def test_the_table_of_costs_is_computed_by_the_formula_above_it() -> None:
             half = total / 2
             expected = int(n) * half * d + int(m) * half * f + (int(n) - int(m)) * 3.5 * g * half * f
             assert (stored, cost) == (f"{expected:.0f}", f"{expected * 0.02:.2f}")
+
+
+LOG = [
+    "before",
+    "== 1/2  A step",
+    "kubectl ocore snapshot",
+    "✓ a < b " + "word " * 29 + "word",
+    "",
+    "== 2/2  Another",
+    "after",
+]
+
+
+def test_a_terminal_is_drawn_as_it_was() -> None:
+    shown = terminal.part(LOG, "== 1/2", "== 2/2")
+    assert shown == LOG[1:5]
+    root = ElementTree.fromstring(terminal.svg("A & B", shown))  # noqa: S314 - just made
+    texts = [(element.text or "").replace(terminal.NO_BREAK, " ") for element in root if element.tag.endswith("text")]
+    assert texts[:2] == LOG[1:3]
+    assert max(map(len, texts)) <= terminal.COLUMNS
+    assert "".join(texts[2:]).split() == LOG[3].split()  # wrapped, and nothing is lost
+    assert root[0].text == "A & B"
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ([], "no line begins with '== 1/2'"),
+        (LOG[:5], "no line begins with '== 2/2'"),
+        ([LOG[1], "\x1b[2Kx", LOG[5]], "control characters"),
+    ],
+)
+def test_a_terminal_that_cannot_be_drawn(log: list[str], message: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ocore_website.terminal", "title", "--from", "== 1/2", "--to", "== 2/2"],
+        input="\n".join(log), capture_output=True, text=True, check=False, cwd=REPOSITORY / "website",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
+def test_the_demos_picture_is_one_run() -> None:
+    """Its snapshot is the one that it rolls back to, and nothing was missing at its end."""
+    text = (REPOSITORY / DOCS / "pictures/demo.svg").read_text().replace(terminal.NO_BREAK, " ")
+    (snapshot,) = set(re.findall(r"--name (before-\S+) --wait", text))
+    assert f"kubectl ocore rollback {snapshot} " in text
+    assert f"Snapshot {snapshot} is Complete" in text
+    assert "not one attachment is missing" in text
