@@ -37,11 +37,28 @@ def steps(title: str) -> dict[int, str]:
     return {number: script for number, script in scripts.items() if script}
 
 
+@contextmanager
+def _terminal(typed: str) -> Iterator[int]:
+    """The input of a program: a terminal at which that is typed, or none."""
+    if not typed:
+        yield subprocess.DEVNULL
+        return
+    person, program = os.openpty()
+    try:
+        os.write(person, typed.encode())
+        yield program
+    finally:
+        os.close(program)
+        os.close(person)
+
+
 class Shell:
     """A person at a shell in one namespace, with `kubectl ocore`, in the checkout."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path, variables: dict[str, str]) -> None:
-        self._folder = folder
+    def __init__(
+        self, cluster: Cluster, namespace: str, folder: Path, variables: dict[str, str], start_in: Path = REPOSITORY
+    ) -> None:
+        self._folder, self._start_in = folder, start_in
         self._env = {**os.environ, **cluster.env, **variables}
         self._env["PATH"] = f"{REPOSITORY}/cli:{self._env['PATH']}"
         kubeconfig = folder / "kubeconfig"
@@ -50,21 +67,23 @@ class Shell:
         self._env["KUBECONFIG"] = str(kubeconfig)
         self.run(f"kubectl config set-context --current --namespace={namespace}", 30)
 
-    def run(self, script: str, timeout: float) -> str:
+    def run(self, script: str, timeout: float, typed: str = "") -> str:
         """Runs the commands; their output. Variables that they set are there in later ones. Fails where a command
-        fails."""
+        fails. `typed`: what the person answers, at a terminal."""
         known = self._folder / "variables"
         before = f". {known}\n" if known.exists() else ""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"{before}set -a\n{script}\nexport -p >{known}"],
-            env=self._env,
-            cwd=REPOSITORY,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
+        with _terminal(typed) as stdin:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", f"{before}set -a\n{script}\nexport -p >{known}"],
+                env=self._env,
+                cwd=self._start_in,
+                text=True,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            )
         assert done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout
 
