@@ -220,6 +220,7 @@ bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and r
 	$(IN_CLUSTER) $(BIN)/python bench/imports.py --json $(BENCH_RESULTS)/import.json
 	$(IN_CLUSTER) $(BIN)/python bench/progress.py --json $(BENCH_RESULTS)/progress.json
 	$(IN_CLUSTER) $(BIN)/python bench/takeover.py --json $(BENCH_RESULTS)/takeover.json
+	CLUSTER_NODES=2 $(IN_CLUSTER) $(BIN)/python bench/nodes.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/nodes.json
 	$(BIN)/python bench/plain.py --json $(BENCH_RESULTS)/plain.json
 	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
