@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 from typer._completion_classes import completion_init
 
+from ocore_crds.extracted import TableFormat
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import API_VERSION
 
@@ -405,6 +406,7 @@ CaFile = Annotated[
 def list_files(
     snapshot: Annotated[str, typer.Argument(help="Complete snapshot: NAME or osnap/NAME.")],
     path: Annotated[str, typer.Argument(help="Folder of the filestore; the default is the filestore itself.")] = "",
+    list_tables: Annotated[bool, typer.Option("--tables", help="List the tables of the database instead.")] = False,
     credentials_file: CredentialsFile = None,
     endpoint: Endpoint = None,
     ca_file: CaFile = None,
@@ -412,10 +414,13 @@ def list_files(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """List a folder of a snapshot's filestore. Reads the S3 store with your own keys."""
+    """List a folder of a snapshot's filestore, or the tables of its database. Reads the S3 store with your own keys."""
+    if list_tables and path:
+        raise typer.BadParameter("--tables goes without a folder")
     objects = KubernetesObjects(kubeconfig, context, namespace)
     access = extracts.Access(credentials_file, endpoint, ca_file)
-    extracts.show(objects, Console(stderr=True), Console(), named(snapshot, SNAPSHOT), path, access)
+    notes, name = Console(stderr=True), named(snapshot, SNAPSHOT)
+    extracts.show(objects, notes, Console(), name, path, access, tables=list_tables)
 
 
 @app.command(name="cp")
@@ -424,13 +429,27 @@ def copy_files(
         str,
         typer.Argument(
             metavar="SNAPSHOT:PATH",
-            help="A file or folder of a snapshot's filestore, or attachments: @MODEL/ID[/NAME].",
+            help=(
+                "A file or folder of a snapshot's filestore, or attachments: @MODEL/ID[/NAME]. With --table: the"
+                " snapshot."
+            ),
         ),
     ],
     target: Annotated[
         str,
         typer.Argument(help="A new file or folder here; or claim:FOLDER, a new folder on the filestore's claim."),
     ],
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--table",
+            metavar="SCHEMA.NAME[:CONDITION]",
+            help="Rows of a table instead, where the condition in SQL holds, into a new folder here; may be repeated.",
+        ),
+    ] = None,
+    format_: Annotated[
+        TableFormat | None, typer.Option("--format", help="With --table: CSV (the default), or SQL for psql.")
+    ] = None,
     credentials_file: CredentialsFile = None,
     endpoint: Endpoint = None,
     ca_file: CaFile = None,
@@ -439,15 +458,20 @@ def copy_files(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Copy a file or folder out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
-    name, path = extracts.snapshot_and_path(source)
+    """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
+    wanted = extracts.wanted_tables(table, format_) if table else None
+    if wanted is None and format_ is not None:
+        raise typer.BadParameter("--format goes with --table")
+    if wanted is not None and (":" in source or target.startswith("claim:")):
+        raise typer.BadParameter("with --table write: cp SNAPSHOT FOLDER --table SCHEMA.NAME")
+    name, path = extracts.snapshot_and_path(source) if wanted is None else (source, "")
     objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
     name = named(name, SNAPSHOT)
     if target.startswith("claim:"):
         done = extracts.into_claim(objects, notes, name, path, target.removeprefix("claim:").strip("/"), timeout)
     else:
         access = extracts.Access(credentials_file, endpoint, ca_file)
-        done = extracts.copy(objects, notes, name, path, Path(target), access, timeout)
+        done = extracts.copy(objects, notes, name, path, Path(target), access, timeout, wanted)
     Console().print(Text(done), soft_wrap=True)
 
 

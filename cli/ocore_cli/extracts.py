@@ -6,7 +6,7 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ocore_crds import conditions as c
 from ocore_crds.extract import ExtractStatus
-from ocore_crds.extracted import Extracted
+from ocore_crds.extracted import Extracted, TableFormat
 from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
 from ocore_crds.model import API_VERSION
 from ocore_crds.quantity import human
@@ -67,21 +67,47 @@ def wanted(path: str) -> dict[str, Any]:
     return {"attachments": {**found, "name": name} if name else found}
 
 
-def show(objects: Objects, notes: Console, console: Console, snapshot: str, path: str, access: Access) -> None:
-    """Prints what a folder of the snapshot contains. Raises CliError."""
-    spec = {"listing": {"path": path.strip("/")}, "target": {"store": {}}}
+def wanted_tables(tables: Sequence[str], format_: TableFormat | None) -> dict[str, Any]:
+    """What the spec of an Extract has for ``SCHEMA.NAME`` or ``SCHEMA.NAME:CONDITION``."""
+    found: list[dict[str, str]] = []
+    for text in tables:
+        table, colon, where = text.partition(":")
+        schema, dot, name = table.partition(".")
+        place = {"schema": schema, "name": name} if dot else {"name": schema}
+        found.append({**place, **({"where": where} if colon else {})})
+    return {"tables": found, "target": {"store": {"format": format_} if format_ is not None else {}}}
+
+
+def show(
+    objects: Objects,
+    notes: Console,
+    console: Console,
+    snapshot: str,
+    path: str,
+    access: Access,
+    *,
+    tables: bool = False,
+) -> None:
+    """Prints what a folder of the snapshot contains, or its tables. Raises CliError."""
+    spec: dict[str, Any] = {
+        "listing": {"tables": True} if tables else {"path": path.strip("/")},
+        "target": {"store": {}},
+    }
     _need_s3(objects, snapshot, "It can be listed where the claim is mounted: see docs/extract.md")
     keys = s3.credentials(os.environ, access.credentials_file)
     with _extract(objects, notes, snapshot, spec, None) as status, tempfile.TemporaryFile() as file:
         _download(objects, status, keys, access, file)
         file.seek(0)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name, justify in (("Type", "left"), ("Files", "right"), ("Size", "right"), ("Name", "left")):
+        counted = "Rows" if tables else "Files"
+        for name, justify in (("Type", "left"), (counted, "right"), ("Size", "right"), ("Name", "left")):
             table.add_column(name, justify=justify, no_wrap=True, overflow="ignore")  # type: ignore[arg-type]
         for line in file:
             item = json.loads(line)
+            count = item.get(counted.lower())
+            name = f"{item['schema']}.{item['name']}" if tables else item["name"]
             table.add_row(
-                item["type"], str(item.get("files", "")), human(item["bytes"]), Text(repr(item["name"])[1:-1])
+                item["type"], str(count if count is not None else ""), human(item["bytes"]), Text(repr(name)[1:-1])
             )
         console.print(table, soft_wrap=True)
 
@@ -96,19 +122,29 @@ def into_claim(objects: Objects, notes: Console, snapshot: str, path: str, folde
 
 
 def copy(
-    objects: Objects, notes: Console, snapshot: str, path: str, target: Path, access: Access, timeout: float | None
+    objects: Objects,
+    notes: Console,
+    snapshot: str,
+    path: str,
+    target: Path,
+    access: Access,
+    timeout: float | None,
+    tables: dict[str, Any] | None = None,
 ) -> str:
-    """Copies a file or folder of the snapshot to this machine; nothing that exists is replaced. Returns a summary.
-    Raises CliError."""
+    """Copies a file or folder of the snapshot to this machine, or tables (of :func:`wanted_tables`) into a new folder;
+    nothing that exists is replaced. Returns a summary. Raises CliError."""
     if target.is_dir():
         target = target / PurePosixPath(path).name
     if target.exists() or target.is_symlink():
         raise Refused(f"{target} exists: name a target that does not exist")
     if not target.parent.is_dir():
         raise Refused(f"the folder {target.parent} does not exist. Create it")
-    _need_s3(objects, snapshot, f"Copy into the filestore's claim: kubectl ocore cp {snapshot}:{path} claim:FOLDER")
+    instead = f"Copy into the filestore's claim: kubectl ocore cp {snapshot}:{path} claim:FOLDER"
+    _need_s3(
+        objects, snapshot, instead if tables is None else "Create an Extract, and read the tar where it is mounted"
+    )
     keys = s3.credentials(os.environ, access.credentials_file)
-    spec = {**wanted(path), "target": {"store": {}}}
+    spec = tables or {**wanted(path), "target": {"store": {}}}
     with (
         _extract(objects, notes, snapshot, spec, timeout) as status,
         tempfile.TemporaryDirectory(prefix=".ocore-cp-", dir=target.parent) as work,
@@ -116,11 +152,12 @@ def copy(
     ):
         _download(objects, status, keys, access, file)
         file.seek(0)
-        links = unpack(file, "" if "attachments" in spec else path, Path(work) / "new")
+        links = unpack(file, path if "files" in spec else "", Path(work) / "new")
         (Path(work) / "new").rename(target)
     result = status.result or Extracted()
     left_out = f"; {links} symbolic links were left out" if links else ""
-    return f"{target}: {result.files} files of {human(result.bytes)}{left_out}"
+    rows = f" with {result.rows} rows" if tables is not None else ""
+    return f"{target}: {result.files} files of {human(result.bytes)}{rows}{left_out}"
 
 
 def unpack(file: IO[bytes], path: str, target: Path) -> int:

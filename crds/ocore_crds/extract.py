@@ -1,11 +1,23 @@
-"""Extract: some files of a snapshot, beside what is live."""
+"""Extract: some files or tables of a snapshot, beside what is live."""
 
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from .conditions import Conditions
-from .extracted import AttachmentName, Extracted, FilePath, FilePathOrRoot, ModelName, NewFolder, RecordId
+from .extracted import (
+    MAX_TABLES,
+    AttachmentName,
+    Extracted,
+    ExtractedTable,
+    FilePath,
+    FilePathOrRoot,
+    ModelName,
+    NewFolder,
+    RecordId,
+    TableFormat,
+    WantedTable,
+)
 from .model import LocalRef, Model, Sentence, StatusModel, Timestamp
 from .rules import exactly_one, rule, validations
 from .snapshot import Progress, StepStatus
@@ -32,9 +44,16 @@ class ExtractAttachments(Model):
 
 
 class ExtractListing(Model):
-    """What one folder of the snapshot's filestore contains."""
+    """What one folder of the snapshot's filestore contains, or which tables its database has."""
 
     path: FilePathOrRoot = Field(default="", description="Folder below the filestore's; empty: the filestore itself.")
+    tables: bool = Field(default=False, description="List the tables of the database instead, with their rows.")
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule("!has(self.tables) || !self.tables || !has(self.path) || self.path == ''", "path goes without tables")
+        )
+    )
 
 
 class ClaimTarget(Model):
@@ -50,6 +69,14 @@ class ClaimTarget(Model):
 
 class StoreTarget(Model):
     """One object in the store that the snapshot is read from."""
+
+    format: TableFormat | None = Field(
+        default=None,
+        description=(
+            "With tables. `CSV` (the default): a line with the names of the columns, then the rows. `SQL`: a script for"
+            " psql that makes a new schema."
+        ),
+    )
 
 
 class ExtractTarget(Model):
@@ -74,8 +101,14 @@ class ExtractSpec(Model):
         default=None,
         description="Instead of files: attachments of a record. Needs a snapshot of layout Odoo with its database.",
     )
+    tables: Annotated[tuple[WantedTable, ...], Field(min_length=1, max_length=MAX_TABLES)] | None = Field(
+        default=None,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        description="Instead of files: rows of tables, through a scratch database on the Environment's server.",
+    )
     listing: ExtractListing | None = Field(
-        default=None, description="Instead of files: the names in one folder, as JSON lines in the store."
+        default=None,
+        description="Instead of files: the names in one folder, or the tables, as JSON lines in the store.",
     )
     target: ExtractTarget = Field(description="Where the result goes.")
     requested_by: Annotated[str, Field(max_length=256)] = Field(default="", description="Who asked for it.")
@@ -89,8 +122,13 @@ class ExtractSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule("self == oldSelf", "an Extract cannot be changed; create a new one"),
-            exactly_one("files", "attachments", "listing"),
+            exactly_one("files", "attachments", "tables", "listing"),
             rule("!has(self.listing) || has(self.target.store)", "a listing goes into target.store"),
+            rule("!has(self.tables) || !has(self.target.claim)", "tables go into target.store"),
+            rule(
+                "has(self.tables) || !has(self.target.store) || !has(self.target.store.format)",
+                "target.store.format goes with tables",
+            ),
         )
     )
 
@@ -119,7 +157,13 @@ class ExtractStatus(StatusModel):
     store_name: str | None = Field(default=None, description="SnapshotStore that is read.")
     claim_name: str | None = Field(default=None, description="With target.claim: the claim.")
     attempt: int = Field(default=0, description="Number of the last attempt, from 1.")
+    contents: Sentence | None = Field(
+        default=None, description="With tables, before it starts: what comes of a table, and what does not."
+    )
     result: Extracted | None = Field(default=None, description="What was extracted.")
+    tables: tuple[ExtractedTable, ...] = Field(
+        default=(), description="The tables that were extracted; none where they do not fit."
+    )
     residue: Literal["None", "Pending", "Unknown"] | None = Field(
         default=None, description="Whether something remains to be removed. `Unknown`: it could not be removed."
     )

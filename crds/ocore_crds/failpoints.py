@@ -57,6 +57,7 @@ REGISTRY: dict[str, str] = {
     "cleanup-database-dropped": "the previous database is gone, the folders are not",
     "delete-manifest-gone": "the manifest is deleted, the artifacts are not",
     # mover, extract
+    "extract-loaded": "the scratch database of an Extract is loaded, no row is read yet",
     "extract-written": "every file is written and compared, the folder or the object is not visible yet",
     # mover, remote copy
     "copy-remote-object": "the first object is in the remote store, the others and the manifest are not",

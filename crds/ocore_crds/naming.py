@@ -121,6 +121,16 @@ def restore_test_database(live: str, test_id: str) -> str:
     return f"{live}_test_{short_id(test_id)}"
 
 
+def extract_database(live: str, extract_id: str) -> str:
+    """The scratch database into which an Extract loads tables. Not longer than the others beside it."""
+    return f"{live}_ext_{short_id(extract_id)}"
+
+
+def restored_schema(extract_id: str) -> str:
+    """The new schema that the tables of an Extract are restored into."""
+    return f"restored_{short_id(extract_id)}"
+
+
 #: Marks a restored database: a line ``ocore.rollback_id=<id>`` in its comment, which survives renames. ``ALTER DATABASE
 #: … SET`` is no alternative: PostgreSQL lets only superusers set a parameter that no module defines.
 DATABASE_MARKER = "ocore.rollback_id"

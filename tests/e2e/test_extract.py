@@ -1,14 +1,16 @@
 """One file of a snapshot on a real cluster: into the claim, to the caller, and its removal."""
 
+import csv
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ocore_crds.timestamps import parse
-from support.cluster.cluster import Cluster, Object, is_true
+from support.cluster.administrator import create_administrator
+from support.cluster.cluster import Cluster, Object, is_true, unique
 from support.cluster.deaths import Deaths
-from support.cluster.kills import EXTRACT_POINTS, killed_in_turn
+from support.cluster.kills import EXTRACT_POINTS, TABLE_POINTS, killed_in_turn
 from support.cluster.kubectl_ocore import ocore
 from support.cluster.site import S3_READER_KEY, S3_READER_SECRET, Servers, make_site
 
@@ -86,3 +88,50 @@ def test_a_file_comes_back_beside_what_is_live(
             return [o["Key"] for o in found if "/extracts/" in o["Key"]]
 
         assert objects() == []
+
+
+def test_row_110_a_table_comes_back_beside_what_is_live(
+    cluster: Cluster, servers: Servers, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The first attempt is killed once its scratch database is loaded; nothing of it is left. To the caller as CSV."""
+    with make_site(cluster, servers, major=15) as site:
+        site.load(3)
+        site.completed("Snapshot", site.snapshot("base"))
+        create_administrator(site, unique("admin").replace("-", "_"))
+        admin = {"spec": {"database": {"adminSecretRef": {"name": "admin"}}}}
+        cluster.patch("Environment", site.environment, site.namespace, admin)
+        site.environment_ready()
+        known = dict(site.query("SELECT id, name FROM ir_attachment"))
+        first = min(known)
+        databases = site.query("SELECT datname FROM pg_database ORDER BY 1")
+        killed = killed_in_turn(*TABLE_POINTS)
+        tables = [{"name": "ir_attachment", "where": f"id = {first}"}]
+        with Deaths(cluster, site.namespace) as deaths:
+            cluster.apply(extract("rows", site.namespace, killed, tables=tables, target={"store": {}}))
+            done = site.completed("Extract", "rows")
+            deaths.fired(done)
+        status = done["status"]
+        assert status["attempt"] == 2
+        assert status["tables"][0]["rows"] == 1
+        assert "Types of the application and of extensions become text." in status["contents"]
+        assert site.query("SELECT datname FROM pg_database ORDER BY 1") == databases
+
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", S3_READER_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", S3_READER_SECRET)
+        code, listed, errors = ocore(site, "ls", "base", "--tables", "--endpoint", site.endpoint)
+        assert code == 0, errors
+        assert "public.ir_attachment" in listed
+        target = tmp_path_factory.mktemp("copied") / "rows"
+        wanted = ("--table", f"ir_attachment:id = {first}", "--endpoint", site.endpoint)
+        code, text, errors = ocore(site, "cp", "base", str(target), *wanted)
+        assert code == 0, errors + text
+        with (target / "ir_attachment.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert (int(row["id"]), row["name"]) == (first, known[first])
+
+        # A condition that the server refuses; then the removal of all.
+        hostile = [{"name": "ir_attachment", "where": "pg_read_file('/etc/passwd') IS NOT NULL"}]
+        cluster.apply(extract("hostile", site.namespace, tables=hostile, target={"store": {}}))
+        site.failed("Extract", "hostile", "RowFilterFailed")
+        site.gone("Extract", "rows", "hostile")
+        assert site.query("SELECT datname FROM pg_database ORDER BY 1") == databases

@@ -1,28 +1,46 @@
 """The command ``extract``: its request, its result and its row. Pure."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ..extracted import (
+    MAX_TABLES,
     AttachmentName,
     Extracted,
     ExtractedFile,
+    ExtractedTable,
     FilePath,
     FilePathOrRoot,
     ModelName,
     NewFolder,
     RecordId,
+    TableFormat,
+    WantedTable,
     folder_refusal,
+    tables_refusal,
 )
 from ..model import Uuid
 from ..reports import Line
-from .base import MANIFEST, SNAPSHOT_IDS, STORE, Command, OfSnapshot
-from .parts import FilestoreAccess, Option
+from .base import CAPACITY, MANIFEST, SCRATCH, SNAPSHOT_IDS, STORE, Capacity, Command, OfSnapshot
+from .parts import TMP, DatabaseAccess, FilestoreAccess, Option
+
+
+class TableRequest(WantedTable):
+    """One table; at a shell SCHEMA.NAME or SCHEMA.NAME:CONDITION."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_shell(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        table, colon, where = value.partition(":")
+        schema, dot, name = table.partition(".")
+        return {"schema": schema if dot else "public", "name": name or schema, **({"where": where} if colon else {})}
 
 
 class ExtractRequest(OfSnapshot):
-    """Extract files of a snapshot into the store, or into a new folder on the filestore's claim."""
+    """Extract files or tables of a snapshot into the store, or files into a new folder on the filestore's claim."""
 
     extract_id: Uuid = Field(description="Identity of the extract (UUID).")
     manifest_sha256: str | None = Field(default=None, description=MANIFEST)
@@ -37,19 +55,35 @@ class ExtractRequest(OfSnapshot):
     listing: Annotated[FilePathOrRoot | None, Option("list")] = Field(
         default=None, description="List the names in this folder instead; empty: the filestore itself."
     )
+    list_tables: bool = Field(default=False, description="List the tables of the database instead.")
+    tables: Annotated[tuple[TableRequest, ...], Option("table"), Field(max_length=MAX_TABLES)] = Field(
+        default=(), description="Rows of a table instead, as SCHEMA.NAME or SCHEMA.NAME:CONDITION; may be repeated."
+    )
+    format: TableFormat = Field(default="CSV", description="With --table: CSV, or SQL for psql.")
+    database: DatabaseAccess | None = None
+    scratch: str = Field(default=TMP, description=SCRATCH)
+    capacity: Capacity | None = Field(default=None, description=CAPACITY)
     filestore: FilestoreAccess | None = None
     folder: NewFolder | None = Field(default=None, description="New folder below the claim's root. Default: the store.")
 
     @model_validator(mode="after")
     def _fits(self) -> "ExtractRequest":
-        if [bool(self.paths), self.model is not None, self.listing is not None].count(True) != 1:
-            raise ValueError("give exactly one of --path, --model, --list")
+        wanted = [self.paths, self.model is not None, self.listing is not None, self.list_tables, self.tables]
+        if sum(map(bool, wanted)) != 1:
+            raise ValueError("give exactly one of --path, --model, --list, --list-tables, --table")
+        if bool(self.tables) != (self.database is not None):
+            raise ValueError("give both --table and --database, or neither")
+        refusal = tables_refusal(self.tables)
+        if refusal:
+            raise ValueError(f"--table: {refusal}")
+        if len({table.name for table in self.tables}) < len(self.tables):
+            raise ValueError("--table: two have the same name; extract them one after the other")
         if (self.model is None) != (self.record is None) or (self.name is not None and self.model is None):
             raise ValueError("give both --model and --record, perhaps with --name, or none of them")
         if (self.filestore is None) != (self.folder is None):
             raise ValueError("give both --claim and --folder, or neither")
-        if self.listing is not None and self.folder is not None:
-            raise ValueError("--list goes without --folder")
+        if (self.listing is not None or self.list_tables or self.tables) and self.folder is not None:
+            raise ValueError("--list, --list-tables and --table go without --folder")
         if self.filestore is not None and self.folder is not None:
             refusal = folder_refusal(self.folder, self.filestore.path)
             if refusal:
@@ -61,9 +95,10 @@ class ExtractResult(Line):
     """Of ``extract``."""
 
     kind: Literal["extract"] = "extract"
-    #: Without `checked`, which does not fit into every termination message.
+    #: Without `checked` and the tables, which do not fit into every termination message.
     extracted: Extracted
     checked: tuple[ExtractedFile, ...] = ()
+    tables: tuple[ExtractedTable, ...] = ()
 
 
 ROW = Command(
@@ -72,5 +107,9 @@ ROW = Command(
     (ExtractResult,),
     "heavy",
     3,
-    (f"--path documents {STORE} {SNAPSHOT_IDS} --extract-id 9c7d1f0a-1111-4222-8333-444455556666",),
+    (
+        f"--path documents {STORE} {SNAPSHOT_IDS} --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
+        f"--table 'public.res_partner:id < 100' --database ~/secret --capacity 50000000000 {STORE} {SNAPSHOT_IDS}"
+        " --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
+    ),
 )

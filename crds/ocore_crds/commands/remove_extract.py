@@ -8,7 +8,7 @@ from ..extracted import NewFolder
 from ..model import Uuid
 from ..reports import Line
 from .base import IDS, STORE, Command, Request
-from .parts import FilestoreAccess, StoreAccess
+from .parts import DatabaseAccess, FilestoreAccess, StoreAccess
 
 
 class RemoveExtractRequest(Request):
@@ -18,6 +18,7 @@ class RemoveExtractRequest(Request):
     extract_id: Uuid = Field(description="Identity of the extract (UUID).")
     store: StoreAccess | None = None
     filestore: FilestoreAccess | None = None
+    database: DatabaseAccess | None = None
     folder: NewFolder | None = Field(default=None, description="Folder below the claim's root that the extract made.")
 
     @model_validator(mode="after")
@@ -35,6 +36,7 @@ class ExtractRemoved(Line):
     kind: Literal["remove-extract"] = "remove-extract"
     objects: int = 0
     folder: bool = False
+    database: bool = False
 
 
 ROW = Command(

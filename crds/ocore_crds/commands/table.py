@@ -12,7 +12,7 @@ from .copy_remote import CopyRemoteRequest
 from .delete import ROW as DELETE
 from .delete import DeleteRequest
 from .extract import ROW as EXTRACT
-from .extract import ExtractRequest
+from .extract import ExtractRequest, TableRequest
 from .inspect import ROW as INSPECT
 from .inspect import InspectRequest
 from .list_manifests import ROW as LIST_MANIFESTS
@@ -98,6 +98,7 @@ __all__ = [
     "SnapshotRequest",
     "SweepRequest",
     "SwitchRequest",
+    "TableRequest",
     "VerifyRequest",
     "WriteStateRequest",
 ]

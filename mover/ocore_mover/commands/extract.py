@@ -1,8 +1,5 @@
-"""``extract``: some files of a snapshot, into the store or beside the filestore. Only index and needed frames are
-read."""
-
-import os
-from collections.abc import Iterable
+"""``extract``: some files or tables of a snapshot, into the store or beside the filestore. Only index and needed frames
+are read, of a dump ``toc.dat`` and the rows of these tables."""
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractRequest, ExtractResult
@@ -13,16 +10,13 @@ from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore import layouts, selection, tar
+from ocore_mover.filestore import layouts, selection
+from ocore_mover.filestore.archive import Archive
 from ocore_mover.filestore.beside import Beside
-from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.layout import Layout
 from ocore_mover.filestore.selection import Selected
 from ocore_mover.filestore.unpack import PackReader
-from ocore_mover.report import Counter
-from ocore_mover.store.interface import Store, Writer
-
-_TAR_KINDS = {"folder": tar.FOLDER, "symlink": tar.SYMLINK}
+from ocore_mover.store.interface import Store
 
 
 class _Extraction:
@@ -118,7 +112,7 @@ class _Extraction:
 
     def _into_store(self, found: Selected, reader: PackReader) -> Extracted:
         with self._store.writer(self._key("files.tar")) as writer:
-            archive = _Archive(writer, self._counter)
+            archive = Archive(writer, self._counter)
             for entry, pieces in found.contents(reader, self._layout.algorithm):
                 archive.file(entry, pieces)
             for entry in found.others:
@@ -138,46 +132,17 @@ def _filestore(manifest: Manifest, snapshot_id: str) -> FilestoreArtifact:
     return manifest.filestore
 
 
-class _Archive:
-    """A tar, streamed into the store. It becomes visible once every file was compared with its digest."""
-
-    def __init__(self, writer: Writer, counter: Counter) -> None:
-        self._writer = writer
-        self._counter = counter
-        self._offset = 0
-
-    def file(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> None:
-        self._write(tar.header(os.fsencode(entry.name), size=entry.size, mode=entry.mode & 0o777, mtime=_mtime(entry)))
-        for piece in pieces:
-            self._write(piece)
-        self._write(bytes(tar.padding(entry.size)))
-        self._counter.add(bytes_=entry.size, files=1)
-
-    def other(self, entry: Entry) -> None:
-        """A folder or a symbolic link."""
-        name, link = os.fsencode(entry.name), os.fsencode(entry.target)
-        mode = 0o755 if entry.kind == "folder" else 0o777
-        kind = _TAR_KINDS[entry.kind]
-        self._write(tar.header(name, size=0, mode=mode, mtime=_mtime(entry), kind=kind, link=link))
-
-    def end(self) -> None:
-        self._write(tar.trailer(self._offset))
-
-    def _write(self, data: bytes | memoryview) -> None:
-        self._offset += len(data)
-        self._writer.write(data)
-
-
-def _mtime(entry: Entry) -> int:
-    return entry.mtime_ns // 1_000_000_000
-
-
 def _shown(name: str) -> str:
     """A name for the status: bytes that are no text are replaced."""
     return name.encode(errors="replace").decode()
 
 
 def execute(runtime: Runtime, request: ExtractRequest) -> ExtractResult:
-    """As :class:`_Extraction`. Raises MoverError FilesNotFound, TargetRefused, NoSpace, Corrupt, StoreError."""
+    """As :class:`_Extraction`. Raises MoverError FilesNotFound, TablesNotFound, RowFilterFailed, TargetRefused,
+    NoSpace, Corrupt, StoreError."""
     with runtime.step(Step.EXTRACT):
+        if request.tables or request.list_tables:
+            from ocore_mover.commands import extract_tables  # the client of a database: only for this
+
+            return extract_tables.run(runtime, request, opening.store(request.store))
         return _Extraction(runtime, request, opening.store(request.store)).run()

@@ -21,4 +21,10 @@ def execute(runtime: Runtime, request: RemoveExtractRequest) -> ExtractRemoved:
         objects = store.delete([found.key for found in store.list(prefix)])
         abort_uploads(store, prefix)
         store.purge(prefix)
-    return ExtractRemoved(objects=objects)
+    server = opening.optional_server(request.database)
+    dropped = False
+    if server is not None:
+        from ocore_mover.database.restore import scratch  # the client of a database: only for this
+
+        dropped = bool(scratch.drop_named(server, scratch.ExtractNames(server.live, request.extract_id), runtime.token))
+    return ExtractRemoved(objects=objects, database=dropped)

@@ -9,7 +9,7 @@ two million of them.
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,6 +52,7 @@ class Entry:
     definition: bytes  # SQL, in the dump's encoding
     tablespace: str = ""  # empty for that of the database
     copy_statement: bytes = b""  # of a table's rows, in the dump's encoding
+    dependencies: tuple[int, ...] = ()  # dump ids of what it needs
 
     @property
     def name(self) -> str:
@@ -103,6 +104,22 @@ class TableOfContents:
             return _Reader(file).encoding()
 
 
+@dataclass(frozen=True)
+class Chosen(TableOfContents):
+    """A part of a dump's table of contents. The role that loads it owns it, not the owner in the dump."""
+
+    dump_ids: frozenset[int]
+
+    def __iter__(self) -> Iterator[Entry]:
+        """As for the whole."""
+        return (replace(entry, owner="") for entry in super().__iter__() if entry.dump_id in self.dump_ids)
+
+    def has_rows(self, name: str) -> bool:
+        """Whether the dump's file of that name (``123.dat``, ``123.dat.zst``) has rows of a table in this part."""
+        number, _, rest = name.partition(".")
+        return number.isdecimal() and rest.startswith("dat") and int(number) in self.dump_ids
+
+
 class _Reader:
     """Reads the file from its start."""
 
@@ -123,7 +140,7 @@ class _Reader:
 
     def entries(self) -> Iterator[Entry]:
         for _ in range(self._count):
-            dump_id, _, tag, description, definition, schema, owner, tablespace, copy = self._entry_fields()
+            dump_id, needs, tag, description, definition, schema, owner, tablespace, copy = self._entry_fields()
             if description == b"ENCODING":
                 self._codec = codec(_encoding(definition))
             yield Entry(
@@ -135,6 +152,7 @@ class _Reader:
                 definition,
                 self._text(tablespace),
                 copy,
+                needs,
             )
 
     def _read_head(self) -> None:
@@ -155,12 +173,12 @@ class _Reader:
             self._string()
         self._count = self._int()
 
-    def _entry_fields(self) -> tuple[int, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]:
-        """Dump id, oid, tag, description, definition, schema, owner, tablespace, COPY statement."""
+    def _entry_fields(self) -> tuple[int, tuple[int, ...], bytes, bytes, bytes, bytes, bytes, bytes, bytes]:
+        """Dump id, dependencies, tag, description, definition, schema, owner, tablespace, COPY statement."""
         dump_id = self._int()
         self._int()  # whether it has data
         self._string()  # oid of its catalog
-        oid = self._string()
+        self._string()  # oid
         tag = self._string()
         description = self._string()
         self._int()  # section
@@ -174,10 +192,13 @@ class _Reader:
             self._int()
         owner = self._string()
         self._string()  # WITH OIDS
-        while self._optional() is not None:  # dependencies
-            pass
+        needs: list[int] = []
+        while (found := self._optional()) is not None:
+            if not found.isdigit():
+                raise Corrupt(f"{FILE_NAME} is damaged: a dependency that is no number")
+            needs.append(int(found))
         self._string()  # file
-        return dump_id, oid, tag, description, definition, schema, owner, tablespace, copy
+        return dump_id, tuple(needs), tag, description, definition, schema, owner, tablespace, copy
 
     def _bytes(self, count: int) -> bytes:
         data = self._file.read(count)
@@ -242,6 +263,11 @@ def write_list(path: Path, entries: Iterable[Entry]) -> Path:
     with path.open("w") as file:
         file.writelines(f"{entry.dump_id};\n" for entry in entries)
     return path
+
+
+def is_contents(name: str) -> bool:
+    """Whether the dump's file of that name is its table of contents."""
+    return name in (FILE_NAME, f"{FILE_NAME}.zst")
 
 
 def missing_data(entries: Iterable[Entry], names: Iterable[str]) -> list[Entry]:

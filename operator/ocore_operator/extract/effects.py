@@ -79,7 +79,7 @@ async def _job(ctx: Context, world: World, action: StartJob) -> Object:
 async def _inputs(ctx: Context, world: World) -> JobInputs:
     extract, name = world.extract, world.extract.status.store_name or ""
     store = await inputs.load_store(ctx, extract.meta.namespace, name)
-    if not world.into_claim:
+    if not world.into_claim and not world.of_tables:
         return await inputs.load_for_store(ctx, extract.meta.namespace, store, extract.status.environment_name)
     found = await inputs.load(ctx, _environment(world))
     if found.store.meta.name == name:
@@ -94,4 +94,8 @@ async def _removal_inputs(ctx: Context, world: World) -> JobInputs:
     if world.into_claim:
         return await inputs.load(ctx, _environment(world), lenient=True)
     store = await inputs.load_store(ctx, namespace, extract.status.store_name or "")
-    return await inputs.load_for_store(ctx, namespace, store, extract.status.environment_name)
+    found = await inputs.load_for_store(ctx, namespace, store, extract.status.environment_name)
+    if not world.of_tables or world.environment is None:
+        return found
+    # Also the scratch database that a killed attempt left.
+    return replace(await inputs.load(ctx, world.environment, lenient=True), store=store, node=found.node)

@@ -5,6 +5,7 @@ from ocore_kube.types import ENVIRONMENTS, EXTRACTS, NAMESPACES, SNAPSHOTS, STOR
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
+from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.extract import plan
 from ocore_operator.extract.entry import idle
 from ocore_operator.extract.world import World
@@ -42,6 +43,7 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
         neighbours=neighbours(ctx.catalog, target) if target is not None else (),
         store=await _store(ctx, extract, snapshot),
         terminating=terminating,
+        rollback_near=target is not None and _rollback_near(ctx, extract, target),
         locked=environment is not None and operation_lock.is_held_by(environment, extract),
     )
 
@@ -52,6 +54,11 @@ def neighbours(catalog: Catalog, environment: Environment) -> tuple[str, ...]:
     every = catalog.of_kind(EnvironmentEntry, environment.meta.namespace)
     others = (e.target for e in every if e.key != environment.key)
     return tuple(t.path for t in others if filestore is not None and t.claim == filestore.claim_name)
+
+
+def _rollback_near(ctx: Context, extract: Extract, environment: Environment) -> bool:
+    others = operations(ctx.catalog, extract.meta.namespace, environment.meta.name)
+    return rollback_near(environment.status.operation, others)
 
 
 async def _snapshot(ctx: Context, extract: Extract) -> Snapshot | None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import EXTRACT, REMOVE_EXTRACT
-from ocore_crds.extracted import folder_refusal
+from ocore_crds.environment import connection_of
+from ocore_crds.extracted import folder_refusal, tables_refusal
 from ocore_crds.naming import extract_prefix
 from ocore_crds.protocol import ExtractRemoved, ExtractResult, Failure
 from ocore_operator import clock
@@ -78,6 +79,8 @@ def _before(world: World) -> Action:
         return _refused(world)
     if world.into_claim and not world.locked:
         return SetLock(held=True)
+    if world.of_tables and world.rollback_near:
+        return _after_rollback(world)
     return Record(transitions.started(world, snapshot, world.store.meta.name))
 
 
@@ -99,21 +102,48 @@ def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
             _failure(c.CORRUPT, f"Snapshot {name} is damaged and has no whole remote copy. Name another one."),
             False,
         )
-    if snapshot.status.parts is not None and "Filestore" not in snapshot.status.parts:
-        yield _failure(c.FILES_NOT_FOUND, f"Snapshot {name} has no filestore. Name another one."), False
+    needed = "Database" if world.of_tables or (spec.listing is not None and spec.listing.tables) else "Filestore"
+    if snapshot.status.parts is not None and needed not in snapshot.status.parts:
+        found = c.TABLES_NOT_FOUND if needed == "Database" else c.FILES_NOT_FOUND
+        yield _failure(found, f"Snapshot {name} has no {needed.lower()}. Name another one."), False
     if world.store is None:
         yield _failure(c.STORE_NOT_FOUND, f"SnapshotStore {readable_store(snapshot)} does not exist. Create it."), True
     elif spec.target.store is not None and world.store.spec.access == "ReadOnly":
         text = f"SnapshotStore {world.store.meta.name} has access ReadOnly. Use target.claim."
         yield _failure(c.STORE_READ_ONLY, text), False
+    where = snapshot.spec.environment_ref.name
+    if environment is None and (spec.target.claim is not None or world.of_tables):
+        yield _failure(c.ENVIRONMENT_NOT_FOUND, f"Environment {where} does not exist. Create it."), True
+        return
+    if world.of_tables:
+        yield from _table_refusals(world)
     if spec.target.claim is not None:
-        where = snapshot.spec.environment_ref.name
-        if environment is None:
-            yield _failure(c.ENVIRONMENT_NOT_FOUND, f"Environment {where} does not exist. Create it."), True
-            return
         refusal = _claim_refusal(world)
         if refusal:
             yield _failure(c.TARGET_REFUSED, f"target.claim of Environment {where}: {refusal}."), False
+
+
+def _table_refusals(world: World) -> Iterator[tuple[Failure, bool]]:
+    tables, environment = world.extract.spec.tables, world.environment
+    if tables is None or environment is None:
+        return
+    refusal = tables_refusal(tables)
+    if refusal:
+        yield _failure(c.ROW_FILTER_FAILED, f"{refusal} Correct it in a new Extract."), False
+    name, found = environment.meta.name, connection_of(environment.spec, environment.status)
+    if environment.spec.database is None:
+        yield _failure(c.TABLES_NOT_FOUND, f"Environment {name} has no database, whose server loads them."), False
+    elif found is not None and found.admin_secret_name is None and any(t.where is not None for t in tables):
+        text = (
+            f"Environment {name} has no administrator, who creates the role without rights that where runs as. Set"
+            " spec.database.adminSecretRef, or leave out where."
+        )
+        yield _failure(c.MISSING_GRANTS, text), False
+
+
+def _after_rollback(world: World) -> Action:
+    name = world.environment.meta.name if world.environment is not None else ""
+    return Wait(PAUSE, c.WAITING_FOR_OPERATION, f"Waiting for the rollback of Environment {name}: it loads a database.")
 
 
 def _claim_refusal(world: World) -> str:
@@ -152,6 +182,8 @@ def _run(world: World) -> Action:
                 return _refused(world)
             if world.into_claim and not world.locked:
                 return SetLock(held=True)
+            if world.of_tables and world.rollback_near:
+                return _after_rollback(world)
             return StartJob("extract", status.attempt)
         case Starting():
             return Wait(POLL, found.condition or c.RUNNING, found.text)

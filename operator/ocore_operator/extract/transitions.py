@@ -2,7 +2,7 @@
 
 from ocore_crds import conditions as c
 from ocore_crds.extract import ExtractStatus
-from ocore_crds.extracted import Extracted
+from ocore_crds.extracted import TABLE_CONTENTS, Extracted
 from ocore_crds.protocol import EXTRACT_STEPS, ExtractResult
 from ocore_crds.quantity import human
 from ocore_crds.snapshot import StepStatus
@@ -31,6 +31,7 @@ def named(world: World, snapshot: Snapshot) -> ExtractStatus:
     update = {
         "environment_name": snapshot.spec.environment_ref.name,
         "environment_id": source.environment_id if source is not None else None,
+        "contents": TABLE_CONTENTS if world.of_tables else None,
     }
     return world.extract.status.model_copy(update=update)
 
@@ -75,14 +76,15 @@ def completed(world: World, found: ExtractResult) -> ExtractStatus:
     result = found.extracted.model_copy(update={"checked": found.checked})
     expires = clock.text(clock.after(world.now, world.extract.spec.expires_after_seconds))
     steps = tuple(s.model_copy(update={"state": "Done"}) for s in world.extract.status.steps)
-    update = {"result": result, "result_expires_at": expires, "steps": steps}
+    update = {"result": result, "tables": found.tables, "result_expires_at": expires, "steps": steps}
     status = world.extract.status.model_copy(update=update)
     return summarize.complete(status, c.SUCCEEDED, f"{_text(result)} It is removed at {expires}.", _stamp(world))
 
 
 def _text(result: Extracted) -> str:
     where = f"in the folder {result.folder} on the claim" if result.folder is not None else f"in {result.key}"
-    return f"{result.files} files of {human(result.bytes)} are {where}; {human(result.bytes_read)} were read."
+    rows = f" with {result.rows} rows" if result.rows else ""
+    return f"{result.files} files of {human(result.bytes)}{rows} are {where}; {human(result.bytes_read)} were read."
 
 
 def failed(world: World, reason: str, message: str) -> ExtractStatus:

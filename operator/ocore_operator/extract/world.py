@@ -28,6 +28,8 @@ class World:
     store: Store | None = None
     #: Whether the namespace is being deleted: no Job can be created in it.
     terminating: bool = False
+    #: Whether a Rollback of the Environment runs or waits: tables are not loaded beside it.
+    rollback_near: bool = False
     #: Whether it has the operation lock.
     locked: bool = False
     #: Why the last action could not be carried out.
@@ -42,6 +44,11 @@ class World:
     def deleting(self) -> bool:
         """Whether the Extract is being deleted."""
         return self.extract.meta.deleted is not None
+
+    @property
+    def of_tables(self) -> bool:
+        """Whether it loads tables on the Environment's server."""
+        return self.extract.spec.tables is not None
 
     @property
     def into_claim(self) -> bool:

@@ -12,6 +12,7 @@ from ocore_crds import quantity
 from ocore_crds.commands import table as t
 from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, StoreAccess
 from ocore_crds.environment import connection_of
+from ocore_crds.extract import ExtractSpec
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
 from ocore_crds.neutralize import WRAPPER, Neutralize
@@ -717,7 +718,7 @@ def inspect_rollback(
 
 def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int, deadline: float) -> Object:
     """Name ``extract-<uid>-<attempt>``: reads files of the snapshot into the store, or into a new folder on the claim.
-    With target.claim it only reads the store."""
+    With target.claim it only reads the store. Tables go through a scratch database."""
     spec, status, volumes = owner.spec, owner.status, Volumes()
     claim = spec.target.claim
     request = t.ExtractRequest(
@@ -730,7 +731,9 @@ def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attemp
         model=spec.attachments.model if spec.attachments is not None else None,
         record=spec.attachments.record_id if spec.attachments is not None else None,
         name=spec.attachments.name if spec.attachments is not None else None,
-        listing=spec.listing.path if spec.listing is not None else None,
+        listing=spec.listing.path if spec.listing is not None and not spec.listing.tables else None,
+        list_tables=spec.listing is not None and spec.listing.tables,
+        **_of_tables(volumes, job_inputs, spec),
         filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
         folder=claim.path if claim is not None else None,
         deadline=_deadline(deadline),
@@ -740,15 +743,32 @@ def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attemp
     )
 
 
+def _of_tables(volumes: Volumes, job_inputs: JobInputs, spec: ExtractSpec) -> dict[str, Any]:
+    """What an Extract of tables needs more; nothing for another."""
+    if spec.tables is None:
+        return {}
+    environment, target = _environment(job_inputs), spec.target.store
+    return {
+        "tables": tuple(t.TableRequest.model_validate(table.wire()) for table in spec.tables),
+        "format": (target.format if target is not None else None) or "CSV",
+        "database": _needed(parts.database(volumes, environment, admin=True)),
+        "scratch": parts.scratch(volumes, environment.spec),
+        "capacity": _own_capacity(environment),
+    }
+
+
 def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int) -> Object:
-    """Name ``remove-extract-<uid>-<attempt>``: removes what the Extract has made."""
+    """Name ``remove-extract-<uid>-<attempt>``: removes what the Extract has made. Of tables also their scratch
+    database, where the inputs have the Environment."""
     claim, volumes = owner.spec.target.claim, Volumes()
+    server = job_inputs.environment if owner.spec.tables is not None else None
     request = t.RemoveExtractRequest(
         environment_id=owner.status.environment_id or "",
         extract_id=owner.id,
         store=stores.of(job_inputs.store).access(volumes) if claim is None else None,
         filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
         folder=claim.path if claim is not None else None,
+        database=parts.database(volumes, server, admin=True) if server is not None else None,
         deadline=_deadline(SHORT),
     )
     return job(

@@ -24,6 +24,7 @@ QUIESCE_POINTS = ("snapshot-waiting", "snapshot-may-resume")
 DELETION_POINTS = ("delete-manifest-gone",)
 #: Driven in test_extract.py.
 EXTRACT_POINTS = ("extract-written",)
+TABLE_POINTS = ("extract-loaded",)
 RESTORE_POINTS = (
     "restore-start",
     "restore-hold-made",

@@ -212,6 +212,16 @@ ATTACHMENTS: Object = {
     "attachments": {"model": "res.partner", "recordId": 7, "name": "contract.pdf"},
     "target": {"store": {}},
 }
+TABLES: Object = {
+    "snapshotRef": {"name": "shop-1"},
+    "tables": [{"schema": "public", "name": "partner", "where": "id = 1"}],
+    "target": {"store": {"format": "SQL"}},
+}
+TABLE_LISTING: Object = {
+    "snapshotRef": {"name": "shop-1"},
+    "listing": {"tables": True},
+    "target": {"store": {}},
+}
 LISTING: Object = {"snapshotRef": {"name": "shop-1"}, "listing": {"path": "images"}, "target": {"store": {}}}
 #: The CA in a ConfigMap; limits without requests, which must not be more.
 TLS_ENVIRONMENT: Object = changed(
@@ -241,7 +251,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY, TLS_POLICY),
     "Rollback": (ROLLBACK, UNDO, PREVIEW),
-    "Extract": (EXTRACT, LISTING, ATTACHMENTS),
+    "Extract": (EXTRACT, LISTING, ATTACHMENTS, TABLES, TABLE_LISTING),
 }
 #: Kind → a spec with nothing that may be left out.
 MINIMAL: dict[str, tuple[Object, ...]] = {
@@ -423,6 +433,7 @@ PATTERNS: dict[str, Pattern] = {
     ),
     r"^[A-Za-z_][A-Za-z0-9_.]*$": Pattern(("res.partner", "a", "_x9"), ("", "9a", "a-b", "a b", "a/b", "a'b")),
     r"^[^\x00-\x1f\x7f]+$": Pattern(("a", "a b/ü.pdf"), ("", "a\nb", "a\u0000b", "a\u007fb")),
+    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$": Pattern(("id = 1", "a\tOR\nb"), ("", "a\u0000b", "a\u001bb", "a\u007fb")),
     extracted.FILE_PATH_PATTERN: Pattern(_FILE_PATHS, _HOSTILE_PATHS),
     extracted.FILE_PATH_OR_ROOT_PATTERN: Pattern(("", *_FILE_PATHS), _HOSTILE_PATHS),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
@@ -861,13 +872,35 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ),
                 update=True,
             ),
-            "give exactly one of files, attachments, listing": Cel(
+            "tables go into target.store": Cel(
+                ({}, {"spec.files": REMOVED, "spec.tables": [{"name": "a"}], "spec.target": {"store": {}}}),
+                ({"spec.files": REMOVED, "spec.tables": [{"name": "a"}]},),
+            ),
+            "target.store.format goes with tables": Cel(
+                (
+                    {"spec.target": {"store": {}}},
+                    {
+                        "spec.files": REMOVED,
+                        "spec.tables": [{"name": "a"}],
+                        "spec.target": {"store": {"format": "CSV"}},
+                    },
+                ),
+                ({"spec.target": {"store": {"format": "CSV"}}},),
+            ),
+            "give exactly one of files, attachments, tables, listing": Cel(
                 ({}, {"spec.files": REMOVED, "spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
                 ({"spec.files": REMOVED}, {"spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
             ),
             "a listing goes into target.store": Cel(
                 ({}, {"spec.files": REMOVED, "spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
                 ({"spec.files": REMOVED, "spec.listing": {"path": "a"}},),
+            ),
+        },
+        "spec.listing": {
+            "path goes without tables": Cel(
+                ({"spec.listing": {"path": "a"}}, {"spec.listing": {"tables": True}}),
+                ({"spec.listing": {"path": "a", "tables": True}},),
+                spec=1,
             ),
         },
         "spec.target": {

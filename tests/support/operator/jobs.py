@@ -81,10 +81,10 @@ def undo(to: str) -> resources.Rollback:
     return resources.rollback(obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, status))
 
 
-def extract(target: Object) -> resources.Extract:
-    """An Extract that has started."""
+def extract(target: Object, **wanted: Object) -> resources.Extract:
+    """An Extract that has started; of files where nothing else is given."""
     status = {"environmentId": environment().id, "snapshotId": OTHER_UID, "claimName": "files"}
-    spec: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": target}
+    spec: Object = {"snapshotRef": {"name": "before"}, "target": target, **(wanted or {"files": {"paths": ["a"]}})}
     return resources.extract(obj("Extract", "one", spec, status))
 
 
@@ -117,9 +117,11 @@ def all_jobs(
 ) -> dict[str, Object]:
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
-    other = undo("Old")
+    other, tables = undo("Old"), extract({"store": {"format": "SQL"}}, tables=[{"name": "partner", "where": "id = 1"}])
     need_database = {
         "prove": lambda: build.prove(settings, place, attempt="abcdef01"),
+        "extract-tables": lambda: build.extract(settings, place, tables, attempt=1, deadline=600),
+        "remove-extract-tables": lambda: build.remove_extract(settings, place, tables, attempt=1),
         "neutralize-sql": lambda: build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
         "neutralize-image": lambda: build.neutralize(
             settings, place, neutralising("Image"), attempt=1, deadline=600, listeners=LISTENERS

@@ -14,8 +14,10 @@ import botocore.awsrequest
 import botocore.credentials
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from ocore_cli import extracts, s3
+from ocore_cli.app import app
 from ocore_cli.errors import CliError, Denied, Refused
 from ocore_crds.kinds import EXTRACT
 from ocore_crds.snapshotstore import S3
@@ -274,6 +276,38 @@ def test_attachments_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.
         extracts.unpack(io.BytesIO(tar(**{"..__evil": b"evil"})), "", tmp_path / "new")
 
 
+@pytest.mark.usefixtures("keys")
+def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tar(**{"partner.csv": b"id\n7\n"})
+    found, _ = objects(data, files=1, bytes=5, rows=1), serve(monkeypatch, data)
+    wanted = extracts.wanted_tables(["public.partner:id = 7 AND name = 'a:b.c'", "country"], "SQL")
+    done = extracts.copy(
+        found, quiet(), "before", "", tmp_path / "out", extracts.Access(), 5, wanted  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert (tmp_path / "out/partner.csv").read_bytes() == b"id\n7\n"
+    assert "with 1 rows" in done
+    spec = found.created[0][1]["spec"]
+    assert spec["tables"] == [
+        {"schema": "public", "name": "partner", "where": "id = 7 AND name = 'a:b.c'"},
+        {"name": "country"},
+    ]
+    assert spec["target"] == {"store": {"format": "SQL"}}
+    assert extracts.wanted_tables(["a"], None)["target"] == {"store": {}}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ls", "before", "papers", "--tables"),
+        ("cp", "before:papers", "out", "--table", "partner"),
+        ("cp", "before", "claim:out", "--table", "partner"),
+        ("cp", "before:papers", "out", "--format", "CSV"),
+    ],
+)
+def test_tables_go_alone(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
 # --- ls --------------------------------------------------------------------------------------------------------------
 
 
@@ -294,3 +328,22 @@ def test_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b" not in text
     assert found.created[0][1]["spec"]["listing"] == {"path": "papers"}
     assert found.deleted
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_listing_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"type": "table", "schema": "public", "name": "par\ntner", "rows": 99, "bytes": 2048},
+        {"type": "table", "schema": "public", "name": "uncounted", "rows": None, "bytes": 1},
+    ]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    serve(monkeypatch, data)
+    console, found = quiet(), objects(data)
+    extracts.show(found, quiet(), console, "before", "", extracts.Access(), tables=True)  # type: ignore[arg-type]
+    shown = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert shown == [
+        ["Type", "Rows", "Size", "Name"],
+        ["table", "99", "2.0", "KiB", "public.par\\ntner"],
+        ["table", "1", "B", "public.uncounted"],
+    ]
+    assert found.created[0][1]["spec"]["listing"] == {"tables": True}

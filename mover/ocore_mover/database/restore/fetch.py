@@ -7,7 +7,7 @@ changes in between.
 import errno
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, StoredObject
 from ocore_crds.quantity import human
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
+from ocore_mover.database import toc
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
@@ -30,28 +31,47 @@ _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 @contextmanager
-def fetched(store: Store, artifact: DatabaseArtifact, scratch: Path, name: str, counter: Counter) -> Iterator[Path]:
-    """The folder for pg_restore within the block. `name`: of the folder in scratch, which is removed at the end.
+def fetched(
+    store: Store,
+    artifact: DatabaseArtifact,
+    scratch: Path,
+    name: str,
+    counter: Counter,
+    choose: Callable[[toc.TableOfContents], toc.Chosen] | None = None,
+) -> Iterator[toc.TableOfContents]:
+    """The dump for pg_restore within the block, in a folder. `name`: of the folder in scratch, which is removed at the
+    end. `choose`: of the part that is fetched, by the table of contents.
 
     Raises Corrupt (before pg_restore has seen anything), MoverError ScratchFull, StoreError.
     """
     external = artifact.compression == "external-zstd"
     allowance = _Allowance(artifact.raw_bytes)
-    check_room(artifact, scratch)
+    if choose is None:
+        check_room(artifact.raw_bytes, scratch)
     folder = scratch / f"ocore-restore-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with _disk_errors(artifact, scratch):
             folder.mkdir(parents=True)
-            _each(artifact, lambda obj: _fetch(store, obj, folder, counter, allowance, external=external))
-        yield folder
+            contents, files = toc.TableOfContents(folder), artifact.files
+
+            def fetch(obj: StoredObject) -> None:
+                _fetch(store, obj, folder, counter, allowance, external=external)
+
+            if choose is not None:
+                _each([obj for obj in files if toc.is_contents(file_name(obj))], fetch)
+                contents = chosen = choose(contents)
+                files = tuple(obj for obj in files if chosen.has_rows(file_name(obj)))
+                check_room(sum(obj.size for obj in files), scratch)
+            _each(files, fetch)
+        yield contents
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def check_room(artifact: DatabaseArtifact, scratch: Path) -> None:
-    """Raises MoverError ScratchFull where the dump does not fit."""
-    needed = artifact.raw_bytes + _MARGIN
+def check_room(size: int, scratch: Path) -> None:
+    """Raises MoverError ScratchFull where a dump of that size does not fit."""
+    needed = size + _MARGIN
     free = shutil.disk_usage(scratch).free
     if free < needed:
         raise _full(scratch, f"the dump needs {human(needed)} and {human(free)} are free")
@@ -65,10 +85,10 @@ def file_name(obj: StoredObject) -> str:
     return name
 
 
-def _each(artifact: DatabaseArtifact, work: Callable[[StoredObject], None]) -> None:
+def _each(files: Iterable[StoredObject], work: Callable[[StoredObject], None]) -> None:
     """Runs `work` for each file, the largest first. Raises the first failure."""
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(work, obj) for obj in sorted(artifact.files, key=lambda o: -o.size)]
+        futures = [pool.submit(work, obj) for obj in sorted(files, key=lambda o: -o.size)]
         try:
             for future in futures:
                 future.result()

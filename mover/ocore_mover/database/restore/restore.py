@@ -85,6 +85,8 @@ class DatabaseRestore:
     #: Of the volume of the server's databases, in bytes: the load ends before it is full. None: unknown, and not
     #: watched.
     capacity: int | None = None
+    #: What of the dump is in scratch already, and is restored; None: all of it is fetched.
+    contents: toc.TableOfContents | None = None
     #: Called once the whole dump is in scratch and checked, before anything is created.
     on_fetched: Callable[[], None] = lambda: None
     #: Called once the copy exists.
@@ -103,9 +105,8 @@ class DatabaseRestore:
             now = drop_restored(maintenance, self.names)
             rights, warnings = self._rights_of_live(maintenance, now)
             self.counter.bytes_total = sum(f.size for f in self.artifact.files) + self.artifact.size_bytes
-            with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as folder:
+            with self._fetched() as contents:
                 self.on_fetched()
-                contents = toc.TableOfContents(folder)
                 with translating(conditions.RESTORE_FAILED, "reading the owners of the dump"):
                     owners.check(maintenance, contents, rights.owner)
                 create.create(
@@ -114,6 +115,14 @@ class DatabaseRestore:
                 self.on_created()
                 restored = self._load(maintenance, program, contents, rights.owner, now)
         return replace(restored, warnings=(*warnings, *restored.warnings))
+
+    @contextmanager
+    def _fetched(self) -> Iterator[toc.TableOfContents]:
+        if self.contents is not None:
+            yield self.contents
+            return
+        with fetched(self.store, self.artifact, self.scratch, self.names.restored, self.counter) as contents:
+            yield contents
 
     def _rights_of_live(self, maintenance: Connection, now: Position) -> tuple[Rights, list[str]]:
         """Rights of the live database, or of the one to create, and warnings. Raises MoverError DatabaseNotFound."""

@@ -1,5 +1,5 @@
 """The scratch databases of an environment: ``prove`` restores the schema of the live one into its own, ``test-restore``
-a snapshot into another."""
+a snapshot into another, ``extract`` tables into one of its own."""
 
 import psycopg
 from psycopg import sql
@@ -35,6 +35,15 @@ class RestoreTestNames(Names):
     def restored(self) -> str:
         """The scratch database."""
         return naming.restore_test_database(self.live, self.rollback_id)
+
+
+class ExtractNames(Names):
+    """As for a rollback whose id is that of the Extract; only the copy has another name."""
+
+    @property
+    def restored(self) -> str:
+        """The scratch database."""
+        return naming.extract_database(self.live, self.rollback_id)
 
 
 def drop_all(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:

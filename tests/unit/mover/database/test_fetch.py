@@ -26,7 +26,8 @@ def test_what_was_checked_is_what_is_restored(store: Store, scratch: Path, count
     table = zstd.compress(b"rows") if external else b"rows"
     name = "1.dat.zst" if external else "1.dat"
     files = (put(store, "a/toc.dat", b"toc"), put(store, f"a/{name}", table))
-    with fetched(store, dumped(*files, raw_bytes=7, external=external), scratch, "rb", counter) as folder:
+    with fetched(store, dumped(*files, raw_bytes=7, external=external), scratch, "rb", counter) as contents:
+        folder = contents.folder
         assert store.local_root is not None
         for obj in files:
             (store.local_root / obj.key).write_bytes(b"changed")

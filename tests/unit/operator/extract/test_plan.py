@@ -47,6 +47,9 @@ from support.operator.objects import (
 )
 
 STORE: Object = {"snapshotRef": {"name": "before"}, "files": {"paths": ["a"]}, "target": {"store": {}}}
+TABLES: Object = {
+    "snapshotRef": {"name": "before"}, "tables": [{"name": "partner", "where": "id = 1"}], "target": {"store": {}},
+}  # fmt: skip
 CLAIM: Object = {**STORE, "target": {"claim": {"path": "back"}}}
 JOB, REMOVAL = "extract-111111112222-1", "remove-extract-111111112222-1"
 COMPLETE = [{"type": "Complete", "status": "True", "reason": "Succeeded", "lastTransitionTime": at(0)}]
@@ -212,6 +215,60 @@ def test_neighbours_are_on_the_same_claim() -> None:
         made["metadata"]["name"] = name
         catalog.put("Environment", made)
     assert neighbours(catalog, environment({"filestore": {"claimName": "files", "path": "a"}})) == ("b",)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+DATABASE: Object = {"secretRef": {"name": "shop-db"}, "adminSecretRef": {"name": "shop-admin"}, "capacity": "10Gi"}
+SERVER = environment({"database": DATABASE})
+
+
+def test_tables_say_what_comes_before_they_are_loaded() -> None:
+    named = decide(world(TABLES, {**QUEUED, "environmentName": None, "environmentId": None}, environment=SERVER))
+    assert isinstance(named, Record)
+    assert named.status.phase == "Pending"
+    assert "Types of the application and of extensions become text." in str(named.status.contents)
+    into_store = decide(world(STORE, {**QUEUED, "environmentName": None, "environmentId": None}))
+    assert isinstance(into_store, Record)
+    assert into_store.status.contents is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "expected"),
+    [
+        ({"environment": None}, "id = 1", c.ENVIRONMENT_NOT_FOUND),
+        ({"environment": environment({"database": None})}, "id = 1", c.TABLES_NOT_FOUND),
+        ({"environment": environment({"database": {**DATABASE, "adminSecretRef": None}})}, "id = 1", c.MISSING_GRANTS),
+        ({"snapshot": changed_snapshot(parts=["Filestore"])}, "id = 1", c.TABLES_NOT_FOUND),
+        ({}, "1=1); DROP TABLE partner; --", c.ROW_FILTER_FAILED),
+        ({}, "1=1) OR (1=1", c.ROW_FILTER_FAILED),
+    ],
+)
+def test_tables_that_cannot_be_loaded(changes: Object, where: str, expected: str) -> None:
+    spec = {**TABLES, "tables": [{"name": "partner", "where": where}]}
+    assert reason(decide(world(spec, QUEUED, seconds=60, **{"environment": SERVER, **changes}))) == expected
+
+
+def test_without_a_condition_no_administrator_is_needed() -> None:
+    spec = {**TABLES, "tables": [{"name": "partner"}]}
+    poor = environment({"database": {**DATABASE, "adminSecretRef": None}})
+    assert isinstance(decide(world(spec, QUEUED, environment=poor)), Record)
+
+
+def test_row_111_tables_are_not_loaded_beside_a_rollback() -> None:
+    for status in (QUEUED, RUNNING):
+        waits = decide(world(TABLES, status, environment=SERVER, rollback_near=True))
+        assert isinstance(waits, Wait)
+        assert waits.reason == c.WAITING_FOR_OPERATION
+    assert decide(world(TABLES, RUNNING, environment=SERVER)) == StartJob("extract", 1)
+    assert decide(world(STORE, RUNNING, rollback_near=True)) == StartJob("extract", 1)
+
+
+def test_a_listing_of_tables_needs_a_database() -> None:
+    listing = {"snapshotRef": {"name": "before"}, "listing": {"tables": True}, "target": {"store": {}}}
+    files = changed_snapshot(parts=["Filestore"])
+    assert reason(decide(world(listing, QUEUED, seconds=1, snapshot=files))) == c.TABLES_NOT_FOUND
+    assert isinstance(decide(world(listing, QUEUED, snapshot=changed_snapshot(parts=["Database"]))), Record)
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------

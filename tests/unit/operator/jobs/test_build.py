@@ -191,6 +191,8 @@ def test_only_an_inspection_beside_stopped_workloads_may_move_a_folder() -> None
 ADMINISTRATOR = {
     "extract": False,
     "extract-claim": False,
+    "extract-tables": True,  # creates the scratch database, as a restore creates the copy
+    "remove-extract-tables": True,  # drops it
     "remove-extract": False,
     "remove-extract-claim": False,
     "probe": True,  # checks the administrator's rights

@@ -1,0 +1,1 @@
+"""Tables of a dump for an Extract: which entries they need, and their rows out of a scratch database."""

@@ -1,0 +1,314 @@
+"""`extract` of tables with a real server: one table is loaded into a scratch database that no one enters, a condition
+runs there as a role without rights, and nothing is left."""
+
+import csv
+import io
+import json
+import subprocess
+import tarfile
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from ocore_crds import naming
+from ocore_crds.commands import extract
+from ocore_mover.database.extract import rows
+from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed
+from support.mover.desk import Desk
+from support.mover.postgres_majors import create_role, write_secret
+from support.mover.site import Site
+
+CAPACITY = ("--capacity", str(10**12))
+NASTY = 'ta"ble; DROP/%s'
+
+
+@dataclass
+class Tables:
+    """A snapshot of a database with some tables, and the commands on it."""
+
+    desk: Desk
+    admin: Path
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def site(self) -> Site:
+        return self.desk.site
+
+    def arguments(self, *tables: str, admin: bool = True, format_: str = "CSV") -> list[str]:
+        given = [option for table in tables for option in ("--table", table)]
+        roles = ["--admin", str(self.admin)] if admin else []
+        return ["extract", *self.desk.which, "--extract-id", self.id, *given, *roles, "--database",
+                str(self.site.secret), "--scratch", str(self.desk.scratch), "--format", format_, *CAPACITY]  # fmt: skip
+
+    def run(self, *tables: str, admin: bool = True, format_: str = "CSV") -> Finished:
+        return call(*self.arguments(*tables, admin=admin, format_=format_))
+
+    def files(self, done: Finished) -> dict[str, bytes]:
+        assert done.code == 0, done.stdout + done.stderr
+        data = (self.desk.store / done.result["payload"]["extracted"]["key"]).read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            return {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
+
+    def rows(self, done: Finished, name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.files(done)[f"{name}.csv"].decode())))
+
+    def nothing_left(self) -> None:
+        assert self.site.databases() == {self.site.live}
+        prefix = f"ocore_rb_{naming.short_id(self.id)}"
+        assert self.site.server.execute(f"SELECT rolname FROM pg_roles WHERE rolname LIKE '{prefix}%'") == []
+        assert list(self.desk.scratch.iterdir()) == []
+
+
+def fill(site: Site) -> None:
+    site.sql("CREATE TYPE mood AS ENUM ('sad', 'happy')")
+    site.sql("CREATE FUNCTION twice(a int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a * 2'")
+    site.sql("CREATE TABLE country (id int PRIMARY KEY, name text)")
+    site.sql("INSERT INTO country VALUES (1, 'ch')")
+    site.sql(
+        "CREATE TABLE partner (id serial PRIMARY KEY, name varchar(64) NOT NULL, mood mood,"
+        " country int REFERENCES country,"
+        " double int GENERATED ALWAYS AS (twice(id)) STORED, data bytea, made timestamptz DEFAULT now())"
+    )
+    site.sql(
+        "INSERT INTO partner (name, mood, country, data)"
+        " SELECT 'n' || g, 'happy', 1, '\\x00ff' FROM generate_series(1, 99) g"
+    )
+    site.sql("UPDATE partner SET name = 'a,\"b\"' || chr(10) || 'c', data = NULL WHERE id = 7")
+    site.sql("CREATE TABLE ballast AS SELECT g, repeat(md5(g::text), 20) AS t FROM generate_series(1, 20000) g")
+    site.sql('CREATE SCHEMA "Odd Schema"')
+    place = sql.Identifier("Odd Schema", NASTY).as_string()
+    site.sql(f'CREATE TABLE {place} ("sel""ect" int, "Ä b" text)')
+    site.sql(f"INSERT INTO {place} VALUES (1, 'x')")
+    site.sql("CREATE TABLE parts (a int) PARTITION BY RANGE (a)")
+    site.sql("CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)")
+    site.sql("INSERT INTO parts VALUES (1), (2)")
+    site.sql("CREATE VIEW seen AS SELECT 1 AS a")
+
+
+def prepared(site: Site, folder: Path) -> Tables:
+    role = create_role(site.server, f"admin-{site.live}", "SUPERUSER")
+    desk = Desk(site, folder, layout="Plain")
+    (desk.claim / desk.path / "a").write_text("a")
+    fill(site)
+    desk.ok("snapshot")
+    return Tables(desk, write_secret(folder / "admin", site.server, role, "postgres"))
+
+
+@pytest.fixture
+def tables(site: Site, tmp_path: Path) -> Tables:
+    return prepared(site, tmp_path)
+
+
+@pytest.fixture
+def tables_any(site_any: Site, tmp_path: Path) -> Tables:
+    return prepared(site_any, tmp_path)
+
+
+def test_one_table_and_nothing_else_is_read(tables: Tables) -> None:
+    live = tables.site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1")
+    done = tables.run("public.partner")
+    rows = tables.rows(done, "partner")
+    assert len(rows) == 99
+    assert rows[0] | {"made": ""} == {
+        "id": "1", "name": "n1", "mood": "happy", "country": "1", "double": "2", "data": "\\x00ff", "made": "",
+    }  # fmt: skip
+    assert {row["name"] for row in rows if row["id"] == "7"} == {'a,"b"\nc'}
+    payload = done.result["payload"]
+    assert payload["tables"][0] | {"bytes": 0} == {"schema": "public", "name": "partner", "rows": 99, "bytes": 0}
+    dump = tables.desk.manifest().database
+    assert dump is not None
+    toc_and_rows = [o.size for o in dump.files if "toc.dat" in o.key]
+    assert toc_and_rows[0] < payload["extracted"]["bytesRead"] < sum(o.size for o in dump.files) / 2
+    assert (payload["extracted"]["rows"], payload["extracted"]["files"]) == (99, 1)
+    tables.nothing_left()
+    assert tables.site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1") == live
+
+
+def test_conditions_and_odd_names(tables_any: Tables) -> None:
+    done = tables_any.run(
+        "public.partner:mood = 'happy' AND id < 3 OR id IN (7, 8)", "parts_1:a > 5", f"Odd Schema.{NASTY}"
+    )
+    assert sorted(row["id"] for row in tables_any.rows(done, "partner")) == ["1", "2", "7", "8"]
+    found = tables_any.files(done)
+    assert found["parts_1.csv"] == b"a\n"
+    assert found[f"{NASTY.replace('%', '%25').replace('/', '%2F')}.csv"].decode() == '"sel""ect",Ä b\n1,x\n'
+    tables_any.nothing_left()
+
+
+def psql(site: Site, script: bytes) -> subprocess.CompletedProcess[bytes]:
+    where = f"host=127.0.0.1 port={site.server.port} user={site.role.name} dbname={site.live}"
+    return subprocess.run(
+        [site.server.bin / "psql", "-X", "-q", where],
+        input=script, capture_output=True, timeout=60, check=False, env={"PGPASSWORD": site.role.password},
+    )  # fmt: skip
+
+
+def test_a_script_for_psql(tables: Tables) -> None:
+    """It makes a schema of its own, without the types of the application, and does nothing the second time."""
+    done, site = tables.run("public.partner:id < 8", f"Odd Schema.{NASTY}", format_="SQL"), tables.site
+    schema = naming.restored_schema(tables.id)
+    for script in tables.files(done).values():
+        for code in (0, 3):
+            ran = psql(site, script)
+            assert ran.returncode == code, ran.stderr
+    assert site.sql(f'SELECT count(*), min(mood), max(double) FROM "{schema}".partner') == [(7, "happy", 14)]
+    assert site.sql("SELECT count(*) FROM partner") == [(99,)]
+    query = f"SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '{schema}.partner'"
+    kinds = dict(site.sql(f"{query}::regclass AND attnum > 0"))
+    assert kinds == {
+        "id": "integer", "name": "character varying(64)", "mood": "text", "country": "integer", "double": "integer",
+        "data": "bytea", "made": "timestamp with time zone",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("public.none", "no table public.none"),
+        ("public.parts", "Name its partitions"),
+        ("public.seen", "is a view"),
+    ],
+)
+def test_what_has_no_rows_of_its_own(tables_any: Tables, table: str, said: str) -> None:
+    done = tables_any.run(table)
+    assert done.reason == "TablesNotFound"
+    assert said in done.message
+    tables_any.nothing_left()
+
+
+def test_a_listing_reads_no_rows(tables_any: Tables) -> None:
+    done = call("extract", *tables_any.desk.which, "--extract-id", tables_any.id, "--list-tables")
+    assert done.code == 0, done.stdout
+    result, dump = done.result["payload"]["extracted"], tables_any.desk.manifest().database
+    assert dump is not None
+    assert result["bytesRead"] == next(o.size for o in dump.files if "toc.dat" in o.key)
+    lines = (tables_any.desk.store / result["key"]).read_text().splitlines()
+    found = {(line["schema"], line["name"]): line["rows"] for line in map(json.loads, lines)}
+    assert found == {
+        ("Odd Schema", NASTY): 1, ("public", "ballast"): 20000, ("public", "country"): 1, ("public", "parts_1"): 2,
+        ("public", "partner"): 99,
+    }  # fmt: skip
+
+
+def test_without_an_administrator_there_is_no_condition(tables_any: Tables) -> None:
+    assert len(tables_any.rows(tables_any.run("partner", admin=False), "partner")) == 99
+    done = tables_any.run("partner:id = 1", admin=False)
+    assert done.reason == "MissingGrants"
+    assert "adminSecretRef" in done.message
+    tables_any.nothing_left()
+
+
+def test_row_111_the_server_is_not_filled(tables_any: Tables) -> None:
+    arguments = tables_any.arguments("partner")
+    unknown = call(*arguments[: -len(CAPACITY)])
+    assert unknown.reason == "CapacityUnknown"
+    assert call(*arguments[: -len(CAPACITY)], "--capacity", "1000000").reason == "InsufficientCapacity"
+    tables_any.nothing_left()
+
+
+def test_row_110_what_a_killed_attempt_leaves_is_dropped(tables_any: Tables) -> None:
+    """By the next attempt, or by the removal; another Extract's stays."""
+    site, arguments = tables_any.site, tables_any.arguments("partner:id = 1")
+    scratch = naming.extract_database(site.live, tables_any.id)
+    for again in (True, False):
+        assert was_killed(finish(start(site, *arguments, failpoints="extract-loaded=kill")))
+        assert site.databases() == {site.live, scratch}
+        # It refuses connections, once the sessions of the killed attempt have ended.
+        if again:
+            assert len(tables_any.rows(call(*arguments), "partner")) == 1
+            tables_any.nothing_left()
+    remove = ["remove-extract", "--environment-id", ENVIRONMENT, "--store", tables_any.desk.store.as_uri(),
+              "--database", str(site.secret), "--admin", str(tables_any.admin), "--extract-id"]  # fmt: skip
+    assert call(*remove, str(uuid.uuid4())).result["payload"]["database"] is False
+    assert site.databases() == {site.live, scratch}
+    removed = call(*remove, tables_any.id).result["payload"]
+    assert (removed["database"], removed["objects"]) == (True, 1)
+    assert site.databases() == {site.live}
+    assert not list(tables_any.desk.store.rglob("tables.tar"))
+
+
+HOSTILE = {
+    "role": "set_config('role', '{owner}', false) IS NOT NULL",
+    "superuser": "set_config('session_authorization', 'postgres', false) IS NOT NULL",
+    "file": "pg_read_file('/etc/passwd') IS NOT NULL",
+    "export": "lo_export(1, '/tmp/x') = 1",
+    "writes": "(SELECT count(*) FROM query_to_xml('CREATE TABLE t ()', true, true, '')) = 0",
+    "program": "query_to_xml('COPY partner TO PROGRAM ''id''', true, true, '') IS NOT NULL",
+    "others": "(SELECT count(*) FROM public.country) > 0",
+    "sequence": "nextval('public.partner_id_seq') > 0",
+    "read-write": "set_config('transaction_read_only', 'off', false) IS NOT NULL AND lo_create(0) > 0",
+    "syntax": "id = ",
+    "column": "nothing = 1",
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_row_109_a_hostile_condition_has_no_rights(tables_any: Tables, attack: str) -> None:
+    done = tables_any.run(f"public.partner:{HOSTILE[attack].format(owner=tables_any.site.role.name)}")
+    assert done.reason == "RowFilterFailed", done.stdout
+    tables_any.nothing_left()
+    assert not list(tables_any.desk.store.rglob("tables.tar"))
+
+
+def test_a_condition_that_never_ends(tables_any: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "FILTER_TIMEOUT", "1s")
+    done = tables_any.run("partner:set_config('statement_timeout', '0', false) = '0' AND pg_sleep(9) IS NOT NULL")
+    assert done.reason == "RowFilterFailed"
+    assert "took longer than 1s" in done.message
+
+
+def test_a_condition_cannot_change_the_limit_of_the_next_block(
+    tables_any: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "FILTER_TIMEOUT", "1s")
+    monkeypatch.setattr(rows, "_BLOCK", 1)
+    first = "id = 1 AND set_config('statement_timeout', '0', false) = '0'"
+    done = tables_any.run(f"partner:{first} OR id = 2 AND pg_sleep(2) IS NOT NULL")
+    assert done.reason == "RowFilterFailed"
+
+
+def test_a_message_has_no_value_of_a_row(tables_any: Tables) -> None:
+    done = tables_any.run("partner:name::int = 1")
+    assert done.reason == "RowFilterFailed"
+    assert "22P02" in done.message
+    assert "n1" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["1=1); DROP TABLE partner; --", "1=1) OR (1=1", "id = 1 -- ", "$$a$$ = name", ""])
+def test_what_is_no_condition_is_wrong_usage(tables_any: Tables, text: str) -> None:
+    assert tables_any.run(f"partner:{text}").code == 2
+
+
+def test_row_109_functions_of_the_dump_do_not_lend_their_owners_rights(tables_any: Tables) -> None:
+    """The check constraint needs a function that may write; the condition may not call it."""
+    site = tables_any.site
+    site.sql(
+        "CREATE FUNCTION lend(a int) RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS"
+        " $$ BEGIN IF current_user <> session_user THEN PERFORM 1; END IF; RETURN a; END $$"
+    )
+    site.sql("CREATE TABLE guarded (a int CHECK (lend(a) > 0))")
+    site.sql("INSERT INTO guarded VALUES (1)")
+    tables_any.desk.snapshot_id = str(uuid.uuid4())
+    tables_any.desk.ok("snapshot")
+    assert len(tables_any.rows(tables_any.run("guarded:a = 1"), "guarded")) == 1
+    done = tables_any.run("guarded:public.lend(a) = 1")
+    assert done.reason == "RowFilterFailed"
+    assert "permission denied for function lend" in done.message or "42501" in done.message
+
+
+def test_row_109_one_statement_in_a_transaction_that_only_reads(
+    tables_any: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the text was let through: the server itself refuses a second statement."""
+    site = tables_any.site
+    who = f"current_user = session_user AND NOT pg_has_role(current_user, '{site.role.name}', 'MEMBER')"
+    done = tables_any.run(f"partner:{who} AND current_setting('transaction_read_only') = 'on'")
+    assert len(tables_any.rows(done, "partner")) == 99
+    monkeypatch.setattr(extract, "tables_refusal", lambda tables: "")
+    second = "true); SET statement_timeout = 0; DECLARE more CURSOR FOR SELECT 1 WHERE (true"
+    refused = tables_any.run(f"partner:{second}")
+    assert refused.reason == "RowFilterFailed"
+    assert "multiple commands" in refused.message
