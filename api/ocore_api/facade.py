@@ -1,5 +1,6 @@
 """What every route reaches through `request.app.facade`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ class Facade:
     streams: StreamLimit = field(init=False)
     measurements: Measurements = field(default_factory=Measurements)
     hub: Hub = field(init=False)
+    #: Plans of retention that are made at the same time.
+    plans: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     #: Files of the page by their names; none unless it is served.
     page: Mapping[str, built.BuiltFile] = field(init=False)
     #: What runs until the end of the process.

@@ -14,11 +14,23 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
+from ocore_api.cache.entries import KINDS
 from ocore_api.facade import Facade
 from ocore_api.http import problems
-from ocore_api.http.edge import API, App, Edge
+from ocore_api.http.edge import API, CONSOLE, App, Edge
 from ocore_api.http.problem_docs import describe_problems
-from ocore_api.routes import docs, health, reads, rollback_writes, settings, size, snapshot_writes, streams, ui
+from ocore_api.routes import (
+    console_reads,
+    docs,
+    health,
+    reads,
+    rollback_writes,
+    settings,
+    size,
+    snapshot_writes,
+    streams,
+    ui,
+)
 from ocore_api.routes.parameters import describe_parameters
 from ocore_api.routes.repeated import Repeats
 from ocore_api.settings import Settings
@@ -26,8 +38,8 @@ from ocore_api.streams.docs import describe_streams
 from ocore_api.views.examples import describe_examples
 from ocore_kube.transport import CONNECTIONS, Transport, connect
 
-#: Routers, made with `APIRouter(prefix=API)`. The first route is found fastest: those that are asked most often come
-#: first.
+#: Routers, made with `APIRouter(prefix=API)` or `prefix=CONSOLE`. The first route is found fastest: those that are
+#: asked most often come first.
 ROUTERS: tuple[APIRouter, ...] = (
     reads.router,
     rollback_writes.router,
@@ -35,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     size.router,
     snapshot_writes.router,
     streams.router,
+    console_reads.router,
 )
 TITLE = "ocore snapshots"
 
@@ -92,8 +105,9 @@ def create_app(facade: Facade) -> FastAPI:
     open_to_all += [docs.router] if facade.settings.docs else []
     open_to_all += [ui.router] if facade.settings.ui else []
     problems.install(app, _methods([*ROUTERS, *open_to_all]))
-    if any(not r.path.startswith(f"{API}/") for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)):
-        raise ValueError("a router in ROUTERS is not made with `APIRouter(prefix=API)`")
+    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
+    if not all(route.path.startswith((f"{API}/", f"{CONSOLE}/")) for route in routes):
+        raise ValueError("a router in ROUTERS is not made with `APIRouter(prefix=API)` or `prefix=CONSOLE`")
     # Not `include_router`: that makes a tree, which takes longer to search. Before the framework's own routes, which
     # are asked rarely.
     app.router.routes[:0] = [route for router in (*ROUTERS, *open_to_all) for route in router.routes]
@@ -146,7 +160,7 @@ async def _supervised(facade: Facade, name: str, part: Any) -> None:
 @contextlib.asynccontextmanager
 async def open_facade(settings: Settings) -> AsyncIterator[Facade]:
     """The parts of one process, with connections to the API server and the key server. Closes them at the end."""
-    watches = 4 * max(1, len(settings.namespaces))  # one for each kind
+    watches = len(KINDS) * max(1, len(settings.namespaces))
     client = Transport(await connect(settings.kubeconfig, CONNECTIONS + watches), settings.request_timeout, "ocore-api")
     authenticator = Authenticator(settings)
     cache = Cache(client, settings.namespaces, seconds=settings.request_timeout)

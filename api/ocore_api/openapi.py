@@ -1,7 +1,7 @@
 """Writes what is generated from the routes and models: ``python -m ocore_api.openapi [--check]``.
 
-``docs/openapi.json``, and the tables of ``docs/rest-api.md``. With ``--check`` nothing is written: the files that
-differ are printed and the exit code is 1. A development tool that the program never imports.
+``docs/openapi.json``, and the tables of ``docs/rest-api.md`` and ``docs/console-api.md``. With ``--check`` nothing is
+written: the files that differ are printed and the exit code is 1. A development tool that the program never imports.
 """
 
 import argparse
@@ -22,11 +22,12 @@ from ocore_api.http.reasons import REASONS
 from ocore_api.main import create_app
 from ocore_api.settings import Settings
 from ocore_api.views import models, requests
+from ocore_api.views.console import models as console
 from ocore_api.views.models import SOURCE
 from ocore_crds.recovery_evidence import RecoveryEvidence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENT, PAGE = "docs/openapi.json", "docs/rest-api.md"
+DOCUMENT, PAGE, CONSOLE_PAGE = "docs/openapi.json", "docs/rest-api.md", "docs/console-api.md"
 #: Model → title of its table, in the order of the page.
 TABLES: dict[type[BaseModel], str] = {
     models.SnapshotView: "Snapshot",
@@ -46,6 +47,36 @@ TABLES: dict[type[BaseModel], str] = {
     models.ProgressEvent: "Data of a progress event",
     RecoveryEvidence: "recoveryEvidence",
 }
+#: The same of the console's page.
+CONSOLE_TABLES: dict[type[BaseModel], str] = {
+    console.Me: "Caller",
+    console.EnvironmentPage: "Page of environments",
+    console.EnvironmentRow: "Environment in a list",
+    console.EnvironmentProblem: "Problem",
+    console.Fix: "Fix",
+    console.OperationView: "Operation",
+    console.SnapshotRefView: "Snapshot in short",
+    console.EnvironmentDetails: "Environment",
+    console.ConditionView: "Condition",
+    console.SizesView: "Sizes of an environment",
+    console.StoreView: "Store",
+    console.PolicyView: "Policy",
+    console.UndoWindow: "Undo window",
+    console.ConsoleSnapshotPage: "Page of snapshots",
+    console.ConsoleSnapshot: "Snapshot",
+    console.RemoteView: "Remote copy",
+    console.RestoreTestView: "Test restore in short",
+    console.RetentionPlan: "Retention plan",
+    console.RetentionRules: "Rules",
+    console.RetentionVerdict: "Verdict",
+}
+#: Models of which the page lists what they have beside the fields of another one.
+_BESIDE: dict[type[BaseModel], tuple[type[BaseModel], str]] = {
+    models.SnapshotDetails: (models.SnapshotView, "All fields of a snapshot, and:"),
+    console.EnvironmentDetails: (console.EnvironmentRow, "All fields of an environment in a list, and:"),
+    console.ConsoleSnapshot: (models.SnapshotView, "All fields of [a snapshot](rest-api.md#snapshot), and:"),
+    console.RollbackDetails: (models.RollbackLog, "All fields of [a rollback log](rest-api.md#rollback-log), and:"),
+}
 
 
 def openapi() -> dict[str, Any]:
@@ -60,28 +91,34 @@ def openapi() -> dict[str, Any]:
     return create_app(facade).openapi()
 
 
-def rendered(page: str) -> dict[str, str]:
-    """Path below the repository → content. `page`: the text of docs/rest-api.md, whose tables are replaced."""
+def rendered(root: Path) -> dict[str, str]:
+    """Path below the repository → content. The tables of the pages that are there are replaced."""
     document = json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
-    page = _between(page, "fields", "\n\n".join(_fields(model, title) for model, title in TABLES.items()))
+    page = _between((root / PAGE).read_text(encoding="utf-8"), "fields", _tables(TABLES))
     page = _between(page, "reasons", _reasons())
-    return {DOCUMENT: document, PAGE: _between(page, "settings", _settings())}
+    console_page = _between((root / CONSOLE_PAGE).read_text(encoding="utf-8"), "fields", _tables(CONSOLE_TABLES))
+    return {DOCUMENT: document, PAGE: _between(page, "settings", _settings()), CONSOLE_PAGE: console_page}
+
+
+def _tables(tables: dict[type[BaseModel], str]) -> str:
+    return "\n\n".join(_fields(model, title) for model, title in tables.items())
 
 
 def _between(page: str, name: str, text: str) -> str:
     begin, end = f"<!-- {name}: made by `make generate` -->", f"<!-- end of {name} -->"
     pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
     if not re.search(pattern, page, re.DOTALL):
-        raise ValueError(f"{PAGE} has no place for {name}: {begin} … {end}")
+        raise ValueError(f"a page has no place for {name}: {begin} … {end}")
     return re.sub(pattern, lambda _: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
 
 
 def _fields(model: type[BaseModel], title: str) -> str:
     """A table of a model's fields."""
     lines = [f"### {title}", "", "| field | type | comes from, or is written to | meaning |", "|---|---|---|---|"]
-    if model is models.SnapshotDetails:
-        lines = [lines[0], "", "All fields of a snapshot, and:", *lines[1:]]
-    inherited = models.SnapshotView.model_fields if model is models.SnapshotDetails else {}
+    other, beside = _BESIDE.get(model, (None, ""))
+    if other is not None:
+        lines = [lines[0], "", beside, *lines[1:]]
+    inherited = other.model_fields if other is not None else {}
     schema = model.model_json_schema(by_alias=True, mode="validation")
     for name, field in model.model_fields.items():
         if name in inherited:
@@ -145,7 +182,7 @@ def _cell(text: str) -> str:
 
 def differing(root: Path) -> Iterable[str]:
     """The files that are not what they should be."""
-    files = rendered((root / PAGE).read_text(encoding="utf-8"))
+    files = rendered(root)
     return [n for n, c in files.items() if not (root / n).exists() or (root / n).read_text(encoding="utf-8") != c]
 
 
@@ -162,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"Generated files differ: {', '.join(found)}. Run `make generate` and commit the result.\n"
             )
         return 1 if found else 0
-    for name, content in rendered((options.root / PAGE).read_text(encoding="utf-8")).items():
+    for name, content in rendered(options.root).items():
         (options.root / name).write_text(content, encoding="utf-8")
     return 0
 

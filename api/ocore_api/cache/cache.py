@@ -10,10 +10,13 @@ import structlog
 
 from ocore_api.cache.entries import (
     ENVIRONMENT,
+    EXTRACT,
     KINDS,
     ROLLBACK,
     SNAPSHOT,
     EnvironmentEntry,
+    ExtractEntry,
+    PreviewEntry,
     RollbackEntry,
     SnapshotEntry,
 )
@@ -115,6 +118,18 @@ class Cache:
     ) -> RollbackEntry | None:
         """The Rollback of that id; None for a preview, and where it is not visible."""
         return await self._find(ROLLBACK, rollback_id, self.store.rollback, visible)
+
+    async def preview(
+        self, preview_id: str, visible: Callable[[PreviewEntry], bool] = _everyone
+    ) -> PreviewEntry | None:
+        """The preview of that id; None where it is not visible."""
+        return await self._find(ROLLBACK, preview_id, self.store.preview, visible)
+
+    async def extract(
+        self, extract_id: str, visible: Callable[[ExtractEntry], bool] = _everyone
+    ) -> ExtractEntry | None:
+        """The Extract of that id; None where it is not visible."""
+        return await self._find(EXTRACT, extract_id, self.store.extract, visible)
 
     async def _find(
         self, kind: str, id_: str, get: Callable[[str], FoundT | None], visible: Callable[[FoundT], bool]

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from sys import intern
+from typing import Any
 from zlib import Z_BEST_SPEED, compress, decompress
 
 from pydantic_core import from_json
 
 from ocore_api.views import events, rows
+from ocore_api.views.console import environments as console_environments
+from ocore_api.views.console import extracts as console_extracts
+from ocore_api.views.console import rollbacks as console_rollbacks
+from ocore_api.views.console import snapshots as console_snapshots
+from ocore_api.views.console.rollbacks import Control
 from ocore_api.views.values import (
     FINAL,
     Object,
@@ -19,13 +25,18 @@ from ocore_api.views.values import (
     status_of,
 )
 from ocore_crds import conditions as c
+from ocore_crds.differentials import needs_of
 from ocore_crds.naming import project_id
-from ocore_kube.types import ENVIRONMENTS, POLICIES, ROLLBACKS, SNAPSHOTS
+from ocore_crds.retention import Candidate, Safety, candidate_of, safety_of, snapshot_used_by
+from ocore_kube.types import ENVIRONMENTS, EXTRACTS, POLICIES, ROLLBACKS, SNAPSHOTS
 
 #: Kind, namespace and name.
 Key = tuple[str, str, str]
 SNAPSHOT, ROLLBACK, ENVIRONMENT, POLICY = SNAPSHOTS.kind, ROLLBACKS.kind, ENVIRONMENTS.kind, POLICIES.kind
-KINDS = (ENVIRONMENT, POLICY, SNAPSHOT, ROLLBACK)
+EXTRACT = EXTRACTS.kind
+KINDS = (ENVIRONMENT, POLICY, SNAPSHOT, ROLLBACK, EXTRACT)
+#: What a Snapshot has proven: the newest one of each is at hand.
+COMPLETE, VERIFIED, RESTORE_TESTED = c.COMPLETE, c.VERIFIED, c.RESTORE_TESTED
 
 
 def key_of(kind: str, obj: Object) -> Key:
@@ -91,14 +102,19 @@ class EnvironmentEntry(Entry):
     sizes: Sizes | None
     problem: tuple[str, str] | None  # reason and message of Ready=False, unless a probe is under way
     operation: tuple[str, str] | None  # kind and name of the operation that has the operation lock
+    operation_since: str
+    ready: bool | None
+    rollback_ready: bool | None
+    row: bytes  # JSON of what the console's row has of the Environment alone
+    details: bytes  # the same of its details, packed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperationEntry(Entry):
-    """A Snapshot or Rollback."""
+    """A Snapshot, Rollback or Extract."""
 
     status: str  # pending, running, completed or failed
-    row: bytes  # the view and the event, separated by a newline; packed if status is final
+    row: bytes  # the view, the event and the console's additions, each on a line; packed if status is final
     length: int  # bytes of the view
     deployment_id: str | None  # of a Snapshot: the deployment that caused it
     snapshot_id: str | None  # of a Rollback: the snapshot that it restores
@@ -119,21 +135,47 @@ class OperationEntry(Entry):
         """Whether it never changes again but for pins and retention."""
         return self.status in FINAL
 
-    def _parts(self) -> tuple[bytes, bytes]:
-        view, _, event = (decompress(self.row) if self.final else self.row).partition(b"\n")
-        return view, event
+    @property
+    def console(self) -> bytes:
+        """The JSON of the view with the console's additions."""
+        view, _, additions = self._parts()
+        return view[:-1] + b"," + additions[1:] if additions else view
+
+    def _parts(self) -> tuple[bytes, bytes, bytes]:
+        view, event, additions = (decompress(self.row) if self.final else self.row).split(b"\n")
+        return view, event, additions
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class SnapshotEntry(OperationEntry):
     """A Snapshot."""
 
-    __slots__ = ()
+    environment_name: str  # of the Environment in its namespace
+    trigger: str
+    time: str  # the point in time that it shows
+    proven: tuple[str, ...]  # of COMPLETE, VERIFIED and RESTORE_TESTED
+    candidate: Candidate | None  # for the rules of retention, without what Rollbacks use; None: they are not about it
+    needs: str  # id of the full Snapshot that it needs; empty: none
+    stored_bytes: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class RollbackEntry(OperationEntry):
     """A Rollback; never a preview. `environment_id` is its target."""
 
-    __slots__ = ()
+    control: Control
+    uses: tuple[str, str] | None  # namespace and name of the Snapshot that it keeps from being deleted
+    safety: Safety | None  # the safety snapshot that it protects
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreviewEntry(OperationEntry):
+    """A Rollback with dryRun. `environment_id` is what it is a preview for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExtractEntry(OperationEntry):
+    """An Extract. `environment_id` is that of its Snapshot."""
 
 
 def environment_entry(obj: Object) -> EnvironmentEntry:
@@ -141,7 +183,7 @@ def environment_entry(obj: Object) -> EnvironmentEntry:
     it."""
     status, meta = status_of(obj), obj["metadata"]
     id_ = str(status.get("id") or "")
-    sizes, operation = status.get("sizes"), status.get("operation")
+    sizes, operation, row = status.get("sizes"), status.get("operation"), console_environments.row(obj)
     return EnvironmentEntry(
         *_common(ENVIRONMENT, obj, id_),
         environment_id=id_,
@@ -153,14 +195,20 @@ def environment_entry(obj: Object) -> EnvironmentEntry:
         sizes=_sizes(sizes) if sizes else None,
         problem=_problem(obj),
         operation=(operation["kind"], operation["name"]) if operation else None,
+        operation_since=str(operation["since"]) if operation else "",
+        ready=row["ready"],
+        rollback_ready=row["rollbackReady"],
+        row=encode(row),
+        details=packed(encode(console_environments.details(obj))),
     )
 
 
 def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
     """The entry of a Snapshot of that environment."""
     state = operation_status(obj)
-    view = rows.snapshot_view(obj, origin)
-    row, length = _row(view, obj, state)
+    view, event = rows.snapshot_view(obj, origin), events.progress_event(obj)
+    row, length = _row(view, event, console_snapshots.additions(obj, event), state)
+    proven = [COMPLETE, *(t for t in (VERIFIED, RESTORE_TESTED) if by_type(obj).get(t, {}).get("status") == "True")]
     return SnapshotEntry(
         *_common(SNAPSHOT, obj, view["id"]),
         environment_id=intern(origin.environment_id),
@@ -174,6 +222,13 @@ def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
         length=length,
         deployment_id=view["deploymentId"],
         snapshot_id=None,
+        environment_name=intern(obj["spec"]["environmentRef"]["name"]),
+        trigger=intern(view["trigger"]),
+        time=console_snapshots.shown_time(obj),
+        proven=tuple(proven) if state == "completed" else (),
+        candidate=candidate_of(obj, used=()),
+        needs=needs_of(status_of(obj)),
+        stored_bytes=view["totalSizeBytes"] or 0,
     )
 
 
@@ -183,7 +238,8 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
     state = operation_status(obj)
     view = rows.rollback_log(obj, target.environment_id, snapshot_id, None)
     del view["deploymentId"]
-    row, length = _row(view, obj, state)
+    event = events.progress_event(obj)
+    row, length = _row(view, event, console_rollbacks.additions(obj, event), state)
     return RollbackEntry(
         *_common(ROLLBACK, obj, view["id"]),
         environment_id=intern(target.environment_id),
@@ -197,7 +253,49 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
         length=length,
         deployment_id=None,
         snapshot_id=view["snapshotId"],
+        control=console_rollbacks.control(obj),
+        uses=snapshot_used_by(obj) if state not in FINAL else None,
+        safety=safety_of(obj),
     )
+
+
+def preview_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) -> PreviewEntry:
+    """The entry of a Rollback with dryRun. `snapshot_id`: what the status will have, where it has none yet."""
+    view = console_rollbacks.preview(obj, target.environment_id, snapshot_id)
+    return PreviewEntry(**_simple(ROLLBACK, obj, target, view))
+
+
+def extract_entry(obj: Object, origin: rows.Origin, snapshot_id: str | None) -> ExtractEntry:
+    """The entry of an Extract of a Snapshot of that environment. `snapshot_id`: what the status will have, where it has
+    none yet."""
+    view = console_extracts.extract_view(obj, origin.environment_id, snapshot_id)
+    return ExtractEntry(**_simple(EXTRACT, obj, origin, view))
+
+
+def _simple(kind: str, obj: Object, origin: rows.Origin, view: Object) -> dict[str, Any]:
+    """What an operation has whose view is the console's only."""
+    row, length = _row(view, events.progress_event(obj), None, view["status"])
+    common = dict(
+        zip(
+            ("kind", "namespace", "name", "uid", "id", "created", "newness", "version"),
+            _common(kind, obj, view["id"]),
+            strict=True,
+        )
+    )
+    return {
+        **common,
+        "environment_id": intern(origin.environment_id),
+        "project_id": intern(origin.project_id),
+        "environment_type": intern(origin.type),
+        "refused": is_refused(obj),
+        "deleting": "deletionTimestamp" in obj["metadata"],
+        "recorded": bool(status_of(obj).get("id")),
+        "status": intern(view["status"]),
+        "row": row,
+        "length": length,
+        "deployment_id": None,
+        "snapshot_id": view["snapshotId"],
+    }
 
 
 def event_of(progress: Progress) -> Object:
@@ -239,8 +337,8 @@ def _sizes(found: Object) -> Sizes:
     )
 
 
-def _row(view: Object, obj: Object, state: str) -> tuple[bytes, int]:
+def _row(view: Object, event: Object, additions: Object | None, state: str) -> tuple[bytes, int]:
     """The row, and the length of the view in it."""
     encoded = encode(view)
-    whole = encoded + b"\n" + encode(events.progress_event(obj))
+    whole = b"\n".join((encoded, encode(event), encode(additions) if additions is not None else b""))
     return packed(whole) if state in FINAL else whole, len(encoded)

@@ -35,6 +35,13 @@ class Newest(Sequence[EntryT], Generic[EntryT]):
                 return
             at += 1
 
+    def between(self, begin: str, end: str) -> list[EntryT]:
+        """Those whose `newness` is `begin` or later and before `end`, newest first. Empty: no limit."""
+        found = self._oldest_first
+        first = bisect_left(found, (begin, ""), key=_ORDER) if begin else 0
+        last = bisect_left(found, (end, ""), key=_ORDER) if end else len(found)
+        return found[first:last][::-1]
+
     def __len__(self) -> int:
         return len(self._oldest_first)
 

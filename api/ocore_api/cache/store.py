@@ -6,31 +6,38 @@ environment are those that recorded its id and its project: an Environment that 
 deleted one of another project shows none of its snapshots.
 """
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 from zlib import decompress
 
 import structlog
 from pydantic_core import from_json
 
+from ocore_api.cache.changes import Changes
 from ocore_api.cache.entries import (
     ENVIRONMENT,
+    EXTRACT,
     KINDS,
     POLICY,
     ROLLBACK,
     SNAPSHOT,
     Entry,
     EnvironmentEntry,
+    ExtractEntry,
     Key,
     OperationEntry,
+    PreviewEntry,
     Progress,
     RollbackEntry,
     SnapshotEntry,
     environment_entry,
     event_of,
+    extract_entry,
     key_of,
     packed,
+    preview_entry,
     rollback_entry,
     snapshot_entry,
 )
@@ -51,10 +58,14 @@ Callback = Callable[[Progress], None]
 Home = tuple[str, str]
 #: An environment's id, its type when the snapshot was taken, and the snapshot's status.
 Cell = tuple[str, str, str]
-IndexT = TypeVar("IndexT", str, Home, Cell)
-EntryT = TypeVar("EntryT", SnapshotEntry, RollbackEntry)
+#: An environment's id, its project, and what its Snapshots have proven.
+Proof = tuple[str, str, str]
+IndexT = TypeVar("IndexT", str, Home, Cell, Proof)
+EntryT = TypeVar("EntryT", SnapshotEntry, RollbackEntry, PreviewEntry, ExtractEntry)
 _NO_SNAPSHOTS: Newest[SnapshotEntry] = Newest()
 _NO_ROLLBACKS: Newest[RollbackEntry] = Newest()
+_NO_PREVIEWS: Newest[PreviewEntry] = Newest()
+_NO_EXTRACTS: Newest[ExtractEntry] = Newest()
 
 _log = structlog.get_logger()
 
@@ -73,6 +84,9 @@ class Store:
         self._cells: dict[str, dict[Cell, Newest[SnapshotEntry]]] = {}  # by project
         self._rollbacks: dict[Home, Newest[RollbackEntry]] = {}
         self._restores: dict[str, Newest[RollbackEntry]] = {}  # by snapshot id
+        self._proven: dict[Proof, Newest[SnapshotEntry]] = {}
+        self._previews: dict[Home, Newest[PreviewEntry]] = {}
+        self._extracts: dict[Home, Newest[ExtractEntry]] = {}
         self._raw: dict[Key, tuple[bytes, tuple[Key, ...]]] = {}  # objects that lack what others have, and which others
         self._waiting: dict[Key, set[Key]] = {}  # object → those in _raw that need it
         self._hidden: set[str] = set()
@@ -80,6 +94,8 @@ class Store:
         self._unreadable: set[Key] = set()
         self._callbacks: dict[tuple[str, str], list[Callback]] = {}
         self._pages = Pages()
+        #: What changed last.
+        self.changes = Changes(time.monotonic)
 
     # --- fed ------------------------------------------------------------------------------------------------
     def put(self, kind: str, obj: Object) -> None:
@@ -177,6 +193,27 @@ class Store:
         found = self._holder(ROLLBACK, rollback_id)
         return found if isinstance(found, RollbackEntry) and self._linked.get(found.key) is found else None
 
+    def preview(self, preview_id: str) -> PreviewEntry | None:
+        """The preview that has the id."""
+        found = self._holder(ROLLBACK, preview_id)
+        return found if isinstance(found, PreviewEntry) and self._linked.get(found.key) is found else None
+
+    def extract(self, extract_id: str) -> ExtractEntry | None:
+        """The Extract that has the id."""
+        found = self._holder(EXTRACT, extract_id)
+        return found if isinstance(found, ExtractEntry) and self._linked.get(found.key) is found else None
+
+    def operation_at(self, kind: str, namespace: str, name: str) -> OperationEntry | None:
+        """The Snapshot, Rollback or Extract of that name, if it is served."""
+        found = self._linked.get((kind, namespace, name))
+        return found if isinstance(found, OperationEntry) else None
+
+    def environments(self) -> Iterator[EnvironmentEntry]:
+        """All Environments that have their id."""
+        for found in self._entries[ENVIRONMENT].values():
+            if isinstance(found, EnvironmentEntry) and self._holder(ENVIRONMENT, found.id) is found:
+                yield found
+
     def known(self, kind: str, id_: str) -> SnapshotEntry | RollbackEntry | None:
         """The Snapshot or Rollback that has the id."""
         return self.snapshot(id_) if kind == SNAPSHOT else self.rollback(id_)
@@ -194,6 +231,54 @@ class Store:
         """The Rollbacks into an environment, newest first."""
         home = self._home(environment_id)
         return self._rollbacks.get(home, _NO_ROLLBACKS) if home is not None else _NO_ROLLBACKS
+
+    def snapshot_page(
+        self,
+        environment_id: str,
+        offset: int,
+        limit: int,
+        *,
+        begin: str = "",
+        end: str = "",
+        trigger: str | None = None,
+        status: str | None = None,
+    ) -> tuple[list[SnapshotEntry], int]:
+        """A page of an environment's Snapshots, newest first, and how many there are. `begin`, `end`: seconds as a
+        timestamp has them; created from `begin` on, and before `end`."""
+        home = self._home(environment_id)
+        listed = self._snapshots.get(home, _NO_SNAPSHOTS) if home is not None else _NO_SNAPSHOTS
+        if not (begin or end or trigger or status):
+            return page((listed,), offset, limit)
+        found = [e for e in listed.between(begin, end) if trigger in (None, e.trigger) and status in (None, e.status)]
+        return found[offset : offset + limit], len(found)
+
+    def previews_of(self, environment_id: str) -> Sequence[PreviewEntry]:
+        """The previews for an environment, newest first."""
+        home = self._home(environment_id)
+        return self._previews.get(home, _NO_PREVIEWS) if home is not None else _NO_PREVIEWS
+
+    def extracts_of(self, environment_id: str) -> Sequence[ExtractEntry]:
+        """The Extracts of an environment's Snapshots, newest first."""
+        home = self._home(environment_id)
+        return self._extracts.get(home, _NO_EXTRACTS) if home is not None else _NO_EXTRACTS
+
+    def newest(self, entry: EnvironmentEntry, proof: str) -> SnapshotEntry | None:
+        """The newest Snapshot of an environment that has proven this."""
+        found = self._proven.get((entry.id, entry.project_id, proof))
+        return found[0] if found else None
+
+    def snapshots_named(self, namespace: str, environment: str) -> list[SnapshotEntry]:
+        """All Snapshots of the Environment of that name, served or not: those that its rules are about."""
+        found = self._entries[SNAPSHOT].values()
+        return [
+            e
+            for e in found
+            if isinstance(e, SnapshotEntry) and e.namespace == namespace and e.environment_name == environment
+        ]
+
+    def rollbacks_known(self) -> list[RollbackEntry]:
+        """All Rollbacks, served or not."""
+        return [e for e in self._entries[ROLLBACK].values() if isinstance(e, RollbackEntry)]
 
     def rollbacks_to(self, snapshot_id: str) -> Sequence[RollbackEntry]:
         """The Rollbacks that restore a Snapshot, newest first, whatever their environments."""
@@ -290,12 +375,14 @@ class Store:
         if key[0] == POLICY:
             _whole(obj)
             self._policies[key[1:]] = obj
+            self._note_environment(self.environment_at(*key[1:]))
             return
         self._refresh(self._take(key, obj))
 
     def _drop_with_dependents(self, key: Key) -> None:
         if key[0] == POLICY:
-            self._policies.pop(key[1:], None)
+            if self._policies.pop(key[1:], None) is not None:
+                self._note_environment(self.environment_at(*key[1:]))
             return
         self._refresh(self._replace(key, None, b"", ()))
 
@@ -338,7 +425,29 @@ class Store:
             self._unlink(key)
         for id_ in ids:
             self._settle(kind, id_)
+        if kind == ENVIRONMENT:
+            for id_ in ids:
+                self._note_environment(self.environment(id_))
+            if isinstance(old, EnvironmentEntry) and old.id and self._project_of(old.id) != old.project_id:
+                self.changes.note(kind, old.id, old.id, old.project_id, deleted=True)
         return {k for k in same_id if self._facts(k) != before[k]}
+
+    def _project_of(self, environment_id: str) -> str:
+        found = self.environment(environment_id)
+        return found.project_id if found is not None else ""
+
+    def _note_environment(self, entry: EnvironmentEntry | None) -> None:
+        if entry is not None and is_id(entry.id):
+            self.changes.note(ENVIRONMENT, entry.id, entry.id, entry.project_id, deleted=False)
+
+    def _note(self, entry: OperationEntry, *, deleted: bool) -> None:
+        """The operation changed, and with it what its environment shows."""
+        preview = isinstance(entry, PreviewEntry)
+        self.changes.note(
+            entry.kind, entry.id, entry.environment_id, entry.project_id, deleted=deleted, preview=preview
+        )
+        if not preview and self._project_of(entry.environment_id) == entry.project_id:
+            self._note_environment(self.environment(entry.environment_id))
 
     def _facts(self, key: Key, entry: Entry | None = None) -> tuple[str, ...]:
         """What others take from an object."""
@@ -349,18 +458,37 @@ class Store:
         return (found.id, found.environment_id, found.project_id, found.environment_type, str(held))
 
     def _entry(self, kind: str, obj: Object) -> tuple[Entry | None, tuple[Key, ...]]:
-        """The entry, and the objects that it took something from, or needs. None for a preview."""
+        """The entry, and the objects that it took something from, or needs."""
         if kind == ENVIRONMENT:
             return environment_entry(obj), ()
         if kind == ROLLBACK:
-            return (None, ()) if rows.is_preview(obj) else self._rollback_entry(obj)
+            return self._rollback_entry(obj)
+        if kind == EXTRACT:
+            return self._extract_entry(obj)
         origin = rows.recorded_origin(obj)
         if origin is not None:
             return snapshot_entry(obj, origin), ()
         namespace, name = obj["metadata"]["namespace"], obj["spec"]["environmentRef"]["name"]
         return snapshot_entry(obj, self._origin(namespace, name)), ((ENVIRONMENT, namespace, name),)
 
-    def _rollback_entry(self, obj: Object) -> tuple[RollbackEntry, tuple[Key, ...]]:
+    def _extract_entry(self, obj: Object) -> tuple[ExtractEntry, tuple[Key, ...]]:
+        """Of the environment of its Snapshot; of that in its status where the Snapshot is deleted."""
+        status, namespace = status_of(obj), obj["metadata"]["namespace"]
+        needs: list[Key] = [(SNAPSHOT, namespace, obj["spec"]["snapshotRef"]["name"])]
+        source = self._entries[SNAPSHOT].get(needs[0][1:])
+        recorded = status.get("environmentId")
+        if source is not None and source.key in self._linked and recorded in (None, source.environment_id):
+            origin = rows.Origin(source.environment_id, source.project_id, "", source.environment_type)
+            return extract_entry(obj, origin, source.id), tuple(needs)
+        name = str(status.get("environmentName") or "")
+        origin = self._origin(namespace, name) if name else rows.Origin()
+        if name:
+            needs.append((ENVIRONMENT, namespace, name))
+        if origin.environment_id != recorded:
+            origin = rows.Origin()
+        return extract_entry(obj, origin, None), tuple(needs)
+
+    def _rollback_entry(self, obj: Object) -> tuple[RollbackEntry | PreviewEntry, tuple[Key, ...]]:
         spec, status, namespace = obj["spec"], status_of(obj), obj["metadata"]["namespace"]
         needs: list[Key] = []
         ref, undo = spec.get("snapshotRef"), (spec.get("undo") or {}).get("rollbackRef")
@@ -384,7 +512,8 @@ class Store:
         snapshot_id = source.id if source is not None and visible and source.key in self._linked else None
         if status.get("snapshotId"):
             needs = [n for n in needs if n[0] != SNAPSHOT]
-        return rollback_entry(obj, target, snapshot_id), tuple(needs)
+        made = preview_entry if rows.is_preview(obj) else rollback_entry
+        return made(obj, target, snapshot_id), tuple(needs)
 
     def _environment_name(self, source: Entry, namespace: str) -> str:
         """Name of the Environment in the namespace that a Snapshot or Rollback belongs to; empty where that is
@@ -448,6 +577,7 @@ class Store:
                 self._unlink(entry.key, quiet=served)
             if served and isinstance(entry, OperationEntry):
                 self._link(entry)
+                self._note(entry, deleted=False)
                 if (kind, id_) in self._callbacks:
                     progress = entry.progress
                     if not isinstance(linked, OperationEntry) or linked.progress.event != progress.event:
@@ -461,11 +591,17 @@ class Store:
             _add(self._project, entry.project_id, entry)
             cells = self._cells.setdefault(entry.project_id, {})
             _add(cells, _cell(entry), entry)
+            for proof in entry.proven:
+                _add(self._proven, (*home, proof), entry)
             self._pages.changed(entry.environment_id)
         elif isinstance(entry, RollbackEntry):
             _add(self._rollbacks, home, entry)
             if entry.snapshot_id:
                 _add(self._restores, entry.snapshot_id, entry)
+        elif isinstance(entry, PreviewEntry):
+            _add(self._previews, home, entry)
+        elif isinstance(entry, ExtractEntry):
+            _add(self._extracts, home, entry)
 
     def _unlink(self, key: Key, *, quiet: bool = False) -> None:
         """Takes the entry out of the lists. Subscribers of one that had not ended get a final event; `quiet`: another
@@ -479,11 +615,19 @@ class Store:
             _discard(cells, _cell(entry), entry)
             if not cells:
                 del self._cells[entry.project_id]
+            for proof in entry.proven:
+                _discard(self._proven, (*home, proof), entry)
             self._pages.changed(entry.environment_id)
         elif isinstance(entry, RollbackEntry):
             _discard(self._rollbacks, home, entry)
             if entry.snapshot_id:
                 _discard(self._restores, entry.snapshot_id, entry)
+        elif isinstance(entry, PreviewEntry):
+            _discard(self._previews, home, entry)
+        elif isinstance(entry, ExtractEntry):
+            _discard(self._extracts, home, entry)
+        if isinstance(entry, OperationEntry) and not quiet:
+            self._note(entry, deleted=True)
         if isinstance(entry, OperationEntry) and not quiet and not entry.final:
             last = events.deleted_event(event_of(entry.progress), entry.kind, self._now())
             self._notify(entry.kind, entry.id, Progress(entry.version + 1, encode(last), True))

@@ -1,7 +1,7 @@
 """The one layer around the application. Pure ASGI: it costs a few microseconds per request.
 
-A path under `/api/` needs a valid token before anything else of the request is read: no route can forget it. What the
-token may do is checked by the routes.
+A path under `/api/` or `/console/` needs a valid token before anything else of the request is read: no route can
+forget it. What the token may do is checked by the routes.
 """
 
 import asyncio
@@ -35,6 +35,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 #: Where the caller is kept in the scope of a request.
 PRINCIPAL = "ocore.principal"
 API = "/api"
+CONSOLE = "/console/v1"
+#: Below these paths nothing is served without a token.
+_TOKENS = (f"{API}/", "/console/")
 #: Paths of kubelets and Prometheus: neither a token nor a limit.
 UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 DOCS = "/docs"
@@ -96,7 +99,7 @@ class Edge:
         started = time.perf_counter()
         request = _Exchange(scope, send, self._prefix, self._numbers, self._ui_headers)
         principal: Principal | None = None
-        api = scope["path"].startswith("/api/") or scope["path"] == API
+        api = scope["path"].startswith(_TOKENS) or scope["path"] in (API, "/console")
         try:
             request.check_length(self._max_body)
             if api:

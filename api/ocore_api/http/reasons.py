@@ -43,6 +43,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "SnapshotPinned": ("409", "It is pinned. Remove the pin first."),
     "SnapshotRunning": ("409", "It is not finished. Wait until it is completed or failed."),
     "StoreNotFound": ("409", "The target's namespace has no SnapshotStore with the snapshot's data."),
+    "TimeZoneUnknown": ("422", "The time zone of the environment's SnapshotPolicy is unknown. Correct it there."),
     "TokenMissing": ("401", "The request has no token."),
     "TooManyRequests": ("429", "Over the rate limit. Repeat the request after Retry-After."),
     "TooManyStreams": ("429, 503", "Too many open streams, of this caller (429) or of this replica (503)."),

@@ -13,7 +13,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from ocore_api.auth import ADMIN, READ, ROLLBACK, SNAPSHOT, Principal
-from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry
+from ocore_api.cache import EnvironmentEntry, ExtractEntry, PreviewEntry, RollbackEntry, SnapshotEntry
 from ocore_api.errors import Forbidden, NotFound
 from ocore_api.facade import Facade
 from ocore_api.http.edge import PRINCIPAL
@@ -44,6 +44,15 @@ class Caller(SecurityBase):
         return caller_with(request, self._scope)
 
 
+class AnyCaller(Caller):
+    """A dependency: the caller, whatever its scopes."""
+
+    async def __call__(self, request: Request) -> Principal:
+        principal: Principal = request.scope[PRINCIPAL]
+        return principal
+
+
+TokenCaller = Annotated[Principal, Depends(AnyCaller(""))]
 ReadCaller = Annotated[Principal, Depends(Caller(READ))]
 SnapshotCaller = Annotated[Principal, Depends(Caller(SNAPSHOT))]
 RollbackCaller = Annotated[Principal, Depends(Caller(ROLLBACK))]
@@ -95,6 +104,24 @@ async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UU
     entry = await facade.cache.rollback(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
     if entry is None:
         raise _not_found("deployment", wanted)
+    return entry
+
+
+async def owned_preview(facade: Facade, principal: Principal, preview_id: UUID | str) -> PreviewEntry:
+    """The entry of a preview for an environment that is the caller's. Raises NotFound."""
+    wanted = str(preview_id)
+    entry = await facade.cache.preview(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    if entry is None:
+        raise _not_found("preview", wanted)
+    return entry
+
+
+async def owned_extract(facade: Facade, principal: Principal, extract_id: UUID | str) -> ExtractEntry:
+    """The entry of an extract of an environment that is the caller's. Raises NotFound."""
+    wanted = str(extract_id)
+    entry = await facade.cache.extract(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    if entry is None:
+        raise _not_found("extract", wanted)
     return entry
 
 

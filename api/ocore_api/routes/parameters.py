@@ -17,12 +17,19 @@ def _lower(value: object) -> object:
     return (value.lower() or None) if isinstance(value, str) else value
 
 
+#: An empty value is the same as an absent one.
+unset = BeforeValidator(lambda value: None if value == "" else value)
+
+
 def _or(default: int) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value == "" else value)
 
 
 EnvironmentId = Annotated[UUID, Path(alias="environmentId", description="Environment ID")]
 ProjectId = Annotated[UUID, Path(alias="projectId", description="Project ID")]
+OptionalProjectId = Annotated[UUID | None, unset, Query(alias="projectId", description="Project ID")]
+PreviewId = Annotated[UUID, Path(alias="previewId", description="Preview ID")]
+ExtractId = Annotated[UUID, Path(alias="extractId", description="Extract ID")]
 SnapshotId = Annotated[UUID, Path(alias="snapshotId", description="Snapshot ID")]
 DeploymentId = Annotated[UUID, Path(alias="deploymentId", description="Deployment ID")]
 Limit = Annotated[

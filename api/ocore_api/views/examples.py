@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ocore_api.views.console.examples import examples as console_examples
 from ocore_crds.recovery_evidence import EvidenceProgress, RecoveryEvidence
 
 Object = dict[str, Any]
@@ -70,6 +71,7 @@ _LOG: Object = {
 
 #: Name of a schema → an example of it.
 EXAMPLES: dict[str, Object] = {
+    **console_examples(_SNAPSHOT_ROW, _LOG),
     "SnapshotDetails": {**_SNAPSHOT_ROW, "rollbackLogs": [_LOG]},
     "SnapshotPage": {"limit": 20, "offset": 0, "snapshots": [_SNAPSHOT_ROW], "total": 1},
     "ProjectSnapshotPage": {"snapshots": [_SNAPSHOT_ROW], "total": 1},

@@ -4,6 +4,9 @@
   resources: [environments, snapshots, snapshotpolicies, rollbacks]
   verbs: [get, list, watch]
 - apiGroups: [ocore.dev]
+  resources: [extracts]
+  verbs: [list, watch]
+- apiGroups: [ocore.dev]
   resources: [snapshotstores]
   verbs: [list] # which store of the target's namespace is the snapshot's, for a rollback into another namespace
 - apiGroups: [ocore.dev]

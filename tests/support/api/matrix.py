@@ -8,8 +8,12 @@ from uuid import uuid4
 import httpx
 
 METHODS = ("get", "post", "put", "delete")
+CONSOLE = "/console/v1"
+#: Routes of the console that name no object: they answer every caller with what is its own.
+OF_THE_CALLER = {f"{CONSOLE}/me", f"{CONSOLE}/environments"}
 #: The scope that a route needs, where it is not `read`.
 SCOPES = {
+    ("get", f"{CONSOLE}/me"): "",
     ("post", "/api/environments/{environmentId}/rollback"): "rollback",
     ("put", "/api/environments/{environmentId}/snapshot-settings"): "admin",
     ("post", "/api/environments/{environmentId}/snapshots"): "snapshot",
@@ -47,8 +51,13 @@ class Route:
 
     @property
     def scope(self) -> str:
-        """The scope that it needs."""
+        """The scope that it needs; empty: none."""
         return SCOPES.get((self.method, self.path), "read")
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether the path has an id."""
+        return self.path not in OF_THE_CALLER
 
     def names(self, id_: str) -> bool:
         """Whether the path has the id: project, environment, snapshot or deployment."""

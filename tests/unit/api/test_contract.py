@@ -31,6 +31,9 @@ Schema = dict[str, Any]
 
 #: What the API has and the document lacks. Everything else that differs fails.
 EXTRA_PATHS = {"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
+CONSOLE = "/console/v1/"
+#: Every model of an answer or a request.
+TABLES = {**generated.TABLES, **generated.CONSOLE_TABLES}
 EXTRA_REQUEST_HEADERS = {"Idempotency-Key", "Last-Event-ID"}
 EXTRA_RESPONSE_HEADERS = {"Location", "Age", "Retry-After", "WWW-Authenticate", "Cache-Control", "X-Accel-Buffering"}
 ERRORS = {400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503}
@@ -132,7 +135,7 @@ def test_the_document_has_fourteen_operations() -> None:
 
 
 def test_nothing_is_served_but_the_document(api: Schema) -> None:
-    served = {(m.upper(), p) for p, methods in api["paths"].items() for m in methods}
+    served = {(m.upper(), p) for p, methods in api["paths"].items() for m in methods if not p.startswith(CONSOLE)}
     wanted = {(op.method, f"/api{op.path}") for op in OPERATIONS}
     assert served - wanted <= {("GET", p) for p in EXTRA_PATHS}
     assert wanted <= served
@@ -263,7 +266,7 @@ def test_no_description_has_a_line_break_inside_a_paragraph(api: Schema) -> None
 def test_every_field_says_where_it_comes_from() -> None:
     undocumented = [
         f"{model.__name__}.{name}"
-        for model in generated.TABLES
+        for model in TABLES
         if model is not RecoveryEvidence  # ocore_crds describes it
         for name, field in model.model_fields.items()
         if not (isinstance(extra := field.json_schema_extra, dict) and extra.get(SOURCE))
@@ -272,12 +275,13 @@ def test_every_field_says_where_it_comes_from() -> None:
 
 
 def test_every_example_is_valid(api: Schema) -> None:
-    known = {model.__name__: model for model in generated.TABLES}
+    known = {model.__name__: model for model in TABLES}
     for name, example in EXAMPLES.items():
         known[name].model_validate(example)
     shown = [
         content["example"]
-        for methods in api["paths"].values()
+        for path, methods in api["paths"].items()
+        if not path.startswith(CONSOLE)
         for operation in methods.values()
         for part in (operation.get("requestBody", {}), *operation["responses"].values())
         for content in part.get("content", {}).values()
@@ -285,6 +289,19 @@ def test_every_example_is_valid(api: Schema) -> None:
     ]
     # A body of each request and an answer of each operation but the deletion.
     assert len(shown) == 3 + 13
+
+
+def test_every_request_and_answer_of_the_console_has_an_example(api: Schema) -> None:
+    contents = {
+        f"{method} {path} {status}": content
+        for path, methods in api["paths"].items()
+        if path.startswith(CONSOLE)
+        for method, operation in methods.items()
+        for status, part in (("body", operation.get("requestBody", {})), *operation["responses"].items())
+        if not str(status).startswith(("4", "5"))
+        for content in part.get("content", {}).values()
+    }
+    assert [name for name, content in contents.items() if "example" not in content] == []
 
 
 def test_an_operation_names_its_headers(api: Schema) -> None:
@@ -312,7 +329,7 @@ def test_every_reason_of_the_code_is_listed(repository: Any, api: Schema) -> Non
 def test_every_field_that_may_be_null_says_when() -> None:
     silent = [
         f"{model.__name__}.{name}"
-        for model in generated.TABLES
+        for model in TABLES
         for name, field in model.model_fields.items()
         if type(None) in get_args(field.annotation) and "ull" not in (field.description or "")
     ]

@@ -399,7 +399,7 @@ def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
     monkeypatch.setattr(store_module, "snapshot_entry", broken)
     put(store, o.complete("bad"), o.complete("good"))
     assert names(store.snapshots_of(o.ENVIRONMENT)) == ["good"]
-    assert store.unreadable() == {"Environment": 0, "SnapshotPolicy": 0, "Snapshot": 1, "Rollback": 0}
+    assert store.unreadable() == {"Environment": 0, "SnapshotPolicy": 0, "Snapshot": 1, "Rollback": 0, "Extract": 0}
     assert '"name": "bad"' in capsys.readouterr().out
     store.keep_only("Snapshot", None, {("apps", "bad"), ("apps", "good")}, 9)
     assert store.unreadable()["Snapshot"] == 1

@@ -53,7 +53,7 @@ def test_the_page_shows_every_operation_in_chromium(look: tuple[str, str], serve
     with served.anonymous() as client:
         paths = client.get("/openapi.json").json()["paths"]
     summaries = [operation["summary"] for methods in paths.values() for operation in methods.values()]
-    assert len(summaries) == 14
+    assert len([path for path in paths if path.startswith("/api/")]) == 10
     assert [s for s in summaries if s not in dom] == []
     assert "Authorize" in dom
     assert "Failed to load API definition" not in dom

@@ -25,6 +25,12 @@ from support.api.serving import Serving, serving
 UNKNOWN = "99999999-0000-4000-8000-000000000009"
 #: Method and path → the scope that it needs.
 SCOPE = {
+    "GET /console/v1/environments": "read",
+    "GET /console/v1/environments/{environmentId}": "read",
+    "GET /console/v1/environments/{environmentId}/retention": "read",
+    "GET /console/v1/environments/{environmentId}/snapshots": "read",
+    "GET /console/v1/environments/{environmentId}/snapshots/{snapshotId}": "read",
+    "GET /console/v1/me": "",
     "GET /api/deployments/{deploymentId}/rollback/progress": "read",
     "POST /api/environments/{environmentId}/rollback": "rollback",
     "GET /api/environments/{environmentId}/rollback-logs": "read",
@@ -47,6 +53,8 @@ ROUTES = sorted(
     if isinstance(route, APIRoute)
     for method in route.methods or ()
 )
+#: Those that name an object in their path; the others answer every caller with what is its own.
+NAMING = [route for route in ROUTES if "{" in route]
 MINE = {
     "projectId": PROJECT,
     "environmentId": ENVIRONMENT,
@@ -92,7 +100,7 @@ def test_the_table_has_every_route() -> None:
     assert sorted(SCOPE) == ROUTES
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", NAMING)
 def test_no_route_serves_another_tenant(route: str, served: Serving) -> None:
     """The answer for another tenant's ids is the one for unknown ids."""
     for claims in ({"projects": (PROJECT,)}, {"environments": (ENVIRONMENT,)}, {}):
@@ -111,7 +119,7 @@ def test_a_foreign_snapshot_is_not_reached_through_an_own_environment(route: str
         assert _comparable(mixed, FOREIGN) == _comparable(unknown, NOWHERE)
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if r.startswith("GET ") and not r.endswith(("settings", "size"))])
+@pytest.mark.parametrize("route", [r for r in NAMING if r.startswith("GET ") and not r.endswith(("settings", "size"))])
 def test_the_owner_is_served(route: str, served: Serving) -> None:
     """Without this, a test above could pass because a route serves no one."""
     for claims in ({"projects": (PROJECT,)}, {"environments": (ENVIRONMENT,)}):
@@ -120,10 +128,10 @@ def test_the_owner_is_served(route: str, served: Serving) -> None:
         assert answer.status_code == 200, answer.text
         for foreign in ("foreign", *FOREIGN.values()):
             assert foreign not in answer.text
-        assert MINE["snapshotId"] in answer.text or MINE["deploymentId"] in answer.text
+        assert any(MINE[of] in answer.text for of in ("snapshotId", "deploymentId", "environmentId"))
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", [r for r in ROUTES if SCOPE[r]])
 def test_every_route_needs_its_scope(route: str, served: Serving) -> None:
     others = " ".join(sorted(SCOPES - {SCOPE[route]}))
     with served.client("alice", projects=(PROJECT,), scope=others) as client:
@@ -132,7 +140,7 @@ def test_every_route_needs_its_scope(route: str, served: Serving) -> None:
         assert f'scope="{SCOPE[route]}"' in answer.headers["www-authenticate"]
         assert ask(client, route, NOWHERE).status_code == 403  # nothing is learnt of an id without the scope
     with served.client("alice", projects=(PROJECT,), scope=SCOPE[route]) as client:
-        assert ask(client, route, NOWHERE).status_code == 404
+        assert ask(client, route, NOWHERE).status_code == (404 if route in NAMING else 200)
 
 
 @pytest.mark.parametrize("route", ROUTES)

@@ -1,0 +1,135 @@
+"""Environments and their policies for the console, from raw objects. Pure; JSON-ready."""
+
+import re
+
+from ocore_api.views.values import Object, by_type, status_of, text
+from ocore_crds import conditions as c
+from ocore_crds.naming import project_id
+from ocore_crds.snapshotpolicy import Retention, SnapshotPolicySpec
+from ocore_crds.troubleshooting import entries
+
+#: A probe runs, or waits: neither ready nor not.
+_UNKNOWN = (c.PENDING, c.PROBING, c.JOB_PENDING)
+#: The conditions that a problem is taken from, the worst first.
+_WORST = (c.READY, c.STALLED, c.ROLLBACK_READY)
+_ABNORMAL = (c.STALLED, c.FAILED)
+_STATEMENT = re.compile(r"\b(?:ALTER|GRANT|CREATE)\s[^;\n]*;")
+
+
+def row(obj: Object) -> Object:
+    """What of :class:`ocore_api.views.console.models.EnvironmentRow` the Environment alone decides."""
+    meta, found = obj["metadata"], by_type(obj)
+    return {
+        "id": str(status_of(obj).get("id") or ""),
+        "name": meta["name"],
+        "namespace": meta["namespace"],
+        "projectId": project_id(obj["spec"].get("projectId"), meta["namespace"]),
+        "type": obj["spec"]["type"],
+        "ready": _holds(found.get(c.READY)),
+        "rollbackReady": _holds(found.get(c.ROLLBACK_READY)),
+        "problem": _problem(found),
+    }
+
+
+def details(obj: Object) -> Object:
+    """What of :class:`ocore_api.views.console.models.EnvironmentDetails` the Environment alone decides, beside its
+    row."""
+    spec, status = obj["spec"], status_of(obj)
+    sizes, probe = status.get("sizes") or {}, status.get("probe") or {}
+    stores = [{"role": "store", "name": spec["storeRef"]["name"]}]
+    if spec.get("remoteStoreRef"):
+        stores.append({"role": "remote", "name": spec["remoteStoreRef"]["name"]})
+    return {
+        "createdAt": obj["metadata"]["creationTimestamp"],
+        "conditions": [_condition(x) for x in status.get("conditions") or ()],
+        "sizes": {
+            **{name: int(sizes.get(name) or 0) for name in ("databaseBytes", "filestoreBytes", "filestoreFiles")},
+            "measuredAt": sizes["measuredAt"],
+        }
+        if sizes.get("measuredAt")
+        else None,
+        "databaseName": text(probe, "databaseName"),
+        "serverVersion": text(probe, "serverVersion"),
+        "stores": stores,
+        "warnings": list(probe.get("warnings") or ()),
+    }
+
+
+def policy(obj: Object) -> Object:
+    """The fields of :class:`ocore_api.views.console.models.PolicyView`."""
+    spec, status = obj.get("spec") or {}, status_of(obj)
+    found = SnapshotPolicySpec.model_validate(spec, extra="ignore")
+    return {
+        "schedule": list(found.schedule),
+        "timeZone": found.time_zone,
+        "suspended": found.suspend,
+        "autoEnabled": found.auto_enabled,
+        "failurePolicy": found.failure_policy.lower(),
+        **rules(found),
+        "remoteRetentionDays": found.remote_retention_days,
+        "maxPinned": found.max_pinned,
+        "pinned": int(status.get("pinned") or 0),
+        "fullEvery": found.full_every,
+        "timeoutSeconds": found.timeout_seconds,
+        "testSchedule": list(found.verify.schedule) if found.verify is not None else [],
+        "lastSnapshotAt": text(status, "lastScheduleTime"),
+        "nextSnapshotAt": text(status, "nextScheduleTime"),
+        "lastRestoreTestAt": text(status, "lastRestoreTestTime"),
+        "nextRestoreTestAt": text(status, "nextRestoreTestTime"),
+        "nextExpiryAt": text(status.get("kept") or {}, "nextExpiry"),
+    }
+
+
+def rules(found: Retention) -> Object:
+    """The fields of :class:`ocore_api.views.console.models.RetentionRules`."""
+    return {
+        "retentionDays": found.days,
+        "keepLast": found.keep_last,
+        "keepHourly": found.keep_hourly,
+        "keepDaily": found.keep_daily,
+        "keepWeekly": found.keep_weekly,
+        "keepMonthly": found.keep_monthly,
+        "keepYearly": found.keep_yearly,
+    }
+
+
+def _holds(condition: Object | None) -> bool | None:
+    if not condition or (condition.get("status") != "True" and condition.get("reason") in _UNKNOWN):
+        return None
+    return {"True": True, "False": False}.get(str(condition.get("status")))
+
+
+def _is_wrong(condition: Object) -> bool:
+    if condition["type"] in _ABNORMAL:
+        return bool(condition["status"] == "True")
+    return bool(condition["status"] == "False" and condition.get("reason") not in _UNKNOWN)
+
+
+def _problem(found: dict[str, Object]) -> Object | None:
+    wrong = next((found[t] for t in _WORST if t in found and _is_wrong(found[t])), None)
+    if wrong is None:
+        return None
+    shown = _condition(wrong)
+    return {"condition": shown["type"], **{k: shown[k] for k in ("reason", "message", "since", "fix")}}
+
+
+def _condition(condition: Object) -> Object:
+    reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
+    return {
+        "type": condition["type"],
+        "status": condition["status"],
+        "reason": reason,
+        "message": message,
+        "since": condition["lastTransitionTime"],
+        "fix": _fix(reason, message) if _is_wrong(condition) else None,
+    }
+
+
+def _fix(reason: str, message: str) -> Object | None:
+    """The entry of the reason. Only the message of MissingGrants has statements of the operator: others may quote what
+    a tenant's server says."""
+    entry = entries().get(reason)
+    if entry is None:
+        return None
+    statements = _STATEMENT.findall(message) if reason == c.MISSING_GRANTS else []
+    return {"text": entry.text, "commands": [*statements, *entry.commands]}

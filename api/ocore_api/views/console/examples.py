@@ -1,0 +1,180 @@
+"""Examples of the console's requests and answers for the OpenAPI document. A test validates each one. Pure."""
+
+from typing import Any
+
+Object = dict[str, Any]
+
+PROJECT = "9b1f4a60-3a52-4b4d-9a06-0e5f2d7c8a11"
+ENVIRONMENT = "497f6eca-6276-4993-bfeb-53cbbbba6f08"
+SNAPSHOT = "0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
+DEPLOYMENT = "7d0a3f52-1c44-4a5e-8a53-2f7b9e6c4d20"
+
+_FIX: Object = {
+    "text": "`RollbackReady` is False: the size of the database volume is unknown. Do: set `spec.database.capacity`.",
+    "commands": [],
+}
+_PROBLEM: Object = {
+    "condition": "RollbackReady",
+    "reason": "CapacityUnknown",
+    "message": "The capacity of the database volume is unknown. Set spec.database.capacity.",
+    "since": "2026-03-01T10:00:00Z",
+    "fix": _FIX,
+}
+_SHORT: Object = {"id": SNAPSHOT, "name": "shop-5f0c", "time": "2026-03-01T12:00:02Z"}
+_ROW: Object = {
+    "id": ENVIRONMENT,
+    "name": "shop",
+    "namespace": "apps",
+    "projectId": PROJECT,
+    "type": "production",
+    "ready": True,
+    "rollbackReady": False,
+    "problem": _PROBLEM,
+    "operation": {
+        "kind": "snapshot",
+        "id": SNAPSHOT,
+        "name": "shop-5f0c",
+        "since": "2026-03-01T12:00:00Z",
+        "step": "DumpDatabase",
+        "percent": 42,
+    },
+    "newestComplete": _SHORT,
+    "newestVerified": None,
+    "newestRestoreTested": _SHORT,
+    "nextSnapshotAt": "2026-03-02T02:00:00Z",
+    "snapshots": 31,
+}
+_CONDITION: Object = {"type": "RollbackReady", "status": "False"}
+_RULES: Object = {
+    "retentionDays": None,
+    "keepLast": 0,
+    "keepHourly": 0,
+    "keepDaily": 14,
+    "keepWeekly": 0,
+    "keepMonthly": 0,
+    "keepYearly": 0,
+}
+_SNAPSHOT: Object = {
+    "name": "shop-5f0c",
+    "consistentAt": "2026-03-01T12:00:02Z",
+    "requestedBy": "ann@example.org",
+    "step": "Publish",
+    "percent": 100,
+    "filestoreFiles": 40000,
+    "baseId": None,
+    "dependents": 3,
+    "verified": None,
+    "retention": "policy",
+    "deletionPolicy": "delete",
+    "keptBy": ["latest", "keepDaily"],
+    "ruleEnds": {"keepDaily": "2026-03-15T00:00:00Z"},
+    "deletedNext": False,
+    "remote": {
+        "state": "completed",
+        "storeName": "offsite",
+        "message": "",
+        "completedAt": "2026-03-01T12:05:00Z",
+        "bytes": 4617089843,
+        "bytesDone": 4617089843,
+        "keptBy": ["latest"],
+        "expiresAt": None,
+        "onlyCopy": False,
+    },
+    "restoreTest": {
+        "result": "succeeded",
+        "reason": "Succeeded",
+        "message": "Restored and checked.",
+        "testedAt": "2026-03-01T14:00:00Z",
+        "durationSeconds": 310.5,
+        "predictedRollbackSeconds": 280.0,
+    },
+    "storeName": "store",
+    "manifestSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "serverVersion": "17.6",
+    "warnings": [],
+}
+
+
+def examples(snapshot: Object, log: Object) -> dict[str, Object]:
+    """Name of a schema → an example of it. `snapshot`, `log`: the examples of a snapshot and of a rollback log."""
+    whole = {**snapshot, **_SNAPSHOT}
+    return {
+        "Me": {
+            "subject": "ann@example.org",
+            "scopes": ["read", "rollback"],
+            "projects": [PROJECT],
+            "environments": [],
+            "expiresAt": "2026-03-01T13:00:00Z",
+            "time": "2026-03-01T12:00:00Z",
+        },
+        "EnvironmentPage": {"limit": 20, "offset": 0, "environments": [_ROW], "total": 1},
+        "EnvironmentDetails": {
+            **_ROW,
+            "createdAt": "2026-01-01T00:00:00Z",
+            "conditions": [_CONDITION | {k: v for k, v in _PROBLEM.items() if k != "condition"}],
+            "sizes": {
+                "databaseBytes": 2147483648,
+                "filestoreBytes": 5368709120,
+                "filestoreFiles": 40000,
+                "measuredAt": "2026-03-01T11:58:00Z",
+            },
+            "databaseName": "shop",
+            "serverVersion": "17.6",
+            "stores": [{"role": "store", "name": "store"}, {"role": "remote", "name": "offsite"}],
+            "policy": {
+                "schedule": ["0 2 * * *"],
+                "timeZone": "Europe/Berlin",
+                "suspended": False,
+                "autoEnabled": True,
+                "failurePolicy": "block",
+                **_RULES,
+                "remoteRetentionDays": None,
+                "maxPinned": 10,
+                "pinned": 1,
+                "fullEvery": "7d",
+                "timeoutSeconds": 3600,
+                "testSchedule": ["0 4 * * 0"],
+                "lastSnapshotAt": "2026-03-01T01:00:00Z",
+                "nextSnapshotAt": "2026-03-02T01:00:00Z",
+                "lastRestoreTestAt": None,
+                "nextRestoreTestAt": "2026-03-08T03:00:00Z",
+                "nextExpiryAt": "2026-03-05T01:00:00Z",
+            },
+            "undoWindows": [
+                {
+                    "deploymentId": DEPLOYMENT,
+                    "until": "2026-03-02T08:04:10Z",
+                    "completedAt": "2026-03-01T08:04:10Z",
+                }
+            ],
+            "warnings": [],
+        },
+        "ConsoleSnapshotPage": {"limit": 20, "offset": 0, "snapshots": [whole], "total": 1},
+        "ConsoleSnapshot": whole,
+        "RetentionPlan": {
+            "environmentId": ENVIRONMENT,
+            "isTrial": True,
+            "timeZone": "Europe/Berlin",
+            "rules": _RULES,
+            "kept": 14,
+            "deleted": 1,
+            "deletedBytes": 4617089843,
+            "unaffected": 1,
+            "limit": 20,
+            "offset": 0,
+            "snapshots": [
+                {
+                    "id": SNAPSHOT,
+                    "name": "shop-5f0c",
+                    "time": "2026-03-01T12:00:02Z",
+                    "status": "completed",
+                    "storedBytes": 4617089843,
+                    "keptBy": [],
+                    "until": None,
+                    "copyKeptBy": None,
+                    "deletedNext": True,
+                }
+            ],
+            "total": 15,
+        },
+    }

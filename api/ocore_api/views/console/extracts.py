@@ -1,0 +1,53 @@
+"""Extracts for the console, from raw objects. Pure; JSON-ready."""
+
+from ocore_api.views import events
+from ocore_api.views.rows import operation_id
+from ocore_api.views.values import Object, created_at, error_message, identity, operation_status, status_of, text
+
+_RESULT = ("files", "bytes", "bytesRead")
+
+
+def extract_view(obj: Object, environment_id: str, snapshot_id: str | None) -> Object:
+    """The fields of :class:`ocore_api.views.console.models.ExtractView`. `snapshot_id` is used where the status has
+    none."""
+    spec, status, event = obj["spec"], status_of(obj), events.progress_event(obj)
+    attachments, claim, result = spec.get("attachments"), spec["target"].get("claim"), status.get("result")
+    return {
+        "id": operation_id(obj),
+        "name": obj["metadata"]["name"],
+        "environmentId": environment_id,
+        "snapshotId": identity(status, "snapshotId") or snapshot_id,
+        "requestedBy": text(spec, "requestedBy"),
+        "status": operation_status(obj),
+        "isExpired": status.get("phase") == "Expired",
+        "createdAt": created_at(obj),
+        "startedAt": text(status, "startedAt"),
+        "completedAt": text(status, "completedAt"),
+        "expiresAt": text(status, "resultExpiresAt"),
+        "step": event["step"],
+        "percent": event["percent"],
+        "message": event["message"],
+        "errorMessage": error_message(obj),
+        "files": {"paths": list(spec["files"].get("paths") or ())} if spec.get("files") else None,
+        "attachments": {
+            "model": attachments["model"],
+            "recordId": attachments["recordId"],
+            "name": text(attachments, "name"),
+        }
+        if attachments
+        else None,
+        "listing": {"path": str(spec["listing"].get("path") or "")} if spec.get("listing") is not None else None,
+        "target": "claim" if claim else "store",
+        "folder": text(claim, "path") if claim else None,
+        "result": _result(result) if result else None,
+    }
+
+
+def _result(result: Object) -> Object:
+    return {
+        **{name: int(result.get(name) or 0) for name in _RESULT},
+        "key": text(result, "key"),
+        "size": result.get("size"),
+        "sha256": text(result, "sha256"),
+        "folder": text(result, "folder"),
+    }

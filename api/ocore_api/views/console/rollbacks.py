@@ -1,0 +1,163 @@
+"""Rollbacks for the console, from raw objects: what a rollback log lacks, and what may be done about one. Pure;
+JSON-ready."""
+
+from dataclasses import dataclass
+
+from ocore_api.views.rows import operation_id
+from ocore_api.views.values import (
+    FINAL,
+    Object,
+    by_type,
+    created_at,
+    error_message,
+    identity,
+    operation_status,
+    status_of,
+    text,
+)
+from ocore_crds import conditions as c
+from ocore_crds.preview import Preview
+from ocore_crds.rollback import BEFORE_THE_SWITCH
+from ocore_crds.timestamps import parse
+
+#: Stages in which a rollback can be cancelled; the empty one: it has not begun.
+CANCELLABLE = ("", "Preflight", *BEFORE_THE_SWITCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What decides whether a Rollback can be undone or cancelled. Empty: there is none."""
+
+    ended: bool
+    stage: str
+    deleting: bool
+    undone_by: str  # name of a Rollback
+    kept_until: str  # end of the undo window while something is kept
+    switched_at: str
+
+    def undo_refusal(self, now: str) -> str:
+        """Why it cannot be undone; empty where it can, unless another Rollback ran after it."""
+        if not self.ended:
+            return "The rollback has not ended."
+        if self.undone_by:
+            return f"It was undone by rollback {self.undone_by}. To go forth again, undo that one."
+        if self.deleting or not self.kept_until:
+            return "It has switched nothing, or what it kept is removed. Start a rollback to a snapshot instead."
+        if parse(now) >= parse(self.kept_until):
+            return f"The undo window ended at {self.kept_until}. Start a rollback to a snapshot instead."
+        return ""
+
+    @property
+    def cancel_refusal(self) -> str:
+        """Why it cannot be cancelled; empty where it can."""
+        if self.ended:
+            return "The rollback has ended. To return to the data from before, undo it."
+        if self.stage not in CANCELLABLE:
+            return "The switch has begun: the rollback is completed or switched back. Undo it after its end."
+        return "It is being cancelled already." if self.deleting else ""
+
+
+def control(obj: Object) -> Control:
+    """Of a Rollback as the API server has it."""
+    status, found = status_of(obj), by_type(obj)
+    kept = any(found.get(t, {}).get("status") == "True" for t in (c.PREVIOUS_RETAINED, c.SWITCHED_BACK_RETAINED))
+    stage = str(status.get("stage") or "")
+    return Control(
+        ended=operation_status(obj) in FINAL,
+        stage=stage,
+        deleting="deletionTimestamp" in obj["metadata"],
+        undone_by=str(status.get("undoneBy") or ""),
+        kept_until=str(status.get("undoUntil") or "") if kept else "",
+        switched_at=str(status.get("switchedAt") or ""),
+    )
+
+
+def additions(obj: Object, progress: Object) -> Object:
+    """The fields of :class:`ocore_api.views.console.models.RollbackDetails` that a RollbackLog lacks, without those
+    that depend on the time or on other Rollbacks. `progress`: the data of its event."""
+    spec, status = obj.get("spec") or {}, status_of(obj)
+    stopped, ready = text(status, "quiescedAt"), text(status, "readyAt")
+    return {
+        "name": obj["metadata"]["name"],
+        "kind": "undo" if spec.get("undo") else "rollback",
+        "environmentName": text(status, "environmentName") or text(spec.get("targetEnvironmentRef") or {}, "name"),
+        "snapshotName": text(status, "snapshotName") or text(spec.get("snapshotRef") or {}, "name"),
+        "phase": text(status, "phase"),
+        "stage": text(status, "stage"),
+        "stageSince": text(status, "stageSince"),
+        **{name: progress[name] for name in ("step", "percent", "bytesDone", "bytesTotal", "message")},
+        "deadline": text(status, "deadline"),
+        "failureReason": text(status, "failureReason"),
+        "steps": [_step(each) for each in status.get("steps") or ()],
+        "position": {"Old": "old", "New": "new"}.get(str(status.get("position"))),
+        "switchedAt": text(status, "switchedAt"),
+        "switchedBackAt": text(status, "switchedBackAt"),
+        "downtime": {
+            "startedAt": stopped,
+            "endedAt": ready,
+            "seconds": (parse(ready) - parse(stopped)).total_seconds() if stopped and ready else None,
+            "refusedSeconds": status.get("refusedSeconds"),
+        },
+        "isCancelling": "deletionTimestamp" in obj["metadata"],
+        "undoesId": identity(status.get("undo") or {}, "rollbackId"),
+        "warnings": findings(status),
+    }
+
+
+def findings(status: Object) -> list[Object]:
+    """The fields of :class:`ocore_api.views.console.models.Finding`, of each warning."""
+    found = status.get("warnings") or ()
+    return [{"reason": str(w.get("reason") or ""), "message": str(w.get("message") or "")} for w in found]
+
+
+def decided(found: Control, now: str, later: str) -> Object:
+    """`undo` and `cancel`. `later`: name of a Rollback of the same environment that ran after it and can be undone."""
+    refusal = found.undo_refusal(now)
+    if not refusal and later:
+        refusal = f"Rollback {later} ran after it: an undo would lose what that one did. Undo {later} first."
+    aside = (
+        f"All that was written since {found.switched_at} is set aside with the data that is live now. It is kept for"
+        " the undo window of the undo, which can be undone itself."
+    )
+    return {
+        "undo": {
+            "possible": not refusal,
+            "until": found.kept_until or None,
+            "reason": refusal or None,
+            "setsAside": None if refusal else aside,
+        },
+        "cancel": {"possible": not found.cancel_refusal, "reason": found.cancel_refusal or None},
+    }
+
+
+def _step(step: Object) -> Object:
+    return {
+        "name": step["name"],
+        "state": str(step.get("state") or "Pending").lower(),
+        "startedAt": text(step, "startedAt"),
+        "completedAt": text(step, "completedAt"),
+        "message": str(step.get("message") or ""),
+        "bytesDone": step.get("bytesDone"),
+        "filesDone": step.get("filesDone"),
+    }
+
+
+def preview(obj: Object, environment_id: str, snapshot_id: str | None) -> Object:
+    """The fields of :class:`ocore_api.views.console.models.RollbackPreview`, of a Rollback with dryRun. `snapshot_id`
+    is used where the status has none."""
+    status = status_of(obj)
+    report, ended = status.get("preview"), c.outcome(status.get("conditions") or ())
+    state = "completed" if ended == "Previewed" else operation_status(obj)
+    reconciling = by_type(obj).get(c.RECONCILING, {})
+    return {
+        "id": operation_id(obj),
+        "name": obj["metadata"]["name"],
+        "environmentId": environment_id,
+        "snapshotId": identity(status, "snapshotId") or snapshot_id,
+        "createdAt": created_at(obj),
+        "status": state,
+        "message": str(reconciling.get("message") or "") if state not in FINAL else "",
+        "errorMessage": error_message(obj) if state == "failed" else None,
+        "warnings": findings(status),
+        "report": Preview.model_validate(report).model_dump(mode="json", by_alias=True) if report else None,
+    }
