@@ -21,6 +21,7 @@ from ocore_api.http.edge import API, CONSOLE, App, Edge
 from ocore_api.http.problem_docs import describe_problems
 from ocore_api.routes import (
     console_reads,
+    console_rollbacks,
     docs,
     health,
     reads,
@@ -48,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     snapshot_writes.router,
     streams.router,
     console_reads.router,
+    console_rollbacks.router,
 )
 TITLE = "ocore snapshots"
 

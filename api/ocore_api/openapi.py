@@ -23,6 +23,7 @@ from ocore_api.main import create_app
 from ocore_api.settings import Settings
 from ocore_api.views import models, requests
 from ocore_api.views.console import models as console
+from ocore_api.views.console import requests as console_requests
 from ocore_api.views.models import SOURCE
 from ocore_crds.recovery_evidence import RecoveryEvidence
 
@@ -69,6 +70,16 @@ CONSOLE_TABLES: dict[type[BaseModel], str] = {
     console.RetentionPlan: "Retention plan",
     console.RetentionRules: "Rules",
     console.RetentionVerdict: "Verdict",
+    console_requests.PreviewRequest: "Request of a preview",
+    console.PreviewAccepted: "Answer to the request of a preview",
+    console.RollbackPreview: "Preview",
+    console.Finding: "Finding",
+    console.RollbackDetails: "Rollback",
+    console.StepView: "Step",
+    console.Downtime: "Downtime",
+    console.UndoView: "Whether it can be undone",
+    console.CancelView: "Whether it can be cancelled",
+    console.UndoAccepted: "Answer to the request of an undo",
 }
 #: Models of which the page lists what they have beside the fields of another one.
 _BESIDE: dict[type[BaseModel], tuple[type[BaseModel], str]] = {

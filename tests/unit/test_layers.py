@@ -52,6 +52,7 @@ HARMLESS = {
 #: so they cannot do that I/O.
 MIXED = {
     "ocore_crds.failpoints",
+    "ocore_crds.troubleshooting",  # reads a file of its package, once
     "ocore_operator.jobs.inputs",
     "ocore_operator.jobs.log",
     "ocore_operator.jobs.signals",

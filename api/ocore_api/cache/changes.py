@@ -84,7 +84,7 @@ class Changes:
         return self._logs.keys()
 
     def begin(self, environment_ids: Iterable[str]) -> int:
-        """Where a reader of these environments begins that reads everything anew: before the changes that another
+        """Where a reader of these environments begins that reads everything again: before the changes that another
         replica may not have seen."""
         now = self._clock()
         recent = self.number

@@ -73,9 +73,14 @@ def rollback_details(store: Store, entry: RollbackEntry, now: str) -> Object:
     return {
         **from_json(entry.console),
         "deploymentId": snapshot.deployment_id if snapshot is not None else None,
-        **rollbacks.decided(entry.control, now, later(store, entry)),
+        **rollbacks.decided(entry.control, entry.control.undo_refusal(now) or superseded(store, entry)),
         "undoneById": by.id if by is not None else None,
     }
+
+
+def superseded(store: Store, entry: RollbackEntry) -> str:
+    """Why a Rollback cannot be undone before a later one; empty where there is none."""
+    return rollbacks.superseded(found) if (found := later(store, entry)) else ""
 
 
 def later(store: Store, entry: RollbackEntry) -> str:
@@ -108,7 +113,7 @@ def changed_object(store: Store, change: Change, now: str) -> bytes | None:
 
 
 def _undo_refusal(store: Store, entry: RollbackEntry, now: str) -> str:
-    return entry.control.undo_refusal(now) or later(store, entry)
+    return entry.control.undo_refusal(now) or superseded(store, entry)
 
 
 def _short(entry: SnapshotEntry | None) -> Object | None:

@@ -12,6 +12,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "BodyTimeout": ("408", "The body did not arrive in time."),
     "BodyTooLarge": ("413", "The body is too large."),
+    "CancelNotPossible": ("409", "The rollback has begun to switch, or has ended; `detail` says what is possible."),
     "Conflict": (
         "409",
         "The object was changed or deleted at the same moment. Read it again, then repeat the request.",
@@ -45,6 +46,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "StoreNotFound": ("409", "The target's namespace has no SnapshotStore with the snapshot's data."),
     "TimeZoneUnknown": ("422", "The time zone of the environment's SnapshotPolicy is unknown. Correct it there."),
     "TokenMissing": ("401", "The request has no token."),
+    "TooManyPreviews": ("409", "Too many previews for the environment have not ended. Wait for one of them."),
     "TooManyRequests": ("429", "Over the rate limit. Repeat the request after Retry-After."),
     "TooManyStreams": ("429, 503", "Too many open streams, of this caller (429) or of this replica (503)."),
+    "UndoNotPossible": ("409", "The rollback cannot be undone; `detail` says why, and what to do instead."),
 }

@@ -14,7 +14,7 @@ from fastapi.security.base import SecurityBase
 
 from ocore_api.auth import ADMIN, READ, ROLLBACK, SNAPSHOT, Principal
 from ocore_api.cache import EnvironmentEntry, ExtractEntry, PreviewEntry, RollbackEntry, SnapshotEntry
-from ocore_api.errors import Forbidden, NotFound
+from ocore_api.errors import Forbidden, NotFound, Unprocessable
 from ocore_api.facade import Facade
 from ocore_api.http.edge import PRINCIPAL
 from ocore_api.writes.client import Client
@@ -78,6 +78,21 @@ async def owned_environment(facade: Facade, principal: Principal, environment_id
     if entry is None:
         raise _not_found("environment", wanted)
     return entry
+
+
+async def owned_target(
+    facade: Facade, caller: Principal, environment: EnvironmentEntry, wanted: str | None
+) -> EnvironmentEntry:
+    """The environment that is replaced. Raises NotFound where it is not the caller's, Unprocessable where it is of
+    another project."""
+    if wanted is None or wanted == environment.id:
+        return environment
+    target: EnvironmentEntry = await owned_environment(facade, caller, wanted)
+    if target.project_id != environment.project_id:
+        raise Unprocessable(
+            "OtherProject", "The target environment is of another project. A rollback stays within one project."
+        )
+    return target
 
 
 async def owned_snapshot(

@@ -3,13 +3,16 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from ocore_api.auth import Principal
-from ocore_api.cache import EnvironmentEntry
-from ocore_api.errors import Unprocessable
-from ocore_api.facade import Facade
 from ocore_api.http.audit import note
 from ocore_api.http.edge import API
-from ocore_api.routes.access import RollbackCaller, client_of, facade_of, owned_environment, owned_snapshot
+from ocore_api.routes.access import (
+    RollbackCaller,
+    client_of,
+    facade_of,
+    owned_environment,
+    owned_snapshot,
+    owned_target,
+)
 from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey
 from ocore_api.views.models import RollbackAccepted
 from ocore_api.views.requests import RollbackRequest
@@ -44,7 +47,7 @@ async def start_rollback(
         wanted = rollbacks.Request(
             environment=environment,
             snapshot=await owned_snapshot(facade, caller, environment_id, body.snapshot_id),
-            target=await _target(facade, caller, environment, body.target_environment_id),
+            target=await owned_target(facade, caller, environment, body.target_environment_id),
             create_safety_snapshot=bool(body.create_safety_snapshot),
             body=given,
         )
@@ -59,18 +62,3 @@ async def start_rollback(
         "snapshotId": started.snapshot_id,
     }
     return JSONResponse(answer, 202)
-
-
-async def _target(
-    facade: Facade, caller: Principal, environment: EnvironmentEntry, wanted: str | None
-) -> EnvironmentEntry:
-    """The environment that is replaced. Raises NotFound where it is not the caller's, Unprocessable where it is of
-    another project."""
-    if wanted is None or wanted == environment.id:
-        return environment
-    target: EnvironmentEntry = await owned_environment(facade, caller, wanted)
-    if target.project_id != environment.project_id:
-        raise Unprocessable(
-            "OtherProject", "The target environment is of another project. A rollback stays within one project."
-        )
-    return target

@@ -21,7 +21,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _unset_text(value: Any) -> Any:
+def unset_text(value: Any) -> Any:
     return None if value == "" else value
 
 
@@ -79,7 +79,7 @@ class RollbackRequest(Body):
         description="The snapshot to restore; a completed one of the environment in the path.",
         json_schema_extra={SOURCE: "Rollback spec.snapshotRef"},
     )
-    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(_unset_text)] = Field(
+    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(unset_text)] = Field(
         default=None,
         description="UUID of the environment to replace, of the same project. Empty or null: the one in the path.",
         json_schema_extra={SOURCE: "Rollback spec.targetEnvironmentRef"},
@@ -100,7 +100,7 @@ class SettingsUpdate(Body):
         description="Whether deployments take a snapshot first. Null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.autoEnabled"},
     )
-    failure_policy: Annotated[_FailurePolicy | None, BeforeValidator(_unset_text)] = Field(
+    failure_policy: Annotated[_FailurePolicy | None, BeforeValidator(unset_text)] = Field(
         default=None,
         description="What a failed snapshot does to the deployment. Case does not matter. Empty or null: unchanged.",
         json_schema_extra={SOURCE: "SnapshotPolicy spec.failurePolicy"},

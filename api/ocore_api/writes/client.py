@@ -84,14 +84,16 @@ class Client:
         path = type_.path(namespace, name)
         return await self._or_none("PATCH", path, query=query, body=patch, content_type=MERGE_PATCH)
 
-    async def delete(self, type_: Type, namespace: str, name: str, *, uid: str, dry_run: bool = False) -> bool:
-        """False where no object of that name exists. Raises Conflict where it has another uid, Forbidden where
-        admission refuses."""
+    async def delete(
+        self, type_: Type, namespace: str, name: str, *, uid: str, version: str | None = None, dry_run: bool = False
+    ) -> bool:
+        """False where no object of that name exists. Raises Conflict where it has another uid, or another
+        resourceVersion than `version`; Forbidden where admission refuses."""
         body: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": uid},
+            "preconditions": {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version},
         }
         if dry_run:
             body["dryRun"] = ["All"]

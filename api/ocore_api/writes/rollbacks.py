@@ -65,7 +65,7 @@ async def repeated(
         name=found["metadata"]["name"],
         id=identity.id,
         environment_id=status.get("environmentId") or recorded[naming.ANNOTATION_TARGET_ID],
-        snapshot_id=status.get("snapshotId") or recorded[naming.ANNOTATION_SNAPSHOT_ID],
+        snapshot_id=status.get("snapshotId") or recorded.get(naming.ANNOTATION_SNAPSHOT_ID, ""),
     )
 
 
@@ -79,22 +79,13 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
     target = request.target
     name = identity.name(target.name)
     with translated():
-        snapshot = await _complete(client, request.snapshot)
-        await _need_idle(client, cache, target, name)
+        await need_idle(client, cache, target, name)
         spec: Object = {
+            **await restored(client, request),
             "id": identity.id,
-            "snapshotRef": {"name": request.snapshot.name},
-            # Always named: the target stays the one that was checked, whatever is created under the name that the
-            # Snapshot has recorded.
-            "targetEnvironmentRef": {"name": target.name},
             "createSafetySnapshot": request.create_safety_snapshot,
             "requestedBy": subject,
         }
-        if request.snapshot.namespace != target.namespace:
-            spec["snapshotRef"]["namespace"] = request.snapshot.namespace
-            source_store = await _source_store(client, request, snapshot)
-            if source_store is not None:
-                spec["sourceStoreRef"] = {"name": source_store}
         body = {
             "apiVersion": ROLLBACKS.api_version,
             "kind": ROLLBACKS.kind,
@@ -113,9 +104,26 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
         try:
             made = await client.create(ROLLBACKS, body)
         except AlreadyExists:  # the same key at the same moment, on another replica
-            made = await _before(client, body)
+            made = await before(client, body)
     cache.store.put("Rollback", made)
     return Started(made["metadata"]["name"], identity.id, target.id, request.snapshot.id)
+
+
+async def restored(client: Client, request: Request) -> Object:
+    """The part of the spec that says what is restored, and where. Raises Conflict where that is not possible."""
+    snapshot, target = await _complete(client, request.snapshot), request.target
+    spec: Object = {
+        "snapshotRef": {"name": request.snapshot.name},
+        # Always named: the target stays the one that was checked, whatever is created under the name that the
+        # Snapshot has recorded.
+        "targetEnvironmentRef": {"name": target.name},
+    }
+    if request.snapshot.namespace != target.namespace:
+        spec["snapshotRef"]["namespace"] = request.snapshot.namespace
+        source_store = await _source_store(client, request, snapshot)
+        if source_store is not None:
+            spec["sourceStoreRef"] = {"name": source_store}
+    return spec
 
 
 def _marked(body: dict[str, Any], subject: str) -> Object:
@@ -125,7 +133,9 @@ def _marked(body: dict[str, Any], subject: str) -> Object:
     }
 
 
-async def _before(client: Client, body: Object) -> Object:
+async def before(client: Client, body: Object) -> Object:
+    """The object that a request with the same key has created. Raises IdempotencyKeyReused where it is not of such a
+    request."""
     metadata = body["metadata"]
     found = await client.get(ROLLBACKS, metadata["namespace"], metadata["name"])
     if found is None or "deletionTimestamp" in found["metadata"]:
@@ -153,7 +163,7 @@ def _conditions(status: Object) -> list[c.Condition]:
     return [c.Condition.model_validate(each) for each in status.get("conditions") or ()]
 
 
-async def _need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
+async def need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
     """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since
     `repeated`. Two requests at the same moment may both pass: the operator then runs one after the other."""
     live = await client.get(ENVIRONMENTS, target.namespace, target.name)

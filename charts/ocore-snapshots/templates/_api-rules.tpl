@@ -14,7 +14,7 @@
   verbs: [create, patch, delete] # patch: pin and deletionPolicy
 - apiGroups: [ocore.dev]
   resources: [rollbacks]
-  verbs: [create]
+  verbs: [create, delete] # delete: a rollback that has not begun to switch is cancelled
 - apiGroups: [ocore.dev]
   resources: [snapshotpolicies]
   verbs: [create, patch] # the settings

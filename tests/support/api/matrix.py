@@ -1,7 +1,7 @@
 """Every route of the served OpenAPI document as a request, so that no route is left out of a test of rights."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +13,9 @@ CONSOLE = "/console/v1"
 OF_THE_CALLER = {f"{CONSOLE}/me", f"{CONSOLE}/environments"}
 #: The scope that a route needs, where it is not `read`.
 SCOPES = {
+    ("post", f"{CONSOLE}/environments/{{environmentId}}/rollback-previews"): "rollback",
+    ("post", f"{CONSOLE}/rollbacks/{{deploymentId}}/undo"): "rollback",
+    ("delete", f"{CONSOLE}/rollbacks/{{deploymentId}}"): "rollback",
     ("get", f"{CONSOLE}/me"): "",
     ("post", "/api/environments/{environmentId}/rollback"): "rollback",
     ("put", "/api/environments/{environmentId}/snapshot-settings"): "admin",
@@ -31,10 +34,11 @@ class Ids:
     environment: str
     snapshot: str
     deployment: str
+    preview: str
 
     def unknown(self) -> "Ids":
         """Ids that no one owns."""
-        return Ids(*(str(uuid4()) for _ in range(4)))
+        return Ids(*(str(uuid4()) for _ in fields(Ids)))
 
     def mixed(self, other: "Ids") -> Iterator[tuple[str, "Ids"]]:
         """Ours, with one id of another tenant."""
@@ -70,11 +74,12 @@ class Route:
             environmentId=ids.environment,
             snapshotId=ids.snapshot,
             deploymentId=ids.deployment,
+            previewId=ids.preview,
         )
 
     def body(self, ids: Ids) -> dict[str, Any] | None:
         """A valid body, or None."""
-        if self.path.endswith("/rollback"):
+        if self.path.endswith(("/rollback", "/rollback-previews")):
             return {"snapshotId": ids.snapshot}
         if self.method == "put":
             return {"label": "mine"} if self.path.endswith("/pin") else {"retentionDays": 7}

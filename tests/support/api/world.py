@@ -96,14 +96,22 @@ class World:
         self._put("Rollback", name, id_, spec, self._rollback_status(environment, snapshot, id_))
         return id_
 
+    def preview(self, environment: str, name: str, snapshot: str) -> str:
+        """A preview of a rollback of the Environment to the Snapshot of that name, which has ended; its id."""
+        id_ = id_of("preview", environment, name)
+        spec = {"snapshotRef": {"name": snapshot}, "targetEnvironmentRef": {"name": environment}, "dryRun": True}
+        self._put("Rollback", name, id_, spec, self._preview_status(environment, snapshot, id_))
+        return id_
+
     def tenant(self, name: str) -> Ids:
-        """An Environment of a project of its own, with a Snapshot and a Rollback."""
+        """An Environment of a project of its own, with a Snapshot, a Rollback and a preview."""
         project = id_of("project", name)
         return Ids(
             project,
             self.environment(project, name),
             self.snapshot(name, f"{name}-1"),
             self.rollback(name, f"{name}-1", f"{name}-1"),
+            self.preview(name, f"{name}-preview", f"{name}-1"),
         )
 
     def _put(self, kind: str, name: str, uid: str, spec: Object, status: Object) -> None:
@@ -163,13 +171,23 @@ class World:
             self.server.set_status(type_, NAMESPACE, name, status)
             await asyncio.sleep(_PACE)
             done.append({"name": step, "state": "Done", "startedAt": begun, "completedAt": _now(), "message": ""})
-        spec = obj["spec"]
-        last = (
-            self._snapshot_status(spec["environmentRef"]["name"], id_)
-            if kind == "Snapshot"
-            else self._rollback_status(spec["targetEnvironmentRef"]["name"], spec["snapshotRef"]["name"], id_)
-        )
+        last = self._ended(kind, obj["spec"], id_)
         self.server.set_status(type_, NAMESPACE, name, {**last, "startedAt": begun, "steps": done, "progress": None})
+
+    def _ended(self, kind: str, spec: Object, id_: str) -> Object:
+        """The last status of an operation."""
+        if kind == "Snapshot":
+            return self._snapshot_status(spec["environmentRef"]["name"], id_)
+        if "undo" in spec:
+            undone = self.server.live(ROLLBACKS, NAMESPACE, spec["undo"]["rollbackRef"]["name"])["status"]
+            return self._rollback_status(undone["environmentName"], undone["snapshotName"], id_)
+        status = self._preview_status if spec.get("dryRun") else self._rollback_status
+        return status(spec["targetEnvironmentRef"]["name"], spec["snapshotRef"]["name"], id_)
+
+    def _preview_status(self, environment: str, snapshot: str, id_: str) -> Object:
+        status = self._rollback_status(environment, snapshot, id_)
+        report = {"createdAt": _now(), "wouldRun": True, "lostMinutes": 3.5}
+        return {**status, "phase": "Previewed", "conditions": [_condition("Previewed")], "preview": report}
 
     def _snapshot_status(self, environment: str, id_: str) -> Object:
         found = self.server.live(ENVIRONMENTS, NAMESPACE, environment)
@@ -201,7 +219,14 @@ class World:
             "observedGeneration": 1,
             "id": id_,
             "phase": "Complete",
-            "conditions": [_condition("Complete", "The environment runs on the snapshot."), _condition("Ready")],
+            "conditions": [
+                _condition("Complete", "The environment runs on the snapshot."),
+                _condition("Ready"),
+                _condition("PreviousRetained"),
+            ],
+            "stage": "Ended",
+            "switchedAt": _now(),
+            "undoUntil": "2099-01-01T00:00:00Z",
             "startedAt": _now(),
             "completedAt": _now(),
             "environmentName": environment,

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from ocore_crds.preview import Preview, PreviewDatabase, PreviewPrediction, PreviewSpace, PreviewTable
+
 Object = dict[str, Any]
 
 PROJECT = "9b1f4a60-3a52-4b4d-9a06-0e5f2d7c8a11"
 ENVIRONMENT = "497f6eca-6276-4993-bfeb-53cbbbba6f08"
 SNAPSHOT = "0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
 DEPLOYMENT = "7d0a3f52-1c44-4a5e-8a53-2f7b9e6c4d20"
+UNDO = "c1c8d9b2-4f7e-4b53-8d3a-5a1e0f9b6c33"
+PREVIEW = "5a0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
 
 _FIX: Object = {
     "text": "`RollbackReady` is False: the size of the database volume is unknown. Do: set `spec.database.capacity`.",
@@ -95,6 +99,78 @@ _SNAPSHOT: Object = {
 }
 
 
+_REPORT: Object = Preview(
+    created_at="2026-03-02T08:00:09Z",
+    would_run=True,
+    point_in_time="2026-03-01T12:00:02Z",
+    lost_minutes=1200.1,
+    database=PreviewDatabase(
+        bytes_now=2147483648,
+        bytes_in_snapshot=2040109465,
+        server_version_now="17.6",
+        server_version_in_snapshot="17.6",
+        rows_counted=True,
+        tables=(PreviewTable(name="public.res_partner", rows_now_estimated=10250, rows_in_snapshot_counted=10117),),
+    ),
+    space=(PreviewSpace(volume="Database", needed_bytes=3060164197, free_bytes=8589934592, source="spec"),),
+    prediction=PreviewPrediction(
+        duration_seconds=60.0,
+        duration_source="Rollbacks",
+        downtime_seconds=8.0,
+        downtime_source="Rollbacks",
+        rollbacks=3,
+        explanation="The median of the last 3 rollbacks.",
+    ),
+).model_dump(mode="json", by_alias=True)
+_ROLLBACK: Object = {
+    "name": "shop-91ad",
+    "kind": "rollback",
+    "environmentName": "shop",
+    "snapshotName": "shop-5f0c",
+    "phase": "Complete",
+    "stage": "Ended",
+    "stageSince": "2026-03-02T08:04:10Z",
+    "step": "HealthCheck",
+    "percent": 100,
+    "bytesDone": 0,
+    "bytesTotal": 0,
+    "message": "The environment runs on the snapshot.",
+    "deadline": "2026-03-02T10:00:00Z",
+    "failureReason": None,
+    "steps": [
+        {
+            "name": "Preflight",
+            "state": "done",
+            "startedAt": "2026-03-02T08:00:01Z",
+            "completedAt": "2026-03-02T08:00:20Z",
+            "message": "",
+            "bytesDone": None,
+            "filesDone": None,
+        }
+    ],
+    "position": "new",
+    "switchedAt": "2026-03-02T08:03:58Z",
+    "switchedBackAt": None,
+    "downtime": {
+        "startedAt": "2026-03-02T08:03:50Z",
+        "endedAt": "2026-03-02T08:04:08Z",
+        "seconds": 18.0,
+        "refusedSeconds": 3.2,
+    },
+    "undo": {
+        "possible": True,
+        "until": "2026-03-03T08:04:10Z",
+        "reason": None,
+        "setsAside": "All that was written since 2026-03-02T08:03:58Z is set aside with the data that is live now.",
+    },
+    "cancel": {"possible": False, "reason": "The rollback has ended. To return to the data from before, undo it."},
+    "isCancelling": False,
+    "undoesId": None,
+    "undoneById": None,
+    "warnings": [],
+}
+
+
 def examples(snapshot: Object, log: Object) -> dict[str, Object]:
     """Name of a schema → an example of it. `snapshot`, `log`: the examples of a snapshot and of a rollback log."""
     whole = {**snapshot, **_SNAPSHOT}
@@ -148,6 +224,32 @@ def examples(snapshot: Object, log: Object) -> dict[str, Object]:
                 }
             ],
             "warnings": [],
+        },
+        "PreviewRequest": {"snapshotId": SNAPSHOT},
+        "PreviewAccepted": {
+            "previewId": PREVIEW,
+            "environmentId": ENVIRONMENT,
+            "snapshotId": SNAPSHOT,
+            "message": "Preview shop-1a2b was created.",
+        },
+        "RollbackPreview": {
+            "id": PREVIEW,
+            "name": "shop-1a2b",
+            "environmentId": ENVIRONMENT,
+            "snapshotId": SNAPSHOT,
+            "createdAt": "2026-03-02T08:00:00Z",
+            "status": "completed",
+            "message": "",
+            "errorMessage": None,
+            "warnings": [{"reason": "OtherVersion", "message": "The workload runs another image than the snapshot."}],
+            "report": _REPORT,
+        },
+        "RollbackDetails": {**log, **_ROLLBACK},
+        "UndoAccepted": {
+            "deploymentId": UNDO,
+            "environmentId": ENVIRONMENT,
+            "undoesId": DEPLOYMENT,
+            "message": "Rollback shop-77b0 was created. It undoes shop-91ad.",
         },
         "ConsoleSnapshotPage": {"limit": 20, "offset": 0, "snapshots": [whole], "total": 1},
         "ConsoleSnapshot": whole,

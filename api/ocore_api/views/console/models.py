@@ -16,6 +16,7 @@ from ocore_api.views.models import (
     moment,
     source,
 )
+from ocore_crds.preview import Preview
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 OperationKind = Literal["snapshot", "rollback", "extract"]
@@ -469,3 +470,32 @@ class UndoAccepted(Answer):
     environment_id: str = identity("Environment status.id", "The environment.")
     undoes_id: str = identity("Rollback status.id", "The rollback that is undone.")
     message: str = source("text", "What happens now.")
+
+
+class PreviewAccepted(Answer):
+    """A preview was created. The header Location has its URL."""
+
+    preview_id: str = identity("Rollback metadata.uid", "Id of the preview.")
+    environment_id: str = identity("Environment status.id", "The environment that a rollback would replace.")
+    snapshot_id: str = identity("Snapshot status.id", "The snapshot that it would restore.")
+    message: str = source("text", "What happens now.")
+
+
+class RollbackPreview(Answer):
+    """What a rollback would do. Nothing is changed. The operator removes a preview ten minutes after its end."""
+
+    id: str = identity("Rollback status.id", "Id of the preview.")
+    name: str = source("Rollback metadata.name", "Its name.")
+    environment_id: str = identity("Rollback status.environmentId", "The environment that a rollback would replace.")
+    snapshot_id: str | None = identity(
+        "Rollback status.snapshotId, else the id of the Snapshot in spec.snapshotRef",
+        "The snapshot that it would restore. Null where it is deleted.",
+    )
+    created_at: str = moment("Rollback metadata.creationTimestamp", "When it was asked for.")
+    status: Status = source("Rollback status.phase and status.conditions", "`completed`: the report is there.")
+    message: str = source("message of the condition Reconciling", "What it waits for; may be empty.")
+    error_message: str | None = source(
+        "Rollback status.failureMessage", "Why it failed, and what to do. Null unless status is `failed`."
+    )
+    warnings: tuple[Finding, ...] = source("Rollback status.warnings", "Findings that block nothing.")
+    report: Preview | None = source("Rollback status.preview", "The report. Null before it is made.")

@@ -110,11 +110,13 @@ def findings(status: Object) -> list[Object]:
     return [{"reason": str(w.get("reason") or ""), "message": str(w.get("message") or "")} for w in found]
 
 
-def decided(found: Control, now: str, later: str) -> Object:
-    """`undo` and `cancel`. `later`: name of a Rollback of the same environment that ran after it and can be undone."""
-    refusal = found.undo_refusal(now)
-    if not refusal and later:
-        refusal = f"Rollback {later} ran after it: an undo would lose what that one did. Undo {later} first."
+def superseded(later: str) -> str:
+    """Why a Rollback cannot be undone that another one, of that name, ran after."""
+    return f"Rollback {later} ran after it: an undo would lose what that one did. Undo {later} first."
+
+
+def decided(found: Control, refusal: str) -> Object:
+    """`undo` and `cancel`. `refusal`: why it cannot be undone; empty where it can."""
     aside = (
         f"All that was written since {found.switched_at} is set aside with the data that is live now. It is kept for"
         " the undo window of the undo, which can be undone itself."

@@ -16,6 +16,7 @@ from support.api.objects import (
     PROJECT,
     complete,
     environment,
+    rollback,
     rolled_back,
     source,
     uid_of,
@@ -25,6 +26,11 @@ from support.api.serving import Serving, serving
 UNKNOWN = "99999999-0000-4000-8000-000000000009"
 #: Method and path → the scope that it needs.
 SCOPE = {
+    "DELETE /console/v1/rollbacks/{deploymentId}": "rollback",
+    "GET /console/v1/rollback-previews/{previewId}": "read",
+    "GET /console/v1/rollbacks/{deploymentId}": "read",
+    "POST /console/v1/environments/{environmentId}/rollback-previews": "rollback",
+    "POST /console/v1/rollbacks/{deploymentId}/undo": "rollback",
     "GET /console/v1/environments": "read",
     "GET /console/v1/environments/{environmentId}": "read",
     "GET /console/v1/environments/{environmentId}/retention": "read",
@@ -60,12 +66,14 @@ MINE = {
     "environmentId": ENVIRONMENT,
     "snapshotId": uid_of("Snapshot/apps/before"),
     "deploymentId": uid_of("Rollback/apps/back"),
+    "previewId": uid_of("Rollback/apps/preview"),
 }
 FOREIGN = {
     "projectId": OTHER_PROJECT,
     "environmentId": OTHER_ENVIRONMENT,
     "snapshotId": uid_of("Snapshot/apps/foreign"),
     "deploymentId": uid_of("Rollback/apps/foreign-back"),
+    "previewId": uid_of("Rollback/apps/foreign-preview"),
 }
 NOWHERE = dict.fromkeys(MINE, UNKNOWN)
 OBJECTS = (
@@ -75,6 +83,8 @@ OBJECTS = (
     complete("foreign", of=source(OTHER_ENVIRONMENT, OTHER_PROJECT, "other")),
     rolled_back("back"),
     rolled_back("foreign-back", status={"environmentId": OTHER_ENVIRONMENT, "environmentName": "other"}),
+    rollback("preview", {"snapshotRef": {"name": "before"}, "dryRun": True}),
+    rollback("foreign-preview", {"snapshotRef": {"name": "foreign"}, "dryRun": True}),
 )
 
 
@@ -89,6 +99,7 @@ def ask(client: httpx.Client, route: str, ids: dict[str, str]) -> httpx.Response
     method, path = route.split(" ", 1)
     bodies: dict[str, Any] = {
         "rollback": {"snapshotId": ids["snapshotId"]},
+        "rollback-previews": {"snapshotId": ids["snapshotId"]},
         "snapshot-settings": {"retentionDays": 3},
         "pin": {"label": "x"},
     }
