@@ -125,7 +125,7 @@ screenshots: deps venv ## Pictures of a real run for the documentation, in a loc
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster website/screenshots
 
 ##@ Tests
-test-unit: venv promtool cel clients ## Unit tests that need no server
+test-unit: venv promtool cel clients ui ## Unit tests that need no server
 	$(PART) unit tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback

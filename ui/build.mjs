@@ -24,7 +24,10 @@ const { metafile } = await build({
 const files = Object.keys(metafile.outputs).map((path) => basename(path));
 const html = readFileSync("index.html", "utf8");
 const hashed = (name) => files.find((file) => file.startsWith(name.split(".")[0]) && file.endsWith(name.split(".")[1]));
-writeFileSync("dist/index.html", html.replace(/assets\/([a-z.]+)/g, (_, name) => `assets/${hashed(name)}`));
+writeFileSync(
+  "dist/index.html",
+  html.replace(/assets\/([a-z.]+)/g, (_, name) => `assets/${hashed(name)}`),
+);
 writeFileSync("dist/licenses.txt", licenses(Object.keys(metafile.inputs)));
 
 /** Name, version, licence and its text of each package whose files are in the bundle. */
@@ -32,7 +35,8 @@ function licenses(inputs) {
   const packages = inputs.flatMap((path) => path.match(/^.*node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0] ?? []);
   const parts = [...new Set(packages)].sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    if (!KEPT.has(license)) throw new Error(`${name} ${version}: the licence ${license} is not one that may be bundled.`);
+    if (!KEPT.has(license))
+      throw new Error(`${name} ${version}: the licence ${license} is not one that may be bundled.`);
     const text = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file));
     if (!text) throw new Error(`${name} ${version} has no licence text.`);
     return `${name} ${version} (${license})\n\n${readFileSync(join(folder, text), "utf8").trim()}\n`;

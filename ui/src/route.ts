@@ -52,6 +52,7 @@ export const route: Store<Route> = store<Route>({ view: "environments" });
 export function go(path: string): void {
   if (path !== location.pathname) history.pushState(null, "", path);
   route.set(parseRoute(path));
+  scrollTo(0, 0);
 }
 
 /** From now on the route follows the browser's address, and links within the page load nothing again. */

@@ -1,0 +1,43 @@
+// The operations of the REST API, by the types of its OpenAPI document.
+import createClient, { type Client } from "openapi-fetch";
+import type { Session } from "../auth/session";
+import { noAnswer, Problem, problemOf } from "./problem";
+import type { paths } from "./schema";
+
+/** Seconds for which an answer is awaited. Sizes may take 10 s, and the API server as long again. */
+const PATIENCE = 30_000;
+
+export type Api = Client<paths, "application/json">;
+
+export function openApi(session: Session): Api {
+  const client = createClient<paths, "application/json">({
+    baseUrl: "/",
+    cache: "no-store",
+    fetch: async (request) => {
+      const late = AbortSignal.timeout(PATIENCE);
+      return await fetch(request, { signal: AbortSignal.any([request.signal, late]) }).catch(() => {
+        throw noAnswer();
+      });
+    },
+  });
+  client.use({
+    onRequest({ request }) {
+      const authorization = session.authorization();
+      if (!authorization) throw new Problem(401, "SignedOut", "Sign in again.");
+      request.headers.set("Authorization", authorization);
+      return request;
+    },
+    async onResponse({ response }) {
+      if (response.ok) return;
+      const problem = problemOf(response, await response.json().catch(() => null));
+      if (response.status === 401) session.refused(problem.message);
+      throw problem;
+    },
+  });
+  return client;
+}
+
+/** The body of a successful answer. */
+export async function body<T>(asked: Promise<{ data?: T }>): Promise<T> {
+  return (await asked).data as T;
+}

@@ -1,0 +1,15 @@
+// Names for the types of the OpenAPI document.
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+export type EnvironmentRow = Schemas["EnvironmentRow"];
+export type EnvironmentPage = Schemas["EnvironmentPage"];
+export type EnvironmentDetails = Schemas["EnvironmentDetails"];
+export type Fix = Schemas["Fix"];
+export type Snapshot = Schemas["ConsoleSnapshot"];
+export type RollbackDetails = Schemas["RollbackDetails"];
+export type Preview = Schemas["RollbackPreview"];
+export type Report = Schemas["Preview"];
+export type Evidence = Schemas["RecoveryEvidence"];
+export type Settings = Schemas["SettingsView"];
+export type SettingsUpdate = Schemas["SettingsUpdate"];

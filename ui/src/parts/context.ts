@@ -1,0 +1,196 @@
+// What every view uses: the session, the REST API, the stream of changes.
+import { createContext } from "preact";
+import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
+import type { Session } from "../auth/session";
+import type { Api } from "../api/calls";
+import type { Change, Changes } from "../api/changes";
+import { Problem } from "../api/problem";
+import { backOff } from "../api/sse";
+
+export interface Parts {
+  session: Session;
+  api: Api;
+  changes: Changes;
+}
+
+const Context = createContext<Parts | null>(null);
+export const PartsProvider = Context.Provider;
+
+export function useParts(): Parts {
+  const parts = useContext(Context);
+  if (!parts) throw new Error("Outside of the page.");
+  return parts;
+}
+
+/** Renders again whenever the session changes. */
+export function useSession(session: Session): Session["state"] {
+  const [, changed] = useReducer<number, void>((n) => n + 1, 0);
+  useEffect(() => session.subscribe(() => changed()), [session]);
+  return session.state;
+}
+
+/** The server's time in epoch milliseconds; renders again each second while `ticking`. */
+export function useNow(ticking: boolean): number {
+  const { session } = useParts();
+  const [now, setNow] = useState(() => session.now());
+  useEffect(() => {
+    if (!ticking) return;
+    setNow(session.now());
+    const timer = setInterval(() => setNow(session.now()), 1000);
+    return () => clearInterval(timer);
+  }, [ticking, session]);
+  return now;
+}
+
+export interface Loaded<T> {
+  /** The last answer, also after a later one failed. */
+  data: T | undefined;
+  /** When that answer came: epoch milliseconds of the server. */
+  since: number;
+  problem: Problem | undefined;
+  reload(): void;
+}
+
+/** A change either is the new value, or says that it must be read again, or does not matter. */
+type Applies<T> = (data: T | undefined, change: Change) => T | "reload" | undefined;
+
+/**
+ * Reads something for a view, and again after a change, after signing in again, and after failures that pass. `key`
+ * names what is read. Two reads are at least `pause` milliseconds apart, whatever changes.
+ */
+export function useLoaded<T>(
+  key: string,
+  load: (api: Api) => Promise<T>,
+  applies: Applies<T>,
+  pause = 1000,
+): Loaded<T> {
+  const { api, session, changes } = useParts();
+  const [state, setState] = useState<{ data?: T; since: number; problem?: Problem }>({ since: 0 });
+  const latest = useRef({ load, applies, data: state.data });
+  latest.current = { load, applies, data: state.data };
+  const put = (data: T) => {
+    // The next change may come before the next rendering.
+    latest.current.data = data;
+    setState({ data, since: session.now() });
+  };
+  const reload = useRef(() => {});
+
+  useEffect(() => {
+    let ended = false;
+    let running = false;
+    let again = false;
+    let failures = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const later = (milliseconds: number) => {
+      clearTimeout(timer);
+      timer = setTimeout(read, milliseconds);
+    };
+    const read = async () => {
+      if (ended) return;
+      if (running) {
+        again = true;
+        return;
+      }
+      running = true;
+      again = false;
+      try {
+        const data = await latest.current.load(api);
+        if (ended) return;
+        failures = 0;
+        put(data);
+      } catch (error) {
+        if (ended) return;
+        const problem = error instanceof Problem ? error : unexpected(error);
+        setState((before) => ({ ...before, problem }));
+        if (problem.passes) later((problem.retryAfterSeconds ?? 0) * 1000 || backOff(failures++));
+      } finally {
+        running = false;
+        if (again && !ended) later(pause);
+      }
+    };
+    reload.current = read;
+    let lastRead = 0;
+    const soon = () => {
+      const wait = Math.max(0, lastRead + pause - Date.now());
+      lastRead = Date.now() + wait;
+      later(wait);
+    };
+    const unsubscribe = changes.subscribe((change) => {
+      if (change.kind === "reset") return soon();
+      const applied = latest.current.applies(latest.current.data, change);
+      if (applied === undefined) return;
+      // What is being read may be older than this change.
+      again ||= running;
+      if (applied === "reload") soon();
+      else put(applied);
+    });
+    let kind = session.state.kind;
+    const unfollow = session.subscribe(() => {
+      if (session.state.kind === "signedIn" && kind !== "signedIn") void read();
+      kind = session.state.kind;
+    });
+    setState((before) => (before.data === undefined && !before.problem ? before : { since: 0 }));
+    void read();
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+      unsubscribe();
+      unfollow();
+    };
+  }, [key, api, session, changes, pause]);
+
+  return {
+    data: state.data,
+    since: state.since,
+    problem: state.problem,
+    reload: () => reload.current(),
+  };
+}
+
+/** One thing that a person does: it runs once, whatever is clicked, and a repetition has the same Idempotency-Key. */
+export interface Action<A> {
+  busy: boolean;
+  problem: Problem | undefined;
+  run(argument: A): void;
+}
+
+export function useAction<A, T>(act: (argument: A, key: string) => Promise<T>, done: (answer: T) => void): Action<A> {
+  const [state, setState] = useState<{ busy: boolean; problem?: Problem }>({ busy: false });
+  const intent = useRef({ running: false, key: "", of: "" });
+  const run = async (argument: A) => {
+    const now = intent.current;
+    if (now.running) return;
+    now.running = true;
+    const of = JSON.stringify(argument) ?? "";
+    if (now.of !== of || !now.key) Object.assign(now, { of, key: newKey() });
+    setState({ busy: true });
+    try {
+      const answer = await act(argument, now.key);
+      now.key = "";
+      setState({ busy: false });
+      done(answer);
+    } catch (error) {
+      const problem = error instanceof Problem ? error : unexpected(error);
+      // Whether it started is not known where no answer came: then a repetition must be the same request.
+      if (!problem.passes && problem.status !== 401) now.key = "";
+      setState({ busy: false, problem });
+    } finally {
+      now.running = false;
+    }
+  };
+  return { busy: state.busy, problem: state.problem, run: (argument) => void run(argument) };
+}
+
+/** A key that no other intent has. `crypto.randomUUID` exists only where the page came over TLS. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function unexpected(error: unknown): Problem {
+  console.error(error);
+  return new Problem(
+    1,
+    "Unexpected",
+    "The page could not read the answer. Load the page again, and report it if it repeats.",
+  );
+}

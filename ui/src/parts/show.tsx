@@ -1,0 +1,214 @@
+// Small parts that views are made of.
+import type { ComponentChildren } from "preact";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { Problem } from "../api/problem";
+import type { Fix } from "../api/types";
+import { relative, time, visible } from "../text";
+import { useNow, useParts, useSession, type Action, type Loaded } from "./context";
+
+/** Text of a tenant: shown as text, and kept from changing the direction of what surrounds it. */
+export function Text({ of }: { of: string }) {
+  return <bdi>{visible(of)}</bdi>;
+}
+
+export function Time({ at, none = "none" }: { at: string | null | undefined; none?: string }) {
+  const now = useNow(false);
+  if (!at) return <>{none}</>;
+  return (
+    <time dateTime={at} title={at}>
+      {time(at)} ({relative(at, now)})
+    </time>
+  );
+}
+
+/** The heading of a view: takes the focus, and names the document. */
+export function Title({ children, name }: { children: ComponentChildren; name: string }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${visible(name)} – ocore-snapshots`;
+  }, [name]);
+  useEffect(() => heading.current?.focus(), []);
+  return (
+    <h1 ref={heading} tabIndex={-1}>
+      {children}
+    </h1>
+  );
+}
+
+export type Tone = "good" | "warn" | "bad" | "quiet";
+
+/** A word with a colour. The word says it all: the colour only repeats it. */
+export function Mark({ tone, children }: { tone: Tone; children: ComponentChildren }) {
+  return <span class={`mark ${tone}`}>{children}</span>;
+}
+
+/** Pairs of a label and a value. */
+export function Facts({ of }: { of: [string, ComponentChildren][] }) {
+  return (
+    <dl class="facts">
+      {of.map(([label, value]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** What an action answered instead of success. */
+export function Failure({ of }: { of: { problem: Problem | undefined } }) {
+  return (
+    <div role="alert" class={of.problem ? "note bad" : undefined}>
+      {of.problem && <Text of={of.problem.message} />}
+    </div>
+  );
+}
+
+/** What is known of a view's data: nothing yet, or since when, and why not more. The children show the data. */
+export function Known<T>({ of, children }: { of: Loaded<T>; children: (data: T) => ComponentChildren }) {
+  const { session } = useParts();
+  const { kind } = useSession(session);
+  const { data, problem, since } = of;
+  const ended = problem && !problem.passes && kind === "signedIn";
+  return (
+    <>
+      <div role="status">
+        {data === undefined && !problem && <p>Loading …</p>}
+        {problem && kind === "signedIn" && (
+          <p class={ended ? "note bad" : "note warn"}>
+            <Text of={problem.message} />
+            {problem.passes && " The page tries again automatically."}
+            {data !== undefined && ` Shown is what was known at ${time(since)}.`}
+          </p>
+        )}
+        {kind === "expired" && (
+          <p class="note warn">
+            {data === undefined ? "Nothing is known yet." : `Shown is what was known at ${time(since)}.`}
+          </p>
+        )}
+      </div>
+      {data !== undefined && children(data)}
+      {data === undefined && ended && (
+        <p>
+          <button type="button" onClick={of.reload}>
+            Try again
+          </button>{" "}
+          <a href="/ui/">All environments</a>
+        </p>
+      )}
+    </>
+  );
+}
+
+/** A button that starts one action, once. */
+export function Do<A>({
+  action,
+  argument,
+  children,
+  ...rest
+}: {
+  action: Action<A>;
+  argument: A;
+  children: ComponentChildren;
+  class?: string;
+  disabled?: boolean;
+}) {
+  return (
+    <button type="button" {...rest} disabled={action.busy || rest.disabled} onClick={() => action.run(argument)}>
+      {children}
+    </button>
+  );
+}
+
+/** A command to copy: exactly what is shown. Where the browser does not let a page copy, the text is selected. */
+export function Command({ text }: { text: string }) {
+  const code = useRef<HTMLElement>(null);
+  const [done, setDone] = useState("");
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(visible(text));
+      setDone("Copied.");
+    } catch {
+      getSelection()?.selectAllChildren(code.current!);
+      setDone("The command is selected. Press Ctrl+C to copy it.");
+    }
+  };
+  return (
+    <div class="command">
+      <code ref={code} tabIndex={0}>
+        {visible(text)}
+      </code>
+      <button type="button" onClick={() => void copy()} aria-label={`Copy: ${visible(text)}`}>
+        Copy
+      </button>
+      <span role="status">{done}</span>
+    </div>
+  );
+}
+
+/** What fixes a condition. */
+export function Remedy({ fix }: { fix: Fix | null }) {
+  if (!fix) return null;
+  return (
+    <div class="remedy">
+      <p>
+        <Text of={fix.text} />
+      </p>
+      {fix.commands.map((command) => (
+        <Command key={command} text={command} />
+      ))}
+    </div>
+  );
+}
+
+export function Progress({ percent, label }: { percent: number | null; label: string }) {
+  return percent === null ? (
+    <progress aria-label={label} />
+  ) : (
+    <>
+      <progress max={100} value={percent} aria-label={label} /> {percent} %
+    </>
+  );
+}
+
+/** A question before something that cannot be undone. Escape and "Keep it" answer no. */
+export function Confirm({
+  open,
+  title,
+  children,
+  yes,
+  ready = true,
+  action,
+  close,
+}: {
+  open: boolean;
+  title: string;
+  children: ComponentChildren;
+  yes: string;
+  ready?: boolean;
+  action: Action<undefined>;
+  close(): void;
+}) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    if (open) dialog.current?.showModal();
+    else dialog.current?.close();
+  }, [open]);
+  return (
+    <dialog ref={dialog} aria-labelledby={id} onClose={close}>
+      <h2 id={id}>{title}</h2>
+      {children}
+      <Failure of={action} />
+      <p class="actions">
+        <button type="button" onClick={close}>
+          No, keep it
+        </button>
+        <Do action={action} argument={undefined} disabled={!ready} class="danger">
+          {yes}
+        </Do>
+      </p>
+    </dialog>
+  );
+}

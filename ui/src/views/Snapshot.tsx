@@ -1,0 +1,243 @@
+// One snapshot: what is proven, its certificate, its copies; pin, delete, restore test, extract.
+import { useState } from "preact/hooks";
+import { body } from "../api/calls";
+import type { Snapshot } from "../api/types";
+import { useAction, useLoaded, useParts } from "../parts/context";
+import { Confirm, Do, Facts, Failure, Known, Mark, Progress, Text, Time, Title } from "../parts/show";
+import { address, go } from "../route";
+import { bytes, count, duration, time, visible, words } from "../text";
+import { Evidence } from "./Evidence";
+import { Status } from "./SnapshotList";
+import { keeps } from "./Timeline";
+
+interface Place {
+  environment: string;
+  id: string;
+}
+
+export function SnapshotView({ environment, id }: Place) {
+  const snapshot = useLoaded<Snapshot>(
+    `${environment} ${id}`,
+    (api) =>
+      body(
+        api.GET("/console/v1/environments/{environmentId}/snapshots/{snapshotId}", {
+          params: { path: { environmentId: environment, snapshotId: id } },
+        }),
+      ),
+    (_, event) => {
+      if (event.kind !== "snapshot" || event.id !== id) return undefined;
+      return event.object && !event.deleted ? event.object : "reload";
+    },
+  );
+  const title = snapshot.data ? visible(snapshot.data.name) : "Snapshot";
+  return (
+    <>
+      <Title name={title}>Snapshot {snapshot.data && title}</Title>
+      <p>
+        <a href={address({ view: "environment", environment })}>
+          Back to {snapshot.data ? <Text of={snapshot.data.environmentName} /> : "the environment"}
+        </a>
+      </p>
+      <Known of={snapshot}>{(data) => <Details of={data} reload={snapshot.reload} />}</Known>
+    </>
+  );
+}
+
+function Details({ of, reload }: { of: Snapshot; reload(): void }) {
+  const place = { environment: of.environmentId, id: of.id };
+  return (
+    <>
+      <p role="status">
+        <Status of={of} /> {of.isPinned && <Mark tone="quiet">pinned</Mark>} {keeps(of)}
+      </p>
+      {(of.status === "running" || of.status === "pending") && (
+        <p>
+          {of.step && words(of.step)} <Progress percent={of.percent} label="Progress of the snapshot" />
+        </p>
+      )}
+      {of.errorMessage && (
+        <p class="note bad">
+          <Text of={of.errorMessage} />
+        </p>
+      )}
+      {of.warnings.map((warning) => (
+        <p class="note warn" key={warning}>
+          <Text of={warning} />
+        </p>
+      ))}
+      <p class="actions">
+        {of.status === "completed" && (
+          <a class="button" href={address({ view: "rollback-to", environment: of.environmentId, snapshot: of.id })}>
+            Roll back to it …
+          </a>
+        )}
+        <Delete of={of} {...place} />
+      </p>
+      <Facts
+        of={[
+          ["Shows the state of", <Time at={of.consistentAt ?? of.completedAt} none="not known yet" />],
+          ["Created", <Time at={of.createdAt} />],
+          [
+            "Caused by",
+            <>
+              {words(of.trigger).toLowerCase()}
+              {of.requestedBy && (
+                <>
+                  , by <Text of={of.requestedBy} />
+                </>
+              )}
+            </>,
+          ],
+          ["Took", of.durationMs === null ? "not known yet" : duration(of.durationMs / 1000)],
+          ["Kind", of.isFullFilestore ? "full" : "differential"],
+          ...(of.baseId
+            ? [
+                [
+                  "Needs the full snapshot",
+                  <a href={address({ view: "snapshot", environment: of.environmentId, snapshot: of.baseId })}>
+                    {of.baseId}
+                  </a>,
+                ] as [string, preact.JSX.Element],
+              ]
+            : []),
+          ["Needed by", `${count(of.dependents)} differential snapshots`],
+          [
+            "Sizes",
+            `database ${bytes(of.dbSizeBytes)}, filestore ${bytes(of.filestoreSizeBytes)}, stored ${bytes(of.totalSizeBytes)}`,
+          ],
+          ["Kept until", <Time at={of.expiresAt} none="no rule says so" />],
+          ["Image", of.imageTag === null ? "not known" : <Text of={of.imageTag} />],
+          ["Commit", of.commitSha === null ? "not known" : <Text of={of.commitSha} />],
+          ["PostgreSQL", <Text of={of.serverVersion ?? "not known"} />],
+          ["Id", <code>{of.id}</code>],
+        ]}
+      />
+      <Pin of={of} changed={reload} {...place} />
+      <Copies of={of} />
+      {of.recoveryEvidence && <Evidence of={of.recoveryEvidence} />}
+    </>
+  );
+}
+
+function Copies({ of }: { of: Snapshot }) {
+  const { remote } = of;
+  return (
+    <section aria-labelledby="copies">
+      <h2 id="copies">Where its copies are</h2>
+      <ul>
+        <li>
+          Store <Text of={of.storeName ?? "not known yet"} />:{" "}
+          {remote?.onlyCopy
+            ? "not usable; only the remote copy restores it"
+            : of.verified === true
+              ? "every byte was read again"
+              : of.verified === false
+                ? "damaged"
+                : "checked as it was written"}
+          {of.manifestSha256 && (
+            <>
+              ; manifest SHA-256{" "}
+              <code>
+                <Text of={of.manifestSha256} />
+              </code>
+            </>
+          )}
+        </li>
+        {remote ? (
+          <li>
+            Remote store <Text of={remote.storeName} />: {remote.state}
+            {remote.completedAt && `, ${time(remote.completedAt)}`}
+            {remote.state === "copying" && `, ${bytes(remote.bytesDone)} of ${bytes(remote.bytes)}`}
+            {remote.expiresAt && `, kept until ${time(remote.expiresAt)}`}
+            {remote.message && (
+              <>
+                . <Text of={remote.message} />
+              </>
+            )}
+          </li>
+        ) : (
+          <li>No copy in a remote store.</li>
+        )}
+      </ul>
+    </section>
+  );
+}
+
+function Pin({ of, environment, id, changed }: Place & { of: Snapshot; changed(): void }) {
+  const { api } = useParts();
+  const [label, setLabel] = useState("");
+  const params = { path: { environmentId: environment, snapshotId: id } };
+  const pin = useAction(
+    (label: string) =>
+      body(api.PUT("/api/environments/{environmentId}/snapshots/{snapshotId}/pin", { params, body: { label } })),
+    changed,
+  );
+  const unpin = useAction(
+    (_: undefined) => body(api.DELETE("/api/environments/{environmentId}/snapshots/{snapshotId}/pin", { params })),
+    changed,
+  );
+  return (
+    <section aria-labelledby="pin">
+      <h2 id="pin">Pin</h2>
+      {of.isPinned ? (
+        <>
+          <p>
+            Pinned
+            {of.pinLabel && (
+              <>
+                : <Text of={of.pinLabel} />
+              </>
+            )}
+            . No rule deletes it, and it cannot be deleted.
+          </p>
+          <Do action={unpin} argument={undefined}>
+            Remove the pin
+          </Do>
+          <Failure of={unpin} />
+        </>
+      ) : (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            pin.run(label);
+          }}
+        >
+          <label>
+            Why it is kept (optional)
+            <input value={label} maxLength={256} onInput={(event) => setLabel(event.currentTarget.value)} />
+          </label>
+          <button type="submit" disabled={pin.busy}>
+            Pin it
+          </button>
+          <Failure of={pin} />
+        </form>
+      )}
+    </section>
+  );
+}
+
+function Delete({ of, environment, id }: Place & { of: Snapshot }) {
+  const { api } = useParts();
+  const [open, setOpen] = useState(false);
+  const action = useAction(
+    async (_: undefined) => {
+      await api.DELETE("/api/environments/{environmentId}/snapshots/{snapshotId}", {
+        params: { path: { environmentId: environment, snapshotId: id } },
+      });
+    },
+    () => go(address({ view: "environment", environment })),
+  );
+  return (
+    <>
+      <button type="button" onClick={() => setOpen(true)}>
+        Delete …
+      </button>
+      <Confirm open={open} close={() => setOpen(false)} title="Delete this snapshot?" yes="Delete it" action={action}>
+        <p>
+          The snapshot of {time(of.createdAt)} and its data in the store, {bytes(of.totalSizeBytes)}, are deleted. This
+          cannot be undone.
+        </p>
+      </Confirm>
+    </>
+  );
+}
