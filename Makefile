@@ -31,6 +31,7 @@ SYFT := $(call TOOL,syft)
 COSIGN := $(call TOOL,cosign)
 ACTIONLINT := $(call TOOL,actionlint)
 CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/*.go | sha256sum | cut -c1-12)
+PROVIDER := $(OCORE_CACHE)/provider-$(shell cat tests/provider/go.sum tests/provider/*.go | sha256sum | cut -c1-12)
 BENCH_TOOLS := $(OCORE_CACHE)/bench-tools
 CLIENTS_KEY := $(shell cat tests/clients/package-lock.json tests/clients/package.json | sha256sum | cut -c1-12)
 CLIENTS := $(OCORE_CACHE)/clients-$(CLIENTS_KEY)
@@ -296,6 +297,12 @@ $(CEL):
 	@mkdir -p $(@D) && cd tests/cel && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
 	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new . && mv $@.new $@'
 
+provider: $(PROVIDER) ## The OpenID Connect provider of the tests of the page (seconds; cached)
+	@echo $<
+$(PROVIDER):
+	@mkdir -p $(@D) && cd tests/provider && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
+	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new . && mv $@.new $@'
+
 bench-tools: $(BENCH_TOOLS) ## wrk and nginx for the figures of the REST API, unpacked from Debian's packages (seconds)
 # Unpacked, not installed: nginx would start. The network of the cluster, where they run, has no way to a mirror.
 $(BENCH_TOOLS):
@@ -350,5 +357,5 @@ include localcluster/cluster.mk
 
 .PHONY: help bin docs docs-site release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel bench-tools clients \
+  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel provider bench-tools clients \
   swagger-ui ui deps lock

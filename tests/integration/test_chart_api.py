@@ -245,16 +245,15 @@ def test_only_the_api_and_its_documents_leave_the_cluster(helm: Helm) -> None:
     objects = helm.render(NAMESPACED)
     (rule,) = find(objects, "Ingress")["spec"]["rules"]
     assert "host" not in rule
-    assert [p["path"] for p in rule["http"]["paths"]] == ["/api", "/docs", "/openapi.json"]
+    assert [p["path"] for p in rule["http"]["paths"]] == ["/api", "/console", "/docs", "/openapi.json"]
     objects = helm.render(EVERYTHING)
     ingress, route, service = (find(objects, kind, "-api") for kind in ("Ingress", "HTTPRoute", "Service"))
     assert [r["host"] for r in ingress["spec"]["rules"]] == ["api.example.org", "*.example.net"]
     for rule in ingress["spec"]["rules"]:
-        (path,) = rule["http"]["paths"]
-        assert path["path"] == "/api"
-        assert path["backend"]["service"]["name"] == service["metadata"]["name"]
+        assert [p["path"] for p in rule["http"]["paths"]] == ["/api", "/console"]
+        assert {p["backend"]["service"]["name"] for p in rule["http"]["paths"]} == {service["metadata"]["name"]}
     (rule,) = route["spec"]["rules"]
-    assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/api"}}]
+    assert [m["path"]["value"] for m in rule["matches"]] == ["/api", "/console"]
     assert rule["timeouts"] == {"request": "0s"}
     assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}]
 
@@ -265,9 +264,12 @@ def test_row_108_the_page_leaves_the_cluster_only_where_it_is_on(helm: Helm) -> 
     objects = helm.render(values)
     assert environment(objects, "-api")["OCORE_API_UI"] == "true"
     for rule in find(objects, "Ingress", "-api")["spec"]["rules"]:
-        assert [(p["path"], p["pathType"]) for p in rule["http"]["paths"]] == [("/api", "Prefix"), ("/ui", "Prefix")]
+        paths = [(p["path"], p["pathType"]) for p in rule["http"]["paths"]]
+        assert paths == [("/api", "Prefix"), ("/console", "Prefix"), ("/ui", "Prefix")]
     (rule,) = find(objects, "HTTPRoute", "-api")["spec"]["rules"]
-    assert [m["path"] for m in rule["matches"]] == [{"type": "PathPrefix", "value": p} for p in ("/api", "/ui")]
+    assert [m["path"] for m in rule["matches"]] == [
+        {"type": "PathPrefix", "value": p} for p in ("/api", "/console", "/ui")
+    ]
 
 
 def test_the_service_reaches_the_port(helm: Helm) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .kube import CLUSTER, NAMESPACE, OPERATOR_NAMESPACE, RELEASE, Kube, cluster_environment, with_plugin
 from .output import Output, StepFailed
-from .steps import BUILD_SECONDS, Demo, clean
+from .steps import BUILD_SECONDS, Demo, clean, token
 
 _DESCRIPTION = """\
 A snapshot and a rollback of a running application on a local cluster: brings the cluster up, installs the operator,
@@ -29,10 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--ci", action="store_true", help="plain lines: no colours, nothing redrawn")
     parser.add_argument("--clean", action="store_true", help="remove the demo and the operator from the cluster")
+    parser.add_argument("--token", action="store_true", help="print a token for the page and the REST API of the demo")
     options = parser.parse_args(arguments)
     output = Output(ci=options.ci, steps=2 if options.clean else STEPS)
     kube: Kube | None = None
     try:
+        if options.token:
+            _print_token(output)
+            return 0
         if options.clean:
             env = cluster_environment()
             if env is None:
@@ -49,6 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.say("\ninterrupted; run it again to continue", "yellow")
         return 130
     return 0
+
+
+def _print_token(output: Output) -> None:
+    env = cluster_environment()
+    if env is None:
+        raise StepFailed("no cluster is running: run `make demo` first")
+    output.say(token(Kube(env, plain=True)))
 
 
 def _cluster(output: Output) -> Kube:

@@ -32,7 +32,7 @@ from .kube import (
     fingerprint,
 )
 from .output import Observation, Output, StepFailed
-from .rest import SUBJECT, VALUES, Issuer, Rest, forwarded
+from .rest import LIFETIME, SUBJECT, VALUES, Issuer, Rest, forwarded
 
 #: Orders that the load generator places at once, before it continues at its rate (load.yaml).
 _BURST = 600
@@ -44,6 +44,14 @@ _UNDO_SECONDS = 900
 #: How the refusal ends that a differential of the Snapshot causes (admission policy "needed snapshots" of the chart).
 NEEDED = "delete them first"
 DEMO = REPOSITORY / "examples/demo"
+
+
+def token(kube: Kube) -> str:
+    """A fresh token for the shop's project. Raises StepFailed where the demo is not installed."""
+    shop = kube.get("environment", "shop")
+    if shop is None:
+        raise StepFailed("the demo is not installed: run `make demo` first")
+    return Issuer.install(kube).token(shop["spec"]["projectId"])
 
 
 class Demo:
@@ -356,14 +364,21 @@ class Demo:
     def epilogue(self) -> None:
         """Prints what to inspect, and how to remove everything."""
         self.output.say(f"""
+The page: what you have just seen, by clicks
+  eval "$(localcluster/cluster env)"
+  kubectl -n {OPERATOR_NAMESPACE} port-forward svc/{RELEASE}-ocore-snapshots-api 8082:80
+  examples/demo/run --token      # prints a token that is valid for {LIFETIME // 60} minutes
+  Open http://127.0.0.1:8082/ui and paste the token to sign in. Click shop, the newest snapshot, "Roll back to it …" and
+  "Preview: what would be lost". Nothing starts before you type the environment's name.
+
 Inspect it:
-  eval "$(localcluster/cluster env)"; export PATH=$PWD/cli:$PATH
+  export PATH=$PWD/cli:$PATH
   kubectl -n {NAMESPACE} port-forward svc/shop 8080:8080          # then open http://127.0.0.1:8080
   kubectl -n {NAMESPACE} port-forward svc/shop-staging 8081:8080  # staging: http://127.0.0.1:8081
   kubectl -n {NAMESPACE} get ocore
   kubectl -n {NAMESPACE} describe rollbacks.ocore.dev {self.copy_name}
   kubectl ocore status -n {NAMESPACE}
-  kubectl -n {OPERATOR_NAMESPACE} port-forward svc/{RELEASE}-ocore-snapshots-api 8082:80  # the REST API: http://127.0.0.1:8082/docs
+  http://127.0.0.1:8082/docs                                      # the REST API, with the same token
   kubectl -n {NAMESPACE} apply -f examples/demo/load.yaml          # customers again, for half an hour
   kubectl ocore snapshot shop -n {NAMESPACE} --wait                # your own
 The database that was live before a rollback is kept for {_UNDO_SECONDS // 60} minutes, before the one over REST for a

@@ -82,8 +82,7 @@ def serving(
     """Serves on a free port. `objects` are put into the cache. `prepare` changes the facade in the server's event loop
     before the application is made, `extend` the application."""
     issuer = issuer or Issuer()
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        loop = runner.get_loop()
+    with tempfile.TemporaryDirectory() as folder:
         values: dict[str, Any] = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "http_host": "127.0.0.1", **settings}
         if not {"jwks_url", "jwks_file", "jwt_secret_file"} & settings.keys():
             values["jwks_file"] = issuer.write_jwks(Path(folder))
@@ -95,6 +94,7 @@ def serving(
         made: list[Serving] = []
 
         async def serve() -> None:
+            loop = asyncio.get_running_loop()
             facade = Facade(
                 settings=parsed,
                 authenticator=Authenticator(parsed),
@@ -125,7 +125,8 @@ def serving(
 
         def work() -> None:
             try:
-                runner.run(serve())
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(serve())
             except BaseException as error:
                 failures.append(error)
             finally:

@@ -77,6 +77,7 @@ class Facade:
             "jwt.issuer": ISSUER,
             "jwt.audience": f"{{{AUDIENCE}}}",
             "jwt.jwks.configMap.name": KEYS,
+            "settings.ui": "true",
         }
         return [part for name, value in chosen.items() for part in ("--set", f"api.{name}={value}")]
 

@@ -1,6 +1,7 @@
 """The REST step of the demo: its issuer is one that the facade trusts, and a stream that fails makes the demo fail."""
 
 import asyncio
+import base64
 import io
 import json
 import threading
@@ -9,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import yaml
 from rich.console import Console
 
+from demo_run import __main__ as demo_main
 from demo_run.output import Output, StepFailed
 from demo_run.rest import SUBJECT, VALUES, Issuer, Rest
 from ocore_api.auth import SCOPES, Authenticator
@@ -48,6 +51,35 @@ def test_another_run_signs_with_the_same_key() -> None:
     first = Issuer()
     assert Issuer(first.pem).jwk == first.jwk
     assert Issuer().jwk != first.jwk
+
+
+class FakeKube:
+    """A cluster where the demo is, or is not."""
+
+    def __init__(self, shop: Any) -> None:
+        self.shop = shop
+        self.key = base64.b64encode(Issuer().pem).decode()
+
+    def get(self, *_: str) -> Any:
+        return self.shop
+
+    def run(self, *command: str, stdin: str | None = None) -> str:
+        del stdin
+        return json.dumps({"data": {"key.pem": self.key}}) if "get" in command else ""
+
+
+def test_a_token_for_the_page_names_the_shops_project(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube({"spec": {"projectId": PROJECT}})
+    monkeypatch.setattr(demo_main, "cluster_environment", dict)
+    monkeypatch.setattr(demo_main, "Kube", lambda *_, **__: kube)
+    assert demo_main.main(["--token"]) == 0
+    claims = jwt.decode(capsys.readouterr().out.strip(), options={"verify_signature": False})
+    assert (claims["projects"], claims["sub"]) == ([PROJECT], SUBJECT)
+    kube.shop = None
+    assert demo_main.main(["--token"]) == 1
+    assert "run `make demo` first" in capsys.readouterr().out
 
 
 class Facade:

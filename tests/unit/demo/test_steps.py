@@ -12,6 +12,7 @@ from rich.console import Console
 
 from demo_run.evidence import Mark
 from demo_run.output import Output, StepFailed
+from demo_run.rest import VALUES
 from demo_run.steps import Demo
 
 Object = dict[str, Any]
@@ -144,3 +145,13 @@ def test_an_undo_of_the_undo_that_lost_an_order_fails(demo: Demo, shops: FakeSho
     shops.restored = OTHER
     with pytest.raises(StepFailed, match=r"confirmed orders up to S01400: 900 before, 899 now"):
         demo.undo(MARK)
+
+
+def test_it_ends_with_the_page_and_how_to_sign_in(demo: Demo) -> None:
+    demo.epilogue()
+    said = demo.output.console.file.getvalue()  # type: ignore[attr-defined]
+    assert yaml.safe_load(VALUES.read_text())["api"]["settings"]["ui"] is True
+    (address,) = [line.split()[1] for line in said.splitlines() if "/ui" in line]
+    assert address == "http://127.0.0.1:8082/ui"
+    assert "ocore-ocore-snapshots-api 8082:80" in said
+    assert "examples/demo/run --token " in said

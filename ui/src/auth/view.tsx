@@ -1,29 +1,70 @@
-// Signing in with a pasted token.
-import { useState } from "preact/hooks";
+// Signing in: at the provider, or with a pasted token.
+import { useEffect, useReducer, useState } from "preact/hooks";
 import type { Session } from "./session";
+import "./view.css";
 
 /** The whole sign-in screen. */
 export function SignIn({ session }: { session: Session }) {
-  const { state } = session;
+  const { state, provider } = useFollowed(session);
   return (
     <>
       <h1>Sign in</h1>
-      {state.kind === "signedOut" && state.message && <p role="alert">{state.message}</p>}
-      <TokenForm session={session} />
+      {"message" in state && state.message && <p role="status">{state.message}</p>}
+      {state.kind === "starting" ? <p aria-busy="true">The page asks how you sign in …</p> : <Ways session={session} />}
+      {state.kind === "signedOut" && state.message && provider?.signOutAddress && (
+        <p>
+          The sign-in server may still know you. <a href={provider.signOutAddress} target="_blank" rel="noreferrer">End your session at {provider.host}</a>
+        </p>
+      )}
     </>
   );
 }
 
-/** Above every view: the token has expired. */
+/** Above every view: the token has ended or is about to. */
 export function SignInAgain({ session }: { session: Session }) {
-  const { state } = session;
-  if (state.kind !== "expired") return null;
+  const { state } = useFollowed(session);
+  if (state.kind !== "expired" && !(state.kind === "signedIn" && state.expiring)) return null;
   return (
     <section class="card" aria-labelledby="again">
       <h2 id="again">Sign in again</h2>
-      <p role="alert">{state.message} Sign in again to continue here. A running operation continues without you.</p>
-      <TokenForm session={session} />
+      <p role="alert">
+        {state.kind === "expired"
+          ? `${state.message} What was loaded stays here and is not updated.`
+          : `The sign-in ends at ${new Date(state.expiresAt).toLocaleTimeString()}.`}{" "}
+        Sign in again to continue at this place. An operation that runs continues without you.
+      </p>
+      <Ways session={session} />
     </section>
+  );
+}
+
+/** What leads to a token. */
+function Ways({ session }: { session: Session }) {
+  const { provider, canPaste, waits, problem } = useFollowed(session);
+  return (
+    <>
+      {problem && (
+        <p class="note bad" role="alert">
+          {problem}
+        </p>
+      )}
+      {provider && waits !== "window" && (
+        <p>
+          <button type="button" class="primary" onClick={() => void session.signIn()}>
+            Sign in at {provider.host}
+          </button>
+        </p>
+      )}
+      {waits === "window" && (
+        <p role="status">
+          Complete the sign-in in the window that has opened.{" "}
+          <button type="button" onClick={() => session.cancel()}>
+            Cancel
+          </button>
+        </p>
+      )}
+      {canPaste && <TokenForm session={session} />}
+    </>
   );
 }
 
@@ -33,13 +74,14 @@ function TokenForm({ session }: { session: Session }) {
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        if (token.trim()) session.signIn(token);
+        setToken("");
+        if (token.trim()) void session.paste(token);
       }}
     >
       <label>
         Access token
         <input
-          type="password"
+          class="secret"
           autocomplete="off"
           spellcheck={false}
           value={token}
@@ -48,7 +90,16 @@ function TokenForm({ session }: { session: Session }) {
         />
       </label>
       <p class="hint">The token stays in the memory of this tab. Closing or reloading the page removes it.</p>
-      <button type="submit">Sign in</button>
+      <button type="submit" disabled={session.waits !== null}>
+        Sign in with this token
+      </button>
     </form>
   );
+}
+
+/** The session; the component renders again when it changes. */
+function useFollowed(session: Session): Session {
+  const [, again] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => session.subscribe(() => again(undefined)), [session]);
+  return session;
 }

@@ -1,0 +1,70 @@
+"""The page in a browser, before the real facade."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from support.api.serving import Serving, serving
+from support.api.visitor import Visitor, chromium, visitor
+from support.api.world import World
+from support.cluster.cluster import REPOSITORY
+
+#: Starts a facade with these settings; one of a test. Its `world` is at hand.
+Site = Callable[..., Serving]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They wait more than they compute (make test-servers)."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("servers")
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The folder with the built page."""
+    done = subprocess.run(
+        ["make", "-s", "-C", str(REPOSITORY), "ui"], check=True, timeout=600, capture_output=True, text=True,
+        env={**os.environ, "MAKEFLAGS": ""},
+    )  # fmt: skip
+    return Path(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def site(built: Path, world: World) -> Iterator[Site]:
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Serving:
+            return stack.enter_context(
+                serving(cache=world.cache, client=world.server, ui=True, ui_folder=built, **settings)
+            )
+
+        yield start
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Makes a person at a facade. At the end of the test what went wrong unseen fails it."""
+    with ExitStack() as stack:
+
+        def come(served: Serving, **options: Any) -> Visitor:
+            return stack.enter_context(visitor(browser, served.url, **options))
+
+        yield come
