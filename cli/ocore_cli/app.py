@@ -437,14 +437,19 @@ def copy_files(
     ],
     target: Annotated[
         str,
-        typer.Argument(help="A new file or folder here; or claim:FOLDER, a new folder on the filestore's claim."),
+        typer.Argument(
+            help=(
+                "A new file or folder here; or claim:FOLDER, a new folder on the filestore's claim; or with --table"
+                " database:, a new schema of the live database."
+            )
+        ),
     ],
     table: Annotated[
         list[str] | None,
         typer.Option(
             "--table",
             metavar="SCHEMA.NAME[:CONDITION]",
-            help="Rows of a table instead, where the condition in SQL holds, into a new folder here; may be repeated.",
+            help="Rows of a table instead, where the condition in SQL holds; may be repeated.",
         ),
     ] = None,
     format_: Annotated[
@@ -462,12 +467,16 @@ def copy_files(
     wanted = extracts.wanted_tables(table, format_) if table else None
     if wanted is None and format_ is not None:
         raise typer.BadParameter("--format goes with --table")
+    if target == "database:" and (wanted is None or format_ is not None):
+        raise typer.BadParameter("database: goes with --table, without --format")
     if wanted is not None and (":" in source or target.startswith("claim:")):
         raise typer.BadParameter("with --table write: cp SNAPSHOT FOLDER --table SCHEMA.NAME")
     name, path = extracts.snapshot_and_path(source) if wanted is None else (source, "")
     objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
     name = named(name, SNAPSHOT)
-    if target.startswith("claim:"):
+    if wanted is not None and target == "database:":
+        done = extracts.into_database(objects, notes, name, wanted, timeout)
+    elif target.startswith("claim:"):
         done = extracts.into_claim(objects, notes, name, path, target.removeprefix("claim:").strip("/"), timeout)
     else:
         access = extracts.Access(credentials_file, endpoint, ca_file)

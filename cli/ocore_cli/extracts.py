@@ -114,7 +114,18 @@ def show(
 
 def into_claim(objects: Objects, notes: Console, snapshot: str, path: str, folder: str, timeout: float | None) -> str:
     """Extracts into a new folder on the claim. Returns where it is and until when. Raises CliError."""
-    spec = {**wanted(path), "target": {"claim": {"path": folder}}}
+    return _beside(objects, notes, snapshot, {**wanted(path), "target": {"claim": {"path": folder}}}, timeout)
+
+
+def into_database(
+    objects: Objects, notes: Console, snapshot: str, tables: dict[str, Any], timeout: float | None
+) -> str:
+    """Extracts tables (of :func:`wanted_tables`) into a new schema of the live database. Returns where they are and
+    until when. Raises CliError."""
+    return _beside(objects, notes, snapshot, {**tables, "target": {"database": {}}}, timeout)
+
+
+def _beside(objects: Objects, notes: Console, snapshot: str, spec: dict[str, Any], timeout: float | None) -> str:
     name = _create(objects, snapshot, spec)
     status = _wait(objects, notes, name, timeout)
     found = c.find(status.conditions, c.COMPLETE)

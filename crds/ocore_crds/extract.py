@@ -79,6 +79,10 @@ class StoreTarget(Model):
     )
 
 
+class DatabaseTarget(Model):
+    """A new schema `restored_<digits>` of the Environment's live database, with the digits of the Extract's uid."""
+
+
 class ExtractTarget(Model):
     """Where the files go."""
 
@@ -89,7 +93,11 @@ class ExtractTarget(Model):
         default=None, description="A tar file in the snapshot's store, under a key of its own, without the lock."
     )
 
-    model_config = ConfigDict(json_schema_extra=validations(exactly_one("claim", "store")))
+    database: DatabaseTarget | None = Field(
+        default=None, description="With tables: a new schema of the live database, under the operation lock."
+    )
+
+    model_config = ConfigDict(json_schema_extra=validations(exactly_one("claim", "store", "database")))
 
 
 class ExtractSpec(Model):
@@ -124,7 +132,8 @@ class ExtractSpec(Model):
             rule("self == oldSelf", "an Extract cannot be changed; create a new one"),
             exactly_one("files", "attachments", "tables", "listing"),
             rule("!has(self.listing) || has(self.target.store)", "a listing goes into target.store"),
-            rule("!has(self.tables) || !has(self.target.claim)", "tables go into target.store"),
+            rule("!has(self.tables) || !has(self.target.claim)", "tables go into target.store or target.database"),
+            rule("has(self.tables) || !has(self.target.database)", "only tables go into target.database"),
             rule(
                 "has(self.tables) || !has(self.target.store) || !has(self.target.store.format)",
                 "target.store.format goes with tables",

@@ -91,6 +91,7 @@ class Extracted(StatusModel):
     size: int | None = Field(default=None, description="Bytes of that object.")
     sha256: str | None = Field(default=None, description="SHA-256 of that object, which the store has confirmed.")
     folder: str | None = Field(default=None, description="Folder on the claim.")
+    schema_name: str | None = Field(default=None, alias="schema", description="New schema of the live database.")
 
 
 def folder_refusal(folder: str, filestore: str) -> str:

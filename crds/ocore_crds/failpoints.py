@@ -58,7 +58,8 @@ REGISTRY: dict[str, str] = {
     "delete-manifest-gone": "the manifest is deleted, the artifacts are not",
     # mover, extract
     "extract-loaded": "the scratch database of an Extract is loaded, no row is read yet",
-    "extract-written": "every file is written and compared, the folder or the object is not visible yet",
+    "extract-written": "every file is written and compared, the folder, object or schema is not visible yet",
+    "extract-visible": "the new schema of the live database is committed, the result is not reported yet",
     # mover, remote copy
     "copy-remote-object": "the first object is in the remote store, the others and the manifest are not",
     "copy-remote-objects": "every object is in the remote store, the manifest is not",

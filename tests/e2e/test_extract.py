@@ -10,7 +10,7 @@ from ocore_crds.timestamps import parse
 from support.cluster.administrator import create_administrator
 from support.cluster.cluster import Cluster, Object, is_true, unique
 from support.cluster.deaths import Deaths
-from support.cluster.kills import EXTRACT_POINTS, TABLE_POINTS, killed_in_turn
+from support.cluster.kills import EXTRACT_POINTS, SCHEMA_POINTS, TABLE_POINTS, killed_in_turn
 from support.cluster.kubectl_ocore import ocore
 from support.cluster.site import S3_READER_KEY, S3_READER_SECRET, Servers, make_site
 
@@ -135,3 +135,32 @@ def test_row_110_a_table_comes_back_beside_what_is_live(
         site.failed("Extract", "hostile", "RowFilterFailed")
         site.gone("Extract", "rows", "hostile")
         assert site.query("SELECT datname FROM pg_database ORDER BY 1") == databases
+
+
+def test_row_112_tables_come_into_a_new_schema_of_the_live_database(cluster: Cluster, servers: Servers) -> None:
+    """The first attempt is killed before the schema is visible, the second one after: its result is found again. The
+    schema is removed when it expires."""
+    with make_site(cluster, servers, major=17) as site:
+        site.load(3)
+        site.completed("Snapshot", site.snapshot("base"))
+        rows = site.query("SELECT count(*) FROM ir_attachment")[0][0]
+        site.query("DELETE FROM ir_attachment WHERE id = (SELECT min(id) FROM ir_attachment) RETURNING id")
+        killed = killed_in_turn(*SCHEMA_POINTS)
+        with Deaths(cluster, site.namespace) as deaths:
+            wanted = [{"name": "ir_attachment"}]
+            cluster.apply(extract("rows", site.namespace, killed, tables=wanted, target={"database": {}}))
+            done = site.completed("Extract", "rows")
+            deaths.fired(done)
+        status = done["status"]
+        assert status["attempt"] == 3
+        schema = status["result"]["schema"]
+        assert site.query(f"SELECT count(*) FROM {schema}.ir_attachment") == [(rows,)]
+        assert site.query("SELECT count(*) FROM ir_attachment") == [(rows - 1,)]
+        environment = cluster.get("Environment", site.environment, site.namespace)
+        assert environment is not None
+        assert "operation" not in environment["status"]
+        expired = cluster.wait(
+            "Extract", "rows", site.namespace, lambda o: o["status"].get("phase") == "Expired", 180, "expired"
+        )
+        assert expired["status"]["residue"] == "None"
+        assert site.query(f"SELECT nspname FROM pg_namespace WHERE nspname = '{schema}'") == []

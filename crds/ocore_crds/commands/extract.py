@@ -40,7 +40,8 @@ class TableRequest(WantedTable):
 
 
 class ExtractRequest(OfSnapshot):
-    """Extract files or tables of a snapshot into the store, or files into a new folder on the filestore's claim."""
+    """Extract files or tables of a snapshot into the store, files into a new folder on the filestore's claim, or tables
+    into a new schema of the live database."""
 
     extract_id: Uuid = Field(description="Identity of the extract (UUID).")
     manifest_sha256: str | None = Field(default=None, description=MANIFEST)
@@ -60,6 +61,9 @@ class ExtractRequest(OfSnapshot):
         default=(), description="Rows of a table instead, as SCHEMA.NAME or SCHEMA.NAME:CONDITION; may be repeated."
     )
     format: TableFormat = Field(default="CSV", description="With --table: CSV, or SQL for psql.")
+    into_database: bool = Field(
+        default=False, description="With --table: into a new schema of the live database instead of the store."
+    )
     database: DatabaseAccess | None = None
     scratch: str = Field(default=TMP, description=SCRATCH)
     capacity: Capacity | None = Field(default=None, description=CAPACITY)
@@ -73,6 +77,8 @@ class ExtractRequest(OfSnapshot):
             raise ValueError("give exactly one of --path, --model, --list, --list-tables, --table")
         if bool(self.tables) != (self.database is not None):
             raise ValueError("give both --table and --database, or neither")
+        if self.into_database and not self.tables:
+            raise ValueError("--into-database goes with --table")
         refusal = tables_refusal(self.tables)
         if refusal:
             raise ValueError(f"--table: {refusal}")
@@ -109,7 +115,7 @@ ROW = Command(
     3,
     (
         f"--path documents {STORE} {SNAPSHOT_IDS} --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
-        f"--table 'public.res_partner:id < 100' --database ~/secret --capacity 50000000000 {STORE} {SNAPSHOT_IDS}"
+        f"--table public.res_partner:id=7 --database ~/secret --capacity 50000000000 {STORE} {SNAPSHOT_IDS}"
         " --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
     ),
 )

@@ -12,21 +12,24 @@ from .parts import DatabaseAccess, FilestoreAccess, StoreAccess
 
 
 class RemoveExtractRequest(Request):
-    """Remove what an extract has made, in the store or on the filestore's claim."""
+    """Remove what an extract has made, in the store, on the filestore's claim, or in the live database."""
 
     environment_id: Uuid = Field(description="Identity of the environment (UUID).")
     extract_id: Uuid = Field(description="Identity of the extract (UUID).")
     store: StoreAccess | None = None
     filestore: FilestoreAccess | None = None
     database: DatabaseAccess | None = None
+    from_database: bool = Field(default=False, description="It made a new schema of the live database.")
     folder: NewFolder | None = Field(default=None, description="Folder below the claim's root that the extract made.")
 
     @model_validator(mode="after")
     def _fits(self) -> "RemoveExtractRequest":
         if (self.filestore is None) != (self.folder is None):
             raise ValueError("give both --claim and --folder, or neither")
-        if (self.store is None) == (self.filestore is None):
-            raise ValueError("give either --store or --claim")
+        if [self.store is not None, self.filestore is not None, self.from_database].count(True) != 1:
+            raise ValueError("give exactly one of --store, --claim, --from-database")
+        if self.from_database and self.database is None:
+            raise ValueError("--from-database goes with --database")
         return self
 
 
@@ -37,6 +40,7 @@ class ExtractRemoved(Line):
     objects: int = 0
     folder: bool = False
     database: bool = False
+    schema_dropped: bool = False
 
 
 ROW = Command(

@@ -1,4 +1,5 @@
-"""Tables of a snapshot, for ``extract``: loaded into a closed scratch database, filtered there, and put into the store.
+"""Tables of a snapshot, for ``extract``: loaded into a closed scratch database, filtered there, and put into the store
+or into a new schema of the live database.
 
 Of the dump only ``toc.dat`` and the rows of these tables are read. The scratch database is that of a restore test, with
 a name of its own. It is dropped before the tar becomes visible; what a killed attempt left is dropped by the next one
@@ -27,6 +28,7 @@ from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, toc, volume
 from ocore_mover.database.connect import Server, connect_maintenance, translating
 from ocore_mover.database.extract import choice
+from ocore_mover.database.extract.live import LiveSchema
 from ocore_mover.database.extract.rows import APPLICATION, Loaded, Reader, reading
 from ocore_mover.database.restore import scratch
 from ocore_mover.database.restore.fetch import fetched
@@ -47,10 +49,16 @@ _END = b"\\.\n\nCOMMIT;\n"
 class _File:
     """A table's file in scratch."""
 
-    table: TableRequest
+    table: Loaded
     path: Path
     rows: int
     size: int
+
+    @property
+    def report(self) -> ExtractedTable:
+        """For the result."""
+        wanted = self.table.wanted
+        return ExtractedTable(schema=wanted.schema_name, name=wanted.name, rows=self.rows, bytes=self.size)
 
 
 class _Tables:
@@ -104,24 +112,33 @@ class _Tables:
         return ExtractResult(extracted=extracted)
 
     def run(self, server: Server) -> ExtractResult:
-        """Loads the tables, writes the tar. Raises MoverError TablesNotFound, RowFilterFailed, CapacityUnknown,
-        InsufficientCapacity, MissingGrants, RestoreFailed and those of a restore."""
+        """Loads the tables, writes the tar or the new schema. Raises MoverError TablesNotFound, RowFilterFailed,
+        TargetRefused, CapacityUnknown, InsufficientCapacity, MissingGrants, RestoreFailed and those of a restore."""
         names = ExtractNames(server.live, self._request.extract_id)
         folder = opening.scratch(self._request.scratch) / f"ocore-tables-{names.restored}"
         shutil.rmtree(folder, ignore_errors=True)
+        schema = LiveSchema(server, self._request.extract_id, self._runtime.token)
+        made = schema.made() if self._request.into_database else None
+        if made is not None:  # by an attempt whose report was lost
+            return made
         try:
             folder.mkdir()
             try:
                 files = list(self._files(server, names, folder))
             finally:
                 self._drop(server, names)
-            extracted = self._stored(files)
+            result = ExtractResult(extracted=self._extracted(files), tables=tuple(each.report for each in files))
+            if self._request.into_database:
+                result = result.model_copy(
+                    update={"extracted": result.extracted.model_copy(update={"schema_name": schema.name})}
+                )
+                schema.create([(each.table, each.path) for each in files], result, self._counter)
+            else:
+                result = result.model_copy(update={"extracted": self._stored(files, result.extracted)})
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        tables = (
-            ExtractedTable(schema=f.table.schema_name, name=f.table.name, rows=f.rows, bytes=f.size) for f in files
-        )
-        return ExtractResult(extracted=extracted, tables=tuple(tables))
+        self._counter.finish()
+        return result
 
     def _files(self, server: Server, names: ExtractNames, folder: Path) -> Iterator[_File]:
         request, token, space = self._request, self._runtime.token, opening.scratch(self._request.scratch)
@@ -146,8 +163,9 @@ class _Tables:
             reader = stack.enter_context(reading(server, names, access, token))
             for table in request.tables:
                 path = folder / _file_name(table, request.format)
-                rows = self._write(reader, table, path)
-                yield _File(table, path, rows, path.stat().st_size)
+                loaded = reader.table(table)
+                rows = self._write(reader, loaded, path)
+                yield _File(loaded, path, rows, path.stat().st_size)
 
     def _choose(self, server: Server, contents: toc.TableOfContents) -> toc.Chosen:
         """The part of the dump, once it is known to fit on the server's volume."""
@@ -163,13 +181,15 @@ class _Tables:
             translating(conditions.DATABASE_UNREACHABLE, "reading the server's used space"),
             connect_maintenance(server, application=APPLICATION, token=self._runtime.token) as maintenance,
         ):
-            size, capacity = self._part.size_bytes, self._request.capacity
+            copies = 2 if self._request.into_database else 1
+            size, capacity = copies * self._part.size_bytes, self._request.capacity
             volume.check(maintenance, size, capacity, setting="spec.database.capacity")
         return chosen
 
-    def _write(self, reader: Reader, table: TableRequest, path: Path) -> int:
-        loaded = reader.table(table)
+    def _write(self, reader: Reader, loaded: Loaded, path: Path) -> int:
         with path.open("xb") as file:
+            if self._request.into_database:
+                return reader.copy(loaded, "SQL", file)
             if self._request.format == "CSV":
                 return reader.copy(loaded, "CSV", file)
             file.write(_BEGIN + self._statements(loaded) + b"\n")
@@ -185,7 +205,15 @@ class _Tables:
         )
         return create.as_bytes()
 
-    def _stored(self, files: list[_File]) -> Extracted:
+    def _extracted(self, files: list[_File]) -> Extracted:
+        return Extracted(
+            files=len(files),
+            rows=sum(each.rows for each in files),
+            bytes=sum(each.size for each in files),
+            bytes_read=sum(obj.size for obj in self._part.files),
+        )
+
+    def _stored(self, files: list[_File], extracted: Extracted) -> Extracted:
         now = time.time_ns()
         with self._store.writer(self._key("tables.tar")) as writer:
             archive = Archive(writer, self._counter)
@@ -196,16 +224,7 @@ class _Tables:
             archive.end()
             failpoints.hit("extract-written")
             stored = writer.commit()
-        self._counter.finish()
-        return Extracted(
-            files=len(files),
-            rows=sum(each.rows for each in files),
-            bytes=sum(each.size for each in files),
-            bytes_read=sum(obj.size for obj in self._part.files),
-            key=stored.key,
-            size=stored.size,
-            sha256=stored.sha256,
-        )
+        return extracted.model_copy(update={"key": stored.key, "size": stored.size, "sha256": stored.sha256})
 
     def _drop(self, server: Server, names: ExtractNames) -> None:
         """Drops the scratch database and its roles. Where that fails, the next attempt or the removal does it."""

@@ -22,9 +22,12 @@ def execute(runtime: Runtime, request: RemoveExtractRequest) -> ExtractRemoved:
         abort_uploads(store, prefix)
         store.purge(prefix)
     server = opening.optional_server(request.database)
-    dropped = False
+    dropped = schema = False
     if server is not None:
-        from ocore_mover.database.restore import scratch  # the client of a database: only for this
+        from ocore_mover.database.extract.live import LiveSchema  # the client of a database: only for this
+        from ocore_mover.database.restore import scratch
 
+        if request.from_database:
+            schema = LiveSchema(server, request.extract_id, runtime.token).drop()
         dropped = bool(scratch.drop_named(server, scratch.ExtractNames(server.live, request.extract_id), runtime.token))
-    return ExtractRemoved(objects=objects, database=dropped)
+    return ExtractRemoved(objects=objects, database=dropped, schema_dropped=schema)

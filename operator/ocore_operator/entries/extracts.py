@@ -16,12 +16,12 @@ class ExtractEntry(OperationEntry):
     KIND: ClassVar[str] = "Extract"
 
     snapshot: str  # that it reads
-    into_claim: bool  # it locks its environment
+    live: bool  # it changes something live, and locks its environment
 
     @property
     def locks(self) -> bool:
         """One into the store changes nothing of the environment: no operation waits for it."""
-        return self.into_claim
+        return self.live
 
     @property
     def follows(self) -> Key | None:

@@ -91,7 +91,7 @@ async def _inputs(ctx: Context, world: World) -> JobInputs:
 
 async def _removal_inputs(ctx: Context, world: World) -> JobInputs:
     extract, namespace = world.extract, world.extract.meta.namespace
-    if world.into_claim:
+    if world.locks:
         return await inputs.load(ctx, _environment(world), lenient=True)
     store = await inputs.load_store(ctx, namespace, extract.status.store_name or "")
     found = await inputs.load_for_store(ctx, namespace, store, extract.status.environment_name)

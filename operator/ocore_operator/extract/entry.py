@@ -19,7 +19,7 @@ def entry(obj: Object) -> ExtractEntry:
         environment=shared(status.get("environmentName") or ""),
         completed=status.get("completedAt") or "",
         snapshot=shared((spec.get("snapshotRef") or {}).get("name") or ""),
-        into_claim="claim" in (spec.get("target") or {}),
+        live="store" not in (spec.get("target") or {}),
     )
 
 

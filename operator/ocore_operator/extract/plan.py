@@ -1,7 +1,7 @@
 """The next action of an Extract. Pure.
 
-Pending until its Snapshot can be read, and with target.claim until it has the operation lock; then Jobs until it is
-terminal; then the removal of its result, when it expires or is deleted.
+Pending until its Snapshot can be read, and with target.claim or target.database until it has the operation lock; then
+Jobs until it is terminal; then the removal of its result, when it expires or is deleted.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import EXTRACT, REMOVE_EXTRACT
 from ocore_crds.environment import connection_of
 from ocore_crds.extracted import folder_refusal, tables_refusal
-from ocore_crds.naming import extract_prefix
+from ocore_crds.naming import extract_prefix, restored_schema
 from ocore_crds.protocol import ExtractRemoved, ExtractResult, Failure
 from ocore_operator import clock
 from ocore_operator.errors import Failed, Waiting
@@ -77,9 +77,9 @@ def _before(world: World) -> Action:
         return Record(transitions.named(world, snapshot))
     if world.refusal is not None:
         return _refused(world)
-    if world.into_claim and not world.locked:
+    if world.locks and not world.locked:
         return SetLock(held=True)
-    if world.of_tables and world.rollback_near:
+    if world.of_tables and not world.locks and world.rollback_near:
         return _after_rollback(world)
     return Record(transitions.started(world, snapshot, world.store.meta.name))
 
@@ -180,9 +180,9 @@ def _run(world: World) -> Action:
         case Absent():
             if world.refusal is not None:
                 return _refused(world)
-            if world.into_claim and not world.locked:
+            if world.locks and not world.locked:
                 return SetLock(held=True)
-            if world.of_tables and world.rollback_near:
+            if world.of_tables and not world.locks and world.rollback_near:
                 return _after_rollback(world)
             return StartJob("extract", status.attempt)
         case Starting():
@@ -197,11 +197,13 @@ def _run(world: World) -> Action:
 
 def _changed(world: World) -> Failure | None:
     """What of the Environment is not as it was at the start."""
-    if not world.into_claim:
+    if not world.locks:
         return None
     name = world.extract.status.environment_name
     if world.environment is None:
         return _failure(c.ENVIRONMENT_NOT_FOUND, f"Environment {name} was deleted.")
+    if world.into_database:
+        return None
     filestore = world.environment.spec.filestore
     if filestore is None or filestore.claim_name != world.extract.status.claim_name:
         return _failure(c.ENVIRONMENT_CHANGED, f"Environment {name} has another claim now. Create a new Extract.")
@@ -265,6 +267,10 @@ def _removal(world: World) -> Action:
     name = job_name(REMOVE_EXTRACT.name, extract.meta.uid, attempt)
     if world.into_claim and (_changed(world) is not None):
         return _not_removed(world, "the claim is not that of the Environment any more", final=True)
+    if world.into_database and world.environment is None:
+        return _not_removed(world, "the Environment does not exist any more", final=True)
+    if world.into_database and world.rollback_near:
+        return Idle(PAUSE)  # it renames databases
     if world.refusal is not None:
         if isinstance(world.refusal, Waiting):
             return Idle(world.refusal.after)
@@ -298,5 +304,7 @@ def _place(world: World) -> str:
     extract = world.extract
     if extract.spec.target.claim is not None:
         return f"The folder {extract.spec.target.claim.path} on claim {extract.status.claim_name}"
+    if world.into_database:
+        return f"The schema {restored_schema(extract.id)} of the live database"
     prefix = extract_prefix(extract.status.environment_id or "", extract.id)
     return f"The prefix {prefix} of SnapshotStore {extract.status.store_name}"

@@ -83,6 +83,8 @@ def completed(world: World, found: ExtractResult) -> ExtractStatus:
 
 def _text(result: Extracted) -> str:
     where = f"in the folder {result.folder} on the claim" if result.folder is not None else f"in {result.key}"
+    if result.schema_name is not None:
+        where = f"in the schema {result.schema_name} of the live database"
     rows = f" with {result.rows} rows" if result.rows else ""
     return f"{result.files} files of {human(result.bytes)}{rows} are {where}; {human(result.bytes_read)} were read."
 

@@ -51,6 +51,16 @@ class World:
         return self.extract.spec.tables is not None
 
     @property
+    def into_database(self) -> bool:
+        """Whether its result goes into the live database."""
+        return self.extract.spec.target.database is not None
+
+    @property
+    def locks(self) -> bool:
+        """Whether it changes something live, under the operation lock."""
+        return self.into_claim or self.into_database
+
+    @property
     def into_claim(self) -> bool:
         """Whether its result goes onto the claim."""
         return self.extract.spec.target.claim is not None

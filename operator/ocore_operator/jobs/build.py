@@ -718,11 +718,11 @@ def inspect_rollback(
 
 def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int, deadline: float) -> Object:
     """Name ``extract-<uid>-<attempt>``: reads files of the snapshot into the store, or into a new folder on the claim.
-    With target.claim it only reads the store. Tables go through a scratch database."""
+    Else it only reads the store. Tables go through a scratch database."""
     spec, status, volumes = owner.spec, owner.status, Volumes()
     claim = spec.target.claim
     request = t.ExtractRequest(
-        store=stores.of(job_inputs.store).access(volumes, read_only=claim is not None),
+        store=stores.of(job_inputs.store).access(volumes, read_only=spec.target.store is None),
         environment_id=status.environment_id or "",
         snapshot_id=status.snapshot_id or "",
         extract_id=owner.id,
@@ -750,6 +750,7 @@ def _of_tables(volumes: Volumes, job_inputs: JobInputs, spec: ExtractSpec) -> di
     environment, target = _environment(job_inputs), spec.target.store
     return {
         "tables": tuple(t.TableRequest.model_validate(table.wire()) for table in spec.tables),
+        "into_database": spec.target.database is not None,
         "format": (target.format if target is not None else None) or "CSV",
         "database": _needed(parts.database(volumes, environment, admin=True)),
         "scratch": parts.scratch(volumes, environment.spec),
@@ -760,15 +761,17 @@ def _of_tables(volumes: Volumes, job_inputs: JobInputs, spec: ExtractSpec) -> di
 def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int) -> Object:
     """Name ``remove-extract-<uid>-<attempt>``: removes what the Extract has made. Of tables also their scratch
     database, where the inputs have the Environment."""
-    claim, volumes = owner.spec.target.claim, Volumes()
+    target, volumes = owner.spec.target, Volumes()
+    claim = target.claim
     server = job_inputs.environment if owner.spec.tables is not None else None
     request = t.RemoveExtractRequest(
         environment_id=owner.status.environment_id or "",
         extract_id=owner.id,
-        store=stores.of(job_inputs.store).access(volumes) if claim is None else None,
+        store=stores.of(job_inputs.store).access(volumes) if target.store is not None else None,
         filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
         folder=claim.path if claim is not None else None,
         database=parts.database(volumes, server, admin=True) if server is not None else None,
+        from_database=target.database is not None,
         deadline=_deadline(SHORT),
     )
     return job(

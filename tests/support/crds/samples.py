@@ -217,6 +217,11 @@ TABLES: Object = {
     "tables": [{"schema": "public", "name": "partner", "where": "id = 1"}],
     "target": {"store": {"format": "SQL"}},
 }
+INTO_DATABASE: Object = {
+    "snapshotRef": {"name": "shop-1"},
+    "tables": [{"schema": "public", "name": "partner"}],
+    "target": {"database": {}},
+}
 TABLE_LISTING: Object = {
     "snapshotRef": {"name": "shop-1"},
     "listing": {"tables": True},
@@ -251,7 +256,7 @@ SPECS: dict[str, tuple[Object, ...]] = {
     "Snapshot": (SNAPSHOT,),
     "SnapshotPolicy": (SNAPSHOT_POLICY, TLS_POLICY),
     "Rollback": (ROLLBACK, UNDO, PREVIEW),
-    "Extract": (EXTRACT, LISTING, ATTACHMENTS, TABLES, TABLE_LISTING),
+    "Extract": (EXTRACT, LISTING, ATTACHMENTS, TABLES, INTO_DATABASE, TABLE_LISTING),
 }
 #: Kind → a spec with nothing that may be left out.
 MINIMAL: dict[str, tuple[Object, ...]] = {
@@ -872,7 +877,11 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
                 ),
                 update=True,
             ),
-            "tables go into target.store": Cel(
+            "only tables go into target.database": Cel(
+                ({}, {"spec.files": REMOVED, "spec.tables": [{"name": "a"}], "spec.target": {"database": {}}}),
+                ({"spec.target": {"database": {}}},),
+            ),
+            "tables go into target.store or target.database": Cel(
                 ({}, {"spec.files": REMOVED, "spec.tables": [{"name": "a"}], "spec.target": {"store": {}}}),
                 ({"spec.files": REMOVED, "spec.tables": [{"name": "a"}]},),
             ),
@@ -904,9 +913,9 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             ),
         },
         "spec.target": {
-            "give exactly one of claim, store": Cel(
+            "give exactly one of claim, store, database": Cel(
                 ({}, {"spec.target": {"store": {}}}),
-                ({"spec.target": {}}, {"spec.target.store": {}}),
+                ({"spec.target": {}}, {"spec.target.store": {}}, {"spec.target.database": {}}),
             ),
         },
     },

@@ -118,10 +118,13 @@ def all_jobs(
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
     other, tables = undo("Old"), extract({"store": {"format": "SQL"}}, tables=[{"name": "partner", "where": "id = 1"}])
+    live = extract({"database": {}}, tables=[{"name": "partner"}])
     need_database = {
         "prove": lambda: build.prove(settings, place, attempt="abcdef01"),
         "extract-tables": lambda: build.extract(settings, place, tables, attempt=1, deadline=600),
         "remove-extract-tables": lambda: build.remove_extract(settings, place, tables, attempt=1),
+        "extract-database": lambda: build.extract(settings, place, live, attempt=1, deadline=600),
+        "remove-extract-database": lambda: build.remove_extract(settings, place, live, attempt=1),
         "neutralize-sql": lambda: build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
         "neutralize-image": lambda: build.neutralize(
             settings, place, neutralising("Image"), attempt=1, deadline=600, listeners=LISTENERS

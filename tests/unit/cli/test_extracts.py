@@ -295,9 +295,22 @@ def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.Monke
     assert extracts.wanted_tables(["a"], None)["target"] == {"store": {}}
 
 
+def test_into_the_live_database_no_key_is_needed() -> None:
+    done = complete(b"", schema="restored_1")
+    done["status"]["conditions"] = [condition("Complete", message="1 files are in the schema restored_1.")]
+    found = FakeObjects(extract=[done])
+    wanted = extracts.wanted_tables(["partner"], None)
+    text = extracts.into_database(found, quiet(), "before", wanted, 5)  # type: ignore[arg-type]
+    assert text.endswith("1 files are in the schema restored_1.")
+    assert found.created[0][1]["spec"]["target"] == {"database": {}}
+    assert found.deleted == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("cp", "before:papers", "database:"),
+        ("cp", "before", "database:", "--table", "partner", "--format", "SQL"),
         ("ls", "before", "papers", "--tables"),
         ("cp", "before:papers", "out", "--table", "partner"),
         ("cp", "before", "claim:out", "--table", "partner"),

@@ -312,3 +312,111 @@ def test_row_109_one_statement_in_a_transaction_that_only_reads(
     refused = tables_any.run(f"partner:{second}")
     assert refused.reason == "RowFilterFailed"
     assert "multiple commands" in refused.message
+
+
+# --- into the live database ------------------------------------------------------------------------------------------
+
+
+def schema_of(tables: Tables) -> str:
+    return naming.restored_schema(tables.id)
+
+
+def into_database(tables: Tables, *wanted: str, failpoints: str = "") -> Finished:
+    arguments = [*tables.arguments(*wanted), "--into-database"]
+    return finish(start(tables.site, *arguments, failpoints=failpoints)) if failpoints else call(*arguments)
+
+
+def removed(tables: Tables) -> Finished:
+    site = tables.site
+    return call("remove-extract", "--environment-id", ENVIRONMENT, "--extract-id", tables.id, "--from-database",
+                "--database", str(site.secret), "--admin", str(tables.admin))  # fmt: skip
+
+
+def was_dropped(tables: Tables) -> bool:
+    done = removed(tables)
+    assert done.code == 0, done.stdout
+    return bool(done.result["payload"]["schemaDropped"])
+
+
+def test_a_new_schema_beside_what_is_live(tables: Tables) -> None:
+    site, schema = tables.site, schema_of(tables)
+    site.sql("UPDATE partner SET name = 'changed since'")
+    before = site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1")
+    done = into_database(tables, "public.partner:id < 8", f"Odd Schema.{NASTY}")
+    assert done.code == 0, done.stdout
+    result = done.result["payload"]["extracted"]
+    assert (result["schema"], result["rows"], result["files"]) == (schema, 8, 2)
+    assert site.sql(f"SELECT count(*), min(mood), max(double) FROM {schema}.partner") == [(7, "happy", 14)]
+    assert site.sql(f"SELECT name FROM {schema}.partner WHERE id = 7") == [('a,"b"\nc',)]
+    place = sql.Identifier(schema, NASTY).as_string()
+    assert site.sql(f"SELECT * FROM {place}") == [(1, "x")]
+    owners = f"SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = '{schema}'::regnamespace"
+    assert site.sql(owners) == [(site.role.name,)]
+    assert site.sql("SELECT DISTINCT name FROM partner") == [("changed since",)]
+    mine = f"SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 AND oid <= {before[-1][0]} ORDER BY 1"
+    assert site.sql(mine) == before
+    tables.nothing_left()
+    assert not list(tables.desk.store.rglob("tables.tar"))
+    assert was_dropped(tables) is True
+    assert site.sql(f"SELECT nspname FROM pg_namespace WHERE nspname = '{schema}'") == []
+    assert was_dropped(tables) is False
+    assert site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1") == before
+
+
+@pytest.mark.parametrize(("point", "left"), [("extract-written", 0), ("extract-visible", 1)])
+def test_row_112_a_killed_attempt_leaves_nothing_or_all_of_the_schema(
+    tables_any: Tables, point: str, left: int
+) -> None:
+    site, schema = tables_any.site, schema_of(tables_any)
+    assert was_killed(into_database(tables_any, "partner", failpoints=f"{point}=kill"))
+    assert len(site.sql(f"SELECT nspname FROM pg_namespace WHERE nspname = '{schema}'")) == left
+    if left:
+        site.sql(f"DELETE FROM {schema}.partner")  # the user has taken the rows
+    done = into_database(tables_any, "partner")
+    assert done.code == 0, done.stdout
+    assert done.result["payload"]["extracted"]["rows"] == 99
+    assert done.result["payload"]["tables"][0]["rows"] == 99
+    assert site.sql(f"SELECT count(*) FROM {schema}.partner") == [(0 if left else 99,)]
+    tables_any.nothing_left()
+
+
+def test_row_112_a_schema_that_it_has_not_made_is_neither_written_nor_dropped(tables_any: Tables) -> None:
+    site, schema = tables_any.site, schema_of(tables_any)
+    site.sql(f"CREATE SCHEMA {schema}")
+    site.sql(f"CREATE TABLE {schema}.mine (a int)")
+    for comment in ("NULL", "'ocore.extract=0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02'"):
+        site.sql(f"COMMENT ON SCHEMA {schema} IS {comment}")
+        done = into_database(tables_any, "partner")
+        assert done.reason == "TargetRefused"
+        assert schema in done.message
+        assert was_dropped(tables_any) is False
+    assert site.sql(f"SELECT relname FROM pg_class WHERE relnamespace = '{schema}'::regnamespace") == [("mine",)]
+
+
+def test_row_112_what_a_user_has_added_is_not_dropped(tables_any: Tables) -> None:
+    site, schema = tables_any.site, schema_of(tables_any)
+    assert into_database(tables_any, "partner").code == 0
+    site.sql(f"CREATE VIEW public.uses AS SELECT * FROM {schema}.partner")
+    assert removed(tables_any).reason == "RestoreFailed"
+    site.sql("DROP VIEW public.uses")
+    site.sql(f"CREATE TABLE {schema}.mine (a int)")
+    assert removed(tables_any).reason == "RestoreFailed"
+    assert site.sql(f"SELECT count(*) FROM {schema}.partner") == [(99,)]
+    site.sql(f"ALTER SCHEMA {schema} RENAME TO kept")  # the user keeps it
+    assert was_dropped(tables_any) is False
+    assert site.sql("SELECT count(*) FROM kept.partner") == [(99,)]
+
+
+def test_subscribers_of_all_tables_are_not_stopped(tables_any: Tables) -> None:
+    tables_any.site.server.execute("CREATE PUBLICATION everything FOR ALL TABLES", tables_any.site.live)
+    done = into_database(tables_any, "partner")
+    assert done.reason == "TargetRefused"
+    assert "publication everything" in done.message
+
+
+def test_a_role_that_may_not_create_a_schema(tables_any: Tables) -> None:
+    site = tables_any.site
+    site.server.execute(f'ALTER DATABASE "{site.live}" OWNER TO postgres')
+    done = into_database(tables_any, "partner")
+    assert done.reason == "MissingGrants"
+    assert f'GRANT CREATE ON DATABASE "{site.live}" TO "{site.role.name}";' in done.message

@@ -264,6 +264,46 @@ def test_row_111_tables_are_not_loaded_beside_a_rollback() -> None:
     assert decide(world(STORE, RUNNING, rollback_near=True)) == StartJob("extract", 1)
 
 
+LIVE: Object = {**TABLES, "target": {"database": {}}}
+
+
+def test_into_the_live_database_it_has_the_operation_lock() -> None:
+    assert decide(world(LIVE, QUEUED, environment=SERVER)) == SetLock(held=True)
+    started_ = decide(world(LIVE, QUEUED, environment=SERVER, locked=True))
+    assert isinstance(started_, Record)
+    assert started_.status.phase == "Running"
+    assert decide(world(LIVE, RUNNING, environment=SERVER)) == SetLock(held=True)
+    # A rollback that waits for this lock does not stop it.
+    assert decide(world(LIVE, RUNNING, environment=SERVER, locked=True, rollback_near=True)) == StartJob("extract", 1)
+    catalogued = entry(obj("Extract", "one", LIVE, QUEUED))
+    assert catalogued.locks
+    assert not entry(obj("Extract", "one", TABLES, QUEUED)).locks
+
+
+def test_a_database_without_environment_ends_it() -> None:
+    assert reason(decide(world(LIVE, RUNNING, environment=None, locked=True))) == c.ENVIRONMENT_NOT_FOUND
+
+
+def test_the_schema_is_removed_when_no_rollback_renames_databases() -> None:
+    expired = {**DONE, "removalAttempt": 1}
+    assert decide(world(LIVE, expired, seconds=1001, environment=SERVER)) == StartJob("remove-extract", 1)
+    assert decide(world(LIVE, expired, seconds=1001, environment=SERVER, rollback_near=True)) == Idle(10.0)
+    gone = decide(world(LIVE, expired, seconds=1001, environment=None))
+    assert isinstance(gone, Record)
+    assert gone.status.residue == "Unknown"
+    assert gone.note is not None
+    assert "The schema restored_" in gone.note.message
+
+
+def test_the_message_names_the_schema() -> None:
+    message = RESULT.replace('"key":"environments/x/extracts/y/files.tar"', '"schema":"restored_11111111","rows":7')
+    done = decide(world(LIVE, RUNNING, environment=SERVER, locked=True, seen=with_job(JOB, message)))
+    assert isinstance(done, Record)
+    found = c.find(done.status.conditions, c.COMPLETE)
+    assert found is not None
+    assert "with 7 rows are in the schema restored_11111111 of the live database" in found.message
+
+
 def test_a_listing_of_tables_needs_a_database() -> None:
     listing = {"snapshotRef": {"name": "before"}, "listing": {"tables": True}, "target": {"store": {}}}
     files = changed_snapshot(parts=["Filestore"])

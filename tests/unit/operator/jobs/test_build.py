@@ -193,6 +193,8 @@ ADMINISTRATOR = {
     "extract-claim": False,
     "extract-tables": True,  # creates the scratch database, as a restore creates the copy
     "remove-extract-tables": True,  # drops it
+    "extract-database": True,  # as extract-tables
+    "remove-extract-database": True,
     "remove-extract": False,
     "remove-extract-claim": False,
     "probe": True,  # checks the administrator's rights
