@@ -67,6 +67,7 @@ def test_row_108_at_a_provider_with_the_token_in_memory_only(ann: Visitor) -> No
     assert [url for url in ann.requests if token in url or "access_token" in url] == []
     kept = ann.context.storage_state(indexed_db=True)
     assert [o for o in kept["origins"] if o["origin"] == ann.url] == []
+    assert ann.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
     assert [c for c in kept["cookies"] if c["domain"] != "localhost"] == []
     found = ann.page.evaluate(
         "[location.href, JSON.stringify(history.state), window.name, document.cookie, document.body.outerHTML]"
@@ -115,6 +116,7 @@ def test_row_108_an_answer_that_was_not_asked_for_is_ignored(ann: Visitor) -> No
     with ann.context.expect_page() as opened:
         ann.page.get_by_role("button", name=re.compile("^Sign in at ")).click()
     opened.value.get_by_label("Username").wait_for()
+    ann.expected += ["Scripts may close only the windows that were opened by them"]
     other = ann.context.new_page()
     other.goto("/ui/signed-in?code=stolen&state=of-another")
     expect(other.get_by_text("sign in there")).to_be_visible()
@@ -129,6 +131,7 @@ def test_a_refusal_of_the_provider_is_text(ann: Visitor) -> None:
         ann.page.get_by_role("button", name=re.compile("^Sign in at ")).click()
     opened.value.get_by_label("Username").wait_for()
     state = [parse_qs(urlsplit(url).query)["state"][0] for url in ann.requests if "/auth?" in url][-1]
+    ann.expected += ["Scripts may close only the windows that were opened by them"]
     other = ann.context.new_page()
     other.goto(f"/ui/signed-in?error=access_denied&error_description=<img src=x onerror=alert(1)>&state={state}")
     says(ann.page, r"refused \(access_denied: <img src=x onerror=alert\(1\)>\). Try again")
