@@ -20,6 +20,8 @@ from ocore_api.http import problems
 from ocore_api.http.edge import API, CONSOLE, App, Edge
 from ocore_api.http.problem_docs import describe_problems
 from ocore_api.routes import (
+    console_events,
+    console_evidence,
     console_reads,
     console_rollbacks,
     docs,
@@ -50,6 +52,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     streams.router,
     console_reads.router,
     console_rollbacks.router,
+    console_evidence.router,
+    console_events.router,
 )
 TITLE = "ocore snapshots"
 

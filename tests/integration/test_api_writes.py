@@ -335,3 +335,74 @@ def test_the_size_is_measured_on_request(site: Site) -> None:
         )
         for answer in answers:
             assert answer.result().json() == {"dbSizeBytes": 5, "filestoreSizeBytes": 2, "totalSizeBytes": 7}
+
+
+# --- the API of the page
+# ----------------------------------------------------------------------------------------------------
+
+
+def console(site: Site, method: str, path: str, **how: Any) -> Any:
+    with site.facade.client("alice", projects=[PROJECT]) as client:
+        answer = client.request(method, f"/console/v1/{path}", **how)
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+def test_the_page_previews_cancels_and_undoes(site: Site) -> None:
+    snapshot = site.snapshot("paged", of="copy")
+    body = {"snapshotId": snapshot}
+    preview = console(site, "POST", f"environments/{site.copy}/rollback-previews", json=body)
+    read = console(site, "GET", f"rollback-previews/{preview['previewId']}")
+    assert (read["status"], read["snapshotId"], read["environmentId"]) == ("pending", snapshot, site.copy)
+    assert site.live("Rollback", read["name"])["spec"]["dryRun"] is True
+
+    id_ = site.send("POST", "/rollback", environment=site.copy, json=body).json()["deploymentId"]
+    name = console(site, "GET", f"rollbacks/{id_}")["name"]
+    site.cluster.patch("Rollback", name, site.namespace, {"metadata": {"finalizers": ["ocore.dev/rollback"]}})
+    status = {
+        "id": id_,
+        "phase": "Restoring",
+        "stage": "Restore",
+        "environmentId": site.copy,
+        "environmentName": "copy",
+    }
+    site.status("Rollback", name, **status)
+    console(site, "DELETE", f"rollbacks/{id_}")
+    assert site.live("Rollback", name)["metadata"]["deletionTimestamp"]
+    wait_for("the cancellation in the cache", lambda: console(site, "GET", f"rollbacks/{id_}")["isCancelling"], 20)
+    site.cluster.patch("Rollback", name, site.namespace, {"metadata": {"finalizers": None}})
+
+    ended = {**status, "phase": "Complete", "stage": "Ended", "snapshotId": snapshot, "snapshotName": "paged"}
+    wait_for("the end of it", lambda: site.cluster.get("Rollback", name, site.namespace) is None, 20)
+    site.send("GET", "/rollback-logs", environment=site.copy)
+    spec: Object = {"snapshotRef": {"name": "paged"}, "targetEnvironmentRef": {"name": "copy"}}
+    site.cluster.apply(object_("Rollback", site.namespace, "back", spec), manager="argocd-controller")
+    back = str(site.live("Rollback", "back")["metadata"]["uid"])
+    kept = {"switchedAt": "2026-03-01T12:00:00Z", "undoUntil": "2099-01-01T00:00:00Z"}
+    conditions = [done("Complete"), done("PreviousRetained")]
+    site.status("Rollback", "back", **{**ended, **kept, "id": back, "conditions": conditions})
+    path = f"rollbacks/{back}"
+    with site.facade.client("alice", projects=[PROJECT]) as client:
+        wait_for(
+            "the rollback in the cache",
+            lambda: client.get(f"/console/v1/{path}").json().get("undo", {}).get("possible"),
+            20,
+        )
+        answer = client.delete(f"/console/v1/{path}")
+    assert reason(answer) == (409, "CancelNotPossible")
+    undo = console(site, "POST", f"{path}/undo")["deploymentId"]
+    assert console(site, "GET", f"rollbacks/{undo}")["kind"] == "undo"
+
+
+def test_the_page_tests_and_extracts(site: Site) -> None:
+    snapshot = site.snapshot("evident")
+    of = f"environments/{site.shop}/snapshots/{snapshot}"
+    run = console(site, "POST", f"{of}/restore-test")["runId"]
+    assert console(site, "GET", f"{of}/restore-test")["runId"] == run
+    extract = console(site, "POST", f"{of}/extracts", json={"files": {"paths": ["a/b.pdf"]}}, headers=KEY)
+    assert console(site, "POST", f"{of}/extracts", json={"files": {"paths": ["a/b.pdf"]}}, headers=KEY) == extract
+    read = console(site, "GET", f"extracts/{extract['extractId']}")
+    assert (read["status"], read["requestedBy"], read["snapshotId"]) == ("pending", "alice", snapshot)
+    tables = {"tables": [{"name": "res_partner", "where": "id < 3"}], "format": "sql"}
+    console(site, "POST", f"{of}/extracts", json=tables)
+    assert console(site, "GET", f"environments/{site.shop}/extracts")["total"] == 2

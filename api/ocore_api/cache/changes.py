@@ -5,7 +5,7 @@ less than a log remembers must read everything again.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 #: Objects that the log of one environment remembers.
@@ -79,9 +79,10 @@ class Changes:
             while len(self._marks) > 1 and now - self._marks[1][0] > REPLICAS:
                 self._marks.popleft()
 
-    def environments(self) -> Iterable[str]:
-        """Those that have a log."""
-        return self._logs.keys()
+    def environments(self) -> Iterator[tuple[str, str]]:
+        """Those that have a log, each with the project of what changed last."""
+        for environment_id, log in self._logs.items():
+            yield environment_id, next(reversed(log.changes.values())).project_id
 
     def begin(self, environment_ids: Iterable[str]) -> int:
         """Where a reader of these environments begins that reads everything again: before the changes that another

@@ -46,6 +46,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "StoreNotFound": ("409", "The target's namespace has no SnapshotStore with the snapshot's data."),
     "TimeZoneUnknown": ("422", "The time zone of the environment's SnapshotPolicy is unknown. Correct it there."),
     "TokenMissing": ("401", "The request has no token."),
+    "TooManyExtracts": ("409", "Too many extracts of the environment have not ended. Wait for one of them."),
     "TooManyPreviews": ("409", "Too many previews for the environment have not ended. Wait for one of them."),
     "TooManyRequests": ("429", "Over the rate limit. Repeat the request after Retry-After."),
     "TooManyStreams": ("429, 503", "Too many open streams, of this caller (429) or of this replica (503)."),

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from ocore_api.views.console.models import ChangeEvent, ResetEvent
 from ocore_api.views.examples import EXAMPLES
 from ocore_api.views.models import ProgressEvent
 
@@ -16,7 +17,13 @@ def describe_streams(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             content = operation["responses"].get("200", {}).get("content", {})
-            if MEDIA_TYPE in content:
+            if MEDIA_TYPE in content and operation["operationId"] == "stream_changes":
+                content[MEDIA_TYPE] = {"schema": _CHANGES, "itemSchema": _CHANGE, "example": _CHANGE_EXAMPLE}
+                for model in (ChangeEvent, ResetEvent):
+                    found = model.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
+                    for name, each in {**found.pop("$defs", {}), model.__name__: found}.items():
+                        schemas.setdefault(name, each)
+            elif MEDIA_TYPE in content:
                 content[MEDIA_TYPE] = {"schema": _STREAM, "itemSchema": _EVENT, "example": _EXAMPLE}
                 schemas["ProgressEvent"] = ProgressEvent.model_json_schema(mode="serialization")
 
@@ -37,6 +44,28 @@ _EVENT = {
             "type": "string",
             "contentMediaType": "application/json",
             "contentSchema": {"$ref": "#/components/schemas/ProgressEvent"},
+        },
+    },
+}
+_CHANGES = {"description": "Server-sent events. The JSON in `data` is a ChangeEvent; of `reset`, a ResetEvent."}
+_CHANGE_EXAMPLE = (
+    "retry: 2000\n\nid: 5f0c9a1b2c3d-812\nevent: reset\n"
+    f"data: {json.dumps(EXAMPLES['ResetEvent'], separators=(',', ':'))}\n\n"
+    "id: 5f0c9a1b2c3d-813\nevent: extract\n"
+    f"data: {json.dumps(EXAMPLES['ChangeEvent'], separators=(',', ':'))}\n\n"
+)
+_CHANGE = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "For the header Last-Event-ID."},
+        "event": {"enum": ["reset", "environment", "snapshot", "rollback", "preview", "extract"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {
+                "anyOf": [{"$ref": "#/components/schemas/ChangeEvent"}, {"$ref": "#/components/schemas/ResetEvent"}]
+            },
         },
     },
 }

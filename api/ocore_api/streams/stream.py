@@ -19,7 +19,7 @@ from ocore_api.streams.reader import Message, Reader, Send
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-_HEADERS = [
+HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -63,7 +63,7 @@ class EventStream(Response):
                 await send({"type": "http.response.start", "status": 204, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
                 return
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await reader.begin()
             while (await receive())["type"] != "http.disconnect":
                 pass

@@ -111,7 +111,7 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
 
 async def restored(client: Client, request: Request) -> Object:
     """The part of the spec that says what is restored, and where. Raises Conflict where that is not possible."""
-    snapshot, target = await _complete(client, request.snapshot), request.target
+    snapshot, target = await complete(client, request.snapshot), request.target
     spec: Object = {
         "snapshotRef": {"name": request.snapshot.name},
         # Always named: the target stays the one that was checked, whatever is created under the name that the
@@ -145,7 +145,7 @@ async def before(client: Client, body: Object) -> Object:
     return found
 
 
-async def _complete(client: Client, entry: SnapshotEntry) -> Object:
+async def complete(client: Client, entry: SnapshotEntry) -> Object:
     """The Snapshot as it is now. Raises Conflict where it is not Complete, or is known to be corrupt."""
     live = await client.get(SNAPSHOTS, entry.namespace, entry.name)
     if live is None or live["metadata"]["uid"] != entry.uid or "deletionTimestamp" in live["metadata"]:

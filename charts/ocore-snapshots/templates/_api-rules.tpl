@@ -5,7 +5,7 @@
   verbs: [get, list, watch]
 - apiGroups: [ocore.dev]
   resources: [extracts]
-  verbs: [list, watch]
+  verbs: [create, get, list, watch]
 - apiGroups: [ocore.dev]
   resources: [snapshotstores]
   verbs: [list] # which store of the target's namespace is the snapshot's, for a rollback into another namespace

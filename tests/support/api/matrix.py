@@ -10,10 +10,12 @@ import httpx
 METHODS = ("get", "post", "put", "delete")
 CONSOLE = "/console/v1"
 #: Routes of the console that name no object: they answer every caller with what is its own.
-OF_THE_CALLER = {f"{CONSOLE}/me", f"{CONSOLE}/environments"}
+OF_THE_CALLER = {f"{CONSOLE}/me", f"{CONSOLE}/environments", f"{CONSOLE}/events"}
 #: The scope that a route needs, where it is not `read`.
 SCOPES = {
     ("post", f"{CONSOLE}/environments/{{environmentId}}/rollback-previews"): "rollback",
+    ("post", f"{CONSOLE}/environments/{{environmentId}}/snapshots/{{snapshotId}}/extracts"): "rollback",
+    ("post", f"{CONSOLE}/environments/{{environmentId}}/snapshots/{{snapshotId}}/restore-test"): "snapshot",
     ("post", f"{CONSOLE}/rollbacks/{{deploymentId}}/undo"): "rollback",
     ("delete", f"{CONSOLE}/rollbacks/{{deploymentId}}"): "rollback",
     ("get", f"{CONSOLE}/me"): "",
@@ -35,6 +37,7 @@ class Ids:
     snapshot: str
     deployment: str
     preview: str
+    extract: str
 
     def unknown(self) -> "Ids":
         """Ids that no one owns."""
@@ -75,12 +78,15 @@ class Route:
             snapshotId=ids.snapshot,
             deploymentId=ids.deployment,
             previewId=ids.preview,
+            extractId=ids.extract,
         )
 
     def body(self, ids: Ids) -> dict[str, Any] | None:
         """A valid body, or None."""
         if self.path.endswith(("/rollback", "/rollback-previews")):
             return {"snapshotId": ids.snapshot}
+        if self.method == "post" and self.path.endswith("/extracts"):
+            return {"files": {"paths": ["a"]}}
         if self.method == "put":
             return {"label": "mine"} if self.path.endswith("/pin") else {"retentionDays": 7}
         return None

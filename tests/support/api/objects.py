@@ -246,3 +246,9 @@ def evidence_of(snapshot_: Object) -> Object:
     """The recoveryEvidence that the operator writes into the status of this Snapshot."""
     spec, status = SnapshotSpec.model_validate(snapshot_["spec"]), SnapshotStatus.model_validate(snapshot_["status"])
     return of_snapshot(spec, status).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def extract(name: str = "extract", snapshot_: str = "before", status: Object | None = None, **meta: Any) -> Object:
+    """An Extract of the Snapshot of that name."""
+    spec = {"snapshotRef": {"name": snapshot_}, "files": {"paths": ["a"]}, "target": {"store": {}}}
+    return obj("Extract", name, spec, status, **meta)

@@ -20,6 +20,7 @@ from support.api.matrix import Ids
 NAMESPACE = "apps"
 SIZES = {"databaseBytes": 10_000_000, "filestoreBytes": 20_000_000}
 _STEPS = {
+    "Extract": ("Read", "Write"),
     "Snapshot": ("Prepare", "DumpDatabase", "CopyFilestore", "CaptureConfig", "Publish"),
     "Rollback": (
         "Preflight",
@@ -103,8 +104,15 @@ class World:
         self._put("Rollback", name, id_, spec, self._preview_status(environment, snapshot, id_))
         return id_
 
+    def extract(self, environment: str, name: str, snapshot: str) -> str:
+        """A complete Extract of the Snapshot of that name; its id."""
+        id_ = id_of("extract", environment, name)
+        spec = {"snapshotRef": {"name": snapshot}, "files": {"paths": ["a"]}, "target": {"store": {}}}
+        self._put("Extract", name, id_, spec, self._extract_status(snapshot, id_))
+        return id_
+
     def tenant(self, name: str) -> Ids:
-        """An Environment of a project of its own, with a Snapshot, a Rollback and a preview."""
+        """An Environment of a project of its own, with a Snapshot, a Rollback, a preview and an Extract."""
         project = id_of("project", name)
         return Ids(
             project,
@@ -112,6 +120,7 @@ class World:
             self.snapshot(name, f"{name}-1"),
             self.rollback(name, f"{name}-1", f"{name}-1"),
             self.preview(name, f"{name}-preview", f"{name}-1"),
+            self.extract(name, f"{name}-extract", f"{name}-1"),
         )
 
     def _put(self, kind: str, name: str, uid: str, spec: Object, status: Object) -> None:
@@ -178,6 +187,8 @@ class World:
         """The last status of an operation."""
         if kind == "Snapshot":
             return self._snapshot_status(spec["environmentRef"]["name"], id_)
+        if kind == "Extract":
+            return self._extract_status(spec["snapshotRef"]["name"], id_)
         if "undo" in spec:
             undone = self.server.live(ROLLBACKS, NAMESPACE, spec["undo"]["rollbackRef"]["name"])["status"]
             return self._rollback_status(undone["environmentName"], undone["snapshotName"], id_)
@@ -188,6 +199,21 @@ class World:
         status = self._rollback_status(environment, snapshot, id_)
         report = {"createdAt": _now(), "wouldRun": True, "lostMinutes": 3.5}
         return {**status, "phase": "Previewed", "conditions": [_condition("Previewed")], "preview": report}
+
+    def _extract_status(self, snapshot: str, id_: str) -> Object:
+        of = self.server.live(SNAPSHOTS, NAMESPACE, snapshot)["status"]
+        return {
+            "observedGeneration": 1,
+            "id": id_,
+            "phase": "Complete",
+            "conditions": [_condition("Complete", "1 file is in the store.")],
+            "startedAt": _now(),
+            "completedAt": _now(),
+            "environmentName": of["source"]["environmentName"],
+            "environmentId": of["source"]["environmentId"],
+            "snapshotId": of["id"],
+            "result": {"files": 1, "bytes": 5, "bytesRead": 9, "key": "k", "size": 7, "sha256": "0" * 64},
+        }
 
     def _snapshot_status(self, environment: str, id_: str) -> Object:
         found = self.server.live(ENVIRONMENTS, NAMESPACE, environment)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ocore_crds.preview import Preview, PreviewDatabase, PreviewPrediction, PreviewSpace, PreviewTable
+from ocore_crds.restore_test import RestoreTestStatus
 
 Object = dict[str, Any]
 
@@ -11,6 +12,7 @@ ENVIRONMENT = "497f6eca-6276-4993-bfeb-53cbbbba6f08"
 SNAPSHOT = "0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
 DEPLOYMENT = "7d0a3f52-1c44-4a5e-8a53-2f7b9e6c4d20"
 UNDO = "c1c8d9b2-4f7e-4b53-8d3a-5a1e0f9b6c33"
+EXTRACT = "3e0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
 PREVIEW = "5a0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
 
 _FIX: Object = {
@@ -122,6 +124,52 @@ _REPORT: Object = Preview(
         explanation="The median of the last 3 rollbacks.",
     ),
 ).model_dump(mode="json", by_alias=True)
+_TEST: Object = RestoreTestStatus(
+    answered=("1a2b3c4d",),
+    tested_at="2026-03-01T14:00:00Z",
+    manifest_sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    duration_seconds=310.5,
+    predicted_rollback_seconds=280.0,
+    server_version="17.6",
+    tables=412,
+    rows=1850221,
+    checked=("Rows of 412 tables.",),
+).model_dump(mode="json", by_alias=True)
+_EXTRACTED: Object = {
+    "id": EXTRACT,
+    "name": "shop-77aa",
+    "environmentId": ENVIRONMENT,
+    "snapshotId": SNAPSHOT,
+    "requestedBy": "ann@example.org",
+    "status": "completed",
+    "isExpired": False,
+    "createdAt": "2026-03-01T15:00:00.118Z",
+    "startedAt": "2026-03-01T15:00:01Z",
+    "completedAt": "2026-03-01T15:00:06Z",
+    "expiresAt": "2026-03-02T15:00:06Z",
+    "step": "Extract",
+    "percent": 100,
+    "message": "1 file is in the store.",
+    "errorMessage": None,
+    "files": {"paths": ["documents/a.pdf"]},
+    "attachments": None,
+    "tables": None,
+    "format": None,
+    "listing": None,
+    "target": "store",
+    "folder": None,
+    "result": {
+        "files": 1,
+        "rows": 0,
+        "bytes": 18211,
+        "bytesRead": 260113,
+        "key": f"extracts/{EXTRACT}.tar",
+        "size": 20480,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "folder": None,
+        "schema": None,
+    },
+}
 _ROLLBACK: Object = {
     "name": "shop-91ad",
     "kind": "rollback",
@@ -251,6 +299,49 @@ def examples(snapshot: Object, log: Object) -> dict[str, Object]:
             "undoesId": DEPLOYMENT,
             "message": "Rollback shop-77b0 was created. It undoes shop-91ad.",
         },
+        "RestoreCertificate": {
+            "valid": True,
+            "problem": "",
+            "running": False,
+            "runId": None,
+            "snapshot": {
+                "name": "shop-5f0c",
+                "namespace": "apps",
+                "id": SNAPSHOT,
+                "environment": "shop",
+                "environmentId": ENVIRONMENT,
+                "consistentAt": "2026-03-01T12:00:02Z",
+                "manifestKey": f"snapshots/{SNAPSHOT}/manifest.json",
+                "manifestSha256": _SNAPSHOT["manifestSha256"],
+                "storeId": "2b1d7c55-8a3e-4d0c-9a3f-6c2e5b7f1a99",
+                "phase": "Complete",
+            },
+            "test": _TEST,
+            "lines": [{"label": "Environment", "value": f"shop (production, id {ENVIRONMENT})"}],
+        },
+        "RestoreTestAccepted": {
+            "runId": "1a2b3c4d",
+            "environmentId": ENVIRONMENT,
+            "snapshotId": SNAPSHOT,
+            "message": "A test restore of snapshot shop-5f0c is requested.",
+        },
+        "ExtractRequest": {"files": {"paths": ["documents/a.pdf"]}},
+        "ExtractAccepted": {
+            "extractId": EXTRACT,
+            "environmentId": ENVIRONMENT,
+            "snapshotId": SNAPSHOT,
+            "message": "Extract shop-77aa was created.",
+        },
+        "ExtractPage": {"limit": 20, "offset": 0, "extracts": [_EXTRACTED], "total": 1},
+        "ExtractView": _EXTRACTED,
+        "ChangeEvent": {
+            "id": EXTRACT,
+            "environmentId": ENVIRONMENT,
+            "projectId": PROJECT,
+            "deleted": False,
+            "object": _EXTRACTED,
+        },
+        "ResetEvent": {"time": "2026-03-01T12:00:00Z"},
         "ConsoleSnapshotPage": {"limit": 20, "offset": 0, "snapshots": [whole], "total": 1},
         "ConsoleSnapshot": whole,
         "RetentionPlan": {

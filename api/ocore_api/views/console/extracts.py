@@ -4,7 +4,7 @@ from ocore_api.views import events
 from ocore_api.views.rows import operation_id
 from ocore_api.views.values import Object, created_at, error_message, identity, operation_status, status_of, text
 
-_RESULT = ("files", "bytes", "bytesRead")
+_RESULT = ("files", "rows", "bytes", "bytesRead")
 
 
 def extract_view(obj: Object, environment_id: str, snapshot_id: str | None) -> Object:
@@ -12,6 +12,7 @@ def extract_view(obj: Object, environment_id: str, snapshot_id: str | None) -> O
     none."""
     spec, status, event = obj["spec"], status_of(obj), events.progress_event(obj)
     attachments, claim, result = spec.get("attachments"), spec["target"].get("claim"), status.get("result")
+    tables, listing = spec.get("tables"), spec.get("listing")
     return {
         "id": operation_id(obj),
         "name": obj["metadata"]["name"],
@@ -36,10 +37,24 @@ def extract_view(obj: Object, environment_id: str, snapshot_id: str | None) -> O
         }
         if attachments
         else None,
-        "listing": {"path": str(spec["listing"].get("path") or "")} if spec.get("listing") is not None else None,
-        "target": "claim" if claim else "store",
+        "tables": [_rows(each) for each in tables] if tables else None,
+        "format": str((spec["target"].get("store") or {}).get("format") or "CSV").lower()
+        if tables and spec["target"].get("store") is not None
+        else None,
+        "listing": {"path": str(listing.get("path") or ""), "tables": bool(listing.get("tables"))}
+        if listing is not None
+        else None,
+        "target": next((name for name in ("claim", "database") if spec["target"].get(name) is not None), "store"),
         "folder": text(claim, "path") if claim else None,
         "result": _result(result) if result else None,
+    }
+
+
+def _rows(table: Object) -> Object:
+    return {
+        "schema": str(table.get("schema") or "public"),
+        "name": table["name"],
+        "where": text(table, "where"),
     }
 
 
@@ -50,4 +65,5 @@ def _result(result: Object) -> Object:
         "size": result.get("size"),
         "sha256": text(result, "sha256"),
         "folder": text(result, "folder"),
+        "schema": text(result, "schema"),
     }

@@ -17,6 +17,7 @@ from ocore_api.views.models import (
     source,
 )
 from ocore_crds.preview import Preview
+from ocore_crds.restore_test import RestoreTestStatus
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 OperationKind = Literal["snapshot", "rollback", "extract"]
@@ -499,3 +500,176 @@ class RollbackPreview(Answer):
     )
     warnings: tuple[Finding, ...] = source("Rollback status.warnings", "Findings that block nothing.")
     report: Preview | None = source("Rollback status.preview", "The report. Null before it is made.")
+
+
+class CertifiedSnapshot(Answer):
+    """The snapshot that a certificate is about."""
+
+    name: str = source("Snapshot metadata.name", "Its name.")
+    namespace: str = source("Snapshot metadata.namespace", "Its namespace.")
+    id: str | None = identity("Snapshot status.id", "Its id. Null before the operator has seen it.")
+    environment: str = source("Snapshot status.source.environmentName", "Name of its environment; may be empty.")
+    environment_id: str = source("Snapshot status.source.environmentId", "Id of its environment; may be empty.")
+    consistent_at: str | None = moment("Snapshot status.consistentAt", "What it shows. Null before that is known.")
+    manifest_key: str | None = source("Snapshot status.manifestKey", "Key of its manifest. Null before it is stored.")
+    manifest_sha256: str | None = source(
+        "Snapshot status.manifestSha256", "SHA-256 of its manifest. Null before it is stored."
+    )
+    store_id: str | None = source("Snapshot status.storeId", "Id of its store. Null before it is known.")
+    phase: str | None = source("Snapshot status.phase", "Its phase. Null before the operator has seen it.")
+
+
+class CertificateLine(Answer):
+    """One line of the certificate as people read it."""
+
+    label: str = source("text", "What it is.")
+    value: str = source("text", "The value.")
+
+
+class RestoreCertificate(Answer):
+    """The certificate of the newest test restore of a snapshot, as `kubectl ocore certificate` gives it."""
+
+    valid: bool = source(
+        "Snapshot status", "Whether the snapshot, as it is now, was restored and every figure matched."
+    )
+    problem: str = source("Snapshot status", "Why there is no valid certificate, and what to do; empty: there is one.")
+    running: bool = source("Snapshot status and annotations", "Whether a test is asked for or runs.")
+    run_id: str | None = source("Snapshot status and annotations", "Names that test. Null: there is none.")
+    snapshot: CertifiedSnapshot = source("Snapshot", "What was tested.")
+    test: RestoreTestStatus | None = source(
+        "Snapshot status.restoreTest", "Every figure of the newest test that gave a result. Null: there is none."
+    )
+    lines: tuple[CertificateLine, ...] = source("Snapshot status", "The same for people.")
+
+
+class RestoreTestAccepted(Answer):
+    """A test restore was asked for, or one is under way already."""
+
+    run_id: str = source("Snapshot annotation ocore.dev/restore-test-requested", "Names the test.")
+    environment_id: str = identity("Environment status.id", "The environment.")
+    snapshot_id: str = identity("Snapshot status.id", "The snapshot.")
+    message: str = source("text", "What happens now.")
+
+
+class ExtractedFiles(Answer):
+    """Files and folders of the filestore."""
+
+    paths: tuple[str, ...] = source("Extract spec.files.paths", "Names as the snapshot has them.")
+
+
+class ExtractedAttachments(Answer):
+    """Attachments of a record of Odoo."""
+
+    model: str = source("Extract spec.attachments.model", "Model of the record.")
+    record_id: int = source("Extract spec.attachments.recordId", "Id of the record.")
+    name: str | None = source("Extract spec.attachments.name", "Name of the attachment. Null: all of the record.")
+
+
+class ExtractedRows(Answer):
+    """Rows of one table."""
+
+    schema_: str = source("Extract spec.tables.schema", "Its schema.", alias="schema")
+    name: str = source("Extract spec.tables.name", "Its name.")
+    where: str | None = source("Extract spec.tables.where", "Condition on its rows. Null: every row.")
+
+
+class ExtractedListing(Answer):
+    """The names in a folder, or the tables of the database."""
+
+    path: str = source("Extract spec.listing.path", "The folder; empty: the filestore itself.")
+    tables: bool = source("Extract spec.listing.tables", "Whether the tables are listed instead.")
+
+
+class ExtractResult(Answer):
+    """What was extracted."""
+
+    files: int = source("Extract status.result.files", "Number of files.")
+    rows: int = source("Extract status.result.rows", "With tables: their rows.")
+    bytes: int = source("Extract status.result.bytes", "Their bytes.")
+    bytes_read: int = source("Extract status.result.bytesRead", "Bytes that were read from the store.")
+    key: str | None = source("Extract status.result.key", "Key of the object in the store. Null elsewhere.")
+    size: int | None = source("Extract status.result.size", "Bytes of that object. Null elsewhere.")
+    sha256: str | None = source("Extract status.result.sha256", "SHA-256 of that object. Null elsewhere.")
+    folder: str | None = source("Extract status.result.folder", "Folder on the claim. Null elsewhere.")
+    schema_: str | None = source(
+        "Extract status.result.schema", "New schema of the live database. Null elsewhere.", alias="schema"
+    )
+
+
+class ExtractView(Answer):
+    """Some files or tables of a snapshot, beside what is live."""
+
+    id: str = identity("Extract status.id", "Id of the extract.")
+    name: str = source("Extract metadata.name", "Its name.")
+    environment_id: str = identity("Extract status.environmentId", "The environment of the snapshot.")
+    snapshot_id: str | None = identity(
+        "Extract status.snapshotId, else the id of the Snapshot in spec.snapshotRef",
+        "The snapshot. Null where it is deleted and was not read.",
+    )
+    requested_by: str | None = source("Extract spec.requestedBy", "Who asked for it. Null where no one is named.")
+    status: Status = source("Extract status.phase and status.conditions", "How far it is.")
+    is_expired: bool = source("Extract status.phase", "Whether its result is removed.")
+    created_at: str = moment(
+        "Extract annotation ocore.dev/requested-at, else metadata.creationTimestamp", "When it was asked for."
+    )
+    started_at: str | None = moment("Extract status.startedAt", "When it started. Null before that.")
+    completed_at: str | None = moment("Extract status.completedAt", "When it ended. Null before that.")
+    expires_at: str | None = moment("Extract status.resultExpiresAt", "When its result is removed. Null: not known.")
+    step: str | None = source(_STEP, "Its step. Null before the first.")
+    percent: Percent = source("Extract status.progress.percent", _PERCENT)
+    message: str = source("message of the condition Reconciling, Failed or Complete", "What happens, for people.")
+    error_message: str | None = source(
+        "message of the condition Failed", "Why it failed, and what to do. Null unless status is `failed`."
+    )
+    files: ExtractedFiles | None = source("Extract spec.files", "The files. Null: something else is extracted.")
+    attachments: ExtractedAttachments | None = source(
+        "Extract spec.attachments", "The attachments. Null: something else is extracted."
+    )
+    tables: tuple[ExtractedRows, ...] | None = source(
+        "Extract spec.tables", "The tables. Null: something else is extracted."
+    )
+    format: Literal["csv", "sql"] | None = source(
+        "Extract spec.target.store.format", "With tables in the store: the format of their files. Null elsewhere."
+    )
+    listing: ExtractedListing | None = source(
+        "Extract spec.listing", "The folder that is listed. Null: something else is extracted."
+    )
+    target: Literal["store", "claim", "database"] = source("Extract spec.target", "Where the result goes.")
+    folder: str | None = source("Extract spec.target.claim.path", "New folder on the claim. Null elsewhere.")
+    result: ExtractResult | None = source("Extract status.result", "What was extracted. Null before the end.")
+
+
+class ExtractPage(Answer):
+    """A page of the extracts of an environment, newest first."""
+
+    limit: int = source("query parameter limit", "Page size.")
+    offset: int = source("query parameter offset", "Extracts before this page.")
+    extracts: tuple[ExtractView, ...] = source("Extracts of the environment's Snapshots", "The page.")
+    total: int = source("number of Extracts", "Number of extracts on all pages.")
+
+
+class ExtractAccepted(Answer):
+    """An extract was created. The header Location has its URL."""
+
+    extract_id: str = identity("Extract metadata.uid", "Id of the extract.")
+    environment_id: str = identity("Environment status.id", "The environment.")
+    snapshot_id: str = identity("Snapshot status.id", "The snapshot.")
+    message: str = source("text", "What happens now.")
+
+
+class ChangeEvent(Answer):
+    """The data of an event of the stream of all changes, but for `reset`."""
+
+    id: str = identity("status.id", "Id of the object.")
+    environment_id: str = identity("status.id of the Environment", "Its environment.")
+    project_id: str = identity("Environment spec.projectId", "Its project.")
+    deleted: bool = source("watch", "Whether it does not exist any more.")
+    object: EnvironmentRow | ConsoleSnapshot | RollbackDetails | RollbackPreview | ExtractView | None = source(
+        "the object", "Its newest state. Null where it is deleted."
+    )
+
+
+class ResetEvent(Answer):
+    """The data of the event `reset`: read again all that is shown. Changes follow."""
+
+    time: str = moment("clock of the server", "When it was sent.")

@@ -1,11 +1,12 @@
 """The bodies of the console's requests."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ocore_api.views.models import SOURCE
-from ocore_api.views.requests import Body, OptionalUuid, UuidText, unset_text
+from ocore_api.views.requests import WHOLE, Body, OptionalUuid, UuidText, unset_text
+from ocore_crds.extracted import MAX_TABLES, AttachmentName, FilePath, Identifier, ModelName, RowFilter
 
 
 class PreviewRequest(Body):
@@ -21,3 +22,143 @@ class PreviewRequest(Body):
         " path.",
         json_schema_extra={SOURCE: "Rollback spec.targetEnvironmentRef"},
     )
+
+
+class FilesToExtract(Body):
+    """Files and folders of the snapshot's filestore."""
+
+    paths: Annotated[list[FilePath], Field(min_length=1, max_length=200)] = Field(
+        description="Names as the snapshot has them. A folder stands for all that is below it.",
+        json_schema_extra={SOURCE: "Extract spec.files.paths"},
+    )
+
+
+class AttachmentsToExtract(Body):
+    """Attachments of a record of Odoo."""
+
+    model: ModelName = Field(
+        description="Model of the record, for example res.partner.",
+        json_schema_extra={SOURCE: "Extract spec.attachments.model"},
+    )
+    record_id: Annotated[int, Field(ge=1, le=2147483647), WHOLE] = Field(
+        description="Id of the record.", json_schema_extra={SOURCE: "Extract spec.attachments.recordId"}
+    )
+    name: AttachmentName | None = Field(
+        default=None,
+        description="Name of the attachment. Null: all of the record.",
+        json_schema_extra={SOURCE: "Extract spec.attachments.name"},
+    )
+
+
+class RowsToExtract(Body):
+    """Rows of one table of the snapshot's database."""
+
+    schema_: Identifier | None = Field(
+        default=None,
+        alias="schema",
+        description="Its schema. Null: public.",
+        json_schema_extra={SOURCE: "Extract spec.tables.schema"},
+    )
+    name: Identifier = Field(description="Its name.", json_schema_extra={SOURCE: "Extract spec.tables.name"})
+    where: RowFilter | None = Field(
+        default=None,
+        description="Condition in SQL on the columns. It runs in a scratch database as a role without rights. Null:"
+        " every row.",
+        json_schema_extra={SOURCE: "Extract spec.tables.where"},
+    )
+
+
+_PARTS = ("files", "attachments", "tables")
+_ABSENT = {"type": "null"}
+#: What the validators of ExtractRequest demand, for clients.
+_ONE_OF: dict[str, Any] = {
+    "oneOf": [
+        {
+            "required": [part],
+            "properties": {each: {"not": _ABSENT} if each == part else _ABSENT for each in _PARTS},
+        }
+        for part in _PARTS
+    ],
+    "allOf": [
+        {
+            "if": {"required": ["target"], "properties": {"target": {"const": "claim"}}},
+            "then": {
+                "required": ["folder"],
+                "properties": {"folder": {"not": _ABSENT}, "tables": _ABSENT},
+            },
+            "else": {"properties": {"folder": _ABSENT}},
+        },
+        {
+            "if": {"properties": {"tables": _ABSENT}},
+            "then": {"properties": {"format": _ABSENT, "target": {"enum": ["store", "claim", None]}}},
+        },
+        {
+            "if": {"required": ["target"], "properties": {"target": {"const": "database"}}},
+            "then": {"properties": {"format": _ABSENT}},
+        },
+    ],
+}
+
+
+class ExtractRequest(Body):
+    """What to extract, and where to."""
+
+    files: FilesToExtract | None = Field(
+        default=None,
+        description="Files of the filestore. Null: something else is given.",
+        json_schema_extra={SOURCE: "Extract spec.files"},
+    )
+    attachments: AttachmentsToExtract | None = Field(
+        default=None,
+        description="Attachments of a record. Null: something else is given.",
+        json_schema_extra={SOURCE: "Extract spec.attachments"},
+    )
+    tables: Annotated[list[RowsToExtract], Field(min_length=1, max_length=MAX_TABLES)] | None = Field(
+        default=None,
+        description="Rows of tables, each table once. Null: something else is given.",
+        json_schema_extra={SOURCE: "Extract spec.tables"},
+    )
+    format: Literal["csv", "sql"] | None = Field(
+        default=None,
+        description="With tables: the format of their files. Null: csv.",
+        json_schema_extra={SOURCE: "Extract spec.target.store.format"},
+    )
+    target: Literal["store", "claim", "database"] | None = Field(
+        default=None,
+        description="`store` or null: a tar file in the snapshot's store. `claim`: a new folder on the filestore's"
+        " claim. `database`, with tables: a new schema of the live database.",
+        json_schema_extra={SOURCE: "Extract spec.target"},
+    )
+    folder: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        default=None,
+        description="With `claim`: the folder, below the root of the claim. Null for the store.",
+        json_schema_extra={SOURCE: "Extract spec.target.claim.path"},
+    )
+    expires_after_seconds: Annotated[int, Field(ge=60, le=2592000), WHOLE] | None = Field(
+        default=None,
+        description="Seconds after its end in which the result is kept. Null: a day.",
+        json_schema_extra={SOURCE: "Extract spec.expiresAfterSeconds"},
+    )
+
+    model_config = ConfigDict(json_schema_extra=_ONE_OF)
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if sum(each is not None for each in (self.files, self.attachments, self.tables)) != 1:
+            raise ValueError("give exactly one of files, attachments and tables")
+        if (self.target == "claim") != (self.folder is not None):
+            raise ValueError("folder goes with target claim, and with it only")
+        if self.format is not None and (self.tables is None or self.target == "database"):
+            raise ValueError("format goes with tables in the store")
+        if self.target is not None and self.target == ("database" if self.tables is None else "claim"):
+            raise ValueError("tables go into the store or the database, and nothing else goes into the database")
+        return self
+
+    def spec(self) -> dict[str, Any]:
+        """The part of an Extract's spec that it stands for."""
+        kept = ("files", "attachments", "tables", "expiresAfterSeconds")
+        found = {k: v for k, v in self.given().items() if k in kept}
+        store = {"format": self.format.upper()} if self.format is not None else {}
+        if self.target == "database":
+            return {**found, "target": {"database": {}}}
+        return {**found, "target": {"claim": {"path": self.folder}} if self.folder is not None else {"store": store}}

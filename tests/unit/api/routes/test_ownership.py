@@ -16,6 +16,7 @@ from support.api.objects import (
     PROJECT,
     complete,
     environment,
+    extract,
     rollback,
     rolled_back,
     source,
@@ -32,6 +33,12 @@ SCOPE = {
     "POST /console/v1/environments/{environmentId}/rollback-previews": "rollback",
     "POST /console/v1/rollbacks/{deploymentId}/undo": "rollback",
     "GET /console/v1/environments": "read",
+    "GET /console/v1/environments/{environmentId}/extracts": "read",
+    "GET /console/v1/environments/{environmentId}/snapshots/{snapshotId}/restore-test": "read",
+    "GET /console/v1/events": "read",
+    "GET /console/v1/extracts/{extractId}": "read",
+    "POST /console/v1/environments/{environmentId}/snapshots/{snapshotId}/extracts": "rollback",
+    "POST /console/v1/environments/{environmentId}/snapshots/{snapshotId}/restore-test": "snapshot",
     "GET /console/v1/environments/{environmentId}": "read",
     "GET /console/v1/environments/{environmentId}/retention": "read",
     "GET /console/v1/environments/{environmentId}/snapshots": "read",
@@ -59,6 +66,7 @@ ROUTES = sorted(
     if isinstance(route, APIRoute)
     for method in route.methods or ()
 )
+READ_AT_THE_API_SERVER = ("snapshot-settings", "snapshot-size", "restore-test")
 #: Those that name an object in their path; the others answer every caller with what is its own.
 NAMING = [route for route in ROUTES if "{" in route]
 MINE = {
@@ -67,6 +75,7 @@ MINE = {
     "snapshotId": uid_of("Snapshot/apps/before"),
     "deploymentId": uid_of("Rollback/apps/back"),
     "previewId": uid_of("Rollback/apps/preview"),
+    "extractId": uid_of("Extract/apps/extract"),
 }
 FOREIGN = {
     "projectId": OTHER_PROJECT,
@@ -74,6 +83,7 @@ FOREIGN = {
     "snapshotId": uid_of("Snapshot/apps/foreign"),
     "deploymentId": uid_of("Rollback/apps/foreign-back"),
     "previewId": uid_of("Rollback/apps/foreign-preview"),
+    "extractId": uid_of("Extract/apps/foreign-extract"),
 }
 NOWHERE = dict.fromkeys(MINE, UNKNOWN)
 OBJECTS = (
@@ -84,6 +94,8 @@ OBJECTS = (
     rolled_back("back"),
     rolled_back("foreign-back", status={"environmentId": OTHER_ENVIRONMENT, "environmentName": "other"}),
     rollback("preview", {"snapshotRef": {"name": "before"}, "dryRun": True}),
+    extract("extract", "before"),
+    extract("foreign-extract", "foreign"),
     rollback("foreign-preview", {"snapshotRef": {"name": "foreign"}, "dryRun": True}),
 )
 
@@ -102,8 +114,12 @@ def ask(client: httpx.Client, route: str, ids: dict[str, str]) -> httpx.Response
         "rollback-previews": {"snapshotId": ids["snapshotId"]},
         "snapshot-settings": {"retentionDays": 3},
         "pin": {"label": "x"},
+        "extracts": {"files": {"paths": ["a"]}},
     }
     body = bodies.get(path.rsplit("/", 1)[1]) if method in ("POST", "PUT") else None
+    if path.endswith("/events"):  # a stream without end
+        with client.stream(method, path) as answer:
+            return answer
     return client.request(method, path.format(**ids), json=body)
 
 
@@ -130,7 +146,9 @@ def test_a_foreign_snapshot_is_not_reached_through_an_own_environment(route: str
         assert _comparable(mixed, FOREIGN) == _comparable(unknown, NOWHERE)
 
 
-@pytest.mark.parametrize("route", [r for r in NAMING if r.startswith("GET ") and not r.endswith(("settings", "size"))])
+@pytest.mark.parametrize(
+    "route", [r for r in NAMING if r.startswith("GET ") and not r.endswith(READ_AT_THE_API_SERVER)]
+)
 def test_the_owner_is_served(route: str, served: Serving) -> None:
     """Without this, a test above could pass because a route serves no one."""
     for claims in ({"projects": (PROJECT,)}, {"environments": (ENVIRONMENT,)}):

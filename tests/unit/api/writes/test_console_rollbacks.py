@@ -129,7 +129,7 @@ def test_one_key_makes_one_preview(site: Site) -> None:
     assert site.server.writes() == []
 
 
-def test_a_flood_of_previews_is_refused(site: Site) -> None:
+def test_row_115_a_flood_of_previews_is_refused(site: Site) -> None:
     answers = [preview(site) for _ in range(5)]
     assert [a.status_code for a in answers] == [202, 202, 202, 409, 409]
     assert reason(answers[-1]) == (409, "TooManyPreviews")
@@ -269,7 +269,7 @@ def test_a_rollback_that_has_ended_is_never_deleted(site: Site) -> None:
     assert site.server.writes() == []
 
 
-def test_a_rollback_that_ends_at_that_moment_is_not_deleted(site: Site) -> None:
+def test_row_113_a_rollback_that_ends_at_that_moment_is_not_deleted(site: Site) -> None:
     """The deletion is of the version that was checked."""
     running(site, "Drain")
     ended = {"stage": "Ended", "phase": "Complete", "conditions": [condition("Complete")], "undoUntil": FAR}

@@ -1,0 +1,55 @@
+"""Test restores: asked for, and their certificates. The certificate is read at the API server: evidence is not older
+than the question."""
+
+from ocore_api.cache import Cache, SnapshotEntry
+from ocore_api.errors import NotFound
+from ocore_api.writes import keys
+from ocore_api.writes.client import Client, Object
+from ocore_api.writes.refusals import translated
+from ocore_api.writes.rollbacks import complete
+from ocore_crds.certificate import certificate, invalid, lines
+from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
+from ocore_crds.restore_test import open_run, run_of
+from ocore_crds.snapshot import SnapshotStatus
+from ocore_kube.types import SNAPSHOTS
+
+
+async def read(client: Client, entry: SnapshotEntry) -> Object:
+    """:class:`ocore_api.views.console.models.RestoreCertificate`."""
+    with translated():
+        live = await client.get(SNAPSHOTS, entry.namespace, entry.name)
+    if live is None or live["metadata"]["uid"] != entry.uid:
+        raise NotFound("NotFound", "The snapshot was deleted.")
+    status, run = SnapshotStatus.model_validate(live.get("status") or {}), open_run(live)
+    problem = invalid(status, entry.name)
+    found = certificate(live, status, problem)
+    test = status.restore_test
+    return {
+        "valid": found["valid"],
+        "problem": problem,
+        "running": run is not None,
+        "runId": run,
+        "snapshot": found["snapshot"],
+        "test": test.model_dump(mode="json", by_alias=True) if test is not None else None,
+        "lines": [{"label": label, "value": value} for label, value in lines(status)],
+    }
+
+
+async def start(client: Client, cache: Cache, entry: SnapshotEntry, subject: str, key: str | None) -> str:
+    """Asks the operator for a test restore; returns what names it. One that is under way answers every request.
+
+    Raises Conflict where the snapshot is not complete (SnapshotNotComplete).
+    """
+    identity = keys.identity("RestoreTest", subject, entry.id, key)
+    request = identity.id if identity.keyed else keys.now()
+    with translated():
+        live = await complete(client, entry)
+        run = open_run(live)
+        if run is not None:
+            return run
+        patch = {"metadata": {"uid": entry.uid, "annotations": {ANNOTATION_RESTORE_TEST_REQUESTED: request}}}
+        changed = await client.merge_patch(SNAPSHOTS, entry.namespace, entry.name, patch)
+    if changed is None:
+        raise NotFound("NotFound", "The snapshot was deleted.")
+    cache.store.put(SNAPSHOTS.kind, changed)
+    return run_of("annotation", request)
