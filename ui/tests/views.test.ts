@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RollbackDetails, Snapshot } from "../src/api/types";
+import { request } from "../src/views/Extracts";
 import { points } from "../src/views/Growth";
 import { merged } from "../src/views/Log";
 import { outcome } from "../src/views/Rollback";
@@ -140,5 +141,30 @@ test("only what differs is saved", () => {
   assert.deepEqual(changes(before, { ...before, retentionDays: "0", failurePolicy: "continue" }), {
     retentionDays: 0,
     failurePolicy: "continue",
+  });
+});
+
+test("an extract asks for files, attachments or rows", () => {
+  const wanted = {
+    kind: "files" as const,
+    paths: " a/b \n\nc",
+    model: "res.partner",
+    record: "7",
+    name: "",
+    table: " res_partner",
+    where: "",
+    format: "csv" as const,
+    target: "store" as const,
+    folder: "x",
+  };
+  assert.deepEqual(request(wanted), { files: { paths: ["a/b", "c"] }, target: "store" });
+  assert.deepEqual(request({ ...wanted, kind: "attachments", target: "claim" }), {
+    attachments: { model: "res.partner", recordId: 7, name: null },
+    target: "claim",
+    folder: "x",
+  });
+  assert.deepEqual(request({ ...wanted, kind: "tables" }), {
+    tables: [{ name: "res_partner", where: null }],
+    format: "csv",
   });
 });

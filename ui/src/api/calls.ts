@@ -27,10 +27,10 @@ export function openApi(session: Session): Api {
       request.headers.set("Authorization", authorization);
       return request;
     },
-    async onResponse({ response }) {
+    async onResponse({ request, response }) {
       if (response.ok) return;
       const problem = problemOf(response, await response.json().catch(() => null));
-      if (response.status === 401) session.refused(problem.message);
+      if (response.status === 401) session.refused(problem.message, request.headers.get("Authorization"));
       throw problem;
     },
   });

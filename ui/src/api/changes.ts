@@ -3,7 +3,7 @@ import type { Session } from "../auth/session";
 import { store, type Store } from "../store";
 import { noAnswer, problemOf } from "./problem";
 import { backOff, EventParser, type ServerEvent } from "./sse";
-import type { EnvironmentRow, Preview, RollbackDetails, Snapshot } from "./types";
+import type { Extract, EnvironmentRow, Preview, RollbackDetails, Snapshot } from "./types";
 
 interface Changed<Kind extends string, T> {
   kind: Kind;
@@ -20,7 +20,8 @@ export type Change =
   | Changed<"environment", EnvironmentRow>
   | Changed<"snapshot", Snapshot>
   | Changed<"rollback", RollbackDetails>
-  | Changed<"preview", Preview>;
+  | Changed<"preview", Preview>
+  | Changed<"extract", Extract>;
 
 export type Connection =
   | { kind: "connecting" }
@@ -28,7 +29,7 @@ export type Connection =
   /** `since`: epoch milliseconds of the last sign of life. */
   | { kind: "broken"; since: number; why: string };
 
-const KINDS = new Set(["environment", "snapshot", "rollback", "preview"]);
+const KINDS = new Set(["environment", "snapshot", "rollback", "preview", "extract"]);
 /** The server sends something at least every 15 s. */
 const SILENCE = 40_000;
 
@@ -90,7 +91,7 @@ export class Changes {
       });
       if (!response.ok || !response.body) {
         const problem = problemOf(response, await response.json().catch(() => null));
-        if (response.status === 401) this.session.refused(problem.message);
+        if (response.status === 401) this.session.refused(problem.message, authorization);
         throw problem;
       }
       this.connection.set({ kind: "live" });

@@ -11,5 +11,6 @@ export type RollbackDetails = Schemas["RollbackDetails"];
 export type Preview = Schemas["RollbackPreview"];
 export type Report = Schemas["Preview"];
 export type Evidence = Schemas["RecoveryEvidence"];
+export type Extract = Schemas["ExtractView"];
 export type Settings = Schemas["SettingsView"];
 export type SettingsUpdate = Schemas["SettingsUpdate"];

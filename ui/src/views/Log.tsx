@@ -1,4 +1,4 @@
-// Who did what in an environment: rollbacks and snapshots in one list, the newest first.
+// Who did what in an environment: rollbacks, snapshots and extracts in one list, the newest first.
 import { useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { body } from "../api/calls";
@@ -45,7 +45,7 @@ export function Log({ environment }: { environment: string }) {
         }
         return { rows, complete: rows.length >= total };
       };
-      const [rollbacks, snapshots] = await Promise.all([
+      const [rollbacks, snapshots, extracts] = await Promise.all([
         body(api.GET("/api/environments/{environmentId}/rollback-logs", { params: { path } })),
         page(async (offset) => {
           const { total, snapshots } = await body(
@@ -54,6 +54,14 @@ export function Log({ environment }: { environment: string }) {
             }),
           );
           return { total, rows: snapshots };
+        }),
+        page(async (offset) => {
+          const { total, extracts } = await body(
+            api.GET("/console/v1/environments/{environmentId}/extracts", {
+              params: { path, query: { limit: 100, offset } },
+            }),
+          );
+          return { total, rows: extracts };
         }),
       ]);
       return merged([
@@ -79,6 +87,20 @@ export function Log({ environment }: { environment: string }) {
             status,
             message: errorMessage,
             place: address({ view: "snapshot", environment, snapshot: id }),
+          })),
+        },
+        {
+          complete: extracts.complete,
+          entries: extracts.rows.map(({ id, createdAt, requestedBy, status, errorMessage, snapshotId }) => ({
+            id,
+            at: createdAt,
+            what: "Extract",
+            by: requestedBy,
+            status,
+            message: errorMessage,
+            place: snapshotId
+              ? address({ view: "snapshot", environment, snapshot: snapshotId })
+              : address({ view: "environment", environment }),
           })),
         },
       ]);

@@ -7,6 +7,7 @@ import { Confirm, Do, Facts, Failure, Known, Mark, Progress, Text, Time, Title }
 import { address, go } from "../route";
 import { bytes, count, duration, time, visible, words } from "../text";
 import { Evidence } from "./Evidence";
+import { Extracts } from "./Extracts";
 import { Status } from "./SnapshotList";
 import { keeps } from "./Timeline";
 
@@ -115,6 +116,8 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
       <Pin of={of} changed={reload} {...place} />
       <Copies of={of} />
       {of.recoveryEvidence && <Evidence of={of.recoveryEvidence} />}
+      <RestoreTest {...place} complete={of.status === "completed"} />
+      <Extracts {...place} complete={of.status === "completed"} />
     </>
   );
 }
@@ -239,5 +242,50 @@ function Delete({ of, environment, id }: Place & { of: Snapshot }) {
         </p>
       </Confirm>
     </>
+  );
+}
+
+function RestoreTest({ environment, id, complete }: Place & { complete: boolean }) {
+  const { api } = useParts();
+  const params = { path: { environmentId: environment, snapshotId: id } };
+  const certificate = useLoaded(
+    `${environment} ${id}`,
+    (api) => body(api.GET("/console/v1/environments/{environmentId}/snapshots/{snapshotId}/restore-test", { params })),
+    (_, event) => (event.kind === "snapshot" && event.id === id ? "reload" : undefined),
+    2000,
+  );
+  const start = useAction(
+    (_: undefined, key: string) =>
+      body(
+        api.POST("/console/v1/environments/{environmentId}/snapshots/{snapshotId}/restore-test", {
+          params: { ...params, header: { "Idempotency-Key": key } },
+        }),
+      ),
+    certificate.reload,
+  );
+  return (
+    <section aria-labelledby="certificate">
+      <h2 id="certificate">Restore test</h2>
+      <Known of={certificate}>
+        {(data) => (
+          <>
+            <p role="status">
+              {data.running ? (
+                "A restore test is asked for or runs."
+              ) : data.valid ? (
+                <Mark tone="good">The certificate is valid</Mark>
+              ) : (
+                <Text of={data.problem} />
+              )}
+            </p>
+            <Facts of={data.lines.map(({ label, value }) => [visible(label), <Text of={value} />])} />
+            <Do action={start} argument={undefined} disabled={!complete || data.running}>
+              Restore it as a test
+            </Do>
+            <Failure of={start} />
+          </>
+        )}
+      </Known>
+    </section>
   );
 }

@@ -1,0 +1,227 @@
+// Files, attachments or rows out of a snapshot.
+import { useState } from "preact/hooks";
+import { body } from "../api/calls";
+import type { Extract } from "../api/types";
+import { useAction, useLoaded, useParts } from "../parts/context";
+import { Facts, Failure, Known, Mark, Progress, Text, Time } from "../parts/show";
+import { bytes, count, words } from "../text";
+
+export function Extracts({ environment, id, complete }: { environment: string; id: string; complete: boolean }) {
+  const list = useLoaded<Extract[]>(
+    `${environment} ${id}`,
+    async (api) => {
+      const page = await body(
+        api.GET("/console/v1/environments/{environmentId}/extracts", {
+          params: { path: { environmentId: environment }, query: { limit: 100 } },
+        }),
+      );
+      return page.extracts.filter(({ snapshotId }) => snapshotId === id);
+    },
+    (known, event) => {
+      if (event.kind !== "extract" || event.environmentId !== environment) return undefined;
+      const place = known?.findIndex((extract) => extract.id === event.id) ?? -1;
+      return known && place >= 0 && event.object ? known.with(place, event.object) : "reload";
+    },
+  );
+  return (
+    <section aria-labelledby="extracts">
+      <h2 id="extracts">Extract files</h2>
+      {complete && <Start environment={environment} id={id} started={list.reload} />}
+      <Known of={list}>
+        {(extracts) => (
+          <ul class="plain">
+            {extracts.map((extract) => (
+              <li key={extract.id} class="card">
+                <Result of={extract} />
+              </li>
+            ))}
+          </ul>
+        )}
+      </Known>
+    </section>
+  );
+}
+
+function Result({ of }: { of: Extract }) {
+  const ended = of.status === "completed" || of.status === "failed";
+  return (
+    <>
+      <h3>
+        <Text of={of.name} />
+      </h3>
+      <p>
+        <Mark
+          tone={of.isExpired ? "quiet" : of.status === "failed" ? "bad" : of.status === "completed" ? "good" : "quiet"}
+        >
+          {of.isExpired ? "expired" : of.status}
+        </Mark>{" "}
+        {!ended && of.step && words(of.step)}{" "}
+        {!ended && <Progress percent={of.percent} label="Progress of the extract" />}
+      </p>
+      <p>
+        <Text of={of.errorMessage ?? of.message} />
+      </p>
+      <Facts
+        of={[
+          [
+            "Asked for",
+            <>
+              <Time at={of.createdAt} />
+              {of.requestedBy && (
+                <>
+                  , by <Text of={of.requestedBy} />
+                </>
+              )}
+            </>,
+          ],
+          ...(of.result
+            ? ([
+                ["Result", `${count(of.result.files)} files, ${count(of.result.rows)} rows, ${bytes(of.result.bytes)}`],
+                ["Where", <Text of={of.result.key ?? of.result.folder ?? ""} />],
+                [
+                  "SHA-256",
+                  <code>
+                    <Text of={of.result.sha256 ?? "none"} />
+                  </code>,
+                ],
+                ["Removed", <Time at={of.expiresAt} none="not by itself" />],
+              ] as [string, preact.JSX.Element | string][])
+            : []),
+        ]}
+      />
+    </>
+  );
+}
+
+interface Wanted {
+  kind: "files" | "attachments" | "tables";
+  paths: string;
+  model: string;
+  record: string;
+  name: string;
+  table: string;
+  where: string;
+  format: "csv" | "sql";
+  target: "store" | "claim";
+  folder: string;
+}
+
+/** The body of the request, by what the form says. */
+export function request(wanted: Wanted) {
+  const { kind, paths, model, record, name, table, where, format, target, folder } = wanted;
+  const lines = paths.split("\n").map((line) => line.trim());
+  const place = target === "claim" ? { target, folder: folder.trim() } : { target };
+  switch (kind) {
+    case "files":
+      return { files: { paths: lines.filter(Boolean) }, ...place };
+    case "attachments":
+      return { attachments: { model: model.trim(), recordId: Number(record), name: name || null }, ...place };
+    case "tables":
+      return { tables: [{ name: table.trim(), where: where.trim() || null }], format };
+  }
+}
+
+function Start({ environment, id, started }: { environment: string; id: string; started(): void }) {
+  const { api } = useParts();
+  const [wanted, setWanted] = useState<Wanted>({
+    kind: "files",
+    paths: "",
+    model: "",
+    record: "",
+    name: "",
+    table: "",
+    where: "",
+    format: "csv",
+    target: "store",
+    folder: "",
+  });
+  const change = (part: Partial<Wanted>) => setWanted({ ...wanted, ...part });
+  const action = useAction(
+    (asked: Wanted, key: string) =>
+      body(
+        api.POST("/console/v1/environments/{environmentId}/snapshots/{snapshotId}/extracts", {
+          params: { path: { environmentId: environment, snapshotId: id }, header: { "Idempotency-Key": key } },
+          body: request(asked),
+        }),
+      ),
+    started,
+  );
+  const field = (
+    name: "model" | "record" | "name" | "table" | "where" | "folder",
+    label: string,
+    how: { required?: boolean; inputMode?: "numeric"; pattern?: string } = {},
+  ) => (
+    <label>
+      {label}
+      <input value={wanted[name]} {...how} onInput={(event) => change({ [name]: event.currentTarget.value })} />
+    </label>
+  );
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        action.run(wanted);
+      }}
+    >
+      <label>
+        What
+        <select value={wanted.kind} onChange={(event) => change({ kind: event.currentTarget.value as Wanted["kind"] })}>
+          <option value="files">files by path</option>
+          <option value="attachments">attachments of a record</option>
+          <option value="tables">rows of a table</option>
+        </select>
+      </label>
+      {wanted.kind === "files" && (
+        <label>
+          Paths in the filestore, one on a line
+          <textarea
+            rows={3}
+            value={wanted.paths}
+            required
+            onInput={(event) => change({ paths: event.currentTarget.value })}
+          />
+        </label>
+      )}
+      {wanted.kind === "attachments" && (
+        <>
+          {field("model", "Model, for example res.partner", { required: true })}
+          {field("record", "Number of the record", { required: true, inputMode: "numeric", pattern: "[0-9]+" })}
+          {field("name", "Name of the attachment (optional)")}
+        </>
+      )}
+      {wanted.kind === "tables" && (
+        <>
+          {field("table", "Table, for example res_partner", { required: true })}
+          {field("where", "Condition in SQL, for example id = 7 (optional)")}
+          <label>
+            Format
+            <select
+              value={wanted.format}
+              onChange={(event) => change({ format: event.currentTarget.value as Wanted["format"] })}
+            >
+              <option value="csv">CSV</option>
+              <option value="sql">SQL</option>
+            </select>
+          </label>
+        </>
+      )}
+      {wanted.kind !== "tables" && (
+        <label>
+          Where to
+          <select
+            value={wanted.target}
+            onChange={(event) => change({ target: event.currentTarget.value as Wanted["target"] })}
+          >
+            <option value="store">one tar file in the snapshot's store</option>
+            <option value="claim">a new folder on the filestore's volume claim</option>
+          </select>
+        </label>
+      )}
+      {wanted.kind !== "tables" && wanted.target === "claim" && field("folder", "New folder", { required: true })}
+      <button type="submit" disabled={action.busy}>
+        Extract
+      </button>
+      <Failure of={action} />
+    </form>
+  );
+}
