@@ -1,0 +1,89 @@
+"""A person starts an operation once, however often they click, and none without meaning it."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from support.api.hostile import Document
+from support.api.serving import Serving
+from support.api.visitor import Visitor, until
+from support.api.world import World
+
+PROJECT = "9b1f4a60-3a52-4b4d-9a06-0e5f2d7c8a11"
+
+
+@pytest.fixture
+def ann(site: Callable[..., Serving], visit: Callable[..., Visitor], world: World) -> Visitor:
+    """Signed in, at an environment with one snapshot."""
+    environment = world.environment(PROJECT, "shop")
+    served = site()
+    served.call(world.snapshot, "shop", "shop-1")
+    person = visit(served)
+    person.open(f"/ui/environments/{environment}")
+    person.paste(served.issuer.token(environments=[environment]))
+    return person
+
+
+def test_row_116_a_double_click_takes_one_snapshot(ann: Visitor, world: World) -> None:
+    ann.page.get_by_role("button", name="Take a snapshot").dblclick()
+    expect(ann.page.get_by_role("heading", level=1)).to_contain_text("Snapshot ")
+    assert len(world.snapshots()) == 2
+
+
+def test_row_116_a_click_after_a_lost_answer_repeats_the_same_request(ann: Visitor, world: World) -> None:
+    ann.expected.append("net::ERR_FAILED")
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if route.request.method == "POST" and not lost:
+            lost.append(route.request.headers["idempotency-key"])
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    ann.page.route("**/api/environments/*/snapshots", lose)
+    button = ann.page.get_by_role("button", name="Take a snapshot")
+    button.click()
+    expect(ann.page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
+    assert len(world.snapshots()) == 2, "the request had arrived"
+    with ann.page.expect_request(lambda asked: asked.method == "POST") as again:
+        button.click()
+    assert again.value.headers["idempotency-key"] == lost[0]
+    expect(ann.page.get_by_role("heading", level=1)).to_contain_text("Snapshot ")
+    assert len(world.snapshots()) == 2
+
+
+def test_two_snapshots_that_are_wanted_are_two(ann: Visitor, world: World) -> None:
+    for count in (2, 3):
+        ann.page.get_by_role("button", name="Take a snapshot").click()
+        until(lambda count=count: len(world.snapshots()) == count, ann.page)  # type: ignore[misc]
+        ann.page.go_back()
+
+
+def test_row_116_no_rollback_starts_before_the_name_is_typed(
+    site: Callable[..., Serving], visit: Callable[..., Visitor]
+) -> None:
+    served = site()
+    person = visit(served)
+    Document("").plant(person.context)
+    started: list[str] = []
+    person.context.on("request", lambda asked: started.append(asked.method + asked.url.rsplit("/", 1)[1]))
+    environment, snapshot = "497f6eca-6276-4993-bfeb-53cbbbba6f08", "0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
+    page = person.open(f"/ui/environments/{environment}/snapshots/{snapshot}/rollback")
+    person.paste(served.issuer.token(environments=[environment]))
+    preview = page.get_by_role("button", name="Preview: what would be lost")
+    expect(preview).to_be_visible()
+    assert not [each for each in started if each.startswith("POST")], "an address starts nothing"
+    preview.click()
+    name, button = page.get_by_label("Type the environment's name"), page.get_by_role("button", name="Roll back now")
+    for wrong in ("", "sho", "shop ", "Shop"):
+        name.fill(wrong)
+        name.press("Enter")
+        expect(button).to_be_disabled()
+    assert "POSTrollback" not in started
+    name.fill("shop")
+    button.dblclick()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Rollback of")
+    assert started.count("POSTrollback") == 1
