@@ -167,4 +167,8 @@ test("an extract asks for files, attachments or rows", () => {
     tables: [{ name: "res_partner", where: null }],
     format: "csv",
   });
+  assert.deepEqual(request({ ...wanted, kind: "tables", where: "id = 7", format: "database" }), {
+    tables: [{ name: "res_partner", where: "id = 7" }],
+    target: "database",
+  });
 });

@@ -77,7 +77,7 @@ function Result({ of }: { of: Extract }) {
           ...(of.result
             ? ([
                 ["Result", `${count(of.result.files)} files, ${count(of.result.rows)} rows, ${bytes(of.result.bytes)}`],
-                ["Where", <Text of={of.result.key ?? of.result.folder ?? ""} />],
+                ["Where", <Text of={of.result.key ?? of.result.folder ?? of.result.schema ?? ""} />],
                 [
                   "SHA-256",
                   <code>
@@ -101,7 +101,7 @@ interface Wanted {
   name: string;
   table: string;
   where: string;
-  format: "csv" | "sql";
+  format: "csv" | "sql" | "database";
   target: "store" | "claim";
   folder: string;
 }
@@ -117,7 +117,10 @@ export function request(wanted: Wanted) {
     case "attachments":
       return { attachments: { model: model.trim(), recordId: Number(record), name: name || null }, ...place };
     case "tables":
-      return { tables: [{ name: table.trim(), where: where.trim() || null }], format };
+      return {
+        tables: [{ name: table.trim(), where: where.trim() || null }],
+        ...(format === "database" ? { target: format } : { format }),
+      };
   }
 }
 
@@ -194,13 +197,14 @@ function Start({ environment, id, started }: { environment: string; id: string; 
           {field("table", "Table, for example res_partner", { required: true })}
           {field("where", "Condition in SQL, for example id = 7 (optional)")}
           <label>
-            Format
+            Where to
             <select
               value={wanted.format}
               onChange={(event) => change({ format: event.currentTarget.value as Wanted["format"] })}
             >
-              <option value="csv">CSV</option>
-              <option value="sql">SQL</option>
+              <option value="csv">a CSV file in the snapshot's store</option>
+              <option value="sql">a file of SQL in the snapshot's store</option>
+              <option value="database">a new schema of the environment's database</option>
             </select>
           </label>
         </>

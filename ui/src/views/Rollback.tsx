@@ -22,7 +22,8 @@ export function RollbackView({ environment, id }: { environment: string; id: str
   );
   const { data } = rollback;
   // What is known stays on the page; a cancelled rollback is removed.
-  const cancelled = data?.isCancelling && rollback.problem?.status === 404;
+  const [asked, setAsked] = useState(false);
+  const cancelled = (asked || data?.isCancelling) && rollback.problem?.status === 404;
   const title = data ? `${data.kind === "undo" ? "Undo" : "Rollback"} of ${visible(named(data))}` : "Rollback";
   return (
     <>
@@ -32,12 +33,23 @@ export function RollbackView({ environment, id }: { environment: string; id: str
           Back to {data ? <Text of={named(data)} /> : "the environment"}
         </a>
       </p>
-      {cancelled ? (
+      {cancelled && data ? (
         <p class="note" role="status">
           The rollback was cancelled. <Text of={named(data)} /> is unchanged.
         </p>
       ) : (
-        <Known of={rollback}>{(data) => <Details of={data} since={rollback.since} reload={rollback.reload} />}</Known>
+        <Known of={rollback}>
+          {(data) => (
+            <Details
+              of={data}
+              since={rollback.since}
+              cancelled={() => {
+                setAsked(true);
+                rollback.reload();
+              }}
+            />
+          )}
+        </Known>
       )}
     </>
   );
@@ -70,7 +82,7 @@ const TONES: Record<RollbackDetails["steps"][number]["state"], Tone> = {
   failed: "bad",
 };
 
-function Details({ of, since: known, reload }: { of: RollbackDetails; since: number; reload(): void }) {
+function Details({ of, since: known, cancelled }: { of: RollbackDetails; since: number; cancelled(): void }) {
   const { changes, session } = useParts();
   const connection = useStore(changes.connection);
   const runs = of.status === "pending" || of.status === "running";
@@ -115,7 +127,7 @@ function Details({ of, since: known, reload }: { of: RollbackDetails; since: num
           <Text of={reason} />: <Text of={message} />
         </p>
       ))}
-      {runs && <Cancel of={of} reload={reload} />}
+      {runs && <Cancel of={of} cancelled={cancelled} />}
       {!runs && <Undo of={of} now={now} />}
       <section aria-labelledby="steps">
         <h2 id="steps">Steps</h2>
@@ -181,7 +193,7 @@ function Details({ of, since: known, reload }: { of: RollbackDetails; since: num
   );
 }
 
-function Cancel({ of, reload }: { of: RollbackDetails; reload(): void }) {
+function Cancel({ of, cancelled }: { of: RollbackDetails; cancelled(): void }) {
   const { api } = useParts();
   const [open, setOpen] = useState(false);
   const action = useAction(
@@ -189,7 +201,7 @@ function Cancel({ of, reload }: { of: RollbackDetails; reload(): void }) {
       body(api.DELETE("/console/v1/rollbacks/{deploymentId}", { params: { path: { deploymentId: of.id } } })),
     () => {
       setOpen(false);
-      reload();
+      cancelled();
     },
   );
   if (of.isCancelling) return null;
