@@ -53,7 +53,7 @@ class Visitor:
         #: What went wrong unseen.
         self.faults: list[str] = []
         #: Patterns of faults that a test causes.
-        self.expected: list[str] = ["/console/v1/events"]
+        self.expected: list[str] = []
         self.requests: list[str] = []
         self.page: Page = self.context.new_page()
 

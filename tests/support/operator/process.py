@@ -20,10 +20,11 @@ from support.ports import free_port
 
 
 class Proxy:
-    """A TCP proxy in front of the API server. What it does to connections can be changed while they are open."""
+    """A TCP proxy in front of a server. What it does to connections can be changed while they are open; another
+    `target` is that of new ones."""
 
     def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._pairs: list[tuple[socket.socket, socket.socket, threading.Event]] = []
@@ -39,7 +40,7 @@ class Proxy:
         """All connections break."""
         for client, server, _ in self._pairs:
             for end in (client, server):
-                with_suppressed(end.close)
+                with_suppressed(lambda end=end: end.shutdown(socket.SHUT_RDWR))  # ends the pumps, which close it
         self._pairs.clear()
 
     def close(self) -> None:
@@ -56,7 +57,7 @@ class Proxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(self._target, timeout=5)
+                server = socket.create_connection(self.target, timeout=5)
             except OSError:
                 client.close()
                 continue
