@@ -51,7 +51,10 @@ class Listener:
 
     def event(self) -> Event:
         """The next event."""
-        return self._events.get(timeout=DEADLINE)
+        try:
+            return self._events.get(timeout=DEADLINE)
+        except queue.Empty:
+            raise AssertionError(f"no event within {DEADLINE:.0f} s") from None
 
     def rest(self) -> list[Event]:
         """All events until the server ends the stream."""
