@@ -245,7 +245,7 @@ def test_a_terminal_that_cannot_be_drawn(log: list[str], message: str) -> None:
 
 def test_the_demos_picture_is_one_run() -> None:
     """Its snapshot is the one that it rolls back to, and nothing was missing at its end."""
-    text = (REPOSITORY / DOCS / "pictures/demo.svg").read_text().replace(terminal.NO_BREAK, " ")
+    text = (REPOSITORY / DOCS / "screenshots/demo.svg").read_text().replace(terminal.NO_BREAK, " ")
     (snapshot,) = set(re.findall(r"--name (before-\S+) --wait", text))
     assert f"kubectl ocore rollback {snapshot} " in text
     assert f"Snapshot {snapshot} is Complete" in text
