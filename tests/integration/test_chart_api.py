@@ -246,6 +246,7 @@ def test_only_the_api_and_its_documents_leave_the_cluster(helm: Helm) -> None:
     (rule,) = find(objects, "Ingress")["spec"]["rules"]
     assert "host" not in rule
     assert [p["path"] for p in rule["http"]["paths"]] == ["/api", "/console", "/docs", "/openapi.json"]
+    assert {p["pathType"] for p in rule["http"]["paths"]} == {"Prefix"}  # the files of the page of /docs, too
     objects = helm.render(EVERYTHING)
     ingress, route, service = (find(objects, kind, "-api") for kind in ("Ingress", "HTTPRoute", "Service"))
     assert [r["host"] for r in ingress["spec"]["rules"]] == ["api.example.org", "*.example.net"]

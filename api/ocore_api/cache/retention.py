@@ -34,7 +34,7 @@ class Question:
 
 
 def plan(question: Question, now: datetime, offset: int, limit: int) -> Object:
-    """:class:`ocore_api.views.console.models.RetentionPlan`. Takes a second for 20,000 Snapshots. Raises KeyError,
+    """:class:`ocore_api.views.console.models.RetentionPlan`. Its time grows with the Snapshots. Raises KeyError,
     ValueError or OSError where the time zone is unknown."""
     own = dict(question.policy or {})
     rules, zone = Retention.model_validate(own | dict(question.given), extra="ignore"), own.get("timeZone") or UTC_ZONE
