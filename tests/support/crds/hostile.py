@@ -89,10 +89,11 @@ def _held_string(schema: dict[str, Any]) -> st.SearchStrategy[str]:
 
 
 def _held_object(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    if "properties" not in schema:
+    if "additionalProperties" in schema:
         return st.dictionaries(st.sampled_from(("a", "b", *TEXTS)), held(schema["additionalProperties"]), max_size=2)
-    present = {*schema.get("required", ()), *(n for n, each in schema["properties"].items() if "default" in each)}
-    values = {name: held(each) for name, each in schema["properties"].items()}
+    properties = schema.get("properties", {})  # none: an object that only stands there
+    present = {*schema.get("required", ()), *(n for n, each in properties.items() if "default" in each)}
+    values = {name: held(each) for name, each in properties.items()}
     return st.fixed_dictionaries(
         {name: each for name, each in values.items() if name in present},
         optional={name: each for name, each in values.items() if name not in present},
