@@ -145,7 +145,7 @@ def test_row_112_tables_come_into_a_new_schema_of_the_live_database(cluster: Clu
         site.completed("Snapshot", site.snapshot("base"))
         rows = site.query("SELECT count(*) FROM ir_attachment")[0][0]
         site.query("DELETE FROM ir_attachment WHERE id = (SELECT min(id) FROM ir_attachment) RETURNING id")
-        killed = killed_in_turn(*SCHEMA_POINTS)
+        killed = killed_in_turn(*EXTRACT_POINTS, *SCHEMA_POINTS)
         with Deaths(cluster, site.namespace) as deaths:
             wanted = [{"name": "ir_attachment"}]
             cluster.apply(extract("rows", site.namespace, killed, tables=wanted, target={"database": {}}))

@@ -14,7 +14,6 @@ from ocore_crds.failpoints import REGISTRY
 from support.cluster import node
 from support.cluster.cluster import Cluster, Object, is_true, wait_for
 from support.cluster.failpoints import held, held_open
-from support.cluster.kills import EXTRACT_POINTS
 from support.cluster.neutralising import ALWAYS, acting, is_neutralised, neutralising
 from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
@@ -39,6 +38,8 @@ UNDO_ONLY = [n for n in REGISTRY if n.startswith("operator-undo-")]
 #: Those of a safety snapshot and of an image are in test_safety_and_image.py.
 ASKED_ONLY = [n for n in REGISTRY if n.startswith(("operator-rollback-safety-", "operator-rollback-image-"))]
 NEUTRALIZE_POINTS = [n for n in REGISTRY if n.startswith(("neutralize-", "operator-rollback-neutralized"))]
+#: In test_extract.py.
+EXTRACT_POINTS = [n for n in REGISTRY if n.startswith("extract-")]
 #: In tests/unit/mover/store/test_copy_remote.py and tests/unit/operator/snapshot/test_plan_remote.py.
 REMOTE_POINTS = [n for n in REGISTRY if n.startswith(("copy-remote-", "operator-remote-"))]
 OTHERS = {

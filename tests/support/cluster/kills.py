@@ -25,7 +25,7 @@ DELETION_POINTS = ("delete-manifest-gone",)
 #: Driven in test_extract.py.
 EXTRACT_POINTS = ("extract-written",)
 TABLE_POINTS = ("extract-loaded",)
-SCHEMA_POINTS = ("extract-written", "extract-visible")
+SCHEMA_POINTS = ("extract-visible",)
 RESTORE_POINTS = (
     "restore-start",
     "restore-hold-made",
