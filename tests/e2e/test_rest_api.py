@@ -4,6 +4,7 @@ with a generated client is in test_cross_environment.py, which has the two Envir
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ ANN = "ann@example.org"
 
 # --- tenants ------------------------------------------------------------------------------------------------------
 class Tenant:
-    """An Environment without a database, a Snapshot and a Rollback of it: enough to have ids."""
+    """An Environment without a database, a Snapshot, a Rollback, a preview and an Extract of it: enough to have ids."""
 
     def __init__(self, cluster: Cluster, facade: Facade, namespace: str, name: str) -> None:
         self.cluster = cluster
@@ -46,11 +47,18 @@ class Tenant:
             },
         )
         self.snapshot(f"{name}-1")
-        self._create(
-            "Rollback", f"{name}-1", {"snapshotRef": {"name": f"{name}-1"}, "targetEnvironmentRef": {"name": name}}
-        )
+        of_snapshot = {"snapshotRef": {"name": f"{name}-1"}}
+        back = {**of_snapshot, "targetEnvironmentRef": {"name": name}}
+        self._create("Rollback", f"{name}-1", back)
+        self._create("Rollback", f"{name}-preview", {**back, "dryRun": True})
+        self._create("Extract", f"{name}-1", {**of_snapshot, "files": {"paths": ["a"]}, "target": {"store": {}}})
         self.ids = Ids(
-            project, self._id("Environment", name), self._id("Snapshot", f"{name}-1"), self._id("Rollback", f"{name}-1")
+            project,
+            self._id("Environment", name),
+            self._id("Snapshot", f"{name}-1"),
+            self._id("Rollback", f"{name}-1"),
+            self._id("Rollback", f"{name}-preview"),
+            self._id("Extract", f"{name}-1"),
         )
         with facade.client(name, projects=(project,)) as client:
             wait_for("the facade sees the tenant", lambda: self._seen(client), SEEN)
@@ -84,7 +92,7 @@ def namespace(cluster: Cluster, facade: Facade) -> Iterator[str]:
 
 def versions(cluster: Cluster, namespace: str) -> dict[str, Any]:
     """The specs of all objects of ours in the namespace: no one has written where they are the same later."""
-    kinds = ("Environment", "Snapshot", "SnapshotPolicy", "Rollback")
+    kinds = ("Environment", "Snapshot", "SnapshotPolicy", "Rollback", "Extract")
     return {
         f"{kind}/{o['metadata']['name']}": (o["metadata"]["uid"], o["metadata"].get("annotations"), o["spec"])
         for kind in kinds
@@ -104,23 +112,20 @@ def test_row_45_a_tenant_sees_nothing_of_another_one(cluster: Cluster, facade: F
         httpx.Client(base_url=facade.url) as anonymous,
     ):
         found = routes(by_project)
-        assert len(found) == 14
+        assert len([route for route in found if route.path.startswith("/api/")]) == 14
         for route in found:
+            assert route.send(anonymous, mine.ids)[0] == 401, route
+            if route.scope:
+                assert route.send(without_scope, mine.ids)[0] == 403, route
+            if not route.names_objects:
+                continue
             status, text = route.send(by_project, nothing)
             assert status == 404, (route, text)
             for client in (by_project, by_environment):
                 answer = route.send(client, other.ids)
                 assert _without_ids(answer, other.ids) == _without_ids((status, text), nothing), route
-                for what, ids in mine.ids.mixed(other.ids):
-                    if what.startswith("environment") and not route.names("environment"):
-                        continue
-                    if what.startswith("snapshot") and not (
-                        route.names("snapshot") or route.path.endswith("/rollback")
-                    ):
-                        continue
-                    assert route.send(client, ids)[0] == 404, (route, what)
-            assert route.send(without_scope, mine.ids)[0] == 403, route
-            assert route.send(anonymous, mine.ids)[0] == 401, route
+                for ids in route.foreign_parts(mine.ids, other.ids):
+                    assert route.send(client, ids)[0] == 404, route
 
         for client in (by_project, by_environment):
             listed = client.get(f"/api/projects/{mine.ids.project}/snapshots").json()
@@ -133,7 +138,7 @@ def test_row_45_a_tenant_sees_nothing_of_another_one(cluster: Cluster, facade: F
 def _without_ids(answer: tuple[int, str], ids: Ids) -> tuple[int, Any]:
     """Status and problem, without the ids of the request and the id of the request itself."""
     status, text = answer
-    for id_ in (ids.project, ids.environment, ids.snapshot, ids.deployment):
+    for id_ in astuple(ids):
         text = text.replace(id_, "ID")
     problem = json.loads(text)
     return status, {k: v for k, v in problem.items() if k not in ("instance", "requestId")}

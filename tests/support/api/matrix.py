@@ -43,11 +43,6 @@ class Ids:
         """Ids that no one owns."""
         return Ids(*(str(uuid4()) for _ in fields(Ids)))
 
-    def mixed(self, other: "Ids") -> Iterator[tuple[str, "Ids"]]:
-        """Ours, with one id of another tenant."""
-        yield "snapshot of another environment", replace(self, snapshot=other.snapshot)
-        yield "environment of another tenant", replace(self, environment=other.environment)
-
 
 @dataclass(frozen=True)
 class Route:
@@ -80,6 +75,13 @@ class Route:
             previewId=ids.preview,
             extractId=ids.extract,
         )
+
+    def foreign_parts(self, mine: Ids, other: Ids) -> Iterator[Ids]:
+        """Our ids with one of another tenant's, where the request has it."""
+        if self.names("snapshot") or self.path.endswith(("/rollback", "/rollback-previews")):
+            yield replace(mine, snapshot=other.snapshot)
+        if self.names("environment"):
+            yield replace(mine, environment=other.environment)
 
     def body(self, ids: Ids) -> dict[str, Any] | None:
         """A valid body, or None."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.api.matrix import Ids, Route, routes
+from support.api.matrix import Ids, routes
 from support.api.serving import Serving
 from support.api.world import World
 
@@ -40,23 +40,12 @@ def test_row_45_foreign_objects_answer_as_unknown_ones(world: World, served: Ser
             assert unknown[0] == 404, (route, unknown)
             for client in (by_project, by_environment):
                 assert problem(route.send(client, other), other) == problem(unknown, nothing), route
-                for ids in foreign_parts(route, mine, other):
+                for ids in route.foreign_parts(mine, other):
                     assert route.send(client, ids)[0] == 404, route
         into = {"snapshotId": mine.snapshot, "targetEnvironmentId": other.environment}
         assert by_project.post(f"/api/environments/{mine.environment}/rollback", json=into).status_code == 404
     assert world.server.objects == before
     assert world.server.writes() == []
-
-
-def foreign_parts(route: Route, mine: Ids, other: Ids) -> list[Ids]:
-    """Our ids with one of the other tenant's, where the request has it."""
-    found = dict(mine.mixed(other))
-    wanted = []
-    if route.names("snapshot") or route.path.endswith(("/rollback", "/rollback-previews")):
-        wanted.append(found["snapshot of another environment"])
-    if route.names("environment"):
-        wanted.append(found["environment of another tenant"])
-    return wanted
 
 
 def test_a_caller_reaches_all_of_its_own(served: Serving, tenants: tuple[Ids, Ids]) -> None:
