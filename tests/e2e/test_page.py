@@ -21,7 +21,8 @@ def test_snapshot_preview_rollback_and_undo_by_clicks(sites: Sites, facade: Faca
     set_marker(site, 1)
     host = facade.url.removeprefix("http://")
     with chromium(host) as browser, visitor(browser, facade.url) as person:
-        person.expected += [WITHOUT_TLS]
+        # The browser is in the network of the node, where the interfaces of pods come and go.
+        person.expected += [WITHOUT_TLS, "net::ERR_NETWORK_CHANGED"]
         page = person.open("/ui/")
         person.paste(facade.token("ann@example.org", projects=(PROJECT,)))
         page.get_by_label("Name, namespace or id").fill(site.namespace)

@@ -6,6 +6,11 @@ import type { paths } from "./schema";
 
 /** Seconds for which an answer is awaited. Sizes may take 10 s, and the API server as long again. */
 const PATIENCE = 30_000;
+/**
+ * Milliseconds after which a request without an answer is repeated, once: a network that changes ends all connections.
+ * Nothing is done twice by that: what creates something has an Idempotency-Key.
+ */
+const REPEAT = 500;
 
 export type Api = Client<paths, "application/json">;
 
@@ -14,10 +19,17 @@ export function openApi(session: Session): Api {
     baseUrl: "/",
     cache: "no-store",
     fetch: async (request) => {
-      const late = AbortSignal.timeout(PATIENCE);
-      return await fetch(request, { signal: AbortSignal.any([request.signal, late]) }).catch(() => {
-        throw noAnswer();
-      });
+      const signal = AbortSignal.any([request.signal, AbortSignal.timeout(PATIENCE)]);
+      const again = request.clone();
+      return await fetch(request, { signal })
+        .catch(async (error: unknown) => {
+          if (request.method === "DELETE") throw error; // its repetition would find nothing
+          await new Promise((resolve) => setTimeout(resolve, REPEAT));
+          return await fetch(again, { signal });
+        })
+        .catch(() => {
+          throw noAnswer();
+        });
     },
   });
   client.use({
