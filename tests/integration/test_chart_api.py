@@ -338,7 +338,8 @@ def test_wrong_values_are_refused(helm: Helm, api: Object, words: str) -> None:
 GRANTED = {
     "environments": {"get", "list", "watch", "patch"},
     "snapshots": {"get", "list", "watch", "create", "patch", "delete"},
-    "rollbacks": {"get", "list", "watch", "create"},
+    "rollbacks": {"get", "list", "watch", "create", "delete"},
+    "extracts": {"get", "list", "watch", "create"},
     "snapshotpolicies": {"get", "list", "watch", "create", "patch"},
     "snapshotstores": {"list"},
 }
