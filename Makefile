@@ -122,7 +122,7 @@ docs: venv $(WEBSITE_VENV)/.done ## Build the documentation's site and serve it 
 docs-site: venv $(WEBSITE_VENV)/.done ## Build the site of a release beside those of others (VERSION=1.2.0 SITE=folder)
 	$(WEBSITE)
 
-screenshots: deps venv ## Pictures of a real run for the documentation, in a local cluster of its own
+screenshots: deps venv ## Pictures of the demo and of the page, of a real run for the documentation, in a local cluster of its own
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster website/screenshots
 
 ##@ Tests

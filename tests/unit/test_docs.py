@@ -66,7 +66,7 @@ def tracked(*paths: str) -> list[Path]:
         check=True,
     ).stdout
     files = (REPOSITORY / name for name in listed.split("\0") if name)
-    return [f for f in files if f.is_file() and f.suffix not in {".sum", ".mod"} and f.parent != THEIRS]
+    return [f for f in files if f.is_file() and f.suffix not in {".sum", ".mod", ".png"} and f.parent != THEIRS]
 
 
 def prose(page: Path) -> str:

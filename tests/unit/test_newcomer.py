@@ -66,7 +66,8 @@ def tracked(*paths: str) -> list[Path]:
     names = subprocess.run(
         ["git", "ls-files", *paths], cwd=REPOSITORY, text=True, capture_output=True, check=True
     ).stdout.split("\n")
-    return [REPOSITORY / name for name in names if name and (REPOSITORY / name).is_file()]
+    found = (REPOSITORY / name for name in names if name and not name.endswith(".png"))
+    return [path for path in found if path.is_file()]
 
 
 #: Waits out a failure. `status.completedAt` is there after both ends.
