@@ -12,6 +12,7 @@ from ocore_crds.commands.table import COMMANDS
 from ocore_crds.kinds import KINDS
 from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
+from support.tracked import tracked
 
 PAGES = sorted(
     [
@@ -29,8 +30,6 @@ READABLE = (
 )
 #: This file names the words.
 UNREADABLE = Path(__file__).resolve()
-#: Files that others have written.
-THEIRS = REPOSITORY / "api/ocore_api/swagger_ui/dist"
 #: Words that readers who are not native speakers do not know, or that are vague. docs/glossary.md has the terms to use.
 BANNED = (
     *("mend", "mends", "mended", "mending", "nobody", "whoever", "somebody", "meanwhile", "anew", "lest", "thereof"),
@@ -54,19 +53,6 @@ TYPES = {
 }
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
-
-
-def tracked(*paths: str) -> list[Path]:
-    """Our text files that git tracks below these paths (also not yet committed ones)."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    files = (REPOSITORY / name for name in listed.split("\0") if name)
-    return [f for f in files if f.is_file() and f.suffix not in {".sum", ".mod", ".png"} and f.parent != THEIRS]
 
 
 def prose(page: Path) -> str:

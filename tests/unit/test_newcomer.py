@@ -5,7 +5,6 @@ import re
 import subprocess
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from ocore_crds.environment import Database
 from ocore_crds.kinds import KINDS
 from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
+from support.tracked import tracked
 
 MODELS = {kind.kind: kind.spec for kind in KINDS}
 
@@ -59,15 +59,6 @@ def test_no_example_store_asks_for_encryption_that_the_server_may_lack() -> None
     stores = [(w, o["spec"]) for w, o in OURS if o["kind"] == "SnapshotStore"]
     assert len(stores) >= 3
     assert [where for where, spec in stores if "serverSideEncryption" in spec.get("s3", {})] == []
-
-
-def tracked(*paths: str) -> list[Path]:
-    """The text files below these paths that git knows."""
-    names = subprocess.run(
-        ["git", "ls-files", *paths], cwd=REPOSITORY, text=True, capture_output=True, check=True
-    ).stdout.split("\n")
-    found = (REPOSITORY / name for name in names if name and not name.endswith(".png"))
-    return [path for path in found if path.is_file()]
 
 
 #: Waits out a failure. `status.completedAt` is there after both ends.

@@ -5,7 +5,8 @@ An object that is unknown and one that is not the caller's have the same answer 
 server, so that no one learns which ids exist.
 """
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -18,6 +19,8 @@ from ocore_api.errors import Forbidden, NotFound, Unprocessable
 from ocore_api.facade import Facade
 from ocore_api.http.edge import PRINCIPAL
 from ocore_api.writes.client import Client
+
+OwnedT = TypeVar("OwnedT", EnvironmentEntry, RollbackEntry, PreviewEntry, ExtractEntry)
 
 
 def caller_with(request: Request, scope: str) -> Principal:
@@ -73,11 +76,7 @@ def client_of(request: Request) -> Client:
 
 async def owned_environment(facade: Facade, principal: Principal, environment_id: UUID | str) -> EnvironmentEntry:
     """The entry of an environment that is the caller's. Raises NotFound."""
-    wanted = str(environment_id)
-    entry = await facade.cache.environment(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
-    if entry is None:
-        raise _not_found("environment", wanted)
-    return entry
+    return await _owned(facade.cache.environment, principal, "environment", environment_id)
 
 
 async def owned_target(
@@ -115,29 +114,17 @@ async def owned_snapshot(
 
 async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UUID | str) -> RollbackEntry:
     """The entry of a rollback into an environment that is the caller's. Raises NotFound."""
-    wanted = str(deployment_id)
-    entry = await facade.cache.rollback(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
-    if entry is None:
-        raise _not_found("deployment", wanted)
-    return entry
+    return await _owned(facade.cache.rollback, principal, "deployment", deployment_id)
 
 
 async def owned_preview(facade: Facade, principal: Principal, preview_id: UUID | str) -> PreviewEntry:
     """The entry of a preview for an environment that is the caller's. Raises NotFound."""
-    wanted = str(preview_id)
-    entry = await facade.cache.preview(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
-    if entry is None:
-        raise _not_found("preview", wanted)
-    return entry
+    return await _owned(facade.cache.preview, principal, "preview", preview_id)
 
 
 async def owned_extract(facade: Facade, principal: Principal, extract_id: UUID | str) -> ExtractEntry:
     """The entry of an extract of an environment that is the caller's. Raises NotFound."""
-    wanted = str(extract_id)
-    entry = await facade.cache.extract(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
-    if entry is None:
-        raise _not_found("extract", wanted)
-    return entry
+    return await _owned(facade.cache.extract, principal, "extract", extract_id)
 
 
 async def visible_project(facade: Facade, principal: Principal, project_id: UUID | str) -> str:
@@ -151,6 +138,19 @@ async def visible_project(facade: Facade, principal: Principal, project_id: UUID
         if entry is not None and entry.project_id == wanted:
             return wanted
     raise _not_found("project", wanted)
+
+
+async def _owned(
+    find: Callable[[str, Callable[[OwnedT], bool]], Awaitable[OwnedT | None]],
+    principal: Principal,
+    what: str,
+    id_: UUID | str,
+) -> OwnedT:
+    wanted = str(id_)
+    entry = await find(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    if entry is None:
+        raise _not_found(what, wanted)
+    return entry
 
 
 def _not_found(what: str, wanted: str) -> NotFound:
