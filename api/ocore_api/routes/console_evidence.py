@@ -79,7 +79,7 @@ async def start_restore_test(
     "/environments/{environmentId}/snapshots/{snapshotId}/extracts",
     status_code=202,
     response_model=ExtractAccepted,
-    summary="Extract files of a snapshot",
+    summary="Extract files or tables of a snapshot",
     responses=_EXTRACT,
 )
 async def create_extract(
@@ -90,8 +90,8 @@ async def create_extract(
     caller: RollbackCaller,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Extracts files or attachments into the store, or into a new folder on the filestore's claim. What is live stays
-    as it is."""
+    """Extracts files, attachments or tables into the store, a new folder on the filestore's claim or a new schema of
+    the database. What is live stays as it is."""
     facade, client = facade_of(request), client_of(request)
     environment = await owned_environment(facade, caller, environment_id)
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
