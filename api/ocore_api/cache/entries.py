@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from sys import intern
-from typing import Any
+from typing import TypeVar
 from zlib import Z_BEST_SPEED, compress, decompress
 
 from pydantic_core import from_json
@@ -178,6 +178,9 @@ class ExtractEntry(OperationEntry):
     """An Extract. `environment_id` is that of its Snapshot."""
 
 
+SimpleT = TypeVar("SimpleT", PreviewEntry, ExtractEntry)
+
+
 def environment_entry(obj: Object) -> EnvironmentEntry:
     """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have
     it."""
@@ -262,40 +265,33 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
 def preview_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) -> PreviewEntry:
     """The entry of a Rollback with dryRun. `snapshot_id`: what the status will have, where it has none yet."""
     view = console_rollbacks.preview(obj, target.environment_id, snapshot_id)
-    return PreviewEntry(**_simple(ROLLBACK, obj, target, view))
+    return _simple(PreviewEntry, ROLLBACK, obj, target, view)
 
 
 def extract_entry(obj: Object, origin: rows.Origin, snapshot_id: str | None) -> ExtractEntry:
     """The entry of an Extract of a Snapshot of that environment. `snapshot_id`: what the status will have, where it has
     none yet."""
     view = console_extracts.extract_view(obj, origin.environment_id, snapshot_id)
-    return ExtractEntry(**_simple(EXTRACT, obj, origin, view))
+    return _simple(ExtractEntry, EXTRACT, obj, origin, view)
 
 
-def _simple(kind: str, obj: Object, origin: rows.Origin, view: Object) -> dict[str, Any]:
-    """What an operation has whose view is the console's only."""
+def _simple(made: type[SimpleT], kind: str, obj: Object, origin: rows.Origin, view: Object) -> SimpleT:
+    """The entry of an operation whose view is the console's only."""
     row, length = _row(view, events.progress_event(obj), None, view["status"])
-    common = dict(
-        zip(
-            ("kind", "namespace", "name", "uid", "id", "created", "newness", "version"),
-            _common(kind, obj, view["id"]),
-            strict=True,
-        )
+    return made(
+        *_common(kind, obj, view["id"]),
+        environment_id=intern(origin.environment_id),
+        project_id=intern(origin.project_id),
+        environment_type=intern(origin.type),
+        refused=is_refused(obj),
+        deleting="deletionTimestamp" in obj["metadata"],
+        recorded=bool(status_of(obj).get("id")),
+        status=intern(view["status"]),
+        row=row,
+        length=length,
+        deployment_id=None,
+        snapshot_id=view["snapshotId"],
     )
-    return {
-        **common,
-        "environment_id": intern(origin.environment_id),
-        "project_id": intern(origin.project_id),
-        "environment_type": intern(origin.type),
-        "refused": is_refused(obj),
-        "deleting": "deletionTimestamp" in obj["metadata"],
-        "recorded": bool(status_of(obj).get("id")),
-        "status": intern(view["status"]),
-        "row": row,
-        "length": length,
-        "deployment_id": None,
-        "snapshot_id": view["snapshotId"],
-    }
 
 
 def event_of(progress: Progress) -> Object:
