@@ -7,7 +7,7 @@ from playwright.sync_api import Route, expect
 
 from support.api.hostile import Document
 from support.api.serving import Serving
-from support.api.visitor import Visitor, until
+from support.api.visitor import Visitor
 from support.api.world import World
 
 PROJECT = "9b1f4a60-3a52-4b4d-9a06-0e5f2d7c8a11"
@@ -74,7 +74,8 @@ def test_row_116_a_click_after_a_lost_answer_repeats_the_same_request(ann: Visit
 def test_two_snapshots_that_are_wanted_are_two(ann: Visitor, world: World) -> None:
     for count in (2, 3):
         ann.page.get_by_role("button", name="Take a snapshot").click()
-        until(lambda count=count: len(world.snapshots()) == count, ann.page)  # type: ignore[misc]
+        expect(ann.page.get_by_role("heading", level=1)).to_contain_text("Snapshot ")
+        assert len(world.snapshots()) == count
         ann.page.go_back()
 
 
