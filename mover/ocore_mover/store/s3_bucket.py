@@ -16,6 +16,7 @@ from ocore_mover.store.interface import PARALLEL_READS, ObjectInfo
 from ocore_mover.store.keys import checked
 from ocore_mover.store.s3_client import DIGEST_CODES, NOT_FOUND, code_of, connect, pause, status_of, translated
 from ocore_mover.store.s3_options import S3Options
+from ocore_mover.store.s3_ranges import SignedRanges
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,6 +36,7 @@ class Bucket:
         self._prefix = f"{prefix}/" if prefix else ""
         self._lock = threading.Lock()
         self._server_checks: bool | None = None
+        self.ranges = SignedRanges()
 
     @property
     def url(self) -> str:
@@ -45,7 +47,9 @@ class Bucket:
     def client(self) -> "S3Client":
         """The client, created at first use."""
         with translated("connect", self.url):
-            return connect(self.options, CONNECTIONS)
+            client = connect(self.options, CONNECTIONS)
+        self.ranges.attach(client)
+        return client
 
     def full_key(self, key: str) -> str:
         """The key in the bucket."""

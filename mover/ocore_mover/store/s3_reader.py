@@ -51,11 +51,14 @@ def download(
     same `version`.
     """
     position, failures = start, 0
+    signed = version is not None  # another range of the object follows
     version = version or Version()
     while end is None or position < end:
         try:
             with translated(f"read {key}", bucket.url):
-                body, total = _open(bucket, key, position, end, version)
+                found = _open_signed(bucket, key, position, end, size, version) if signed else None
+                signed = False
+                body, total = found or _open(bucket, key, position, end, version)
             if size is not None and total != size:
                 raise Corrupt(f"{key} in {bucket.url} has {total} bytes instead of {size}")
             if end is None:
@@ -76,6 +79,16 @@ def download(
                     retryable=True,
                 ) from error
             pause(failures)
+
+
+def _open_signed(
+    bucket: Bucket, key: str, position: int, end: int | None, size: int | None, version: Version
+) -> tuple[Body, int] | None:
+    """As :func:`_open`; None for a whole object, and where that is to be asked."""
+    if end is None or size is None:
+        return None
+    body = bucket.ranges.open(bucket.client, bucket.bucket, bucket.full_key(key), position, end, size, version)
+    return (body, size) if body is not None else None
 
 
 def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Version) -> tuple[Body, int]:
