@@ -194,7 +194,7 @@ def test_signing_out_forgets_and_revokes(site: Site, issuer: Provider, visit: Vi
 def test_a_token_that_ends_is_said_before_and_the_place_is_kept(site: Site, tmp_path: Path, visit: Visit) -> None:
     with provider(tmp_path, {SUBJECT: READER}) as own:
         own.stop()
-        own.start(lifetime="6s")
+        own.start(lifetime="10s")
         person = visit(site(**own.settings))
         person.open("/ui/somewhere")
         person.page.evaluate("window.same = true")
