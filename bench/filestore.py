@@ -11,7 +11,6 @@ it is on the disk (`syncfs`): ours flushes before it ends, the others do not. Me
 import argparse
 import contextlib
 import ctypes
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -39,9 +38,7 @@ from support.mover.seaweed import SeaweedFS
 from support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ENVIRONMENT = "11111111-1111-4111-8111-111111111111"
-ROLLBACK = "22222222-2222-4222-8222-222222222222"
-PREFIX = "environments/e/snapshots/s/1/"
+MOVER = Path(__file__).with_name("filestore_mover.py")
 PASSWORD = "bench"
 #: The network of the target `link`: seconds, bytes a second.
 ROUND_TRIP, RATE = 0.02, 125e6
@@ -243,7 +240,7 @@ class Bench:
         server = self.servers.get(target)
         url = f"s3://{BUCKET}/ours-{self._number}" if server else self.fresh("our-store").as_uri()
         flush = self.work
-        child = [sys.executable, __file__, "--child"]
+        child = [sys.executable, str(MOVER)]
         options = [
             url,
             server.endpoint if server else "",
@@ -309,7 +306,7 @@ class Bench:
         return sum(int(pack["size"]) for pack in json.loads((self.work / "artifact").read_text())["packs"])
 
     def _child(self) -> dict[str, str]:
-        path = ":".join(str(REPOSITORY / name) for name in ("crds", "mover", "tests"))
+        path = ":".join(str(REPOSITORY / name) for name in ("crds", "mover"))
         # As in the image: compiled once, and without a search for pydantic's plugins.
         compiled = {"PYTHONPYCACHEPREFIX": str(self.work / "pycache"), "PYDANTIC_DISABLE_PLUGINS": "__all__"}
         return self.environment() | {"PYTHONPATH": path} | compiled
@@ -397,53 +394,6 @@ def _remove_some(filestore: Path) -> set[str]:
     for path in removed:
         path.unlink()
     return {f"{path.parent.name}/{path.name}" for path in removed}
-
-
-def child(operation: str, url: str, endpoint: str, credentials: str, jobs: str, artifact: str, claim: str) -> None:
-    """What the mover does, without a database."""
-    from ocore_crds.manifest import FilestoreArtifact
-    from ocore_crds.protocol import Step
-    from ocore_mover.filestore import selection
-    from ocore_mover.filestore.folders import ClaimFolders
-    from ocore_mover.filestore.odoo import restore
-    from ocore_mover.filestore.odoo.copy import store_odoo
-    from ocore_mover.filestore.odoo.freeze import freeze
-    from ocore_mover.filestore.odoo.hold import HoldSet
-    from ocore_mover.filestore.odoo.lines import parse_odoo
-    from ocore_mover.filestore.unpack import PackReader
-    from ocore_mover.report import Reporter
-    from ocore_mover.store import S3Options, open_store
-
-    store = open_store(
-        url, S3Options(endpoint=endpoint or None, credentials=Path(credentials) if credentials else None)
-    )
-    folders = ClaimFolders(Path(claim), "filestore", ENVIRONMENT)
-    counter = Reporter().counter(Step.COPY_FILESTORE)
-    if operation == "store":
-        names = sorted(
-            f"{folder.name}/{file.name}"
-            for folder in os.scandir(folders.filestore)
-            if len(folder.name) == 2
-            for file in os.scandir(folder)
-        )
-        with freeze(folders, "1", names) as frozen:
-            made = store_odoo(store, PREFIX, frozen, counter, jobs=int(jobs))
-        Path(artifact).write_text(made.model_dump_json())
-        return
-    if operation == "one":
-        made = FilestoreArtifact.model_validate_json(Path(artifact).read_text())
-        found = selection.select(store, made, parse_odoo, [claim])
-        with PackReader(store) as reader:
-            for _, pieces in found.contents(reader, "sha1"):
-                Path(artifact).with_name("one-file").write_bytes(b"".join(pieces))
-        read = made.index.size + reader.packs_read.bytes_in_part + reader.packs_read.bytes_whole
-        Path(artifact).with_name("one").write_text(str(read))
-        return
-    hold = HoldSet(folders, ROLLBACK)
-    hold.hold_all()
-    made = FilestoreArtifact.model_validate_json(Path(artifact).read_text())
-    restored = restore.add_missing(store, made, folders, hold, counter, jobs=int(jobs))
-    Path(artifact).with_name("restored").write_text(json.dumps(dataclasses.asdict(restored)))
 
 
 #: How many times faster than whom (issue 13; for a claim issue 4; with missing files issue 28).
@@ -547,9 +497,6 @@ def prepared(work: Path | None, targets: Iterable[str]) -> "Iterator[tuple[Path,
 
 def main() -> None:
     """Runs the tools in turn, so that a noisy minute hits all of them."""
-    if sys.argv[1:2] == ["--child"]:
-        child(*sys.argv[2:])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--files", type=int, default=30_000)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -98,6 +99,34 @@ def texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
                     break
     if rest or not decompressor.eof:
         raise Corrupt("the filestore's index is truncated")
+
+
+def of_packs_with(lines: Iterable[bytes], wanted: frozenset[str]) -> Iterator[bytes]:
+    """The lines of each pack that may have one of these names, or a name below one. No line is parsed: that takes five
+    times as long."""
+    for _, block in groupby(lines, key=_pack_of):
+        held = list(islice(block, MAX_ENTRIES + 1))  # more are refused by :func:`within`
+        if any(_may_be(line, wanted) for line in held):
+            yield from held
+
+
+def _pack_of(line: bytes) -> tuple[bytes, bool]:
+    return line.rpartition(b'"pack":"')[2].partition(b'"')[0], line.endswith(BASE_END[:-1])
+
+
+def _may_be(line: bytes, wanted: frozenset[str]) -> bool:
+    start, _, rest = line.partition(b'"name":"')
+    name = rest.partition(b'"')[0]
+    # A name with an escape, or a line of another form, is left to the parser.
+    return start != b"{" or b"\\" in name or not wanted.isdisjoint(with_parents(name.decode(errors="replace")))
+
+
+def with_parents(name: str) -> Iterator[str]:
+    """The name, and the folders that it is in."""
+    end = len(name)
+    while end > 0:
+        yield name[:end]
+        end = name.rfind("/", 0, end)
 
 
 def within(entries: Iterable[Entry], artifact: FilestoreArtifact) -> Iterator[Entry]:

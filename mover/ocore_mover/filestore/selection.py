@@ -9,7 +9,7 @@ from ocore_crds import conditions
 from ocore_crds.extracted import MAX_FILES, SHOWN
 from ocore_crds.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
-from ocore_mover.filestore.index import Entry, Frame, check_name
+from ocore_mover.filestore.index import Entry, Frame, check_name, with_parents
 from ocore_mover.filestore.unpack import Content, PackReader, blocks, entries, one_ahead
 from ocore_mover.store.interface import Store
 
@@ -71,13 +71,13 @@ def select(
     Raises MoverError FilesNotFound where a path names nothing, or all of them more than MAX_FILES; Corrupt, StoreError.
     """
     wanted, missing, found = frozenset(paths), set(paths), Selected()
-    for obj, block in blocks(store, artifact, lambda line: check_name(parse(line))):
+    for obj, block in blocks(store, artifact, lambda line: check_name(parse(line)), wanted):
         pack = _Pack(obj, [], [])
         frames: dict[Frame, Entry] = {}
         for entry in block:
             if entry.frame is not None:
                 frames.setdefault(entry.frame, entry)
-            named = wanted.intersection(_with_parents(entry.name))
+            named = wanted.intersection(with_parents(entry.name))
             if not named:
                 continue
             missing -= named
@@ -104,14 +104,6 @@ def select(
             f"the snapshot has no file or folder {names}{more}. `kubectl ocore ls` lists what it has.",
         )
     return found
-
-
-def _with_parents(name: str) -> Iterator[str]:
-    """The name, and the folders that it is in."""
-    end = len(name)
-    while end > 0:
-        yield name[:end]
-        end = name.rfind("/", 0, end)
 
 
 @dataclass

@@ -54,11 +54,17 @@ Content = tuple[Entry, Iterator[bytes | memoryview]]
 Block = tuple[StoredObject, list[Entry]]
 
 
-def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Entry]:
-    """The index's entries. Raises Corrupt for a line that `parse` refuses, for a pack that is not in the manifest, and
-    for more than the manifest states."""
+def entries(
+    store: Store,
+    artifact: FilestoreArtifact,
+    parse: Callable[[bytes], Entry],
+    wanted: frozenset[str] | None = None,
+) -> Iterator[Entry]:
+    """The index's entries; with `wanted`, those of the packs that may have such a name, or one below it. Raises Corrupt
+    for a line that `parse` refuses, for a pack that is not in the manifest, and for more than the manifest states."""
     packs = _packs(artifact)
-    parsed = (parse(line) for line in index.lines(store.read(artifact.index)))
+    lines = index.lines(store.read(artifact.index))
+    parsed = (parse(line) for line in (lines if wanted is None else index.of_packs_with(lines, wanted)))
     for entry in index.within(parsed, artifact):
         if (entry.pack, entry.base) not in packs:
             of = " of the base" if entry.base else ""
@@ -66,10 +72,15 @@ def entries(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], 
         yield entry
 
 
-def blocks(store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry]) -> Iterator[Block]:
-    """The index's entries, pack by pack. Raises Corrupt as :func:`entries` does."""
+def blocks(
+    store: Store,
+    artifact: FilestoreArtifact,
+    parse: Callable[[bytes], Entry],
+    wanted: frozenset[str] | None = None,
+) -> Iterator[Block]:
+    """As :func:`entries`, pack by pack."""
     packs = _packs(artifact)
-    for key, block in groupby(entries(store, artifact, parse), key=lambda entry: (entry.pack, entry.base)):
+    for key, block in groupby(entries(store, artifact, parse, wanted), key=lambda entry: (entry.pack, entry.base)):
         yield packs[key], list(block)
 
 

@@ -32,6 +32,10 @@ def line(**changes: Any) -> bytes:
     return json.dumps({k: v for k, v in {**FILE, **changes}.items() if v is not ...}).encode()
 
 
+def written(name: str, pack: str, **more: Any) -> bytes:
+    return plain_line(Entry(name, pack, 0, size=1, digest=SHA256, **more))[:-1]
+
+
 # --- one line ---------------------------------------------------------------------------------------------------------
 
 
@@ -280,3 +284,35 @@ def test_a_pack_has_a_greatest_number_of_entries(monkeypatch: pytest.MonkeyPatch
     for start in ([], [other], [other, other, of_base]):
         with pytest.raises(Corrupt, match="3 entries in"):
             list(index.within([*start, one, one, one], artifact(100, 0)))
+
+
+# --- lines of some packs ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "last"),
+    [({"a/b"}, 1, 0), ({"a"}, 1, 1), ({"c", "é\n"}, 0, 1), ({"a/b/c", "b", "a/"}, 0, 0)],
+)
+def test_lines_of_the_packs_with_a_name(wanted: set[str], first: int, last: int) -> None:
+    """A name with an escape is left to the parser."""
+    one = [written("z", "p"), written("a/b", "p")]
+    escaped = [written("y", "q"), written("é\n/x", "q")]
+    other = [written("a/c", "r"), written("c", "r")]
+    found = list(index.of_packs_with([*one, *escaped, *other], frozenset(wanted)))
+    assert found == one * first + escaped + other * last
+
+
+def test_a_line_of_another_form_is_left_to_the_parser() -> None:
+    other = json.dumps({"pack": "p", "name": "b"}).encode()
+    assert list(index.of_packs_with([other, b"{}", b""], frozenset({"a"}))) == [other, b"{}", b""]
+
+
+def test_a_pack_of_the_base_is_another_one() -> None:
+    lines = [written("a", "p"), written("b", "p"), written("c", "p", base=True), written("d", "p", base=True)]
+    assert list(index.of_packs_with(lines, frozenset({"c"}))) == lines[2:]
+
+
+def test_few_lines_of_a_pack_without_end_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than :func:`within` takes, so that it refuses them."""
+    monkeypatch.setattr(index, "MAX_ENTRIES", 2)
+    assert len(list(index.of_packs_with([written("a", "p")] * 9, frozenset({"a"})))) == 3
