@@ -1,7 +1,7 @@
 """One table of 1 % of a database out of a snapshot in S3, behind a network of 20 ms and 1 Gbit/s: an Extract against
 the download of the whole dump with rclone and `pg_restore -t`, in the same run.
 
-    bench/run python3 bench/table.py [--megabytes 600] [--runs 3] [--json FILE]
+    bench/run python3 bench/table.py [--megabytes 600 3000] [--runs 3] [--json FILE]
 
 Both end with a file: ours with the CSV in the store, theirs with the script of pg_restore. The PostgreSQL server is on
 this side of the network.
@@ -16,12 +16,16 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from dump import fill
 from figures import Figure, faster, limit, report
 from filestore import Linked
 
+from ocore_crds.commands import carrier
+from ocore_crds.commands.extract import ExtractRequest, TableRequest
+from ocore_crds.commands.parts import DatabaseAccess, S3Access, StoreAccess
 from ocore_crds.manifest import Manifest
 from support.mover.postgres_majors import running
 from support.mover.s3_server import BUCKET, S3Server
@@ -35,16 +39,58 @@ TIMES, READ = 3.0, 1.1
 
 
 class Bench:
-    """A snapshot behind the link, and the two ways to one of its tables."""
+    """A snapshot of a database of so many megabytes behind the link, and the two ways to one of its tables."""
 
-    def __init__(self, site: Site, server: Linked, folder: Path) -> None:
+    def __init__(self, site: Site, server: Linked, folder: Path, megabytes: int) -> None:
         self.site = site
         self.server = server
         self.folder = folder
+        self.megabytes = megabytes
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
+        self.prefix = f"table-{megabytes}"
+        s3 = S3Access(endpoint=server.endpoint, credentials=str(server.credentials()))
+        self.access = StoreAccess(url=f"s3://{BUCKET}/{self.prefix}", s3=s3)
         keys = ["--s3-endpoint", server.endpoint, "--s3-credentials", str(server.credentials())]
-        self.store = ["--store", f"s3://{BUCKET}/table", *keys]
+        self.store = ["--store", self.access.url, *keys]
+        self.dump = ""  # the key of its folder
+        self.seconds: list[float] = []
+        self.peer: list[float] = []
+        self.read: list[float] = []
+
+    def prepare(self) -> None:
+        """Fills the database and takes the snapshot."""
+        fill(self.site, self.megabytes)
+        rows = "SELECT (0.01 * pg_database_size(current_database()) * count(*) / pg_table_size('orders_0'))::bigint"
+        self.site.sql(f"CREATE TABLE partner AS SELECT * FROM orders_0 LIMIT ({rows} FROM orders_0)")
+        found = self.snapshot().database
+        if found is None or found.table_rows is None:
+            raise RuntimeError("the snapshot has no database")
+        self.dump = found.files[0].key.rpartition("/")[0]
+        stored = sum(file.size for file in found.files) / 1e6
+        print(f"{self.megabytes} MB: {stored:.0f} MB stored, {found.table_rows['public.partner']} rows", flush=True)
+
+    def measure(self) -> None:
+        """Both in turn."""
+        received, began, busy = self.server.received, time.monotonic(), _busy()
+        self.ours()
+        self.seconds.append(time.monotonic() - began)
+        cpu = _busy() - busy
+        self.read.append((self.server.received - received) / self._needed())
+        began, busy = time.monotonic(), _busy()
+        self.theirs()
+        self.peer.append(time.monotonic() - began)
+        print(
+            f"  {self.megabytes} MB: ours {self.seconds[-1]:.1f} s, processor {cpu:.1f} s;"
+            f" {PEER} {self.peer[-1]:.1f} s, processor {_busy() - busy:.1f} s; load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+
+    def figures(self) -> Iterator[Figure]:
+        """Of all runs."""
+        name = f"One table of 1 % of {self.megabytes} MB, over 20 ms and 1 Gbit/s"
+        yield faster(name, self.seconds, self.peer, PEER, TIMES)
+        yield limit(f"{name}: bytes read, of toc.dat and its rows", self.read, READ, "times")
 
     def mover(self, *arguments: str) -> dict[str, object]:
         """Runs a command. Returns its payload."""
@@ -60,66 +106,49 @@ class Bench:
         self.mover("probe-store", *self.store)
         database = ["--database", str(self.site.secret)]
         self.mover("snapshot", *self.store, *database, *ids, "--scratch", str(self.scratch), "--jobs", "2")
-        (path,) = self.server.folder.rglob("manifest.json")
+        (path,) = self._stored().rglob("manifest.json")
         return Manifest.model_validate_json(path.read_text())
 
     def ours(self) -> None:
-        """The table as CSV in the store."""
-        self.mover(
-            "extract", *self.store, "--environment-id", ENVIRONMENT, "--snapshot-id", SNAPSHOT, "--extract-id",
-            str(uuid.uuid4()), "--table", "public.partner", "--database", str(self.site.secret), "--scratch",
-            str(self.scratch), "--capacity", str(10**12),
-        )  # fmt: skip
+        """The table as CSV in the store. The mover starts as in a Job, which passes its request in the environment."""
+        request = ExtractRequest(
+            store=self.access,
+            environment_id=ENVIRONMENT,
+            snapshot_id=SNAPSHOT,
+            extract_id=str(uuid.uuid4()),
+            tables=(TableRequest(schema="public", name="partner"),),
+            database=DatabaseAccess(secret=str(self.site.secret)),
+            scratch=str(self.scratch),
+            capacity=10**12,
+        )
+        env = os.environ | carrier.variables(request) | {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
+        program = [sys.executable, "-m", "ocore_mover", "extract"]
+        subprocess.run(program, env=env, stdout=subprocess.DEVNULL, check=True)
 
-    def theirs(self, key: str) -> None:
+    def theirs(self) -> None:
         """The whole dump, and a script of the table."""
         target = self.folder / "dump"
         shutil.rmtree(target, ignore_errors=True)
         keys = {"AWS_ACCESS_KEY_ID": S3Server.key, "AWS_SECRET_ACCESS_KEY": S3Server.secret}
         options = ["-q", "--transfers=16", "--checkers=16", "--config=", "--s3-provider=Other", "--s3-env-auth",
                    f"--s3-endpoint={self.server.endpoint}", "--s3-no-check-bucket"]  # fmt: skip
-        source = f":s3:{BUCKET}/table/{key.rpartition('/')[0]}"
+        source = f":s3:{BUCKET}/{self.prefix}/{self.dump}"
         subprocess.run(["rclone", "copy", source, str(target), *options], env=os.environ | keys, check=True)
         script = str(self.folder / "script.sql")
         program = str(self.site.server.bin / "pg_restore")
         subprocess.run([program, "-t", "partner", "-f", script, str(target)], check=True)
 
+    def _needed(self) -> int:
+        """Bytes of toc.dat and of the table's file as stored."""
+        folder = self._stored() / self.dump
+        program = [str(self.site.server.bin / "pg_restore"), "-l", str(folder)]
+        listed = subprocess.run(program, stdout=subprocess.PIPE, check=True, text=True).stdout
+        (number,) = (line.split(";")[0] for line in listed.splitlines() if "TABLE DATA public partner " in line)
+        wanted = (f"{number}.dat", "toc.dat")
+        return sum(path.stat().st_size for path in folder.iterdir() if path.name.startswith(wanted))
 
-def run(site: Site, server: Linked, folder: Path, options: argparse.Namespace) -> list[Figure]:
-    """Both in turn."""
-    fill(site, options.megabytes)
-    rows = "SELECT (0.01 * pg_database_size(current_database()) * count(*) / pg_table_size('orders_0'))::bigint"
-    site.sql(f"CREATE TABLE partner AS SELECT * FROM orders_0 LIMIT ({rows} FROM orders_0)")
-    bench = Bench(site, server, folder)
-    manifest = bench.snapshot()
-    dump = manifest.database
-    if dump is None or dump.table_rows is None:
-        raise RuntimeError("the snapshot has no database")
-    print(
-        f"{sum(o.size for o in dump.files) / 1e6:.0f} MB stored, {dump.table_rows['public.partner']} rows", flush=True
-    )
-    ours: list[float] = []
-    theirs: list[float] = []
-    read: list[float] = []
-    for _ in range(options.runs):
-        received, began, busy = server.received, time.monotonic(), _busy()
-        bench.ours()
-        ours.append(time.monotonic() - began)
-        cpu = _busy() - busy
-        read.append((server.received - received) / _needed(bench, server, dump.files[0].key))
-        began, busy = time.monotonic(), _busy()
-        bench.theirs(dump.files[0].key)
-        theirs.append(time.monotonic() - began)
-        print(
-            f"  ours {ours[-1]:.1f} s, processor {cpu:.1f} s; {PEER} {theirs[-1]:.1f} s, processor"
-            f" {_busy() - busy:.1f} s; load {os.getloadavg()[0]:.1f}",
-            flush=True,
-        )
-    name = f"One table of 1 % of {options.megabytes} MB, over 20 ms and 1 Gbit/s"
-    return [
-        faster(name, ours, theirs, PEER, TIMES),
-        limit(f"{name}: bytes read, of toc.dat and its rows", read, READ, "times"),
-    ]
+    def _stored(self) -> Path:
+        return self.server.folder / "data" / BUCKET / self.prefix
 
 
 def _busy() -> float:
@@ -128,19 +157,11 @@ def _busy() -> float:
     return times.children_user + times.children_system
 
 
-def _needed(bench: Bench, server: Linked, key: str) -> int:
-    """Bytes of toc.dat and of the table's file as stored."""
-    folder = server.folder / "data" / BUCKET / "table" / key.rpartition("/")[0]
-    listed = subprocess.run(
-        [str(bench.site.server.bin / "pg_restore"), "-l", str(folder)], stdout=subprocess.PIPE, check=True, text=True
-    ).stdout
-    (number,) = (line.split(";")[0] for line in listed.splitlines() if "TABLE DATA public partner " in line)
-    return sum(path.stat().st_size for path in folder.iterdir() if path.name.startswith((f"{number}.dat", "toc.dat")))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=600, help="size of the database with its indexes")
+    parser.add_argument(
+        "--megabytes", type=int, nargs="+", default=[600, 3000], help="sizes of the databases with their indexes"
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all runs here")
     options = parser.parse_args()
@@ -148,14 +169,21 @@ def main() -> None:
     try:
         with running(17) as server:
             os.environ["OCORE_PG_BIN"] = str(server.bin)
-            site, linked = make_site(server, folder), Linked(folder / "s3")
+            linked = Linked(folder / "s3")
             try:
-                figures = run(site, linked, folder, options)
+                benches = []
+                for megabytes in options.megabytes:
+                    place = folder / str(megabytes)
+                    place.mkdir()
+                    benches.append(Bench(make_site(server, place), linked, place, megabytes))
+                    benches[-1].prepare()
+                for bench in benches * options.runs:
+                    bench.measure()
             finally:
                 linked.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report(figures, options.json)
+    report([figure for bench in benches for figure in bench.figures()], options.json)
 
 
 if __name__ == "__main__":
