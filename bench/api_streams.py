@@ -11,7 +11,6 @@ import gc
 import io
 import json
 import math
-import os
 import resource
 import socket
 import subprocess
@@ -25,15 +24,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import uvloop
 from figures import Figure, limit, table, write
+from memory import rss
 
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
 from ocore_api.facade import Facade
-from ocore_api.http import logs
 from ocore_api.http.audit import Audit
 from ocore_api.http.server import Server
 from ocore_api.main import create_app, running
 from ocore_api.settings import Settings
+from ocore_kube import logs
 from support.api import objects
 from support.api.issuer import AUDIENCE, ISSUER, Issuer
 
@@ -45,11 +45,6 @@ STAMP = b'"message":"'
 
 
 # --- the server ---------------------------------------------------------------------------------------------
-def rss() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def changed(number: int, version: int, percent: int) -> dict[str, Any]:
     """A running Snapshot. Its message is the time of the change."""
     found = objects.running(f"s{number}", percent=percent, version=version)
