@@ -208,7 +208,7 @@ BENCH_RUNS ?= 3
 # --json of a figure in bench/run, whose /var/tmp is the machine's.
 JSON = --json /var/tmp/ocore-bench.json && mv /var/tmp/ocore-bench.json $(BENCH_RESULTS)/$(1).json
 IN_CLUSTER = OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster localcluster/cluster net --
-bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and rclone (an hour; docs/performance.md)
+bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and rclone (two hours; docs/performance.md)
 	mkdir -p $(BENCH_RESULTS) && rm -f $(BENCH_RESULTS)/*.json
 	bench/run python3 bench/dump.py --runs $(BENCH_RUNS) $(call JSON,1)
 	bench/run python3 bench/filestore.py --runs $(BENCH_RUNS) $(call JSON,2)
@@ -225,6 +225,7 @@ bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and r
 	CLUSTER_NODES=2 $(IN_CLUSTER) $(BIN)/python bench/nodes.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/nodes.json
 	$(BIN)/python bench/plain.py --json $(BENCH_RESULTS)/plain.json
 	$(BIN)/python bench/api_streams.py --runs $(BENCH_RUNS) --json $(BENCH_RESULTS)/8.json
+	$(BIN)/python bench/page.py --stream-seconds 3600 --json $(BENCH_RESULTS)/page.json
 	$(BIN)/python bench/figures.py $(BENCH_RESULTS)/*.json | tee $(BENCH_RESULTS)/table.md
 
 ##@ Release

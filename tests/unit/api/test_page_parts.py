@@ -4,14 +4,11 @@ import os
 import subprocess
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from support.api.built import built_page
 
 
 def test_the_pure_parts_of_the_page(tmp_path: Path) -> None:
-    made = subprocess.run(
-        ["make", "-s", "-C", str(REPOSITORY), "ui"], check=True, capture_output=True, text=True, timeout=300
-    )
-    folder = Path(made.stdout.splitlines()[-1]).parent
+    folder = built_page().parent
     tests = sorted((folder / "tests").glob("*.test.ts"))
     subprocess.run(
         ["node_modules/.bin/esbuild", *map(str, tests), "--bundle", "--platform=node", "--format=esm",

@@ -1,7 +1,5 @@
 """The page in a browser, before the real facade."""
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from support.api.built import built_page
 from support.api.serving import Serving, serving
 from support.api.visitor import Visitor, chromium, visitor
 from support.api.world import World
-from support.cluster.cluster import REPOSITORY
 
 #: Starts a facade with these settings; one of a test. Its `world` is at hand.
 Site = Callable[..., Serving]
@@ -29,11 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def built() -> Path:
     """The folder with the built page."""
-    done = subprocess.run(
-        ["make", "-s", "-C", str(REPOSITORY), "ui"], check=True, timeout=600, capture_output=True, text=True,
-        env={**os.environ, "MAKEFLAGS": ""},
-    )  # fmt: skip
-    return Path(done.stdout.splitlines()[-1])
+    return built_page()
 
 
 @pytest.fixture(scope="module")
