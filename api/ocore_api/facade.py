@@ -59,6 +59,7 @@ class Facade:
             self.streams,
             self.metrics.streams_dropped,
             stall_seconds=self.settings.stream_stall_seconds,
+            behind=lambda: self.cache.behind,
         )
         self.background += [self.authenticator.run, self.hub.run, self.feed.run]
         self.at_shutdown += [self.hub.close, self.feed.close]

@@ -97,6 +97,11 @@ class Cache:
             found = refused
         return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "") if found else None
 
+    @property
+    def behind(self) -> bool:
+        """Whether the API server does not answer: changes may be missed, and what is read may be old."""
+        return any(watch.behind for watch in self._watches)
+
     # --- by id ----------------------------------------------------------------------------------------------
     # `visible`: whether the caller sees it. What exists and is not visible is asked for as an id that does not exist:
     # the time shows no difference.

@@ -39,6 +39,10 @@ LONGEST_EVENT = 8 * 1024 * 1024
 PAUSES = (0.2, 20.0)
 #: Seconds after which a watch that has not heard from the API server makes the cache not ready.
 OUT_OF_STEP = 90.0
+#: Seconds of failed attempts after which changes are known to be missed: an API server that restarts is back before.
+BEHIND = 5.0
+#: Seconds after which the first watch after a failure is asked to end: that it lived is the first sign of life.
+PROBE = 2
 #: Failures of a watch after which the list is read again, if it was the API server that refused or sent something that
 #: cannot be read.
 RELIST_AFTER = 2
@@ -82,6 +86,7 @@ class Watch:
         self._streams = True  # the API server has streaming lists, as far as is known
         self._heard: float | None = None  # when the API server last answered a list or a watch
         self._error = ""
+        self._failing: float | None = None  # since when no attempt has succeeded
         self._refused: float | None = None  # since when it has been refused
         #: Whether the last attempt was refused: no Role in the namespace, or no such namespace.
         self.unreadable = False
@@ -101,6 +106,13 @@ class Watch:
             return f"not listed yet{why}"
         silent = asyncio.get_running_loop().time() - self._heard
         return f"no answer from the API server for {silent:.0f} s{why}" if silent > OUT_OF_STEP else None
+
+    @property
+    def behind(self) -> bool:
+        """Whether the API server does not answer, so that changes may be missed. Not where it refuses: 403, 404."""
+        if self._failing is None or self.unreadable:
+            return False
+        return asyncio.get_running_loop().time() - self._failing > BEHIND
 
     async def run(self) -> None:
         """Lists and watches until it is cancelled."""
@@ -145,6 +157,7 @@ class Watch:
         if not isinstance(error, Unavailable) or (error.status and failures >= RELIST_AFTER):
             self._version = None  # it may be unknown to the API server: etcd was restored, or changes were missed
         now = asyncio.get_running_loop().time()
+        self._failing = self._failing or now
         self.unreadable = error.status in UNREADABLE
         if self.unreadable:
             self.listed.set()
@@ -254,7 +267,7 @@ class Watch:
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version or "",
-            "timeoutSeconds": str(ROUND),
+            "timeoutSeconds": str(ROUND if self._failing is None else PROBE),
         }
         begin, events = loop.time(), 0
         async for line in self._transport.lines(
@@ -281,7 +294,7 @@ class Watch:
     def _alive(self) -> None:
         self._heard = asyncio.get_running_loop().time()
         self._error = ""
-        self._refused = None
+        self._failing = self._refused = None
         self.unreadable = False
 
     def _take(self, event: Object) -> None:

@@ -30,6 +30,7 @@ from ocore_api.streams.reader import RETRY, Send
 from ocore_api.streams.stream import HEADERS, Receive, Scope
 from ocore_api.views.values import encode
 from ocore_crds.timestamps import text
+from ocore_kube.errors import Unavailable as ApiServerUnavailable
 
 #: Seconds between two batches of events for one reader.
 PACE = 0.5
@@ -139,8 +140,8 @@ class Follower:
 
 
 class Feed:
-    """All readers. `stall_seconds`: how long one may take nothing before it is dropped; `clock`: seconds since the
-    epoch."""
+    """All readers. `stall_seconds`: how long one may take nothing before it is dropped; `behind`: whether changes may
+    be missed; `clock`: seconds since the epoch."""
 
     def __init__(
         self,
@@ -149,6 +150,7 @@ class Feed:
         dropped: Counter,
         *,
         stall_seconds: float,
+        behind: Callable[[], bool],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
@@ -156,6 +158,7 @@ class Feed:
         self._limit = limit
         self._dropped = dropped
         self._stall = stall_seconds
+        self._behind = behind
         self._clock = clock
         self._closed = False
         #: Names this process in the ids of events: another one numbers its changes in another way.
@@ -196,11 +199,14 @@ class Feed:
 
     @contextmanager
     def following(self, follower: Follower) -> Iterator[None]:
-        """Wakes the reader for what it may see while the block runs. Raises TooManyRequests or Unavailable."""
+        """Wakes the reader for what it may see while the block runs. Raises TooManyRequests or Unavailable; of
+        ocore_kube.errors, where the API server does not answer."""
         if self._closed:
             raise Unavailable(
                 "ShuttingDown", "This server is shutting down. Open the stream again.", headers={"Retry-After": "1"}
             )
+        if self._behind():
+            raise ApiServerUnavailable(0, "Behind", "changes are not known: the watches get no answer")
         with self._limit.hold(follower.principal.subject):
             self.followers.add(follower)
             try:
@@ -215,8 +221,8 @@ class Feed:
             self.tick()
 
     def tick(self) -> None:
-        """Ends streams whose token has expired, and drops readers that do not read."""
-        now, epoch = time.monotonic(), self._clock()
+        """Ends streams whose token has expired, and all while changes are missed; drops readers that do not read."""
+        now, epoch, behind = time.monotonic(), self._clock(), self._behind()
         for follower in tuple(self.followers):
             if follower.blocked_since and now - follower.blocked_since > self._stall:
                 _log.warning(
@@ -228,6 +234,8 @@ class Feed:
                 follower.abort()
             elif epoch >= follower.principal.expires_at:
                 follower.close("the token has expired")
+            elif behind:
+                follower.close("the API server does not answer")
 
     def close(self) -> None:
         """Ends all streams: at SIGTERM. Clients open them again at another replica."""

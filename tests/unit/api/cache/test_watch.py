@@ -28,6 +28,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENCE", 0.5)
     monkeypatch.setattr(watch, "ROUND", 0.3)
     monkeypatch.setattr(watch, "OUT_OF_STEP", 1.0)
+    monkeypatch.setattr(watch, "BEHIND", 0.3)
 
 
 async def until(what: Callable[[], Any]) -> None:
@@ -81,6 +82,33 @@ def test_a_list_in_pages_then_events(monkeypatch: pytest.MonkeyPatch) -> None:
             server.delete("snapshots", "apps", "s0")
             await until(lambda: names(cache) == ["new", "s4", "s3", "s2", "s1", "before"])
             assert server.listed("snapshots") == 1
+
+    case(work)
+
+
+def test_row_118_the_cache_says_that_it_misses_changes() -> None:
+    """Also where nothing changes after the API server is back."""
+
+    async def work(server: FakeApiServer) -> None:
+        async with running(server) as cache:
+            await until(lambda: cache.not_ready is None)
+            server.refuse = lambda _, __: (503, {"reason": "ServiceUnavailable", "message": "away"})
+            server.disconnect()
+            assert not cache.behind, "it may be back in a moment"
+            await until(lambda: cache.behind)
+            server.refuse = lambda _, __: None
+            await until(lambda: not cache.behind)
+
+    case(work)
+
+
+def test_row_118_what_may_not_be_read_is_not_missed() -> None:
+    async def work(server: FakeApiServer) -> None:
+        server.refuse = lambda plural, _: (403, {"reason": "Forbidden"}) if plural == "extracts" else None
+        async with running(server) as cache:
+            await until(lambda: any(w.unreadable for w in cache._watches))
+            await asyncio.sleep(0.6)
+            assert not cache.behind
 
     case(work)
 

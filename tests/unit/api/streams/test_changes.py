@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ocore_api.cache import Cache
 from ocore_api.cache.changes import OBJECTS
 from ocore_api.streams import changes
 from ocore_api.views.console.models import ChangeEvent, ResetEvent
@@ -204,6 +205,21 @@ def test_the_end_of_the_server_ends_the_stream(fed: Fed) -> None:
     fed.serving.stop()
     listener.rest()
     assert "this server is shutting down" in listener.comments
+
+
+def test_row_118_no_stream_is_open_while_changes_are_missed(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that gets nothing but signs of life would take what it has for what is."""
+    listener = begin(fed)
+    monkeypatch.setattr(Cache, "behind", property(lambda _: True))
+    listener.rest()
+    assert "the API server does not answer" in listener.comments
+    with fed.serving.client(projects=[o.PROJECT]) as client:
+        refused = client.get(PATH)
+    assert refused.status_code == 503
+    assert refused.json()["reason"] == "ApiServerUnavailable"
+    assert refused.headers["retry-after"] == "5"
+    monkeypatch.undo()
+    begin(fed)
 
 
 def test_row_114_a_reader_that_reads_nothing_is_dropped(
