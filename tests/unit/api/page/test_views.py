@@ -2,14 +2,16 @@
 phone."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from support.api.hostile import SEEN, Document
+from support.api.hostile import SEEN, TEXT, Document
 from support.api.serving import Serving
 from support.api.visitor import Visitor
 
@@ -71,3 +73,114 @@ def test_a_view_is_accessible_and_text_is_never_html(
         assert page.get_by_text(SEEN).count() >= 3
     assert not {"\u202e", "\u0007"} & set(page.locator("html").inner_text()), "control characters are visible"
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_sign_in_is_accessible(
+    look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
+) -> None:
+    """Also with the reason why a token is refused."""
+    scheme, width = LOOKS[look]
+    person = visit(site(ui_client_id="page"), color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = person.open()
+    expect(page.get_by_role("button", name=re.compile("^Sign in at "))).to_be_visible()
+    assert violations(page, axe) == []
+    person.paste(TEXT)
+    expect(page.get_by_text("This is no JSON Web Token")).to_be_visible()
+    assert violations(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+#: Button that opens a dialog: the view, and what differs in its answer from the example.
+DIALOGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Delete …": (SNAPSHOT, {}),
+    "Undo the rollback …": (VIEWS["rollback"][0], {}),
+    "Cancel the rollback …": (
+        VIEWS["rollback"][0],
+        {"status": "running", "cancel": {"possible": True, "reason": None}},
+    ),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("button", DIALOGS)
+def test_a_dialog_is_accessible(
+    button: str, look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
+) -> None:
+    scheme, width = LOOKS[look]
+    served = site()
+    person = visit(served, color_scheme=scheme, viewport={"width": width, "height": 800})
+    document = Document()
+    document.plant(person.context)
+    path, differs = DIALOGS[button]
+
+    def rollback(route: Route) -> None:
+        found = document.answer("GET", urlsplit(route.request.url).path)
+        assert found is not None
+        route.fulfill(content_type="application/json", body=json.dumps({**found[1], **differs}))
+
+    person.context.route("**/console/v1/rollbacks/*", rollback)
+    page = person.open(path)
+    person.paste(served.issuer.token())
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.get_by_text("Loading …")).to_have_count(0)
+    assert violations(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+#: Operation of the document whose answer is the object of an event.
+EVENTS = {
+    "environment": ENVIRONMENT,
+    "snapshot": SNAPSHOT,
+    "rollback": VIEWS["rollback"][0],
+    "preview": "/ui/rollback-previews/5a0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11",
+    "extract": "/ui/extracts/3e0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11",
+}
+
+
+def events(hostile: Document, clean: Document) -> Iterator[str]:
+    """An event of each kind, as the stream of changes has them. What decides whether the page reads again is as it
+    was."""
+    for number, (kind, place) in enumerate(EVENTS.items()):
+        path = re.sub("^/ui/(environments/[^/]+/)?(?=rollbacks/)|^/ui/", "/console/v1/", place)
+        (_, found), (_, before) = hostile.answer("GET", path) or (0, {}), clean.answer("GET", path) or (0, {})
+        if kind == "environment":
+            found["problem"] = {**found["problem"], "reason": before["problem"]["reason"]}
+        about = {"id": found["id"], "environmentId": found.get("environmentId", found["id"]), "deleted": False}
+        data = json.dumps({**about, "projectId": before.get("projectId", ""), "object": found})
+        yield f"id: test-{number}\nevent: {kind}\ndata: {data}\n\n"
+
+
+@pytest.mark.parametrize("view", ["environments", "environment", "snapshot", "rollback-to", "rollback"])
+def test_text_that_arrives_by_the_stream_is_never_html(
+    view: str, site: Callable[..., Serving], visit: Callable[..., Visitor]
+) -> None:
+    """What was read first is harmless."""
+    served = site()
+    person = visit(served)
+    hostile, clean = Document(), Document("")
+    clean.plant(person.context)
+    come = False
+
+    def stream(route: Route) -> None:
+        body = "".join(events(hostile, clean)) if come else ": nothing yet\n\n"
+        route.fulfill(content_type="text/event-stream", body=f"retry: 200\n\n{body}")
+
+    person.context.route("**/console/v1/events", stream)
+    path, loaded = VIEWS[view]
+    page = person.open(path)
+    person.paste(served.issuer.token())
+    expect(page.get_by_text(loaded).first).to_be_visible()
+    if view == "rollback-to":
+        page.get_by_role("button", name="Preview: what would be lost").click()
+        expect(page.get_by_label("Type the environment's name to confirm")).to_be_visible()
+    expect(page.get_by_text("Loading …")).to_have_count(0)
+    assert page.get_by_text(SEEN).count() == 0
+    come = True
+    expect(page.get_by_text(SEEN).filter(visible=True).first).to_be_visible()
+    assert page.locator("body img, body script, [href^='javascript:'], [onerror]").count() == 0
+    assert page.evaluate("window.hacked") is None
+    assert not {"\u202e", "\u0007"} & set(page.locator("html").inner_text()), "control characters are visible"
