@@ -5,7 +5,7 @@ import { request } from "../src/views/Extracts";
 import { points } from "../src/views/Growth";
 import { merged } from "../src/views/Log";
 import { outcome } from "../src/views/Rollback";
-import { changes } from "../src/views/Settings";
+import { changes, tried } from "../src/views/Settings";
 import { days, keeps, kind, midnight } from "../src/views/Timeline";
 
 const snapshot = (part: Partial<Snapshot>) =>
@@ -142,6 +142,17 @@ test("only what differs is saved", () => {
     retentionDays: 0,
     failurePolicy: "continue",
   });
+  assert.deepEqual(changes(before, { ...before, retentionDays: "" }), {}, "no days are not 0 days");
+});
+
+test("rules that differ are tried, if all of them are values of the REST API", () => {
+  const before = { retentionDays: "", keepLast: "0", keepDaily: "14" };
+  assert.deepEqual(tried(before, before), {});
+  assert.deepEqual(tried(before, { ...before, keepLast: "7", retentionDays: "0" }), { keepLast: 7, retentionDays: 0 });
+  for (const wrong of ["", "-1", "1.5", "1e3", "1001", "x"]) {
+    assert.equal(tried(before, { ...before, keepLast: "7", keepDaily: wrong }), null);
+  }
+  assert.deepEqual(tried(before, { ...before, retentionDays: "1001" }), { retentionDays: 1001 });
 });
 
 test("an extract asks for files, attachments or rows", () => {

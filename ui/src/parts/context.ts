@@ -42,6 +42,16 @@ export function useNow(ticking: boolean): number {
   return now;
 }
 
+/** The text as it was when nothing was typed for a moment: not every letter is worth a request. */
+export function useSettled(text: string): string {
+  const [settled, setSettled] = useState(text);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(text), 250);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return settled;
+}
+
 export interface Loaded<T> {
   /** The last answer, also after a later one failed. */
   data: T | undefined;

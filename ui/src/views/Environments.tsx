@@ -1,8 +1,8 @@
 // All environments, the worst first, with what fixes each.
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentPage, EnvironmentRow } from "../api/types";
-import { useLoaded } from "../parts/context";
+import { useLoaded, useSettled } from "../parts/context";
 import { Facts, Known, Mark, Progress, Remedy, Text, Time, Title } from "../parts/show";
 import { address } from "../route";
 import { count, time, words } from "../text";
@@ -13,11 +13,7 @@ type Filter = { text: string; type: "" | "production" | "staging" | "development
 export function Environments() {
   const [filter, setFilter] = useState<Filter>({ text: "", type: "", ready: "" });
   const [shown, setShown] = useState(PAGE);
-  const [text, setText] = useState("");
-  useEffect(() => {
-    const timer = setTimeout(() => setText(filter.text), 250);
-    return () => clearTimeout(timer);
-  }, [filter.text]);
+  const text = useSettled(filter.text);
   const change = (part: Partial<Filter>) => setFilter({ ...filter, ...part });
   const list = useLoaded<EnvironmentPage>(
     JSON.stringify([text, filter.type, filter.ready, shown]),

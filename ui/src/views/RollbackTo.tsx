@@ -1,8 +1,8 @@
 // Before a rollback: what would be lost. Nothing starts before the environment's name is typed.
-import { useId, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentRow, Preview, Report } from "../api/types";
-import { useAction, useLoaded, useParts } from "../parts/context";
+import { useAction, useLoaded, useParts, useSettled } from "../parts/context";
 import { Do, Facts, Failure, Known, Mark, Text, Time, Title } from "../parts/show";
 import { address, go } from "../route";
 import { bytes, count, duration, visible, words } from "../text";
@@ -23,16 +23,29 @@ export function RollbackTo({ environment, snapshot }: { environment: string; sna
 
 function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }) {
   const { api } = useParts();
-  const [targetId, setTargetId] = useState(source.id);
+  const [chosen, setChosen] = useState<EnvironmentRow | null>(null);
+  const [typed, setTyped] = useState("");
+  const text = useSettled(typed);
+  const [many, setMany] = useState(false);
   const [preview, setPreview] = useState<string | null>(null);
   const targets = useLoaded(
-    source.projectId,
+    `${source.projectId} ${text}`,
     (api) =>
-      body(api.GET("/console/v1/environments", { params: { query: { projectId: source.projectId, limit: 100 } } })),
+      body(
+        api.GET("/console/v1/environments", {
+          params: { query: { projectId: source.projectId, limit: 100, ...(text && { text }) } },
+        }),
+      ),
     (_, event) => (event.kind === "environment" && event.deleted ? "reload" : undefined),
   );
-  const all = targets.data?.environments ?? [source];
-  const target = all.find(({ id }) => id === targetId) ?? source;
+  const found = targets.data?.environments ?? [];
+  const total = targets.data?.total ?? 0;
+  const target = chosen ?? source;
+  // What was chosen stays, also where it is not among those that were found.
+  const all = [target, ...found.filter(({ id }) => id !== target.id)];
+  useEffect(() => {
+    if (total > found.length) setMany(true);
+  }, [total, found.length]);
   const start = useAction(
     (targetEnvironmentId: string, key: string) =>
       body(
@@ -45,12 +58,32 @@ function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }
   );
   return (
     <>
+      {many && (
+        <>
+          <label>
+            Find the environment: a part of its name, namespace or id
+            <input
+              type="search"
+              value={typed}
+              maxLength={100}
+              onInput={(event) => setTyped(event.currentTarget.value)}
+            />
+          </label>
+          <p class="hint" role="status">
+            {targets.data &&
+              (total > found.length
+                ? `${count(found.length)} of ${count(total)} environments are in the list. Type more to find others.`
+                : `${count(total)} found.`)}
+          </p>
+        </>
+      )}
       <label>
         Environment that is replaced
         <select
           value={target.id}
           onChange={(event) => {
-            setTargetId(event.currentTarget.value);
+            const { value } = event.currentTarget;
+            setChosen(all.find(({ id }) => id === value) ?? null);
             setPreview(null);
           }}
         >

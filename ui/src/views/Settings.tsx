@@ -1,9 +1,9 @@
 // The settings of an environment, and what they would delete, before they are saved.
-import { useState } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentDetails, Settings, SettingsUpdate } from "../api/types";
-import { useAction, useLoaded, useParts } from "../parts/context";
-import { Do, Failure, Known, Mark, Text, Title } from "../parts/show";
+import { useAction, useLoaded, useParts, useSettled } from "../parts/context";
+import { Command, Do, Failure, Known, Mark, Text, Title } from "../parts/show";
 import { address } from "../route";
 import { bytes, count, time } from "../text";
 import { useEnvironment } from "./Environment";
@@ -21,9 +21,12 @@ export function SettingsView({ environment }: { environment: string }) {
         </a>
       </p>
       <Known of={details}>
-        {({ policy }) =>
+        {({ policy, ...of }) =>
           policy ? (
-            <Form environment={environment} policy={policy} saved={details.reload} />
+            <>
+              <Form environment={environment} policy={policy} saved={details.reload} />
+              <Rules of={of} policy={policy} />
+            </>
           ) : (
             <Create environment={environment} created={details.reload} />
           )
@@ -66,7 +69,7 @@ interface Values {
 function values(policy: Policy): Values {
   return {
     autoEnabled: policy.autoEnabled,
-    retentionDays: String(policy.retentionDays ?? 0),
+    retentionDays: String(policy.retentionDays ?? ""),
     maxPinned: String(policy.maxPinned ?? 0),
     timeoutSeconds: String(policy.timeoutSeconds ?? ""),
     failurePolicy: policy.failurePolicy,
@@ -77,7 +80,8 @@ function values(policy: Policy): Values {
 export function changes(before: Values, now: Values): SettingsUpdate {
   return {
     ...(now.autoEnabled !== before.autoEnabled && { autoEnabled: now.autoEnabled }),
-    ...(now.retentionDays !== before.retentionDays && { retentionDays: Number(now.retentionDays) }),
+    ...(now.retentionDays !== before.retentionDays &&
+      now.retentionDays !== "" && { retentionDays: Number(now.retentionDays) }),
     ...(now.maxPinned !== before.maxPinned && { maxPinned: Number(now.maxPinned) }),
     ...(now.timeoutSeconds !== before.timeoutSeconds && { timeoutSeconds: Number(now.timeoutSeconds) }),
     ...(now.failurePolicy !== before.failurePolicy && { failurePolicy: now.failurePolicy }),
@@ -110,7 +114,7 @@ function Form({ environment, policy, saved }: { environment: string; policy: Pol
       saved();
     },
   );
-  const days = /^\d{1,5}$/.test(now.retentionDays) ? Number(now.retentionDays) : null;
+  const trial = tried({ retentionDays: before.retentionDays }, { retentionDays: now.retentionDays });
   const number = (name: "retentionDays" | "maxPinned" | "timeoutSeconds", label: string, most: number) => (
     <label>
       {label}
@@ -118,7 +122,7 @@ function Form({ environment, policy, saved }: { environment: string; policy: Pol
         type="number"
         min={0}
         max={most}
-        required
+        required={before[name] !== ""}
         value={now[name]}
         onInput={(event) => change({ [name]: event.currentTarget.value })}
       />
@@ -149,14 +153,20 @@ function Form({ environment, policy, saved }: { environment: string; policy: Pol
           <option value="continue">continue the deployment</option>
         </select>
       </label>
-      {number("retentionDays", "Days that snapshots are kept; 0: no limit", 36_500)}
+      {number("retentionDays", "Days that snapshots are kept; 0: no limit; empty: only the other rules keep", RULES.retentionDays)}
       {number("maxPinned", "Snapshots that may be pinned; 0: no limit", 10_000)}
       {number("timeoutSeconds", "Seconds after which a snapshot fails, 30 or more", 604_800)}
       <p class="hint">
-        Other rules, schedules and restore tests are in the SnapshotPolicy: schedule{" "}
+        Schedules and restore tests are in the SnapshotPolicy: schedule{" "}
         <Text of={policy.schedule.join(", ") || "none"} /> in <Text of={policy.timeZone} />.
       </p>
-      {days !== null && <Plan environment={environment} days={days} trial={"retentionDays" in update} />}
+      {trial && (
+        <Plan
+          environment={environment}
+          trial={trial}
+          title={`What is deleted${"retentionDays" in trial ? " if you save this" : ""}`}
+        />
+      )}
       <p class="actions">
         <button type="submit" disabled={!changed || save.busy}>
           Save
@@ -173,21 +183,101 @@ function Form({ environment, policy, saved }: { environment: string; policy: Pol
   );
 }
 
-function Plan({ environment, days, trial }: { environment: string; days: number; trial: boolean }) {
+/** Rules of retention, and the largest value that the REST API takes. */
+const RULES = {
+  retentionDays: 36_500,
+  keepLast: 1000,
+  keepHourly: 1000,
+  keepDaily: 1000,
+  keepWeekly: 1000,
+  keepMonthly: 1000,
+  keepYearly: 1000,
+};
+type Rule = keyof typeof RULES;
+type Trial = Partial<Record<Rule, number>>;
+
+const LABELS: Record<Rule, string> = {
+  retentionDays: "Every snapshot, for so many days; 0: no limit",
+  keepLast: "So many of the newest",
+  keepHourly: "The newest of each of so many hours",
+  keepDaily: "The newest of each of so many days",
+  keepWeekly: "The newest of each of so many weeks",
+  keepMonthly: "The newest of each of so many months",
+  keepYearly: "The newest of each of so many years",
+};
+
+/** The rules whose typed values differ. Null: one is not a value that the REST API takes. */
+export function tried(before: Partial<Record<Rule, string>>, now: Partial<Record<Rule, string>>): Trial | null {
+  const trial: Trial = {};
+  for (const rule of Object.keys(now) as Rule[]) {
+    const typed = now[rule]!;
+    if (typed === before[rule]) continue;
+    if (!/^\d{1,5}$/.test(typed) || Number(typed) > RULES[rule]) return null;
+    trial[rule] = Number(typed);
+  }
+  return trial;
+}
+
+/** Rules to try: what they delete, and the command that sets them. The REST API itself saves only the days. */
+function Rules({ of, policy }: { of: Pick<EnvironmentDetails, "id" | "name" | "namespace">; policy: Policy }) {
+  const [edited, setEdited] = useState<Partial<Record<Rule, string>>>({});
+  const rules = Object.keys(RULES) as Rule[];
+  const before = Object.fromEntries(rules.map((rule) => [rule, String(policy[rule] ?? "")])) as Record<Rule, string>;
+  const now = { ...before, ...edited };
+  const trial = tried(before, now);
+  return (
+    <section aria-labelledby="rules">
+      <h2 id="rules">Try rules of retention</h2>
+      <p class="hint">A snapshot is kept while any rule keeps it. Nothing is saved here.</p>
+      <form class="filter" onSubmit={(event) => event.preventDefault()}>
+        {rules.map((rule) => (
+          <label key={rule}>
+            {LABELS[rule]}
+            <input
+              type="number"
+              min={0}
+              max={RULES[rule]}
+              value={now[rule]}
+              onInput={(event) => setEdited({ ...edited, [rule]: event.currentTarget.value })}
+            />
+          </label>
+        ))}
+      </form>
+      {trial === null && (
+        <p class="note warn" role="status">
+          Type whole numbers: days up to {count(RULES.retentionDays)}, the others up to {count(RULES.keepLast)}.
+        </p>
+      )}
+      {trial && Object.keys(trial).length > 0 && (
+        <>
+          <Plan environment={of.id} trial={trial} title="What is deleted with these rules" />
+          <p>This command sets them:</p>
+          <Command
+            text={`kubectl -n ${of.namespace} patch snapshotpolicies.ocore.dev ${of.name} --type merge -p '${JSON.stringify({ spec: trial })}'`}
+          />
+        </>
+      )}
+    </section>
+  );
+}
+
+function Plan({ environment, trial, title }: { environment: string; trial: Trial; title: string }) {
+  const id = useId();
+  const asked = useSettled(JSON.stringify(trial));
   const plan = useLoaded(
-    `${environment} ${days} ${trial}`,
+    `${environment} ${asked}`,
     (api) =>
       body(
         api.GET("/console/v1/environments/{environmentId}/retention", {
-          params: { path: { environmentId: environment }, query: { limit: 50, ...(trial && { retentionDays: days }) } },
+          params: { path: { environmentId: environment }, query: { limit: 50, ...(JSON.parse(asked) as Trial) } },
         }),
       ),
     (_, event) => (event.kind === "snapshot" && event.environmentId === environment ? "reload" : undefined),
     3000,
   );
   return (
-    <section class="card" aria-labelledby="plan">
-      <h2 id="plan">What is deleted{trial ? " if you save this" : ""}</h2>
+    <section class="card" aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
       <Known of={plan}>
         {({ kept, deleted, deletedBytes, unaffected, snapshots, timeZone }) => {
           const gone = snapshots.filter(({ deletedNext }) => deletedNext);
