@@ -320,13 +320,14 @@ $(CLIENTS):
 	  cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $@.new; \
 	  cd $@.new && npm ci --silent; mv $@.new $@'
 
-ui: $(UI) ## The page of the REST API, type-checked and built out of its locked npm packages; prints its folder (seconds)
-	@echo $(UI)/dist
-$(UI): $(UI_MODULES)
-	@flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && cp -r ui $@.new; \
-	  cd $@.new && rm -rf node_modules && ln -s $(UI_MODULES)/node_modules node_modules; \
+# Two builds take turns. Each use makes a build the newest one; the last five, and those of three hours, may be in use.
+ui: $(UI_MODULES) ## The page of the REST API, type-checked and built out of its locked npm packages; prints its folder (seconds)
+	@flock $(OCORE_CACHE)/ui.lock sh -ec '[ ! -e $(UI) ] || { touch $(UI); exit 0; }; rm -rf $(UI).new; cp -r ui $(UI).new; \
+	  cd $(UI).new; rm -rf node_modules; ln -s $(UI_MODULES)/node_modules node_modules; \
 	  node_modules/.bin/openapi-typescript $(CURDIR)/docs/openapi.json -o src/api/schema.d.ts >/dev/null; \
-	  node_modules/.bin/tsc && node build.mjs && mv $@.new $@'
+	  node_modules/.bin/tsc; node build.mjs; touch .; mv $(UI).new $(UI); cd $(OCORE_CACHE); \
+	  ls -dt ui-???????????? | tail -n +6 | xargs -r -I @ find @ -maxdepth 0 -mmin +180 -exec rm -rf {} +'
+	@echo $(UI)/dist
 $(UI_MODULES):
 	@mkdir -p $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new; \
 	  cp ui/package.json ui/package-lock.json ui/.npmrc $@.new; cd $@.new && npm ci --silent; mv $@.new $@'
