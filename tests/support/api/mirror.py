@@ -23,13 +23,13 @@ class _Noting(Store):
 
 
 class Mirror(Cache):
-    """Sees every change at once, but for those of the kinds that it is `behind` with."""
+    """Sees every change at once, but for those of the kinds that it is `late` with."""
 
     def __init__(self, server: ApiServer) -> None:
         super().__init__()
         self._noting = _Noting()
         self.store = self._noting
-        self.behind: set[str] = set()
+        self.late: set[str] = set()
         for obj in server.objects.values():
             self._noting.seen(obj["kind"], obj)
         server.changed = self._watch
@@ -40,5 +40,5 @@ class Mirror(Cache):
         return self._noting.taken
 
     def _watch(self, kind: str, obj: Object) -> None:
-        if kind in KINDS and kind not in self.behind:
+        if kind in KINDS and kind not in self.late:
             self._noting.seen(kind, obj)

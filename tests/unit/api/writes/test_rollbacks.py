@@ -144,7 +144,7 @@ def test_a_snapshot_that_is_not_complete(site: Site, status: Any) -> None:
 def test_a_snapshot_that_is_being_deleted_or_replaced(site: Site) -> None:
     gone = snapshot("before", SNAPSHOT, COMPLETE)
     gone["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-    site.cache.behind.add("Snapshot")
+    site.cache.late.add("Snapshot")
     site.server.put(gone)
     assert reason(start(site)) == (404, "NotFound")
 

@@ -140,7 +140,7 @@ def test_a_snapshot_is_deleted_with_a_precondition_and_hidden(site: Site) -> Non
 
 def test_another_replica_also_answers_404(site: Site) -> None:
     """It has not seen the deletion yet."""
-    site.cache.behind.add("Snapshot")
+    site.cache.late.add("Snapshot")
     obj = site.server.live(SNAPSHOTS, "apps", "before")
     obj["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
     site.server.put(obj)
