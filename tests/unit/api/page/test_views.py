@@ -48,14 +48,19 @@ def violations(page: Page, axe: str) -> list[Any]:
     return list(json.loads(found["result"]["value"]))
 
 
+def come(visit: Callable[..., Visitor], served: Serving, look: str) -> Visitor:
+    """A person with a screen and colours of that kind."""
+    scheme, width = LOOKS[look]
+    return visit(served, color_scheme=scheme, viewport={"width": width, "height": 800})
+
+
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_is_accessible_and_text_is_never_html(
     view: str, look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
 ) -> None:
-    scheme, width = LOOKS[look]
     served = site()
-    person = visit(served, color_scheme=scheme, viewport={"width": width, "height": 800})
+    person = come(visit, served, look)
     Document().plant(person.context)
     path, loaded = VIEWS[view]
     page = person.open(path)
@@ -80,8 +85,7 @@ def test_the_sign_in_is_accessible(
     look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
 ) -> None:
     """Also with the reason why a token is refused."""
-    scheme, width = LOOKS[look]
-    person = visit(site(ui_client_id="page"), color_scheme=scheme, viewport={"width": width, "height": 800})
+    person = come(visit, site(ui_client_id="page"), look)
     page = person.open()
     expect(page.get_by_role("button", name=re.compile("^Sign in at "))).to_be_visible()
     assert violations(page, axe) == []
@@ -107,9 +111,8 @@ DIALOGS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_a_dialog_is_accessible(
     button: str, look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
 ) -> None:
-    scheme, width = LOOKS[look]
     served = site()
-    person = visit(served, color_scheme=scheme, viewport={"width": width, "height": 800})
+    person = come(visit, served, look)
     document = Document()
     document.plant(person.context)
     path, differs = DIALOGS[button]
