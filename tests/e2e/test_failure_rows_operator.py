@@ -124,11 +124,11 @@ class Crowd:
 
 def test_row_21_conflict_storm(site: Site) -> None:
     """Three others write the same status all the time: it converges, and what they wrote is left alone."""
-    name = site.snapshot(fresh("crowded"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:3"})
+    name = site.snapshot(fresh("crowded"), annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:8"})
     with Crowd(site, name) as crowd:
         obj = site.completed("Snapshot", name, 120)
         assert obj["status"]["attempt"] == 1
-    assert crowd.writes > 50
+    assert crowd.writes > 30, "as many as a busy machine writes, too"
     assert crowd.conflicts > 0, "no conflict happened"
     obj = site.completed("Snapshot", name)
     assert obj["status"]["phase"] == "Complete"
