@@ -54,14 +54,8 @@ def come(visit: Callable[..., Visitor], served: Serving, look: str) -> Visitor:
     return visit(served, color_scheme=scheme, viewport={"width": width, "height": 800})
 
 
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_view_is_accessible_and_text_is_never_html(
-    view: str, look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
-) -> None:
-    served = site()
-    person = come(visit, served, look)
-    Document().plant(person.context)
+def show(person: Visitor, served: Serving, view: str) -> Page:
+    """Signs in at a view, and waits until all of it is loaded."""
     path, loaded = VIEWS[view]
     page = person.open(path)
     person.paste(served.issuer.token())
@@ -70,6 +64,18 @@ def test_a_view_is_accessible_and_text_is_never_html(
         page.get_by_role("button", name="Preview: what would be lost").click()
         expect(page.get_by_label("Type the environment's name to confirm")).to_be_visible()
     expect(page.get_by_text("Loading …")).to_have_count(0)
+    return page
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_accessible_and_text_is_never_html(
+    view: str, look: str, site: Callable[..., Serving], visit: Callable[..., Visitor], axe: str
+) -> None:
+    served = site()
+    person = come(visit, served, look)
+    Document().plant(person.context)
+    page = show(person, served, view)
 
     assert violations(page, axe) == []
     assert page.locator("body img, body script, [href^='javascript:'], [onerror]").count() == 0
@@ -173,14 +179,7 @@ def test_text_that_arrives_by_the_stream_is_never_html(
         route.fulfill(content_type="text/event-stream", body=f"retry: 200\n\n{body}")
 
     person.context.route("**/console/v1/events", stream)
-    path, loaded = VIEWS[view]
-    page = person.open(path)
-    person.paste(served.issuer.token())
-    expect(page.get_by_text(loaded).first).to_be_visible()
-    if view == "rollback-to":
-        page.get_by_role("button", name="Preview: what would be lost").click()
-        expect(page.get_by_label("Type the environment's name to confirm")).to_be_visible()
-    expect(page.get_by_text("Loading …")).to_have_count(0)
+    page = show(person, served, view)
     assert page.get_by_text(SEEN).count() == 0
     come = True
     expect(page.get_by_text(SEEN).filter(visible=True).first).to_be_visible()
