@@ -214,12 +214,7 @@ def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
     proven = [COMPLETE, *(t for t in (VERIFIED, RESTORE_TESTED) if by_type(obj).get(t, {}).get("status") == "True")]
     return SnapshotEntry(
         *_common(SNAPSHOT, obj, view["id"]),
-        environment_id=intern(origin.environment_id),
-        project_id=intern(origin.project_id),
-        environment_type=intern(origin.type),
-        refused=is_refused(obj),
-        deleting="deletionTimestamp" in obj["metadata"],
-        recorded=bool(status_of(obj).get("id")),
+        *_belonging(obj, origin),
         status=intern(state),
         row=row,
         length=length,
@@ -245,12 +240,7 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
     row, length = _row(view, event, console_rollbacks.additions(obj, event), state)
     return RollbackEntry(
         *_common(ROLLBACK, obj, view["id"]),
-        environment_id=intern(target.environment_id),
-        project_id=intern(target.project_id),
-        environment_type=intern(target.type),
-        refused=is_refused(obj),
-        deleting="deletionTimestamp" in obj["metadata"],
-        recorded=bool(status_of(obj).get("id")),
+        *_belonging(obj, target),
         status=intern(state),
         row=row,
         length=length,
@@ -280,12 +270,7 @@ def _simple(made: type[SimpleT], kind: str, obj: Object, origin: rows.Origin, vi
     row, length = _row(view, events.progress_event(obj), None, view["status"])
     return made(
         *_common(kind, obj, view["id"]),
-        environment_id=intern(origin.environment_id),
-        project_id=intern(origin.project_id),
-        environment_type=intern(origin.type),
-        refused=is_refused(obj),
-        deleting="deletionTimestamp" in obj["metadata"],
-        recorded=bool(status_of(obj).get("id")),
+        *_belonging(obj, origin),
         status=intern(view["status"]),
         row=row,
         length=length,
@@ -313,6 +298,14 @@ def _common(kind: str, obj: Object, id_: str) -> tuple[str, str, str, str, str, 
         created, newness = first_seen(obj), order_of(obj)
     return (
         kind, intern(meta["namespace"]), meta["name"], uid, uid if id_ == uid else id_, created, newness, version,
+    )  # fmt: skip
+
+
+def _belonging(obj: Object, origin: rows.Origin) -> tuple[str, str, str, bool, bool, bool]:
+    """The fields of an operation from `environment_id` to `recorded`."""
+    return (
+        intern(origin.environment_id), intern(origin.project_id), intern(origin.type), is_refused(obj),
+        "deletionTimestamp" in obj["metadata"], bool(status_of(obj).get("id")),
     )  # fmt: skip
 
 
