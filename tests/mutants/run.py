@@ -78,6 +78,7 @@ class Tree:
         self.root = folder / "tree"
         self.temporary = folder / "tmp"
         self._changes = 0
+        self._changed = ""
         self.temporary.mkdir(parents=True)
         copy_tree(source, self.root)
         packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
@@ -112,8 +113,10 @@ class Tree:
             # not stand for this one.
             self._changes += 1
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 2 * 10**9 * self._changes))
+            self._changed = str(path)
             yield
         finally:
+            self._changed = ""
             path.write_text(original, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
@@ -125,7 +128,7 @@ class Tree:
             *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
             "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self.temporary}/pytest", *options,
         ]  # fmt: skip
-        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS}
+        request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS, "changed": self._changed}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)

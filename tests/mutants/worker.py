@@ -1,20 +1,24 @@
 """Runs pytest in one copy of the tree, again and again: each time in a fork of this process, which has the libraries
-loaded.
+and the packages of the tree loaded.
 
-Loading them takes most of the time of a short run. The packages of the tree are loaded by the fork, after its files
-were changed. One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N}; the answer is the
-exit code, or null after `seconds`. Requests come on stdin.
+Loading them takes most of the time of a short run. The fork loads the changed module again, and all that import it.
+One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N, "changed": FILE}; `changed` is empty
+where the tree is as it was. The answer is the exit code, or null after `seconds`. Requests come on stdin.
 """
 
 import contextlib
 import ctypes
 import gc
 import importlib
+import importlib.util
 import json
 import os
+import pkgutil
 import signal
 import sys
 import time
+
+import grimp
 
 #: What the tree's packages and tests import. One that is missing here is loaded by each fork.
 LIBRARIES = (
@@ -45,10 +49,13 @@ LIBRARIES = (
     *("uvicorn", "uvloop", "httptools", "httpx", "jwt", "cryptography.hazmat.primitives.asymmetric.rsa", "cronsim"),
 )
 
+#: The tree's, those first that the others import. They register nothing outside of themselves while they are loaded.
+PACKAGES = ("ocore_crds", "ocore_kube", "ocore_operator", "ocore_mover", "ocore_api", "ocore_cli")
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
 
 
-def run(arguments: list[str], output: str, seconds: float) -> int | None:
+def run(graph: grimp.ImportGraph, arguments: list[str], output: str, seconds: float, changed: str) -> int | None:
     """pytest's exit code; None where it was ended."""
     child = os.fork()
     if child == 0:
@@ -59,6 +66,8 @@ def run(arguments: list[str], output: str, seconds: float) -> int | None:
             os.dup2(file.fileno(), 2)
         import pytest
 
+        if changed:
+            forget(graph, changed)
         code = 3
         try:
             code = int(pytest.main(arguments))
@@ -78,21 +87,49 @@ def run(arguments: list[str], output: str, seconds: float) -> int | None:
     return None
 
 
-def load() -> None:
-    """Loads the libraries."""
+def reached(graph: grimp.ImportGraph, name: str) -> set[str]:
+    """The module, what imports it, and so on. A package is loaded with all that it holds."""
+    found: set[str] = set()
+    left = {name}
+    while left:
+        found |= left
+        left = {m for n in left for m in graph.find_modules_that_directly_import(n) | graph.find_descendants(n)} - found
+    return found
+
+
+def forget(graph: grimp.ImportGraph, changed: str) -> None:
+    """Takes out of memory what a changed file may reach: all packages where it is no module of them."""
+    path = os.path.realpath(changed)
+    name = next((name for name in graph.modules if getattr(sys.modules.get(name), "__file__", None) == path), None)
+    for each in graph.modules if name is None else reached(graph, name):
+        sys.modules.pop(each, None)
+        package, _, last = each.rpartition(".")
+        if package in sys.modules:  # `from package import last` would take the old one
+            vars(sys.modules[package]).pop(last, None)
+
+
+def load() -> grimp.ImportGraph:
+    """Loads the libraries and the tree's packages. Returns which modules of these import which."""
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    packages = [package for package in PACKAGES if importlib.util.find_spec(package)]
+    for package in packages:
+        for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if not found.name.endswith(".__main__"):
+                importlib.import_module(found.name)
+    graph = grimp.build_graph(*packages, cache_dir=None) if packages else grimp.ImportGraph()
     # pytest collects garbage five times at its end: a fork need not go through what it shares with this process, and
     # copy it by that.
     gc.collect()
     gc.freeze()
+    return graph
 
 
 def main() -> None:
-    load()
+    graph = load()
     for line in sys.stdin:
-        print(json.dumps(run(**json.loads(line))), flush=True)
+        print(json.dumps(run(graph, **json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

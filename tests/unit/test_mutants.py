@@ -3,6 +3,7 @@
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,30 @@ PATCH = """Guard: odd numbers are refused
 +    if False:
          raise ValueError("odd")
 """
+#: Modules of a package that stays loaded between the runs.
+LOADED = {
+    "kube/ocore_kube/__init__.py": "",
+    "kube/ocore_kube/limits.py": "LIMIT = 3\n",
+    "kube/ocore_kube/rules/__init__.py": "from ocore_kube.limits import LIMIT\n\nTWICE = 2 * LIMIT\n",
+    "kube/ocore_kube/rules/inner.py": "from ocore_kube import rules\n\nMORE = rules.TWICE + 1\n",
+    "kube/ocore_kube/apart.py": "import os\n\nLOADED_BY = os.getpid()\n",
+    "test_loaded.py": """import os
+from ocore_kube import apart, limits
+from ocore_kube.rules import TWICE, inner
+
+def test_limit():
+    assert limits.LIMIT == 3
+
+def test_twice():
+    assert TWICE == 6
+
+def test_more():
+    assert inner.MORE == 7
+
+def test_loaded_before():
+    assert apart.LOADED_BY != os.getpid()
+""",
+}
 
 
 def mutant(*tests: str, more: str = "", text: str = PATCH) -> Mutant:
@@ -91,6 +116,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[run.Tree]:
     source = tmp_path_factory.mktemp("source")
     (source / "mod.py").write_text(MODULE)
     (source / "test_mod.py").write_text(TESTS)
+    for name, text in LOADED.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
     subprocess.run(["git", "init", "--quiet", str(source)], check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "TEST_SECONDS", 2)
@@ -144,6 +172,21 @@ def test_a_mutant_is_not_taken_for_one_of_the_same_length(tree: run.Tree) -> Non
     said: list[str] = []
     assert run.Run([tree], said.append).all([one, other, one], passed=True), said
     assert outcome(tree, other)[0]
+
+
+def test_a_change_reaches_all_that_import_the_module(tree: run.Tree) -> None:
+    """The rest is not loaded again."""
+    tests = ("test_limit", "test_twice", "test_more")
+    changed = Mutant(
+        name="m",
+        guard="g",
+        tests=tuple(f"test_loaded.py::{test}" for test in tests),
+        file="kube/ocore_kube/limits.py",
+        hunks=(("LIMIT = 3\n", "LIMIT = 4\n"),),
+    )
+    assert outcome(tree, changed)[0]
+    apart = replace(changed, tests=("test_loaded.py::test_loaded_before",))
+    assert "test_loaded_before passes without the guard" in outcome(tree, apart)[1]
 
 
 def test_an_expected_error_kills(tree: run.Tree) -> None:
