@@ -98,21 +98,16 @@ def find(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | N
     return found[0] if found is not None else None
 
 
-def _find(
-    store: Store, environment_id: str, snapshot_id: str, sha256: str | None
-) -> tuple[StoredManifest, bytes] | None:
-    key = naming.manifest_key(environment_id, snapshot_id)
-    info = store.head(key)
-    if info is None:
-        return None
-    if info.size > _max_bytes():
-        raise _too_large(key, f"has {human(info.size)}")
-    data = store.get(key, limit=_max_bytes())
-    return (_checked(store, key, data, sha256), data) if data is not None else None
-
-
 def find_listed(store: Store, environment_id: str, snapshot_id: str, *, readers: int) -> StoredManifest | None:
-    """As :func:`find`, in one request, for `readers` threads that share this Job's memory."""
+    """As :func:`find`, for `readers` threads that share this Job's memory."""
+    found = _find(store, environment_id, snapshot_id, None, readers=readers)
+    return found[0] if found is not None else None
+
+
+def _find(
+    store: Store, environment_id: str, snapshot_id: str, sha256: str | None, *, readers: int = 1
+) -> tuple[StoredManifest, bytes] | None:
+    """In one request: a manifest that is too large is not read to its end."""
     key = naming.manifest_key(environment_id, snapshot_id)
     try:
         data = store.get(key, limit=_max_bytes() // readers)
@@ -120,10 +115,10 @@ def find_listed(store: Store, environment_id: str, snapshot_id: str, *, readers:
         if error.reason != conditions.CORRUPT:
             raise
         raise _too_large(key, f"is larger than {human(_max_bytes() // readers)}") from error
-    return _checked(store, key, data, None, readers=readers) if data is not None else None
+    return (_checked(store, key, data, sha256, readers=readers), data) if data is not None else None
 
 
-def _checked(store: Store, key: str, data: bytes, sha256: str | None, *, readers: int = 1) -> StoredManifest:
+def _checked(store: Store, key: str, data: bytes, sha256: str | None, *, readers: int) -> StoredManifest:
     _, environment_id, _, snapshot_id, _ = key.split("/")
     _check_size(key, data, readers)
     digest = hashlib.sha256(data).hexdigest()
