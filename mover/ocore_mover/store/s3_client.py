@@ -26,6 +26,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
     SSLError,
 )
+from botocore.handlers import add_expect_header
 
 from ocore_crds import conditions
 from ocore_mover import redact, settings
@@ -134,6 +135,8 @@ def connect(options: S3Options, connections: int) -> "S3Client":
     )
     for operation in ("PutObject", "UploadPart"):
         client.meta.events.register(f"choose-signer.s3.{operation}", _choose_signer)  # type: ignore[arg-type]
+    # It asks the server first whether it wants the body of a small object, which costs a round trip.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
     client.meta.events.register("before-sign.s3", _mask_credentials)
     if settings.pod_uid():
         client.meta.events.register_first("needs-retry.s3", retry_at_start)  # type: ignore[arg-type]

@@ -177,6 +177,16 @@ def test_every_write_is_signed_and_declares_its_digest(through_proxy: Store, fau
         assert "x-amz-checksum-sha256" in request.headers["authorization"]
 
 
+def test_no_write_asks_the_server_first(through_proxy: Store, faulty: FaultyProxy) -> None:
+    """`Expect: 100-continue` costs a round trip for each small object."""
+    assert through_proxy.put_if_absent("manifest", b"x" * 2000)
+    put(through_proxy, "object", DATA)
+    sent = [request for request in faulty.requests if request.method == "PUT"]
+    assert any(".probe-" in request.path for request in sent)
+    assert len([request for request in sent if uploads(request)]) == 4
+    assert not any("expect" in request.headers for request in sent)
+
+
 @pytest.fixture
 def lax(seaweed: SeaweedFS, faulty: FaultyProxy, prefix: str) -> Store:
     """A server that knows neither checksums nor conditions (and takes requests of anybody)."""
@@ -411,7 +421,7 @@ def test_stale_uploads_are_aborted_but_those_that_are_spared(s3: Store, seaweed:
     client = seaweed.client()
     for key in ("s/old/pack", "s/new/pack", "other/pack"):
         upload = client.create_multipart_upload(Bucket=BUCKET, Key=f"{prefix}/{key}")["UploadId"]
-        client.upload_part(Bucket=BUCKET, Key=f"{prefix}/{key}", UploadId=upload, PartNumber=1, Body=b"x" * 1000)
+        client.upload_part(Bucket=BUCKET, Key=f"{prefix}/{key}", UploadId=upload, PartNumber=1, Body=b"x" * 2000)
     assert abort_uploads(s3, "s/", spare="s/new/") == 1
     assert abort_uploads(s3, "s/") == 1
     left = client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)["Uploads"]
