@@ -156,6 +156,7 @@ class _Tables:
                 jobs=1,
                 capacity=request.capacity,
                 contents=contents,
+                statistics=False,  # each table is read once, from its begin to its end
             ).run()
         failpoints.hit("extract-loaded")
         with ExitStack() as stack:

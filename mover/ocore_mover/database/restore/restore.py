@@ -87,6 +87,7 @@ class DatabaseRestore:
     capacity: int | None = None
     #: What of the dump is in scratch already, and is restored; None: all of it is fetched.
     contents: toc.TableOfContents | None = None
+    statistics: bool = True  # ANALYZE: without it the queries of an application are slow
     #: Called once the whole dump is in scratch and checked, before anything is created.
     on_fetched: Callable[[], None] = lambda: None
     #: Called once the copy exists.
@@ -180,7 +181,7 @@ class DatabaseRestore:
                 apart = frozenset(item.entry.dump_id for item in reduced)
                 warnings += self._extensions_and_load(maintenance, program, contents, access, copy, apart)
             failpoints.hit("restore-database-loaded")
-            tables = analyze(access, self.token, jobs=self.jobs)
+            tables = analyze(access, self.token, jobs=self.jobs) if self.statistics else 0
             warnings += self._apply_rights(contents, access, reduced, renamed, live_exists=now.live is not None)
         with translating(conditions.RESTORE_FAILED, "reading the live database's subscriptions"):
             warnings += _subscriptions(maintenance, self.names.live)
