@@ -30,7 +30,7 @@ def built() -> Path:
     return built_page()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
