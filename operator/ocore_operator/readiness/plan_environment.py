@@ -362,10 +362,7 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
         case Absent():
             if obj.status.operation is not None or world.operations:
                 return Wait(status, PROOF_PAUSE)
-            if due_in(PROBE, world) <= 0:  # it may find another schema
-                return Wait(status, None)
-            quiet = proof.quiet_in(world.now, status.probe.time if status.probe is not None else obj.meta.created)
-            return Wait(status, quiet) if quiet > 0 else _start_proof(world, inputs, status, attempt)
+            return _start_proof(world, inputs, status, attempt)
         case Starting() | Running():
             return Stop(name, Wait(status, POLL)) if _rollback_near(world) else Wait(status, POLL)
         case Done(result=result):

@@ -14,8 +14,6 @@ from ocore_operator.settings import Settings
 RETRY = 3600.0
 #: Seconds between a proof that failed and the next one of a changed schema, which may be the fix.
 RECHECK = 300.0
-#: Seconds from the end of a probe to a proof that is due. An operation that begins in that time need not stop it.
-QUIET = 60.0
 #: Characters of a failure that the status keeps.
 _MESSAGE = 4000
 
@@ -43,11 +41,6 @@ def due_in(
     if proof.attempt_error:
         due = max(due, RETRY - clock.seconds_since(proof.attempted_at, now))
     return due
-
-
-def quiet_in(now: datetime, probed: str) -> float:
-    """Seconds until the last probe, which ended at `probed`, is QUIET seconds ago."""
-    return QUIET - clock.seconds_since(probed, now)
 
 
 def attempt_name(status: EnvironmentStatus) -> str:

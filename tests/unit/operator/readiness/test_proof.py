@@ -19,8 +19,6 @@ from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment, 
 from support.operator.readiness import Beside
 
 DAY = SETTINGS.proof_interval
-#: When the probe of `probed` ends.
-PROBED = 3.0
 FAULT = Finding(reason=c.RESTORE_FAILED, message="pg_restore 17.2: ERROR: function plain(text) does not exist")
 GRANT = Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE shop CREATEDB;")
 
@@ -95,7 +93,7 @@ def probed(fingerprint: str = "abc", *findings: Finding, admin: bool = True, **s
     database = {"secretRef": {"name": "db"}, "capacity": "10Gi", **({"adminSecretRef": {"name": "a"}} if admin else {})}
     facts = DatabaseFacts(name="shop", server_version="17.2", server_major=17, schema_fingerprint=fingerprint)
     result = ProbeResult(database=facts, rollback=findings)
-    return found(environment({"database": database}, status or None), result, (15, 17), began=at(1), now=at(PROBED))
+    return found(environment({"database": database}, status or None), result, (15, 17), began=at(1), now=at(3))
 
 
 def rollback_ready(status: EnvironmentStatus) -> Condition:
@@ -179,15 +177,8 @@ def test_a_rollback_is_not_refused_because_of_a_proof() -> None:
 # --- the Job ----------------------------------------------------------------------------------------------------
 
 
-def quiet() -> Beside:
-    """Without a Job, and the last probe long enough ago."""
-    site = Beside(Absent())
-    site.now = PROBED + proof.QUIET
-    return site
-
-
 def test_a_proof_is_started_after_the_probe() -> None:
-    site = quiet()
+    site = Beside(Absent())
     status, after = site.reconcile(probed())
     assert site.started == [f"prove-{UID.replace('-', '')[:12]}-{proof.attempt_name(status)}"]
     assert status == probed()
@@ -195,24 +186,9 @@ def test_a_proof_is_started_after_the_probe() -> None:
     assert after > 0
 
 
-def test_a_proof_that_is_due_waits_until_no_operation_has_asked_for_a_probe_for_a_minute() -> None:
-    site = Beside(Absent())
-    site.now = PROBED + proof.QUIET - 7
-    assert site.reconcile(probed()) == (probed(), 7)
-    assert site.started == []
-
-
-def test_no_proof_is_started_beside_a_probe() -> None:
-    """The probe may find another schema. Its end wakes the Environment."""
-    site = Beside(Absent())
-    site.now = PROBED + SETTINGS.probe_interval
-    assert site.reconcile(probed()) == (probed(), None)
-    assert site.started == []
-
-
 @pytest.mark.parametrize("why", ["rollback", "lock", "catalogs", "no database", "old probe", "proven", "not ready"])
 def test_no_proof_is_started(why: str) -> None:
-    site = quiet()
+    site = Beside(Absent())
     status, spec = probed(), None
     if why == "rollback":
         site.rollback()
