@@ -14,7 +14,7 @@ from ocore_crds import conditions
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import PARALLEL_READS, ObjectInfo
 from ocore_mover.store.keys import checked
-from ocore_mover.store.s3_client import DIGEST_CODES, NOT_FOUND, code_of, connect, pause, status_of, translated
+from ocore_mover.store.s3_client import DIGEST_CODES, NOT_FOUND, code_of, connect, etag_of, pause, status_of, translated
 from ocore_mover.store.s3_options import S3Options
 from ocore_mover.store.s3_ranges import SignedRanges
 
@@ -145,7 +145,7 @@ class Bucket:
                 Body=body(),
                 ChecksumSHA256=declared,
             )
-            return answer["ETag"]
+            return etag_of(answer, self.url)
 
         etag: str = repeated(send)
         return etag

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -222,6 +222,18 @@ def code_of(error: ClientError) -> str:
 def status_of(error: ClientError) -> int:
     """The HTTP status, or 0 if there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def etag_of(answer: Mapping[str, Any], url: str) -> str:
+    """The ETag of an answer. Raises StoreError where there is none."""
+    tag = answer.get("ETag")
+    if not tag:
+        raise StoreError(
+            conditions.STORE_NOT_READY,
+            f"{url} answers without an ETag, so an object that is replaced while it is read would not be noticed. Check"
+            " the proxies, which may remove the header, and the store.",
+        )
+    return str(tag)
 
 
 @contextmanager

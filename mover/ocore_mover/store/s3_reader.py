@@ -15,7 +15,7 @@ from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.interface import Version
 from ocore_mover.store.s3_body import Body
 from ocore_mover.store.s3_bucket import Bucket
-from ocore_mover.store.s3_client import NOT_FOUND, code_of, pause, status_of, translated
+from ocore_mover.store.s3_client import NOT_FOUND, code_of, etag_of, pause, status_of, translated
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19})", re.ASCII)
 #: Attempts to resume a broken download without a new byte.
@@ -109,7 +109,9 @@ def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Ver
             raise Corrupt(f"{key} in {bucket.url} is shorter than the manifest says") from error
         raise
     body = Body(answer["Body"])
-    if not version.is_same(answer["ETag"]):  # by a request at the same time, or the server ignores If-Match
+    if not version.is_same(
+        etag_of(answer, bucket.url)
+    ):  # by a request at the same time, or the server ignores If-Match
         body.close()
         raise _replaced(bucket, key)
     if "ContentRange" in answer:
