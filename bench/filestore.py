@@ -404,6 +404,8 @@ WANTED = {
     ("restore from", "S3"): {"restic": 1.5},
     ("full to", "link"): {"restic": 1.0, "rclone": 1.0},
     ("restore from", "link"): {"restic": 1.0, "rclone": 1.0},
+    ("5 % missing from", "folder"): {"restic": 1.2},
+    ("5 % missing from", "S3"): {"restic": 1.2},
     ("5 % missing from", "link"): {"restic": 2.0},
     ("one file from", "S3"): {"restic": 3.0},
     ("one file from", "link"): {"restic": 3.0},

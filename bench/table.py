@@ -1,7 +1,7 @@
 """One table of 1 % of a database out of a snapshot in S3, behind a network of 20 ms and 1 Gbit/s: an Extract against
 the download of the whole dump with rclone and `pg_restore -t`, in the same run.
 
-    bench/run python3 bench/table.py [--megabytes 600 3000] [--runs 3] [--json FILE]
+    bench/run python3 bench/table.py [--megabytes 600 3000 10000] [--runs 3] [--json FILE]
 
 Both end with a file: ours with the CSV in the store, theirs with the script of pg_restore. The PostgreSQL server is on
 this side of the network.
@@ -160,7 +160,11 @@ def _busy() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--megabytes", type=int, nargs="+", default=[600, 3000], help="sizes of the databases with their indexes"
+        "--megabytes",
+        type=int,
+        nargs="+",
+        default=[600, 3000, 10_000],
+        help="of each database with its indexes",
     )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all runs here")
