@@ -109,9 +109,8 @@ def _open(bucket: Bucket, key: str, position: int, end: int | None, version: Ver
             raise Corrupt(f"{key} in {bucket.url} is shorter than the manifest says") from error
         raise
     body = Body(answer["Body"])
-    if not version.is_same(
-        etag_of(answer, bucket.url)
-    ):  # by a request at the same time, or the server ignores If-Match
+    tag = etag_of(answer, bucket.url)
+    if not version.is_same(tag):  # by a request at the same time, or the server ignores If-Match
         body.close()
         raise _replaced(bucket, key)
     if "ContentRange" in answer:
