@@ -30,7 +30,7 @@ def built() -> Path:
     return built_page()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
