@@ -1,5 +1,5 @@
 // Values that live outside of the views, and the views that follow them.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useReducer, useState } from "preact/hooks";
 
 export interface Store<T> {
   get(): T;
@@ -34,4 +34,13 @@ export function useStore<T>(source: Store<T>): T {
     return source.subscribe(follow);
   }, [source]);
   return value;
+}
+
+/**
+ * Renders again after each change of a source. It listens as soon as the component is shown: an effect would wait for the
+ * next frame, and miss a change before that.
+ */
+export function useFollowed(source: Pick<Store<unknown>, "subscribe">): void {
+  const [, changed] = useReducer<number, void>((n) => n + 1, 0);
+  useLayoutEffect(() => source.subscribe(() => changed()), [source]);
 }

@@ -1,11 +1,13 @@
 // Signing in: at the provider, or with a pasted token.
-import { useEffect, useReducer, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import { useFollowed } from "../store";
 import type { Session } from "./session";
 import "./view.css";
 
 /** The whole sign-in screen. */
 export function SignIn({ session }: { session: Session }) {
-  const { state, provider } = useFollowed(session);
+  useFollowed(session);
+  const { state, provider } = session;
   return (
     <>
       <h1>Sign in</h1>
@@ -22,7 +24,8 @@ export function SignIn({ session }: { session: Session }) {
 
 /** Above every view: the token has ended or is about to. */
 export function SignInAgain({ session }: { session: Session }) {
-  const { state } = useFollowed(session);
+  useFollowed(session);
+  const { state } = session;
   if (state.kind !== "expired" && !(state.kind === "signedIn" && state.expiring)) return null;
   return (
     <section class="card" aria-labelledby="again">
@@ -40,7 +43,8 @@ export function SignInAgain({ session }: { session: Session }) {
 
 /** What leads to a token. */
 function Ways({ session }: { session: Session }) {
-  const { provider, canPaste, waits, problem } = useFollowed(session);
+  useFollowed(session);
+  const { provider, canPaste, waits, problem } = session;
   return (
     <>
       {problem && (
@@ -95,11 +99,4 @@ function TokenForm({ session }: { session: Session }) {
       </button>
     </form>
   );
-}
-
-/** The session; the component renders again when it changes. */
-function useFollowed(session: Session): Session {
-  const [, again] = useReducer((count: number) => count + 1, 0);
-  useEffect(() => session.subscribe(() => again(undefined)), [session]);
-  return session;
 }

@@ -1,11 +1,12 @@
 // What every view uses: the session, the REST API, the stream of changes.
 import { createContext } from "preact";
-import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../auth/session";
 import type { Api } from "../api/calls";
 import type { Change, Changes } from "../api/changes";
 import { Problem } from "../api/problem";
 import { backOff } from "../api/sse";
+import { useFollowed } from "../store";
 
 export interface Parts {
   session: Session;
@@ -24,8 +25,7 @@ export function useParts(): Parts {
 
 /** Renders again whenever the session changes. */
 export function useSession(session: Session): Session["state"] {
-  const [, changed] = useReducer<number, void>((n) => n + 1, 0);
-  useEffect(() => session.subscribe(() => changed()), [session]);
+  useFollowed(session);
   return session.state;
 }
 

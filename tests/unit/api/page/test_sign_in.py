@@ -75,6 +75,16 @@ def test_row_108_at_a_provider_with_the_token_in_memory_only(ann: Visitor) -> No
     assert not [text for text in found if token in text or token.split(".")[2] in text]
 
 
+def test_row_119_a_browser_that_draws_late_misses_no_change(visit: Visit, served: Serving) -> None:
+    """The answer how one signs in comes before the first frame is drawn, as on a machine with much to do."""
+    person = visit(served)
+    person.context.add_init_script("""const soon = window.setTimeout;
+      window.setTimeout = (act, wait = 0, ...more) => soon(act, wait + 1500, ...more);
+      window.requestAnimationFrame = (draw) => soon(() => draw(performance.now()), 1500);""")
+    person.open()
+    expect(person.page.get_by_role("button", name=re.compile("^Sign in at "))).to_be_visible()
+
+
 def test_the_request_is_one_of_oauth_2_1(ann: Visitor) -> None:
     """PKCE with S256, a state and a nonce, none of them the same twice."""
     asked = []
