@@ -134,7 +134,7 @@ def test_row_104_what_a_store_answers_to_a_range(
         if isinstance(expected, bytes):
             assert b"".join(found) == expected
         else:
-            with pytest.raises((Corrupt, StoreError), match=expected):
+            with pytest.raises(Corrupt if tag else StoreError, match=expected):
                 list(found)
         server.shutdown()
 
@@ -422,7 +422,7 @@ def test_stale_uploads_are_aborted_but_those_that_are_spared(s3: Store, seaweed:
     client = seaweed.client()
     for key in ("s/old/pack", "s/new/pack", "other/pack"):
         upload = client.create_multipart_upload(Bucket=BUCKET, Key=f"{prefix}/{key}")["UploadId"]
-        client.upload_part(Bucket=BUCKET, Key=f"{prefix}/{key}", UploadId=upload, PartNumber=1, Body=b"x" * 2000)
+        client.upload_part(Bucket=BUCKET, Key=f"{prefix}/{key}", UploadId=upload, PartNumber=1, Body=b"x" * 1000)
     assert abort_uploads(s3, "s/", spare="s/new/") == 1
     assert abort_uploads(s3, "s/") == 1
     left = client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)["Uploads"]
