@@ -88,6 +88,7 @@ SCHEMA = {
     "a right": "GRANT SELECT ON t TO PUBLIC",
     "a right on a system's function": "REVOKE EXECUTE ON FUNCTION pg_catalog.now() FROM PUBLIC",
     "a comment": "COMMENT ON TABLE t IS 'x'",
+    "a comment on a system's function that is removed": "COMMENT ON FUNCTION pg_catalog.now() IS NULL",
     "a setting of the database": "ALTER DATABASE {live} SET search_path = public",
     "a setting of the role": 'ALTER ROLE "{role}" SET search_path = public',
     "a right of the role": 'ALTER ROLE "{role}" BYPASSRLS',
