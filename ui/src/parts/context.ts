@@ -89,6 +89,7 @@ export function useLoaded<T>(
     let ended = false;
     let running = false;
     let again = false;
+    let overtaken = false;
     let failures = 0;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const later = (milliseconds: number) => {
@@ -102,12 +103,13 @@ export function useLoaded<T>(
         return;
       }
       running = true;
-      again = false;
+      again = overtaken = false;
       try {
         const data = await latest.current.load(api);
         if (ended) return;
         failures = 0;
-        put(data);
+        // The next read has what came meanwhile, too.
+        if (!overtaken) put(data);
       } catch (error) {
         if (ended) return;
         const problem = error instanceof Problem ? error : unexpected(error);
@@ -131,8 +133,9 @@ export function useLoaded<T>(
       if (applied === undefined) return;
       // What is being read may be older than this change.
       again ||= running;
-      if (applied === "reload") soon();
-      else put(applied);
+      if (applied === "reload") return soon();
+      overtaken ||= running;
+      put(applied);
     });
     let kind = session.state.kind;
     const unfollow = session.subscribe(() => {

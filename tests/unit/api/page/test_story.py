@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from support.api.api_server import Object
 from support.api.operated import Operated
@@ -184,6 +184,34 @@ def test_a_rollback_is_cancelled_before_the_switch(
     person.expected += ["404"]
     page.get_by_role("dialog").get_by_role("button", name="Cancel the rollback").click()
     expect(page.get_by_text("The rollback was cancelled.")).to_be_visible()
+
+
+def test_row_120_a_late_answer_shows_nothing_older(
+    come: Callable[[str], Visitor], served: Serving, world: Operated
+) -> None:
+    """A change comes by the stream while the view is read."""
+    page = come(f"/ui/environments/{SHOP}/snapshots/{SNAPSHOT}/rollback").page
+    runs = page.get_by_text("RestoreDatabase runs.", exact=True)
+    reads: list[Route] = []
+
+    def read(route: Route) -> None:
+        """The first answer is late, the others are held."""
+        if "/rollbacks/" not in page.url:
+            route.continue_()  # the preview
+            return
+        reads.append(route)
+        if len(reads) == 1:
+            older = route.fetch()
+            served.call(world.release, "Preflight")
+            expect(runs).to_be_visible()
+            route.fulfill(response=older)
+
+    page.route("**/console/v1/rollbacks/*", read)
+    served.call(world.hold, "Preflight")
+    start_rollback(page, served, world)
+    until(lambda: len(reads) > 1, page)
+    assert runs.is_visible()
+    reads[1].continue_()
 
 
 def test_what_would_be_refused_cannot_be_started(come: Callable[[str], Visitor], world: Operated) -> None:
