@@ -37,8 +37,12 @@ def test_the_last_of_20_000_snapshots_is_reached(
     expect(table.get_by_role("link").first).to_be_visible()
     before = len(person.requests)
 
-    for part in range(1, 101):
-        page.evaluate("part => scrollTo(0, document.documentElement.scrollHeight * part)", part / 100)
+    page.evaluate("""async () => {
+      for (let part = 1; part <= 100; part++) {
+        scrollTo(0, document.documentElement.scrollHeight * part / 100);
+        await new Promise(requestAnimationFrame);
+      }
+    }""")
     last = table.locator(f"[aria-rowindex='{MANY + 1}']")
     expect(last.get_by_role("link")).to_be_visible()
 
