@@ -208,8 +208,7 @@ LARGE = (
 
 def test_many_large_objects(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their rights and owners, in a bounded number of round trips and in bounded memory."""
-    # Before PostgreSQL 16 each of them is compressed by us, which takes longer.
-    count = 20_000 if site.server.major >= 16 else 4_000
+    count = 4_000
     reader = create_role(site.server, f"reader_{site.live}").name
     other = create_role(site.server, f"other_{site.live}").name
     site.sql(f"SELECT lo_create(i) FROM generate_series(100001, {100000 + count}) i")
