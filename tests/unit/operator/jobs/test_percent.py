@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
@@ -209,25 +210,27 @@ def test_a_short_one_that_takes_ten_times_as_long_does_not_run_ahead() -> None:
     assert largest_jump(found) <= 15
 
 
-@given(st.data())
-def test_any_states_and_figures(data: st.DataObject) -> None:
+State = Literal["Running", "Done", "Failed", "Skipped"]
+#: What a Job's log may say in a second: states of steps, and bytes that are done, and all, of up to two.
+SAID = st.tuples(
+    st.dictionaries(st.sampled_from(SNAPSHOT_STEPS), st.sampled_from(get_args(State))),
+    st.dictionaries(
+        st.sampled_from(SNAPSHOT_STEPS), st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), max_size=2
+    ),
+)
+
+
+@given(st.booleans(), st.lists(SAID, min_size=29, max_size=29))
+def test_any_states_and_figures(known: bool, said: list[tuple[dict[Step, State], dict[Step, tuple[int, int]]]]) -> None:
     """Monotonic, whatever a Job's log says."""
     parts = SHAPES["a large database, without figures of the files"][1]
-    before = data.draw(st.sampled_from([None, past(parts)]))
+    before = past(parts) if known else None
     floor = 0
-    for second in range(1, 30):
-        states = data.draw(
-            st.dictionaries(st.sampled_from(SNAPSHOT_STEPS), st.sampled_from(["Running", "Done", "Failed", "Skipped"]))
-        )
+    for second, (states, bytes_) in enumerate(said, 1):
         steps = {s: StepStatus(name=s, state=state, started_at=at(second / 2)) for s, state in states.items()}
         figures = {
-            s: ProgressReport(
-                step=s,
-                bytes_done=data.draw(st.integers(0, 10**12)),
-                bytes_total=data.draw(st.integers(0, 10**12)),
-                time="t",
-            )
-            for s in data.draw(st.sets(st.sampled_from(SNAPSHOT_STEPS), max_size=2))
+            s: ProgressReport(step=s, bytes_done=done, bytes_total=total, time="t")
+            for s, (done, total) in bytes_.items()
         }
         new = percent(SNAPSHOT_STEPS, Running(NOW, steps, figures), before, NOW + timedelta(seconds=second), floor)
         assert floor <= new <= MOST
