@@ -1,5 +1,5 @@
-"""A person at the page, in Debian's Chromium, driven by Playwright. What goes wrong unseen fails the test: an error in
-the console, an exception, a violation of the page's policy."""
+"""A person at the page, in the headless shell of Debian's Chromium, driven by Playwright. What goes wrong unseen fails
+the test: an error in the console, an exception, a violation of the page's policy."""
 
 import contextlib
 import re
@@ -26,7 +26,6 @@ def chromium(*hosts: str) -> Iterator[Browser]:
     """A browser. No name resolves but these, localhost, and page.test, which is this machine too: nothing is loaded
     from elsewhere."""
     program, *options = BROWSER
-    options = [o for o in options if not o.startswith("--headless")]
     known = "".join(f", EXCLUDE {host}" for host in ("127.0.0.1", "localhost", *hosts))
     options += [f"--host-resolver-rules=MAP page.test 127.0.0.1, MAP * ~NOTFOUND{known}"]
     with sync_playwright() as playwright:

@@ -18,13 +18,8 @@ from demo_app.filestore import Filestore
 from demo_app.settings import Settings
 from demo_app.shop import NewAttachment
 from demo_app.targets import HttpTarget
+from support.api.browser import BROWSER
 from support.demo import Process
-
-#: Nothing that phones home, no GPU, no QUIC; a profile of its own that goes away with the test.
-BROWSER = (
-    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
 
 
 def rendered(url: str, profile: Path, milliseconds: int = 2500) -> str:
