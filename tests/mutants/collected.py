@@ -10,88 +10,22 @@ The first line on stdout is whether the tests pass without a change. Then one re
 pass.
 """
 
-import ctypes
-import gc
-import inspect
 import json
 import os
-import resource
-import select
-import signal
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from time import monotonic
-from types import CodeType, FrameType, FunctionType
-from typing import Any, TextIO
+from types import FrameType, FunctionType
+from typing import TextIO
 
 import pytest
 from hypothesis import Phase, settings
 
-#: Processor seconds for the tests of one change, and the seconds after which they wait for something that never comes:
-#: on a busy machine far more than they need.
-CPU_SECONDS, SECONDS = 60, 600
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
+from mutants.loaded import CPU_SECONDS, functions, in_fork, loaded_functions, put_in
 
 # A shorter example is of no use here.
 settings.register_profile("sweep", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
-
-
-def functions(code: CodeType, outermost: int = 0) -> Iterator[tuple[int, CodeType]]:
-    """Every function in a module's code, with the first line of the outermost function that it is in."""
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            is_function = bool(inner.co_flags & inspect.CO_NEWLOCALS)
-            first = outermost or (inner.co_firstlineno if is_function else 0)
-            if is_function:
-                yield first, inner
-            yield from functions(inner, first)
-
-
-def loaded_functions(path: str) -> list[FunctionType]:
-    """The functions of a module that exist. Also those that the collector does not visit: the tests' conftest.py has
-    frozen what their collection made."""
-    gc.unfreeze()
-    try:
-        return [each for each in gc.get_objects() if type(each) is FunctionType and each.__code__.co_filename == path]
-    finally:
-        gc.freeze()
-
-
-def put_in(loaded: Sequence[FunctionType], path: str, text: str) -> None:
-    """Gives the loaded functions of a module the code of a text. Two that cannot be told apart stay as they are, and
-    one that the change gave other variables of the function around it."""
-    codes = [inner for _, inner in functions(compile(text, path, "exec"))]
-    count = Counter((code.co_qualname, code.co_firstlineno) for code in codes)
-    new = {key: code for code in codes if count[key := (code.co_qualname, code.co_firstlineno)] == 1}
-    for found in loaded:
-        code = new.get((found.__code__.co_qualname, found.__code__.co_firstlineno))
-        if code is not None and len(code.co_freevars) == len(found.__code__.co_freevars):
-            found.__code__ = code
-
-
-def in_fork(act: Callable[[], Any], seconds: float = SECONDS, cpu_seconds: int = CPU_SECONDS) -> Any:
-    """What it returns, which JSON can hold; None where the process ends before."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-        try:
-            os.write(writing, json.dumps(act()).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    until, answer = monotonic() + seconds, b""
-    with os.fdopen(reading, "rb", 0) as stream:
-        while select.select([stream], [], [], max(0, until - monotonic()))[0] and (part := stream.read(1 << 16)):
-            answer += part
-    # Also what it started: with the group's leader not yet waited for, its number is no other group's.
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return json.loads(answer or "null")
 
 
 class Collected:
@@ -110,7 +44,7 @@ class Collected:
             raise session.Interrupted("errors during collection")
         tests = in_fork(lambda: self._entered(session), cpu_seconds=10 * CPU_SECONDS)
         self._answer(passed=tests is not None)
-        self._loaded = loaded_functions(self._path)
+        self._loaded = loaded_functions().get(self._path, [])
         self._tests = {int(line): places for line, places in (tests or {}).items()}
         for request in map(json.loads, self._requests):
             self._answer(passed=self._passes(session, request["line"], request["text"]))
@@ -157,7 +91,7 @@ class Collected:
 
     def _tried(self, session: pytest.Session, places: list[int], text: str) -> int:
         """How many of the tests pass before one fails."""
-        put_in(self._loaded, self._path, text)
+        put_in(self._loaded, self._path, Path(self._path).read_text(encoding="utf-8"), text)
         items = [session.items[place] for place in places]
         for number, item in enumerate(items):
             following = items[number + 1] if number + 1 < len(items) else None

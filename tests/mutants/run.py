@@ -4,6 +4,10 @@ First every named test must pass on the unchanged copy, once for each file. Then
 fail by an assertion: an error while the tests are collected or set up, a skipped test or a timeout shows nothing, and
 is tried once more: a machine may have stood still. Exit code 1 where a mutant survives; the last lines name the
 survivors.
+
+The tests of a file are collected once for all mutants. For each one a fork of that process gives the loaded functions
+the changed code (named.py). What is outside of functions, and what does not kill its mutant there, is run again with
+the changed module loaded from its file.
 """
 
 import argparse
@@ -21,7 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.patches import HERE, BadPatch, Mutant, load
@@ -78,19 +82,22 @@ class Tree:
         self.root = folder / "tree"
         self.temporary = folder / "tmp"
         self._changes = 0
-        self._changed = ""
+        self._changed = self._original = ""
         self.temporary.mkdir(parents=True)
         copy_tree(source, self.root)
         packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
         self.environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, packages)),
+            "PYTHONPATH": os.pathsep.join(map(str, [*packages, HERE.parent])),
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "",
         }
+        compiled = Path(sys.pycache_prefix or folder / "nothing") / source.resolve().relative_to("/")
+        if compiled.is_dir():  # the tests have just run: also theirs, as pytest compiles them
+            shutil.copytree(compiled, folder / "compiled" / self.root.resolve().relative_to("/"))
         subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=self.environment, check=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(HERE / "worker.py")],
+            [sys.executable, "-P", "-m", "mutants.worker"],
             cwd=self.root, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -113,10 +120,10 @@ class Tree:
             # not stand for this one.
             self._changes += 1
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 2 * 10**9 * self._changes))
-            self._changed = str(path)
+            self._changed, self._original = str(path), original
             yield
         finally:
-            self._changed = ""
+            self._changed = self._original = ""
             path.write_text(original, encoding="utf-8")
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
@@ -125,16 +132,35 @@ class Tree:
         report, output = self.temporary / "report.xml", self.temporary / "output"
         report.unlink(missing_ok=True)
         arguments = [
-            *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
-            "-o", "junit_family=xunit1", "--hypothesis-profile=ci", f"--basetemp={self.temporary}/pytest", *options,
+            *self._arguments(tests), f"--junitxml={report}", "-o", "junit_family=xunit1", *options,
         ]  # fmt: skip
         request = {"arguments": arguments, "output": str(output), "seconds": RUN_SECONDS, "changed": self._changed}
+        if self._ask(request) is None:
+            return [], f"pytest did not end within {RUN_SECONDS} s"
+        return (list(_cases(report)) if report.exists() else []), output.read_text(errors="replace")
+
+    def run_loaded(self, mutant: Mutant, collected: Sequence[str]) -> list[Case]:
+        """The mutant's tests with the functions changed that are loaded; none where that is not possible. The file is
+        changed already. `collected`: tests that are collected where those before were others."""
+        path = self.root / mutant.file
+        text = path.read_text(encoding="utf-8")
+        named = {
+            "file": str(path), "before": self._original, "text": text, "tests": mutant.tests, "seconds": RUN_SECONDS,
+        }  # fmt: skip
+        request = {"collect": self._arguments(collected), "output": str(self.temporary / "output"), "named": named}
+        return [Case(*case) for case in self._ask(request) or []]
+
+    def _arguments(self, tests: Sequence[str]) -> list[str]:
+        return [
+            *tests, "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}", "--tb=line",
+            "-o", "tmp_path_retention_policy=none", "--hypothesis-profile=ci", f"--basetemp={self.temporary}/pytest",
+        ]  # fmt: skip
+
+    def _ask(self, request: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
-        if self._process.stdout.readline().strip() in ("", "null"):
-            return [], f"pytest did not end within {RUN_SECONDS} s"
-        return (list(_cases(report)) if report.exists() else []), output.read_text(errors="replace")
+        return json.loads(self._process.stdout.readline() or "null")
 
 
 def _cases(report: Path) -> Iterable[Case]:
@@ -175,6 +201,14 @@ def why_it_survives(cases: Sequence[Case], mutant: Mutant) -> str:
     return ""
 
 
+def _groups(mutants: Sequence[Mutant]) -> list[list[Mutant]]:
+    """Those together whose tests are in the same files, the largest group first."""
+    found: dict[frozenset[str], list[Mutant]] = {}
+    for mutant in mutants:
+        found.setdefault(frozenset(test.partition("::")[0] for test in mutant.tests), []).append(mutant)
+    return sorted(found.values(), key=len, reverse=True)
+
+
 class Run:
     """One run over some patches, with as many copies of the tree as workers."""
 
@@ -197,7 +231,7 @@ class Run:
         with ThreadPoolExecutor(self._workers) as pool:
             if not passed and not all(list(pool.map(self._passes, files.values()))):
                 return False
-            return all(list(pool.map(self._is_killed, mutants)))
+            return all(list(pool.map(self._are_killed, _groups(mutants))))
 
     def _passes(self, tests: list[str]) -> bool:
         tree = self._free.get()
@@ -209,28 +243,37 @@ class Run:
             self._tell(f"FAILED    {problem}", printed if not cases else "")
         return not problem
 
-    def _is_killed(self, mutant: Mutant) -> bool:
+    def _are_killed(self, mutants: list[Mutant]) -> bool:
+        tree = self._free.get()
+        try:
+            tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
+            killed = [self._is_killed(tree, mutant, tests) for mutant in mutants]
+        finally:
+            self._free.put(tree)
+        return all(killed)
+
+    def _is_killed(self, tree: Tree, mutant: Mutant, collected: list[str]) -> bool:
         since = time.monotonic()
-        problem, printed = self._try(mutant)
+        problem, printed = self._try(tree, mutant, collected)
         if problem and not problem.endswith(PASSES):
             self._report(f"again     {mutant.name}: {problem}")
-            problem, printed = self._try(mutant)
+            problem, printed = self._try(tree, mutant, [])
         if problem:
             self._tell(f"SURVIVED  {mutant.name}: {mutant.guard}\n          {problem}", printed)
         else:
             self._report(f"killed    {mutant.name} ({time.monotonic() - since:.1f} s)")
         return not problem
 
-    def _try(self, mutant: Mutant) -> tuple[str, str]:
-        """Why the mutant is not killed, empty where it is; what pytest printed where no test was run."""
-        tree = self._free.get()
+    def _try(self, tree: Tree, mutant: Mutant, collected: list[str]) -> tuple[str, str]:
+        """Why the mutant is not killed, empty where it is; what pytest printed where no test was run. `collected`: the
+        tests of its group, none where they are not to be tried in the loaded modules."""
         try:
             with tree.changed(mutant):
+                if collected and not why_it_survives(tree.run_loaded(mutant, collected), mutant):
+                    return "", ""
                 cases, printed = tree.run(mutant.tests)
         except (BadPatch, FileNotFoundError) as error:
             return str(error), ""
-        finally:
-            self._free.put(tree)
         return why_it_survives(cases, mutant), printed if not cases else ""
 
     def _tell(self, problem: str, printed: str) -> None:

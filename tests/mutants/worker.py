@@ -4,6 +4,9 @@ and the packages of the tree loaded.
 Loading them takes most of the time of a short run. The fork loads the changed module again, and all that import it.
 One request is one line of JSON: {"arguments": [...], "output": FILE, "seconds": N, "changed": FILE}; `changed` is empty
 where the tree is as it was. The answer is the exit code, or null after `seconds`. Requests come on stdin.
+
+Most changes are inside functions, and need no module again: {"collect": [argument...], "output": FILE, "named": request
+of named.py}. A fork collects the tests of these arguments, and answers such requests until other tests are asked for.
 """
 
 import contextlib
@@ -17,8 +20,14 @@ import pkgutil
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from types import FunctionType
+from typing import Any, Self
 
 import grimp
+
+from mutants.loaded import loaded_functions
+from mutants.named import Named
 
 #: What the tree's packages and tests import. One that is missing here is loaded by each fork.
 LIBRARIES = (
@@ -59,11 +68,7 @@ def run(graph: grimp.ImportGraph, arguments: list[str], output: str, seconds: fl
     """pytest's exit code; None where it was ended."""
     child = os.fork()
     if child == 0:
-        os.setsid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a path as the request has it
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
+        _begin(output)
         import pytest
 
         if changed:
@@ -85,6 +90,51 @@ def run(graph: grimp.ImportGraph, arguments: list[str], output: str, seconds: fl
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
+
+
+def _begin(output: str) -> None:
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a path as the request has it
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+class Collected:
+    """A fork that has collected tests. A context manager."""
+
+    def __init__(self, arguments: list[str], output: str, functions: Mapping[str, Sequence[FunctionType]]) -> None:
+        self.arguments = arguments
+        (reading, to), (back, writing) = os.pipe(), os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            _begin(output)
+            os.close(to)
+            os.close(back)
+            import pytest
+
+            try:
+                pytest.main(arguments, plugins=[Named(os.fdopen(reading), os.fdopen(writing, "w"), functions)])
+            finally:
+                os._exit(0)
+        os.close(reading)
+        os.close(writing)
+        self._requests, self._answers = os.fdopen(to, "w"), os.fdopen(back)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in (self._requests, self._answers):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+        os.waitpid(self._child, 0)
+
+    def answer(self, request: dict[str, Any]) -> Any:
+        """That of named.py; null where the tests could not be collected."""
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(request), file=self._requests, flush=True)
+        return json.loads(self._answers.readline() or "null")
 
 
 def reached(graph: grimp.ImportGraph, name: str) -> set[str]:
@@ -128,8 +178,17 @@ def load() -> grimp.ImportGraph:
 
 def main() -> None:
     graph = load()
-    for line in sys.stdin:
-        print(json.dumps(run(graph, **json.loads(line))), flush=True)
+    functions = loaded_functions()
+    with contextlib.ExitStack() as stack:
+        collected = None
+        for request in map(json.loads, sys.stdin):
+            if "collect" not in request:
+                print(json.dumps(run(graph, **request)), flush=True)
+                continue
+            if collected is None or collected.arguments != request["collect"]:
+                stack.close()
+                collected = stack.enter_context(Collected(request["collect"], request["output"], functions))
+            print(json.dumps(collected.answer(request["named"])), flush=True)
 
 
 if __name__ == "__main__":

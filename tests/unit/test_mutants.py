@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from mod import half
 
-stood_still = Path(__file__).with_name("stood-still")
+stood_still = [Path(__file__).with_name(f"stood-still-{n}") for n in range(2)]
 
 def test_odd_is_refused():
     with pytest.raises(ValueError, match="odd"):
@@ -59,14 +59,15 @@ def test_raises():
         return
     raise KeyError("none")
 
-def test_hangs_once():
+def test_hangs_at_first():
     try:
         half(3)
     except ValueError:
         return
-    if not stood_still.exists():
-        stood_still.touch()
-        time.sleep(60)
+    for each in stood_still:
+        if not each.exists():
+            each.touch()
+            time.sleep(60)
     assert half(3) is None
 """
 PATCH = """Guard: odd numbers are refused
@@ -157,11 +158,20 @@ def test_what_shows_nothing_does_not_kill(tree: run.Tree, test: str, says: str) 
 
 
 def test_a_test_that_a_machine_stopped_is_tried_once_more(tree: run.Tree) -> None:
-    killed, said = outcome(tree, mutant("test_hangs_once"))
+    """In the loaded module and with the file at first."""
+    killed, said = outcome(tree, mutant("test_hangs_at_first"))
     assert killed
-    assert (
-        "again     m: test_mod.py::test_hangs_once fails by something else than an assertion: Failed: Timeout" in said
-    )
+    again = "again     m: test_mod.py::test_hangs_at_first fails by something else than an assertion: Failed: Timeout"
+    assert again in said
+
+
+@pytest.mark.parametrize("more", ["", "+# more\n+# more\n"])
+def test_a_function_is_changed_in_the_loaded_module(tree: run.Tree, more: str) -> None:
+    """Also one that begins in another line then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Tree, "run", lambda *_: pytest.fail("loaded again"))
+        text = PATCH.replace(" def half", f"{more} def half")
+        assert run.Run([tree], print).all([mutant("test_odd_is_refused", text=text)], passed=True)
 
 
 def test_a_mutant_is_not_taken_for_one_of_the_same_length(tree: run.Tree) -> None:

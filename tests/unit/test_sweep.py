@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mutants import collected, sweep
+from mutants import sweep
+from mutants.loaded import in_fork
 from mutants.run import Tree
 
 MODULE = """import functools
@@ -113,6 +114,6 @@ def test_a_change_is_shown_with_its_line() -> None:
 @pytest.mark.parametrize("act", [lambda: time.sleep(60), lambda: sys.exit(1)])
 def test_a_fork_that_does_not_answer_is_ended(act: Callable[[], object]) -> None:
     since = time.monotonic()
-    assert collected.in_fork(act, 0.2) is None
+    assert in_fork(act, 0.2) is None
     assert time.monotonic() - since < 30
-    assert collected.in_fork(lambda: [1, "a"], 60) == [1, "a"]
+    assert in_fork(lambda: [1, "a"], 60) == [1, "a"]
