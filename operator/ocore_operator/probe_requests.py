@@ -1,4 +1,4 @@
-"""Requests for a probe that must begin now or later. Shared: a Rollback asks, the Environment's reconcile reads."""
+"""Requests for probes that begin at a time or later. Shared: a Rollback asks, the Environment's reconcile reads."""
 
 from ocore_operator.kube.resources import Key
 
@@ -8,6 +8,7 @@ class ProbeRequests:
 
     def __init__(self) -> None:
         self._asked: dict[Key, str] = {}
+        self._outdated: dict[Key, str] = {}
 
     def ask(self, key: Key, moment: str) -> None:
         """Requests a probe that begins at `moment` (RFC 3339) or later. The caller puts the key into the queue."""
@@ -17,6 +18,16 @@ class ProbeRequests:
         """Since when a probe is requested (RFC 3339); empty where none is."""
         return self._asked.get(key, "")
 
+    def expire(self, key: Key, moment: str) -> None:
+        """What a probe found that began before `moment` (RFC 3339) is out of date, and nothing waits for the next one.
+        The caller puts the key into the queue."""
+        self._outdated[key] = max(moment, self._outdated.get(key, ""))
+
+    def outdated(self, key: Key) -> str:
+        """Since when what was found is out of date (RFC 3339); empty where it is not."""
+        return self._outdated.get(key, "")
+
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._asked.pop(key, None)
+        self._outdated.pop(key, None)

@@ -36,6 +36,7 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
         needs=needs,
         seen=control.no_jobs(ctx),
         requested=ctx.probes.wanted(key),
+        outdated=ctx.probes.outdated(key),
         operations=tuple(operations(ctx.catalog, key.namespace, key.name)),
         stores={e.key.name: e for e in found if e is not None},
         environments=tuple(ctx.catalog.of_kind(EnvironmentEntry)),

@@ -110,6 +110,7 @@ def due_in(kind: Probed[WorldT, StatusT, ResultT], world: WorldT) -> float:
         began=last.began,
         current=kind.current(world.obj),
         wanted=kind.wanted(world),
+        outdated=world.outdated,
         conditions=status.conditions,
         watched=kind.watched(status),
     )

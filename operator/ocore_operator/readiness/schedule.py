@@ -12,6 +12,9 @@ from ocore_operator import clock
 from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult
 from ocore_operator.settings import Settings
 
+#: Seconds from the end of a rollback to the probe that renews what was found before it. The application has just
+#: started, and the next operation, which has a probe of its own, may follow at once.
+RENEWAL = 60.0
 #: Seconds before the deadline of a Job at which the reason why it has not started is still known.
 BEFORE_DEADLINE = 15.0
 
@@ -31,25 +34,27 @@ def due_in(
     began: str | None,
     current: bool,
     wanted: str,
+    outdated: str,
     conditions: Iterable[Condition],
     watched: Iterable[str],
 ) -> float:
     """Seconds until the next probe; 0 or less: now.
 
     `probed`, `began`: end and start of the last probe. `current`: it saw the present generation and all that it depends
-    on. `wanted`: a probe that begins then or later is requested. `watched`: condition types that must be True; while
-    one is not, probes come at shorter intervals.
+    on. `wanted`: a probe that begins then or later is requested. `outdated`: what a probe found that began before then
+    is out of date. `watched`: condition types that must be True; while one is not, probes come at shorter intervals.
     """
     if probed is None or not current:
         return 0.0
     if wanted and (began or probed) < wanted:
         return 0.0
-    pause = settings.probe_interval
-    for type_ in watched:
-        found = c.find(conditions, type_)
-        if found is not None and found.status != "True":
-            pause = min(pause, backoff(settings, probed, found.last_transition_time))
-    return pause - clock.seconds_since(probed, now)
+    pause, unmet = settings.probe_interval, [x for t in watched if (x := c.find(conditions, t)) and x.status != "True"]
+    for condition in unmet:
+        pause = min(pause, backoff(settings, probed, condition.last_transition_time))
+    due = pause - clock.seconds_since(probed, now)
+    if outdated and (began or probed) < outdated:
+        return 0.0 if unmet else min(due, RENEWAL - clock.seconds_since(outdated, now))
+    return due
 
 
 def another(command: Command[Any], state: JobState, number: int, *, live: bool) -> bool:

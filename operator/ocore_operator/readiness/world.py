@@ -38,6 +38,8 @@ class World(Generic[SpecT, StatusT]):
     seen: Observation
     #: Since when a probe is requested (RFC 3339); empty: none is.
     requested: str = ""
+    #: Since when what the last probe found is out of date (RFC 3339); empty: it is not.
+    outdated: str = ""
     #: Operations that wait for it.
     operations: tuple[OperationEntry, ...] = ()
     #: Why a Job could not be created in this reconcile.

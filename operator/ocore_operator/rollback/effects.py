@@ -66,7 +66,9 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
         case ReleaseLock():
             await _release_lock(ctx, observed)
         case AskProbe(since=since):
-            _ask_probe(ctx, observed, since)
+            key = _environment(observed).key
+            ctx.probes.ask(key, clock.text(since or observed.world.lock.since or ctx.now()))
+            ctx.queue.add(key)
         case RecordExecuted():
             await _record_executed(ctx, observed)
         case TakeOver():
@@ -104,9 +106,8 @@ async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> 
 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
     """Releases only the lock that was observed: this rollback may have released and acquired it again since, for
-    another cleanup attempt. Where databases were renamed, the Environment is probed now: the last probe may have found
-    another database, or none. The cleanup of a Complete rollback only removes what was kept: a probe since its end
-    suffices."""
+    another cleanup attempt. Where databases were renamed, the Environment is probed again: the last probe found another
+    database, or none. The cleanup of a Complete rollback only removes what was kept: a probe since its end suffices."""
     rollback = observed.rollback
     name, namespace = observed.world.environment_name, rollback.meta.namespace
     obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
@@ -115,13 +116,9 @@ async def _release_lock(ctx: Context, observed: Observed) -> None:
     await operation_lock.release(ctx, namespace, name, rollback)
     if observed.status.quiesced_at is not None:  # the switch began, also where it failed
         ended = observed.status.completed_at if observed.status.phase == "Complete" else None
-        _ask_probe(ctx, observed, clock.parse(ended) if ended is not None else ctx.now())
-
-
-def _ask_probe(ctx: Context, observed: Observed, since: datetime | None) -> None:
-    key = _environment(observed).key
-    ctx.probes.ask(key, clock.text(since or observed.world.lock.since or ctx.now()))
-    ctx.queue.add(key)
+        key = _environment(observed).key
+        ctx.probes.expire(key, clock.text(clock.parse(ended) if ended is not None else ctx.now()))
+        ctx.queue.add(key)
 
 
 async def _report_damage(ctx: Context, rollback: Rollback, effect: ReportDamage) -> None:

@@ -69,7 +69,14 @@ def ready(status: str, since: float, type_: str = c.READY) -> Condition:
 
 
 def due(seconds: float, conditions: tuple[Condition, ...], **changes: Any) -> float:
-    fields: dict[str, Any] = {"probed": at(0), "began": at(-5), "current": True, "wanted": "", **changes}
+    fields: dict[str, Any] = {
+        "probed": at(0),
+        "began": at(-5),
+        "current": True,
+        "wanted": "",
+        "outdated": "",
+        **changes,
+    }
     watched = (c.READY, c.ROLLBACK_READY)
     return schedule.due_in(SETTINGS, moment(seconds), conditions=conditions, watched=watched, **fields)
 

@@ -1,5 +1,5 @@
-"""A rollback that renamed databases ends: what the last probe found is of before or of the middle, so the next one
-begins at once."""
+"""A rollback that renamed databases ends: what the last probe found is of before or of the middle. The next one begins
+at once where the Environment is not ready, and else a minute later: the next operation's own probe may come first."""
 
 import asyncio
 from types import SimpleNamespace
@@ -51,11 +51,12 @@ def seen_world(environment: resources.Environment, found: resources.Rollback) ->
     return SimpleNamespace(environment_name="shop", lock=observe.lock_view(environment, found))  # type: ignore[return-value]
 
 
-def due(wanted: str) -> float:
-    """Seconds until the next probe at second 100; the last one ran from second 80 to 83."""
+def due(outdated: str, *, ready: bool = False, began: float = 80, now: float = 100) -> float:
+    """Seconds until the next probe; the last one took three seconds."""
+    conditions = () if ready else (NOT_FOUND,)
     return schedule.due_in(
-        SETTINGS, moment(100), probed=at(83), began=at(80), current=True, wanted=wanted, conditions=(NOT_FOUND,),
-        watched=(c.READY,),
+        SETTINGS, moment(now), probed=at(began + 3), began=at(began), current=True, wanted="", outdated=outdated,
+        conditions=conditions, watched=(c.READY,),
     )  # fmt: skip
 
 
@@ -64,7 +65,22 @@ def test_row_93_after_a_switch_the_environment_is_probed_at_once(switched: dict[
     """Also where the switch failed: a probe may have run while the databases had other names."""
     requests, queued = released({**STARTED, "quiescedAt": at(70), **switched})
     assert SHOP in queued
-    assert due(requests.wanted(SHOP)) <= 0 < due("")
+    assert due(requests.outdated(SHOP)) <= 0 < due("")
+
+
+def test_one_that_is_ready_is_probed_a_minute_later_or_by_the_next_operation() -> None:
+    """Its application has just started. The next operation has a probe of its own, which may begin before that."""
+    requests, queued = released({**STARTED, "quiescedAt": at(70), "completedAt": at(95)})
+    outdated = requests.outdated(SHOP)
+    assert SHOP in queued
+    assert due(outdated, ready=True) == schedule.RENEWAL - 5
+    assert due(outdated, ready=True, now=95 + schedule.RENEWAL) <= 0
+    assert due(outdated, ready=True, began=96) == due("", ready=True, began=96) > schedule.RENEWAL
+    # The one by the clock is not put off.
+    late = 83 + SETTINGS.probe_interval - 1
+    assert due(at(late), ready=True, now=late) == 1
+    requests.forget(SHOP)
+    assert requests.outdated(SHOP) == ""
 
 
 @pytest.mark.parametrize(
@@ -77,9 +93,9 @@ def test_a_cleanup_is_followed_by_a_probe_where_none_has_begun_since_the_end(
     """A cleanup removes what was kept; but after a failure it may have found the databases elsewhere."""
     requests, queued = released({**STARTED, "quiescedAt": at(70), "phase": phase, "completedAt": completed_at})
     assert SHOP in queued
-    assert (due(requests.wanted(SHOP)) <= 0) is again
+    assert (due(requests.outdated(SHOP)) <= 0) is again
 
 
 def test_a_rollback_that_ended_before_the_switch_asks_for_no_probe() -> None:
     requests, _ = released(STARTED)
-    assert requests.wanted(SHOP) == ""
+    assert requests.outdated(SHOP) == ""
