@@ -194,6 +194,14 @@ def test_between_two_probes_it_waits_for_the_earliest_time() -> None:
     assert decided(of=mine) == Wait(mine.status, SETTINGS.probe_interval - 60)
 
 
+def test_what_is_out_of_date_is_renewed_a_minute_later() -> None:
+    mine = proven()
+    assert decided(of=mine, outdated=at(50)) == Wait(mine.status, schedule.RENEWAL - 10)
+    action = decided(of=mine, outdated=at(50), now=moment(50 + schedule.RENEWAL))
+    assert isinstance(action, Start)
+    assert action.command == "probe"
+
+
 @pytest.mark.parametrize(
     ("of", "observed", "expected"),
     [

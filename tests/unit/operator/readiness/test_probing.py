@@ -432,8 +432,11 @@ def test_requests_are_remembered_until_the_object_is_gone() -> None:
     requests.ask(key, at(5))
     requests.ask(key, at(1))
     assert requests.wanted(key) == at(5)
+    requests.expire(key, at(7))
+    requests.expire(key, at(1))
+    assert (requests.wanted(key), requests.outdated(key)) == (at(5), at(7))
     requests.forget(key)
-    assert requests.wanted(key) == ""
+    assert (requests.wanted(key), requests.outdated(key)) == ("", "")
     assert NOW
 
 

@@ -14,6 +14,7 @@ from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.probe_requests import ProbeRequests
+from ocore_operator.readiness import observe as readiness
 from ocore_operator.readiness import schedule
 from ocore_operator.rollback import effects, observe
 from ocore_operator.rollback.memory import Memory
@@ -99,3 +100,16 @@ def test_a_cleanup_is_followed_by_a_probe_where_none_has_begun_since_the_end(
 def test_a_rollback_that_ended_before_the_switch_asks_for_no_probe() -> None:
     requests, _ = released(STARTED)
     assert requests.outdated(SHOP) == ""
+
+
+def test_the_environments_reconcile_reads_both_requests() -> None:
+    api, requests = ApiServer(), ProbeRequests()
+    api.put(ENVIRONMENTS, environment_object())
+    requests.ask(SHOP, at(3))
+    requests.expire(SHOP, at(5))
+    ctx: Any = SimpleNamespace(
+        kube=api.client(), catalog=new_catalog(), settings=SETTINGS, now=lambda: moment(9), probes=requests
+    )
+    world = asyncio.run(readiness.environment(ctx, SHOP))
+    assert world is not None
+    assert (world.requested, world.outdated) == (at(3), at(5))
