@@ -174,6 +174,8 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 
 #: Seeds with which the search finds most of these in seconds. They depend on the number of examples, too.
 SEEDS = {
+    "a workload that was scaled up again is not noticed": 5,
+    "switches before the safety snapshot is Complete": 8,
     "the operation lock is released while the switch Job runs": 12,
     "the deadline counts after the signal too": 6,
     "an aborted rollback lets its safety snapshot run": 4,
