@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.api.browser import BROWSER
+from support.api.browser import showing
 from support.api.clients import Clients
 from support.api.page import page
 from support.api.serving import Serving, serving
@@ -77,11 +77,7 @@ def test_a_browser(world: World, repository: Path, tmp_path: Path) -> None:
           snapshotOf({json.dumps(served.url)}, {json.dumps(token)}, {json.dumps(here)}, (each) => shown.push(each))
             .catch((error) => shown.push(String(error))).then(send);
         </script>"""
-        command = [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--remote-debugging-port=0", origin]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
-            try:
-                items = posted.get(timeout=DEADLINE)
-            finally:
-                browser.terminate()
+        with showing(origin, tmp_path / "profile"):
+            items = posted.get(timeout=DEADLINE)
     assert items[-2]["percent"] == 100, items
     check(world, items[-1])
