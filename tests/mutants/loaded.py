@@ -17,7 +17,7 @@ from typing import Any
 #: Processor seconds for the tests of one change, and the seconds after which they wait for something that never comes:
 #: on a busy machine far more than they need.
 CPU_SECONDS, SECONDS = 60, 600
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def _is_function(code: CodeType) -> bool:
@@ -79,13 +79,18 @@ def put_in(loaded: Sequence[FunctionType], path: str, before: str, text: str) ->
             found.__code__ = code
 
 
+def begin_fork() -> None:
+    """A fork is a process group of its own, and ends with the process that started it."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def in_fork(act: Callable[[], Any], seconds: float = SECONDS, cpu_seconds: int = CPU_SECONDS) -> Any:
     """What it returns, which JSON can hold; None where the process ends before."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setsid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        begin_fork()
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
         try:
             os.write(writing, json.dumps(act()).encode())

@@ -10,7 +10,6 @@ of named.py}. A fork collects the tests of these arguments, and answers such req
 """
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import importlib.util
@@ -26,7 +25,7 @@ from typing import Any, Self
 
 import grimp
 
-from mutants.loaded import loaded_functions
+from mutants.loaded import begin_fork, loaded_functions
 from mutants.named import Named
 
 #: What the tree's packages and tests import. One that is missing here is loaded by each fork.
@@ -61,8 +60,6 @@ LIBRARIES = (
 #: The tree's, those first that the others import. They register nothing outside of themselves while they are loaded.
 PACKAGES = ("ocore_crds", "ocore_kube", "ocore_operator", "ocore_mover", "ocore_api", "ocore_cli")
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h: a run ends with the process that started it
-
 
 def run(graph: grimp.ImportGraph, arguments: list[str], output: str, seconds: float, changed: str) -> int | None:
     """pytest's exit code; None where it was ended."""
@@ -93,8 +90,7 @@ def run(graph: grimp.ImportGraph, arguments: list[str], output: str, seconds: fl
 
 
 def _begin(output: str) -> None:
-    os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    begin_fork()
     with open(output, "wb", buffering=0) as file:  # noqa: PTH123 - a path as the request has it
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
