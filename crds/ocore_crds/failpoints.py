@@ -2,8 +2,9 @@
 variable.
 
 ``OCORE_FAILPOINTS=name=action[,name=action]`` with the actions ``kill`` (SIGKILL to itself), ``error`` (raises
-:class:`FailpointError`) and ``sleep:SECONDS``. Each fires once per process, and once per pod where
-``OCORE_FAILPOINT_MARKS`` names a folder that outlives the container. docs/failpoints.md is made from :data:`REGISTRY`.
+:class:`FailpointError`), ``sleep:SECONDS`` and ``delay:SECONDS``. A ``delay`` fires each time. The others fire once per
+process, and once per pod where ``OCORE_FAILPOINT_MARKS`` names a folder that outlives the container.
+docs/failpoints.md is made from :data:`REGISTRY`.
 
 This module reads the environment, writes marks and ends the process. Of ``ocore_crds`` only ``generate`` also does I/O
 (tests/unit/crds/test_crds_io.py).
@@ -112,8 +113,10 @@ def parse(text: str) -> dict[str, str]:
         name, _, action = item.partition("=")
         if name not in REGISTRY:
             raise ValueError(f"no failpoint {name!r}; docs/failpoints.md lists them")
-        if action not in ("kill", "error") and not action.startswith("sleep:"):
-            raise ValueError(f"failpoint {name}: unknown action {action!r}; use kill, error or sleep:SECONDS")
+        if action not in ("kill", "error") and not action.startswith(("sleep:", "delay:")):
+            raise ValueError(
+                f"failpoint {name}: unknown action {action!r}; use kill, error, sleep:SECONDS or delay:SECONDS"
+            )
         armed[name] = action
     return armed
 
@@ -142,7 +145,7 @@ def die() -> NoReturn:
 
 
 def hit(name: str) -> None:
-    """Runs the failpoint's action if it is armed and has not fired yet; else does nothing.
+    """Runs the failpoint's action if it is armed and has not fired yet, a delay each time; else does nothing.
 
     Raises FailpointError for the action ``error``, ValueError for a name that is not registered.
     """
@@ -152,18 +155,25 @@ def hit(name: str) -> None:
     if name not in REGISTRY:
         raise ValueError(f"failpoint {name!r} is not in the registry")
     action = parse(text).get(name)
-    if action is None or name in _fired:
+    if action is None or not (action.startswith("delay:") or _first(name)):
         return
-    marks = os.environ.get(MARKS_VARIABLE)
-    if marks:
-        mark = Path(marks) / f"failpoint-{name}"
-        if mark.exists():
-            return
-        mark.touch()
-    _fired.add(name)
     print(f"failpoint {name}: {action}", file=sys.stderr, flush=True)
     if action == "kill":
         die()
     if action == "error":
         raise FailpointError(f"failpoint {name}")
-    time.sleep(float(action.removeprefix("sleep:")))
+    time.sleep(float(action.partition(":")[2]))
+
+
+def _first(name: str) -> bool:
+    """Whether it has not fired yet, which it does now."""
+    if name in _fired:
+        return False
+    marks = os.environ.get(MARKS_VARIABLE)
+    if marks:
+        mark = Path(marks) / f"failpoint-{name}"
+        if mark.exists():
+            return False
+        mark.touch()
+    _fired.add(name)
+    return True

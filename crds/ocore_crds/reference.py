@@ -64,8 +64,9 @@ def failpoints_page() -> str:
                 "Named places where a test may kill, stop or fail a program of this project. They are always compiled"
                 f" in and armed only by\n`{failpoints.ENVIRONMENT_VARIABLE}=name=action[,name=action]` in the program's"
                 " environment; the chart does not set it.\nActions: `kill` (SIGKILL to itself), `error` (an"
-                " exception), `sleep:SECONDS`. Each fires once per process, and once per pod"
-                f" where\n`{failpoints.MARKS_VARIABLE}` names a folder that outlives the container.\n"
+                " exception), `sleep:SECONDS` and `delay:SECONDS`. A `delay` fires each time. The others fire"
+                f" once per process, and once per pod\nwhere `{failpoints.MARKS_VARIABLE}` names a folder that"
+                " outlives the container.\n"
             ),
             *_table(("failpoint", "state at that point"), rows),
             "",

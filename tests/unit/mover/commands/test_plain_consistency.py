@@ -135,8 +135,8 @@ def test_row_38_a_log_that_grows_all_the_time(site_any: Site, tmp_path: Path, co
     thread = threading.Thread(target=append)
     thread.start()
     try:
-        # On a busy machine the log would not always grow between the export and the copy.
-        done = desk.armed("snapshot", "snapshot-frozen=sleep:1", "--consistency", consistency)
+        # On a busy machine the log would not always grow between the export and the copy, in each of the tries.
+        done = desk.armed("snapshot", "snapshot-frozen=delay:1", "--consistency", consistency)
     finally:
         stop.set()
         thread.join()
