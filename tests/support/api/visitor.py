@@ -1,8 +1,9 @@
-"""A person at the page, in the headless shell of Debian's Chromium, driven by Playwright. What goes wrong unseen fails
+"""A person at the page, in Chromium without a window, driven by Playwright. What goes wrong unseen fails
 the test: an error in the console, an exception, a violation of the page's policy."""
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,7 +30,7 @@ def chromium(*hosts: str) -> Iterator[Browser]:
     known = "".join(f", EXCLUDE {host}" for host in ("127.0.0.1", "localhost", *hosts))
     options += [f"--host-resolver-rules=MAP page.test 127.0.0.1, MAP * ~NOTFOUND{known}"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=f"/usr/bin/{program}", args=options)
+        browser = playwright.chromium.launch(executable_path=shutil.which(program), args=options)
         try:
             yield browser
         finally:
