@@ -134,6 +134,16 @@ def for_attempt(text: str, attempt: int) -> str:
     return ",".join(kept)
 
 
+def repeats(action: str) -> bool:
+    """Whether it fires each time, and not only once."""
+    return action.startswith("delay:")
+
+
+def seconds(action: str) -> float:
+    """Of a ``sleep`` or ``delay``."""
+    return float(action.partition(":")[2])
+
+
 def die() -> NoReturn:
     """Ends the process as `kill -9` does: no handler, no `finally`, no flush.
 
@@ -155,14 +165,14 @@ def hit(name: str) -> None:
     if name not in REGISTRY:
         raise ValueError(f"failpoint {name!r} is not in the registry")
     action = parse(text).get(name)
-    if action is None or not (action.startswith("delay:") or _first(name)):
+    if action is None or not (repeats(action) or _first(name)):
         return
     print(f"failpoint {name}: {action}", file=sys.stderr, flush=True)
     if action == "kill":
         die()
     if action == "error":
         raise FailpointError(f"failpoint {name}")
-    time.sleep(float(action.partition(":")[2]))
+    time.sleep(seconds(action))
 
 
 def _first(name: str) -> bool:

@@ -1,7 +1,7 @@
 """The operator's own failpoints: armed by an object's annotation, and only where OCORE_ALLOW_FAILPOINTS is set.
 
 A failpoint that an annotation arms fires once per object, not once per process: a mark in a folder that outlives the
-container prevents the next process from dying at the same place.
+container prevents the next process from dying at the same place. A delay fires each time.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ _log = structlog.get_logger()
 
 
 async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[type-arg]
-    """Fires the failpoint where it is armed and has not fired yet."""
+    """Fires the failpoint where it is armed and has not fired yet, a delay each time."""
     if not ctx.settings.allow_failpoints:
         return
     armed = failpoints.for_attempt(obj.meta.annotations.get(naming.ANNOTATION_FAILPOINTS, ""), 1)
     action = failpoints.parse(armed).get(name)
     mark = ctx.settings.failpoint_marks / f"failpoint-{obj.meta.uid}-{name}"
-    if action is None or mark.exists():
+    if action is None or (mark.exists() and not failpoints.repeats(action)):
         return
     mark.touch()
     _log.warning("failpoint", failpoint=name, action=action, namespace=obj.meta.namespace, name=obj.meta.name)
@@ -34,7 +34,7 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
         failpoints.die()
     if action == "error":
         raise failpoints.FailpointError(f"failpoint {name}")
-    await asyncio.sleep(float(action.removeprefix("sleep:")))
+    await asyncio.sleep(failpoints.seconds(action))
 
 
 @asynccontextmanager

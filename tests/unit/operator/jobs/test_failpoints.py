@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from ocore_crds.failpoints import FailpointError
 from ocore_crds.naming import ANNOTATION_FAILPOINTS
@@ -18,10 +19,10 @@ POINT = "operator-rollback-safety-created"
 LOST = Unavailable(0, "NoAnswer", "the API server did not answer within 10 s")
 
 
-def _after(marks: Path, end: Exception | None, name: str = POINT) -> None:
+def _after(marks: Path, end: Exception | None, name: str = POINT, action: str = "error") -> None:
     settings = SETTINGS.model_copy(update={"allow_failpoints": True, "failpoint_marks": marks})
     meta = SimpleNamespace(
-        annotations={ANNOTATION_FAILPOINTS: f"{POINT}=error"}, uid=UID, namespace="shop", name="back"
+        annotations={ANNOTATION_FAILPOINTS: f"{POINT}={action}"}, uid=UID, namespace="shop", name="back"
     )
 
     async def act() -> None:
@@ -70,3 +71,11 @@ def test_none_fires_without_a_name(tmp_path: Path) -> None:
     _after(tmp_path, None, "")
     with pytest.raises(Unavailable):
         _after(tmp_path, LOST, "")
+
+
+@pytest.mark.parametrize(("action", "times"), [("sleep:0", 1), ("delay:0", 3)])
+def test_a_delay_fires_each_time(tmp_path: Path, action: str, times: int) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            _after(tmp_path, None, action=action)
+    assert [line["action"] for line in logs] == [action] * times
