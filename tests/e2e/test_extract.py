@@ -9,7 +9,7 @@ import pytest
 
 from ocore_crds.timestamps import parse
 from support.cluster.administrator import create_administrator
-from support.cluster.cluster import Cluster, Object, is_true, unique
+from support.cluster.cluster import Cluster, is_true, unique
 from support.cluster.deaths import Deaths
 from support.cluster.kills import EXTRACT_POINTS, SCHEMA_POINTS, TABLE_POINTS, killed_in_turn
 from support.cluster.kubectl_ocore import ocore
@@ -26,15 +26,6 @@ def site_of_15(cluster: Cluster, servers: Servers) -> Iterator[Site]:
         yield site
 
 
-def extract(name: str, namespace: str, annotations: dict[str, str] | None = None, **spec: object) -> Object:
-    return {
-        "apiVersion": "ocore.dev/v1alpha1",
-        "kind": "Extract",
-        "metadata": {"name": name, "namespace": namespace, "annotations": annotations or {}},
-        "spec": {"snapshotRef": {"name": "base"}, "expiresAfterSeconds": 60, **spec},
-    }
-
-
 def test_a_file_comes_back_beside_what_is_live(
     cluster: Cluster, site_of_15: Site, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -49,7 +40,7 @@ def test_a_file_comes_back_beside_what_is_live(
     killed = killed_in_turn(*EXTRACT_POINTS)
     with Deaths(cluster, site.namespace) as deaths:
         for made, target in (("archive", {"store": {}}), ("back", {"claim": {"path": "back"}})):
-            cluster.apply(extract(made, site.namespace, killed, files={"paths": [name]}, target=target))
+            site.extract(made, annotations=killed, files={"paths": [name]}, target=target)
             done = site.completed("Extract", made)
             deaths.fired(done)
             assert done["status"]["attempt"] == 2
@@ -81,7 +72,7 @@ def test_a_file_comes_back_beside_what_is_live(
     assert sorted(names) == ["archive", "back"]
 
     # A path that the snapshot lacks; then the expiry.
-    cluster.apply(extract("none", site.namespace, files={"paths": ["ff/none"]}, target={"store": {}}))
+    site.extract("none", files={"paths": ["ff/none"]}, target={"store": {}})
     site.failed("Extract", "none", "FilesNotFound")
     expired = cluster.wait(
         "Extract", "back", site.namespace, lambda o: o["status"].get("phase") == "Expired", 180, "expired"
@@ -113,7 +104,7 @@ def test_row_110_a_table_comes_back_beside_what_is_live(
     killed = killed_in_turn(*TABLE_POINTS)
     tables = [{"name": "ir_attachment", "where": f"id = {first}"}]
     with Deaths(cluster, site.namespace) as deaths:
-        cluster.apply(extract("rows", site.namespace, killed, tables=tables, target={"store": {}}))
+        site.extract("rows", annotations=killed, tables=tables, target={"store": {}})
         done = site.completed("Extract", "rows")
         deaths.fired(done)
     status = done["status"]
@@ -137,7 +128,7 @@ def test_row_110_a_table_comes_back_beside_what_is_live(
 
     # A condition that the server refuses; then the removal of all.
     hostile = [{"name": "ir_attachment", "where": "pg_read_file('/etc/passwd') IS NOT NULL"}]
-    cluster.apply(extract("hostile", site.namespace, tables=hostile, target={"store": {}}))
+    site.extract("hostile", tables=hostile, target={"store": {}})
     site.failed("Extract", "hostile", "RowFilterFailed")
     site.gone("Extract", "rows", "hostile")
     assert site.databases() == databases
@@ -153,7 +144,7 @@ def test_row_112_tables_come_into_a_new_schema_of_the_live_database(cluster: Clu
     killed = killed_in_turn(*EXTRACT_POINTS, *SCHEMA_POINTS)
     with Deaths(cluster, site.namespace) as deaths:
         wanted = {"tables": [{"name": "ir_attachment"}], "target": {"database": {}}, "snapshotRef": {"name": taken}}
-        cluster.apply(extract(name, site.namespace, killed, **wanted))
+        site.extract(name, annotations=killed, **wanted)
         done = site.completed("Extract", name)
         deaths.fired(done)
     status = done["status"]

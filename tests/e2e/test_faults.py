@@ -267,6 +267,23 @@ def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, point
     holds_all_promises(site)
 
 
+def test_row_01_operator_killed_in_an_extract(site: Site, operator: Operator) -> None:
+    """While its Job has the operation lock and writes into the claim, and while its folder is removed."""
+    name, files = fresh("file"), {"paths": [site.query("SELECT min(store_fname) FROM ir_attachment")[0][0]]}
+    held = failpoints.held_open("extract-written")
+    site.extract(name, annotations=held, files=files, target={"claim": {"path": name}}, expiresAfterSeconds=3600)
+    failpoints.at_failpoint(site, failpoints.running_pod(site, "Extract", name, "extract"), "extract-written")
+    operator.kill()
+    obj = site.completed("Extract", name)
+    assert (obj["status"]["attempt"], obj["status"]["result"]["files"]) == (1, 1)
+    holds_all_promises(site)
+    site.cluster.delete("Extract", name, site.namespace)
+    failpoints.running_pod(site, "Extract", name, "remove-extract")
+    operator.kill()
+    site.gone("Extract", name)
+    assert site.in_shop("test", "-e", f"/claim/{name}")[0] == 1
+
+
 def test_operator_runs_in_its_namespace(cluster: Cluster, operator: Operator) -> None:
     """The tests above killed the operator that everybody uses: it must be well."""
     operator.ready()

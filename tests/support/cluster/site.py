@@ -512,6 +512,18 @@ class Site:
         )
         return name
 
+    def extract(self, name: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> str:
+        """Creates an Extract, of the snapshot `base` where the spec names no other one."""
+        self.cluster.apply(
+            {
+                "apiVersion": GROUP,
+                "kind": "Extract",
+                "metadata": {"name": name, "namespace": self.namespace, "annotations": annotations or {}},
+                "spec": {"snapshotRef": {"name": "base"}, "expiresAfterSeconds": 60, **spec},
+            }
+        )
+        return name
+
     def rollback(self, name: str, snapshot: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> str:
         """Creates a Rollback."""
         self.cluster.apply(
