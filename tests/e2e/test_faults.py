@@ -268,7 +268,7 @@ def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, point
 
 
 def test_row_01_operator_killed_in_an_extract(site: Site, operator: Operator) -> None:
-    """While its Job has the operation lock and writes into the claim, and while its folder is removed."""
+    """While its Job has the operation lock and writes into the claim, and right after it was deleted."""
     name, files = fresh("file"), {"paths": [site.query("SELECT min(store_fname) FROM ir_attachment")[0][0]]}
     held = failpoints.held_open("extract-written")
     site.extract(name, annotations=held, files=files, target={"claim": {"path": name}}, expiresAfterSeconds=3600)
@@ -278,7 +278,6 @@ def test_row_01_operator_killed_in_an_extract(site: Site, operator: Operator) ->
     assert (obj["status"]["attempt"], obj["status"]["result"]["files"]) == (1, 1)
     holds_all_promises(site)
     site.cluster.delete("Extract", name, site.namespace)
-    failpoints.running_pod(site, "Extract", name, "remove-extract")
     operator.kill()
     site.gone("Extract", name)
     assert site.in_shop("test", "-e", f"/claim/{name}")[0] == 1
