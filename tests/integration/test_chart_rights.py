@@ -732,7 +732,7 @@ def test_row_83_only_the_operator_writes_a_status(operator: Account, kind: str) 
         f"only the operator writes the status of {plural}, and the user is ann: list a user that may in the chart's"
         " value admissionPolicies.statusWriters"
     )
-    assert words in write("ann")
+    wait_for("this policy too", lambda: expect(words, write("ann")), 30)  # each takes effect by itself
     assert "only the operator" in write(operator.user.replace(NAMESPACE, namespace)), "another namespace's account"
     assert write(operator.user) == ""
     assert write(ADMIN) == "", "it is in statusWriters"
