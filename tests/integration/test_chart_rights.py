@@ -780,9 +780,12 @@ def second(operator: Account) -> Iterator[Callable[[bool], str]]:
 
 def test_row_83_the_operator_of_another_release_is_known(second: Callable[[bool], str]) -> None:
     """Else a second release, which waits, would stop the first one."""
-    said = second(False)
-    assert "only the operator writes the status" in said
-    assert "are those of ocore-snapshots" in said
+
+    def refused() -> bool:
+        said = second(False)
+        return expect("only the operator writes the status", said) and expect("are those of ocore-snapshots", said)
+
+    wait_for("both policies", refused, 30)  # each takes effect by itself
     assert second(True) == ""
 
 
