@@ -139,12 +139,16 @@ def repeats(action: str) -> bool:
     return action.startswith("delay:")
 
 
-def seconds(action: str) -> float:
-    """Of a ``sleep`` or ``delay``."""
+def begin(name: str, action: str) -> float:
+    """Ends the process, raises FailpointError, or returns the seconds that the caller has to sleep."""
+    if action == "kill":
+        _die()
+    if action == "error":
+        raise FailpointError(f"failpoint {name}")
     return float(action.partition(":")[2])
 
 
-def die() -> NoReturn:
+def _die() -> NoReturn:
     """Ends the process as `kill -9` does: no handler, no `finally`, no flush.
 
     The first process of a container ignores a SIGKILL that it sends itself (pid_namespaces(7)). It therefore exits by
@@ -168,11 +172,7 @@ def hit(name: str) -> None:
     if action is None or not (repeats(action) or _first(name)):
         return
     print(f"failpoint {name}: {action}", file=sys.stderr, flush=True)
-    if action == "kill":
-        die()
-    if action == "error":
-        raise FailpointError(f"failpoint {name}")
-    time.sleep(seconds(action))
+    time.sleep(begin(name, action))
 
 
 def _first(name: str) -> bool:

@@ -30,11 +30,7 @@ async def hit(ctx: Context, obj: Resource, name: str) -> None:  # type: ignore[t
         return
     mark.touch()
     _log.warning("failpoint", failpoint=name, action=action, namespace=obj.meta.namespace, name=obj.meta.name)
-    if action == "kill":
-        failpoints.die()
-    if action == "error":
-        raise failpoints.FailpointError(f"failpoint {name}")
-    await asyncio.sleep(failpoints.seconds(action))
+    await asyncio.sleep(failpoints.begin(name, action))
 
 
 @asynccontextmanager
