@@ -52,7 +52,10 @@ ANNOTATION_TEMPORARY = f"{GROUP}/temporary"
 #: the status has them.
 ANNOTATION_TARGET_ID = f"{GROUP}/target-environment-id"
 ANNOTATION_SNAPSHOT_ID = f"{GROUP}/snapshot-id"
-#: On a release's Lease: the namespaces that it watches, with commas; empty: all.
+#: The chart announces a release by its operator's ClusterRole: with this label, and as annotations its Lease
+#: (NAMESPACE/NAME) and the namespaces that it watches, with commas (empty: all).
+LABEL_RELEASE = f"{GROUP}/release"
+ANNOTATION_LEASE = f"{GROUP}/lease"
 ANNOTATION_WATCHES = f"{GROUP}/watches"
 #: Honoured only where the operator runs with OCORE_ALLOW_FAILPOINTS=true (tests).
 ANNOTATION_FAILPOINTS = f"{GROUP}/failpoints"

@@ -69,7 +69,6 @@ class Operator:
             identity=settings.identity(),
             duration=settings.lease_duration,
             renew=settings.lease_renew,
-            metadata=releases.metadata(settings.namespaces),
         )
         self._releases = releases.Releases(
             Kube(self._transport), own=(settings.namespace, settings.lease_name), namespaces=settings.namespaces

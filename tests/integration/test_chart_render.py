@@ -9,6 +9,7 @@ import yaml
 
 from ocore_crds.kinds import KINDS, SNAPSHOT
 from ocore_kube import types
+from ocore_operator.engine.releases import announced
 from ocore_operator.settings import Settings
 from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find, prefer_different_nodes_and_zones
 from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
@@ -469,7 +470,8 @@ IN_A_NAMESPACE = {
 EVERYWHERE = {
     "namespaces": {"get"},
     "customresourcedefinitions": {"get"},
-    "leases": {"list"},  # of other releases
+    "clusterroles": {"list"},  # which announce other releases
+    "leases": {"get"},  # of these
     "operators": {"run"},  # nothing: the mark of an operator
 }
 OURS_EVERYWHERE = {kind: {"get", "patch"} for kind in ("snapshots", "rollbacks", "extracts")}  # finalizers
@@ -577,6 +579,21 @@ def test_the_lease_is_its_own(helm: Helm) -> None:
     assert create["verbs"] == ["create"]
     assert own["resourceNames"] == [environment(objects)["OCORE_LEASE_NAME"]]
     assert own["verbs"] == ["get", "patch"]
+
+
+@pytest.mark.parametrize("values", [{}, NAMESPACED])
+def test_row_122_a_release_is_announced_where_no_tenant_writes(helm: Helm, values: Object) -> None:
+    """In a ClusterRole, as the operator reads it."""
+    objects = helm.render(values)
+    role = find(objects, "ClusterRole", "-operator")
+    assert role["metadata"]["labels"]["ocore.dev/release"] == "true"
+    meta = {**role["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z", "uid": "u"}
+    found = announced({"metadata": meta})
+    assert found is not None
+    settings = environment(objects)
+    assert found.lease == ("ocore-system", settings["OCORE_LEASE_NAME"])
+    assert ",".join(found.watches) == settings["OCORE_NAMESPACES"]
+    assert [o["kind"] for o in objects if "ocore.dev/release" in o["metadata"].get("labels", {})] == ["ClusterRole"]
 
 
 def test_everything_that_the_operator_asks_for_is_granted(helm: Helm) -> None:

@@ -789,6 +789,25 @@ def test_row_83_the_operator_of_another_release_is_known(second: Callable[[bool]
     assert second(True) == ""
 
 
+def test_row_122_only_the_operator_writes_its_lease(operator: Account) -> None:
+    """Also where someone who is no cluster administrator has rights in the release's namespace."""
+    if operator.cluster.get("Namespace", NAMESPACE, None) is None:
+        operator.cluster.create_namespace(NAMESPACE)
+    own = operator.user.rpartition(":")[2]
+    there = operator._replace(namespace=NAMESPACE)
+
+    def write(name: str, user: str) -> str:
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {}}
+        return there.refused("POST", "Lease", body=lease, user=user)
+
+    words = "only the operator writes its Lease, and the user is ann: to free it, delete the Lease"
+    wait_for("this policy too", lambda: expect(words, write(own, "ann")), 30)  # each takes effect by itself
+    assert write(own, operator.user) == ""
+    assert write("other", "ann") == ""
+    elsewhere = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": own}, "spec": {}}
+    assert operator.refused("POST", "Lease", body=elsewhere, user="ann") == "", "of another namespace"
+
+
 def own_job() -> Object:
     """A Job of someone else."""
     container = {"name": "own", "image": "registry/own:1"}

@@ -213,6 +213,57 @@ def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path:
         operator.stop()
 
 
+def announced(namespace: str, lease: str) -> Object:
+    """The ClusterRole by which the chart announces a release."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {
+            "name": f"{namespace}-{lease}",
+            "labels": {"ocore.dev/release": "true"},
+            "annotations": {"ocore.dev/lease": f"{namespace}/{lease}", "ocore.dev/watches": namespace},
+        },
+        "rules": [],
+    }
+
+
+def test_row_122_leases_of_tenants_are_not_believed(crds: Cluster, namespace: str, tmp_path: Path) -> None:
+    """Of the year 0, of a release that has all namespaces, older than any other: the operator starts, and leads. No
+    admission policy holds here."""
+    fresh = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    times = ("0000-01-01T00:00:00.000000Z", fresh)
+    crds.apply(
+        *(
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {
+                    "name": f"forged-{number}",
+                    "namespace": namespace,
+                    "labels": {"app.kubernetes.io/managed-by": "ocore-snapshots", "ocore.dev/release": "true"},
+                    "annotations": {
+                        "ocore.dev/watches": "",
+                        "ocore.dev/lease": f"{namespace}/forged-{number}",
+                        "large": "x" * 250_000,
+                    },
+                },
+                "spec": {"holderIdentity": "me", "renewTime": renewed, "acquireTime": times[0]},
+            }
+            for number, renewed in enumerate(times)
+        )
+    )
+    role = announced(namespace, "test-operator")
+    crds.apply(role)
+    operator = OperatorProcess(crds, [namespace], tmp_path, **FAST)
+    try:
+        operator.start(wait=False)
+        operator.ready(60)
+        assert operator.metric("ocore_leader") == 1
+    finally:
+        operator.stop()
+        crds.delete("ClusterRole", role["metadata"]["name"])
+
+
 def test_row_99_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
     """Killed: after the lease has run out. After SIGTERM: at once. Another release waits all the time."""
     times = {**FAST, "lease_duration": 6, "lease_renew": 2}
@@ -220,6 +271,8 @@ def test_row_99_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path:
     first = OperatorProcess(crds, [namespace], tmp_path, **times).start()
     second = OperatorProcess(crds, [namespace], tmp_path, **times, standby=True).start()
     third = OperatorProcess(crds, [namespace], tmp_path, **times)
+    release = announced(namespace, "test-operator")
+    crds.apply(release)
     try:
         # A standby is ready, counts no objects, and does nothing.
         failed(crds, namespace, snapshot(crds, namespace, "before"), "EnvironmentNotFound")
@@ -249,6 +302,7 @@ def test_row_99_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path:
     finally:
         for each in (first, second, third, other):
             each.stop()
+        crds.delete("ClusterRole", release["metadata"]["name"])
 
 
 def test_a_leader_that_was_stopped_past_its_lease_exits_before_any_write(

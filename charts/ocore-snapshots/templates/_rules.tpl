@@ -75,10 +75,13 @@ and the finalizers of our own objects must still be removed.
   resources: [customresourcedefinitions]
   resourceNames: [snapshots.ocore.dev]
   verbs: [get]
-# Whether another release watches one of the namespaces.
+# Whether another release watches one of the namespaces: its ClusterRole announces it, and names its Lease.
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles]
+  verbs: [list]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [list]
+  verbs: [get]
 # Nothing is served there. By it the admission policies of one release know the operator of another one.
 - apiGroups: [ocore.dev]
   resources: [operators]

@@ -50,20 +50,17 @@ class Lease:
         identity: str,
         duration: int,
         renew: float,
-        metadata: Object | None = None,
         now: Callable[[], datetime] = clock.now,
         monotonic: Callable[[], float] = boottime,
         lost: Callable[[str], None] = hard_exit,
     ) -> None:
-        """`kube` must have no guard: the guard depends on the renewal, which is a write. `metadata`: labels and
-        annotations of the object."""
+        """`kube` must have no guard: the guard depends on the renewal, which is a write."""
         self._kube = kube
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._duration = duration
         self._renew = renew
-        self._metadata = metadata or {}
         self._now = now
         self._monotonic = monotonic
         self._lost = lost
@@ -150,7 +147,7 @@ class Lease:
         return self._monotonic() - self._seen[1] > float(spec.get("leaseDurationSeconds") or self._duration)
 
     async def _create(self, spec: Object) -> bool:
-        metadata = {**self._metadata, "name": self._name, "namespace": self._namespace}
+        metadata = {"name": self._name, "namespace": self._namespace}
         body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
         try:
             await self._kube.create(LEASES, body)
@@ -159,7 +156,7 @@ class Lease:
         return True
 
     async def _write(self, lease: Object, spec: Object) -> bool:
-        patch = {"metadata": {**self._metadata, "resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec}
+        patch = {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec}
         try:
             return await self._kube.merge_patch(LEASES, self._namespace, self._name, patch) is not None
         except Conflict:

@@ -1,18 +1,23 @@
 """Other releases that watch the same namespaces: the one that came first keeps them, and this one does not start.
 
-Each release has its own Lease, in its own namespace, with the watched namespaces in an annotation. A release keeps them
-for KEPT seconds after its last renewal, so that a second one does not take over while the first one is upgraded.
+The chart announces each release by annotations of its ClusterRole: the watched namespaces, and its Lease. Only cluster
+administrators write ClusterRoles. No tenant can announce a release, move one to other namespaces, or make it older. A
+tenant's Leases are not even read: the Leases that are read are those of announced releases, each by its name.
+
+A release keeps its namespaces for KEPT seconds after the last renewal of its Lease, so that a second one does not take
+over while the first one is upgraded.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from ocore_crds import naming
 from ocore_kube.errors import ApiError, Forbidden
-from ocore_kube.types import LEASES
+from ocore_kube.types import CLUSTER_ROLES, LEASES
 from ocore_operator import clock
 from ocore_operator.engine.lease import hard_exit
 from ocore_operator.kube.client import Kube
@@ -26,46 +31,43 @@ PAUSE, LEADING_PAUSE = 5.0, 60.0
 _log = structlog.get_logger()
 
 
-def metadata(namespaces: Sequence[str]) -> Object:
-    """Of the Lease of a release that watches these namespaces; none: all."""
-    return {
-        "labels": {naming.LABEL_MANAGED_BY: naming.MANAGED_BY},
-        "annotations": {naming.ANNOTATION_WATCHES: ",".join(sorted(namespaces))},
-    }
+@dataclass(frozen=True)
+class Release:
+    """A release as it is announced."""
+
+    #: Namespace and name of its Lease.
+    lease: tuple[str, str]
+    #: The namespaces that it watches; empty: all.
+    watches: tuple[str, ...]
+    #: When the API server created the announcement, and its uid: the older release has the smaller one.
+    age: tuple[str, str]
 
 
-def others(leases: Iterable[Object], own: tuple[str, str], namespaces: Sequence[str], now: datetime) -> list[Object]:
-    """The Leases of other releases that watch one of the namespaces. `own`: namespace and name of this release's Lease.
-    Pure."""
-    return [
-        lease
-        for lease in leases
-        if _key(lease) != own and _overlap(_watched(lease), namespaces) is not None and _counts(lease, now)
-    ]
-
-
-def _key(lease: Object) -> tuple[str, str]:
-    return lease["metadata"]["namespace"], lease["metadata"]["name"]
-
-
-def _watched(lease: Object) -> tuple[str, ...] | None:
-    """The namespaces of the Lease's release; None where it is not the Lease of a release."""
-    text = (lease["metadata"].get("annotations") or {}).get(naming.ANNOTATION_WATCHES)
-    return tuple(filter(None, text.split(","))) if text is not None else None
-
-
-def _overlap(theirs: Sequence[str] | None, ours: Sequence[str]) -> str | None:
-    """What both watch, for a message; None where that is nothing."""
-    if theirs is None:
+def announced(role: Object) -> Release | None:
+    """The release that a ClusterRole announces; None where its annotations are missing. Pure."""
+    meta = role["metadata"]
+    annotations = meta.get("annotations") or {}
+    namespace, _, name = annotations.get(naming.ANNOTATION_LEASE, "").partition("/")
+    watches = annotations.get(naming.ANNOTATION_WATCHES)
+    if not namespace or not name or watches is None:
         return None
+    return Release((namespace, name), tuple(filter(None, watches.split(","))), (meta["creationTimestamp"], meta["uid"]))
+
+
+def overlap(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """What both watch, for a message; empty where that is nothing. Pure."""
     if not theirs or not ours:
         return ", ".join(theirs or ours) or "all namespaces"
-    return ", ".join(sorted({*theirs} & {*ours})) or None
+    return ", ".join(sorted({*theirs} & {*ours}))
 
 
-def _counts(lease: Object, now: datetime) -> bool:
-    renewed = str((lease.get("spec") or {}).get("renewTime") or "")
-    return renewed != "" and abs(clock.seconds_since(renewed, now)) < KEPT
+def leads(lease: Object | None, now: datetime) -> bool:
+    """Whether a release that has this Lease keeps its namespaces. A time that cannot be read keeps none. Pure."""
+    renewed = ((lease or {}).get("spec") or {}).get("renewTime")
+    try:
+        return abs(clock.seconds_since(str(renewed), now)) < KEPT
+    except (ValueError, TypeError, ArithmeticError):
+        return False
 
 
 class Releases:
@@ -93,7 +95,7 @@ class Releases:
         """Returns once no other release watches one of the namespaces."""
         while True:
             try:
-                found = await self._others()
+                _, found = await self._read()
             except (ApiError, TimeoutError) as error:
                 _log.warning("other releases not read", error=str(error) or type(error).__name__)
                 await asyncio.sleep(PAUSE)
@@ -107,14 +109,13 @@ class Releases:
             await asyncio.sleep(PAUSE)
 
     async def yield_to_earlier(self) -> None:
-        """Ends the process where another release began to lead at the same time, and before this one."""
+        """Ends the process where another release began to lead at the same time, and was announced before this one."""
         try:
-            mine = await self._kube.get(LEASES, *self._own)
-            found = await self._others()
+            mine, found = await self._read()
         except (ApiError, TimeoutError) as error:
             _log.warning("other releases not read", error=str(error) or type(error).__name__)
             return
-        earlier = [lease for lease in found if mine is None or _rank(lease) < _rank(mine)]
+        earlier = [each for each in found if mine is None or each.age < mine.age]
         if earlier:
             self._lost(self._text(earlier[0]))
 
@@ -125,23 +126,25 @@ class Releases:
             await asyncio.sleep(LEADING_PAUSE)
             await self.yield_to_earlier()
 
-    async def _others(self) -> list[Object]:
-        labels = f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY}"
+    async def _read(self) -> tuple[Release | None, list[Release]]:
+        """This release as it is announced (None: it is not), and the others that keep one of the namespaces."""
         try:
-            leases = await self._kube.list(LEASES, labels=labels)
+            roles = await self._kube.metadata(
+                CLUSTER_ROLES, None, labels=f"{naming.LABEL_RELEASE}=true", keep=lambda _: True
+            )
+            known = [each for each in map(announced, roles) if each is not None]
+            others = [each for each in known if each.lease != self._own and overlap(each.watches, self._namespaces)]
+            found = [each for each in others if leads(await self._kube.get(LEASES, *each.lease), self._now())]
         except Forbidden as error:
-            _log.warning("other releases are not seen: the operator may not list Leases", error=str(error))
-            return []
-        return others(leases, self._own, self._namespaces, self._now())
+            _log.warning("other releases are not seen: the operator may not read them", error=str(error))
+            return None, []
+        mine = next((each for each in known if each.lease == self._own), None)
+        if mine is None:
+            _log.warning("other releases do not see this one: no ClusterRole announces it", lease="/".join(self._own))
+        return mine, found
 
-    def _text(self, lease: Object) -> str:
-        namespace, name = _key(lease)
+    def _text(self, release: Release) -> str:
         return (
-            f"another release watches {_overlap(_watched(lease) or (), self._namespaces)} too: its Lease is"
-            f" {namespace}/{name}. Uninstall one of them, or give them different watchNamespaces. If it is gone for"
-            f" good: kubectl -n {namespace} delete leases.coordination.k8s.io {name}"
+            f"another release watches {overlap(release.watches, self._namespaces)} too: its Lease is"
+            f" {'/'.join(release.lease)}. Uninstall one of them, or give them different watchNamespaces."
         )
-
-
-def _rank(lease: Object) -> tuple[str, tuple[str, str]]:
-    return str(lease["spec"].get("acquireTime") or ""), _key(lease)
