@@ -132,7 +132,8 @@ def thin(layout: Path, have: set[str], images: list[str]) -> None:
 def names(archive: Path) -> Iterator[str]:
     with tarfile.open(archive) as tar:
         index = tar.extractfile("index.json")
-        assert index is not None
+        if index is None:
+            raise ValueError(f"{archive}: index.json is not a file")
         for entry in json.load(index)["manifests"]:
             yield f"{entry['annotations']['io.containerd.image.name']} {entry['digest']}"
 
