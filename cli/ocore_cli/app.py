@@ -448,8 +448,16 @@ def copy_files(
         list[str] | None,
         typer.Option(
             "--table",
-            metavar="SCHEMA.NAME[:CONDITION]",
-            help="Rows of a table instead, where the condition in SQL holds; may be repeated.",
+            metavar="SCHEMA.NAME",
+            help="Rows of a table instead; may be repeated.",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="COLUMN=VALUE",
+            help="With one --table: only rows for which it holds; also != < <= > >=. May be repeated: all must hold.",
         ),
     ] = None,
     format_: Annotated[
@@ -464,9 +472,9 @@ def copy_files(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
-    wanted = extracts.wanted_tables(table, format_) if table else None
-    if wanted is None and format_ is not None:
-        raise typer.BadParameter("--format goes with --table")
+    wanted = extracts.wanted_tables(table, format_, where or ()) if table else None
+    if wanted is None and (format_ is not None or where):
+        raise typer.BadParameter("--format and --where go with --table")
     if target == "database:" and (wanted is None or format_ is not None):
         raise typer.BadParameter("database: goes with --table, without --format")
     if wanted is not None and (":" in source or target.startswith("claim:")):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tarfile
 import tempfile
 import time
@@ -67,15 +68,34 @@ def wanted(path: str) -> dict[str, Any]:
     return {"attachments": {**found, "name": name} if name else found}
 
 
-def wanted_tables(tables: Sequence[str], format_: TableFormat | None) -> dict[str, Any]:
-    """What the spec of an Extract has for ``SCHEMA.NAME`` or ``SCHEMA.NAME:CONDITION``."""
-    found: list[dict[str, str]] = []
+#: Signs of ``--where``, and their operators in the spec. The first that fits in this order.
+_SIGNS = {"!=": "NotIn", "<=": "AtMost", ">=": "AtLeast", "<": "LessThan", ">": "GreaterThan", "=": "In"}
+_COMPARISON = re.compile(f"([^=<>!]+)({'|'.join(_SIGNS)})(.*)", re.DOTALL)
+
+
+def wanted_tables(tables: Sequence[str], format_: TableFormat | None, where: Sequence[str] = ()) -> dict[str, Any]:
+    """What the spec of an Extract has for tables ``SCHEMA.NAME``, and for comparisons ``COLUMN=VALUE`` of one of them
+    that all hold. Raises CliError for another text."""
+    found: list[dict[str, Any]] = []
     for text in tables:
-        table, colon, where = text.partition(":")
-        schema, dot, name = table.partition(".")
-        place = {"schema": schema, "name": name} if dot else {"name": schema}
-        found.append({**place, **({"where": where} if colon else {})})
+        schema, dot, name = text.partition(".")
+        found.append({"schema": schema, "name": name} if dot else {"name": schema})
+    if where:
+        if len(found) != 1:
+            raise CliError("--where goes with one --table: copy the tables one after the other, or create an Extract")
+        found[0]["where"] = [{"allOf": [_comparison(text) for text in where]}]
     return {"tables": found, "target": {"store": {"format": format_} if format_ is not None else {}}}
+
+
+def _comparison(text: str) -> dict[str, Any]:
+    found = _COMPARISON.fullmatch(text)
+    if found is None:
+        raise CliError(
+            f"--where {text!r}: write COLUMN=VALUE, or != < <= > >=, for example --where 'id=7'. An Extract has more"
+            " operators: kubectl explain extracts.spec.tables.where --api-version=ocore.dev/v1alpha1"
+        )
+    column, sign, value = found.groups()
+    return {"column": column.strip(), "operator": _SIGNS[sign], "values": [value.strip()]}
 
 
 def show(

@@ -215,7 +215,7 @@ CANCELLED = "Cancelled"
 INTERNAL_ERROR = "InternalError"
 FILES_NOT_FOUND = "FilesNotFound"  # an Extract names files that the snapshot does not have
 TABLES_NOT_FOUND = "TablesNotFound"  # an Extract names tables that the snapshot does not have
-ROW_FILTER_FAILED = "RowFilterFailed"  # a condition of an Extract is no condition, or the server refuses it
+ROW_FILTER_FAILED = "RowFilterFailed"  # a condition of an Extract does not fit its table
 TARGET_REFUSED = "TargetRefused"  # the folder of an Extract exists, or overlaps with the filestore
 REMOVAL_FAILED = "RemovalFailed"  # what an Extract made could not be removed
 

@@ -1,13 +1,13 @@
 """What the Job of an Extract is asked and reports: parts that the mover loads without the kinds. Pure."""
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from .model import Model, RelativePath, StatusModel
 from .naming import CLAIM_FOLDER
+from .rules import rule, validations
 
 # Neither empty, "." nor "..", and without control characters: a line feed would forge a line of a log.
 _PART = r"([^./\x00-\x1f\x7f]|\.[^./\x00-\x1f\x7f]|\.\.[^/\x00-\x1f\x7f])[^/\x00-\x1f\x7f]*"
@@ -25,7 +25,29 @@ AttachmentName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$"
 
 #: Name of a table or schema: any identifier of PostgreSQL without control characters.
 Identifier = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=63)]
-RowFilter = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$", max_length=4096)]
+#: How a column is compared. A closed list: the mover has its own text of SQL for each.
+Operator = Literal[
+    "In",
+    "NotIn",
+    "LessThan",
+    "AtMost",
+    "GreaterThan",
+    "AtLeast",
+    "StartsWith",
+    "NotStartsWith",
+    "Contains",
+    "NotContains",
+    "IsNull",
+    "IsNotNull",
+]
+#: Operators with values, and with any number of them; all others have exactly one.
+LISTS: tuple[Operator, ...] = ("In", "NotIn")
+#: Operators without a value.
+NULLS: tuple[Operator, ...] = ("IsNull", "IsNotNull")
+ComparedValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=1024)]
+#: Characters of all columns and values of an Extract's conditions at most: they are passed to its Job, as JSON in
+#: ASCII.
+MAX_VALUES = 64_000
 TableFormat = Literal["CSV", "SQL"]
 #: Tables of one Extract at most.
 MAX_TABLES = 20
@@ -51,17 +73,68 @@ class ExtractedFile(StatusModel):
     digest: str = Field(description="Its digest, which the index of the snapshot names.")
 
 
+_NUMBER = "values: one or more with In and NotIn, none with IsNull and IsNotNull, else exactly one"
+
+
+def values_refusal(operator: Operator, number: int) -> str:
+    """Why an operator does not go with so many values; empty where it does."""
+    fits = number > 0 if operator in LISTS else number == (0 if operator in NULLS else 1)
+    return "" if fits else _NUMBER
+
+
+class Comparison(Model):
+    """One comparison of a column."""
+
+    column: Identifier = Field(description="Name of the column.")
+    operator: Operator = Field(
+        description=(
+            "How it is compared. `In` with one value is equality. Text is compared by bytes. Types of PostgreSQL have"
+            " an order (`LessThan`, …) where they are numbers, text, times, UUIDs or addresses; of all others, and"
+            " with `StartsWith` and `Contains`, the text is compared. NULL meets `IsNull` only."
+        )
+    )
+    values: Annotated[tuple[ComparedValue, ...], Field(max_length=100)] = Field(
+        default=(),
+        description="What it is compared with, as PostgreSQL reads the column's type; a time without a zone is UTC.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "self.operator in ['In', 'NotIn'] ? size(self.values) > 0 :"
+                " size(self.values) == (self.operator in ['IsNull', 'IsNotNull'] ? 0 : 1)",
+                _NUMBER,
+            )
+        )
+    )
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> "Comparison":
+        refusal = values_refusal(self.operator, len(self.values))
+        if refusal:
+            raise ValueError(refusal)
+        return self
+
+
+class Comparisons(Model):
+    """Comparisons that all hold."""
+
+    all_of: Annotated[tuple[Comparison, ...], Field(min_length=1, max_length=10)] = Field(
+        description="Comparisons; a row is chosen where each of them holds."
+    )
+
+
+Where = Annotated[tuple[Comparisons, ...], Field(min_length=1, max_length=10)]
+
+
 class WantedTable(Model):
     """One table of the snapshot."""
 
     schema_name: Identifier = Field(default="public", alias="schema", description="Its schema.")
     name: Identifier = Field(description="Its name.")
-    where: RowFilter | None = Field(
+    where: Where | None = Field(
         default=None,
-        description=(
-            "Condition in SQL on the columns; the default is every row. It runs in a scratch database as a role without"
-            " rights. Without semicolon, comment, backslash and dollar quoting."
-        ),
+        description="Which rows: those for which one entry holds. Without it every row.",
     )
 
 
@@ -108,36 +181,9 @@ def folder_refusal(folder: str, filestore: str) -> str:
     return ""
 
 
-#: A string or a name in quotes, which may have anything.
-_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
-
-
-def filter_refusal(text: str) -> str:
-    """Why a row filter is not one expression of SQL, as a clause; empty where it may be one.
-
-    What remains between quotes is compared: a comment or a dollar quote could hide a quote or a parenthesis, and a
-    backslash a quote.
-    """
-    if "\\" in text:
-        return "it has a backslash"
-    bare = _QUOTED.sub("", text)
-    for part, name in (("'", "an open quote"), ('"', "an open quote"), (";", "a semicolon"), ("$", "a dollar sign")):
-        if part in bare:
-            return f"it has {name}"
-    if "--" in bare or "/*" in bare:
-        return "it has a comment"
-    depth = 0
-    for character in bare:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth < 0:
-            break
-    return "its parentheses do not match" if depth else ""
-
-
 def tables_refusal(tables: Iterable[WantedTable]) -> str:
     """Why these tables are refused, as a sentence; empty where they are not."""
-    for table in tables:
-        refusal = filter_refusal(table.where) if table.where is not None else ""
-        if refusal:
-            return f"where of table {table.schema_name}.{table.name} is not one condition: {refusal}."
+    comparisons = (each for table in tables for entry in table.where or () for each in entry.all_of)
+    if sum(len(text) for each in comparisons for text in (each.column, *each.values)) > MAX_VALUES:
+        return f"where has more than {MAX_VALUES} characters in columns and values. Use several Extracts."
     return ""

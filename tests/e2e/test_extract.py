@@ -89,6 +89,11 @@ def test_a_file_comes_back_beside_what_is_live(
     assert objects() == []
 
 
+def one(id_: object) -> list[dict[str, object]]:
+    """The condition for one id."""
+    return [{"allOf": [{"column": "id", "operator": "In", "values": [str(id_)]}]}]
+
+
 def test_row_110_a_table_comes_back_beside_what_is_live(
     cluster: Cluster, site_of_15: Site, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -102,7 +107,7 @@ def test_row_110_a_table_comes_back_beside_what_is_live(
     first = min(known)
     databases = site.databases()
     killed = killed_in_turn(*TABLE_POINTS)
-    tables = [{"name": "ir_attachment", "where": f"id = {first}"}]
+    tables = [{"name": "ir_attachment", "where": one(first)}]
     with Deaths(cluster, site.namespace) as deaths:
         site.extract("rows", annotations=killed, tables=tables, target={"store": {}})
         done = site.completed("Extract", "rows")
@@ -119,15 +124,15 @@ def test_row_110_a_table_comes_back_beside_what_is_live(
     assert code == 0, errors
     assert "public.ir_attachment" in listed
     target = tmp_path_factory.mktemp("copied") / "rows"
-    wanted = ("--table", f"ir_attachment:id = {first}", "--endpoint", site.endpoint)
+    wanted = ("--table", "ir_attachment", "--where", f"id={first}", "--endpoint", site.endpoint)
     code, text, errors = ocore(site, "cp", "base", str(target), *wanted)
     assert code == 0, errors + text
     with (target / "ir_attachment.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (int(row["id"]), row["name"]) == (first, known[first])
 
-    # A condition that the server refuses; then the removal of all.
-    hostile = [{"name": "ir_attachment", "where": "pg_read_file('/etc/passwd') IS NOT NULL"}]
+    # A condition that does not fit; then the removal of all.
+    hostile = [{"name": "ir_attachment", "where": one("pg_read_file('/etc/passwd')")}]
     site.extract("hostile", tables=hostile, target={"store": {}})
     site.failed("Extract", "hostile", "RowFilterFailed")
     site.gone("Extract", "rows", "hostile")

@@ -403,6 +403,11 @@ def test_the_page_tests_and_extracts(site: Site) -> None:
     assert console(site, "POST", f"{of}/extracts", json={"files": {"paths": ["a/b.pdf"]}}, headers=KEY) == extract
     read = console(site, "GET", f"extracts/{extract['extractId']}")
     assert (read["status"], read["requestedBy"], read["snapshotId"]) == ("pending", "alice", snapshot)
-    tables = {"tables": [{"name": "res_partner", "where": "id < 3"}], "format": "sql"}
+    tables = {
+        "tables": [
+            {"name": "res_partner", "where": [{"allOf": [{"column": "id", "operator": "LessThan", "values": ["3"]}]}]}
+        ],
+        "format": "sql",
+    }
     console(site, "POST", f"{of}/extracts", json=tables)
     assert console(site, "GET", f"environments/{site.shop}/extracts")["total"] == 2

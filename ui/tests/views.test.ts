@@ -163,7 +163,9 @@ test("an extract asks for files, attachments or rows", () => {
     record: "7",
     name: "",
     table: " res_partner",
-    where: "",
+    column: "",
+    operator: "LessThan" as const,
+    value: "7",
     format: "csv" as const,
     target: "store" as const,
     folder: "x",
@@ -178,8 +180,12 @@ test("an extract asks for files, attachments or rows", () => {
     tables: [{ name: "res_partner", where: null }],
     format: "csv",
   });
-  assert.deepEqual(request({ ...wanted, kind: "tables", where: "id = 7", format: "database" }), {
-    tables: [{ name: "res_partner", where: "id = 7" }],
+  const compared = (operator: "LessThan" | "IsNull") =>
+    request({ ...wanted, kind: "tables", column: " id", operator, format: "database" });
+  const asked = (operator: string, values: string[]) => ({
+    tables: [{ name: "res_partner", where: [{ allOf: [{ column: "id", operator, values }] }] }],
     target: "database",
   });
+  assert.deepEqual(compared("LessThan"), asked("LessThan", ["7"]));
+  assert.deepEqual(compared("IsNull"), asked("IsNull", []));
 });

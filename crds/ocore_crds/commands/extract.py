@@ -1,5 +1,6 @@
 """The command ``extract``: its request, its result and its row. Pure."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -27,16 +28,17 @@ from .parts import TMP, DatabaseAccess, FilestoreAccess, Option
 
 
 class TableRequest(WantedTable):
-    """One table; at a shell SCHEMA.NAME or SCHEMA.NAME:CONDITION."""
+    """One table; at a shell SCHEMA.NAME, or a JSON object with the fields of ``spec.tables``."""
 
     @model_validator(mode="before")
     @classmethod
     def _of_shell(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        table, colon, where = value.partition(":")
-        schema, dot, name = table.partition(".")
-        return {"schema": schema if dot else "public", "name": name or schema, **({"where": where} if colon else {})}
+        if value.startswith("{"):
+            return json.loads(value)
+        schema, dot, name = value.partition(".")
+        return {"schema": schema, "name": name} if dot else {"name": value}
 
 
 class ExtractRequest(OfSnapshot):
@@ -58,7 +60,7 @@ class ExtractRequest(OfSnapshot):
     )
     list_tables: bool = Field(default=False, description="List the tables of the database instead.")
     tables: Annotated[tuple[TableRequest, ...], Option("table"), Field(max_length=MAX_TABLES)] = Field(
-        default=(), description="Rows of a table instead, as SCHEMA.NAME or SCHEMA.NAME:CONDITION; may be repeated."
+        default=(), description="Rows of a table instead, as SCHEMA.NAME or a JSON object; may be repeated."
     )
     format: TableFormat = Field(default="CSV", description="With --table: CSV, or SQL for psql.")
     into_database: bool = Field(
@@ -115,7 +117,7 @@ ROW = Command(
     3,
     (
         f"--path documents {STORE} {SNAPSHOT_IDS} --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
-        f"--table public.res_partner:id=7 --database ~/secret --capacity 50000000000 {STORE} {SNAPSHOT_IDS}"
+        f"--table public.res_partner --database ~/secret --capacity 50000000000 {STORE} {SNAPSHOT_IDS}"
         " --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
     ),
 )

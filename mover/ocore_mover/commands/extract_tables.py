@@ -161,7 +161,7 @@ class _Tables:
         failpoints.hit("extract-loaded")
         with ExitStack() as stack:
             access = stack.enter_context(copy_access.opened(server, names, restored.owner, token))
-            reader = stack.enter_context(reading(server, names, access, token))
+            reader = stack.enter_context(reading(access, token))
             for table in request.tables:
                 path = folder / _file_name(table, request.format)
                 loaded = reader.table(table)
@@ -201,8 +201,8 @@ class _Tables:
     def _statements(self, table: Loaded) -> bytes:
         schema = naming.restored_schema(self._request.extract_id)
         place = sql.Identifier(schema, table.wanted.name)
-        create = sql.SQL("CREATE SCHEMA IF NOT EXISTS {};\n{};\nCOPY {} ({}) FROM stdin;").format(
-            sql.Identifier(schema), table.definition(schema), place, table.names
+        create = sql.SQL("CREATE SCHEMA IF NOT EXISTS {};\n{};\n{};").format(
+            sql.Identifier(schema), table.definition(schema), table.loading(place)
         )
         return create.as_bytes()
 

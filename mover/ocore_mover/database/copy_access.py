@@ -156,42 +156,12 @@ def _temporary_role(
             _drop_role(_usable(server, maintenance), role, owner)
 
 
-@contextmanager
-def without_rights(server: Server, names: Names, token: Token | None = None) -> Iterator[Credentials]:
-    """A temporary role without any right but CONNECT on the open copy, within the block: what is not granted to it in
-    the copy it cannot read. :func:`drop_roles` drops it, once the copy is dropped.
-
-    Raises MoverError MissingGrants without an administrator, or where that may not create roles.
-    """
-    if server.admin is None:
-        raise MoverError(
-            conditions.MISSING_GRANTS,
-            "a condition on rows runs as a role without rights, which only an administrator can create: set"
-            " spec.database.adminSecretRef of the Environment, or leave out the condition",
-        )
-    role = f"{ROLE_PREFIX}{naming.short_id(names.rollback_id)}_{secrets.token_hex(4)}"
-    password = secrets.token_urlsafe(24)
-    redact.register(password)
-    with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
-        try:
-            with translating(conditions.RESTORE_FAILED, f"creating the temporary role {role}"):
-                _create_role(maintenance, names, role, password, "", 1, _VALID)
-                if is_superuser(maintenance):  # the parameter is a superuser's
-                    statement = sql.SQL("ALTER ROLE {} SET temp_file_limit = '1GB'")
-                    maintenance.execute(statement.format(sql.Identifier(role)))
-            base = server.actor
-            yield replace(base, params={**base.params, "user": role, "dbname": names.restored}, password=password)
-        finally:
-            _lock_out(_usable(server, maintenance), role)
-
-
 _CREATE_ROLE = "CREATE ROLE {} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {} VALID UNTIL {}"
 
 
 def _create_role(
     maintenance: Connection, names: Names, role: str, password: str, owner: str, jobs: int, valid_seconds: float
 ) -> None:
-    """`owner`: of whom it is a member; empty: of none."""
     admin = maintenance.info.user
     row = maintenance.execute("SELECT (now() + make_interval(secs => %s))::text", [valid_seconds]).fetchone()
     until = str((row or [""])[0])
@@ -203,14 +173,13 @@ def _create_role(
             maintenance.execute(
                 sql.SQL(_CREATE_ROLE).format(name, *map(sql.Literal, (jobs + _MORE_CONNECTIONS, verifier, until)))
             )
-            if owner:
-                maintenance.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner), name))
-                # RESET ROLE returns to this, not to the role that logged in.
-                maintenance.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, sql.Identifier(owner)))
+            maintenance.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(owner), name))
+            # RESET ROLE returns to this, not to the role that logged in.
+            maintenance.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(name, sql.Identifier(owner)))
             maintenance.execute(
                 sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(names.restored), name)
             )
-            if owner and maintenance.execute("SELECT FROM pg_database WHERE datname = %s", [names.live]).rowcount:
+            if maintenance.execute("SELECT FROM pg_database WHERE datname = %s", [names.live]).rowcount:
                 # A program that connects to the wrong database finds itself without rights there.
                 maintenance.execute(
                     sql.SQL("ALTER ROLE {} IN DATABASE {} SET role = 'none'").format(name, sql.Identifier(names.live))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import EXTRACT, REMOVE_EXTRACT
-from ocore_crds.environment import connection_of
 from ocore_crds.extracted import folder_refusal, tables_refusal
 from ocore_crds.naming import extract_prefix, restored_schema
 from ocore_crds.protocol import ExtractRemoved, ExtractResult, Failure
@@ -129,16 +128,10 @@ def _table_refusals(world: World) -> Iterator[tuple[Failure, bool]]:
         return
     refusal = tables_refusal(tables)
     if refusal:
-        yield _failure(c.ROW_FILTER_FAILED, f"{refusal} Correct it in a new Extract."), False
-    name, found = environment.meta.name, connection_of(environment.spec, environment.status)
+        yield _failure(c.ROW_FILTER_FAILED, refusal), False
     if environment.spec.database is None:
-        yield _failure(c.TABLES_NOT_FOUND, f"Environment {name} has no database, whose server loads them."), False
-    elif found is not None and found.admin_secret_name is None and any(t.where is not None for t in tables):
-        text = (
-            f"Environment {name} has no administrator, who creates the role without rights that where runs as. Set"
-            " spec.database.adminSecretRef, or leave out where."
-        )
-        yield _failure(c.MISSING_GRANTS, text), False
+        text = f"Environment {environment.meta.name} has no database, whose server loads them."
+        yield _failure(c.TABLES_NOT_FOUND, text), False
 
 
 def _after_rollback(world: World) -> Action:

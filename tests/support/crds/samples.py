@@ -214,7 +214,13 @@ ATTACHMENTS: Object = {
 }
 TABLES: Object = {
     "snapshotRef": {"name": "shop-1"},
-    "tables": [{"schema": "public", "name": "partner", "where": "id = 1"}],
+    "tables": [
+        {
+            "schema": "public",
+            "name": "partner",
+            "where": [{"allOf": [{"column": "id", "operator": "In", "values": ["1"]}]}],
+        }
+    ],
     "target": {"store": {"format": "SQL"}},
 }
 INTO_DATABASE: Object = {
@@ -340,6 +346,9 @@ COMPANIONS: dict[tuple[str, str | None], Object] = {
     ("spec.filestore.consistency", "BestEffort"): {"spec.filestore.layout": "Plain"},
     ("spec.jobs.tolerations[].operator", "Exists"): {"spec.jobs.tolerations[].value": REMOVED},
 }
+_COMPARED = "spec.tables[].where[].allOf[]"
+COMPANIONS |= {(f"{_COMPARED}.operator", value): {f"{_COMPARED}.values": REMOVED} for value in ("IsNull", "IsNotNull")}
+COMPANIONS[f"{_COMPARED}.values", None] = {f"{_COMPARED}.operator": "IsNull"}
 _NODE = f"spec.jobs.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms[].matchExpressions[]"
 _PREFERRED_NODE = f"spec.jobs.affinity.nodeAffinity.{_PREFERRED}[].preference.matchExpressions[]"
 _POD_TERMS = [
@@ -438,7 +447,7 @@ PATTERNS: dict[str, Pattern] = {
     ),
     r"^[A-Za-z_][A-Za-z0-9_.]*$": Pattern(("res.partner", "a", "_x9"), ("", "9a", "a-b", "a b", "a/b", "a'b")),
     r"^[^\x00-\x1f\x7f]+$": Pattern(("a", "a b/ü.pdf"), ("", "a\nb", "a\u0000b", "a\u007fb")),
-    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+$": Pattern(("id = 1", "a\tOR\nb"), ("", "a\u0000b", "a\u001bb", "a\u007fb")),
+    r"^[^\x00]*$": Pattern(("", "1", "a\n\tb"), ("a\u0000b",)),
     extracted.FILE_PATH_PATTERN: Pattern(_FILE_PATHS, _HOSTILE_PATHS),
     extracted.FILE_PATH_OR_ROOT_PATTERN: Pattern(("", *_FILE_PATHS), _HOSTILE_PATHS),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
@@ -903,6 +912,23 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
             "a listing goes into target.store": Cel(
                 ({}, {"spec.files": REMOVED, "spec.listing": {"path": "a"}, "spec.target": {"store": {}}}),
                 ({"spec.files": REMOVED, "spec.listing": {"path": "a"}},),
+            ),
+        },
+        _COMPARED: {
+            "values: one or more with In and NotIn, none with IsNull and IsNotNull, else exactly one": Cel(
+                (
+                    {f"{_COMPARED}.values": ["1", "2"]},
+                    {f"{_COMPARED}.operator": "IsNull", f"{_COMPARED}.values": REMOVED},
+                    {f"{_COMPARED}.operator": "LessThan"},
+                ),
+                (
+                    {f"{_COMPARED}.values": REMOVED},
+                    {f"{_COMPARED}.values": []},
+                    {f"{_COMPARED}.operator": "IsNotNull"},
+                    {f"{_COMPARED}.operator": "LessThan", f"{_COMPARED}.values": REMOVED},
+                    {f"{_COMPARED}.operator": "Contains", f"{_COMPARED}.values": ["1", "2"]},
+                ),
+                spec=3,
             ),
         },
         "spec.listing": {

@@ -117,7 +117,7 @@ def all_jobs(
 ) -> dict[str, Object]:
     """One of each kind."""
     snap, back = snapshot(status=started()), rollback(allow_replication_loss=allow_replication_loss)
-    other, tables = undo("Old"), extract({"store": {"format": "SQL"}}, tables=[{"name": "partner", "where": "id = 1"}])
+    other, tables = undo("Old"), extract({"store": {"format": "SQL"}}, tables=[{"name": "partner"}])
     live = extract({"database": {}}, tables=[{"name": "partner"}])
     need_database = {
         "prove": lambda: build.prove(settings, place, attempt="abcdef01"),

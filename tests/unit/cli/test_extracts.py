@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from ocore_cli import extracts, s3
 from ocore_cli.app import app
 from ocore_cli.errors import CliError, Denied, Refused
+from ocore_crds.extracted import WantedTable
 from ocore_crds.kinds import EXTRACT
 from ocore_crds.snapshotstore import S3
 from support.cli import DONE, FakeObjects, Object, condition
@@ -280,7 +281,7 @@ def test_attachments_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.
 def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tar(**{"partner.csv": b"id\n7\n"})
     found, _ = objects(data, files=1, bytes=5, rows=1), serve(monkeypatch, data)
-    wanted = extracts.wanted_tables(["public.partner:id = 7 AND name = 'a:b.c'", "country"], "SQL")
+    wanted = extracts.wanted_tables(["public.partner", "country"], "SQL")
     done = extracts.copy(
         found, quiet(), "before", "", tmp_path / "out", extracts.Access(), 5, wanted  # type: ignore[arg-type]
     )  # fmt: skip
@@ -288,11 +289,34 @@ def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.Monke
     assert "with 1 rows" in done
     spec = found.created[0][1]["spec"]
     assert spec["tables"] == [
-        {"schema": "public", "name": "partner", "where": "id = 7 AND name = 'a:b.c'"},
+        {"schema": "public", "name": "partner"},
         {"name": "country"},
     ]
     assert spec["target"] == {"store": {"format": "SQL"}}
     assert extracts.wanted_tables(["a"], None)["target"] == {"store": {}}
+
+
+def test_comparisons_of_a_table() -> None:
+    where = ["id>=7", "name = a = b.c:d ", "state!=done", "x<1", "y <= ", "z > >"]
+    (table,) = extracts.wanted_tables(["partner"], None, where)["tables"]
+    assert [(each["column"], each["operator"], each["values"]) for each in table["where"][0]["allOf"]] == [
+        ("id", "AtLeast", ["7"]), ("name", "In", ["a = b.c:d"]), ("state", "NotIn", ["done"]), ("x", "LessThan", ["1"]),
+        ("y", "AtMost", [""]), ("z", "GreaterThan", [">"]),
+    ]  # fmt: skip
+    assert WantedTable.model_validate(table).name == "partner"
+
+
+@pytest.mark.parametrize(
+    ("tables", "where", "said"),
+    [
+        (["a", "b"], ["id=1"], "goes with one --table"),
+        (["a"], ["id IS NULL"], "write COLUMN=VALUE"),
+        (["a"], ["=1"], "write COLUMN=VALUE"),
+    ],
+)
+def test_text_that_is_no_comparison(tables: list[str], where: list[str], said: str) -> None:
+    with pytest.raises(CliError, match=said):
+        extracts.wanted_tables(tables, None, where)
 
 
 def test_into_the_live_database_no_key_is_needed() -> None:

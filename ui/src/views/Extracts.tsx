@@ -1,7 +1,7 @@
 // Files, attachments or rows out of a snapshot.
 import { useState } from "preact/hooks";
 import { body } from "../api/calls";
-import type { Extract } from "../api/types";
+import type { Compared, Extract } from "../api/types";
 import { useAction, useLoaded, useParts } from "../parts/context";
 import { Facts, Failure, Known, Mark, Progress, Text, Time } from "../parts/show";
 import { bytes, count, words } from "../text";
@@ -100,16 +100,40 @@ interface Wanted {
   record: string;
   name: string;
   table: string;
-  where: string;
+  column: string;
+  operator: Compared["operator"];
+  value: string;
   format: "csv" | "sql" | "database";
   target: "store" | "claim";
   folder: string;
 }
 
+/** The operators of a condition, for people. */
+const OPERATORS: [Compared["operator"], string][] = [
+  ["In", "is"],
+  ["NotIn", "is not"],
+  ["LessThan", "is less than"],
+  ["AtMost", "is at most"],
+  ["GreaterThan", "is greater than"],
+  ["AtLeast", "is at least"],
+  ["StartsWith", "starts with"],
+  ["NotStartsWith", "does not start with"],
+  ["Contains", "contains"],
+  ["NotContains", "does not contain"],
+  ["IsNull", "is empty (NULL)"],
+  ["IsNotNull", "is not empty (NULL)"],
+];
+
+function withoutValue(operator: Compared["operator"]) {
+  return operator === "IsNull" || operator === "IsNotNull";
+}
+
 /** The body of the request, by what the form says. */
 export function request(wanted: Wanted) {
-  const { kind, paths, model, record, name, table, where, format, target, folder } = wanted;
+  const { kind, paths, model, record, name, table, column, operator, value, format, target, folder } = wanted;
   const lines = paths.split("\n").map((line) => line.trim());
+  const values = withoutValue(operator) ? [] : [value];
+  const where = column.trim() ? [{ column: column.trim(), operator, values }] : [];
   const place = target === "claim" ? { target, folder: folder.trim() } : { target };
   switch (kind) {
     case "files":
@@ -118,7 +142,7 @@ export function request(wanted: Wanted) {
       return { attachments: { model: model.trim(), recordId: Number(record), name: name || null }, ...place };
     case "tables":
       return {
-        tables: [{ name: table.trim(), where: where.trim() || null }],
+        tables: [{ name: table.trim(), where: where.length > 0 ? [{ allOf: where }] : null }],
         ...(format === "database" ? { target: format } : { format }),
       };
   }
@@ -133,7 +157,9 @@ function Start({ environment, id, started }: { environment: string; id: string; 
     record: "",
     name: "",
     table: "",
-    where: "",
+    column: "",
+    operator: "In",
+    value: "",
     format: "csv",
     target: "store",
     folder: "",
@@ -150,7 +176,7 @@ function Start({ environment, id, started }: { environment: string; id: string; 
     started,
   );
   const field = (
-    name: "model" | "record" | "name" | "table" | "where" | "folder",
+    name: "model" | "record" | "name" | "table" | "column" | "value" | "folder",
     label: string,
     how: { required?: boolean; inputMode?: "numeric"; pattern?: string } = {},
   ) => (
@@ -195,7 +221,25 @@ function Start({ environment, id, started }: { environment: string; id: string; 
       {wanted.kind === "tables" && (
         <>
           {field("table", "Table, for example res_partner", { required: true })}
-          {field("where", "Condition in SQL, for example id = 7 (optional)")}
+          {field("column", "Only rows whose column (optional), for example id")}
+          {wanted.column.trim() !== "" && (
+            <>
+              <label>
+                Comparison
+                <select
+                  value={wanted.operator}
+                  onChange={(event) => change({ operator: event.currentTarget.value as Wanted["operator"] })}
+                >
+                  {OPERATORS.map(([operator, label]) => (
+                    <option key={operator} value={operator}>
+                      {label}
+                    </option>
+                  ))}
+                </select>
+              </label>
+              {!withoutValue(wanted.operator) && field("value", "Value")}
+            </>
+          )}
           <label>
             Where to
             <select

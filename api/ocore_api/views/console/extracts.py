@@ -54,7 +54,16 @@ def _rows(table: Object) -> Object:
     return {
         "schema": str(table.get("schema") or "public"),
         "name": table["name"],
-        "where": text(table, "where"),
+        "where": [_that(each) for each in table.get("where") or ()] or None,
+    }
+
+
+def _that(entry: Object) -> Object:
+    return {
+        "allOf": [
+            {"column": each["column"], "operator": each["operator"], "values": list(each.get("values") or ())}
+            for each in entry["allOf"]
+        ]
     }
 
 

@@ -16,6 +16,7 @@ from ocore_api.views.models import (
     moment,
     source,
 )
+from ocore_crds.extracted import Operator
 from ocore_crds.preview import Preview
 from ocore_crds.restore_test import RestoreTestStatus
 
@@ -565,12 +566,28 @@ class ExtractedAttachments(Answer):
     name: str | None = source("Extract spec.attachments.name", "Name of the attachment. Null: all of the record.")
 
 
+class ExtractedComparison(Answer):
+    """One comparison of a column."""
+
+    column: str = source("Extract spec.tables.where.allOf.column", "The column.")
+    operator: Operator = source("Extract spec.tables.where.allOf.operator", "How it is compared.")
+    values: tuple[str, ...] = source("Extract spec.tables.where.allOf.values", "What it is compared with.")
+
+
+class ExtractedThat(Answer):
+    """Comparisons that all hold."""
+
+    all_of: tuple[ExtractedComparison, ...] = source("Extract spec.tables.where.allOf", "The comparisons.")
+
+
 class ExtractedRows(Answer):
     """Rows of one table."""
 
     schema_: str = source("Extract spec.tables.schema", "Its schema.", alias="schema")
     name: str = source("Extract spec.tables.name", "Its name.")
-    where: str | None = source("Extract spec.tables.where", "Condition on its rows. Null: every row.")
+    where: tuple[ExtractedThat, ...] | None = source(
+        "Extract spec.tables.where", "Which rows: those for which one entry holds. Null: every row."
+    )
 
 
 class ExtractedListing(Answer):

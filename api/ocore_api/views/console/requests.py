@@ -6,7 +6,16 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ocore_api.views.models import SOURCE
 from ocore_api.views.requests import WHOLE, Body, OptionalUuid, UuidText, unset_text
-from ocore_crds.extracted import MAX_TABLES, AttachmentName, FilePath, Identifier, ModelName, RowFilter
+from ocore_crds.extracted import (
+    MAX_TABLES,
+    AttachmentName,
+    ComparedValue,
+    FilePath,
+    Identifier,
+    ModelName,
+    Operator,
+    values_refusal,
+)
 
 
 class PreviewRequest(Body):
@@ -50,6 +59,39 @@ class AttachmentsToExtract(Body):
     )
 
 
+class ColumnCompared(Body):
+    """One comparison of a column."""
+
+    column: Identifier = Field(
+        description="Name of the column.", json_schema_extra={SOURCE: "Extract spec.tables.where.allOf.column"}
+    )
+    operator: Operator = Field(
+        description="How it is compared. `In` with one value is equality.",
+        json_schema_extra={SOURCE: "Extract spec.tables.where.allOf.operator"},
+    )
+    values: Annotated[list[ComparedValue], Field(max_length=100)] | None = Field(
+        default=None,
+        description="What it is compared with: one or more with In and NotIn, none with IsNull and IsNotNull, else"
+        " exactly one. Null: none.",
+        json_schema_extra={SOURCE: "Extract spec.tables.where.allOf.values"},
+    )
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        refusal = values_refusal(self.operator, len(self.values or ()))
+        if refusal:
+            raise ValueError(refusal)
+        return self
+
+
+class RowsThat(Body):
+    """Comparisons that all hold."""
+
+    all_of: Annotated[list[ColumnCompared], Field(min_length=1, max_length=10)] = Field(
+        description="The comparisons.", json_schema_extra={SOURCE: "Extract spec.tables.where.allOf"}
+    )
+
+
 class RowsToExtract(Body):
     """Rows of one table of the snapshot's database."""
 
@@ -60,10 +102,9 @@ class RowsToExtract(Body):
         json_schema_extra={SOURCE: "Extract spec.tables.schema"},
     )
     name: Identifier = Field(description="Its name.", json_schema_extra={SOURCE: "Extract spec.tables.name"})
-    where: RowFilter | None = Field(
+    where: Annotated[list[RowsThat], Field(min_length=1, max_length=10)] | None = Field(
         default=None,
-        description="Condition in SQL on the columns. It runs in a scratch database as a role without rights. Null:"
-        " every row.",
+        description="Which rows: those for which one entry holds. Null: every row.",
         json_schema_extra={SOURCE: "Extract spec.tables.where"},
     )
 

@@ -93,8 +93,7 @@ class LiveSchema:
         failpoints.hit("extract-visible")
 
     def _load(self, live: Connection, table: Loaded, path: Path, counter: Counter) -> None:
-        place = sql.Identifier(self.name, table.wanted.name)
-        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(place, table.names)
+        statement = table.loading(sql.Identifier(self.name, table.wanted.name))
         with live.cursor() as cursor, cursor.copy(statement) as rows, path.open("rb") as file:
             for chunk in iter(lambda: file.read(_CHUNK), b""):
                 self.token.check()

@@ -143,20 +143,19 @@ def test_attachments_into_a_folder_of_the_claim(site: Site) -> None:
 
 
 def test_rows_of_tables(site: Site) -> None:
-    tables = [{"schema": "public", "name": "res_partner", "where": "id < 10"}, {"name": 'we"ird'}]
+    where = [{"allOf": [{"column": "id", "operator": "LessThan", "values": ["10"]}]}]
+    tables = [{"schema": "public", "name": "res_partner", "where": where}, {"name": 'we"ird'}]
     id_ = extract(site, {"tables": tables, "format": "sql"}).json()["extractId"]
     (found,) = site.server.of(EXTRACTS)
     spec = ExtractSpec.model_validate(found["spec"])
     assert spec.tables is not None
-    assert [(t.schema_name, t.name, t.where) for t in spec.tables] == [
-        ("public", "res_partner", "id < 10"),
-        ("public", 'we"ird', None),
-    ]
+    assert [(t.schema_name, t.name) for t in spec.tables] == [("public", "res_partner"), ("public", 'we"ird')]
     assert spec.target.store is not None
     assert spec.target.store.format == "SQL"
     read = send(site, "GET", f"extracts/{id_}").json()
     ExtractView.model_validate(read)
     assert (read["format"], [t["name"] for t in read["tables"]]) == ("sql", ["res_partner", 'we"ird'])
+    assert [t["where"] for t in read["tables"]] == [where, None]
 
 
 def test_rows_into_a_new_schema_of_the_database(site: Site) -> None:
@@ -173,6 +172,9 @@ def test_rows_into_a_new_schema_of_the_database(site: Site) -> None:
     [
         {},
         {"tables": []},
+        {"tables": [{"name": "a", "where": "id < 10"}]},
+        {"tables": [{"name": "a", "where": [{"allOf": [{"column": "id", "operator": "In"}]}]}]},
+        {"tables": [{"name": "a", "where": [{"allOf": [{"column": "id", "operator": "IsNull", "values": ["1"]}]}]}]},
         {"tables": [{"name": "a\x00"}]},
         {"tables": [{"name": "a"}], "target": "claim", "folder": "x"},
         {"tables": [{"name": "a"}], "format": "xml"},

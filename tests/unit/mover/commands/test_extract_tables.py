@@ -1,5 +1,5 @@
-"""`extract` of tables with a real server: one table is loaded into a scratch database that no one enters, a condition
-runs there as a role without rights, and nothing is left."""
+"""`extract` of tables with a real server: one table is loaded into a scratch database that no one enters, a
+condition is data, and nothing is left."""
 
 import csv
 import io
@@ -14,8 +14,10 @@ import pytest
 from psycopg import sql
 
 from ocore_crds import naming
-from ocore_crds.commands import extract
-from ocore_mover.database.extract import rows
+from ocore_crds.commands.extract import TableRequest
+from ocore_mover.database.copy_access import CopyAccess
+from ocore_mover.database.extract.rows import reading
+from ocore_mover.deadline import Token
 from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed
 from support.mover.desk import Desk
 from support.mover.postgres_majors import create_role, write_secret
@@ -23,6 +25,16 @@ from support.mover.site import Site
 
 CAPACITY = ("--capacity", str(10**12))
 NASTY = 'ta"ble; DROP/%s'
+
+
+#: A column, an operator, its values.
+Comparison = tuple[str, ...]
+
+
+def where(table: str, *comparisons: Comparison) -> str:
+    """The option for rows of a table for which all of these hold."""
+    all_of = [{"column": column, "operator": operator, "values": values} for column, operator, *values in comparisons]
+    return json.dumps({"name": table, "where": [{"allOf": all_of}]})
 
 
 @dataclass
@@ -129,9 +141,11 @@ def test_one_table_and_nothing_else_is_read(tables: Tables) -> None:
 
 def test_conditions_and_odd_names(tables_any: Tables) -> None:
     done = tables_any.run(
-        "public.partner:mood = 'happy' AND id < 3 OR id IN (7, 8)", "parts_1:a > 5", f"Odd Schema.{NASTY}"
+        where("partner", ("mood", "In", "happy"), ("id", "AtMost", "2")),
+        where("parts_1", ("a", "GreaterThan", "5")),
+        f"Odd Schema.{NASTY}",
     )
-    assert sorted(row["id"] for row in tables_any.rows(done, "partner")) == ["1", "2", "7", "8"]
+    assert sorted(row["id"] for row in tables_any.rows(done, "partner")) == ["1", "2"]
     found = tables_any.files(done)
     assert found["parts_1.csv"] == b"a\n"
     assert found[f"{NASTY.replace('%', '%25').replace('/', '%2F')}.csv"].decode() == '"sel""ect",Ä b\n1,x\n'
@@ -148,7 +162,10 @@ def psql(site: Site, script: bytes) -> subprocess.CompletedProcess[bytes]:
 
 def test_a_script_for_psql(tables: Tables) -> None:
     """It makes a schema of its own, without the types of the application, and does nothing the second time."""
-    done, site = tables.run("public.partner:id < 8", f"Odd Schema.{NASTY}", format_="SQL"), tables.site
+    done, site = (
+        tables.run(where("partner", ("id", "LessThan", "8")), f"Odd Schema.{NASTY}", format_="SQL"),
+        tables.site,
+    )
     schema = naming.restored_schema(tables.id)
     for script in tables.files(done).values():
         for code in (0, 3):
@@ -193,11 +210,9 @@ def test_a_listing_reads_no_rows(tables_any: Tables) -> None:
     }  # fmt: skip
 
 
-def test_without_an_administrator_there_is_no_condition(tables_any: Tables) -> None:
-    assert len(tables_any.rows(tables_any.run("partner", admin=False), "partner")) == 99
-    done = tables_any.run("partner:id = 1", admin=False)
-    assert done.reason == "MissingGrants"
-    assert "adminSecretRef" in done.message
+def test_a_condition_needs_no_administrator(tables_any: Tables) -> None:
+    done = tables_any.run(where("partner", ("id", "In", "1")), admin=False)
+    assert len(tables_any.rows(done, "partner")) == 1
     tables_any.nothing_left()
 
 
@@ -213,7 +228,7 @@ def test_row_111_the_server_is_not_filled(tables_any: Tables) -> None:
 
 def test_row_110_what_a_killed_attempt_leaves_is_dropped(tables_any: Tables) -> None:
     """By the next attempt, or by the removal; another Extract's stays."""
-    site, arguments = tables_any.site, tables_any.arguments("partner:id = 1")
+    site, arguments = tables_any.site, tables_any.arguments(where("partner", ("id", "In", "1")))
     scratch = naming.extract_database(site.live, tables_any.id)
     for again in (True, False):
         assert was_killed(finish(start(site, *arguments, failpoints="extract-loaded=kill")))
@@ -232,88 +247,130 @@ def test_row_110_what_a_killed_attempt_leaves_is_dropped(tables_any: Tables) -> 
     assert not list(tables_any.desk.store.rglob("tables.tar"))
 
 
-HOSTILE = {
-    "role": "set_config('role', '{owner}', false) IS NOT NULL",
-    "superuser": "set_config('session_authorization', 'postgres', false) IS NOT NULL",
-    "file": "pg_read_file('/etc/passwd') IS NOT NULL",
-    "export": "lo_export(1, '/tmp/x') = 1",
-    "writes": "(SELECT count(*) FROM query_to_xml('CREATE TABLE t ()', true, true, '')) = 0",
-    "program": "query_to_xml('COPY partner TO PROGRAM ''id''', true, true, '') IS NOT NULL",
-    "others": "(SELECT count(*) FROM public.country) > 0",
-    "sequence": "nextval('public.partner_id_seq') > 0",
-    "read-write": "set_config('transaction_read_only', 'off', false) IS NOT NULL AND lo_create(0) > 0",
-    "syntax": "id = ",
-    "column": "nothing = 1",
+#: Conditions that would do something in text of SQL: in names, operators and values of a condition they do nothing.
+HOSTILE = (
+    "pg_advisory_lock(id)",
+    "1) OR pg_logical_emit_message(true, '', repeat('x', 1000000)) IS NOT NULL --",
+    'id"; DROP TABLE partner; --',
+    "'; SELECT pg_sleep(9); --",
+    "E'\\' OR true --",
+    "{1,2}",
+    "$$",
+    "%s %(a)s {} {0}",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_row_109_nothing_of_a_condition_is_sql(tables_any: Tables, text: str) -> None:
+    """A value is compared and chooses nothing; a column of that name does not exist; an operator is of the list."""
+    value = tables_any.run(where("partner", ("name", "In", text), ("name", "NotContains", text)))
+    assert tables_any.rows(value, "partner") == []
+    tables_any.nothing_left()
+    column = tables_any.run(where("partner", (text[:63], "IsNotNull")))
+    assert (column.reason, "has no column" in column.message) == ("RowFilterFailed", True)
+    assert tables_any.run(where("partner", ("id", f"= ANY (SELECT {text})", "1"))).code == 2
+    tables_any.nothing_left()
+    assert tables_any.site.sql("SELECT count(*) FROM partner") == [(99,)]
+
+
+def test_row_109_nothing_of_the_application_runs_for_a_condition(site: Site) -> None:
+    """Its casts and operators are the first that PostgreSQL would choose."""
+    fill(site)
+    evil = "RETURNS {} LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'called'; END $$"
+    site.sql("CREATE FUNCTION spy(mood) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'wrong' $$")
+    site.sql("CREATE CAST (mood AS text) WITH FUNCTION spy(mood) AS IMPLICIT")
+    site.sql("CREATE DOMAIN whole AS int CHECK (VALUE > 0)")
+    for left, right in (("mood", "text"), ("text", "text"), ("varchar", "text"), ("whole", "int"), ("int", "int")):
+        site.sql(f"CREATE FUNCTION spy({left}, {right}) {evil.format('boolean')}")
+        site.sql(f"CREATE OPERATOR public.= (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = spy)")
+    site.sql(f"CREATE FUNCTION concat(mood) {evil.format('text')}")
+    site.sql("CREATE TABLE owned (m mood, w whole, t text, v varchar(9))")
+    site.sql("INSERT INTO owned VALUES ('sad', 1, 'a', 'b'), ('happy', 2, 'c', 'd'), (NULL, NULL, 'e', NULL)")
+    chosen = where("owned", ("m", "In", "sad"), ("w", "In", "1"), ("t", "In", "a"), ("v", "StartsWith", "b"))
+    assert rows_of(site, chosen) == [{"m": "sad", "w": "1", "t": "a", "v": "b"}]
+
+
+def rows_of(site: Site, wanted: str) -> list[dict[str, str]]:
+    """As the command reads them from the scratch database."""
+    file = io.BytesIO()
+    with reading(CopyAccess(site.target.app, site.role.name), Token()) as reader:
+        reader.copy(reader.table(TableRequest.model_validate(wanted)), "CSV", file)
+    return list(csv.DictReader(io.StringIO(file.getvalue().decode())))
+
+
+ORDERS = {
+    "equal": (("id", "In", "1", "2"), 2),
+    "not equal": (("id", "NotIn", "1", "2"), 97),
+    "less": (("id", "LessThan", "10"), 9),
+    "at most": (("id", "AtMost", "10"), 10),
+    "greater": (("id", "GreaterThan", "90"), 9),
+    "at least": (("id", "AtLeast", "90"), 10),
+    "text by bytes": (("name", "LessThan", "n1"), 1),
+    "starts": (("name", "StartsWith", "n9"), 11),
+    "does not start": (("name", "NotStartsWith", "n"), 1),
+    "contains": (("name", "Contains", '"b"'), 1),
+    "does not contain": (("name", "NotContains", "1"), 80),
+    "a wildcard is a character": (("name", "Contains", "%"), 0),
+    "null": (("data", "IsNull"), 1),
+    "not null": (("data", "IsNotNull"), 98),
+    "null is not another value": (("data", "NotIn", "\\x01"), 98),
+    "null has no text": (("data", "StartsWith", ""), 98),
+    "type of the application": (("mood", "In", "happy"), 99),
+    "a number as text": (("double", "StartsWith", "19"), 5),
+    "a time": (("made", "LessThan", "2001-01-01"), 0),
+    "a time with its zone": (("made", "GreaterThan", "2001-01-01 00:00:00+05"), 99),
 }
 
 
-@pytest.mark.parametrize("attack", HOSTILE)
-def test_row_109_a_hostile_condition_has_no_rights(tables_any: Tables, attack: str) -> None:
-    done = tables_any.run(f"public.partner:{HOSTILE[attack].format(owner=tables_any.site.role.name)}")
-    assert done.reason == "RowFilterFailed", done.stdout
+def test_what_each_operator_chooses(site: Site) -> None:
+    fill(site)
+    for name, (comparison, number) in ORDERS.items():
+        assert len(rows_of(site, where("partner", comparison))) == number, name
+
+
+@pytest.mark.parametrize(
+    ("comparison", "said"),
+    [
+        (("id", "In", "one"), 'invalid input syntax for type integer: "one"'),
+        (("id", "In", "99999999999"), "out of range for type integer"),
+        (("made", "LessThan", "soon"), "invalid input syntax for type timestamp"),
+        (("mood", "LessThan", "sad"), "LessThan does not go with column mood"),
+        (("ctid", "IsNotNull"), "no column 'ctid'"),
+    ],
+)
+def test_a_condition_that_does_not_fit_its_table(tables_any: Tables, comparison: Comparison, said: str) -> None:
+    done = tables_any.run(where("partner", ("id", "In", "1"), comparison))
+    assert done.reason == "RowFilterFailed"
+    assert "where of table public.partner" in done.message
+    assert said in done.message
     tables_any.nothing_left()
-    assert not list(tables_any.desk.store.rglob("tables.tar"))
 
 
-def test_a_condition_that_never_ends(tables_any: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "FILTER_TIMEOUT", "1s")
-    done = tables_any.run("partner:set_config('statement_timeout', '0', false) = '0' AND pg_sleep(9) IS NOT NULL")
-    assert done.reason == "RowFilterFailed"
-    assert "took longer than 1s" in done.message
+def test_one_of_several_conditions(tables_any: Tables) -> None:
+    either = {"allOf": [{"column": "id", "operator": "In", "values": ["50"]}]}
+    both = {
+        "allOf": [
+            {"column": "id", "operator": "LessThan", "values": ["9"]},
+            {"column": "name", "operator": "NotStartsWith", "values": ["n"]},
+        ]
+    }
+    done = tables_any.run(json.dumps({"name": "partner", "where": [either, both]}))
+    assert sorted(row["id"] for row in tables_any.rows(done, "partner")) == ["50", "7"]
 
 
-def test_a_condition_cannot_change_the_limit_of_the_next_block(
-    tables_any: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "FILTER_TIMEOUT", "1s")
-    monkeypatch.setattr(rows, "_BLOCK", 1)
-    first = "id = 1 AND set_config('statement_timeout', '0', false) = '0'"
-    done = tables_any.run(f"partner:{first} OR id = 2 AND pg_sleep(2) IS NOT NULL")
-    assert done.reason == "RowFilterFailed"
-
-
-def test_a_message_has_no_value_of_a_row(tables_any: Tables) -> None:
-    done = tables_any.run("partner:name::int = 1")
-    assert done.reason == "RowFilterFailed"
-    assert "22P02" in done.message
-    assert "n1" not in done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("text", ["1=1); DROP TABLE partner; --", "1=1) OR (1=1", "id = 1 -- ", "$$a$$ = name", ""])
-def test_what_is_no_condition_is_wrong_usage(tables_any: Tables, text: str) -> None:
-    assert tables_any.run(f"partner:{text}").code == 2
-
-
-def test_row_109_functions_of_the_dump_do_not_lend_their_owners_rights(tables_any: Tables) -> None:
-    """The check constraint needs a function that may write; the condition may not call it."""
-    site = tables_any.site
-    site.sql(
-        "CREATE FUNCTION lend(a int) RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS"
-        " $$ BEGIN IF current_user <> session_user THEN PERFORM 1; END IF; RETURN a; END $$"
-    )
-    site.sql("CREATE TABLE guarded (a int CHECK (lend(a) > 0))")
-    site.sql("INSERT INTO guarded VALUES (1)")
-    tables_any.desk.snapshot_id = str(uuid.uuid4())
-    tables_any.desk.ok("snapshot")
-    assert len(tables_any.rows(tables_any.run("guarded:a = 1"), "guarded")) == 1
-    done = tables_any.run("guarded:public.lend(a) = 1")
-    assert done.reason == "RowFilterFailed"
-    assert "permission denied for function lend" in done.message or "42501" in done.message
-
-
-def test_row_109_one_statement_in_a_transaction_that_only_reads(
-    tables_any: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where the text was let through: the server itself refuses a second statement."""
-    site = tables_any.site
-    who = f"current_user = session_user AND NOT pg_has_role(current_user, '{site.role.name}', 'MEMBER')"
-    done = tables_any.run(f"partner:{who} AND current_setting('transaction_read_only') = 'on'")
-    assert len(tables_any.rows(done, "partner")) == 99
-    monkeypatch.setattr(extract, "tables_refusal", lambda tables: "")
-    second = "true); SET statement_timeout = 0; DECLARE more CURSOR FOR SELECT 1 WHERE (true"
-    refused = tables_any.run(f"partner:{second}")
-    assert refused.reason == "RowFilterFailed"
-    assert "multiple commands" in refused.message
+def test_a_table_without_columns(tables: Tables) -> None:
+    tables.site.sql("CREATE TABLE bare ()")
+    tables.site.sql("INSERT INTO bare DEFAULT VALUES")
+    tables.desk.snapshot_id = str(uuid.uuid4())
+    tables.desk.ok("snapshot")
+    assert tables.files(tables.run("bare")) == {"bare.csv": b"\n\n"}
+    script = tables.files(tables.run("bare", format_="SQL"))["bare.sql"]
+    ran = psql(tables.site, script)
+    assert ran.returncode == 0, ran.stderr
+    assert tables.site.sql(f'SELECT count(*) FROM "{schema_of(tables)}".bare') == [(1,)]
+    tables.site.sql(f'DROP SCHEMA "{schema_of(tables)}" CASCADE')
+    assert into_database(tables, "bare").code == 0
+    assert tables.site.sql(f'SELECT count(*) FROM "{schema_of(tables)}".bare') == [(1,)]
 
 
 # --- into the live database ------------------------------------------------------------------------------------------
@@ -344,7 +401,7 @@ def test_a_new_schema_beside_what_is_live(tables: Tables) -> None:
     site, schema = tables.site, schema_of(tables)
     site.sql("UPDATE partner SET name = 'changed since'")
     before = site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1")
-    done = into_database(tables, "public.partner:id < 8", f"Odd Schema.{NASTY}")
+    done = into_database(tables, where("partner", ("id", "LessThan", "8")), f"Odd Schema.{NASTY}")
     assert done.code == 0, done.stdout
     result = done.result["payload"]["extracted"]
     assert (result["schema"], result["rows"], result["files"]) == (schema, 8, 2)
