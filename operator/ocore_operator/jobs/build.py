@@ -220,9 +220,8 @@ def snapshot(
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
-    return job(
-        settings, job_inputs, _armed(settings, JobRequest(owner, t.SNAPSHOT, request, attempt, volumes, deadline))
-    )
+    command = JobRequest(owner, t.SNAPSHOT, request, attempt, volumes, deadline, stays=owner.spec.quiesce)
+    return job(settings, job_inputs, _armed(settings, command))
 
 
 def _armed(settings: Settings, request: JobRequest, number: int | None = None) -> JobRequest:
@@ -582,7 +581,8 @@ def switch(
         # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
         neutralized=plan is not None and plan.required,
     )
-    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
+    command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
+    return job(settings, job_inputs, _armed(settings, command))
 
 
 def _switch(
@@ -625,7 +625,8 @@ def undo(
         store=_optional(volumes, store_of_record),
         signal=parts.signal(volumes, wait),
     )
-    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
+    command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
+    return job(settings, job_inputs, _armed(settings, command))
 
 
 def switch_back(
@@ -643,7 +644,8 @@ def switch_back(
     volumes = Volumes()
     store = _optional(volumes, store_of_record)
     request = _switch(_environment(job_inputs), owner, volumes, run, deadline, store=store, now=True, back=True)
-    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline)))
+    command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
+    return job(settings, job_inputs, _armed(settings, command))
 
 
 def _optional(volumes: Volumes, store: Store | None) -> StoreAccess | None:
@@ -712,7 +714,8 @@ def inspect_rollback(
         allow_replication_loss=owner.spec.allow_replication_loss,
         deadline=_deadline(SHORT),
     )
-    command = JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings, job_inputs))
+    short = _short(settings, job_inputs)
+    command = JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=short, stays=stopped)
     return job(settings, job_inputs, _armed(settings, command))
 
 

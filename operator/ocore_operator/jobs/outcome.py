@@ -15,6 +15,7 @@ from ocore_crds.naming import ANNOTATION_START_DEADLINE, LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text import shortened_start
 from ocore_operator import clock
+from ocore_operator.jobs import template
 from ocore_operator.jobs.trouble import OUT_OF_SERVICE, Trouble, died, mover, not_created, start_trouble
 from ocore_operator.kube.resources import Object
 
@@ -215,6 +216,28 @@ def finished(job: Object) -> Object | None:
     return None
 
 
+def moved(job: Object | None, pods: Iterable[Object]) -> bool:
+    """Whether a pod of the Job has ended and the Job replaces it: a node was drained, shut down or lost, or the pod was
+    deleted. A Job's pod template is fixed: the replacement is bound to the same node as before."""
+    if job is None or finished(job) is not None or "deletionTimestamp" in job["metadata"]:
+        return False
+    status = job.get("status") or {}
+    counted = status.get("failed") or (status.get("uncountedTerminatedPods") or {}).get("failed")
+    return bool(counted) or any(p.get("status", {}).get("phase") == "Failed" for p in pods)
+
+
+def unplaced_since(job: Object | None, pods: Iterable[Object]) -> datetime | None:
+    """Since when no node takes the Job's newest pod, which is bound to one node; None where that is not so."""
+    newest = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]), default=None)
+    if job is None or newest is None or newest.get("spec", {}).get("nodeName") or pod_ended(newest):
+        return None
+    conditions = newest.get("status", {}).get("conditions") or ()
+    refused = any(x["type"] == "PodScheduled" and x["status"] == "False" for x in conditions)
+    if not refused or not template.is_pinned(job["spec"]["template"]["spec"]):
+        return None
+    return clock.parse(newest["metadata"]["creationTimestamp"])
+
+
 def classify(
     job: Object | None,
     pods: Iterable[Object],
@@ -354,6 +377,13 @@ def _lost(pod: Object, now: datetime) -> str:
     )
 
 
+def silent(pod: Object) -> bool:
+    """Whether the pod's node does not report any more. Kubernetes then sets the pod's condition Ready to False, and
+    leaves the last report of its containers as it was."""
+    states = {x["type"]: x["status"] for x in pod.get("status", {}).get("conditions") or ()}
+    return states.get("Ready") == "False" and states.get("ContainersReady") == "True"
+
+
 def _running(pod: Object, now: datetime) -> Running | None:
     if pod_ended(pod):
         return None
@@ -366,7 +396,7 @@ def _running(pod: Object, now: datetime) -> Running | None:
         pod=pod["metadata"]["name"],
         node=pod.get("spec", {}).get("nodeName", ""),
         since=_text((running or {}).get("startedAt")) or str(pod["metadata"]["creationTimestamp"]),
-        ready=bool(status.get("ready")) and not deleted,
+        ready=bool(status.get("ready")) and not deleted and not silent(pod),
         restarts=int(status.get("restartCount", 0)),
         lost=_lost(pod, now),
     )

@@ -26,6 +26,8 @@ MAX_NAME = 63
 #: Seconds between SIGTERM and SIGKILL: the mover stops pg_dump and removes what it has begun in 10 of them.
 GRACE = 30
 DEFAULT_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+#: Annotations of a pod that is not to be moved for convenience: of the cluster autoscaler, and of Karpenter.
+STAYS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 #: Of a Job that needs only the store, where no Environment says more: a ResourceQuota may require limits of every pod.
 STORE_RESOURCES: Object = {**DEFAULT_RESOURCES, "limits": {"cpu": "1", "memory": "1Gi"}}
 
@@ -42,6 +44,8 @@ class JobRequest:
     deadline: float  # seconds
     failpoints: str = ""
     beside: Object | None = None  # a second container, whose end does not matter
+    #: The application may be stopped while its pod runs: see STAYS.
+    stays: bool = False
 
 
 def job_name(command: str, uid: str, attempt: int | str) -> str:
@@ -91,7 +95,9 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
         "labels": {**given.labels, **ours},
         "annotations": {**given.annotations, naming.ANNOTATION_OWNER_NAME: owner.meta.name},
     }
-    of_job = metadata
+    of_job = of_pod = metadata
+    if request.stays:
+        of_pod = {**metadata, "annotations": {**metadata["annotations"], **STAYS}}
     if given.start_deadline is not None:
         start = {naming.ANNOTATION_START_DEADLINE: str(given.start_deadline)}
         of_job = {**metadata, "annotations": {**metadata["annotations"], **start}}
@@ -109,7 +115,7 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
             "activeDeadlineSeconds": max(math.ceil(request.deadline), 1),
             "ttlSecondsAfterFinished": settings.job_ttl,
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": metadata, "spec": _pod(settings, job_inputs, request)},
+            "template": {"metadata": of_pod, "spec": _pod(settings, job_inputs, request)},
         },
     }
 

@@ -42,6 +42,7 @@ from ocore_operator.settings import JobSettings
 
 #: Lists that are merged by a key of their items.
 MERGE_KEYS = {"topologySpreadConstraints": "topologyKey"}
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 #: Fields of a pod's spec. The node pin is ANDed to the affinity by :func:`pinned`.
 _OF_POD = ("nodeSelector", "affinity", "topologySpreadConstraints", "priorityClassName")
 
@@ -177,13 +178,19 @@ def pinned(affinity: Object, node: str) -> Object:
     """The affinity, on that node only. The terms of a node selector are ORed, and what is in one of them is ANDed: so
     each term gets the node."""
     pin = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
     nodes = affinity.get("nodeAffinity", {})
-    terms = (nodes.get(required) or {}).get("nodeSelectorTerms") or [{}]
+    terms = (nodes.get(_REQUIRED) or {}).get("nodeSelectorTerms") or [{}]
     return {
         **affinity,
-        "nodeAffinity": {**nodes, required: {"nodeSelectorTerms": [{**term, **pin} for term in terms]}},
+        "nodeAffinity": {**nodes, _REQUIRED: {"nodeSelectorTerms": [{**term, **pin} for term in terms]}},
     }
+
+
+def is_pinned(pod: Object) -> bool:
+    """Whether a pod of this spec may run on one node only, because of :func:`pinned`."""
+    nodes = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (nodes.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ()
+    return any(field["key"] == "metadata.name" for term in terms for field in term.get("matchFields") or ())
 
 
 def _given(template: PodTemplate) -> Object:

@@ -43,8 +43,11 @@ from ocore_operator.jobs.outcome import (
     Succeeded,
     claims_of,
     finished,
+    moved,
     mover_ended,
     pod_ended,
+    silent,
+    unplaced_since,
 )
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
@@ -528,6 +531,9 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         # Pods of a Job that is gone are being deleted: no Job is left to delete.
         stopping=job is None or seen.stopping(name),
         stopping_since=_stopping_since(job, seen.live_pods(name)),
+        moved=moved(job, seen.pods.get(name, ())),
+        unplaced_since=unplaced_since(job, seen.pods.get(name, ())),
+        silent_node=next((str(p["spec"].get("nodeName", "")) for p in seen.live_pods(name) if silent(p)), ""),
         uid=job["metadata"]["uid"] if job is not None else "",
         gives_way=seen.gives_way.get(name),
     )
@@ -543,6 +549,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
     found = _with_state(base, state)
     if kind == "switch" and pod is not None and found is not None and not found.ended:
         failure = signal.last_failure(pod)
+        failure = _or_stopped(failure, found) if failure is not None else None
         final = failure is not None and not failure.retryable and not found.ready
         return replace(found, failure=failure, ended=final)
     return found

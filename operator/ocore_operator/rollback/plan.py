@@ -327,6 +327,8 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     if job.ended:
         next_attempt = change(status, switch_attempt=status.switch_attempt + 1, workloads=())
         return _retry_or_abort(SWITCH, status, next_attempt, job, now)
+    if job.moved:  # its replacement may be bound to a node that is gone
+        return plan_switch.replaced(status, job)
     if not job.ready:
         return until_ended(job, "prepares the switch.")
     missing = quiesce.missing(world.workloads, "Rollback")
@@ -365,30 +367,27 @@ def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
 
 def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits until no pod of a workload is left and the switch Job is ready, then enters Switch: the point of no
-    return. What another client scales up until then is scaled to zero again."""
+    return. A Job that was moved from its node is replaced."""
     job = world.job("switch", status.switch_attempt)
-    if job is None or job.ended:
+    if job is not None and plan_switch.must_move(job, elapsed(status, world, now), now):
+        return plan_switch.replaced(status, job)
+    if job is not None and job.ended:
         reason, message = c.SWITCH_FAILED, "The switch Job ended before it received its signal."
-        if job is not None and job.failure is not None:
+        if job.failure is not None:
             reason, message = job.failure.reason, job.failure.message
         return abort(status, reason, message, now)
-    passed = elapsed(status, world, now)
-    again = quiesce.stop_again(world.workloads, passed, world.scale_refused, now, "before the switch", "Rollback")
-    if isinstance(again, Failure):
-        return abort(status, again.reason, again.message, now)
-    if again is not None:
-        return plan_switch.scale(again)
-    draining = quiesce.drain(world.workloads, passed)
-    if isinstance(draining, Failure):
-        return abort(status, draining.reason, draining.message, now)
-    if draining is not None:
-        return plan_switch.wait(draining)
-    if not job.ready:
-        text = f"Job {job.name} is not ready ({job.problem or 'it is connecting to the database'})."
-        limit = quiesce.drain_seconds(world.workloads)
-        if passed <= limit:
-            return Wait(0.5, c.RUNNING, text)
-        return abort(status, c.SWITCH_FAILED, f"After {limit} s {text} The workloads are started again.", now)
+    if job is not None and job.silent_node:
+        text = (
+            f"The node {job.silent_node} of Job {job.name} does not respond. The workloads are started again. Repair"
+            " the node or remove it, then create a new Rollback."
+        )
+        return abort(status, c.NODE_NOT_RESPONDING, text, now)
+    refused = _refused(status, world, now) if job is None else None
+    waits = refused or plan_switch.until_ready(status, world, now)
+    if isinstance(waits, Failure):
+        return abort(status, waits.reason, waits.message, now)
+    if waits is not None:
+        return waits
     taking = plan_undo.take_over(status, world)
     if taking is not None:
         return taking

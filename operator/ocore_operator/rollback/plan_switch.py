@@ -7,10 +7,10 @@ half of it.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Signal, Step, SwitchResult
+from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
 from ocore_crds.quantity import span
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text import sentence
@@ -67,6 +67,8 @@ WATCHED_SECONDS = 60
 FINISH_SECONDS = 120
 #: Seconds for a Job of its own to switch back.
 BACK_SECONDS = 300
+#: Seconds from the first signal in which a switch Job that was moved to another node must be ready for another one.
+MOVE_SECONDS = signals.SIGNAL_SECONDS + ANSWER_SECONDS
 #: Least and most seconds between two attempts: a fifth of the time spent so far, within these limits.
 BACKOFF_SECONDS = (5, 60)
 
@@ -74,7 +76,7 @@ BACKOFF_SECONDS = (5, 60)
 def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
     """The worst-case seconds from the signal to the end: the longest sequence of stages, each at its limit."""
     again = quiesce.RESUME_SECONDS + spec.ready_timeout_seconds
-    forward = signals.SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + again
+    forward = MOVE_SECONDS + signals.SIGNAL_SECONDS + ANSWER_SECONDS + INSPECT_SECONDS + again
     stop_again = quiesce.RESUME_SECONDS + quiesce.DRAIN_SECONDS + grace_seconds
     back = BACK_SECONDS + INSPECT_SECONDS + again
     return forward + stop_again + back + FINISH_SECONDS
@@ -94,12 +96,80 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
     if result is not None and job is not None and job.ended and job.payload == result:
         return _not_switched(status, result, now)
+    passed = elapsed(status, world, now)
+    if job is not None and must_move(job, passed, now) and passed <= MOVE_SECONDS:
+        return replaced(status, job)
+    if status.signal_deadline is None:
+        return _signal_again(status, job, world, now)
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return _to_inspect(status, job, now)
     send = _signal(status, job, now)
     if send is not None:
         return Do(send, after="operator-rollback-signalled")
     return Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
+
+
+def must_move(job: JobView, passed: float, now: datetime) -> bool:
+    """Whether a switch Job that was ready, or is to be, must be replaced by one that may run on another node: its pod
+    was ended from outside, or its node has not taken the pod for a while. `passed`: seconds of the stage."""
+    if job.stopping or job.payload is not None:
+        return False
+    shortest, longest = BACKOFF_SECONDS
+    patience = min(max(shortest, passed / 5), longest)
+    unplaced = job.unplaced_since is not None and (now - job.unplaced_since).total_seconds() > patience
+    return job.moved or unplaced
+
+
+def replaced(status: RollbackStatus, job: JobView) -> Record:
+    """The next attempt is another Job, and gets a signal of its own. The Job of this one is stopped first: a signal on
+    a pod of it, and what it has begun, end with its last pod."""
+    text = (
+        f"The pod of Job {job.name} was ended from outside, for example by a drain of its node. Starting another Job."
+    )
+    fresh = change(status, switch_attempt=status.switch_attempt + 1, signal_deadline=None)
+    return Record(fresh, (Note("Warning", c.JOB_FAILED, text),))
+
+
+def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action | Failure | None:
+    """What to do before the signal may be sent; None where no workload runs and the switch Job waits for it. What
+    another client scales up until then is scaled to zero again.
+
+    A Job that replaces one is started once the workloads' pods are gone: until then the claim is where they are. The
+    earlier one is stopped at once.
+    """
+    passed = elapsed(status, world, now)
+    earlier = tuple(j for j in world.live("switch") if j.attempt != status.switch_attempt)
+    if not all(j.stopping for j in earlier):
+        return stop_jobs(earlier)
+    again = quiesce.stop_again(world.workloads, passed, world.scale_refused, now, "before the switch", "Rollback")
+    if again is not None:
+        return again if isinstance(again, Failure) else scale(again)
+    draining = quiesce.drain(world.workloads, passed)
+    if draining is not None:
+        return draining if isinstance(draining, Failure) else wait(draining)
+    job = world.job("switch", status.switch_attempt)
+    if job is not None and job.ready:
+        return None
+    limit = quiesce.drain_seconds(world.workloads)
+    text = f"Job {job.name} is not ready ({job.problem or 'it is connecting to the database'})." if job else ""
+    if passed > limit:
+        text = text or "No other switch Job could be started."
+        return Failure(reason=c.SWITCH_FAILED, message=f"After {limit} s {text} The workloads are started again.")
+    if job is not None:
+        return Wait(0.5, c.RUNNING, text)
+    return stop_jobs(earlier) if earlier else Do(StartJob("switch", status.switch_attempt))
+
+
+def _signal_again(status: RollbackStatus, job: JobView | None, world: World, now: datetime) -> Action:
+    """The Job that had the first signal was lost. Another one has put right what that one had begun, once it is ready;
+    where the first one has switched, it answers so."""
+    if elapsed(status, world, now) > MOVE_SECONDS or (job is not None and job.ended):
+        return _to_inspect(status, job, now)
+    waits = until_ready(status, world, now)
+    if isinstance(waits, Failure):
+        return _to_inspect(status, job, now)
+    until = stamp(now + timedelta(seconds=signals.SIGNAL_SECONDS))
+    return waits or Record(change(status, signal_deadline=until))
 
 
 def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
@@ -359,6 +429,8 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return stop_jobs(earlier)
     if job is None:
         return Do(StartJob("switch-back", status.switch_attempt))
+    if must_move(job, elapsed(status, world, now), now):
+        return replaced(status, job)
     if not job.ended:
         return until_ended(job, "switches back.")
     if job.failure is not None and not job.failure.retryable and job.failure.reason != c.POD_NOT_STARTED:

@@ -57,6 +57,12 @@ class JobView:
     stopping_since: datetime | None = None
     #: Its pod is Ready: the switch Job waits for its signal.
     ready: bool = False
+    #: A pod of it was ended from outside, and the Job replaces it: perhaps by one that no node takes.
+    moved: bool = False
+    #: Since when the only node that its pod may run on does not take it.
+    unplaced_since: datetime | None = None
+    #: Name of the node of its pod, where that node does not report any more.
+    silent_node: str = ""
     #: The signal on its pod, and how often it was repeated.
     signal: Signal | None = None
     repetition: int = 0

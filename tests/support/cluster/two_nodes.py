@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from . import node
 from .cluster import Cluster, Object, condition, is_true, wait_for
+from .operator import NAMESPACE, Operator
 from .site import Site
 
 HERE, OTHER = "node1", "node2"
@@ -40,6 +41,19 @@ def drain(cluster: Cluster) -> None:
     """Evicts all pods of the other node, as for its maintenance."""
     options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s")
     cluster.kubectl("drain", OTHER, *options, timeout=250)
+
+
+def keep_here(operator: Operator) -> None:
+    """Moves the operator to node1: what is measured is the drain of the node of application and Jobs alone."""
+    cluster = operator.cluster
+    cluster.kubectl("cordon", OTHER)
+    try:
+        for pod in operator.pods():
+            if pod["spec"].get("nodeName") == OTHER:
+                cluster.delete("Pod", pod["metadata"]["name"], NAMESPACE)
+        operator.ready()
+    finally:
+        cluster.kubectl("uncordon", OTHER)
 
 
 def repair(cluster: Cluster) -> None:

@@ -142,6 +142,8 @@ class SimJob:
     payload: Payload | None = None
     failure: Failure | None = None
     ended_at: float = 0.0
+    #: Its pod is gone with its node, and no node takes the replacement.
+    moved: bool = False
 
 
 #: Stages in which the safety snapshot is read.
@@ -343,7 +345,7 @@ class Model:
 
     def _released(self, job: SimJob) -> None:
         """SIGTERM and SIGKILL of a program: its work stays half done; a real switch repairs what it can."""
-        if job.command in ("switch", "switch-back") and not job.ended and self.server_up:
+        if job.command in ("switch", "switch-back") and not job.ended and not job.moved and self.server_up:
             self._repair()
 
     def kill(self, job: SimJob) -> None:
@@ -356,8 +358,12 @@ class Model:
             job.program = self._program(job.command, job)
 
     def lose(self, job: SimJob) -> None:
-        """The node is lost: the pod is gone and its result was not read."""
+        """The node is lost or drained: the pod is gone and its result was not read. The Job of a switch, of which the
+        container may restart, makes another pod."""
         job.answer, job.mounted = None, False
+        if job.command in ("switch", "switch-back"):
+            job.alive, job.ready, job.moved = False, False, True
+            return
         self._end(job, Failure(reason=c.JOB_LOST, message="the pod is gone", retryable=True))
 
     def _up(self) -> None:
@@ -687,7 +693,8 @@ class Model:
             attempt=job.attempt,
             name=job.name,
             ended=job.ended,
-            pods=int(job.alive),
+            pods=int(job.alive or job.moved),
+            moved=job.moved and job.stopping_at is None,
             mounts=int(job.mounted),
             closed=job.ended and not job.mounted,
             stopping=job.stopping_at is not None,

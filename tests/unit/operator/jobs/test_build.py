@@ -17,7 +17,7 @@ from ocore_operator.jobs import build, stores
 from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, template_of, traits, user_of
 from ocore_operator.jobs.parts import Volumes
 from ocore_operator.jobs.series import Deletes
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.shape import STAYS, job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.readiness.plan_store import need_user
@@ -136,7 +136,7 @@ def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
     }
     for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
         assert set(metadata["labels"]) == ours
-        assert set(metadata["annotations"]) == {"ocore.dev/name"}
+        assert set(metadata["annotations"]) - set(STAYS) == {"ocore.dev/name"}
     owner = job["metadata"]["ownerReferences"][0]
     assert owner["controller"] is True
     assert owner["blockOwnerDeletion"] is False
@@ -327,6 +327,29 @@ def test_only_a_switch_is_started_again() -> None:
         again = name.startswith("switch")
         assert job["spec"]["backoffLimit"] == (6 if again else 0)
         assert pod_of(job)["restartPolicy"] == ("OnFailure" if again else "Never")
+
+
+def test_row_107_a_pod_between_stop_and_resume_is_not_moved_for_convenience() -> None:
+    """By the cluster autoscaler or Karpenter, to save a node."""
+    snap, place, back = snapshot({"quiesce": True}, started()), job_inputs(), rollback()
+    jobs = {
+        **all_jobs(place),
+        "quiesced": build.snapshot(SETTINGS, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
+        "inspect-stopped": build.inspect_rollback(SETTINGS, place, back, repair=True, stopped=True, attempt=1),
+    }
+    stays = {
+        name
+        for name, job in jobs.items()
+        if STAYS.items() <= job["spec"]["template"]["metadata"]["annotations"].items()
+    }
+    assert stays == {
+        "switch",
+        "switch-back",
+        "switch-undo",
+        "switch-undo-back",
+        "inspect-stopped",
+        "quiesced",
+    }
 
 
 def record_of(job: Object) -> Object:

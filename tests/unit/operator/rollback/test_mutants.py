@@ -11,7 +11,13 @@ from support.operator.rollback_machine import RollbackMachine
 
 #: Stage where the faults begin, what is wrong, and the change.
 MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
-    ("Drain", "a workload that was scaled up again is not noticed", plan, "again is not None:", "False:"),
+    (
+        "Drain",
+        "a workload that was scaled up again is not noticed",
+        plan_switch,
+        "if again is not None:\n        return again if",
+        "if False:\n        return again if",
+    ),
     (
         "Drain",
         "switches an environment that names another claim by now",
@@ -19,7 +25,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "environment.target != status.target:",
         "False:",
     ),
-    ("", "does not wait for the pods", plan, "if draining is not None:", "if False:"),
+    ("", "does not wait for the pods", plan_switch, "if draining is not None:", "if False:"),
     (
         "Switch",
         "the deadline counts after the signal too",
@@ -108,8 +114,8 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "Switch",
         "a lost switch is taken for none",
         plan_switch,
-        "return _to_inspect(status, job, now)",
-        'return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
+        "> ANSWER_SECONDS:\n        return _to_inspect(status, job, now)",
+        '> ANSWER_SECONDS:\n        return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
     ),
     ("Switch", "inspects without an end", plan_switch, "timed_out(status, world, now, INSPECT_SECONDS)", "False"),
     ("", "the Environment does not remember that it ran", plan_switch, "not environment.executed", "False"),

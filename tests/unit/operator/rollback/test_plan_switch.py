@@ -92,10 +92,11 @@ def text(action: Action) -> str:
 
 
 def test_the_worst_case_is_the_sum_of_the_limits() -> None:
-    """30 s signal, 90 s answer, 300 s inspection, 120 s scaling, readiness. 120 s, 120 s and the grace period to stop
-    again. 300 s back, 300 s inspection, 120 s scaling, readiness, 120 s record."""
+    """30 s signal, 90 s answer, both again for a Job that was moved, 300 s inspection, 120 s scaling, readiness. 120 s,
+    120 s and the grace period to stop again. 300 s back, 300 s inspection, 120 s scaling, readiness, 120 s record."""
     assert (
-        plan_switch.finish_seconds(SPEC, 30) == 30 + 90 + 300 + 120 + 60 + 120 + 120 + 30 + 300 + 300 + 120 + 60 + 120
+        plan_switch.finish_seconds(SPEC, 30)
+        == 2 * (30 + 90) + 300 + 120 + 60 + 120 + 120 + 30 + 300 + 300 + 120 + 60 + 120
     )
 
 
