@@ -18,6 +18,7 @@ from ocore_crds.schema import crd
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_crds.workloads import stop_sentence
 
 from .runs import Run, parse_time, problem_conditions, run_of
 
@@ -74,6 +75,8 @@ class World:
     pods: Mapping[tuple[str, str], Sequence[Object]] = field(default_factory=dict)
     #: By the kind's singular name.
     objects: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    #: Deployments and StatefulSets that a rollback stops, by kind and name.
+    workloads: Mapping[tuple[str, str], Object] = field(default_factory=dict)
 
     def of(self, kind: Kind) -> Sequence[Object]:
         return self.objects.get(kind.singular, ())
@@ -234,7 +237,7 @@ def _lines(world: World, obj: Object, runs: Sequence[Run]) -> Iterator[Line]:
     yield _last(world, name, snapshots, policy)
     yield from _failed(world, name, snapshots, rollbacks)
     yield from _stuck(world, [*snapshots, *rollbacks])
-    yield _rollback(snapshots, rollbacks)
+    yield _rollback(snapshots, rollbacks, _stops(world, obj))
 
 
 def _rollback_ready(world: World, obj: Object, found: Sequence[Condition]) -> Line:
@@ -410,8 +413,20 @@ def _stuck(world: World, runs: Sequence[Run]) -> Iterator[Line]:
             yield Line("ok", what, f"{run.phase}: {fix}")
 
 
-def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run]) -> Line:
-    """What a rollback would take, by the newest snapshot and by former rollbacks."""
+def _stops(world: World, environment: Object) -> str:
+    """How long its workloads may take to stop, as a sentence; empty where that is unknown."""
+    graces = {}
+    for each in environment["spec"].get("workloads") or ():
+        found = world.workloads.get((each["kind"], each["name"]))
+        if found is not None:
+            pod = found["spec"]["template"]["spec"]
+            graces[f"{each['kind']} {each['name']}"] = int(pod.get("terminationGracePeriodSeconds", 30))
+    return stop_sentence(graces)
+
+
+def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run], stops: str) -> Line:
+    """What a rollback would take, by the newest snapshot and by former rollbacks. `stops`: how long the workloads may
+    take to stop."""
     what = "A rollback"
     usable = [run for run in snapshots if run.restorable]
     if not usable:
@@ -435,7 +450,8 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run]) -> Line:
         text += f". The last {len(former[-ROLLBACKS:])} took {took}" + (
             f", the application was down for {down}" if down else ""
         )
-    return Line("ok", what, f"{text}. More: kubectl ocore preview {newest.name} -n {newest.namespace}")
+    more = f"More: kubectl ocore preview {newest.name} -n {newest.namespace}"
+    return Line("ok", what, " ".join(filter(None, (f"{text}.", stops, more))))
 
 
 # --- texts

@@ -17,6 +17,8 @@ _MARKS = {"ok": ("✓", "green"), "problem": ("✗", "bold red"), "warning": ("!
 _DEPLOYMENTS = "/apis/apps/v1/deployments"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}"
 _PODS = "/api/v1/namespaces/{}/pods"
+_WITH_PODS = ("Deployment", "StatefulSet")
+_WORKLOADS = "/apis/apps/v1/namespaces/{}/{}s/{}"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}"
 
 
@@ -57,7 +59,25 @@ def observe(objects: Objects, now: datetime) -> World:
             pods[place] = _items(objects.read(_PODS.format(place[0]), {"labelSelector": OPERATORS}))
     except Denied:
         operators = None
-    return World(now, objects.namespace, crds, frozenset(absent), operators, leases, pods, found)
+    workloads = _workloads(objects, found.get(ENVIRONMENT.singular, []))
+    return World(now, objects.namespace, crds, frozenset(absent), operators, leases, pods, found, workloads)
+
+
+def _workloads(objects: Objects, environments: list[Object]) -> dict[tuple[str, str], Object]:
+    """The Deployments and StatefulSets that a rollback stops, by kind and name. What the caller may not read is
+    missing."""
+    found: dict[tuple[str, str], Object] = {}
+    for each in environments:
+        for workload in each["spec"].get("workloads") or ():
+            kind, name = workload["kind"], workload["name"]
+            if kind in _WITH_PODS and workload.get("apiVersion") in (None, "apps/v1"):
+                try:
+                    obj = objects.read(_WORKLOADS.format(objects.namespace, kind.lower(), name))
+                except Denied:
+                    return found
+                if obj is not None:
+                    found[kind, name] = obj
+    return found
 
 
 def _need_namespace(objects: Objects) -> None:

@@ -259,6 +259,7 @@ def _prediction(preview: Preview) -> list[tuple[str, str]]:
     return [
         ("Duration", f"{_seconds(found.duration_seconds)} ({_source(found.duration_source, found.rollbacks)})"),
         ("Downtime", f"{_seconds(found.downtime_seconds)} ({_source(found.downtime_source, found.rollbacks)})"),
+        *([("Figures", found.explanation)] if found.explanation else []),
     ]
 
 

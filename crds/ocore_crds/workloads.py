@@ -1,6 +1,6 @@
 """Which workload is meant: by apiVersion, kind and name. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,3 +51,15 @@ class Target:
 def targets(workloads: Iterable[Named] | None) -> list[Target]:
     """The workloads, in their order; none for None."""
     return [Target(w.kind, w.name, w.api_version or BUILT_IN.get(w.kind, "")) for w in workloads or ()]
+
+
+def stop_sentence(graces: Mapping[str, int]) -> str:
+    """How much of a downtime the application may need to stop, for people; empty for no workload. `graces`: the
+    terminationGracePeriodSeconds of each workload's pods, by kind and name."""
+    if not graces:
+        return ""
+    longest = max(graces, key=lambda label: graces[label])
+    return (
+        "The downtime includes the time that the application needs to stop: at most"
+        f" {graces[longest]} s (terminationGracePeriodSeconds of {longest})."
+    )

@@ -144,7 +144,7 @@ def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action |
     again = quiesce.stop_again(world.workloads, passed, world.scale_refused, now, "before the switch", "Rollback")
     if again is not None:
         return again if isinstance(again, Failure) else scale(again)
-    draining = quiesce.drain(world.workloads, passed)
+    draining = quiesce.drain(world.workloads, passed, now)
     if draining is not None:
         return draining if isinstance(draining, Failure) else wait(draining)
     job = world.job("switch", status.switch_attempt)
@@ -402,7 +402,7 @@ def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: da
     again = _scale_down(status, world, now, limit)
     if again is not None:
         return again
-    draining = quiesce.drain(world.workloads, elapsed(status, world, now))
+    draining = quiesce.drain(world.workloads, elapsed(status, world, now), now)
     if isinstance(draining, quiesce.Later) and not timed_out(status, world, now, limit):
         return wait(draining)
     return Record(_to_back_job(status, now))

@@ -9,7 +9,9 @@ from ocore_crds.preview import PreviewPrediction
 from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.workloads import stop_sentence
 from ocore_operator.clock import parse
+from ocore_operator.workloads.view import WorkloadView
 
 #: Earlier rollbacks that count: the newest ones.
 LATEST = 5
@@ -93,10 +95,22 @@ def past_of(status: RollbackStatus, database_bytes: int | None) -> PastRollback 
 
 
 def predict(
-    past: Sequence[PastRollback], tested: MeasuredRestore | None, rates: SnapshotRates, bytes_to_move: int | None
+    past: Sequence[PastRollback],
+    tested: MeasuredRestore | None,
+    rates: SnapshotRates,
+    bytes_to_move: int | None,
+    workloads: Sequence[WorkloadView] = (),
 ) -> PreviewPrediction:
     """The prediction. `bytes_to_move`: of files; None: unknown. The duration is from what was measured last; only
-    rollbacks have a downtime."""
+    rollbacks have a downtime. How long the workloads may take to stop is said in any case."""
+    found = _measured(past, tested, rates, bytes_to_move)
+    stops = stop_sentence({w.label: w.grace_seconds for w in workloads if w.target.has_template and w.replicas})
+    return found.model_copy(update={"explanation": f"{found.explanation} {stops}".rstrip()})
+
+
+def _measured(
+    past: Sequence[PastRollback], tested: MeasuredRestore | None, rates: SnapshotRates, bytes_to_move: int | None
+) -> PreviewPrediction:
     newest = sorted(past, key=lambda p: p.ended, reverse=True)[:LATEST]
     downs = [p.downtime_seconds for p in newest if p.downtime_seconds is not None]
     down = round(median(downs), 1) if downs else None

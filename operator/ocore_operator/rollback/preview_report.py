@@ -70,7 +70,7 @@ def report(
             "version": _version(read, world),
             "neutralizes": _neutralizes(spec, read),
             "space": tuple(_space(read)),
-            "prediction": predict(facts.past, facts.tested, facts.rates, known.bytes_to_move),
+            "prediction": predict(facts.past, facts.tested, facts.rates, known.bytes_to_move, world.workloads),
         }
     )
 

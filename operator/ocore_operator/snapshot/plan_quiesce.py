@@ -117,7 +117,7 @@ def _drain(world: World, quiesce: QuiesceStatus) -> Action:
         return _resume_because(world, quiesce, again)
     if again is not None:
         return _scale(world, again)
-    draining = rules.drain(world.workloads, passed)
+    draining = rules.drain(world.workloads, passed, world.now)
     if draining is None:
         until = clock.text(world.now + timedelta(seconds=signals.SIGNAL_SECONDS))
         fresh = _enter(world, quiesce, "Freeze", signal_deadline=until)

@@ -8,6 +8,7 @@ Each kind has its own stages, statuses and ends; it asks here what the present s
 (:class:`SetReplicas`), a reason to look again later (:class:`Later`), why the stage has failed, or None: it is done.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from ocore_operator.workloads.view import Peer, WorkloadView, labels
 STOP_SECONDS = 60
 #: Seconds until no pod of a workload may be left, in addition to the pods' grace period.
 DRAIN_SECONDS = 120
+#: The seconds that are left for a pod to end are shown in steps of this many: each is a write of the status.
+STEP_SECONDS = 5
 #: Seconds until what another client has scaled up is read again, after it was scaled to zero.
 AGAIN_SECONDS = 0.5
 #: Seconds in which the workloads must get their replicas again. After them the operation is Stalled while a workload
@@ -150,7 +153,7 @@ def stop_again(
     return scale(tuple((w, 0) for w in left), passed, refused, now)
 
 
-def drain(workloads: Sequence[WorkloadView], passed: float) -> Later | Failure | None:
+def drain(workloads: Sequence[WorkloadView], passed: float, now: datetime) -> Later | Failure | None:
     """None where no pod is left. `passed`: seconds since all were scaled to zero."""
     left = [w for w in workloads if w.exists and w.pods > 0]
     if not left:
@@ -159,7 +162,20 @@ def drain(workloads: Sequence[WorkloadView], passed: float) -> Later | Failure |
     if passed > limit:
         text = f"After {limit} s pods of {labels(left)} are left. The workloads are started again."
         return Failure(reason=c.WORKLOAD_NOT_STOPPED, message=text)
-    return Later(0.5, f"Waiting until the pods of {labels(left)} are gone.")
+    return Later(0.5, _last_to_leave(left, now) or f"Waiting until the pods of {labels(left)} are gone.")
+
+
+def _last_to_leave(left: Iterable[WorkloadView], now: datetime) -> str:
+    """Which pod is waited for, and for how long at most; empty where none is being deleted, or its time is over."""
+    found = [(w.leaves_by, w) for w in left if w.leaves_by is not None and w.leaves_by > now]
+    if not found:
+        return ""
+    until, last = max(found, key=lambda pair: pair[0])
+    seconds = STEP_SECONDS * math.ceil((until - now).total_seconds() / STEP_SECONDS)
+    return (
+        f"Waiting until pod {last.leaving} of {last.label} has ended: {seconds} s at most"
+        f" (terminationGracePeriodSeconds: {last.grace_seconds})."
+    )
 
 
 def to_start(wanted: Iterable[tuple[WorkloadView, int]], *, late: bool) -> Targets:

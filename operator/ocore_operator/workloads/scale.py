@@ -3,6 +3,7 @@ their images where a rollback restores them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence, Set
+from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
@@ -10,6 +11,7 @@ from ocore_crds.text import shortened, shortened_start
 from ocore_crds.workloads import Target
 from ocore_kube.errors import ApiError, Conflict, Forbidden
 from ocore_kube.types import CRON_JOBS, JOBS, PODS, WORKLOADS
+from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.jobs import listed
 from ocore_operator.jobs.inputs import commit_of, image_of
@@ -22,6 +24,8 @@ from ocore_operator.workloads.view import Commit, WorkloadView
 
 #: The default of terminationGracePeriodSeconds in Kubernetes.
 DEFAULT_GRACE = 30
+#: A longer one is not waited for: a day.
+MOST_GRACE = 86_400
 #: Pods of one workload whose problems are reported, at most.
 MAX_PODS = 3
 #: Characters of a message of the kubelet, or of a container's own, that are reported.
@@ -161,6 +165,7 @@ def view(
     # Until the controller has observed the last change it may still create pods.
     unseen = not observed or status.get("replicas", 0) > 0
     template = spec["template"]["spec"]
+    leaving, leaves_by = _last_to_leave(left)
     return WorkloadView(
         kind=target.kind,
         name=target.name,
@@ -172,7 +177,9 @@ def view(
         commit=commit,
         containers=images.containers(obj),
         commits=commits or Commit(),
-        grace_seconds=int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)),
+        grace_seconds=min(int(template.get("terminationGracePeriodSeconds", DEFAULT_GRACE)), MOST_GRACE),
+        leaving=leaving,
+        leaves_by=leaves_by,
         version=obj["metadata"]["resourceVersion"],
         api_version=target.api_version,
         paused=bool(spec.get("paused")),
@@ -199,6 +206,8 @@ def view_of_scale(target: Target, found: Scale, pods: Iterable[Object]) -> Workl
     """A workload of which only the scale subresource and its pods are known. Pure."""
     left = [p for p in pods if not pod_ended(p)]
     ready = sum(1 for p in left if _is_ready(p) and not p["metadata"].get("deletionTimestamp"))
+    longest = max((p["spec"].get("terminationGracePeriodSeconds", 0) for p in left), default=DEFAULT_GRACE)
+    leaving, leaves_by = _last_to_leave(left)
     return WorkloadView(
         kind=target.kind,
         name=target.name,
@@ -206,10 +215,20 @@ def view_of_scale(target: Target, found: Scale, pods: Iterable[Object]) -> Workl
         pods=max(len(left), int(found.present > 0)),
         ready_replicas=ready,
         problem=problem({}, left),
-        grace_seconds=max((p["spec"].get("terminationGracePeriodSeconds", 0) for p in left), default=DEFAULT_GRACE),
+        grace_seconds=min(longest, MOST_GRACE),
+        leaving=leaving,
+        leaves_by=leaves_by,
         version=found.version,
         api_version=target.api_version,
     )
+
+
+def _last_to_leave(pods: Sequence[Object]) -> tuple[str, datetime | None]:
+    """The pod that is being deleted and has the longest time left, and the end of its grace period."""
+    found = [p["metadata"] for p in pods if p["metadata"].get("deletionTimestamp")]
+    known = [m for m in found if (m.get("deletionGracePeriodSeconds") or 0) <= MOST_GRACE]
+    last = max(known, key=lambda m: str(m["deletionTimestamp"]), default=None)
+    return (str(last["name"]), clock.parse(last["deletionTimestamp"])) if last is not None else ("", None)
 
 
 def problem(status: Object, pods: Sequence[Object]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ocore_crds.protocol import Failure
 from ocore_crds.rollback import RollbackStatus
@@ -53,6 +54,9 @@ class WorkloadView:
     commits: Commit = Commit()
     #: The longest terminationGracePeriodSeconds of its pods.
     grace_seconds: int = 30
+    #: The pod that ends last of those that are being deleted, and when its grace period is over.
+    leaving: str = ""
+    leaves_by: datetime | None = None
     #: Precondition of a write: its resourceVersion.
     version: str = ""
     api_version: str = "apps/v1"

@@ -113,6 +113,25 @@ def test_a_sound_installation_has_no_problem() -> None:
     assert "The last 1 took 1 min 40 s, the application was down for 4.0 s" in rollback
 
 
+def test_what_a_rollback_waits_for_is_said_before() -> None:
+    """The application's own grace period is part of the downtime."""
+    world = sound()
+    pod = {"terminationGracePeriodSeconds": 35}
+    workloads = {("Deployment", "shop"): {"spec": {"template": {"spec": pod}}}}
+    environment = world.objects["environment"][0]
+    environment["spec"]["workloads"] = [{"kind": "Deployment", "name": "shop"}, {"kind": "CronJob", "name": "mail"}]
+
+    def rollback(**changes: Any) -> str:
+        return next(x.text for x in lines(dataclasses.replace(world, **changes)) if x.what == "A rollback")
+
+    assert "needs to stop: at most 35 s (terminationGracePeriodSeconds of Deployment shop). More:" in rollback(
+        workloads=workloads
+    )
+    del pod["terminationGracePeriodSeconds"]
+    assert "at most 30 s" in rollback(workloads=workloads)
+    assert "terminationGracePeriodSeconds" not in rollback()
+
+
 # --- the planted faults
 # -------------------------------------------------------------------------------------------------
 Plant = Callable[[World], World]
@@ -445,6 +464,21 @@ def test_what_does_not_exist_is_an_error(cli: FakeObjects) -> None:
     del cli.paths["/api/v1/namespaces/shop"]
     with pytest.raises(CliError, match="namespace shop does not exist"):
         run("doctor")
+
+
+def test_the_workloads_that_a_rollback_stops_are_read(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    workloads = [
+        {"kind": "StatefulSet", "name": "shop"},
+        {"kind": "Database", "name": "x", "apiVersion": "a.example/v1"},
+    ]
+    cli.others["environment"][0]["spec"]["workloads"] = workloads
+    slow = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 35}}}}
+    cli.paths["/apis/apps/v1/namespaces/shop/statefulsets/shop"] = slow
+    assert run("doctor") == 0
+    assert "at most 35 s (terminationGracePeriodSeconds of StatefulSet shop)" in capsys.readouterr().out
+    cli.paths["/apis/apps/v1/namespaces/shop/statefulsets/shop"] = Denied("permission denied")
+    assert run("doctor") == 0
+    assert "terminationGracePeriodSeconds" not in capsys.readouterr().out
 
 
 def test_a_tenant_without_rights_gets_an_answer(cli: FakeObjects) -> None:

@@ -49,6 +49,7 @@ REPORT: Object = {
         "downtimeSeconds": 4.2,
         "downtimeSource": "Rollbacks",
         "rollbacks": 3,
+        "explanation": "The downtime includes the time that the application needs to stop: at most 35 s.",
     },
 }
 
@@ -161,6 +162,7 @@ def test_a_preview_is_created_shown_and_removed(cli: FakeObjects, capsys: pytest
         "1.0 GiB needed, 1.0 MiB free (TOO LITTLE)",
         "2 min 11 s (predicted from 3 earlier rollbacks)",
         "4.2 s (predicted from 3 earlier rollbacks)",
+        "Figures The downtime includes the time that the application needs to stop: at most 35 s.",
         "Rows now (estimated) Rows in snapshot (counted)",
         "public.sale_order 1,200,000 1,100,000",
         "public.dropped no such table 7",

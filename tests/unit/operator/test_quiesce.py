@@ -94,15 +94,37 @@ def test_what_others_start_before_the_freeze_or_the_switch_is_stopped_again() ->
 
 def test_the_pods_have_their_grace_period_and_two_minutes_more() -> None:
     ending = replace(STOPPED, pods=1)
-    assert quiesce.drain([STOPPED, replace(GONE, pods=1)], 0) is None
+    assert quiesce.drain([STOPPED, replace(GONE, pods=1)], 0, NOW) is None
     for passed in (1, 720):  # the grace period of the slowest one
-        assert quiesce.drain([ending, WORKER], passed) == Later(
+        assert quiesce.drain([ending, WORKER], passed, NOW) == Later(
             0.5, "Waiting until the pods of Deployment shop are gone.", c.RUNNING, stalled=False
         )
-    found = quiesce.drain([ending, WORKER], 721)
+    found = quiesce.drain([ending, WORKER], 721, NOW)
     assert isinstance(found, Failure)
     assert found.reason == c.WORKLOAD_NOT_STOPPED
     assert found.message == "After 720 s pods of Deployment shop are left. The workloads are started again."
+
+
+def test_the_pod_that_is_waited_for_is_named_with_the_time_that_it_has() -> None:
+    """The one with the longest time left. In steps: each text is a write of the status."""
+
+    def says(*workloads: WorkloadView) -> str:
+        found = quiesce.drain(workloads, 1, NOW)
+        assert isinstance(found, Later)
+        return found.message
+
+    slow = replace(
+        STOPPED, pods=2, grace_seconds=35, leaving="shop-1", leaves_by=NOW + timedelta(seconds=27, milliseconds=300)
+    )
+    text = "Waiting until pod shop-1 of Deployment shop has ended: 30 s at most (terminationGracePeriodSeconds: 35)."
+    assert says(slow, replace(WORKER, pods=1)) == text
+    assert says(replace(slow, leaves_by=NOW + timedelta(seconds=30))) == text
+    assert ": 5 s at most" in says(replace(slow, leaves_by=NOW + timedelta(seconds=1)))
+    longer = replace(WORKER, pods=1, leaving="worker-1", leaves_by=NOW + timedelta(seconds=31))
+    assert "worker-1" in says(slow, longer)
+    late = replace(slow, leaves_by=NOW)
+    assert says(late) == "Waiting until the pods of Deployment shop are gone.", "a time that is over"
+    assert "shop-1" in says(slow, replace(WORKER, leaving="gone", leaves_by=NOW + timedelta(seconds=99)))
 
 
 def test_without_workloads_there_is_no_grace_period() -> None:

@@ -127,7 +127,7 @@ def test_a_saved_workload_is_found_again() -> None:
 
 
 def test_only_the_scale_of_a_listed_kind_is_used() -> None:
-    pods = [pod(), pod(deletionTimestamp="now"), pod(ready=False), pod(phase="Succeeded")]
+    pods = [pod(), pod(deletionTimestamp="2026-11-29T12:00:00Z"), pod(ready=False), pod(phase="Succeeded")]
     kube = Kube(SCALE, pods=pods)
     view = observed(kube, ROLLOUT)
     assert kube.selected == ["app=shop"]

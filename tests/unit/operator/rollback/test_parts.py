@@ -147,6 +147,22 @@ def test_pods_left_and_readiness(obj: dict[str, Any], pods: list[dict[str, Any]]
     assert (view.pods, view.ready_replicas, view.grace_seconds, view.version) == (left, ready, 5, "7")
 
 
+def test_the_pod_that_ends_last_and_when() -> None:
+    """By the end of its grace period, which is the deletionTimestamp."""
+    pods = [pod("stays"), *(pod(name) for name in ("first", "last", "never"))]
+    ends = ("2026-01-01T00:00:20Z", "2026-01-01T00:00:35Z", "2999-01-01T00:00:00Z")
+    for each, end in zip(pods[1:], ends, strict=True):
+        each["metadata"]["deletionTimestamp"] = end
+    pods[3]["metadata"]["deletionGracePeriodSeconds"] = 10**12  # of a tenant: no time that can be read
+    view = scale.view(Target("Deployment", "shop"), deployment(replicas=0), pods)
+    assert (view.leaving, view.leaves_by) == ("last", time_at(35))
+    stays = scale.view(Target("Deployment", "shop"), deployment(replicas=0), pods[:1])
+    assert (stays.leaving, stays.leaves_by) == ("", None)
+    endless = deployment(replicas=0)
+    endless["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 10**18
+    assert scale.view(Target("Deployment", "shop"), endless, []).grace_seconds == scale.MOST_GRACE
+
+
 def test_a_problem_has_the_pods_reason() -> None:
     crash = {
         "name": "app",

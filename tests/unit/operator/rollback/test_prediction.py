@@ -21,6 +21,7 @@ from ocore_operator.rollback.prediction import (
     past_of,
     predict,
 )
+from ocore_operator.workloads.view import WorkloadView
 
 GB = 10**9
 RATES = SnapshotRates(database_bytes=10 * GB, dump_seconds=40.0, filestore_bytes=GB, copy_seconds=10.0)
@@ -36,6 +37,22 @@ def test_the_last_rollback_of_the_same_size() -> None:
     found = predict([past()], None, RATES, None)
     assert (found.duration_seconds, found.downtime_seconds) == (110.0, 4.0)
     assert (found.duration_source, found.downtime_source, found.rollbacks) == ("Rollbacks", "Rollbacks", 1)
+
+
+@pytest.mark.parametrize("measured", [[past()], []])
+def test_the_time_that_the_application_needs_to_stop_is_said(measured: list[PastRollback]) -> None:
+    """Whether a downtime is known or not."""
+    shop, worker = (
+        WorkloadView("Deployment", n, replicas=1, grace_seconds=g) for n, g in (("shop", 35), ("mail", 600))
+    )
+    cron = WorkloadView("CronJob", "cron", replicas=1, grace_seconds=9000, api_version="batch/v1")
+    found = predict(measured, None, RATES, None, (shop, replace(worker, replicas=0), cron))
+    text = "needs to stop: at most 35 s (terminationGracePeriodSeconds of Deployment shop)."
+    assert found.explanation.endswith(text)
+    assert "600 s (terminationGracePeriodSeconds of Deployment mail)" in (
+        predict(measured, None, RATES, None, (shop, worker)).explanation
+    )
+    assert "terminationGrace" not in predict(measured, None, RATES, None).explanation
 
 
 def test_the_restore_grows_with_the_database_and_the_downtime_does_not() -> None:
