@@ -3,6 +3,7 @@ process."""
 
 import collections
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -48,6 +49,16 @@ _CHATTER = re.compile(
 _INTERRUPTED = (
     "server closed the connection|terminating connection|could not receive data|connection to server"
     "|worker process died|the communication channel"
+)
+#: An error of the server, by its severity. In another language (lc_messages) its cause is unknown.
+_OF_SERVER = re.compile(r"\bERROR:  ?\S")
+#: Errors of the server that may pass: those of the SQLSTATE classes 40, 53, 57, 58 and XX, and of locks, by the words
+#: that libpq prints. The same dump gives any other error again.
+_PASSES = re.compile(
+    f"{_INTERRUPTED}|deadlock detected|could not serialize|conflict with recovery|canceling statement"
+    "|could not obtain lock|the database system is|too many clients|too many connections|remaining connection slots"
+    "|out of (shared )?memory|too many open files|temporary file size|could not (extend|write|read|fsync|stat|seek) "
+    "|Input/output error|tuple concurrently|cache lookup failed"
 )
 
 
@@ -229,6 +240,13 @@ class Running:
         shown = list(self._first_error) or list(self._lines)[-lines:]
         return redact.text("; ".join(line.strip() for line in shown if line.strip(" ^"))) or "no error output"
 
+    def cause(self) -> str:
+        """Its first error with its details, on lines; empty where it reported none. A worker's error comes first, and
+        the leader's, that the worker has died, follows."""
+        self._reader.join(timeout=2)
+        first, rest = self._first_error[:1], self._first_error[1:]
+        return "\n".join([*first, *itertools.takewhile(lambda line: not _ERROR.match(line), rest)])
+
     def notices(self) -> list[str]:
         """Warnings and notices of the server, redacted: the first ones, where there are many."""
         self._reader.join(timeout=2)
@@ -300,7 +318,11 @@ class Running:
 
 
 def interrupted(running: "Running", code: int) -> bool:
-    """Whether it failed for an external cause (signal, lost connection), so that a retry may succeed."""
+    """Whether it failed for an external cause (signal, lost connection), so that a retry may succeed. What the server
+    refuses, it refuses again: then it does not matter that a worker has died of it."""
+    cause = running.cause()
+    if code >= 0 and _OF_SERVER.search(cause):
+        return _PASSES.search(cause) is not None
     return code < 0 or running.error_matches(_INTERRUPTED)
 
 

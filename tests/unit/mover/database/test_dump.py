@@ -135,6 +135,19 @@ def size(path: Path) -> int:
         return 0
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_row_132_a_table_that_row_security_hides_is_dumped_once(
+    site_any: Site, store: Store, scratch: Path, counter: Counter, token: Token, jobs: int
+) -> None:
+    """The server refuses it again, whether pg_dump itself or a worker of it asks."""
+    site_any.sql(
+        "CREATE TABLE t (a int); ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY"
+    )
+    with pytest.raises(MoverError, match="row-level security") as raised:
+        take(site_any, store, scratch, counter, token, jobs=jobs)
+    assert (raised.value.reason, raised.value.retryable) == ("DumpFailed", False)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.usefixtures("little_on_the_way")
 @newer

@@ -54,3 +54,55 @@ def test_row_74_a_worker_that_ran_out_of_memory_is_told_apart(tmp_path: Path, mo
     assert end(5) == ("RestoreFailed", False)
     monkeypatch.setattr(memory, "_EVENTS", ())
     assert memory.oom_kills() == 0
+
+
+DIED = "pg_restore: error: a worker process died unexpectedly"
+SECURITY = 'ERROR:  query would be affected by row-level security policy for table "t"'
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize(
+    ("lines", "passes"),
+    [
+        ([f'pg_restore: error: COPY failed for table "t": {SECURITY}'], False),
+        (
+            [
+                'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.',
+                f"pg_dump: detail: Error message from server: {SECURITY}",
+                "HINT:  To disable the policy for the table's owner, use ALTER TABLE NO FORCE ROW LEVEL SECURITY.",
+                "pg_dump: detail: Command was: COPY public.t (a) TO stdout;",
+            ],
+            False,
+        ),
+        (['pg_restore: error: could not execute query: ERROR:  column "lost connection" does not exist'], False),
+        (["pg_restore: error: could not execute query: ERROR:  deadlock detected"], True),
+        (["pg_restore: error: could not execute query: ERROR:  could not extend file: no more room"], True),
+        (["pg_restore: error: could not execute query: ERROR:  out of shared memory"], True),
+        (["pg_dump: error: query failed: ERROR:  canceling statement due to conflict with recovery"], True),
+        (["pg_dump: error: query failed: server closed the connection unexpectedly"], True),
+        (
+            [
+                "pg_dump: error: query failed: FATAL:  terminating connection due to administrator command",
+                "server closed the connection unexpectedly",
+            ],
+            True,
+        ),
+    ],
+)
+def test_row_132_an_error_that_comes_again_is_not_repeated(lines: list[str], *, passes: bool, parallel: bool) -> None:
+    """A dump that takes hours would be loaded three times. The leader only reports that its worker has died."""
+    assert _repeats([*lines, DIED] if parallel else lines) is passes
+
+
+def test_row_132_a_worker_that_died_without_an_error_is_repeated() -> None:
+    assert _repeats([DIED])
+    assert _repeats([DIED, f"pg_dump: error: query failed: {SECURITY}"]), "the first error is the cause"
+    assert _repeats(["pg_dump: error: query failed: FEHLER:  Anfrage würde betroffen", DIED]), "its cause is unknown"
+
+
+def _repeats(lines: list[str]) -> bool:
+    """Whether a program that ends with these lines is repeated."""
+    running = Running(["/bin/sh", "-c", 'printf "%s\\n" "$@" >&2; exit 1', "sh", *lines], environment={})
+    code = running.wait(Token(20), lambda: None)
+    running.close()
+    return programs.failure(running, code, "RestoreFailed", "pg_restore 17: exit code 1").retryable
