@@ -17,8 +17,9 @@ CREATE = 0x00000100
 DELETE = 0x00000200
 #: Set in an event about a folder.
 IS_FOLDER = 0x40000000
+#: The last event of a watch: its folder was removed.
+IGNORED = 0x00008000
 _OVERFLOW = 0x00004000
-_IGNORED = 0x00008000
 _ONLY_FOLDER = 0x01000000
 _HEADER = struct.Struct("iIII")
 #: statfs(2): ext2 to ext4, XFS, btrfs, tmpfs, F2FS, ZFS, overlayfs, bcachefs.
@@ -81,8 +82,7 @@ class Inotify:
                 position += length
                 if mask & _OVERFLOW:
                     raise Overflow
-                if not mask & _IGNORED:
-                    found.append(Event(watch, mask, cookie, name))
+                found.append(Event(watch, mask, cookie, name))
 
     def close(self) -> None:
         """Ends the watches."""
@@ -99,7 +99,7 @@ class Watch:
         """Names created, and names closed after writing, since the last call. Does not block. Raises Overflow."""
         events = self._inotify.read()
         closed = {event.name for event in events if event.mask & CLOSE_WRITE}
-        return {event.name for event in events if not event.mask & CLOSE_WRITE}, closed
+        return {event.name for event in events if event.mask & CREATE}, closed
 
     def close(self) -> None:
         """Ends the watch."""

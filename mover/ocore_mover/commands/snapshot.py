@@ -428,7 +428,7 @@ def export_beside(capture: Capture | None, server: Server, token: Token, stack: 
             if capture is None or capture.confirm() or not tries:
                 stack.push(scope.pop_all())
                 return exported
-            log.info("files came and went during the export; exporting again", extra={"names": capture.gone[:3]})
+            log.info("files changed during the export; exporting again", extra={"names": capture.doubts[:3]})
     raise AssertionError("the last try returns")
 
 

@@ -66,8 +66,8 @@ class Capture(ABC):
     freezer: Freezer[object] | None = None
 
     @property
-    def gone(self) -> Sequence[str]:
-        """Names that came and went during the export."""
+    def doubts(self) -> Sequence[str]:
+        """Names of what the export may have seen, and the copy may lack."""
         return ()
 
     @property
@@ -81,7 +81,7 @@ class Capture(ABC):
 
     @abstractmethod
     def confirm(self) -> bool:
-        """Called right after the export. False: files came and went, so export again."""
+        """Called right after the export. False: it may have seen files that the copy lacks, so export again."""
 
     @abstractmethod
     def complete(self) -> None:

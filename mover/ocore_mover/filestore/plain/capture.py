@@ -19,9 +19,10 @@ class PlainCapture(Capture):
         self._base = base
 
     @property
-    def gone(self) -> Sequence[str]:
-        """As :attr:`.Frozen.gone`."""
-        return self._frozen.gone
+    def doubts(self) -> Sequence[str]:
+        """As :attr:`.Frozen.doubts`."""
+        doubts = self._frozen.doubts
+        return [*doubts.gone, *doubts.replaced, *doubts.unseen]
 
     def approach(self) -> None:
         """As :meth:`.Frozen.approach`."""

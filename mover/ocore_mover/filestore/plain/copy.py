@@ -22,8 +22,9 @@ from ocore_mover.filestore.layout import Consistency
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
 from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
-from ocore_mover.filestore.plain.freeze import KNOWN, Frozen
+from ocore_mover.filestore.plain.freeze import Frozen
 from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.plain.mirror import KNOWN
 from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
@@ -56,8 +57,7 @@ def store_plain(
     """
     with PackSet(store, prefix) as packs, ExitStack() as stack:
         copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict")
-        copy.check_replaced()
-        copy.check_gone()
+        copy.check_doubts()
         batches = copy.batches()
         reused: Reused | None = None
         if base is not None:
@@ -116,28 +116,38 @@ class _PlainCopy:
                 "the filestore has no hard links: its files were read where they are. A file that the application"
                 " deleted after the database was exported is not in the snapshot"
             )
+        if self._frozen.blind:
+            found.append(
+                "the kernel reports no changes of this filestore (it is on a network, or has too many folders): a file"
+                " that came and went while the database was exported may be missing unseen. Use quiesce: true where the"
+                " application deletes new files"
+            )
         return found
 
-    def check_replaced(self) -> None:
-        """Files that were replaced at about the time of the export: the frozen one may be too old."""
-        for name in self._frozen.replaced:
-            self._note_changed(name)
+    def check_doubts(self) -> None:
+        """What the export of the database may have seen, and the snapshot may lack."""
+        doubts = self._frozen.doubts
+        for name in doubts.replaced:
+            self._note_doubt(name, "files were replaced", "was replaced")
+        for name in doubts.gone:
+            self._note_doubt(name, "names came and went", "was created and deleted")
+        for name in doubts.unseen:
+            if name:
+                self._note_doubt(name, "folders were created or moved", "was created or moved, with what it contains,")
+            else:
+                self._note_doubt("a file", "times changes were too many to be reported", "may have come and gone")
 
-    def check_gone(self) -> None:
-        """Files that came and went at about the time of the export: it may name them."""
-        for name in self._frozen.gone:
-            if self._strict:
-                raise _changing(
-                    [name],
-                    "was created and deleted while the database was exported: the snapshot may lack files that the"
-                    " database names",
-                )
-            self._frozen.unkept.note(
-                "{count} names came and went while the database was exported: files that it names may not be in the"
-                " snapshot",
-                name,
-                lost=True,
+    def _note_doubt(self, name: str, what: str, of_one: str) -> None:
+        if self._strict:
+            raise _changing(
+                [name],
+                f"{of_one} while the database was exported: the snapshot may lack files that the database names",
             )
+        self._frozen.unkept.note(
+            f"{{count}} {what} while the database was exported: files that it names may not be in the snapshot",
+            name,
+            lost=True,
+        )
 
     # --- walking (in one thread at a time) -------------------------------------------------------------------
 

@@ -1,21 +1,21 @@
 """A frozen view of a folder of any files: hard links of the whole tree.
 
-The database is exported between two passes:
+1. `freeze` links the tree as it is (:mod:`.mirror`). A file that a row of the export names existed at that time, or was
+   created later.
+2. :meth:`Frozen.approach` links what was created since, right before the export, and :meth:`Frozen.confirm` right after
+   it. Both know it from the kernel's events, so they take milliseconds whatever the size of the tree. A file that the
+   application deletes after the export has a link from before. Where the export may have seen a file that has no link,
+   another export is tried.
 
-1. `freeze` links the tree as it is. A file that a row of the export names existed at that time, or was created later.
-   :meth:`Frozen.approach` links what was created since, right before the export, and :meth:`Frozen.confirm` right after
-   it. Both know it from the kernel's events, so they take milliseconds whatever the size of the tree.
-2. :meth:`Frozen.extend` links what is new. A file that the application deletes after the export has a link from before.
+Without events (network file systems) :meth:`Frozen.extend` lists all folders again after the export. Only what vanished
+until then shows that files came and went.
 
-So no write-once file is lost but one that was created and deleted between `approach` and `confirm`: :attr:`Frozen.gone`
-names it, and another export is tried. Without events (network file systems) only the passes show what vanished. A link
-does not protect the content of a file that the application changes in place: from :attr:`Frozen.since_ns` on, a
+A link does not protect the content of a file that the application changes in place: from :attr:`Frozen.since_ns` on, a
 modification counts as one after the export. A file that was created after :attr:`Frozen.begin_ns` is still being
 written for the first time: it is complete before a row that names it is committed.
 """
 
 import contextlib
-import errno
 import logging
 import os
 import secrets
@@ -24,9 +24,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from ocore_crds import conditions
+from ocore_mover.disk import birth_time_of
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.frozen import FrozenFolder
@@ -37,48 +38,48 @@ from ocore_mover.filestore.links import (
     ensure_folder,
     filesystem_time,
     items_in,
-    items_to_copy,
-    link,
     open_folder,
     opened,
-    opened_below,
+    walk,
 )
-from ocore_mover.filestore.plain.watch import FolderWatch
+from ocore_mover.filestore.plain import watch
+from ocore_mover.filestore.plain.mirror import KNOWN, Calls, Doubts, Mirror, finish_folder, known_in, too_deep
 from ocore_mover.filestore.unkept import LISTED
 
 log = logging.getLogger(__name__)
 
-#: The tree of pass 1 with the folders and symbolic links of both, and the files that only pass 2 saw.
+#: The tree of pass 1 with all folders and symbolic links, and the files that were created during the export.
 TREE, LATE = "tree", "late"
 #: Seconds that the clock of a file system may stand still: some count in steps of two seconds.
 CLOCK_STEP = 3.0
 CLOCK_PAUSE = 0.002
-#: The second time nearly all files are linked: it takes a fraction of the time, and so the last read of a folder is
-#: closer to the export. Only a file that lives between that and the second pass is in neither.
-FIRST_PASSES = 2
-#: Names of a folder that are kept in memory, to spare a stat of each file that is linked already.
-KNOWN = 50_000
 #: Without events: a file that was changed at most this long before the freeze and vanished during it shows that young
 #: files are deleted.
 YOUNG_NS = 60 * 1_000_000_000
-_FOLDER_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO | stat.S_ISGID | stat.S_ISVTX
+
+
+class Live(NamedTuple):
+    """The application's folder, and what links its files."""
+
+    folder: os.stat_result
+    mirror: Mirror
 
 
 class Frozen(FrozenFolder):
     """The frozen tree of a snapshot. Where there are no hard links, the tree is the live folder."""
 
     def __init__(
-        self, folders: ClaimFolders, root: Path, begin_ns: int, since_ns: int, *, watch: FolderWatch | None = None
+        self, folders: ClaimFolders, root: Path, begin_ns: int, since_ns: int, *, live: Live | None = None
     ) -> None:
-        """`watch`: of the folders that are linked; None where there are no hard links."""
-        super().__init__(folders, root, linked=watch is not None)
+        """`live`: whose files have links; None where there are no hard links."""
+        super().__init__(folders, root, linked=live is not None)
         self.begin_ns = begin_ns
         self.since_ns = since_ns
-        self.replaced: list[str] = []  # replaced about when the database was exported: which one it saw is unknown
-        self.files = 0  # that the second pass saw; 0: not known
-        self.gone: list[str] = []  # came and went about when the database was exported, and are not in the snapshot
-        self._watch = watch
-        self._until_ns: int | None = None  # the export was over
+        self.files = 0  # that :meth:`extend` saw; 0: not known
+        self._mirror = live.mirror if live is not None else None
+        self._folder = live.folder if live is not None else None
+        self.doubts = live.mirror.doubts if live is not None else Doubts()
+        self._exported = False
 
     @contextmanager
     def opened(self, *, late: bool = False) -> Iterator[int]:
@@ -111,85 +112,55 @@ class Frozen(FrozenFolder):
 
         Raises MoverError FilestoreChanging, FilestoreNotReadable, NoSpace.
         """
-        if self._watch is None:
+        if self._mirror is None:
             return
-        self.replaced.clear()
-        self.gone.clear()
         with self._parts() as (root, source, tree, late):
             _merge(late, tree)  # of an earlier export
             self.since_ns = _next_filesystem_time(root)
-            first = _First(self._folders, self._watch)
-            changes = self._watch.changes()
-            if changes is None:
-                first.run(source, tree)
-                return
-            for path in changes.born:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError, FileExistsError):
-                    self._link_born(path, source, tree, tree)
-            for path in changes.folders:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    self._link_folder(path, source, tree, first)
+            self._mirror.approach(source, tree)
+        self._exported = True
 
     def confirm(self) -> bool:
-        """Call right after the export: links what the application created since :meth:`approach`. False where it has
-        deleted some of that already, which :attr:`gone` names: export again.
+        """Call right after the export: links what the application created since :meth:`approach`. False where the
+        export may have seen a file that has no link (:attr:`doubts`): export again.
 
         Raises MoverError as :meth:`approach`.
         """
-        if self._watch is None:
+        if self._mirror is None:
             return True
-        with self._parts() as (root, source, tree, late):
-            changes = self._watch.changes()
-            if changes is None:  # the second pass shows what vanished
-                return True
-            # What is in a new folder has raised no event.
-            self.gone.extend((*changes.gone, *(f"{path}/" for path in changes.folders)))
-            for path in changes.born:
-                try:
-                    self._link_born(path, source, tree, late)
-                except (FileNotFoundError, NotADirectoryError):
-                    self.gone.append(path)
-                except FileExistsError:
-                    continue
-            self._until_ns = filesystem_time(root)
-        return not self.gone
-
-    def _link_born(self, path: str, source: int, tree: int, files: int) -> None:
-        """Links a file into `files`, a symbolic link into `tree`. A name that the tree has already is left to the
-        second pass.
-
-        Raises FileNotFoundError and NotADirectoryError where it is gone, FileExistsError.
-        """
-        parent, _, name = path.rpartition("/")
-        with opened_below(source, parent) as folder:
-            item = _item(name, folder)
-            if item.kind not in ("file", "symlink"):
-                return
-            with _made_below(tree, parent, source) as twin:
-                if _has(name, twin):
-                    return
-                if item.kind == "symlink" or files == tree:
-                    _copy_name(item, folder, twin)
-                    return
-            with _made_below(files, parent, None) as twin:
-                _copy_name(item, folder, twin)
-
-    def _link_folder(self, path: str, source: int, tree: int, first: "_First") -> None:
-        """Links a new folder and watches it. Raises FileNotFoundError and NotADirectoryError where it is gone."""
-        depth = path.count("/") + 1
-        if _is_own(self._folders, path) or depth > MAX_DEPTH:  # the second pass refuses the latter
-            return
-        with opened_below(source, path) as folder, _made_below(tree, path, source) as twin:
-            first.run(folder, twin, f"{path}/", depth)
+        with self._parts() as (_, source, tree, late):
+            return self._mirror.confirm(source, tree, late)
 
     def extend(self) -> None:
-        """Pass 2: call after the database was exported. Raises MoverError FilestoreChanging, FilestoreNotReadable,
-        NoSpace."""
-        if self._watch is None:
+        """Pass 2: call after the database was exported, or where there is none. Raises MoverError FilestoreChanging,
+        FilestoreNotReadable, NoSpace."""
+        if self._mirror is None:
             return
         with self._parts() as (root, source, tree, late):
-            until_ns = self._until_ns or filesystem_time(root)
-            _Second(self, self._folders, until_ns, vanished=self._watch.lost).run(source, tree, late)
+            if self._mirror.watch.blind:
+                until_ns = filesystem_time(root)
+                _Second(self, self._folders, until_ns).run(source, tree, late)
+                return
+            if not self._exported:
+                self._mirror.approach(source, tree)
+            self._survey(source)
+
+    def _survey(self, source: int) -> None:
+        """Counts the files, and notes what is not kept."""
+
+        def skip(path: str) -> bool:
+            return _is_own(self._folders, path)
+
+        try:
+            for folder in walk(source, skip=skip, failed=_not_found, depth=MAX_DEPTH):
+                if folder.path:
+                    self.unkept.note_folder(folder.path.rstrip("/"), folder.fd)
+                for item in folder.items:
+                    self.files += item.kind == "file"
+                    if item.kind == "other":
+                        self.unkept.note_special(folder.path + item.name)
+        except RecursionError as error:
+            raise too_deep(str(error)) from error
 
     @contextmanager
     def _parts(self) -> Iterator[tuple[int, int, int, int]]:
@@ -199,6 +170,8 @@ class Frozen(FrozenFolder):
                 stack.enter_context(_translated())
                 root = stack.enter_context(self._folders.opened(self.root))
                 source = stack.enter_context(self._folders.opened(self._folders.filestore))
+                if self._folder is not None and not os.path.samestat(os.fstat(source), self._folder):
+                    raise _replaced(str(self._folders.path or "the filestore"))
                 tree, late = (stack.enter_context(opened(name, dir_fd=root)) for name in (TREE, LATE))
                 yield root, source, tree, late
         except LinksUnsupported as error:
@@ -209,27 +182,28 @@ class Frozen(FrozenFolder):
                 retryable=True,
             ) from error
 
-    def note_gone(self, path: str) -> None:
-        """A file that came and went; a few are enough."""
-        if len(self.gone) < LISTED:
-            self.gone.append(path)
+    @property
+    def blind(self) -> bool:
+        """Whether the database was exported while no events were seen: only what vanished since shows that files came
+        and went."""
+        return self._exported and self._mirror is not None and self._mirror.watch.blind
 
     def remove(self) -> None:
         """Removes the links; the files themselves stay with the application."""
-        if self._watch is not None:
-            self._watch.close()
+        if self._mirror is not None:
+            self._mirror.watch.close()
         super().remove()
 
 
 def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
-    """Pass 1: call before the database is exported. Links the tree into ``freeze-<attempt>``.
+    """Call before the database is exported. Links the tree into ``freeze-<attempt>``.
 
     Takes about 20 µs for each file. Removes leftovers of the same attempt first. Raises MoverError FilestoreNotFound,
     FilestoreNotReadable, FilestoreLayoutUnsupported, NoSpace.
     """
     folders.require_filestore()
     target = folders.freeze(attempt)
-    watch: FolderWatch | None = None
+    mirror: Mirror | None = None
     try:
         folders.remove(target)
         folders.make_own(target)
@@ -237,14 +211,14 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
             for name in (TREE, LATE):
                 ensure_folder(name, root)
             begin_ns = _next_filesystem_time(root)
-            watch = FolderWatch(source)
+            folder = os.fstat(source)
+            mirror = Mirror(watch.of(source), lambda path: _is_own(folders, path))
             with opened(TREE, dir_fd=root) as tree:
-                for number in range(1, FIRST_PASSES + 1):
-                    _First(folders, watch if number == FIRST_PASSES else None).run(source, tree)
+                mirror.walk(source, tree)
             since_ns = _next_filesystem_time(root)
     except BaseException as error:
-        if watch is not None:
-            watch.close()
+        if mirror is not None:
+            mirror.watch.close()
         if isinstance(error, (LinksUnsupported, FolderNotWritable)):
             log.warning(
                 "cannot make hard links on the filestore's claim: reading the live files", extra={"error": str(error)}
@@ -254,96 +228,29 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
         folders.remove(target)
         folders.drop_own_if_empty()
         raise
-    return Frozen(folders, target, begin_ns, since_ns, watch=watch)
+    return Frozen(folders, target, begin_ns, since_ns, live=Live(folder, mirror))
 
 
-class _Pass:
-    """Walks the live tree and the frozen one together. Folders are read as they come: one may have millions of
-    names."""
+class _Second:
+    """Without events: links what is new, and replaces what the application replaced before the export. Notes young
+    files that vanished. Folders are read as they come: one may have millions of names."""
 
-    def __init__(self, folders: ClaimFolders) -> None:
-        self._folders = folders
-
-    def _open_child(self, name: str, source: int, path: str, depth: int) -> int | None:
-        """The descriptor of a folder of the live tree; None for ours, and if the application removed or replaced it."""
-        if depth == 0 and _is_own(self._folders, name):
-            return None
-        if depth == MAX_DEPTH:
-            raise MoverError(
-                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-                f"{path}{name} is nested deeper than {MAX_DEPTH} folders. Move it to a higher level.",
-            )
-        try:
-            return open_folder(name, source)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def _open_twin(self, name: str, target: int, path: str) -> int:
-        """The descriptor of a folder of the frozen tree, created if necessary. Raises MoverError FilestoreChanging."""
-        ensure_folder(name, target, 0o700)
-        try:
-            return open_folder(name, target)
-        except NotADirectoryError as error:
-            raise _other_kind(path + name) from error
-
-
-class _First(_Pass):
-    """Links everything. `watch` watches each folder from before it is listed."""
-
-    def __init__(self, folders: ClaimFolders, watch: FolderWatch | None) -> None:
-        super().__init__(folders)
-        self._watch = watch
-
-    def run(self, source: int, target: int, path: str = "", depth: int = 0) -> None:
-        """One folder and those below."""
-        before = os.fstat(source)
-        os.fchmod(target, 0o700)
-        if self._watch is not None:
-            self._watch.add(source, path)
-        known = _known(target)
-        below = Subfolders(source)
-        for item in items_to_copy(source):
-            if item.kind == "folder":
-                below.note(item)
-            elif item.kind != "other" and item.name not in known:
-                # A listing of a folder that changes may name a file twice, or one that vanished.
-                with contextlib.suppress(FileNotFoundError, FileExistsError):
-                    _copy_name(item, source, target)
-        for name in below:
-            child = self._open_child(name, source, path, depth)
-            if child is None:
-                continue
-            try:
-                twin = self._open_twin(name, target, path)
-                try:
-                    self.run(child, twin, f"{path}{name}/", depth + 1)
-                finally:
-                    os.close(twin)
-            finally:
-                os.close(child)
-        _finish_folder(target, before)
-
-
-class _Second(_Pass):
-    """Links what is new, and replaces what the application replaced before the export. `vanished`: notes young files
-    that vanished."""
-
-    def __init__(self, frozen: Frozen, folders: ClaimFolders, until_ns: int, *, vanished: bool) -> None:
-        super().__init__(folders)
+    def __init__(self, frozen: Frozen, folders: ClaimFolders, until_ns: int) -> None:
         self._frozen = frozen
+        self._folders = folders
         self._until_ns = until_ns
-        self._vanished = vanished
+        self._calls = Calls()
 
     def run(self, source: int, tree: int, late: int, path: str = "", depth: int = 0) -> None:
         """One folder and those below."""
         before = os.fstat(source)
         os.fchmod(tree, 0o700)
-        known = _known(tree)
+        known = known_in(tree, self._calls)
         live: set[str] = set()  # a few of the live names
         below = Subfolders(source)
         for item in items_in(source):
             self._frozen.files += item.kind == "file"
-            if self._vanished and len(live) < KNOWN:
+            if len(live) < KNOWN:
                 live.add(item.name)
             if item.kind == "folder":
                 below.note(item)
@@ -352,29 +259,35 @@ class _Second(_Pass):
             elif item.kind != "file" or known.get(item.name) != item.inode:
                 with contextlib.suppress(FileNotFoundError, FileExistsError):
                     self._add(item, source, tree, late, path)
-        if self._vanished:
-            self._note_vanished(source, tree, live, path)
+        self._note_vanished(source, tree, live, path)
         for name in below:
-            child = self._open_child(name, source, path, depth)
-            if child is not None:
-                try:
-                    self._descend(name, child, tree, late, path, depth)
-                finally:
-                    os.close(child)
-        _finish_folder(tree, before)
+            if depth == 0 and _is_own(self._folders, name):
+                continue
+            if depth == MAX_DEPTH:
+                raise too_deep(path + name)
+            # The application may have removed or replaced it.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), opened(name, dir_fd=source) as child:
+                self._descend(name, child, tree, late, path, depth)
+        finish_folder(tree, before)
 
     def _note_vanished(self, source: int, tree: int, live: set[str], path: str) -> None:
         """A young file that vanished since the first pass: others may have come and gone unseen."""
         for item in items_in(tree):
             if item.kind != "file" or item.name in live or (len(live) == KNOWN and _has(item.name, source)):
                 continue
+            if len(self._frozen.doubts.gone) == LISTED:  # a few are enough
+                return
             written = os.stat(item.name, dir_fd=tree, follow_symlinks=False).st_mtime_ns
             if written >= self._frozen.begin_ns - YOUNG_NS:
-                self._frozen.note_gone(path + item.name)
+                self._frozen.doubts.gone.append(path + item.name)
 
     def _descend(self, name: str, child: int, tree: int, late: int, path: str, depth: int) -> None:
         self._frozen.unkept.note_folder(path + name, child)
-        twin = self._open_twin(name, tree, path)
+        ensure_folder(name, tree, 0o700)
+        try:
+            twin = open_folder(name, tree)
+        except NotADirectoryError as error:
+            raise _replaced(path + name) from error
         try:
             ensure_folder(name, late, 0o700)
             with opened(name, dir_fd=late) as below:
@@ -389,20 +302,21 @@ class _Second(_Pass):
         try:
             twin = os.stat(item.name, dir_fd=tree, follow_symlinks=False)
         except FileNotFoundError:
-            _copy_name(item, source, late if item.kind == "file" else tree)
+            self._calls.copy(item, source, late if item.kind == "file" else tree, item.name)
             return
         if stat.S_ISDIR(twin.st_mode):
-            raise _other_kind(path + item.name)
+            raise _replaced(path + item.name)
         if not self._replaces(item, twin, source, tree, path):
             return
         temporary = f".new-{secrets.token_hex(8)}"
-        _copy_name(item, source, tree, temporary)
+        self._calls.copy(item, source, tree, temporary)
         os.rename(temporary, item.name, src_dir_fd=tree, dst_dir_fd=tree)
 
     def _replaces(self, item: Item, twin: os.stat_result, source: int, tree: int, path: str) -> bool:
         """Whether the live file took the place of the frozen one before the export.
 
-        Its change time is when it got this name. Nothing of ours has changed it: it is not linked yet.
+        It did so at its change time, or earlier: a hard link or a new mode changes that, too. A file that was born
+        after the export took the place after it.
         """
         if item.kind == "file" and item.inode == twin.st_ino:
             return False
@@ -411,20 +325,11 @@ class _Second(_Pass):
             texts = {os.readlink(item.name, dir_fd=folder) for folder in (source, tree)}
             if len(texts) == 1:
                 return False
-        if self._frozen.since_ns <= live.st_ctime_ns <= self._until_ns:
-            self._frozen.replaced.append(path + item.name)
-        return live.st_ctime_ns < self._frozen.since_ns
-
-
-def _known(folder: int) -> dict[str, int]:
-    """Name → inode of the files in a frozen folder; empty where they are too many to keep."""
-    found: dict[str, int] = {}
-    for item in items_in(folder):
-        if item.kind == "file":
-            found[item.name] = item.inode
-            if len(found) > KNOWN:
-                return {}
-    return found
+        if live.st_ctime_ns < self._frozen.since_ns:
+            return True
+        if (birth_time_of(item.name, source) or live.st_ctime_ns) <= self._until_ns:
+            self._frozen.doubts.replaced.append(path + item.name)
+        return False
 
 
 def _has(name: str, folder: int) -> bool:
@@ -433,41 +338,6 @@ def _has(name: str, folder: int) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _item(name: str, folder: int) -> Item:
-    """Raises FileNotFoundError."""
-    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    kinds: dict[int, Literal["file", "folder", "symlink"]] = {
-        stat.S_IFREG: "file",
-        stat.S_IFDIR: "folder",
-        stat.S_IFLNK: "symlink",
-    }
-    return Item(name, kinds.get(stat.S_IFMT(status.st_mode), "other"), status.st_ino)
-
-
-@contextmanager
-def _made_below(target: int, path: str, source: int | None) -> Iterator[int]:
-    """The descriptor of a folder of a frozen tree. Creates what is missing. `source`: the live tree, whose modes and
-    times the folders get.
-
-    Raises FileNotFoundError and NotADirectoryError where a live folder is gone, MoverError FilestoreChanging.
-    """
-    with ExitStack() as stack:
-        fd, live = target, source
-        os.fchmod(fd, 0o700)
-        for part in filter(None, path.split("/")):
-            if live is not None:
-                live = stack.enter_context(opened(part, dir_fd=live))
-            ensure_folder(part, fd, 0o700)
-            try:
-                fd = stack.enter_context(opened(part, dir_fd=fd))
-            except NotADirectoryError as error:
-                raise _other_kind(path) from error
-            os.fchmod(fd, 0o700)
-            if live is not None:
-                stack.callback(_finish_folder, fd, os.fstat(live))
-        yield fd
 
 
 def _merge(source: int, target: int) -> None:
@@ -480,7 +350,7 @@ def _merge(source: int, target: int) -> None:
                 os.fchmod(below, 0o700)
                 os.fchmod(twin, 0o700)
                 _merge(below, twin)
-                _finish_folder(twin, before)
+                finish_folder(twin, before)
             os.rmdir(item.name, dir_fd=source)
         elif _has(item.name, target):
             os.unlink(item.name, dir_fd=source)
@@ -488,43 +358,22 @@ def _merge(source: int, target: int) -> None:
             os.rename(item.name, item.name, src_dir_fd=source, dst_dir_fd=target)
 
 
-def _other_kind(path: str) -> MoverError:
+def _replaced(path: str) -> MoverError:
     return MoverError(
         conditions.FILESTORE_CHANGING,
-        f"the application replaced {path} by something of another kind while the filestore was frozen. The snapshot"
-        " starts again.",
+        f"the application replaced {path} by something else while the filestore was frozen. The snapshot starts again.",
         retryable=True,
     )
 
 
-def _copy_name(item: Item, source: int, target: int, target_name: str | None = None) -> None:
-    """Links a file. Makes the same symbolic link again: some systems refuse a hard link of one.
-
-    Raises FileNotFoundError if the name vanished, FileExistsError, LinksUnsupported, OSError.
-    """
-    made = target_name or item.name
-    if item.kind == "file":
-        link(item.name, source, target, made)
-        return
-    status = os.stat(item.name, dir_fd=source, follow_symlinks=False)
-    try:
-        text = os.readlink(item.name, dir_fd=source)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise FileNotFoundError(errno.ENOENT, "is not a symbolic link any more", item.name) from error
-    os.symlink(text, made, dir_fd=target)
-    os.utime(made, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+def _not_found(path: str, error: OSError) -> None:
+    """Of a folder that is walked: the application may have removed or replaced it."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _is_own(folders: ClaimFolders, path: str) -> bool:
     return not folders.path and path == folders.own.parent.name
-
-
-def _finish_folder(target: int, live: os.stat_result) -> None:
-    """Gives a frozen folder the mode and time of the live one, which go into the snapshot."""
-    os.fchmod(target, live.st_mode & _FOLDER_MODE)
-    os.utime(target, ns=(live.st_mtime_ns, live.st_mtime_ns))
 
 
 def _next_filesystem_time(folder: int) -> int:

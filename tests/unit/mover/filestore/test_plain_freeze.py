@@ -37,9 +37,11 @@ def put(path: Path, data: bytes) -> Path:
 
 @contextmanager
 def exported(folders: ClaimFolders, *, between: Callable[[], object] = lambda: None) -> Iterator[Frozen]:
-    """Both passes, and what the application does between them."""
+    """An export of the database, and what the application does during it."""
     with freeze(folders, "a1") as frozen:
+        frozen.approach()
         between()
+        frozen.confirm()
         frozen.extend()
         yield frozen
 
@@ -72,9 +74,11 @@ def test_a_folder_deleted_after_the_export_is_kept(folders: ClaimFolders, folder
     assert contents(folder_store, artifact, folders) == {"a/b/file": b"content"}
 
 
-def test_a_file_created_between_the_passes_is_kept(folders: ClaimFolders, folder_store: Store) -> None:
+def test_a_file_created_after_the_listing_is_kept(folders: ClaimFolders, folder_store: Store) -> None:
     put(folders.filestore / "old", b"old")
-    with exported(folders, between=lambda: put(folders.filestore / "new" / "file", b"new")) as frozen:
+    with freeze(folders, "a1") as frozen:
+        put(folders.filestore / "new" / "file", b"new")
+        frozen.extend()  # no database is exported
         (folders.filestore / "new" / "file").unlink()
         artifact, warnings = take(frozen, folder_store)
     assert warnings == ()
@@ -102,21 +106,62 @@ def replace(path: Path, data: bytes) -> None:
     temporary.rename(path)
 
 
+@pytest.mark.parametrize("events", [True, False])
 def test_a_file_replaced_after_the_export_is_the_old_one(
-    folders: ClaimFolders,
-    folder_store: Store,
-    monkeypatch: pytest.MonkeyPatch,
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, events: bool
 ) -> None:
+    if not events:
+        monkeypatch.setattr(inotify, "sees_all", lambda _: False)
     path = put(folders.filestore / "file", b"old")
     with freeze(folders, "a1") as frozen:
+        frozen.approach()
+        assert frozen.confirm()
         monkeypatch.setattr(freeze_module, "filesystem_time", lambda _: frozen.since_ns)  # the export is over
         replace(path, b"new")
         os.utime(path, OLD)  # its own time does not matter
         assert path.stat().st_ctime_ns > frozen.since_ns
         frozen.extend()
-        artifact, warnings = take(frozen, folder_store)
-    assert warnings == ()
+        artifact, _ = take(frozen, folder_store)
     assert contents(folder_store, artifact, folders) == {"file": b"old"}
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_row_89_a_file_that_was_replaced_before_the_export_and_linked_after_it(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, events: bool
+) -> None:
+    """`cp -al` gives the file a change time after the export."""
+    if not events:
+        monkeypatch.setattr(inotify, "sees_all", lambda _: False)
+    path = put(folders.filestore / "file", b"old")
+    with freeze(folders, "a1") as frozen:
+        replace(path, b"new")
+        frozen.approach()
+        assert frozen.confirm()
+        time.sleep(0.02)
+        (folders.filestore / "copy").hardlink_to(path)
+        frozen.extend()
+        artifact, _ = take(frozen, folder_store)
+    assert contents(folder_store, artifact, folders)["file"] == b"new"
+
+
+def test_row_89_without_events_a_replaced_file_that_was_linked_is_in_doubt(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was born before the export was over: its change time says nothing."""
+    monkeypatch.setattr(inotify, "sees_all", lambda _: False)
+    path = put(folders.filestore / "file", b"old")
+    with freeze(folders, "a1") as frozen:
+        frozen.approach()
+        replace(path, b"new")
+        until_ns = path.stat().st_ctime_ns
+        assert frozen.confirm()
+        time.sleep(0.02)
+        (folders.filestore / "copy").hardlink_to(path)
+        monkeypatch.setattr(freeze_module, "filesystem_time", lambda _: until_ns)
+        frozen.extend()
+        assert frozen.doubts.replaced == ["file"]
+        with pytest.raises(MoverError, match="was replaced while the database was exported"):
+            take(frozen, folder_store)
 
 
 def test_a_file_replaced_before_the_export_is_the_new_one(
@@ -137,7 +182,7 @@ def test_a_file_replaced_before_the_export_is_the_new_one(
 
     monkeypatch.setattr(freeze_module, "_next_filesystem_time", late)
     with exported(folders) as frozen:
-        assert frozen.replaced == []
+        assert frozen.doubts.replaced == []
         artifact, warnings = take(frozen, folder_store)
     assert warnings == ()
     assert contents(folder_store, artifact, folders) == {"file": b"new"}
@@ -148,27 +193,59 @@ def test_a_file_replaced_at_the_time_of_the_export(folders: ClaimFolders, folder
     """Nothing says which one the database belongs to."""
     path = put(folders.filestore / "file", b"old")
     with exported(folders, between=lambda: replace(path, b"new")) as frozen:
-        assert frozen.replaced == ["file"]
+        assert frozen.doubts.replaced == ["file"]
         with pytest.raises(MoverError) as error:
             take(frozen, folder_store)
         assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
         assert list(folder_store.list("")) == []
         _, warnings = take(frozen, folder_store, "BestEffort")
-    assert "1 files changed after the database was exported" in warnings[0]
+        assert frozen.unkept.lost == list(warnings)
+    assert "1 files were replaced while the database was exported" in warnings[0]
     assert warnings[0].endswith("for example file")
 
 
-def test_a_folder_that_took_a_files_place(folders: ClaimFolders) -> None:
+def test_a_folder_that_took_a_files_place(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = put(folders.filestore / "name", b"file")
 
     def change() -> None:
         path.unlink()
-        path.mkdir()
+        put(path / "file", b"x")
 
-    with pytest.raises(MoverError) as error, exported(folders, between=change):
+    with exported_beside(folders, change, lambda: None) as frozen:  # the second export is clean
+        artifact, _ = take(frozen, folder_store)
+    assert contents(folder_store, artifact, folders) == {"name/file": b"x"}
+
+    monkeypatch.setattr(inotify, "sees_all", lambda _: False)
+    other = put(folders.filestore / "other", b"file")
+
+    def change_other() -> None:
+        other.unlink()
+        other.mkdir()
+
+    with pytest.raises(MoverError) as error, exported(folders, between=change_other):
         pass
     assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
-    assert not (folders.claim / ".ocore").exists()
+    assert not list(folders.own.glob("freeze-*"))
+
+
+@pytest.mark.parametrize("when", ["before the export", "during the export"])
+def test_row_89_the_filestore_itself_was_replaced(folders: ClaimFolders, when: str) -> None:
+    """Its links are those of another folder, and no event says so: its parent is not watched."""
+    put(folders.filestore / "file", b"file")
+
+    def change() -> None:
+        folders.filestore.rename(folders.filestore.with_name("other"))
+        put(folders.filestore / "file", b"another")
+
+    with freeze(folders, "a1") as frozen:
+        if when == "during the export":
+            frozen.approach()
+        change()
+        with pytest.raises(MoverError) as error:
+            frozen.approach() if when == "before the export" else frozen.confirm()
+    assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
 
 
 @pytest.mark.parametrize("consistency", ["Strict", "BestEffort"])
@@ -271,7 +348,7 @@ def exported_beside(folders: ClaimFolders, *between: Callable[[], object]) -> It
             frozen.approach()
             step()
             confirmed = frozen.confirm()
-            assert confirmed == (not frozen.gone)
+            assert confirmed == (not frozen.doubts)
         frozen.extend()
         yield frozen
 
@@ -283,7 +360,7 @@ def test_row_89_a_file_that_came_and_went_during_the_export(folders: ClaimFolder
         put(folders.filestore / "a" / "short", b"short").unlink()
 
     with exported_beside(folders, come_and_go) as frozen:
-        assert frozen.gone == ["a/short"]
+        assert frozen.doubts.gone == ["a/short"]
         with pytest.raises(MoverError) as error:
             take(frozen, folder_store)
         assert (error.value.reason, error.value.retryable) == (conditions.FILESTORE_CHANGING, True)
@@ -304,7 +381,7 @@ def test_row_89_the_next_export_is_clean(folders: ClaimFolders, folder_store: St
         put(folders.filestore / "a" / "short", b"short").unlink()
 
     with exported_beside(folders, come_and_go, kept.unlink) as frozen:
-        assert frozen.gone == []
+        assert frozen.doubts.gone == []
         artifact, warnings = take(frozen, folder_store)
     assert warnings == ()
     assert contents(folder_store, artifact, folders) == {"a/old": b"old", "a/kept": b"kept"}
@@ -333,7 +410,8 @@ def test_row_89_a_file_created_during_the_export_and_deleted_at_once_after_it(
 
 
 def test_row_89_a_folder_that_is_new_during_the_export(folders: ClaimFolders, folder_store: Store) -> None:
-    """Nothing says what came and went in it before it was watched. In the next export it is watched."""
+    """Nothing says what came and went in it before it was watched. In the next export it is watched. It was not
+    deleted, and nothing says that it was."""
     put(folders.filestore / "old", b"old")
     new = folders.filestore / "new" / "below"
 
@@ -341,9 +419,13 @@ def test_row_89_a_folder_that_is_new_during_the_export(folders: ClaimFolders, fo
         put(new / "short", b"short").unlink()
 
     with exported_beside(folders, lambda: put(new / "file", b"x")) as frozen:
-        assert frozen.gone == ["new/"]
+        assert (frozen.doubts.gone, frozen.doubts.unseen) == ([], ["new"])
+        with pytest.raises(MoverError) as error:
+            take(frozen, folder_store)
+        assert "new in the filestore was created or moved" in error.value.message
+        assert "deleted" not in error.value.message
     with exported_beside(folders, lambda: put(folders.filestore / "other" / "file", b"x"), short_lived) as frozen:
-        assert frozen.gone == ["new/below/short"]
+        assert frozen.doubts.gone == ["new/below/short"]
     with exported_beside(folders, lambda: put(folders.filestore / "third" / "file", b"x"), lambda: None) as frozen:
         artifact, warnings = take(frozen, folder_store)
     assert warnings == ()
@@ -362,11 +444,62 @@ def test_row_89_a_renamed_file_did_not_go(folders: ClaimFolders, folder_store: S
     assert contents(folder_store, artifact, folders) == {"new": b"new"}
 
 
-def moved_folder(folders: ClaimFolders) -> None:
-    (folders.filestore / "a").rename(folders.filestore / "b")
+def test_row_89_a_folder_that_was_moved_is_watched_where_it_is(folders: ClaimFolders, folder_store: Store) -> None:
+    put(folders.filestore / "a" / "old", b"old")
+    moved = folders.filestore / "b"
+
+    def move() -> None:
+        (folders.filestore / "a").rename(moved)
+
+    def short_lived() -> None:
+        put(moved / "short", b"short").unlink()
+
+    with exported_beside(folders, move) as frozen:
+        assert frozen.doubts.unseen == ["b"]
+    moved.rename(folders.filestore / "a")
+    with exported_beside(folders, move, short_lived) as frozen:
+        assert frozen.doubts.gone == ["b/short"]
+    with exported_beside(folders, short_lived, lambda: None) as frozen:
+        artifact, _ = take(frozen, folder_store)
+    assert "b/old" in contents(folder_store, artifact, folders)
 
 
-@pytest.mark.parametrize("cause", ["a network file system", "a folder was moved", "no watch is left"])
+@pytest.mark.parametrize("when", ["before the export", "during the export"])
+def test_row_89_events_that_the_kernel_dropped(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """All folders are listed again, and watched on."""
+    put(folders.filestore / "a" / "old", b"old")
+    monkeypatch.setattr(watch, "MOST_NAMES", 2)
+
+    def many() -> None:
+        for number in range(4):
+            put(folders.filestore / "a" / f"{number}", b"x")
+        (folders.filestore / "a" / "0").unlink()
+
+    with freeze(folders, "a1") as frozen:
+        if when == "before the export":
+            many()
+        frozen.approach()
+        if when == "during the export":
+            many()
+            assert not frozen.confirm()
+            with pytest.raises(MoverError, match="may have come and gone while the database was exported"):
+                take(frozen, folder_store)
+            frozen.approach()
+        short = put(folders.filestore / "a" / "short", b"x")
+        short.unlink()
+        assert not frozen.confirm()
+        assert frozen.doubts.gone == ["a/short"]
+        frozen.approach()
+        assert frozen.confirm()
+        frozen.extend()
+        artifact, warnings = take(frozen, folder_store)
+    assert warnings == ()
+    assert contents(folder_store, artifact, folders).keys() >= {"a/old", "a/1", "a/2", "a/3"}
+
+
+@pytest.mark.parametrize("cause", ["a network file system", "no watch is left"])
 def test_row_89_without_events_what_vanished_shows_it(
     folders: ClaimFolders,
     folder_store: Store,
@@ -382,17 +515,17 @@ def test_row_89_without_events_what_vanished_shows_it(
     young = folders.filestore / "c" / "young"
     young.write_bytes(b"young")
     with freeze(folders, "a1") as frozen:
-        if cause == "a folder was moved":
-            moved_folder(folders)
         frozen.approach()
         young.unlink()
         (folders.filestore / "c" / "deleted long after it was written").unlink()
         assert frozen.confirm()
         frozen.extend()
-        assert frozen.gone == ["c/young"]
+        assert frozen.doubts.gone == ["c/young"]
         with pytest.raises(MoverError) as error:
             take(frozen, folder_store)
         assert error.value.reason == conditions.FILESTORE_CHANGING
+        _, warnings = take(frozen, folder_store, "BestEffort")
+    assert any("reports no changes of this filestore" in warning for warning in warnings)
 
 
 # --- without hard links --------------------------------------------------------------------------------------
