@@ -124,6 +124,7 @@ WORKLOAD_NOT_FOUND = "WorkloadNotFound"
 WORKLOAD_KIND_NOT_ALLOWED = "WorkloadKindNotAllowed"  # the chart's value workloads.kinds does not list its kind
 WORKLOAD_NOT_SCALABLE = "WorkloadNotScalable"  # it has no scale subresource, or one that lacks a field
 WORKLOADS_NOT_GIVEN = "WorkloadsNotGiven"  # nothing is stopped, and no one said that this is intended
+WRITERS_NOT_STOPPED = "WritersNotStopped"  # layout Plain, and no workload is listed that a rollback could stop
 WORKLOAD_PAUSED = "WorkloadPaused"  # a paused Deployment, which would not run the image that a rollback sets
 CLUSTER_NOT_FOUND = "ClusterNotFound"  # spec.database.cnpg: the CloudNativePG Cluster
 CLOUDNATIVEPG_NOT_INSTALLED = "CloudNativePGNotInstalled"  # the API server does not serve Clusters

@@ -50,7 +50,10 @@ REGISTRY: dict[str, str] = {
     "switch-refused": "the live database refuses connections, sessions are not ended yet",
     "switch-sessions-ended": "no session is left, nothing is renamed yet",
     "switch-renamed": "both databases are renamed, the new live one still refuses connections",
-    "switch-filestore-moved": "layout Plain: the filestore is moved away, the other folder is not in its place yet",
+    "switch-filestore-moved": (
+        "layout Plain: the filestore is exchanged, the folder beside it has its old name; without an exchange: the"
+        " filestore is moved away, the other folder is not in its place yet"
+    ),
     "switch-done": "connections are allowed again, the result is not reported yet",
     "switch-back-refused": "switching back: the live database refuses connections",
     "switch-back-renamed": "switching back: renamed, connections are still refused",

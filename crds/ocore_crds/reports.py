@@ -131,7 +131,17 @@ class Outcome(Line):
         dropped first."""
         data = self.wire()
         payload = data.get("payload") or {}
-        for victim in ("", "warnings", "checked", "notChecked", "paths", "replicationEnded", "evidence", "tables"):
+        for victim in (
+            "",
+            "warnings",
+            "checked",
+            "notChecked",
+            "paths",
+            "replicationEnded",
+            "setAside",
+            "evidence",
+            "tables",
+        ):
             payload.pop(victim, None)
             text = json.dumps(data, separators=(",", ":"))
             if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:

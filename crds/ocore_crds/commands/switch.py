@@ -65,6 +65,13 @@ class SwitchResult(Line):
         ),
     )
     relinked_files: int = 0
+    set_aside: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Layout Plain: paths on the claim of what an application that was not stopped had put in the filestore's"
+            " place during the switch."
+        ),
+    )
     replication_ended: tuple[str, ...] = Field(
         default=(), description="What happened to slots and subscriptions of the database that is not live any more."
     )

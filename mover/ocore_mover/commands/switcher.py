@@ -21,7 +21,7 @@ from ocore_mover.filestore.layout import Kept
 
 #: Reads of the position until a difference between database and folders is not the moment between the two reads.
 _READS = 3
-#: Sentences about replication in a result.
+#: Sentences about replication, and paths, in a result.
 _REPORTED = 50
 
 
@@ -283,7 +283,9 @@ class Switcher:
     def _folders_only(self) -> SwitchResult:
         """Without a database nothing has refused connections."""
         assert self._kept is not None  # noqa: S101 - see above
-        return SwitchResult(position="New" if self._kept.position() == "New" else "Old")
+        return SwitchResult(
+            position="New" if self._kept.position() == "New" else "Old", set_aside=self._kept.set_aside[:_REPORTED]
+        )
 
     def _result(self, now: Position, seconds: float | None = None) -> SwitchResult:
         return SwitchResult(
@@ -294,5 +296,6 @@ class Switcher:
             accepting_connections=not now.refuses,
             refused_seconds=seconds,
             relinked_files=self._kept.relinked if self._kept is not None else 0,
+            set_aside=self._kept.set_aside[:_REPORTED] if self._kept is not None else (),
             replication_ended=self._replication_ended,
         )

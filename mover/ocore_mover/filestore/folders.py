@@ -79,6 +79,14 @@ class ClaimFolders:
         """Layout Plain: the previous folder after the switch."""
         return self.own / f"prev-{short_id(rollback_id)}"
 
+    def swap(self, rollback_id: str) -> Path:
+        """Layout Plain: the journal of an exchange of the live folder."""
+        return self.own / f"swap-{short_id(rollback_id)}"
+
+    def aside(self, rollback_id: str, number: int) -> Path:
+        """Layout Plain: what had taken the filestore's name during the switch."""
+        return self.own / f"aside-{short_id(rollback_id)}-{number}"
+
     @property
     def incoming(self) -> Path:
         """Files of a running restore before all of them are verified."""

@@ -104,6 +104,11 @@ class Kept(ABC):
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Frees what this process holds; everything on the claim stays."""
 
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """Paths on the claim of what an application put in the filestore's place while it was switched."""
+        return ()
+
     # --- restore -------------------------------------------------------------------------------------------------
 
     @abstractmethod

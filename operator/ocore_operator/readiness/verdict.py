@@ -98,6 +98,8 @@ def found(
                 ),
             )
         )
+    if spec.filestore is not None and spec.filestore.layout == "Plain" and not spec.workloads:
+        rollback.append(_writers_not_stopped(spec.filestore.claim_name))
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
     return _conditions(
         environment,
@@ -108,6 +110,18 @@ def found(
         _summary(result),
         now,
         against_snapshots=against_snapshots,
+    )
+
+
+def _writers_not_stopped(claim: str) -> Finding:
+    """Layout Plain without workloads: a rollback would exchange the folder under an application that writes to it."""
+    return Finding(
+        reason=c.WRITERS_NOT_STOPPED,
+        message=(
+            f"A rollback of layout Plain replaces the filestore's folder. What writes to claim {claim} must be stopped"
+            " for that, or it continues to write to the previous files. spec.workloads lists nothing: list what writes"
+            " there. Snapshots do not need it."
+        ),
     )
 
 

@@ -35,6 +35,8 @@ WATCH_GAP_SECONDS = 90
 #: Most seconds of a stage after the deadline: an operator that was down at that moment still tries every stage that is
 #: left. Longer than the gap above, for the same reason.
 LATE_SECONDS = 100
+#: Paths that a warning names.
+_PATHS = 3
 
 Position = Literal["Old", "New"]
 StepState = Literal["Pending", "Running", "Done", "Skipped", "Failed"]
@@ -276,8 +278,20 @@ def switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Rol
         failure_message=None,
         previous_database=result.previous_database or status.previous_database,
     )
-    fresh = _with_warnings(fresh, result.replication_ended)
+    fresh = _with_warnings(fresh, _of_switch(result))
     return step(step(fresh, Step.SWITCH, "Done", now), Step.RESUME, "Running", now)
+
+
+def _of_switch(result: SwitchResult) -> tuple[str, ...]:
+    """What a switch warns of."""
+    if not result.set_aside:
+        return result.replication_ended
+    text = (
+        "An application that was not stopped wrote to the filestore's folder while it was switched. What it wrote is no"
+        f" part of the live filestore. It was set aside on the claim: {', '.join(result.set_aside[:_PATHS])}. Copy what"
+        " is needed, then remove it. List what writes to the claim in spec.workloads."
+    )
+    return (*result.replication_ended, text)
 
 
 def _with_warnings(status: RollbackStatus, warnings: Iterable[str]) -> RollbackStatus:
@@ -352,7 +366,7 @@ def switched_back(status: RollbackStatus, result: SwitchResult, now: datetime) -
             f"{status.failure_message} The environment was switched back and runs on what it ran on before."
         ),
     )
-    return step(_with_warnings(fresh, result.replication_ended), Step.SWITCH_BACK, "Done", now)
+    return step(_with_warnings(fresh, _of_switch(result)), Step.SWITCH_BACK, "Done", now)
 
 
 def switched_by_hand(status: RollbackStatus, position: Position, undo_window: int, now: datetime) -> RollbackStatus:

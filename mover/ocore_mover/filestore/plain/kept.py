@@ -22,7 +22,8 @@ class PlainKept(Kept):
         """The restored folder is beside the live one."""
 
     def restore(self, store: Store, artifact: FilestoreArtifact, counter: Counter, *, jobs: int) -> Restored:
-        """As :func:`.plain.restore.stage_plain`."""
+        """As :func:`.plain.restore.stage_plain`. Raises MoverError SwitchFailed where the switch has begun."""
+        switch.check_not_begun(self._folders, self._rollback_id)
         return stage_plain(store, artifact, self._folders, self._rollback_id, counter, jobs=jobs)
 
     def check_restored(self, names: Names, artifact: FilestoreArtifact, scratch: Path) -> int:
@@ -71,6 +72,11 @@ class PlainKept(Kept):
     def switch_back(self) -> None:
         """As :func:`.switch.switch_back`."""
         switch.switch_back(self._folders, self._rollback_id)
+
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """As :func:`.switch.set_aside`."""
+        return switch.set_aside(self._folders, self._rollback_id)
 
     def list_leftovers(self, live_names: Names) -> int:
         """The application collects nothing in a folder that is removed."""

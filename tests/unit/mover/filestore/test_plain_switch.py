@@ -1,19 +1,34 @@
-"""Layout Plain: the staged folder is switched in, and back, from wherever a switch was killed."""
+"""Layout Plain: the staged folder is switched in, and back, from wherever a switch was killed, by an exchange of names
+and without one, whatever an application puts in the filestore's place."""
 
+import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ocore_crds import conditions, failpoints
+from ocore_mover import disk
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import switch
+from ocore_mover.filestore.plain.kept import PlainKept
 from ocore_mover.store import Store
-from support.mover.filestore import ROLLBACK
+from support.mover.filestore import ROLLBACK, counter
 from support.mover.plain_tree import stage, take
+
+
+@pytest.fixture(params=["exchange", "renames"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the names change: the file system of this test can exchange two; others cannot."""
+    chosen: str = request.param
+    if chosen == "renames":
+        monkeypatch.setattr(disk, "exchange", lambda *_: False)
+    return chosen
 
 
 @pytest.fixture
@@ -30,6 +45,7 @@ def live(folders: ClaimFolders) -> list[str]:
     return sorted(path.name for path in folders.filestore.iterdir())
 
 
+@pytest.mark.usefixtures("way")
 def test_switch_and_back(staged: ClaimFolders) -> None:
     assert switch.position(staged, ROLLBACK) == "Old"
     switch.switch_back(staged, ROLLBACK)
@@ -50,18 +66,25 @@ def test_switch_and_back(staged: ClaimFolders) -> None:
     assert not (staged.claim / ".ocore").exists()
 
 
+def killed(staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """A switch, or a switch back, that ends between its two changes of names."""
+    if first == "switch_back":
+        switch.switch(staged, ROLLBACK)
+    with monkeypatch.context() as patch:
+        patch.setenv(failpoints.ENVIRONMENT_VARIABLE, "switch-filestore-moved=error")
+        patch.setattr(failpoints, "_fired", set())
+        with pytest.raises(failpoints.FailpointError):
+            getattr(switch, first)(staged, ROLLBACK)
+
+
 @pytest.mark.parametrize("then", ["switch", "switch_back"])
 @pytest.mark.parametrize("first", ["switch", "switch_back"])
 @pytest.mark.parametrize("subpath", [False, True])
 def test_a_switch_killed_between_its_renames(
     staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str, then: str, subpath: bool
 ) -> None:
-    if first == "switch_back":
-        switch.switch(staged, ROLLBACK)
-    monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "switch-filestore-moved=error")
-    monkeypatch.setattr(failpoints, "_fired", set())
-    with pytest.raises(failpoints.FailpointError):
-        getattr(switch, first)(staged, ROLLBACK)
+    monkeypatch.setattr(disk, "exchange", lambda *_: False)
+    killed(staged, monkeypatch, first)
     assert not staged.filestore.exists()
     if subpath:
         staged.filestore.mkdir()  # the kubelet did
@@ -71,6 +94,135 @@ def test_a_switch_killed_between_its_renames(
             remove(staged, ROLLBACK)
     getattr(switch, then)(staged, ROLLBACK)
     assert live(staged) == (["old"] if then == "switch" else ["new"])
+    assert switch.set_aside(staged, ROLLBACK) == ()
+
+
+@pytest.mark.parametrize("then", ["switch", "switch_back", "remove"])
+@pytest.mark.parametrize("first", ["switch", "switch_back"])
+def test_row_126_a_switch_killed_after_its_exchange(
+    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str, then: str
+) -> None:
+    """The filestore was never missing. The journal says which folder is which, and no part of it is removed."""
+    killed(staged, monkeypatch, first)
+    position, content = ("New", "old") if first == "switch" else ("Old", "new")
+    assert switch.position(staged, ROLLBACK) == position
+    assert live(staged) == [content]
+    (staged.filestore / "later").touch()  # the application runs again
+    if then == "remove":
+        with pytest.raises(MoverError, match="has begun") if position == "New" else contextlib.nullcontext():
+            switch.check_not_begun(staged, ROLLBACK)
+        wrong = switch.remove_stage if position == "New" else switch.remove_previous
+        assert not wrong(staged, ROLLBACK)
+        right = switch.remove_previous if position == "New" else switch.remove_stage
+        assert right(staged, ROLLBACK)
+        assert live(staged) == sorted((content, "later"))
+        assert not (staged.claim / ".ocore").exists()
+        return
+    getattr(switch, then)(staged, ROLLBACK)
+    assert live(staged) == (sorted((content, "later")) if then == first else ["new" if first == "switch" else "old"])
+    assert [path.name for path in staged.own.iterdir()] == [
+        (staged.stage if switch.position(staged, ROLLBACK) == "Old" else staged.previous)(ROLLBACK).name
+    ]
+
+
+def put_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "upload").write_bytes(b"upload")
+
+
+INTRUDERS: dict[str, Callable[[Path], object]] = {
+    "folder": put_folder,
+    "file": lambda path: path.write_bytes(b"upload"),
+    "link": lambda path: path.symlink_to("elsewhere"),
+    "dangling": lambda path: path.symlink_to("/nonexistent"),
+}
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+@pytest.mark.parametrize("then", ["switch", "switch_back"])
+@pytest.mark.parametrize("first", ["switch", "switch_back"])
+def test_row_126_what_took_the_filestores_name_is_set_aside(
+    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, first: str, then: str, intruder: str
+) -> None:
+    monkeypatch.setattr(disk, "exchange", lambda *_: False)
+    killed(staged, monkeypatch, first)
+    INTRUDERS[intruder](staged.filestore)
+    assert switch.position(staged, ROLLBACK) == "Between"
+    getattr(switch, then)(staged, ROLLBACK)
+    assert live(staged) == (["old"] if then == "switch" else ["new"])
+    (aside,) = switch.set_aside(staged, ROLLBACK)
+    found = staged.claim / aside
+    assert found.is_symlink() == (intruder in ("link", "dangling"))
+    if intruder in ("folder", "file"):
+        assert (found / "upload" if intruder == "folder" else found).read_bytes() == b"upload"
+    for change in (switch.switch, switch.switch_back, switch.switch):
+        change(staged, ROLLBACK)
+    assert switch.remove_previous(staged, ROLLBACK)
+    assert live(staged) == ["old"]
+    assert switch.set_aside(staged, ROLLBACK) == (aside,)  # never removed
+
+
+@pytest.mark.parametrize("times", [3, switch.INTRUDERS])
+def test_row_126_an_application_that_makes_its_folder_again_and_again(
+    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(disk, "exchange", lambda *_: False)
+    real, left = os.rename, [times]
+
+    def rename(source: str, target: str, **options: Any) -> None:
+        real(source, target, **options)
+        if left[0] and source == staged.filestore.name:
+            left[0] -= 1
+            put_folder(staged.filestore)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        if times == switch.INTRUDERS:
+            with pytest.raises(MoverError, match="Stop what writes to the claim") as error:
+                switch.switch(staged, ROLLBACK)
+            assert (error.value.reason, error.value.retryable) == (conditions.SWITCH_FAILED, True)
+    switch.switch(staged, ROLLBACK)
+    assert live(staged) == ["old"]
+    assert len(switch.set_aside(staged, ROLLBACK)) == (times if times == switch.INTRUDERS else 0)
+
+
+def test_row_126_a_restore_after_the_switch_has_begun_removes_nothing(
+    staged: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """After the exchange the staged folder's name is that of the previous one, for a moment."""
+    artifact, _ = take(folder_store, staged)
+    killed(staged, monkeypatch, "switch")
+    assert switch.position(staged, ROLLBACK) == ("New" if way == "exchange" else "Between")
+    with pytest.raises(MoverError, match="has begun"):
+        PlainKept(staged, ROLLBACK).restore(folder_store, artifact, counter(), jobs=1)
+    switch.switch_back(staged, ROLLBACK)
+    assert live(staged) == ["new"]
+
+
+def test_row_126_a_filestore_that_its_application_made_again_after_the_exchange(
+    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of ours decides, not the application's."""
+    killed(staged, monkeypatch, "switch")
+    shutil.rmtree(staged.filestore)
+    put_folder(staged.filestore)
+    assert switch.position(staged, ROLLBACK) == "New"
+    switch.switch_back(staged, ROLLBACK)
+    assert live(staged) == ["new"]
+
+
+def test_row_126_folders_that_are_not_those_of_the_journal_are_refused(
+    staged: ClaimFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(staged, monkeypatch, "switch")
+    for folder in (staged.filestore, staged.stage(ROLLBACK)):
+        shutil.copytree(folder, folder.with_name("copy"))
+        folder.rename(folder.with_name("original"))  # its inode stays in use
+        folder.with_name("copy").rename(folder)
+    for change in (switch.switch, switch.switch_back, switch.remove_stage):
+        with pytest.raises(MoverError, match="other folders than before the switch"):
+            change(staged, ROLLBACK)
+    assert live(staged) == ["old"]
 
 
 def test_a_switch_without_a_stage_is_refused(folders: ClaimFolders) -> None:
@@ -78,14 +230,6 @@ def test_a_switch_without_a_stage_is_refused(folders: ClaimFolders) -> None:
         switch.switch(folders, ROLLBACK)
     assert error.value.reason == conditions.SWITCH_FAILED
     switch.switch_back(folders, ROLLBACK)
-
-
-def test_folders_that_fit_no_step_are_refused(staged: ClaimFolders) -> None:
-    (staged.previous(ROLLBACK) / "x").mkdir(parents=True)
-    for function in (switch.switch, switch.switch_back, switch.remove_stage):
-        with pytest.raises(MoverError, match="by hand"):
-            function(staged, ROLLBACK)
-    assert live(staged) == ["new"]
 
 
 def test_a_reader_in_the_folder_is_no_obstacle(staged: ClaimFolders) -> None:
@@ -119,9 +263,14 @@ def test_a_rename_that_fails_names_the_folders_and_can_be_repeated(
     if back:
         switch.switch(staged, ROLLBACK)
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    real = os.rename
 
+    def refuse(source: str, target: str, **options: Any) -> None:
+        if source == staged.filestore.name:
+            raise OSError(errno.EIO, "Input/output error")
+        real(source, target, **options)
+
+    monkeypatch.setattr(disk, "exchange", lambda *_: False)
     change = switch.switch_back if back else switch.switch
     target = staged.stage(ROLLBACK) if back else staged.previous(ROLLBACK)
     with monkeypatch.context() as patch:

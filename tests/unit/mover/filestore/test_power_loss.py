@@ -133,7 +133,9 @@ def test_a_staged_folder_is_on_the_disk(folders: ClaimFolders, folder_store: Sto
 def test_a_switch_of_folders_loses_neither_of_them(
     folders: ClaimFolders, folder_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, back: bool
 ) -> None:
-    """Between the two renames and after them the position is found again, with both folders whole."""
+    """Without an exchange of names. Between the two renames and after them the position is found again, with both
+    folders whole."""
+    monkeypatch.setattr(switch.disk, "exchange", lambda *_: False)
     (folders.filestore / "which").write_bytes(b"snapshot")
     artifact, _ = take(folder_store, folders)
     (folders.filestore / "which").write_bytes(b"later")
@@ -154,6 +156,32 @@ def test_a_switch_of_folders_loses_neither_of_them(
         assert switch.position(found, ROLLBACK) == expected
         contents = sorted(path.read_bytes() for path in found.claim.rglob("which"))
         assert contents == [b"later", b"snapshot"]
+
+
+def test_an_exchange_of_folders_is_on_the_disk_with_its_journal(
+    folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folders.filestore / "which").write_bytes(b"snapshot")
+    artifact, _ = take(folder_store, folders)
+    (folders.filestore / "which").write_bytes(b"later")
+    staged = stage(folder_store, artifact, folders)
+    inodes = [folder.stat().st_ino for folder in (folders.filestore, staged)]
+    monkeypatch.setenv(failpoints.ENVIRONMENT_VARIABLE, "switch-filestore-moved=error")
+    monkeypatch.setattr(failpoints, "_fired", set())
+    with PowerLoss(folders.claim) as power:
+        with pytest.raises(failpoints.FailpointError):
+            switch.switch(folders, ROLLBACK)
+        left = power.left()
+        switch.switch(folders, ROLLBACK)
+        after = power.left()
+    own = folders.own.relative_to(folders.claim).as_posix()
+    short = ROLLBACK[:8]
+    assert left == {
+        f"{folders.path}/which": b"snapshot",
+        f"{own}/stage-{short}/which": b"later",
+        f"{own}/swap-{short}": "{} {}".format(*inodes).encode(),
+    }
+    assert after == {f"{folders.path}/which": b"snapshot", f"{own}/prev-{short}/which": b"later"}
 
 
 def test_the_test_itself_drops_what_is_not_flushed(tmp_path: Path) -> None:

@@ -232,6 +232,23 @@ def test_replication_is_the_reason_only_where_nothing_else_is_missing() -> None:
     assert "ReplicationActive: slot s" in rollback.message
 
 
+@pytest.mark.parametrize("layout", ["Plain", "Odoo"])
+@pytest.mark.parametrize("workloads", [[], None, [{"kind": "Deployment", "name": "shop"}]])
+def test_row_126_plain_without_workloads_is_not_ready_for_a_rollback(
+    layout: str, workloads: list[dict[str, str]] | None
+) -> None:
+    """Nothing would stop what writes to the folder that is replaced. Snapshots work."""
+    spec = {"filestore": {"claimName": "files", "path": "x", "layout": layout}, "workloads": workloads}
+    status = found(environment(spec), RESULT, (17,), began=at(1), now=at(3))
+    rollback = condition(status, c.ROLLBACK_READY)
+    assert condition(status, c.READY).status == "True"
+    if layout == "Odoo" or workloads:
+        assert rollback.reason != c.WRITERS_NOT_STOPPED
+        return
+    assert (rollback.status, rollback.reason) == ("False", c.WRITERS_NOT_STOPPED)
+    assert "writes to claim files" in rollback.message
+
+
 def test_a_capacity_that_is_missing_in_the_spec() -> None:
     status = found(environment({"database": {"secretRef": {"name": "db"}}}), RESULT, (17,), began=at(1), now=at(3))
     rollback = condition(status, c.ROLLBACK_READY)

@@ -399,6 +399,17 @@ def test_the_downtime_is_true_and_unknown_figures_are_left_out(replicas: int, re
     assert (says == message[-len(says) :]) == (refused is None or replicas == 0)
 
 
+def test_row_126_what_an_application_wrote_during_the_switch_is_a_warning() -> None:
+    result = SwitchResult(position="New", set_aside=(".ocore/e/aside-1-1",))
+    new = switched(RollbackStatus(stage="Switch", stage_since=at(0)), result, time_at(1))
+    assert new.evidence is not None
+    (warning,) = new.evidence.warnings
+    assert "set aside on the claim: .ocore/e/aside-1-1." in warning
+    back = switched_back(new, result.model_copy(update={"position": "Old"}), time_at(3))
+    assert back.evidence is not None
+    assert back.evidence.warnings == (warning,)
+
+
 def test_what_a_switch_did_to_replication_is_in_the_evidence() -> None:
     """Once, though it is read again; also where the environment was switched back."""
     status = change(_status("Switch", since=0, deadline=5000), evidence={"proven": ["p"], "warnings": ["announced"]})
