@@ -10,7 +10,7 @@ modification time from its freeze on is never used: it may have been changed aga
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,10 @@ class Compared(NamedTuple):
     expected: str = ""  # SHA-256 of the base's file, where the content decides whether it is the same; empty: it is
 
 
+#: Folder (with a slash at its end, or empty), late, files in it. A folder may come several times, with few files.
+Group = tuple[str, bool, list[Compared]]
+
+
 class Difference:
     """The files of a filestore beside those of a base. Add all of them, then iterate. A context manager: frees the
     space in scratch."""
@@ -117,24 +121,26 @@ class Difference:
                     expected = digest.hex() if differs else ""
             yield Compared(path, late, mine[0], line, expected)
 
-    def reused(self) -> tuple[Reused, int]:
-        """The files of the base that are used without a read of their content, and the bytes of those that are not in
-        the base."""
-        found, new = Reused(self._base), 0
+    def sizes(self) -> tuple[Reused, int, int]:
+        """The files of the base that are used without a read of their content; the bytes of the files that the base
+        does not have; and those of the files whose content decides."""
+        found, new, unread = Reused(self._base), 0, 0
         for file in self:
             if file.line is None:
                 new += file.size
-            elif not file.expected:
+            elif file.expected:
+                unread += file.size
+            else:
                 found.add([(file.line, file.size)])
-        return found, new
+        return found, new, unread
 
-    def folders(self, *, only_new: bool) -> Iterator[tuple[str, bool, list[Compared]]]:
-        """Folder (with a slash at its end, or empty), late, files in it. A folder may come several times, with few
-        files. `only_new`: and those whose content decides."""
-        files = (file for file in self if file.line is None or file.expected or not only_new)
-        for (folder, late), some in groupby(files, lambda file: (file.path.rpartition(b"/")[0], file.late)):
-            while few := list(islice(some, BATCH)):
-                yield os.fsdecode(folder + b"/") if folder else "", late, few
+    def to_read(self) -> Iterator[Group]:
+        """The files whose content decides."""
+        return _grouped(file for file in self if file.expected)
+
+    def to_store(self, reused: Reused | None) -> Iterator[Group]:
+        """The files that are not used of the base; None: all."""
+        return _grouped(file for file in self if reused is None or file.line is None or not reused.used[file.line])
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +149,12 @@ class Difference:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._files.close()
+
+
+def _grouped(files: Iterable[Compared]) -> Iterator[Group]:
+    for (folder, late), some in groupby(files, lambda file: (file.path.rpartition(b"/")[0], file.late)):
+        while few := list(islice(some, BATCH)):
+            yield os.fsdecode(folder + b"/") if folder else "", late, few
 
 
 def _sorted_in(scratch: Path) -> Descending:

@@ -1,5 +1,6 @@
 """Layout Plain: a frozen folder of any files into packs."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -7,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 from ocore_crds import conditions
@@ -19,9 +20,9 @@ from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.layout import Consistency
-from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, walk
+from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, opened_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
-from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
+from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, Group, PlainBase
 from ocore_mover.filestore.plain.freeze import Frozen
 from ocore_mover.filestore.plain.lines import plain_line
 from ocore_mover.filestore.plain.mirror import KNOWN
@@ -62,8 +63,8 @@ def store_plain(
         reused: Reused | None = None
         if base is not None:
             difference = stack.enter_context(Difference(base))
-            reused = copy.compare(difference)
-            batches = copy.batches_of(difference, only_new=reused is not None)
+            reused = copy.compare(difference, jobs)
+            batches = copy.batches_of(difference, reused)
         run_workers(jobs, batches, copy.work)
         copy.store_rest()
         needed = reused.write(packs) if reused is not None else None
@@ -88,9 +89,6 @@ class _Batch:
     folder: str
     late: bool  # files that the application created while the filestore was frozen
     files: list[str]
-    in_base: dict[str, Compared] = field(
-        default_factory=dict
-    )  # of the files, those that the base has if their content is the same
 
 
 class _PlainCopy:
@@ -159,9 +157,9 @@ class _PlainCopy:
             while few := list(islice(names, BATCH)):
                 yield _Batch(folder.path, late, few)
 
-    def compare(self, difference: Difference) -> Reused | None:
-        """Compares all files with those of the base. Returns what the base has, which is not copied; None where that is
-        too little."""
+    def compare(self, difference: Difference, jobs: int) -> Reused | None:
+        """Compares all files with those of the base. Reads those whose content decides: after a rollback they are all
+        files. Returns what the base has, which is not copied; None where that is too little."""
         try:
             for late, folder in self._folders():
                 for item in self._files_of(folder):
@@ -180,20 +178,24 @@ class _PlainCopy:
                     )
         except OSError as error:
             raise filesystem_error(error, "read the filestore") from error
-        reused, new = difference.reused()
-        if outgrown(new, reused.size):
-            self._outgrown.append(outgrown_warning(new, reused.size))
+        reused, new, unread = difference.sizes()
+        if not outgrown(new, reused.size + unread):  # else it is, whatever the contents are
+            self._reused = reused
+            new += unread + reused.size
+            run_workers(jobs, difference.to_read(), self._read)
+            new -= reused.size
+            unread = 0
+        if outgrown(new, reused.size + unread):
+            self._outgrown.append(outgrown_warning(new, reused.size + unread))
             return None
-        self.files, self.size, self._reused = reused.files, reused.size, reused
+        self.files, self.size = reused.files, reused.size
         self._counter.add(files=reused.files)
         return reused
 
-    def batches_of(self, difference: Difference, *, only_new: bool) -> Iterator[_Batch]:
-        """As :meth:`batches`, of the files that were compared."""
-        for folder, late, few in difference.folders(only_new=only_new):
-            names = {os.fsdecode(file.path.rpartition(b"/")[2]): file for file in few}
-            in_base = {name: file for name, file in names.items() if file.expected and only_new}
-            yield _Batch(folder, late, list(names), in_base)
+    def batches_of(self, difference: Difference, reused: Reused | None) -> Iterator[_Batch]:
+        """As :meth:`batches`, of the files that were compared and are not in `reused`."""
+        for folder, late, few in difference.to_store(reused):
+            yield _Batch(folder, late, [os.fsdecode(file.path.rpartition(b"/")[2]) for file in few])
 
     def _comparable_ctime(self, status: os.stat_result) -> int:
         """The change time, where no hard links of ours change it."""
@@ -260,9 +262,6 @@ class _PlainCopy:
             return
         try:
             for file in batch.files:
-                same = batch.in_base.get(file)
-                if same is not None and self._is_in_base(batch.folder + file, file, folder, buffer, same):
-                    continue
                 size = self._copy_file(batch.folder + file, file, folder, lanes, buffer, late=batch.late)
                 if size is not None:
                     with self._lock:
@@ -272,11 +271,36 @@ class _PlainCopy:
         finally:
             os.close(folder)
 
-    def _is_in_base(self, name: str, file: str, folder: int, buffer: bytearray, found: Compared) -> bool:
-        """Reads a file that took the place of one in the base. True where its content is the same: the base's is
-        used."""
+    # --- reading what may be in the base -----------------------------------------------------------------------
+
+    def _read(self, groups: Iterator[Group]) -> None:
+        """One worker: adds the files to what is reused whose content is that of the base's file."""
+        assert self._reused is not None  # noqa: S101 - compared with the base
+        buffer = bytearray(BUFFER)
         try:
-            fd = os.open(file, OPEN_FILE, dir_fd=folder)
+            with ExitStack() as stack:
+                roots = [stack.enter_context(self._frozen.opened(late=late)) for late in self._frozen.parts]
+                for folder, late, files in groups:
+                    # What vanished is noted when it is copied.
+                    with (
+                        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+                        opened_below(roots[late], folder) as fd,
+                    ):
+                        same = [
+                            (file.line, file.size)
+                            for file in files
+                            if file.line is not None and self._is_in_base(folder, fd, buffer, file)
+                        ]
+                        with self._lock:
+                            self._reused.add(same)
+        except OSError as error:
+            raise filesystem_error(error, "read the filestore") from error
+
+    def _is_in_base(self, path: str, folder: int, buffer: bytearray, found: Compared) -> bool:
+        """Reads a file that took the place of one in the base. True where its content is the same."""
+        name = os.fsdecode(found.path.rpartition(b"/")[2])
+        try:
+            fd = os.open(name, OPEN_FILE, dir_fd=folder)
         except FileNotFoundError:
             return False
         try:
@@ -286,20 +310,16 @@ class _PlainCopy:
                 while done <= found.size and (read := os.preadv(fd, [view], done)):
                     digest.update(view[:read])
                     done += read
-                    self._counter.add()  # raises once the command is cancelled
+                    self._counter.add(bytes_=read)  # raises once the command is cancelled
             after = os.fstat(fd)
             if digest.hexdigest() != found.expected or _identity(after) != _identity(before):
                 return False
-            self._check_unchanged(name, fd, after, late=found.late)
+            self._check_unchanged(path + name, fd, after, late=found.late)
         finally:
             os.close(fd)
-        assert found.line is not None and self._reused is not None  # noqa: S101, PT018 - the base has it
-        with self._lock:
-            self._reused.add([(found.line, found.size)])
-            self.files += 1
-            self.size += found.size
-        self._counter.add(bytes_=found.size, files=1)
         return True
+
+    # --- one file ----------------------------------------------------------------------------------------------
 
     def _copy_file(
         self, name: str, file: str, folder: int, lanes: Lanes, buffer: bytearray, *, late: bool

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions
 from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.quantity import human
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import base as base_module
 from ocore_mover.filestore import index, links, names, sorting, unpack
@@ -28,7 +29,7 @@ from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.filestore.odoo.restore import missing
 from ocore_mover.filestore.plain import copy as plain_copy
 from ocore_mover.filestore.plain import freeze as plain_freeze
-from ocore_mover.filestore.plain.base import PlainBase
+from ocore_mover.filestore.plain.base import BATCH, PlainBase
 from ocore_mover.filestore.unpack import blocks
 from ocore_mover.store import Store, open_store
 from support.mover.filestore import ENVIRONMENT, Site, counter, new_site, no_links, some_bytes
@@ -475,6 +476,58 @@ def test_what_has_outgrown_its_base_is_a_full(folders: ClaimFolders, store: Stor
     assert tree(stage(store, found, folders)) == before
     (folders.filestore / "new").write_bytes(bytes(1000))
     assert plain_differential(store, folders, first)[0].base is not None
+
+
+def all_other_inodes(root: Path) -> None:
+    """As after a rollback: the same files, each another one."""
+    for path in list(root.iterdir()):
+        status = path.stat()
+        copy = path.with_name("copy")
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(status.st_mode & 0o7777)
+        os.utime(copy, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        copy.rename(path)
+
+
+def test_row_130_after_a_rollback_a_differential_stores_what_differs(folders: ClaimFolders, store: Store) -> None:
+    root = folders.filestore
+    for number in range(BATCH + 10):
+        (root / f"{number}").write_bytes(some_bytes(number, 1000))
+        os.utime(root / f"{number}", ns=(number, number))
+    first = plain_full(store, folders)
+    all_other_inodes(root)
+    (root / "new").write_bytes(b"new")
+    (root / "3").write_bytes(some_bytes(1003, 1000))  # of the same size and time
+    os.utime(root / "3", ns=(3, 3))
+    before = tree(root)
+    found, warnings = plain_differential(store, folders, first)
+    assert warnings == ()
+    assert found.base is not None
+    stored = {n for n, entry in entries_of(store, found).items() if not entry.base}
+    assert stored == {"new", "3"}
+    assert (found.file_count, found.size_bytes) == (BATCH + 11, (BATCH + 10) * 1000 + 3)
+    assert tree(stage(store, found, folders)) == before
+
+
+@pytest.mark.parametrize("new", [0, 30_000])
+def test_row_130_the_figures_of_an_outgrown_base_are_true(folders: ClaimFolders, folder_store: Store, new: int) -> None:
+    """With 30,000 new bytes it is known without a read of the others."""
+    root = folders.filestore
+    for number in range(20):
+        (root / f"{number}").write_bytes(some_bytes(number, 1000))
+        os.utime(root / f"{number}", ns=(number, number))
+    first = plain_full(folder_store, folders)
+    all_other_inodes(root)
+    for number in range(12):
+        (root / f"{number}").write_bytes(some_bytes(number + 1000, 1000))
+        os.utime(root / f"{number}", ns=(number, number))
+    (root / "new").write_bytes(bytes(new))
+    before = tree(root)
+    found, warnings = plain_differential(folder_store, folders, first)
+    assert found.base is None
+    assert (f"{human(30_000)} of {human(50_000)}" if new else f"{human(12_000)} of {human(20_000)}") in warnings[0]
+    assert found.file_count == 21
+    assert tree(stage(folder_store, found, folders)) == before
 
 
 def test_the_share_is_of_the_bytes() -> None:

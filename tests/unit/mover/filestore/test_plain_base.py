@@ -127,9 +127,9 @@ def test_what_is_used_and_what_is_new_are_counted(tmp_path: Path) -> None:
         ("new", status(size=11), {"late": True}),
     ]
     found, difference = compared(tmp_path, entries, files)
-    reused, new = difference.reused()
+    reused, new, unread = difference.sizes()
     assert (reused.files, reused.size, list(reused.used)) == (1, 5, [1, 0, 0])
-    assert new == 18, "a file whose content decides is in the base, as far as is known"
+    assert (new, unread) == (18, 5), "a file whose content decides is neither"
     assert {file.path: file.late for file in found}[b"new"]
     assert sum(file.late for file in found) == 1
 
@@ -140,7 +140,7 @@ def test_folders_come_with_some_files_each(tmp_path: Path) -> None:
     entries = (OLD, OLD._replace(name="sub/read"))
     files = [*many, ("file", status(), {}), ("sub/read", status(inode=1), {}), ("sub/late", status(), {"late": True})]
     _, difference = compared(tmp_path, entries, files)
-    found = list(difference.folders(only_new=False))
+    found = list(difference.to_store(None))
     assert [(folder, late, len(few)) for folder, late, few in found] == [
         ("sub/", False, 1),
         ("sub/", True, 1),
@@ -148,8 +148,12 @@ def test_folders_come_with_some_files_each(tmp_path: Path) -> None:
         ("many/", False, 1),
         ("", False, 1),
     ]
-    new = [(folder, late, len(few)) for folder, late, few in difference.folders(only_new=True)]
-    assert new == [(folder, late, len(few)) for folder, late, few in found if folder]
+    reused, _, _ = difference.sizes()
+    stored = [(folder, late, len(few)) for folder, late, few in difference.to_store(reused)]
+    assert stored == [(folder, late, len(few)) for folder, late, few in found if folder]
+    assert [(folder, late, len(few)) for folder, late, few in difference.to_read()] == [("sub/", False, 1)]
+    reused.add([(1, 5)])  # its content was the same
+    assert [folder for folder, late, _ in difference.to_store(reused) if folder == "sub/" and not late] == []
 
 
 @pytest.mark.parametrize(
