@@ -379,7 +379,10 @@ def _lost(pod: Object, now: datetime) -> str:
 
 def silent(pod: Object) -> bool:
     """Whether the pod's node does not report any more. Kubernetes then sets the pod's condition Ready to False, and
-    leaves the last report of its containers as it was."""
+    leaves the last report of its containers as it was. With a readiness gate, which others inject, this shows nothing.
+    """
+    if pod.get("spec", {}).get("readinessGates"):
+        return False
     states = {x["type"]: x["status"] for x in pod.get("status", {}).get("conditions") or ()}
     return states.get("Ready") == "False" and states.get("ContainersReady") == "True"
 

@@ -156,6 +156,8 @@ def test_row_107_a_pod_of_a_node_that_does_not_report_is_not_ready() -> None:
     pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]
     view = viewed(switch_job(), pod)
     assert (view.ready, view.silent_node) == (False, "node1")
+    gated = {**pod, "spec": {**pod["spec"], "readinessGates": [{"conditionType": "example.com/gate"}]}}
+    assert viewed(switch_job(), gated).ready, "a gate that was injected is not met"
     pod["status"]["conditions"][1]["status"] = "False"
     assert not silent(pod), "a container of its own is not ready"
 
