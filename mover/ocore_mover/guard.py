@@ -1,7 +1,8 @@
 """A store and a counter that raise Cancelled once the command is cancelled. Their callers need not know of
 deadlines."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,7 @@ from ocore_crds.reports import Step
 from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Writer
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.wrapped import WrappedStore
 
@@ -84,11 +85,15 @@ class GuardedStore(WrappedStore):
 
 
 class PatientStore(GuardedStore):
-    """A guarded store that repeats writes, and the small reads that check them, while the store fails for a time."""
+    """A guarded store that repeats every request while the store fails for a time. What is read continues where it
+    failed."""
 
-    def __init__(self, store: Store, token: Token) -> None:
+    def __init__(
+        self, store: Store, token: Token, *, limit: float = math.inf, report: Callable[[str], object] | None = None
+    ) -> None:
+        """As :class:`~ocore_mover.store.patience.Patience`."""
         super().__init__(store, token)
-        self._patience = Patience(token)
+        self._patience = Patience(token, limit=limit, report=report)
 
     def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
         return super().writer(key, patience=patience or self._patience)
@@ -105,29 +110,41 @@ class PatientStore(GuardedStore):
     def digest(self, key: str) -> str | None:
         return self._patience.run(lambda: super(PatientStore, self).digest(key))
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Begins again where a page fails, and leaves out what it has given already: keys come in their order."""
-        if self.local_root is not None:
-            yield from super().list(prefix)
-            return
-        last = ""
+    def delete(self, keys: Iterable[str]) -> int:
+        names = list(keys)
+        return self._patience.run(lambda: super(PatientStore, self).delete(names))
 
-        def rest() -> Iterator[ObjectInfo]:
-            return (found for found in super(PatientStore, self).list(prefix) if found.key > last)
+    def discard(self, upload: Upload) -> bool:
+        return self._patience.run(lambda: super(PatientStore, self).discard(upload))
 
-        found = rest()
+    def purge(self, prefix: str) -> KeptVersions | None:
+        return self._patience.run(lambda: super(PatientStore, self).purge(prefix))
 
-        def following() -> ObjectInfo | None:
-            nonlocal found
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+        same = version or Version()  # what is read after a failure is of the same object
+        done, chunks = 0, super().read_range(obj, start, length, same)
+
+        def following() -> bytes | None:
+            nonlocal chunks
             try:
-                return next(found, None)
+                return next(chunks, None)
             except StoreError:
-                found = rest()
+                chunks = super(PatientStore, self).read_range(obj, start + done, length - done, same)
                 raise
 
-        while (item := self._patience.run(following)) is not None:
-            last = item.key
-            yield item
+        while (chunk := self._patience.run(following)) is not None:
+            done += len(chunk)
+            yield chunk
+
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
+        return super().list(prefix, patience=patience or self._patience)
+
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
+        return super().folders(prefix, patience=patience or self._patience)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Few: those of killed Jobs."""
+        yield from self._patience.run(lambda: [*super(PatientStore, self).uploads(prefix)])
 
 
 class GuardedCounter(Counter):

@@ -84,6 +84,9 @@ class Command(Generic[RequestT]):
     examples: tuple[str, ...]
     #: How often the kubelet restarts the container of one Job.
     restarts: int = 0
+    #: Seconds for which a store may fail before the command does; infinity: until its deadline. 0 where a person waits
+    #: for the answer, or the application is stopped.
+    patience: float = 60.0
     #: Seconds for the command to clean up and end once it is cancelled.
     grace: float = 20.0
 

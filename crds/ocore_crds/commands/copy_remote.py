@@ -45,4 +45,5 @@ ROW = Command(
     "copy",
     3,
     (f"--source-store file:///var/snapshots --store s3://elsewhere/copies {SNAPSHOT_IDS}",),
+    patience=300.0,
 )

@@ -120,4 +120,5 @@ ROW = Command(
         f"--table public.res_partner --database ~/secret --capacity 50000000000 {STORE} {SNAPSHOT_IDS}"
         " --extract-id 9c7d1f0a-1111-4222-8333-444455556666",
     ),
+    patience=120.0,
 )

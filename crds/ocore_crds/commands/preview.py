@@ -59,4 +59,6 @@ class PreviewResult(Line):
     unread: tuple[Sentence, ...] = ()
 
 
-ROW = Command("preview", PreviewRequest, (PreviewResult,), "light", 2, (f"{STORE} {SITE} {SNAPSHOT_IDS}",))
+ROW = Command(
+    "preview", PreviewRequest, (PreviewResult,), "light", 2, (f"{STORE} {SITE} {SNAPSHOT_IDS}",), patience=0.0
+)

@@ -52,4 +52,4 @@ class ProbeResult(Line):
     warnings: tuple[str, ...] = ()
 
 
-ROW = Command("probe", ProbeRequest, (ProbeResult,), "light", 3, (SITE,))
+ROW = Command("probe", ProbeRequest, (ProbeResult,), "light", 3, (SITE,), patience=0.0)

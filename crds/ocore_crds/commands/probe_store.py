@@ -32,4 +32,4 @@ class StoreProbeResult(Line):
     warnings: tuple[str, ...] = ()
 
 
-ROW = Command("probe-store", ProbeStoreRequest, (StoreProbeResult,), "light", 3, (STORE,))
+ROW = Command("probe-store", ProbeStoreRequest, (StoreProbeResult,), "light", 3, (STORE,), patience=0.0)

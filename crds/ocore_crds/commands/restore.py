@@ -86,4 +86,6 @@ ROW = Command(
     "heavy",
     3,
     (f"{STORE} {SITE} {SNAPSHOT_IDS} {ROLLBACK_ID} --scratch /tmp",),
+    # Then it is another attempt, which reads the remote copy where there is one.
+    patience=120.0,
 )

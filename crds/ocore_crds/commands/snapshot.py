@@ -1,5 +1,6 @@
 """The command ``snapshot``: its request, its result and its row. Pure."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -100,5 +101,11 @@ class FreezeSignal(Line):
 
 
 ROW = Command(
-    "snapshot", SnapshotRequest, (SnapshotResult,), "heavy", 3, (f"{STORE} {SITE} {SNAPSHOT_IDS} --scratch /tmp",)
+    "snapshot",
+    SnapshotRequest,
+    (SnapshotResult,),
+    "heavy",
+    3,
+    (f"{STORE} {SITE} {SNAPSHOT_IDS} --scratch /tmp",),
+    patience=math.inf,
 )

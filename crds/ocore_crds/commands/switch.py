@@ -98,4 +98,5 @@ ROW = Command(
     (f"--now {SITE} {ROLLBACK_IDS}", f"--back --now {SITE} {ROLLBACK_IDS}"),
     restarts=6,
     grace=90.0,
+    patience=0.0,
 )

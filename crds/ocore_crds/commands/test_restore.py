@@ -67,4 +67,5 @@ ROW = Command(
     "test",
     3,
     (f"{STORE} --database ~/secret {SNAPSHOT_IDS} --scratch /tmp --capacity 50000000000",),
+    patience=120.0,
 )

@@ -25,4 +25,4 @@ class VerifyResult(Line):
     evidence: Evidence = Evidence()
 
 
-ROW = Command("verify", VerifyRequest, (VerifyResult,), "heavy", 3, (f"{STORE} {SNAPSHOT_IDS}",))
+ROW = Command("verify", VerifyRequest, (VerifyResult,), "heavy", 3, (f"{STORE} {SNAPSHOT_IDS}",), patience=300.0)

@@ -1,13 +1,10 @@
 """The base of a differential: the full snapshot whose files it does not store again."""
 
-import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover import manifests
-from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
@@ -22,15 +19,6 @@ class BaseChoice:
     manifest_sha256: str
 
 
-#: Seconds for which a store that throttles is asked for the base, at most; and as a part of the command's time.
-PATIENCE = 300.0
-PATIENCE_SHARE = 0.1
-#: Seconds between two attempts.
-PAUSE = 10.0
-
-log = logging.getLogger(__name__)
-
-
 class Unusable(Exception):
     """A full snapshot is taken instead; the message says why."""
 
@@ -43,24 +31,16 @@ def opened(
     choice: BaseChoice,
     *,
     scratch: Path,
-    token: Token,
 ) -> BaseIndex:
     """The index of the base, in scratch. The caller closes it.
 
-    Raises Unusable: what is missing, damaged or refused is so at once; a store that may recover is asked again for a
-    part of the command's time. A store that fails altogether fails the full snapshot, too, with its own reason. Raises
-    MoverError ScratchFull.
+    Raises Unusable for what is missing, damaged or refused, and after the store's patience. A store that fails
+    altogether fails the full snapshot, too, with its own reason. Raises MoverError ScratchFull.
     """
-    left = token.seconds_left
-    until = time.monotonic() + (PATIENCE if left is None else min(left * PATIENCE_SHARE, PATIENCE))
-    while True:
-        try:
-            return read(store, find(store, environment_id, snapshot_id, layout, choice), scratch)
-        except StoreError as error:
-            if not error.retryable or time.monotonic() + PAUSE > until:
-                raise Unusable(error.message) from error
-            log.warning("the base cannot be read yet", extra={"base": choice.snapshot_id, "error": error.message})
-        token.sleep(PAUSE)
+    try:
+        return read(store, find(store, environment_id, snapshot_id, layout, choice), scratch)
+    except StoreError as error:
+        raise Unusable(error.message) from error
 
 
 def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choice: BaseChoice) -> BaseSnapshot:

@@ -4,13 +4,14 @@ import errno
 import gc
 import importlib
 import logging
+import math
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ocore_crds import conditions
 from ocore_crds.commands.base import Command, Request
@@ -37,18 +38,27 @@ Second = TypeVar("Second")
 class Runtime:
     """What one run of a command reports to, and what cancels it."""
 
-    def __init__(self, reporter: Reporter, token: Token) -> None:
+    def __init__(self, reporter: Reporter, token: Token, *, patience: float = 0.0) -> None:
+        """`patience`: see :class:`~ocore_crds.commands.base.Command`."""
         self.reporter = reporter
         self.token = token
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._running: list[Step] = []  # the newest last
 
-    def guarded(self, store: Store) -> Store:
-        """The store, whose operations raise once the command is cancelled."""
-        return GuardedStore(store, self.token)
+    def guarded(self, store: Store, *, patience: float | None = None) -> Store:
+        """The store, whose operations raise once the command is cancelled, and are repeated while the store fails:
+        for the command's patience, or for `patience` seconds. Without a deadline an infinite patience is none."""
+        limit = self._patience if patience is None else patience
+        if not limit or (limit == math.inf and not self.token.ends):
+            return GuardedStore(store, self.token)
+        return PatientStore(store, self.token, limit=limit, report=self._report_store)
 
-    def patient(self, store: Store) -> Store:
-        """As :meth:`guarded`, for long uploads: repeats what the store cannot do for now, until the deadline. Without a
-        deadline it is not repeated."""
-        return PatientStore(store, self.token) if self.token.ends else self.guarded(store)
+    def _report_store(self, message: str) -> None:
+        """Says in the newest step that the store fails, or no longer."""
+        with self._lock:
+            if self._running:
+                self.reporter.step(self._running[-1], "Running", message)
 
     def counter(self, step: Step) -> Counter:
         """A step's counter, which raises once the command is cancelled."""
@@ -58,13 +68,20 @@ class Runtime:
     def step(self, step: Step, message: str = "") -> Iterator[None]:
         """Reports that a step is running, and whether it is done or failed."""
         self.token.check()
-        self.reporter.step(step, "Running", message)
+        with self._lock:
+            self._running.append(step)
+            self.reporter.step(step, "Running", message)
+        state: Literal["Done", "Failed"] = "Failed"
         try:
             yield
+            state, message = "Done", ""
         except BaseException as error:
-            self.reporter.step(step, "Failed", as_failure(error).message)
+            message = as_failure(error).message
             raise
-        self.reporter.step(step, "Done")
+        finally:
+            with self._lock:
+                self._running.remove(step)
+                self.reporter.step(step, state, message)
 
     def both(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
         """Runs both in parallel and returns their results. Where one fails, the other is cancelled and the first
@@ -131,10 +148,17 @@ def execute(row: Command[Any], request: Request) -> int:
         payload: Payload = module.execute(runtime, request)
         return payload
 
-    return run(body, deadline=request.deadline, verbose=request.verbose, grace=row.grace)
+    return run(body, deadline=request.deadline, verbose=request.verbose, grace=row.grace, patience=row.patience)
 
 
-def run(body: Callable[[Runtime], "Payload"], *, deadline: float | None, verbose: bool = False, grace: float) -> int:
+def run(
+    body: Callable[[Runtime], "Payload"],
+    *,
+    deadline: float | None,
+    verbose: bool = False,
+    grace: float,
+    patience: float = 0.0,
+) -> int:
     """Runs a command's body and reports its result. Returns the exit code. Raises UsageError."""
     if not gc.isenabled():
         # What the start has made stays: neither the collector nor the end of the process need visit it.
@@ -148,7 +172,7 @@ def run(body: Callable[[Runtime], "Payload"], *, deadline: float | None, verbose
     ended = threading.Event()
     threading.Thread(target=_watchdog, args=(token, reporter, ended, grace), name="watchdog", daemon=True).start()
     try:
-        payload = body(Runtime(reporter, token))
+        payload = body(Runtime(reporter, token, patience=patience))
     except UsageError:
         ended.set()
         raise

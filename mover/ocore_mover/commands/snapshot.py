@@ -49,6 +49,10 @@ log = logging.getLogger(__name__)
 _POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
+#: Seconds for which a store that fails is asked for the base, at most; and as a part of the command's time. Then a full
+#: snapshot is taken.
+BASE_PATIENCE = 300.0
+BASE_SHARE = 0.1
 #: Exports beside one frozen folder, while the application deletes files that it has just created.
 EXPORTS = 10
 
@@ -129,8 +133,6 @@ class SnapshotRun:
             identity_of_store = store_id(self._store)
             self._remove_leftovers()
             self._open_base()
-        # From here on hours of uploads may be at stake. What is read before decides how the snapshot is taken.
-        self._store = self._runtime.patient(self._raw_store)
         try:
             if self._options.quiesce is not None:
                 self._await_signal(self._options.quiesce)
@@ -153,14 +155,15 @@ class SnapshotRun:
             return
         environment_id, snapshot_id = options.identity.environment_id, options.identity.snapshot_id
         try:
+            left = self._runtime.token.seconds_left
+            patience = BASE_PATIENCE if left is None else min(left * BASE_SHARE, BASE_PATIENCE)
             self._base = base_command.opened(
-                self._store,
+                self._runtime.guarded(self._raw_store, patience=patience),
                 environment_id,
                 snapshot_id,
                 options.layout,
                 options.base,
                 scratch=options.scratch,
-                token=self._runtime.token,
             )
         except Unusable as error:
             self._warnings.append(base_command.unused_warning(options.base.snapshot_id, error))

@@ -178,13 +178,13 @@ class FolderStore(Store):
             position += len(chunk)
             yield chunk
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
         """All files whose key starts with the prefix, without temporary files."""
         for path, size, modified in self._walk(prefix):
             if not path.name.startswith(TEMPORARY):
                 yield ObjectInfo(path.relative_to(self._root).as_posix(), size, modified)
 
-    def folders(self, prefix: str) -> Iterator[str]:
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
         """The folders below the prefix; their contents are not read."""
         with self.translated(f"list {prefix}"):
             try:

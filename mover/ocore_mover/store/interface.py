@@ -151,12 +151,14 @@ class Store(ABC):
         return None
 
     @abstractmethod
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All objects whose key starts with the prefix."""
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
+        """All objects whose key starts with the prefix, in an order of the store's own. `patience`: for each page of a
+        store that fails for a time."""
 
     @abstractmethod
-    def folders(self, prefix: str) -> Iterator[str]:
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
         """The first parts of all keys below the prefix that have more parts, sorted. The prefix ends with a slash.
+        `patience`: as for :meth:`list`.
 
         Raises StoreError where a store has to sort more than MAX_FOLDERS of them: they would not fit into memory.
         """

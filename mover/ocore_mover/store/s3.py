@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -20,6 +21,9 @@ from ocore_mover.store.s3_options import S3Options
 from ocore_mover.store.s3_reader import Absent, download, read_range
 from ocore_mover.store.s3_versions import purge
 from ocore_mover.store.s3_writer import PartPool, S3Writer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 DELETE_BATCH = 1000
 _NOT_IMPLEMENTED = {"501", "NotImplemented", "MethodNotAllowed", "405"}
@@ -140,28 +144,42 @@ class S3Store(Bucket, Store):
         """Some bytes of an object, not compared."""
         return read_range(self, obj, start, length, version)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
         """All objects whose key starts with the prefix."""
-        with translated(f"list {prefix or 'everything'}", self.url):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self._prefix + prefix
-            )
-            for page in pages:
-                for found in page.get("Contents", ()):
-                    yield ObjectInfo(
-                        found["Key"].removeprefix(self._prefix), found["Size"], found["LastModified"].timestamp()
-                    )
+        for page in self._pages(prefix, patience):
+            for found in page.get("Contents", ()):
+                yield ObjectInfo(
+                    found["Key"].removeprefix(self._prefix), found["Size"], found["LastModified"].timestamp()
+                )
 
-    def folders(self, prefix: str) -> Iterator[str]:
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
         """One request for a thousand of them."""
-        start = self._prefix + prefix
-        with translated(f"list {prefix or 'everything'}", self.url):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=start, Delimiter="/"
-            )
-            for page in pages:
-                for found in page.get("CommonPrefixes", ()):
-                    yield found["Prefix"].removeprefix(start).rstrip("/")
+        for page in self._pages(prefix, patience, Delimiter="/"):
+            for found in page.get("CommonPrefixes", ()):
+                yield found["Prefix"].removeprefix(self._prefix + prefix).rstrip("/")
+
+    def _pages(self, prefix: str, patience: Patience | None, **more: Any) -> Iterator["ListObjectsV2OutputTypeDef"]:
+        """Not boto3's paginator, which ends at an error: the order of the keys is the server's own, so that a listing
+        cannot begin again after the last of them."""
+        token: dict[str, Any] = {}
+
+        def page() -> "ListObjectsV2OutputTypeDef":
+            with translated(f"list {prefix or 'everything'}", self.url):
+                return self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._prefix + prefix, **more, **token)
+
+        while True:
+            answer = page() if patience is None else patience.run(page)
+            yield answer
+            if not answer.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": answer.get("NextContinuationToken")}
+            if following in (token, {"ContinuationToken": None}):
+                raise StoreError(
+                    conditions.STORE_NOT_READY,
+                    f"{self.url} lists {prefix or 'everything'} without an end: it names no next page, or the same one"
+                    " again. Check the store.",
+                )
+            token = following
 
     def uploads(self, prefix: str) -> Iterator[Upload]:
         """Unfinished multipart uploads below the prefix."""

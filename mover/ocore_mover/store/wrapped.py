@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ocore_crds.manifest import StoredObject
 from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version
+from ocore_mover.store.patience import Patience
 
 
 class WrappedStore(Store):
@@ -38,12 +39,12 @@ class WrappedStore(Store):
         self._before_read()
         return self._store.digest(key)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
         self._before_read()
-        return self._store.list(prefix)
+        return self._store.list(prefix, patience=patience)
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        for name in self._store.folders(prefix):
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
+        for name in self._store.folders(prefix, patience=patience):
             self._before_read()
             yield name
 

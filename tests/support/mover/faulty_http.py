@@ -9,6 +9,8 @@ from typing import Self
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "expect"}
 PIECE = 64 * 1024
+#: In place of a status: closes the connection without an answer, and does not ask the server.
+CLOSE = 0
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Faults:
 
     #: Turns over one bit in the middle of the body.
     flip: Callable[[Request], bool] = lambda _: False
-    #: Answers with this status instead of asking the server.
+    #: Answers with this status (or :data:`CLOSE`) instead of asking the server.
     refuse: Callable[[Request], int | None] = lambda _: None
     #: Closes the connection after so many bytes of the answer's body.
     cut: Callable[[Request], int | None] = lambda _: None
@@ -114,6 +116,9 @@ def _handler(state: _State) -> type[BaseHTTPRequestHandler]:
             self._forward(request, cut, lose, faults.strip)
 
         def _refuse(self, status: int) -> None:
+            if status == CLOSE:
+                self.close_connection = True
+                return
             text = b"<Error><Code>SlowDown</Code><Message>later</Message></Error>" if status == 503 else b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))

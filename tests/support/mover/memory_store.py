@@ -75,12 +75,12 @@ class MemoryStore(Store):
         data = self.get(key)
         return hashlib.sha256(data).hexdigest() if data is not None else None
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
         with self._lock:
             found = sorted(item for item in self.objects.items() if item[0].startswith(prefix))
         return (ObjectInfo(key, len(data), modified) for key, (data, modified) in found)
 
-    def folders(self, prefix: str) -> Iterator[str]:
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
         rest = (found.key.removeprefix(prefix) for found in self.list(prefix))
         yield from sorted({name.partition("/")[0] for name in rest if "/" in name})
 

@@ -15,11 +15,10 @@ import pytest
 from ocore_crds import conditions, naming
 from ocore_crds.manifest import Manifest, StoredObject
 from ocore_mover import manifests
-from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive
-from ocore_mover.deadline import Token
+from ocore_mover.commands import snapshot as snapshot_command
 from ocore_mover.errors import StoreError
-from ocore_mover.store import Store, open_store
+from ocore_mover.store import Store, open_store, patience
 from ocore_mover.store.folder import FolderStore
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call
@@ -199,8 +198,9 @@ def test_row_71_one_unreadable_base_stops_no_snapshot(
 
 
 def test_row_71_a_store_that_throttles_gets_a_part_of_the_time(folder: Based, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base_command, "PAUSE", 0.01)
-    monkeypatch.setattr(base_command, "PATIENCE", 0.3)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(snapshot_command, "BASE_PATIENCE", 0.3)
     fails = Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE)
     begin = time.monotonic()
     done = folder.differential("--deadline", "600")
@@ -211,24 +211,25 @@ def test_row_71_a_store_that_throttles_gets_a_part_of_the_time(folder: Based, mo
 
 
 def test_row_71_a_store_that_recovers_serves_as_the_base(folder: Based, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base_command, "PAUSE", 0.01)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE, recovers=2)
     done = folder.differential("--deadline", "600")
     assert done.code == 0, done.stdout
     assert done.result["payload"]["baseSnapshotId"] == folder.full_id
 
 
-def test_row_71_the_time_for_a_base_is_bounded_by_the_snapshots_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def throttled(*_: Any) -> None:
-        raise StoreError(conditions.STORE_UNREACHABLE, "503", retryable=True)
-
-    monkeypatch.setattr(base_command, "find", throttled)
+def test_row_71_the_time_for_a_base_is_bounded_by_the_snapshots_own(
+    folder: Based, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(snapshot_command, "BASE_SHARE", 0.001)
+    fails = Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE)
     begin = time.monotonic()
-    choice = base_command.BaseChoice("full", "0" * 64)
-    opened: Any = base_command.opened
-    with pytest.raises(base_command.Unusable, match="503"):
-        opened(None, "e", "s", "Plain", choice, scratch=Path("/nowhere"), token=Token(60))
-    assert time.monotonic() - begin < 10, "a tenth of a minute has no room for a pause"
+    done = folder.differential("--deadline", "600")
+    assert fails.count > 1
+    assert time.monotonic() - begin < 60, "0.6 s and not the 300 s that a base may take at most"
+    monkeypatch.undo()
+    a_full(folder, done, "cannot read it")
 
 
 def test_a_differential_is_no_base(folder: Based) -> None:

@@ -1,6 +1,7 @@
 """A store that fails for a time: an upload is repeated until the command's deadline."""
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -8,10 +9,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
+from ocore_crds.manifest import StoredObject
 from ocore_mover.deadline import Token
-from ocore_mover.errors import Cancelled, StoreError
+from ocore_mover.errors import Cancelled, Corrupt, StoreError
 from ocore_mover.guard import GuardedStore, PatientStore
 from ocore_mover.store import Store, patience, s3_client, s3_writer
+from ocore_mover.store.interface import Version
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
 from support.mover.stored import put
 
@@ -123,3 +126,100 @@ def test_row_72_the_stores_own_hint_is_obeyed() -> None:
     for text in ("", "soon", "-5", "1e9", "²"):
         assert patience.hinted(refused(text)) == 0
     assert patience.hinted(StoreError(conditions.STORE_UNREACHABLE, "busy", retryable=True)) == 0
+
+
+class Broken(GuardedStore):
+    """A store whose reads fail once at each place, and which counts its requests."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, Token())
+        self.asked: list[tuple[int, int]] = []
+
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+        self.asked.append((start, length))
+        for chunk in self._store.read_range(obj, start, length, version):
+            yield chunk[:1000]
+            raise StoreError(conditions.STORE_UNREACHABLE, "the answer ended", retryable=True)
+
+
+def test_row_72_what_was_read_is_not_read_again(folder: Store) -> None:
+    stored = put(folder, "object", bytes(range(256)) * 16)
+    broken = Broken(folder)
+    store = PatientStore(broken, Token(60))
+    assert b"".join(store.read_range(stored, 96, 4000)) == (bytes(range(256)) * 16)[96:]
+    assert broken.asked == [(96, 4000), (1096, 3000), (2096, 2000), (3096, 1000), (4096, 0)]
+
+
+def test_row_72_an_object_that_is_replaced_during_an_outage_is_corrupt(s3: Store) -> None:
+    stored = put(s3, "object", b"a" * 3000)
+    reading = PatientStore(Broken(s3), Token(60)).read_range(stored, 0, 3000)
+    assert next(reading) == b"a" * 1000
+    put(s3, "object", b"b" * 3000)
+    with pytest.raises(Corrupt, match="was replaced while it was read"):
+        list(reading)
+
+
+def test_row_72_a_listing_continues_where_it_failed(
+    through_proxy: Store, faulty: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the keys is not the same on every server: in the third page it asks for the third one again."""
+    keys = {"a/1", "a-b/1", "a/2", "b/1", "c/1"}
+    for key in keys:
+        put(through_proxy, key, b"x")
+    client = through_proxy.client  # type: ignore[attr-defined]
+    real = client.list_objects_v2
+    monkeypatch.setattr(client, "list_objects_v2", lambda **more: real(**more, MaxKeys=1))
+    asked: dict[str, int] = {}
+
+    def twice(request: Request) -> int | None:
+        asked[request.path] = asked.get(request.path, 0) + 1
+        return 503 if asked[request.path] == 1 else None
+
+    faulty.set(Faults(refuse=twice))
+    store = PatientStore(through_proxy, Token(60))
+    listed = [found.key for found in store.list("")]
+    assert (set(listed), len(listed)) == (keys, len(keys))
+    assert list(asked.values()) == [2] * len(keys)
+    asked.clear()
+    assert sorted(store.folders("")) == ["a", "a-b", "b", "c"]
+
+
+def test_a_listing_that_names_no_next_page_is_an_error(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(s3, "a", b"x")
+    client = s3.client  # type: ignore[attr-defined]
+    real = client.list_objects_v2
+    monkeypatch.setattr(client, "list_objects_v2", lambda **more: {**real(**more), "IsTruncated": True})
+    with pytest.raises(StoreError, match="without an end"):
+        list(s3.list(""))
+
+
+def test_row_72_after_the_limit_the_store_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    waits: list[float] = []
+    clock = Clock()
+    monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 2.0)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 60.0)
+
+    class Waiting(Token):
+        def sleep(self, seconds: float) -> None:
+            waits.append(seconds)
+            clock.now += seconds
+
+    def fails() -> None:
+        raise StoreError(conditions.STORE_UNREACHABLE, "503", retryable=True)
+
+    with pytest.raises(StoreError):
+        patience.Patience(Waiting(), limit=100, report=said.append).run(fails)
+    assert sum(waits) == pytest.approx(100)
+    assert set(said) == {"The store fails; trying again. Last error: 503"}
+
+
+class Clock:
+    """What `time` is for the module."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
