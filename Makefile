@@ -232,12 +232,18 @@ bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and r
 
 ##@ Release
 # What is given from outside: docs/releasing.md.
-export DIST VERSION PLATFORMS REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL COSIGN_KEY COSIGN_PASSWORD
+export DIST VERSION PLATFORMS REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL
 release-python: $(RELEASE_VENV)/.done ## The Python that builds releases
 	@echo $(RELEASE_VENV)/bin/python
 
-release: $(RELEASE_VENV)/.done $(SYFT) $(if $(COSIGN_KEY),$(COSIGN)) ## Build a release into dist/ (docs/releasing.md)
-	PYTHONPATH=release SYFT=$(SYFT) COSIGN=$(COSIGN) $(RELEASE_VENV)/bin/python -m ocore_release
+release: $(RELEASE_VENV)/.done $(SYFT) ## Build a release into dist/ (docs/releasing.md)
+	PYTHONPATH=release SYFT=$(SYFT) $(RELEASE_VENV)/bin/python -m ocore_release
+
+cosign: $(COSIGN) ## The program that signs a release (three minutes; cached)
+	@echo $<
+
+sign: $(COSIGN) ## Sign the checksums in dist/ with COSIGN_KEY; `make publish` does it too
+	COSIGN=$(COSIGN) release/sign $(DIST)
 
 DIST ?= dist
 publish: $(if $(COSIGN_KEY),$(COSIGN)) ## Copy images and chart in dist/ to the registry that they were built for
@@ -255,7 +261,7 @@ $(COSIGN): PROGRAM := cosign
 $(ACTIONLINT): PROGRAM := actionlint
 $(SYFT) $(COSIGN) $(ACTIONLINT):
 	@echo "Building $(PROGRAM) (cached; syft and cosign take three minutes of processor time)"
-	@mkdir -p $(@D) && cd release/tools/$(PROGRAM) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
+	@mkdir -p $(@D) && cd release/tools/$(PROGRAM) && env -u COSIGN_PRIVATE_KEY -u COSIGN_PASSWORD flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
 	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new \
 	    "$$(go list -f "{{.ImportPath}}" tool)" && mv $@.new $@'
 
@@ -360,7 +366,7 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bin docs docs-site release publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
+.PHONY: help bin docs docs-site release cosign sign publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
   test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel provider bench-tools clients \
   swagger-ui ui deps lock

@@ -1,4 +1,4 @@
-"""syft for the SBOMs and cosign for the signature. Both are built from Go modules that release/tools locks."""
+"""syft for the SBOMs. It is built from Go modules that release/tools locks."""
 
 import json
 import os
@@ -26,16 +26,3 @@ def sbom(syft: Path, archive: Path, target: Path, created: str, platform: str) -
         found.pop(name, None)
     found["metadata"]["timestamp"] = created
     target.write_bytes(encoded(found) + b"\n")
-
-
-def sign(cosign: Path, key: str, path: Path) -> Path:
-    """A bundle with the signature of a file. `key`: a file, or what cosign takes for --key; the password is
-    $COSIGN_PASSWORD."""
-    bundle = path.with_name(path.name + ".sigstore.json")
-    command = [str(cosign), "sign-blob", "--yes", "--key", key, "--bundle", str(bundle)]
-    # Nothing of it is sent to a public log.
-    command += ["--tlog-upload=false", "--use-signing-config=false", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ReleaseError(f"cosign failed: {done.stderr[-2000:]}")
-    return bundle

@@ -518,11 +518,23 @@ def test_images_are_published_under_their_name_and_signed_by_digest(cache: tuple
     written = images.archive(layout, [entry], archive, name=name, tag="1.2.3", commit=COMMIT)
     done = publish(tmp_path, COSIGN_KEY="cosign.key")
     assert done.returncode == 0, done.stderr
-    _, copied, signed = done.stdout.splitlines()
+    checksums, _, copied, signed = done.stdout.splitlines()
+    assert checksums.startswith("cosign sign-blob --yes --key cosign.key --bundle ")
+    assert checksums.endswith(f" {tmp_path}/SHA256SUMS")
     assert copied == f"skopeo copy --quiet --all --preserve-digests oci-archive:{archive}:1.2.3 docker://{name}:1.2.3"
     assert signed.startswith("cosign sign --yes --key cosign.key ")
     assert signed.endswith(f" {name}@{written}")
     assert "cosign" not in publish(tmp_path).stdout
+
+
+def test_what_builds_a_release_never_has_the_key() -> None:
+    """A release is built by code of hundreds of packages."""
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/release.yaml").read_text())
+    job = workflow["jobs"]["release"]
+    secret = [step["name"] for step in job["steps"] if "secrets." in str(step)]
+    assert secret == ["Sign and publish"]
+    assert "secrets." not in str(job["env"])
+    assert "make release" not in str([step for step in job["steps"] if step.get("name") in secret])
 
 
 def test_what_was_built_without_a_registry_is_not_published(cache: tuple[Path, str], tmp_path: Path) -> None:
