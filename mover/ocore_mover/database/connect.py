@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -56,6 +57,8 @@ class Server:
         return self.admin or self.app
 
 
+#: Folders of Secrets and roles that a server has let in.
+_accepted: set[tuple[Path, str]] = set()
 #: Of an administrator's sessions in a tenant's database: what the tenant set by ``ALTER DATABASE … SET`` does not
 #: apply, and no name is found in a schema of the tenant.
 _TRUSTED = "-c search_path=pg_catalog -c role=none -c standard_conforming_strings=on"
@@ -74,23 +77,38 @@ def connect(
 
     `trusted`: an administrator's session, which must find names in pg_catalog only.
     Connecting is retried for `patience` seconds where the server does not answer; not for a wrong password, which locks
-    roles. Raises MoverError AuthenticationFailed, ConnectionPooler, DatabaseNotFound, DatabaseUnreachable,
-    MissingGrants.
+    roles. Raises MoverError AuthenticationFailed (retryable where the server accepted this role earlier),
+    ConnectionPooler, DatabaseNotFound, DatabaseUnreachable, MissingGrants.
     """
     until = time.monotonic() + patience
     while True:
         if token is not None:
             token.check()
         try:
-            return _open(credentials, application, trusted=trusted)
+            connection = _open(credentials, application, trusted=trusted)
         except psycopg.OperationalError as error:
-            failure = connection_failure(credentials, str(error))
+            failure = _perhaps_rotated(credentials, connection_failure(credentials, str(error)))
             if not failure.retryable or time.monotonic() >= until:
                 raise failure from None
+        else:
+            _accepted.add((credentials.source, credentials.user))
+            return connection
         if token is not None:
             token.sleep(0.5)
         else:
             time.sleep(0.5)
+
+
+def _perhaps_rotated(credentials: Credentials, failure: MoverError) -> MoverError:
+    """The failure; where the server has accepted this role's login before, another attempt may succeed: it mounts the
+    Secret as it is then."""
+    if failure.reason != conditions.AUTHENTICATION_FAILED or (credentials.source, credentials.user) not in _accepted:
+        return failure
+    message = (
+        f"{failure.message}. The server accepted the password earlier in this Job, so it was changed since. Another"
+        " attempt reads the Secret again"
+    )
+    return MoverError(failure.reason, message, retryable=True)
 
 
 def _open(credentials: Credentials, application: str, *, trusted: bool) -> Connection:
