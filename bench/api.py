@@ -177,6 +177,7 @@ class Facade:
             "OCORE_API_NAMESPACES": server.namespace,
             "OCORE_API_HTTP_HOST": "127.0.0.1",
             "OCORE_API_HTTP_PORT": str(self.port),
+            "OCORE_API_MONITORING_PORT": "0",
             "OCORE_API_JWT_ISSUER": ISSUER,
             "OCORE_API_JWT_AUDIENCE": AUDIENCE,
             "OCORE_API_JWKS_FILE": str(self.issuer.write_jwks(folder)),

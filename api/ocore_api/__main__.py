@@ -8,13 +8,15 @@ if __name__ == "__main__":
     gc.disable()
 
 import asyncio
+import socket
 import sys
+from collections.abc import Sequence
 
 import uvloop
 from pydantic import ValidationError
 
 from ocore_api.cache import Cache
-from ocore_api.http.server import Server
+from ocore_api.http.server import Server, listeners
 from ocore_api.main import create_app, open_facade, running
 from ocore_api.settings import Settings
 from ocore_kube import logs
@@ -24,8 +26,9 @@ from ocore_kube import logs
 YOUNG = 20_000
 
 
-async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT."""
+async def serve(settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    """Serves until SIGTERM or SIGINT. `sockets`: see `listeners`."""
+    settings = settings.model_copy(update={"monitoring_port": sockets[1].getsockname()[1]})
     async with open_facade(settings) as facade:
 
         async def settle() -> None:
@@ -33,7 +36,7 @@ async def serve(settings: Settings) -> None:
 
         facade.background.append(settle)
         async with running(facade):
-            await Server(create_app(facade), settings, facade.stop).serve()
+            await Server(create_app(facade), settings, facade.stop).serve([*sockets])
 
 
 async def keep(cache: Cache) -> None:
@@ -45,7 +48,7 @@ async def keep(cache: Cache) -> None:
 
 
 def main() -> None:
-    """The console script. Exits with 2 where a setting is wrong."""
+    """The console script. Exits with 2 where a setting is wrong, with 1 where a port is taken."""
     gc.freeze()
     gc.enable()
     try:
@@ -57,8 +60,12 @@ def main() -> None:
         sys.exit(2)
     logs.configure(settings.log_level)
     gc.set_threshold(YOUNG)
+    try:
+        sockets = listeners(settings)
+    except OSError as error:
+        sys.exit(str(error))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))
+        runner.run(serve(settings, sockets))
 
 
 if __name__ == "__main__":

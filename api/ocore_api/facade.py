@@ -1,6 +1,5 @@
 """What every route reaches through `request.app.facade`."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +8,7 @@ from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
 from ocore_api.http import built
 from ocore_api.http.audit import Audit
-from ocore_api.http.limits import StreamLimit
+from ocore_api.http.limits import StreamLimit, Turns
 from ocore_api.http.metrics import Metrics
 from ocore_api.settings import Settings
 from ocore_api.streams import Feed, Hub
@@ -30,8 +29,8 @@ class Facade:
     measurements: Measurements = field(default_factory=Measurements)
     hub: Hub = field(init=False)
     feed: Feed = field(init=False)
-    #: Plans of retention that are made at the same time.
-    plans: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    #: Plans of retention: a second of work would else hold up every request.
+    plans: Turns = field(default_factory=Turns)
     #: Files of the page by their names; none unless it is served.
     page: Mapping[str, built.BuiltFile] = field(init=False)
     #: What runs until the end of the process.

@@ -34,7 +34,14 @@ class Settings(BaseSettings):
 
     # --- serving --------------------------------------------------------------------------------------------
     http_host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's own address
-    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port of everything.")
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port of the API and the page.")
+    monitoring_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8081,
+        description=(
+            "Port of `/metrics`, and of `/healthz` and `/readyz` without a limit: for kubelets and Prometheus. Other"
+            " clients need not reach it."
+        ),
+    )
     shutdown_seconds: Seconds = Field(
         default=10, description="Seconds after SIGTERM in which open requests may end. Streams end at once."
     )
@@ -147,6 +154,14 @@ class Settings(BaseSettings):
     anonymous_rate_burst: Count = Field(
         default=100, description="Requests without a valid token of one address at once."
     )
+    page_rate_per_second: Annotated[float, Field(gt=0)] = Field(
+        default=200,
+        description=(
+            "Requests per second of one client address for files of the page, `/healthz` and `/readyz` on this replica;"
+            " beyond: 429. Behind a proxy that is not in `trusted_proxies` all users are one address."
+        ),
+    )
+    page_rate_burst: Count = Field(default=1000, description="Such requests of one address at once.")
     max_streams: Count = Field(default=10_000, description="Open progress streams of this replica; beyond: 503.")
     max_streams_per_subject: Count = Field(
         default=100, description="Open progress streams of one subject; beyond: 429."

@@ -29,6 +29,7 @@ EVERYTHING: Object = {
         "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 9, "cpuPercent": 50},
         "podDisruptionBudget": {"maxUnavailable": 2},
         "port": 9000,
+        "monitoringPort": 9001,
         "drainSeconds": 0,
         "jwt": {
             **JWT,
@@ -224,6 +225,9 @@ def test_pods_are_replaced_one_after_the_other_and_drained(helm: Helm) -> None:
     assert pod["terminationGracePeriodSeconds"] == 5 + 10 + 5
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    # Without a limit, which clients that share an address with the kubelet could use up.
+    probes = ("startupProbe", "readinessProbe", "livenessProbe")
+    assert {container[name]["httpGet"]["port"] for name in probes} == {"monitoring"}
     prefer_different_nodes_and_zones(spec)
     budget = find(objects, "PodDisruptionBudget")["spec"]
     assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
@@ -278,7 +282,11 @@ def test_the_service_reaches_the_port(helm: Helm) -> None:
     (port,) = find(objects, "Service", "-api")["spec"]["ports"]
     assert (port["port"], port["nodePort"]) == (8000, 30999)
     (container,) = pod_of(objects)["spec"]["containers"]
-    assert container["ports"] == [{"name": port["targetPort"], "containerPort": 9000}]
+    assert container["ports"] == [
+        {"name": port["targetPort"], "containerPort": 9000},
+        {"name": "monitoring", "containerPort": 9001},
+    ]
+    assert environment(objects, "-api")["OCORE_API_MONITORING_PORT"] == "9001"
     assert environment(objects, "-api")["OCORE_API_HTTP_PORT"] == "9000"
     assert "nodePort" not in find(helm.render(ON), "Service", "-api")["spec"]["ports"][0]
 
@@ -286,10 +294,10 @@ def test_the_service_reaches_the_port(helm: Helm) -> None:
 def test_monitors(helm: Helm) -> None:
     service = find(helm.render(EVERYTHING), "Service", "-api")
     monitor = find(helm.render(EVERYTHING), "ServiceMonitor")
-    assert monitor["spec"]["endpoints"] == [{"port": "http", "path": "/metrics", "interval": "1m"}]
+    assert monitor["spec"]["endpoints"] == [{"targetPort": "monitoring", "path": "/metrics", "interval": "1m"}]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["metadata"]["labels"]["team"] == "a"
-    assert find(helm.render(NAMESPACED), "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "http"
+    assert find(helm.render(NAMESPACED), "PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"] == "monitoring"
 
 
 def test_the_network_policy(helm: Helm) -> None:
@@ -297,8 +305,10 @@ def test_the_network_policy(helm: Helm) -> None:
     assert spec["policyTypes"] == ["Ingress"]
     assert spec["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
     spec = find(helm.render(EVERYTHING), "NetworkPolicy", "-api")["spec"]
-    # Prometheus still reaches /metrics.
-    assert spec["ingress"] == [{"ports": [{"port": 9000, "protocol": "TCP"}], "from": PEERS + SCRAPERS}]
+    assert spec["ingress"] == [
+        {"ports": [{"port": 9000, "protocol": "TCP"}], "from": PEERS},
+        {"ports": [{"port": 9001, "protocol": "TCP"}], "from": SCRAPERS},
+    ]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert {port["port"] for rule in spec["egress"] for port in rule["ports"]} == {53, 443, 6443}
 

@@ -68,13 +68,12 @@ def rank(store: Store, entry: EnvironmentEntry) -> int:
 
 def rollback_details(store: Store, entry: RollbackEntry, now: str) -> Object:
     """:class:`ocore_api.views.console.models.RollbackDetails`."""
-    snapshot = store.snapshot(entry.snapshot_id) if entry.snapshot_id else None
     by = store.operation_at(ROLLBACK, entry.namespace, entry.control.undone_by)
     return {
         **from_json(entry.console),
-        "deploymentId": snapshot.deployment_id if snapshot is not None else None,
+        "deploymentId": store.deployment_of(entry),
         **rollbacks.decided(entry.control, entry.control.undo_refusal(now) or superseded(store, entry)),
-        "undoneById": by.id if by is not None else None,
+        "undoneById": by.id if by is not None and by.environment_id == entry.environment_id else None,
     }
 
 

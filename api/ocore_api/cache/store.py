@@ -332,8 +332,13 @@ class Store:
 
     def logs(self, head: bytes, entries: Sequence[RollbackEntry], tail: bytes) -> Listing:
         """An answer with rollback logs: each is a :class:`ocore_api.views.models.RollbackLog`."""
-        snapshots = (self.snapshot(e.snapshot_id) if e.snapshot_id else None for e in entries)
-        return of_logs(head, entries, [s.deployment_id if s is not None else None for s in snapshots], tail)
+        return of_logs(head, entries, [self.deployment_of(e) for e in entries], tail)
+
+    def deployment_of(self, entry: RollbackEntry) -> str | None:
+        """The deployment that caused the Snapshot which a Rollback restores; None where that is not of the project: a
+        Rollback that was imported names what its record in the store says."""
+        snapshot = self.snapshot(entry.snapshot_id) if entry.snapshot_id else None
+        return snapshot.deployment_id if snapshot is not None and snapshot.project_id == entry.project_id else None
 
     def counts(self) -> dict[str, int]:
         """Kind → number of objects, for /metrics."""

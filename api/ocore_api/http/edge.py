@@ -17,7 +17,7 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from ocore_api.auth import Authenticator, Principal
-from ocore_api.errors import Problem, TooLarge, TooManyRequests, Unauthorized
+from ocore_api.errors import NotFound, Problem, TooLarge, TooManyRequests, Unauthorized
 from ocore_api.http.audit import NOTES, Audit
 from ocore_api.http.limits import RateLimit, address_key
 from ocore_api.http.metrics import Metrics
@@ -38,8 +38,9 @@ API = "/api"
 CONSOLE = "/console/v1"
 #: Below these paths nothing is served without a token.
 _TOKENS = (f"{API}/", "/console/")
-#: Paths of kubelets and Prometheus: neither a token nor a limit.
-UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
+METRICS = "/metrics"
+#: What load balancers and kubelets ask.
+HEALTH = frozenset({"/healthz", "/readyz"})
 DOCS = "/docs"
 UI = "/ui"
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -87,6 +88,9 @@ class Edge:
         self._body_seconds = settings.body_seconds
         self._subjects = RateLimit(settings.rate_per_second, settings.rate_burst)
         self._addresses = RateLimit(settings.anonymous_rate_per_second, settings.anonymous_rate_burst)
+        # Of their own: failed requests of others behind the same proxy must not keep the page from its users.
+        self._pages = RateLimit(settings.page_rate_per_second, settings.page_rate_burst)
+        self._monitoring_port = settings.monitoring_port
         self._ui_headers = (*_UI_HEADERS, (b"content-security-policy", ui_policy(settings).encode()))
         self._prefix = secrets.token_hex(4)
         self._numbers = count(1)
@@ -102,11 +106,12 @@ class Edge:
         api = scope["path"].startswith(_TOKENS) or scope["path"] in (API, "/console")
         try:
             request.check_length(self._max_body)
-            if api:
-                principal = await self._caller(scope, request.authorization)
-                scope[PRINCIPAL] = principal
-            elif scope["path"] not in UNLIMITED:
-                self._anonymous(scope)
+            if not self._monitoring(scope):
+                if api:
+                    principal = await self._caller(scope, request.authorization)
+                    scope[PRINCIPAL] = principal
+                else:
+                    self._anonymous(scope)
             if request.has_body:
                 receive = _Limited(receive, self._max_body, self._body_seconds)
             await self._app(scope, receive, request.send)
@@ -130,18 +135,36 @@ class Edge:
         try:
             principal = await self._authenticator.authenticate(authorization)
         except Unauthorized:
-            self._anonymous(scope)
+            self._take(self._addresses, scope, "without a valid token")
             raise
         wait = self._subjects.take(principal.subject)
         if wait:
             raise _too_many("of this caller", wait)
         return principal
 
+    def _monitoring(self, scope: Scope) -> bool:
+        """Whether the request came to the port of kubelets and Prometheus, which has no limit. Raises NotFound where
+        the path is served on the other port only."""
+        server = scope.get("server")
+        here = server is not None and server[1] == self._monitoring_port
+        path = scope["path"]
+        if path == METRICS if not here else path not in HEALTH | {METRICS}:
+            raise NotFound("NotFound", f"This port does not serve {path if path == METRICS else 'this path'}.")
+        return here
+
     def _anonymous(self, scope: Scope) -> None:
+        path = scope["path"]
+        if path in HEALTH or path == UI or path.startswith(f"{UI}/"):
+            self._take(self._pages, scope, "for the page")
+        else:
+            self._take(self._addresses, scope, "without a valid token")
+
+    @staticmethod
+    def _take(limit: RateLimit, scope: Scope, what: str) -> None:
         client = scope.get("client")
-        wait = self._addresses.take(address_key(client[0]) if client else "")
+        wait = limit.take(address_key(client[0]) if client else "")
         if wait:
-            raise _too_many("without a valid token from this address", wait)
+            raise _too_many(f"{what} from this address", wait)
 
 
 class _Exchange:

@@ -1,9 +1,10 @@
 """Limits of rates and of open streams. Their memory is bounded."""
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv6Address, ip_address
 
 from prometheus_client import Gauge
@@ -48,6 +49,38 @@ def address_key(address: str) -> str:
     except ValueError:
         return address
     return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) and not parsed.ipv4_mapped else address
+
+
+class Turns:
+    """One piece of work at a time in this process. The subjects take turns: who asks for many at once holds up
+    itself."""
+
+    def __init__(self, waiting: int = 8) -> None:
+        """`waiting`: pieces of one subject that may run or wait."""
+        self._most = waiting
+        self._all = asyncio.Lock()
+        self._subjects: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def turn(self, subject: str) -> AsyncIterator[None]:
+        """Waits for the subject's turn. Raises TooManyRequests where too many of its own wait."""
+        lock, count = self._subjects.get(subject) or (asyncio.Lock(), 0)
+        if count >= self._most:
+            raise TooManyRequests(
+                "TooManyRequests",
+                f"{count} such requests of this caller are not answered yet. Wait for them.",
+                headers={"Retry-After": "2"},
+            )
+        self._subjects[subject] = lock, count + 1
+        try:
+            async with lock, self._all:
+                yield
+        finally:
+            lock, count = self._subjects[subject]
+            if count == 1:
+                del self._subjects[subject]
+            else:
+                self._subjects[subject] = lock, count - 1
 
 
 class StreamLimit:

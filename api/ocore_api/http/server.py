@@ -31,6 +31,8 @@ SLICE = 65_536
 STREAMS_FIRST = 3.0
 #: Connections beside those of streams; more are dropped.
 CONNECTIONS = 2_000
+#: Connections that wait until they are accepted.
+BACKLOG = 2_048
 #: Where the scope of a request has its :class:`Connection`.
 CONNECTION = "ocore.connection"
 
@@ -177,6 +179,18 @@ def sliced(app: Any) -> Any:
     return call
 
 
+def listeners(settings: Settings) -> tuple[socket.socket, socket.socket]:
+    """The sockets of the API and of monitoring. Raises OSError, which names the address."""
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    found = []
+    for port in (settings.http_port, settings.monitoring_port):
+        try:
+            found.append(socket.create_server((settings.http_host, port), family=family, backlog=BACKLOG))
+        except OSError as error:
+            raise OSError(f"cannot listen on {settings.http_host}, port {port}: {error.strerror}") from error
+    return found[0], found[1]
+
+
 class Server(uvicorn.Server):
     """One server. `at_shutdown` is called at SIGTERM or SIGINT, before open requests are waited for."""
 
@@ -184,8 +198,6 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 sliced(app),
-                host=settings.http_host,
-                port=settings.http_port,
                 http=_protocol(settings),
                 ws="none",
                 lifespan="off",

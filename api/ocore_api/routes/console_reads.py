@@ -198,7 +198,7 @@ async def try_retention(
         given=given,
     )
     try:
-        async with facade.plans:  # the others wait: a second of work would else hold up every request
+        async with facade.plans.turn(caller.subject):
             found = await asyncio.to_thread(retention.plan, question, datetime.now(UTC), offset, limit)
     except (KeyError, ValueError, OSError):
         zone = (policy or {}).get("spec", {}).get("timeZone")

@@ -86,6 +86,7 @@ def running_facade(cluster: Cluster, folder: Path, namespaces: list[str]) -> Ite
             "OCORE_API_NAMESPACES": ",".join(namespaces),
             "OCORE_API_HTTP_HOST": "127.0.0.1",
             "OCORE_API_HTTP_PORT": str(port),
+            "OCORE_API_MONITORING_PORT": "0",
             "OCORE_API_JWT_ISSUER": ISSUER,
             "OCORE_API_JWT_AUDIENCE": AUDIENCE,
             "OCORE_API_JWKS_FILE": str(issuer.write_jwks(folder)),

@@ -34,6 +34,7 @@ class Serving:
         self.facade = facade
         self.issuer = issuer
         self.url = ""
+        self.monitoring_url = ""
         self.server: Server | None = None
         self._loop = loop
         self._audit = audit
@@ -57,6 +58,10 @@ class Serving:
     def anonymous(self) -> httpx.Client:
         """A client without a token."""
         return httpx.Client(base_url=self.url, timeout=DEADLINE)
+
+    def metrics(self) -> str:
+        """What Prometheus reads."""
+        return httpx.get(f"{self.monitoring_url}/metrics", timeout=DEADLINE).text
 
     def audit_lines(self) -> list[dict[str, Any]]:
         """All audit lines so far."""
@@ -86,9 +91,9 @@ def serving(
         values: dict[str, Any] = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, "http_host": "127.0.0.1", **settings}
         if not {"jwks_url", "jwks_file", "jwt_secret_file"} & settings.keys():
             values["jwks_file"] = issuer.write_jwks(Path(folder))
-        parsed = Settings(**values)
+        listener, monitoring = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+        parsed = Settings(**values, monitoring_port=monitoring.getsockname()[1])
         audit = io.StringIO()
-        listener = socket.create_server(("127.0.0.1", 0))
         started = threading.Event()
         failures: list[BaseException] = []
         made: list[Serving] = []
@@ -114,12 +119,13 @@ def serving(
                 app.router.routes.sort(key=lambda route: route in served)
             serving = Serving(facade, issuer, loop, audit)
             serving.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            serving.monitoring_url = f"http://127.0.0.1:{parsed.monitoring_port}"
             serving.server = Server(app, parsed, facade.stop)
             made.append(serving)
             try:
                 async with running(facade):
                     loop.call_soon(started.set)
-                    await serving.server.serve([listener])
+                    await serving.server.serve([listener, monitoring])
             finally:
                 await facade.authenticator.close()
 

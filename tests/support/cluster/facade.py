@@ -42,7 +42,7 @@ class Replica:
 
     def answered(self, method: str, route: str, status: int) -> int:
         """How many requests it has answered so, by its own metrics. `route` is the end of the route's path."""
-        text = httpx.get(f"{self.url}/metrics", timeout=10).text
+        text = httpx.get(f"http://{self.address}:8081/metrics", timeout=10).text
         lines = re.findall(r"^ocore_api_requests_total\{(.*)\} (\S+)$", text, re.MULTILINE)
         wanted = (f'method="{method}"', f'{route}"', f'status="{status}"')
         return sum(int(float(value)) for labels, value in lines if all(part in labels for part in wanted))
@@ -147,7 +147,7 @@ class Facade:
         """Status of /readyz, and its reasons; 0 where nothing answers. Asked at the pod: the Service has no pod that is
         not ready."""
         try:
-            answer = httpx.get(f"http://{self.address()}:8080/readyz", timeout=5)
+            answer = httpx.get(f"http://{self.address()}:8081/readyz", timeout=5)
         except httpx.HTTPError:
             return 0, []
         return answer.status_code, list(answer.json()["reasons"])

@@ -40,14 +40,16 @@ class Replica:
     """A facade in a process of its own."""
 
     def __init__(self, folder: Path, kubeconfig: Path, issuer: Issuer) -> None:
-        port = free_port()
+        port, monitoring = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self._metrics = f"http://127.0.0.1:{monitoring}/metrics"
         self._issuer = issuer
         env = {
             **os.environ,
             "OCORE_API_KUBECONFIG": str(kubeconfig),
             "OCORE_API_HTTP_HOST": "127.0.0.1",
             "OCORE_API_HTTP_PORT": str(port),
+            "OCORE_API_MONITORING_PORT": str(monitoring),
             "OCORE_API_JWT_ISSUER": ISSUER,
             "OCORE_API_JWT_AUDIENCE": AUDIENCE,
             "OCORE_API_JWKS_FILE": str(issuer.write_jwks(folder)),
@@ -76,7 +78,7 @@ class Replica:
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""
-        lines = httpx.get(f"{self.url}/metrics", timeout=10).text.splitlines()
+        lines = httpx.get(self._metrics, timeout=10).text.splitlines()
         return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
     def end(self) -> None:

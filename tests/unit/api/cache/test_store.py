@@ -2,11 +2,14 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ocore_api.cache import console
 from ocore_api.cache import store as store_module
+from ocore_api.cache.changes import Change
 from ocore_api.cache.store import LARGEST, Store
 from ocore_api.views import models
 from ocore_crds import naming
@@ -212,6 +215,27 @@ def test_a_rollback_belongs_to_its_target(store: Store) -> None:
         o.uid_of("d"),
     )
     models.RollbackLog.model_validate(log)
+
+
+def test_row_45_a_record_that_names_a_foreign_snapshot_shows_nothing_of_it(store: Store) -> None:
+    """Who can write to the store can invent records, and so Rollbacks that were imported."""
+    theirs = o.complete("theirs", spec={"deploymentId": o.uid_of("d")}, of=o.source(project=o.OTHER_PROJECT))
+    back = o.rolled_back(snapshot_id=theirs["metadata"]["uid"])
+    put(store, o.environment(), theirs, back)
+    (entry,) = store.rollbacks_of(o.ENVIRONMENT)
+    assert entry.snapshot_id == theirs["metadata"]["uid"]
+    assert first_log(store, [entry])["deploymentId"] is None
+    assert console.rollback_details(store, entry, o.at(0))["deploymentId"] is None
+
+
+def test_row_45_a_change_shows_no_object_that_has_become_another_environments(store: Store) -> None:
+    put(store, o.environment(), o.complete())
+    snapshot = store.snapshot(SNAPSHOT)
+    assert snapshot is not None
+    change = Change(1, "Snapshot", SNAPSHOT, o.ENVIRONMENT, o.PROJECT, deleted=False)
+    assert console.changed_object(store, change, o.at(0)) is not None
+    for foreign in (replace(change, environment_id=o.OTHER_ENVIRONMENT), replace(change, project_id=o.OTHER_PROJECT)):
+        assert console.changed_object(store, foreign, o.at(0)) is None
 
 
 def test_the_order_in_which_objects_arrive_does_not_matter() -> None:

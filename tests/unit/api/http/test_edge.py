@@ -237,7 +237,7 @@ def raw(served: Serving, request: bytes) -> tuple[str, bytes]:
 # --- headers ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/api/who", "/api/none", "/healthz", "/metrics", "/api/fails"])
+@pytest.mark.parametrize("path", ["/api/who", "/api/none", "/healthz", "/api/fails"])
 def test_security_headers(path: str, client: httpx.Client) -> None:
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
@@ -309,10 +309,33 @@ def test_the_rate_of_an_address_without_a_token() -> None:
         wrong = anonymous.get("/api/who", headers=served.issuer.bearer(aud="other"))
         problem(wrong, 429, "TooManyRequests")
         assert anonymous.get("/docs").status_code == 429
-        for path in ("/healthz", "/readyz", "/metrics"):
+        # Neither load balancers nor the page are refused for it.
+        for path in ("/healthz", "/readyz"):
             assert anonymous.get(path).status_code == 200
         # A valid token is never refused for the failures of others, even one that was not seen before.
         assert alice.get("/api/who").status_code == 200
+
+
+def test_row_46_health_on_the_port_of_the_api_has_a_limit() -> None:
+    """Its own: it is asked without a token, and each answer takes time from those who have one."""
+    with (
+        serving(extend=with_routes, page_rate_per_second=0.001, page_rate_burst=3) as served,
+        served.anonymous() as anonymous,
+        httpx.Client(base_url=served.monitoring_url) as kubelet,
+    ):
+        assert [anonymous.get(path).status_code for path in ("/healthz", "/readyz", "/healthz")] == [200] * 3
+        problem(anonymous.get("/readyz"), 429, "TooManyRequests")
+        problem(anonymous.get("/api/who"), 401, "TokenMissing")
+        for path in ("/healthz", "/readyz", "/metrics") * 3:
+            assert kubelet.get(path).status_code == 200
+
+
+def test_each_port_serves_what_is_its_own() -> None:
+    with serving(extend=with_routes) as served, httpx.Client(base_url=served.monitoring_url) as monitoring:
+        with served.client() as client:
+            problem(client.get("/metrics"), 404, "NotFound")
+        for path in ("/api/who", "/docs", "/ui", "/none"):
+            problem(monitoring.get(path, headers=served.issuer.bearer()), 404, "NotFound")
 
 
 def test_addresses_behind_a_proxy_that_is_trusted() -> None:
@@ -381,7 +404,7 @@ def test_metrics_by_route(served: Serving, client: httpx.Client) -> None:
     for path in ("/api/things/secret-1/secret-2", "/api/secret-3", "/secret-4"):
         client.put(path, json={})
     client.request("SECRET5", "/api/who")
-    text = until(lambda: client.get("/metrics").text)
+    text = until(served.metrics)
     route = "/api/things/{environmentId}/{snapshotId}"
     assert f'ocore_api_requests_total{{method="PUT",route="{route}",status="200"}}' in text
     assert f'ocore_api_request_seconds_bucket{{le="0.01",method="PUT",route="{route}"}}' in text

@@ -1,10 +1,12 @@
 """Rates and open streams."""
 
+import asyncio
+
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from ocore_api.errors import TooManyRequests, Unavailable
-from ocore_api.http.limits import RateLimit, StreamLimit, address_key
+from ocore_api.http.limits import RateLimit, StreamLimit, Turns, address_key
 
 
 class Clock:
@@ -108,3 +110,35 @@ def test_a_stream_that_fails_is_not_counted_on() -> None:
         raise RuntimeError("lost")
     assert limit.count == 0
     assert limit._open == {}
+
+
+def test_subjects_take_turns() -> None:
+    """Twelve connections of one caller held up the plan of another one for 3.7 s."""
+    order: list[str] = []
+
+    async def work() -> None:
+        turns, begun, go = Turns(waiting=12), asyncio.Event(), asyncio.Event()
+
+        async def one(subject: str) -> None:
+            async with turns.turn(subject):
+                order.append(subject)
+                begun.set()
+                await go.wait()
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            for _ in range(12):
+                group.create_task(one("many"))
+            await begun.wait()
+            other = group.create_task(one("other"))
+            with pytest.raises(TooManyRequests):
+                async with turns.turn("many"):
+                    pass
+            await asyncio.sleep(0)
+            assert not other.done()
+            go.set()
+        async with turns.turn("many"):
+            order.append("again")
+
+    asyncio.run(work())
+    assert order.index("other") == 1, order
+    assert len(order) == 14

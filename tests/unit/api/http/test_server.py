@@ -184,10 +184,10 @@ def test_a_stream_is_no_slow_request_in_the_metrics() -> None:
         with client.stream("GET", "/api/stream") as answer:
             parts = answer.iter_text()
             assert next(parts) == ": open\n\n"
-            assert "ocore_api_streams 1.0" in client.get("/metrics").text
+            assert "ocore_api_streams 1.0" in served.metrics()
             served.call(served.facade.at_shutdown[-1])
             assert list(parts) == ["event: final\n\n"]
-        text = until(lambda: (t := client.get("/metrics").text) and 'route="/api/stream",status="200"} 1.0' in t and t)
+        text = until(lambda: (t := served.metrics()) and 'route="/api/stream",status="200"} 1.0' in t and t)
         assert "ocore_api_streams 0.0" in text
         assert 'ocore_api_request_seconds_count{method="GET",route="/api/stream"} 0.0' in text
 
@@ -225,6 +225,7 @@ def program(tmp_path: Path, **settings: str) -> subprocess.Popen[str]:
         "JWT_AUDIENCE": AUDIENCE,
         "JWKS_FILE": str(Issuer().write_jwks(tmp_path)),
         "HTTP_HOST": "127.0.0.1",
+        "MONITORING_PORT": "0",
         **settings,
     }
     return subprocess.Popen(

@@ -242,6 +242,16 @@ def test_what_is_deleted_comes_first() -> None:
     assert (found["deleted"], found["deletedBytes"]) == (2, 2 * 4_300_000_000)
 
 
+def test_row_45_a_plan_shows_no_snapshot_of_an_earlier_environment_of_that_name() -> None:
+    """It counts for the rules, which see names, and is not the caller's."""
+    foreign = kept("foreign", 86_400)
+    foreign["status"]["source"] |= {"environmentId": o.OTHER_ENVIRONMENT, "projectId": o.OTHER_PROJECT}
+    objects = (o.environment(), kept("mine", 0), foreign)
+    with serving(objects=objects) as served, served.client(projects=[o.PROJECT]) as client:
+        found = plan(client, keepLast=1)
+    assert ([s["name"] for s in found["snapshots"]], found["total"]) == (["mine"], 1)
+
+
 def test_without_a_policy_what_the_statuses_say_counts_too() -> None:
     cache = Cache()
     old = kept("old", 0)

@@ -218,12 +218,12 @@ def test_a_refused_request_is_refused_again(project: httpx.Client) -> None:
         assert project.get(f"/api/environments/{FOREIGN}/snapshots?limit=9").status_code == 404
 
 
-def test_a_repeated_request_is_counted_for_its_route(project: httpx.Client) -> None:
+def test_a_repeated_request_is_counted_for_its_route(served: Serving, project: httpx.Client) -> None:
     path = f"/api/environments/{o.ENVIRONMENT}/snapshots?limit=11"
     counted = 'route="/api/environments/{environmentId}/snapshots",status="200"}'
 
     def count() -> float:
-        lines = project.get("/metrics").text.splitlines()
+        lines = served.metrics().splitlines()
         return sum(float(x.split()[-1]) for x in lines if x.startswith("ocore_api_requests_total") and counted in x)
 
     project.get(path).raise_for_status()

@@ -279,8 +279,7 @@ def test_streams_of_all_are_limited(feed: Callable[..., Fed]) -> None:
 def test_streams_are_counted_and_never_audited(fed: Fed) -> None:
     fed.complete()
     fed.listen().rest()
-    with httpx.Client(base_url=fed.serving.url) as client:
-        text = client.get("/metrics").text
+    text = fed.serving.metrics()
     route = "/api/environments/{environmentId}/snapshots/{snapshotId}/progress"
     assert f'ocore_api_requests_total{{method="GET",route="{route}",status="200"}} 1.0' in text
     assert "ocore_api_streams 0.0" in text

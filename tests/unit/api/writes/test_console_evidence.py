@@ -15,7 +15,7 @@ from ocore_crds.extract import ExtractSpec
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
 from ocore_crds.restore_test import open_run
 from ocore_kube.types import EXTRACTS, SNAPSHOTS
-from support.api.writes import COPY, FAILED, OF_COPY, SHOP, SNAPSHOT, Site, condition, reason, snapshot
+from support.api.writes import COMPLETE, COPY, FAILED, OF_COPY, SHOP, SNAPSHOT, Site, condition, reason, snapshot
 
 KEY = {"Idempotency-Key": "one"}
 FILES = {"files": {"paths": ["documents/a.pdf", "b"]}}
@@ -94,6 +94,13 @@ def test_only_a_complete_snapshot_is_tested(site: Site) -> None:
     site.served.call(site.server.put, snapshot("before", SNAPSHOT, FAILED))
     assert reason(send(site, "POST", f"{OF}/restore-test")) == (409, "SnapshotNotComplete")
     assert site.server.writes() == []
+
+
+def test_a_snapshot_that_was_made_again_has_no_certificate_of_the_earlier_one(site: Site) -> None:
+    """The cache may be late: the object that has the name now is another one."""
+    site.cache.late.add("Snapshot")
+    site.served.call(site.server.put, snapshot("before", "77777777-0000-4000-8000-000000000001", COMPLETE))
+    assert reason(send(site, "GET", f"{OF}/restore-test")) == (404, "NotFound")
 
 
 # --- extracts -----------------------------------------------------------------------------------------------------

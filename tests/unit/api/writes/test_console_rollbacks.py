@@ -294,3 +294,12 @@ def test_a_progress_at_that_moment_does_not_prevent_the_cancellation(site: Site)
 
     site.server.before.append(progresses)
     assert send(site, "DELETE", f"rollbacks/{BACK}").status_code == 202
+
+
+def test_a_rollback_that_was_made_again_is_not_cancelled_for_the_earlier_one(site: Site) -> None:
+    running(site, "Restore")
+    site.cache.late.add("Rollback")
+    again = site.server.live(ROLLBACKS, "apps", "back")
+    site.served.call(site.server.put, {**again, "metadata": {**again["metadata"], "uid": LATER}})
+    assert reason(send(site, "DELETE", f"rollbacks/{BACK}")) == (404, "NotFound")
+    assert site.server.writes() == []
