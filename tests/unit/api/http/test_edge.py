@@ -316,7 +316,7 @@ def test_the_rate_of_an_address_without_a_token() -> None:
         assert alice.get("/api/who").status_code == 200
 
 
-def test_row_46_health_on_the_port_of_the_api_has_a_limit() -> None:
+def test_row_133_health_on_the_port_of_the_api_has_a_limit() -> None:
     """Its own: it is asked without a token, and each answer takes time from those who have one."""
     with (
         serving(extend=with_routes, page_rate_per_second=0.001, page_rate_burst=3) as served,

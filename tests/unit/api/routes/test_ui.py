@@ -173,7 +173,7 @@ def test_its_files_are_limited_and_counted(folder: Path) -> None:
     assert 'ocore_api_requests_total{method="GET",route="/ui/{name:path}",status="200"} 3.0' in metrics
 
 
-def test_row_46_failed_requests_of_others_do_not_keep_the_page_from_its_users(folder: Path) -> None:
+def test_row_133_failed_requests_of_others_do_not_keep_the_page_from_its_users(folder: Path) -> None:
     """Behind a proxy that is not in `trusted_proxies` all users have one address. 80 requests a second without a token
     left 44 of 60 loads of the page without a file."""
     limits = {"anonymous_rate_per_second": 0.001, "anonymous_rate_burst": 1}

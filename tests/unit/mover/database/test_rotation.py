@@ -16,7 +16,7 @@ def refused(site: Site) -> MoverError:
     return error.value
 
 
-def test_row_72_a_password_that_was_accepted_before_may_pass_in_another_attempt(
+def test_row_134_a_password_that_was_accepted_before_may_pass_in_another_attempt(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next attempt mounts the Secret as it is then. One that was never right is not tried again: that locks
