@@ -294,7 +294,12 @@ class SnapshotRun:
             layouts.of(options.layout).capture(
                 options.folders,
                 options.attempt,
-                CaptureOptions(options.scratch, options.missing_files, options.consistency),
+                CaptureOptions(
+                    options.scratch,
+                    options.missing_files,
+                    options.consistency,
+                    quiesced=options.quiesce is not None,
+                ),
                 self._base,
             )
         )

@@ -46,6 +46,7 @@ class CaptureOptions:
     scratch: Path
     missing_files: str = "Fail"  # or Report: files that the database names and that do not exist
     consistency: Consistency = "Strict"  # of files that change after the database was exported
+    quiesced: bool = False  # the application is stopped
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ class Libc:
         ctypes.set_errno(self._code)
         return -1
 
+    def renameat2(self, *_: object) -> int:
+        ctypes.set_errno(self._code)
+        return -1
+
     def statx(self, *_: object) -> int:
         ctypes.set_errno(self._code)
         return -1
@@ -110,3 +114,25 @@ def test_the_time_of_creation_is_unknown_where_it_is_not_kept(monkeypatch: pytes
 
     monkeypatch.setattr(disk, "_libc", Without())
     assert disk.birth_time(folder) is None
+
+
+def test_two_names_are_exchanged(tmp_path: Path, folder: int) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert disk.exchange("a", folder, "b", folder)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    with pytest.raises(FileNotFoundError):
+        disk.exchange("a", folder, "missing", folder)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
+def test_a_file_system_without_an_exchange_is_no_error(folder: int, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    monkeypatch.setattr(disk, "_libc", Libc(code))
+    assert not disk.exchange("a", folder, "b", folder)
+
+
+def test_an_exchange_that_fails_is_an_error(folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_libc", Libc(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        disk.exchange("a", folder, "b", folder)

@@ -39,7 +39,14 @@ class PlainCapture(Capture):
     def copy(self, store: Store, prefix: str, counter: Counter, *, jobs: int) -> Copied:
         """As :func:`.plain.copy.store_plain`."""
         artifact, warnings = store_plain(
-            store, prefix, self._frozen, counter, consistency=self._options.consistency, jobs=jobs, base=self._base
+            store,
+            prefix,
+            self._frozen,
+            counter,
+            consistency=self._options.consistency,
+            quiesced=self._options.quiesced,
+            jobs=jobs,
+            base=self._base,
         )
         return Copied(
             artifact, warnings=warnings, incomplete=tuple(self._frozen.unkept.lost), live=not self._frozen.linked

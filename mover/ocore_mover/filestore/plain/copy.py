@@ -44,6 +44,7 @@ def store_plain(
     counter: Counter,
     *,
     consistency: Consistency = "Strict",
+    quiesced: bool = False,
     jobs: int = 2,
     base: PlainBase | None = None,
 ) -> tuple[FilestoreArtifact, tuple[str, ...]]:
@@ -57,7 +58,7 @@ def store_plain(
     FilestoreLayoutUnsupported, and StoreError. Hits the failpoint snapshot-pack-stored.
     """
     with PackSet(store, prefix) as packs, ExitStack() as stack:
-        copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict")
+        copy = _PlainCopy(frozen, packs, counter, strict=consistency == "Strict", quiesced=quiesced)
         copy.check_doubts()
         batches = copy.batches()
         reused: Reused | None = None
@@ -94,11 +95,12 @@ class _Batch:
 class _PlainCopy:
     """What the workers share."""
 
-    def __init__(self, frozen: Frozen, packs: PackSet, counter: Counter, *, strict: bool) -> None:
+    def __init__(self, frozen: Frozen, packs: PackSet, counter: Counter, *, strict: bool, quiesced: bool) -> None:
         self._frozen = frozen
         self._packs = packs
         self._counter = counter
         self._strict = strict
+        self._quiesced = quiesced
         self._lock = threading.Lock()
         self.files = 0
         self.size = 0
@@ -114,7 +116,7 @@ class _PlainCopy:
                 "the filestore has no hard links: its files were read where they are. A file that the application"
                 " deleted after the database was exported is not in the snapshot"
             )
-        if self._frozen.blind:
+        if self._frozen.blind and not self._quiesced:
             found.append(
                 "the kernel reports no changes of this filestore (it is on a network, or has too many folders): a file"
                 " that came and went while the database was exported may be missing unseen. Use quiesce: true where the"
