@@ -75,7 +75,7 @@ EVERYTHING: Object = {
 NOTHING: Object = {
     "crds": {"install": False},
     "rbac": {"create": False},
-    "admissionPolicies": {"apiEnvironments": False},
+    "admissionPolicies": {"apiAccount": False},
     "api": {
         "enabled": True,
         "jwt": {**JWT, "jwks": {}, "sharedSecret": {"name": "shared"}},
@@ -476,6 +476,63 @@ def test_the_facade_may_not_delete_an_environment_or_write_a_status(facade: Acco
     assert "cannot delete resource" in facade.refused("DELETE")
     status = facade.patch({"status": {"phase": "Ready"}}, subresource="status")
     assert 'resource "environments/status"' in status
+
+
+def made(kind: str, spec: Object, **metadata: object) -> Object:
+    return {"apiVersion": GROUP, "kind": kind, "metadata": {"name": "made", **metadata}, "spec": spec}
+
+
+ROLLBACK: Object = {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "shop"}}
+TAKEN: Object = {"environmentRef": {"name": "shop"}, "retention": "Policy", "deletionPolicy": "Delete"}
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "u"}
+#: What the API cannot ask for, and what the API server says.
+NOT_ASKED: dict[str, tuple[Object, str]] = {
+    "image": (made("Rollback", {**ROLLBACK, "restoreImage": "Always"}), "asks for no restoreImage"),
+    "not neutralised": (made("Rollback", {**ROLLBACK, "neutralize": "Never"}), "no other neutralize than Auto"),
+    "not isolated": (made("Rollback", {**ROLLBACK, "isolation": "BestEffort"}), "no other isolation"),
+    "replication": (made("Rollback", {**ROLLBACK, "allowReplicationLoss": True}), "no allowReplicationLoss"),
+    "quiesce": (made("Snapshot", {**TAKEN, "quiesce": True}), "stops no workload"),
+    "finalizer": (made("Snapshot", TAKEN, finalizers=["ocore.dev/data"]), "neither finalizers nor owners"),
+    "owner": (made("Rollback", ROLLBACK, ownerReferences=[OWNER]), "neither finalizers nor owners"),
+    "annotation": (made("Snapshot", TAKEN, annotations={"ocore.dev/import": "u"}), "only its own annotations"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_ASKED)
+def test_row_83_the_facade_creates_only_what_its_api_asks_for(facade: Account, what: str) -> None:
+    body, said = NOT_ASKED[what]
+    cluster, namespace = facade.cluster, facade.namespace
+
+    def refused() -> str:
+        return cluster.refusal("POST", body["kind"], namespace, body=body, user=facade.user)
+
+    wait_for("this policy too", lambda: said in refused(), 30)  # each takes effect by itself
+    own = {"ocore.dev/request-sha256": "0", "ocore.dev/requested-at": "t", "ocore.dev/temporary": "true"}
+    for plain in (made("Rollback", ROLLBACK, annotations=own), made("Snapshot", TAKEN, annotations=own)):
+        assert cluster.refusal("POST", plain["kind"], namespace, body=plain, user=facade.user) == ""
+
+
+def test_row_83_the_facade_leaves_finalizers_and_owners_of_a_snapshot(facade: Account) -> None:
+    """Data that no finalizer removes any more stays in the store, and an owner that does not exist deletes it."""
+    cluster, namespace = facade.cluster, facade.namespace
+    about = {"finalizers": ["example.org/f"], "annotations": {"ocore.dev/requested-at": "t"}}
+    found = made("Snapshot", TAKEN, namespace=namespace, **about)
+    cluster.apply(found)
+
+    def patch(body: Object) -> str:
+        return cluster.refusal("PATCH", "Snapshot", namespace, "made", body, user=facade.user)
+
+    try:
+        removed: Object = {"metadata": {"finalizers": None}}
+        wait_for("this policy too", lambda: "neither finalizers nor owners" in patch(removed), 30)
+        assert "neither finalizers nor owners" in patch({"metadata": {"ownerReferences": [OWNER]}})
+        assert "only its own annotations" in patch({"metadata": {"annotations": {"ocore.dev/requested-at": "u"}}})
+        assert "only its own annotations" in patch({"metadata": {"annotations": None}})
+        assert patch({"spec": {"pin": {"label": "kept"}}}) == ""
+        assert patch({"spec": {"deletionPolicy": "Retain"}}) == ""
+    finally:
+        cluster.patch("Snapshot", "made", namespace, removed)
+        cluster.delete("Snapshot", "made", namespace)
 
 
 def test_others_are_not_restricted(crds: Cluster, facade: Account, namespace: str) -> None:
