@@ -254,7 +254,12 @@ class PodTemplate(Model):
     lists as a whole."""
 
     labels: Annotated[dict[str, LabelValue], Field(max_length=16)] | None = Field(
-        default=None, description="Labels of the Jobs and their pods, beside the operator's own."
+        default=None,
+        description=(
+            "Labels of the Jobs and their pods, beside the operator's own. Services, NetworkPolicies, workloads and"
+            " injectors select pods by labels, so the chart must allow the beginning of each key"
+            " (`jobs.allowed.labels`)."
+        ),
     )
     annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=16)] | None = Field(
         default=None,

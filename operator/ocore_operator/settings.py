@@ -22,7 +22,8 @@ Seconds = Annotated[float, Field(gt=0)]
 class AllowedJobs(Model):
     """What an Environment may ask for in `spec.jobs`, beside the defaults."""
 
-    #: What keys of annotations may begin with.
+    #: What keys of labels and of annotations may begin with.
+    labels: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     priority_classes: tuple[str, ...] = ()
     #: Tolerations that cover those of an Environment. The default covers all.

@@ -5,9 +5,10 @@ Who may set what:
 =====================================  =============================================================================
 the chart alone (``Settings.jobs``)    service account, variables, volumes, runtime class, DNS: they give a pod data
                                        and rights
-the Environment, where the chart's     annotations (an injector's can mount a Secret), priority classes (they evict
-lists allow it                         pods of others), tolerations beyond the workload's own
-the Environment                        labels, node selector, affinity, spread, resources, start deadline
+the Environment, where the chart's     labels (Services, NetworkPolicies, workloads and injectors select by them),
+lists allow it                         annotations (an injector's can mount a Secret), priority classes (they evict
+                                       pods of others), tolerations beyond the workload's own
+the Environment                        node selector, affinity, spread, resources, start deadline
 neither                                keys of ``ocore.dev/`` and of the Job controller
 =====================================  =============================================================================
 
@@ -96,8 +97,8 @@ def refusals(settings: JobSettings, jobs: Jobs, own: Sequence[Object] = ()) -> I
                 yield f"spec.jobs.{kind} has the key {key}, which the operator or the Job controller sets. Remove it"
             elif found.key(kind, key):
                 yield (
-                    f"spec.jobs.annotations has the key {key}, which the chart does not allow. Remove it, or add"
-                    f" {_prefix(key)} to the chart's value jobs.allowed.annotations"
+                    f"spec.jobs.{kind} has the key {key}, which the chart does not allow. Remove it, or add"
+                    f" {_prefix(key)} to the chart's value jobs.allowed.{kind}"
                 )
     name = wanted.get("priorityClassName", "")
     if found.priority(name):
@@ -121,12 +122,13 @@ class _Refused:
     own: Sequence[Object]
 
     def key(self, kind: str, key: str) -> bool:
-        """Of a label or an annotation."""
+        """Of a label or an annotation: `kind` is its field."""
         if is_reserved(key):
             return True
-        if kind == "labels" or key in (self.settings.defaults.annotations or {}):
-            return False
-        return not key.startswith(self.settings.allowed.annotations)
+        known, allowed = self.settings.defaults, self.settings.allowed
+        if kind == "labels":
+            return key not in (known.labels or {}) and not key.startswith(allowed.labels)
+        return key not in (known.annotations or {}) and not key.startswith(allowed.annotations)
 
     def priority(self, name: str) -> bool:
         return name not in ("", self.settings.defaults.priority_class_name, *self.settings.allowed.priority_classes)

@@ -211,6 +211,7 @@ CHART_JOBS: Object = {
     "tolerations": [{"key": "backup", "operator": "Exists"}],
     "resources": {"limits": {"memory": "1Gi"}},
     "allowed": {
+        "labels": ["team"],
         "annotations": ["sidecar.example.org/"],
         "priorityClasses": ["urgent"],
         "tolerations": [{"key": "tier", "operator": "Exists"}],

@@ -114,7 +114,7 @@ def as_fields(found: template.Template) -> Object:
 @pytest.mark.parametrize("case", MERGES)
 def test_how_the_fields_of_an_environment_are_merged(case: str) -> None:
     defaults, own, wanted = MERGES[case]
-    assert as_fields(template.of(settings_of(defaults), Jobs.model_validate(own))) == wanted
+    assert as_fields(template.of(settings_of(defaults, labels=["app"]), Jobs.model_validate(own))) == wanted
     assert as_fields(template.of(settings_of(defaults), None)) == defaults
     assert as_fields(template.of(settings_of(), Jobs.model_validate(own))).keys() <= own.keys()
 
@@ -166,6 +166,19 @@ LISTED: dict[str, tuple[Object, Object, tuple[str, str]]] = {
         {"annotations": {"team": "shop"}},
         {"annotations": ["team"]},
         ("the key team", "add team to the chart's value jobs.allowed.annotations"),
+    ),
+    "a label that an injector knows": (
+        {"labels": {"azure.workload.identity/use": "true"}},
+        {"labels": ["azure.workload.identity/"]},
+        (
+            "the key azure.workload.identity/use",
+            "add azure.workload.identity/ to the chart's value jobs.allowed.labels",
+        ),
+    ),
+    "a label that a Service selects": (
+        {"labels": {"app": "shop"}},
+        {"labels": ["app"]},
+        ("spec.jobs.labels has the key app", "add app to the chart's value jobs.allowed.labels"),
     ),
     "priority class": (
         {"priorityClassName": "high"},
@@ -231,7 +244,7 @@ def test_tolerations_are_open_until_the_chart_closes_them() -> None:
 @pytest.mark.parametrize("kind", ["labels", "annotations"])
 def test_reserved_keys_are_refused_whatever_the_chart_allows(kind: str, key: str) -> None:
     assert is_reserved(key)
-    everything = settings_of(annotations=[""])
+    everything = settings_of(labels=[""], annotations=[""])
     with pytest.raises(Stalled) as stalled:
         need(everything, {kind: {key: "a"}})
     assert f"spec.jobs.{kind} has the key {key}" in stalled.value.message
@@ -261,7 +274,7 @@ WHOLE: Object = {
     "startDeadlineSeconds": 600,
 }
 CHART: Object = {
-    "allowed": {"annotations": ["example.org/"], "priorityClasses": ["low"]},
+    "allowed": {"labels": ["team"], "annotations": ["example.org/"], "priorityClasses": ["low"]},
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
     "volumes": [{"name": "corporate-ca", "configMap": {"name": "corporate-ca"}}],
     "volumeMounts": [{"name": "corporate-ca", "mountPath": "/etc/corporate-ca", "readOnly": True}],
