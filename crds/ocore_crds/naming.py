@@ -17,6 +17,7 @@ LABEL_COMMAND = f"{GROUP}/command"  # probe, snapshot, restore, switch …
 ANNOTATION_ROLLBACK_UID = f"{GROUP}/rollback-uid"
 LABEL_STORE = f"{GROUP}/store"  # name of the SnapshotStore, for the limit of Jobs per store
 ANNOTATION_OWNER_NAME = f"{GROUP}/name"  # the owner's name, which may be too long for a label
+LABEL_JOB_NAME = "batch.kubernetes.io/job-name"  # on a pod, by the Job controller
 #: On a Job: seconds until its container must run, where the Environment sets them.
 ANNOTATION_START_DEADLINE = f"{GROUP}/start-deadline"
 

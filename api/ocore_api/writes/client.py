@@ -2,7 +2,7 @@
 ocore_kube.errors."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ocore_api.writes.managed import applied_spec
@@ -38,13 +38,14 @@ class Client:
         """The object as the API server has it now; None if it does not exist."""
         return await self._or_none("GET", type_.path(namespace, name))
 
-    async def list(self, type_: Type, namespace: str) -> list[Object]:
-        """All objects of the namespace."""
+    async def list(self, type_: Type, namespace: str, keep: Callable[[Object], bool]) -> list[Object]:
+        """The objects of the namespace that `keep` wants, page by page: a tenant decides how many there are, and how
+        large."""
 
         async def ask(query: Mapping[str, str], most: int) -> Object:
             return await self._ask("GET", type_.path(namespace), query=query, most=most)
 
-        return [obj async for answer in pages(ask, {}, PAGE) for obj in answer["items"]]
+        return [obj async for answer in pages(ask, {}, PAGE) for obj in filter(keep, answer["items"])]
 
     async def create(self, type_: Type, obj: Object) -> Object:
         """Raises AlreadyExists. An unknown field is an error: an older CRD would drop it."""

@@ -203,8 +203,11 @@ async def _source_store(client: Client, request: Request, snapshot: Object) -> s
     target = await client.get(ENVIRONMENTS, namespace, request.target.name)
     own = ((target or {}).get("spec") or {}).get("storeRef", {}).get("name")
     wanted = (snapshot.get("status") or {}).get("storeId")
-    stores: dict[str, Object] = {s["metadata"]["name"]: s for s in await client.list(STORES, namespace)}
-    found = sorted(n for n, s in stores.items() if wanted and (s.get("status") or {}).get("storeId") == wanted)
+    same = await client.list(
+        STORES, namespace, lambda s: bool(wanted) and (s.get("status") or {}).get("storeId") == wanted
+    )
+    stores: dict[str, Object] = {s["metadata"]["name"]: s for s in same}
+    found = sorted(stores)
     if own in found:
         return None
     if not found:

@@ -129,9 +129,7 @@ class Releases:
     async def _read(self) -> tuple[Release | None, list[Release]]:
         """This release as it is announced (None: it is not), and the others that keep one of the namespaces."""
         try:
-            roles = await self._kube.metadata(
-                CLUSTER_ROLES, None, labels=f"{naming.LABEL_RELEASE}=true", keep=lambda _: True
-            )
+            roles = await self._kube.metadata(CLUSTER_ROLES, None, labels=f"{naming.LABEL_RELEASE}=true")
             known = [each for each in map(announced, roles) if each is not None]
             others = [each for each in known if each.lease != self._own and overlap(each.watches, self._namespaces)]
             found = [each for each in others if leads(await self._kube.get(LEASES, *each.lease), self._now())]

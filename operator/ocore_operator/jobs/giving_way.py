@@ -12,7 +12,7 @@ from ocore_crds.commands.table import RESTORE, SNAPSHOT
 from ocore_crds.protocol import Failure
 from ocore_kube.types import EVENTS, PODS
 from ocore_operator.context import Context
-from ocore_operator.jobs.outcome import Observation, claims_of, pod_ended
+from ocore_operator.jobs.outcome import Observation, claims_of, holds_claims, pod_ended
 from ocore_operator.kube.resources import Object
 
 #: Commands that mount the filestore's claim for long while the application runs, and that can begin again.
@@ -34,12 +34,14 @@ async def observe(ctx: Context, seen: Observation, namespace: str) -> dict[str, 
     ]
     if not holders:
         return {}
-    waiting = await ctx.kube.list(PODS, namespace, fields="status.phase=Pending", keep=lambda pod: not _is_ours(pod))
+    waiting = await ctx.kube.list(
+        PODS, namespace, fields="status.phase=Pending", keep=lambda pod: not _is_ours(pod) and bool(claims_of(pod))
+    )
     found: dict[str, Failure] = {}
     for name, holder in holders:
         for pod in waiting:
             if claims_of(pod) & claims_of(holder) and await _is_refused(ctx, namespace, pod, holder):
-                if not held_by_another(holder, await ctx.kube.list(PODS, namespace)):
+                if not held_by_another(holder, await ctx.kube.list(PODS, namespace, keep=holds_claims)):
                     found[name] = _failure(name, holder, pod)
                 break
     return found

@@ -27,7 +27,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import cluster as cnpg
 from ocore_operator.jobs import listed, stores, template
-from ocore_operator.jobs.outcome import claims_of, pod_ended
+from ocore_operator.jobs.outcome import claims_of, holds_claims, pod_ended
 from ocore_operator.jobs.template import Template
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
@@ -257,7 +257,7 @@ async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | 
         if "ReadWriteMany" in modes:
             continue
         if pods is None:
-            pods = await ctx.kube.list(PODS, namespace)
+            pods = await ctx.kube.list(PODS, namespace, keep=holds_claims)
         user = user_of(pods, name)
         if user is None:
             continue

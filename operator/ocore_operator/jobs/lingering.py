@@ -26,6 +26,7 @@ from ocore_operator.context import Context
 from ocore_operator.jobs import ownership
 from ocore_operator.jobs.outcome import finished, mover_ended, pod_ended
 from ocore_operator.jobs.trouble import mover
+from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.resources import Object
 
 #: Seconds after the end of a mover with a result.
@@ -86,6 +87,8 @@ class Lingering:
             except ApiError as error:
                 _log.warning("lingering job not deleted", namespace=each.namespace, job=each.job, error=str(error))
                 continue  # tried again at the next check
+            except UNREADABLE_ERRORS as error:  # what one tenant wrote must not end the loop of all
+                _log.warning("lingering job not read", namespace=each.namespace, job=each.job, error=repr(error))
             self._ended.pop(uid, None)
 
 
@@ -94,9 +97,11 @@ async def _end(ctx: Context, ended: _Ended) -> None:
     job = await ctx.kube.get(JOBS, ended.namespace, ended.job)
     if job is None or job["metadata"]["uid"] != ended.job_uid or finished(job) is not None:
         return
-    if "deletionTimestamp" in job["metadata"] or ownership.owner_of_job(job, ctx.catalog) is None:
+    key = ownership.owner_of_job(job, ctx.catalog)
+    known = ctx.catalog.get(key) if key is not None else None
+    if "deletionTimestamp" in job["metadata"] or known is None:
         return
-    owner = job["metadata"]["labels"][naming.LABEL_UID]
+    owner = known.uid
     pods = await ctx.kube.list(PODS, ended.namespace, labels=f"{naming.LABEL_UID}={owner}")
     if not only_lingers(job, pods):
         return

@@ -196,6 +196,11 @@ def claims_of(pod: Object) -> set[str]:
     return {v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")}
 
 
+def holds_claims(pod: Object) -> bool:
+    """Whether it mounts claims on a node. Of thousands of pods in a namespace only these matter for a claim."""
+    return bool(claims_of(pod)) and bool(pod.get("spec", {}).get("nodeName")) and not pod_ended(pod)
+
+
 def pod_ended(pod: Object) -> bool:
     """Whether the pod has ended: Succeeded or Failed."""
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")

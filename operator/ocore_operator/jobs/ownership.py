@@ -18,9 +18,6 @@ from ocore_operator.jobs.outcome import pod_ended
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
 
-#: Label that the Job controller sets on its pods.
-JOB_NAME = "batch.kubernetes.io/job-name"
-
 
 def controller(obj: Object) -> Object | None:
     """The owner reference of the object's controller; None where it has none."""
@@ -53,7 +50,7 @@ def pods_by_job(jobs: Mapping[str, Object], pods: Iterable[Object]) -> dict[str,
 
 def _of_gone_job(pod: Object, owner: Object | None, jobs: Mapping[str, Object]) -> str:
     """Name of the deleted Job whose pod still runs; empty where the pod is another one."""
-    name = str((pod["metadata"].get("labels") or {}).get(JOB_NAME, ""))
+    name = str((pod["metadata"].get("labels") or {}).get(naming.LABEL_JOB_NAME, ""))
     if name in jobs or pod_ended(pod) or (owner is not None and (owner["kind"], owner["name"]) != ("Job", name)):
         return ""
     return name

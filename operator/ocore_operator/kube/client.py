@@ -1,13 +1,15 @@
 """A small typed client over `kubernetes.aio`: JSON in, JSON out, a timeout for every request, the errors of
 errors.py."""
 
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from ocore_crds.naming import MOVER_CONTAINER
-from ocore_kube.errors import ApiError, Conflict
+from ocore_kube.errors import ApiError, Conflict, TooLarge
 from ocore_kube.pages import pages
 from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, METADATA, OBJECTS, STRATEGIC_PATCH, Transport
 from ocore_kube.types import OURS, PODS, Type
@@ -30,6 +32,10 @@ MANAGER_RESTORE_TEST = "ocore-operator-restore-test"  # owns Snapshot.status.res
 
 #: Objects in one page of a list; fewer where they are large (ocore_kube.pages).
 PAGE = 100
+#: Objects of one namespace of which a list of metadata keeps some. More than the Jobs that running.py remembers of it.
+PER_NAMESPACE = 1_001
+#: Bytes, as JSON, of the objects of a list that are kept. Parsed they take a multiple, and all workers list at once.
+LISTED_BYTES = 8 * 1024 * 1024
 #: Seconds without a line after which a pod's log is requested again: the connection may be dead.
 LOG_SILENCE = 60.0
 
@@ -67,13 +73,23 @@ class Kube:
         return await self._or_none("GET", f"/apis/{api_version}")
 
     async def metadata(
-        self, type_: Type, namespace: str | None, *, labels: str, keep: Callable[[Object], bool]
+        self,
+        type_: Type,
+        namespace: str | None,
+        *,
+        labels: str,
+        keep: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
         """The objects of one namespace (None: the whole cluster), of each only its metadata: a tenant's objects of 1.5
-        MB cost little."""
+        MB cost little. Of one namespace PER_NAMESPACE are kept; more are left out."""
         found: list[Object] = []
+        kept: Counter[str] = Counter()
         async for page in self.pages(type_, namespace, labels=labels, accept=METADATA):
-            found.extend(slim(type_, obj) for obj in page if keep(obj))
+            for obj in filter(keep, page):
+                of = obj["metadata"].get("namespace", "")
+                if kept[of] < PER_NAMESPACE:
+                    kept[of] += 1
+                    found.append(slim(type_, obj))
         return found
 
     async def list(
@@ -86,11 +102,19 @@ class Kube:
         keep: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
         """All objects by label and field selector; `namespace` None: all watched namespaces. Reads the newest state. Of
-        thousands, only those that `keep` wants stay in memory, and of Jobs and pods what slim.py keeps."""
+        thousands, only those that `keep` wants stay in memory, and of them what slim.py keeps. Raises TooLarge where
+        that is more than LISTED_BYTES."""
         found: list[Object] = []
+        size = 0
         for each in (namespace,) if namespace else self._namespaces or (None,):
             async for page in self.pages(type_, each, labels=labels, fields=fields):
-                found.extend(slim(type_, obj) for obj in page if keep(obj))
+                kept = [slim(type_, obj) for obj in page if keep(obj)]
+                size += len(json.dumps(kept))
+                if size > LISTED_BYTES:
+                    where = f"namespace {each}" if each else "the cluster"
+                    text = f"the {type_.plural} of {where} that must be read have more than {LISTED_BYTES} bytes"
+                    raise TooLarge(0, "ListTooLarge", f"{text}: delete those that are not needed")
+                found += kept
         return found
 
     async def pages(

@@ -1,13 +1,16 @@
-"""What is kept of a listed Job or pod. A tenant can give those in its namespace our labels and 1.5 MB each. Pure."""
+"""What is kept of a listed object. A tenant can give those in its namespace our labels and 1.5 MB each. Pure."""
 
 from collections.abc import Iterable
 
-from ocore_crds.model import GROUP
-from ocore_kube.types import JOBS, PODS, Type
+from ocore_crds import naming
+from ocore_kube.types import EVENTS, JOBS, OURS, PODS, Type
 from ocore_operator.kube.resources import Object
 
-#: Prefixes of labels that are read.
-LABELS = (f"{GROUP}/", "app.kubernetes.io/", "batch.kubernetes.io/")
+#: Labels and annotations that are read, by their whole names: anyone may use our prefix.
+LABELS = frozenset(value for name, value in vars(naming).items() if name.startswith("LABEL_"))
+ANNOTATIONS = frozenset(value for name, value in vars(naming).items() if name.startswith("ANNOTATION_"))
+#: Characters of an annotation, of a field of an owner's reference, and of an Event's message. What is ours is shorter.
+LONGEST = 1024
 #: Fields of metadata whose size is limited.
 METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation")
 
@@ -16,7 +19,12 @@ POD = ("nodeName", "restartPolicy", "schedulingGates", "terminationGracePeriodSe
 
 
 def slim(type_: Type, obj: Object) -> Object:
-    """The object, of a Job or a pod only what is read of it."""
+    """The object. Of a Job, a pod or an Event only what is read of it, of our kinds no metadata of others."""
+    if type_ == EVENTS:
+        return _event(obj)
+    if type_ in OURS.values():
+        finalizers = obj["metadata"].get("finalizers") or []
+        return {**obj, "metadata": {**_metadata(obj["metadata"]), "finalizers": finalizers}}
     if type_ not in (JOBS, PODS):
         return obj
     spec = obj.get("spec") or {}
@@ -27,9 +35,24 @@ def slim(type_: Type, obj: Object) -> Object:
 def _metadata(meta: Object) -> Object:
     return {
         **{k: meta[k] for k in METADATA if k in meta},
-        "labels": {k: v for k, v in (meta.get("labels") or {}).items() if k.startswith(LABELS)},
-        "annotations": {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(f"{GROUP}/")},
-        "ownerReferences": [each for each in meta.get("ownerReferences") or () if each.get("controller")],
+        "labels": {k: v for k, v in (meta.get("labels") or {}).items() if k in LABELS},
+        "annotations": {
+            k: v for k, v in (meta.get("annotations") or {}).items() if k in ANNOTATIONS and len(v) <= LONGEST
+        },
+        "ownerReferences": [each for each in meta.get("ownerReferences") or () if _controls(each)],
+    }
+
+
+def _controls(reference: Object) -> bool:
+    """Whether it is the controller's, and of no other size than one of ours."""
+    texts = (value for value in reference.values() if isinstance(value, str))
+    return bool(reference.get("controller")) and all(len(text) <= LONGEST for text in texts)
+
+
+def _event(event: Object) -> Object:
+    return {
+        **{k: str(event.get(k) or "")[:LONGEST] for k in ("reason", "message")},
+        **{k: event.get(k) for k in ("lastTimestamp", "eventTime")},
     }
 
 

@@ -5,6 +5,7 @@ import asyncio
 
 from ocore_crds import quantity
 from ocore_crds.protocol import Step
+from ocore_crds.rollback import RollbackStatus
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock
@@ -55,12 +56,12 @@ async def read(
 async def _past(ctx: Context, namespace: str, environment: Environment) -> tuple[PastRollback, ...]:
     """The newest rollbacks of the Environment that switched, with the sizes of their Snapshots."""
     wanted = environment.status.id
-    listed = await ctx.kube.list(
-        ROLLBACKS, namespace, keep=lambda o: (o.get("status") or {}).get("environmentId") == wanted
-    )
-    statuses = [resources.rollback(obj).status for obj in listed]
-    ended = [s for s in statuses if s.stage == "Ended" and past_of(s, None) is not None]
-    newest = sorted(ended, key=lambda s: s.ready_at or "", reverse=True)[:LATEST]
+    newest: list[RollbackStatus] = []
+    async for page in ctx.kube.pages(ROLLBACKS, namespace):
+        of_page = [o for o in page if (o.get("status") or {}).get("environmentId") == wanted]
+        statuses = [resources.rollback(obj).status for obj in of_page]
+        ended = [s for s in statuses if s.stage == "Ended" and past_of(s, None) is not None]
+        newest = sorted([*newest, *ended], key=lambda s: s.ready_at or "", reverse=True)[:LATEST]
     sizes = await asyncio.gather(*(_database_bytes(ctx, namespace, s.snapshot_name, s.snapshot_id) for s in newest))
     found = (past_of(status, size) for status, size in zip(newest, sizes, strict=True))
     return tuple(p for p in found if p is not None)

@@ -21,11 +21,8 @@ async def observe(ctx: Context, store: Store) -> World:
 
 
 async def _claimed(ctx: Context, store: Store) -> int:
-    listed = await ctx.kube.list(STORES)
-    same = {
-        (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        for obj in listed
-        if (obj.get("status") or {}).get("storeId") == store.status.store_id
-    }
+    wanted = store.status.store_id
+    listed = await ctx.kube.list(STORES, keep=lambda obj: (obj.get("status") or {}).get("storeId") == wanted)
+    same = {(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in listed}
     every = ctx.catalog.of_kind(SnapshotEntry)
     return sum((e.key.namespace, e.store) in same and e.phase in ("Complete", "Corrupt") for e in every)

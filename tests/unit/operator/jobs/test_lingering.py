@@ -111,6 +111,22 @@ def test_a_job_that_is_not_ours_is_left_alone() -> None:
     assert World(pod(0), found={"metadata": foreign, "status": {}}).at(TTL) == []
 
 
+def test_row_122_a_forged_job_does_not_end_the_loop_of_all() -> None:
+    """With our object as its controller, and without our labels. The chart's policies refuse it, where they are on."""
+    forged = job()
+
+    def deleted() -> Sequence[Any]:
+        try:
+            return World(pod(0), found=forged).at(AFTER)
+        except LookupError as error:
+            return [f"the loop ends: {error!r}"]
+
+    forged["metadata"]["labels"] = {}
+    assert deleted() == [("a", "job")]
+    del forged["metadata"]["name"]  # stands for anything that is not as it is expected
+    assert deleted() == []
+
+
 def test_a_job_that_has_ended_or_is_being_deleted_is_left_to_others() -> None:
     ended = job(conditions=[{"type": "Complete", "status": "True"}])
     assert World(pod(0), found=ended).at(TTL) == []

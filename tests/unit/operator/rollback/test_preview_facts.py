@@ -1,6 +1,7 @@
 """What a preview reads of earlier rollbacks, and of one that is switching the environment now."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -49,9 +50,10 @@ class Kube:
         self.rollbacks = rollbacks
         self.snapshots = snapshots
 
-    async def list(self, type_: Any, namespace: str, keep: Any) -> list[Any]:
+    async def pages(self, type_: Any, namespace: str) -> AsyncIterator[list[Any]]:
         assert (type_, namespace) == (ROLLBACKS, "shop")
-        return [o for o in self.rollbacks if keep(o)]
+        for each in self.rollbacks:
+            yield [each]
 
     async def get(self, type_: Any, namespace: str, name: str) -> Any:
         assert (type_, namespace) == (SNAPSHOTS, "shop")
