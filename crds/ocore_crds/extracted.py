@@ -153,6 +153,10 @@ class Extracted(StatusModel):
     files: int = Field(default=0, description="Files; of a listing, the names in it.")
     bytes: int = Field(default=0, description="Their size.")
     rows: int = Field(default=0, description="With tables: their rows.")
+    missing: int = Field(
+        default=0, description="With attachments of a record: those of which the snapshot has no file."
+    )
+    missing_names: tuple[str, ...] = Field(default=(), description="The first of them.")
     bytes_read: int = Field(
         default=0, description="Bytes read from the store: index and parts of packs; of tables toc.dat and their rows."
     )

@@ -129,6 +129,8 @@ async def stale(ctx: Context, environment: Environment) -> bool:
     status = obj.get("status", {})
     if operation.kind == "Rollback" and status.get("residue") == "Pending":
         return False  # it is terminal, but cleans up under the lock and releases it then
+    if operation.kind == "Extract" and status.get("residue") == "Pending" and status.get("removalAttempt"):
+        return False  # it drops its schema
     return c.is_terminal(status.get("conditions") or ())
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ..extracted import NewFolder
+from ..kept_versions import KeptVersions
 from ..model import Uuid
 from ..reports import Line
 from .base import IDS, STORE, Command, Request
@@ -41,6 +42,7 @@ class ExtractRemoved(Line):
     folder: bool = False
     database: bool = False
     schema_dropped: bool = False
+    kept: KeptVersions | None = None  # what the store does not give up
 
 
 ROW = Command(

@@ -19,6 +19,10 @@ from ocore_mover.filestore.unpack import PackReader
 from ocore_mover.store.interface import Store
 
 
+#: Lost attachments that the status names.
+_NAMED = 3
+
+
 class _Extraction:
     """One run of the command."""
 
@@ -72,7 +76,7 @@ class _Extraction:
         wanted = attachments.Wanted(request.model, request.record, request.name)
         named = attachments.find(self._store, dump, wanted)
         self._dump_read = named.bytes_read
-        found = selection.select(self._store, self._artifact, self._layout.parse, tuple(named.names))
+        found = selection.select(self._store, self._artifact, self._layout.parse, tuple(named.names), some=True)
         return found.renamed(named.names)
 
     def _list(self, folder: str) -> Extracted:
@@ -96,6 +100,8 @@ class _Extraction:
             bytes=found.size,
             bytes_read=self._dump_read + self._artifact.index.size + packs.bytes_in_part + packs.bytes_whole,
             algorithm=self._layout.algorithm,
+            missing=len(found.missing),
+            missing_names=found.missing[:_NAMED],
         )
 
     def _into_claim(self, beside: Beside, found: Selected, reader: PackReader) -> Extracted:

@@ -132,7 +132,8 @@ class _Tables:
                 result = result.model_copy(
                     update={"extracted": result.extracted.model_copy(update={"schema_name": schema.name})}
                 )
-                schema.create([(each.table, each.path) for each in files], result, self._counter)
+                loaded = [(each.table, each.path) for each in files]
+                schema.create(loaded, result, self._counter, self._request.capacity or 0)
             else:
                 result = result.model_copy(update={"extracted": self._stored(files, result.extracted)})
         finally:

@@ -14,13 +14,13 @@ def execute(runtime: Runtime, request: RemoveExtractRequest) -> ExtractRemoved:
     folders = opening.folders(request.filestore, request.environment_id)
     if folders is not None and request.folder is not None:
         return ExtractRemoved(folder=Beside(folders, request.folder, request.extract_id).remove())
-    objects = 0
+    objects, kept = 0, None
     if request.store is not None:
         store = runtime.guarded(opening.store(request.store))
         prefix = naming.extract_prefix(request.environment_id, request.extract_id)
         objects = store.delete([found.key for found in store.list(prefix)])
         abort_uploads(store, prefix)
-        store.purge(prefix)
+        kept = store.purge(prefix)
     server = opening.optional_server(request.database)
     dropped = schema = False
     if server is not None:
@@ -30,4 +30,4 @@ def execute(runtime: Runtime, request: RemoveExtractRequest) -> ExtractRemoved:
         if request.from_database:
             schema = LiveSchema(server, request.extract_id, runtime.token).drop()
         dropped = bool(scratch.drop_named(server, scratch.ExtractNames(server.live, request.extract_id), runtime.token))
-    return ExtractRemoved(objects=objects, database=dropped, schema_dropped=schema)
+    return ExtractRemoved(objects=objects, database=dropped, schema_dropped=schema, kept=kept)

@@ -35,6 +35,7 @@ class Selected:
     others: list[Entry] = field(default_factory=list)  # folders and symbolic links
     files: int = 0
     size: int = 0
+    missing: tuple[str, ...] = ()  # names that the snapshot does not have
 
     def contents(self, reader: PackReader, algorithm: str) -> Iterator[Content]:
         """The wanted files with their bytes. The caller consumes one before the next, to its end: there the digest is
@@ -46,7 +47,7 @@ class Selected:
     def renamed(self, names: Mapping[str, str]) -> "Selected":
         """The same files under other names."""
         packs = [replace(p, wanted=[e._replace(name=names[e.name]) for e in p.wanted]) for p in self.packs]
-        return replace(self, packs=packs)
+        return replace(self, packs=packs, missing=tuple(names[name] for name in self.missing))
 
     def shown(self) -> Iterator[Entry]:
         """Some of the files."""
@@ -64,11 +65,17 @@ def _compared(entry: Entry, pieces: Iterable[bytes | memoryview], algorithm: str
 
 
 def select(
-    store: Store, artifact: FilestoreArtifact, parse: Callable[[bytes], Entry], paths: Sequence[str]
+    store: Store,
+    artifact: FilestoreArtifact,
+    parse: Callable[[bytes], Entry],
+    paths: Sequence[str],
+    *,
+    some: bool = False,
 ) -> Selected:
     """The entries of these names, and of all below them. Reads the index only.
 
-    Raises MoverError FilesNotFound where a path names nothing, or all of them more than MAX_FILES; Corrupt, StoreError.
+    Raises MoverError FilesNotFound where a path names nothing (`some`: where all of them do), or all of them more than
+    MAX_FILES; Corrupt, StoreError.
     """
     wanted, missing, found = frozenset(paths), set(paths), Selected()
     for obj, block in blocks(store, artifact, lambda line: check_name(parse(line)), wanted):
@@ -96,7 +103,8 @@ def select(
         if pack.wanted:
             pack.known = [*frames.values(), *pack.wanted]
             found.packs.append(pack)
-    if missing:
+    found.missing = tuple(sorted(missing))
+    if missing and (not some or not found.files):
         names = ", ".join(repr(name) for name in sorted(missing)[:_NAMED])
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise MoverError(

@@ -225,7 +225,7 @@ def _after_end(world: World) -> Action:
     stopping = None if ended else _stop(world)
     if stopping is not None:
         return stopping
-    if world.locked:
+    if world.locked and not _drops_now(world):
         return SetLock(held=False)
     if status.residue == "Pending":
         left = _seconds_left(world)
@@ -252,6 +252,20 @@ def _seconds_left(world: World) -> float:
     return -clock.seconds_since(expires, world.now)
 
 
+def _pause_left(world: World) -> float:
+    """Seconds until a failed removal is tried again; 0 or less: now."""
+    after = world.extract.status.removal_after
+    return -clock.seconds_since(after, world.now) if after is not None else 0.0
+
+
+def _drops_now(world: World) -> bool:
+    """Whether the schema of the live database is being dropped, under the operation lock: a snapshot between its export
+    and pg_dump's locks would lose the tables, and fail."""
+    status = world.extract.status
+    due = status.residue == "Pending" and status.removal_attempt > 0 and _seconds_left(world) <= 0
+    return world.into_database and due and _pause_left(world) <= 0 and not world.rollback_near
+
+
 def _removal(world: World) -> Action:
     extract, status = world.extract, world.extract.status
     attempt = status.removal_attempt
@@ -268,17 +282,18 @@ def _removal(world: World) -> Action:
         if isinstance(world.refusal, Waiting):
             return Idle(world.refusal.after)
         return _not_removed(world, world.refusal.message)
-    if status.removal_after is not None:
-        left = -clock.seconds_since(status.removal_after, world.now)
-        if left > 0:
-            return Idle(left)
+    left = _pause_left(world)
+    if left > 0:
+        return Idle(left)
     match read(world.seen.state(name), ExtractRemoved, "The Job"):
         case Absent():
+            if world.into_database and not world.locked:
+                return SetLock(held=True)
             return StartJob("remove-extract", attempt)
         case Starting() | Running():
             return Idle(POLL)
-        case Done():
-            return Record(transitions.removed(world))
+        case Done(result=found):
+            return Record(transitions.removed(world, found))
         case JobFailed(failure=failure):
             return _not_removed(world, failure.message)
 

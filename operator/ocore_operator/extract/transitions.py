@@ -3,7 +3,8 @@
 from ocore_crds import conditions as c
 from ocore_crds.extract import ExtractStatus
 from ocore_crds.extracted import TABLE_CONTENTS, Extracted
-from ocore_crds.protocol import EXTRACT_STEPS, ExtractResult
+from ocore_crds.naming import restored_schema
+from ocore_crds.protocol import EXTRACT_STEPS, ExtractRemoved, ExtractResult
 from ocore_crds.quantity import human
 from ocore_crds.snapshot import StepStatus
 from ocore_operator import clock, summarize
@@ -86,7 +87,10 @@ def _text(result: Extracted) -> str:
     if result.schema_name is not None:
         where = f"in the schema {result.schema_name} of the live database"
     rows = f" with {result.rows} rows" if result.rows else ""
-    return f"{result.files} files of {human(result.bytes)}{rows} are {where}; {human(result.bytes_read)} were read."
+    text = f"{result.files} files of {human(result.bytes)}{rows} are {where}; {human(result.bytes_read)} were read."
+    if not result.missing:
+        return text
+    return f"{text} Of {result.missing} attachments the snapshot has no file: {', '.join(result.missing_names)}."
 
 
 def failed(world: World, reason: str, message: str) -> ExtractStatus:
@@ -94,13 +98,32 @@ def failed(world: World, reason: str, message: str) -> ExtractStatus:
     return summarize.outcome(world.extract.status, Failed(reason, message), _stamp(world))
 
 
-def removed(world: World) -> ExtractStatus:
-    """Nothing remains."""
+def removed(world: World, found: ExtractRemoved) -> ExtractStatus:
+    """Nothing remains that could be removed."""
     status = world.extract.status.model_copy(update={"residue": "None", "removal_message": None})
     if status.phase != "Complete":
         return status
-    stamp = _stamp(world)
-    return summarize.ready(status.model_copy(update={"phase": "Expired"}), c.EXPIRED, "The result is removed.", stamp)
+    return summarize.ready(
+        status.model_copy(update={"phase": "Expired"}), c.EXPIRED, _removed_text(world, found), _stamp(world)
+    )
+
+
+def _removed_text(world: World, found: ExtractRemoved) -> str:
+    claim = world.extract.spec.target.claim
+    if claim is not None:
+        if found.folder:
+            return f"The folder {claim.path} is removed."
+        return f"The claim has no folder {claim.path} with the marker of this Extract, so nothing was removed."
+    if world.into_database:
+        schema = restored_schema(world.extract.id)
+        if found.schema_dropped:
+            return f"The schema {schema} is dropped."
+        return f"The database that the Environment names now has no schema {schema} of this Extract, so nothing was dropped."
+    if found.kept is None:
+        return "The result is removed."
+    number = f"{found.kept.versions} versions" if found.kept.versions is not None else "versions"
+    until = f" until {found.kept.until}" if found.kept.until is not None else ""
+    return f"The result is removed from the list of objects, but the store keeps {number} of it{until}."
 
 
 def not_removed(world: World, message: str, pause: float, *, last: bool) -> ExtractStatus:

@@ -10,7 +10,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_kube.errors import Conflict
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
+from ocore_kube.types import ENVIRONMENTS, EXTRACTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import operation_lock
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
@@ -204,6 +204,18 @@ def test_a_snapshot_holds_it_as_a_snapshot() -> None:
     asyncio.run(locking.ctx.kube.delete(SNAPSHOTS, "shop", "s1"))
     locking.acquire(0)
     assert locking.holder == "r1"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "residue", "stale"), [(1, "Pending", False), (0, "Pending", True), (1, "None", True)]
+)
+def test_row_129_an_extract_that_drops_its_schema_holds_it(attempt: int, residue: str, stale: bool) -> None:
+    locking, spec = Locking(), {"snapshotRef": {"name": "s1"}, "tables": [{"name": "a"}], "target": {"database": {}}}
+    status = {"conditions": COMPLETE, "residue": residue, "removalAttempt": attempt}
+    made = obj("Extract", "e1", spec, status)
+    mine = locking.server.put(EXTRACTS, made)
+    asyncio.run(operation_lock.acquire(locking.ctx, locking.read(), resources.extract(mine)))
+    assert asyncio.run(operation_lock.stale(locking.ctx, locking.read())) is stale
 
 
 def test_of_two_that_saw_it_free_one_gets_it() -> None:

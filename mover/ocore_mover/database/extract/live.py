@@ -4,7 +4,7 @@ All of it is made in one transaction: a killed attempt leaves nothing, or the wh
 by its comment. The comment is also the condition for the removal: another schema of that name is never touched.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,16 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractResult
-from ocore_mover.database.connect import Connection, Server, connect, quoted, set_timeouts, translating
+from ocore_mover.database import volume
+from ocore_mover.database.connect import (
+    Connection,
+    Server,
+    connect,
+    connect_maintenance,
+    quoted,
+    set_timeouts,
+    translating,
+)
 from ocore_mover.database.extract.rows import APPLICATION, Loaded
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -75,28 +84,38 @@ class LiveSchema:
                 )
         return None
 
-    def create(self, tables: Sequence[tuple[Loaded, Path]], result: ExtractResult, counter: Counter) -> None:
-        """Makes the schema with these tables, each with its rows in COPY's text format. Raises MoverError
-        TargetRefused, NoSpace, RestoreFailed."""
+    def create(
+        self, tables: Sequence[tuple[Loaded, Path]], result: ExtractResult, counter: Counter, capacity: int
+    ) -> None:
+        """Makes the schema with these tables, each with its rows in COPY's text format. The volume is watched until the
+        end. Raises MoverError TargetRefused, InsufficientCapacity, RestoreFailed."""
         schema = sql.Identifier(self.name)
         lines = (_ABOUT, f"{MARK}={self.extract_id}", f"{_RESULT}={result.model_dump_json(by_alias=True)}")
-        with self._session() as live, self.token.on_cancel(live.cancel_safe):
+        name = f"the schema {self.name}"
+        with (
+            connect_maintenance(self.server, application=APPLICATION, token=self.token) as maintenance,
+            self._session() as live,
+            self.token.on_cancel(live.cancel_safe),
+        ):
+            watch = volume.Watch(capacity, name)
             set_timeouts(live, statement="0", lock="30s")
             with live.transaction():
                 live.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
                 for table, path in tables:
                     live.execute(table.definition(self.name))
-                    self._load(live, table, path, counter)
+                    self._load(live, table, path, counter, lambda: watch(maintenance))
+                volume.Watch(capacity, name)(maintenance)  # also where the last rows took less than an interval
                 comment = sql.SQL("COMMENT ON SCHEMA {} IS {}").format(schema, sql.Literal("\n".join(lines)))
                 live.execute(comment)
                 failpoints.hit("extract-written")
         failpoints.hit("extract-visible")
 
-    def _load(self, live: Connection, table: Loaded, path: Path, counter: Counter) -> None:
+    def _load(self, live: Connection, table: Loaded, path: Path, counter: Counter, watch: Callable[[], None]) -> None:
         statement = table.loading(sql.Identifier(self.name, table.wanted.name))
         with live.cursor() as cursor, cursor.copy(statement) as rows, path.open("rb") as file:
             for chunk in iter(lambda: file.read(_CHUNK), b""):
                 self.token.check()
+                watch()
                 rows.write(chunk)
                 counter.add(bytes_=len(chunk))
         counter.add(files=1)

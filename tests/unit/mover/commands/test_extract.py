@@ -240,6 +240,9 @@ def test_nothing_that_exists_is_replaced(extracts: Extracts, tmp_path: Path, wha
         back.symlink_to(elsewhere)
     done = extracts.into_claim("back", "papers")
     assert done.reason == "TargetRefused"
+    assert (
+        "exists and is not empty" if what == "full" else "is not a folder, or it is a symbolic link"
+    ) in done.message
     assert "another target.claim.path" in done.message
     assert list(elsewhere.iterdir()) == []
     assert own_folders(extracts) == []

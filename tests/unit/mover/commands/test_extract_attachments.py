@@ -62,3 +62,24 @@ def test_an_attachment_by_what_a_user_knows(desk: Desk) -> None:
     link = extract(desk, "--model", "res.partner", "--record", "8")
     assert link.reason == "FilesNotFound"
     assert "in the database, or is a link" in link.message
+
+
+def test_a_lost_attachment_does_not_keep_the_others_back(desk: Desk) -> None:
+    application = Application(desk.site, desk.claim, desk.path)
+    with application.connect() as connection:
+        for name in ("kept.pdf", "lost.pdf"):
+            application.write(connection, name, name.encode())
+        connection.execute("ALTER TABLE ir_attachment ADD res_model varchar, ADD res_id int")
+        connection.execute("UPDATE ir_attachment SET res_model = 'res.partner', res_id = 7")
+        ids = dict(connection.execute("SELECT name, id FROM ir_attachment").fetchall())
+        lost = connection.execute("SELECT store_fname FROM ir_attachment WHERE name = 'lost.pdf'").fetchone()
+        connection.commit()
+    assert lost is not None
+    (desk.claim / desk.path / str(lost[0])).unlink()
+    desk.ok("snapshot", "--missing-files", "Report")
+    done = extract(desk, "--model", "res.partner", "--record", "7")
+    assert files(desk, done) == {f"{ids['kept.pdf']}-kept.pdf": b"kept.pdf"}
+    found = done.result["payload"]["extracted"]
+    assert (found["missing"], found["missingNames"]) == (1, [f"{ids['lost.pdf']}-lost.pdf"])
+    alone = extract(desk, "--model", "res.partner", "--record", "7", "--name", "lost.pdf")
+    assert alone.reason == "FilesNotFound"

@@ -14,10 +14,15 @@ import pytest
 from psycopg import sql
 
 from ocore_crds import naming
-from ocore_crds.commands.extract import TableRequest
+from ocore_crds.commands.extract import ExtractResult, TableRequest
+from ocore_crds.extracted import Extracted
 from ocore_mover.database.copy_access import CopyAccess
-from ocore_mover.database.extract.rows import reading
+from ocore_mover.database.extract.live import LiveSchema
+from ocore_mover.database.extract.rows import Loaded, reading
+from ocore_mover.database.extract.where import Column
 from ocore_mover.deadline import Token
+from ocore_mover.errors import MoverError
+from ocore_mover.report import Counter
 from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed
 from support.mover.desk import Desk
 from support.mover.postgres_majors import create_role, write_secret
@@ -437,6 +442,18 @@ def test_row_112_a_killed_attempt_leaves_nothing_or_all_of_the_schema(
     assert done.result["payload"]["tables"][0]["rows"] == 99
     assert site.sql(f"SELECT count(*) FROM {schema}.partner") == [(0 if left else 99,)]
     tables_any.nothing_left()
+
+
+def test_row_111_the_load_into_the_live_database_is_watched(site: Site, tmp_path: Path, counter: Counter) -> None:
+    """The volume has less room than it seemed to have: the transaction ends, and nothing of it stays."""
+    site.sql("CREATE TABLE a AS SELECT 1 AS b")
+    (tmp_path / "rows").write_bytes(b"1\n")
+    loaded = Loaded(TableRequest(name="a"), (Column("b", "integer", "int4"),))
+    schema = LiveSchema(site.target, str(uuid.uuid4()), Token())
+    with pytest.raises(MoverError, match="restored_.* was stopped") as raised:
+        schema.create([(loaded, tmp_path / "rows")], ExtractResult(extracted=Extracted()), counter, 1 << 20)
+    assert raised.value.reason == "InsufficientCapacity"
+    assert schema.made() is None
 
 
 def test_row_112_a_schema_that_it_has_not_made_is_neither_written_nor_dropped(tables_any: Tables) -> None:

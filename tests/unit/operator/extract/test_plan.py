@@ -8,7 +8,9 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import REMOVE_EXTRACT
 from ocore_crds.naming import FINALIZER_EXTRACT
+from ocore_crds.protocol import ExtractRemoved
 from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.extract import transitions
 from ocore_operator.extract.entry import entry, idle
 from ocore_operator.extract.observe import neighbours
 from ocore_operator.extract.plan import decide, readable_store
@@ -161,6 +163,15 @@ def changed_snapshot(*conditions: Object, **status: Any) -> resources.Snapshot:
     return snapshot(status={**started(), "phase": "Complete", "conditions": [*COMPLETE, *conditions], **status})
 
 
+def test_a_snapshot_that_is_being_deleted_is_not_read() -> None:
+    leaving = changed_snapshot()
+    leaving = replace(leaving, meta=replace(leaving.meta, deleted=at(50)))
+    action = decide(world(STORE, QUEUED, seconds=60, snapshot=leaving))
+    assert reason(action) == c.SNAPSHOT_NOT_FOUND
+    assert isinstance(action, Record)
+    assert "is being deleted" in str(action.status.conditions)
+
+
 FAILED = {"type": "Failed", "status": "True", "reason": "DumpFailed", "lastTransitionTime": at(0)}
 DAMAGED = {"type": "Verified", "status": "False", "reason": "Corrupt", "lastTransitionTime": at(0)}
 
@@ -285,9 +296,53 @@ def test_a_database_without_environment_ends_it() -> None:
     assert reason(decide(world(LIVE, RUNNING, environment=None, locked=True))) == c.ENVIRONMENT_NOT_FOUND
 
 
+def test_row_129_the_schema_is_dropped_under_the_lock() -> None:
+    """A snapshot between its export and pg_dump's locks would lose the tables."""
+    due, job = {**DONE, "removalAttempt": 1}, with_job(REMOVAL, REMOVED, "remove-extract", seconds=1001)
+    assert decide(world(LIVE, DONE, seconds=400, environment=SERVER, locked=True)) == SetLock(held=False)
+    assert decide(world(LIVE, due, seconds=1001, environment=SERVER)) == SetLock(held=True)
+    busy = Waiting(c.WAITING_FOR_OPERATION, "Snapshot s holds the operation lock.", 30.0)
+    assert decide(world(LIVE, due, seconds=1001, environment=SERVER, refusal=busy)) == Idle(30.0)
+    held = world(LIVE, due, seconds=1001, environment=SERVER, locked=True)
+    assert decide(held) == StartJob("remove-extract", 1)
+    assert isinstance(decide(replace(held, seen=job)), Record)
+    pausing = {**due, "removalAfter": at(1100)}
+    assert decide(world(LIVE, pausing, seconds=1001, environment=SERVER, locked=True)) == SetLock(held=False)
+    gone = {**due, "residue": "None"}
+    assert decide(world(LIVE, gone, seconds=1001, environment=SERVER, locked=True)) == SetLock(held=False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "payload", "said"),
+    [
+        ("CLAIM", {"folder": True}, "The folder back is removed."),
+        ("CLAIM", {}, "so nothing was removed"),
+        ("LIVE", {"schemaDropped": True}, "is dropped."),
+        ("LIVE", {}, "so nothing was dropped"),
+        ("STORE", {"objects": 1}, "The result is removed."),
+        ("STORE", {"kept": {"versions": 2, "until": at(9999)}}, "the store keeps 2 versions of it until"),
+        ("STORE", {"kept": {}}, "the store keeps versions of it."),
+    ],
+)
+def test_what_was_removed_is_said(spec: str, payload: Object, said: str) -> None:
+    found = ExtractRemoved.model_validate({"kind": "remove-extract", **payload})
+    expired = world({"CLAIM": CLAIM, "LIVE": LIVE, "STORE": STORE}[spec], DONE, seconds=1001, environment=SERVER)
+    ready = c.find(transitions.removed(expired, found).conditions, c.READY)
+    assert ready is not None
+    assert said in ready.message
+
+
+def test_lost_attachments_are_named() -> None:
+    message = RESULT.replace('"bytesRead"', '"missing":4,"missingNames":["42-a.pdf"],"bytesRead"')
+    action = decide(world(STORE, RUNNING, seen=with_job(JOB, message)))
+    assert isinstance(action, Record)
+    found = c.find(action.status.conditions, c.COMPLETE)
+    assert found is not None
+    assert "Of 4 attachments the snapshot has no file: 42-a.pdf." in found.message
+
+
 def test_the_schema_is_removed_when_no_rollback_renames_databases() -> None:
     expired = {**DONE, "removalAttempt": 1}
-    assert decide(world(LIVE, expired, seconds=1001, environment=SERVER)) == StartJob("remove-extract", 1)
     assert decide(world(LIVE, expired, seconds=1001, environment=SERVER, rollback_near=True)) == Idle(10.0)
     gone = decide(world(LIVE, expired, seconds=1001, environment=None))
     assert isinstance(gone, Record)
