@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from ..manifest import Evidence
 from ..model import Uuid
 from ..reports import Line
-from .base import ROLLBACK_IDS, Command, Request
+from .base import CAPACITY, ROLLBACK_IDS, Capacity, Command, Request
 from .parts import DatabaseAccess, Option
 
 
@@ -26,6 +26,7 @@ class NeutralizeRequest(Request):
         description="Folder through which another container of the pod gets credentials and runs its command.",
     )
     assertions: str | None = Field(default=None, description="Folder with queries that must return no row afterwards.")
+    capacity: Capacity | None = Field(default=None, description=CAPACITY)
     own_identity: bool = Field(default=False, description="Give the copy a new database.uuid, database.secret and URL.")
     base_url: str | None = Field(default=None, description="With --own-identity: its web.base.url.")
     isolation: Literal["Require", "BestEffort"] = Field(

@@ -18,7 +18,6 @@ from ocore_mover.filestore.selection import Selected
 from ocore_mover.filestore.unpack import PackReader
 from ocore_mover.store.interface import Store
 
-
 #: Lost attachments that the status names.
 _NAMED = 3
 

@@ -45,6 +45,7 @@ class NeutralizeOptions:
     base_url: str | None
     isolation: Literal["Require", "BestEffort"] = "Require"
     listeners: tuple[str, ...] = ()
+    capacity: int | None = None
     outside: tuple[str, ...] = ()  # those outside of the cluster's networks that someone else has just reached
 
     @property
@@ -109,7 +110,9 @@ class NeutralizeRun:
         return NeutralizeResult(neutralized=options.neutralizes, evidence=self._report.evidence())
 
     def _opened(self, owner: str) -> AbstractContextManager[CopyAccess]:
-        return copy_access.opened(self._server, self._names, owner, self._token, jobs=_SESSIONS)
+        return copy_access.opened(
+            self._server, self._names, owner, self._token, jobs=_SESSIONS, capacity=self._options.capacity
+        )
 
     def _begin(self) -> str:
         """Marks the copy as pending, whatever it was, and closes it. Returns the owner of its objects."""
@@ -241,6 +244,7 @@ def execute(runtime: Runtime, request: NeutralizeRequest) -> NeutralizeResult:
         base_url=request.base_url,
         isolation=request.isolation,
         listeners=request.listeners,
+        capacity=request.capacity,
         outside=request.outside,
     )
     return NeutralizeRun(runtime, options).run()

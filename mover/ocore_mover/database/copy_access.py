@@ -33,6 +33,7 @@ from ocore_mover.database.connect import (
     translating,
 )
 from ocore_mover.database.credentials import Credentials
+from ocore_mover.database.limits import limited
 from ocore_mover.database.position import Names
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -101,13 +102,24 @@ def application_search_path(server: Server, access: CopyAccess, token: Token | N
 
 @contextmanager
 def opened(
-    server: Server, names: Names, owner: str, token: Token | None = None, *, jobs: int = 1
+    server: Server,
+    names: Names,
+    owner: str,
+    token: Token | None = None,
+    *,
+    jobs: int = 1,
+    capacity: int | None = None,
 ) -> Iterator[CopyAccess]:
     """Opens the copy for our sessions within the block, `jobs` at a time and a few more; closes it on every way out.
+    What they may take of the server is limited.
 
-    Raises MoverError MissingGrants where the administrator may not create the temporary role.
+    Raises MoverError MissingGrants where the administrator may not create the temporary role, and as
+    :func:`~.limits.limited`.
     """
-    with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
+    with (
+        limited(server, names.restored, capacity, token),
+        connect_maintenance(server, application=APPLICATION, token=token) as maintenance,
+    ):
         if server.admin is None:
             with _hidden(server, maintenance, names, owner, token) as access:
                 yield access

@@ -118,7 +118,7 @@ def _removed_text(world: World, found: ExtractRemoved) -> str:
         schema = restored_schema(world.extract.id)
         if found.schema_dropped:
             return f"The schema {schema} is dropped."
-        return f"The database that the Environment names now has no schema {schema} of this Extract, so nothing was dropped."
+        return f"The Environment's database now has no schema {schema} of this Extract, so nothing was dropped."
     if found.kept is None:
         return "The result is removed."
     number = f"{found.kept.versions} versions" if found.kept.versions is not None else "versions"

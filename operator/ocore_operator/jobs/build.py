@@ -512,6 +512,7 @@ def neutralize(
         listeners=listeners.others if image else (),
         outside=listeners.outside if image else (),
         assertions=parts.assertions(volumes, found.assertions if plan.method is not None else None),
+        capacity=_own_capacity(environment),
         own_identity=plan.own_identity,
         base_url=found.base_url if plan.own_identity else None,
         isolation=owner.spec.isolation,

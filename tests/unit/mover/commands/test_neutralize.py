@@ -344,6 +344,15 @@ def test_scripts_that_fail(copy: Copy) -> None:
     copy.is_old()
 
 
+def test_row_131_a_script_cannot_take_all_locks(copy: Copy) -> None:
+    """Without locks no one can connect. It is ended, and the server takes connections at once."""
+    lock = "SELECT count(pg_advisory_xact_lock(g)) FROM generate_series(1, 5000) g; SELECT pg_sleep(60)"
+    done = copy.neutralise(lock)
+    assert done.reason == "RestoreFailed"
+    assert "locks of about" in done.message
+    copy.is_old()
+
+
 def test_scripts_have_the_owners_rights_only(copy: Copy) -> None:
     for text in ("RESET ROLE", "SET ROLE NONE", "SELECT 1"):
         done = copy.neutralise(f"{text}; CREATE ROLE intruder SUPERUSER")
