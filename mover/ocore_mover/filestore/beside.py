@@ -27,7 +27,8 @@ from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_below, op
 
 #: Bytes of the marker that are read at most.
 _MARKER_BYTES = 64 * 1024
-_FILE_MODE = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+#: Of the modes in the snapshot: nothing that an Extract makes can be executed as a program.
+_FILE_MODE = 0o666
 
 
 class Marker(StatusModel):
@@ -94,7 +95,9 @@ class Beside:
         finally:
             os.close(fd)
         with self._folders.opened(self._folders.filestore) as live:
-            os.fchmod(root, stat.S_IMODE(os.fstat(live).st_mode))
+            mode = stat.S_IMODE(os.fstat(live).st_mode)
+        for _, _, _, folder in os.fwalk(dir_fd=root):  # it follows no link
+            os.fchmod(folder, mode)
         sync_filesystem(root)
         with self._folders.opened_parent(self._stage) as (own, stage), self._place() as (parent, name):
             try:

@@ -110,7 +110,14 @@ def test_a_new_folder_on_the_claim(extracts: Extracts) -> None:
     assert not list(extracts.folder.store.rglob("files.tar"))
 
 
-def test_a_set_user_id_bit_is_not_extracted(tmp_path: Path) -> None:
+def test_its_folders_have_the_mode_of_the_filestore(extracts: Extracts) -> None:
+    extracts.files.chmod(0o2775)
+    extracts.result(extracts.into_claim("back", "papers"))
+    for folder in ("back", "back/papers", "back/papers/deep"):
+        assert (extracts.folder.claim / folder).stat().st_mode & 0o7777 == 0o2775
+
+
+def test_no_program_is_extracted(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     (folder.claim / "files/program").write_bytes(b"program")
     (folder.claim / "files/program").chmod(0o6755)
@@ -120,7 +127,7 @@ def test_a_set_user_id_bit_is_not_extracted(tmp_path: Path) -> None:
         "--filestore", "files", "--layout", "Plain", "--folder", "back",
     )  # fmt: skip
     assert done.code == 0, done.stdout
-    assert (folder.claim / "back/program").stat().st_mode & 0o7777 == 0o755
+    assert (folder.claim / "back/program").stat().st_mode & 0o7777 == 0o644
 
 
 @pytest.mark.parametrize("path", ["missing", "paper", "papers/one.txt/below"])
