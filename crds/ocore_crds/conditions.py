@@ -123,6 +123,7 @@ JOB_USER_UNKNOWN = "JobUserUnknown"  # neither spec.jobs nor the workload names 
 WORKLOAD_NOT_FOUND = "WorkloadNotFound"
 WORKLOAD_KIND_NOT_ALLOWED = "WorkloadKindNotAllowed"  # the chart's value workloads.kinds does not list its kind
 WORKLOAD_NOT_SCALABLE = "WorkloadNotScalable"  # it has no scale subresource, or one that lacks a field
+SCALING_DELETES_CLAIM = "ScalingDeletesClaim"  # a claim is deleted together with the pods of a workload
 WORKLOADS_NOT_GIVEN = "WorkloadsNotGiven"  # nothing is stopped, and no one said that this is intended
 WRITERS_NOT_STOPPED = "WritersNotStopped"  # layout Plain, and no workload is listed that a rollback could stop
 WORKLOAD_PAUSED = "WorkloadPaused"  # a paused Deployment, which would not run the image that a rollback sets

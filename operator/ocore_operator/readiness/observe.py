@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from ocore_crds import conditions as c
+from ocore_crds.protocol import Failure
+from ocore_crds.workloads import targets
 from ocore_kube.types import ENVIRONMENTS, STORES, Type
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
@@ -17,6 +19,7 @@ from ocore_operator.kube.resources import Environment, Key, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
 from ocore_operator.readiness.plan_probe import duplicate
 from ocore_operator.readiness.world import EnvironmentWorld, StoreWorld
+from ocore_operator.workloads import losses
 
 
 async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
@@ -40,12 +43,19 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
         operations=tuple(operations(ctx.catalog, key.namespace, key.name)),
         stores={e.key.name: e for e in found if e is not None},
         environments=tuple(ctx.catalog.of_kind(EnvironmentEntry)),
+        loses=await _loses(ctx, obj) if isinstance(needs, JobInputs) else None,
         now=ctx.now(),
     )
     if not plan_environment.needs_jobs(world):
         return world
     seen = await control.observe(ctx, obj)
     return replace(world, seen=seen, now=seen.now)
+
+
+async def _loses(ctx: Context, obj: Environment) -> Failure | None:
+    filestore = obj.spec.filestore
+    claim = filestore.claim_name if filestore is not None else ""
+    return await losses.of_targets(ctx, obj.meta.namespace, targets(obj.spec.workloads), claim)
 
 
 def _stale(ctx: Context, obj: Environment) -> EnvironmentWorld:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds import layouts
+from ocore_crds.conditions import Condition
 from ocore_crds.environment import EnvironmentStatus, connection_of
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
 from ocore_operator import clock
@@ -70,6 +71,9 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
         wanted, conditions = world.requested, world.obj.status.conditions
         if c.is_true(conditions, c.READY) and store_problem(world) is not None:
             wanted = clock.text(world.now)  # Ready is not true any more, and RollbackReady stays
+        rollback = c.find(conditions, c.ROLLBACK_READY)
+        if rollback is not None and _disagrees(rollback, world.loses):
+            wanted = clock.text(world.now)
         for waiting in world.operations:
             needs = (c.READY, c.ROLLBACK_READY) if waiting.key.kind == "Rollback" else (c.READY,)
             if not all(c.is_true(conditions, t) for t in needs):
@@ -92,6 +96,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
             began=began,
             now=clock.text(world.now),
             without_store=store_problem(world),
+            loses=world.loses,
             has_remote=has_remote_store(world),
         )
         status = sizing.probed(world.obj.spec, status, result, began=began)
@@ -104,6 +109,11 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
     def failed(self, world: EnvironmentWorld, failure: Failure, began: str) -> EnvironmentStatus:
         """See verdict.py."""
         return probe_failed(world.obj, failure.reason, failure.message, began=began, now=clock.text(world.now))
+
+
+def _disagrees(rollback: Condition, loses: Failure | None) -> bool:
+    """Whether RollbackReady does not show what stopping the workloads would delete, or shows what passed."""
+    return rollback.status == "True" if loses is not None else rollback.reason == c.SCALING_DELETES_CLAIM
 
 
 PROBE = EnvironmentProbe()

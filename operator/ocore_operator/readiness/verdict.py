@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus, ProbeStatus, connection_of
-from ocore_crds.protocol import DatabaseFacts, Finding, ProbeResult
+from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult
 from ocore_crds.quantity import human
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome
@@ -59,11 +59,13 @@ def found(
     began: str,
     now: str,
     without_store: Finding | None = None,
+    loses: Failure | None = None,
     has_remote: bool = False,
 ) -> EnvironmentStatus:
     """After a probe with a result. Blocking findings prevent snapshots and rollbacks, creatable ones prevent snapshots
     only, the others rollbacks only.
 
+    `loses`: why stopping the workloads would delete data, which prevents rollbacks only; a snapshot saves the data.
     `without_store`: the own store is not ready, which prevents snapshots only, because a remote one is ready.
     `has_remote`: whether one is ready. Then an own store that the Jobs' user cannot use prevents snapshots only, too: a
     restore falls back to the remote copy.
@@ -84,7 +86,7 @@ def found(
         )
     against_snapshots = [*([without_store] if without_store is not None else []), *result.snapshots]
     (against_snapshots if has_remote else blocking).extend(result.own_store)
-    rollback = list(result.rollback)
+    rollback = [*([Finding(reason=loses.reason, message=loses.message)] if loses is not None else []), *result.rollback]
     spec = environment.spec
     connection = connection_of(spec, environment.status)
     if connection is not None and connection.capacity is None:

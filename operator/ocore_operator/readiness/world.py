@@ -7,6 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.model import Model
+from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry
@@ -61,6 +62,8 @@ class EnvironmentWorld(World[EnvironmentSpec, EnvironmentStatus]):
     environments: tuple[EnvironmentEntry, ...] = ()
     #: The operation lock has a holder that is gone or has ended. Nothing else is read then.
     stale_lock: bool = False
+    #: Why no rollback may stop its workloads: data would be deleted.
+    loses: Failure | None = None
 
     @property
     def environment(self) -> Environment:

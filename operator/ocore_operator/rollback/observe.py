@@ -132,7 +132,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
     wanted = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), wanted)
     views, jobs, before, users, config, facts = await asyncio.gather(
-        scale.observe(ctx, namespace, wanted),
+        scale.observe(ctx, namespace, wanted, _claim(known, environment)),
         _jobs(ctx, known, seen),
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
@@ -287,6 +287,15 @@ def _targets(rollback: Rollback, environment: Environment | None) -> list[Target
     if saved:
         return targets(saved)
     return targets(environment.spec.workloads) if environment is not None else []
+
+
+def _claim(rollback: Rollback, environment: Environment | None) -> str:
+    """The filestore's claim that the rollback was started for, else the Environment's; empty without one."""
+    target = rollback.status.target
+    if target is not None:
+        return target.claim_name or ""
+    filestore = environment.spec.filestore if environment is not None else None
+    return filestore.claim_name if filestore is not None else ""
 
 
 async def _others(ctx: Context, rollback: Rollback) -> list[Rollback | Snapshot]:

@@ -29,6 +29,7 @@ from ocore_operator.rollback.world import (
     Wait,
     World,
 )
+from ocore_operator.workloads.quiesce import loses
 from ocore_operator.workloads.view import labels
 
 #: Seconds in which a missing object may still appear.
@@ -290,6 +291,9 @@ def _workloads(world: World) -> Refusal | None:
     refusal = next((w.refusal for w in world.workloads if w.refusal is not None), None)
     if refusal is not None:
         return Refusal(refusal.reason, refusal.message, patience=True)
+    lost = loses(world.workloads)
+    if lost is not None:
+        return Refusal(lost.reason, lost.message)
     missing = [w for w in world.workloads if not w.exists]
     if missing:
         text = (

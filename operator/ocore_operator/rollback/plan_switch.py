@@ -409,8 +409,9 @@ def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: da
 
 
 def _scale_down(status: RollbackStatus, world: World, now: datetime, limit: float) -> Action | None:
-    """Scales what runs to zero; None where nothing does, or the stage has used its seconds."""
-    targets = tuple((w, 0) for w in quiesce.running(world.workloads))
+    """Scales what runs to zero; None where nothing does, or the stage has used its seconds. What would delete data with
+    its pods continues to run."""
+    targets = tuple((w, 0) for w in quiesce.running(world.workloads) if w.loses is None)
     if not targets or timed_out(status, world, now, limit):
         return None
     return scale(quiesce.scale(targets, elapsed(status, world, now), world.scale_refused, now))

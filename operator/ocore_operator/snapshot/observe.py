@@ -144,11 +144,11 @@ async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | No
             repetition=signals.repetition_of(live[0]),
             may_resume=resumes,
         )
-    wanted = await _targets(ctx, snapshot)
+    wanted, claim = await _targets(ctx, snapshot)
     quiesce = snapshot.status.quiesce
     if quiesce is None or quiesce.stage in ("Announced", "Done"):
         world = replace(world, peer=peer_of(snapshot, await turns.others(ctx, namespace, snapshot.meta.uid), wanted))
-    world = replace(world, workloads=await scale.observe(ctx, namespace, wanted))
+    world = replace(world, workloads=await scale.observe(ctx, namespace, wanted, claim))
     obj = await ctx.kube.get(SNAPSHOTS, namespace, snapshot.meta.name)
     if obj is None or obj["metadata"]["uid"] != snapshot.meta.uid:
         return None
@@ -169,13 +169,16 @@ def _is_freezing(snapshot: Snapshot) -> bool:
     return snapshot.status.quiesce is not None and snapshot.status.quiesce.stage == "Freeze"
 
 
-async def _targets(ctx: Context, snapshot: Snapshot) -> list[Target]:
-    """The saved workloads once they are saved: the Environment may have changed since."""
+async def _targets(ctx: Context, snapshot: Snapshot) -> tuple[list[Target], str]:
+    """The workloads, and the filestore's claim. The saved workloads once they are saved: the Environment may have
+    changed since."""
     quiesce = snapshot.status.quiesce
-    if quiesce is not None and quiesce.stage != "Done" and quiesce.workloads:
-        return targets(quiesce.workloads)
     obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    return targets(resources.environment(obj).spec.workloads) if obj is not None else []
+    spec = resources.environment(obj).spec if obj is not None else None
+    claim = spec.filestore.claim_name if spec is not None and spec.filestore is not None else ""
+    if quiesce is not None and quiesce.stage != "Done" and quiesce.workloads:
+        return targets(quiesce.workloads), claim
+    return targets(spec.workloads) if spec is not None else [], claim
 
 
 async def _used_by(ctx: Context, snapshot: Snapshot) -> str:

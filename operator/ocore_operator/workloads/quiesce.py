@@ -96,7 +96,7 @@ def take_turn(
 def missing(workloads: Iterable[WorkloadView], kind: str) -> Failure | None:
     """Why the operation of that kind cannot stop them: some do not exist, or have no usable scale."""
     workloads = tuple(workloads)
-    refusal = next((w.refusal for w in workloads if w.refusal is not None), None)
+    refusal = next((w.refusal for w in workloads if w.refusal is not None), None) or loses(workloads)
     if refusal is not None:
         return Failure(reason=refusal.reason, message=f"{refusal.message} Then create a new {kind}.")
     absent = [w for w in workloads if not w.exists]
@@ -109,6 +109,11 @@ def missing(workloads: Iterable[WorkloadView], kind: str) -> Failure | None:
     return Failure(reason=c.WORKLOAD_NOT_FOUND, message=text)
 
 
+def loses(workloads: Iterable[WorkloadView]) -> Failure | None:
+    """Why none of them is scaled to zero: data would be deleted. What does not run loses nothing."""
+    return next((w.loses for w in running(workloads) if w.loses is not None), None)
+
+
 def stop(
     workloads: Iterable[WorkloadView], passed: float, refused: Refused | None, now: datetime
 ) -> SetReplicas | Later | Failure | None:
@@ -116,6 +121,9 @@ def stop(
     left = running(workloads)
     if not left:
         return None
+    lost = loses(left)
+    if lost is not None:
+        return lost
     if passed > STOP_SECONDS:
         why = f": {refused.message.rstrip('.')}" if refused is not None else ""
         text = (
@@ -147,6 +155,9 @@ def stop_again(
     left = running(workloads)
     if not left:
         return None
+    lost = loses(left)
+    if lost is not None:
+        return lost
     limit = drain_seconds(workloads)
     if passed > limit:
         return scaled_up(left, f"{when} again and again for {limit} s", kind)

@@ -3,6 +3,7 @@ their images where a rollback restores them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 
 from ocore_crds import conditions as c
@@ -19,7 +20,7 @@ from ocore_operator.jobs.listed import Scale
 from ocore_operator.jobs.outcome import finished, pod_ended
 from ocore_operator.jobs.trouble import container_trouble, pod_trouble
 from ocore_operator.kube.resources import Object
-from ocore_operator.workloads import images
+from ocore_operator.workloads import images, losses, quiesce
 from ocore_operator.workloads.view import Commit, WorkloadView
 
 #: The default of terminationGracePeriodSeconds in Kubernetes.
@@ -32,16 +33,18 @@ MAX_PODS = 3
 MAX_MESSAGE = 600
 
 
-async def observe(ctx: Context, namespace: str, wanted: Sequence[Target]) -> tuple[WorkloadView, ...]:
-    """The workloads as they are now, in the order of `wanted`."""
-    return tuple(await asyncio.gather(*(_one(ctx, namespace, each) for each in wanted)))
+async def observe(ctx: Context, namespace: str, wanted: Sequence[Target], claim: str = "") -> tuple[WorkloadView, ...]:
+    """The workloads as they are now, in the order of `wanted`. `claim`: of the filestore."""
+    views = await asyncio.gather(*(_one(ctx, namespace, each, claim) for each in wanted))
+    lost = await losses.of_claim(ctx, namespace, claim) if quiesce.running(views) else None
+    return tuple(replace(view, loses=view.loses or lost) for view in views)
 
 
-async def _one(ctx: Context, namespace: str, target: Target) -> WorkloadView:
+async def _one(ctx: Context, namespace: str, target: Target, claim: str) -> WorkloadView:
     if target.is_cron_job:
         return await _cron_job(ctx, namespace, target)
     if not target.has_template:
-        return await _listed(ctx, namespace, target)
+        return await _listed(ctx, namespace, target, claim)
     obj = await ctx.kube.get(WORKLOADS[target.kind], namespace, target.name)
     if obj is None:
         return _absent(target)
@@ -62,13 +65,14 @@ async def _cron_job(ctx: Context, namespace: str, target: Target) -> WorkloadVie
     return view_of_cron_job(target, obj, jobs, pods)
 
 
-async def _listed(ctx: Context, namespace: str, target: Target) -> WorkloadView:
+async def _listed(ctx: Context, namespace: str, target: Target, claim: str) -> WorkloadView:
     found = await listed.read(ctx, namespace, target)
     if isinstance(found, Failure):
         if found.reason == c.WORKLOAD_NOT_FOUND:
             return _absent(target)
         return WorkloadView(target.kind, target.name, pods=1, api_version=target.api_version, refusal=found)
-    return view_of_scale(target, found, await ctx.kube.list(PODS, namespace, labels=found.selector))
+    seen = view_of_scale(target, found, await ctx.kube.list(PODS, namespace, labels=found.selector))
+    return replace(seen, loses=await losses.of_listed(ctx, namespace, target, claim) if found.wanted else None)
 
 
 def _absent(target: Target) -> WorkloadView:
@@ -183,6 +187,8 @@ def view(
         version=obj["metadata"]["resourceVersion"],
         api_version=target.api_version,
         paused=bool(spec.get("paused")),
+        # Of the version by which it is scaled: what changes it in between is a conflict.
+        loses=losses.of_template(target, obj),
     )
 
 

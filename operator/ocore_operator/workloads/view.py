@@ -65,6 +65,8 @@ class WorkloadView:
     #: Why it can be neither read nor scaled: its kind is not listed, or has no usable scale. It then counts as stopped
     #: with pods left: an operation that has stopped it never ends before it was started.
     refusal: Failure | None = None
+    #: Why it must not be scaled to zero: a claim would be deleted with its data (``losses.py``).
+    loses: Failure | None = None
 
     @property
     def target(self) -> Target:

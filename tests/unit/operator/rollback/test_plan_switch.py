@@ -429,6 +429,13 @@ def test_the_workloads_are_stopped_before_it_is_switched_back() -> None:
     assert recorded(decide(returning("BackStop"), world())).stage == "BackDrain"
 
 
+def test_row_123_a_switch_back_leaves_running_what_would_lose_its_claim() -> None:
+    lost = Failure(reason=c.SCALING_DELETES_CLAIM, message="StatefulSet shop deletes its claims.")
+    kept = replace(RUNS, kind="StatefulSet", loses=lost)
+    assert decide(returning("BackStop"), world(workloads=(kept, RUNS))) == Do(SetReplicas(((RUNS, 0),)))
+    assert recorded(decide(returning("BackStop"), world(workloads=(kept,)))).stage == "BackDrain"
+
+
 @pytest.mark.parametrize("stage", ["BackStop", "BackDrain"])
 def test_a_workload_that_still_runs_needs_no_person(stage: str) -> None:
     """Nothing is stopped yet, and it is switched back without them too."""
