@@ -21,6 +21,9 @@ LABEL_JOB_NAME = "batch.kubernetes.io/job-name"  # on a pod, by the Job controll
 #: On a Job: seconds until its container must run, where the Environment sets them.
 ANNOTATION_START_DEADLINE = f"{GROUP}/start-deadline"
 
+#: On a Job that a Rollback, or a person, waits for: a probe, a safety snapshot. Its slot is of another pool.
+ANNOTATION_OF_OPERATION = f"{GROUP}/of-operation"
+
 #: On the switch Job's pod: the go-signal, and the order to finish or to switch back (see protocol.Signal).
 ANNOTATION_SIGNAL = f"{GROUP}/signal"
 #: Beside it: how often it was repeated. The Job does not read it; it makes the kubelet write the signal's file again.

@@ -92,7 +92,9 @@ class Operator:
             queue=queue,
             catalog=catalog,
             remembered=Remembered(lambda namespace: access.watched(namespace if settings.namespaces else None)),
-            slots=Slots(settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace),
+            slots=Slots(
+                settings.max_concurrent_jobs, settings.max_concurrent_jobs_per_namespace, settings.start_deadline
+            ),
             followers=followers,
             progress=ProgressWriter(kube, catalog, followers, clock.now),
             events=Recorder(kube),

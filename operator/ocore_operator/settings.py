@@ -139,8 +139,8 @@ class Settings(BaseSettings):
     max_concurrent_jobs: Annotated[int, Field(ge=1)] = Field(
         default=10,
         description=(
-            "Snapshot, restore and verify Jobs at the same time. Probes and inspections have a pool of their own of the"
-            " same size, and so have proofs, remote copies and deletions; switches and cleanups never wait."
+            "Jobs at the same time, in each of five pools (operator.md, Job slots). What a Rollback needs has pools of"
+            " its own; switches and cleanups never wait."
         ),
     )
     max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(

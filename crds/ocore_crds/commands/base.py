@@ -38,7 +38,7 @@ NAMES = (
 )
 
 #: Which Jobs share a limit: ``ocore_operator.jobs.slots``.
-LimitsClass = Literal["heavy", "light", "proof", "test", "copy", "deletion", "contents", "free"]
+LimitsClass = Literal["rollback", "asked", "heavy", "light", "background", "free"]
 Jobs = Annotated[int, Field(ge=1, le=32)]
 JOBS = "Tables to dump or restore, and packs to write, in parallel."
 Capacity = Annotated[int, Field(ge=1)]

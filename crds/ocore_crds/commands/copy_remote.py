@@ -42,7 +42,7 @@ ROW = Command(
     "copy-remote",
     CopyRemoteRequest,
     (CopyResult,),
-    "copy",
+    "background",
     3,
     (f"--source-store file:///var/snapshots --store s3://elsewhere/copies {SNAPSHOT_IDS}",),
     patience=300.0,

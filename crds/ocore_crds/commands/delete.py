@@ -61,4 +61,4 @@ class DeleteResult(Line):
     kept: KeptVersions | None = Field(default=None, description="None: nothing is left.")
 
 
-ROW = Command("delete", DeleteRequest, (DeleteResult,), "deletion", 3, (f"{STORE} {SNAPSHOT_IDS}",))
+ROW = Command("delete", DeleteRequest, (DeleteResult,), "background", 3, (f"{STORE} {SNAPSHOT_IDS}",))

@@ -24,7 +24,7 @@ ROW = Command(
     "list-manifests",
     ListManifestsRequest,
     (ManifestsResult,),
-    "contents",
+    "background",
     3,
     (f"{STORE} --environment 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01:3f0a4c52-6f1c-4f6e-9a54-0e8e0c5f6a01",),
 )

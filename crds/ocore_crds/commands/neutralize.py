@@ -63,7 +63,7 @@ ROW = Command(
     "neutralize",
     NeutralizeRequest,
     (NeutralizeResult,),
-    "heavy",
+    "rollback",
     3,
     (f"--database ~/secret --admin ~/admin {ROLLBACK_IDS} --sql ~/scripts",),
 )

@@ -60,5 +60,5 @@ class PreviewResult(Line):
 
 
 ROW = Command(
-    "preview", PreviewRequest, (PreviewResult,), "light", 2, (f"{STORE} {SITE} {SNAPSHOT_IDS}",), patience=0.0
+    "preview", PreviewRequest, (PreviewResult,), "asked", 2, (f"{STORE} {SITE} {SNAPSHOT_IDS}",), patience=0.0
 )

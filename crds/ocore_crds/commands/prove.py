@@ -30,4 +30,4 @@ class ProofResult(Line):
     warnings: tuple[str, ...] = ()
 
 
-ROW = Command("prove", ProveRequest, (ProofResult,), "proof", 1, (f"--database ~/secret {IDS} --scratch /tmp",))
+ROW = Command("prove", ProveRequest, (ProofResult,), "background", 1, (f"--database ~/secret {IDS} --scratch /tmp",))

@@ -49,7 +49,7 @@ ROW = Command(
     "remove-extract",
     RemoveExtractRequest,
     (ExtractRemoved,),
-    "deletion",
+    "background",
     8,
     (f"{STORE} {IDS} --extract-id 9c7d1f0a-1111-4222-8333-444455556666",),
 )

@@ -20,7 +20,7 @@ ROW = Command(
     "remove-orphans",
     RemoveOrphansRequest,
     (RemovedOrphans,),
-    "contents",
+    "background",
     3,
     (f"{STORE} --report-id 6f1c2f6e-3f0a-4c52-9a54-0e8e0c5f6a01 --sha256 {DIGEST}",),
 )

@@ -83,7 +83,7 @@ ROW = Command(
     "restore",
     RestoreRequest,
     (RestoreResult,),
-    "heavy",
+    "rollback",
     3,
     (f"{STORE} {SITE} {SNAPSHOT_IDS} {ROLLBACK_ID} --scratch /tmp",),
     # Then it is another attempt, which reads the remote copy where there is one.

@@ -21,4 +21,4 @@ class SweepRequest(Request):
     )
 
 
-ROW = Command("sweep", SweepRequest, (OrphansResult,), "contents", 3, (STORE,), patience=300.0)
+ROW = Command("sweep", SweepRequest, (OrphansResult,), "background", 3, (STORE,), patience=300.0)

@@ -64,7 +64,7 @@ ROW = Command(
     "test-restore",
     RestoreTestRequest,
     (RestoreTestResult,),
-    "test",
+    "background",
     3,
     (f"{STORE} --database ~/secret {SNAPSHOT_IDS} --scratch /tmp --capacity 50000000000",),
     patience=120.0,

@@ -62,9 +62,10 @@ def _start(settings: Settings, job_inputs: JobInputs) -> float:
     return job_inputs.template.start_deadline or settings.start_deadline
 
 
-def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
+def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str, asked: bool = False) -> Object:
     """Name ``probe-<uid>-<attempt>``: checks database and filestore, and whether the Jobs' user can use a store on a
-    claim. Where that user is unknown it reports the owner of the files, and can change nothing on the claim."""
+    claim. Where that user is unknown it reports the owner of the files, and can change nothing on the claim. `asked`: a
+    Rollback or a person waits for it."""
     environment, volumes, unknown = _environment(job_inputs), Volumes(), job_inputs.user_unknown
     spec = environment.spec
     url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
@@ -81,7 +82,9 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     return job(
         settings,
         job_inputs,
-        JobRequest(environment, t.PROBE, request, attempt, volumes, deadline=_short(settings, job_inputs)),
+        JobRequest(
+            environment, t.PROBE, request, attempt, volumes, deadline=_short(settings, job_inputs), of_operation=asked
+        ),
     )
 
 
@@ -220,7 +223,16 @@ def snapshot(
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
-    command = JobRequest(owner, t.SNAPSHOT, request, attempt, volumes, deadline, stays=owner.spec.quiesce)
+    command = JobRequest(
+        owner,
+        t.SNAPSHOT,
+        request,
+        attempt,
+        volumes,
+        deadline,
+        of_operation=owner.spec.trigger == "PreRollback",
+        stays=owner.spec.quiesce,
+    )
     return job(settings, job_inputs, _armed(settings, command))
 
 

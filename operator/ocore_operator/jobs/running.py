@@ -1,6 +1,10 @@
 """Which Jobs have slots: those that the operator has created, and those that a list or the watch has shown. One is
 removed only where its end was seen.
 
+A Job whose pod does not run gives its slot back after a while: it has no node, its image cannot be pulled, or a claim
+is not bound. A tenant decides how long it may last so. It keeps a place among those that wait in its namespace, and
+takes a slot again when its pod runs, even where none is free.
+
 So a lost event never lets more Jobs run than the limits allow: only the operator creates Jobs, and it remembers each
 one before it sends the request. A lost event may delay a Job that could run, until the others are read (``check``). The
 Jobs of the process that had the Lease before come with the list of the first request for a slot. One more list each
@@ -23,13 +27,19 @@ from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.ownership import owner_of_job
 from ocore_operator.kube.resources import Object
 
+#: Classes of Jobs that an operation waits for (ANNOTATION_OF_OPERATION).
+OF_OPERATIONS: dict[str, LimitsClass] = {"probe": "asked", "snapshot": "rollback"}
+
 
 def job_class(job: Object) -> LimitsClass:
-    """The Job's class, by its command. The inspection of a rollback is `free`: its environment is stopped."""
-    labels = job["metadata"].get("labels", {})
-    if labels.get(naming.LABEL_KIND) == "Rollback" and labels.get(naming.LABEL_COMMAND) == "inspect":
+    """The Job's class, by its command, or by what it is for: a probe that a Rollback waits for, its safety snapshot.
+    The inspection of a rollback is `free`: its environment is stopped."""
+    labels, annotations = job["metadata"].get("labels", {}), job["metadata"].get("annotations") or {}
+    command = labels[naming.LABEL_COMMAND]
+    if labels.get(naming.LABEL_KIND) == "Rollback" and command == "inspect":
         return "free"
-    return COMMANDS[labels[naming.LABEL_COMMAND]].limits
+    wanted = OF_OPERATIONS.get(command) if naming.ANNOTATION_OF_OPERATION in annotations else None
+    return wanted or COMMANDS[command].limits
 
 
 def store_of(job: Object) -> tuple[str, str]:
@@ -39,10 +49,11 @@ def store_of(job: Object) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Load:
-    """Number of Jobs of one class that have not ended."""
+    """Number of Jobs of one class that have not ended: those that have a slot, and those that gave it back."""
 
     by_namespace: Counter[str] = field(default_factory=Counter)
     by_store: Counter[tuple[str, str]] = field(default_factory=Counter)
+    waiting: Counter[str] = field(default_factory=Counter)
 
     def total(self, per_namespace: int) -> int:
         """In all. A namespace never counts for more than its limit, whatever is created in it."""
@@ -54,6 +65,9 @@ class Load:
         self.by_store[store] += 1
 
 
+#: Seconds after which a Job whose pod does not run gives its slot back; of other classes the operator's start deadline
+#: (OCORE_START_DEADLINE). More of these do no harm where the pods of many start at once: they are short.
+PATIENCE: dict[LimitsClass, float] = {"asked": 30.0, "light": 30.0}
 #: Seconds after which a request for a slot lists the Jobs again.
 COUNT = 60.0
 #: Seconds in which a Job that was seen running is not read again.
@@ -73,16 +87,31 @@ class _Running:
     store: tuple[str, str]
     #: Empty: the request to create it has no answer.
     uid: str
-    #: When it was last seen running.
+    #: When it was last seen, before its end.
     seen: float
+    #: Since when its pod does not run; None where it runs, or where that is unknown.
+    idle: float | None = None
+
+    def saw(self, job: Object, now: float) -> None:
+        """The Job as it is now."""
+        status = job.get("status") or {}
+        if status.get("ready", status.get("active")):
+            self.idle = None
+        elif self.idle is None:
+            self.idle = now
 
 
 class RunningJobs:
     """The Jobs that have slots. All methods belong to the event loop's thread; one request for a slot at a time."""
 
-    def __init__(self, per_namespace: int, now: Callable[[], float] = time.monotonic) -> None:
-        """`per_namespace`: limit of a class in one namespace."""
+    def __init__(
+        self, per_namespace: int, most_waiting: int, patience: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`per_namespace`, `most_waiting`: limits of a class in one namespace. `patience`: seconds until a Job whose
+        pod does not run gives its slot back, at most."""
         self._per_namespace = per_namespace
+        self._most_waiting = most_waiting
+        self._patience = patience
         self._now = now
         self._jobs: dict[str, dict[str, _Running]] = {}  # by namespace, then by name
         self._full: set[str] = set()
@@ -94,17 +123,24 @@ class RunningJobs:
         found = Load()
         for jobs in self._jobs.values():
             for job in jobs.values():
-                if job.class_ == class_:
+                if job.class_ == class_ and self._waits(job):
+                    found.waiting[job.store[0]] += 1
+                elif job.class_ == class_:
                     found.add(job.store)
         for namespace in self._full:
             found.by_namespace[namespace] = max(found.by_namespace[namespace], self._per_namespace)
         return found
 
+    def _waits(self, job: _Running) -> bool:
+        """Whether it gave its slot back."""
+        patience = min(PATIENCE.get(job.class_, self._patience), self._patience)
+        return job.idle is not None and self._now() - job.idle >= patience
+
     @contextmanager
     def starting(self, job: Object) -> Iterator[Started]:
         """Remembers the Job before it is created. Where the request fails, it may exist anyway: ``check`` reads it."""
         meta = job["metadata"]
-        mine = _Running(job_class(job), store_of(job), "", float("-inf"))
+        mine = _Running(job_class(job), store_of(job), "", float("-inf"), self._now())
         self._jobs.setdefault(meta["namespace"], {})[meta["name"]] = mine
 
         def started(created: Object) -> None:
@@ -124,6 +160,9 @@ class RunningJobs:
             self._end(meta["namespace"], meta["name"], meta["uid"])
         elif meta["uid"] not in self._ended:
             self._add(job, self._now())
+            known = self._jobs[meta["namespace"]].get(meta["name"])
+            if known is not None:
+                known.saw(job, self._now())
 
     async def count(self, ctx: Context, namespace: str) -> None:
         """Lists the Jobs where that was not done for COUNT seconds. Another namespace that may not be read is left out:
@@ -141,8 +180,8 @@ class RunningJobs:
             self._counted[each] = began
 
     async def check(self, ctx: Context, namespace: str, class_: LimitsClass) -> None:
-        """Reads the Jobs of the class that were not seen running in the last SEEN seconds, of each namespace until its
-        limit is reached."""
+        """Reads the Jobs of the class that were not seen in the last SEEN seconds, of each namespace until one of its
+        limits is reached."""
         for each in list(self._jobs):
             try:
                 await self._check(ctx, each, class_)
@@ -152,8 +191,10 @@ class RunningJobs:
     async def _check(self, ctx: Context, namespace: str, class_: LimitsClass) -> None:
         of_class = {name: job for name, job in self._jobs[namespace].items() if job.class_ == class_}
         old = [name for name, job in of_class.items() if job.seen <= self._now() - SEEN]
-        running = len(of_class) - len(old)
-        while old and running < self._per_namespace:
+        fresh = [job for job in of_class.values() if job.seen > self._now() - SEEN]
+        waiting = sum(map(self._waits, fresh))
+        running = len(fresh) - waiting
+        while old and running < self._per_namespace and waiting < self._most_waiting:
             names = old[: self._per_namespace - running]
             old = old[len(names) :]
             for name, job in zip(
@@ -167,7 +208,9 @@ class RunningJobs:
                     self._end(namespace, name, known.uid)
                 else:
                     known.uid, known.seen = job["metadata"]["uid"], self._now()
-                    running += 1
+                    known.saw(job, self._now())
+                    waiting += self._waits(known)
+                    running += not self._waits(known)
 
     def _unreadable(self, each: str | None, namespace: str, error: ApiError) -> None:
         """Forgets the Jobs of another namespace that may not be read: it is listed again. Raises any other error."""

@@ -44,6 +44,7 @@ class JobRequest:
     deadline: float  # seconds
     failpoints: str = ""
     beside: Object | None = None  # a second container, whose end does not matter
+    of_operation: bool = False  # a Rollback or a person waits for it
     #: The application may be stopped while its pod runs: see STAYS.
     stays: bool = False
 
@@ -95,19 +96,21 @@ def job(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Objec
         "labels": {**given.labels, **ours},
         "annotations": {**given.annotations, naming.ANNOTATION_OWNER_NAME: owner.meta.name},
     }
-    of_job = of_pod = metadata
+    of_pod, of_job = metadata, dict(metadata["annotations"])
     if request.stays:
         of_pod = {**metadata, "annotations": {**metadata["annotations"], **STAYS}}
     if given.start_deadline is not None:
-        start = {naming.ANNOTATION_START_DEADLINE: str(given.start_deadline)}
-        of_job = {**metadata, "annotations": {**metadata["annotations"], **start}}
+        of_job[naming.ANNOTATION_START_DEADLINE] = str(given.start_deadline)
+    if request.of_operation:
+        of_job[naming.ANNOTATION_OF_OPERATION] = "true"
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": job_name(request.command.name, owner.meta.uid, request.attempt),
             "namespace": owner.meta.namespace,
-            **of_job,
+            "labels": metadata["labels"],
+            "annotations": of_job,
             **_owned(owner),
         },
         "spec": {

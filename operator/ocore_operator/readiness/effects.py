@@ -91,7 +91,7 @@ async def _carry_out(
 def _job(ctx: Context, start: Start[StatusT]) -> Object:
     match start.command:
         case "probe":
-            return build.probe(ctx.settings, start.inputs, attempt=start.attempt)
+            return build.probe(ctx.settings, start.inputs, attempt=start.attempt, asked=start.asked)
         case "measure":
             return build.measure(ctx.settings, start.inputs, attempt=start.attempt)
         case "prove":

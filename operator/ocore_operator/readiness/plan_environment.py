@@ -80,6 +80,12 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
                 wanted = max(wanted, waiting.created)
         return wanted
 
+    def asked(self, world: EnvironmentWorld) -> bool:
+        """By a Rollback that waits, or by a request since the last probe began."""
+        last = self.last_probe(world.obj.status)
+        rollback = any(waiting.key.kind == "Rollback" for waiting in world.operations)
+        return rollback or world.requested > (last.began or last.ended or "")
+
     def watched(self, status: EnvironmentStatus) -> tuple[str, ...]:
         """A capacity that is missing in the spec does not appear by probing more often."""
         rollback = c.find(status.conditions, c.ROLLBACK_READY)

@@ -56,6 +56,10 @@ class Probed(ABC, Generic[WorldT, StatusT, ResultT]):
     def wanted(self, world: WorldT) -> str:
         """Since when an operation waits for a probe (RFC 3339); empty where none does."""
 
+    def asked(self, world: WorldT) -> bool:
+        """Whether a Rollback or a person waits for the probe."""
+        return False
+
     @abstractmethod
     def watched(self, status: StatusT) -> tuple[str, ...]:
         """Condition types that must be True; while one is not, probes come at shorter intervals."""
@@ -139,7 +143,8 @@ def probe(
         case Absent():
             # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the
             # others.
-            start = Start(kind.command, attempt, inputs, last.ended or obj.meta.created, kind.probing(world, kind.does))
+            since, asked = last.ended or obj.meta.created, kind.asked(world)
+            start = Start(kind.command, attempt, inputs, since, kind.probing(world, kind.does), asked)
             return _unless_refused(kind, world, start)
         case Starting(condition=condition, text=text):
             return kind.probing(world, f"The probe Job is starting: {text}", condition or c.PROBING)

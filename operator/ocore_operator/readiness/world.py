@@ -109,6 +109,8 @@ class Start(Generic[StatusT]):
     #: Of those that wait for a slot, the one that has waited longest goes first (RFC 3339).
     since: str
     then: Wait[StatusT]
+    #: A Rollback or a person waits for it.
+    asked: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Jobs:
 
     def slots(self, total: int, per_namespace: int) -> Slots:
         """Slots with this clock."""
-        return Slots(total, per_namespace, lambda: self.time)
+        return Slots(total, per_namespace, now=lambda: self.time)
 
     def end(self, slots: Slots, *ended: Object) -> None:
         """They are deleted (none: all), and the watch says so."""
@@ -98,7 +98,7 @@ def with_uid(uid: str) -> Object:
 
 def counted(jobs: list[Object], class_: LimitsClass) -> int:
     """How many of these Jobs take a slot of the class."""
-    found = RunningJobs(MANY)
+    found = RunningJobs(MANY, MANY, MANY)
     for each in jobs:
         found.changed(each, deleted=False)
     return found.load(class_).total(MANY)
@@ -115,7 +115,7 @@ async def ask(slots: Slots, jobs: Jobs, wanted: Object, since: float) -> bool:
     return True
 
 
-@given(st.integers(1, 5), st.lists(st.sampled_from(["snapshot", "restore", "verify"]), max_size=12))
+@given(st.integers(1, 5), st.lists(st.sampled_from(["snapshot", "extract", "verify"]), max_size=12))
 def test_the_limit_holds(total: int, commands: list[str]) -> None:
     async def main() -> None:
         slots, jobs = Slots(total, MANY), Jobs()
@@ -176,7 +176,7 @@ def test_what_is_urgent_never_waits(command: str) -> None:
 
 
 def test_who_has_given_up_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots_module, "WAITER_TTL", -1)
+    monkeypatch.setattr(slots_module, "WAITER_PAUSES", -1)
 
     async def main() -> None:
         slots, jobs = Slots(1, MANY), Jobs()
@@ -256,7 +256,7 @@ def test_probes_and_inspections_do_not_wait_for_snapshots_and_deletions(command:
         assert await ask(slots, jobs, new(1, others), 1)
         assert not await ask(slots, jobs, new(2, others), 2)
         assert await ask(slots, jobs, new(3, command), 3)
-        assert await ask(slots, jobs, new(4, "restore", namespace="other"), 4) == (others == "delete")
+        assert await ask(slots, jobs, new(4, "verify", namespace="other"), 4) == (others == "delete")
 
     asyncio.run(main())
 
@@ -399,8 +399,8 @@ def test_a_job_that_has_ended_is_read_once() -> None:
         ("Rollback", "inspect", "free"),
         ("Environment", "inspect", "light"),
         ("SnapshotStore", "inspect", "light"),
-        ("Rollback", "restore", "heavy"),
-        ("Rollback", "delete", "deletion"),
+        ("Rollback", "restore", "rollback"),
+        ("Rollback", "delete", "background"),
         ("Rollback", "switch", "free"),
     ],
 )
@@ -555,11 +555,13 @@ def test_two_free_slots_go_to_two_namespaces() -> None:
         waiting = [new(3), new(4), new(5, namespace="other")]
         for number, wanted in enumerate(waiting):
             assert not await ask(slots, jobs, wanted, number)
+        assert slots.waiters() == ()
         jobs.end(slots)
+        assert slots.waiters() == (owner_of(waiting[0]), owner_of(waiting[2])), "only who is next is woken"
         assert not await ask(slots, jobs, waiting[1], 1)
         assert await ask(slots, jobs, waiting[2], 2)
         assert await ask(slots, jobs, waiting[0], 0)
-        assert slots.waiters() == (owner_of(waiting[1]),)
+        assert slots.waiters() == ()
 
     asyncio.run(main())
 
@@ -806,10 +808,182 @@ def test_a_namespace_with_too_many_jobs_is_full(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_namespace_stays_full_while_one_more_is_created(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "MOST", 1)
-    found = RunningJobs(2)
+    found = RunningJobs(2, MANY, MANY)
     found.changed(new(1), deleted=False)
     with found.starting(new(2)):
         pass
     found.changed(new(3), deleted=False)
     assert set(found._jobs["shop"]) == {"snapshot-1", "snapshot-2"}
     assert found._full == {"shop"}
+
+
+# --- pods that do not run --------------------------------------------------------------------------------------------
+
+
+def of_operation(made: Object) -> Object:
+    made["metadata"]["annotations"]["ocore.dev/of-operation"] = "true"
+    return made
+
+
+def run(slots: Slots, *made: Object, ready: int = 1) -> None:
+    """Their pods run (or not any more), and the watch says so."""
+    for each in made:
+        each["status"]["ready"] = ready
+        slots.changed(each, deleted=False)
+
+
+async def fill(slots: Slots, jobs: Jobs, command: str, *namespaces: str) -> list[Object]:
+    """Each namespace asks for twelve Jobs whose pods have no node, but for those that exist. What was created."""
+    there = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in jobs.there}
+    wanted = [new(100 + n, command, namespace=ns) for n in range(12) for ns in namespaces]
+    asking = [x for x in wanted if (x["metadata"]["namespace"], x["metadata"]["name"]) not in there]
+    return [each for n, each in enumerate(asking) if await ask(slots, jobs, each, n)]
+
+
+@pytest.mark.parametrize(("command", "patience"), [("probe", 30), ("snapshot", 180), ("preview", 30), ("restore", 180)])
+def test_row_124_pods_that_do_not_run_give_their_slots_back(command: str, patience: float) -> None:
+    """Two namespaces, an impossible nodeSelector and a start deadline of an hour."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(10, 5)
+        assert len(await fill(slots, jobs, command, "shop", "other")) == 10
+        jobs.time = patience - 1
+        assert not await ask(slots, jobs, new(99, command, namespace="third"), 99)
+        jobs.time = patience
+        assert await ask(slots, jobs, new(99, command, namespace="third"), 99)
+
+    asyncio.run(main())
+
+
+def test_row_124_the_pods_that_wait_have_a_limit_in_each_namespace() -> None:
+    """Thousands of Environments in one namespace whose image cannot be pulled."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(10, 5)
+        created = []
+        for turn in range(20):
+            jobs.time = turn * 31.0
+            created += await fill(slots, jobs, "probe", "shop")
+        assert len(created) == 10, "five at once, then five more"
+        assert "has 10 Jobs whose pods do not run. Its limit is 10" in await refusal(slots, jobs, new(0, "probe"))
+        assert await ask(slots, jobs, new(1, "probe", namespace="other"), 1)
+        jobs.end(slots, created[0])
+        assert await fill(slots, jobs, "probe", "shop")
+
+    asyncio.run(main())
+
+
+def test_row_124_pods_that_start_late_take_slots_again() -> None:
+    """The limit may be exceeded then, by those that waited. Nothing else starts before fewer run."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(4, 2)
+        late = await fill(slots, jobs, "probe", "shop", "other")
+        assert len(late) == 4
+        jobs.time = 30.0
+        others = [new(n, "probe", namespace="third") for n in (1, 2)]
+        for each in others:
+            assert await ask(slots, jobs, each, 1)
+        run(slots, *others, *late)
+        jobs.end(slots, others[0], late[0])
+        assert not await fill(slots, jobs, "probe", "shop", "third"), "four run, and that is the limit"
+        jobs.end(slots, late[1])
+        assert len(await fill(slots, jobs, "probe", "shop", "third")) == 1
+
+    asyncio.run(main())
+
+
+def test_row_124_what_runs_keeps_its_slot() -> None:
+    """Also where its container is started again, for a short time."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(1, 1)
+        made = new(1, "probe")
+        assert await ask(slots, jobs, made, 1)
+        run(slots, made)
+        wanted = new(2, "probe", namespace="other")
+        for jobs.time in (29.0, 31.0, 3600.0):
+            assert not await ask(slots, jobs, wanted, 2)
+        run(slots, made, ready=0)
+        jobs.time += 29
+        assert not await ask(slots, jobs, wanted, 2)
+        jobs.time += 1
+        assert await ask(slots, jobs, wanted, 2)
+
+    asyncio.run(main())
+
+
+def test_row_124_jobs_of_the_process_before_are_read_before_they_lose_their_slots() -> None:
+    """A list of metadata does not show whether their pods run."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(2, 2)
+        jobs.there = [new(1, "probe"), new(2, "probe")]
+        jobs.there[0]["status"]["ready"] = 1
+        for jobs.time in (0.0, 29.0):
+            assert not await ask(slots, jobs, new(3, "probe", namespace="other"), 3)
+        jobs.time = 40.0
+        assert await ask(slots, jobs, new(3, "probe", namespace="other"), 3)
+        assert not await ask(slots, jobs, new(4, "probe", namespace="third"), 4)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("others", ["probe", "snapshot", "verify", "delete"])
+def test_row_124_what_a_rollback_needs_has_slots_of_its_own(others: str) -> None:
+    """Whatever runs in other namespaces, or in its own one."""
+
+    async def main() -> None:
+        slots, jobs = Slots(2, 2), Jobs()
+        for namespace in ("other", "third"):
+            for number in (1, 2):
+                await ask(slots, jobs, new(number, others, namespace=namespace), 1)
+        for number, command in enumerate(("probe", "preview", "restore", "snapshot")):
+            assert await ask(slots, jobs, of_operation(new(10 + number, command)), 2), command
+
+    asyncio.run(main())
+
+
+def test_row_124_of_many_hostile_namespaces_none_keeps_another_from_its_turn() -> None:
+    """Each has the oldest waiters, and pods that never run. Who comes new is next when a slot is given back."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(10, 5)
+        hostile = [f"hostile-{n}" for n in range(12)]
+        turns = 0
+        while not await ask(slots, jobs, new(1, "probe"), 1000):
+            await fill(slots, jobs, "probe", *hostile)
+            turns += 1
+            jobs.time = turns * 30.0
+        assert turns <= 2, "a turn of each, ten at a time"
+        while await fill(slots, jobs, "probe", *hostile):
+            turns += 1
+            jobs.time = turns * 30.0
+        assert turns <= 14, "ten pods of each wait, and no slot is taken any more"
+        assert await ask(slots, jobs, new(2, "probe"), 1000)
+
+    asyncio.run(main())
+
+
+def test_row_124_thousands_that_wait_ask_seldom() -> None:
+    """Each request is a reconcile with its reads."""
+
+    async def main() -> None:
+        slots, jobs = Slots(1, 1), Jobs()
+        assert await ask(slots, jobs, new(0), 0)
+        pauses = {}
+        for number in range(1, 301):
+            with pytest.raises(Waiting) as raised:
+                async with slots.slot(context(jobs), new(number), at(number)):
+                    pass
+            pauses[number] = raised.value.after
+        assert (pauses[1], pauses[300]) == (slots_module.PAUSE, 299 / slots_module.REQUESTS)
+        assert slots.waiting() == 300
+
+    asyncio.run(main())

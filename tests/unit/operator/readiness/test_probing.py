@@ -21,7 +21,9 @@ from ocore_crds.protocol import (
 )
 from ocore_crds.replication import Replication, ReplicationSlot
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.jobs import build
 from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
+from ocore_operator.jobs.running import job_class
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
@@ -48,7 +50,7 @@ from support.operator.objects import (
     pod,
     store,
 )
-from support.operator.readiness import world
+from support.operator.readiness import inputs, world
 
 RESULT = ProbeResult(
     database=DatabaseFacts(name="shop", server_version="17.2", server_major=17, size_bytes=10, used_bytes=30),
@@ -529,3 +531,19 @@ def test_row_88_attachments_outside_the_filestore_are_in_the_message() -> None:
     assert ready is not None
     assert ready.status == "True"
     assert "3 or more attachments are outside the filestore, and in no snapshot" in ready.message
+
+
+@pytest.mark.parametrize(
+    ("asks", "requested", "expected"),
+    [("", "", False), ("Snapshot", "", False), ("Rollback", "", True), ("", at(-100), False), ("", at(100), True)],
+)
+def test_row_124_a_probe_that_a_rollback_waits_for_has_another_pool(asks: str, requested: str, expected: bool) -> None:
+    catalog = new_catalog()
+    if asks:
+        spec = {"environmentRef": {"name": "shop"}, "snapshotRef": {"name": "before"}}
+        catalog.put(asks, obj(asks, "back", spec, {"environmentName": "shop"}))
+    seen = world(environment(status={"probe": {"time": at(0), "generation": 1}}), catalog, requested=requested)
+    assert PROBE.asked(seen) == expected
+    made = build.probe(SETTINGS, inputs(), attempt="1", asked=expected)
+    assert job_class(made) == ("asked" if expected else "light")
+    assert naming.ANNOTATION_OF_OPERATION not in made["spec"]["template"]["metadata"]["annotations"]
