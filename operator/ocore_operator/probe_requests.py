@@ -9,6 +9,7 @@ class ProbeRequests:
     def __init__(self) -> None:
         self._asked: dict[Key, str] = {}
         self._outdated: dict[Key, str] = {}
+        self._why: dict[Key, str] = {}
 
     def ask(self, key: Key, moment: str) -> None:
         """Requests a probe that begins at `moment` (RFC 3339) or later. The caller puts the key into the queue."""
@@ -27,7 +28,19 @@ class ProbeRequests:
         """Since when what was found is out of date (RFC 3339); empty where it is not."""
         return self._outdated.get(key, "")
 
+    def explain(self, key: Key, why: str) -> None:
+        """Why the object's probe does not run yet; empty: it runs, or is not due."""
+        if why:
+            self._why[key] = why
+        else:
+            self._why.pop(key, None)
+
+    def why(self, key: Key) -> str:
+        """Why the object's probe does not run yet; empty where that is unknown, or it runs."""
+        return self._why.get(key, "")
+
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._asked.pop(key, None)
         self._outdated.pop(key, None)
+        self._why.pop(key, None)

@@ -84,6 +84,7 @@ async def _carry_out(
             await control.stop(ctx, world.seen, world.obj.meta, job)
         case Wait():
             then = action
+    ctx.probes.explain(world.obj.key, then.why)
     await write(then.status)
     return Requeue(then.after)
 

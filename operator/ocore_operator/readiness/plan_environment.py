@@ -16,7 +16,7 @@ from ocore_operator.jobs.inputs import OF_WORKLOADS, JobInputs
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Environment, Store, project_of
-from ocore_operator.readiness import proof, sizing, targets
+from ocore_operator.readiness import proof, schedule, sizing, targets
 from ocore_operator.readiness.entry import cluster_target
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
@@ -84,7 +84,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
         """By a Rollback that waits, or by a request since the last probe began."""
         last = self.last_probe(world.obj.status)
         rollback = any(waiting.key.kind == "Rollback" for waiting in world.operations)
-        return rollback or world.requested > (last.began or last.ended or "")
+        return rollback or world.requested > (last.began or last.ended or "") or super().asked(world)
 
     def watched(self, status: EnvironmentStatus) -> tuple[str, ...]:
         """A capacity that is missing in the spec does not appear by probing more often."""
@@ -169,7 +169,8 @@ def follow(world: EnvironmentWorld, inputs: JobInputs, wait: Wait[EnvironmentSta
 
 def _sooner(wait: Wait[EnvironmentStatus], other: Wait[EnvironmentStatus]) -> Wait[EnvironmentStatus]:
     """The status of the other one, at the earlier time."""
-    return Wait(other.status, min((t for t in (wait.after, other.after) if t is not None), default=None))
+    after = min((t for t in (wait.after, other.after) if t is not None), default=None)
+    return Wait(other.status, after, wait.why or other.why)
 
 
 def final(obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
@@ -303,9 +304,9 @@ def _rollback_near(world: EnvironmentWorld) -> bool:
 
 def _sizes_due_in(world: EnvironmentWorld, status: EnvironmentStatus) -> float | None:
     """Seconds until requested sizes are measured; None where none are requested, or no probe has ended yet."""
-    if status.probe is None:
+    if status.probe is None or PROBE.asked_in(world) is not None:  # a probe measures as well
         return None
-    return sizing.due_in(world.now, status.sizes, sizing.requested(world.obj.meta.annotations))
+    return sizing.due_in(world.now, status.sizes, schedule.requested(world.obj.meta.annotations))
 
 
 def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:

@@ -58,7 +58,18 @@ class Probed(ABC, Generic[WorldT, StatusT, ResultT]):
 
     def asked(self, world: WorldT) -> bool:
         """Whether a Rollback or a person waits for the probe."""
-        return False
+        due = self.asked_in(world)
+        return due is not None and due <= 0
+
+    def asked_in(self, world: WorldT) -> float | None:
+        """Seconds until a probe that a person asks for by the annotation; None where none is. Only what is not ready is
+        probed so."""
+        status: StatusT = world.obj.status
+        conditions = (c.find(status.conditions, t) for t in self.watched(status))
+        if all(x is None or x.status == "True" for x in conditions):
+            return None
+        last = self.last_probe(status)
+        return schedule.asked_in(world.now, schedule.requested(world.obj.meta.annotations), last.ended, last.began)
 
     @abstractmethod
     def watched(self, status: StatusT) -> tuple[str, ...]:
@@ -82,10 +93,11 @@ class Probed(ABC, Generic[WorldT, StatusT, ResultT]):
     def probing(self, world: WorldT, message: str, reason: str = c.PROBING) -> Wait[StatusT]:
         """While a probe runs, or its Job waits: the last verdict stays, unless it is about another spec."""
         old: StatusT = world.obj.status
+        why = message if reason != c.PROBING else ""
         if self.current(world.obj):
-            return Wait(old, POLL)
+            return Wait(old, POLL, why)
         status = summarize.running(old, reason, message, world.stamp)
-        return Wait(status.model_copy(update={"phase": "Pending"}), POLL)
+        return Wait(status.model_copy(update={"phase": "Pending"}), POLL, why)
 
 
 def duplicate(obj: Resource[Any, Any], elder: Entry) -> Stalled:
@@ -106,8 +118,8 @@ def verdict(conditions: Iterable[Condition], *types: str) -> tuple[tuple[str, st
 def due_in(kind: Probed[WorldT, StatusT, ResultT], world: WorldT) -> float:
     """Seconds until the next probe; 0 or less: now."""
     status: StatusT = world.obj.status
-    last = kind.last_probe(status)
-    return schedule.due_in(
+    last, asked = kind.last_probe(status), kind.asked_in(world)
+    due = schedule.due_in(
         world.settings,
         world.now,
         probed=last.ended,
@@ -118,6 +130,7 @@ def due_in(kind: Probed[WorldT, StatusT, ResultT], world: WorldT) -> float:
         conditions=status.conditions,
         watched=kind.watched(status),
     )
+    return due if asked is None else min(due, asked)
 
 
 def probe(
@@ -177,7 +190,7 @@ def _unless_refused(
         failure = Failure(reason=refusal.reason, message=refusal.message)
         return Wait(kind.failed(world, failure, clock.text(world.now)), world.settings.probe_backoff_min)
     if isinstance(refusal, Waiting) and kind.current(world.obj):  # a periodic probe can wait; the last verdict stays
-        return Wait(world.obj.status, refusal.after)
+        return Wait(world.obj.status, refusal.after, refusal.message)
     if refusal is not None:
         raise refusal
     return start

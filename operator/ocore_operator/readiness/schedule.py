@@ -1,13 +1,14 @@
 """When an Environment or a SnapshotStore is probed. Pure."""
 
 import hashlib
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import Command
 from ocore_crds.conditions import Condition
+from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult
 from ocore_operator.settings import Settings
@@ -15,6 +16,10 @@ from ocore_operator.settings import Settings
 #: Seconds from the end of a rollback to the probe that renews what was found before it. The application has just
 #: started, and the next operation, which has a probe of its own, may follow at once.
 RENEWAL = 60.0
+#: Seconds from the end of one probe to the start of one that a person asks for, at least.
+PAUSE = 10.0
+#: Seconds after which a request for a later time is checked again, at most.
+HORIZON = 3600.0
 #: Seconds before the deadline of a Job at which the reason why it has not started is still known.
 BEFORE_DEADLINE = 15.0
 
@@ -55,6 +60,25 @@ def due_in(
     if outdated and (began or probed) < outdated:
         return 0.0 if unmet else min(due, RENEWAL - clock.seconds_since(outdated, now))
     return due
+
+
+def requested(annotations: Mapping[str, str]) -> datetime | None:
+    """The time of the request that anyone who may write the object makes by an annotation, in whole seconds; None where
+    there is none, or it is no RFC 3339 time with a time zone."""
+    try:
+        moment = clock.parse(annotations.get(ANNOTATION_PROBE_REQUESTED, ""))
+        return moment.astimezone(UTC).replace(microsecond=0) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def asked_in(now: datetime, request: datetime | None, probed: str | None, began: str | None) -> float | None:
+    """Seconds until the probe that a person asks for; None where none is, or where one has begun since. One request
+    causes one probe at most, and there is a pause between two."""
+    if request is None or probed is None or clock.parse(began or probed) >= request:
+        return None
+    due = max(-clock.seconds_since(clock.text(request), now), PAUSE - clock.seconds_since(probed, now))
+    return min(due, HORIZON)
 
 
 def another(command: Command[Any], state: JobState, number: int, *, live: bool) -> bool:

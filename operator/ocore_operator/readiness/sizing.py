@@ -1,35 +1,22 @@
 """When the sizes of an Environment are measured on request, and what is remembered of it. Pure.
 
-A request is the annotation `ocore.dev/probe-requested`: the sizes must be measured at that time or later. Anyone who
-may write the Environment can set it to anything, as often as they like. So one request causes one measurement at most,
+A request is the annotation `ocore.dev/probe-requested`: the sizes must be measured at that time or later. Where the
+Environment is not ready, a probe runs in its place, which measures as well. Anyone who may write the Environment can
+set it to anything, as often as they like. So one request causes one measurement at most,
 one runs at a time, and there is a pause between two.
 """
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus, SizesStatus
-from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_crds.protocol import ProbeResult, SizesResult
 from ocore_operator import clock
 from ocore_operator.readiness import schedule
 
 #: Seconds from the end of one measurement to the start of the next one, at least.
 PAUSE = 10.0
-#: Seconds after which a request for a later time is checked again, at most.
-HORIZON = 3600.0
 #: Characters of a failure that the status keeps.
 _MESSAGE = 1000
-
-
-def requested(annotations: Mapping[str, str]) -> datetime | None:
-    """The time of the request, in whole seconds; None where there is none, or it is no RFC 3339 time with a time
-    zone."""
-    try:
-        moment = clock.parse(annotations.get(ANNOTATION_PROBE_REQUESTED, ""))
-        return moment.astimezone(UTC).replace(microsecond=0) if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def due_in(now: datetime, sizes: SizesStatus | None, request: datetime | None) -> float | None:
@@ -46,7 +33,7 @@ def due_in(now: datetime, sizes: SizesStatus | None, request: datetime | None) -
     due = -clock.seconds_since(clock.text(request), now)
     if sizes is not None and sizes.attempted_at is not None:
         due = max(due, PAUSE - clock.seconds_since(sizes.attempted_at, now))
-    return min(due, HORIZON)
+    return min(due, schedule.HORIZON)
 
 
 def attempt_name(status: EnvironmentStatus) -> str:

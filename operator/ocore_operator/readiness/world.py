@@ -88,6 +88,8 @@ class Wait(Generic[StatusT]):
 
     status: StatusT
     after: float | None
+    #: Why the probe's Job does not run yet, for an operation that waits for it.
+    why: str = ""
 
 
 @dataclass(frozen=True)

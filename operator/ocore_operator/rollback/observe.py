@@ -181,7 +181,11 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         world = replace(world, environment=replace(world.environment, store_account=account))
     asked_since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
     if environment is not None and asked_since is not None:
-        world = replace(world, probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since))
+        world = replace(
+            world,
+            probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since),
+            probe_waits=ctx.probes.why(environment.key),
+        )
     status = _with_steps_of_log(ctx, rollback, world)
     return Observed(rollback, status, world, environment, snapshot, seen.remembered)
 

@@ -78,7 +78,7 @@ def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | 
     elif environment is not None and snapshot is not None and probed:
         found.extend(_of_probe(spec, world, environment, snapshot))
     elif environment is not None and probed is False:
-        found.append(_unprobed(environment))
+        found.append(_unprobed(environment, world))
     return tuple(refusal for refusal in found if refusal is not None)
 
 
@@ -176,14 +176,19 @@ def _probe(
     status: RollbackStatus, environment: EnvironmentView, world: World, since: datetime, now: datetime
 ) -> Action:
     if (now - max(since, world.watched_since or since)).total_seconds() > PROBE_SECONDS:
-        return _refuse(status, _unprobed(environment), now)
+        return _refuse(status, _unprobed(environment, world), now)
     if not world.probe_asked:
         return Do(AskProbe())
-    return Wait(2, c.WAITING_FOR_ENVIRONMENT, f"Waiting for a probe of environment {environment.name}.")
+    return Wait(2, c.WAITING_FOR_ENVIRONMENT, waits_for_probe(environment.name, world))
 
 
-def _unprobed(environment: EnvironmentView) -> Refusal:
-    why = environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
+def waits_for_probe(name: str, world: World) -> str:
+    """That a probe is waited for, and why it does not run yet."""
+    return f"Waiting for a probe of environment {name}{f': {world.probe_waits}' if world.probe_waits else '.'}"
+
+
+def _unprobed(environment: EnvironmentView, world: World) -> Refusal:
+    why = world.probe_waits or environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
     message = f"No probe of environment {environment.name} ended within {PROBE_SECONDS} s: {why}"
     return Refusal(c.ENVIRONMENT_NOT_READY, message)
 

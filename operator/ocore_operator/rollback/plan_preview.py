@@ -96,9 +96,8 @@ def _read(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
         return Record(change(status, attempt=status.attempt + 1, remote=remote))
     late = (now - max(since(status, world.created), world.watched_since or world.created)).total_seconds()
     if wants_probe and late <= plan_preflight.PROBE_SECONDS:
-        return Wait(
-            POLL_SECONDS, c.WAITING_FOR_ENVIRONMENT, f"Waiting for a probe of environment {world.environment_name}."
-        )
+        text = plan_preflight.waits_for_probe(world.environment_name, world)
+        return Wait(POLL_SECONDS, c.WAITING_FOR_ENVIRONMENT, text)
     if job is not None and isinstance(job.payload, PreviewResult):
         return _end(status, spec, world, now, result=job.payload, probed=not wants_probe)
     if failure is not None:

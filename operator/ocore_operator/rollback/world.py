@@ -325,6 +325,8 @@ class World:
     scale_refused: Refused | None = None
     #: A probe was requested and has not ended yet.
     probe_asked: bool = False
+    #: Why that probe does not run yet, for people: a quota, no node; empty where it runs.
+    probe_waits: str = ""
     #: With dryRun.
     preview: PreviewFacts | None = None
     #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an

@@ -12,7 +12,7 @@ import pytest
 from ocore_api.writes.client import Client
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_kube.types import ENVIRONMENTS
-from ocore_operator.readiness import sizing
+from ocore_operator.readiness import schedule
 from support.api.writes import FOREIGN, SHOP, Site, reason
 
 
@@ -62,7 +62,7 @@ def test_old_sizes_are_measured_again(site: Site) -> None:
     assert answer.json() == {"dbSizeBytes": 2000, "filestoreSizeBytes": 60, "totalSizeBytes": 2060}
     assert "age" not in answer.headers
     annotation = site.server.live(ENVIRONMENTS, "apps", "shop")["metadata"]["annotations"][ANNOTATION_PROBE_REQUESTED]
-    assert sizing.requested({ANNOTATION_PROBE_REQUESTED: annotation}) is not None, "the operator reads it"
+    assert schedule.requested({ANNOTATION_PROBE_REQUESTED: annotation}) is not None, "the operator reads it"
     assert annotation.endswith("Z")
     assert "." not in annotation, "whole seconds, as the time of a measurement"
 

@@ -29,8 +29,9 @@ from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import plan_store, schedule
 from ocore_operator.readiness.plan_environment import PROBE, final, need_filestore_to_propose_user, need_store
-from ocore_operator.readiness.plan_probe import newest
+from ocore_operator.readiness.plan_probe import due_in, newest, probe
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
+from ocore_operator.readiness.world import Wait
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.summarize import Stamp
 from support.operator import rollback_objects
@@ -547,3 +548,62 @@ def test_row_124_a_probe_that_a_rollback_waits_for_has_another_pool(asks: str, r
     made = build.probe(SETTINGS, inputs(), attempt="1", asked=expected)
     assert job_class(made) == ("asked" if expected else "light")
     assert naming.ANNOTATION_OF_OPERATION not in made["spec"]["template"]["metadata"]["annotations"]
+
+
+# --- what a person asks for -------------------------------------------------------------------------------------------
+
+
+def asked_in(request: str, ready: str = "False", *, now: float = 100, began: float = 50, ended: float = 60) -> Any:
+    """Seconds until a probe that is asked for, of an Environment that was probed last from 50 to 60."""
+    status = {
+        "probe": {"time": at(ended), "startedAt": at(began), "generation": 1},
+        "conditions": [
+            Condition(type=t, status=ready, reason="X", last_transition_time=at(0)).wire()  # type: ignore[arg-type]
+            for t in (c.READY, c.ROLLBACK_READY)
+        ],
+    }
+    owner = environment(status=status, annotations={naming.ANNOTATION_PROBE_REQUESTED: request})
+    seen = world(owner, seconds=now)
+    due = PROBE.asked_in(seen)
+    assert due is None or due_in(PROBE, seen) <= due, "it is what decides"
+    return due
+
+
+def test_an_environment_that_was_repaired_is_probed_when_a_person_asks() -> None:
+    assert asked_in(at(100)) <= 0
+    assert asked_in(at(51)) <= 0
+    assert asked_in(at(50)) is None, "a probe has begun since"
+    assert asked_in(at(100), ready="True") is None, "one that is ready is measured"
+    assert [asked_in(text) for text in ("", "now", "2026-12-01T00:00:00")] == [None] * 3
+
+
+def test_what_a_person_asks_for_has_a_pause() -> None:
+    assert asked_in(at(62), now=62, ended=60) == schedule.PAUSE - 2
+    assert asked_in(at(160), now=100) == 60
+    assert asked_in("9999-12-31T23:59:59Z") == schedule.HORIZON
+
+
+def test_a_probe_that_cannot_be_created_says_why_to_what_waits_for_it() -> None:
+    """The last verdict stays, and the Rollback that waits reads the reason."""
+    quota = "Job probe-1 was refused: exceeded quota: small. Increase the ResourceQuota."
+    owner = environment(
+        status={
+            "probe": {"time": at(0), "generation": 1},
+            "conditions": [Condition(type=c.READY, status="True", reason="X", last_transition_time=at(0)).wire()],
+        }
+    )
+    seen = world(owner, seconds=100, requested=at(50), refused={"probe": Waiting(c.JOB_REFUSED, quota, 10)})
+    step = probe(PROBE, seen, inputs(owner))
+    assert isinstance(step, Wait)
+    assert step.why == quota
+    requests = ProbeRequests()
+    requests.explain(owner.key, step.why)
+    assert requests.why(owner.key) == quota
+    requests.explain(owner.key, "")
+    assert requests.why(owner.key) == ""
+
+
+def test_a_pod_that_a_quota_refuses_is_named_to_what_waits_for_the_probe() -> None:
+    pending = PROBE.probing(world(environment()), "pods is forbidden: exceeded quota: small.", c.JOB_PENDING)
+    assert pending.why == "pods is forbidden: exceeded quota: small."
+    assert PROBE.probing(world(environment()), PROBE.does).why == ""

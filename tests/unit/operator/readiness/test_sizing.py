@@ -10,7 +10,7 @@ from ocore_crds.environment import EnvironmentStatus, Operation, SizesStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, FilestoreFacts, Finding, ProbeResult, SizesResult
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs.outcome import POLL, Absent, JobFailed, NoResult, Running, Starting, Succeeded
-from ocore_operator.readiness import sizing
+from ocore_operator.readiness import schedule, sizing
 from ocore_operator.readiness.verdict import found, probe_failed
 from support.operator.objects import OTHER_UID, UID, at, environment, moment
 from support.operator.readiness import Beside
@@ -20,20 +20,20 @@ MEASURED = SizesResult(database_bytes=1000, filestore_bytes=50, filestore_files=
 
 def due(now: float, sizes: SizesStatus | None, request: str) -> float | None:
     """Seconds after NOW at which `sizes` would be measured for the request."""
-    return sizing.due_in(moment(now), sizes, sizing.requested({naming.ANNOTATION_PROBE_REQUESTED: request}))
+    return sizing.due_in(moment(now), sizes, schedule.requested({naming.ANNOTATION_PROBE_REQUESTED: request}))
 
 
 @pytest.mark.parametrize(
     "text", ["", "soon", "2026-03-01", "2026-03-01T12:00:00", "12:00:00Z", "0001-01-01T00:00:00+23:00", "9" * 40]
 )
 def test_what_is_no_time_requests_nothing(text: str) -> None:
-    assert sizing.requested({naming.ANNOTATION_PROBE_REQUESTED: text}) is None
+    assert schedule.requested({naming.ANNOTATION_PROBE_REQUESTED: text}) is None
     assert sizing.due_in(moment(0), None, None) is None
-    assert sizing.requested({}) is None
+    assert schedule.requested({}) is None
 
 
 def test_a_request_is_read_in_whole_seconds_of_utc() -> None:
-    found_ = sizing.requested({naming.ANNOTATION_PROBE_REQUESTED: "2026-03-01T14:00:00.9+02:00"})
+    found_ = schedule.requested({naming.ANNOTATION_PROBE_REQUESTED: "2026-03-01T14:00:00.9+02:00"})
     assert found_ == moment(0)
 
 
@@ -58,7 +58,7 @@ def test_between_two_measurements_is_a_pause_however_often_they_are_requested() 
 
 def test_a_request_for_a_later_time_waits_for_it() -> None:
     assert due(0, None, at(60)) == 60
-    assert due(0, None, "9999-12-31T23:59:59Z") == sizing.HORIZON
+    assert due(0, None, "9999-12-31T23:59:59Z") == schedule.HORIZON
     # One measurement at that time answers it.
     assert due(61, SizesStatus(measured_at=at(60), attempted_at=at(60)), at(60)) is None
 
@@ -130,9 +130,7 @@ class Site(Beside):
 
 def ready() -> EnvironmentStatus:
     """Probed, and nothing but a measurement can be due: a proof is not possible."""
-    return probed_status(
-        probe_result(rollback=(Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE shop CREATEDB;"),))
-    )
+    return probed_status(probe_result(rollback=(Finding(reason=c.CAPACITY_UNKNOWN, message="Set the capacity."),)))
 
 
 def test_a_request_starts_a_measurement() -> None:
@@ -140,6 +138,14 @@ def test_a_request_starts_a_measurement() -> None:
     status, after = site.measure(before, at(29))
     assert site.started == [f"measure-{UID.replace('-', '')[:12]}-{sizing.attempt_name(before)}"]
     assert (status, after) == (before, POLL)
+
+
+def test_where_an_environment_is_not_ready_a_request_is_one_for_a_probe() -> None:
+    """It measures as well."""
+    site = Site(Absent())
+    missing = Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE shop CREATEDB;")
+    site.measure(probed_status(probe_result(rollback=(missing,))), at(29))
+    assert site.started == []
 
 
 def test_without_a_request_nothing_is_measured() -> None:

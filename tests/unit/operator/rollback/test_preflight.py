@@ -119,6 +119,21 @@ def test_a_probe_has_three_minutes_in_which_this_operator_observes_it() -> None:
     assert isinstance(at_second(191, unprobed(asked=True, watched=10), locked=True), v.Record)
 
 
+def test_a_probe_that_cannot_run_is_waited_for_with_the_reason() -> None:
+    """A full quota of pods read "Waiting for a probe", without more."""
+    quota = "Job probe-1 was refused: exceeded quota: small. Increase the ResourceQuota."
+
+    def change(world: v.World) -> v.World:
+        return replace(unprobed(asked=True, watched=-60)(world), probe_waits=quota)
+
+    waiting = at_second(100, change, locked=True)
+    assert isinstance(waiting, v.Wait)
+    assert waiting.message == f"Waiting for a probe of environment shop: {quota}"
+    late = at_second(181, change, locked=True)
+    assert isinstance(late, v.Record)
+    assert quota in (late.status.failure_message or "")
+
+
 def test_a_probe_that_began_with_the_lock_counts() -> None:
     begun = at_second(9, lambda w: environment(probed_at=w.lock.since)(w), locked=True)
     assert isinstance(begun, v.Record)
