@@ -189,7 +189,12 @@ def _unless_refused(
     if isinstance(refusal, Failed):
         failure = Failure(reason=refusal.reason, message=refusal.message)
         return Wait(kind.failed(world, failure, clock.text(world.now)), world.settings.probe_backoff_min)
-    if isinstance(refusal, Waiting) and kind.current(world.obj):  # a periodic probe can wait; the last verdict stays
+    full = refusal is not None and refusal.reason == c.JOB_REFUSED
+    hidden = full and not c.is_true(
+        world.obj.status.conditions, c.READY
+    )  # it may be repaired since, and no one would know
+    # A periodic probe can wait; the last verdict stays.
+    if isinstance(refusal, Waiting) and kind.current(world.obj) and not hidden:
         return Wait(world.obj.status, refusal.after, refusal.message)
     if refusal is not None:
         raise refusal

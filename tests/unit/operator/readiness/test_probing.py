@@ -607,3 +607,21 @@ def test_a_pod_that_a_quota_refuses_is_named_to_what_waits_for_the_probe() -> No
     pending = PROBE.probing(world(environment()), "pods is forbidden: exceeded quota: small.", c.JOB_PENDING)
     assert pending.why == "pods is forbidden: exceeded quota: small."
     assert PROBE.probing(world(environment()), PROBE.does).why == ""
+
+
+@pytest.mark.parametrize(("reason", "shown"), [(c.JOB_REFUSED, True), (c.WAITING_FOR_JOB_SLOT, False)])
+def test_a_quota_that_keeps_an_old_verdict_is_shown_in_its_place(reason: str, shown: bool) -> None:
+    """What was wrong may be repaired, and no probe can find that out."""
+    status = {
+        "probe": {"time": at(0), "generation": 1},
+        "conditions": [Condition(type=c.READY, status="False", reason="X", last_transition_time=at(0)).wire()],
+    }
+    refused = {"probe": Waiting(reason, "exceeded quota: small. Increase the ResourceQuota.", 10)}
+    seen = world(environment(status=status), seconds=9999, refused=refused)
+    if shown:
+        with pytest.raises(Waiting, match="quota: small"):
+            probe(PROBE, seen, inputs())
+    else:
+        step = probe(PROBE, seen, inputs())
+        assert isinstance(step, Wait)
+        assert condition(step.status, c.READY).reason == "X"
