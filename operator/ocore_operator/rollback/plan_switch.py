@@ -123,11 +123,11 @@ def must_move(job: JobView, passed: float, now: datetime) -> bool:
 def replaced(status: RollbackStatus, job: JobView) -> Record:
     """The next attempt is another Job, and gets a signal of its own. The Job of this one is stopped first: a signal on
     a pod of it, and what it has begun, end with its last pod."""
-    text = (
-        f"The pod of Job {job.name} was ended from outside, for example by a drain of its node. Starting another Job."
-    )
+    why = f"The pod of Job {job.name} was ended from outside, for example by a drain of its node."
+    if not job.moved:
+        why = f"The only node that Job {job.name} may run on does not take its pod."
     fresh = change(status, switch_attempt=status.switch_attempt + 1, signal_deadline=None)
-    return Record(fresh, (Note("Warning", c.JOB_FAILED, text),))
+    return Record(fresh, (Note("Warning", c.JOB_FAILED, f"{why} Starting another Job."),))
 
 
 def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action | Failure | None:

@@ -187,7 +187,10 @@ def test_row_107_a_switch_job_for_a_node_that_takes_no_pod_is_replaced() -> None
     """A pod that was leaving that node used the claim when the Job was made."""
     waits = replace(READY, ready=False, unplaced_since=time_at(0))
     assert isinstance(decide(status("Drain"), world(waits), 5), Wait)
-    assert recorded(decide(status("Drain"), world(waits), 6)).switch_attempt == 2
+    action = decide(status("Drain"), world(waits), 6)
+    assert isinstance(action, Record)
+    assert action.status.switch_attempt == 2
+    assert action.notes[0].message.startswith("The only node that Job switch-1 may run on does not take its pod.")
     later = replace(waits, unplaced_since=time_at(100))
     assert isinstance(decide(status("Drain"), world(later), 120), Wait), "no Job after the other without a pause"
     assert recorded(decide(status("Drain"), world(later), 126)).switch_attempt == 2
