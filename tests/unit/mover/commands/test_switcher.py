@@ -93,6 +93,7 @@ class Folders:
 
     def __init__(self, calls: list[str], position: layout.Position) -> None:
         self.relinked = 3
+        self.set_aside: tuple[str, ...] = ()
         self.at = position
         self.prepared_by: Any = None
         self.live_names: Any = None
