@@ -181,6 +181,7 @@ FIXED = {
         "environmentName",
         "extensions",
         "foldersRemoved",
+        "setAside",
         "image",
         "imageDigest",
         "imageTag",
