@@ -466,14 +466,15 @@ import_archives() {
 }
 
 import_archives_into() { # NODE FILE...
-  local node=$1 file image digest
+  local node=$1 file image digest named
   shift
   for file in "$@"; do
+    named=$(python3 "$HERE/lib/oci.py" names "$file") || exit 1
     nsenter_node ctr -n k8s.io images import - <"$file" >/dev/null
     while read -r image digest; do
       nsenter_node ctr -n k8s.io images tag --force "$image" "${image%:*}@$digest" >/dev/null
       say "loaded $image into $node of cluster '$NAME'"
-    done < <(python3 "$HERE/lib/oci.py" names "$file")
+    done <<<"$named"
   done
 }
 

@@ -19,6 +19,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PAUSE = "localhost/ocore-snapshots/pause:1"
 
@@ -135,7 +136,19 @@ def names(archive: Path) -> Iterator[str]:
         if index is None:
             raise ValueError(f"{archive}: index.json is not a file")
         for entry in json.load(index)["manifests"]:
-            yield f"{entry['annotations']['io.containerd.image.name']} {entry['digest']}"
+            yield f"{name_of(entry, archive)} {entry['digest']}"
+
+
+def name_of(entry: dict[str, Any], archive: Path) -> str:
+    """As containerd names it: by its own annotation, else by that of buildah and skopeo where it is a whole name."""
+    found: dict[str, str] = entry.get("annotations") or {}
+    name = found.get("io.containerd.image.name") or found.get("org.opencontainers.image.ref.name", "")
+    if not set(name) & {*"/:@"}:
+        sys.exit(
+            f"oci.py: an image in {archive} has no name ({name or 'no annotation'}). Write the archive again with one:"
+            f" buildah push IMAGE oci-archive:{archive}:localhost/NAME:TAG"
+        )
+    return name
 
 
 def prune(layout: Path, records: Path) -> None:
