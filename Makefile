@@ -78,6 +78,7 @@ BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
   e2e-nodes=4,300 total=40,5300
 test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
 	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
+	@test -n "$$OCORE_ODOO" || echo "Not run: the tests with a real Odoo. OCORE_ODOO=FOLDER make test (CONTRIBUTING.md, Tests with a real Odoo)"
 
 ##@ Checks
 lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layers, generated files, shell scripts, the site

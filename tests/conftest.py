@@ -52,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.pop(variable, None)
     config.addinivalue_line("markers", "servers: a unit test with a real PostgreSQL or S3 server (make test-servers)")
     config.addinivalue_line("markers", "long: takes minutes; runs with --long (make test-all)")
+    config.addinivalue_line("markers", "odoo: needs a real Odoo; runs where OCORE_ODOO names one")
     config.addinivalue_line("markers", "nodes: needs a cluster of two nodes; runs with --nodes (make test-nodes)")
     config.addinivalue_line(
         "markers", "exclusive: harms or counts what other tests of the cluster use; runs with no other test beside it"
@@ -76,6 +77,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
     if bool(config.getoption("--nodes")) != (item.get_closest_marker("nodes") is not None):
+        return False
+    if item.get_closest_marker("odoo") is not None and not os.environ.get("OCORE_ODOO"):
         return False
     return bool(config.getoption("--long")) or item.get_closest_marker("long") is None
 

@@ -13,6 +13,7 @@ class DatabaseFacts(Line):
     missing: bool = Field(
         default=False, description="The server has no database of this name; the others are facts of the server."
     )
+    empty: bool = Field(default=False, description="The database exists, and no one has made a table in it.")
     server_identity: str = Field(
         default="",
         description="System identifier of the server and when it started: clones of a server differ in the latter.",

@@ -112,6 +112,16 @@ class DatabaseArtifact(_Part):
             " ocore-snapshots had done it. Absent: the writer was a version that did not read it."
         ),
     )
+    outside_attachments: int = Field(
+        default=0,
+        description=(
+            "Attachments whose contents are neither in the database nor in the filestore: the application keeps them in"
+            " another place."
+        ),
+    )
+    unfinished_modules: int = Field(
+        default=0, description="Modules of Odoo whose installation, upgrade or removal had begun and not ended."
+    )
     compression: Literal["pg_dump", "external-zstd"] = Field(
         description=(
             "`pg_dump`: pg_restore reads the files as they are. `external-zstd`: pg_dump before 16 knows no zstd; run "
@@ -157,7 +167,6 @@ class FilestoreArtifact(_Part):
             " that did not store it."
         ),
     )
-    skipped_uris: int = Field(default=0, description="Attachments kept in object storage by the application.")
     missing: tuple[str, ...] = Field(
         default=(),
         description="Names that the database holds and whose files were already missing (missingFiles: Report).",

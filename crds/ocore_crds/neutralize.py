@@ -52,26 +52,28 @@ class Neutralize(Model):
     sql: Scripts | None = Field(
         default=None,
         description=(
-            "Scripts that neutralise the copy, with the rights of the database's owner, each in one transaction."
-            " Without them the application's image does it (`command`)."
+            "Scripts of your own, with the rights of the database's owner, each in one transaction. They run last,"
+            " after the command and after the built-in statements for Odoo's schema."
         ),
     )
-    command: Annotated[
-        tuple[Annotated[str, StringConstraints(min_length=1, max_length=4096)], ...], Field(min_length=1, max_length=50)
-    ] = Field(
-        default=DEFAULT_COMMAND,
+    command: (
+        Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=4096)], ...], Field(max_length=50)]
+        | None
+    ) = Field(
+        default=None,
         description=(
-            "Without `sql`: command in the application's image that neutralises the database. PGHOST, PGPORT, PGUSER,"
-            " PGDATABASE, PGPASSFILE and PGSSLMODE lead to the copy only. The image must have /bin/sh."
+            "Command in the application's image that neutralises the database first. PGHOST, PGPORT, PGUSER, PGDATABASE"
+            ", PGPASSFILE and PGSSLMODE lead to the copy only. The image must have /bin/sh. The default is `odoo"
+            " neutralize -d $(PGDATABASE)`; with `sql` and without `image` no command runs. An empty list: none runs."
         ),
     )
     image: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
-        default=None, description="Without `sql`: the image. The default is the one that the snapshot recorded."
+        default=None, description="Image of the command. The default is the one that the snapshot recorded."
     )
     test_listeners: Annotated[tuple[HostAndPort, ...], Field(max_length=10)] = Field(
         default=(),
         description=(
-            "Without `sql`: addresses (host:port) that the pod must not reach, beside the API server. Something must"
+            "With a command: addresses (host:port) that the pod must not reach, beside the API server. Something must"
             " listen there, and at least one must be outside of the cluster's networks: the operator connects to it"
             " first. Without one the rollback is refused (IsolationUnproven)."
         ),
@@ -91,6 +93,13 @@ class Neutralize(Model):
         ),
     )
 
+    @property
+    def runs_command(self) -> bool:
+        """Whether a command in the application's image is part of it."""
+        if self.command is not None:
+            return bool(self.command)
+        return self.image is not None or self.sql is None
+
 
 class NeutralizeStatus(StatusModel):
     """What the stage Neutralize has to do, decided at the start of the rollback."""
@@ -104,7 +113,12 @@ class NeutralizeStatus(StatusModel):
         )
     )
     method: Literal["Sql", "Image"] | None = Field(
-        default=None, description="`Sql`: scripts of the Environment. `Image`: a command in the application's image."
+        default=None,
+        description=(
+            "`Image`: a command in the application's image, then the statements. `Sql`: only the statements, which are"
+            " built in for Odoo's schema."
+        ),
     )
+    scripts: bool = Field(default=False, description="The Environment's scripts run after the built-in statements.")
     image: str = Field(default="", description="With `Image`: the image.")
     proven_at: Timestamp | None = Field(default=None, description="When every assertion had been checked in the copy.")

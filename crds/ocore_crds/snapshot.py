@@ -365,6 +365,13 @@ class SnapshotStatus(StatusModel):
             " is entered before anything of it is copied. Written by a separate field manager."
         ),
     )
+    unfinished_modules: int | None = Field(
+        default=None,
+        description=(
+            "Modules of Odoo whose installation, upgrade or removal had begun and not ended in the snapshot. Odoo"
+            " continues with them at its next start."
+        ),
+    )
     neutralized: bool | None = Field(
         default=None,
         description="Whether the database was neutralised, for example by database.is_neutralized. Absent: unknown.",

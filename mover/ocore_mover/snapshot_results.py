@@ -38,6 +38,7 @@ def of(stored: StoredManifest, *, read_back: bool = False, state: StoredState | 
             "server_major": database.server_major,
             "client_version": database.client_version,
             "neutralized": database.neutralized,
+            "unfinished_modules": database.unfinished_modules,
             "database_bytes": database.size_bytes,
             "database_stored_bytes": sum(file.size for file in database.files),
             "database_restore_bytes": database.raw_bytes,

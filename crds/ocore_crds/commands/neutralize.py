@@ -18,12 +18,20 @@ class NeutralizeRequest(Request):
     database: DatabaseAccess
     environment_id: Uuid = Field(description="Identity of the environment (UUID).")
     rollback_id: Uuid = Field(description="Identity of the rollback (UUID).")
+    built_in: bool = Field(
+        default=False,
+        description=(
+            "Turn off what is known of Odoo's schema. With --hand-over or --sql this is done anyway, between the two."
+        ),
+    )
     sql: str | None = Field(
-        default=None, description="Folder with scripts that neutralise the copy, in the order of their names."
+        default=None, description="Folder with scripts that run afterwards, in the order of their names."
     )
     hand_over: str | None = Field(
         default=None,
-        description="Folder through which another container of the pod gets credentials and runs its command.",
+        description=(
+            "Folder through which another container of the pod gets credentials and runs its command, before all else."
+        ),
     )
     assertions: str | None = Field(default=None, description="Folder with queries that must return no row afterwards.")
     capacity: Capacity | None = Field(default=None, description=CAPACITY)
@@ -42,12 +50,15 @@ class NeutralizeRequest(Request):
         ),
     )
 
+    @property
+    def neutralizes(self) -> bool:
+        """Whether the copy is neutralised. Else it gets its identity only."""
+        return self.built_in or self.sql is not None or self.hand_over is not None
+
     @model_validator(mode="after")
-    def _method(self) -> "NeutralizeRequest":
-        if self.sql is not None and self.hand_over is not None:
-            raise ValueError("give either --sql or --hand-over")
-        if self.sql is None and self.hand_over is None and not self.own_identity:
-            raise ValueError("give --sql, --hand-over or --own-identity")
+    def _work(self) -> "NeutralizeRequest":
+        if not self.neutralizes and not self.own_identity:
+            raise ValueError("give --built-in, --sql, --hand-over or --own-identity")
         return self
 
 
@@ -65,5 +76,8 @@ ROW = Command(
     (NeutralizeResult,),
     "rollback",
     3,
-    (f"--database ~/secret --admin ~/admin {ROLLBACK_IDS} --sql ~/scripts",),
+    (
+        f"--database ~/secret --admin ~/admin {ROLLBACK_IDS} --built-in",
+        f"--database ~/secret --admin ~/admin {ROLLBACK_IDS} --sql ~/scripts",
+    ),
 )

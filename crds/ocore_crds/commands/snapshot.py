@@ -70,6 +70,9 @@ class SnapshotResult(Line):
     database_stored_bytes: int = 0
     database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
     neutralized: bool | None = Field(default=None, description="Whether the database was neutralised. None: unknown.")
+    unfinished_modules: int = Field(
+        default=0, description="Modules of Odoo whose installation, upgrade or removal had begun and not ended."
+    )
     filestore_bytes: int = 0
     filestore_files: int = 0
     filestore_stored_bytes: int = 0

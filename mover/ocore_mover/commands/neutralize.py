@@ -38,6 +38,7 @@ class NeutralizeOptions:
 
     server: Server
     rollback_id: str
+    neutralizes: bool  # else the copy gets its identity only
     sql: Path | None
     hand_over: Path | None
     assertions: Path | None
@@ -47,11 +48,6 @@ class NeutralizeOptions:
     listeners: tuple[str, ...] = ()
     capacity: int | None = None
     outside: tuple[str, ...] = ()  # those outside of the cluster's networks that someone else has just reached
-
-    @property
-    def neutralizes(self) -> bool:
-        """Whether the copy is neutralised. Else it gets its identity only."""
-        return self.sql is not None or self.hand_over is not None
 
 
 @dataclass
@@ -166,11 +162,15 @@ class NeutralizeRun:
             log.warning("isolation is not proven", extra={"error": error.message})
 
     def _change(self, access: CopyAccess) -> None:
+        """The application's command, then what is known of Odoo, then the scripts: each may rely on the one before, and
+        the last one is the user's."""
         options, report = self._options, self._report
         path = application_search_path(self._server, access, self._token)
         if options.hand_over is not None:
             HandOver(options.hand_over).run(access, path, self._token)
             report.proven.append("neutralised: the command of the application's image ended with exit code 0")
+        if options.neutralizes:
+            self._turn_off(access)
         if options.sql is not None:
             found = scripts.load(options.sql)
             self._in_copy(access, path, lambda connection: scripts.apply(connection, found))
@@ -181,6 +181,13 @@ class NeutralizeRun:
                 report.proven.extend(odoo.give_identity(connection, options.base_url))
 
             self._in_copy(access, path, give)
+
+    def _turn_off(self, access: CopyAccess) -> None:
+        changed: list[str] = []
+        # As in `_check`: not the application's search path.
+        self._in_copy(access, "pg_catalog", lambda connection: changed.extend(odoo.turn_off(connection)))
+        if changed:
+            self._report.proven.append(f"neutralised: the built-in statements turned off {', '.join(changed)}")
 
     def _check(self, access: CopyAccess) -> None:
         options, report = self._options, self._report
@@ -237,6 +244,7 @@ def execute(runtime: Runtime, request: NeutralizeRequest) -> NeutralizeResult:
     options = NeutralizeOptions(
         server=opening.server(request.database),
         rollback_id=request.rollback_id,
+        neutralizes=request.neutralizes,
         sql=opening.optional_path(request.sql),
         hand_over=opening.optional_path(request.hand_over),
         assertions=opening.optional_path(request.assertions),

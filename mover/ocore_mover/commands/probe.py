@@ -2,6 +2,7 @@
 
 from ocore_crds import conditions
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
+from ocore_crds.facts import DatabaseFacts
 from ocore_crds.reports import Finding
 from ocore_mover.commands import opening
 from ocore_mover.commands.config_archive import ClaimFile, findings
@@ -36,19 +37,19 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
         server = None
         blocking.append(Finding(reason=error.reason, message=error.message))
     if server is not None:
-        seen = facts.probe(server, rollback=rollback, jobs=request.jobs, attachments=named)
+        seen = facts.probe(
+            server, rollback=rollback, jobs=request.jobs, attachments=named, files=request.filestore is not None
+        )
         database = seen.facts
         blocking.extend(seen.blocking)
         creatable.extend(seen.creatable)
         later.extend(seen.rollback)
         warnings.extend(seen.warnings)
         if named and database is not None and not database.missing and not database.attachments:
-            blocking.append(
-                Finding(reason=conditions.FILESTORE_LAYOUT_UNSUPPORTED, message=no_attachments(database.name))
-            )
+            (creatable if database.empty else blocking).append(_without_attachments(database))
     runtime.token.check()
     folders = opening.folders(request.filestore, environment_id)
-    missing = database is not None and database.missing
+    missing = database is not None and (database.missing or database.empty)
     if folders is not None and request.propose_user:
         blocking.append(owner.finding(folders))
     elif folders is not None and missing and filestore_facts.is_missing(folders):
@@ -99,6 +100,16 @@ def _is_new(server: Server, folders: ClaimFolders) -> bool:
             return next(valid(names), None) is None
     except (MoverError, OSError):  # each has a finding already
         return False
+
+
+def _without_attachments(database: DatabaseFacts) -> Finding:
+    if database.empty:
+        text = (
+            f"database {database.name} has no tables yet, so there is nothing to snapshot. A Rollback with this"
+            " Environment as its target fills it from a Snapshot; or start the application, which makes its tables"
+        )
+        return Finding(reason=conditions.DATABASE_EMPTY, message=text)
+    return Finding(reason=conditions.FILESTORE_LAYOUT_UNSUPPORTED, message=no_attachments(database.name))
 
 
 def no_attachments(database: str) -> str:

@@ -15,14 +15,16 @@ from ocore_mover import manifests
 from ocore_mover.commands import evidence, opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication, volume
-from ocore_mover.database.connect import Server, connect_maintenance, translating
+from ocore_mover.database.connect import Server, connect, connect_maintenance, translating
 from ocore_mover.database.dump.export import copy_names, live_names
+from ocore_mover.database.facts import is_empty
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, create, extensions, requirements, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts
+from ocore_mover.filestore.facts import is_missing
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.layout import Kept
 from ocore_mover.filestore.names import spooled
@@ -170,9 +172,19 @@ class RestoreRun:
             self._kept.remove("restored")
 
     def _make_filestore(self) -> None:
-        """Where the live database does not exist, the filestore's folder may not exist either."""
-        if self._live_missing and self._options.folders is not None:
-            self._options.folders.make_filestore()
+        """Where the live database does not exist, or has no tables, the filestore's folder may not exist either."""
+        server, folders = self._options.server, self._options.folders
+        if folders is None or not is_missing(folders):
+            return
+        if self._live_missing or (server is not None and self._live_is_empty(server)):
+            folders.make_filestore()
+
+    def _live_is_empty(self, server: Server) -> bool:
+        with (
+            translating(conditions.DATABASE_UNREACHABLE, f"reading the tables of {server.live}"),
+            connect(server.app, application=database_restore.APPLICATION, token=self._runtime.token) as connection,
+        ):
+            return is_empty(connection)
 
     def _protect_files(self) -> None:
         """So that the application's garbage collection loses none of the live files."""

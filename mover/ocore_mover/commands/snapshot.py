@@ -29,10 +29,12 @@ from ocore_mover.commands.base import BaseChoice, Unusable
 from ocore_mover.commands.probe import no_attachments
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact as database_artifact
+from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server
 from ocore_mover.database.dump import dump as database_dump
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.export import Exported
+from ocore_mover.database.odoo_rows import unfinished_warning
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import layouts
@@ -103,6 +105,18 @@ class _Taken:
     attachments: int = 0
     warnings: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)  # those of the warnings for which it is no clean success
+
+    def note(self, found: DatabaseProperties, *, files: bool) -> None:
+        """What the database says about the snapshot. `files`: the application's files are to be in it."""
+        if found.outside.count and files:
+            text = (
+                f"{found.outside.count} attachments have their contents neither in the database nor in the filestore"
+                f" ({found.outside.how}), so they are not in the snapshot"
+            )
+            self.warnings.append(text)
+            self.incomplete.append(text)
+        if found.unfinished_modules:
+            self.warnings.append(unfinished_warning(found.unfinished_modules))
 
 
 class SnapshotRun:
@@ -265,7 +279,9 @@ class SnapshotRun:
                 exported = export_beside(capture, self._options.server, self._runtime.token, stack)
                 if capture is not None and capture.freezer is not None and not exported.attachments:
                     raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(self._options.server.live))
-                dump = self._dumping(self._options.server, exported)
+                properties = database_artifact.read(exported.connection)
+                taken.note(properties, files=self._options.folders is not None)
+                dump = self._dumping(self._options.server, exported, properties)
                 taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             if capture is not None:
                 capture.complete()
@@ -304,9 +320,9 @@ class SnapshotRun:
             )
         )
 
-    def _dumping(self, server: Server, exported: Exported[Any]) -> Callable[[], DatabaseArtifact]:
-        properties = database_artifact.read(exported.connection)
-
+    def _dumping(
+        self, server: Server, exported: Exported[Any], properties: DatabaseProperties
+    ) -> Callable[[], DatabaseArtifact]:
         def dump() -> DatabaseArtifact:
             with self._runtime.step(Step.DUMP_DATABASE):
                 return database_dump.dump(

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseSetting
+from ocore_mover.database import odoo_rows
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.copy_access import ROLE_PREFIX
 from ocore_mover.database.neutralize import odoo
+from ocore_mover.database.odoo_rows import Outside
 from ocore_mover.database.position import Mark
 from ocore_mover.database.rights import Rights, read_rights
 from ocore_mover.errors import MoverError
@@ -35,6 +37,8 @@ class DatabaseProperties:
     extension_schemas: dict[str, str]
     immutable_functions: tuple[str, ...]
     neutralized: bool
+    outside: Outside  # attachments
+    unfinished_modules: int
     table_bytes: dict[int, int]  # oid → bytes that COPY reads: the table with its TOAST, without indexes
 
 
@@ -90,6 +94,8 @@ def read(connection: Connection) -> DatabaseProperties:
         tablespace=tablespace,
         comment=Mark.parse(comment).comment,
         neutralized=odoo.is_neutralized(connection, marked=Mark.parse(comment).neutralize == "neutralized"),
+        outside=odoo_rows.outside(connection),
+        unfinished_modules=odoo_rows.unfinished_modules(connection),
         rights=read_rights(connection, name),
         settings=read_settings(connection, name),
         extensions={extension: found for extension, found, _ in extensions},

@@ -9,7 +9,15 @@ from ocore_crds import conditions
 from ocore_crds.facts import DatabaseFacts
 from ocore_crds.replication import Replication
 from ocore_crds.reports import Finding
-from ocore_mover.database import catalog_findings, fingerprint, programs, replication, rollback_findings, volume
+from ocore_mover.database import (
+    catalog_findings,
+    fingerprint,
+    odoo_rows,
+    programs,
+    replication,
+    rollback_findings,
+    volume,
+)
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
@@ -37,10 +45,12 @@ class DatabaseProbe:
     creatable: tuple[Finding, ...] = ()
 
 
-def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: bool = True) -> DatabaseProbe:
+def probe(
+    server: Server, *, rollback: bool = True, jobs: int = 2, attachments: bool = True, files: bool = True
+) -> DatabaseProbe:
     """Probes the database. Raises nothing: a database that cannot be reached is a finding.
 
-    `attachments`: a snapshot locks the attachment table. `jobs`: pg_dump's parallelism.
+    `attachments`: a snapshot locks the attachment table. `files`: it stores a filestore. `jobs`: pg_dump's parallelism.
     """
     remedies = remedies_of(server)
     try:
@@ -53,9 +63,8 @@ def probe(server: Server, *, rollback: bool = True, jobs: int = 2, attachments: 
     with connection:
         try:
             facts, warnings = read_facts(connection, remedies_of(server))
-            if attachments:
-                facts, outside = _outside(connection, facts)
-                warnings += outside
+            facts, notes = _notes(connection, facts, files=files)
+            warnings += notes
             blocking = tuple(_snapshot_findings(connection, facts, jobs, remedies, attachments=attachments))
             blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
@@ -100,7 +109,7 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         return None
     facts = facts.model_copy(
         update={"name": server.live, "missing": True, "size_bytes": 0, "owner": "", "user": server.app.user}
-        | {"attachments": False, "extensions": ()}
+        | {"attachments": False, "empty": False, "extensions": ()}
     )
     text = (
         f"database {server.live} does not exist on the server {server.app.place}: it was dropped or renamed, or dbname"
@@ -135,40 +144,47 @@ def read_facts(connection: Connection, remedies: Remedies = SQL) -> tuple[Databa
         used_bytes=used.total,
         owner=owner,
         user=user,
+        empty=is_empty(connection),
         attachments=find_attachments(connection) is not None,
         extensions=tuple(row[0] for row in connection.execute("SELECT extname FROM pg_extension ORDER BY 1")),
     )
     return facts, (*used.warnings, *(entries.message for entries in remedies.findings(connection)))
 
 
+def is_empty(connection: Connection) -> bool:
+    """Whether no one has made a table, a view or a sequence in the connection's database; those of extensions do not
+    count."""
+    return not _one(
+        connection,
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')"
+        " AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid ="
+        " 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e'))",
+    )
+
+
 #: Attachments that are looked at from both ends of their table: it may have millions.
 OUTSIDE_SAMPLE = 10_000
 
 
-def _outside(connection: Connection, facts: DatabaseFacts) -> tuple[DatabaseFacts, tuple[str, ...]]:
-    """The facts with the number of attachments outside the filestore (their name is a URI), and a warning. A sample:
-    nothing where it cannot be read."""
-    table = find_attachments(connection)
-    if table is None:
-        return facts, ()
-    ends = " UNION ".join(
-        f"(SELECT id, store_fname FROM {table} WHERE store_fname IS NOT NULL"  # noqa: S608 - from the catalog, quoted
-        f" ORDER BY id {order} LIMIT {OUTSIDE_SAMPLE})"
-        for order in ("ASC", "DESC")
-    )
+def _notes(connection: Connection, facts: DatabaseFacts, *, files: bool) -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """The facts with what Odoo's rows say about a snapshot, and warnings. Of attachments a sample; nothing where the
+    rows cannot be read. `files`: the application's files are to be in a snapshot."""
     try:
-        count = _one(connection, f"SELECT count(*) FROM ({ends}) a WHERE store_fname ~ '^[A-Za-z][A-Za-z0-9+.-]*://'")  # noqa: S608
-    except psycopg.Error:  # a table that is none of Odoo's
+        outside = odoo_rows.outside(connection, sample=OUTSIDE_SAMPLE) if files else odoo_rows.Outside()
+        unfinished = odoo_rows.unfinished_modules(connection)
+    except psycopg.Error:  # tables that are none of Odoo's
         return facts, ()
-    if not count:
-        return facts, ()
-    return facts.model_copy(update={"outside_attachments": count}), (
-        (
-            f"{count} or more attachments are kept outside the filestore by the application (their store_fname is a"
-            " URI). They are not in a snapshot, which is then no clean success. Back up that storage, or move the"
-            " attachments into the filestore."
-        ),
-    )
+    warnings: tuple[str, ...] = ()
+    if outside.count:
+        warnings += (
+            f"{outside.count} or more attachments have their contents neither in the database nor in the filestore"
+            f" ({outside.how}). They are not in a snapshot, which is then no clean success. Back up where the"
+            " application keeps them, or move the attachments into the filestore.",
+        )
+    if unfinished:
+        warnings += (odoo_rows.unfinished_warning(unfinished),)
+    return facts.model_copy(update={"outside_attachments": outside.count}), warnings
 
 
 def size_bytes(connection: Connection) -> int:

@@ -119,7 +119,6 @@ class Names:
     """The names in a database's attachment column, by kind."""
 
     files: NameFile
-    uris: int = 0  # the application keeps these in another place
     invalid: int = 0  # cannot be files of a filestore
     invalid_shown: tuple[str, ...] = ()
 
@@ -173,12 +172,11 @@ def _valid(store_fnames: Iterable[str], names: Names) -> Iterator[str]:
 
 def _count_others(store_fnames: Iterable[str], names: Names) -> None:
     for name in filterfalse(FILE_NAME.fullmatch, store_fnames):
-        if _URI.match(name):
-            names.uris += 1
-        else:
-            names.invalid += 1
-            if len(names.invalid_shown) < SHOWN:
-                names.invalid_shown += (name,)
+        if _URI.match(name):  # the application keeps it in another place (database.odoo_rows counts)
+            continue
+        names.invalid += 1
+        if len(names.invalid_shown) < SHOWN:
+            names.invalid_shown += (name,)
 
 
 @contextmanager

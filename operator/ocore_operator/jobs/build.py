@@ -15,7 +15,7 @@ from ocore_crds.environment import connection_of
 from ocore_crds.extract import ExtractSpec
 from ocore_crds.manifest import Identity
 from ocore_crds.naming import short_id
-from ocore_crds.neutralize import WRAPPER, Neutralize
+from ocore_crds.neutralize import DEFAULT_COMMAND, WRAPPER, Neutralize
 from ocore_crds.restore_test import RestoreTests
 from ocore_crds.rollback_record import RollbackRun
 from ocore_crds.snapshot_state import StoredState
@@ -509,9 +509,9 @@ def neutralize(
     if plan is None:
         raise ValueError(f"Rollback {owner.meta.name} has nothing to neutralise")
     found = environment.spec.neutralize or Neutralize()
-    sql = found.sql if plan.method == "Sql" else None
+    sql = found.sql if plan.scripts else None
     image = plan.method == "Image"
-    if sql is None and not image and not plan.own_identity:
+    if plan.scripts and sql is None:
         message = f"Environment {environment.meta.name} has no spec.neutralize.sql any more. Set it again."
         raise Failed(c.CANNOT_NEUTRALIZE, message)
     shared: Object = {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
@@ -519,6 +519,7 @@ def neutralize(
         database=_needed(parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         rollback_id=owner.id,
+        built_in=plan.method is not None,
         sql=volumes.config_map("scripts", SCRIPTS, sql.config_map_ref.name) if sql is not None else None,
         hand_over=volumes.mount("shared", SHARED, shared) if image else None,
         listeners=listeners.others if image else (),
@@ -558,7 +559,7 @@ def _application(
         "name": "application",
         "image": image,
         "command": ["/bin/sh", "-c", WRAPPER, SHARED],
-        "args": list(found.command),
+        "args": list(found.command or DEFAULT_COMMAND),
         "env": [
             {"name": "PGDATABASE", "value": owner.status.restored_database or ""},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108

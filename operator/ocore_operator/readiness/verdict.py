@@ -245,7 +245,7 @@ def _rollback_ready(
     reason, message = c.SUCCEEDED, "A rollback would work: no grant is missing."
     if creatable:
         message = (
-            f"A rollback would work, and creates what does not exist ({', '.join(f.reason for f in creatable)}): no"
+            f"A rollback would work, and creates what does not exist yet ({', '.join(f.reason for f in creatable)}): no"
             " grant is missing."
         )
     if database is not None:

@@ -14,6 +14,7 @@ from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView
 
 PRODUCTION = "production"
+_WITHOUT = "or spec.neutralize.command to [] to use the built-in statements for Odoo without the image"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def case_of(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapshot
 
 
 def method_of(environment: EnvironmentView, snapshot: SnapshotView) -> Literal["Sql", "Image"] | None:
-    """Scripts of the Environment go first. The image needs an administrator, who creates the temporary role that it
-    uses."""
-    if environment.neutralize_sql:
+    """Without a command the statements do it. The command needs an administrator, who creates the temporary role that
+    it uses."""
+    if not environment.neutralize_command:
         return "Sql"
     return "Image" if image_of(environment, snapshot) and environment.has_admin else None
 
@@ -119,16 +120,16 @@ def _cannot(environment: EnvironmentView, snapshot: SnapshotView) -> str:
         )
     elif image_of(environment, snapshot):
         why = (
-            "the application's image needs an administrator of the database. Set spec.database.adminSecretRef of the"
-            " Environment, or spec.neutralize.sql with scripts"
+            "the command in the application's image needs an administrator of the database. Set"
+            f" spec.database.adminSecretRef of the Environment, {_WITHOUT}"
         )
     elif snapshot.foreign_image:
         why = (
             f"it was imported or adopted, and its manifest names image {snapshot.image}, which is of no repository that"
-            " the workloads use. Set spec.neutralize.sql or spec.neutralize.image of the Environment"
+            f" the workloads use. Set spec.neutralize.image of the Environment, {_WITHOUT}"
         )
     else:
-        why = "the snapshot recorded no image. Set spec.neutralize.sql or spec.neutralize.image of the Environment"
+        why = f"the snapshot recorded no image. Set spec.neutralize.image of the Environment, {_WITHOUT}"
     return f"Snapshot {snapshot.name} must be neutralised before environment {environment.name} runs on it, but {why}."
 
 
@@ -143,6 +144,7 @@ def planned(spec: RollbackSpec, environment: EnvironmentView, snapshot: Snapshot
         own_identity=decision.own_identity,
         method=case.method if decision.neutralize else None,
         image=image_of(environment, snapshot) if decision.neutralize and case.method == "Image" else "",
+        scripts=decision.neutralize and environment.neutralize_sql,
     )
 
 

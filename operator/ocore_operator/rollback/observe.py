@@ -15,6 +15,7 @@ from ocore_crds import quantity, remote_copy
 from ocore_crds.environment import UndoneRollback, connection_of
 from ocore_crds.manifest import Evidence
 from ocore_crds.naming import ANNOTATION_IMPORT, FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
+from ocore_crds.neutralize import Neutralize
 from ocore_crds.protocol import (
     Failure,
     NeutralizeResult,
@@ -387,7 +388,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
     spec, status, generation = environment.spec, environment.status, environment.meta.generation
     ready, snapshot_ready = c.find(status.conditions, c.ROLLBACK_READY), c.find(status.conditions, c.READY)
     probe = status.probe if status.probe is not None and status.probe.generation == generation else None
-    database = connection_of(spec, status)
+    database, neutralize = connection_of(spec, status), spec.neutralize or Neutralize()
     return EnvironmentView(
         name=environment.meta.name,
         id=status.id,
@@ -416,8 +417,9 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         replication_rights=(
             probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
         ),
-        neutralize_sql=spec.neutralize is not None and spec.neutralize.sql is not None,
-        neutralize_image=(spec.neutralize.image or "") if spec.neutralize is not None else "",
+        neutralize_command=neutralize.runs_command,
+        neutralize_sql=neutralize.sql is not None,
+        neutralize_image=neutralize.image or "",
         has_admin=database is not None and database.admin_secret_name is not None,
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
         target=RollbackTarget.of(spec, status),
@@ -450,6 +452,8 @@ def snapshot_view(snapshot: Snapshot, workloads: Sequence[WorkloadView] = ()) ->
         manifest_sha256=status.manifest_sha256 or "",
         server_major=status.server_major or 0,
         database_bytes=sizes.database_bytes if sizes is not None else 0,
+        incomplete=status.evidence.incomplete if status.evidence is not None else (),
+        unfinished_modules=status.unfinished_modules or 0,
         image=source.image if source is not None else "",
         image_digest=source.image_digest if source is not None else "",
         commit=source.commit_sha if source is not None else "",

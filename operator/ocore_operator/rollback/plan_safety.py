@@ -33,7 +33,7 @@ def refusal(spec: RollbackSpec, environment: EnvironmentView) -> Refusal | None:
     reason = environment.snapshot_not_ready_reason or c.ENVIRONMENT_NOT_READY
     why = environment.snapshot_not_ready_message or "its condition Ready is not True"
     advice = "Fix that, or create a Rollback without createSafetySnapshot."
-    if reason == c.DATABASE_NOT_FOUND:
+    if reason in (c.DATABASE_NOT_FOUND, c.DATABASE_EMPTY):
         advice = "There is nothing to save: create a Rollback without createSafetySnapshot."
     return Refusal(
         reason, f"No safety snapshot of environment {environment.name} is possible: {why.rstrip('.')}. {advice}"

@@ -8,9 +8,13 @@ from collections.abc import Iterator
 
 from ocore_crds import conditions as c
 from ocore_crds.rollback import ImageStatus, PreflightWarning
-from ocore_crds.text import sentence
+from ocore_crds.text import sentence, shortened
 from ocore_operator.rollback.world import SnapshotView, World
 from ocore_operator.workloads.view import WorkloadView, first_with_template
+
+#: Sentences of a snapshot's evidence that a warning shows, and how much of each.
+_SHOWN = 3
+_CHARACTERS = 300
 
 
 def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightWarning, ...]:
@@ -18,6 +22,7 @@ def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightW
     another image is then no surprise."""
     found: list[PreflightWarning] = []
     if world.snapshot is not None:
+        found.extend(_contents(world.snapshot))
         first = first_with_template(world.workloads) if image is None else None
         found.extend(_version(world.snapshot, first) if first is not None else ())
         found.extend(_config(world.snapshot, world) if _in_place(world) else ())
@@ -30,6 +35,22 @@ def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightW
         found.append(PreflightWarning(reason=c.WORKLOADS_NOT_GIVEN, message=text))
     found.extend(warning for workload in world.workloads for warning in _availability(workload))
     return tuple(found)
+
+
+def _contents(snapshot: SnapshotView) -> Iterator[PreflightWarning]:
+    """What the snapshot lacks, and what the application does with it."""
+    if snapshot.incomplete:
+        # Of an imported one these are words of a manifest, which anyone with the bucket can write.
+        lacks = " ".join(sentence(shortened(text, _CHARACTERS)) for text in snapshot.incomplete[:_SHOWN])
+        text = f"Snapshot {snapshot.name} is incomplete, and a rollback restores no more than it has: {lacks}"
+        yield PreflightWarning(reason=c.FILES_NOT_INCLUDED, message=text)
+    if snapshot.unfinished_modules:
+        text = (
+            f"Snapshot {snapshot.name} was taken in the middle of an upgrade of Odoo: {snapshot.unfinished_modules}"
+            " modules were to be installed, upgraded or removed. Odoo continues with that at its next start. Use the"
+            " image of the upgrade, or choose a snapshot from before it."
+        )
+        yield PreflightWarning(reason=c.UPGRADE_IN_PROGRESS, message=text)
 
 
 def _in_place(world: World) -> bool:

@@ -130,7 +130,9 @@ class EnvironmentView:
     replication_rights: tuple[str, ...] = ()
     #: status.executedRollbacks has this rollback's id.
     executed: bool = False
-    #: It has scripts that neutralise; the image that does, where its spec names one; an administrator of the database.
+    #: How it is neutralised: a command in an image, and which one where its spec names it; scripts. An administrator of
+    #: the database.
+    neutralize_command: bool = True
     neutralize_sql: bool = False
     neutralize_image: str = ""
     has_admin: bool = False
@@ -167,6 +169,9 @@ class SnapshotView:
     manifest_sha256: str = ""
     server_major: int = 0
     database_bytes: int = 0
+    #: What it lacks of the application's data, as its evidence says; modules in the middle of an upgrade.
+    incomplete: tuple[str, ...] = ()
+    unfinished_modules: int = 0
     #: What it was taken with; empty where unknown.
     image: str = ""
     image_digest: str = ""

@@ -185,6 +185,7 @@ def completed(
             "client_version": result.client_version or None,
             "sizes": _sizes(result),
             "neutralized": result.neutralized,
+            "unfinished_modules": result.unfinished_modules or None,
             "stored_state": result.state,
             "evidence": evidence,
             "source": _source(result.identity) if imported and result.identity else snapshot.status.source,

@@ -52,13 +52,14 @@ def rollback(*, allow_replication_loss: bool = False) -> resources.Rollback:
     return resources.rollback(obj("Rollback", "back", spec, status))
 
 
-def neutralising(method: str | None, *, isolation: str = "Require") -> resources.Rollback:
+def neutralising(method: str | None, *, isolation: str = "Require", scripts: bool = False) -> resources.Rollback:
     """A rollback whose copy is neutralised."""
     plan = {
         "required": method is not None,
         "ownIdentity": True,
         "method": method,
         "image": "registry/shop:1" if method == "Image" else "",
+        "scripts": scripts,
     }
     status = {
         "snapshotId": OTHER_UID,

@@ -603,6 +603,7 @@ class Model:
             snapshot_ready=not self.data.missing,
             snapshot_not_ready_reason=c.DATABASE_NOT_FOUND if self.data.missing else "",
             executed=self.executed,
+            neutralize_command=False,
             neutralize_sql=True,
             target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
         )

@@ -248,6 +248,8 @@ def _artifact(
         owner=properties.rights.owner,
         tablespace=properties.tablespace,
         neutralized=properties.neutralized,
+        outside_attachments=properties.outside.count,
+        unfinished_modules=properties.unfinished_modules,
         connection_limit=properties.rights.connection_limit,
         comment=properties.comment,
         settings=properties.settings,

@@ -81,14 +81,15 @@ def find_attachments(connection: Connection) -> str | None:
 
 
 def read_names(connection: Connection, table: str, since: str | None = None) -> Iterator[str]:
-    """The distinct store_fname of all attachments, sorted as bytes; needs a transaction (server-side cursor).
+    """The distinct store_fname of all attachments, sorted as bytes; needs a transaction (server-side cursor). An empty
+    one is none, as in Odoo.
 
     `since`: only of rows that a transaction with this id (xid) or a later one wrote. The server sorts them, on its disk
     where they are many. A longer name is truncated: it cannot be a file's.
     """
     query = sql.SQL(
         'SELECT DISTINCT pg_catalog.left(store_fname::pg_catalog.text, {}) COLLATE pg_catalog."C" FROM {}'
-        " WHERE store_fname IS NOT NULL{} ORDER BY 1"
+        " WHERE store_fname::pg_catalog.text OPERATOR(pg_catalog.<>) ''{} ORDER BY 1"
     ).format(
         sql.Literal(_MAX_NAME),
         _table(table),

@@ -1,17 +1,30 @@
-"""What is known of Odoo's schema: what must be off in a neutralised database, and what identifies a database.
+"""Odoo's schema in a copy: turns off what :mod:`.known` lists, checks that it is off, and gives the copy an identity.
 
-Tables are looked up in every schema, not by the search path. A table or column that does not exist is not checked, and
-is reported.
+Tables are looked up in every schema, not by the search path. A table or column that does not exist is neither changed
+nor checked. It is reported where this version of Odoo should have it.
 """
 
+import re
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, query_failure
+from ocore_mover.database.neutralize.known import (
+    AUTOVACUUM,
+    CRON,
+    DELETE,
+    MODULE,
+    RULES,
+    SINK,
+    STORAGES,
+    Emptied,
+    Rule,
+)
 from ocore_mover.errors import MoverError
 
 PARAMETERS = "ir_config_parameter"
@@ -25,82 +38,7 @@ _SHOWN = 3
 _CONNECTING = ("dblink", "postgres_fdw", "http", "pg_net", "plpython3u", "plperlu", "pg_cron", "file_fdw")
 
 
-@dataclass(frozen=True)
-class Assertion:
-    """Rows of a table that a neutralised database must not have."""
-
-    name: str  # what is off
-    table: str
-    columns: tuple[str, ...]  # that `where` needs
-    where: str  # of the rows that must not exist; the table is t, its schema is {schema}
-    #: Versions of Odoo in which the table has these columns, where it has not always had them: (18, 99) is from 18 on.
-    odoo: tuple[int, int] = (0, 99)
-
-
-#: What acts on the world outside, or would as soon as mail and jobs are on again. docs/neutralising.md has the same
-#: table.
-ASSERTIONS = (
-    Assertion(
-        "outgoing mail servers",
-        "ir_mail_server",
-        ("active", "smtp_host"),
-        "t.active AND t.smtp_host IS DISTINCT FROM 'invalid' AND coalesce(t.smtp_host, '') NOT LIKE '%.invalid'",
-    ),
-    Assertion("incoming mail servers", "fetchmail_server", ("active",), "t.active"),
-    Assertion("unsent messages", "mail_mail", ("state",), "t.state = 'outgoing'"),
-    Assertion("unsent text messages", "sms_sms", ("state",), "t.state = 'outgoing'"),
-    Assertion(
-        "queued jobs", "queue_job", ("state",), "t.state IN ('wait_dependencies', 'pending', 'enqueued', 'started')"
-    ),
-    Assertion(
-        "webhooks",  # of automation rules as well: they run server actions
-        "ir_act_server",
-        ("state", "webhook_url"),
-        "t.state = 'webhook' AND t.webhook_url LIKE '%://%' AND t.webhook_url !~ '://[^/]*\\.?invalid([:/]|$)'",
-        odoo=(17, 99),
-    ),
-    Assertion("OAuth providers", "auth_oauth_provider", ("enabled",), "t.enabled"),
-    Assertion(
-        "secrets of OAuth providers",
-        "auth_oauth_provider",
-        ("client_secret",),
-        "coalesce(t.client_secret, '') <> ''",
-        odoo=(99, 99),  # of modules only
-    ),
-    Assertion("passkeys", "auth_passkey_key", (), "true", odoo=(18, 99)),
-    Assertion("social accounts", "social_account", ("is_media_disconnected",), "t.is_media_disconnected IS NOT TRUE"),
-    Assertion(
-        "accounts for text messages",
-        "res_company",
-        ("sms_twilio_auth_token",),
-        "coalesce(t.sms_twilio_auth_token, '') <> ''",
-        odoo=(99, 99),  # of a module only
-    ),
-    Assertion("payment providers", "payment_provider", ("state",), "t.state = 'enabled'", odoo=(16, 99)),
-    Assertion("payment acquirers", "payment_acquirer", ("state",), "t.state = 'enabled'", odoo=(0, 15)),
-    Assertion(
-        "tokens of in-app purchases",
-        "iap_account",
-        ("account_token",),
-        "coalesce(t.account_token, '') <> '' AND t.account_token NOT LIKE '%+disabled'",
-    ),
-    Assertion(
-        "bank connections",
-        "account_online_link",
-        ("client_id",),
-        "coalesce(t.client_id, '') NOT IN ('', 'duplicate')",
-    ),
-    Assertion("delivery connectors", "delivery_carrier", ("prod_environment",), "t.prod_environment"),
-)
-#: Without an active server Odoo sends by the one of its configuration file or command line. Its own neutralisation
-#: leaves this one.
-_SINK = "t.active AND (t.smtp_host = 'invalid' OR t.smtp_host LIKE '%.invalid')"
-_CRON = Assertion("scheduled jobs", "ir_cron", ("active",), "t.active")
-#: Odoo's own neutralisation keeps this one: it removes old sessions and files.
-_AUTOVACUUM = (
-    " AND NOT EXISTS (SELECT FROM {schema}.ir_model_data d WHERE d.model = 'ir.cron' AND d.module = 'base'"
-    " AND d.name = 'autovacuum_job' AND d.res_id = t.id)"
-)
+_IS_SINK = "t.active AND (t.smtp_host = 'invalid' OR t.smtp_host LIKE '%.invalid')"
 
 
 def schemas(connection: Connection, table: str) -> list[str]:
@@ -116,13 +54,19 @@ def schemas(connection: Connection, table: str) -> list[str]:
 
 def columns(connection: Connection, schema: str, table: str) -> set[str]:
     """The table's columns."""
+    return {name for name, _, _ in _described(connection, schema, table)}
+
+
+def _described(connection: Connection, schema: str, table: str) -> list[tuple[str, bool, bool]]:
+    """The table's columns: name, whether it holds text, whether it refuses NULL."""
     found = connection.execute(
-        "SELECT a.attname::text FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid"
+        "SELECT a.attname::text, t.typcategory = 'S', a.attnotnull FROM pg_catalog.pg_attribute a"
+        " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_class c ON c.oid = a.attrelid"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
+        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         [schema, table],
     )
-    return {str(row[0]) for row in found}
+    return [(str(name), bool(text), bool(required)) for name, text, required in found]
 
 
 def _parameter_schemas(connection: Connection) -> list[str]:
@@ -155,6 +99,128 @@ def _flag_set() -> sql.Composable:
     ).format(sql.Literal(FLAG))
 
 
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A rule for a table that exists."""
+
+    rule: Rule
+    schema: str
+    #: Columns of the rule that the table lacks: it can be neither applied nor checked.
+    lacking: tuple[str, ...]
+    has_id: bool
+
+    @property
+    def table(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.rule.table)
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.schema}.{self.rule.table}"
+
+    @property
+    def where(self) -> sql.Composed:
+        return sql.SQL(self.rule.where).format(schema=sql.Identifier(self.schema))
+
+    def expected(self, connection: Connection) -> bool:
+        """Whether this version of Odoo has the columns."""
+        return _expected(connection, self.schema, self.rule)
+
+
+def _found(connection: Connection) -> Iterator[_Found]:
+    """The rules for the tables of the database."""
+    for known in (*RULES, CRON):
+        for schema in schemas(connection, known.table):
+            described = _described(connection, schema, known.table)
+            names = {name for name, _, _ in described}
+            rule = _emptied(known, described) if isinstance(known, Emptied) else known
+            if rule is None:
+                continue
+            if rule is CRON and {"model", "module", "name", "res_id"} <= columns(connection, schema, "ir_model_data"):
+                rule = replace(rule, where=rule.where + AUTOVACUUM)
+            yield _Found(rule, schema, tuple(sorted({*rule.columns} - names)), "id" in names)
+
+
+def _emptied(known: Emptied, described: list[tuple[str, bool, bool]]) -> Rule | None:
+    """The rule for the columns that exist; None where none does."""
+    pattern = re.compile(known.pattern) if known.pattern else None
+    where, off, names = [], [], []
+    for name, text, required in described:
+        if name not in known.columns and not (pattern and text and pattern.search(name)):
+            continue
+        column = _quoted(name)
+        names.append(name)
+        where.append(f"coalesce(t.{column}::text, '') NOT IN ('', '{{{{}}}}')")
+        off.append(f"{column} = ''" if required else f"{column} = NULL")
+    if not names:
+        return None
+    return Rule(known.name, known.table, tuple(names), " OR ".join(where), ", ".join(off), MODULE)
+
+
+def _quoted(name: str) -> str:
+    """A column's name for SQL that is formatted later."""
+    return sql.Identifier(name).as_string().replace("{", "{{").replace("}", "}}")
+
+
+def turn_off(connection: Connection) -> list[str]:
+    """Turns everything off that is known of Odoo's schema, in one transaction. Returns what was changed. Raises
+    MoverError NeutralizeFailed.
+
+    Call it in a session with the rights of the database's owner, whose search path is pg_catalog.
+    """
+    changed: list[str] = []
+    with connection.transaction():
+        for found in _found(connection):
+            rule = found.rule
+            if found.lacking:
+                continue
+            verb = (
+                sql.SQL("DELETE FROM {} t").format(found.table)
+                if rule.off == DELETE
+                else sql.SQL("UPDATE {} t SET {}").format(found.table, sql.SQL(rule.off).format())
+            )
+            rows = _turned_off(connection, found, sql.SQL("{} WHERE {}").format(verb, found.where))
+            if rows:
+                changed.append(f"{rows} {rule.name} in {found.place}")
+        for schema in schemas(connection, "ir_mail_server"):
+            _add_sink(connection, schema)
+        for schema in _parameter_schemas(connection):
+            _set(connection, sql.Identifier(schema, PARAMETERS), FLAG, "true")
+    return changed
+
+
+def _turned_off(connection: Connection, found: _Found, statement: sql.Composed) -> int:
+    try:
+        return connection.execute(statement).rowcount
+    except psycopg.Error as error:
+        known = query_failure(
+            error, default=conditions.NEUTRALIZE_FAILED, doing=f"turning off {found.rule.name} in {found.place}"
+        )
+        # PostgreSQL's message about a value has the value.
+        if (error.sqlstate or "").startswith(("22", "23")):
+            text = f"turning off {found.rule.name} in {found.place} failed: {type(error).__name__}"
+            raise MoverError(conditions.NEUTRALIZE_FAILED, text) from None
+        raise known from error
+
+
+def _add_sink(connection: Connection, schema: str) -> None:
+    """The mail server that sends nothing, where there is none."""
+    if not _without_sink(connection, schema):
+        return
+    known = columns(connection, schema, "ir_mail_server")
+    values = {name: value for name, value in SINK.items() if name in known}
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            sql.Identifier(schema, "ir_mail_server"),
+            sql.SQL(", ").join(map(sql.Identifier, values)),
+            sql.SQL(", ").join(map(sql.Literal, values.values())),
+        )
+    )
+
+
 # --- assertions -------------------------------------------------------------------------------------------------------
 
 
@@ -175,23 +241,20 @@ def check(connection: Connection, *, frozen_url: bool = False) -> Asserted:
     # A policy that hides rows from us must be an error, not an empty answer.
     connection.execute("SELECT pg_catalog.set_config('row_security', 'off', false)")
     done, problems = Asserted([], []), []
-    for assertion in (*ASSERTIONS, _CRON):
-        for schema in schemas(connection, assertion.table):
-            known = columns(connection, schema, assertion.table)
-            lacking = sorted({*assertion.columns} - known)
-            if lacking and not _expected(connection, schema, assertion):
-                continue
-            if lacking:
+    for found in _found(connection):
+        if found.lacking:
+            if found.expected(connection):
                 done.warnings.append(
-                    f"neutralised: {assertion.table} has no column {', '.join(lacking)}, so {assertion.name} were not"
-                    " checked"
+                    f"neutralised: {found.rule.table} has no column {', '.join(found.lacking)}, so {found.rule.name}"
+                    " were not checked"
                 )
-                continue
-            problem = _rows(connection, schema, assertion, known)
-            if problem:
-                problems.append(problem)
-            else:
-                done.proven.append(f"neutralised: no active {assertion.name} in {schema}.{assertion.table}")
+            continue
+        problem = _rows(connection, found)
+        if problem:
+            problems.append(problem)
+        else:
+            done.proven.append(f"neutralised: no active {found.rule.name} in {found.place}")
+    problems.extend(_unknown_storages(connection))
     for schema in schemas(connection, "ir_mail_server"):
         problem = _without_sink(connection, schema)
         if problem:
@@ -213,6 +276,22 @@ def check(connection: Connection, *, frozen_url: bool = False) -> Asserted:
     return done
 
 
+def _unknown_storages(connection: Connection) -> Iterator[str]:
+    """Storages of which no column says where they are: nothing proves that they are not production's."""
+    for table, places in STORAGES.items():
+        for schema in schemas(connection, table):
+            if columns(connection, schema, table) & {*places}:
+                continue
+            row = connection.execute(
+                sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, table))
+            ).fetchone()
+            if row == (True,):
+                yield (
+                    f"{schema}.{table} has rows, and no column {' or '.join(places)}: nothing shows that these storages"
+                    " are not production's"
+                )
+
+
 def failed(problems: Iterable[str]) -> MoverError:
     """The failure for what is still on."""
     return MoverError(
@@ -222,9 +301,9 @@ def failed(problems: Iterable[str]) -> MoverError:
     )
 
 
-def _expected(connection: Connection, schema: str, assertion: Assertion) -> bool:
+def _expected(connection: Connection, schema: str, rule: Rule) -> bool:
     """Whether the table of this version of Odoo has the columns; True where the version is not known."""
-    if assertion.odoo[0] == 99:
+    if rule.odoo == MODULE:
         return False
     if not {"name", "latest_version"} <= columns(connection, schema, "ir_module_module"):
         return True
@@ -233,7 +312,7 @@ def _expected(connection: Connection, schema: str, assertion: Assertion) -> bool
             sql.Identifier(schema, "ir_module_module")
         )
     ).fetchone()
-    first, last = assertion.odoo
+    first, last = rule.odoo
     return row is None or row[0] is None or first <= row[0] <= last
 
 
@@ -242,7 +321,7 @@ def _without_sink(connection: Connection, schema: str) -> str:
     known = columns(connection, schema, "ir_mail_server")
     if not {"active", "smtp_host"} <= known:
         return ""  # reported with the other assertions of this table
-    where = _SINK + (" AND coalesce(t.from_filter, '') = ''" if "from_filter" in known else "")
+    where = _IS_SINK + (" AND coalesce(t.from_filter, '') = ''" if "from_filter" in known else "")
     row = connection.execute(
         sql.SQL("SELECT EXISTS (SELECT FROM {} t WHERE {})").format(
             sql.Identifier(schema, "ir_mail_server"), sql.SQL(where)
@@ -252,7 +331,7 @@ def _without_sink(connection: Connection, schema: str) -> str:
         return ""
     return (
         f"{schema}.ir_mail_server has no active server with the host invalid, so the application sends by the server of"
-        " its configuration file (examples/neutralize/scripts.yaml adds one)"
+        " its configuration file"
     )
 
 
@@ -265,23 +344,20 @@ def _url_is_frozen(connection: Connection, table: sql.Identifier) -> bool:
     return row == (True,)
 
 
-def _rows(connection: Connection, schema: str, assertion: Assertion, known: set[str]) -> str:
+def _rows(connection: Connection, found: _Found) -> str:
     """What is still on; empty where nothing is."""
-    where = assertion.where
-    if assertion is _CRON and {"model", "module", "name", "res_id"} <= columns(connection, schema, "ir_model_data"):
-        where += _AUTOVACUUM
-    condition = sql.SQL(where).format(schema=sql.Identifier(schema))
-    table = sql.Identifier(schema, assertion.table)
-    count = connection.execute(sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(table, condition)).fetchone()
+    count = connection.execute(
+        sql.SQL("SELECT count(*) FROM {} t WHERE {}").format(found.table, found.where)
+    ).fetchone()
     if not count or not count[0]:
         return ""
-    text = f"{count[0]} active {assertion.name} in {schema}.{assertion.table}"
-    if "id" not in known:
+    text = f"{count[0]} active {found.rule.name} in {found.place}"
+    if not found.has_id:
         return text
     # Ids only: what else is in the rows is production's, and goes into no message.
     ids = connection.execute(
         sql.SQL("SELECT t.id::text FROM {} t WHERE {} ORDER BY 1 LIMIT {}").format(
-            table, condition, sql.Literal(_SHOWN)
+            found.table, found.where, sql.Literal(_SHOWN)
         )
     ).fetchall()
     return f"{text}, for example id {', '.join(str(row[0]) for row in ids)}"

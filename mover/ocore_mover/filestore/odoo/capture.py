@@ -22,9 +22,7 @@ class _FrozenFilestore:
 
     files: Frozen
     named: int  # files that the database names
-    skipped_uris: int  # attachments that the application keeps elsewhere
     warnings: tuple[str, ...]
-    incomplete: tuple[str, ...] = ()
     reused: Reused | None = None  # files that are in the base, and not in `files`
 
 
@@ -114,15 +112,14 @@ class OdooCapture(Capture):
                 f"the database names {lost} files that the filestore does not have, for example {', '.join(examples)};"
                 " restore them, delete the rows, or set missingFiles: Report to continue without them",
             )
-        outside = _outside(found.uris)
-        warnings = [*self._warnings, *outside, *_freeze_warnings(files, lost, examples)]
+        warnings = [*self._warnings, *_freeze_warnings(files, lost, examples)]
         gone = self._freezing.lost(compared.known) if compared.reused is not None else Missing()
         if gone.count:
             warnings.append(
                 f"{gone.count} files that the database names are no longer in the live filestore; the snapshot has them"
                 f" from its base, for example {', '.join(gone.names[:3])}"
             )
-        self._frozen = _FrozenFilestore(files, len(found.files), found.uris, tuple(warnings), outside, compared.reused)
+        self._frozen = _FrozenFilestore(files, len(found.files), tuple(warnings), compared.reused)
 
     def copy(self, store: Store, prefix: str, counter: Counter, *, jobs: int) -> Copied:
         """As :func:`.odoo.copy.store_odoo`."""
@@ -131,7 +128,6 @@ class OdooCapture(Capture):
         artifact = store_odoo(
             *(store, prefix, frozen.files, counter),
             jobs=jobs,
-            skipped_uris=frozen.skipped_uris,
             reused=frozen.reused,
             report_damaged=self._options.missing_files == "Report",
         )
@@ -139,15 +135,9 @@ class OdooCapture(Capture):
         return Copied(
             artifact,
             warnings=(*frozen.warnings, *unkept.warnings),
-            incomplete=(*frozen.incomplete, *unkept.lost),
+            incomplete=tuple(unkept.lost),
             named=frozen.named,
         )
-
-
-def _outside(uris: int) -> tuple[str, ...]:
-    if not uris:
-        return ()
-    return (f"{uris} attachments are kept elsewhere by the application and are not in the snapshot",)
 
 
 def _freeze_warnings(files: Frozen, lost: int, examples: Sequence[str]) -> Iterator[str]:

@@ -42,7 +42,6 @@ def store_odoo(
     counter: Counter,
     *,
     jobs: int = 2,
-    skipped_uris: int = 0,
     reused: Reused | None = None,
     report_damaged: bool = False,
 ) -> FilestoreArtifact:
@@ -76,7 +75,6 @@ def store_odoo(
         index=index,
         packs=stored,
         base=base,
-        skipped_uris=skipped_uris,
         missing=tuple(sorted((*frozen.missing, *copy.damaged))),
     )
 

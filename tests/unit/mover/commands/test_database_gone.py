@@ -553,3 +553,26 @@ def test_the_created_folder_belongs_to_the_owner_of_the_one_above(desk_any: Desk
     desk_any.ok("restore")
     made = (desk_any.claim / desk_any.path).stat()
     assert (made.st_uid, made.st_gid) == ((1234, 4321) if root else (os.geteuid(), os.getegid()))
+
+
+def test_row_39_a_database_without_tables_is_filled(site_any: Site, tmp_path: Path) -> None:
+    """The first copy: Odoo waits on a database that exists, before it has made a table or a folder. Once it has tables,
+    layout Odoo needs its attachments."""
+    desk = Desk(site_any, tmp_path)
+    application = Application(site_any, desk.claim)
+    application.write_many(3)
+    desk.ok("snapshot")
+    drop_live(desk)
+    site_any.server.execute(f'CREATE DATABASE "{site_any.live}" OWNER "{site_any.role.name}"')
+    shutil.rmtree(desk.claim / "odoo")
+    probed = desk.ok("probe").result["payload"]
+    assert [f["reason"] for f in probed["creatable"]] == ["DatabaseEmpty", "FilestoreNotFound"]
+    assert probed["blocking"] == probed["rollback"] == []
+    desk.ok("restore")
+    desk.ok("switch", "--now")
+    assert application.missing() == []
+    assert site_any.sql("SELECT count(*) FROM ir_attachment") == [(3,)]
+    desk.ok("switch", "--now", "--back")
+    site_any.sql("CREATE TABLE other (id int)")
+    (found,) = desk.ok("probe").result["payload"]["blocking"]
+    assert found["reason"] == "FilestoreLayoutUnsupported"

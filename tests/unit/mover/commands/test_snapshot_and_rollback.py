@@ -387,11 +387,64 @@ def test_row_88_attachments_outside_the_filestore_are_said_before_and_after(
     desk_any.site.sql("INSERT INTO ir_attachment (store_fname) VALUES ('s3://elsewhere/key'), ('s3://elsewhere/other')")
     probed = desk_any.ok("probe").result["payload"]
     assert probed["database"]["outsideAttachments"] == 2
-    assert any("2 or more attachments are kept outside the filestore" in text for text in probed["warnings"])
+    assert any("2 or more attachments have their contents neither in the" in text for text in probed["warnings"])
     evidence = desk_any.ok("snapshot").result["payload"]["evidence"]
-    assert evidence["incomplete"] == ["2 attachments are kept elsewhere by the application and are not in the snapshot"]
+    assert evidence["incomplete"] == [OUTSIDE.format(2, "2 with a URI in store_fname")]
     desk_any.site.sql("ALTER TABLE ir_attachment DROP COLUMN id")
     assert desk_any.ok("probe").result["payload"]["database"].get("outsideAttachments", 0) == 0
+
+
+OUTSIDE = (
+    "{} attachments have their contents neither in the database nor in the filestore ({}), so they are not in the"
+    " snapshot"
+)
+
+
+@pytest.mark.parametrize("layout", ["Odoo", "Plain"])
+def test_row_88_whatever_module_has_written_the_row(site_any: Site, tmp_path: Path, layout: str) -> None:
+    """As Odoo's own cloud_storage does: a type, a URL, and no store_fname. A link and an empty attachment have no
+    contents; others are in the database, in db_datas or in a large object."""
+    desk = Desk(site_any, tmp_path, layout=layout)
+    Application(site_any, desk.claim).write_many(2)
+    desk.site.sql(
+        "ALTER TABLE ir_attachment ADD type varchar, ADD url varchar, ADD db_datas bytea, ADD large oid;"
+        "UPDATE ir_attachment SET type = 'binary';"
+        "INSERT INTO ir_attachment (type, url, store_fname, file_size, db_datas, large) VALUES"
+        " ('cloud_storage', 'https://elsewhere.invalid/1', NULL, 0, NULL, NULL),"
+        " ('cloud_storage', 'https://elsewhere.invalid/2', '', NULL, '', NULL),"
+        " ('url', 'https://example.invalid/page', NULL, NULL, NULL, NULL),"
+        " ('url', 'https://elsewhere.invalid/3', NULL, 10, NULL, NULL),"
+        " ('binary', NULL, NULL, 10, NULL, NULL),"
+        " ('binary', NULL, NULL, 0, NULL, NULL),"
+        " ('binary', NULL, NULL, NULL, NULL, NULL),"
+        " ('binary', NULL, NULL, 1, 'a', NULL),"
+        " ('binary', NULL, NULL, 1, NULL, lo_from_bytea(0, 'a')),"
+        " ('cloud_storage', 'https://elsewhere.invalid/4', NULL, 1, 'a', NULL),"
+        " ('binary', NULL, 's3://elsewhere/key', 1, NULL, NULL)"
+    )
+    probed = desk.ok("probe").result["payload"]["database"]
+    assert probed["outsideAttachments"] == 5
+    evidence = desk.ok("snapshot").result["payload"]["evidence"]
+    how = "1 with a URI in store_fname, 2 of another type than binary, 2 with a size and no contents"
+    assert evidence["incomplete"] == [OUTSIDE.format(5, how)]
+    database = desk.manifest().database
+    assert database is not None
+    assert database.outside_attachments == 5
+
+
+def test_an_upgrade_in_progress_is_said(desk_any: Desk, application_any: Application) -> None:
+    """Odoo finishes it at its next start on the snapshot."""
+    application_any.write_many(1)
+    desk_any.site.sql(
+        "CREATE TABLE ir_module_module (name varchar, state varchar); INSERT INTO ir_module_module VALUES"
+        " ('base', 'installed'), ('sale', 'to upgrade'), ('new', 'to install'), ('old', 'to remove'),"
+        " ('other', 'uninstalled')"
+    )
+    assert any("3 modules are to be" in text for text in desk_any.ok("probe").result["payload"]["warnings"])
+    payload = desk_any.ok("snapshot").result["payload"]
+    assert payload["unfinishedModules"] == 3
+    assert any("in the middle of an upgrade: 3 modules" in text for text in payload["evidence"]["warnings"])
+    assert payload["evidence"]["incomplete"] == []
 
 
 def test_row_74_a_torn_attachment_is_reported(desk_any: Desk, application_any: Application) -> None:
@@ -440,6 +493,7 @@ def test_row_94_the_freeze_is_part_of_copying_and_no_total_grows(
 
 
 def test_a_database_without_attachments_has_no_odoo_layout(desk_any: Desk) -> None:
+    desk_any.site.sql("CREATE TABLE other (id int)")
     done = desk_any.run("snapshot")
     assert (done.code, done.reason) == (1, "FilestoreLayoutUnsupported")
     found = desk_any.ok("probe").result["payload"]["blocking"]

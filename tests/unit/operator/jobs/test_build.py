@@ -253,30 +253,33 @@ NEUTRALIZE: Object = {
 def test_what_neutralises_is_passed() -> None:
     place = job_inputs(environment=environment({"neutralize": NEUTRALIZE}))
     jobs = all_jobs(place)
-    request = request_of(jobs["neutralize-sql"])
-    assert [request[name] for name in ("sql", "assertions", "baseUrl", "ownIdentity")] == [
-        "/scripts", "/assertions", "https://staging.example.com", True,
+    job = build.neutralize(SETTINGS, place, neutralising("Sql", scripts=True), attempt=1, deadline=600)
+    request = request_of(job)
+    assert [request[name] for name in ("builtIn", "sql", "assertions", "baseUrl", "ownIdentity")] == [
+        True, "/scripts", "/assertions", "https://staging.example.com", True,
     ]  # fmt: skip
     assert "isolation" not in request, "Require is the default"
     weak = build.neutralize(SETTINGS, place, neutralising("Image", isolation="BestEffort"), attempt=1, deadline=600)
     assert request_of(weak)["isolation"] == "BestEffort"
     assert "handOver" not in request
-    volumes = {v["name"]: v for v in pod_of(jobs["neutralize-sql"])["volumes"]}
+    volumes = {v["name"]: v for v in pod_of(job)["volumes"]}
     assert volumes["scripts"]["configMap"]["name"] == "scripts"
     assert volumes["assertions"]["configMap"]["name"] == "own-assertions"
     image = request_of(jobs["neutralize-image"])
     assert image["handOver"] == "/neutralize"
     assert image["listeners"] == list(LISTENERS.others)
     assert image["outside"] == list(LISTENERS.outside)
-    assert "sql" not in image
+    assert ("sql" in image, image["builtIn"]) == (False, True)
+    both = build.neutralize(SETTINGS, place, neutralising("Image", scripts=True), attempt=1, deadline=600)
+    assert (request_of(both)["sql"], request_of(both)["handOver"]) == ("/scripts", "/neutralize")
     # Only its identity is changed: nothing is asserted.
     identity_only = request_of(jobs["neutralize-identity"])
-    assert {"sql", "handOver", "assertions"}.isdisjoint(identity_only)
+    assert {"builtIn", "sql", "handOver", "assertions"}.isdisjoint(identity_only)
 
 
 def test_scripts_that_were_removed_since_are_named() -> None:
     """Else the mover would refuse its request, and say nothing of the Environment."""
-    plan = {"required": True, "ownIdentity": False, "method": "Sql", "image": ""}
+    plan = {"required": True, "ownIdentity": False, "method": "Sql", "image": "", "scripts": True}
     status = {"snapshotId": OTHER_UID, "environmentId": environment().id, "neutralize": plan}
     back = resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
     with pytest.raises(Failed, match=r"CannotNeutralize: Environment shop has no spec\.neutralize\.sql any more"):

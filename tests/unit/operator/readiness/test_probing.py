@@ -169,7 +169,7 @@ def test_row_39_a_missing_database_prevents_snapshots_and_not_rollbacks() -> Non
     assert "a Rollback creates it" in condition(status, c.READY).message
     rollback = condition(status, c.ROLLBACK_READY)
     assert rollback.status == "True"
-    assert "creates what does not exist (DatabaseNotFound, FilestoreNotFound)" in rollback.message
+    assert "creates what does not exist yet (DatabaseNotFound, FilestoreNotFound)" in rollback.message
     assert status.phase == "NotReady"
     assert status.probe is not None
     assert (status.probe.database_name, status.probe.server_major, status.probe.database_used_bytes) == ("shop", 17, 30)

@@ -9,6 +9,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import evidence as recovery
+from ocore_crds.neutralize import Neutralize
 from ocore_crds.protocol import Failure, NeutralizeResult
 from ocore_crds.rollback import RollbackStatus
 from ocore_operator.rollback import neutralizing, plan
@@ -113,9 +114,14 @@ def test_no_copy_of_production_gets_through() -> None:
     [
         (snapshot(neutralized=True), {}, c.NEUTRALIZED_SNAPSHOT, "allowNeutralizedProduction"),
         (environment(), {"neutralize": "Always"}, c.NEUTRALIZES_PRODUCTION, "allowNeutralizedProduction"),
-        (environment(type="staging", neutralize_sql=False), {}, c.CANNOT_NEUTRALIZE, "recorded no image"),
         (
-            environment(type="staging", neutralize_sql=False, neutralize_image="registry/shop:1"),
+            environment(type="staging", neutralize_command=True),
+            {},
+            c.CANNOT_NEUTRALIZE,
+            "recorded no image. Set spec.neutralize.image of the Environment, or spec.neutralize.command to []",
+        ),
+        (
+            environment(type="staging", neutralize_command=True, neutralize_image="registry/shop:1"),
             {},
             c.CANNOT_NEUTRALIZE,
             "adminSecretRef",
@@ -136,23 +142,34 @@ def test_refused_in_the_preflight(
     ("change", "spec", "expected"),
     [
         (environment(), {}, None),
-        (environment(type="staging"), {}, ("Sql", "", True)),
-        (environment(type="staging", neutralize_image="registry/shop:1"), {}, ("Sql", "", True)),
+        (environment(type="staging"), {}, ("Sql", "", True, True)),
+        (environment(type="staging", neutralize_sql=False), {}, ("Sql", "", True, False)),
         (
-            environment(type="staging", neutralize_sql=False, has_admin=True, neutralize_image="registry/shop:1"),
+            environment(
+                type="staging",
+                neutralize_command=True,
+                neutralize_sql=False,
+                has_admin=True,
+                neutralize_image="registry/shop:1",
+            ),
             {},
-            ("Image", "registry/shop:1", True),
+            ("Image", "registry/shop:1", True, False),
         ),
-        (environment(), {"neutralize": "Always", "allowNeutralizedProduction": True}, ("Sql", "", True)),
+        (
+            environment(type="staging", neutralize_command=True, has_admin=True, neutralize_image="registry/shop:1"),
+            {},
+            ("Image", "registry/shop:1", True, True),
+        ),
+        (environment(), {"neutralize": "Always", "allowNeutralizedProduction": True}, ("Sql", "", True, True)),
     ],
 )
 def test_frozen_at_the_start(
-    change: Callable[[v.World], v.World], spec: dict[str, object], expected: tuple[str, str, bool] | None
+    change: Callable[[v.World], v.World], spec: dict[str, object], expected: tuple[str, str, bool, bool] | None
 ) -> None:
     _, status = decided(change, **spec)
     found = status.neutralize
     assert status.stage == "Restore"
-    assert (None if found is None else (found.method, found.image, found.required)) == expected
+    assert (None if found is None else (found.method, found.image, found.required, found.scripts)) == expected
     state = next(s.state for s in status.steps if s.name == "Neutralize")
     assert state == ("Skipped" if expected is None else "Pending")
 
@@ -160,7 +177,7 @@ def test_frozen_at_the_start(
 def test_the_image_that_the_snapshot_recorded() -> None:
     def change(world: v.World) -> v.World:
         return snapshot(image="registry/shop:old")(
-            environment(type="staging", neutralize_sql=False, has_admin=True)(world)
+            environment(type="staging", neutralize_command=True, neutralize_sql=False, has_admin=True)(world)
         )
 
     _, status = decided(change)
@@ -299,7 +316,24 @@ def test_what_an_environment_says_is_read() -> None:
     admin = v.EnvironmentView(name="a", id="1", project_id="p", has_admin=True)
     assert neutralizing.method_of(admin, replace(SNAPSHOT, image="shop:1")) == "Image"
     assert neutralizing.method_of(replace(admin, has_admin=False), replace(SNAPSHOT, image="shop:1")) is None
-    assert neutralizing.method_of(replace(admin, neutralize_sql=True), replace(SNAPSHOT, image="shop:1")) == "Sql"
+    assert neutralizing.method_of(replace(admin, neutralize_command=False), replace(SNAPSHOT, image="shop:1")) == "Sql"
+
+
+@pytest.mark.parametrize(
+    ("spec", "runs"),
+    [
+        ({}, True),
+        ({"command": ["odoo", "neutralize"]}, True),
+        ({"sql": {"configMapRef": {"name": "a"}}}, False),
+        ({"sql": {"configMapRef": {"name": "a"}}, "command": ["odoo", "neutralize"]}, True),
+        ({"sql": {"configMapRef": {"name": "a"}}, "image": "shop:1"}, True),
+        ({"command": []}, False),
+        ({"command": [], "image": "shop:1"}, False),
+    ],
+)
+def test_row_63_scripts_follow_a_command_that_is_asked_for(spec: dict[str, object], runs: bool) -> None:
+    """They do not replace it. Without `sql` the command is the default."""
+    assert Neutralize.model_validate(spec).runs_command is runs
 
 
 SNAPSHOT = v.SnapshotView(name="s", id="1", complete=True, failed=False)

@@ -461,3 +461,17 @@ def test_the_config_map_is_read_at_the_preflight_only(stage: str, *, config: boo
     )
     name, digest = asyncio.run(observe._config(Context(), rollback, objects.environment(spec)))  # type: ignore[arg-type]
     assert (name == "shop-config", len(digest) == 64) == (read, read)
+
+
+def test_row_88_a_preview_says_what_a_snapshot_lacks() -> None:
+    """Words of a manifest: bounded. Also that its application is in the middle of an upgrade."""
+    _, status = decided(
+        snapshot(incomplete=("3 attachments are elsewhere", *("x" * 4000 for _ in range(9))), unfinished_modules=2)
+    )
+    assert [w.reason for w in status.warnings] == [c.FILES_NOT_INCLUDED, c.UPGRADE_IN_PROGRESS]
+    lacks, upgrade = status.warnings
+    assert "3 attachments are elsewhere." in lacks.message
+    assert len(lacks.message) < 1000
+    assert "2 modules were to be installed, upgraded or removed" in upgrade.message
+    _, status = decided(snapshot())
+    assert status.warnings == ()
