@@ -24,6 +24,7 @@ from ocore_operator.readiness.plan_store import need_user
 from ocore_operator.rollback.executed import run_of, spec_hash
 from ocore_operator.settings import Settings
 from ocore_operator.snapshot.transitions import identity
+from support.cluster.cluster import REPOSITORY
 from support.operator.jobs import (
     CASES,
     CLAIM_STORE,
@@ -340,6 +341,8 @@ def test_row_107_a_pod_between_stop_and_resume_is_not_moved_for_convenience() ->
         "quiesced": build.snapshot(SETTINGS, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
         "inspect-stopped": build.inspect_rollback(SETTINGS, place, back, repair=True, stopped=True, attempt=1),
     }
+    policy = (REPOSITORY / "charts/ocore-snapshots/templates/admission-operator.yaml").read_text()
+    assert all(f'"{key}"' in policy for key in STAYS), "the chart's policy refuses these Jobs"
     stays = {
         name
         for name, job in jobs.items()
