@@ -164,6 +164,9 @@ class ExtractStatus(StatusModel):
     snapshot_id: str | None = Field(default=None, description="status.id of the Snapshot.")
     manifest_sha256: str | None = Field(default=None, description="SHA-256 of the manifest that is read.")
     store_name: str | None = Field(default=None, description="SnapshotStore that is read.")
+    store_id: str | None = Field(
+        default=None, description="Id of that store. A result in another store is not removed."
+    )
     claim_name: str | None = Field(default=None, description="With target.claim: the claim.")
     attempt: int = Field(default=0, description="Number of the last attempt, from 1.")
     contents: Sentence | None = Field(

@@ -34,7 +34,7 @@ class RemoteCopy(StatusModel):
         )
     )
     store_name: str = Field(description="SnapshotStore of the copy, in the namespace of the Snapshot.")
-    store_id: str | None = Field(default=None, description="Id of that store, once the copy is complete.")
+    store_id: str | None = Field(default=None, description="Id of that store, from the first attempt on.")
     requested_at: Timestamp = Field(description="Since when a copy is wanted.")
     started_at: Timestamp | None = Field(default=None, description="When the last attempt began.")
     completed_at: Timestamp | None = Field(default=None, description="When the copy was complete.")

@@ -9,25 +9,20 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import remote_status, summarize
+from ocore_operator import remote_status, sources, summarize
 from ocore_operator.errors import Stalled
 from ocore_operator.kube.resources import Snapshot
+from ocore_operator.sources import Place
 from ocore_operator.summarize import Stamp
 
 #: Failures that show that stored bytes are wrong or gone. All others say nothing about the store.
 STORED_BYTES = frozenset((c.CORRUPT, c.SNAPSHOT_NOT_FOUND))
 
 
-def is_known(snapshot: Snapshot) -> bool:
-    """Whether the data in the Snapshot's own store is known to be damaged."""
-    verified = c.find(snapshot.status.conditions, c.VERIFIED)
-    return verified is not None and verified.status == "False"
-
-
-def reads_copy(snapshot: Snapshot) -> bool:
-    """Whether the Snapshot is read from its remote copy: its own data is gone, or is known to be damaged."""
-    remote = snapshot.status.remote
-    return remote is not None and (remote.only or (remote.complete and is_known(snapshot)))
+def read_place(snapshot: Snapshot) -> Place:
+    """The store that the Snapshot is read from, as far as is recorded; where none has it whole, the one that should."""
+    found, copy, remote = sources.source(snapshot).place, sources.copy(snapshot), snapshot.status.remote
+    return found or (copy if copy is not None and remote is not None and remote.only else sources.own(snapshot))
 
 
 def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
@@ -35,8 +30,7 @@ def corrupt(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
     restored, but from a remote copy."""
     stamp = Stamp.of(snapshot.meta, now)
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "False", c.CORRUPT, message, stamp)
-    remote = status.remote
-    copy = remote.readable if remote is not None and not remote.only else None
+    copy = sources.source(snapshot.with_status(status)).place
     if copy is not None:
         text = f"Restorable from the remote copy in {copy.store_name} only: {message}"
         return summarize.ready(status, c.REMOTE_COPY_ONLY, text, stamp)
@@ -49,6 +43,19 @@ def found(snapshot: Snapshot, message: str, now: datetime, *, in_copy: bool) -> 
     if not in_copy:
         return corrupt(snapshot, message, now)
     status = remote_status.lost(snapshot, message, now)
-    if status.remote is not None and (status.remote.only or is_known(snapshot)):
+    if status.remote is not None and (status.remote.only or sources.is_damaged(snapshot)):
         return corrupt(snapshot.with_status(status), message, now)
     return status
+
+
+def copy_found(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+    """The copy, which is the only data and was lost, is whole again: the Snapshot can be restored from it."""
+    return read_whole(snapshot.with_status(remote_status.found_again(snapshot, now)), now)
+
+
+def read_whole(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+    """The only data of a Snapshot that was known to be damaged matches its manifest: it can be restored."""
+    stamp = Stamp.of(snapshot.meta, now)
+    text = "It was found to be damaged before, and is whole again."
+    status = summarize.with_condition(snapshot.status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, text, stamp)
+    return summarize.complete(status, c.SUCCEEDED, f"Restorable. {text}", stamp)

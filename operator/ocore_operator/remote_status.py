@@ -68,13 +68,13 @@ def checked(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
 
 def lost(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
     """The remote store does not have every object any more. Where the data in the Snapshot's own store exists, the copy
-    is made again."""
+    is made again; else the store is asked again for it."""
     old = _remote(snapshot)
     gone = old.local_deleted_at is not None
     update: dict[str, Any] = {
         "state": "Failed" if gone else "Pending",
         "only": gone,
-        "check_requested_at": None,
+        "check_requested_at": clock.text(now) if gone else None,
         "completed_at": None,
         "stored_state": None,
         "message": sentence(message),
@@ -82,6 +82,13 @@ def lost(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
     if not gone:
         update["requested_at"] = clock.text(now)  # its Jobs get other names
     return _with(snapshot, old.model_copy(update=update), c.REMOTE_COPY_LOST, message, now)
+
+
+def found_again(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
+    """The remote store has every object of a copy that was lost."""
+    remote = _remote(snapshot).model_copy(update={"state": "Completed", "completed_at": clock.text(now)})
+    text = f"SnapshotStore {remote.store_name} has every object again."
+    return checked(snapshot.with_status(_with(snapshot, remote, c.SUCCEEDED, text, now)), now)
 
 
 def without_replaced(snapshot: Snapshot) -> SnapshotStatus:
@@ -113,11 +120,14 @@ def waiting(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Sna
     return _with(snapshot, remote, reason, message, now)
 
 
-def copying(snapshot: Snapshot, attempt: int, job: str, now: datetime) -> SnapshotStatus:
-    """The Job of the attempt exists."""
+def copying(
+    snapshot: Snapshot, attempt: int, job: str, now: datetime, *, store_id: str | None = None
+) -> SnapshotStatus:
+    """The Job of the attempt exists. `store_id`: of the remote store; None: as it was recorded."""
     sizes = snapshot.status.sizes
     update = {
         "state": "Copying",
+        "store_id": store_id or _remote(snapshot).store_id,
         "attempts": attempt,
         "job_name": job,
         "started_at": clock.text(now),

@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ..model import Uuid
 from ..reports import Line
 from .base import DIGEST, SNAPSHOT_IDS, Command, OfSnapshot
 
@@ -12,8 +11,13 @@ from .base import DIGEST, SNAPSHOT_IDS, Command, OfSnapshot
 class CheckCopyRequest(OfSnapshot):
     """Check that the store has every object of a copied snapshot, by one listing. Nothing is written."""
 
-    store_id: Uuid = Field(description="Id of the store that the copy was written to.")
     manifest_sha256: str = Field(description="SHA-256 of the manifest.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CheckCopyRequest":
+        if self.store.id is None:
+            raise ValueError("give --store-id, the store that the copy was written to")
+        return self
 
 
 class CopyChecked(Line):

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..kept_versions import KeptVersions
-from ..model import Uuid
 from ..reports import Line
 from ..snapshot_state import StoredState
 from .base import SNAPSHOT_IDS, SOURCE, STORE, Command, OfSnapshot
@@ -30,13 +29,10 @@ class DeleteRequest(OfSnapshot):
             "Mount point of the filestore's claim: also remove the folders that the snapshot's attempts froze."
         ),
     )
-    copy_store_id: Uuid | None = Field(
+    manifest_sha256: str | None = Field(
         default=None,
-        description=(
-            "Delete only if --source-store has this id, and the whole snapshot with the manifest of --manifest-sha256."
-        ),
+        description="With --source-store: delete only if that store has the whole snapshot with this manifest.",
     )
-    manifest_sha256: str | None = Field(default=None, description="With --copy-store-id: SHA-256 of the manifest.")
     known_state: StoredState | None = Field(
         default=None,
         description=(
@@ -47,8 +43,8 @@ class DeleteRequest(OfSnapshot):
 
     @model_validator(mode="after")
     def _fits(self) -> "DeleteRequest":
-        if self.source is not None and (self.copy_store_id is None or self.manifest_sha256 is None):
-            raise ValueError("give --copy-store-id and --manifest-sha256 with --source-store")
+        if self.source is not None and (self.source.id is None or self.manifest_sha256 is None):
+            raise ValueError("give --source-store-id and --manifest-sha256 with --source-store")
         return self
 
 

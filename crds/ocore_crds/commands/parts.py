@@ -53,6 +53,13 @@ class SourceStore(Part):
     """A store that is only read."""
 
     url: Annotated[str, Option("store")] = Field(description="s3://bucket/prefix or file:///folder.")
+    id: Annotated[Uuid | None, Option("store-id")] = Field(
+        default=None,
+        description=(
+            "Id of the store. One with another id is neither written to nor believed: nothing is deleted, and what it"
+            " lacks is no verdict."
+        ),
+    )
     s3: Annotated[S3Access, Option("s3-")] = S3Access()
 
 

@@ -1,8 +1,6 @@
 """``check-copy``: whether the copy of a snapshot in a remote store is whole, by its manifest and one listing of its
 objects. Reads none of their bytes."""
 
-from dataclasses import dataclass
-
 from ocore_crds import conditions, naming
 from ocore_crds.commands.check_copy import CheckCopyRequest, CopyChecked
 from ocore_mover import manifests
@@ -10,30 +8,16 @@ from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store.interface import Store
-from ocore_mover.store.probe import read_id
-
-
-@dataclass(frozen=True)
-class ExpectedCopy:
-    """What is known of a copy since it was complete."""
-
-    store_id: str
-    manifest_sha256: str
 
 
 def check_copy(
-    runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, expected: ExpectedCopy
+    runtime: Runtime, store: Store, environment_id: str, snapshot_id: str, manifest_sha256: str
 ) -> CopyChecked:
-    """Raises MoverError RemoteCopyLost where the store is another one, or lacks something that a restore from it needs.
-    Raises StoreError where it cannot be read: that says nothing about the copy."""
+    """Raises MoverError RemoteCopyLost where the store lacks something that a restore from it needs. Raises StoreError
+    where it cannot be read, or is another store than the request names: that says nothing about the copy."""
     guarded = runtime.guarded(store)
-    found = read_id(guarded)
-    if found != expected.store_id:
-        raise _lost(
-            store, f"it has the id {found or 'of no store'}, and the copy was written to the store {expected.store_id}"
-        )
     try:
-        stored = manifests.find(guarded, environment_id, snapshot_id, sha256=expected.manifest_sha256)
+        stored = manifests.find(guarded, environment_id, snapshot_id, sha256=manifest_sha256)
         if stored is None:
             raise _lost(store, f"{naming.manifest_key(environment_id, snapshot_id)} is missing")
         manifests.check_objects(guarded, stored.manifest)
@@ -64,5 +48,5 @@ def _lost(store: Store, why: str) -> MoverError:
 
 def execute(runtime: Runtime, request: CheckCopyRequest) -> CopyChecked:
     """As :func:`check_copy`."""
-    expected = ExpectedCopy(request.store_id, request.manifest_sha256)
-    return check_copy(runtime, opening.store(request.store), request.environment_id, request.snapshot_id, expected)
+    store = opening.store(request.store)
+    return check_copy(runtime, store, request.environment_id, request.snapshot_id, request.manifest_sha256)

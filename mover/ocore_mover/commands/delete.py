@@ -7,7 +7,7 @@ from ocore_crds.commands.delete import DeleteRequest, DeleteResult
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, states
 from ocore_mover.commands import opening
-from ocore_mover.commands.check_copy import ExpectedCopy, check_copy
+from ocore_mover.commands.check_copy import check_copy
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.store.interface import Store
@@ -22,7 +22,7 @@ def delete(
     attempts_only: bool,
     keep_attempt: str | None,
     claim: Path | None = None,
-    copy: tuple[Store, ExpectedCopy] | None = None,
+    copy: tuple[Store, str] | None = None,
     known_state: StoredState | None = None,
 ) -> DeleteResult:
     """Removes a snapshot, or with `attempts_only` only the objects that no manifest names.
@@ -30,9 +30,9 @@ def delete(
     With `claim` it also removes the folders that the snapshot's attempts froze there. Objects that no longer exist are
     not an error. In a bucket with versioning the objects are hidden first, then their versions are removed; the result
     reports what the store keeps. Raises MoverError HasDependents, and deletes nothing, where differentials in the store
-    need the whole snapshot. With `copy`, which is to outlive the snapshot in this store, also RemoteCopyLost where that
-    one is not whole, and StoreError where that cannot be checked. With `known_state` also Pinned where the store has a
-    pin that is not in it.
+    need the whole snapshot. With `copy` (its store, SHA-256 of its manifest), which is to outlive the snapshot in this
+    store, also RemoteCopyLost where that one is not whole, and StoreError where that cannot be checked. With
+    `known_state` also Pinned where the store has a pin that is not in it.
     """
     guarded = runtime.guarded(store)
     if copy is not None:
@@ -53,9 +53,9 @@ def delete(
 
 def execute(runtime: Runtime, request: DeleteRequest) -> DeleteResult:
     """As :func:`delete`."""
-    copy: tuple[Store, ExpectedCopy] | None = None
-    if request.source is not None and request.copy_store_id is not None and request.manifest_sha256 is not None:
-        copy = opening.source(request.source), ExpectedCopy(request.copy_store_id, request.manifest_sha256)
+    copy: tuple[Store, str] | None = None
+    if request.source is not None and request.manifest_sha256 is not None:
+        copy = opening.source(request.source), request.manifest_sha256
     return delete(
         runtime,
         opening.store(request.store),

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ocore_crds.commands.base import OfRollback
+from ocore_crds.commands.base import OfRollback, Request
 from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
 from ocore_mover import settings
 from ocore_mover.deadline import Token
@@ -28,7 +28,7 @@ def store(found: StoreAccess) -> Store:
     """The store. Raises UsageError where its URL is not valid."""
     from ocore_mover.store.read_only import ReadOnlyStore
 
-    opened = _open(found, sse=found.sse, kms_key=found.kms_key)
+    opened = _bound(found, _open(found, sse=found.sse, kms_key=found.kms_key))
     return ReadOnlyStore(opened) if found.read_only else opened
 
 
@@ -36,7 +36,24 @@ def source(found: SourceStore) -> Store:
     """A store that is never written to. Raises UsageError where its URL is not valid."""
     from ocore_mover.store.read_only import ReadOnlyStore
 
-    return ReadOnlyStore(_open(found))
+    return ReadOnlyStore(_bound(found, _open(found)))
+
+
+def _bound(found: SourceStore, opened: Store) -> Store:
+    from ocore_mover.store.bound import BoundStore
+
+    return BoundStore(opened, found.id) if found.id is not None else opened
+
+
+def ask_ids(request: Request) -> None:
+    """Asks the stores of the request for their ids once more: a verdict about what a store lacks counts only for the
+    store that it is about. Raises StoreError StoreIdConflict where one is another store, or why one does not answer."""
+    from ocore_mover.store.bound import BoundStore
+
+    for name in ("store", "source"):
+        found = getattr(request, name, None)
+        if isinstance(found, SourceStore) and found.id is not None:
+            BoundStore(_open(found), found.id).ask()
 
 
 def _open(found: SourceStore, *, sse: str | None = None, kms_key: str | None = None) -> Store:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ocore_crds import conditions
 from ocore_crds.commands.base import Command, Request
 from ocore_crds.reports import Failure, Step
+from ocore_mover.commands import opening
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, UsageError
 from ocore_mover.guard import GuardedCounter, GuardedStore, PatientStore
@@ -30,6 +31,21 @@ log = logging.getLogger(__name__)
 #: Seconds for the removal of partial objects and folders.
 CLEANUP = 10.0
 EXIT_OK, EXIT_FAILED = 0, 1
+#: Failures and findings that say what a store has or lacks. They count only for the store that the request names.
+ABOUT_A_STORE = frozenset(
+    {
+        conditions.CORRUPT,
+        conditions.SNAPSHOT_NOT_FOUND,
+        conditions.OBJECTS_MISSING,
+        conditions.REMOTE_COPY_LOST,
+        conditions.REMOTE_COPY_CONFLICT,
+        conditions.BASE_GONE,
+        conditions.BASE_NOT_COPIED,
+        conditions.HAS_DEPENDENTS,
+        conditions.PINNED,
+        conditions.ORPHANS_CHANGED,
+    }
+)
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -145,7 +161,14 @@ def execute(row: Command[Any], request: Request) -> int:
     module = importlib.import_module(f"ocore_mover.commands.{row.name.replace('-', '_')}")
 
     def body(runtime: Runtime) -> "Payload":
-        payload: Payload = module.execute(runtime, request)
+        try:
+            payload: Payload = module.execute(runtime, request)
+        except MoverError as error:
+            if error.reason in ABOUT_A_STORE:
+                opening.ask_ids(request)
+            raise
+        if any(each.reason in ABOUT_A_STORE for each in getattr(payload, "findings", ())):
+            opening.ask_ids(request)
         return payload
 
     return run(body, deadline=request.deadline, verbose=request.verbose, grace=row.grace, patience=row.patience)

@@ -42,6 +42,11 @@ class RemoteFacts:
     checked: str = ""  # when the copy was complete, or its store was last asked for it
     busy: bool = False  # a check is wanted, or another copy is replaced
 
+    @property
+    def lost(self) -> bool:
+        """Whether it was the only data, and its store lacks it: it is asked for again from time to time."""
+        return self.only and self.state == "Failed"
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreTested:

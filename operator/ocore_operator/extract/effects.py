@@ -14,8 +14,9 @@ from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, Set
 from ocore_operator.jobs import build, control, inputs, stores
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.kube.resources import Environment, Object
+from ocore_operator.kube.resources import Environment, Extract, Object
 from ocore_operator.reconcile_loop import Requeue
+from ocore_operator.sources import Place
 
 #: Least seconds for the Job: with less, the Extract fails anyway.
 LEAST_DEADLINE = 10.0
@@ -78,7 +79,7 @@ async def _job(ctx: Context, world: World, action: StartJob) -> Object:
 
 async def _inputs(ctx: Context, world: World) -> JobInputs:
     extract, name = world.extract, world.extract.status.store_name or ""
-    store = await inputs.load_store(ctx, extract.meta.namespace, name)
+    store = await inputs.load_place(ctx, extract.meta.namespace, _place(extract))
     if not world.into_claim and not world.of_tables:
         return await inputs.load_for_store(ctx, extract.meta.namespace, store, extract.status.environment_name)
     found = await inputs.load(ctx, _environment(world))
@@ -89,11 +90,16 @@ async def _inputs(ctx: Context, world: World) -> JobInputs:
     return replace(found, store=store, node=node)
 
 
+def _place(extract: Extract) -> Place:
+    """The store that it reads, and in which a result in the store is."""
+    return Place(extract.status.store_name or "", extract.status.store_id or "")
+
+
 async def _removal_inputs(ctx: Context, world: World) -> JobInputs:
     extract, namespace = world.extract, world.extract.meta.namespace
     if world.locks:
         return await inputs.load(ctx, _environment(world), lenient=True)
-    store = await inputs.load_store(ctx, namespace, extract.status.store_name or "")
+    store = await inputs.load_place(ctx, namespace, _place(extract))
     found = await inputs.load_for_store(ctx, namespace, store, extract.status.environment_name)
     if not world.of_tables or world.environment is None:
         return found

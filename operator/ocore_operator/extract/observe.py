@@ -2,17 +2,17 @@
 
 from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, EXTRACTS, NAMESPACES, SNAPSHOTS, STORES
-from ocore_operator import operation_lock
+from ocore_operator import operation_lock, sources
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations, rollback_near
-from ocore_operator.extract import plan
 from ocore_operator.extract.entry import idle
 from ocore_operator.extract.world import World
 from ocore_operator.jobs import control
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment, Extract, Key, Snapshot, Store
+from ocore_operator.sources import Source
 
 
 async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
@@ -34,6 +34,7 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
     environment = await _environment(ctx, extract)
     snapshot = await _snapshot(ctx, extract)
     target = environment or await _environment_of(ctx, snapshot)
+    store, source = await _stores(ctx, extract, snapshot)
     return World(
         extract=extract,
         now=ctx.now(),
@@ -41,7 +42,8 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
         snapshot=snapshot,
         environment=target,
         neighbours=neighbours(ctx.catalog, target) if target is not None else (),
-        store=await _store(ctx, extract, snapshot),
+        store=store,
+        source=source,
         terminating=terminating,
         rollback_near=target is not None and _rollback_near(ctx, extract, target),
         locked=environment is not None and operation_lock.is_held_by(environment, extract),
@@ -82,7 +84,23 @@ async def _environment_of(ctx: Context, snapshot: Snapshot | None) -> Environmen
     return resources.environment(obj) if obj is not None else None
 
 
-async def _store(ctx: Context, extract: Extract, snapshot: Snapshot | None) -> Store | None:
-    name = extract.status.store_name or (plan.readable_store(snapshot) if snapshot is not None else None)
-    obj = await ctx.kube.get(STORES, extract.meta.namespace, name) if name is not None else None
+async def _stores(ctx: Context, extract: Extract, snapshot: Snapshot | None) -> tuple[Store | None, Source | None]:
+    """The store that is read, and before the start why not another one."""
+    namespace = extract.meta.namespace
+    if snapshot is None:
+        name = extract.status.store_name
+        return (await _store(ctx, namespace, name) if name is not None else None), None
+    if not c.is_true(snapshot.status.conditions, c.COMPLETE):
+        return None, None
+    stores = {p.store_name: await _store(ctx, namespace, p.store_name) for p in sources.places(snapshot)}
+    base = snapshot.status.base
+    full = await ctx.kube.get(SNAPSHOTS, namespace, base.name) if base is not None and base.name else None
+    found = resources.snapshot(full) if full is not None else None
+    known = found if found is not None and base is not None and found.id == base.id else None
+    source = sources.source(snapshot, base=known, stores=stores)
+    return (stores[source.place.store_name] if source.place is not None else None), source
+
+
+async def _store(ctx: Context, namespace: str, name: str) -> Store | None:
+    obj = await ctx.kube.get(STORES, namespace, name)
     return resources.store(obj) if obj is not None else None

@@ -17,7 +17,6 @@ from ocore_operator.extract import transitions
 from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait, World
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, may_retry, read
 from ocore_operator.jobs.shape import job_name
-from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 
 #: Seconds in which a missing object may still appear: GitOps applies them in no order.
@@ -44,16 +43,6 @@ def decide(world: World) -> Action:
     return _run(world)
 
 
-def readable_store(snapshot: Snapshot) -> str | None:
-    """Name of the SnapshotStore that has the whole snapshot: its own, else that of its remote copy; None: neither."""
-    status = snapshot.status
-    remote, damaged = status.remote, any(x.type == c.VERIFIED and x.status == "False" for x in status.conditions)
-    gone = damaged or (remote is not None and (remote.only or remote.local_deleted_at is not None))
-    if not gone:
-        return status.store_name
-    return remote.store_name if remote is not None and remote.complete else None
-
-
 # --- before the start ------------------------------------------------------------------------------------------------
 
 
@@ -66,10 +55,12 @@ def _before(world: World) -> Action:
             return Wait(2.0, refusal.reason, refusal.message)
         return Record(transitions.failed(world, refusal.reason, refusal.message))
     snapshot = world.snapshot
-    if snapshot is None or world.store is None:  # pragma: no cover - _refusals names both
+    if snapshot is None:  # pragma: no cover - _refusals names it
         raise AssertionError("checked by _refusals")
     if not c.is_true(snapshot.status.conditions, c.COMPLETE):
         return Wait(POLL, c.WAITING_FOR_SNAPSHOT, f"Waiting until Snapshot {snapshot.meta.name} is Complete.")
+    if world.store is None:  # pragma: no cover - _refusals names why
+        raise AssertionError("checked by _refusals")
     if not world.finalizer:
         return SetFinalizer(present=True)
     if world.extract.status.environment_name is None:
@@ -80,7 +71,7 @@ def _before(world: World) -> Action:
         return SetLock(held=True)
     if world.of_tables and not world.locks and world.rollback_near:
         return _after_rollback(world)
-    return Record(transitions.started(world, snapshot, world.store.meta.name))
+    return Record(transitions.started(world, snapshot, world.store))
 
 
 def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
@@ -96,18 +87,19 @@ def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
         return  # it may become Complete
     if snapshot.meta.deleted is not None:
         yield _failure(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} is being deleted. Name another one."), False
-    if readable_store(snapshot) is None:
-        yield (
-            _failure(c.CORRUPT, f"Snapshot {name} is damaged and has no whole remote copy. Name another one."),
-            False,
-        )
+    source = world.source
+    if source is not None and source.place is None:
+        why = " ".join(each.message for each in source.refused)
+        if source.unreadable is None:
+            text = f"Snapshot {name} is damaged and has no whole copy. {why} Name another one."
+            yield _failure(c.CORRUPT, text), False
+        else:
+            yield _failure(source.refused[0].reason, f"Snapshot {name} cannot be read now. {why}"), True
     needed = "Database" if world.of_tables or (spec.listing is not None and spec.listing.tables) else "Filestore"
     if snapshot.status.parts is not None and needed not in snapshot.status.parts:
         found = c.TABLES_NOT_FOUND if needed == "Database" else c.FILES_NOT_FOUND
         yield _failure(found, f"Snapshot {name} has no {needed.lower()}. Name another one."), False
-    if world.store is None:
-        yield _failure(c.STORE_NOT_FOUND, f"SnapshotStore {readable_store(snapshot)} does not exist. Create it."), True
-    elif spec.target.store is not None and world.store.spec.access == "ReadOnly":
+    if world.store is not None and spec.target.store is not None and world.store.spec.access == "ReadOnly":
         text = f"SnapshotStore {world.store.meta.name} has access ReadOnly. Use target.claim."
         yield _failure(c.STORE_READ_ONLY, text), False
     where = snapshot.spec.environment_ref.name

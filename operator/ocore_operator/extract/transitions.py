@@ -11,7 +11,7 @@ from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed
 from ocore_operator.extract.world import World
 from ocore_operator.jobs.log import LogState
-from ocore_operator.kube.resources import Snapshot
+from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.summarize import Stamp
 
 
@@ -37,7 +37,7 @@ def named(world: World, snapshot: Snapshot) -> ExtractStatus:
     return world.extract.status.model_copy(update=update)
 
 
-def started(world: World, snapshot: Snapshot, store: str) -> ExtractStatus:
+def started(world: World, snapshot: Snapshot, store: Store) -> ExtractStatus:
     """Before the first Job: from now on something may remain to be removed."""
     extract, filestore = world.extract, world.environment.spec.filestore if world.environment is not None else None
     update = {
@@ -46,7 +46,8 @@ def started(world: World, snapshot: Snapshot, store: str) -> ExtractStatus:
         "deadline": clock.text(clock.after(world.now, extract.spec.timeout_seconds)),
         "snapshot_id": snapshot.id,
         "manifest_sha256": snapshot.status.manifest_sha256,
-        "store_name": store,
+        "store_name": store.meta.name,
+        "store_id": store.status.store_id,
         "claim_name": filestore.claim_name if filestore is not None and world.into_claim else None,
         "attempt": 1,
         "residue": "Pending",

@@ -10,6 +10,7 @@ from ocore_operator.errors import Outcome
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Environment, Extract, Snapshot, Store
 from ocore_operator.reconcile_loop import Note
+from ocore_operator.sources import Source
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class World:
     neighbours: tuple[str, ...] = ()
     #: The store that is read.
     store: Store | None = None
+    #: Before the start: where the Snapshot is read from.
+    source: Source | None = None
     #: Whether the namespace is being deleted: no Job can be created in it.
     terminating: bool = False
     #: Whether a Rollback of the Environment runs or waits: tables are not loaded beside it.

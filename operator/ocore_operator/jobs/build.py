@@ -176,7 +176,9 @@ def _of_contents(
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``probe-store-<uid>-<attempt>``: writes and reads the store id."""
     volumes = Volumes()
-    request = t.ProbeStoreRequest(store=stores.of(job_inputs.store).access(volumes), deadline=_deadline(SHORT))
+    # It finds the id: a store that was made again is reported, not refused.
+    access = stores.of(job_inputs.store).access(volumes).model_copy(update={"id": None})
+    request = t.ProbeStoreRequest(store=access, deadline=_deadline(SHORT))
     return job(
         settings,
         job_inputs,
@@ -255,6 +257,7 @@ def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attemp
         store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
+        manifest_sha256=owner.status.manifest_sha256,
         deadline=_deadline(deadline),
     )
     return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.VERIFY, request, attempt, volumes, deadline)))
@@ -345,7 +348,6 @@ def delete(
         snapshot_id=owner.id,
         attempts_only=deletes is Deletes.LEFTOVERS,
         known_state=_known_state(owner, deletes) if deletes is not Deletes.LEFTOVERS else None,
-        copy_store_id=_copy_store_id(owner) if source is not None else None,
         manifest_sha256=owner.status.manifest_sha256 if source is not None else None,
         claim=volumes.claim("claim", CLAIM, files.claim_name) if files is not None else None,
         deadline=_deadline(deadline),
@@ -376,13 +378,6 @@ def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
     return stored or StoredState(pin_label=spec.pin.label if spec.pin is not None else None)
 
 
-def _copy_store_id(owner: Snapshot) -> str:
-    remote = owner.status.remote
-    if remote is None or remote.store_id is None:
-        raise ValueError(f"{owner.key} has no complete remote copy")
-    return remote.store_id
-
-
 def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
     """Name ``check-copy-<uid>-<attempt>``: asks the store of the inputs whether it has every object of the copy."""
     volumes = Volumes(read_only=True)
@@ -390,7 +385,6 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
         store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
-        store_id=_copy_store_id(owner),
         manifest_sha256=owner.status.manifest_sha256 or "",
         deadline=_deadline(SHORT),
     )

@@ -22,6 +22,7 @@ from ocore_kube.types import (
     WORKLOADS,
     Type,
 )
+from ocore_operator import sources
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
@@ -32,6 +33,7 @@ from ocore_operator.jobs.template import Template
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
 from ocore_operator.settings import Settings
+from ocore_operator.sources import Place
 
 #: Reasons for which an Environment's workloads cannot be stopped.
 OF_WORKLOADS = (c.WORKLOAD_NOT_FOUND, c.WORKLOAD_KIND_NOT_ALLOWED, c.WORKLOAD_NOT_SCALABLE)
@@ -198,6 +200,21 @@ async def load_store(ctx: Context, namespace: str, name: str) -> Store:
     store = resources.store(obj)
     ctx.slots.set_store(namespace, label_value(name), store.spec.max_concurrent_jobs)
     return store
+
+
+async def load_place(ctx: Context, namespace: str, place: Place) -> Store:
+    """The SnapshotStore of the place. Raises Stalled(StoreNotFound), and StoreIdConflict where it is another store by
+    now: nothing that was decided for the one is done in the other."""
+    store = await load_store(ctx, namespace, place.store_name)
+    need_place(place, store)
+    return store
+
+
+def need_place(place: Place, store: Store) -> None:
+    """Raises Stalled(StoreIdConflict) where the SnapshotStore is not the store of the place. Pure."""
+    other = sources.elsewhere(place, store)
+    if other is not None:
+        raise other
 
 
 async def need(ctx: Context, type_: Type, namespace: str, name: str, reason: str, field: str) -> Object:

@@ -58,11 +58,12 @@ class StoreKind(ABC):
 
     @abstractmethod
     def access(self, volumes: Volumes, *, read_only: bool = False) -> StoreAccess:
-        """The store with what it needs. With access ReadOnly, or `read_only`, the mover refuses to write to it."""
+        """The store with what it needs, bound to the id that its SnapshotStore has in its status: the mover refuses
+        another one. With access ReadOnly, or `read_only`, the mover refuses to write to it."""
 
     @abstractmethod
     def source(self, volumes: Volumes) -> SourceStore:
-        """The store of a Job that only reads from it, beside another store."""
+        """The store of a Job that only reads from it, beside another store. Bound to its id."""
 
     def optional(self, volumes: Volumes) -> StoreAccess | None:
         """The store of a Job that has to start without it: what it refers to may be missing. None: the Job could not
@@ -98,12 +99,12 @@ class ClaimStore(StoreKind):
         """The claim as a whole."""
         only = read_only or self._store.spec.access == "ReadOnly"
         volumes.claim("store", STORE, self._claim.claim_name, read_only=only)
-        return StoreAccess(url=self._url(STORE), read_only=only)
+        return StoreAccess(url=self._url(STORE), id=self._store.status.store_id, read_only=only)
 
     def source(self, volumes: Volumes) -> SourceStore:
         """Mounted read-only."""
         volumes.claim("source-store", SOURCE_STORE, self._claim.claim_name, read_only=True)
-        return SourceStore(url=self._url(SOURCE_STORE))
+        return SourceStore(url=self._url(SOURCE_STORE), id=self._store.status.store_id)
 
     def probed(self, volumes: Volumes) -> tuple[str, str]:
         """Where it is ready and writable: one that is not ready may not be mountable, and rollbacks from a remote copy
@@ -134,12 +135,14 @@ class S3Store(StoreKind):
 
     def access(self, volumes: Volumes, *, read_only: bool = False) -> StoreAccess:
         """With credentials and CA certificates as files."""
-        return self._access(volumes, read_only=read_only or self._store.spec.access == "ReadOnly")
+        found = self._access(volumes, read_only=read_only or self._store.spec.access == "ReadOnly")
+        return found.model_copy(update={"id": self._store.status.store_id})
 
     def source(self, volumes: Volumes) -> SourceStore:
         """With files of its own."""
         paths = (SOURCE_S3_CREDENTIALS, SOURCE_S3_CA)
-        return SourceStore(url=self.public_url(), s3=self._files(volumes, "source-s3", paths))
+        found = self._files(volumes, "source-s3", paths)
+        return SourceStore(url=self.public_url(), id=self._store.status.store_id, s3=found)
 
     def optional(self, volumes: Volumes) -> StoreAccess:
         """Its Secret and ConfigMap may be missing."""

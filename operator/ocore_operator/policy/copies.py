@@ -30,7 +30,7 @@ def decide(world: World) -> RequestCopies | CheckCopies | None:
 
 def _due(world: World) -> CheckCopies | None:
     """The copies whose store was not asked for a week, those longest ago first, a few at a time."""
-    if sum(e.remote is not None and e.remote.busy for e in world.snapshots) >= CHECKS:
+    if sum(e.remote is not None and e.remote.busy and not e.remote.lost for e in world.snapshots) >= CHECKS:
         return None
     before = clock.text(world.now - CHECK_EVERY)
     due = [

@@ -11,7 +11,7 @@ from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RemoteSource, RollbackTarget
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
-from ocore_operator import clock, damage, operation_lock, summarize
+from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.jobs import build, control, inputs, listeners, signals, stores
@@ -44,6 +44,7 @@ from ocore_operator.rollback.world import (
     StopJob,
     TakeOver,
 )
+from ocore_operator.sources import Place
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
 
@@ -139,7 +140,7 @@ async def _report_damage(ctx: Context, rollback: Rollback, effect: ReportDamage)
 
 async def _write_damage(ctx: Context, snapshot: Snapshot, rollback: Rollback, effect: ReportDamage) -> None:
     remote = snapshot.status.remote
-    known = remote is None or not remote.complete if effect.in_copy else damage.is_known(snapshot)
+    known = remote is None or not remote.complete if effect.in_copy else sources.is_damaged(snapshot)
     if known or not c.is_true(snapshot.status.conditions, c.COMPLETE):
         return
     text = f"Found by Rollback {rollback.meta.name}: {effect.message}"
@@ -303,13 +304,19 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                     wait=wait,
                     deadline=deadline,
                 )
-            with_store = await _with_store(ctx, job_inputs, _store_of_snapshot(observed))
+            place = _place_of_snapshot(observed)
+            if place is not None:  # what was restored does not depend on what the store is now
+                store = await inputs.load_store(ctx, job_inputs.namespace, place.store_name)
+                job_inputs = await _with_store(ctx, job_inputs, store)
             return build.switch(
-                settings, with_store, owner, run_of(owner, project), attempt=attempt, wait=wait, deadline=deadline
+                settings, job_inputs, owner, run_of(owner, project), attempt=attempt, wait=wait, deadline=deadline
             )
         case "preview":
             read = store_name(owner, _snapshot(observed), _environment(observed), _remote(observed))
-            with_store = await _with_store(ctx, job_inputs, read or _store_of_snapshot(observed))
+            if read is None:
+                with_store = await _with_place(ctx, job_inputs, _place_of_snapshot(observed))
+            else:
+                with_store = await _with_store(ctx, job_inputs, await _named_store(ctx, observed, read))
             return build.preview(settings, with_store, owner, _snapshot(observed), attempt=attempt)
         case "switch-back":
             return build.switch_back(
@@ -415,20 +422,25 @@ def _remote(observed: Observed) -> RemoteSource | None:
     return observed.rollback.status.remote or observed.world.source.remote
 
 
-def _store_of_snapshot(observed: Observed) -> str | None:
-    """The SnapshotStore that the snapshot was written to, or that of its remote copy, which the Environment may not
-    name any more. It also holds the record. None for a rollback that reads from elsewhere."""
+def _place_of_snapshot(observed: Observed) -> Place | None:
+    """The store that the snapshot was written to, or that of its remote copy, which the Environment may not name any
+    more. It also holds the record. None for a rollback that reads from elsewhere."""
     if reads_elsewhere(observed.rollback.status):
         return None
     remote = _remote(observed)
-    return remote.store_name if remote is not None else _snapshot(observed).status.store_name
+    if remote is not None:
+        return Place(remote.store_name, remote.store_id or "", is_copy=True)
+    return sources.own(_snapshot(observed))
 
 
-async def _with_store(ctx: Context, job_inputs: JobInputs, name: str | None) -> JobInputs:
-    """With that store in the place of the Environment's; None: unchanged."""
-    if name is None:
+async def _with_place(ctx: Context, job_inputs: JobInputs, place: Place | None) -> JobInputs:
+    """With that store in the place of the Environment's; None: unchanged. Raises Stalled(StoreIdConflict)."""
+    if place is None:
         return job_inputs
-    store = await inputs.load_store(ctx, job_inputs.namespace, name)
+    return await _with_store(ctx, job_inputs, await inputs.load_place(ctx, job_inputs.namespace, place))
+
+
+async def _with_store(ctx: Context, job_inputs: JobInputs, store: Store) -> JobInputs:
     return replace(job_inputs, store=store, node=await _node(ctx, job_inputs, store))
 
 
@@ -436,9 +448,19 @@ async def _with_stores_of_restore(ctx: Context, observed: Observed, job_inputs: 
     """With the store of the record, and the one that the snapshot is read from where that is another one."""
     name = observed.rollback.status.source_store_name
     if name is None:
-        return await _with_store(ctx, job_inputs, _store_of_snapshot(observed))
-    source = await inputs.load_store(ctx, job_inputs.namespace, name)
+        return await _with_place(ctx, job_inputs, _place_of_snapshot(observed))
+    source = await _named_store(ctx, observed, name)
     return replace(job_inputs, source=source, node=await _node(ctx, job_inputs, job_inputs.store, source))
+
+
+async def _named_store(ctx: Context, observed: Observed, name: str) -> Store:
+    """A SnapshotStore of the Rollback's namespace that is the Snapshot's own store, or has its copy. Raises
+    Stalled(StoreIdConflict) where it is another one by now."""
+    store = await inputs.load_store(ctx, observed.rollback.meta.namespace, name)
+    places = tuple(sources.places(_snapshot(observed)))
+    if store.status.store_id not in {place.store_id for place in places}:
+        inputs.need_place(replace(places[0], store_name=name), store)
+    return store
 
 
 async def _node(ctx: Context, job_inputs: JobInputs, *used: Store) -> str | None:

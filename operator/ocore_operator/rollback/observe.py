@@ -29,7 +29,7 @@ from ocore_crds.snapshot import StepStatus
 from ocore_crds.workloads import Target, targets
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
-from ocore_operator import clock, operation_lock
+from ocore_operator import clock, operation_lock, sources
 from ocore_operator.context import Context
 from ocore_operator.jobs import control, signals
 from ocore_operator.jobs.inputs import config_digest
@@ -223,10 +223,9 @@ async def _sources(
     name = environment_name(rollback, snapshot, undone)
     found = await ctx.kube.get(ENVIRONMENTS, namespace, name) if name else None
     environment = resources.environment(found) if found is not None else None
-    corrupt = await observe_source.corrupt_base_of(ctx, rollback, snapshot)
-    remote = await observe_source.remote_of(ctx, rollback, snapshot, corrupt)
-    store = await observe_source.store_of(ctx, rollback, snapshot, environment, remote)
-    return snapshot, replace(source, store=store, corrupt_base=corrupt, remote=remote), undone, environment
+    source = await observe_source.with_places(ctx, rollback, snapshot, source)
+    store = await observe_source.store_of(ctx, rollback, snapshot, environment, source.remote)
+    return snapshot, replace(source, store=store), undone, environment
 
 
 def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Rollback | None) -> str:
@@ -431,7 +430,7 @@ def snapshot_view(snapshot: Snapshot, workloads: Sequence[WorkloadView] = ()) ->
     status = snapshot.status
     verified = c.find(status.conditions, c.VERIFIED)
     source, sizes = status.source, status.sizes
-    copy = status.remote.readable if status.remote is not None else None
+    copy = sources.whole_copy(snapshot)
     return SnapshotView(
         name=snapshot.meta.name,
         id=status.id,

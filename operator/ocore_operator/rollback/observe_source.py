@@ -1,14 +1,17 @@
 """Reads the Snapshot of a rollback, in this namespace or in another one, and the store that it is read from."""
 
+from dataclasses import replace
+
 import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds.rollback import RemoteSource
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS, STORES
+from ocore_operator import sources
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
-from ocore_operator.kube.resources import Environment, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Rollback, Snapshot, Store
 from ocore_operator.rollback import remote_source
 from ocore_operator.rollback.source import granted, other_namespace, store_name
 from ocore_operator.rollback.world import SourceView, StoreView
@@ -51,32 +54,33 @@ async def _granted(ctx: Context, namespace: str, name: str, into: str) -> Snapsh
     return snapshot if granted(snapshot, environment, into) else None
 
 
-async def corrupt_base_of(ctx: Context, rollback: Rollback, snapshot: Snapshot | None) -> str:
-    """Name of the full Snapshot that a differential needs, where it is corrupt; else empty. Its own status may not say
-    so yet."""
-    base = snapshot.status.base if snapshot is not None else None
-    if snapshot is None or base is None or not base.name or rollback.status.stage not in (None, "Preflight"):
-        return ""
-    obj = await ctx.kube.get(SNAPSHOTS, snapshot.meta.namespace, base.name)
-    if obj is None:
-        return ""
-    full = resources.snapshot(obj)
-    verified = c.find(full.status.conditions, c.VERIFIED)
-    corrupt = verified is not None and verified.status == "False"
-    return base.name if full.id == base.id and corrupt else ""
+async def with_places(ctx: Context, rollback: Rollback, snapshot: Snapshot | None, view: SourceView) -> SourceView:
+    """With the places that have the Snapshot, at the stages Preview and Preflight: the remote copy, where it is read
+    from the start, and what prevents reading."""
+    if snapshot is None or rollback.status.stage not in (None, "Preview", "Preflight"):
+        return view
+    base = await _base_of(ctx, snapshot)
+    corrupt = base.meta.name if base is not None and sources.is_damaged(base) else ""
+    view = replace(view, corrupt_base=corrupt)
+    if not remote_source.names_no_store(rollback.spec, rollback.meta.namespace):
+        return view
+    found: dict[str, Store | None] = {}
+    for place in sources.places(snapshot):
+        obj = await ctx.kube.get(STORES, rollback.meta.namespace, place.store_name)
+        found[place.store_name] = resources.store(obj) if obj is not None else None
+    return replace(
+        view,
+        remote=remote_source.chosen(snapshot, found, base),
+        other_store=remote_source.other_store(snapshot, found),
+    )
 
 
-async def remote_of(
-    ctx: Context, rollback: Rollback, snapshot: Snapshot | None, corrupt_base: str
-) -> RemoteSource | None:
-    """The Snapshot's remote copy, at the stages Preview and Preflight, where it is read from the start. `corrupt_base`:
-    see :func:`corrupt_base_of`."""
-    if rollback.status.stage not in (None, "Preview", "Preflight") or snapshot is None:
-        return None
-    if not remote_source.may_choose(rollback, snapshot):
-        return None
-    obj = await ctx.kube.get(STORES, rollback.meta.namespace, snapshot.status.store_name or "")
-    return remote_source.chosen(snapshot, resources.store(obj) if obj is not None else None, corrupt_base)
+async def _base_of(ctx: Context, snapshot: Snapshot) -> Snapshot | None:
+    """The full Snapshot that a differential needs; None where there is none, or it is not known."""
+    base = snapshot.status.base
+    obj = await ctx.kube.get(SNAPSHOTS, snapshot.meta.namespace, base.name) if base is not None and base.name else None
+    full = resources.snapshot(obj) if obj is not None else None
+    return full if full is not None and base is not None and full.id == base.id else None
 
 
 async def store_of(

@@ -245,6 +245,9 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
     if snapshot.broken and not remote_source.is_readable(world, snapshot):
         text = f"Snapshot {snapshot.name} is damaged: {snapshot.broken} Choose another one."
         return Refusal(c.VERIFICATION_FAILED, text)
+    if world.source.other_store:
+        text = f"Snapshot {snapshot.name} cannot be read: {world.source.other_store}"
+        return Refusal(c.OTHER_STORE, text, patience=True)
     if world.source.corrupt_base and not remote_source.is_readable(world, snapshot):
         text = (
             f"Snapshot {snapshot.name} is a differential, and {world.source.corrupt_base}, the full Snapshot that it"

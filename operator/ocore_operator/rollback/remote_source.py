@@ -11,9 +11,10 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding
 from ocore_crds.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
-from ocore_operator import damage
-from ocore_operator.kube.resources import Rollback, Snapshot, Store
+from ocore_operator import damage, sources
+from ocore_operator.kube.resources import Rollback, Snapshot
 from ocore_operator.rollback.world import JobView, ReportDamage, SnapshotView, World
+from ocore_operator.sources import Stores
 
 #: Failures of a restore, or of a preview, that say that a store does not have the snapshot whole, or does not give it.
 OF_THE_STORE = frozenset(
@@ -34,44 +35,31 @@ OF_THE_STORE = frozenset(
 
 def may_choose(rollback: Rollback, snapshot: Snapshot) -> bool:
     """Whether the operator may read the copy: it is complete, and the rollback names no store."""
-    remote = snapshot.status.remote
-    return (
-        remote is not None and remote.readable is not None and _names_no_store(rollback.spec, rollback.meta.namespace)
-    )
+    return sources.whole_copy(snapshot) is not None and names_no_store(rollback.spec, rollback.meta.namespace)
 
 
-def _names_no_store(spec: RollbackSpec, namespace: str) -> bool:
+def names_no_store(spec: RollbackSpec, namespace: str) -> bool:
+    """Whether the operator chooses the store."""
     ref = spec.snapshot_ref
     return ref is not None and ref.namespace in (None, namespace) and spec.source_store_ref is None
 
 
-def chosen(snapshot: Snapshot, own: Store | None, corrupt_base: str = "") -> RemoteSource | None:
+def chosen(snapshot: Snapshot, stores: Stores, base: Snapshot | None = None) -> RemoteSource | None:
     """The copy, where the Snapshot's own store is known not to have it whole, or cannot be read; None: the own store is
-    tried. `own`: that SnapshotStore;
-    `corrupt_base`: name of the full Snapshot that it needs, where that is damaged in its own store."""
-    why = _why_not(snapshot, own, corrupt_base)
-    place = snapshot.status.remote.readable if snapshot.status.remote is not None else None
-    if why is None or place is None:
+    tried. `base`: the full Snapshot that it needs."""
+    found = sources.source(snapshot, base=base, stores=stores)
+    place = found.place or found.unreadable
+    if place is None or not place.is_copy:
         return None
+    why = found.refused[0]
     return RemoteSource(store_name=place.store_name, store_id=place.store_id, reason=why.reason, message=why.message)
 
 
-def _why_not(snapshot: Snapshot, own: Store | None, corrupt_base: str) -> Failure | None:
-    status, name = snapshot.status, snapshot.status.store_name
-    if status.remote is not None and status.remote.only:
-        return Failure(reason=c.REMOTE_COPY_ONLY, message=f"Retention has deleted the data in SnapshotStore {name}.")
-    verified = c.find(status.conditions, c.VERIFIED)
-    if verified is not None and verified.status == "False":
-        return Failure(reason=c.CORRUPT, message=f"The data in SnapshotStore {name} is damaged: {verified.message}")
-    if corrupt_base:
-        text = f"The full Snapshot {corrupt_base}, which it needs, is damaged in SnapshotStore {name}."
-        return Failure(reason=c.CORRUPT, message=text)
-    if own is None:
-        return Failure(reason=c.STORE_NOT_FOUND, message=f"There is no SnapshotStore {name} any more.")
-    ready = c.find(own.status.conditions, c.READY)
-    if ready is not None and ready.status == "False":
-        return Failure(reason=c.STORE_NOT_READY, message=f"SnapshotStore {name} is not ready: {ready.message}")
-    return None
+def other_store(snapshot: Snapshot, stores: Stores) -> str:
+    """Why nothing can be read, where the SnapshotStore of the only place is another store by now; else empty."""
+    found = sources.source(snapshot, stores=stores)
+    why = next((each for each in found.refused if each.reason == c.STORE_ID_CONFLICT), None)
+    return why.message if found.place is None and found.unreadable is not None and why is not None else ""
 
 
 def is_readable(world: World, snapshot: SnapshotView) -> bool:

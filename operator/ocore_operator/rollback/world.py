@@ -210,6 +210,8 @@ class SourceView:
     #: At the stages Preview and Preflight: the remote copy, where the Snapshot's own store does not have it whole, as
     #: far as is known before.
     remote: RemoteSource | None = None
+    #: At these stages: why the Snapshot cannot be read, where its SnapshotStore is another store by now; else empty.
+    other_store: str = ""
 
 
 @dataclass(frozen=True)

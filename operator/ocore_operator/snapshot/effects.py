@@ -12,7 +12,7 @@ from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
-from ocore_operator import clock, damage, operation_lock, remote_status, summarize
+from ocore_operator import clock, damage, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
@@ -50,6 +50,7 @@ from ocore_operator.snapshot.world import (
     Wait,
     World,
 )
+from ocore_operator.sources import Place
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.quiesce import AGAIN_SECONDS, SetReplicas
 
@@ -300,25 +301,24 @@ async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -
 
 
 async def _deletion_inputs(ctx: Context, snapshot: Snapshot, deletes: Deletes) -> JobInputs:
-    """The store in which that is deleted, and what else the Job needs."""
-    remote = snapshot.status.remote
+    """The store in which that is deleted, and what else the Job needs. Raises Stalled(StoreIdConflict) where a
+    SnapshotStore is another store by now."""
+    own, copy, replaced = sources.own(snapshot), sources.copy(snapshot), sources.replaced(snapshot)
     match deletes:
         case Deletes.ALL | Deletes.LEFTOVERS:
             return await _inputs_with_claim(ctx, snapshot)
-        case Deletes.LOCAL if remote is not None:
-            own = await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")
-            return await _with_source(ctx, snapshot, own, remote.store_name)
-        case Deletes.COPY if remote is not None:
-            return await _inputs_of_store(ctx, snapshot, remote.store_name)
-        case Deletes.REPLACED if remote is not None and remote.replaces is not None:
-            return await _inputs_of_store(ctx, snapshot, remote.replaces.store_name)
+        case Deletes.LOCAL if copy is not None:
+            return await _with_source(ctx, snapshot, await _inputs_of_place(ctx, snapshot, own), copy)
+        case Deletes.COPY if copy is not None:
+            return await _inputs_of_place(ctx, snapshot, copy)
+        case Deletes.REPLACED if replaced is not None:
+            return await _inputs_of_place(ctx, snapshot, replaced)
     raise ValueError(f"{snapshot.key}: nothing of the kind {deletes.name} can be deleted")
 
 
 async def _start_state(ctx: Context, snapshot: Snapshot, action: StartState) -> None:
-    copy = snapshot.status.remote if action.remote else None
-    name = copy.store_name if copy is not None else snapshot.status.store_name
-    job_inputs = await _inputs_of_store(ctx, snapshot, name or "")
+    copy = sources.copy(snapshot) if action.remote else None
+    job_inputs = await _inputs_of_place(ctx, snapshot, copy or sources.own(snapshot))
     job = build.write_state(
         ctx.settings, job_inputs, snapshot, action.state, remote=action.remote, attempt=action.attempt
     )
@@ -335,43 +335,38 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
     remote = snapshot.status.remote
     if remote is None:
         raise ValueError(f"{snapshot.key}: the plan copies a Snapshot without a remote store")
-    job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
+    namespace = snapshot.meta.namespace
+    target = await inputs.load_store(ctx, namespace, remote.store_name)
+    job_inputs = await inputs.load_for_store(ctx, namespace, target, snapshot.spec.environment_ref.name)
     job = build.copy_remote(
         ctx.settings,
-        await _with_source(ctx, snapshot, job_inputs, snapshot.status.store_name or ""),
+        await _with_source(ctx, snapshot, job_inputs, sources.own(snapshot)),
         snapshot,
         attempt=attempt,
     )
     async with failpoints.after(ctx, snapshot, "operator-remote-job-created"):
         await control.start(ctx, job, waiting_since=remote.requested_at)
-    status = remote_status.copying(snapshot, attempt, job["metadata"]["name"], ctx.now())
+    status = remote_status.copying(
+        snapshot, attempt, job["metadata"]["name"], ctx.now(), store_id=target.status.store_id
+    )
     return await _record(ctx, snapshot, status)
 
 
-async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, name: str) -> JobInputs:
+async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, place: Place) -> JobInputs:
     """With a second store, which the Job only reads."""
-    source = await inputs.load_store(ctx, snapshot.meta.namespace, name)
+    source = await inputs.load_place(ctx, snapshot.meta.namespace, place)
     claims = stores.claims(job_inputs.store, source)
     node = await inputs.node_of(ctx, snapshot.meta.namespace, claims)
     return replace(job_inputs, source=source, node=node)
 
 
 async def _start_check_copy(ctx: Context, snapshot: Snapshot, attempt: str) -> None:
-    remote = snapshot.status.remote
-    if remote is None:
+    remote, copy = snapshot.status.remote, sources.copy(snapshot)
+    if remote is None or copy is None:
         raise ValueError(f"{snapshot.key}: the plan checks the copy of a Snapshot without a remote store")
-    job_inputs = await _inputs_of_store(ctx, snapshot, remote.store_name)
+    job_inputs = await _inputs_of_place(ctx, snapshot, copy)
     job = build.check_copy(ctx.settings, job_inputs, snapshot, attempt=attempt)
     await control.start(ctx, job, waiting_since=remote.check_requested_at or remote.requested_at)
-
-
-def _store_to_test(snapshot: Snapshot) -> str:
-    """The store that a rollback would restore it from: the copy's where its own data is gone or is known to be
-    damaged."""
-    remote = snapshot.status.remote
-    return (
-        remote.store_name if remote is not None and damage.reads_copy(snapshot) else snapshot.status.store_name
-    ) or ""
 
 
 async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attempt: int) -> None:
@@ -391,7 +386,7 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
     if verify is None or verify.server is None:
         environment = await inputs.with_cluster(ctx, environment)
     job_inputs = replace(
-        await _inputs_of_store(ctx, snapshot, _store_to_test(snapshot)),
+        await _store_inputs(ctx, snapshot),
         environment=environment,
         # A server of verify.server has the same major version.
         server_major=inputs.server_major(environment),
@@ -402,16 +397,14 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
 
 
 async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
-    """The store that has the data, whichever store the Environment names now: the one that the snapshot began in, else
-    that of the remote copy. Raises Stalled(StoreNotFound, ClaimNotFound …)."""
-    remote = snapshot.status.remote
-    name = remote.store_name if remote is not None and remote.only else snapshot.status.store_name
-    return await _inputs_of_store(ctx, snapshot, name or "")
+    """The store that a rollback would read, whichever store the Environment names now. Raises Stalled(StoreNotFound,
+    StoreIdConflict, ClaimNotFound …)."""
+    return await _inputs_of_place(ctx, snapshot, damage.read_place(snapshot))
 
 
-async def _inputs_of_store(ctx: Context, snapshot: Snapshot, name: str) -> JobInputs:
+async def _inputs_of_place(ctx: Context, snapshot: Snapshot, place: Place) -> JobInputs:
     namespace = snapshot.meta.namespace
-    store = await inputs.load_store(ctx, namespace, name)
+    store = await inputs.load_place(ctx, namespace, place)
     return await inputs.load_for_store(ctx, namespace, store, snapshot.spec.environment_ref.name)
 
 
@@ -424,7 +417,10 @@ async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
         environment = resources.environment(obj)
         if environment.id == source.environment_id and environment.spec.store_ref.name == snapshot.status.store_name:
             try:
-                return await inputs.load(ctx, environment, lenient=True)
+                found = await inputs.load(ctx, environment, lenient=True)
             except Stalled as end:
                 _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
-    return await _inputs_of_store(ctx, snapshot, snapshot.status.store_name or "")
+            else:
+                inputs.need_place(sources.own(snapshot), found.store)
+                return found
+    return await _inputs_of_place(ctx, snapshot, sources.own(snapshot))

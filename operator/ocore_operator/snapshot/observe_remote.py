@@ -20,6 +20,7 @@ from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.snapshot import plan_state
 from ocore_operator.snapshot.plan_remote import STORE_PAUSE
 from ocore_operator.snapshot.world import RemoteView, World
+from ocore_operator.sources import Place, copy, elsewhere, own, replaced
 
 #: Seconds of the log that are read for the progress, and to read them.
 LOG_TAIL = 15.0
@@ -35,7 +36,7 @@ async def view(ctx: Context, world: World, used_by: Callable[[], Awaitable[str]]
     if remote.complete:
         differs = any(place.remote for place in plan_state.differing(snapshot))
         blocked_ = await _state_blocked(ctx, snapshot, remote) if differs else None
-        view_ = await _with_stores(ctx, snapshot, remote, RemoteView(blocked=blocked_))
+        view_ = await _with_stores(ctx, snapshot, RemoteView(blocked=blocked_))
         released = releases({"spec": snapshot.spec.wire(), "status": snapshot.status.wire()})
         if released is None:
             return view_
@@ -52,31 +53,30 @@ async def view(ctx: Context, world: World, used_by: Callable[[], Awaitable[str]]
         wanted = ref.name if ref is not None else ""
     if remote.state == "Copying":
         return RemoteView(wanted, bytes_done=await _copied(ctx, world, remote))
-    return RemoteView(wanted, await _blocked(ctx, snapshot, remote))
+    if remote.only:  # it is lost, and asked for again
+        return await _with_stores(ctx, snapshot, RemoteView(wanted))
+    return await _blocked(ctx, snapshot, remote, RemoteView(wanted))
 
 
-async def _with_stores(ctx: Context, snapshot: Snapshot, remote: RemoteCopy, view_: RemoteView) -> RemoteView:
+async def _with_stores(ctx: Context, snapshot: Snapshot, view_: RemoteView) -> RemoteView:
     """With the stores of the copy, and of the one that it replaces."""
-    unreadable, store_id = await _store_of(ctx, snapshot, remote.store_name)
-    return await with_replaced(ctx, snapshot, replace(view_, unreadable=unreadable, store_id=store_id))
+    unreadable = await _unreadable(ctx, snapshot, copy(snapshot))
+    return await with_replaced(ctx, snapshot, replace(view_, unreadable=unreadable))
 
 
 async def with_replaced(ctx: Context, snapshot: Snapshot, view_: RemoteView) -> RemoteView:
     """With the store of the copy that is replaced, if one is."""
-    place = snapshot.status.remote.replaces if snapshot.status.remote is not None else None
+    return replace(view_, replaced_blocked=await _unreadable(ctx, snapshot, replaced(snapshot)))
+
+
+async def _unreadable(ctx: Context, snapshot: Snapshot, place: Place | None) -> Outcome | None:
+    """Why the store cannot be asked now: its SnapshotStore is missing, another store, or not ready."""
     if place is None:
-        return view_
-    blocked_, id_ = await _store_of(ctx, snapshot, place.store_name)
-    return replace(view_, replaced_blocked=blocked_, replaced_id=id_)
-
-
-async def _store_of(ctx: Context, snapshot: Snapshot, name: str) -> tuple[Outcome | None, str]:
-    """Why the store cannot be read now, and its id."""
-    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, name)
-    if obj is None:
-        return Stalled(c.STORE_NOT_FOUND, f"There is no SnapshotStore {name} any more. Create it again."), ""
-    found = resources.store(obj)
-    return _not_ready(found), found.status.store_id or ""
+        return None
+    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, place.store_name)
+    found = resources.store(obj) if obj is not None else None
+    other = elsewhere(place, found)
+    return other if other is not None or found is None else _not_ready(found)
 
 
 def _damaged_base(ctx: Context, snapshot: Snapshot) -> str:
@@ -148,21 +148,18 @@ async def _copied(ctx: Context, world: World, remote: RemoteCopy) -> int:
     return found
 
 
-async def _blocked(ctx: Context, snapshot: Snapshot, remote: RemoteCopy) -> Outcome | None:
+async def _blocked(ctx: Context, snapshot: Snapshot, remote: RemoteCopy, view_: RemoteView) -> RemoteView:
+    """With why no attempt can be made now, and the id of the remote store."""
     namespace = snapshot.meta.namespace
-    target = await ctx.kube.get(STORES, namespace, remote.store_name)
-    source = await ctx.kube.get(STORES, namespace, snapshot.status.store_name or "")
-    found = blocked(
-        snapshot,
-        remote,
-        resources.store(target) if target is not None else None,
-        resources.store(source) if source is not None else None,
-    )
+    obj = await ctx.kube.get(STORES, namespace, remote.store_name)
+    target = resources.store(obj) if obj is not None else None
+    obj = await ctx.kube.get(STORES, namespace, snapshot.status.store_name or "")
+    found = blocked(snapshot, remote, target, resources.store(obj) if obj is not None else None)
     if found is None:
         found = _base(ctx, snapshot, remote)
     if isinstance(found, Waiting) and target is not None:
-        ctx.queue.add(resources.store(target).key)
-    return found
+        ctx.queue.add(target.key)
+    return replace(view_, blocked=found, target_id=(target.status.store_id or "") if target is not None else "")
 
 
 def blocked(snapshot: Snapshot, remote: RemoteCopy, target: Store | None, source: Store | None) -> Outcome | None:
@@ -174,12 +171,9 @@ def blocked(snapshot: Snapshot, remote: RemoteCopy, target: Store | None, source
             " spec.remoteStoreRef of the Environment."
         )
         return Stalled(c.STORE_NOT_FOUND, text)
-    if source is None:
-        text = (
-            f"There is no SnapshotStore {snapshot.status.store_name} any more, which the snapshot is in. Create it"
-            " again."
-        )
-        return Stalled(c.STORE_NOT_FOUND, text)
+    other = elsewhere(own(snapshot), source)
+    if other is not None or source is None:
+        return other
     if target.spec.access == "ReadOnly":
         text = (
             f"SnapshotStore {name} has access ReadOnly, and copies are written to it. Name one with access ReadWrite in"

@@ -219,7 +219,8 @@ def _verify(world: World) -> Action:
             return Idle(POLL, transitions.unverified(snapshot, c.VERIFYING, "A Job reads every byte back.", now))
         case JobFailed(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
             # A manifest that is missing is as bad as bytes that changed: the snapshot cannot be restored.
-            return Record(damage.corrupt(snapshot, failure.message, now))
+            in_copy = damage.read_place(snapshot).is_copy
+            return Record(damage.found(snapshot, failure.message, now, in_copy=in_copy))
         case JobFailed(failure=failure, finished=ended):
             # A few attempts soon, then as rarely as probes.
             pause = RETRY_PAUSE if number < VERIFY.attempts else world.settings.probe_interval

@@ -86,7 +86,7 @@ def decide(world: World, delete: Delete) -> Step:
             if remote.replaces
             else _release(world, remote, view, delete)
         )
-    begun = _begun(world, remote)
+    begun = _begun(world, remote, view.target_id)
     if begun is not None:
         return Step(begun)
     if view.wanted is not None and view.wanted != remote.store_name:
@@ -123,13 +123,14 @@ def _failed(world: World, reason: str, message: str) -> Step:
     return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),)))
 
 
-def _begun(world: World, remote: RemoteCopy) -> Record | None:
+def _begun(world: World, remote: RemoteCopy, target_id: str = "") -> Record | None:
     """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied
     everything."""
     attempt, series = remote.attempts + 1, copying(world.snapshot)
     if isinstance(series.reading(world.seen, attempt), Absent):
         return None
-    return Record(remote_status.copying(world.snapshot, attempt, series.job(attempt), world.now))
+    store_id = target_id or None
+    return Record(remote_status.copying(world.snapshot, attempt, series.job(attempt), world.now, store_id=store_id))
 
 
 def _waiting(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
@@ -157,7 +158,7 @@ def _wait_for(world: World, end: Outcome) -> Step:
 
 def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -> Step:
     """The remote store is asked whether it still has every object. A copy that is lost is made again; without other
-    data the Snapshot is Corrupt."""
+    data the Snapshot is Corrupt, and the store is asked again from time to time: it may be whole again."""
     series = checking(world.snapshot, requested)
     number, reading = series.newest(world.seen)
     match reading:
@@ -165,6 +166,9 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
             return _unfinished(world, lost, POLL)
         case Starting() | Running():
             return Step(wait=POLL)
+        case Done() if remote.state == "Failed":
+            note = Note("Normal", "RemoteCopyFound", f"SnapshotStore {remote.store_name} has the whole copy again.")
+            return Step(Record(damage.copy_found(world.snapshot, world.now), (note,)))
         case Done():
             return Step(Record(remote_status.checked(world.snapshot, world.now)))
         case JobFailed(failure=failure) if failure.reason == c.REMOTE_COPY_LOST:
@@ -173,6 +177,10 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
             left = pause_left(world, CHECK_RETRY if number < CHECK_COPY.attempts else CHECK_PAUSE, ended)
             if left > 0:
                 return _unfinished(world, f"The copy could not be checked; retrying: {failure.message}", left)
+        case Absent() if remote.state == "Failed" and not number:
+            left = CHECK_PAUSE - clock.seconds_since(requested, world.now)
+            if left > 0:
+                return Step(wait=left)
         case Absent():
             pass
     blocked = world.refusal or view.unreadable
@@ -184,27 +192,13 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
 
 def _lost(world: World, remote: RemoteCopy, message: str) -> Step:
     """The remote store does not have the copy any more."""
-    status = remote_status.lost(world.snapshot, message, world.now)
-    if remote.local_deleted_at is not None:
-        status = damage.corrupt(world.snapshot.with_status(status), message, world.now)
-    return Step(Record(status, (Note("Warning", "RemoteCopyLost", message),)))
+    notes = (Note("Warning", "RemoteCopyLost", message),) if remote.complete else ()
+    return Step(Record(damage.found(world.snapshot, message, world.now, in_copy=True), notes))
 
 
 def _unfinished(world: World, message: str, pause: float) -> Step:
     status = remote_status.unfinished(world.snapshot, message)
     return Step(Record(status)) if status != world.snapshot.status else Step(wait=pause)
-
-
-def _copy_in_doubt(remote: RemoteCopy, view: RemoteView) -> Outcome | None:
-    """Why it cannot be told whether the copy is whole: its store is missing, not ready, or another one; None where it
-    can be."""
-    if view.unreadable is not None or view.store_id == remote.store_id:
-        return view.unreadable
-    text = (
-        f"SnapshotStore {remote.store_name} has the id {view.store_id or 'of no store'}, and the copy is in the store"
-        f" {remote.store_id}. The data in the Snapshot's own store stays."
-    )
-    return Stalled(c.REMOTE_COPY_LOST, text)
 
 
 # --- the end of a copy -----------------------------------------------------------------------------------------
@@ -229,18 +223,12 @@ def _as_before(world: World, remote: RemoteCopy) -> SnapshotStatus:
 
 
 def replaced_blocked(world: World, place: CopyPlace) -> Outcome | None:
-    """Why nothing may be deleted in the store of the replaced copy. That it has another id means that it is another
-    store: perhaps that of the new copy."""
+    """Why nothing may be deleted in the store of the replaced copy: it may be another store by now, perhaps that of the
+    new copy."""
     view = world.remote
     if view is None:
         return Waiting(c.STORE_NOT_READY, f"SnapshotStore {place.store_name} has not been read yet.", USED_PAUSE)
-    if view.replaced_blocked is not None or view.replaced_id == place.store_id:
-        return view.replaced_blocked
-    text = (
-        f"SnapshotStore {place.store_name} has the id {view.replaced_id} now, and the copy is in the store"
-        f" {place.store_id}."
-    )
-    return Stalled(c.STORE_ID_CONFLICT, text)
+    return view.replaced_blocked
 
 
 def _delete_replaced(world: World, remote: RemoteCopy, place: CopyPlace, delete: Delete) -> Step:
@@ -283,7 +271,7 @@ def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete)
     if others:  # they read one of the copies
         return Step(wait=USED_PAUSE)
     if released == "Local":
-        doubt = _copy_in_doubt(remote, view)
+        doubt = view.unreadable
         if doubt is not None:
             return _deleted(world, doubt, Idle())
         note = Note(
@@ -305,7 +293,7 @@ def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: De
     if isinstance(reading, JobFailed) and reading.failure.reason == c.REMOTE_COPY_LOST:
         return _lost(world, remote, reading.failure.message)
     done = Record(remote_status.local_deleted(world.snapshot, world.now))
-    return _deleted(world, _copy_in_doubt(remote, view) or delete(Deletes.LOCAL), done)
+    return _deleted(world, view.unreadable or delete(Deletes.LOCAL), done)
 
 
 def _deleted(world: World, found: StartDelete | Outcome | None, done: Action) -> Step:

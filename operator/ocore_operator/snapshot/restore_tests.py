@@ -7,7 +7,7 @@ from ocore_crds.protocol import Failure, Finding, RestoreTestResult
 from ocore_crds.quantity import human, span
 from ocore_crds.restore_test import RestoreTestFinding, RestoreTestStatus
 from ocore_crds.snapshot import SnapshotStatus
-from ocore_operator import clock, damage, summarize
+from ocore_operator import clock, damage, sources, summarize
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.summarize import Stamp
 
@@ -48,7 +48,9 @@ def tested(snapshot: Snapshot, run: str, result: RestoreTestResult, ended: str, 
     )
     status = snapshot.status.model_copy(update={"restore_test": found})
     if not result.findings:
-        return _with(snapshot, status, "True", c.SUCCEEDED, _summary(result), now)
+        status = _with(snapshot, status, "True", c.SUCCEEDED, _summary(result), now)
+        own = sources.is_damaged(snapshot) and not damage.read_place(snapshot).is_copy
+        return damage.read_whole(snapshot.with_status(status), now) if own else status
     first = next((f for f in result.findings if f.reason in damage.STORED_BYTES), result.findings[0])
     status = _with(snapshot, status, "False", first.reason, first.message, now)
     if first.reason in damage.STORED_BYTES:
@@ -69,7 +71,7 @@ def without_verdict(snapshot: Snapshot, run: str, failure: Failure, now: datetim
 
 def _damaged(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
     """Of the place that the test has read."""
-    return damage.found(snapshot, message, now, in_copy=damage.reads_copy(snapshot))
+    return damage.found(snapshot, message, now, in_copy=damage.read_place(snapshot).is_copy)
 
 
 def pending(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:

@@ -49,16 +49,15 @@ class RemoteView:
     used_by: str = ""
     #: Of a full Snapshot, in the same case: Snapshots that need it and still have data in the same store.
     needed_by: tuple[str, ...] = ()
-    #: Of a complete copy, where it is checked or is to outlive the data: why its store cannot be read now, and the id
-    #: that this store has.
+    #: Of a complete copy: why its store cannot be asked now, also because its SnapshotStore is another store by now.
     unreadable: Outcome | None = None
-    store_id: str = ""
+    #: Of one that is not complete: the id of the store that it goes to.
+    target_id: str = ""
     #: Of a differential whose copy retention has let go of: name of its full Snapshot where that is damaged in its own
     #: store.
     damaged_base: str = ""
-    #: Of a copy that replaces another one: why the store of that one cannot be written, and the id that this store has.
+    #: Of a copy that replaces another one: why nothing can be deleted in the store of that one.
     replaced_blocked: Outcome | None = None
-    replaced_id: str = ""
 
 
 @dataclass(frozen=True)

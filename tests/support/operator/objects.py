@@ -76,7 +76,7 @@ def store(spec: Object | None = None, status: Object | None = None, **meta: Any)
     full = spec or {
         "s3": {"bucket": "snapshots", "prefix": "eu/shop", "credentialsSecretRef": {"name": "s3"}},
     }
-    return resources.store(obj("SnapshotStore", "store", full, status, **meta))
+    return resources.store(obj("SnapshotStore", "store", full, {"storeId": OTHER_UID, **(status or {})}, **meta))
 
 
 def snapshot_object(spec: Object | None = None, status: Object | None = None, **meta: Any) -> Object:

@@ -9,11 +9,12 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import REMOVE_EXTRACT
 from ocore_crds.naming import FINALIZER_EXTRACT
 from ocore_crds.protocol import ExtractRemoved
+from ocore_operator import sources
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.extract import transitions
 from ocore_operator.extract.entry import entry, idle
 from ocore_operator.extract.observe import neighbours
-from ocore_operator.extract.plan import decide, readable_store
+from ocore_operator.extract.plan import decide
 from ocore_operator.extract.world import (
     Action,
     Idle,
@@ -83,6 +84,7 @@ def extract(spec: Object, status: Object | None = None, **meta: Any) -> resource
 
 def world(spec: Object, status: Object | None = None, *, seconds: float = 60, **changes: Any) -> World:
     meta = changes.pop("meta", {})
+    snap = changes.get("snapshot", SNAPSHOT)
     made = World(
         extract=extract(spec, status, **meta),
         now=moment(seconds),
@@ -90,6 +92,7 @@ def world(spec: Object, status: Object | None = None, *, seconds: float = 60, **
         snapshot=SNAPSHOT,
         environment=environment(),
         store=store(),
+        source=sources.source(snap) if snap is not None else None,
     )
     return replace(made, **changes)
 
@@ -142,7 +145,7 @@ def test_the_finalizer_is_set_before_anything_is_made() -> None:
     ("changes", "expected"),
     [
         ({"snapshot": None}, c.SNAPSHOT_NOT_FOUND),
-        ({"store": None}, c.STORE_NOT_FOUND),
+        ({"store": None, "source": sources.source(SNAPSHOT, stores={})}, c.STORE_NOT_FOUND),
         ({"environment": None}, c.ENVIRONMENT_NOT_FOUND),
     ],
 )
@@ -186,13 +189,6 @@ DAMAGED = {"type": "Verified", "status": "False", "reason": "Corrupt", "lastTran
 )
 def test_a_snapshot_that_cannot_be_read(found: resources.Snapshot, expected: str) -> None:
     assert reason(decide(world(STORE, QUEUED, seconds=1, snapshot=found))) == expected
-
-
-def test_a_damaged_snapshot_is_read_from_its_whole_remote_copy() -> None:
-    remote = {"state": "Completed", "storeName": "far", "storeId": UID, "requestedAt": at(0), "completedAt": at(0)}
-    assert readable_store(changed_snapshot(DAMAGED, remote=remote)) == "far"
-    assert readable_store(changed_snapshot(remote={**remote, "localDeletedAt": at(5)})) == "far"
-    assert readable_store(changed_snapshot(remote=remote)) == "store"
 
 
 def test_nothing_is_written_to_a_store_that_is_read_only() -> None:

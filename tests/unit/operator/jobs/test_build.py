@@ -787,12 +787,22 @@ def test_a_job_of_the_store_has_the_resources_of_an_environment_that_uses_it(*, 
 def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
     jobs = all_jobs(job_inputs())
     request = request_of(jobs["delete-local"])
-    assert (request["copyStoreId"], request["manifestSha256"]) == (OTHER_UID, "a" * 64)
+    assert (request["source"]["id"], request["manifestSha256"]) == (OTHER_UID, "a" * 64)
     assert request["source"]["url"] == "s3://snapshots"
-    assert request_of(jobs["check-copy"])["storeId"] == OTHER_UID
-    without = replace(job_inputs(), source=FULL_S3)
-    with pytest.raises(ValueError, match="no complete remote copy"):
-        build.delete(SETTINGS, without, snapshot(status=started()), deletes=Deletes.LOCAL, attempt=1, deadline=600)
+    assert request_of(jobs["check-copy"])["store"]["id"] == OTHER_UID
+    nameless = replace(job_inputs(), source=store(status={"storeId": None}))
+    with pytest.raises(ValueError, match="--source-store-id"):
+        build.delete(SETTINGS, nameless, copied(), deletes=Deletes.LOCAL, attempt=1, deadline=600)
+
+
+def test_row_121_each_job_with_a_store_is_bound_to_its_id() -> None:
+    """Not the probe, which finds the id; not a switch back or an undo, which depend on no store."""
+    for name, each in all_jobs(job_inputs()).items():
+        request = request_of(each)
+        for part in ("store", "source"):
+            if isinstance(request.get(part), dict):
+                free = name in ("probe-store", "switch-back", "switch-undo", "switch-undo-back")
+                assert request[part].get("id") == (None if free else OTHER_UID), (name, part)
 
 
 def test_row_68_a_deletion_says_which_pin_it_knows() -> None:

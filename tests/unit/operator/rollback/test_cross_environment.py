@@ -607,7 +607,7 @@ def test_which_stores_a_job_gets(status: Object, store: str, read: str | None) -
     for name in ("own", "reader", "store"):
         reading.put_store(name)
     environment = resources.environment(reading.api.read(ENVIRONMENTS, "stage", "copy"))
-    taken = objects.snapshot(None, {"storeName": "store"}, namespace="stage")
+    taken = objects.snapshot(None, {"storeName": "store", "storeId": STORE_ID}, namespace="stage")
     observed: Any = SimpleNamespace(rollback=running(**status), snapshot=taken, environment=environment,
                                     world=SimpleNamespace(source=v.SourceView()))  # fmt: skip
     base = replace(
@@ -618,7 +618,7 @@ def test_which_stores_a_job_gets(status: Object, store: str, read: str | None) -
 
     async def loaded() -> tuple[JobInputs, JobInputs, Any]:
         restore = await effects._with_stores_of_restore(reading.ctx, observed, base)
-        switch = await effects._with_store(reading.ctx, base, effects._store_of_snapshot(observed))
+        switch = await effects._with_place(reading.ctx, base, effects._place_of_snapshot(observed))
         return restore, switch, await effects._store_of_record(reading.ctx, observed)
 
     restore, switch, back = asyncio.run(loaded())

@@ -68,7 +68,10 @@ def near(ready_: str = "True") -> resources.Store:
         "message": "no answer.",
         "lastTransitionTime": objects.at(1),
     }
-    return objects.store(status={"conditions": [found]}, name="near")
+    return objects.store(status={"conditions": [found], "storeId": "near-id"}, name="near")
+
+
+FAR = objects.store(status={"storeId": "far-id"}, name="far")
 
 
 DAMAGED = {
@@ -94,7 +97,7 @@ DAMAGED = {
 def test_the_nearest_whole_copy_is_chosen(
     snap: resources.Snapshot, own: resources.Store | None, reason: str | None
 ) -> None:
-    found = remote_source.chosen(snap, own)
+    found = remote_source.chosen(snap, {"near": own, "far": FAR})
     assert (found.reason if found is not None else None) == reason
     assert found is None or (found.store_name, found.store_id, found.message) == ("far", "far-id", found.message)
 

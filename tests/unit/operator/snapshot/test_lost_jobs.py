@@ -76,7 +76,7 @@ def _decided(case: str, snap: Snapshot, seconds: float, other: Payload | None) -
     pods = {name: [pod(name, said(other), phase="Succeeded")]} if other is not None else {}
     found = job(name, command, condition="Failed" if other is None else "Complete")
     seen = observation([found], pods, seconds=seconds)
-    fields: dict[str, Any] = {"remote": RemoteView(store_id="far"), "store_writable": True}
+    fields: dict[str, Any] = {"remote": RemoteView(), "store_writable": True}
     action = decide(World(snap, moment(seconds), SETTINGS, seen, **fields))
     if isinstance(action, Record):
         snap = snap.with_status(action.status)
@@ -106,7 +106,7 @@ def _not_started(case: str, snap: Snapshot, seconds: float, *, gone: bool = Fals
     name = job_name(command, UID, attempt)
     pods = {name: [pod(name, NO_IMAGE, phase="Pending")]}
     seen = observation([], {}, seconds=seconds) if gone else observation([job(name, command)], pods, seconds=seconds)
-    world = World(snap, moment(seconds), SETTINGS, seen, remote=RemoteView(store_id="far"), store_writable=True)
+    world = World(snap, moment(seconds), SETTINGS, seen, remote=RemoteView(), store_writable=True)
     action = decide(world)
     if isinstance(action, Record):  # why it is repeated is shown before
         action = decide(replace(world, snapshot=snap.with_status(action.status)))
@@ -141,7 +141,7 @@ def test_row_101_an_attempt_that_ended_counts_though_its_job_does_not_show_it_ye
     ended = pod(name, killed, phase=phase)
     ended["spec"] = {**ended.get("spec", {}), "restartPolicy": "Never"}
     seen = observation([job(name, command)], {name: [ended]}, seconds=seconds)
-    world = World(snap, moment(seconds), SETTINGS, seen, remote=RemoteView(store_id="far"), store_writable=True)
+    world = World(snap, moment(seconds), SETTINGS, seen, remote=RemoteView(), store_writable=True)
     action = decide(world)
     if isinstance(action, Record):  # why it is repeated is shown before
         action = decide(replace(world, snapshot=snap.with_status(action.status)))

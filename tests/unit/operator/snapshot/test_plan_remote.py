@@ -11,7 +11,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, SnapshotResult, VerifyResult
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
-from ocore_operator import clock, damage, remote_status
+from ocore_operator import clock, damage, remote_status, sources
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.series import Deletes, copying, deletion
@@ -62,7 +62,7 @@ RESULT = CopyResult(
     store_id="far", origin_store_id="near", manifest_key="k", manifest_sha256=DIGEST, objects=3, bytes=9
 )
 DOWN = Failure(reason=c.STORE_UNREACHABLE, message="The store does not answer.", retryable=True)
-VIEW = RemoteView(wanted="far", store_id="far")
+VIEW = RemoteView(wanted="far")
 
 
 def complete(
@@ -446,9 +446,7 @@ def test_row_54_the_copy_of_a_damaged_snapshot_stays() -> None:
 LOST = Failure(reason=c.REMOTE_COPY_LOST, message="The copy in s3://far is not whole: the manifest is missing.")
 BEFORE = CopyPlace(store_name="old", store_id="older", requested_at=at(5))
 DOUBTS = [
-    replace(VIEW, store_id="another"),
-    replace(VIEW, store_id="yet another"),
-    replace(VIEW, store_id=""),
+    replace(VIEW, unreadable=Stalled(c.STORE_ID_CONFLICT, "It is another store.")),
     replace(VIEW, unreadable=Waiting(c.STORE_NOT_READY, "It does not answer.", 30.0)),
     replace(VIEW, unreadable=Stalled(c.STORE_NOT_FOUND, "It is gone.")),
 ]
@@ -462,7 +460,8 @@ def test_row_59_the_data_stays_while_the_copy_is_in_doubt(view: RemoteView) -> N
     if isinstance(action, Record):  # why it waits
         assert action.status.remote is not None
         assert (action.status.remote.only, action.status.remote.local_deleted_at) == (False, None)
-        assert (view.store_id or "of no store") in action.status.remote.message or view.unreadable is not None
+        assert view.unreadable is not None
+        assert action.status.remote.message == view.unreadable.message
         assert isinstance(decide(world(snap.with_status(action.status), remote=view)), Idle)
 
 
@@ -533,6 +532,29 @@ def test_row_59_a_lost_copy_that_was_the_only_one_is_reported() -> None:
     assert (end.status.phase, condition(end.status)) == ("Corrupt", ("False", c.REMOTE_COPY_LOST))
     assert not is_ready(end.status)
     assert isinstance(decide(world(snap.with_status(end.status))), Idle), "there is nothing to copy"
+
+
+def test_row_121_a_copy_that_was_lost_and_is_the_only_data_is_asked_for_again() -> None:
+    """The bucket comes back: from its versions, or another SnapshotStore had its name for a time."""
+    snap = complete(ASKED.model_copy(update={"only": True, "local_deleted_at": at(70)}))
+    lost = recorded(decide(world(snap, {CHECK: said(LOST)})))
+    assert [note.reason for note in lost.notes] == ["RemoteCopyLost"]
+    snap = snap.with_status(lost.status)
+    assert not idle({"metadata": {"generation": 1}, "spec": {}, "status": snap.status.wire()})
+    assert waits(decide(world(snap, seconds=101 + CHECK_PAUSE - 1))) == 1.0
+    started = decide(world(snap, seconds=101 + CHECK_PAUSE))
+    assert isinstance(started, StartCheckCopy)
+    check = job_name("check-copy", UID, started.attempt)
+    again = recorded(decide(world(snap, {check: said(LOST)}, seconds=30_000)))
+    assert (again.status.phase, again.notes) == ("Corrupt", ())
+    elsewhere = replace(VIEW, unreadable=Stalled(c.STORE_ID_CONFLICT, "It is another store."))
+    assert not isinstance(decide(world(snap, seconds=101 + CHECK_PAUSE, remote=elsewhere)), StartCheckCopy)
+    found = recorded(decide(world(snap, {check: said(CopyChecked(objects=3))}, seconds=30_000)))
+    assert [note.reason for note in found.notes] == ["RemoteCopyFound"]
+    assert (found.status.phase, condition(found.status)) == ("Complete", ("True", c.SUCCEEDED))
+    assert is_ready(found.status)
+    assert not sources.is_damaged(snap.with_status(found.status))
+    assert isinstance(decide(world(snap.with_status(found.status), seconds=30_000)), Idle)
 
 
 def test_a_check_that_cannot_be_made_changes_nothing() -> None:
@@ -651,15 +673,9 @@ def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
     )
     assert done.status.remote is not None
     snap = snap.with_status(done.status)
-    view = replace(VIEW, replaced_id="older")
-    assert decide(world(snap, remote=view)) == StartDelete(1, Deletes.REPLACED)
-    earlier = BEFORE.model_copy(update={"store_id": "before"})
-    other = snap.with_status(
-        snap.status.model_copy(update={"remote": done.status.remote.model_copy(update={"replaces": earlier})})
-    )
-    assert isinstance(decide(world(other, remote=replace(VIEW, replaced_id="before"))), StartDelete)
+    assert decide(world(snap)) == StartDelete(1, Deletes.REPLACED)
     deleted = {delete_job(DONE.model_copy(update={"replaces": BEFORE}), Deletes.REPLACED): said(DeleteResult())}
-    end = recorded(decide(world(snap, deleted, remote=view)))
+    end = recorded(decide(world(snap, deleted)))
     assert end.status.remote is not None
     assert (end.status.remote.replaces, end.status.remote.store_name) == (None, "far")
 
@@ -667,8 +683,7 @@ def test_row_60_the_copy_in_the_store_before_goes_last() -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        replace(VIEW, replaced_id="far"),
-        replace(VIEW, replaced_id="yet another"),
+        replace(VIEW, replaced_blocked=Stalled(c.STORE_ID_CONFLICT, "It is another store.")),
         replace(VIEW, replaced_blocked=Stalled(c.STORE_NOT_FOUND, "Gone.")),
     ],
 )
@@ -687,7 +702,7 @@ def test_row_60_nothing_is_deleted_in_another_store_of_the_same_name(view: Remot
 def test_row_60_the_same_store_under_another_name_keeps_the_copy() -> None:
     same = BEFORE.model_copy(update={"store_id": "far"})
     snap = complete(DONE.model_copy(update={"replaces": same}))
-    end = recorded(decide(world(snap, remote=replace(VIEW, replaced_id="far"))))
+    end = recorded(decide(world(snap, remote=VIEW)))
     assert end.status.remote is not None
     assert (end.status.remote.state, end.status.remote.replaces) == ("Completed", None)
 
@@ -715,7 +730,7 @@ def test_row_60_a_deletion_in_the_store_before_that_is_refused_is_tried_for_days
     snap = complete(DONE.model_copy(update={"replaces": BEFORE, "completed_at": at(90)}))
     pinned = Failure(reason=c.PINNED, message="Another cluster has pinned it.")
     jobs = {delete_job(DONE.model_copy(update={"replaces": BEFORE}), Deletes.REPLACED): said(pinned)}
-    assert waits(decide(world(snap, jobs, remote=replace(VIEW, replaced_id="older")))) == DELETE_PAUSE
+    assert waits(decide(world(snap, jobs))) == DELETE_PAUSE
 
 
 def test_row_60_the_store_before_is_wanted_again() -> None:
@@ -730,10 +745,9 @@ def test_row_60_the_store_before_is_wanted_again() -> None:
 def test_row_60_deletion_removes_the_copy_in_the_store_before_too() -> None:
     snap = complete(DONE.model_copy(update={"replaces": BEFORE}), deleted=True)
     deleted = {n: said(DeleteResult()) for n in (job_name("delete", UID, 1), delete_job(DONE, Deletes.COPY))}
-    view = replace(VIEW, replaced_id="older")
-    assert decide(world(snap, deleted, remote=view)) == StartDelete(1, Deletes.REPLACED)
+    assert decide(world(snap, deleted)) == StartDelete(1, Deletes.REPLACED)
     deleted[delete_job(DONE.model_copy(update={"replaces": BEFORE}), Deletes.REPLACED)] = said(DeleteResult())
-    assert decide(world(snap, deleted, remote=view)) == LetGo()
+    assert decide(world(snap, deleted)) == LetGo()
 
 
 # --- another cluster has pinned it
@@ -830,13 +844,16 @@ def test_which_stores_allow_an_attempt() -> None:
         return found.reason if found is not None else ""
 
     ready = store(name="far", status={"storeId": "far", "conditions": [_ready("True")]})
-    near = store(name="near")
+    near = store(name="near", status={"storeId": "near"})
     assert reason(ready, near) == ""
     assert reason(None, near) == reason(ready, None) == c.STORE_NOT_FOUND
     assert reason(store(name="far", status={"storeId": "near", "conditions": [_ready("True")]}), near) == c.SAME_STORE
     assert reason(store(name="far", status={"conditions": [_ready("False")]}), near) == c.STORE_NOT_READY
     assert reason(store({"access": "ReadOnly"}, name="far"), near) == c.STORE_READ_ONLY
-    one, two = store({"serviceAccountName": "a"}, name="far"), store({"serviceAccountName": "b"}, name="near")
+    one, two = (
+        store({"serviceAccountName": "a"}, name="far"),
+        store({"serviceAccountName": "b"}, name="near", status={"storeId": "near"}),
+    )
     assert reason(one, two) == c.SERVICE_ACCOUNT_CONFLICT
 
 

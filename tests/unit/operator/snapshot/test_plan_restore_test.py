@@ -9,6 +9,7 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.protocol import Failure, Finding, Payload, RestoreTestPhases, RestoreTestResult, VerifyResult
 from ocore_crds.restore_test import run_of
+from ocore_operator import damage, sources
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import restore_tests
@@ -319,3 +320,16 @@ def test_row_102_a_test_restore_on_a_node_that_does_not_respond_says_what_to_do(
     assert shown is not None
     assert shown.reason == c.NODE_NOT_RESPONDING
     assert "kubectl delete node node1" in shown.message
+
+
+def test_row_121_a_test_that_reads_whole_data_revises_the_verdict() -> None:
+    """The objects were brought back, from the bucket's versions or another store."""
+    snap = asked()
+    snap = snap.with_status(damage.corrupt(snap, "a differs.", moment(5)))
+    assert isinstance(decide(world(snap)), StartRestoreTest)
+    status = restore_tests.tested(snap, RUN, GOOD, at(10), moment(10))
+    assert (status.phase, sources.is_damaged(snap.with_status(status))) == ("Complete", False)
+    ready = c.find(status.conditions, c.READY)
+    assert ready is not None
+    assert ready.status == "True"
+    assert c.find(status.conditions, c.STALLED) is None

@@ -26,7 +26,7 @@ from ocore_operator.snapshot.world import Idle, Record, RemoteView, StartDelete,
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.jobs import request_of
-from support.operator.objects import SETTINGS, at, moment, obj, snapshot_object, started, store
+from support.operator.objects import OTHER_UID, SETTINGS, UID, at, moment, obj, snapshot_object, started, store
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, world
 
 DEFAULTS = {"retention": "Keep", "deletionPolicy": "Retain"}
@@ -326,7 +326,7 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
     server = ApiServer()
     for each in ("near", "far"):
         spec = {"s3": {"bucket": each, "credentialsSecretRef": {"name": "s3"}}}
-        server.put(STORES, obj("SnapshotStore", each, spec))
+        server.put(STORES, obj("SnapshotStore", each, spec, {"storeId": OTHER_UID if each == "near" else UID}))
     ctx: Any = SimpleNamespace(
         kube=server.client(),
         catalog=new_catalog(),
@@ -335,7 +335,7 @@ def test_each_job_writes_to_its_store(remote: bool, series: str, bucket: str) ->
         settings=SETTINGS,
         now=lambda: moment(101),
     )
-    found = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS))
+    found = complete(PINNED, DEFAULTS, remote=copied(DEFAULTS, storeId=UID))
     found["status"]["storeName"] = "near"
     asyncio.run(carry_out(ctx, both(found), StartState(2, WANTED, remote)))
     started_job = server.read(JOBS, "shop", job_named("write-state", 2, series))

@@ -1,0 +1,75 @@
+"""A store that is the one with a given id. Another store may have its URL by now: the bucket was emptied and made
+again, or the SnapshotStore names another one."""
+
+from collections.abc import Iterable, Iterator
+
+from ocore_crds import conditions
+from ocore_crds.kept_versions import KeptVersions
+from ocore_crds.manifest import StoredObject
+from ocore_mover.errors import StoreError
+from ocore_mover.store.interface import Guarantees, Store, Upload, Version, Writer
+from ocore_mover.store.patience import Patience
+from ocore_mover.store.probe import read_id
+from ocore_mover.store.wrapped import WrappedStore
+
+
+class BoundStore(WrappedStore):
+    """A store over another store. Asks for its id before the first request, and again right before each deletion.
+    Raises StoreError StoreIdConflict where it is another one."""
+
+    def __init__(self, store: Store, store_id: str) -> None:
+        super().__init__(store)
+        self._id = store_id
+        self._asked = False
+
+    def ask(self) -> None:
+        """Raises StoreError StoreIdConflict where the store has another id, or none."""
+        found = read_id(self._store)
+        if found != self._id:
+            raise StoreError(
+                conditions.STORE_ID_CONFLICT,
+                f"{self.url} has {f'the id {found}' if found else 'no id'}, and this was decided for the store"
+                f" {self._id}. Nothing was deleted, and this says nothing about what the store {self._id} has. Correct"
+                " the SnapshotStore, or bring the store back.",
+            )
+        self._asked = True
+
+    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
+        self._before_read()
+        return self._store.writer(key, patience=patience)
+
+    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
+        self._before_read()
+        return self._store.adopt(key, expected)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._before_read()
+        return self._store.put_if_absent(key, data)
+
+    def guarantees(self, key: str) -> Guarantees:
+        self._before_read()
+        return self._store.guarantees(key)
+
+    def delete(self, keys: Iterable[str]) -> int:
+        self.ask()
+        return self._store.delete(keys)
+
+    def discard(self, upload: Upload) -> bool:
+        self.ask()
+        return self._store.discard(upload)
+
+    def purge(self, prefix: str) -> KeptVersions | None:
+        self.ask()
+        return self._store.purge(prefix)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        self._before_read()  # also where nothing is found
+        yield from self._store.folders(prefix)
+
+    def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
+        self._before_read()  # also where the object is missing
+        yield from self._store.read_range(obj, start, length, version)
+
+    def _before_read(self) -> None:
+        if not self._asked:
+            self.ask()
