@@ -27,14 +27,14 @@ def test_row_53_snapshots_come_back_after_the_loss_of_the_cluster(
         assert stored_keys(old) == keys, "the loss of a namespace erases nothing"
 
         variables = {"BUCKET": old.bucket, "PREFIX": "test", "ENDPOINT": old.endpoint, "CREDENTIALS": "s3"}
-        # The second step: the Environment.
+        # The first step: the Environment.
         with (
             make_site(cluster, servers, environment={"id": ENVIRONMENT_ID, "storeRef": {"name": "main"}}) as new,
             rehearsed(
                 cluster, new.namespace, "Loss of the cluster", tmp_path, ENVIRONMENT=new.environment, **variables
             ) as page,
         ):
-            page.step(1)
+            page.step(2)
             page.step(3)
             for name, was in (("before", before), ("later", later)):
                 found = new.completed("Snapshot", name)

@@ -6,15 +6,12 @@ from ocore_crds.facts import DatabaseFacts
 from ocore_crds.reports import Finding
 from ocore_mover.commands import opening
 from ocore_mover.commands.config_archive import ClaimFile, findings
+from ocore_mover.commands.new_filestore import may_be_made, names_no_file
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
-from ocore_mover.database.connect import Server
-from ocore_mover.database.dump.export import live_names
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
 from ocore_mover.filestore import layouts, owner
-from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.names import valid
 from ocore_mover.store import access
 
 
@@ -50,9 +47,10 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     runtime.token.check()
     folders = opening.folders(request.filestore, environment_id)
     missing = database is not None and (database.missing or database.empty)
+    without_names = missing or not named  # layout Odoo asks its database first
     if folders is not None and request.propose_user:
         blocking.append(owner.finding(folders))
-    elif folders is not None and missing and filestore_facts.is_missing(folders):
+    elif folders is not None and without_names and may_be_made(folders, layout, None, without_database=missing):
         created, against = filestore_facts.of_missing(folders, layout)
         creatable.append(created)
         later.extend(against if rollback else ())
@@ -60,11 +58,9 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
         filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
             folders, layout, rollback=rollback
         )
-        if more_blocking and named and server is not None and database is not None and _is_new(server, folders):
+        if more_blocking and named and server is not None and database is not None and names_no_file(server, folders):
             more_warnings = (*more_warnings, NEW_FILESTORE.format(path=folders.path))
-            more_later = (
-                (Finding(reason=conditions.FILESTORE_NOT_FOUND, message=more_warnings[-1]),) if rollback else ()
-            )
+            more_later = tuple(filestore_facts.of_missing(folders, layout)[1]) if rollback else ()
             more_blocking = ()
         blocking.extend(more_blocking)
         later.extend(more_later)
@@ -85,21 +81,10 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
 
 #: A new application has written no file yet.
 NEW_FILESTORE = (
-    "The filestore's folder {path} does not exist yet, and the database names no files, so a snapshot stores none. A"
-    " rollback needs the folder. The application creates it with its first file; if it has files already, correct"
+    "The filestore's folder {path} does not exist yet, and the database names no files, so a snapshot stores none. The"
+    " application creates it with its first file, or a rollback does; if the application has files already, correct"
     " spec.filestore.path."
 )
-
-
-def _is_new(server: Server, folders: ClaimFolders) -> bool:
-    """Whether the filestore does not exist and the database names no file of it. Then a snapshot needs no folder."""
-    try:
-        if not folders.filestore_is_absent():
-            return False
-        with live_names(server) as names:
-            return next(valid(names), None) is None
-    except (MoverError, OSError):  # each has a finding already
-        return False
 
 
 def _without_attachments(database: DatabaseFacts) -> Finding:

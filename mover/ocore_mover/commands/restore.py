@@ -13,6 +13,7 @@ from ocore_crds.reports import Step
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence, opening
+from ocore_mover.commands.new_filestore import may_be_made
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication, volume
 from ocore_mover.database.connect import Server, connect, connect_maintenance, translating
@@ -172,11 +173,13 @@ class RestoreRun:
             self._kept.remove("restored")
 
     def _make_filestore(self) -> None:
-        """Where the live database does not exist, or has no tables, the filestore's folder may not exist either."""
+        """On a new claim, or where the live database does not exist or has no tables, the filestore's folder may not
+        exist either."""
         server, folders = self._options.server, self._options.folders
         if folders is None or not is_missing(folders):
             return
-        if self._live_missing or (server is not None and self._live_is_empty(server)):
+        empty = self._live_missing or (server is not None and self._live_is_empty(server))
+        if may_be_made(folders, layouts.of(self._options.layout), server, without_database=empty):
             folders.make_filestore()
 
     def _live_is_empty(self, server: Server) -> bool:

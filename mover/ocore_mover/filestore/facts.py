@@ -83,9 +83,14 @@ def is_missing(folders: ClaimFolders) -> bool:
 
 def of_missing(folders: ClaimFolders, layout: Layout) -> tuple[Finding, list[Finding]]:
     """The finding that the filestore's folder does not exist, and what prevents a rollback from creating it."""
+    absent = layout.absent(folders)
     created = Finding(
-        reason=conditions.FILESTORE_NOT_FOUND,
-        message=f"the filestore's claim has no folder {folders.path}; a Rollback creates it",
+        reason=absent.reason if absent is not None else conditions.FILESTORE_NOT_FOUND,
+        message=(
+            f"{absent.message.rstrip('.')}. A Rollback creates the folder"
+            if absent is not None
+            else f"the filestore's claim has no folder {folders.path}; a Rollback creates it"
+        ),
     )
     try:
         above = folders.missing_below() or ""

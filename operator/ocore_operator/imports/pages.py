@@ -194,7 +194,7 @@ async def create_page(memories: Memories, ctx: Context, world: World, action: Cr
         "import", namespace=store.meta.namespace, name=store.meta.name, page=running.page, found=after.found,
         imported=after.imported, state=after.state,
     )  # fmt: skip
-    return Record(rules.with_import(store, after, ctx.now()), job=action.job)
+    return Record(rules.with_import(store, after, ctx.now(), world.places), job=action.job)
 
 
 async def _known(ctx: Context, store: Store) -> dict[str, Known]:
@@ -456,7 +456,8 @@ async def take_over(ctx: Context, store: Store, done: ImportStatus) -> Record | 
             return Idle(0.0)
         count += sum(_is_taken(obj, store) for obj in page) + len(mine)
     found = done.model_copy(update={"taken_over": count})
-    return Record(rules.with_import(store, found, ctx.now()), after=None)
+    # Whether it is whole does not change.
+    return Record(store.status.model_copy(update={"import_": found}), after=None)
 
 
 def _imported(obj: Object, store: Store) -> Object | None:

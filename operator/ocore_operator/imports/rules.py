@@ -297,14 +297,26 @@ def failed(running: ImportStatus, why: str, now: datetime) -> ImportStatus:
     )
 
 
-def with_import(store: Store, found: ImportStatus, now: datetime) -> SnapshotStoreStatus:
-    """The store's status with the import and the condition Imported."""
+def with_import(
+    store: Store, found: ImportStatus, now: datetime, places: Mapping[str, Place] | None = None
+) -> SnapshotStoreStatus:
+    """The store's status with the import and the condition Imported. `places`: at the end of an import, those of the
+    namespace now. The condition is not True before everything that belongs to them can have come."""
     stamp = Stamp.of(store.meta, now)
     status_ = store.status.model_copy(update={"import_": found})
     if found.state == "Running":
         return summarize.with_condition(status_, c.IMPORTED, "Unknown", c.IMPORTING, found.message, stamp)
     if found.state == "Failed":
         return summarize.with_condition(status_, c.IMPORTED, "False", c.IMPORT_FAILED, found.message, stamp)
+    if places is not None and not places and found.foreign_environments:
+        text = (
+            "The namespace has no Environment yet. Create those with the ids in status.import.foreign: the import"
+            f" follows. {found.message}"
+        )
+        return summarize.with_condition(status_, c.IMPORTED, "Unknown", c.ENVIRONMENT_NOT_FOUND, text, stamp)
+    if places is not None and scope(places, store.status.store_id or "") != found.scope:
+        text = f"Environments were created or changed since: another import follows. {found.message}"
+        return summarize.with_condition(status_, c.IMPORTED, "Unknown", c.IMPORTING, text, stamp)
     if found.skipped or found.waiting:
         return summarize.with_condition(status_, c.IMPORTED, "False", c.IMPORT_INCOMPLETE, found.message, stamp)
     return summarize.with_condition(status_, c.IMPORTED, "True", c.SUCCEEDED, found.message, stamp)

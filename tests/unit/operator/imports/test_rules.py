@@ -399,3 +399,21 @@ def test_the_condition_is_true_where_everything_came(found: ImportStatus, state:
     assert condition.observed_generation == 7
     assert status.import_ is not None
     assert status.import_.state == found.state
+
+
+def condition(found: ImportStatus, ids: tuple[str, ...]) -> tuple[str, str]:
+    places = {id_: rules.Place("shop", OTHER) for id_ in ids}
+    status = rules.with_import(store(), found, NOW, places)
+    (each,) = [each for each in status.conditions if each.type == c.IMPORTED]
+    return each.status, each.reason
+
+
+def test_row_128_nothing_is_called_imported_before_its_environment_exists() -> None:
+    """The documented order: the SnapshotStore, then the Environments, then `kubectl wait`."""
+    none, one = rules.scope({}, OTHER), rules.scope({ENVIRONMENT: rules.Place("shop", OTHER)}, OTHER)
+    early = last(state="Done", scope=none, foreign_environments=2)
+    assert condition(early, ()) == ("Unknown", c.ENVIRONMENT_NOT_FOUND)
+    assert condition(early, (ENVIRONMENT,)) == ("Unknown", c.IMPORTING), "it was created while the import ran"
+    assert condition(last(state="Done", scope=one, foreign_environments=1), (ENVIRONMENT,)) == ("True", c.SUCCEEDED)
+    assert condition(last(state="Done", scope=one), (ENVIRONMENT, SNAPSHOT)) == ("Unknown", c.IMPORTING)
+    assert condition(last(state="Done", scope=none), ()) == ("True", c.SUCCEEDED), "an empty store has nothing"
