@@ -7,7 +7,7 @@ from ocore_crds import conditions
 from ocore_crds.kept_versions import KeptVersions
 from ocore_crds.manifest import StoredObject
 from ocore_mover.errors import StoreError
-from ocore_mover.store.interface import Guarantees, Store, Upload, Version, Writer
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
 from ocore_mover.store.patience import Patience
 from ocore_mover.store.probe import read_id
 from ocore_mover.store.wrapped import WrappedStore
@@ -62,13 +62,23 @@ class BoundStore(WrappedStore):
         self.ask()
         return self._store.purge(prefix)
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        self._before_read()  # also where nothing is found
-        yield from self._store.folders(prefix)
+    def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
+        self._before_listing(patience)  # also where nothing is found
+        yield from self._store.folders(prefix, patience=patience)
+
+    def list(self, prefix: str, *, patience: Patience | None = None) -> Iterator[ObjectInfo]:
+        self._before_listing(patience)
+        return self._store.list(prefix, patience=patience)
 
     def read_range(self, obj: StoredObject, start: int, length: int, version: Version | None = None) -> Iterator[bytes]:
         self._before_read()  # also where the object is missing
         yield from self._store.read_range(obj, start, length, version)
+
+    def _before_listing(self, patience: Patience | None) -> None:
+        if patience is not None:
+            patience.run(self._before_read)
+        else:
+            self._before_read()
 
     def _before_read(self) -> None:
         if not self._asked:
