@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.text import Text
-from typer._completion_classes import completion_init
 
 from ocore_crds.extracted import TableFormat
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import API_VERSION
+from ocore_crds.text import escaped
 
 from . import (
     before_deployment,
@@ -34,7 +34,7 @@ from .objects import KubernetesObjects, Objects, missing, needed
 from .options import Context, Kubeconfig, Namespace, named, reference
 from .proposal import Given
 from .runs import Run, run_of
-from .terminal import Console, safe
+from .terminal import Console
 from .waiting import wait_for_end
 
 app = typer.Typer(
@@ -647,9 +647,8 @@ app.add_typer(manage.commands)
 
 def main() -> None:
     """The console script."""
-    completion_init()
     try:
-        app(prog_name="kubectl ocore", complete_var=manage.COMPLETE_VARIABLE)
+        app(prog_name="kubectl ocore")
     except CliError as error:
-        print(f"kubectl ocore: {safe(str(error))}", file=sys.stderr)
+        print(f"kubectl ocore: {escaped(str(error))}", file=sys.stderr)
         sys.exit(error.code)

@@ -2,47 +2,52 @@
 words so far."""
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-from typer._click.shell_completion import CompletionItem, ShellComplete
+import typer
 from typer.main import get_command
 
+from ocore_crds.text import escaped
+
 from .app import app
-from .manage import COMPLETE_VARIABLE
-from .terminal import safe
 
 #: kubectl's sign that no names of files are proposed.
 NO_FILES = ":4"
-
-
-class _Kubectl(ShellComplete):
-    """The library's completion, without a script for a shell: kubectl has its own."""
-
-    name = "kubectl"
-    source_template = ""
-
-    def source_vars(self) -> dict[str, str]:
-        return {}
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        return [], ""  # the words are given to get_completions
-
-    def format_completion(self, item: CompletionItem) -> str:
-        return f"{item.value}\t{item.help}" if item.help else str(item.value)
 
 
 def proposals(words: list[str]) -> list[str]:
     """Lines of kubectl's protocol: a proposal, and its description after a tab. The last word is the one that is
     completed; it may be empty."""
     *before, incomplete = words or [""]
-    completion = _Kubectl(get_command(app), {}, "kubectl ocore", COMPLETE_VARIABLE)
-    return [completion.format_completion(item) for item in completion.get_completions(before, incomplete)]
+    found = dict(_proposed(before, incomplete))
+    return [f"{value}\t{text}" if text else value for value, text in found.items() if value.startswith(incomplete)]
+
+
+def _proposed(before: list[str], incomplete: str) -> Iterator[tuple[str, str]]:
+    """Words that may come next, each with what it means: commands, then options, or the choices of one."""
+    commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    if not before:
+        yield from ((name, each.get_short_help_str()) for name, each in commands.items() if not each.hidden)
+        return
+    command = commands.get(before[0])
+    if command is None:
+        return
+    options = {name: each for each in command.params if not each.hidden for name in each.opts if name.startswith("-")}
+    last = options.get(before[-1])
+    if incomplete.startswith("-") and (last is None or last.is_flag):
+        yield from ((name, each.help or "") for name, each in options.items())
+        return
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    for each in arguments if last is None or last.is_flag else [last]:
+        yield from ((item.value, item.help or "") for item in each.shell_complete(typer.Context(command), incomplete))
 
 
 def main() -> None:
     """The console script."""
     for line in proposals(sys.argv[1:]):
         value, _, text = line.partition("\t")
-        print(f"{safe(value)}\t{safe(text)}" if text else safe(value))
+        print(f"{escaped(value)}\t{escaped(text)}" if text else escaped(value))
     print(NO_FILES)
 
 

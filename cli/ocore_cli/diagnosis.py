@@ -1,7 +1,6 @@
 """What is wrong in a namespace and what fixes it, from objects as the API server holds them. Pure."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,12 +8,13 @@ from typing import Any, Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus, remedy_of, user_of_jobs
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import GROUP
 from ocore_crds.quantity import human, span
 from ocore_crds.rollback import RollbackStatus
 from ocore_crds.schema import crd
+from ocore_crds.shell import command
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_crds.snapshotstore import SnapshotStoreStatus
@@ -132,14 +132,15 @@ def _missing(found: Object, wanted: Object, path: str) -> Iterator[str]:
         yield from _missing(found.get("items") or {}, wanted["items"], path)
 
 
-def _upgrade(obj: Object) -> str:
+def _upgrade(obj: Object, *more: str) -> str:
     """The command that upgrades what has made the object."""
     annotations = obj["metadata"].get("annotations") or {}
     release, namespace = (annotations.get(f"meta.helm.sh/release-{part}") for part in ("name", "namespace"))
     if release is None:
-        return "kubectl apply --server-side --force-conflicts -f crds/"
+        return command("kubectl", "apply", "--server-side", "--force-conflicts", "-f", "crds/")
     # Not --reuse-values: it also keeps the old chart's own values, among them the digests of the old images.
-    return f"helm upgrade {release} charts/ocore-snapshots --namespace {namespace} --reset-then-reuse-values"
+    words = ("helm", "upgrade", release, "charts/ocore-snapshots", "--namespace", namespace or "default")
+    return command(*words, "--reset-then-reuse-values", *more)
 
 
 def _operator(world: World) -> tuple[Line, ...]:
@@ -158,19 +159,18 @@ def _operator(world: World) -> tuple[Line, ...]:
         first = world.operators[0]
         watched = [*sorted(_watched(first)), world.namespace]
         text = f"{_place(first)} does not watch namespace {world.namespace}."
-        return (Line("problem", what, text, f"{_upgrade(first)} --set 'watchNamespaces={{{','.join(watched)}}}'"),)
+        return (Line("problem", what, text, _upgrade(first, "--set", f"watchNamespaces={{{','.join(watched)}}}")),)
     return tuple(_answers(world, obj) for obj in ours)
 
 
 def _answers(world: World, obj: Object) -> Line:
     place, (namespace, name) = _place(obj), _key(obj)
-    scope = f"-n {namespace}"
     if obj["spec"].get("replicas", 1) == 0:
-        fix = f"kubectl {scope} scale deployment/{name} --replicas=1"
+        fix = _kubectl(namespace, "scale", f"deployment/{name}", "--replicas=1")
         return Line("problem", "Operator", f"{place} is scaled to 0.", fix)
     if not (obj.get("status") or {}).get("availableReplicas"):
         waits = _why_not_started(world.pods.get((namespace, name), ()))
-        fix = f"kubectl {scope} describe pods -l {OPERATORS}"
+        fix = _kubectl(namespace, "describe", "pods", "-l", OPERATORS)
         return Line("problem", "Operator", f"{place} has no pod that is ready{waits}.", fix)
     lease = (world.leases.get((namespace, name)) or {}).get("spec") or {}
     renewed, seconds = parse_time(lease.get("renewTime")), int(lease.get("leaseDurationSeconds") or 0)
@@ -180,7 +180,7 @@ def _answers(world: World, obj: Object) -> Line:
         or world.now - renewed > timedelta(seconds=seconds) + PATIENCE
     ):
         when = f"was renewed {_ago(world.now, renewed)}" if renewed is not None else "does not exist"
-        fix = f"kubectl {scope} rollout restart deployment/{name}"
+        fix = _kubectl(namespace, "rollout", "restart", f"deployment/{name}")
         return Line("problem", "Operator", f"{place} does not answer: its Lease {when}.", fix)
     version = (obj["metadata"].get("labels") or {}).get("app.kubernetes.io/version", "of an unknown version")
     return Line("ok", "Operator", f"{place} {version} answers: its Lease was renewed {_ago(world.now, renewed)}.")
@@ -209,7 +209,7 @@ def _why_not_started(pods: Sequence[Object]) -> str:
 def _environments(world: World, only: str | None) -> Iterator[Section]:
     found = [obj for obj in world.of(ENVIRONMENT) if only in (None, obj["metadata"]["name"])]
     if not found:
-        fix = f"kubectl ocore init deployment/NAME --apply -n {world.namespace}"
+        fix = _ocore(world.namespace, "init", "deployment/NAME", "--apply")
         yield Section(f"Namespace {world.namespace}", (Line("problem", "Environments", "there is none.", fix),))
     runs = [run_of(kind, each) for kind in (SNAPSHOT, ROLLBACK) for each in world.of(kind)]
     for obj in found:
@@ -262,7 +262,7 @@ def _store(world: World, name: str, environment: Object | None = None) -> Line:
     what = f"Store {name}"
     if obj is None:
         others = [each["metadata"]["name"] for each in world.of(SNAPSHOT_STORE)]
-        fix = f"kubectl ocore init deployment/NAME --apply -n {world.namespace}"
+        fix = _ocore(world.namespace, "init", "deployment/NAME", "--apply")
         if environment is not None and len(others) == 1 and environment["spec"]["storeRef"]["name"] == name:
             fix = _patch(world, ENVIRONMENT, environment["metadata"]["name"], {"storeRef": {"name": others[0]}})
         return Line("problem", what, f"SnapshotStore {name} does not exist in namespace {world.namespace}.", fix)
@@ -278,7 +278,7 @@ def _store(world: World, name: str, environment: Object | None = None) -> Line:
             "warning",
             what,
             f"ready. {status.warnings[0]}",
-            f"kubectl -n {world.namespace} edit {_ref(SNAPSHOT_STORE, name)}",
+            _kubectl(world.namespace, "edit", _ref(SNAPSHOT_STORE, name)),
         )
     return line
 
@@ -292,33 +292,39 @@ def _condition(
         return Line("ok", what, well)
     if condition is None or condition.status == "Unknown" or condition.reason in (c.PROBING, c.PENDING):
         why = f": {condition.message}" if condition is not None and condition.message else ""
-        fix = f"kubectl -n {world.namespace} wait {_ref(kind, name)} --for=condition={type_} --timeout=5m"
+        fix = _kubectl(world.namespace, "wait", _ref(kind, name), f"--for=condition={type_}", "--timeout=5m")
         return Line("problem", what, f"not known yet{why or '.'}", fix)
-    return Line("problem", what, f"{condition.reason}: {condition.message}", _fix(world, kind, name, condition))
+    return Line("problem", what, f"{condition.reason}: {condition.message}", _fix(world, kind, obj, condition))
 
 
-def _fix(world: World, kind: Kind, name: str, condition: Condition) -> str:
-    """The command, where the condition's message and reason show one. Else the message itself has the remedy."""
+def _fix(world: World, kind: Kind, obj: Object, condition: Condition) -> str:
+    """The command, from data of the object. Never from a message: it is text of a Job, and of a tenant's database."""
+    name = obj["metadata"]["name"]
     if condition.reason in (c.STORE_NOT_FOUND, c.STORE_NOT_READY):
         return ""  # the line of the store has it
     if condition.reason == c.CAPACITY_UNKNOWN:
         size = _patch(world, kind, name, {"database": {"capacity": "SIZE"}})
         return f"{size}   # SIZE: of the volume of the database server, for example 50Gi"
-    proposed = re.search(r"spec\.jobs: \{(runAsUser: \d+(?:, runAsGroup: \d+)?)\}", condition.message)
-    if condition.reason == c.JOB_USER_UNKNOWN and proposed is not None and kind is ENVIRONMENT:
-        jobs = {key: int(value) for key, value in re.findall(r"(\w+): (\d+)", proposed[1])}
+    if kind is ENVIRONMENT and condition.reason == c.JOB_USER_UNKNOWN and (jobs := proposed_jobs(obj)):
         return _patch(world, kind, name, {"jobs": jobs})
-    statements = re.findall(r"(?:ALTER|GRANT|CREATE|DROP) [^;]+;", condition.message)
-    if condition.reason == c.MISSING_GRANTS and statements:
-        return f"As an administrator of the server: {' '.join(dict.fromkeys(statements))}"
+    statements, legend = remedy_of(obj) if kind is ENVIRONMENT and condition.reason == c.MISSING_GRANTS else ((), "")
+    if statements:
+        return f"As an administrator of the server: {' '.join(statements)}\n{legend}"
     return _explain(condition.reason)
+
+
+def proposed_jobs(environment: Object) -> Object:
+    """What spec.jobs needs where the user of the files is unknown; empty: they belong to root."""
+    spec = EnvironmentSpec.model_validate(environment["spec"], extra="ignore")
+    found = user_of_jobs(spec, EnvironmentStatus.model_validate(environment.get("status") or {}))
+    return {} if found is None else found.wire()
 
 
 def _policy(world: World, name: str, policy: Object | None) -> Iterator[Line]:
     if policy is None:
         body = {"apiVersion": f"{GROUP}/v1alpha1", "kind": SNAPSHOT_POLICY.kind, "metadata": {"name": name}}
         body["spec"] = {"environmentRef": {"name": name}, "schedule": ["0 2 * * *"]}
-        fix = f"echo '{json.dumps(body)}' | kubectl -n {world.namespace} create -f -"
+        fix = f"{command('echo', json.dumps(body))} | {_kubectl(world.namespace, 'create', '-f', '-')}"
         yield Line("warning", "Policy", "there is no SnapshotPolicy: no snapshot is scheduled.", fix)
         return
     status = SnapshotPolicyStatus.model_validate(policy.get("status") or {})
@@ -354,7 +360,7 @@ def _policy(world: World, name: str, policy: Object | None) -> Iterator[Line]:
 
 def _last(world: World, name: str, snapshots: Sequence[Run], policy: Object | None) -> Line:
     """The age of the newest snapshot that can be restored, against the policy's newest slot."""
-    what, fix = "Last snapshot", f"kubectl ocore snapshot {name} --wait -n {world.namespace}"
+    what, fix = "Last snapshot", _ocore(world.namespace, "snapshot", name, "--wait")
     usable = [run for run in snapshots if run.restorable]
     if not usable:
         return Line("problem", what, "no snapshot can be restored.", fix)
@@ -381,15 +387,13 @@ def _failed(world: World, name: str, snapshots: Sequence[Run], rollbacks: Sequen
         count = sum(run.outcome == "Failed" for run in ended[-10:])
         reason, message = _why(ended[-1])
         text = f"{ended[-1].name} failed ({count} of the last {len(ended[-10:])}): {reason}: {message}"
-        fix = f"kubectl ocore explain {reason}; kubectl ocore snapshot {name} --wait -n {world.namespace}"
+        fix = f"{_explain(reason)}; {_ocore(world.namespace, 'snapshot', name, '--wait')}"
         yield Line("problem", "Snapshots", text, fix)
     for run in ended:
         if run.outcome == "Complete" and not run.restorable:
             reason, message = _why(run)
-            fix = (
-                f"kubectl ocore snapshot {name} --wait -n {world.namespace} && kubectl -n {world.namespace} delete"
-                f" {_ref(SNAPSHOT, run.name)}"
-            )
+            again = _ocore(world.namespace, "snapshot", name, "--wait")
+            fix = f"{again} && {_kubectl(world.namespace, 'delete', _ref(SNAPSHOT, run.name))}"
             yield Line("problem", "Snapshots", f"{run.name} cannot be restored: {reason}: {message}", fix)
     failed = [run for run in rollbacks if run.outcome is not None][-1:]
     if failed and failed[0].outcome == "Failed":
@@ -409,7 +413,7 @@ def _stuck(world: World, runs: Sequence[Run]) -> Iterator[Line]:
                 "problem", what, f"is {run.phase} since {_short(run.created)}, past its deadline.", _restart(world)
             )
         else:
-            fix = f"kubectl ocore watch {run.kind.singular}/{run.name} -n {world.namespace}"
+            fix = _ocore(world.namespace, "watch", f"{run.kind.singular}/{run.name}")
             yield Line("ok", what, f"{run.phase}: {fix}")
 
 
@@ -450,7 +454,7 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run], stops: str) ->
         text += f". The last {len(former[-ROLLBACKS:])} took {took}" + (
             f", the application was down for {down}" if down else ""
         )
-    more = f"More: kubectl ocore preview {newest.name} -n {newest.namespace}"
+    more = f"More: {_ocore(newest.namespace, 'preview', newest.name)}"
     return Line("ok", what, " ".join(filter(None, (f"{text}.", stops, more))))
 
 
@@ -510,7 +514,15 @@ def _range(found: Iterable[float | None]) -> str:
 
 def _patch(world: World, kind: Kind, name: str, spec: Object) -> str:
     body = json.dumps({"spec": spec}, separators=(",", ":"))
-    return f"kubectl -n {world.namespace} patch {_ref(kind, name).replace('/', ' ')} --type=merge -p '{body}'"
+    return _kubectl(world.namespace, "patch", kind.crd_name, name, "--type=merge", "-p", body)
+
+
+def _kubectl(namespace: str, *words: str) -> str:
+    return command("kubectl", "-n", namespace, *words)
+
+
+def _ocore(namespace: str, *words: str) -> str:
+    return command("kubectl", "ocore", *words, "-n", namespace)
 
 
 def _restart(world: World) -> str:
@@ -519,12 +531,13 @@ def _restart(world: World) -> str:
     if not world.operators:
         return "see Operator"
     namespace, name = _key(world.operators[0])
-    command = f"kubectl -n {namespace}"
-    return f"{command} logs deployment/{name} --tail=100; {command} rollout restart deployment/{name}"
+    workload = f"deployment/{name}"
+    logs = _kubectl(namespace, "logs", workload, "--tail=100")
+    return f"{logs}; {_kubectl(namespace, 'rollout', 'restart', workload)}"
 
 
 def _explain(reason: str) -> str:
-    return f"kubectl ocore explain {reason}"
+    return command("kubectl", "ocore", "explain", reason)
 
 
 def _ref(kind: Kind, name: str) -> str:

@@ -94,16 +94,18 @@ def _items(answer: Object | None) -> list[Object]:
 
 
 def show(console: Console, sections: tuple[Section, ...]) -> None:
-    """Prints the sections: a line for each check, below it the line that fixes it."""
+    """Prints the sections: a line for each check, below it the line that fixes it. Further lines of a message have a
+    mark, so that none of them looks like a fix."""
     for section in sections:
         console.print(Text(section.title, style="bold"))
         width = max(len(line.what) for line in section.lines)
         for line in section.lines:
             mark, style = _MARKS[line.state]
-            text = line.text.rstrip().replace("\n", "\n" + " " * (width + 6))
+            text = line.text.rstrip().replace("\n", f"\n{'':{width + 6}}| ")
             console.print(Text.assemble("  ", (mark, style), f" {line.what:<{width}}  ", text), soft_wrap=True)
             if line.fix:
-                console.print(Text(f"{'':{width + 6}}fix: {line.fix}", style="cyan"), soft_wrap=True)
+                fix = line.fix.replace("\n", f"\n{'':{width + 6}}     ")
+                console.print(Text(f"{'':{width + 6}}fix: {fix}", style="cyan"), soft_wrap=True)
         console.print("")
     lines = [line for section in sections for line in section.lines]
     problems, warnings = (sum(line.state == state for line in lines) for state in ("problem", "warning"))

@@ -23,6 +23,7 @@ from ocore_crds.extracted import Extracted, TableFormat
 from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
 from ocore_crds.model import API_VERSION
 from ocore_crds.quantity import human
+from ocore_crds.shell import command
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.snapshotstore import S3, SnapshotStoreSpec
 
@@ -170,7 +171,9 @@ def copy(
         raise Refused(f"{target} exists: name a target that does not exist")
     if not target.parent.is_dir():
         raise Refused(f"the folder {target.parent} does not exist. Create it")
-    instead = f"Copy into the filestore's claim: kubectl ocore cp {snapshot}:{path} claim:FOLDER"
+    instead = (
+        f"Copy into the filestore's claim: {command('kubectl', 'ocore', 'cp', f'{snapshot}:{path}', 'claim:FOLDER')}"
+    )
     _need_s3(
         objects, snapshot, instead if tables is None else "Create an Extract, and read the tar where it is mounted"
     )

@@ -1,7 +1,7 @@
 """``kubectl ocore init``: reads the namespace of a workload, prints what :mod:`proposal` proposes, and applies it."""
 
 import base64
-import re
+import json
 import sys
 import time
 import uuid
@@ -16,13 +16,14 @@ from rich.text import Text
 from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
+from ocore_crds.text import escaped
 
 from . import confirm
+from .diagnosis import proposed_jobs
 from .errors import CliError, Denied
 from .interrupts import pause
 from .objects import Objects
 from .proposal import Document, Found, Given, Unknown, as_yaml, propose
-from .terminal import safe
 
 Object = dict[str, Any]
 #: Plurals of the workloads, by what a person may write.
@@ -32,7 +33,6 @@ WORKLOADS = {
 }  # fmt: skip
 #: Seconds between two reads of the Environment.
 PAUSE = 1.0
-_PROPOSED = re.compile(r"spec\.jobs: \{(runAsUser: \d+(?:, runAsGroup: \d+)?)\}")
 
 
 def documents(objects: Objects, console: Console, workload: str, given: Given) -> tuple[Document, ...]:
@@ -117,7 +117,7 @@ def _named(answer: Object | None) -> dict[str, Object]:
 
 def show(proposed: tuple[Document, ...], namespace: str) -> None:
     """Prints the YAML, as a file can hold it."""
-    sys.stdout.write(safe(as_yaml(proposed, namespace)))
+    sys.stdout.write(escaped(as_yaml(proposed, namespace)))
 
 
 def apply(
@@ -137,9 +137,8 @@ def apply(
     environment = next(each for each in proposed if each.kind is ENVIRONMENT)
     until, said, jobs = clock() + timeout, "", False
     while True:
-        status = EnvironmentStatus.model_validate(
-            (objects.get(ENVIRONMENT, environment.name) or {}).get("status") or {}
-        )
+        found = objects.get(ENVIRONMENT, environment.name) or environment.body(objects.namespace)
+        status = EnvironmentStatus.model_validate(found.get("status") or {})
         ready = c.find(status.conditions, c.READY)
         stalled = c.is_true(status.conditions, c.STALLED)
         if ready is not None and ready.status == "True":
@@ -147,22 +146,23 @@ def apply(
                 Text(f"Environment {environment.name} is Ready: {ready.message}", style="green"), soft_wrap=True
             )
             return True
-        proposal = _PROPOSED.search(ready.message) if ready is not None and ready.reason == c.JOB_USER_UNKNOWN else None
-        if proposal is not None and not jobs:
+        owner = (
+            proposed_jobs({**found, "spec": environment.spec})
+            if ready is not None and ready.reason == c.JOB_USER_UNKNOWN
+            else {}
+        )
+        if owner and not jobs:
             jobs = True
-            owner = {key: int(value) for key, value in re.findall(r"(\w+): (\d+)", proposal[1])}
             body = environment.body(objects.namespace)
             objects.apply(ENVIRONMENT, {**body, "spec": {**body["spec"], "jobs": owner}})
             notes.print(
-                Text(f"spec.jobs: {{{proposal[1]}}} applied: the owner of the files, as the operator found it"),
+                Text(f"spec.jobs: {json.dumps(owner)} applied: the owner of the files, as the operator found it"),
                 soft_wrap=True,
             )
         elif ready is not None and ready.message != said:
             said = ready.message
             notes.print(Text(f"{ready.reason}: {ready.message}", style="dim"), soft_wrap=True)
-        if clock() >= until or (
-            stalled and proposal is None and ready is not None and ready.reason != c.STORE_NOT_READY
-        ):
+        if clock() >= until or (stalled and not owner and ready is not None and ready.reason != c.STORE_NOT_READY):
             text = (
                 f"Environment {environment.name} is not Ready. See: kubectl ocore doctor {environment.name} -n"
                 f" {objects.namespace}"

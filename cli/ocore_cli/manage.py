@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 import typer
 import yaml
 from rich.text import Text
-from typer._completion_shared import get_completion_script
 
 from ocore_crds import conditions as c
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
 from ocore_crds.model import GROUP
 from ocore_crds.naming import LABEL_UID
 from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.text import escaped
 
 from . import confirm
 from .diagnosis import OPERATORS
@@ -24,7 +24,7 @@ from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
 from .objects import PAGE, KubernetesObjects, Objects, list_path, missing, needed, not_installed
 from .options import Context, Kubeconfig, Namespace, named, reference
-from .terminal import Console, safe
+from .terminal import Console
 
 Object = dict[str, Any]
 Output = Literal["table", "wide", "json", "yaml", "name"]
@@ -32,7 +32,6 @@ Output = Literal["table", "wide", "json", "yaml", "name"]
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 #: Seconds between two reads of --watch and --wait.
 PAUSE = 1.0
-COMPLETE_VARIABLE = "_KUBECTL_OCORE_COMPLETE"
 
 commands = typer.Typer()
 Reference = Annotated[list[str], typer.Argument(metavar="KIND/NAME", help="For example osnap/NAME, or KIND NAME.")]
@@ -210,21 +209,13 @@ def version(namespace: Namespace = None, context: Context = None, kubeconfig: Ku
         )
 
 
-@commands.command()
-def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish", "powershell"], typer.Argument(help="Shell.")],
-) -> None:
-    """Print the completion script of kubectl-ocore for a shell."""
-    _write([get_completion_script(prog_name="kubectl-ocore", complete_var=COMPLETE_VARIABLE, shell=shell)])
-
-
 # --- what they are made of
 # -------------------------------------------------------------------------------------------------
 
 
 def _write(lines: Iterator[str] | list[str]) -> None:
     """Whole lines, whatever the terminal's width. Not by rich: it needs seconds for 20,000 lines."""
-    sys.stdout.writelines(f"{safe(line)}\n" for line in lines)
+    sys.stdout.writelines(f"{escaped(line)}\n" for line in lines)
     sys.stdout.flush()
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.layouts import Layout
 from ocore_crds.model import API_VERSION
+from ocore_crds.shell import command
+from ocore_crds.text import shown
 
 Object = dict[str, Any]
 #: Keys of a Secret that a Job can connect with, beside `uri`. The user has one of two names.
@@ -320,21 +322,26 @@ def _cluster_of(found: Found, secret: str) -> str:
 
 
 def _no_secret(found: Found) -> str:
-    """The question, with the command that makes a Secret of what the workload's variables show."""
-    values, parts = variables(found.workload), []
+    """The question, with a command that makes a Secret, and where the workload has its values. No value is shown: any
+    may be a password, and text of a shell. No value is in the command: all users see the arguments of processes."""
+    values, lines = variables(found.workload), []
     for key, names in _VARIABLES.items():
-        value = next((values[name] for name in names if name in values), None)
+        name = next((each for each in names if each in values), None)
+        value = values[name] if name is not None else None
         if isinstance(value, tuple):
-            read = f"kubectl -n {found.namespace} get secret {value[0]} -o jsonpath='{{.data.{value[1]}}}' | base64 -d"
-            parts.append(f'--from-literal={key}="$({read})"')
-        elif value or key != "port":
-            parts.append(f"--from-literal={key}={value or key.upper()}")
-    command = (
-        f"kubectl -n {found.namespace} create secret generic {found.workload['metadata']['name']}-db {' '.join(parts)}"
-    )
+            lines.append(f"  {key}: key {shown(value[1])} of Secret {shown(value[0])}")
+        elif name is not None:
+            lines.append(f"  {key}: variable {shown(name)} of the workload")
+        elif key != "port":
+            lines.append(f"  {key}: the workload's variables do not show it")
+    secret = f"{found.workload['metadata']['name']}-db"
+    line = command(*("kubectl", "-n", found.namespace, "create", "secret", "generic", secret, "--from-env-file=db.env"))
     return (
-        "No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create"
-        f" one:\n{command}\nWhich Secret has the connection?"
+        "No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create one,"
+        " write the file db.env with an editor, a line KEY=VALUE for each of these keys:\n"
+        + "\n".join(lines)
+        + "\nThen run"
+        f"\n{line}\nand remove the file. Which Secret has the connection?"
     )
 
 

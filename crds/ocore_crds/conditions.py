@@ -8,10 +8,10 @@ false.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from .model import StatusModel, Timestamp
-from .text import sentence, shortened
+from .text import escaped, sentence, shortened
 
 # --- types -----------------------------------------------------------------------------------------------
 READY = "Ready"  # normal-true: the object does what it is for (an Environment: a snapshot would work)
@@ -269,7 +269,7 @@ class Condition(StatusModel):
     reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)] = (
         Field(description="Why, in one word, for programs.")
     )
-    message: Annotated[str, StringConstraints(max_length=32768)] = Field(
+    message: Annotated[str, StringConstraints(max_length=32768), AfterValidator(escaped)] = Field(
         default="", description="Why, for people, and what to do."
     )
     observed_generation: int | None = Field(

@@ -1,10 +1,10 @@
 """Environment: what is snapshotted and rolled back."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from . import layouts
+from . import layouts, remedy
 from .conditions import Conditions
 from .layouts import Layout
 from .model import (
@@ -21,6 +21,7 @@ from .model import (
 )
 from .naming import CLAIM_FOLDER
 from .neutralize import Neutralize
+from .remedy import Remedy
 from .replication import Replication
 from .rules import exactly_one, immutable, rule, validations
 from .scheduling import TEMPLATE_RULES, PodTemplate
@@ -396,6 +397,19 @@ class ExecutedRollback(StatusModel):
     )
 
 
+class FileOwner(StatusModel):
+    """The owner of the application's files: the user that the Jobs need."""
+
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] = Field(description="User id, for spec.jobs.runAsUser.")
+    run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None, description="Group id, for spec.jobs.runAsGroup."
+    )
+
+
+#: The user of Jobs that work on no filestore.
+ANY_USER = FileOwner(run_as_user=65532, run_as_group=65532)
+
+
 class ProbeStatus(StatusModel):
     """What the last probe found."""
 
@@ -430,6 +444,12 @@ class ProbeStatus(StatusModel):
         default=None, description="Logical replication of the live database; absent where there is none."
     )
     warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
+    remedies: Annotated[tuple[Remedy, ...], Field(max_length=20)] = Field(
+        default=(), description="Rights that a role lacks. `kubectl ocore doctor` and the page show the statements."
+    )
+    file_owner: FileOwner | None = Field(
+        default=None, description="The owner of the files, where the Environment names no user for its Jobs."
+    )
 
 
 class SizesStatus(StatusModel):
@@ -561,6 +581,34 @@ class EnvironmentStatus(StatusModel):
             " where none is pinned."
         ),
     )
+
+
+def remedy_of(obj: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The statements that give the roles of an Environment what they lack, and what their placeholders stand for; empty
+    where nothing is missing. `obj`: as the API server has it."""
+    status = EnvironmentStatus.model_validate(obj.get("status") or {})
+    database = EnvironmentSpec.model_validate(obj["spec"], extra="ignore").database
+    if status.probe is None or database is None or not status.probe.remedies:
+        return (), ""
+    secret, admin = database.secret_ref, database.admin_secret_ref
+    cluster = database.cnpg.cluster if database.cnpg is not None else ""
+    missing = status.probe.remedies
+    return (
+        remedy.statements(missing, status.probe.server_major, cluster),
+        remedy.legend(
+            missing,
+            secret.name if secret is not None else f"{cluster}-app",
+            admin.name if admin is not None else f"{cluster}-superuser" if cluster else None,
+            cluster,
+        ),
+    )
+
+
+def user_of_jobs(spec: EnvironmentSpec, status: EnvironmentStatus) -> FileOwner | None:
+    """The user to set in spec.jobs where none is known (JobUserUnknown); None: the files belong to root."""
+    if spec.filestore is None:
+        return ANY_USER
+    return status.probe.file_owner if status.probe is not None else None
 
 
 def connection_of(spec: EnvironmentSpec, status: EnvironmentStatus) -> Connection | None:

@@ -4,11 +4,12 @@ message, too (4 KiB at most). Pure.
 
 import json
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, SerializeAsAny
 
 from .model import Model, Sentence
+from .remedy import Remedy
 from .text import shortened_bytes
 
 TERMINATION_MESSAGE_BYTES = 4096
@@ -103,10 +104,11 @@ class ReadyReport(Line):
 
 
 class Finding(Line):
-    """Something that blocks an operation, with the fix (for example the missing ``ALTER ROLE``)."""
+    """Something that blocks an operation. `remedies`: rights that an administrator can give."""
 
     reason: str
     message: Sentence
+    remedies: Annotated[tuple[Remedy, ...], Field(max_length=4)] = ()
 
 
 class Failure(Line):

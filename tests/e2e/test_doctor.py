@@ -192,7 +192,7 @@ FAULTS = {
     "the capacity is unknown": Fault(
         lambda s: patch(s, "Environment", {"database": {"capacity": None}}), "✗ RollbackReady", "SIZE", ("SIZE", "50Gi")
     ),
-    "a grant is missing": Fault(no_grant, "✗ RollbackReady", "ALTER ROLE"),
+    "a grant is missing": Fault(no_grant, "✗ RollbackReady", "ALTER ROLE <application> CREATEDB;"),
     "no policy": Fault(lambda s: s.cluster.delete("SnapshotPolicy", "shop", s.namespace), "! Policy", "echo"),
     "the policy is suspended": Fault(
         lambda s: patch(s, "SnapshotPolicy", {"suspend": True}), "✗ Policy", '{"suspend":false}'
@@ -242,8 +242,9 @@ def test_the_line_that_the_doctor_prints_fixes_the_fault(site: Site, name: str, 
         raise AssertionError("\n".join(lines))
 
     fix = wait_for(f"the doctor finds that {name}", printed, BOUND, interval=1)
-    if fault.fix == "ALTER ROLE":
-        grant(site, fix.removeprefix("As an administrator of the server: "))
+    if fault.fix.startswith("ALTER ROLE"):
+        statement = fix.removeprefix("As an administrator of the server: ")
+        grant(site, statement.replace("<application>", f'"{site.role}"'))
     else:
         shell(site, fix.replace(*fault.known, 1) if fault.known[0] else fix)
 

@@ -34,6 +34,7 @@ def namespace(crds: Cluster) -> Iterator[str]:
                 "type": "production",
                 "storeRef": {"name": "backups"},
                 "database": {"secretRef": {"name": "none"}},
+                "filestore": {"claimName": "files", "path": "shop", "layout": "Plain"},
             },
         }
     )
@@ -190,9 +191,12 @@ def test_what_the_doctor_prints_fixes_what_it_found(crds: Cluster, namespace: st
 def test_the_doctor_prints_the_owner_of_the_files(crds: Cluster, namespace: str) -> None:
     """As the operator proposes it. The line runs as it is printed; then the next spec is to be observed, and nothing is
     asked again."""
-    message = "The user of the Jobs is unknown. Add to the Environment: spec.jobs: {runAsUser: 101, runAsGroup: 102}."
+    message = "The user of the Jobs is unknown."
+    probe = {"time": "2026-01-01T00:00:00Z", "generation": 1, "fileOwner": {"runAsUser": 101, "runAsGroup": 102}}
     found = {**condition("Ready", "JobUserUnknown", message), "status": "False"}
-    crds.patch_status("Environment", "shop", namespace, {"observedGeneration": 1, "conditions": [found]})
+    crds.patch_status(
+        "Environment", "shop", namespace, {"observedGeneration": 1, "conditions": [found], "probe": probe}
+    )
     _, text = ocore(crds, "doctor", "shop", "-n", namespace)
     (fix,) = [line.partition("fix: ")[2] for line in text.splitlines() if "runAsUser" in line and "fix: " in line]
     subprocess.run(["bash", "-ec", fix], env={**os.environ, **crds.env}, check=True, timeout=60)

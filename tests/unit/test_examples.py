@@ -1,6 +1,7 @@
 """Examples for other tools, as far as no API server is needed: annotations and options have no schema, only a
 manual."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +109,53 @@ def test_every_kind_of_others_has_a_schema() -> None:
     }
     assert used - known == {("helm.toolkit.fluxcd.io/v2", "HelmRelease")}
     assert known <= used, "a schema that no example needs"
+
+
+#: An image in YAML, in a value of Helm or an argument; and one of ours anywhere.
+_IMAGE = re.compile(
+    r"""^[ \t-]*(?:image|cliImage):[ ]+["']?([^\s"'#]+)"""
+    r"""|\s--image[= ]([^\s`]+)|(?<![\w./-])(ocore-snapshots/[a-z0-9]+:\w[\w.-]*)""",
+    re.MULTILINE,
+)
+#: What the chart completes by `global.imageRegistry`, and refuses without one (tests/integration/test_chart_render.py).
+COMPLETED = {"charts/ocore-snapshots/values.yaml", "charts/ocore-snapshots/values.schema.json"}
+PAGES = sorted(
+    path
+    for folder in ("examples", "docs", "charts", "README.md", "images", "website")
+    for path in ([REPOSITORY / folder] if folder.endswith(".md") else (REPOSITORY / folder).rglob("*"))
+    if path.suffix in (".md", ".yaml", ".yml", ".txt", ".tpl", ".json", ".sh")
+)
+
+
+def without_registry(text: str) -> list[str]:
+    """Images whose first part names no registry: anyone may own them on the default one. `REGISTRY` in capitals is
+    refused by every runtime until it is replaced."""
+    found = ["".join(each) for each in _IMAGE.findall(text)]
+    return [each for each in found if "{{" not in each and not _names_registry(each)]
+
+
+def _names_registry(image: str) -> bool:
+    first, slash, _ = image.partition("/")
+    return bool(slash) and (first in ("localhost", "REGISTRY") or "." in first or ":" in first)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_row_125_every_image_names_a_registry(path: Path) -> None:
+    if str(path.relative_to(REPOSITORY)) not in COMPLETED:
+        assert without_registry(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("image: ocore-snapshots/cli:0.1.0 # x", ["ocore-snapshots/cli:0.1.0"]),
+        ("image: postgres:17", ["postgres:17"]),
+        ("kubectl run x --image=busybox", ["busybox"]),
+        ("docker build -t ocore-snapshots/cli:1 .", ["ocore-snapshots/cli:1"]),
+        ("image: REGISTRY/ocore-snapshots/cli:0.1.0", []),
+        ("image: registry.example.org/a:1 and localhost/ocore-snapshots/mover:17", []),
+        ("image: {{ .Values.cliImage }}", []),
+    ],
+)
+def test_an_image_without_a_registry_is_found(text: str, found: list[str]) -> None:
+    assert without_registry(text) == found

@@ -41,6 +41,7 @@ HARMLESS = {
     "json",
     "math",
     "pydantic",
+    "shlex",
     "pydantic_core",
     "re",
     "statistics",
@@ -184,3 +185,15 @@ def test_only_main_and_the_engine_of_the_operator_know_kopf(graph: grimp.ImportG
     users = graph.find_modules_that_directly_import("kopf")
     assert users
     assert [m for m in users if m != "ocore_operator.main" and not m.startswith("ocore_operator.engine.")] == []
+
+
+def test_nothing_private_of_typer_is_imported() -> None:
+    """A private module is in one version and not in the next: the lower bound in pyproject.toml would be false."""
+    private = re.compile(r"^\s*(?:from|import)\s+(?:typer\S*\._|typer\._|_?click\b)", re.MULTILINE)
+    specs = [spec for name in PACKAGES if (spec := importlib.util.find_spec(name)) is not None]
+    files = [
+        path for spec in specs for place in spec.submodule_search_locations or () for path in Path(place).rglob("*.py")
+    ]
+    assert len(specs) == len(PACKAGES)
+    assert [str(path) for path in files if private.search(path.read_text(encoding="utf-8"))] == []
+    assert private.search("from typer._click.shell_completion import ShellComplete")

@@ -4,7 +4,7 @@ import { problemOf } from "../src/api/problem";
 import { changeOf } from "../src/api/changes";
 import { backOff, EventParser } from "../src/api/sse";
 import { address, parseRoute, type Route } from "../src/route";
-import { bytes, duration, relative, time, visible, words } from "../src/text";
+import { bytes, command, duration, relative, time, visible, words } from "../src/text";
 
 const ID = "497f6eca-6276-4993-bfeb-53cbbbba6f08";
 
@@ -129,4 +129,9 @@ test("values as people read them", () => {
 test("text that pretends to be other text is visible", () => {
   assert.equal(visible("a\u202eb\u0007\u200b\ufeff\r"), "a\\u202eb\\u0007\\u200b\\ufeff\\u000d");
   assert.equal(visible("Zeile\n\tä 日本 👍"), "Zeile\n\tä 日本 👍");
+});
+
+test("a value in a command line is one word", () => {
+  assert.equal(command("kubectl", "-n", "shop"), "kubectl -n shop");
+  assert.equal(command("a", "x; rm -rf ~", "it's"), `a 'x; rm -rf ~' 'it'"'"'s'`);
 });

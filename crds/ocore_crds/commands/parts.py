@@ -115,7 +115,7 @@ class DatabaseAccess(Part):
     )
     cluster: Annotated[str | None, Option("cnpg-cluster")] = Field(
         default=None,
-        description="CloudNativePG Cluster of the server: findings about roles print its spec.managed.roles.",
+        description="CloudNativePG Cluster of the server: findings about roles name a field of its spec.managed.roles.",
     )
     managed_roles: Annotated[tuple[str, ...], Option("cnpg-role")] = Field(
         default=(), description="Role in spec.managed.roles of that Cluster; may be repeated."

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..environment import FileOwner
 from ..facts import DatabaseFacts, FilestoreFacts
 from ..model import Uuid
 from ..reports import Finding, Line
@@ -48,6 +49,9 @@ class ProbeResult(Line):
     )
     snapshots: tuple[Finding, ...] = Field(
         default=(), description="What blocks snapshots only: the configuration's file on the claim cannot be stored."
+    )
+    file_owner: FileOwner | None = Field(
+        default=None, description="With propose_user: the owner of the files. None: root, or not asked."
     )
     warnings: tuple[str, ...] = ()
 

@@ -25,7 +25,7 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     creatable: list[Finding] = []
     later: list[Finding] = []
     warnings: list[str] = []
-    database = filestore = None
+    database = filestore = file_owner = None
     layout = layouts.of(request.layout)
     named = request.filestore is not None and layout.names_in_database
     try:
@@ -49,7 +49,8 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     missing = database is not None and (database.missing or database.empty)
     without_names = missing or not named  # layout Odoo asks its database first
     if folders is not None and request.propose_user:
-        blocking.append(owner.finding(folders))
+        found, file_owner = owner.find(folders)
+        blocking.append(found)
     elif folders is not None and without_names and may_be_made(folders, layout, None, without_database=missing):
         created, against = filestore_facts.of_missing(folders, layout)
         creatable.append(created)
@@ -76,6 +77,7 @@ def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
         own_store=own_store.findings,
         snapshots=findings(ClaimFile(folders, config_file)) if folders is not None and config_file else (),
         warnings=(*warnings, *own_store.warnings),
+        file_owner=file_owner,
     )
 
 

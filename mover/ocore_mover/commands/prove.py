@@ -18,6 +18,7 @@ from ocore_crds import conditions, naming
 from ocore_crds.commands.prove import ProofResult, ProveRequest
 from ocore_crds.manifest import DatabaseArtifact
 from ocore_crds.reports import Finding, Step
+from ocore_crds.text import shown
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact, copy_access, fingerprint
@@ -181,15 +182,15 @@ def is_result(error: MoverError) -> bool:
 
 
 def _finding(server: Server, error: MoverError) -> Finding:
-    """The failure, with the statements that fix it where they are known."""
-    remedies = scratch.search_path_remedies(server, sorted(set(_INLINED.findall(error.message))))
-    if not remedies:
+    """The failure, with the functions that cause it where they are known."""
+    functions = scratch.without_search_path(server, sorted(set(_INLINED.findall(error.message))))
+    if not functions:
         return Finding(reason=error.reason, message=error.message)
     return Finding(
         reason=error.reason,
         message=(
-            f"{error.message}. The function finds its names by the search_path, which is empty in a restore:"
-            f" {' '.join(remedies)}"
+            f"{error.message}. A function finds its names by the search_path, which is empty in a restore. Give it a"
+            f" search_path of its own with ALTER FUNCTION: {', '.join(map(shown, functions))}"
         ),
     )
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 
 from ocore_crds import conditions
+from ocore_crds.text import shown
 from ocore_mover.database import sessions
 from ocore_mover.database.connect import Connection
-from ocore_mover.database.remedies import SQL
 from ocore_mover.database.sessions import Session
 from ocore_mover.errors import MoverError
 
@@ -57,12 +57,12 @@ def _blocked(connection: Connection, live: str, left: Sequence[Session], transac
     actor = str(row[0]) if row else ""
     parts = []
     if left:
-        named = ", ".join(f"{s.role} (application {s.application or 'unknown'}, pid {s.pid})" for s in left[:10])
-        parts.append(f"database {live} has sessions that {actor} may not end: {named}")
+        named = ", ".join(f"{sessions.described(s)})" for s in left[:10])
+        parts.append(f"database {shown(live)} has sessions that {shown(actor)} may not end: {named}")
         roles = sorted({(s.role, s.superuser) for s in left})
-        parts.extend(sessions.remedy(SQL, actor, role, superuser=superuser) for role, superuser in roles)
+        parts.extend(sessions.denial(actor, role, superuser=superuser) for role, superuser in roles)
     if transactions:
-        named = ", ".join(transactions[:10])
+        named = ", ".join(map(shown, transactions[:10]))
         parts.append(
             f"database {live} has prepared transactions: {named}; end them with COMMIT PREPARED or ROLLBACK PREPARED"
         )

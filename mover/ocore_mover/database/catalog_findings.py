@@ -1,18 +1,18 @@
-"""Objects of the live database that a rollback cannot restore, each with the statement that fixes it. Found in the
-catalogs.
+"""Objects of the live database that a rollback cannot restore, found in the catalogs.
 
 The application's role loads a dump, and no text of a dump runs with an administrator's rights. So what only a superuser
 may create is restored only where we build it from checked values; all else is listed here.
 """
 
-import re
 from collections.abc import Iterator
 
 from ocore_crds import conditions
 from ocore_crds.facts import DatabaseFacts
+from ocore_crds.remedy import Right
 from ocore_crds.reports import Finding
+from ocore_crds.text import shown
 from ocore_mover.database import artifact
-from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.connect import Connection, major
 from ocore_mover.database.remedies import Remedies
 
 _SHOWN = 10
@@ -23,10 +23,10 @@ _NO_MEMBER = (
 )
 
 
-def _query(catalog: str, statement: str, where: str) -> str:
-    """Statements that remove the objects of a catalog, members of extensions left out."""
+def _query(catalog: str, name: str, where: str) -> str:
+    """The names of the objects of a catalog, members of extensions left out."""
     return (
-        f"SELECT {statement} FROM {catalog} o WHERE o.oid >= 16384 AND {where}"  # noqa: S608 - our own text
+        f"SELECT {name} FROM {catalog} o WHERE o.oid >= 16384 AND {where}"  # noqa: S608 - our own text
         + _NO_MEMBER.format(catalog=catalog)
         + " ORDER BY 1"
     )
@@ -35,29 +35,28 @@ def _query(catalog: str, statement: str, where: str) -> str:
 _UNTRUSTED = "o.prolang IN (SELECT oid FROM pg_language WHERE NOT lanpltrusted)"
 _METHOD = "(SELECT quote_ident(amname) FROM pg_am WHERE oid = {})"
 _SCHEMA = "(SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = {}) || '.' || "
-#: What cannot be restored with any administrator: what it is, query for the statements. Objects that use others come
-#: first.
+#: What cannot be restored with any administrator: what it is, query for the names. Objects that use others come first.
 _NEVER = (
-    ("event triggers", _query("pg_event_trigger", "format('DROP EVENT TRIGGER %I;', o.evtname)", "true")),
+    ("event triggers", _query("pg_event_trigger", "o.evtname", "true")),
     (
         "functions in an untrusted language",
-        _query("pg_proc", "format('DROP ROUTINE %s;', o.oid::regprocedure)", f"o.prokind <> 'a' AND {_UNTRUSTED}"),
+        _query("pg_proc", "o.oid::regprocedure::text", f"o.prokind <> 'a' AND {_UNTRUSTED}"),
     ),
     (
         "leakproof functions",
         _query(
             "pg_proc",
-            "format('ALTER ROUTINE %s NOT LEAKPROOF;', o.oid::regprocedure)",
+            "o.oid::regprocedure::text",
             f"o.proleakproof AND NOT {_UNTRUSTED}",
         ),
     ),
-    ("procedural languages", _query("pg_language", "format('DROP LANGUAGE %I;', o.lanname)", "true")),
+    ("procedural languages", _query("pg_language", "o.lanname", "true")),
     (
         "operator classes",
         _query(
             "pg_opclass",
-            f"'DROP OPERATOR CLASS ' || {_SCHEMA.format('o.opcnamespace')} quote_ident(o.opcname) || ' USING ' ||"
-            f" {_METHOD.format('o.opcmethod')} || ';'",
+            f"{_SCHEMA.format('o.opcnamespace')} quote_ident(o.opcname) || ' USING ' ||"
+            f" {_METHOD.format('o.opcmethod')}",
             "true",
         ),
     ),
@@ -65,8 +64,8 @@ _NEVER = (
         "operator families",
         _query(
             "pg_opfamily",
-            f"'DROP OPERATOR FAMILY ' || {_SCHEMA.format('o.opfnamespace')} quote_ident(o.opfname) || ' USING ' ||"
-            f" {_METHOD.format('o.opfmethod')} || ';'",
+            f"{_SCHEMA.format('o.opfnamespace')} quote_ident(o.opfname) || ' USING ' ||"
+            f" {_METHOD.format('o.opfmethod')}",
             "true",
         ),
     ),
@@ -74,7 +73,7 @@ _NEVER = (
         "casts without a function",
         _query(
             "pg_cast",
-            "format('DROP CAST (%s AS %s);', o.castsource::regtype, o.casttarget::regtype)",
+            "format('%s AS %s', o.castsource::regtype, o.casttarget::regtype)",
             "o.castmethod = 'b'",
         ),
     ),
@@ -82,7 +81,7 @@ _NEVER = (
         "text search parsers",
         _query(
             "pg_ts_parser",
-            f"'DROP TEXT SEARCH PARSER ' || {_SCHEMA.format('o.prsnamespace')} quote_ident(o.prsname) || ';'",
+            f"{_SCHEMA.format('o.prsnamespace')} quote_ident(o.prsname)",
             "true",
         ),
     ),
@@ -90,26 +89,25 @@ _NEVER = (
         "text search templates",
         _query(
             "pg_ts_template",
-            f"'DROP TEXT SEARCH TEMPLATE ' || {_SCHEMA.format('o.tmplnamespace')} quote_ident(o.tmplname) || ';'",
+            f"{_SCHEMA.format('o.tmplnamespace')} quote_ident(o.tmplname)",
             "true",
         ),
     ),
-    ("access methods", _query("pg_am", "format('DROP ACCESS METHOD %I;', o.amname)", "true")),
+    ("access methods", _query("pg_am", "o.amname", "true")),
     (
         "foreign-data wrappers",
-        _query("pg_foreign_data_wrapper", "format('DROP FOREIGN DATA WRAPPER %I;', o.fdwname)", "true"),
+        _query("pg_foreign_data_wrapper", "o.fdwname", "true"),
     ),
 )
 #: Publications that the administrator creates where it is a superuser.
 _PUBLICATIONS = (
-    "SELECT format('DROP PUBLICATION %I;', pubname) FROM pg_publication p WHERE puballtables"
+    "SELECT pubname FROM pg_publication p WHERE puballtables"
     " OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid) ORDER BY 1"
 )
 #: Options of user mappings that this role cannot see (as the view pg_user_mappings decides), so that a dump does not
 #: have them.
 _HIDDEN_MAPPINGS = """
-SELECT format('DROP USER MAPPING FOR %s SERVER %I;',
-         CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname)
+SELECT format('%s on server %I', CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname)
   FROM pg_user_mappings m JOIN pg_foreign_server s ON s.oid = m.srvid
  WHERE NOT CASE WHEN m.umuser = 0 THEN pg_has_role(s.srvowner, 'USAGE')
    ELSE m.usename = current_user AND (pg_has_role(s.srvowner, 'USAGE') OR has_server_privilege(s.oid, 'USAGE')) END
@@ -131,13 +129,14 @@ def always(connection: Connection) -> Iterator[Finding]:
         yield from _listed(
             connection,
             query,
-            f"{what} are not restored, since only a superuser may create them and no text of a dump runs as one; drop "
-            "them, or make them part of an extension",
+            f"{what} are not restored, since only a superuser may create them and no text of a dump runs as one; drop"
+            " them, or make them part of an extension",
         )
     yield from _listed(
         connection,
         _HIDDEN_MAPPINGS,
-        f"options of user mappings are hidden from {connection.info.user}, so a snapshot does not have them; drop the"
+        f"options of user mappings are hidden from {shown(connection.info.user)}, so a snapshot does not have them;"
+        f" drop the"
         " mappings before a rollback and create them again after it",
     )
 
@@ -150,7 +149,7 @@ def without_superuser(
         yield from _listed(
             connection,
             _PUBLICATIONS,
-            f"only a superuser creates publications of all tables or of schemas, and {actor} is not one;"
+            f"only a superuser creates publications of all tables or of schemas, and {shown(actor)} is not one;"
             f" {remedies.superuser}, or drop them",
         )
     found = connection.execute(
@@ -160,10 +159,12 @@ def without_superuser(
         [facts.owner],
     ).fetchall()
     if found:
-        names = ", ".join(f"{name} (extension {extension})" for name, extension in found[:_SHOWN])
+        names = ", ".join(f"{shown(name)} (extension {shown(extension)})" for name, extension in found[:_SHOWN])
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=(f"only a superuser can load the rows of {names}, and {actor} is not one; {remedies.superuser}"),
+            message=(
+                f"only a superuser can load the rows of {names}, and {shown(actor)} is not one; {remedies.superuser}"
+            ),
         )
 
 
@@ -180,25 +181,18 @@ def parameters(connection: Connection, maintenance: Connection, facts: DatabaseF
         [names],
     ).fetchall()
     if missing:
-        role = quoted(maintenance.info.user)
-        statements = (
-            f"GRANT SET ON PARAMETER {'.'.join(_identifier(part) for part in name.split('.'))} TO {role};"
-            for (name,) in missing
-        )
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{maintenance.info.user} may not set parameters that ALTER DATABASE gave to {facts.name}:"
-                f" {' '.join(statements)}"
+                f"{shown(maintenance.info.user)} may not set parameters that ALTER DATABASE gave to"
+                f" {shown(facts.name)}: {', '.join(shown(name) for (name,) in missing)}; grant it SET on the"
+                f" parameters,"
+                " or reset them"
             ),
         )
 
 
-def _identifier(name: str) -> str:
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else quoted(name)
-
-
-def unreadable(connection: Connection) -> Iterator[Finding]:
+def unreadable(connection: Connection, remedies: Remedies) -> Iterator[Finding]:
     """Contents of extensions that pg_dump stores and cannot read."""
     names = [
         str(row[0])
@@ -209,16 +203,17 @@ def unreadable(connection: Connection) -> Iterator[Finding]:
         )
     ]
     if names:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=f"{len(names)} tables or sequences of extensions cannot be read, and a dump has their contents: "
-            + " ".join(f"GRANT SELECT ON {name} TO {quoted(connection.info.user)};" for name in names[:_SHOWN]),
+        text = (
+            f"{len(names)} tables or sequences of extensions cannot be read, and a dump has their contents"
+            f" ({', '.join(map(shown, names[:_SHOWN]))})"
         )
+        yield remedies.finding(text, connection.info.user, Right.READ_TABLES, major=major(connection))
 
 
 def _listed(connection: Connection, query: str, text: str) -> Iterator[Finding]:
-    """One finding with the statements that the query returns; none where it returns none."""
-    statements = [str(row[0]) for row in connection.execute(query.encode())]
-    if statements:
-        more = f" (the first {_SHOWN} of {len(statements)})" if len(statements) > _SHOWN else ""
-        yield Finding(reason=conditions.MISSING_GRANTS, message=f"{text}{more}: {' '.join(statements[:_SHOWN])}")
+    """One finding with the names that the query returns; none where it returns none."""
+    names = [str(row[0]) for row in connection.execute(query.encode())]
+    if names:
+        more = f" (the first {_SHOWN} of {len(names)})" if len(names) > _SHOWN else ""
+        shown_names = ", ".join(map(shown, names[:_SHOWN]))
+        yield Finding(reason=conditions.MISSING_GRANTS, message=f"{text}{more}: {shown_names}")

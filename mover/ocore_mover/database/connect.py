@@ -12,6 +12,7 @@ import psycopg
 from psycopg import errors as pg
 
 from ocore_crds import conditions
+from ocore_crds.text import shown
 from ocore_mover.database import tls
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
@@ -182,9 +183,8 @@ def connect_maintenance(server: Server, *, application: str, token: Token | None
             last = error
     raise MoverError(
         conditions.MISSING_GRANTS,
-        f"role {server.actor.user} can connect neither to database postgres nor to template1, and renaming databases"
-        f" needs one of them: GRANT CONNECT ON DATABASE postgres TO {quoted(server.actor.user)};"
-        f" ({last.message if last else ''})",
+        f"role {shown(server.actor.user)} can connect neither to database postgres nor to template1, and renaming"
+        f" databases needs one of them: it needs CONNECT on database postgres ({last.message if last else ''})",
     )
 
 
@@ -278,7 +278,7 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"permission denied for database|does not have CONNECT privilege",
         conditions.MISSING_GRANTS,
-        "GRANT CONNECT ON DATABASE … TO the role",
+        "the role needs CONNECT on the database",
         False,
     ),
     (
@@ -366,20 +366,9 @@ def is_superuser(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-#: Since this version a membership itself says whether it inherits, and whether it allows SET ROLE.
-FIRST_WITH_MEMBERSHIP_OPTIONS = 160000
-
-
-def membership_statement(role: str, member: str, server_version: int, *, admin: bool = False) -> str:
-    """The GRANT that makes `member` a full member of `role`; `admin`: which may make other members.
-
-    Since PostgreSQL 16 a second GRANT leaves the options alone that it does not name. A role that created `role` has a
-    membership without INHERIT and SET, so a GRANT without options would change nothing.
-    """
-    options = ""
-    if server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS:
-        options = f" WITH {'ADMIN TRUE, ' if admin else ''}INHERIT TRUE, SET TRUE"
-    return f"GRANT {quoted(role)} TO {quoted(member)}{options};"
+def major(connection: Connection) -> int:
+    """Major version of the server."""
+    return connection.info.server_version // 10000
 
 
 def quoted(identifier: str) -> str:

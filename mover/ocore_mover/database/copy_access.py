@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, naming
+from ocore_crds.text import shown
 from ocore_mover import redact
 from ocore_mover.database import sessions
 from ocore_mover.database.connect import (
@@ -28,8 +29,6 @@ from ocore_mover.database.connect import (
     connect,
     connect_maintenance,
     is_superuser,
-    membership_statement,
-    quoted,
     translating,
 )
 from ocore_mover.database.credentials import Credentials
@@ -202,14 +201,9 @@ def _create_role(
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
-            f"{admin} may not create a temporary role for the restore ({error.diag.message_primary}): "
-            f"{role_statements(admin, owner, maintenance.info.server_version)}",
+            f"{shown(admin)} may not create a temporary role for the restore ({error.diag.message_primary}): it needs"
+            f" CREATEROLE, and membership in {shown(owner)} with ADMIN OPTION",
         ) from error
-
-
-def role_statements(admin: str, owner: str, server_version: int) -> str:
-    """What lets an administrator who is not a superuser create members of `owner`."""
-    return f"ALTER ROLE {quoted(admin)} CREATEROLE; {membership_statement(owner, admin, server_version, admin=True)}"
 
 
 def _usable(server: Server, maintenance: Connection) -> Connection:

@@ -7,8 +7,10 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.facts import DatabaseFacts
+from ocore_crds.remedy import Right
 from ocore_crds.replication import Replication
 from ocore_crds.reports import Finding
+from ocore_crds.text import shown
 from ocore_mover.database import (
     catalog_findings,
     fingerprint,
@@ -18,11 +20,11 @@ from ocore_mover.database import (
     rollback_findings,
     volume,
 )
-from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, quoted
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, major
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
-from ocore_mover.database.remedies import SQL, Remedies, remedies_of
+from ocore_mover.database.remedies import Remedies, remedies_of
 from ocore_mover.errors import MoverError
 
 APPLICATION = "ocore-probe"
@@ -62,7 +64,7 @@ def probe(
         return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
     with connection:
         try:
-            facts, warnings = read_facts(connection, remedies_of(server))
+            facts, warnings = read_facts(connection)
             facts, notes = _notes(connection, facts, files=files)
             warnings += notes
             blocking = tuple(_snapshot_findings(connection, facts, jobs, remedies, attachments=attachments))
@@ -70,10 +72,7 @@ def probe(
         except psycopg.Error as error:
             found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
             return DatabaseProbe(None, (found,), (), ())
-        blocked = remedies.needed
         more = rollback_findings.find(server, connection, facts, remedies) if rollback else ()
-        entries = _entries(connection, remedies)
-        blocking, more = (blocking + entries, more) if blocked else (blocking, more + entries)
         if rollback:
             warnings += rollback_findings.notes(connection, facts)
             facts, unread = _with_fingerprint(server, connection, facts)
@@ -84,14 +83,6 @@ def probe(
     return DatabaseProbe(facts, blocking, more, warnings)
 
 
-def _entries(connection: Connection, remedies: Remedies) -> tuple[Finding, ...]:
-    """What the findings need in spec.managed.roles of the Cluster."""
-    try:
-        return tuple(remedies.findings(connection))
-    except psycopg.Error as error:
-        return (Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading roles: {error}"),)
-
-
 def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
     """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a
     rollback can create it."""
@@ -99,7 +90,7 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         with connect_maintenance(server, application=APPLICATION) as connection:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [server.live]).rowcount:
                 return None
-            facts, warnings = read_facts(connection, remedies_of(server))
+            facts, warnings = read_facts(connection)
     except MoverError as error:
         if error.reason != conditions.MISSING_GRANTS:
             return None
@@ -112,8 +103,8 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         | {"attachments": False, "empty": False, "extensions": ()}
     )
     text = (
-        f"database {server.live} does not exist on the server {server.app.place}: it was dropped or renamed, or dbname"
-        f" in the Secret is wrong. A Rollback creates it from a Snapshot of {server.live}"
+        f"database {shown(server.live)} does not exist on the server {server.app.place}: it was dropped or renamed, or"
+        f" dbname in the Secret is wrong. A Rollback creates it from a Snapshot of {shown(server.live)}"
     )
     blocking = tuple(_version_findings(facts))
     more = rollback_findings.find_missing(server, facts) if rollback else ()
@@ -123,8 +114,8 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
     return DatabaseProbe(facts, blocking, more, warnings, created)
 
 
-def read_facts(connection: Connection, remedies: Remedies = SQL) -> tuple[DatabaseFacts, tuple[str, ...]]:
-    """Facts of the connection's database, and warnings. `remedies`: new ones."""
+def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
+    """Facts of the connection's database, and warnings."""
     row = connection.execute(
         "SELECT current_database(), (SELECT system_identifier FROM pg_control_system()) || '@'"
         " || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
@@ -134,7 +125,7 @@ def read_facts(connection: Connection, remedies: Remedies = SQL) -> tuple[Databa
     ).fetchone()
     assert row is not None  # noqa: S101 - we are connected to it
     name, identity, version, number, size, owner, user = row
-    used = volume.used(connection, remedies)
+    used = volume.used(connection)
     facts = DatabaseFacts(
         name=name,
         server_identity=identity,
@@ -148,7 +139,7 @@ def read_facts(connection: Connection, remedies: Remedies = SQL) -> tuple[Databa
         attachments=find_attachments(connection) is not None,
         extensions=tuple(row[0] for row in connection.execute("SELECT extname FROM pg_extension ORDER BY 1")),
     )
-    return facts, (*used.warnings, *(entries.message for entries in remedies.findings(connection)))
+    return facts, used.warnings
 
 
 def is_empty(connection: Connection) -> bool:
@@ -211,10 +202,10 @@ def _replication(server: Server, connection: Connection, database: str) -> Repli
     finding of its own."""
     try:
         with connect_maintenance(server, application=APPLICATION) as actor:
-            return replication.report(connection, actor, database, remedies_of(server))
+            return replication.report(connection, actor, database)
     except (MoverError, psycopg.Error):
         try:
-            return replication.report(connection, connection, database, remedies_of(server))
+            return replication.report(connection, connection, database)
         except psycopg.Error:
             return None  # the findings report a server that is lost
 
@@ -239,9 +230,9 @@ def _snapshot_findings(
             ),
         )
     yield from _unreadable(connection, remedies)
-    yield from catalog_findings.unreadable(connection)
+    yield from catalog_findings.unreadable(connection, remedies)
     if attachments and facts.attachments:
-        yield from _unlockable(connection)
+        yield from _unlockable(connection, remedies)
     needed = jobs + 3  # pg_dump's leader and workers, and two of ours
     limit = connection.execute(
         "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"  # noqa: S608 - our own text
@@ -294,37 +285,25 @@ def _unreadable(connection: Connection, remedies: Remedies) -> Iterator[Finding]
     ).fetchall()
     user = connection.info.user
     if found:
-        names = ", ".join(f"{name} (owner {owner})" for name, owner in found[:5])
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"{len(found)} tables or sequences cannot be read, for example {names}:"
-                f" {remedies.predefined('pg_read_all_data', user)}"
-            ),
-        )
+        names = ", ".join(f"{shown(name)} (owner {shown(owner)})" for name, owner in found[:5])
+        text = f"{len(found)} tables or sequences cannot be read, for example {names}"
+        yield remedies.finding(text, user, Right.READ_TABLES, major=major(connection))
     secured = connection.execute(
         "SELECT c.oid::regclass::text FROM pg_class c, pg_roles r WHERE r.rolname = current_user AND c.relrowsecurity"
         " AND NOT r.rolsuper AND NOT r.rolbypassrls AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))"
         " ORDER BY 1"
     ).fetchall()
     if secured:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"row security hides rows of {', '.join(row[0] for row in secured[:5])} from the dump:"
-                f" {remedies.attribute(user, 'BYPASSRLS')}"
-            ),
-        )
+        text = f"row security hides rows of {', '.join(shown(row[0]) for row in secured[:5])} from the dump"
+        yield remedies.finding(text, user, Right.READ_ALL_ROWS, major=major(connection))
 
 
-def _unlockable(connection: Connection) -> Iterator[Finding]:
+def _unlockable(connection: Connection, remedies: Remedies) -> Iterator[Finding]:
     table = find_attachments(connection)
     if table is None or _one(connection, "SELECT has_table_privilege(%s::regclass, 'UPDATE')", table):
         return
-    yield Finding(
-        reason=conditions.MISSING_GRANTS,
-        message=f"garbage collection cannot be paused: GRANT UPDATE ON {table} TO {quoted(connection.info.user)};",
-    )
+    text, user = f"garbage collection cannot be paused, table {shown(table)}", connection.info.user
+    yield remedies.finding(text, user, Right.LOCK_ATTACHMENTS, major=major(connection))
 
 
 def _one(connection: Connection, query: str, *parameters: object) -> object:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions
 from ocore_crds.replication import Replication, ReplicationSlot, ReplicationSubscription
+from ocore_crds.text import shown
 from ocore_mover.database.connect import Connection
-from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 #: Names in a message, and entries of each kind in a report: a termination message has 4 KiB.
@@ -60,10 +60,12 @@ class Found:
 
     def names(self) -> list[str]:
         """Each slot and subscription with its state."""
-        slots = [f"slot {s.name} ({s.plugin}, {'active' if s.active else 'inactive'})" for s in self.slots]
+        slots = [
+            f"slot {shown(s.name)} ({shown(s.plugin)}, {'active' if s.active else 'inactive'})" for s in self.slots
+        ]
         return slots + [
-            f"subscription {s.name} ({'enabled' if s.enabled else 'disabled'}, "
-            f"{f'slot {s.slot} of the publisher' if s.slot else 'without a slot'})"
+            f"subscription {shown(s.name)} ({'enabled' if s.enabled else 'disabled'}, "
+            f"{f'slot {shown(s.slot)} of the publisher' if s.slot else 'without a slot'})"
             for s in self.subscriptions
         ]
 
@@ -84,7 +86,7 @@ def read(connection: Connection, database: str) -> Found:
     return Found(tuple(Slot(*row) for row in slots), tuple(Subscription(*row) for row in subscriptions))
 
 
-def report(connection: Connection, actor: Connection, database: str, remedies: Remedies) -> Replication | None:
+def report(connection: Connection, actor: Connection, database: str) -> Replication | None:
     """For the Environment's status; None where nothing is replicated. `connection`: to the database. `actor`: the role
     that would roll back."""
     found = read(connection, database)
@@ -101,13 +103,13 @@ def report(connection: Connection, actor: Connection, database: str, remedies: R
             ReplicationSubscription(name=s.name, enabled=s.enabled, slot_name=s.slot)
             for s in found.subscriptions[:_REPORTED]
         ),
-        missing_rights=tuple(missing_rights(actor, found, remedies)[:_REPORTED]),
+        missing_rights=tuple(missing_rights(actor, found)[:_REPORTED]),
     )
 
 
-def missing_rights(actor: Connection, found: Found, remedies: Remedies = SQL) -> list[str]:
-    """What must be run or changed before `actor` can drop these slots and subscriptions; empty where nothing is
-    missing. `remedies`: new ones."""
+def missing_rights(actor: Connection, found: Found) -> list[str]:
+    """Why `actor` cannot drop these slots and subscriptions; empty where nothing is missing. No statement: REPLICATION
+    lets a role copy the whole server."""
     row = actor.execute(
         "SELECT rolname::text, rolsuper, rolreplication FROM pg_roles WHERE rolname = current_user"
     ).fetchone()
@@ -116,12 +118,11 @@ def missing_rights(actor: Connection, found: Found, remedies: Remedies = SQL) ->
     if superuser:
         return []
     slots = any(not s.temporary for s in found.slots)
-    missing = [remedies.attribute(role, "REPLICATION")] if slots and not replication else []
-    missing += dict.fromkeys(_of_subscriptions(actor, role, found, remedies))
-    return missing + [entries.message for entries in remedies.findings(actor)]
+    missing = [f"{shown(role)} needs the attribute REPLICATION to drop slots."] if slots and not replication else []
+    return missing + list(dict.fromkeys(_of_subscriptions(actor, role, found)))
 
 
-def _of_subscriptions(actor: Connection, role: str, found: Found, remedies: Remedies) -> Iterator[str]:
+def _of_subscriptions(actor: Connection, role: str, found: Found) -> Iterator[str]:
     for subscription in found.subscriptions:
         row = actor.execute(
             "SELECT rolsuper, pg_has_role(oid, 'USAGE') FROM pg_roles WHERE rolname = %s", [subscription.owner]
@@ -129,11 +130,12 @@ def _of_subscriptions(actor: Connection, role: str, found: Found, remedies: Reme
         owner_is_superuser, member = row or (True, False)
         if owner_is_superuser or _superusers_only(actor, subscription):
             yield (
-                f"only a superuser can drop subscription {subscription.name}: {remedies.superuser}, or drop the"
-                " subscription"
+                f"Only a superuser can drop subscription {shown(subscription.name)}: set adminSecretRef to a"
+                f" superuser's"
+                " Secret, or drop the subscription."
             )
         elif not member:
-            yield remedies.grant(subscription.owner, role)
+            yield f"{shown(role)} is not a member of {shown(subscription.owner)}, the owner of a subscription."
 
 
 def _superusers_only(actor: Connection, subscription: Subscription) -> bool:
@@ -152,7 +154,8 @@ def refusal(database: str, found: Found, missing: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     first = f" Before that: {' '.join(missing)}" if missing else ""
     return (
-        f"database {database} uses logical replication, which a rollback breaks: {', '.join(names[:_NAMED])}{more}."
+        f"database {shown(database)} uses logical replication, which a rollback breaks:"
+        f" {', '.join(names[:_NAMED])}{more}."
         " Drop what is not needed. Or create the Rollback with allowReplicationLoss: true: its switch drops the slots"
         f" and detaches the subscriptions, and every consumer must be set up again.{first}"
     )
@@ -160,7 +163,7 @@ def refusal(database: str, found: Found, missing: list[str]) -> str:
 
 def grants_text(database: str, missing: list[str]) -> str:
     """The message for missing rights."""
-    return f"logical replication of database {database} cannot be ended: {' '.join(missing)}"
+    return f"logical replication of database {shown(database)} cannot be ended: {' '.join(missing)}"
 
 
 def check(actor: Connection, database: str, *, allowed: bool) -> Found:

@@ -1,22 +1,22 @@
 """What prevents a rollback, each finding with the statement that fixes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.facts import DatabaseFacts
+from ocore_crds.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS, Right
 from ocore_crds.reports import Finding
+from ocore_crds.text import shown
 from ocore_mover.database import blockers, catalog_findings, replication, sessions
 from ocore_mover.database.connect import (
-    FIRST_WITH_MEMBERSHIP_OPTIONS,
     Connection,
     Server,
     connect_maintenance,
     is_superuser,
-    quoted,
+    major,
 )
-from ocore_mover.database.copy_access import role_statements
 from ocore_mover.database.position import too_long
 from ocore_mover.database.remedies import Remedies, remedies_of
 from ocore_mover.database.restore.owners import is_powerful, problem_of
@@ -34,10 +34,10 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, facts, remedies))
             superuser = is_superuser(maintenance)
-            found.extend(_foreign_owners(connection, maintenance, facts, remedies))
+            found.extend(_foreign_owners(connection, maintenance, facts))
             if not superuser:
                 if server.admin is not None:
-                    found.extend(_temporary_role(maintenance, facts, server))
+                    found.extend(_temporary_role(maintenance, facts, server, remedies))
                 found.extend(_revoked_of_extensions(connection, server, facts, remedies))
                 found.extend(_session_findings(maintenance, facts, remedies, own=_own_pid(connection)))
                 found.extend(_superuser_only(connection, server, remedies))
@@ -45,7 +45,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
                 found.extend(catalog_findings.parameters(connection, maintenance, facts))
             found.extend(catalog_findings.always(connection))
             found.extend(_unavailable(connection))
-            found.extend(_replication(maintenance, facts, server))
+            found.extend(_replication(maintenance, facts))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
@@ -64,8 +64,7 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, to_be, remedies))
             if server.admin is not None and not is_superuser(maintenance):
-                found.extend(_temporary_role(maintenance, to_be, server))
-            found.extend(remedies.findings(maintenance))
+                found.extend(_temporary_role(maintenance, to_be, server, remedies))
     except MoverError as error:
         found.append(Finding(reason=error.reason, message=error.message))
     except psycopg.Error as error:
@@ -73,11 +72,11 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _replication(maintenance: Connection, facts: DatabaseFacts, server: Server) -> Iterator[Finding]:
+def _replication(maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     """The last finding: a Rollback with allowReplicationLoss ignores it. So missing rights are its own finding only
     where it needs them anyway."""
     found = replication.read(maintenance, facts.name)
-    missing = replication.missing_rights(maintenance, found, remedies_of(server))
+    missing = replication.missing_rights(maintenance, found)
     if found.in_use:
         yield Finding(reason=conditions.REPLICATION_ACTIVE, message=replication.refusal(facts.name, found, missing))
     elif missing:
@@ -96,36 +95,32 @@ def _rights(connection: Connection, facts: DatabaseFacts, remedies: Remedies) ->
     assert row is not None  # noqa: S101 - our own role
     role, createdb, inherits, member = row
     if not createdb:
+        text = f"{shown(role)} may neither create nor rename databases"
+        yield remedies.finding(text, role, Right.CREATE_DATABASES, major=major(connection))
+    if inherits and member:
+        return
+    if facts.missing:
+        text = f"{shown(role)} is not a member of {shown(facts.owner)}, to which the created database will belong"
+    else:
+        text = (
+            f"{shown(role)} does not own database {shown(facts.name)} (owner {shown(facts.owner)}) and does not have"
+            f" the"
+            " rights of its owner"
+        )
+    if is_powerful(connection, facts.owner):  # a member would have a superuser's power
         yield Finding(
             reason=conditions.MISSING_GRANTS,
-            message=f"{role} may neither create nor rename databases: {remedies.attribute(role, 'CREATEDB')}",
+            message=f"{text}, which has a superuser's power: make the application's role the database's owner",
         )
-    if facts.missing and not (inherits and member):
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"{role} is not a member of {facts.owner}, to which the created database will belong: "
-                f"{remedies.grant(facts.owner, role)}"
-            ),
-        )
-    elif not (inherits and member):
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"{role} does not own database {facts.name} (owner {facts.owner}) and does not have the rights of its"
-                f" owner: {_joining(remedies, role, facts.owner, connection.info.server_version, member=member)}"
-            ),
-        )
+        return
+    # Before PostgreSQL 16 a role that inherits nothing gets no rights by a GRANT.
+    right = Right.INHERIT if member and major(connection) < FIRST_WITH_MEMBERSHIP_OPTIONS else Right.JOIN_OWNER
+    yield remedies.finding(text, role, right, major=major(connection))
 
 
-def _joining(remedies: Remedies, role: str, owner: str, server_version: int, *, member: bool) -> str:
-    """What gives `role` the owner's rights. Before PostgreSQL 16 a role that inherits nothing gets none by a GRANT."""
-    if member and server_version < FIRST_WITH_MEMBERSHIP_OPTIONS:
-        return remedies.attribute(role, "INHERIT")
-    return remedies.member(owner, role, server_version)
-
-
-def _temporary_role(connection: Connection, facts: DatabaseFacts, server: Server) -> Iterator[Finding]:
+def _temporary_role(
+    connection: Connection, facts: DatabaseFacts, server: Server, remedies: Remedies
+) -> Iterator[Finding]:
     """An administrator who is not a superuser creates a member of the database's owner, which loads the dump."""
     may_grant = "MEMBER WITH ADMIN OPTION" if connection.info.server_version >= 160000 else "MEMBER"
     row = connection.execute(
@@ -135,11 +130,12 @@ def _temporary_role(connection: Connection, facts: DatabaseFacts, server: Server
     assert row is not None  # noqa: S101 - our own role
     role, createrole, grants = row
     # Since PostgreSQL 16 its REVOKE fails: the administrator's own grant depends on that of CREATE ROLE.
-    if role in server.managed and connection.info.server_version < FIRST_WITH_MEMBERSHIP_OPTIONS:
+    if role in server.managed and major(connection) < FIRST_WITH_MEMBERSHIP_OPTIONS:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"{role} is in spec.managed.roles of Cluster {server.cluster} and is not a superuser: CloudNativePG"
+                f"{shown(role)} is in spec.managed.roles of Cluster {server.cluster} and is not a superuser:"
+                f" CloudNativePG"
                 " would take its membership in the temporary role that loads a dump away. Remove its entry, which keeps"
                 " the role, and give it rights by SQL; or set superuser: true in the entry"
             ),
@@ -150,32 +146,27 @@ def _temporary_role(connection: Connection, facts: DatabaseFacts, server: Server
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"adminSecretRef names {role}, the application's own role, which cannot create the temporary role that"
+                f"adminSecretRef names {shown(role)}, the application's own role, which cannot create the temporary"
+                f" role that"
                 " loads a dump: remove adminSecretRef, or name another role"
             ),
         )
-    else:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"{role} may not create the temporary role that loads a dump: "
-                f"{role_statements(role, facts.owner, connection.info.server_version)}"
-            ),
-        )
+    elif not is_powerful(connection, facts.owner):  # else the rights say so
+        text, rights = f"{shown(role)} may not create the temporary role that loads a dump", (Right.CREATE_ROLES,)
+        rights = (*(() if createrole else rights), *(() if grants else (Right.JOIN_OWNER,)))
+        yield remedies.finding(text, role, *rights, major=major(connection))
 
 
-def _foreign_owners(
-    connection: Connection, maintenance: Connection, facts: DatabaseFacts, remedies: Remedies
-) -> Iterator[Finding]:
+def _foreign_owners(connection: Connection, maintenance: Connection, facts: DatabaseFacts) -> Iterator[Finding]:
     """Roles that own something in the live database and to which the actor cannot give it in the copy."""
     for role, count, examples in connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall():
-        problem = problem_of(maintenance, role, remedies)
+        problem = problem_of(maintenance, role)
         if problem:
             yield Finding(
                 reason=conditions.MISSING_GRANTS,
                 message=(
-                    f"{count} objects belong to role {role}, for example {', '.join(examples)}: {problem} "
-                    f"(or give them to {facts.owner}: ALTER … OWNER TO {quoted(facts.owner)};)"
+                    f"{count} objects belong to role {shown(role)}, for example {_names(examples)}: {problem}, or give"
+                    f" them to {shown(facts.owner)}"
                 ),
             )
 
@@ -185,9 +176,10 @@ def notes(connection: Connection, facts: DatabaseFacts) -> tuple[str, ...]:
     try:
         owned = connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall()
         return tuple(
-            f"{count} objects belong to role {role}, which has a superuser's power, for example {', '.join(examples)}."
+            f"{count} objects belong to role {shown(role)}, which has a superuser's power, for example"
+            f" {_names(examples)}."
             " A rollback gives them back where the live database has the same ones; after the live database was lost"
-            f" they belong to {facts.owner}, and the evidence has the statements for a superuser"
+            f" they belong to {shown(facts.owner)}, and the evidence names them"
             for role, count, examples in owned
             if is_powerful(connection, role)
         )
@@ -232,8 +224,9 @@ def _revoked_of_extensions(
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"rights on {', '.join(row[0] for row in found)} of an extension were revoked: only a superuser can"
-                f" revoke them in the restored database, and {server.actor.user} is not one; {remedies.superuser}"
+                f"rights on {_names(row[0] for row in found)} of an extension were revoked: only a superuser can"
+                f" revoke them in the restored database, and {shown(server.actor.user)} is not one;"
+                f" {remedies.superuser}"
             ),
         )
 
@@ -259,6 +252,10 @@ ORDER BY 1 LIMIT 10
 """
 
 
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(shown, names))
+
+
 def _own_pid(connection: Connection) -> int:
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return int(row[0]) if row else 0
@@ -272,13 +269,13 @@ def _session_findings(
     actor = str(row[0]) if row else ""
     roles = {s.role: s for s in blockers.unendable(connection, [facts.name]) if s.pid != own}
     for role, session in sorted(roles.items()):
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"application {session.application or 'unknown'} is connected to {facts.name}: "
-                f"{sessions.remedy(remedies, actor, role, superuser=session.superuser)}"
-            ),
-        )
+        text = f"application {shown(session.application or 'unknown')} is connected to {shown(facts.name)}: "
+        if session.superuser:
+            text += f"{sessions.denial(actor, role, superuser=True)}, or {remedies.superuser}"
+            yield Finding(reason=conditions.MISSING_GRANTS, message=text)
+        else:
+            text += f"{shown(actor)} may not end sessions of {shown(role)}"
+            yield remedies.finding(text, actor, Right.END_SESSIONS, major=major(connection))
 
 
 _NEEDS_SUPERUSER = (
@@ -311,8 +308,8 @@ def _superuser_only(connection: Connection, server: Server, remedies: Remedies) 
             yield Finding(
                 reason=conditions.MISSING_GRANTS,
                 message=(
-                    f"{what} {', '.join(names[:10])}: only a superuser can create this in the restored database, and"
-                    f" {server.actor.user} is not one; {remedies.superuser}, or drop it where it is not needed"
+                    f"{what} {_names(names[:10])}: only a superuser can create this in the restored database, and"
+                    f" {shown(server.actor.user)} is not one; {remedies.superuser}, or drop it where it is not needed"
                 ),
             )
 
@@ -329,6 +326,6 @@ def _unavailable(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"the server does not have the files of extension {', '.join(names)}: install its package on the server"
+                f"the server does not have the files of extension {_names(names)}: install its package on the server"
             ),
         )

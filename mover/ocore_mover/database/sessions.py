@@ -8,8 +8,8 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
+from ocore_crds.text import shown
 from ocore_mover.database.connect import Connection
-from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 #: Seconds until terminated sessions must have ended.
@@ -100,7 +100,8 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
     if transactions := prepared(connection, databases):
         raise MoverError(
             conditions.SESSIONS_REMAIN,
-            f"prepared transactions remain: {', '.join(transactions[:10])}; end them with COMMIT PREPARED or ROLLBACK"
+            f"prepared transactions remain: {', '.join(map(shown, transactions[:10]))}; end them with COMMIT"
+            f" PREPARED or ROLLBACK"
             " PREPARED",
         )
     return len(ended)
@@ -109,18 +110,24 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
 def _sessions_remain(connection: Connection, left: Sequence[Session], denied: set[str], waited: float) -> MoverError:
     row = connection.execute("SELECT current_user").fetchone()
     actor = str(row[0]) if row else ""
-    named = ", ".join(
-        f"{s.role} (application {s.application or 'unknown'}, pid {s.pid}, database {s.database})" for s in left[:10]
-    )
+    named = ", ".join(f"{described(s)}, database {shown(s.database)})" for s in left[:10])
     parts = [f"sessions remain after {waited:.0f} s: {named}"]
     parts.extend(
-        remedy(SQL, actor, role, superuser=any(s.role == role and s.superuser for s in left)) for role in sorted(denied)
+        denial(actor, role, superuser=any(s.role == role and s.superuser for s in left)) for role in sorted(denied)
     )
     return MoverError(conditions.SESSIONS_REMAIN, "; ".join(parts), retryable=True)
 
 
-def remedy(remedies: Remedies, actor: str, role: str, *, superuser: bool) -> str:
-    """What to do so that `actor` can end the sessions of `role`."""
+def described(session: Session) -> str:
+    """Role, application and process, with the parenthesis left open."""
+    return f"{shown(session.role)} (application {shown(session.application or 'unknown')}, pid {session.pid}"
+
+
+def denial(actor: str, role: str, *, superuser: bool) -> str:
+    """Why `actor` cannot end the sessions of `role`, and what to do."""
     if superuser:
-        return f"only a superuser can end sessions of the superuser {role}: stop that program, or {remedies.superuser}"
-    return f"{actor} may not end sessions of {role}: {remedies.predefined('pg_signal_backend', actor)}"
+        return f"only a superuser can end sessions of the superuser {shown(role)}: stop that program"
+    return (
+        f"{shown(actor)} may not end sessions of {shown(role)}: stop that program, or make {shown(actor)} a member of"
+        " pg_signal_backend"
+    )

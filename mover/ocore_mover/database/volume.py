@@ -11,8 +11,8 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.quantity import human
+from ocore_crds.text import shown
 from ocore_mover.database.connect import Connection
-from ocore_mover.database.remedies import SQL, Remedies
 from ocore_mover.errors import MoverError
 
 #: The restored copy, and the files that building its indexes needs.
@@ -63,7 +63,7 @@ class Used:
         return self.tables + self.wal
 
 
-def used(connection: Connection, remedies: Remedies = SQL) -> Used:
+def used(connection: Connection) -> Used:
     """What is used now, with a warning where not all of it may be read. Raises psycopg.Error."""
     tables, all_tables = _first(connection, _TABLESPACES, _READABLE)
     wal, all_wal = _first(connection, _WAL, _RETAINED)
@@ -71,13 +71,12 @@ def used(connection: Connection, remedies: Remedies = SQL) -> Used:
     warnings = []
     if not all_tables:
         warnings.append(
-            f"the used space counts only the databases and tablespaces that {user} may read; to count all:"
-            f" {remedies.predefined('pg_read_all_stats', user)}"
+            f"the used space counts only the databases and tablespaces that {shown(user)} may read; a member of"
+            " pg_read_all_stats counts all"
         )
     if not all_wal:
         warnings.append(
-            "of the server's WAL only what replication slots retain is counted; to count all:"
-            f" {remedies.predefined('pg_monitor', user)}"
+            "of the server's WAL only what replication slots retain is counted; a member of pg_monitor counts all"
         )
     return Used(tables, wal, tuple(warnings))
 
@@ -115,7 +114,9 @@ def _wal_of(connection: Connection, size_bytes: int, wal: int) -> tuple[int, str
     if not down:
         return recycled, ""
     retained = size_bytes if keep is None else min(size_bytes, max(keep - wal, 0))
-    return max(recycled, retained), f" (retained by replication slots without a client: {', '.join(down[:5])})"
+    return max(
+        recycled, retained
+    ), f" (retained by replication slots without a client: {', '.join(map(shown, down[:5]))})"
 
 
 def _first(connection: Connection, query: str, fallback: str) -> tuple[int, bool]:

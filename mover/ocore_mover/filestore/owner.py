@@ -5,8 +5,10 @@ import os
 from pathlib import PurePosixPath
 
 from ocore_crds import conditions
+from ocore_crds.environment import FileOwner
 from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.reports import Finding
+from ocore_crds.text import shown
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders
 from ocore_mover.filestore.links import walk
 
@@ -14,26 +16,27 @@ from ocore_mover.filestore.links import walk
 ASKED = 1000
 
 
-def finding(folders: ClaimFolders) -> Finding:
-    """What blocks an Environment whose Jobs have no user, with the line to add."""
+def find(folders: ClaimFolders) -> tuple[Finding, FileOwner | None]:
+    """What blocks an Environment whose Jobs have no user, and the owner of its files; None: root."""
     uid, gid = _owner(folders)
-    where = folders.path or "the claim"
+    where = shown(folders.path) if folders.path else "the claim"
     if uid == 0:
         remedy = (
             f"The files in {where} belong to root, and the Jobs never run as root. Run the application as a user of its"
             " own and give the files to it; then set spec.jobs.runAsUser to that user."
         )
     else:
-        group = f", runAsGroup: {gid}" if gid else ""
+        group = f" and spec.jobs.runAsGroup to {gid}" if gid else ""
         remedy = (
-            f"The files in {where} belong to uid {uid}, gid {gid}. Add to the Environment: spec.jobs: {{runAsUser:"
-            f" {uid}{group}}}."
+            f"The files in {where} belong to uid {uid}, gid {gid}. Set spec.jobs.runAsUser of the Environment to"
+            f" {uid}{group}."
         )
     message = (
         "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first workload sets none but root."
         f" {remedy}"
     )
-    return Finding(reason=conditions.JOB_USER_UNKNOWN, message=message)
+    owner = FileOwner(run_as_user=uid, run_as_group=gid or None) if uid else None
+    return Finding(reason=conditions.JOB_USER_UNKNOWN, message=message), owner
 
 
 def _owner(folders: ClaimFolders) -> tuple[int, int]:

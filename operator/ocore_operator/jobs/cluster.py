@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.environment import CloudNativePG, Connection, Database
+from ocore_crds.shell import command
+from ocore_crds.text import shown
 from ocore_operator.errors import Stalled
 from ocore_operator.kube.resources import Object
 
@@ -52,16 +54,15 @@ def need_usable(cluster: Object) -> None:
     meta, spec = cluster["metadata"], cluster["spec"]
     name, annotations = meta["name"], meta.get("annotations") or {}
     if annotations.get(HIBERNATION) == "on":
-        text = (
-            f"Cluster {name} is hibernated, so its database does not run. To end that: kubectl -n {meta['namespace']}"
-            f" annotate clusters.postgresql.cnpg.io {name} {HIBERNATION}-"
+        text = f"Cluster {name} is hibernated, so its database does not run. To end that: " + command(
+            "kubectl", "-n", meta["namespace"], "annotate", "clusters.postgresql.cnpg.io", name, f"{HIBERNATION}-"
         )
         raise Stalled(c.CLUSTER_HIBERNATED, text, PAUSE)
     primary = (cluster.get("status") or {}).get("currentPrimary") or ""
     if {"*", primary} & _fenced(annotations.get(FENCED, "")):
         text = (
             f"The primary {primary or 'instance'} of Cluster {name} is fenced: its PostgreSQL is stopped. To lift the"
-            f" fence: kubectl cnpg fencing off {name} '*' -n {meta['namespace']}"
+            " fence: " + command("kubectl", "cnpg", "fencing", "off", name, "*", "-n", meta["namespace"])
         )
         raise Stalled(c.CLUSTER_FENCED, text, PAUSE)
     if _is_replica(name, spec.get("replica")):
@@ -190,9 +191,11 @@ def _owner_secret(cluster: Object, database: str, databases: Sequence[Object]) -
     password = (role.get("passwordSecret") or {}).get("name")
     if not password:
         text = (
-            f"Database {database} belongs to role {found['owner']}, and Cluster {name} names no Secret with its"
-            f" password. Add to spec.managed.roles of the Cluster: {{name: {found['owner']}, login: true,"
-            " passwordSecret: {name: SECRET}}, or give the role's Secret in spec.database.secretRef in place of cnpg."
+            f"Database {shown(database)} belongs to role {shown(found['owner'])}, and Cluster {name} names no Secret"
+            f" with"
+            " its password. Set login: true and passwordSecret in the role's entry of spec.managed.roles of the"
+            " Cluster,"
+            " or give the role's Secret in spec.database.secretRef in place of cnpg."
         )
         raise Stalled(c.DATABASE_OWNER_UNKNOWN, text, PAUSE)
     return str(password)

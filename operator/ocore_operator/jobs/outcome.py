@@ -13,6 +13,7 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import Command
 from ocore_crds.naming import ANNOTATION_START_DEADLINE, LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
+from ocore_crds.shell import command
 from ocore_crds.text import shortened_start
 from ocore_operator import clock
 from ocore_operator.jobs import template
@@ -377,7 +378,8 @@ def _lost(pod: Object, now: datetime) -> str:
     return (
         f"Pod {name} was deleted and has not ended: the node {node} does not respond, and the pod may still write."
         f" Repair the node or its network. If that takes too long, switch the machine off. When it is off, run"
-        f" `kubectl delete node {node}`, or `kubectl taint node {node} {OUT_OF_SERVICE}`: the operation continues when"
+        f" `{command('kubectl', 'delete', 'node', node)}`, or"
+        f" `{command('kubectl', 'taint', 'node', node, OUT_OF_SERVICE)}`: the operation continues when"
         " the pod is gone."
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds import layouts
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import EnvironmentStatus, connection_of
+from ocore_crds.environment import ANY_USER, EnvironmentStatus, connection_of
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
 from ocore_operator import clock
 from ocore_operator.entries.environments import Target
@@ -209,8 +209,10 @@ def need_filestore_to_propose_user(obj: Environment) -> None:
             c.JOB_USER_UNKNOWN,
             "The user of the Jobs is unknown: spec.jobs.runAsUser is not set, and the first Deployment or"
             " StatefulSet of spec.workloads, if there is one, sets none but"
-            f" root. Add to Environment {obj.meta.name}: spec.jobs: {{runAsUser: 65532, runAsGroup: 65532}}, or the"
-            f" owner of the files on the claim of SnapshotStore {obj.spec.store_ref.name}. Where that claim belongs to"
+            f" root. Set spec.jobs.runAsUser and runAsGroup of Environment {obj.meta.name} to"
+            f" {ANY_USER.run_as_user}, or to"
+            f" the owner of the files on the claim of SnapshotStore {obj.spec.store_ref.name}. Where that claim"
+            f" belongs to"
             " root, add fsGroup as well.",
         )
 

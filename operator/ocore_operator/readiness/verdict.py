@@ -6,6 +6,7 @@ from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus, ProbeStatus, connection_of
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult
 from ocore_crds.quantity import human
+from ocore_crds.remedy import Remedy
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Environment
@@ -40,7 +41,7 @@ def unprobed(environment: Environment, end: Outcome, stamp: Stamp) -> Environmen
 def probe_failed(environment: Environment, reason: str, message: str, *, began: str, now: str) -> EnvironmentStatus:
     """After a probe without a result."""
     old = environment.status.probe
-    update = {"time": now, "started_at": began, "generation": environment.meta.generation}
+    update = {"time": now, "started_at": began, "generation": environment.meta.generation, "remedies": ()}
     probe = (
         old.model_copy(update=update)
         if old is not None
@@ -143,7 +144,12 @@ def _least_capacity(database: DatabaseFacts | None) -> str:
 def _facts(environment: Environment, result: ProbeResult, began: str, now: str) -> ProbeStatus:
     database, filestore = result.database, result.filestore
     facts = ProbeStatus(
-        time=now, started_at=began, generation=environment.meta.generation, warnings=result.warnings[:20]
+        time=now,
+        started_at=began,
+        generation=environment.meta.generation,
+        warnings=result.warnings[:20],
+        remedies=_remedies(result),
+        file_owner=result.file_owner,
     )
     if database is not None:
         facts = facts.model_copy(
@@ -167,6 +173,12 @@ def _facts(environment: Environment, result: ProbeResult, began: str, now: str) 
             }
         )
     return facts
+
+
+def _remedies(result: ProbeResult) -> tuple[Remedy, ...]:
+    """Each once, in the order of the findings."""
+    findings = (*result.blocking, *result.rollback)
+    return tuple(dict.fromkeys(each for finding in findings for each in finding.remedies))
 
 
 def _summary(result: ProbeResult) -> str:

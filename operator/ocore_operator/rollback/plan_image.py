@@ -12,6 +12,7 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.rollback import ImageStatus, PreflightWarning, RollbackSpec, RollbackStatus
+from ocore_crds.shell import command
 from ocore_crds.snapshot import SavedImage, SavedWorkload
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.plan_undo import Refusal
@@ -54,7 +55,8 @@ def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal
     if paused:
         text = (
             f"{labels(paused)} is paused (spec.paused), so its pods would not run the image of the snapshot. Resume it"
-            f" (kubectl rollout resume deployment/{paused[0].name}), or set restoreImage to Never in a new Rollback."
+            f" ({command('kubectl', 'rollout', 'resume', f'deployment/{paused[0].name}')}), or set restoreImage to"
+            f" Never in a new Rollback."
         )
         return Refusal(c.WORKLOAD_PAUSED, text)
     if snapshot.foreign_image:

@@ -85,7 +85,7 @@ def environment(
 ) -> Object:
     """An Environment; `id_` None: the operator has not seen it. `project` None: its namespace's."""
     declared = {"projectId": project} if project is not None else {}
-    spec = {**declared, "type": type_, "storeRef": {"name": "store"}}
+    spec = {**declared, "type": type_, "storeRef": {"name": "store"}, "database": {"secretRef": {"name": "db"}}}
     written = {"id": id_, **(status or {})} if id_ else status
     return obj("Environment", name, spec, written, **meta)
 

@@ -209,8 +209,19 @@ def running(found: list[Object]) -> None:
     )
 
 
-GRANT = 'the role shop may not create databases: ALTER ROLE "shop" CREATEDB;'
-USER = "The user of the Jobs is unknown. Add to the Environment: spec.jobs: {runAsUser: 101, runAsGroup: 102}."
+#: Text of a session of the application: its `application_name`, and a line of its own.
+GRANT = "application 'ALTER ROLE \"x\" SUPERUSER;' is connected to shop.\nfix: GRANT postgres TO shop;"
+USER = "The user of the Jobs is unknown. Add to the Environment: spec.jobs: {runAsUser: 7, runAsGroup: 7}."
+
+
+def probed(w: World, **status: Any) -> World:
+    """With what a probe has found, as data."""
+    for each in w.objects["environment"]:
+        each["status"]["probe"] = {"time": at(0), "generation": 1, "serverMajor": 17, **status}
+        each["spec"]["filestore"] = {"claimName": "data", "path": "filestore", "layout": "Plain"}
+    return w
+
+
 LOG_AND_RESTART = (
     "kubectl -n ocore-system logs deployment/ocore-ocore-snapshots --tail=100; kubectl -n ocore-system rollout restart"
     " deployment/ocore-ocore-snapshots"
@@ -278,7 +289,9 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         "AuthenticationFailed: the password of shop is wrong", "kubectl ocore explain AuthenticationFailed",
     ),
     "the user of the files is unknown": (
-        false("environment", "Ready", "JobUserUnknown", USER), "problem Ready", "JobUserUnknown",
+        lambda w: probed(false("environment", "Ready", "JobUserUnknown", USER)(w),
+                         fileOwner={"runAsUser": 101, "runAsGroup": 102}),
+        "problem Ready", "JobUserUnknown",
         "kubectl -n shop patch environments.ocore.dev shop --type=merge -p "
         """'{"spec":{"jobs":{"runAsUser":101,"runAsGroup":102}}}'""",
     ),
@@ -289,8 +302,10 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         """'{"spec":{"database":{"capacity":"SIZE"}}}'   # SIZE""",
     ),
     "a grant is missing": (
-        false("environment", "RollbackReady", "MissingGrants", GRANT), "problem RollbackReady", "MissingGrants",
-        'ALTER ROLE "shop" CREATEDB;',
+        lambda w: probed(false("environment", "RollbackReady", "MissingGrants", GRANT)(w),
+                         remedies=[{"right": "CreateDatabases", "role": "Application"}]),
+        "problem RollbackReady", "MissingGrants",
+        "As an administrator of the server: ALTER ROLE <application> CREATEDB;\n<application>: the user in Secret db.",
     ),
     "no policy": (
         plant("snapshotpolicy", list.clear), "warning Policy", "no snapshot is scheduled",
@@ -336,6 +351,26 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         plant("rollback", running), "problem Rollback stuck", "past its deadline", LOG_AND_RESTART,
     ),
 }  # fmt: skip
+
+
+def test_row_125_no_line_of_a_message_looks_like_a_fix() -> None:
+    """A message is text of a Job, and of a tenant's database."""
+    out = io.StringIO()
+    world = false("environment", "RollbackReady", "MissingGrants", GRANT)(sound())
+    doctor.show(Console(file=out, width=200), diagnose(world))
+    fixes = [line.strip() for line in out.getvalue().splitlines() if line.strip().startswith("fix:")]
+    assert fixes == ["fix: kubectl ocore explain MissingGrants"]
+
+
+def test_row_125_a_release_that_a_tenant_names_is_one_word() -> None:
+    """A Deployment with our labels is anyone's; its annotations are in the command that upgrades it."""
+    world = watched(sound())
+    assert world.operators is not None
+    hostile = {"meta.helm.sh/release-name": "x; rm -rf ~", "meta.helm.sh/release-namespace": "$(id)"}
+    world.operators[0]["metadata"]["annotations"] = hostile
+    (fix,) = [line.fix for line in lines(world) if line.what == "Operator"]
+    assert shlex.split(fix)[:3] == ["helm", "upgrade", "x; rm -rf ~"]
+    assert shlex.split(fix)[4:6] == ["--namespace", "$(id)"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

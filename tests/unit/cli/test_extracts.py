@@ -4,8 +4,11 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +156,45 @@ def test_a_store_that_does_not_answer() -> None:
         list(s3.get("http://127.0.0.1:1/a", "us-east-1", KEYS, None))
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_row_125_the_signature_goes_to_one_host_only(code: int) -> None:
+    """A store that redirects, or who answers in its place, gets no signed request sent elsewhere."""
+    with (
+        answering(200, {}) as (elsewhere, seen),
+        answering(code, {"Location": f"{elsewhere}/b"}) as (store, first),
+        pytest.raises(CliError, match=f"the store answers {code}"),
+    ):
+        list(s3.get(f"{store}/a", "us-east-1", KEYS, None))
+    assert len(first) == 1
+    assert seen == []
+
+
+@contextmanager
+def answering(code: int, headers: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """A server with one answer: its URL, and the Authorization of each request."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", ""))
+            self.send_response(code)
+            for name, value in {**headers, "Content-Length": "0"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 # --- cp --------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +226,22 @@ def test_a_file_is_copied_into_a_folder(tmp_path: Path, monkeypatch: pytest.Monk
         copy(objects(data), "papers/b", tmp_path)
     with pytest.raises(Refused, match="does not exist"):
         copy(objects(data), "papers/b", tmp_path / "no/b")
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("path", ["papers/b", "papers"])
+def test_row_125_a_link_that_leads_nowhere_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    data, link = tar(papers__b=b"b"), tmp_path / "link"
+    serve(monkeypatch, data)
+    link.symlink_to(tmp_path / "gone")
+    found = objects(data)
+    with pytest.raises(Refused, match="link exists"):
+        copy(found, path, link)
+    assert link.is_symlink()
+    assert not (tmp_path / "gone").exists()
+    assert found.created == []
 
 
 @pytest.mark.usefixtures("keys")

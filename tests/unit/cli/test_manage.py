@@ -1,10 +1,6 @@
 """The commands of kubectl's habits."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import typer
@@ -186,25 +182,3 @@ def test_version_needs_no_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(manage, "KubernetesObjects", none)
     assert run("version") == 0
     assert capsys.readouterr().out.startswith("kubectl ocore ")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
-def test_each_shell_has_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("completion", shell) == 0
-    out = capsys.readouterr().out
-    assert "kubectl-ocore" in out
-    assert f"{manage.COMPLETE_VARIABLE}" in out
-
-
-def test_bash_completes_the_commands(tmp_path: Path) -> None:
-    """The printed script, in bash, over a program of that name in PATH."""
-    program = tmp_path / "kubectl-ocore"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ocore_cli "$@"\n')
-    program.chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    script = (
-        "source <(kubectl-ocore completion bash); COMP_WORDS=(kubectl-ocore ro); COMP_CWORD=1;"
-        " _kubectl_ocore_completion kubectl-ocore; echo ${COMPREPLY[@]}"
-    )
-    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == ["rollback"], done.stderr

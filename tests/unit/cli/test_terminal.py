@@ -6,7 +6,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ocore_cli.terminal import Console, safe
+from ocore_cli.terminal import Console
+from ocore_crds.text import escaped
 
 HOSTILE = "a\x1b[2J\x07\x9b\u202eb\x08\u2066"
 
@@ -26,7 +27,7 @@ def test_row_82_texts_of_tenants_move_no_cursor() -> None:
 
 
 def test_ordinary_text_is_unchanged() -> None:
-    assert safe("grüße \U0001f600\n\ttab") == "grüße \U0001f600\n\ttab"
+    assert escaped("grüße \U0001f600\n\ttab") == "grüße \U0001f600\n\ttab"
 
 
 def test_without_a_terminal_no_name_is_broken() -> None:

@@ -24,6 +24,7 @@ PURE = {
     "pydantic",
     "pydantic_core",
     "re",
+    "shlex",
     "typing",
 }
 #: Methods that read the clock.

@@ -5,7 +5,7 @@ import type { EnvironmentDetails, Settings, SettingsUpdate } from "../api/types"
 import { useAction, useLoaded, useParts, useSettled } from "../parts/context";
 import { Command, Do, Failure, Known, Mark, Text, Title } from "../parts/show";
 import { address } from "../route";
-import { bytes, count, time } from "../text";
+import { bytes, command, count, time } from "../text";
 import { useEnvironment } from "./Environment";
 
 type Policy = NonNullable<EnvironmentDetails["policy"]>;
@@ -253,7 +253,10 @@ function Rules({ of, policy }: { of: Pick<EnvironmentDetails, "id" | "name" | "n
           <Plan environment={of.id} trial={trial} title="What is deleted with these rules" />
           <p>This command sets them:</p>
           <Command
-            text={`kubectl -n ${of.namespace} patch snapshotpolicies.ocore.dev ${of.name} --type merge -p '${JSON.stringify({ spec: trial })}'`}
+            text={command(
+              ...["kubectl", "-n", of.namespace, "patch", "snapshotpolicies.ocore.dev", of.name],
+              ...["--type", "merge", "-p", JSON.stringify({ spec: trial })],
+            )}
           />
         </>
       )}

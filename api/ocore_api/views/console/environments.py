@@ -1,9 +1,8 @@
 """Environments and their policies for the console, from raw objects. Pure; JSON-ready."""
 
-import re
-
 from ocore_api.views.values import Object, by_type, status_of, text
 from ocore_crds import conditions as c
+from ocore_crds.environment import remedy_of
 from ocore_crds.naming import project_id
 from ocore_crds.snapshotpolicy import Retention, SnapshotPolicySpec
 from ocore_crds.troubleshooting import entries
@@ -13,7 +12,6 @@ _UNKNOWN = (c.PENDING, c.PROBING, c.JOB_PENDING)
 #: The conditions that a problem is taken from, the worst first.
 _WORST = (c.READY, c.STALLED, c.ROLLBACK_READY)
 _ABNORMAL = (c.STALLED, c.FAILED)
-_STATEMENT = re.compile(r"\b(?:ALTER|GRANT|CREATE)\s[^;\n]*;")
 
 
 def row(obj: Object) -> Object:
@@ -27,7 +25,7 @@ def row(obj: Object) -> Object:
         "type": obj["spec"]["type"],
         "ready": _holds(found.get(c.READY)),
         "rollbackReady": _holds(found.get(c.ROLLBACK_READY)),
-        "problem": _problem(found),
+        "problem": _problem(found, obj),
     }
 
 
@@ -41,7 +39,7 @@ def details(obj: Object) -> Object:
         stores.append({"role": "remote", "name": spec["remoteStoreRef"]["name"]})
     return {
         "createdAt": obj["metadata"]["creationTimestamp"],
-        "conditions": [_condition(x) for x in status.get("conditions") or ()],
+        "conditions": [_condition(x, obj) for x in status.get("conditions") or ()],
         "sizes": {
             **{name: int(sizes.get(name) or 0) for name in ("databaseBytes", "filestoreBytes", "filestoreFiles")},
             "measuredAt": sizes["measuredAt"],
@@ -105,15 +103,15 @@ def _is_wrong(condition: Object) -> bool:
     return bool(condition["status"] == "False" and condition.get("reason") not in _UNKNOWN)
 
 
-def _problem(found: dict[str, Object]) -> Object | None:
+def _problem(found: dict[str, Object], obj: Object) -> Object | None:
     wrong = next((found[t] for t in _WORST if t in found and _is_wrong(found[t])), None)
     if wrong is None:
         return None
-    shown = _condition(wrong)
+    shown = _condition(wrong, obj)
     return {"condition": shown["type"], **{k: shown[k] for k in ("reason", "message", "since", "fix")}}
 
 
-def _condition(condition: Object) -> Object:
+def _condition(condition: Object, obj: Object) -> Object:
     reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
     return {
         "type": condition["type"],
@@ -121,15 +119,16 @@ def _condition(condition: Object) -> Object:
         "reason": reason,
         "message": message,
         "since": condition["lastTransitionTime"],
-        "fix": _fix(reason, message) if _is_wrong(condition) else None,
+        "fix": _fix(reason, obj) if _is_wrong(condition) else None,
     }
 
 
-def _fix(reason: str, message: str) -> Object | None:
-    """The entry of the reason. Only the message of MissingGrants has statements of the operator: others may quote what
-    a tenant's server says."""
+def _fix(reason: str, obj: Object) -> Object | None:
+    """The entry of the reason, with the statements that give the missing rights. Nothing of a message: it is text of a
+    Job, and of a tenant's database."""
     entry = entries().get(reason)
     if entry is None:
         return None
-    statements = _STATEMENT.findall(message) if reason == c.MISSING_GRANTS else []
-    return {"text": entry.text, "commands": [*statements, *entry.commands]}
+    statements, legend = remedy_of(obj) if reason == c.MISSING_GRANTS else ((), "")
+    text = f"{entry.text}\n\n{legend}" if statements else entry.text
+    return {"text": text, "commands": [*statements, *entry.commands]}

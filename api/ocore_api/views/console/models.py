@@ -47,7 +47,7 @@ class Fix(Answer):
         "docs/troubleshooting.md, the entry of the reason", "What happened and what to do, as plain text."
     )
     commands: tuple[str, ...] = source(
-        "SQL statements in the message, then the commands of the entry", "What to run, to be copied."
+        "Environment status.probe.remedies as SQL, then the commands of the entry", "What to run, to be copied."
     )
 
 

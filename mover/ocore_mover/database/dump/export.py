@@ -17,6 +17,7 @@ from psycopg import sql
 from typing_extensions import TypeVar
 
 from ocore_crds import conditions, failpoints
+from ocore_crds.text import shown
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
@@ -283,7 +284,8 @@ def _lock(connection: Connection, table: str, token: Token) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
-            f"garbage collection cannot be paused: {error.diag.message_primary}: GRANT UPDATE ON {table} TO the role",
+            f"garbage collection cannot be paused: {error.diag.message_primary}: the role needs UPDATE on"
+            f" {shown(table)}",
         ) from None
     except psycopg.errors.QueryCanceled:
         token.check()

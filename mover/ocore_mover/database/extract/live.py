@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractResult
+from ocore_crds.text import shown
 from ocore_mover.database import volume
 from ocore_mover.database.connect import (
     Connection,
     Server,
     connect,
     connect_maintenance,
-    quoted,
     set_timeouts,
     translating,
 )
@@ -77,10 +77,10 @@ class LiveSchema:
                 "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
             ).fetchone()
             if row is None or not row[0]:
-                database, role = quoted(self.server.live), quoted(self.server.app.user)
                 raise MoverError(
                     conditions.MISSING_GRANTS,
-                    f"the application's role may not create a schema: GRANT CREATE ON DATABASE {database} TO {role};",
+                    f"the application's role {shown(self.server.app.user)} may not create a schema: grant it CREATE on"
+                    f" database {shown(self.server.live)}",
                 )
         return None
 

@@ -8,8 +8,9 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.manifest import DatabaseArtifact, DatabaseSetting
+from ocore_crds.text import shown
 from ocore_mover.database import position, sessions
-from ocore_mover.database.connect import Connection, Server, quoted, set_timeouts, translating
+from ocore_mover.database.connect import Connection, Server, set_timeouts, translating
 from ocore_mover.database.position import Mark, Names, Position
 from ocore_mover.database.rights import Rights
 
@@ -121,7 +122,7 @@ def _tablespace(connection: Connection, live: str, artifact: DatabaseArtifact) -
 
 
 def copy_settings(connection: Connection, names: Names, wanted: Iterable[DatabaseSetting]) -> list[str]:
-    """Gives the copy these ``ALTER DATABASE … SET``. Returns warnings, each with its statement.
+    """Gives the copy these ``ALTER DATABASE … SET``. Returns warnings.
 
     Owner, grants and the connection limit are given at the switch: until then they would open the copy.
     """
@@ -145,10 +146,11 @@ def _copy_parameters(connection: Connection, names: Names, wanted: Iterable[Data
 
 def not_set(names: Names, setting: DatabaseSetting, why: str) -> str:
     """The warning for a setting that the copy does not have."""
-    where = f"ROLE {quoted(setting.role)} IN DATABASE" if setting.role else "DATABASE"
+    where = f"role {shown(setting.role)} in database" if setting.role else "database"
     return (
-        f"not set ({why}); after the switch a superuser can run: ALTER {where} {quoted(names.live)} SET {setting.name}"
-        f" TO {setting.value}"
+        f"setting {shown(setting.name)} of {where} {shown(names.live)} was not set ({why}). It was"
+        f" {shown(setting.value)};"
+        " a superuser can set it after the switch"
     )
 
 

@@ -7,7 +7,7 @@ copy's catalogs identify it.
 Code of the application runs while a dump is loaded and may have changed what is about to change hands. So code goes to
 a superuser only where the live database has the very same object, with the same definition, in the hands of that
 superuser. Where the live database does not have the object, or was lost, it stays with the application, and a warning
-has the statement for a superuser (docs/decisions/0115).
+names it (docs/decisions/0115).
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,9 +17,10 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
+from ocore_crds.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS
+from ocore_crds.text import shown
 from ocore_mover.database import toc
-from ocore_mover.database.connect import FIRST_WITH_MEMBERSHIP_OPTIONS, Connection, quoted
-from ocore_mover.database.remedies import SQL, Remedies
+from ocore_mover.database.connect import Connection, major
 from ocore_mover.errors import MoverError
 
 _RELATIONS = {"TABLE": "rp", "VIEW": "v", "MATERIALIZED VIEW": "m", "FOREIGN TABLE": "f", "SEQUENCE": "S"}
@@ -103,25 +104,26 @@ def check(connection: Connection, contents: toc.TableOfContents, owner: str) -> 
         raise MoverError(conditions.MISSING_GRANTS, "; ".join(problems))
 
 
-def problem_of(connection: Connection, role: str, remedies: Remedies = SQL) -> str:
-    """Why the connection's role cannot give objects to `role`, with what fixes it; empty where it can."""
+def problem_of(connection: Connection, role: str) -> str:
+    """Why the connection's role cannot give objects to `role`, and what to do; empty where it can."""
     # SET to give, INHERIT for the grants on what was given.
-    separate = connection.info.server_version >= FIRST_WITH_MEMBERSHIP_OPTIONS
+    separate = major(connection) >= FIRST_WITH_MEMBERSHIP_OPTIONS
     may = "pg_has_role(oid, 'SET') AND pg_has_role(oid, 'USAGE')" if separate else "pg_has_role(oid, 'MEMBER')"
     row = connection.execute(
         f"SELECT rolsuper, {may}, current_user::text FROM pg_roles WHERE rolname = %s".encode(),  # noqa: S608 - our own text
         [role],
     ).fetchone()
     if row is None:
-        return f"role {role} does not exist: CREATE ROLE {quoted(role)};"
+        return f"role {shown(role)} does not exist: create it"
     superuser, member, actor = row
     if member:
         return ""
     if superuser:
-        return f"only a superuser can give objects to the superuser {role}: {remedies.superuser}"
-    return (
-        f"{actor} may not give objects to role {role}: {remedies.member(role, actor, connection.info.server_version)}"
-    )
+        return (
+            f"only a superuser can give objects to the superuser {shown(role)}: set adminSecretRef to a superuser's"
+            " Secret"
+        )
+    return f"{shown(actor)} may not give objects to role {shown(role)}: make it a member of that role"
 
 
 def give(copy: Connection, live: Connection | None, contents: toc.TableOfContents, owner: str) -> list[str]:
@@ -188,9 +190,10 @@ def _give_one(copy: Connection, guard: "_Guard", entry: toc.Entry) -> Iterator[s
     statement = sql.SQL("ALTER {} {} OWNER TO {}").format(sql.SQL(kind), sql.SQL(identity), sql.Identifier(entry.owner))
     if not guard.allows(entry, kind, identity):
         yield (
-            f"{entry.name} belonged to {entry.owner}, a role with a superuser's power, and now belongs to {current}:"
+            f"{shown(entry.name)} belonged to {shown(entry.owner)}, a role with a superuser's power, and now belongs"
+            f" to {current}:"
             " there is no object in a live database to compare it with, and code of the application ran during the"
-            f" restore. Check it; then a superuser can run: {statement.as_string(copy)};"
+            " restore. Read its definition before a superuser gives it back"
         )
         return
     try:

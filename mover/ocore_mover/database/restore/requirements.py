@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.text import shown
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, Server, quoted
+from ocore_mover.database.connect import Connection, Server
 from ocore_mover.database.restore import fetch, locales, owners
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store.interface import Store
@@ -67,15 +68,12 @@ def _check_tablespaces(connection: Connection, contents: Iterable[toc.Entry], ow
     )
     problems = []
     for name, examples in sorted(used.items()):
-        objects = f"(of the snapshot, {', '.join(examples)} uses it)"
+        objects = f"(of the snapshot, {', '.join(map(shown, examples))} uses it)"
         if name not in usable:
-            problems.append(
-                f"tablespace {name} does not exist {objects}: CREATE TABLESPACE {quoted(name)} LOCATION '…';"
-            )
+            problems.append(f"tablespace {shown(name)} does not exist {objects}: create it")
         elif not usable[name]:
             problems.append(
-                f"{owner} may not use tablespace {name} {objects}: GRANT CREATE ON TABLESPACE {quoted(name)} TO"
-                f" {quoted(owner)};"
+                f"{shown(owner)} may not use tablespace {shown(name)} {objects}: grant it CREATE on the tablespace"
             )
     if problems:
         raise MoverError(conditions.MISSING_GRANTS, "; ".join(problems))

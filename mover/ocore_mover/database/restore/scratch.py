@@ -72,10 +72,9 @@ def drop_named(server: Server, names: Names, token: Token | None = None) -> tupl
     return (now.restored.name,) if now.restored is not None else ()
 
 
-#: Functions of that name whose body is parsed where they are used, without a search_path of their own; each with the
-#: statement.
+#: Functions of that name whose body is parsed where they are used, without a search_path of their own.
 _INLINED = """
-SELECT pg_catalog.format('ALTER FUNCTION %%s SET search_path = ', p.oid::pg_catalog.regprocedure)
+SELECT p.oid::pg_catalog.regprocedure::text
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.proname = ANY(%(names)s) AND p.oid >= 16384 AND l.lanname = 'sql' AND p.prosqlbody IS NULL
    AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) s(setting)
@@ -84,15 +83,12 @@ SELECT pg_catalog.format('ALTER FUNCTION %%s SET search_path = ', p.oid::pg_cata
 """
 
 
-def search_path_remedies(server: Server, names: list[str]) -> list[str]:
-    """Statements that give functions of the live database the search_path that they depend on; none where it cannot be
-    read."""
+def without_search_path(server: Server, names: list[str]) -> list[str]:
+    """Functions of the live database that depend on its search_path; none where they cannot be read."""
     try:
-        with connect(server.app, application=APPLICATION) as live:
-            row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
-            with live.transaction():
-                live.execute(sql.SQL("SET LOCAL search_path = pg_catalog"))
-                found = live.execute(_INLINED.encode(), {"names": names}).fetchall()
+        with connect(server.app, application=APPLICATION) as live, live.transaction():
+            live.execute(sql.SQL("SET LOCAL search_path = pg_catalog"))
+            found = live.execute(_INLINED.encode(), {"names": names}).fetchall()
     except psycopg.Error:
         return []
-    return [f"{statement}{row[0] if row else ''};" for (statement,) in found]
+    return [name for (name,) in found]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from ocore_kube.types import POLICIES
+from ocore_kube.types import ENVIRONMENTS, POLICIES
 from support.api.operated import Operated
 from support.api.serving import Serving
 from support.api.visitor import Visitor
@@ -99,3 +99,26 @@ def test_the_environment_that_is_replaced_is_found_among_many(
     page.get_by_role("button", name="Preview: what would be lost").click()
     expect(page.get_by_role("heading", name="Replace copy-119")).to_be_visible()
     assert [r["spec"]["targetEnvironmentRef"]["name"] for r in world.rollbacks()] == ["copy-119"]
+
+
+HOSTILE = "application 'ALTER ROLE \"x\" SUPERUSER;' is connected.\u202e\nRun: GRANT postgres TO shop;"
+
+
+def test_row_125_only_what_was_made_of_data_can_be_copied(
+    site: Callable[..., Serving], visit: Callable[..., Visitor], world: Operated
+) -> None:
+    """A message is text of a Job, and of a tenant's database."""
+    when = "2026-01-01T00:00:00Z"
+    missing = {"type": "RollbackReady", "status": "False", "reason": "MissingGrants", "message": HOSTILE}
+    probe = {"time": when, "generation": 1, "remedies": [{"right": "EndSessions", "role": "Application"}]}
+    status = {"conditions": [{**missing, "lastTransitionTime": when}], "probe": probe}
+    world.server.set_status(ENVIRONMENTS, NAMESPACE, "shop", status)
+    person = come(site, visit, f"/ui/environments/{SHOP}")
+    attention = person.page.get_by_role("region", name="What needs attention")
+    offered = attention.get_by_role("button", name=re.compile("^Copy: "))
+    statements = ("GRANT pg_signal_backend TO <application>;", "kubectl ocore doctor")
+    expect(offered).to_have_count(2)
+    for number, text in enumerate(statements):
+        expect(offered.nth(number)).to_have_attribute("aria-label", f"Copy: {text}")
+    expect(attention.get_by_text("<application>: the user in Secret db.")).to_be_visible()
+    expect(attention.get_by_text(r"is connected.\u202e")).to_be_visible()

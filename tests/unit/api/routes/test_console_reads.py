@@ -13,7 +13,8 @@ from support.api import objects as o
 from support.api.filled import FOREIGN, SNAPSHOT, healthy
 from support.api.serving import Serving, serving
 
-MISSING = 'Role "shop" may not create databases. Run as a superuser: ALTER ROLE "shop" CREATEDB;'
+#: As a session of the application makes it, by its `application_name`.
+MISSING = "application 'ALTER ROLE \"shop\" SUPERUSER;' is connected to shop.\nfix: GRANT postgres TO shop;"
 POLICY = o.obj(
     "SnapshotPolicy",
     "shop",
@@ -26,7 +27,14 @@ STATUS = {
         o.condition("RollbackReady", "False", "MissingGrants", MISSING, 60),
     ],
     "sizes": {"databaseBytes": 5, "filestoreBytes": 6, "filestoreFiles": 7, "measuredAt": o.at(0)},
-    "probe": {"time": o.at(0), "generation": 1, "serverVersion": "17.6", "databaseName": "shop", "warnings": ["w"]},
+    "probe": {
+        "time": o.at(0),
+        "generation": 1,
+        "serverVersion": "17.6",
+        "databaseName": "shop",
+        "warnings": ["w"],
+        "remedies": [{"right": "EndSessions", "role": "Application"}],
+    },
     "operation": {"kind": "Snapshot", "name": "now", "uid": "u", "since": o.at(6)},
 }
 
@@ -93,7 +101,6 @@ def test_environments_have_the_worst_first(project: httpx.Client) -> None:
     shop = found["environments"][0]
     assert shop["problem"]["reason"] == "MissingGrants"
     assert shop["problem"]["since"] == o.at(60)
-    assert shop["problem"]["fix"]["commands"][0] == 'ALTER ROLE "shop" CREATEDB;'
     assert "Do: " in shop["problem"]["fix"]["text"]
     assert shop["operation"] == {
         "kind": "snapshot",
@@ -122,6 +129,13 @@ def test_environments_have_the_worst_first(project: httpx.Client) -> None:
 )
 def test_environments_are_filtered(project: httpx.Client, query: dict[str, Any], names: list[str]) -> None:
     assert [e["name"] for e in get(project, "/environments", **query)["environments"]] == names
+
+
+def test_row_125_no_command_is_taken_from_a_message(project: httpx.Client) -> None:
+    fix = get(project, "/environments")["environments"][0]["problem"]["fix"]
+    assert fix["commands"] == ["GRANT pg_signal_backend TO <application>;", "kubectl ocore doctor"]
+    assert "<application>: the user in Secret db." in fix["text"]
+    assert "every database of the server" in fix["text"]
 
 
 def test_row_45_environments_of_others_are_not_listed(served: Serving) -> None:

@@ -93,7 +93,7 @@ def test_a_role_that_is_gone(site_any: Site, tmp_path: Path) -> None:
     site_any.server.execute(f'DROP ROLE "{other}"')
     refused = shell.run("restore")
     assert refused.reason == "MissingGrants"
-    assert f'CREATE ROLE "{other}";' in refused.message
+    assert f"role {other} does not exist: create it" in refused.message
     assert site_any.databases() == {site_any.live}
 
 
@@ -181,7 +181,7 @@ def test_an_administrator_without_the_right_to_make_the_role(site: Site, tmp_pat
     site.server.execute(f'ALTER ROLE "admin-{site.live}" NOCREATEROLE')
     refused = shell.run("restore")
     assert refused.reason == "MissingGrants"
-    assert f'ALTER ROLE "admin-{site.live}" CREATEROLE;' in refused.message
+    assert "it needs CREATEROLE" in refused.message
     assert site.databases() == {site.live}
     site.server.execute(f'ALTER ROLE "admin-{site.live}" CREATEROLE')
     shell.ok("restore")

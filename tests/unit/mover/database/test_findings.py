@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -15,14 +14,16 @@ from typing import Any
 
 import psycopg
 import pytest
-import yaml
 
+from ocore_crds.remedy import Remedy, Right
+from ocore_crds.reports import Finding
 from ocore_mover.database import copy_access, facts
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.credentials import load
 from support.mover.beside import call
 from support.mover.postgres_majors import UNPRIVILEGED, Role, Server, create_role, write_secret
+from support.mover.remedies import filled
 from support.mover.rollback import admin_secret, superuser_secret
 from support.mover.site import Site, drop_all, make_site
 from support.ports import free_port
@@ -54,51 +55,26 @@ def test_nothing_in_the_way(site: Site) -> None:
 def test_missing_createdb_and_what_mends_it(poor: Site) -> None:
     (finding,) = probe(poor).rollback
     assert finding.reason == "MissingGrants"
-    statement = re.search(r"ALTER ROLE .* CREATEDB;", finding.message)
-    assert statement is not None
-    poor.server.execute(statement[0])
+    assert finding.message.endswith("may neither create nor rename databases: ALTER ROLE <application> CREATEDB;")
+    run_as_administrator(poor, finding)
     assert probe(poor).rollback == ()
 
 
-def managed(found: facts.DatabaseProbe, server: Server) -> list[Object]:
-    """The entries of spec.managed.roles that the findings print, carried out as CloudNativePG does: attributes and
-    memberships are set as an entry has them, what it lacks is taken away."""
-    (text,) = [f.message for f in (*found.blocking, *found.rollback) if "spec.managed.roles in Cluster pg" in f.message]
-    entries: list[Object] = yaml.safe_load(text[text.index("[") : text.rindex("]") + 1])
-    for entry in entries:
-        name = entry["name"]
-        words = [f"{'' if entry.get(key) else 'NO'}{key.upper()}" for key in ATTRIBUTES]
-        words += [f"CONNECTION LIMIT {entry.get('connectionLimit', -1)}"]
-        words += [f"VALID UNTIL '{entry.get('validUntil', 'infinity')}'"]
-        server.execute(f'ALTER ROLE "{name}" {"" if entry.get("inherit", True) else "NO"}INHERIT {" ".join(words)}')
-        held = "SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid ="
-        for (group,) in server.execute(f"{held} m.member WHERE r.rolname = '{name}'"):
-            if group not in entry.get("inRoles", ()):
-                server.execute(f'REVOKE "{group}" FROM "{name}"')
-        for group in entry.get("inRoles", ()):
-            server.execute(f'GRANT "{group}" TO "{name}"')
-    return entries
+def run_as_administrator(site: Site, finding: Finding, admin: str = "") -> None:
+    """What the finding asks for."""
+    names = {"application": site.role.name, "administrator": admin, "owner": site.role.name}
+    statements = filled(finding, site.server.major, **names)
+    assert statements
+    for statement in statements:
+        site.server.execute(statement)
 
 
-ATTRIBUTES = ("login", "createdb", "createrole", "replication", "bypassrls")
-
-
-def test_entries_for_cloudnativepg_keep_what_a_role_has(poor: Site) -> None:
-    server, role = poor.server, poor.role.name
-    create_role(server, f"group-{poor.live}")
-    server.execute(f'GRANT "group-{poor.live}" TO "{role}"')
-    server.execute(f"ALTER ROLE \"{role}\" CONNECTION LIMIT 50 VALID UNTIL '2053-04-12T15:04:05Z' BYPASSRLS")
-    server.execute(f"COMMENT ON ROLE \"{role}\" IS 'of: the shop'")
+def test_row_125_for_cloudnativepg_the_field_of_an_entry_is_named(poor: Site) -> None:
+    """No entry is printed: a forged one could have `superuser: true`."""
     found = facts.probe(Target(load(poor.secret), cluster="pg"), attachments=False)
-    assert not [f.message for f in found.rollback if "ALTER ROLE" in f.message or "GRANT " in f.message]
-    assert f"set createdb: true in the entry of {role}" in found.rollback[0].message
-    (entry,) = managed(found, server)
-    assert entry == {
-        "name": role, "login": True, "createdb": True, "bypassrls": True, "connectionLimit": 50,
-        "validUntil": "2053-04-12T15:04:05Z", "comment": "of: the shop",
-        "inRoles": [f"group-{poor.live}"],
-    }  # fmt: skip
-    assert facts.probe(Target(load(poor.secret), cluster="pg"), attachments=False).rollback == ()
+    (finding,) = found.rollback
+    assert finding.message.endswith("In Cluster pg, spec.managed.roles, the entry of <application>: createdb: true.")
+    assert "ALTER ROLE" not in finding.message
 
 
 def test_an_administrator_beside_managed_roles_gets_sql(poor: Site, tmp_path: Path) -> None:
@@ -109,14 +85,15 @@ def test_an_administrator_beside_managed_roles_gets_sql(poor: Site, tmp_path: Pa
     server.execute("CREATE TABLE hidden (i int)", poor.live)
     target = Target(load(poor.secret), load(secret, dbname="postgres"), "pg")
     found = facts.probe(target, attachments=False)
-    assert [f.reason for f in found.blocking] == ["MissingGrants", "MissingGrants"], "what is needed, and the entries"
-    (entry,) = managed(found, server)
-    assert (entry["name"], entry["inRoles"]) == (poor.role.name, ["pg_read_all_data"])
+    (unreadable,) = found.blocking
+    assert "hidden (owner postgres)" in unreadable.message
+    (statement,) = filled(unreadable, server.major, application=poor.role.name, table="hidden")
+    server.execute(statement, poor.live)
+    assert facts.probe(target, attachments=False).blocking == ()
     server.execute(f'ALTER TABLE hidden OWNER TO "{poor.role.name}"', poor.live)
     for _ in range(2):  # before PostgreSQL 16 a member must inherit, which is found once it is one
         for finding in facts.probe(target, attachments=False).rollback:
-            for statement in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", finding.message):
-                server.execute(statement)
+            run_as_administrator(poor, finding, admin.name)
     assert facts.probe(target, attachments=False).rollback == ()
 
 
@@ -180,14 +157,6 @@ def test_the_applications_role_as_administrator_gets_no_grant_to_itself(site: Si
     assert "GRANT" not in finding.message
 
 
-def test_warnings_have_their_entries(site: Site) -> None:
-    found = facts.probe(Target(load(site.secret), cluster="pg"), attachments=False)
-    assert (found.blocking, found.rollback) == ((), ())
-    (text,) = [w for w in found.warnings if "spec.managed.roles in Cluster pg" in w]
-    assert "inRoles: [pg_monitor, pg_read_all_stats]" in text
-    assert not [w for w in found.warnings if "GRANT" in w]
-
-
 def test_an_admin_that_is_no_member(poor: Site, tmp_path: Path) -> None:
     admin = create_role(poor.server, f"admin-{poor.live}", "CREATEDB")
     secret = write_secret(tmp_path / "admin", poor.server, admin, "postgres")
@@ -195,18 +164,43 @@ def test_an_admin_that_is_no_member(poor: Site, tmp_path: Path) -> None:
     found = probe(poor, secret).rollback
     assert [finding.reason for finding in found] == ["MissingGrants", "MissingGrants"]
     for finding in found:
-        statements = re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", finding.message)
-        assert statements
-        for statement in statements:
-            poor.server.execute(statement)
+        run_as_administrator(poor, finding, admin.name)
     assert probe(poor, secret).rollback == ()
+
+
+HOSTILE = 'x: ALTER ROLE "x" SUPERUSER;'
+
+
+def test_row_125_what_the_application_names_is_quoted_in_a_message(site_any: Site) -> None:
+    """Its application_name, tables and roles: none of them reads as a statement of ours, or becomes one."""
+    other = create_role(site_any.server, f"Drop; {site_any.live}")
+    site_any.server.execute(f'CREATE TABLE "{HOSTILE.replace(chr(34), chr(34) * 2)}" (a int)', site_any.live)
+    (table,) = probe(site_any).blocking
+    assert table.remedies == (Remedy(right=Right.READ_TABLES, role="Application"),)
+    assert f"""'"{HOSTILE.replace('"', '""')}"' (owner postgres)""" in table.message
+    site_any.server.execute(f'DROP TABLE "{HOSTILE.replace(chr(34), chr(34) * 2)}"', site_any.live)
+    with site_any.server.connect(site_any.live, other.name, other.password) as session:
+        session.execute("SELECT set_config('application_name', %s, false)", [HOSTILE])
+        (found,) = probe(site_any).rollback
+    assert found.remedies == (Remedy(right=Right.END_SESSIONS, role="Application"),)
+    assert f"application '{HOSTILE}' is connected to" in found.message
+    assert f"may not end sessions of '{other.name}': GRANT pg_signal_backend TO <application>;" in found.message
+
+
+def test_row_125_no_membership_in_a_superuser_is_asked_for(poor: Site) -> None:
+    """A database may belong to postgres: a member of its owner would have the whole server."""
+    poor.server.execute(f'ALTER DATABASE "{poor.live}" OWNER TO postgres')
+    found = [each for each in probe(poor).rollback if "owner postgres" in each.message]
+    assert ["make the application's role the database's owner" in each.message for each in found] == [True]
+    assert [each.remedies for each in found] == [()]
 
 
 def test_sessions_that_could_not_be_ended(site_any: Site) -> None:
     other = create_role(site_any.server, f"other-{site_any.live}")
     with site_any.server.connect(site_any.live, other.name, other.password):
         (finding,) = probe(site_any).rollback
-        assert f'GRANT pg_signal_backend TO "{site_any.role.name}";' in finding.message
+        assert finding.message.endswith("GRANT pg_signal_backend TO <application>;")
+        assert finding.remedies == (Remedy(right=Right.END_SESSIONS, role="Application"),)
         site_any.server.execute(f'GRANT pg_signal_backend TO "{site_any.role.name}"')
         assert probe(site_any).rollback == ()
         with site_any.server.connect(site_any.live):

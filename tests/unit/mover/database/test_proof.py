@@ -82,7 +82,7 @@ def generated_column(site: Site) -> Iterator[str]:
         "CREATE FUNCTION public.keyed(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT plain($1)';"
         "CREATE TABLE public.partner (name text, key text GENERATED ALWAYS AS (public.keyed(name)) STORED)"
     )
-    yield "ALTER FUNCTION public.keyed(text) SET search_path = public, tools;"
+    yield "Give it a search_path of its own with ALTER FUNCTION: 'public.keyed(text)'"
     site.sql("ALTER FUNCTION public.keyed(text) SET search_path = public, tools")
 
 

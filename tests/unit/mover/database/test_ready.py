@@ -1,6 +1,7 @@
 """RollbackReady is true only where a rollback works: every unusual database is restored, or a finding names what to
 do."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_row_30_rows_of_an_extension_that_the_dump_cannot_read(site: Site, tmp_p
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
     (finding,) = shell.ok("probe").result["payload"]["blocking"]
     assert "systems" in finding["message"]
-    assert f'GRANT SELECT ON systems TO "{site.role.name}";' in finding["message"]
+    assert finding["remedies"] == [{"right": "ReadTables", "role": "Application"}]
 
 
 #: What only a superuser creates and whose text is never run with a superuser's rights → the statement that removes it.
@@ -106,13 +107,13 @@ REFUSED = {
     "foreign-data wrapper": ("CREATE FOREIGN DATA WRAPPER bare", "DROP FOREIGN DATA WRAPPER bare;"),
     "operator class": (
         "CREATE OPERATOR CLASS mine FOR TYPE int4 USING btree AS FUNCTION 1 btint4cmp(int4, int4)",
-        "DROP OPERATOR CLASS public.mine USING btree;",
+        "DROP OPERATOR CLASS public.mine USING btree; DROP OPERATOR FAMILY public.mine USING btree;",
     ),
     "cast": ("CREATE CAST (int4 AS xid) WITHOUT FUNCTION", "DROP CAST (integer AS xid);"),
     "language": (
         "CREATE LANGUAGE doubtful HANDLER plpgsql_call_handler;"
         "CREATE FUNCTION untrusted() RETURNS int LANGUAGE doubtful AS 'x'",
-        "DROP ROUTINE untrusted();",
+        "DROP ROUTINE untrusted(); DROP LANGUAGE doubtful;",
     ),
     "function that is leakproof": (
         "CREATE FUNCTION tight(int) RETURNS int LANGUAGE sql LEAKPROOF AS 'SELECT 1';"
@@ -130,12 +131,11 @@ def test_row_30_what_only_a_superuser_creates_is_a_finding(site: Site, tmp_path:
     site.server.execute(statement.format(app=f'"{site.role.name}"'), site.live)
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path) if admin == "superuser" else None)
     found = findings(shell)
-    assert [m for m in found if remedy in m], found
+    name = re.sub(r'^(?:DROP|ALTER) [A-Z -]+ |[(;"]| NOT LEAKPROOF.*', "", remedy.partition(";")[0]).rstrip(")")
+    assert [m for m in found if name in m.replace("(", "").replace(")", "")], (name, found)
     shell.ok("snapshot")
     assert shell.run("restore").code != 0
-    for message in (m for m in found if "not restored" in m):
-        _, _, statements = message.rpartition(": ")
-        site.server.execute(statements, site.live)
+    site.server.execute(remedy, site.live)
     shell = Shell(site, tmp_path, shell.admin)
     roll_back(shell)
 
@@ -156,8 +156,7 @@ def test_row_30_publications_of_everything(site: Site, tmp_path: Path) -> None:
     )
     before = site.server.execute(query, site.live)
     poor = findings(Shell(site, tmp_path))
-    assert [m for m in poor if 'DROP PUBLICATION "All of it";' in m]
-    assert [m for m in poor if "DROP PUBLICATION schemas;" in m]
+    assert [m for m in poor if "or drop them: 'All of it', schemas" in m]
     roll_back(Shell(site, tmp_path, superuser_secret(site, tmp_path)))
     assert site.server.execute(query, site.live) == before
 
@@ -185,7 +184,7 @@ def test_row_30_foreign_servers(site: Site, tmp_path: Path) -> None:
     # The application's role cannot read the options of another role's mapping, so a dump has none.
     site.server.execute(f"CREATE USER MAPPING FOR \"{other}\" SERVER far OPTIONS (user 'other')", site.live)
     (message,) = findings(shell)
-    assert f'DROP USER MAPPING FOR "{other}" SERVER far;' in message
+    assert f'"{other}" on server far' in message
 
 
 @pytest.mark.parametrize("admin", ["superuser", "none"])
@@ -209,9 +208,8 @@ def test_row_30_constraints_that_need_settings_of_the_database(site: Site, tmp_p
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path) if admin == "superuser" else None)
     if admin == "none":
         (message,) = findings(shell)
-        remedy = f'GRANT SET ON PARAMETER ocore.most TO "{site.role.name}";'
-        assert remedy in message
-        site.server.execute(remedy)
+        assert "ocore.most; grant it SET on the parameters" in message
+        site.server.execute(f'GRANT SET ON PARAMETER ocore.most TO "{site.role.name}"')
     roll_back(shell)
     assert site.sql("SELECT a FROM public.t ORDER BY 1") == [(5,), (9,)]
     if site.server.major < 17:

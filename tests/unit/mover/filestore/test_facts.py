@@ -122,19 +122,19 @@ def test_row_86_the_owner_of_the_files_is_proposed(site: Site, tmp_path: Path) -
     before = [(f.stat().st_uid, f.stat().st_gid, f.stat().st_mode, f.stat().st_ctime_ns) for f in files]
 
     def proposed() -> str:
-        return in_child(12345, lambda: owner.finding(site.folders))
+        return in_child(12345, lambda: owner.find(site.folders))
 
     found = proposed()
     assert conditions.JOB_USER_UNKNOWN in found
     assert "belong to root" in found
-    assert "spec.jobs: {" not in found
+    assert "run_as_user" not in found
     assert [(f.stat().st_uid, f.stat().st_gid, f.stat().st_mode, f.stat().st_ctime_ns) for f in files] == before
     # The folders are root's, the files are not: a start script made them.
     for file in files:
         os.chown(file, 1001, 1002)
-    assert "spec.jobs: {runAsUser: 1001, runAsGroup: 1002}" in proposed()
+    assert "FileOwner(run_as_user=1001, run_as_group=1002)" in proposed()
     # Files that only their owner can see: the folder's owner.
     os.chown(site.filestore, 1003, 0)
     site.filestore.chmod(0o700)
-    assert "spec.jobs: {runAsUser: 1003}" in proposed()
+    assert "FileOwner(run_as_user=1003, run_as_group=None)" in proposed()
     assert not (site.claim / ".ocore").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ocore_crds.remedy import Remedy, Right
 from ocore_mover.database import facts, programs
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.connect import connect
@@ -105,7 +106,7 @@ def test_a_member_that_inherits_nothing(major: int, site: Site, tmp_path: Path) 
     site.server.execute(f'GRANT "{site.role.name}" TO "{admin.name}"')
     target = Target(load(site.secret), load(write_secret(tmp_path / "admin", site.server, admin, "postgres")))
     (finding,) = facts.probe(target, attachments=False).rollback
-    assert f'ALTER ROLE "{admin.name}" INHERIT;' in finding.message
+    assert finding.remedies == (Remedy(right=Right.INHERIT, role="Administrator"),)
     site.server.execute(f'ALTER ROLE "{admin.name}" INHERIT')
     assert facts.probe(target, attachments=False).rollback == ()
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.conditions import Condition
+from ocore_crds.environment import FileOwner
 from ocore_crds.protocol import (
     DatabaseFacts,
     Failure,
@@ -85,17 +86,19 @@ def due(seconds: float, conditions: tuple[Condition, ...], **changes: Any) -> fl
 
 
 def test_row_86_without_a_user_an_environment_is_stalled() -> None:
-    line = "Add to the Environment: spec.jobs: {runAsUser: 1001}."
+    line, owner = "Set spec.jobs.runAsUser of the Environment to 1001.", FileOwner(run_as_user=1001)
     unknown = Finding(reason=c.JOB_USER_UNKNOWN, message=line)
-    result = RESULT.model_copy(update={"blocking": (unknown,), "filestore": None})
+    result = RESULT.model_copy(update={"blocking": (unknown,), "filestore": None, "file_owner": owner})
     status = found(environment(), result, (17,), began=at(0), now=at(0))
     for type_, value in ((c.STALLED, "True"), (c.READY, "False"), (c.ROLLBACK_READY, "False")):
         got = condition(status, type_)
         assert (got.status, got.reason) == (value, c.JOB_USER_UNKNOWN)
         assert line in got.message
+    assert status.probe is not None
+    assert status.probe.file_owner == owner
     # Without a filestore no file shows the user.
     need_filestore_to_propose_user(environment())
-    with pytest.raises(Stalled, match=r"spec\.jobs: \{runAsUser: 65532") as stalled:
+    with pytest.raises(Stalled, match="runAsUser and runAsGroup of Environment shop to 65532") as stalled:
         need_filestore_to_propose_user(environment({"filestore": None}))
     assert stalled.value.reason == c.JOB_USER_UNKNOWN
 
