@@ -25,10 +25,11 @@ from . import (
     init,
     manage,
     preview,
+    probing,
     retention,
     tables,
 )
-from .errors import FINDINGS, CliError, Refused
+from .errors import FINDINGS, CliError, Refused, TimedOut
 from .interrupts import pause
 from .objects import KubernetesObjects, Objects, missing, needed
 from .options import Context, Kubeconfig, Namespace, named, reference
@@ -568,15 +569,29 @@ def run_doctor(
     environment: Annotated[
         str | None, typer.Argument(help="Environment: NAME or oenv/NAME; without one all of the namespace are checked.")
     ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Have the operator probe first, and wait for what it finds.")
+    ] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="With --probe: most seconds to wait.")] = 120,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what works, and what does not with the line that fixes it; exit code 5 if there is a problem. Changes
-    nothing."""
+    nothing, but for the request of --probe: an annotation of the Environment."""
     name = named(environment, ENVIRONMENT) if environment is not None else None
     objects = KubernetesObjects(kubeconfig, context, namespace)
-    if not doctor.run(objects, Console(), name, datetime.now(UTC)):
+    late: TimedOut | None = None
+    if probe:
+        names = [name] if name is not None else [each["metadata"]["name"] for each in objects.list(ENVIRONMENT)]
+        try:
+            probing.probe(objects, Console(stderr=True), names, timeout, datetime.now(UTC))
+        except TimedOut as error:
+            late = error
+    well = doctor.run(objects, Console(), name, datetime.now(UTC))
+    if late is not None:
+        raise late
+    if not well:
         raise typer.Exit(FINDINGS)
 
 
