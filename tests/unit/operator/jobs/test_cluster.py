@@ -160,7 +160,7 @@ def test_another_database_has_the_secret_of_its_owner(owner: str, secret: str) -
     [
         ([], r"kind: Database, metadata: \{name: pg-one\}, spec: \{cluster: \{name: pg\}, name: one, owner: ROLE\}"),
         ([{"spec": {**DATABASE["spec"], "ensure": "absent"}}], "No Database resource"),
-        ([{"spec": {**DATABASE["spec"], "owner": "virgil"}}], "name: virgil, login: true, passwordSecret: "),
+        ([{"spec": {**DATABASE["spec"], "owner": "virgil"}}], "Set login: true and passwordSecret in the role.s entry"),
         ([{"spec": {**DATABASE["spec"], "owner": "unmanaged"}}], "belongs to role unmanaged"),
     ],
 )
