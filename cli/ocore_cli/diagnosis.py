@@ -30,7 +30,7 @@ INSTALL = (
     "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --set"
     " global.imageRegistry=REGISTRY"
 )
-#: Selects the Deployments of operators, whatever their release.
+#: Selects the Deployments of operators, whatever their release. Anyone may set these labels: see `doctor.operators_of`.
 OPERATORS = "app.kubernetes.io/part-of=ocore-snapshots,app.kubernetes.io/component=operator"
 #: Time within which an operator that works has observed a change, and renewed its Lease. More than the difference
 #: between two clocks.
@@ -77,6 +77,8 @@ class World:
     objects: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     #: Deployments and StatefulSets that a rollback stops, by kind and name.
     workloads: Mapping[tuple[str, str], Object] = field(default_factory=dict)
+    #: Deployments with the labels of an operator that no ClusterRole announces. Nothing of them is believed.
+    unannounced: Sequence[Object] = ()
 
     def of(self, kind: Kind) -> Sequence[Object]:
         return self.objects.get(kind.singular, ())
@@ -151,7 +153,17 @@ def _operator(world: World) -> tuple[Line, ...]:
         if stale:
             fix = "Ask an administrator: kubectl get deployments,leases -A -l app.kubernetes.io/part-of=ocore-snapshots"
             return (Line("problem", what, f"does not answer: {stale[0]}.", fix),)
-        return (Line("unknown", what, "it has observed every object here. Its Deployment may not be read by you."),)
+        return (Line("unknown", what, "it has observed every object here. You may not read its Deployment or its ClusterRole."),)
+    if not world.operators and world.unannounced:
+        text = (
+            f"no ClusterRole announces an operator. The labels of {_place(world.unannounced[0])} are those of one, but"
+            " anyone may set them."
+        )
+        fix = (
+            "Upgrade the chart of the operator. With rbac.create: false, announce the release yourself:"
+            " charts/ocore-snapshots/templates/rbac-operator.yaml has the label and the annotations."
+        )
+        return (Line("problem", what, text, fix),)
     if not world.operators:
         return (Line("problem", what, "no operator is installed in this cluster.", INSTALL),)
     ours = [obj for obj in world.operators if world.namespace in _watched(obj) or not _watched(obj)]

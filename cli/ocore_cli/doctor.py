@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds.kinds import ENVIRONMENT, KINDS
+from ocore_crds.naming import ANNOTATION_LEASE, LABEL_RELEASE
 
 from .diagnosis import OPERATORS, Section, World, diagnose, has_problem
 from .errors import CliError, Denied, NotInstalled
@@ -15,6 +16,7 @@ from .objects import Objects
 Object = dict[str, Any]
 _MARKS = {"ok": ("✓", "green"), "problem": ("✗", "bold red"), "warning": ("!", "yellow"), "unknown": ("?", "dim")}
 _DEPLOYMENTS = "/apis/apps/v1/deployments"
+_CLUSTER_ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}"
 _PODS = "/api/v1/namespaces/{}/pods"
 _WITH_PODS = ("Deployment", "StatefulSet")
@@ -51,8 +53,9 @@ def observe(objects: Objects, now: datetime) -> World:
         crds = None
     leases: dict[tuple[str, str], Object] = {}
     pods: dict[tuple[str, str], list[Object]] = {}
+    unannounced: list[Object] = []
     try:
-        operators = _items(objects.read(_DEPLOYMENTS, {"labelSelector": OPERATORS}))
+        operators, unannounced = operators_of(objects)
         for obj in operators:
             place = obj["metadata"]["namespace"], obj["metadata"]["name"]
             leases[place] = objects.read(_LEASES.format(*place)) or {}
@@ -60,7 +63,24 @@ def observe(objects: Objects, now: datetime) -> World:
     except Denied:
         operators = None
     workloads = _workloads(objects, found.get(ENVIRONMENT.singular, []))
-    return World(now, objects.namespace, crds, frozenset(absent), operators, leases, pods, found, workloads)
+    absent_ = frozenset(absent)
+    return World(now, objects.namespace, crds, absent_, operators, leases, pods, found, workloads, unannounced)
+
+
+def operators_of(objects: Objects) -> tuple[list[Object], list[Object]]:
+    """The Deployments of operators, whatever their release, and those that only have their labels.
+
+    Anyone may set labels and annotations of a Deployment in their own namespace. A release is announced by a
+    ClusterRole, which only cluster administrators write. Raises Denied.
+    """
+    roles = _items(objects.read(_CLUSTER_ROLES, {"labelSelector": f"{LABEL_RELEASE}=true"}))
+    announced = {(role["metadata"].get("annotations") or {}).get(ANNOTATION_LEASE) for role in roles}
+    found: tuple[list[Object], list[Object]] = [], []
+    for obj in _items(objects.read(_DEPLOYMENTS, {"labelSelector": OPERATORS})):
+        # The Lease has the name of the Deployment.
+        is_announced = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}" in announced
+        found[0 if is_announced else 1].append(obj)
+    return found
 
 
 def _workloads(objects: Objects, environments: list[Object]) -> dict[tuple[str, str], Object]:

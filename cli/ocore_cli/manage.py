@@ -19,7 +19,7 @@ from ocore_crds.snapshot import SnapshotStatus
 from ocore_crds.text import escaped
 
 from . import confirm
-from .diagnosis import OPERATORS
+from .doctor import operators_of
 from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
 from .objects import PAGE, KubernetesObjects, Objects, list_path, missing, needed, not_installed
@@ -195,11 +195,11 @@ def version(namespace: Namespace = None, context: Context = None, kubeconfig: Ku
     _write([f"kubectl ocore {own}"])
     try:
         objects = KubernetesObjects(kubeconfig, context, namespace)
-        found = objects.read("/apis/apps/v1/deployments", {"labelSelector": OPERATORS}) or {}
+        found, _ = operators_of(objects)
     except (CliError, Denied, Unreachable) as error:
         _write([f"operator unknown: {error}"])
         return
-    for obj in found.get("items") or ():
+    for obj in found:
         meta = obj["metadata"]
         _write(
             [

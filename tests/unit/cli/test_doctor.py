@@ -23,6 +23,7 @@ from support.cli import NOW, FakeObjects, Object, at, condition, run
 
 UUID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"
 OPERATOR = ("ocore-system", "ocore-ocore-snapshots")
+CLUSTER_ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 RELEASE = {"meta.helm.sh/release-name": "ocore", "meta.helm.sh/release-namespace": "ocore-system"}
 
 
@@ -240,6 +241,10 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         lambda w: dataclasses.replace(w, operators=[]), "problem Operator", "no operator is installed",
         "helm upgrade --install",
     ),
+    "no ClusterRole announces the operator": (
+        lambda w: dataclasses.replace(w, operators=[], unannounced=w.operators or ()), "problem Operator",
+        "no ClusterRole announces an operator", "charts/ocore-snapshots/templates/rbac-operator.yaml",
+    ),
     "the operator is scaled to 0": (
         of_operator(spec_replicas=0), "problem Operator", "is scaled to 0",
         "kubectl -n ocore-system scale deployment/ocore-ocore-snapshots --replicas=1",
@@ -363,7 +368,7 @@ def test_row_125_no_line_of_a_message_looks_like_a_fix() -> None:
 
 
 def test_row_125_a_release_that_a_tenant_names_is_one_word() -> None:
-    """A Deployment with our labels is anyone's; its annotations are in the command that upgrades it."""
+    """A release may be installed into a namespace in which others may write."""
     world = watched(sound())
     assert world.operators is not None
     hostile = {"meta.helm.sh/release-name": "x; rm -rf ~", "meta.helm.sh/release-namespace": "$(id)"}
@@ -471,12 +476,47 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
     objects.paths |= {
         "/api/v1/namespaces/shop": {},
         "/apis/apps/v1/deployments": {"items": list(world.operators or ())},
+        CLUSTER_ROLES: {"items": [{"metadata": {"annotations": {"ocore.dev/lease": "/".join(OPERATOR)}}}]},
         "/apis/coordination.k8s.io/v1/namespaces/ocore-system/leases/ocore-ocore-snapshots": world.leases[OPERATOR],
     }
     monkeypatch.setattr(app, "KubernetesObjects", lambda *_: objects)
     # The times of the objects are those of the moment in which the tests were collected, which may be half an hour ago.
     with time_machine.travel(NOW, tick=False):
         yield objects
+
+
+def test_row_125_a_deployment_with_our_labels_is_no_operator(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`helm upgrade` of a release in a tenant's namespace would read the values that the tenant has stored there, and
+    run the tenant's image with the operator's rights."""
+    (deployment,) = cli.paths["/apis/apps/v1/deployments"]["items"]
+    forged = copy.deepcopy(deployment)
+    forged["metadata"] |= {
+        "namespace": "a-tenant",
+        "annotations": {"meta.helm.sh/release-name": "ocore", "meta.helm.sh/release-namespace": "a-tenant"},
+    }
+    for each in (deployment, forged):
+        each["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "other"
+    cli.paths["/apis/apps/v1/deployments"]["items"] = [forged, deployment]  # the API server sorts by namespace
+    assert run("doctor") == FINDINGS
+    out = capsys.readouterr().out
+    assert "--namespace ocore-system" in out
+    assert "a-tenant" not in out
+    assert run("version") == 0
+    assert "a-tenant" not in capsys.readouterr().out
+
+    cli.paths["/apis/apps/v1/deployments"]["items"] = [forged]
+    assert run("doctor") == FINDINGS
+    out = capsys.readouterr().out
+    assert "no ClusterRole announces an operator" in out
+    assert "helm" not in out
+
+    cli.paths[CLUSTER_ROLES] = Denied("permission denied")
+    run("doctor")
+    out = capsys.readouterr().out
+    assert "You may not read its Deployment or its ClusterRole" in out
+    assert "helm" not in out
 
 
 def test_the_exit_code_tells_a_script(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
