@@ -153,7 +153,13 @@ def _operator(world: World) -> tuple[Line, ...]:
         if stale:
             fix = "Ask an administrator: kubectl get deployments,leases -A -l app.kubernetes.io/part-of=ocore-snapshots"
             return (Line("problem", what, f"does not answer: {stale[0]}.", fix),)
-        return (Line("unknown", what, "it has observed every object here. You may not read its Deployment or its ClusterRole."),)
+        return (
+            Line(
+                "unknown",
+                what,
+                "it has observed every object here. You may not read its Deployment or its ClusterRole.",
+            ),
+        )
     if not world.operators and world.unannounced:
         text = (
             f"no ClusterRole announces an operator. The labels of {_place(world.unannounced[0])} are those of one, but"

@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ocore_crds import conditions as c
+from ocore_crds.model import NAME_PATTERN
 from ocore_crds.protocol import Failure
+from ocore_crds.shell import command
+from ocore_crds.text import shown
 from ocore_crds.workloads import Target
 from ocore_kube.types import CLAIMS, WORKLOADS
 from ocore_operator.context import Context
@@ -22,6 +25,8 @@ SHORT_LIVED = ("Pod", "Job", "ReplicaSet")
 MOST_NAMES = 20
 #: Kinds that delete the claims of their templates with each pod, and have no policy for it.
 DELETES_ALWAYS = ("CloneSet",)
+#: Characters of the name of an object.
+LONGEST_NAME = 253
 
 
 async def of_targets(ctx: Context, namespace: str, targets: Sequence[Target], claim: str) -> Failure | None:
@@ -91,10 +96,11 @@ def _of_policy(target: Target, workload: Object, resource: str) -> Failure | Non
     if target.kind == "StatefulSet" and not _templates(workload):  # it has no claim to delete
         return None
     meta = workload["metadata"]
+    retain = f'{{"spec":{{"{POLICY}":{{"whenScaled":"Retain"}}}}}}'
+    fix = command("kubectl", "-n", meta["namespace"], "patch", resource, target.name, "--type", "merge", "-p", retain)
     return _failure(
         f"{target.kind} {target.name} deletes its claims, with their data, when it is scaled to zero"
-        f" (spec.{POLICY}.whenScaled: Delete). Run `kubectl -n {meta['namespace']} patch {resource} {target.name}"
-        f""" --type merge -p '{{"spec":{{"{POLICY}":{{"whenScaled":"Retain"}}}}}}'`"""
+        f" (spec.{POLICY}.whenScaled: Delete). Run `{fix}`"
     )
 
 
@@ -108,24 +114,32 @@ def _always(target: Target, workload: Object) -> Failure | None:
 
 
 def _of_claim(claim: Object) -> Failure | None:
-    meta, spec = claim["metadata"], claim.get("spec") or {}
+    meta = claim["metadata"]
     name, deleted = meta["name"], meta.get("deletionTimestamp")
     if deleted:
-        volume = spec.get("volumeName") or "VOLUME"
+        retain = '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}'
+        fix = command("kubectl", "patch", "persistentvolume", _volume(claim), "--type", "merge", "-p", retain)
         return _failure(
             f"Claim {name} of the filestore was deleted at {deleted}: it lasts only as long as pods use it. Keep its"
-            f" volume: `kubectl patch persistentvolume {volume} --type merge"
-            ' -p \'{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}\'`. Then bind the volume to a new claim, and'
-            " name that in spec.filestore.claimName and in the workloads."
+            f" volume: `{fix}`. Then bind the volume to a new claim, and name that in spec.filestore.claimName and in"
+            " the workloads."
         )
     owner = next((o for o in meta.get("ownerReferences") or () if o.get("kind") in SHORT_LIVED), None)
     if owner is None:
         return None
     return _failure(
-        f"Claim {name} of the filestore belongs to {owner['kind']} {owner['name']} and is deleted with it, as a generic"
-        " ephemeral volume is. Copy the files to a claim of its own, and name that in spec.filestore.claimName and in"
-        " the workloads."
+        f"Claim {name} of the filestore belongs to {owner['kind']} {shown(str(owner['name']))} and is deleted with it,"
+        " as a generic ephemeral volume is. Copy the files to a claim of its own, and name that in"
+        " spec.filestore.claimName and in the workloads."
     )
+
+
+def _volume(claim: Object) -> str:
+    """Name of the claim's volume, for a command line; VOLUME where it is not bound. Who creates a claim writes any text
+    as the name, also that of another tenant's volume: only Kubernetes sets the phase."""
+    name = str((claim.get("spec") or {}).get("volumeName") or "")
+    is_bound = (claim.get("status") or {}).get("phase") == "Bound"
+    return name if is_bound and len(name) <= LONGEST_NAME and re.fullmatch(NAME_PATTERN, name) else "VOLUME"
 
 
 def _failure(message: str) -> Failure:

