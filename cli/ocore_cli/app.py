@@ -440,8 +440,8 @@ def copy_files(
         str,
         typer.Argument(
             help=(
-                "A new file or folder here; or claim:FOLDER, a new folder on the filestore's claim; or with --table"
-                " database:, a new schema of the live database."
+                "A new file or folder here; or claim:FOLDER, a new folder at the root of the filestore's claim"
+                " (restored, or restored-…); or with --table database:, a new schema of the live database."
             )
         ),
     ],

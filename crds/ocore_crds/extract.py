@@ -7,6 +7,8 @@ from pydantic import ConfigDict, Field
 from .conditions import Conditions
 from .extracted import (
     MAX_TABLES,
+    NEW_FOLDER_PATTERN,
+    NEW_FOLDER_RULE,
     AttachmentName,
     Extracted,
     ExtractedTable,
@@ -61,8 +63,14 @@ class ClaimTarget(Model):
 
     path: NewFolder = Field(
         description=(
-            "Folder below the claim's root, outside of the filestore. It does not exist yet, or is empty; the folder"
-            " above it exists."
+            "One new folder at the claim's root: `restored`, or `restored-` and letters, digits, `-` or `_`. So none"
+            " that an application loads programs from. It does not exist yet, or is empty."
+        )
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(f"self.path.matches({NEW_FOLDER_PATTERN!r})", f"path is {NEW_FOLDER_RULE}", fieldPath=".path")
         )
     )
 

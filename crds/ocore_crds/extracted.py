@@ -1,12 +1,12 @@
 """What the Job of an Extract is asked and reports: parts that the mover loads without the kinds. Pure."""
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from .model import Model, RelativePath, StatusModel
-from .naming import CLAIM_FOLDER
+from .model import Model, StatusModel
 from .rules import rule, validations
 
 # Neither empty, "." nor "..", and without control characters: a line feed would forge a line of a log.
@@ -16,7 +16,11 @@ FILE_PATH_PATTERN = rf"^{_PART}(/{_PART})*$"
 FILE_PATH_OR_ROOT_PATTERN = rf"^({_PART}(/{_PART})*)?$"
 FilePath = Annotated[str, StringConstraints(pattern=FILE_PATH_PATTERN, min_length=1, max_length=4096)]
 FilePathOrRoot = Annotated[str, StringConstraints(pattern=FILE_PATH_OR_ROOT_PATTERN, max_length=4096)]
-NewFolder = Annotated[RelativePath, Field(min_length=1)]
+#: A new folder on the claim of the filestore: one component at its root. The claim may have folders that an application
+#: loads programs from; none of them is named so, nor a package of Python, which has no hyphen.
+NEW_FOLDER_PATTERN = r"^restored(-[A-Za-z0-9_-]*)?$"
+NEW_FOLDER_RULE = "one folder at the claim's root: restored, or restored- and letters, digits, - or _"
+NewFolder = Annotated[str, StringConstraints(pattern=NEW_FOLDER_PATTERN, max_length=63)]
 
 #: Name of a model of Odoo.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=128)]
@@ -173,14 +177,11 @@ class Extracted(StatusModel):
 
 def folder_refusal(folder: str, filestore: str) -> str:
     """Why a new folder on the claim of a filestore at that path is refused, as a clause; empty where it is not."""
-    new, live = folder.split("/"), filestore.split("/") if filestore else []
-    if any(part in ("", ".", "..") for part in new):
-        return f"{folder!r} is not a path below the claim's root"
-    if new[0] == CLAIM_FOLDER:
-        return f"{CLAIM_FOLDER} belongs to ocore-snapshots"
-    if not live:
+    if not re.fullmatch(NEW_FOLDER_PATTERN, folder):
+        return f"{folder!r} is not {NEW_FOLDER_RULE}"
+    if not filestore:
         return "the filestore is the root of its claim, so every folder is in it: use target.store"
-    if new[: len(live)] == live or live[: len(new)] == new:
+    if filestore.split("/")[0] == folder:
         return f"{folder} and the filestore's path {filestore} overlap"
     return ""
 

@@ -39,7 +39,7 @@ def test_a_file_comes_back_beside_what_is_live(
     # killed before anything is visible. The folder is removed when it expires.
     killed = killed_in_turn(*EXTRACT_POINTS)
     with Deaths(cluster, site.namespace) as deaths:
-        for made, target in (("archive", {"store": {}}), ("back", {"claim": {"path": "back"}})):
+        for made, target in (("archive", {"store": {}}), ("back", {"claim": {"path": "restored"}})):
             site.extract(made, annotations=killed, files={"paths": [name]}, target=target)
             done = site.completed("Extract", made)
             deaths.fired(done)
@@ -47,9 +47,9 @@ def test_a_file_comes_back_beside_what_is_live(
     assert done["status"]["result"]["files"] == 1
     ended, expires = (parse(done["status"][field]) for field in ("completedAt", "resultExpiresAt"))
     assert timedelta(seconds=59) < expires - ended < timedelta(seconds=61)
-    assert site.in_shop("sha1sum", f"/claim/back/{name}")[1].split()[0] == content
+    assert site.in_shop("sha1sum", f"/claim/restored/{name}")[1].split()[0] == content
     assert site.in_shop("test", "-e", live)[0] == 1
-    assert site.in_shop("cp", f"/claim/back/{name}", live)[0] == 0
+    assert site.in_shop("cp", f"/claim/restored/{name}", live)[0] == 0
     environment = cluster.get("Environment", site.environment, site.namespace)
     assert environment is not None
     assert "operation" not in environment["status"]
@@ -79,7 +79,7 @@ def test_a_file_comes_back_beside_what_is_live(
     )
     assert is_true(expired, "Complete")
     assert datetime.now(UTC) >= parse(expired["status"]["completedAt"]) + timedelta(seconds=59), "removed too early"
-    assert site.in_shop("test", "-e", "/claim/back")[0] == 1
+    assert site.in_shop("test", "-e", "/claim/restored")[0] == 1
     site.gone("Extract", "archive", "back", "none")
 
     def objects() -> list[str]:

@@ -269,7 +269,7 @@ def test_row_01_operator_killed_in_an_undo(site: Site, operator: Operator, point
 
 def test_row_01_operator_killed_in_an_extract(site: Site, operator: Operator) -> None:
     """While its Job has the operation lock and writes into the claim, and right after it was deleted."""
-    name, files = fresh("file"), {"paths": [site.query("SELECT min(store_fname) FROM ir_attachment")[0][0]]}
+    name, files = fresh("restored"), {"paths": [site.query("SELECT min(store_fname) FROM ir_attachment")[0][0]]}
     held = failpoints.held_open("extract-written")
     site.extract(name, annotations=held, files=files, target={"claim": {"path": name}}, expiresAfterSeconds=3600)
     failpoints.at_failpoint(site, failpoints.running_pod(site, "Extract", name, "extract"), "extract-written")

@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -49,7 +48,7 @@ class Beside:
 
     def made(self) -> Extracted | None:
         """What an earlier attempt has extracted; None where there is no folder, or an empty one. Raises MoverError
-        TargetRefused where something else has the name, or the folder above it does not exist."""
+        TargetRefused where something else has the name."""
         with self._place() as (parent, name):
             try:
                 status = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -130,12 +129,6 @@ class Beside:
         try:
             with self._folders.opened_parent(self._folders.claim / self._folder) as found:
                 yield found
-        except (FileNotFoundError, NotADirectoryError) as error:
-            above = Path(self._folder).parent.as_posix()
-            raise self._refused(
-                f"cannot be made: the folder above it ({above}) does not exist, or its path has a symbolic link,"
-                " which is not followed"
-            ) from error
         except OSError as error:
             raise filesystem_error(error, f"make {self._folder} on the claim") from error
 

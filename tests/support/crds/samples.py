@@ -392,6 +392,12 @@ _PATHS = Pattern(
     ("", "a", "a/b", ".hidden/x.y", "a=b"), ("/a", "a/", "a//b", ".", "..", "a/..", "../a", "a/./b", "a b", "a\n")
 )
 _FILE_PATHS = ("a", "a/b c/ü", ".a", "..a", "...", "a/.../b")
+#: Folders of a claim that an Extract may not make: an application may load programs from them.
+NO_NEW_FOLDERS = (
+    *("", "addons", "addons/x", "back", "Restored", "xrestored-a", ".ocore", ".ocore/restored", "../restored"),
+    *("restored/a", "restored-a/b", "restored-a/..", "restored/", "/restored", "restored\n", "restored-a\n"),
+    *("restored.py", "restored-1.dist-info", "restored.pth", "restored_a", "restoreda", "restored-\u00e4"),
+)
 _HOSTILE_PATHS = ("..", ".", "/a", "a/", "a//b", "a/../b", "../a", "a/.", "a\nb", "a\tb", "a\u0000b")
 PATTERNS: dict[str, Pattern] = {
     model.UUID_PATTERN: Pattern((UUID,), (UUID.upper(), UUID.replace("-", "0"), f"{UUID[:-1]}g"), suffix=UUID),
@@ -450,6 +456,9 @@ PATTERNS: dict[str, Pattern] = {
     r"^[^\x00]*$": Pattern(("", "1", "a\n\tb"), ("a\u0000b",)),
     extracted.FILE_PATH_PATTERN: Pattern(_FILE_PATHS, _HOSTILE_PATHS),
     extracted.FILE_PATH_OR_ROOT_PATTERN: Pattern(("", *_FILE_PATHS), _HOSTILE_PATHS),
+    extracted.NEW_FOLDER_PATTERN: Pattern(
+        ("restored", "restored-", "restored-contract", "restored-2026_01"), NO_NEW_FOLDERS, prefix="restored-", fill="a"
+    ),
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": Pattern(("A", "JobFailed"), ("", "1A", "Job Failed", "Job-Failed")),
 }
 FREE = Pattern(("", "x"), ())
@@ -875,13 +884,19 @@ CEL: dict[str, dict[str, dict[str, Cel]]] = {
     },
     "Extract": {
         "": _NAME,
+        "spec.target.claim": {
+            f"path is {extracted.NEW_FOLDER_RULE}": Cel(
+                ({}, {"spec.target.claim.path": "restored-2026_01"}),
+                tuple({"spec.target.claim.path": name} for name in NO_NEW_FOLDERS),
+            ),
+        },
         "spec": {
             "an Extract cannot be changed; create a new one": Cel(
                 ({}, {"metadata.labels": {"a": "b"}}),
                 (
                     {"spec.snapshotRef.name": "other"},
                     {"spec.files.paths": ["other"]},
-                    {"spec.target.claim.path": "other"},
+                    {"spec.target.claim.path": "restored-other"},
                     {"spec.expiresAfterSeconds": 60},
                 ),
                 update=True,

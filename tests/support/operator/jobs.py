@@ -135,7 +135,7 @@ def all_jobs(
     has_filestore = place.environment is not None and place.environment.spec.filestore is not None
     targets: dict[str, Object] = {
         "": {"store": {}},
-        **({"-claim": {"claim": {"path": "back"}}} if has_filestore else {}),
+        **({"-claim": {"claim": {"path": "restored"}}} if has_filestore else {}),
     }
     has_database = place.environment is not None and place.environment.spec.database is not None
     return {

@@ -287,12 +287,12 @@ def test_an_extract_that_fails_says_why_and_is_deleted(tmp_path: Path) -> None:
 
 
 def test_into_the_claim_no_key_is_needed() -> None:
-    done = complete(b"", folder="back")
-    done["status"]["conditions"] = [condition("Complete", message="2 files are in the folder back.")]
+    done = complete(b"", folder="restored-papers")
+    done["status"]["conditions"] = [condition("Complete", message="2 files are in the folder restored-papers.")]
     found = FakeObjects(extract=[done])
-    text = extracts.into_claim(found, quiet(), "before", "papers", "back", 5)  # type: ignore[arg-type]
-    assert text.endswith("2 files are in the folder back.")
-    assert found.created[0][1]["spec"]["target"] == {"claim": {"path": "back"}}
+    text = extracts.into_claim(found, quiet(), "before", "papers", "restored-papers", 5)  # type: ignore[arg-type]
+    assert text.endswith("2 files are in the folder restored-papers.")
+    assert found.created[0][1]["spec"]["target"] == {"claim": {"path": "restored-papers"}}
     assert found.deleted == []
 
 

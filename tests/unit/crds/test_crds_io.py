@@ -21,6 +21,7 @@ PURE = {
     "hashlib",
     "itertools",
     "json",
+    "math",
     "pydantic",
     "pydantic_core",
     "re",

@@ -162,7 +162,7 @@ function Start({ environment, id, started }: { environment: string; id: string; 
     value: "",
     format: "csv",
     target: "store",
-    folder: "",
+    folder: "restored",
   });
   const change = (part: Partial<Wanted>) => setWanted({ ...wanted, ...part });
   const action = useAction(
@@ -265,7 +265,11 @@ function Start({ environment, id, started }: { environment: string; id: string; 
           </select>
         </label>
       )}
-      {wanted.kind !== "tables" && wanted.target === "claim" && field("folder", "New folder", { required: true })}
+      {wanted.kind !== "tables" && wanted.target === "claim" && 
+        field("folder", "New folder at its root: restored, or restored-…", {
+          required: true,
+          pattern: "restored(-[A-Za-z0-9_\\-]*)?",
+        })}
       <button type="submit" disabled={action.busy}>
         Extract
       </button>

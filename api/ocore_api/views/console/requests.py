@@ -13,6 +13,7 @@ from ocore_crds.extracted import (
     FilePath,
     Identifier,
     ModelName,
+    NewFolder,
     Operator,
     values_refusal,
 )
@@ -170,9 +171,10 @@ class ExtractRequest(Body):
         " claim. `database`, with tables: a new schema of the live database.",
         json_schema_extra={SOURCE: "Extract spec.target"},
     )
-    folder: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+    folder: NewFolder | None = Field(
         default=None,
-        description="With `claim`: the folder, below the root of the claim. Null for the store.",
+        description="With `claim`: the folder at the root of the claim: `restored`, or `restored-` and letters, digits,"
+        " `-` or `_`. Null for the store.",
         json_schema_extra={SOURCE: "Extract spec.target.claim.path"},
     )
     expires_after_seconds: Annotated[int, Field(ge=60, le=2592000), WHOLE] | None = Field(

@@ -137,7 +137,7 @@ def test_attachments_into_a_folder_of_the_claim(site: Site) -> None:
     body = {
         "attachments": {"model": "res.partner", "recordId": 7.0, "name": "contract.pdf"},
         "target": "claim",
-        "folder": "restored/now",
+        "folder": "restored-now",
         "expiresAfterSeconds": 600,
     }
     assert extract(site, body).status_code == 202
@@ -146,7 +146,7 @@ def test_attachments_into_a_folder_of_the_claim(site: Site) -> None:
     assert spec.attachments is not None
     assert (spec.attachments.record_id, spec.attachments.name, spec.expires_after_seconds) == (7, "contract.pdf", 600)
     assert spec.target.claim is not None
-    assert spec.target.claim.path == "restored/now"
+    assert spec.target.claim.path == "restored-now"
 
 
 def test_rows_of_tables(site: Site) -> None:
