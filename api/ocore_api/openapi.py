@@ -58,6 +58,7 @@ CONSOLE_TABLES: dict[type[BaseModel], str] = {
     console.OperationView: "Operation",
     console.SnapshotRefView: "Snapshot in short",
     console.EnvironmentDetails: "Environment",
+    console.ProbeAccepted: "Answer to the request of a probe",
     console.ConditionView: "Condition",
     console.SizesView: "Sizes of an environment",
     console.StoreView: "Store",

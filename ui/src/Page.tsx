@@ -1,11 +1,11 @@
 // The frame around each view: header, sign-in, the stream of changes, the view of the address.
 import { Component, type ComponentChildren } from "preact";
 import { useEffect, useMemo, useReducer } from "preact/hooks";
-import { body, openApi } from "./api/calls";
+import { openApi } from "./api/calls";
 import { Changes } from "./api/changes";
 import type { Session } from "./auth/session";
 import { SignIn, SignInAgain } from "./auth/view";
-import { PartsProvider, useLoaded, useParts, useSession } from "./parts/context";
+import { PartsProvider, useMe, useParts, useSession } from "./parts/context";
 import { Text, Title } from "./parts/show";
 import { address, route, type Route } from "./route";
 import { useStore } from "./store";
@@ -95,11 +95,7 @@ class Guard extends Component<{ children: ComponentChildren }, { failed: boolean
 
 function Who() {
   const { session } = useParts();
-  const me = useLoaded(
-    "me",
-    (api) => body(api.GET("/console/v1/me")),
-    () => undefined,
-  );
+  const me = useMe();
   return (
     <p class="who">
       {me.data && (

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RollbackDetails, Snapshot } from "../src/api/types";
 import { request } from "../src/views/Extracts";
+import { probeState } from "../src/views/Environment";
 import { points } from "../src/views/Growth";
 import { merged } from "../src/views/Log";
 import { outcome } from "../src/views/Rollback";
@@ -127,6 +128,19 @@ test("the outcome of a rollback is one sentence", () => {
     "Unknown.",
   );
   assert.equal(of({ status: "running" }), "");
+});
+
+test("a probe is answered by one that began at its time or later, or by what works, and is late after 2 minutes", () => {
+  const asked = "2026-03-01T12:00:05Z";
+  const at = (seconds: number) => Date.parse("2026-03-01T12:00:00Z") + seconds * 1000;
+  const bad = { ready: true, rollbackReady: false, probedAt: "2026-03-01T12:00:04Z" };
+  assert.equal(probeState(bad, asked, at(6)), "waiting");
+  assert.equal(probeState({ ...bad, probedAt: null }, asked, at(124)), "waiting");
+  assert.equal(probeState(bad, asked, at(125)), "late");
+  for (const probedAt of [asked, "2026-03-01T12:00:05.5Z"])
+    assert.equal(probeState({ ...bad, probedAt }, asked, at(125)), "answered");
+  assert.equal(probeState({ ...bad, rollbackReady: true }, asked, at(6)), "answered");
+  assert.equal(probeState({ ...bad, rollbackReady: null }, asked, at(6)), "waiting");
 });
 
 test("only what differs is saved", () => {

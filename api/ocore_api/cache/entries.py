@@ -105,6 +105,7 @@ class EnvironmentEntry(Entry):
     operation_since: str
     ready: bool | None
     rollback_ready: bool | None
+    probed_at: str | None  # when the newest probe began
     row: bytes  # JSON of what the console's row has of the Environment alone
     details: bytes  # the same of its details, packed
 
@@ -201,6 +202,7 @@ def environment_entry(obj: Object) -> EnvironmentEntry:
         operation_since=str(operation["since"]) if operation else "",
         ready=row["ready"],
         rollback_ready=row["rollbackReady"],
+        probed_at=row["probedAt"],
         row=encode(row),
         details=packed(encode(console_environments.details(obj))),
     )

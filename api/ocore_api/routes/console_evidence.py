@@ -1,4 +1,6 @@
-"""The console's restore tests and extracts."""
+"""The console's probes, restore tests and extracts."""
+
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,15 +24,37 @@ from ocore_api.views.console.models import (
     ExtractAccepted,
     ExtractPage,
     ExtractView,
+    ProbeAccepted,
     RestoreCertificate,
     RestoreTestAccepted,
 )
 from ocore_api.views.console.requests import ExtractRequest
-from ocore_api.writes import extracts, restore_tests
+from ocore_api.writes import extracts, probes, restore_tests
 
 router = APIRouter(prefix=CONSOLE, tags=["Console"])
 
 _EXTRACT = location("Path of the extract.", f"{CONSOLE}/extracts/3e0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11")
+
+
+@router.post(
+    "/environments/{environmentId}/probe",
+    status_code=202,
+    response_model=ProbeAccepted,
+    summary="Probe an environment",
+)
+async def start_probe(request: Request, environment_id: EnvironmentId, caller: SnapshotCaller) -> Response:
+    """Has the operator probe the environment now, where a snapshot or a rollback would not work. Where both would, its
+    sizes are measured. Nothing live is touched."""
+    facade, client = facade_of(request), client_of(request)
+    environment = await owned_environment(facade, caller, environment_id)
+    note(request.scope, namespace=environment.namespace, name=environment.name)
+    asked = await probes.start(client, facade.cache, environment, datetime.now(UTC))
+    answer = {
+        "environmentId": environment.id,
+        "requestedAt": asked,
+        "message": f"A probe of environment {environment.name} is requested.",
+    }
+    return JSONResponse(answer, 202)
 
 
 @router.get(

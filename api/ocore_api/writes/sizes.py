@@ -12,13 +12,11 @@ import structlog
 
 from ocore_api.cache import Cache, EnvironmentEntry
 from ocore_api.cache import Sizes as KnownSizes
-from ocore_api.errors import NotFound, Unavailable
+from ocore_api.errors import Unavailable
+from ocore_api.writes import probes
 from ocore_api.writes.client import Client
-from ocore_api.writes.refusals import translated
-from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_crds.text import sentence
 from ocore_crds.timestamps import parse, text
-from ocore_kube.types import ENVIRONMENTS
 
 #: Seconds for which sizes are fresh.
 FRESH = 60.0
@@ -96,11 +94,7 @@ class Measurements:
     async def _measure(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> None:
         """Asks the operator, and waits until it has measured, or could not, or the time is over."""
         request = text(datetime.fromtimestamp(self._clock(), UTC))
-        patch = {"metadata": {"uid": environment.uid, "annotations": {ANNOTATION_PROBE_REQUESTED: request}}}
-        with translated():
-            answer = await client.merge_patch(ENVIRONMENTS, environment.namespace, environment.name, patch)
-        if answer is None:
-            raise NotFound("NotFound", f"No environment {environment.id} is visible to this caller.")
+        await probes.request(client, environment, request)
         until = asyncio.get_running_loop().time() + self._wait
         ready = environment.problem is None
         while not self._settled(now := await _now(cache, environment), request) and not (ready and now.problem):

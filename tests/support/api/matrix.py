@@ -13,6 +13,7 @@ CONSOLE = "/console/v1"
 OF_THE_CALLER = {f"{CONSOLE}/me", f"{CONSOLE}/environments", f"{CONSOLE}/events"}
 #: The scope that a route needs, where it is not `read`.
 SCOPES = {
+    ("post", f"{CONSOLE}/environments/{{environmentId}}/probe"): "snapshot",
     ("post", f"{CONSOLE}/environments/{{environmentId}}/rollback-previews"): "rollback",
     ("post", f"{CONSOLE}/environments/{{environmentId}}/snapshots/{{snapshotId}}/extracts"): "rollback",
     ("post", f"{CONSOLE}/environments/{{environmentId}}/snapshots/{{snapshotId}}/restore-test"): "snapshot",

@@ -2,9 +2,10 @@
 import { createContext } from "preact";
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../auth/session";
-import type { Api } from "../api/calls";
+import { body, type Api } from "../api/calls";
 import type { Change, Changes } from "../api/changes";
 import { Problem } from "../api/problem";
+import type { Me } from "../api/types";
 import { backOff } from "../api/sse";
 import { useFollowed } from "../store";
 
@@ -158,6 +159,15 @@ export function useLoaded<T>(
     problem: state.problem,
     reload: () => reload.current(),
   };
+}
+
+/** The caller: who it is, and what it may do. */
+export function useMe(): Loaded<Me> {
+  return useLoaded(
+    "me",
+    (api) => body(api.GET("/console/v1/me")),
+    () => undefined,
+  );
 }
 
 /** One thing that a person does: it runs once, whatever is clicked, and a repetition has the same Idempotency-Key. */

@@ -1,8 +1,8 @@
 // One environment: what needs attention, timeline, growth, all snapshots, conditions.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentDetails } from "../api/types";
-import { useAction, useLoaded, useNow, useParts } from "../parts/context";
+import { useAction, useLoaded, useMe, useNow, useParts } from "../parts/context";
 import { Do, Facts, Failure, Known, Mark, Remedy, Text, Time, Title } from "../parts/show";
 import { address, go } from "../route";
 import { bytes, count, relative, time, visible, words } from "../text";
@@ -24,6 +24,8 @@ export function useEnvironment(id: string) {
         row &&
         row.ready === known.ready &&
         row.rollbackReady === known.rollbackReady &&
+        row.probedAt === known.probedAt &&
+        row.problem?.message === known.problem?.message &&
         row.snapshots === known.snapshots;
       return same && Boolean(row.operation) === Boolean(known.operation) ? { ...known, ...row } : "reload";
     },
@@ -78,6 +80,7 @@ function Details({ of }: { of: EnvironmentDetails }) {
           ))}
         </section>
       )}
+      <Probe of={of} />
       <Facts
         of={[
           ["Newest complete", <Link environment={id} to={of.newestComplete} />],
@@ -174,6 +177,66 @@ function UndoWindows({ of }: { of: EnvironmentDetails }) {
         </p>
       ))}
     </>
+  );
+}
+
+/** Milliseconds for which a probe is awaited, as `kubectl ocore doctor --probe` does. */
+const PATIENCE = 120_000;
+
+/** How far a probe is that was requested for `requestedAt` or later. */
+export function probeState(
+  of: Pick<EnvironmentDetails, "ready" | "rollbackReady" | "probedAt">,
+  requestedAt: string,
+  now: number,
+): "answered" | "waiting" | "late" {
+  // One that was under way may have shown that everything works: then no other one follows.
+  if (works(of) || (of.probedAt !== null && Date.parse(of.probedAt) >= Date.parse(requestedAt))) return "answered";
+  return now < Date.parse(requestedAt) + PATIENCE ? "waiting" : "late";
+}
+
+function works({ ready, rollbackReady }: Pick<EnvironmentDetails, "ready" | "rollbackReady">): boolean {
+  return ready === true && rollbackReady === true;
+}
+
+/** Has what does not work checked again, and reports when that has happened. */
+function Probe({ of }: { of: EnvironmentDetails }) {
+  const [requestedAt, setRequestedAt] = useState<string>();
+  const [ticking, setTicking] = useState(false);
+  const now = useNow(ticking);
+  const state = requestedAt && probeState(of, requestedAt, now);
+  useEffect(() => setTicking(state === "waiting"), [state]);
+  return (
+    <>
+      {!works(of) && <CheckAgain of={of.id} waiting={state === "waiting"} done={setRequestedAt} />}
+      <p role="status">
+        {state === "waiting" && `Requested at ${time(requestedAt)}. The result is shown here when the check has ended.`}
+        {state === "answered" && `Checked again at ${time(of.probedAt)}.`}
+        {state === "late" &&
+          "No check has ended within 2 minutes, so what is shown is older. The conditions may report what prevents a " +
+            "check. If they do not, run kubectl ocore doctor: its line Operator shows whether the operator runs."}
+      </p>
+    </>
+  );
+}
+
+function CheckAgain({ of, waiting, done }: { of: string; waiting: boolean; done(requestedAt: string): void }) {
+  const { api } = useParts();
+  const me = useMe();
+  const action = useAction(
+    () =>
+      body(
+        api.POST("/console/v1/environments/{environmentId}/probe", { params: { path: { environmentId: of } } }),
+      ),
+    (answer) => done(answer.requestedAt),
+  );
+  if (!me.data?.scopes.includes("snapshot")) return null;
+  return (
+    <div class="actions">
+      <Do action={action} argument={undefined} disabled={waiting}>
+        Check again now
+      </Do>
+      <Failure of={action} />
+    </div>
   );
 }
 

@@ -16,7 +16,7 @@ _ABNORMAL = (c.STALLED, c.FAILED)
 
 def row(obj: Object) -> Object:
     """What of :class:`ocore_api.views.console.models.EnvironmentRow` the Environment alone decides."""
-    meta, found = obj["metadata"], by_type(obj)
+    meta, found, probe = obj["metadata"], by_type(obj), status_of(obj).get("probe") or {}
     return {
         "id": str(status_of(obj).get("id") or ""),
         "name": meta["name"],
@@ -26,6 +26,7 @@ def row(obj: Object) -> Object:
         "ready": _holds(found.get(c.READY)),
         "rollbackReady": _holds(found.get(c.ROLLBACK_READY)),
         "problem": _problem(found, obj),
+        "probedAt": text(probe, "startedAt") or text(probe, "time"),
     }
 
 

@@ -36,6 +36,7 @@ _ROW: Object = {
     "ready": True,
     "rollbackReady": False,
     "problem": _PROBLEM,
+    "probedAt": "2026-03-01T11:30:00Z",
     "operation": {
         "kind": "snapshot",
         "id": SNAPSHOT,
@@ -318,6 +319,11 @@ def examples(snapshot: Object, log: Object) -> dict[str, Object]:
             },
             "test": _TEST,
             "lines": [{"label": "Environment", "value": f"shop (production, id {ENVIRONMENT})"}],
+        },
+        "ProbeAccepted": {
+            "environmentId": ENVIRONMENT,
+            "requestedAt": "2026-03-01T12:00:05Z",
+            "message": "A probe of environment shop is requested.",
         },
         "RestoreTestAccepted": {
             "runId": "1a2b3c4d",

@@ -111,6 +111,10 @@ class EnvironmentRow(Answer):
     problem: EnvironmentProblem | None = source(
         "Environment status.conditions: Stalled, Ready, RollbackReady", "The worst problem. Null: there is none."
     )
+    probed_at: str | None = moment(
+        "Environment status.probe.startedAt, else status.probe.time",
+        "When the newest probe that has ended began. Null before the first.",
+    )
     operation: OperationView | None = source("Environment status.operation", "What runs. Null: nothing.")
     newest_complete: SnapshotRefView | None = source(
         "Snapshots of the environment", "The newest snapshot that can be restored. Null: there is none."
@@ -134,6 +138,17 @@ class EnvironmentPage(Answer):
     offset: int = source("query parameter offset", "Environments before this page.")
     environments: tuple[EnvironmentRow, ...] = source("Environments", "The page.")
     total: int = source("number of Environments", "Number of environments on all pages, after the filters.")
+
+
+class ProbeAccepted(Answer):
+    """A probe was asked for."""
+
+    environment_id: str = identity("Environment status.id", "The environment.")
+    requested_at: str = moment(
+        "Environment annotation ocore.dev/probe-requested",
+        "A probe with this `probedAt`, or a later one, is the answer.",
+    )
+    message: str = source("text", "What happens now.")
 
 
 class SizesView(Answer):

@@ -30,6 +30,7 @@ SCOPE = {
     "DELETE /console/v1/rollbacks/{deploymentId}": "rollback",
     "GET /console/v1/rollback-previews/{previewId}": "read",
     "GET /console/v1/rollbacks/{deploymentId}": "read",
+    "POST /console/v1/environments/{environmentId}/probe": "snapshot",
     "POST /console/v1/environments/{environmentId}/rollback-previews": "rollback",
     "POST /console/v1/rollbacks/{deploymentId}/undo": "rollback",
     "GET /console/v1/environments": "read",
