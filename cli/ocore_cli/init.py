@@ -95,7 +95,10 @@ def read(objects: Objects, workload: str) -> Found:
         },
         config_maps=_named(objects.read(f"/api/v1/namespaces/{space}/configmaps")),
         clusters=_named(_optional(objects, f"/apis/postgresql.cnpg.io/v1/namespaces/{space}/clusters")),
-        stores=sorted(obj["metadata"]["name"] for obj in objects.list(SNAPSHOT_STORE)),
+        stores={
+            obj["metadata"]["name"]: obj["spec"]
+            for obj in sorted(objects.list(SNAPSHOT_STORE), key=lambda obj: str(obj["metadata"]["name"]))
+        },
         existing=objects.get(ENVIRONMENT, name),
     )
 

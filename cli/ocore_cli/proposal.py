@@ -3,7 +3,7 @@ documents out."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -89,7 +89,8 @@ class Found:
     config_maps: Mapping[str, Object] = field(default_factory=dict)
     #: CloudNativePG's, by name.
     clusters: Mapping[str, Object] = field(default_factory=dict)
-    stores: Sequence[str] = ()
+    #: The specs of the SnapshotStores, by name.
+    stores: Mapping[str, Object] = field(default_factory=dict)
     #: The Environment of that name, where there is one: its ids stay.
     existing: Object | None = None
 
@@ -165,7 +166,7 @@ def propose(found: Found, given: Given) -> tuple[Document, ...]:
 def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
     """Name of the store, and its document where it is a new one."""
     if not given.store and len(found.stores) == 1:
-        return found.stores[0], ()
+        return next(iter(found.stores)), ()
     if not given.store:
         known = f" It may be one of {', '.join(found.stores)}." if found.stores else ""
         raise Unknown("store", f"Where are snapshots stored: s3://BUCKET/PREFIX, or claim://CLAIM?{known}")
@@ -190,7 +191,8 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         why = {
             "claim": "a volume of this cluster: better than nothing, lost with the cluster. Prefer S3 on another site"
         }
-        return "main", (Document(SNAPSHOT_STORE, "main", {"claim": claim}, why),)
+        name = _store_name(found, {"claim": claim})
+        return name, (Document(SNAPSHOT_STORE, name, {"claim": claim}, why),)
     if scheme != "s3":
         raise Unknown(
             "store", f"{given.store} is no store. Where are snapshots stored: s3://BUCKET/PREFIX, or claim://CLAIM?"
@@ -214,7 +216,26 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         comments["s3.credentialsSecretRef"] = "has the keys accessKeyId and secretAccessKey"
     else:
         comments["s3"] = "without credentialsSecretRef the service account's workload identity is used"
-    return "main", (Document(SNAPSHOT_STORE, "main", {"s3": s3}, comments),)
+    name = _store_name(found, {"s3": s3})
+    return name, (Document(SNAPSHOT_STORE, name, {"s3": s3}, comments),)
+
+
+def _store_name(found: Found, spec: Object) -> str:
+    """That of the store in the same place: a second `init` proposes what the first one has created. Else a new one."""
+    same = (name for name, other in found.stores.items() if _place(other) == _place(spec))
+    return next(same, None) or _free("main", found.stores)
+
+
+def _place(spec: Object) -> list[Object]:
+    """Where a store is, without its credentials."""
+    fields = ("bucket", "prefix", "endpoint", "claimName", "path")
+    return [{key: (spec.get(kind) or {}).get(key) or "" for key in fields} for kind in ("s3", "claim")]
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """The name, or with a number where an object has it."""
+    names = (name, *(f"{name}-{number}" for number in range(2, 1000)))
+    return next(each for each in names if each not in taken)
 
 
 # --- the Environment
@@ -332,9 +353,11 @@ def _no_secret(found: Found) -> str:
             lines.append(f"  {key}: key {shown(value[1])} of Secret {shown(value[0])}")
         elif name is not None:
             lines.append(f"  {key}: variable {shown(name)} of the workload")
+        elif key == "dbname" and _database_argument(found.workload):
+            lines.append(f"  {key}: option -d or --database among the workload's arguments")
         elif key != "port":
             lines.append(f"  {key}: the workload's variables do not show it")
-    secret = f"{found.workload['metadata']['name']}-db"
+    secret = _free(f"{found.workload['metadata']['name']}-db", found.secrets)
     line = command(*("kubectl", "-n", found.namespace, "create", "secret", "generic", secret, "--from-env-file=db.env"))
     return (
         "No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create one,"
@@ -398,13 +421,20 @@ def _database_name(found: Found, given: Given, secret: str) -> str:
     for each in _VARIABLES["dbname"]:
         if isinstance(value := values.get(each), str) and value:
             return value
-    container = first_container(found.workload)
+    if name := _database_argument(found.workload):
+        return name
+    raise Unknown("database", "What is the name of the database? It is in the path of the files.")
+
+
+def _database_argument(workload: Object) -> str:
+    """The database that the container's arguments name; empty where they name none."""
+    container = first_container(workload)
     words = [*(container.get("command") or ()), *(container.get("args") or ())]
     for word, following in zip(words, (*words[1:], ""), strict=False):
         match = re.fullmatch(r"(?:-d|--database|--db_name)(?:=(.+))?", word)
         if match and (match[1] or following):
             return str(match[1] or following)
-    raise Unknown("database", "What is the name of the database? It is in the path of the files.")
+    return ""
 
 
 def _beside(found: Found, spec: Object, secret: str) -> tuple[list[tuple[str, str]], list[str]]:

@@ -241,8 +241,8 @@ def test_an_environment_that_exists_keeps_its_ids_and_jobs() -> None:
     ("given", "more", "option", "says"),
     [
         (Given(id=ID), {}, "store", "Where are snapshots stored"),
-        (Given(id=ID), {"stores": ["a", "b"]}, "store", "It may be one of a, b"),
-        (Given(id=ID, store="none"), {"stores": ["a"]}, "store", "There is no SnapshotStore none"),
+        (Given(id=ID), {"stores": {"a": {}, "b": {}}}, "store", "It may be one of a, b"),
+        (Given(id=ID, store="none"), {"stores": {"a": {}}}, "store", "There is no SnapshotStore none"),
         (Given(id=ID, store="claim://none"), {}, "store", "There is no PersistentVolumeClaim none"),
         (Given(id=ID, store="ftp://x"), {}, "store", "ftp://x is no store"),
         (replace(S3, s3_secret="pg-app"), {}, "s3-secret", "no keys accessKeyId and secretAccessKey"),
@@ -280,6 +280,27 @@ def test_without_a_secret_the_command_that_makes_one_is_said() -> None:
     assert "  password: key database-password of Secret odoo" in text.splitlines()
 
 
+def test_the_variables_of_odoos_image_and_names_that_are_taken() -> None:
+    """The Secret of the image's variables has no database's name, and the name that would be proposed."""
+    env: dict[str, Any] = {name: ("odoo-db", name.lower()) for name in ("HOST", "USER", "PASSWORD")}
+    obj = workload("odoo", "odoo:18.0", (("data", "/var/lib/odoo", ""),), env=env, args=["--database=live"])
+    secrets = {"odoo-db": frozenset({"host", "user", "password"})}
+    with pytest.raises(Unknown) as asked:
+        propose(found(obj, secrets=secrets, clusters={}), S3)
+    lines = asked.value.question.splitlines()
+    assert "  host: key host of Secret odoo-db" in lines
+    assert "  dbname: option -d or --database among the workload's arguments" in lines
+    assert "kubectl -n shop create secret generic odoo-db-2 --from-env-file=db.env" in lines
+    secrets["odoo-db-2"] = frozenset({"host", "user", "password", "dbname"})
+    given = replace(S3, database_secret="odoo-db-2")
+    other = {"s3": {"bucket": "others", "prefix": "shop"}}
+    made = propose(found(obj, secrets=secrets, clusters={}, stores={"main": other}), given)
+    assert made[0].name == environment(made)["storeRef"]["name"] == "main-2"
+    assert environment(made)["filestore"]["path"] == "filestore/live"
+    again = propose(found(obj, secrets=secrets, clusters={}, stores={"main": other, "main-2": made[0].spec}), given)
+    assert again == made, "a second run proposes the same store"
+
+
 def test_row_125_neither_a_password_nor_a_command_of_the_workload_is_printed() -> None:
     """Who pastes the line runs what a tenant wrote into the Deployment; who reads the screen reads the password."""
     env = {
@@ -302,7 +323,7 @@ def test_row_125_neither_a_password_nor_a_command_of_the_workload_is_printed() -
 
 
 def test_a_store_that_exists_is_used_and_a_claim_is_possible() -> None:
-    proposed = propose(found(ODOO, stores=["backups"]), Given(id=ID))
+    proposed = propose(found(ODOO, stores={"backups": {}}), Given(id=ID))
     assert [each.kind.kind for each in proposed] == ["Environment", "SnapshotPolicy"]
     assert environment(proposed)["storeRef"] == {"name": "backups"}
     store = propose(found(ODOO), Given(id=ID, store="claim://backups/shop"))[0]
