@@ -528,6 +528,8 @@ def test_row_83_the_facade_leaves_finalizers_and_owners_of_a_snapshot(facade: Ac
         assert "neither finalizers nor owners" in patch({"metadata": {"ownerReferences": [OWNER]}})
         assert "only its own annotations" in patch({"metadata": {"annotations": {"ocore.dev/requested-at": "u"}}})
         assert "only its own annotations" in patch({"metadata": {"annotations": None}})
+        for value in ("1", "2"):
+            assert patch({"metadata": {"annotations": {"ocore.dev/restore-test-requested": value}}}) == ""
         assert patch({"spec": {"pin": {"label": "kept"}}}) == ""
         assert patch({"spec": {"deletionPolicy": "Retain"}}) == ""
     finally:
