@@ -3,6 +3,9 @@ locks of a session nor the space that it uses.
 
 A thread asks once a second. So the limit is exceeded for about that long, then the copy's sessions are ended. The
 memory of another session cannot be asked for.
+
+Where all locks are taken, the thread gets none. So it asks, and ends sessions, in one transaction that has every lock
+that this needs from its start. The transaction has no snapshot between two statements: it holds up no VACUUM.
 """
 
 import logging
@@ -22,6 +25,19 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-limits"
 _EVERY = 1.0
+#: Needs the locks that the other statements and the check of their rights need. Catalogs that databases share have no
+#: locks of the fast path.
+_HOLD = """
+SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity), (SELECT pg_catalog.count(*) FROM
+ pg_catalog.pg_roles), (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members),
+ (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks)
+"""
+#: In a transaction the list of sessions is that of the first statement that has read it.
+_FRESH = "SELECT pg_catalog.pg_stat_clear_snapshot()"
+_END = """
+SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+ WHERE a.datname = %s AND a.pid <> pg_catalog.pg_backend_pid() AND a.usesysid IS NOT NULL
+"""
 #: Locks in the shared table that all sessions of the server have together, and those of sessions in one database.
 _LOCKS = """
 SELECT pg_catalog.current_setting('max_locks_per_transaction')::bigint
@@ -41,18 +57,27 @@ def limited(server: Server, database: str, capacity: int | None, token: Token | 
     """
     found: list[MoverError] = []
     ended = threading.Event()
-    with connect_maintenance(server, application=APPLICATION, token=token) as connection:
+    with (
+        connect_maintenance(server, application=APPLICATION, token=token) as connection,
+        connect_maintenance(server, application=APPLICATION, token=token) as holder,
+    ):
         watch = volume.Watch(capacity, database) if capacity is not None else None
-        _check(connection, database, None)  # the first one reads the catalog, which needs locks
+        for text in ("BEGIN", _HOLD, _FRESH):
+            holder.execute(text.encode())
+        _check(holder, database)  # the first one reads the catalog, which needs locks
 
         def run() -> None:
             while not ended.wait(_EVERY):
                 try:
-                    _check(connection, database, watch)
+                    _check(holder, database)
+                    if watch is not None:
+                        watch(connection)
                 except MoverError as error:
                     found.append(error)
-                    _end(connection, database)
+                    _end(holder, connection, database)
                     return
+                except psycopg.errors.OutOfMemory:
+                    continue  # locks were taken since the check: the next one sees it
                 except psycopg.Error as error:
                     log.warning("the copy's sessions are not watched any more", extra={"error": str(error)})
                     return
@@ -68,8 +93,9 @@ def limited(server: Server, database: str, capacity: int | None, token: Token | 
                 raise found[0]
 
 
-def _check(connection: Connection, database: str, watch: volume.Watch | None) -> None:
-    most, held = connection.execute(_LOCKS.encode(), [database]).fetchone() or (0, 0)
+def _check(holder: Connection, database: str) -> None:
+    holder.execute(_FRESH.encode())
+    most, held = holder.execute(_LOCKS.encode(), [database]).fetchone() or (0, 0)
     if held > most // 2:
         raise MoverError(
             conditions.RESTORE_FAILED,
@@ -77,12 +103,12 @@ def _check(connection: Connection, database: str, watch: volume.Watch | None) ->
             " locks no one can connect. Look for functions, triggers or scripts that take advisory locks, or increase"
             " max_locks_per_transaction",
         )
-    if watch is not None:
-        watch(connection)
 
 
-def _end(connection: Connection, database: str) -> None:
+def _end(holder: Connection, connection: Connection, database: str) -> None:
     try:
+        holder.execute(_FRESH.encode())
+        holder.execute(_END.encode(), [database])
         sessions.end_all(connection, (database,))
     except (psycopg.Error, MoverError) as error:
         log.warning("the copy's sessions were not ended", extra={"database": database, "error": str(error)})

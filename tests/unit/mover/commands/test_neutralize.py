@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -466,6 +466,21 @@ def test_row_131_a_script_cannot_take_all_locks(copy: Copy) -> None:
     done = copy.neutralise(lock)
     assert done.reason == "RestoreFailed"
     assert "locks of about" in done.message
+    copy.is_old()
+
+
+@pytest.mark.parametrize("admin", [superuser_secret, admin_secret, None])
+def test_row_131_nor_one_that_keeps_them_after_the_error(
+    site: Site, tmp_path: Path, admin: Callable[[Site, Path], Path] | None
+) -> None:
+    """Locks of a session outlive the error that there are no more. The watch must then need none."""
+    copy = restored(Shell(site, tmp_path, admin(site, tmp_path)) if admin else Shell(site, tmp_path), tmp_path)
+    keep = "BEGIN FOR i IN 1..10000000 LOOP PERFORM pg_advisory_lock(i); END LOOP; EXCEPTION WHEN OTHERS THEN"
+    started = time.monotonic()
+    done = copy.neutralise(f"DO $$ {keep} PERFORM pg_sleep(60); END $$")
+    assert done.reason == "RestoreFailed"
+    assert "locks of about" in done.message
+    assert time.monotonic() - started < 30
     copy.is_old()
 
 
