@@ -195,9 +195,10 @@ def _answers(world: World, obj: Object) -> Line:
     if (
         renewed is None
         or not lease.get("holderIdentity")
-        or world.now - renewed > timedelta(seconds=seconds) + PATIENCE
+        or not -PATIENCE <= world.now - renewed <= timedelta(seconds=seconds) + PATIENCE
     ):
-        when = f"was renewed {_ago(world.now, renewed)}" if renewed is not None else "does not exist"
+        missing = "has no valid renewTime" if lease else "does not exist"
+        when = f"was renewed {_ago(world.now, renewed)}" if renewed is not None else missing
         fix = _kubectl(namespace, "rollout", "restart", f"deployment/{name}")
         return Line("problem", "Operator", f"{place} does not answer: its Lease {when}.", fix)
     version = (obj["metadata"].get("labels") or {}).get("app.kubernetes.io/version", "of an unknown version")
@@ -489,7 +490,7 @@ def _unobserved(kind: Kind, obj: Object, now: datetime) -> str:
     times = [meta.get("creationTimestamp")]
     times += [m.get("time") for m in meta.get("managedFields") or () if not m.get("subresource")]
     changed = max((t for t in map(parse_time, times) if t is not None), default=None)
-    if changed is not None and now - changed <= PATIENCE:
+    if changed is not None and abs(now - changed) <= PATIENCE:
         return ""
     since = f", which is of {_short(changed)}" if changed is not None else ""
     return f"the operator has not observed the spec of {kind.singular} {meta['name']}{since}"
@@ -575,4 +576,6 @@ def _short(time: datetime | None) -> str:
 
 
 def _ago(now: datetime, time: datetime) -> str:
+    if time > now + PATIENCE:
+        return f"at {_short(time)}, which is in the future"
     return f"{span(max(1.0, (now - time).total_seconds()))} ago"

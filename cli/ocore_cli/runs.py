@@ -166,8 +166,12 @@ def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """The time of an RFC 3339 text; None for None or an empty text."""
-    return timestamps.parse(text) if text else None
+    """The time of an RFC 3339 text; None where it is missing, or no time to calculate with: tenants write some."""
+    try:
+        timestamps.check(str(text))
+        return timestamps.parse(str(text))
+    except ValueError:
+        return None
 
 
 def problem_conditions(found: tuple[Condition, ...]) -> tuple[Condition, ...]:

@@ -17,6 +17,7 @@ from rich.console import Console
 from ocore_cli import app, doctor
 from ocore_cli.diagnosis import Line, World, diagnose, has_problem
 from ocore_cli.errors import FINDINGS, CliError, Denied
+from ocore_cli.runs import parse_time
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE
 from ocore_crds.schema import crd
 from support.cli import NOW, FakeObjects, Object, at, condition, run
@@ -517,6 +518,42 @@ def test_row_125_a_deployment_with_our_labels_is_no_operator(
     out = capsys.readouterr().out
     assert "You may not read its Deployment or its ClusterRole" in out
     assert "helm" not in out
+
+
+#: As a tenant may write them into an object: the API server takes the years 0 to 9999.
+NO_TIMES = (
+    *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59Z"),
+    *("2026-01-31T23:59:60Z", "2026-01-31T12:00:00", "2026-01-31", "yesterday", "-", "Z"),
+)
+
+
+@pytest.mark.parametrize("text", [*NO_TIMES, *(None, 0, 1.5, {}, [])])
+def test_row_122_a_time_that_cannot_be_calculated_with_is_none(text: Any) -> None:
+    assert parse_time(text) is None
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+def test_row_122_no_time_in_an_object_ends_the_doctor(time: str) -> None:
+    """Nor does it hide that the operator does not answer, or has not observed an object."""
+    world = sound()
+    spec = {"holderIdentity": "a", "leaseDurationSeconds": 2**31 - 1, "renewTime": time}
+    objects = copy.deepcopy(dict(world.objects))
+    for each in (each for kind in objects.values() for each in kind):
+        each["metadata"] |= {"creationTimestamp": time, "generation": 2, "managedFields": [{"time": time}]}
+    hostile = dataclasses.replace(world, leases={OPERATOR: {"spec": spec}}, objects=objects)
+    found = {line.what: line for line in lines(hostile)}
+    assert found["Operator"].state == "problem"
+    assert found["Observed"].state == "problem"
+
+
+def test_row_122_a_time_to_come_hides_nothing() -> None:
+    world = sound()
+    objects = copy.deepcopy(dict(world.objects))
+    objects["environment"][0]["metadata"] |= {"generation": 2, "managedFields": [{"time": at(86400)}]}
+    lease = {"spec": {**world.leases[OPERATOR]["spec"], "renewTime": at(86400)}}
+    hostile = dataclasses.replace(world, leases={OPERATOR: lease}, objects=objects)
+    found = {line.what: line for line in lines(hostile)}
+    assert [found[what].state for what in ("Operator", "Observed")] == ["problem", "problem"]
 
 
 def test_the_exit_code_tells_a_script(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
