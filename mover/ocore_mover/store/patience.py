@@ -79,6 +79,6 @@ def hinted(error: StoreError) -> float:
         return min(float(text), LONGEST_HINT)
     try:
         seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), LONGEST_HINT)

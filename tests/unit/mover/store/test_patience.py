@@ -123,7 +123,7 @@ def test_row_72_the_stores_own_hint_is_obeyed() -> None:
     assert patience.hinted(refused("99999999")) == patience.LONGEST_HINT
     assert 50 < patience.hinted(refused(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))) <= 60
     assert patience.hinted(refused(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True))) == 0
-    for text in ("", "soon", "-5", "1e9", "²"):
+    for text in ("", "soon", "-5", "1e9", "²", f"Wed, 01 Jan 2020 00:00:00 +{10**20}"):
         assert patience.hinted(refused(text)) == 0
     assert patience.hinted(StoreError(conditions.STORE_UNREACHABLE, "busy", retryable=True)) == 0
 
