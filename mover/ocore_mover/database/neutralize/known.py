@@ -124,7 +124,9 @@ RULES: tuple[Rule | Emptied, ...] = (
         "webhooks",  # of automation rules as well: they run server actions
         "ir_act_server",
         ("state", "webhook_url"),
-        "t.state = 'webhook' AND t.webhook_url LIKE '%://%' AND t.webhook_url !~ '://[^/]*\\.?invalid([:/]|$)'",
+        # Of a URL that is left the host is `invalid`, or below it: not its user, its query or the end of another name.
+        "t.state = 'webhook' AND t.webhook_url LIKE '%://%'"
+        " AND t.webhook_url !~ '^https?://([A-Za-z0-9.-]*[.])?invalid(:[0-9]+)?([/?#]|$)'",
         "webhook_url = 'https://webhook.invalid'",
         odoo=(17, 99),
     ),

@@ -153,6 +153,15 @@ LEFT_ON = {
     "UPDATE ir_act_server SET webhook_url = 'http://hooks/secret-path' WHERE state = 'webhook'": (
         "webhooks in public.ir_act_server"
     ),
+    "UPDATE ir_act_server SET webhook_url = 'https://hooks.example.com?.invalid/secret-path' WHERE state = 'webhook'": (
+        "webhooks in public.ir_act_server"
+    ),
+    "UPDATE ir_act_server SET webhook_url = 'https://invalid:secret-path@hooks.example.com' WHERE state = 'webhook'": (
+        "webhooks in public.ir_act_server"
+    ),
+    "UPDATE ir_act_server SET webhook_url = 'http://valid-or-invalid/secret-path' WHERE state = 'webhook'": (
+        "webhooks in public.ir_act_server"
+    ),
     "UPDATE auth_oauth_provider SET enabled = true": (
         "active OAuth providers in public.auth_oauth_provider, for example id"
     ),
