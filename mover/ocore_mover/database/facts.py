@@ -143,12 +143,13 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
 
 
 def is_empty(connection: Connection) -> bool:
-    """Whether no one has made a table, a view or a sequence in the connection's database; those of extensions do not
-    count."""
+    """Whether the connection's database has no table or view. Those of extensions do not count, nor do sequences and
+    the tables `orm_signaling_…`: an Odoo that waits for its data makes them for messages between its processes."""
     return not _one(
         connection,
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')"
+        " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')"
+        " AND NOT pg_catalog.starts_with(c.relname::text, 'orm_signaling_')"
         " AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid ="
         " 'pg_catalog.pg_class'::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e'))",
     )
