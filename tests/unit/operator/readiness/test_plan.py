@@ -37,7 +37,7 @@ from ocore_operator.readiness.world import (
 from ocore_operator.summarize import Stamp
 from support.operator import objects
 from support.operator.catalogs import new_catalog
-from support.operator.objects import SETTINGS, UID, at, environment, job, moment, obj, observation, pod
+from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment, job, moment, obj, observation, pod
 from support.operator.readiness import inputs, world
 from support.operator.terminal_snapshot import RUNNING, said
 
@@ -223,7 +223,7 @@ def test_jobs_are_read_where_one_may_be_wanted(of: Environment, observed: dict[s
 # --- SnapshotStore ---------------------------------------------------------------------------------------------------
 
 
-FOUND = plan_store.found(objects.store(), StoreProbeResult(store_id=UID), at(30), STAMP).wire()
+FOUND = plan_store.found(objects.store(), StoreProbeResult(store_id=OTHER_UID), at(30), STAMP).wire()
 
 
 def store_world(state: Any = None, *, status: Any = None, **observed: Any) -> StoreWorld:
@@ -247,7 +247,7 @@ def store_decided(state: Any = None, **observed: Any) -> StoreAction:
     [
         (None, Start, ""),
         (RUNNING, Wait, c.PROBING),
-        (StoreProbeResult(store_id=UID, checksums="Server"), Record, c.SUCCEEDED),
+        (StoreProbeResult(store_id=OTHER_UID, checksums="Server"), Record, c.SUCCEEDED),
         (Failure(reason=c.STORE_ACCESS_DENIED, message="403"), Record, c.STORE_ACCESS_DENIED),
     ],
 )
