@@ -11,8 +11,13 @@ from .environment import (
     Database,
     EnvironmentSpec,
     EnvironmentStatus,
+    FileOwner,
     Filestore,
+    Jobs,
+    Tls,
+    Workload,
     connection_of,
+    user_of_jobs,
 )
 from .layouts import Layout
 from .model import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
@@ -261,6 +266,45 @@ class RollbackTarget(StatusModel):
         return base.model_copy(update={"claim_name": self.claim_name, "path": self.path, "layout": self.layout})
 
 
+class JobsStatus(StatusModel):
+    """What Jobs of the Environment need beside its target, frozen at the start of a rollback. Its cleanup uses it where
+    the Environment was deleted."""
+
+    store_name: str = Field(description="SnapshotStore of the Environment.")
+    tls: str | None = Field(default=None, description="`spec.database.tls` of the Environment, as JSON.")
+    user: FileOwner | None = Field(default=None, description="User of the Jobs, where it is known.")
+
+    @classmethod
+    def of(cls, spec: EnvironmentSpec, status: EnvironmentStatus) -> "JobsStatus":
+        """Of that Environment."""
+        user, group = spec.jobs.run_as_user, spec.jobs.run_as_group
+        tls = spec.database.tls if spec.database is not None else None
+        return cls(
+            store_name=spec.store_ref.name,
+            tls=tls.model_dump_json(by_alias=True, exclude_none=True) if tls is not None else None,
+            user=FileOwner(run_as_user=user, run_as_group=group) if user is not None else user_of_jobs(spec, status),
+        )
+
+    def environment(
+        self, environment_id: str, target: RollbackTarget, workloads: tuple[SavedWorkload, ...]
+    ) -> tuple[EnvironmentSpec, EnvironmentStatus]:
+        """Spec and status of an Environment that was deleted, as far as a cleanup needs them."""
+        user = self.user
+        spec = EnvironmentSpec(
+            id=environment_id,
+            type="production",
+            store_ref=LocalRef(name=self.store_name),
+            workloads=tuple(Workload(api_version=w.api_version, kind=w.kind, name=w.name) for w in workloads),
+            jobs=Jobs(run_as_user=user.run_as_user, run_as_group=user.run_as_group) if user is not None else Jobs(),
+        )
+        spec, status = target.applied_to(spec, EnvironmentStatus())
+        if spec.database is None or self.tls is None or target.cluster is not None:
+            return spec, status
+        return spec.model_copy(
+            update={"database": spec.database.model_copy(update={"tls": Tls.model_validate_json(self.tls)})}
+        ), status
+
+
 class UndoStatus(StatusModel):
     """What an undo undoes, frozen at its start: it needs neither the other Rollback nor the Snapshot after that."""
 
@@ -430,6 +474,10 @@ class RollbackStatus(StatusModel):
             "Connection and claim at the start. A change of them aborts the rollback before the switchover; later it is"
             " ignored."
         ),
+    )
+    jobs: JobsStatus | None = Field(
+        default=None,
+        description="How Jobs of the Environment connect and run; for the cleanup where the Environment was deleted.",
     )
     live_database: str | None = Field(default=None, description="Name of the live database.")
     restored_database: str | None = Field(

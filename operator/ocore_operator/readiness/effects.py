@@ -10,6 +10,7 @@ from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.snapshotstore import SnapshotStoreStatus
 from ocore_operator import operation_lock, summarize
 from ocore_operator.context import Context
+from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
@@ -17,7 +18,7 @@ from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import build, control
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube.resources import Environment, Object, Store
-from ocore_operator.readiness import plan_environment, plan_store, targets
+from ocore_operator.readiness import plan_environment, plan_store
 from ocore_operator.readiness.plan_environment import target_of
 from ocore_operator.readiness.plan_probe import verdict
 from ocore_operator.readiness.world import (

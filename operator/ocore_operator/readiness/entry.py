@@ -2,6 +2,7 @@
 
 from ocore_crds import conditions as c
 from ocore_crds import layouts
+from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.kube.catalog import common, shared
@@ -38,11 +39,6 @@ def of_store(obj: Object) -> StoreEntry:
     )
 
 
-def cluster_target(cluster: str, database: str | None) -> str:
-    """What :class:`Target` has as its cluster."""
-    return f"{cluster}/{database}" if database else cluster
-
-
 def _target(environment: Object) -> Target:
     spec, probe = environment.get("spec", {}), environment.get("status", {}).get("probe") or {}
     filestore = spec.get("filestore") or {}
@@ -50,7 +46,7 @@ def _target(environment: Object) -> Target:
     has_database, cnpg = bool(named), named.get("cnpg")
     return Target(
         secret=(named.get("secretRef") or {}).get("name") or "",
-        cluster=cluster_target(cnpg["cluster"], cnpg.get("database")) if cnpg else "",
+        cluster=targets.of_cluster(cnpg["cluster"], cnpg.get("database")) if cnpg else "",
         server=probe.get("serverIdentity") or "" if has_database else "",
         database=probe.get("databaseName") or "" if has_database else "",
         claim=filestore.get("claimName") or "",

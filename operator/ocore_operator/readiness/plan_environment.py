@@ -9,6 +9,7 @@ from ocore_crds.conditions import Condition
 from ocore_crds.environment import ANY_USER, EnvironmentStatus, connection_of
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
 from ocore_operator import clock
+from ocore_operator.entries import targets
 from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
@@ -16,8 +17,7 @@ from ocore_operator.jobs.inputs import OF_WORKLOADS, JobInputs
 from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, read
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Environment, Store, project_of
-from ocore_operator.readiness import proof, schedule, sizing, targets
-from ocore_operator.readiness.entry import cluster_target
+from ocore_operator.readiness import proof, schedule, sizing
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
 from ocore_operator.readiness.world import (
@@ -275,7 +275,7 @@ def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
     cnpg = database.cnpg if database is not None else None
     return Target(
         secret=database.secret_ref.name if database is not None and database.secret_ref is not None else "",
-        cluster=cluster_target(cnpg.cluster, cnpg.database) if cnpg is not None else "",
+        cluster=targets.of_cluster(cnpg.cluster, cnpg.database) if cnpg is not None else "",
         server=probe.server_identity if database is not None and probe is not None else "",
         database=probe.database_name if database is not None and probe is not None else "",
         claim=filestore.claim_name if filestore is not None else "",

@@ -19,6 +19,7 @@ from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store, project_of
+from ocore_operator.rollback import orphan
 from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, lock_view
@@ -273,7 +274,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
         ctx, observed, needs_store=effect.command in ("restore", "switch", "preview") and undo is None and own_store
     )
     left = max(_seconds_left(owner, ctx.now()), LEAST_DEADLINE)
-    project = project_of(_environment(observed))
+    project = project_of(_of_jobs(observed))
     match effect.command:
         case "restore":
             return build.restore(
@@ -354,6 +355,15 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             )
 
 
+def _of_jobs(observed: Observed) -> Environment:
+    """The Environment that a Job is built from; for the cleanup of a rollback whose Environment was deleted, what its
+    status remembers of it. Raises Stalled(EnvironmentNotFound)."""
+    status, found = observed.rollback.status, observed.environment
+    if status.stage != "Ended" or (found is not None and found.id == status.environment_id):
+        return _environment(observed)
+    return orphan.remembered(observed.rollback) or _environment(observed)
+
+
 def with_target(environment: Environment, target: RollbackTarget | None) -> Environment:
     """The Environment with the connection and the claim of the rollback's start. They have its databases and folders,
     whatever the spec names now."""
@@ -372,7 +382,7 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
     """As for any Job of the Environment. But a missing workload or ConfigMap must not prevent a switch from being
     finished or repaired, and neither must a missing store where the Job does not need it, nor what spec.jobs must not
     have: that is left out."""
-    environment = with_target(_environment(observed), observed.rollback.status.target)
+    environment = with_target(_of_jobs(observed), observed.rollback.status.target)
     if needs_store:
         try:
             return await inputs.load(ctx, environment, lenient=True)

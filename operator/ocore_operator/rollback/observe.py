@@ -24,7 +24,7 @@ from ocore_crds.protocol import (
     Step,
     SwitchResult,
 )
-from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_crds.rollback import JobsStatus, RollbackStatus, RollbackTarget
 from ocore_crds.snapshot import StepStatus
 from ocore_crds.workloads import Target, targets
 from ocore_kube.errors import Forbidden
@@ -54,7 +54,7 @@ from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, project_of
-from ocore_operator.rollback import observe_source, plan_preview, preview_facts, signal
+from ocore_operator.rollback import observe_source, orphan, plan_preview, preview_facts, signal
 from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
@@ -158,6 +158,8 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         listed_images=ctx.settings.application_images,
         undone=await _undone(ctx, rollback, undone, environment),
         undo_state=undo_state(environment, rollback),
+        used_by=orphan.used_by(ctx.catalog, rollback, environment),
+        under_way=orphan.under_way(ctx.catalog, rollback, environment),
         taken_over=await _taken_over(ctx, rollback, environment),
         executed_before=before or await _imported_before(ctx, rollback, elder),
         duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
@@ -422,6 +424,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         has_admin=database is not None and database.admin_secret_name is not None,
         executed=any(e.id == rollback.id for e in status.executed_rollbacks),
         target=RollbackTarget.of(spec, status),
+        jobs=JobsStatus.of(spec, status),
     )
 
 

@@ -14,6 +14,9 @@ connections, as a replica may have seen it last, an inspection that repairs foll
 Each attempt takes the operation lock, runs its Jobs and records the result. A failed attempt is retried with a growing
 pause, a limited number of times (the inspection without a limit), and the lock is released in between. When no cleanup
 remains, the lock is released and the finalizer removed.
+
+Where the Environment was deleted before, no lock exists: what the status remembers of it suffices for the Jobs, and
+nothing is removed that another Environment uses by then.
 """
 
 from datetime import datetime, timedelta
@@ -208,7 +211,8 @@ def _position_read(
         return Record(change(status, refuses_connections=True), (Note("Warning", c.DATABASE_UNREACHABLE, text),))
     if result.position == status.position:
         return Record(status)
-    if result.position == "New" and world.environment is not None and not world.environment.executed:
+    environment = _environment(status, world)
+    if result.position == "New" and environment is not None and not environment.executed:
         return Do(RecordExecuted())
     runs_on = "the snapshot" if result.position == "New" else "its previous data"
     text = (
@@ -232,11 +236,10 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     reading = begun and status.position_read_began is not None
     if begun and job is not None and not reading:
         return _result(status, spec, job, world, now)
-    if _environment(status, world) is None:
-        return _give_up(status, "the Environment was deleted, and its database is no longer known", now)
-    lock = _lock(world, "Cleanup")
-    if lock is not None:
-        return lock
+    orphan = _environment(status, world) is None
+    blocked = _blocked(status, world, now) if orphan else _lock(world, "Cleanup")
+    if blocked is not None:
+        return blocked
     if not begun:
         return Record(_begin_attempt(status, now))
     if reading:
@@ -244,6 +247,18 @@ def _clean_up(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     if elapsed(status, world, now) > CLEANUP_SECONDS:
         return _failed(status, world.refusal or "its Job could not be started", world, now)
     return Do(StartJob(command, _job_of(status, command)[1]), before="operator-rollback-cleanup")
+
+
+def _blocked(status: RollbackStatus, world: World, now: datetime) -> Action | None:
+    """Why a rollback whose Environment was deleted removes nothing, or not now; None where it may. No lock protects
+    it."""
+    if status.position is None or status.target is None or status.jobs is None:
+        return _give_up(status, "the Environment was deleted, and what it runs on is not known", now)
+    if world.used_by:
+        return _give_up(status, f"the Environment was deleted, and {world.used_by}", now)
+    if world.under_way:
+        return Wait(15, c.WAITING_FOR_OPERATION, f"Cleanup waits for Rollback {world.under_way}, which has not ended.")
+    return None
 
 
 def _lock(world: World, what: str) -> Action | None:
@@ -323,13 +338,14 @@ def _position_known(
     if result.position == "Old":
         back = change(known, undo_until=until, switched_back_at=status.switched_back_at or stamp(now))
         return Record(back, (Note("Warning", "Inspected", text),))
-    if world.environment is not None and not world.environment.executed:
+    environment = _environment(status, world)
+    if environment is not None and not environment.executed:
         return Do(RecordExecuted())
     return Record(change(known, undo_until=until, switched_at=stamp(now)), (Note("Warning", "Inspected", text),))
 
 
 def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Action:
-    limit = MAX_CLEANUPS_WHEN_DELETED if world.deleting else CLEANUP.attempts
+    limit = _most_attempts(status, world)
     pause = CLEANUP_PAUSE_SECONDS * 2 ** min(status.cleanup_attempt - 1, CLEANUP.attempts)
     text = f"Cleanup attempt {status.cleanup_attempt} of {limit} failed ({why}). Retrying in {pause} s."
     if status.position is None:
@@ -339,6 +355,13 @@ def _failed(status: RollbackStatus, why: str, world: World, now: datetime) -> Ac
         return _give_up(status, f"{status.cleanup_attempt} attempts failed, the last one: {why}", now)
     fresh = change(status, cleanup_after=stamp(now + timedelta(seconds=pause)))
     return Record(step(fresh, Step.CLEANUP, "Running", now, text), (Note("Warning", "CleanupFailed", text),))
+
+
+def _most_attempts(status: RollbackStatus, world: World) -> int:
+    """Of a Rollback that is deleted after its Environment, one: Secret and claim are often deleted with them."""
+    if not world.deleting:
+        return CLEANUP.attempts
+    return 1 if _environment(status, world) is None else MAX_CLEANUPS_WHEN_DELETED
 
 
 def _give_up(status: RollbackStatus, why: str, now: datetime) -> Record:

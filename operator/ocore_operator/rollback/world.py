@@ -13,7 +13,7 @@ from typing import Literal
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
 from ocore_crds.remote_copy import RemoteCopyState
-from ocore_crds.rollback import RemoteSource, RollbackStatus, RollbackTarget
+from ocore_crds.rollback import JobsStatus, RemoteSource, RollbackStatus, RollbackTarget
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
@@ -138,6 +138,8 @@ class EnvironmentView:
     has_admin: bool = False
     #: The connection and the claim that its spec names now.
     target: RollbackTarget = field(default_factory=RollbackTarget)
+    #: What its Jobs need beside that.
+    jobs: JobsStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,10 @@ class World:
     undone: UndoneView | None = None
     #: Of an undo: the state of its own entry in the Environment's status.undoneRollbacks; None where it has none.
     undo_state: Literal["Running", "Undone", "Returned"] | None = None
+    #: With remaining cleanup, where its Environment was deleted: the Environment that has its database or filestore
+    #: now, and what it has; a Rollback that has not ended. Empty where there is none.
+    used_by: str = ""
+    under_way: str = ""
     #: An undo of this rollback.
     taken_over: TakenOver | None = None
     #: An Environment remembers that a rollback of this name and spec has run.

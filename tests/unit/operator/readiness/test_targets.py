@@ -8,10 +8,10 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DatabaseFacts, ProbeResult
+from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object
-from ocore_operator.readiness import targets
 from ocore_operator.readiness.effects import wake
 from ocore_operator.readiness.entry import of_environment
 from ocore_operator.readiness.plan_environment import PROBE, target_of

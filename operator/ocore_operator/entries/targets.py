@@ -8,6 +8,11 @@ from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.kube.resources import Key
 
 
+def of_cluster(cluster: str, database: str | None) -> str:
+    """What :class:`Target` has as its cluster."""
+    return f"{cluster}/{database}" if database else cluster
+
+
 def shared(mine: Target, other: Target, *, same_namespace: bool) -> str:
     """What both have, for people; empty where they share nothing.
 
