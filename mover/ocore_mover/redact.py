@@ -15,7 +15,7 @@ _SHORTEST = 4
 FREE_TEXT = frozenset(
     {
         *("message", "warnings", "required", "proven", "missing", "incomplete", "checked", "notChecked"),
-        *("missingRights", "replicationEnded", "unread", "examples", "notListed"),
+        *("missingRights", "replicationEnded", "unread", "examples", "notListed", "missingNames"),
     }
 )
 #: Written by the logger itself.

@@ -206,6 +206,7 @@ def test_row_72_after_the_limit_the_store_has_failed(monkeypatch: pytest.MonkeyP
         def sleep(self, seconds: float) -> None:
             waits.append(seconds)
             clock.now += seconds
+            assert sum(waits) < 1000
 
     def fails() -> None:
         raise StoreError(conditions.STORE_UNREACHABLE, "503", retryable=True)
