@@ -1,19 +1,22 @@
 """What code of the application may take of the server while it runs in a copy: PostgreSQL itself limits neither the
 locks of a session nor the space that it uses.
 
-A thread asks once a second. So the limit is exceeded for about that long, then the copy's sessions are ended. The
-memory of another session cannot be asked for.
+A thread asks once a second. So the limit is exceeded for about that long, then the copy is closed and its sessions are
+ended. The memory of another session cannot be asked for.
 
-Where all locks are taken, the thread gets none. So it asks, and ends sessions, in one transaction that has every lock
-that this needs from its start. The transaction has no snapshot between two statements: it holds up no VACUUM.
+All locks of the server may be taken by then, and then most statements fail. So the thread's session asks functions
+instead of views, which need locks, and has a few locks in reserve: it gives them up in the message that ends the
+sessions.
 """
 
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_mover.database import sessions, volume
@@ -25,27 +28,27 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-limits"
 _EVERY = 1.0
-#: Needs the locks that the other statements and the check of their rights need. Catalogs that databases share have no
-#: locks of the fast path.
-_HOLD = """
-SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity), (SELECT pg_catalog.count(*) FROM
- pg_catalog.pg_roles), (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members),
- (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks)
-"""
-#: In a transaction the list of sessions is that of the first statement that has read it.
-_FRESH = "SELECT pg_catalog.pg_stat_clear_snapshot()"
-_END = """
-SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
- WHERE a.datname = %s AND a.pid <> pg_catalog.pg_backend_pid() AND a.usesysid IS NOT NULL
-"""
+#: Sessions in a database. Not pg_stat_activity: that reads pg_database and pg_authid, which needs locks.
+_SESSIONS = "pg_catalog.pg_stat_get_activity(NULL) AS a WHERE a.datid = {}"
 #: Locks in the shared table that all sessions of the server have together, and those of sessions in one database.
-_LOCKS = """
+_LOCKS = sql.SQL(f"""
 SELECT pg_catalog.current_setting('max_locks_per_transaction')::bigint
        * (pg_catalog.current_setting('max_connections')::bigint
           + pg_catalog.current_setting('max_prepared_transactions')::bigint),
-       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks l WHERE NOT l.fastpath AND l.pid IN
-         (SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.datname = %s))
-"""
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_lock_status() AS l
+         WHERE NOT l.fastpath AND l.pid IN (SELECT a.pid FROM {_SESSIONS}))
+""")  # noqa: S608 - our own text
+#: The server has no room for another lock.
+_NO_LOCKS = psycopg.errors.OutOfMemory
+#: For what PostgreSQL reads of the catalog to end a session.
+_RESERVE = sql.SQL(
+    "SELECT pg_catalog.count(pg_catalog.pg_try_advisory_lock(pg_catalog.pg_backend_pid(), n))"
+    " FROM pg_catalog.generate_series(1, 64) AS n"
+)
+#: One message: no one is faster.
+_TERMINATE = sql.SQL(
+    f"SELECT pg_catalog.pg_advisory_unlock_all(); SELECT pg_catalog.pg_terminate_backend(a.pid) FROM {_SESSIONS}"  # noqa: S608 - our own text
+)
 
 
 @contextmanager
@@ -57,30 +60,21 @@ def limited(server: Server, database: str, capacity: int | None, token: Token | 
     """
     found: list[MoverError] = []
     ended = threading.Event()
-    with (
-        connect_maintenance(server, application=APPLICATION, token=token) as connection,
-        connect_maintenance(server, application=APPLICATION, token=token) as holder,
-    ):
-        watch = volume.Watch(capacity, database) if capacity is not None else None
-        for text in ("BEGIN", _HOLD, _FRESH):
-            holder.execute(text.encode())
-        _check(holder, database)  # the first one reads the catalog, which needs locks
+    with connect_maintenance(server, application=APPLICATION, token=token) as connection:
+        copy = _Copy(connection, database, volume.Watch(capacity, database) if capacity is not None else None)
+        copy.prepare()
 
         def run() -> None:
             while not ended.wait(_EVERY):
                 try:
-                    _check(holder, database)
-                    if watch is not None:
-                        watch(connection)
+                    copy.check()
                 except MoverError as error:
                     found.append(error)
-                    _end(holder, connection, database)
-                    return
-                except psycopg.errors.OutOfMemory:
-                    continue  # locks were taken since the check: the next one sees it
+                    copy.end()  # and again: a program that has the password may come back
                 except psycopg.Error as error:
-                    log.warning("the copy's sessions are not watched any more", extra={"error": str(error)})
-                    return
+                    log.warning("the copy's sessions were not watched", extra={"error": str(error)})
+                    if connection.closed:
+                        return
 
         thread = threading.Thread(target=run, name="limits", daemon=True)
         thread.start()
@@ -93,22 +87,56 @@ def limited(server: Server, database: str, capacity: int | None, token: Token | 
                 raise found[0]
 
 
-def _check(holder: Connection, database: str) -> None:
-    holder.execute(_FRESH.encode())
-    most, held = holder.execute(_LOCKS.encode(), [database]).fetchone() or (0, 0)
-    if held > most // 2:
-        raise MoverError(
+class _Copy:
+    """The sessions in a copy."""
+
+    def __init__(self, connection: Connection, database: str, watch: volume.Watch | None) -> None:
+        self._connection = connection
+        self._database = database
+        self._watch = watch
+        self._oid: int | None = None
+
+    def prepare(self) -> None:
+        """Reads from the catalog what the statements need, and takes the reserve. Raises psycopg.Error."""
+        self._execute(_LOCKS)
+        self._execute(_RESERVE)
+
+    def check(self) -> None:
+        """Raises MoverError RestoreFailed, InsufficientCapacity beyond a limit; psycopg.Error."""
+        self._check_locks()
+        if self._watch is not None:
+            self._watch(self._connection)
+
+    def end(self) -> None:
+        """Ends the sessions, then closes the copy: there are locks for that again."""
+        try:
+            self._execute(_TERMINATE)
+            sessions.close(self._connection, self._database)
+            sessions.end_all(self._connection, (self._database,))
+            self._execute(_RESERVE)
+        except (psycopg.Error, MoverError) as error:
+            log.warning("the copy's sessions were not ended", extra={"database": self._database, "error": str(error)})
+
+    def _check_locks(self) -> None:
+        try:
+            row = self._execute(_LOCKS).fetchone()
+        except _NO_LOCKS as error:
+            raise self._exceeded("sessions had all locks of the server") from error
+        most, held = (int(row[0]), int(row[1])) if row is not None else (0, 0)
+        if held > most // 2:
+            raise self._exceeded(f"sessions in {self._database} had {held} locks of about {most} that the server has")
+
+    def _exceeded(self, what: str) -> MoverError:
+        return MoverError(
             conditions.RESTORE_FAILED,
-            f"sessions in {database} had {held} locks of about {most} that the server has, and were ended: without"
-            " locks no one can connect. Look for functions, triggers or scripts that take advisory locks, or increase"
-            " max_locks_per_transaction",
+            f"{what}, and those in {self._database} were ended: without locks no one can connect. Look for functions,"
+            " triggers or scripts that take advisory locks, or increase max_locks_per_transaction",
         )
 
-
-def _end(holder: Connection, connection: Connection, database: str) -> None:
-    try:
-        holder.execute(_FRESH.encode())
-        holder.execute(_END.encode(), [database])
-        sessions.end_all(connection, (database,))
-    except (psycopg.Error, MoverError) as error:
-        log.warning("the copy's sessions were not ended", extra={"database": database, "error": str(error)})
+    def _execute(self, statement: sql.SQL) -> psycopg.Cursor[tuple[Any, ...]]:
+        if self._oid is None:
+            row = self._connection.execute(
+                "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s", [self._database]
+            ).fetchone()
+            self._oid = int(row[0]) if row is not None else None
+        return self._connection.execute(statement.format(sql.Literal(self._oid)))
