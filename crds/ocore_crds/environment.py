@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from . import layouts, remedy
 from .conditions import Conditions
+from .facts import FileOwner
 from .layouts import Layout
 from .model import (
     KeyRef,
@@ -394,15 +395,6 @@ class ExecutedRollback(StatusModel):
     completed_at: Timestamp = Field(description="When it ended.")
     undoes: str | None = Field(
         default=None, description="Of an undo: status.id of the Rollback that restored the databases which it switched."
-    )
-
-
-class FileOwner(StatusModel):
-    """The owner of the application's files: the user that the Jobs need."""
-
-    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] = Field(description="User id, for spec.jobs.runAsUser.")
-    run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
-        default=None, description="Group id, for spec.jobs.runAsGroup."
     )
 
 

@@ -1,9 +1,21 @@
 """What ``probe`` finds in the database and in the filestore. Pure."""
 
+from typing import Annotated
+
 from pydantic import Field
 
+from .model import StatusModel
 from .replication import Replication
 from .reports import Line
+
+
+class FileOwner(StatusModel):
+    """The owner of the application's files: the user that the Jobs need."""
+
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] = Field(description="User id, for spec.jobs.runAsUser.")
+    run_as_group: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None, description="Group id, for spec.jobs.runAsGroup."
+    )
 
 
 class DatabaseFacts(Line):

@@ -11,7 +11,6 @@ from .environment import (
     Database,
     EnvironmentSpec,
     EnvironmentStatus,
-    FileOwner,
     Filestore,
     Jobs,
     Tls,
@@ -19,6 +18,7 @@ from .environment import (
     connection_of,
     user_of_jobs,
 )
+from .facts import FileOwner
 from .layouts import Layout
 from .model import LocalRef, Model, NamespaceName, ObjectName, Sentence, StatusModel, Timestamp, Uuid
 from .neutralize import NeutralizeStatus

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..environment import FileOwner
-from ..facts import DatabaseFacts, FilestoreFacts
+from ..facts import DatabaseFacts, FileOwner, FilestoreFacts
 from ..model import Uuid
 from ..reports import Finding, Line
 from .base import JOBS, NO_ID, SITE, Command, Jobs, OnEnvironment

@@ -5,7 +5,7 @@ import os
 from pathlib import PurePosixPath
 
 from ocore_crds import conditions
-from ocore_crds.environment import FileOwner
+from ocore_crds.facts import FileOwner
 from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.reports import Finding
 from ocore_crds.text import shown

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ocore_crds import conditions as c
+from ocore_crds import layouts
 from ocore_crds.environment import EnvironmentStatus, ProbeStatus, connection_of
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult
 from ocore_crds.quantity import human
@@ -101,7 +102,7 @@ def found(
                 ),
             )
         )
-    if spec.filestore is not None and spec.filestore.layout == "Plain" and not spec.workloads:
+    if spec.filestore is not None and spec.filestore.layout in layouts.RENAMED and not spec.workloads:
         rollback.append(_writers_not_stopped(spec.filestore.claim_name))
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
     return _conditions(
@@ -117,11 +118,11 @@ def found(
 
 
 def _writers_not_stopped(claim: str) -> Finding:
-    """Layout Plain without workloads: a rollback would exchange the folder under an application that writes to it."""
+    """Without workloads a rollback of this layout would exchange the folder under an application that writes to it."""
     return Finding(
         reason=c.WRITERS_NOT_STOPPED,
         message=(
-            f"A rollback of layout Plain replaces the filestore's folder. What writes to claim {claim} must be stopped"
+            f"A rollback of this layout replaces the filestore's folder. What writes to claim {claim} must be stopped"
             " for that, or it continues to write to the previous files. spec.workloads lists nothing: list what writes"
             " there. Snapshots do not need it."
         ),

@@ -314,19 +314,23 @@ def test_what_a_probe_needs_is_missing() -> None:
     assert condition(status, c.ROLLBACK_READY).status == "False"
 
 
+#: One that was never probed.
+NEW = store(status={"storeId": None})
+
+
 def answer(store_id: str) -> StoreProbeResult:
     return StoreProbeResult(store_id=store_id, checksums="Server", conditional_writes=True)
 
 
 def test_a_store_is_known_by_its_id() -> None:
-    status = plan_store.found(store(), answer(UID), at(1), Stamp(at(3), 1))
+    status = plan_store.found(NEW, answer(UID), at(1), Stamp(at(3), 1))
     assert (status.store_id, status.phase, status.last_probe_time) == (UID, "Ready", at(1))
     again = plan_store.found(store(status=status.wire()), answer(UID), at(9), Stamp(at(12), 1))
     assert again.phase == "Ready"
 
 
 def test_another_id_under_the_same_name_is_another_store() -> None:
-    known = store(status=plan_store.found(store(), answer(UID), at(1), Stamp(at(3), 1)).wire())
+    known = store(status=plan_store.found(NEW, answer(UID), at(1), Stamp(at(3), 1)).wire())
     status = plan_store.found(known, answer(OTHER_UID), at(9), Stamp(at(12), 1))
     assert condition(status, c.READY).reason == c.STORE_ID_CONFLICT
     assert status.store_id == UID
@@ -336,7 +340,7 @@ def test_another_id_under_the_same_name_is_another_store() -> None:
 def test_a_store_without_tls_is_ready_with_a_warning() -> None:
     for endpoint, warned in (("http://s3.shop:9000", True), ("https://s3.shop:9000", False), (None, False)):
         spec = {"s3": {"bucket": "snapshots", **({"endpoint": endpoint} if endpoint else {})}}
-        status = plan_store.found(store(spec), answer(UID), at(1), Stamp(at(3), 1))
+        status = plan_store.found(store(spec, {"storeId": None}), answer(UID), at(1), Stamp(at(3), 1))
         ready = condition(status, c.READY)
         assert ready.status == "True"
         assert ("spec.s3.endpoint is http://" in ready.message) == warned
@@ -440,7 +444,7 @@ def test_a_store_that_was_never_probed_is_waited_for() -> None:
 def test_a_store_that_is_only_read() -> None:
     """Ready, by its id alone. An Environment cannot write to it, however ready it is."""
     spec = {"s3": {"bucket": "snapshots", "endpoint": "https://s3"}, "access": "ReadOnly"}
-    status = plan_store.found(store(spec), StoreProbeResult(store_id=UID), at(1), Stamp(at(3), 1))
+    status = plan_store.found(store(spec, {"storeId": None}), StoreProbeResult(store_id=UID), at(1), Stamp(at(3), 1))
     assert (status.store_id, status.phase, status.checksums) == (UID, "Ready", None)
     assert "Nothing is written to it" in condition(status, c.READY).message
     with pytest.raises(Stalled, match="sourceStoreRef") as end:
