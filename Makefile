@@ -74,8 +74,8 @@ check: deps lint test-unit ## Lint, types, generated files and unit tests: what 
 
 # Part=minutes,processor seconds from a warm cache on two cores. CONTRIBUTING.md says how a new test finds its place.
 BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
-  e2e-beside=24,2400 demo=5,250 integration=9,400 e2e-alone=15,500 \
-  e2e-nodes=4,300 total=40,5300
+  e2e-beside=24,2550 demo=5,250 integration=9,400 e2e-alone=15,500 \
+  e2e-nodes=4,300 total=40,5450
 test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
 	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 	@test -n "$$OCORE_ODOO" || echo "Not run: the tests with a real Odoo. OCORE_ODOO=FOLDER make test (CONTRIBUTING.md, Tests with a real Odoo)"
@@ -147,9 +147,11 @@ mutants: venv ## Changes every line of the guard modules and lists what no test 
 
 # What waits most runs first: it leaves the processors to what runs beside it. What runs after it wants a cluster without
 # an operator.
+MORE_IMAGES ?=
 test-cluster: venv ## The demo, integration and end-to-end tests, on local clusters that are removed afterwards
 	tests/side-by-side \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-beside && \
+	  "MORE_IMAGES='$(MORE_IMAGES)$(if $(OCORE_ODOO), odoo:dev)' OCORE_CLUSTER=$(TEST_CLUSTER) \
+	     tests/with-cluster $(MAKE) test-e2e-beside && \
 	   CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-nodes" \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-e2e-alone && \
 	   OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration"
@@ -179,7 +181,7 @@ test-e2e-nodes: venv ## Those that need a cluster of two nodes
 # Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster,
 # CloudNativePG.
 test-all: ## `make test` with the tests marked `long`, Kubernetes 1.31 and 1.33, and half an hour of soak
-	LONG_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+	MORE_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) test-oldest
 	$(MAKE) soak
@@ -360,9 +362,9 @@ lock: venv ## Lock the dependencies again (uv)
 	  [ $$e = dev ] && within= || within="-c requirements/dev.txt"; \
 	  uv pip compile -q pyproject.toml $$within --extra $$e --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
-	for e in postgres pip; do \
-	  uv pip compile -q requirements/$$e.in --no-deps --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-annotate --no-header -o requirements/$$e.txt || exit; done
+	for e in postgres=3.11 pip=3.11 odoo=3.13; do \
+	  uv pip compile -q requirements/$${e%=*}.in --no-deps --python-version $${e#*=} --generate-hashes \
+	    --no-emit-index-url --no-annotate --no-header -o requirements/$${e%=*}.txt || exit; done
 	for f in tests/clients ui; do (cd $$f && npm install --silent --package-lock-only) || exit; done
 
 include localcluster/cluster.mk

@@ -9,8 +9,8 @@ IMAGES='postgres:15 postgres:17 s3:dev mover:15 mover:17 operator:dev api:dev cl
 # Debian has no programs of these. PGDG_URL is the URL of PGDG's apt repository or of a mirror of it.
 [ -z "${PGDG_URL:-}" ] || IMAGES+=' mover:16 mover:18'
 # Built by name, for the tests; nothing publishes them. The first four, unless PGDG_URL is set, have the programs of the
-# wheels that the tests use: no TLS, no ICU, no zstd.
-BY_NAME='postgres:16 postgres:18 mover:16 mover:18 cnpg:dev'
+# wheels that the tests use: no TLS, no ICU, no zstd. odoo:dev is of the Odoo that OCORE_ODOO names.
+BY_NAME='postgres:16 postgres:18 mover:16 mover:18 cnpg:dev odoo:dev'
 PYTHON_PACKAGES=python3,ca-certificates
 # Set where images are built for another processor than this machine's, by Debian's name of it: their programs run under
 # QEMU. `digests --arch` sets it.
@@ -42,6 +42,7 @@ image_spec() {
     cli) INPUTS+=(crds/ocore_crds cli/ocore_cli) BUILD_ARGS=() ;;
     demo) INPUTS+=(examples/demo/demo_app) BUILD_ARGS=() ;;
     cnpg) INPUTS=(images/cnpg) PACKAGES=pgbouncer BUILD_ARGS=() ;;
+    odoo) PACKAGES+=,libstdc++6 BUILD_ARGS=() ;;
     *) die "there is no image $1; images: $IMAGES" ;;
   esac
   if [ -z "${PGDG_URL:-}" ]; then
@@ -77,8 +78,8 @@ full_names() { # of arguments such as "mover" (all of its tags), "mover:17", or 
 }
 
 no_image() { # NAME: why there is none
-  if [[ $1 = cnpg* ]]; then
-    echo "$1 is for tests only: run localcluster/cluster images cnpg:dev"
+  if [[ $1 = cnpg* || $1 = odoo* ]]; then
+    echo "$1 is for tests only: run localcluster/cluster images ${1%:*}:dev"
   elif [[ " $BY_NAME " == *" $1 "* ]]; then
     echo "Debian has no PostgreSQL ${1#*:}: set PGDG_URL, the URL of PGDG's apt repository"
   else
@@ -90,6 +91,24 @@ no_image() { # NAME: why there is none
 page() {
   command -v npm >/dev/null || die "npm is missing: Node.js 18 or newer builds the page of the image api"
   make -s -C "$REPO" ui | tail -n 1
+}
+
+# odoo_tree FOLDER: a copy of the Odoo that OCORE_ODOO names, an archive (tar, zstd) or a folder with odoo-bin
+odoo_tree() {
+  local given=${OCORE_ODOO:-} found
+  [ -n "$given" ] || die "odoo:dev: OCORE_ODOO names no Odoo; set it to a folder with odoo-bin, or to an archive of one"
+  [ -e "$given" ] || die "odoo:dev: OCORE_ODOO: $given does not exist"
+  if [ -d "$given" ]; then
+    mkdir "$1"
+    tar -C "$given" -c --exclude=./.git --exclude=__pycache__ . | tar -x -C "$1"
+  else
+    mkdir "$1.all"
+    tar -C "$1.all" -xf "$given"
+    found=$(find "$1.all" -maxdepth 2 -name odoo-bin)
+    [ -n "$found" ] && mv "${found%/*}" "$1"
+    rm -rf "$1.all"
+  fi
+  [ -e "$1/odoo-bin" ] || die "odoo:dev: $given has no odoo-bin"
 }
 
 # ---- bases
@@ -238,6 +257,7 @@ build_one() { # NAME:TAG: sets DIGEST
     cnpg_build
     cp "$CNPG/manager" "$context"
   fi
+  [ "$image" != odoo:dev ] || odoo_tree "$context/odoo"
   if [ "$image" = api:dev ]; then
     folder=$(page)
     cp -r "$folder" "$context/ui"

@@ -725,7 +725,7 @@ class Sites:
         self._stack.close()
 
 
-def _store(site: Site) -> tuple[Object, ...]:
+def store_objects(site: Site) -> tuple[Object, ...]:
     """The SnapshotStore, and what it needs."""
     ns = site.namespace
     spec: Object
@@ -761,7 +761,7 @@ def _fill(site: Site, s3_endpoint: str | None, application: bool, described: boo
         site.endpoint = s3_endpoint or site.servers.s3()
         site.bucket = site.servers.bucket(site.endpoint)
     if described:
-        cluster.apply(*_store(site))
+        cluster.apply(*store_objects(site))
     with site.connect() as connection:
         create_schema(connection)
     if not application:

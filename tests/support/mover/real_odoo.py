@@ -8,6 +8,7 @@ an installed database with its filestore. Nothing of Odoo is in this repository.
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import textwrap
@@ -19,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from support.mover.desk import Desk
-from support.mover.postgres_majors import Server, cache, create_role
+from support.mover.postgres_majors import Server, cache, create_role, running
+from support.mover.sinks import Sinks
 from support.mover.site import Site
 
 VARIABLE = "OCORE_ODOO"
@@ -31,6 +33,55 @@ MODULES = (
 #: Versions of Python that Odoo 18 runs with; the archive's wheels were tried with the first one.
 PYTHONS = ("3.13", "3.12", "3.11", "3.10")
 _SECONDS = 900
+#: Major of PostgreSQL.
+OLDEST = 15
+#: What production always has: a mail in the queue, a passkey, a colleague with a device for push, other services. With
+#: addresses of sinks in place of HOST, SMTP and HTTP.
+_PRODUCTION = """
+import base64, json, os
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip('=')
+
+key = ec.generate_private_key(ec.SECP256R1()).public_key()
+point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+colleague = env['res.users'].create({
+    'name': 'colleague', 'login': 'colleague', 'email': 'colleague@example.com', 'notification_type': 'inbox'})
+env['ir.mail_server'].create({'name': 'production', 'smtp_host': 'HOST', 'smtp_port': SMTP})
+env['mail.push.device'].get_web_push_vapid_public_key()
+env['mail.push.device'].create({
+    'partner_id': colleague.partner_id.id, 'endpoint': 'http://HOST:HTTP/device',
+    'keys': json.dumps({'p256dh': b64(point), 'auth': b64(os.urandom(16))})})
+env.cr.execute("INSERT INTO auth_passkey_key (name, credential_identifier, public_key) VALUES ('k', 'c', 'p')")
+env['ir.config_parameter'].set_param('cloud_storage_provider', 'azure')
+provider = env.ref('payment.payment_provider_stripe')
+provider.write({'stripe_secret_key': 'sk', 'stripe_publishable_key': 'pk', 'state': 'enabled'})
+env['mail.template'].search([], limit=3).mail_server_id = env['ir.mail_server'].search([], limit=1)
+env['iap.account'].create({'service_id': env['iap.service'].search([], limit=1).id, 'account_token': 'a' * 32})
+env['auth.oauth.provider'].search([]).enabled = True
+env['mail.mail'].create({'subject': 'an invoice', 'email_to': 'customer@example.com', 'body_html': 'Pay.'})
+"""
+#: A message to the colleague, a mail, and the queue.
+ACT = """
+colleague = env['res.users'].search([('login', '=', 'colleague')])
+env['res.partner'].create({'name': 'a customer'}).message_post(
+    body='hello', partner_ids=colleague.partner_id.ids, subtype_xmlid='mail.mt_comment')
+env['mail.mail'].create({'subject': 'a mail', 'email_to': 'a@example.com', 'body_html': 'x'})
+env['mail.mail'].process_email_queue()
+"""
+#: Every scheduled job that is on, once.
+JOBS = """
+for job in env['ir.cron'].search([]):
+    job.method_direct_trigger()
+"""
+
+
+def production_for(reached: Sinks) -> str:
+    """For `odoo-bin shell`: makes a database one of production, which reaches the sinks."""
+    values = {"HOST": reached.host, "SMTP": str(reached.smtp), "HTTP": str(reached.http)}
+    return re.sub(r"\b(HOST|SMTP|HTTP)\b", lambda found: values[found[1]], _PRODUCTION)
 
 
 def given() -> Path | None:
@@ -157,28 +208,52 @@ class Installed:
 
 
 def installed(server: Server) -> Installed:
-    """Installs the modules into a new database of the server, unless the cache has the result. Dumps of the oldest
-    major load everywhere."""
-    found = program()
-    key = hashlib.sha256(repr((MODULES, server.major)).encode()).hexdigest()[:12]
-    folder = found.kept / f"installed-{key}"
-    with _once(folder) as made:
+    """Installs the modules into a new database of the server, unless the cache has the result."""
+    found = _result(server.major)
+    with _once(found.dump.parent) as made:
         if made is not None:
             role = create_role(server, "odoo-install", "CREATEDB")
             name = "odoo_install"
             server.execute(f'DROP DATABASE IF EXISTS "{name}"')
             server.execute(f'CREATE DATABASE "{name}" OWNER "{role.name}"')
             arguments = ("-d", name, "-i", ",".join(MODULES), "--without-demo=all", "--stop-after-init", "--no-http")
-            found.run(server, role.name, role.password, made / "data", "server", *arguments)
+            found.program.run(server, role.name, role.password, made / "data", "server", *arguments)
             (made / "data/filestore" / name).rename(made / "filestore")
             _client(server, role.name, role.password, "pg_dump", "-Fc", "-f", str(made / "dump"), name)
             shutil.rmtree(made / "data")
             server.execute(f'DROP DATABASE "{name}"')
+    return found
+
+
+def prepared() -> Installed:
+    """The same for a test whose server is in a cluster. Dumps of the oldest major load everywhere."""
+    found = _result(OLDEST)
+    if not found.dump.exists():
+        with running(OLDEST) as server:
+            installed(server)
+    return found
+
+
+def _result(major: int) -> Installed:
+    """Where it is in the cache."""
+    found = program()
+    key = hashlib.sha256(repr((MODULES, major)).encode()).hexdigest()[:12]
+    folder = found.kept / f"installed-{key}"
     return Installed(found, folder / "dump", folder / "filestore")
 
 
+def load(made: Installed, programs: Path, host: str, port: int, user: str, password: str, database: str) -> None:
+    """Loads the dump into an empty database of any server."""
+    restore = ("--no-owner", "--no-comments", "-j", "2", "-d", database, str(made.dump))
+    _run(programs / "pg_restore", host, port, user, password, *restore)
+
+
 def _client(server: Server, user: str, password: str, name: str, *arguments: str) -> None:
-    command = [str(server.bin / name), "-h", "127.0.0.1", "-p", str(server.port), "-U", user, "--no-password"]
+    _run(server.bin / name, "127.0.0.1", server.port, user, password, *arguments)
+
+
+def _run(program: Path, host: str, port: int, user: str, password: str, *arguments: str) -> None:
+    command = [str(program), "-h", host, "-p", str(port), "-U", user, "--no-password"]
     done = subprocess.run(
         [*command, *arguments], env={**os.environ, "PGPASSWORD": password}, capture_output=True, text=True,
         timeout=_SECONDS, check=False,
@@ -196,9 +271,8 @@ class Odoo(Desk):
         self.data = self.claim / "odoo"
         self.path = f"odoo/filestore/{site.live}"
         shutil.copytree(made.filestore, self.claim / self.path)
-        role = site.role
-        restore = ("--no-owner", "--no-comments", "-j", "2", "-d", site.live, str(made.dump))
-        _client(site.server, role.name, role.password, "pg_restore", *restore)
+        role, server = site.role, site.server
+        load(made, server.bin, "127.0.0.1", server.port, role.name, role.password, site.live)
 
     def odoo(self, *arguments: str, text: str = "") -> str:
         """`odoo-bin SUBCOMMAND …` in the live database."""

@@ -1,4 +1,4 @@
-"""What an application can reach: a mail server and a service for pushes on loopback, which only count."""
+"""What an application can reach: a mail server and a service for pushes on this machine, which only count."""
 
 import socketserver
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from threading import Thread
 class Sinks:
     """Where they listen, and what arrived."""
 
+    host: str
     smtp: int
     http: int
     mails: list[str] = field(default_factory=list)  # recipients
@@ -56,14 +57,14 @@ class _Push(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def sinks() -> Iterator[Sinks]:
-    """Both, for the block."""
+def sinks(host: str = "127.0.0.1") -> Iterator[Sinks]:
+    """Both, for the block, at that address of this machine."""
     socketserver.ThreadingTCPServer.allow_reuse_address = True
     with (
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Mail) as mail,
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Push) as push,
+        socketserver.ThreadingTCPServer((host, 0), _Mail) as mail,
+        socketserver.ThreadingTCPServer((host, 0), _Push) as push,
     ):
-        found = Sinks(mail.server_address[1], push.server_address[1])
+        found = Sinks(host, mail.server_address[1], push.server_address[1])
         for server, seen in ((mail, found.mails), (push, found.posts)):
             server.daemon_threads = True
             server.seen = seen  # type: ignore[attr-defined]

@@ -1,0 +1,178 @@
+"""A real Odoo in the cluster (`localcluster/cluster images odoo:dev`), its users, and its Environment."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import sql
+
+from support.mover.postgres_majors import installation
+from support.mover.real_odoo import OLDEST, load, prepared
+
+from .administrator import create_administrator
+from .cluster import Cluster, Object, condition, is_true, unique, wait_for
+from .odoo_client import STORED, Attachment, OdooClient, files_fit
+from .site import (
+    DEMO_IMAGE,
+    IMAGE,
+    Servers,
+    Site,
+    claim,
+    container,
+    create_database,
+    deployment,
+    probe,
+    secret,
+    service,
+    store_objects,
+)
+
+NAME = "odoo"
+PORT = 8069
+#: As the pods have it.
+USER = 65532
+ADMIN = "admin"
+
+
+@dataclass
+class OdooSite(Site):
+    """An Odoo with its database and filestore, and its Environment."""
+
+    environment: str = NAME
+    type: str = "production"
+    neutralize: Object | None = None
+    granted: list[str] = field(default_factory=list)  # namespaces
+
+    @property
+    def url(self) -> str:
+        return f"http://{NAME}.{self.namespace}.svc.cluster.local:{PORT}"
+
+    def environment_object(self, **changes: Any) -> Object:
+        database: Object = {"secretRef": {"name": "database"}, "capacity": "50Gi"}
+        if self.neutralize is not None:
+            database["adminSecretRef"] = {"name": ADMIN}
+        spec: Object = {
+            "type": self.type,
+            "database": database,
+            "config": None,
+            "workloads": [{"kind": "Deployment", "name": NAME}],
+            "neutralize": self.neutralize,
+            "allowRollbackTo": [{"namespace": name} for name in self.granted] or None,
+        }
+        return super().environment_object(**spec, **changes)
+
+    def awaits_a_copy(self) -> None:
+        """Waits until only the contents of its database are missing. Odoo answers no request until then."""
+
+        def ready(obj: Object) -> bool:
+            found = condition(obj, "Ready") or {}
+            return found.get("reason") == "DatabaseEmpty" and is_true(obj, "RollbackReady")
+
+        self.cluster.wait("Environment", self.environment, self.namespace, ready, 120, "waits for a copy")
+
+    @property
+    def app(self) -> OdooClient:
+        """What serves."""
+        return OdooClient(self.url, self.database)
+
+    def app_ready(self, timeout: float = 90) -> None:
+        wait_for("Odoo answers", lambda: self.app.page("/web/health"), timeout)
+
+    def shell(self, text: str) -> str:
+        """Python in `odoo shell` in the pod, committed at the end; its output."""
+        pods = wait_for("the pod of Odoo", lambda: self.cluster.pods(self.namespace, f"app={NAME}"), 60)
+        done = self.cluster.kubectl(
+            *("-n", self.namespace, "exec", "-i", pods[0]["metadata"]["name"], "--"),
+            *("odoo", "shell", "-d", self.database, "--data-dir=/claim", "--no-http"),
+            stdin=text + "\nenv.cr.commit()\n", timeout=300,
+        )  # fmt: skip
+        assert "Traceback" not in done, done[-3000:]
+        return done
+
+    # --- what must hold
+    def files_fit(self, database: str | None = None, path: str | None = None) -> None:
+        """Every `store_fname` has its file, with its SHA-1."""
+        rows = self.query(STORED, database=database)
+        files_fit(rows, self.claim_root / (path or self.path))
+
+    def holds(self, *attachments: Attachment) -> None:
+        """They exist, with what was in them."""
+        rows = self.query("SELECT id, checksum FROM ir_attachment WHERE id = ANY(%s)", [a.id for a in attachments])
+        assert dict(rows) == {a.id: a.sha1 for a in attachments}
+
+    def misses(self, attachment: Attachment) -> None:
+        """It does not exist."""
+        assert self.query("SELECT id FROM ir_attachment WHERE id = %s", attachment.id) == []
+
+
+@contextmanager
+def odoo_site(cluster: Cluster, servers: Servers, *, filled: bool = True, **more: Any) -> Iterator[OdooSite]:
+    """A new one; waits until its Environment is ready. `filled`: with the prepared database and filestore; otherwise
+    its database is empty, and it waits for a copy. `more`: fields of the OdooSite."""
+    name = unique(NAME).replace("-", "_")
+    site = OdooSite(
+        cluster=cluster, servers=servers, namespace=cluster.namespace(NAME), host=servers.postgres(17),
+        database=name, role=name, password=unique("only-for-tests"), major=17, store_kind="S3", layout="Odoo", **more,
+    )  # fmt: skip
+    administrator = f"{name}_admin"
+    try:
+        create_database(servers, site.host, name, name, site.password)
+        if site.neutralize is not None:
+            create_administrator(site, administrator)
+        site.endpoint, site.bucket = servers.s3(), servers.bucket()
+        credentials = secret("database", site.namespace, host=site.host, **site.credentials)
+        cluster.apply(credentials, *store_objects(site), claim(site.filestore_claim, site.namespace))
+        if filled:
+            _fill(site)
+        cluster.apply(*_odoo(site), service(NAME, site.namespace, PORT), site.environment_object())
+        if filled:
+            site.app_ready()
+            site.environment_ready()
+        else:
+            site.awaits_a_copy()
+        yield site
+    finally:
+        site.remove()
+        with servers.admin(site.host) as connection:
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(administrator)))
+
+
+def _fill(site: OdooSite) -> None:
+    """The prepared database, and its filestore on the claim, which a pod binds."""
+    made = prepared()
+    load(made, installation(OLDEST).bin, site.host, 5432, site.role, site.password, site.database)
+    folder = f"/claim/{site.path}"
+    code, log = site.cluster.run_pod(
+        site.namespace, DEMO_IMAGE, ["mkdir", "-p", folder], claims={"/claim": site.filestore_claim}
+    )
+    assert code == 0, log
+    target = site.claim_root / site.path
+    shutil.copytree(made.filestore, target, dirs_exist_ok=True)
+    for path in (target, *target.rglob("*")):
+        os.chown(path, USER, USER)
+
+
+def _odoo(site: OdooSite) -> tuple[Object, ...]:
+    """The Deployment, with the variables of the official image."""
+
+    def from_secret(variable: str, key: str) -> Object:
+        return {"name": variable, "valueFrom": {"secretKeyRef": {"name": "database", "key": key}}}
+
+    options = (f"--database={site.database}", "--data-dir=/claim", f"--http-port={PORT}", "--no-database-list")
+    app = container(
+        NAME, f"{IMAGE}/odoo:dev",
+        args=["server", *options, "--max-cron-threads=0"],
+        env=[from_secret("HOST", "host"), from_secret("USER", "user"), from_secret("PASSWORD", "password")],
+        ports=[{"containerPort": PORT}],
+        readinessProbe=probe({"httpGet": {"path": "/web/health", "port": PORT}}),
+        volumeMounts=[{"name": "claim", "mountPath": "/claim"}, {"name": "tmp", "mountPath": "/tmp"}],
+    )  # fmt: skip
+    volumes = [
+        {"name": "claim", "persistentVolumeClaim": {"claimName": site.filestore_claim}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    spec = {"terminationGracePeriodSeconds": 5, "containers": [app], "volumes": volumes}
+    return (deployment(NAME, site.namespace, spec),)
