@@ -127,7 +127,7 @@ test("values as people read them", () => {
 });
 
 test("text that pretends to be other text is visible", () => {
-  assert.equal(visible("a\u202eb\u0007\u200b\ufeff\r"), "a\\u202eb\\u0007\\u200b\\ufeff\\u000d");
+  assert.equal(visible("a\u202eb\u0007\u200b\ufeff\r\u{e0041}"), "a\\u202eb\\u0007\\u200b\\ufeff\\u000d\\ue0041");
   assert.equal(visible("Zeile\n\tä 日本 👍"), "Zeile\n\tä 日本 👍");
 });
 

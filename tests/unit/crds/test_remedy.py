@@ -92,6 +92,7 @@ def test_cloudnativepg_gets_entries_for_what_it_manages() -> None:
         "GRANT SELECT ON <table> TO <application>;",
     )
     assert "Secret pg-app" in legend
+    assert "CloudNativePG takes away what it lacks." in legend
 
 
 @pytest.mark.parametrize(
