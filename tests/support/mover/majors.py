@@ -18,8 +18,12 @@ def findings(shell: Shell) -> list[str]:
 
 
 def run_the_statements(site: Site, messages: list[str]) -> int:
-    """Runs the grants in the messages, as a database's administrator who reads them does. Returns how many."""
+    """Runs the grants in the messages, as a database's administrator who reads them does and knows the roles. Returns
+    how many."""
+    names = {"<owner>": site.role.name, "<application>": site.role.name, "<administrator>": f"admin-{site.live}"}
     statements = [text for message in messages for text in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", message)]
     for statement in statements:
+        for placeholder, name in names.items():
+            statement = statement.replace(placeholder, f'"{name}"')
         site.server.execute(statement)
     return len(statements)

@@ -149,7 +149,8 @@ def test_row_90_what_was_checked_and_what_cannot_be(desk: Desk, tmp_path: Path) 
     found = proof_of(desk, "--assertions", str(queries))
     assert kinds(found) == ["files", "database", "rows", "attachments", "the application's own checks"]
     assert found["notChecked"] == [
-        "1 attachments are kept elsewhere by the application and are not in the snapshot",
+        "1 attachments have their contents neither in the database nor in the filestore (1 with a URI in store_fname),"
+        " so they are not in the snapshot",
         "1 files that were lost or damaged when the snapshot was taken",
         "whether the application starts with the restored data",
     ]
@@ -282,7 +283,7 @@ def test_an_invalid_index(desk_any: Desk, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("SELECT 1 AS wrong", r'returned 1 row; run its queries to see which\."}'),
+        ("SELECT 1 AS wrong", r'returned 1 row; run its queries to see which\."'),
         ("DELETE FROM ir_attachment", "could not be run: .* read-only transaction"),
         (
             "SELECT missing",

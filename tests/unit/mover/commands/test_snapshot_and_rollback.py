@@ -370,7 +370,7 @@ def test_files_that_are_lost_already(desk_any: Desk, application_any: Applicatio
     done = desk_any.ok("snapshot", "--missing-files", "Report")
     evidence = done.result["payload"]["evidence"]
     assert evidence["missing"] == [names[3]]
-    assert any("1 attachments are kept elsewhere" in w for w in evidence["warnings"])
+    assert any("1 attachments have their contents neither in the database" in w for w in evidence["warnings"])
     desk_any.ok("restore")
     desk_any.ok("switch", "--now")
     assert application_any.missing() == [names[3]]

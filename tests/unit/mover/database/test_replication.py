@@ -345,7 +345,7 @@ def test_row_37_a_subscription_of_a_superuser_needs_one(site: Site, shell: Shell
     poor = Shell(site, tmp_path, admin_secret(site, tmp_path))
     subscribe(site)
     message = poor.ok("probe").result["payload"]["rollback"][-1]["message"]
-    assert "only a superuser can drop subscription sub: set adminSecretRef to a superuser's Secret" in message
+    assert "Only a superuser can drop subscription sub: set adminSecretRef to a superuser's Secret" in message
     poor.ok("snapshot")
     assert poor.run("restore", ALLOW).reason == conditions.MISSING_GRANTS
 
@@ -386,7 +386,7 @@ def test_row_37_the_owner_of_a_subscription_need_not_be_a_superuser(
     assert found["missingRights"] == []
     site.server.execute("ALTER SUBSCRIPTION sub SET (password_required = false)", site.live)
     (missing,) = shell.ok("probe").result["payload"]["database"]["replication"]["missingRights"]
-    assert "only a superuser can drop subscription sub" in missing
+    assert "Only a superuser can drop subscription sub" in missing
     site.server.execute("ALTER SUBSCRIPTION sub SET (password_required = true)", site.live)
     shell.ok("snapshot")
     shell.ok("restore", ALLOW)

@@ -382,7 +382,7 @@ def test_the_preparation_finds_what_cannot_be_ended(
     elif kind == "other role":
         other = create_role(site_any.server, f"other-{site_any.live}")
         held = site_any.server.connect(site_any.live, other.name, other.password)
-        remedy = f'GRANT pg_signal_backend TO "{site_any.role.name}";'
+        remedy = f"make {site_any.role.name} a member of pg_signal_backend"
     else:
         held = site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password)
         held.execute("BEGIN")

@@ -56,10 +56,9 @@ def test_row_61_wal_and_tablespaces_are_counted(site_any: Site) -> None:
         )
         assert used(site_any).tables - before.tables > 20 * MIB
         probed = used(site_any, superuser=False)
-        assert [w.rpartition("count all: ")[2].split(" TO ")[0] for w in probed.warnings] == [
-            "GRANT pg_read_all_stats",
-            "GRANT pg_monitor",
-        ]
+        assert len(probed.warnings) == 2
+        for warning, role in zip(probed.warnings, ("pg_read_all_stats", "pg_monitor"), strict=True):
+            assert f"a member of {role}" in warning
         assert probed.tables > 20 * MIB
     finally:
         server.execute("DROP TABLE IF EXISTS big", site_any.live)

@@ -11,7 +11,7 @@ from ocore_mover.database import facts, programs
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.connect import connect
 from ocore_mover.database.credentials import load
-from ocore_mover.database.remedies import SQL
+from ocore_mover.database.remedies import Remedies
 from ocore_mover.database.restore import owners
 from ocore_mover.database.toc import TableOfContents
 from support.mover import story
@@ -65,8 +65,8 @@ def test_a_server_that_was_not_tested_is_a_finding(major: int, site: Site, newer
     with connect(load(site.secret), application="test") as connection:
         known, _ = facts.read_facts(connection)
         other = known.model_copy(update={"server_major": newer, "server_version": f"{newer}.1"})
-        assert list(facts._snapshot_findings(connection, known, 2, SQL, attachments=False)) == []
-        (finding,) = facts._snapshot_findings(connection, other, 2, SQL, attachments=False)
+        assert list(facts._snapshot_findings(connection, known, 2, Remedies(), attachments=False)) == []
+        (finding,) = facts._snapshot_findings(connection, other, 2, Remedies(), attachments=False)
     assert finding.reason == "UnsupportedServer"
     assert f"the server is PostgreSQL {newer}.1; 15 to 18 are supported" in finding.message
 
