@@ -22,6 +22,11 @@ def run_the_statements(site: Site, messages: list[str]) -> int:
     how many."""
     names = {"<owner>": site.role.name, "<application>": site.role.name, "<administrator>": f"admin-{site.live}"}
     statements = [text for message in messages for text in re.findall(r"(?:GRANT|ALTER ROLE) [^;]*;", message)]
+    for message in messages:
+        for role, options in re.findall(
+            r"objects to role (\S+): make it a member of that role( WITH [A-Z, ]+)?", message
+        ):
+            statements.append(f'GRANT "{role}" TO <administrator>{options.rstrip(", ")};')
     for statement in statements:
         for placeholder, name in names.items():
             statement = statement.replace(placeholder, f'"{name}"')

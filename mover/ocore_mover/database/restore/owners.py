@@ -123,7 +123,9 @@ def problem_of(connection: Connection, role: str) -> str:
             f"only a superuser can give objects to the superuser {shown(role)}: set adminSecretRef to a superuser's"
             " Secret"
         )
-    return f"{shown(actor)} may not give objects to role {shown(role)}: make it a member of that role"
+    # Since 16 a GRANT without options leaves a membership that exists as it is.
+    options = " WITH INHERIT TRUE, SET TRUE" if separate else ""
+    return f"{shown(actor)} may not give objects to role {shown(role)}: make it a member of that role{options}"
 
 
 def give(copy: Connection, live: Connection | None, contents: toc.TableOfContents, owner: str) -> list[str]:
