@@ -61,8 +61,8 @@ class Kube:
 
     # --- reads ----------------------------------------------------------------------------------------------
     async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
-        """The object, or None."""
-        return await self._or_none("GET", type_.path(namespace, name))
+        """The object, or None. An empty name is that of no object: its path is the one of the list."""
+        return await self._or_none("GET", type_.path(namespace, name)) if name else None
 
     async def scale(self, type_: Type, namespace: str, name: str) -> Object | None:
         """The scale subresource; None where the object, or the subresource, does not exist."""

@@ -218,6 +218,14 @@ def test_only_what_does_not_exist_is_none(status: int) -> None:
         asyncio.run(kube.get(JOBS, NAMESPACE, "job"))
 
 
+def test_row_136_an_empty_name_is_that_of_no_object() -> None:
+    """A Snapshot that failed at once has no store. With the list of all stores in the place of its store, each
+    reconcile of a Rollback to it ended in a KeyError."""
+    answers = Answers()
+    assert asyncio.run(Kube(cast("Any", answers)).get(JOBS, NAMESPACE, "")) is None
+    assert answers.paths == []
+
+
 @pytest.mark.parametrize(
     ("watched", "asked", "expected"),
     [
