@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.table import CHECK_COPY
+from ocore_crds.commands.table import CHECK_COPY, DELETE
 from ocore_crds.protocol import CopyChecked
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
@@ -267,7 +267,8 @@ def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete)
         return Step()
     if view.used_by or view.needed_by:
         return Step(wait=USED_PAUSE)  # differentials go first: they are restored with the files of this one
-    others = [name for name, job in world.seen.jobs.items() if finished(job) is None and "delete" not in name]
+    deletions = world.seen.of_command(DELETE.name)
+    others = [name for name, job in world.seen.jobs.items() if finished(job) is None and name not in deletions]
     if others:  # they read one of the copies
         return Step(wait=USED_PAUSE)
     if released == "Local":
