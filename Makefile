@@ -58,6 +58,8 @@ UNIT_WORKERS ?= 4
 SERVER_WORKERS ?= 3
 CLUSTER_WORKERS ?= 4
 TEST_CLUSTER ?= ocore-test
+# For a recipe in which another program starts make. `make -n` runs each line that names MAKE itself.
+SUBMAKE = $(MAKE)
 
 ##@ Start here
 help: ## Show this text
@@ -77,7 +79,7 @@ BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
   e2e-beside=24,2550 demo=5,250 integration=9,400 e2e-alone=15,500 \
   e2e-nodes=4,300 total=40,5450
 test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
-	tests/part.py table $(BUDGET) -- $(MAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
+	tests/part.py table $(BUDGET) -- $(SUBMAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
 	@test -n "$$OCORE_ODOO" || echo "Not run: the tests with a real Odoo. OCORE_ODOO=FOLDER make test (CONTRIBUTING.md, Tests with a real Odoo)"
 
 ##@ Checks
@@ -92,7 +94,7 @@ lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layer
 	$(PART) lint env $(PICTURES) --check
 	$(PART) lint env $(SUPPORT_MATRIX) --check
 	$(PART) lint env $(WEBSITE)
-	$(PART) lint $(MAKE) -s ui
+	$(PART) lint $(SUBMAKE) -s ui
 	$(PART) lint $(ACTIONLINT) .github/workflows/*.yaml
 	$(PART) lint shellcheck $$(git ls-files | xargs grep -lE '^#!.*\b(ba)?sh' --)
 
@@ -136,7 +138,7 @@ test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 s
 	$(PART) servers tests/in-memory $(PYTEST) tests/unit -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-guards: venv postgresql-wheels ## `make test-servers` and `make test-mutants`, side by side: both also wait
-	tests/side-by-side "$(MAKE) test-servers" "$(MAKE) test-mutants"
+	tests/side-by-side "$(SUBMAKE) test-servers" "$(SUBMAKE) test-mutants"
 
 MUTANTS ?=
 test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
@@ -151,10 +153,10 @@ MORE_IMAGES ?=
 test-cluster: venv ## The demo, integration and end-to-end tests, on local clusters that are removed afterwards
 	tests/side-by-side \
 	  "MORE_IMAGES='$(MORE_IMAGES)$(if $(OCORE_ODOO), odoo:dev)' OCORE_CLUSTER=$(TEST_CLUSTER) \
-	     tests/with-cluster $(MAKE) test-e2e-beside && \
-	   CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-nodes" \
-	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-e2e-alone && \
-	   OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(MAKE) test-demo test-integration"
+	     tests/with-cluster $(SUBMAKE) test-e2e-beside && \
+	   CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(SUBMAKE) test-e2e-nodes" \
+	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(SUBMAKE) test-e2e-alone && \
+	   OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(SUBMAKE) test-demo test-integration"
 
 test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OCORE_CLUSTER
 	$(PART) demo examples/demo/run --ci
@@ -198,7 +200,7 @@ test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cl
 	  tests/e2e/test_snapshot.py tests/e2e/test_rest_api.py $(NONE_IS_FINE)
 
 test-nodes: deps venv ## All tests on two nodes: nodes that die, are drained or lose their network (part of `make test-all`)
-	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(MAKE) test-e2e-nodes \
+	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(SUBMAKE) test-e2e-nodes \
 	  PYTEST_ARGS="--long $(PYTEST_ARGS)"
 
 SOAK_SECONDS ?= 1800
