@@ -5,7 +5,7 @@ The request is an annotation. An Environment that is not ready is probed; of one
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +14,7 @@ from ocore_crds import conditions as c
 from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import parse, text
+from ocore_crds.timestamps import parse, second_after, text
 
 from .errors import TimedOut
 from .interrupts import pause
@@ -55,11 +55,11 @@ def probe(
 
 
 def _ask(objects: Objects, name: str, now: datetime) -> datetime:
-    """The time from which on a probe is an answer: later than the start of the last one, whatever this machine's clock
-    says."""
+    """The time from which on a probe is an answer: later than now, and than the start of the last one, whatever this
+    machine's clock says."""
     status = _status(objects, name)
     known = [parse(each) for each in (_began(status), *_measured(status)) if each is not None]
-    asked = max([now, *(each + timedelta(seconds=1) for each in known)]).astimezone(UTC).replace(microsecond=0)
+    asked = second_after(now, *known)
     objects.patch(ENVIRONMENT, name, {"metadata": {"annotations": {ANNOTATION_PROBE_REQUESTED: text(asked)}}})
     return asked
 

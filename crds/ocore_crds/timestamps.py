@@ -1,6 +1,6 @@
 """Time in the API's format: RFC 3339 in UTC. Pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def text(moment: datetime) -> str:
@@ -16,6 +16,12 @@ def exact(moment: datetime) -> str:
 def parse(value: str) -> datetime:
     """The moment of a timestamp. Raises ValueError where it is not valid."""
     return datetime.fromisoformat(value.replace("Z", "+00:00"))
+
+
+def second_after(*moments: datetime) -> datetime:
+    """The first whole second after all of the moments: what has a time of whole seconds, and not an earlier one, began
+    after them."""
+    return max(moments).astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
 
 
 #: Years outside of which a program may fail that adds or subtracts months.

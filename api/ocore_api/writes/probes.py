@@ -1,13 +1,13 @@
 """Requests of a probe of an environment: the one annotation of an Environment that the facade writes."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ocore_api.cache import Cache, EnvironmentEntry
 from ocore_api.errors import NotFound
 from ocore_api.writes.client import Client, Object
 from ocore_api.writes.refusals import translated
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import parse, text
+from ocore_crds.timestamps import parse, second_after, text
 from ocore_kube.types import ENVIRONMENTS
 
 
@@ -18,7 +18,7 @@ async def start(client: Client, cache: Cache, environment: EnvironmentEntry, now
     does one of an operator whose clock is ahead.
     """
     known = [parse(environment.probed_at)] if environment.probed_at else []
-    asked = text(max([now, *known]) + timedelta(seconds=1))
+    asked = text(second_after(now, *known))
     cache.store.put(ENVIRONMENTS.kind, await request(client, environment, asked))
     return asked
 

@@ -13,9 +13,9 @@ from support.cli import NOW, FakeObjects, Object, at, condition
 
 
 def observed(ready: str = "False", began: float = -300, measured: float | None = None) -> Object:
-    """The Environment, whose last probe began then."""
+    """The Environment, whose last probe began then; the operator writes whole seconds."""
     found: Object = {"conditions": [condition("Ready"), condition("RollbackReady", ready)]}
-    found["probe"] = {"time": at(began + 5), "startedAt": at(began), "generation": 1}
+    found["probe"] = {"time": at(began + 5), "startedAt": f"{at(began)[:19]}Z", "generation": 1}
     if measured is not None:
         found["sizes"] = {"measuredAt": at(measured)}
     return {"metadata": {"name": "shop"}, "spec": {}, "status": found}
@@ -41,8 +41,15 @@ def ask(objects: FakeObjects, timeout: float = 120) -> Any:
 def test_a_probe_that_began_since_is_the_answer() -> None:
     states = [observed(), observed(), observed(began=1)]
     objects = FakeObjects(environment=[*states])
-    assert ask(objects)[:19] == at(0)[:19]
+    assert ask(objects)[:19] == at(1)[:19]
     assert len(objects.states["environment"]) == 1, "nothing earlier was one"
+
+
+def test_a_probe_that_began_in_the_same_second_is_no_answer() -> None:
+    """It may have begun before the command: its time has no fractions of a second."""
+    objects = FakeObjects(environment=[observed(), observed(began=0), observed(began=1)])
+    assert ask(objects)[:19] == at(1)[:19]
+    assert len(objects.states["environment"]) == 1
 
 
 def test_an_older_probe_and_the_sizes_of_what_is_not_ready_are_no_answer() -> None:
