@@ -144,6 +144,7 @@ class Demo:
             _OPERATION_SECONDS,
             f"kubectl -n {NAMESPACE} get snapshots.ocore.dev,rollbacks.ocore.dev",
         )
+        self._repair()
         before = self.kube.app("/api/state")["orders"]["last_id"] or 0
         self.kube.apply([DEMO / "load.yaml"], "")
 
@@ -153,6 +154,22 @@ class Demo:
             return Observation(placed >= _BURST, f"{placed} orders placed, {state['attachments']['count']} attachments")
 
         self.output.wait("orders", observe, 300, f"kubectl -n {NAMESPACE} logs job/load --tail 5")
+
+    def _repair(self) -> None:
+        """Where a run ended after its damage, the damaged data is live, and no snapshot of it can be Complete: rolls
+        back to the snapshot of that run."""
+        missing = self.kube.app("/api/state")["attachments"]["missing"]
+        if not missing:
+            return
+        found = [s for s in self._list("snapshots.ocore.dev", "", NAMESPACE) if _may_repair(s)]
+        if not found:
+            raise StepFailed(f"{missing} attachments have no file, and no snapshot has them: `make demo-clean`")
+        newest = max(found, key=lambda s: str(s["metadata"]["creationTimestamp"]))["metadata"]["name"]
+        name = self.rollback_name.replace("back-", "repair-")
+        self.output.say(f"An earlier run ended after its damage: {missing} attachments have no file.")
+        self.output.say(f"kubectl ocore rollback {newest} --name {name} --yes --wait")
+        self._operate("rollback", newest, "--name", name, "--yes", "--undo-window", "0")
+        self._nothing_missing(PRODUCTION)
 
     # --- the story ---------------------------------------------------------------------------------------
     def snapshot(self) -> Mark:
@@ -501,6 +518,13 @@ Remove it:
             return Observation(True, ", ".join(types))
         messages = [f"{c['type']} {c['reason']}: {c['message']}" if c else "not reconciled yet" for c in lacking]
         return Observation(False, "; ".join(messages))
+
+
+def _may_repair(snapshot: Object) -> bool:
+    """Whether it is one of a run's, from before the damage."""
+    conditions = snapshot.get("status", {}).get("conditions", [])
+    is_complete = any((c["type"], c["status"]) == ("Complete", "True") for c in conditions)
+    return is_complete and str(snapshot["metadata"]["name"]).startswith("before-")
 
 
 def rolled_out(workload: Object) -> bool:

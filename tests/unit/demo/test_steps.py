@@ -37,6 +37,10 @@ class FakeShops:
             "redo-x": lambda: self._set("shop", self.restored),
         }
         self.applied: list[Object] = []
+        #: Attachments without a file, and what `kubectl get snapshots` lists.
+        self.lost = 0
+        self.snapshots: list[Object] = []
+        self.asked: list[tuple[str, ...]] = []
 
     def _set(self, shop: str, orders: tuple[int, str], *, acting: bool = True, uuid: str = "p") -> None:
         self.orders[shop], self.acting[shop], self.uuid[shop], self.missing[shop] = orders, acting, uuid, False
@@ -49,7 +53,7 @@ class FakeShops:
         acting = {"mail_servers": active, "jobs": active, "payment_providers": active, "neutralized": not active}
         return {
             "orders": {"count": confirmed, "confirmed": confirmed, "revenue": "1.00", "last_id": self.last_id},
-            "attachments": {"count": 1, "missing": 0},
+            "attachments": {"count": 1, "missing": self.lost},
             "database": {"uuid": self.uuid[shop], "rollback_id": None},
             "acting": acting,
         }
@@ -62,15 +66,25 @@ class FakeShops:
 
     def ocore(self, command: str, *arguments: str, timeout: float) -> int:
         del timeout
+        self.asked.append((command, *arguments))
         self.effects[arguments[arguments.index("--name") + 1] if "--name" in arguments else command]()
         return 0
 
-    def kubectl(self, *_: str, stdin: str, timeout: float = 60) -> str:
+    def kubectl(self, *_: str, stdin: str = "", timeout: float = 60) -> str:
         del timeout
-        self.applied.append(yaml.safe_load(stdin))
+        self.applied += [yaml.safe_load(stdin)] if stdin else []
         return ""
 
-    def run(self, *_: str) -> str:
+    def get(self, *_: str) -> None:
+        return None
+
+    def apply(self, *_: object) -> None:
+        """The load generator, which places orders."""
+        self.last_id += 1000
+
+    def run(self, *command: str) -> str:
+        if "snapshots.ocore.dev" in command:
+            return json.dumps({"items": self.snapshots})
         return json.dumps({"items": [{"metadata": {"uid": uid}, "status": {}} for uid in self.pods]})
 
     def load_events(self) -> list[Object]:
@@ -145,6 +159,37 @@ def test_an_undo_of_the_undo_that_lost_an_order_fails(demo: Demo, shops: FakeSho
     shops.restored = OTHER
     with pytest.raises(StepFailed, match=r"confirmed orders up to S01400: 900 before, 899 now"):
         demo.undo(MARK)
+
+
+def stored(name: str, created: str, complete: str = "True") -> Object:
+    conditions = [{"type": "Complete", "status": complete}]
+    return {"metadata": {"name": name, "creationTimestamp": created}, "status": {"conditions": conditions}}
+
+
+def test_a_run_after_one_that_ended_damaged_repairs_the_data(demo: Demo, shops: FakeShops) -> None:
+    """Otherwise its own snapshot would fail: files are missing."""
+    shops.lost, shops.effects["repair-x"] = 7, lambda: setattr(shops, "lost", 0)
+    shops.snapshots = [
+        stored("before-2", "2026-01-02T00:00:00Z"),
+        stored("before-1", "2026-01-01T00:00:00Z"),
+        stored("before-3", "2026-01-03T00:00:00Z", "False"),  # of the damaged data
+        stored("mine", "2026-01-04T00:00:00Z"),
+    ]
+    demo.rollback_name = "back-x"
+    demo.load()
+    ((command, snapshot, *_),) = shops.asked
+    assert (command, snapshot) == ("rollback", "before-2")
+
+
+def test_a_run_after_one_that_ended_well_repairs_nothing(demo: Demo, shops: FakeShops) -> None:
+    demo.load()
+    assert not shops.asked
+
+
+def test_data_that_nothing_can_repair_is_to_be_removed(demo: Demo, shops: FakeShops) -> None:
+    shops.lost = 7
+    with pytest.raises(StepFailed, match="7 attachments have no file, and no snapshot has them: `make demo-clean`"):
+        demo.load()
 
 
 def test_it_ends_with_the_page_and_how_to_sign_in(demo: Demo) -> None:
