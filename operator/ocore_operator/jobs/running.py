@@ -68,6 +68,8 @@ class Load:
 #: Seconds after which a Job whose pod does not run gives its slot back; of other classes the operator's start deadline
 #: (OCORE_START_DEADLINE). More of these do no harm where the pods of many start at once: they are short.
 PATIENCE: dict[LimitsClass, float] = {"asked": 30.0, "light": 30.0}
+#: Commands whose pod has a container of the application too. Where that one has ended, the pod is not ready, and runs.
+WITH_APPLICATION = ("neutralize",)
 #: Seconds after which a request for a slot lists the Jobs again.
 COUNT = 60.0
 #: Seconds in which a Job that was seen running is not read again.
@@ -91,11 +93,15 @@ class _Running:
     seen: float
     #: Since when its pod does not run; None where it runs, or where that is unknown.
     idle: float | None = None
+    #: Whether its pod was seen running.
+    ran: bool = False
 
     def saw(self, job: Object, now: float) -> None:
         """The Job as it is now."""
         status = job.get("status") or {}
         if status.get("ready", status.get("active")):
+            self.idle, self.ran = None, True
+        elif self.ran and job["metadata"]["labels"][naming.LABEL_COMMAND] in WITH_APPLICATION:
             self.idle = None
         elif self.idle is None:
             self.idle = now

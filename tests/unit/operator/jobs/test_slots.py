@@ -917,6 +917,24 @@ def test_row_124_what_runs_keeps_its_slot() -> None:
     asyncio.run(main())
 
 
+def test_row_124_the_end_of_the_applications_container_gives_no_slot_back() -> None:
+    """The pod of neutralize is not ready from then on, and its other container still works on the database."""
+
+    async def main() -> None:
+        jobs = Jobs()
+        slots = jobs.slots(1, 1)
+        made, wanted = new(1, "neutralize"), new(2, "neutralize", namespace="other")
+        assert await ask(slots, jobs, made, 1)
+        run(slots, made)
+        run(slots, made, ready=0)
+        jobs.time = 3600.0
+        assert not await ask(slots, jobs, wanted, 2)
+        jobs.end(slots, made)
+        assert await ask(slots, jobs, wanted, 2)
+
+    asyncio.run(main())
+
+
 def test_row_124_jobs_of_the_process_before_are_read_before_they_lose_their_slots() -> None:
     """A list of metadata does not show whether their pods run."""
 
