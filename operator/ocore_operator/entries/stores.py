@@ -14,5 +14,6 @@ class StoreEntry(Entry):
 
     ready: str  # status of the condition Ready
     ready_reason: str
+    store_id: str  # empty before its first probe
     orphans: tuple[int, int] | None  # objects and their bytes; None: it was not swept
     skipped: int  # what its last import could not bring back

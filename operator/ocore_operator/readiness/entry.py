@@ -34,6 +34,7 @@ def of_store(obj: Object) -> StoreEntry:
         **common("SnapshotStore", obj),
         ready=shared(ready.get("status", "Unknown")),
         ready_reason=shared(ready.get("reason", "")),
+        store_id=str(status.get("storeId") or ""),
         orphans=(int(orphans.get("objects") or 0), int(orphans.get("bytes") or 0)) if orphans else None,
         skipped=int((status.get("import") or {}).get("skipped") or 0),
     )

@@ -1,14 +1,17 @@
 """Reads what the decisions of a sweep depend on."""
 
 from ocore_crds.stored_contents import OrphansResult
-from ocore_kube.types import STORES
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.jobs import control
 from ocore_operator.jobs.outcome import Succeeded
-from ocore_operator.kube.resources import Store
+from ocore_operator.kube.resources import Key, Store
 from ocore_operator.sweep import plan
 from ocore_operator.sweep.world import World
+
+#: Phases of a Snapshot whose data is in its store.
+HAVE_DATA = ("Complete", "Corrupt")
 
 
 async def observe(ctx: Context, store: Store) -> World:
@@ -17,12 +20,12 @@ async def observe(ctx: Context, store: Store) -> World:
     wanted = plan.needs_job(store, interval, ctx.now())
     seen = await control.observe(ctx, store) if wanted else control.no_jobs(ctx)
     swept = any(isinstance(s, Succeeded) and isinstance(s.payload, OrphansResult) for s in map(seen.state, seen.jobs))
-    return World(store, ctx.now(), seen, interval, await _claimed(ctx, store) if swept else 0)
+    return World(store, ctx.now(), seen, interval, _claimed(ctx, store) if swept else 0)
 
 
-async def _claimed(ctx: Context, store: Store) -> int:
+def _claimed(ctx: Context, store: Store) -> int:
+    """From the catalog: one tenant could make a list of the stores of all too large."""
     wanted = store.status.store_id
-    listed = await ctx.kube.list(STORES, keep=lambda obj: (obj.get("status") or {}).get("storeId") == wanted)
-    same = {(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in listed}
+    same = {e.key for e in ctx.catalog.of_kind(StoreEntry) if wanted and e.store_id == wanted} | {store.key}
     every = ctx.catalog.of_kind(SnapshotEntry)
-    return sum((e.key.namespace, e.store) in same and e.phase in ("Complete", "Corrupt") for e in every)
+    return sum(Key(store.key.kind, e.key.namespace, e.store) in same and e.phase in HAVE_DATA for e in every)

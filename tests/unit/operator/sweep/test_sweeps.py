@@ -74,13 +74,23 @@ def test_a_snapshot_of_this_cluster_is_claimed(
         ("other", "same", own["status"]),
         ("other", "store", {**own["status"], "storeId": ENVIRONMENT}),
     ):
-        place.api.put(
-            STORES, {**own, "metadata": {**own["metadata"], "namespace": there, "name": name}, "status": status}
-        )
+        metadata = {**own["metadata"], "namespace": there, "name": name}
+        place.catalog.put("SnapshotStore", {**own, "metadata": metadata, "status": status or {}})
     known = snapshot_object({}, {"phase": phase, "storeName": store}, namespace=namespace)
     place.catalog.put("Snapshot", known)
     place.sweep()
     assert swept(place).unclaimed == unclaimed
+
+
+def test_stores_of_tenants_do_not_stop_the_sweep_of_another(place: Place) -> None:
+    """Who copies the object with the store's id into buckets of its own has many large SnapshotStores with this id."""
+    own = place.api.read(STORES, "shop", "store")
+    for number in range(20):
+        condition = {"type": "Ready", "status": "True", "reason": "x", "message": "x" * 1_000_000}
+        metadata = {**own["metadata"], "namespace": "hostile", "name": f"s{number}"}
+        place.api.put(STORES, {**own, "metadata": metadata, "status": {**own["status"], "conditions": [condition]}})
+    place.sweep()
+    assert swept(place).manifests == 1
 
 
 def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
