@@ -19,8 +19,8 @@ from support.cluster.cluster import GROUP, POD_SECURITY, Object, condition, is_t
 from support.cluster.facade import Facade
 from support.cluster.injector import PORT
 from support.cluster.operator import Operator
-from support.cluster.promises import running_jobs
-from support.cluster.site import DEMO_IMAGE, Site, claim, container, deployment, probe, secret, service
+from support.cluster.promises import fresh, running_jobs
+from support.cluster.site import DEMO_IMAGE, Site, claim, container, deployment, probe, secret, service, store_objects
 from support.mover.certificates import Authority
 
 #: Seconds until a condition shows what is wrong; much less than the start deadline (180 s).
@@ -272,6 +272,53 @@ def test_a_job_ends_beside_a_sidecar_that_does_not(site: Site, tmp_path: Path, n
 
 
 # --- exclusive: the node, and the chart's values ---------------------------------------------------------------------
+
+
+def without_nodes(site: Site, namespace: str, number: int) -> list[Object]:
+    """Environments whose probes find no node, for as long as a tenant may say."""
+    found: list[Object] = []
+    jobs = {"nodeSelector": {"pool": "nowhere"}, "startDeadlineSeconds": 3600}
+    for name in (f"lost-{n}" for n in range(number)):
+        found.append(secret(name, namespace, host=site.host, **site.credentials | {"dbname": f"{namespace}-{name}"}))
+        obj = site.environment_object(
+            jobs=jobs,
+            database={"secretRef": {"name": name}, "capacity": "1Gi"},
+            filestore=None,
+            config=None,
+            workloads=[],
+        )
+        obj["metadata"] = {"name": name, "namespace": namespace}
+        found.append(obj)
+    return found
+
+
+def test_row_124_jobs_without_a_node_give_their_slots_back(
+    site: Site, change: Callable[..., None], operator: Operator
+) -> None:
+    """Two namespaces have all slots of the pool: five each (OCORE_MAX_CONCURRENT_JOBS_PER_NAMESPACE). In the meantime
+    an environment of another one is probed, and rolled back."""
+    cluster, number = site.cluster, 6
+    hostile = [cluster.namespace("hostile") for _ in range(2)]
+
+    def pending(least: int) -> bool:
+        selector = "app.kubernetes.io/managed-by=ocore-snapshots"
+        return all(len(cluster.pods(each, selector)) >= least for each in hostile)
+
+    try:
+        for namespace in hostile:
+            cluster.apply(*store_objects(site, namespace))
+        for namespace in hostile:
+            # Its probe would have the node selector of the first Environment.
+            cluster.wait("SnapshotStore", "store", namespace, lambda o: is_true(o, "Ready"), 90, "ready")
+            cluster.apply(*without_nodes(site, namespace, number))
+        wait_for("all slots are taken", lambda: pending(number - 1), 120)
+        change(jobs={"resources": {"requests": {"cpu": "20m"}}})
+        ready(site)
+        site.completed("Rollback", site.rollback(fresh("beside"), "base", undoWindowSeconds=0))
+        wait_for("the sixth has a slot too", lambda: pending(number), 120)
+    finally:
+        for namespace in hostile:
+            cluster.delete("Namespace", namespace)
 
 
 def test_a_tainted_pool(site: Site, change: Callable[..., None], operator: Operator) -> None:

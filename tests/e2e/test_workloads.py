@@ -8,7 +8,7 @@ import pytest
 
 from support.cluster.cluster import POD_SECURITY, Cluster, Object, condition, is_true
 from support.cluster.promises import fresh, holds_all_promises, old_or_new
-from support.cluster.site import DEMO_IMAGE, Site, container
+from support.cluster.site import DEMO_IMAGE, Site, claim, container
 
 #: The kind is in the chart's value workloads.kinds (support/cluster/operator.py).
 WORKER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "worker"}
@@ -53,6 +53,30 @@ def worker(site: Site) -> Object:
             "template": {"metadata": {"labels": {"app": "worker"}}, "spec": pod("sleep", "infinity")},
         },
     }
+
+
+def keeper(site: Site) -> Object:
+    """A StatefulSet whose claim is deleted when it is scaled to zero."""
+    template = claim("data", site.namespace, "1Mi")
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "keeper", "namespace": site.namespace},
+        "spec": {
+            "replicas": 1,
+            "serviceName": "keeper",
+            "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"},
+            "selector": {"matchLabels": {"app": "keeper"}},
+            "template": {"metadata": {"labels": {"app": "keeper"}}, "spec": keeper_pod()},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": template["spec"]}],
+        },
+    }
+
+
+def keeper_pod() -> Object:
+    found = pod("sleep", "infinity")
+    found["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    return found
 
 
 def budget(site: Site) -> Object:
@@ -137,6 +161,44 @@ def test_cron_jobs_and_other_kinds_are_stopped_and_started(site: Site, change: C
     assert spec_of(site, "CronJob", "off")["suspend"] is True
     assert spec_of(site, "ReplicaSet", "worker")["replicas"] == 2
     holds_all_promises(site)
+
+
+def test_row_123_what_deletes_its_claim_when_it_is_scaled_is_not_stopped(
+    site: Site, change: Callable[..., None]
+) -> None:
+    """Neither a quiesced Snapshot nor a Rollback stops a pod, of this workload or of another one."""
+    site.cluster.apply(keeper(site))
+    try:
+        site.cluster.wait(
+            "StatefulSet", "keeper", site.namespace, lambda o: o["status"].get("readyReplicas") == 1, 90, "ready"
+        )
+        before = pods(site)
+        change(workloads=[{"kind": "Deployment", "name": "shop"}, {"kind": "StatefulSet", "name": "keeper"}])
+
+        def refused(obj: Object) -> bool:
+            found = condition(obj, "RollbackReady")
+            return is_true(obj, "Ready") and found is not None and found["reason"] == "ScalingDeletesClaim"
+
+        site.cluster.wait("Environment", site.environment, site.namespace, refused, 90, "ScalingDeletesClaim")
+        quiesced = site.snapshot(fresh("stopped"), quiesce=True)
+        site.failed("Snapshot", quiesced, "ScalingDeletesClaim")
+        obj = site.failed("Rollback", site.rollback(fresh("stopped"), "base"), "ScalingDeletesClaim")
+        assert "whenScaled" in str(condition(obj, "Failed"))
+        assert pods(site) == before
+        for name in ("data-keeper-0", site.filestore_claim):
+            kept = site.cluster.get("PersistentVolumeClaim", name, site.namespace)
+            assert kept is not None
+            assert "deletionTimestamp" not in kept["metadata"]
+        site.files_fit()
+        assert spec_of(site, "StatefulSet", "keeper")["replicas"] == 1
+        assert spec_of(site, "Deployment", "shop")["replicas"] == 1
+    finally:
+        site.cluster.delete("StatefulSet", "keeper", site.namespace)
+
+
+def pods(site: Site) -> set[str]:
+    """The uids of the pods of the workloads."""
+    return {p["metadata"]["uid"] for app in ("shop", "keeper") for p in site.cluster.pods(site.namespace, f"app={app}")}
 
 
 def test_a_paused_deployment_is_stopped_and_started(site: Site) -> None:

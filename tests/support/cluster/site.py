@@ -725,16 +725,16 @@ class Sites:
         self._stack.close()
 
 
-def store_objects(site: Site) -> tuple[Object, ...]:
-    """The SnapshotStore, and what it needs."""
-    ns = site.namespace
+def store_objects(site: Site, namespace: str = "") -> tuple[Object, ...]:
+    """The SnapshotStore, and what it needs; of another namespace, a store of its own in the same bucket."""
+    ns = namespace or site.namespace
     spec: Object
     if site.store_kind == "S3":
         needed = secret("s3", ns, accessKeyId=S3_ACCESS_KEY, secretAccessKey=S3_SECRET_KEY)
         spec = {
             "s3": {
                 "bucket": site.bucket,
-                "prefix": "test",
+                "prefix": namespace or "test",
                 "endpoint": site.endpoint,
                 "credentialsSecretRef": {"name": "s3"},
             }
