@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from ocore_crds import conditions as c
-from ocore_crds import layouts
 from ocore_crds.environment import EnvironmentStatus, ProbeStatus, connection_of
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult
 from ocore_crds.quantity import human
@@ -12,6 +11,7 @@ from ocore_operator import summarize
 from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Environment
 from ocore_operator.summarize import Stamp
+from ocore_operator.workloads.quiesce import nothing_stops
 
 #: Of the database's size: what the restored copy and its WAL need beside the live one, at most. RESERVE_BYTES stay
 #: free. The mover decides (volume.check).
@@ -102,8 +102,9 @@ def found(
                 ),
             )
         )
-    if spec.filestore is not None and spec.filestore.layout in layouts.RENAMED and not spec.workloads:
-        rollback.append(_writers_not_stopped(spec.filestore.claim_name))
+    files = spec.filestore
+    writes = nothing_stops(files.layout, files.claim_name, spec.workloads or ()) if files is not None else None
+    rollback += [Finding(reason=writes.reason, message=writes.message)] if writes is not None else []
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
     return _conditions(
         environment,
@@ -114,18 +115,6 @@ def found(
         _summary(result),
         now,
         against_snapshots=against_snapshots,
-    )
-
-
-def _writers_not_stopped(claim: str) -> Finding:
-    """Without workloads a rollback of this layout would exchange the folder under an application that writes to it."""
-    return Finding(
-        reason=c.WRITERS_NOT_STOPPED,
-        message=(
-            f"A rollback of this layout replaces the filestore's folder. What writes to claim {claim} must be stopped"
-            " for that, or it continues to write to the previous files. spec.workloads lists nothing: list what writes"
-            " there. Snapshots do not need it."
-        ),
     )
 
 

@@ -27,6 +27,7 @@ from ocore_operator.rollback.world import (
     UndoneView,
     World,
 )
+from ocore_operator.workloads.quiesce import nothing_stops
 
 #: Seconds between two reconciles of a Rollback while an undo of it runs. The release of the operation lock queues it,
 #: too.
@@ -65,7 +66,7 @@ def refusal(spec: RollbackSpec, world: World, now: datetime) -> Refusal | None:
             " finished."
         )
         return Refusal(c.ROLLBACK_NOT_FINISHED, text, patience=True)
-    return _nothing_kept(view, now) or _elsewhere(view, world) or _superseded(view)
+    return _nothing_kept(view, now) or _elsewhere(view, world) or _writers(view, world) or _superseded(view)
 
 
 def _nothing_kept(view: UndoneView, now: datetime) -> Refusal | None:
@@ -128,6 +129,13 @@ def _elsewhere(view: UndoneView, world: World) -> Refusal | None:
         )
         return Refusal(c.ENVIRONMENT_CHANGED, text)
     return None
+
+
+def _writers(view: UndoneView, world: World) -> Refusal | None:
+    """An undo needs no RollbackReady, which may be False for what only a restore needs; but for this."""
+    target = view.status.target
+    found = nothing_stops(target.layout, target.claim_name, world.workloads) if target is not None else None
+    return Refusal(found.reason, found.message) if found is not None else None
 
 
 def _superseded(view: UndoneView) -> Refusal | None:

@@ -9,12 +9,14 @@ Each kind has its own stages, statuses and ends; it asks here what the present s
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from ocore_crds import conditions as c
+from ocore_crds import layouts
+from ocore_crds.layouts import Layout
 from ocore_crds.protocol import Failure
 from ocore_operator.workloads.view import Peer, WorkloadView, labels
 
@@ -112,6 +114,18 @@ def missing(workloads: Iterable[WorkloadView], kind: str) -> Failure | None:
 def loses(workloads: Iterable[WorkloadView]) -> Failure | None:
     """Why none of them is scaled to zero: data would be deleted. What does not run loses nothing."""
     return next((w.loses for w in running(workloads) if w.loses is not None), None)
+
+
+def nothing_stops(layout: Layout | None, claim: str | None, workloads: Collection[object]) -> Failure | None:
+    """Why the filestore's folder is not replaced: what writes to it is not listed, and would continue."""
+    if layout not in layouts.RENAMED or workloads:
+        return None
+    text = (
+        f"A rollback of this layout, and its undo, replace the filestore's folder. What writes to claim {claim} must be"
+        " stopped for that, or it continues to write to the previous files. spec.workloads lists nothing: list what"
+        " writes there. Snapshots do not need it."
+    )
+    return Failure(reason=c.WRITERS_NOT_STOPPED, message=text)
 
 
 def stop(

@@ -4,7 +4,7 @@ covers crashes."""
 import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -116,6 +116,22 @@ def test_refused_at_once(undone: UndoneView, reason: str, says: str) -> None:
         assert (status.phase, status.failure_reason) == ("Failed", reason)
         assert says in (status.failure_message or "")
         assert (status.residue, status.undo, status.switch_attempt, status.started_at) == ("None", None, 0, None)
+
+
+@pytest.mark.parametrize("layout", ["Plain", "Odoo"])
+@pytest.mark.parametrize("workloads", [(), (WorkloadView("Deployment", "w0", replicas=1),)])
+def test_row_126_an_undo_replaces_no_folder_under_an_application(
+    layout: Literal["Plain", "Odoo"], workloads: tuple[WorkloadView, ...]
+) -> None:
+    """The workloads were taken out of the spec after the rollback."""
+    seen = world(workloads=workloads)
+    assert seen.environment is not None
+    target = seen.environment.target.model_copy(update={"layout": layout})
+    seen = replace(seen, environment=replace(seen.environment, target=target), undone=view(target=target))
+    status = recorded(preflight(seen))
+    wanted = c.WRITERS_NOT_STOPPED if layout == "Plain" and not workloads else None
+    assert status.failure_reason == wanted
+    assert (status.stage == "Prepare") == (wanted is None)
 
 
 @pytest.mark.parametrize(
