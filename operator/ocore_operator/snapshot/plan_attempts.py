@@ -59,10 +59,8 @@ MISSING_PAUSE = 60.0
 #: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod
 #: exists, and the Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
 START_MARGIN = 5.0
-#: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
-NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
-#: How the recorded message of such a Job ends where its failure may pass: nothing else remembers that once the Job is
-#: gone.
+#: How the recorded message of a stopped Job ends where its failure may pass: nothing else remembers that once the Job
+#: is gone.
 AGAIN = " Another attempt may succeed."
 #: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
 #: Job before it was stopped.
@@ -166,7 +164,7 @@ def _absent(case: _Case, world: World) -> Action:
 
 def _stopped_for(case: _Case) -> Failure | None:
     """Why this plan stopped the Job, or None: it never ran, or it had failed and its pod was still there. The state of
-    what remains of the Job does not matter then. What was reported is tried again: whether that helps is known no more.
+    what remains of the Job does not matter then.
     """
     if case.snapshot.status.job_name != case.job:
         return None
@@ -176,8 +174,7 @@ def _stopped_for(case: _Case) -> Failure | None:
     if found is None or found.reason in NOT_REPORTED:
         return None
     message = found.message.removesuffix(AGAIN)
-    may_pass = found.reason not in NEVER_RAN or message != found.message
-    return Failure(reason=found.reason, message=message, retryable=may_pass)
+    return Failure(reason=found.reason, message=message, retryable=message != found.message)
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Action:
@@ -261,7 +258,7 @@ def _retry(case: _Case, failure: Failure) -> Action:
 
 def _recorded(failure: Failure) -> Failure:
     """The failure as the condition shows it until the Job is gone. See :func:`_stopped_for`."""
-    if failure.reason not in NEVER_RAN or not failure.retryable or failure.message.endswith(AGAIN):
+    if not failure.retryable or failure.message.endswith(AGAIN):
         return failure
     return failure.model_copy(update={"message": failure.message + AGAIN})
 
