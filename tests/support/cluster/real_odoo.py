@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +43,7 @@ class OdooSite(Site):
 
     environment: str = NAME
     type: str = "production"
+    database_spec: Object | None = None  # the default is the Secret `database`
     neutralize: Object | None = None
     granted: list[str] = field(default_factory=list)  # namespaces
 
@@ -51,7 +52,7 @@ class OdooSite(Site):
         return f"http://{NAME}.{self.namespace}.svc.cluster.local:{PORT}"
 
     def environment_object(self, **changes: Any) -> Object:
-        database: Object = {"secretRef": {"name": "database"}, "capacity": "50Gi"}
+        database: Object = self.database_spec or {"secretRef": {"name": "database"}, "capacity": "50Gi"}
         if self.neutralize is not None:
             database["adminSecretRef"] = {"name": ADMIN}
         spec: Object = {
@@ -74,6 +75,14 @@ class OdooSite(Site):
         self.cluster.wait("Environment", self.environment, self.namespace, ready, 120, "waits for a copy")
 
     @property
+    def pod_address(self) -> str:
+        """Of the pod that runs."""
+        (pod,) = [
+            p for p in self.cluster.pods(self.namespace, f"app={NAME}") if not p["metadata"].get("deletionTimestamp")
+        ]
+        return str(pod["status"]["podIP"])
+
+    @property
     def app(self) -> OdooClient:
         """What serves."""
         return OdooClient(self.url, self.database)
@@ -81,13 +90,20 @@ class OdooSite(Site):
     def app_ready(self, timeout: float = 90) -> None:
         wait_for("Odoo answers", lambda: self.app.page("/web/health"), timeout)
 
-    def shell(self, text: str) -> str:
+    def shell(self, text: str, seconds: float = 300) -> str:
         """Python in `odoo shell` in the pod, committed at the end; its output."""
+        return self._odoo("shell", stdin=text + "\nenv.cr.commit()\n", seconds=seconds)
+
+    def upgrade(self, module: str) -> None:
+        """`odoo -u MODULE` in the pod, beside the server that runs."""
+        self._odoo("server", "-u", module, "--stop-after-init")
+
+    def _odoo(self, *arguments: str, stdin: str = "", seconds: float = 300) -> str:
         pods = wait_for("the pod of Odoo", lambda: self.cluster.pods(self.namespace, f"app={NAME}"), 60)
         done = self.cluster.kubectl(
             *("-n", self.namespace, "exec", "-i", pods[0]["metadata"]["name"], "--"),
-            *("odoo", "shell", "-d", self.database, "--data-dir=/claim", "--no-http"),
-            stdin=text + "\nenv.cr.commit()\n", timeout=300,
+            *("odoo", *arguments, "-d", self.database, "--data-dir=/claim", "--no-http"),
+            stdin=stdin, timeout=seconds,
         )  # fmt: skip
         assert "Traceback" not in done, done[-3000:]
         return done
@@ -109,17 +125,30 @@ class OdooSite(Site):
 
 
 @contextmanager
-def odoo_site(cluster: Cluster, servers: Servers, *, filled: bool = True, **more: Any) -> Iterator[OdooSite]:
+def odoo_site(
+    cluster: Cluster,
+    servers: Servers,
+    *,
+    filled: bool = True,
+    own_server: Callable[[Site], None] | None = None,
+    options: tuple[str, ...] = (),
+    **more: Any,
+) -> Iterator[OdooSite]:
     """A new one; waits until its Environment is ready. `filled`: with the prepared database and filestore; otherwise
-    its database is empty, and it waits for a copy. `more`: fields of the OdooSite."""
+    its database is empty, and it waits for a copy. `own_server`: as of :func:`.site.make_site`. `options`: more of
+    Odoo's server. `more`: fields of the OdooSite."""
     name = unique(NAME).replace("-", "_")
     site = OdooSite(
-        cluster=cluster, servers=servers, namespace=cluster.namespace(NAME), host=servers.postgres(17),
+        cluster=cluster, servers=servers, namespace=cluster.namespace(NAME),
+        host="" if own_server else servers.postgres(17), own_server=own_server is not None,
         database=name, role=name, password=unique("only-for-tests"), major=17, store_kind="S3", layout="Odoo", **more,
     )  # fmt: skip
     administrator = f"{name}_admin"
     try:
-        create_database(servers, site.host, name, name, site.password)
+        if own_server is None:
+            create_database(servers, site.host, name, name, site.password)
+        else:
+            own_server(site)
         if site.neutralize is not None:
             create_administrator(site, administrator)
         site.endpoint, site.bucket = servers.s3(), servers.bucket()
@@ -127,7 +156,7 @@ def odoo_site(cluster: Cluster, servers: Servers, *, filled: bool = True, **more
         cluster.apply(credentials, *store_objects(site), claim(site.filestore_claim, site.namespace))
         if filled:
             _fill(site)
-        cluster.apply(*_odoo(site), service(NAME, site.namespace, PORT), site.environment_object())
+        cluster.apply(_odoo(site, options), service(NAME, site.namespace, PORT), site.environment_object())
         if filled:
             site.app_ready()
             site.environment_ready()
@@ -136,8 +165,9 @@ def odoo_site(cluster: Cluster, servers: Servers, *, filled: bool = True, **more
         yield site
     finally:
         site.remove()
-        with servers.admin(site.host) as connection:
-            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(administrator)))
+        if own_server is None:
+            with servers.admin(site.host) as connection:
+                connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(administrator)))
 
 
 def _fill(site: OdooSite) -> None:
@@ -155,7 +185,7 @@ def _fill(site: OdooSite) -> None:
         os.chown(path, USER, USER)
 
 
-def _odoo(site: OdooSite) -> tuple[Object, ...]:
+def _odoo(site: OdooSite, more: tuple[str, ...]) -> Object:
     """The Deployment, with the variables of the official image."""
 
     def from_secret(variable: str, key: str) -> Object:
@@ -164,7 +194,7 @@ def _odoo(site: OdooSite) -> tuple[Object, ...]:
     options = (f"--database={site.database}", "--data-dir=/claim", f"--http-port={PORT}", "--no-database-list")
     app = container(
         NAME, f"{IMAGE}/odoo:dev",
-        args=["server", *options, "--max-cron-threads=0"],
+        args=["server", *options, "--max-cron-threads=0", *more],
         env=[from_secret("HOST", "host"), from_secret("USER", "user"), from_secret("PASSWORD", "password")],
         ports=[{"containerPort": PORT}],
         readinessProbe=probe({"httpGet": {"path": "/web/health", "port": PORT}}),
@@ -175,4 +205,4 @@ def _odoo(site: OdooSite) -> tuple[Object, ...]:
         {"name": "tmp", "emptyDir": {}},
     ]
     spec = {"terminationGracePeriodSeconds": 5, "containers": [app], "volumes": volumes}
-    return (deployment(NAME, site.namespace, spec),)
+    return deployment(NAME, site.namespace, spec)
