@@ -183,7 +183,8 @@ test-e2e-nodes: venv ## Those that need a cluster of two nodes
 # Long: the whole fault matrix, an upgrade of a release, every fault of the doctor, PostgreSQL 16 and 18 in the cluster,
 # CloudNativePG.
 test-all: ## `make test` with the tests marked `long`, Kubernetes 1.31 and 1.33, and half an hour of soak
-	MORE_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev" $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
+	MORE_IMAGES="postgres:16 mover:16 postgres:18 mover:18 cnpg:dev$(if $(OCORE_ODOO), odoo:dev)" \
+	  $(MAKE) test PYTEST_ARGS="--long $(PYTEST_ARGS)"
 	$(MAKE) test-apiservers
 	$(MAKE) test-oldest
 	$(MAKE) soak
@@ -200,8 +201,8 @@ test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cl
 	  tests/e2e/test_snapshot.py tests/e2e/test_rest_api.py $(NONE_IS_FINE)
 
 test-nodes: deps venv ## All tests on two nodes: nodes that die, are drained or lose their network (part of `make test-all`)
-	CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(SUBMAKE) test-e2e-nodes \
-	  PYTEST_ARGS="--long $(PYTEST_ARGS)"
+	MORE_IMAGES=$(if $(OCORE_ODOO),odoo:dev) CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) \
+	  tests/with-cluster $(SUBMAKE) test-e2e-nodes PYTEST_ARGS="--long $(PYTEST_ARGS)"
 
 SOAK_SECONDS ?= 1800
 SOAK_SEED ?= 1
