@@ -5,7 +5,8 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 import uvicorn
@@ -29,8 +30,10 @@ SLICE = 65_536
 #: Seconds that a connection is dropped later than a stream: `streams/hub.py` drops, logs and counts the readers of
 #: streams.
 STREAMS_FIRST = 3.0
-#: Connections beside those of streams; more are dropped.
+#: Connections beside those of streams.
 CONNECTIONS = 2_000
+#: Connections of the port of monitoring.
+MONITORING = 100
 #: Connections that wait until they are accepted.
 BACKLOG = 2_048
 #: Where the scope of a request has its :class:`Connection`.
@@ -52,6 +55,41 @@ class Connection(Protocol):
         """Whether nothing more can be sent."""
 
 
+class Room:
+    """The connections of one port, whose number is limited. Where it is full, the connection goes that has waited the
+    longest for its client: anyone can keep connections open, without a token, and would else keep out all others. One
+    whose request is being answered stays."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: set[Connection] = set()
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()  # the longest first
+
+    def enter(self, connection: Connection) -> None:
+        """A new one, which waits for its first request."""
+        self._open.add(connection)
+        self.waits(connection)
+        if len(self._open) > self._most:
+            longest = next(iter(self._waiting))
+            self.leave(longest)
+            longest.abort()
+
+    def waits(self, connection: Connection) -> None:
+        """It waits for its client from now on: for a request, or until an answer is read."""
+        if connection in self._open:
+            self._waiting[connection] = None
+            self._waiting.move_to_end(connection)
+
+    def works(self, connection: Connection) -> None:
+        """Its request is being answered."""
+        self._waiting.pop(connection, None)
+
+    def leave(self, connection: Connection) -> None:
+        """It is gone."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+
 class _TooManyRequests(Exception):
     """The client sends requests and reads no answer."""
 
@@ -63,20 +101,22 @@ class _Protocol(HttpToolsProtocol):
 
     head_seconds: float
     stall_seconds: float
-    most_connections: int
+    #: By the port of this side.
+    rooms: Mapping[int | None, Room]
+    _room: Room
     _stall: asyncio.TimerHandle | None = None
     _head = 0  # bytes since the head began; negative outside of a head
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.most_connections:
-            transport.abort()
-            return
+        self._room = self.rooms.get(self.server[1] if self.server is not None else None) or self.rooms[None]
+        self._room.enter(self)
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._room.leave(self)
         self._stop_timer()
         self._read()
         self.pipeline.clear()
@@ -100,11 +140,14 @@ class _Protocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._room.waits(self)
         if self._stall is None:
             self._stall = self.loop.call_later(self.stall_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         self._read()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._room.works(self)
         super().resume_writing()
 
     def _read(self) -> None:
@@ -123,7 +166,13 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head = -1
         self._stop_timer()
+        self._room.works(self)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        if not self.pipeline:
+            self._room.waits(self)
+        super().on_response_complete()
 
     def push(self, chunk: bytes) -> bool:
         """See `Connection`."""
@@ -155,7 +204,7 @@ def _protocol(settings: Settings) -> type[_Protocol]:
     limits = {
         "head_seconds": settings.head_seconds,
         "stall_seconds": settings.stream_stall_seconds + STREAMS_FIRST,
-        "most_connections": settings.max_streams + CONNECTIONS,
+        "rooms": {None: Room(settings.max_streams + CONNECTIONS), settings.monitoring_port: Room(MONITORING)},
     }
     return type("Protocol", (_Protocol,), limits)
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,18 +139,73 @@ def test_row_84_a_large_answer_is_written_in_slices() -> None:
     assert [m.get("more_body", False) for m in bodies] == [*([True] * (len(bodies) - 1)), False]
 
 
+def get(connection: socket.socket, path: str = "/healthz") -> bytes:
+    """Asks, and returns the start of the answer; empty where the connection was dropped."""
+    with suppress(OSError):
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return connection.recv(65_536)[:12]
+    return b""
+
+
 def test_row_84_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", 2)
-    with serving(max_streams=1) as served:
-        opened = [connect(served) for _ in range(4)]
-        try:
-            assert select.select([opened[3]], [], [], 5)[0], "it stays open"
-            assert rest(opened[3]) == b""
-            opened[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert opened[0].recv(65_536).startswith(b"HTTP/1.1 200 ")
-        finally:
-            for each in opened:
-                each.close()
+    with serving(max_streams=1, head_seconds=60) as served, ExitStack() as opened:
+        idle = [opened.enter_context(connect(served)) for _ in range(6)]
+        until(lambda: served.server is not None and len(served.server.server_state.connections) == 3, 10)
+        assert [rest(each) for each in idle[:3]] == [b""] * 3
+
+
+def test_row_84_clients_that_only_keep_connections_open_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need no token. Those that wait the longest for a request go first; one that is being answered stays."""
+    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    answers: list[int] = []
+    with serving(extend=with_routes, max_streams=1) as served, ExitStack() as opened, served.client() as client:
+        thread = threading.Thread(target=lambda: answers.append(client.get("/api/slow").status_code))
+        thread.start()
+        until(lambda: served.server is not None and served.server.server_state.tasks)
+        first, second = (opened.enter_context(connect(served)) for _ in range(2))
+        assert get(second) == get(first) == b"HTTP/1.1 200"
+        third = opened.enter_context(connect(served))
+        assert get(third) == b"HTTP/1.1 200"
+        assert rest(second) == b""
+        assert get(first) == b"HTTP/1.1 200"
+        thread.join(20)
+    assert answers == [200]
+
+
+def test_row_84_a_client_that_reads_no_answer_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    with serving(max_streams=1) as served, ExitStack() as opened:
+        assert served.server is not None
+        state = served.server.server_state
+        unread = opened.enter_context(connect(served))
+        sent = 0
+
+        def paused() -> bool:
+            nonlocal sent
+            if state.total_requests == sent:  # the kernel has taken all answers
+                unread.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+                sent += 1
+            return any(each.flow.write_paused for each in set(state.connections))  # type: ignore[union-attr]
+
+        until(paused)
+        for _ in range(2):
+            assert get(opened.enter_context(connect(served))) == b"HTTP/1.1 200"
+        until(lambda: not any(each.flow.write_paused for each in set(state.connections)), 10)  # type: ignore[union-attr]
+
+
+def test_row_84_clients_of_the_api_take_no_connection_of_the_kubelet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the facade."""
+    monkeypatch.setattr(server, "CONNECTIONS", 1)
+    monkeypatch.setattr(server, "MONITORING", 1)
+    with serving(max_streams=1) as served, ExitStack() as opened:
+        clients = [opened.enter_context(connect(served)) for _ in range(2)]
+        assert [get(each) for each in clients] == [b"HTTP/1.1 200"] * 2
+        kubelet = served.monitoring_url.removeprefix("http://").split(":")
+        for _ in range(2):
+            with socket.create_connection((kubelet[0], int(kubelet[1])), timeout=20) as probe:
+                assert get(probe) == b"HTTP/1.1 200"
+        assert [get(each) for each in clients] == [b"HTTP/1.1 200"] * 2
 
 
 def test_open_requests_end_before_the_server_does() -> None:
