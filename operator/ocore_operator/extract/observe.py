@@ -25,11 +25,12 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
     if idle(obj):
         return None
     extract = resources.extract(obj)
-    terminating = False
     if extract.meta.deleted is not None:
         namespace = await ctx.kube.get(NAMESPACES, "", key.namespace)
-        terminating = namespace is None or "deletionTimestamp" in namespace["metadata"]
-    began = extract.status.started_at is not None and not terminating
+        if namespace is None or "deletionTimestamp" in namespace["metadata"]:
+            # Nothing else may be readable: the operator's Role in the namespace is deleted, too.
+            return World(extract=extract, now=ctx.now(), seen=control.no_jobs(ctx), terminating=True)
+    began = extract.status.started_at is not None
     seen = await control.observe(ctx, extract, fresh=fresh) if began else control.no_jobs(ctx)
     environment = await _environment(ctx, extract)
     snapshot = await _snapshot(ctx, extract)
@@ -44,7 +45,6 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
         neighbours=neighbours(ctx.catalog, target) if target is not None else (),
         store=store,
         source=source,
-        terminating=terminating,
         rollback_near=target is not None and _rollback_near(ctx, extract, target),
         locked=environment is not None and operation_lock.is_held_by(environment, extract),
     )

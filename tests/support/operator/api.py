@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ocore_kube.errors import AlreadyExists, ApiError, Conflict
+from ocore_kube.errors import AlreadyExists, ApiError, Conflict, Forbidden
 from ocore_kube.transport import APPLY_PATCH, Transport
 from ocore_kube.types import Type
 from ocore_operator.kube.client import Kube
@@ -117,3 +117,19 @@ class ApiServer:
     def _moved(self, obj: Object) -> Object:
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
         return obj
+
+
+class WithoutRole(ApiServer):
+    """The Role of a namespace is gone. What the chart grants in the whole cluster remains: of its objects, to read the
+    one whose finalizer is to be removed."""
+
+    def __init__(self, namespace: str, remains: str) -> None:
+        """`remains`: the end of that object's path."""
+        super().__init__()
+        self._namespace, self._remains = namespace, remains
+
+    async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Raises Forbidden for what may not be read."""
+        if method == "GET" and f"/namespaces/{self._namespace}/" in path and not path.endswith(f"/{self._remains}"):
+            raise Forbidden(403, "Forbidden", f"cannot read {path}")
+        return await super().request(method, path, **options)

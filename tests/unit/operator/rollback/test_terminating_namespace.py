@@ -13,7 +13,7 @@ from ocore_kube.types import NAMESPACES, ROLLBACKS
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import reconcile
 from ocore_operator.rollback.memory import Memories
-from support.operator.api import ApiServer
+from support.operator.api import WithoutRole
 from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, SETTINGS, at, obj
 
@@ -21,18 +21,9 @@ KEY = Key("Rollback", "shop", "back")
 OTHER = "example.org/other"
 
 
-class WithoutRole(ApiServer):
-    """The Role of the namespace is gone. What the chart grants in the whole cluster remains."""
-
-    async def request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        if method == "GET" and "/namespaces/shop/" in path and not path.endswith("/rollbacks/back"):
-            raise Forbidden(403, "Forbidden", f"cannot read {path}")
-        return await super().request(method, path, **options)
-
-
 @pytest.mark.parametrize("stage", ["Preflight", "Restore", "Switch", "Resume"])
 def test_row_33_its_finalizer_goes_without_the_role_of_the_namespace(stage: str) -> None:
-    server = WithoutRole()
+    server = WithoutRole("shop", "rollbacks/back")
     server.put(NAMESPACES, {"metadata": {"name": "shop", "namespace": "", "deletionTimestamp": at(0)}})
     deleted = {"deletionTimestamp": at(0), "finalizers": [OTHER, FINALIZER_ROLLBACK]}
     status = {"stage": stage, "environmentName": "shop"}
