@@ -1,4 +1,4 @@
-"""Records operations of five shapes, and how far the percentage that the operator shows is from the share of the time
+"""Records operations of seven shapes, and how far the percentage that the operator shows is from the share of the time
 that has passed.
 
 Run by `make bench` in the node's network. Of each shape two operations run one after the other: the first one says how
@@ -135,15 +135,18 @@ def shapes(cluster: Cluster, servers: Servers, scale: float) -> dict[str, Callab
 
         return run
 
-    def safety() -> Trace:
-        with make_site(cluster, servers) as site:
-            fill(site, int(1500 * scale))
-            site.completed("Snapshot", site.snapshot("base", timeoutSeconds=PATIENCE), PATIENCE)
-            return twice(
-                site,
-                "Rollback",
-                lambda name: site.rollback(name, "base", createSafetySnapshot=True, timeoutSeconds=PATIENCE),
-            )
+    def rollbacks(megabytes: float, *, safety: bool) -> Callable[[], Trace]:
+        def run() -> Trace:
+            with make_site(cluster, servers) as site:
+                fill(site, int(megabytes * scale))
+                site.completed("Snapshot", site.snapshot("base", timeoutSeconds=PATIENCE), PATIENCE)
+                return twice(
+                    site,
+                    "Rollback",
+                    lambda name: site.rollback(name, "base", createSafetySnapshot=safety, timeoutSeconds=PATIENCE),
+                )
+
+        return run
 
     def staging() -> Trace:
         with (
@@ -167,7 +170,9 @@ def shapes(cluster: Cluster, servers: Servers, scale: float) -> dict[str, Callab
         "large-database": snapshots(lambda site: fill(site, int(2500 * scale))),
         "many-files": snapshots(lambda site: files(site, int(150_000 * scale), 8_000)),
         "few-large-files": snapshots(lambda site: files(site, 5, int(500 * scale) << 20)),
-        "safety-snapshot": safety,
+        "safety-snapshot": rollbacks(1500, safety=True),
+        "small": rollbacks(150, safety=False),
+        "small-safety-snapshot": rollbacks(150, safety=True),
         "staging-copy": staging,
     }
 

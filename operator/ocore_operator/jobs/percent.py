@@ -41,13 +41,14 @@ WEIGHTS: dict[Step, int] = {
 }
 #: Never 100 before the operation has ended: a bar at 100 that still runs is misleading (velero#7798).
 MOST = 99
-#: Points that the percentage may grow by from one figure to the next: what was estimated wrongly is caught up in
-#: several.
+#: Points that the percentage may grow by in a second: what was estimated wrongly is caught up in several.
 MOST_AT_ONCE = 10
 #: An operation of a few seconds may grow by more: by this many times the points of one second.
 HASTE = 1.5
 #: A step that takes longer than the last time needs this many times as long as it is late.
 OVERDUE = 0.4
+#: Part of a step after which its speed is known: its first bytes come late.
+SPEED_KNOWN = 0.02
 #: Seconds that are no pause between two steps: what ends within them has ended before.
 _SAME = 0.05
 _ENDED = ("Done", "Skipped", "Failed")
@@ -117,8 +118,11 @@ def fraction(report: ProgressReport | None) -> float | None:
     return None
 
 
-def percent(order: Sequence[Step], running: Running, past: Timeline | None, now: datetime, floor: int) -> int:
-    """The percentage of the whole operation, 0 to 99: never below `floor`, the last one, and never far above it."""
+def percent(
+    order: Sequence[Step], running: Running, past: Timeline | None, now: datetime, floor: int, since: datetime
+) -> int:
+    """The percentage of the whole operation, 0 to 99: never below `floor`, the last one, and never far above it.
+    `since`: when that was shown. Figures give way while an application is stopped."""
     passed = (now - running.began).total_seconds()
     if past is None:
         share, most = _by_weights(order, running), MOST_AT_ONCE
@@ -127,7 +131,7 @@ def percent(order: Sequence[Step], running: Running, past: Timeline | None, now:
     else:
         seconds = passed + _remaining(order, running, past, now)
         share, most = passed / seconds, max(MOST_AT_ONCE, int(HASTE * 100 / seconds))
-    return max(floor, min(int(100 * share), MOST, floor + most))
+    return max(floor, min(int(100 * share), MOST, floor + int(most * max((now - since).total_seconds(), 1.0))))
 
 
 def _by_weights(order: Sequence[Step], running: Running) -> float:
@@ -170,7 +174,7 @@ def _of_step(running: Running, step: Step, past: Timeline, now: datetime) -> flo
         return by_speed if by_speed is not None else taken
     expected = (span.end - span.start) * _growth(figures, span)
     by_last = expected - taken if taken <= expected else OVERDUE * (taken - expected)
-    if done is None or by_speed is None:
+    if done is None or by_speed is None or done < SPEED_KNOWN:
         return by_last
     weight = sqrt(done) if by_speed > by_last else done / 3
     return weight * by_speed + (1 - weight) * by_last

@@ -16,7 +16,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import EXTRACT_STEPS, SNAPSHOT_STEPS, ProgressReport, Step
 from ocore_crds.snapshot import Progress, StepStatus
 from ocore_kube.errors import ApiError, Conflict
-from ocore_kube.types import OURS
+from ocore_kube.types import OURS, SNAPSHOTS
 from ocore_operator import clock
 from ocore_operator.entries import snapshots
 from ocore_operator.entries.operations import OperationEntry
@@ -94,7 +94,8 @@ class ProgressWriter:
                 resource = resources.any_kind(key.kind, obj)
                 if not asked:
                     past, asked = await self._past(resource), True
-                new = progress(resource, self._followers.of(key), past, self._now())
+                beside = await self._safety_snapshot(resource)
+                new = progress(resource, self._followers.of(key), past, self._now(), beside)
                 if new is not None:
                     # The resourceVersion keeps a late figure out of a terminal status.
                     written = await self._kube.apply_status(resource, {"progress": new.wire()}, MANAGER_PROGRESS)
@@ -107,6 +108,15 @@ class ProgressWriter:
                 obj = None
             except (ApiError, ValueError) as error:  # a line of a log may have any text as its time
                 _log.debug("progress not written", owner=str(key), error=str(error))
+
+    async def _safety_snapshot(self, resource: Resource[Any, Any]) -> Progress | None:
+        """The progress of the Snapshot that a Rollback waits for."""
+        running = (s.name for s in resource.status.steps if s.state == "Running")
+        if Step.SAFETY_SNAPSHOT not in running:
+            return None
+        name = resource.status.safety_snapshot_name
+        obj = await self._kube.get(SNAPSHOTS, resource.meta.namespace, name) if name is not None else None
+        return resources.snapshot(obj).status.progress if obj is not None else None
 
     async def _past(self, resource: Resource[Any, Any]) -> Timeline | None:
         """The newest earlier operation of the environment; rather one of the newest few that has the same steps."""
@@ -153,9 +163,14 @@ def steps_of(resource: Resource[Any, Any]) -> tuple[Step, ...]:
 
 
 def progress(
-    resource: Resource[Any, Any], logs: Sequence[LogState], past: Timeline | None, now: datetime
+    resource: Resource[Any, Any],
+    logs: Sequence[LogState],
+    past: Timeline | None,
+    now: datetime,
+    beside: Progress | None = None,
 ) -> Progress | None:
-    """status.progress of an operation that works; None where it waits, or has not begun."""
+    """status.progress of an operation that works; None where it waits, or has not begun. `beside`: of its safety
+    snapshot."""
     status = resource.status
     began = percent.began(status.steps, status.started_at)
     if began is None or not works(resource):
@@ -165,14 +180,15 @@ def progress(
     running = Running(began, _merged(resource, log), log.progress, log.started)
     last = Step(old.step) if old is not None and old.step in order else None
     step = percent.shown(order, running, last) or order[0]
-    figures = log.progress.get(step) or _figures(old, step)
+    figures = log.progress.get(step) or (beside if step is Step.SAFETY_SNAPSHOT else None) or _figures(old, step)
+    last_figure = clock.parse(old.updated_at) if old is not None else began
     return Progress(
         step=step.value,
         bytes_done=figures.bytes_done if figures is not None else 0,
         bytes_total=figures.bytes_total if figures is not None else 0,
         files_done=figures.files_done if figures is not None else 0,
         files_total=figures.files_total if figures is not None else 0,
-        percent=percent.percent(order, running, past, now, old.percent if old is not None else 0),
+        percent=percent.percent(order, running, past, now, old.percent if old is not None else 0, last_figure),
         updated_at=clock.exact(now),
     )
 

@@ -72,7 +72,8 @@ def shares(order: Sequence[Step], parts: Sequence[Part], before: Timeline | None
     """Of each second: the share of the time that has passed, and the percentage."""
     end, floor = max(p.end for p in parts), 0
     for second in range(1, int(end)):
-        floor = percent(order, state_at(parts, second), before, NOW + timedelta(seconds=second), floor)
+        now = NOW + timedelta(seconds=second)
+        floor = percent(order, state_at(parts, second), before, now, floor, now - timedelta(seconds=1))
         yield Shown(100 * second / end, floor, "")
 
 
@@ -204,6 +205,15 @@ def test_an_operation_of_a_few_seconds_is_as_true_as_a_long_one(seconds: int) ->
     assert found[-1].percent >= 100 - 100 / seconds - 10
 
 
+def test_what_passed_without_a_figure_is_caught_up_at_once() -> None:
+    """Figures give way while an application is stopped: a rollback of 20 s would be at 26 when it starts again."""
+    parts = [Part(Step.RESTORE_DATABASE, 0, 6), Part(Step.SWITCH, 6, 8), Part(Step.RESUME, 14, 6)]
+    order, before = tuple(p.step for p in parts), past(parts)
+    now = NOW + timedelta(seconds=15)
+    assert percent(order, state_at(parts, 15), before, now, 30, NOW + timedelta(seconds=6)) == 75
+    assert percent(order, state_at(parts, 15), before, now, 30, NOW + timedelta(seconds=14)) == 30 + MOST_AT_ONCE
+
+
 def test_a_short_one_that_takes_ten_times_as_long_does_not_run_ahead() -> None:
     order, parts = SHAPES["a large database, without figures of the files"]
     found = list(shares(order, larger(parts, 10), past(parts)))
@@ -232,7 +242,8 @@ def test_any_states_and_figures(known: bool, said: list[tuple[dict[Step, State],
             s: ProgressReport(step=s, bytes_done=done, bytes_total=total, time="t")
             for s, (done, total) in bytes_.items()
         }
-        new = percent(SNAPSHOT_STEPS, Running(NOW, steps, figures), before, NOW + timedelta(seconds=second), floor)
+        now = NOW + timedelta(seconds=second)
+        new = percent(SNAPSHOT_STEPS, Running(NOW, steps, figures), before, now, floor, now - timedelta(seconds=1))
         assert floor <= new <= MOST
         floor = new
 

@@ -196,6 +196,20 @@ def test_a_figure_each_second_also_where_nothing_is_reported(api: ApiServer) -> 
     assert gets == 1
 
 
+def test_a_rollback_shows_the_bytes_of_its_safety_snapshot(api: ApiServer) -> None:
+    """No Job of its own reports any then."""
+    key = Key("Rollback", "shop", "back")
+    found = {"step": "DumpDatabase", "bytesDone": 30, "bytesTotal": 90, "percent": 4, "updatedAt": at(5)}
+    api.put(SNAPSHOTS, snapshot_object(status=running(progress=found)))
+    steps = [step(Step.PREFLIGHT, "Done", 0, 1), step(Step.SAFETY_SNAPSHOT, "Running", 1)]
+    waits = rollback_object(safetySnapshotName="before", steps=steps)
+    waits["status"]["conditions"] = [condition(c.RECONCILING, c.WAITING_FOR_SNAPSHOT)]
+    api.put(OURS[key.kind], waits)
+    run(api, known(api, key), lambda: percent_of(api, key) >= 0, key)
+    shown = written(api, key)["status"]["progress"]
+    assert (shown["step"], shown["bytesDone"], shown["bytesTotal"]) == ("SafetySnapshot", 30, 90)
+
+
 @pytest.mark.parametrize("critical", [True, False])
 def test_a_figure_gives_way_while_an_application_is_stopped(
     api: ApiServer, monkeypatch: pytest.MonkeyPatch, critical: bool

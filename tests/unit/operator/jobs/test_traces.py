@@ -9,15 +9,27 @@ import pytest
 from support.operator.traces import Trace, farthest, largest_jump, replayed
 
 TRACES = sorted((Path(__file__).parent / "traces").glob("*.json"))
+#: Of a database of 150 MB: what a pod's start takes varies by more than a figure.
+SMALL = [t for t in TRACES if t.stem.startswith("small")]
 
 
-def test_five_shapes_were_recorded() -> None:
+def test_seven_shapes_were_recorded() -> None:
     assert {t.stem for t in TRACES} == {
-        *("large-database", "many-files", "few-large-files", "safety-snapshot", "staging-copy")
+        *("large-database", "many-files", "few-large-files", "safety-snapshot", "staging-copy"),
+        *("small", "small-safety-snapshot"),
     }
 
 
-@pytest.mark.parametrize("path", TRACES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", SMALL, ids=lambda p: p.stem)
+def test_an_operation_of_a_few_seconds_is_not_far_off(path: Path) -> None:
+    """Recorded in 14 and 18 seconds. Before, it was 15 to 40 points late."""
+    shown = list(replayed(Trace.load(path)))
+    assert 10 <= len(shown) < 20
+    assert farthest(shown) <= 15
+    assert shown[-1].percent >= 85
+
+
+@pytest.mark.parametrize("path", [t for t in TRACES if t not in SMALL], ids=lambda p: p.stem)
 def test_the_percentage_is_the_share_of_the_time(path: Path) -> None:
     """Within 10 points, from the second operation of an environment on. The recorded ones took 19 to 37 seconds."""
     shown = list(replayed(Trace.load(path)))
