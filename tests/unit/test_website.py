@@ -126,8 +126,16 @@ def test_it_is_served_on_loopback_until_it_is_interrupted(tmp_path: Path) -> Non
         "import sys; from pathlib import Path; from ocore_website import __main__ as m; m.serve(Path(sys.argv[1]), 0)"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "website")}
-    command = [sys.executable, "-c", code, tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+
+    def default_signal() -> None:
+        """A shell starts a background command with SIGINT ignored, and a child process inherits that."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path],
+        stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=default_signal,
+    )  # fmt: skip
+    try:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:")
@@ -135,6 +143,9 @@ def test_it_is_served_on_loopback_until_it_is_interrupted(tmp_path: Path) -> Non
             assert answer.read() == b"here"
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_the_theme_forbids_other_hosts() -> None:
