@@ -79,7 +79,7 @@ BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
   e2e-beside=24,2550 demo=5,250 integration=9,400 e2e-alone=15,500 \
   e2e-nodes=4,300 total=40,5450
 test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
-	tests/part.py table $(BUDGET) -- $(SUBMAKE) check test-guards test-cluster MUTANTS=$(if $(PYTEST_ARGS),,--passed)
+	tests/part.py table $(BUDGET) -- $(SUBMAKE) check test-guards test-cluster MUTANTS="$(if $(PYTEST_ARGS),--fresh,--passed) $(MUTANTS)"
 	@test -n "$$OCORE_ODOO" || echo "Not run: the tests with a real Odoo. OCORE_ODOO=FOLDER make test (CONTRIBUTING.md, Tests with a real Odoo)"
 
 ##@ Checks
@@ -141,7 +141,7 @@ test-guards: venv postgresql-wheels ## `make test-servers` and `make test-mutant
 	tests/side-by-side "$(SUBMAKE) test-servers" "$(SUBMAKE) test-mutants"
 
 MUTANTS ?=
-test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; the tests that it names must fail
+test-mutants: venv ## Takes each guard of tests/mutants out of a copy of the tree; its tests must fail (MUTANTS="--fresh": without kept verdicts)
 	$(PART) mutants tests/in-memory $(BIN)/python tests/mutants/run.py --workers $(SERVER_WORKERS) $(MUTANTS)
 
 mutants: venv ## Changes every line of the guard modules and lists what no test notices (MUTANTS="disk.py" for one)

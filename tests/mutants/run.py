@@ -8,11 +8,15 @@ survivors.
 The tests of a file are collected once for all mutants. For each one a fork of that process gives the loaded functions
 the changed code (named.py). What is outside of functions, and what does not kill its mutant there, is run again with
 the changed module loaded from its file.
+
+A mutant that was killed before, with all that its tests depend on as it is now (kept.py), is not tried again, unless it
+is named or with --fresh. A verdict that such a run shows to be wrong is reported as one, and removed.
 """
 
 import argparse
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -28,6 +32,8 @@ from queue import SimpleQueue
 from typing import Any, Protocol, Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from mutants.kept import Kept, Modules, Sources, inputs
+from mutants.opened import Opened
 from mutants.patches import HERE, BadPatch, Mutant, load
 
 #: Seconds for one test of a mutant; pytest-timeout ends it. Far more than any needs: a test that a slow machine ends
@@ -52,16 +58,22 @@ class Case:
     message: str = ""
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def listed(source: Path) -> list[str]:
     """The files of a checkout that git knows or would add, as they are now."""
-    listed = subprocess.run(
+    done = subprocess.run(
         ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         check=True, capture_output=True,
     )  # fmt: skip
-    for name in os.fsdecode(listed.stdout).split("\0"):
-        if name and (source / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, target / name, follow_symlinks=False)
+    return [name for name in os.fsdecode(done.stdout).split("\0") if name and (source / name).is_file()]
+
+
+def copy_tree(source: Path, target: Path) -> list[str]:
+    """Copies these files. Returns their names."""
+    names = listed(source)
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / name, target / name, follow_symlinks=False)
+    return names
 
 
 class Change(Protocol):
@@ -84,7 +96,8 @@ class Tree:
         self._changes = 0
         self._changed = self._original = ""
         self.temporary.mkdir(parents=True)
-        copy_tree(source, self.root)
+        self.sources = Sources(self.root, copy_tree(source, self.root))
+        self._modules = Modules(self.sources, PACKAGES)
         packages = [*(self.root / package for package in PACKAGES), self.root / "tests"]
         self.environment = {
             **os.environ,
@@ -96,6 +109,10 @@ class Tree:
         if compiled.is_dir():  # the tests have just run: also theirs, as pytest compiles them
             shutil.copytree(compiled, folder / "compiled" / self.root.resolve().relative_to("/"))
         subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=self.environment, check=True)
+        #: The tests that are collected; the files that the packages read while they were loaded.
+        self._collected: Sequence[str] = ()
+        self._data: set[str] | None = None
+        self._opened = self._watch(folder / "compiled" / self.root.resolve().relative_to("/"))
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mutants.worker"],
             cwd=self.root, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -108,6 +125,24 @@ class Tree:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+        if self._opened is not None:
+            self._opened.close()
+
+    def _watch(self, compiled: Path) -> Opened | None:
+        """None where the kernel does not report what is opened: then no verdict is kept."""
+        folders = {folder: (self.root / folder, compiled / folder) for folder in self.sources.folders}
+        for _, place in folders.values():
+            place.mkdir(parents=True, exist_ok=True)
+        try:
+            return Opened(folders)
+        except OSError:
+            return None
+
+    def inputs(self, mutant: Mutant) -> set[str]:
+        """What the tests depended on since others were collected; nothing where that is not known."""
+        if self._opened is None or self._opened.lost:
+            return set()
+        return inputs(mutant, self._opened.names | (self._data or set()), self.sources, self._modules)
 
     @contextmanager
     def changed(self, mutant: Change) -> Iterator[None]:
@@ -142,6 +177,9 @@ class Tree:
     def run_loaded(self, mutant: Mutant, collected: Sequence[str]) -> list[Case]:
         """The mutant's tests with the functions changed that are loaded; none where that is not possible. The file is
         changed already. `collected`: tests that are collected where those before were others."""
+        if self._opened is not None and self._collected != collected:
+            self._forget(self._opened)
+        self._collected = collected
         path = self.root / mutant.file
         text = path.read_text(encoding="utf-8")
         named = {
@@ -149,6 +187,14 @@ class Tree:
         }  # fmt: skip
         request = {"collect": self._arguments(collected), "output": str(self.temporary / "output"), "named": named}
         return [Case(*case) for case in self._ask(request) or []]
+
+    def _forget(self, opened: Opened) -> None:
+        if self._data is None:
+            self._ask(
+                {"arguments": ["--version"], "output": str(self.temporary / "output"), "seconds": 60, "changed": ""}
+            )
+            self._data = {name for name in opened.names if not name.endswith((".py", "/"))}
+        opened.forget()
 
     def _arguments(self, tests: Sequence[str]) -> list[str]:
         return [
@@ -160,7 +206,14 @@ class Tree:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(request), file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline() or "null")
+        if self._opened is not None:
+            # In the meantime also: the kernel keeps a limited number of events.
+            while self._process.stdout not in select.select([self._process.stdout, self._opened.descriptor], [], [])[0]:
+                self._opened.read()
+        answer = self._process.stdout.readline()
+        if self._opened is not None:
+            self._opened.read()
+        return json.loads(answer or "null")
 
 
 def _cases(report: Path) -> Iterable[Case]:
@@ -212,12 +265,13 @@ def _groups(mutants: Sequence[Mutant]) -> list[list[Mutant]]:
 class Run:
     """One run over some patches, with as many copies of the tree as workers."""
 
-    def __init__(self, trees: Sequence[Tree], report: Callable[[str], None]) -> None:
+    def __init__(self, trees: Sequence[Tree], report: Callable[[str], None], kept: Kept | None = None) -> None:
         self._free: SimpleQueue[Tree] = SimpleQueue()
         for tree in trees:
             self._free.put(tree)
         self._workers = len(trees)
         self._report = report
+        self._kept = kept
         #: What was reported of tests that do not pass and of mutants that survive.
         self.problems: list[str] = []
 
@@ -259,9 +313,13 @@ class Run:
             self._report(f"again     {mutant.name}: {problem}")
             problem, printed = self._try(tree, mutant, [])
         if problem:
+            if self._kept is not None and self._kept.holds(mutant, tree.sources):
+                problem += "\n          Its kept verdict was wrong: kept.py does not see what the tests depend on"
             self._tell(f"SURVIVED  {mutant.name}: {mutant.guard}\n          {problem}", printed)
         else:
             self._report(f"killed    {mutant.name} ({time.monotonic() - since:.1f} s)")
+        if self._kept is not None:
+            self._kept.put(mutant, set() if problem else tree.inputs(mutant), tree.sources)
         return not problem
 
     def _try(self, tree: Tree, mutant: Mutant, collected: list[str]) -> tuple[str, str]:
@@ -287,6 +345,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="names of patches, without .patch; none: all")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--passed", action="store_true", help="the named tests have just passed on this tree")
+    parser.add_argument("--fresh", action="store_true", help="also try those that were killed with the same inputs")
     options = parser.parse_args()
     since = time.monotonic()
     try:
@@ -297,15 +356,31 @@ def main() -> int:
     if not mutants or len(mutants) < len(options.names):
         print(f"no such patch in {HERE}: {options.names}")
         return 2
+    cache = os.environ.get("OCORE_CACHE")
+    kept = Kept(Path(cache) / "mutants") if cache else None
+    tried = mutants
+    if kept is not None and not options.fresh and not options.names:
+        sources = Sources(HERE.parents[1], listed(HERE.parents[1]))
+        tried = [m for m in mutants if not kept.holds(m, sources)]
+        print(
+            f"{len(mutants) - len(tried)} of {len(mutants)} mutants were killed with the same inputs before (--fresh)"
+        )
+    problems = _run(tried, options.workers, kept, passed=options.passed) if tried else []
+    print(*problems, sep="\n", end="\n" if problems else "")
+    killed = "NOT all killed" if problems else "all killed"
+    print(f"{len(mutants)} mutants, {killed}, {time.monotonic() - since:.0f} s")
+    return 1 if problems else 0
+
+
+def _run(mutants: Sequence[Mutant], workers: int, kept: Kept | None, *, passed: bool) -> list[str]:
+    """What is wrong, empty where all are killed."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ocore-mutants-")))
-        copies = range(min(options.workers, len(mutants)))
+        copies = range(min(workers, len(mutants)))
         trees = [stack.enter_context(Tree(HERE.parents[1], folder / str(number))) for number in copies]
-        run = Run(trees, lambda text: print(text, flush=True))
-        killed = run.all(mutants, passed=options.passed)
-    print(*run.problems, sep="\n", end="\n" if run.problems else "")
-    print(f"{len(mutants)} mutants, {'all killed' if killed else 'NOT all killed'}, {time.monotonic() - since:.0f} s")
-    return 0 if killed else 1
+        run = Run(trees, lambda text: print(text, flush=True), kept)
+        assert run.all(mutants, passed=passed) == (not run.problems)
+        return run.problems
 
 
 if __name__ == "__main__":
