@@ -163,13 +163,6 @@ def test_database_does_not_exist(site: Site, other: Callable[..., str]) -> None:
     snapshot_fails(site, environment, "DatabaseNotFound")
 
 
-def test_row_19_snapshot_not_complete(site: Site) -> None:
-    snapshot = site.snapshot(unique("bad"), environmentRef={"name": "no-such-environment"})
-    site.failed("Snapshot", snapshot, "EnvironmentNotFound", BOUND)
-    name = site.rollback(unique("bad"), snapshot)
-    site.failed("Rollback", name, "SnapshotNotComplete", BOUND)
-
-
 def own_database(servers: Servers, site: Site, name: str) -> Object:
     """A database of that name on the site's server, and a Secret for it: `spec.database` of an Environment. Two
     Environments may not share one."""
@@ -303,23 +296,6 @@ def test_row_74_a_pg_dump_that_runs_out_of_memory_twice(
         # Where the kernel kills all processes of a container together (cgroup v2), the mover cannot say which of them
         # had too much.
         assert "a process of it ran out of memory" in message or "(OOMKilled)" in message
-
-
-def test_quota_refuses_the_job(cluster: Cluster, site: Site) -> None:
-    cluster.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            "metadata": {"name": "no-jobs", "namespace": site.namespace},
-            "spec": {"hard": {"count/jobs.batch": "0"}},
-        }
-    )
-    try:
-        snapshot = site.snapshot(unique("before"), timeoutSeconds=30)
-        obj = site.failed("Snapshot", snapshot, "JobRefused", BOUND)
-        assert "quota" in str(condition(obj, "Failed"))
-    finally:
-        cluster.delete("ResourceQuota", "no-jobs", site.namespace)
 
 
 def test_row_16_image_cannot_be_pulled(cluster: Cluster, site: Site, operator: Operator) -> None:

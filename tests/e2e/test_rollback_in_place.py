@@ -356,41 +356,6 @@ def test_row_35_the_claim_is_released_before_the_workload_starts(switched_back: 
     assert any(key.endswith("/switched-back.json") for key in switched_back.stored), "its outcome is in the store"
 
 
-def test_a_quota_that_requires_limits(site: Site) -> None:
-    """Jobs that need only the store have limits too: the probe of a new store, and the deletion of a snapshot."""
-    hard = {"requests.cpu": "10", "requests.memory": "20Gi", "limits.cpu": "20", "limits.memory": "40Gi"}
-    meta = {"name": "limits", "namespace": site.namespace}
-    resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
-    was = {"requests": resources["requests"], "limits": None}
-    change = {"spec": {"jobs": {"resources": resources}}}
-    site.cluster.patch("Environment", site.environment, site.namespace, change)
-    site.cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": hard}})
-    try:
-        store = site.cluster.get("SnapshotStore", site.store, site.namespace)
-        assert store is not None
-        other = {**store["spec"], "s3": {**store["spec"]["s3"], "bucket": site.servers.bucket(site.endpoint)}}
-        site.cluster.apply(
-            {
-                "apiVersion": store["apiVersion"],
-                "kind": "SnapshotStore",
-                "metadata": {**meta, "name": "other"},
-                "spec": other,
-            }
-        )
-        site.cluster.wait("SnapshotStore", "other", site.namespace, lambda o: is_true(o, "Ready"), 90, "Ready")
-        site.environment_ready()
-        name = site.snapshot(fresh("limited"), deletionPolicy="Delete", verify="Full")
-        site.completed("Snapshot", name)
-        site.cluster.delete("Snapshot", name, site.namespace)
-        site.cluster.wait_gone("Snapshot", name, site.namespace, 120)
-    finally:
-        site.cluster.delete("ResourceQuota", "limits", site.namespace)
-        site.cluster.delete("SnapshotStore", "other", site.namespace)
-        change = {"spec": {"jobs": {"resources": was}}}
-        site.cluster.patch("Environment", site.environment, site.namespace, change)
-    holds_all_promises(site)
-
-
 def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) -> None:
     """Its cleanup still finds what was restored: it uses the connection and the claim of the start."""
     set_marker(site, 14)

@@ -1,9 +1,7 @@
 """Snapshots: complete with evidence on every kind of store, layout and server; deletion, pins, reading back, restarts;
 what a store on a claim needs; the proof that a rollback works."""
 
-import itertools
 import json
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +11,6 @@ import pytest
 
 from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.failpoints import armed, job_of, running_pod
-from support.cluster.operator import Operator
 from support.cluster.promises import fresh, manifest
 from support.cluster.site import DEMO_IMAGE, Servers, Site, Sites
 
@@ -162,28 +159,6 @@ def test_read_back_finds_a_flipped_bit(cluster: Cluster, servers: Servers, site:
     site.gone("Snapshot", bad_one)
 
 
-def test_one_operation_at_a_time(cluster: Cluster, site: Site) -> None:
-    """Three snapshots at once: they run one after the other, the oldest first, and the ones that wait say for whom."""
-    first, second, third = names = [fresh(name) for name in ("first", "second", "third")]
-    for name in names:
-        site.snapshot(name, annotations={"ocore.dev/failpoints": "snapshot-frozen=sleep:3"})
-        time.sleep(1.1)  # creation timestamps have whole seconds: among those of the same one, chance decides
-    waiting = cluster.wait(
-        "Snapshot",
-        third,
-        site.namespace,
-        lambda o: (condition(o, "Reconciling") or {}).get("reason") == "WaitingForOperation",
-        60,
-    )
-    message = (condition(waiting, "Reconciling") or {})["message"]
-    assert first in message or second in message
-    spans = []
-    for name in names:
-        status = site.completed("Snapshot", name)["status"]
-        spans.append((status["startedAt"], status["completedAt"]))
-    assert all(earlier[1] <= later[0] for earlier, later in itertools.pairwise(spans)), spans
-
-
 def test_cancelled_by_deletion(cluster: Cluster, site: Site) -> None:
     """Deleting a running Snapshot stops its Job and leaves nothing in the store."""
     before, slow = set(keys(site)), fresh("slow")
@@ -194,17 +169,6 @@ def test_cancelled_by_deletion(cluster: Cluster, site: Site) -> None:
     assert set(keys(site)) == before
     assert uploads(site) == []
     site.completed("Snapshot", site.snapshot(fresh("next")))
-
-
-def test_row_01_operator_killed_in_the_middle(cluster: Cluster, site: Site, operator: Operator) -> None:
-    """`kill -9` of the operator while the dump runs: the next one takes the running Job up; there is one attempt
-    only."""
-    name = fresh("before")
-    site.snapshot(name, annotations={"ocore.dev/failpoints": "after-upload-before-manifest=sleep:6"})
-    cluster.wait("Snapshot", name, site.namespace, lambda o: o.get("status", {}).get("phase") == "Running", 60)
-    operator.kill()
-    status = site.completed("Snapshot", name)["status"]
-    assert status["attempt"] == 1
 
 
 @dataclass(frozen=True)

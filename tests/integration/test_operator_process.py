@@ -305,34 +305,6 @@ def test_row_99_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path:
         crds.delete("ClusterRole", release["metadata"]["name"])
 
 
-def test_a_leader_that_was_stopped_past_its_lease_exits_before_any_write(
-    crds: Cluster, namespace: str, tmp_path: Path
-) -> None:
-    """Split brain: continued after another one has taken over, it finds a Snapshot that it would write to, and ends
-    instead."""
-    first = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=4, lease_renew=1).start()
-    second = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_duration=4, lease_renew=1)
-    try:
-        first.send(signal.SIGSTOP)
-        begin = time.monotonic()
-        snapshot(crds, namespace, "between")
-        second.start(wait=False)
-        second.ready(30)
-        obj = failed(crds, namespace, "between", "EnvironmentNotFound")
-        sleep_until(begin + 6)
-        snapshot(crds, namespace, "after")
-        first.send(signal.SIGCONT)
-        assert first.exit_code(20) == 1
-        assert "lease lost" in first.log()
-        after = crds.get("Snapshot", "between", namespace)
-        assert after is not None
-        assert after["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]
-        failed(crds, namespace, "after", "EnvironmentNotFound")
-    finally:
-        first.stop()
-        second.stop()
-
-
 @dataclass(frozen=True)
 class Proxied:
     """An operator whose connections can be broken, and the namespace that it watches. Each test leaves it connected."""
@@ -354,21 +326,13 @@ def proxied(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     crds.delete("Namespace", namespace)
 
 
-def test_half_open_connections(crds: Cluster, proxied: Proxied) -> None:
-    """Watches that bring nothing any more, without an error: the resync finds what has happened."""
-    namespace = proxied.namespace
-    failed(crds, namespace, snapshot(crds, namespace, "before"), "EnvironmentNotFound")
-    proxied.proxy.freeze()
-    failed(crds, namespace, snapshot(crds, namespace, "unseen"), "EnvironmentNotFound", 30)
-    assert proxied.operator.get("/healthz")[0] == 200
-    proxied.proxy.cut()
-
-
-def test_connections_that_break(crds: Cluster, proxied: Proxied) -> None:
+def test_row_22_connections_that_break(crds: Cluster, proxied: Proxied) -> None:
+    """Those that are silent: tests/e2e/test_failure_rows_operator.py."""
     namespace = proxied.namespace
     for number in range(3):
         proxied.proxy.cut()
         failed(crds, namespace, snapshot(crds, namespace, f"cut-{number}"), "EnvironmentNotFound", 30)
+    assert proxied.operator.metric("ocore_leader") == 1, "the lease was lost with the connections"
 
 
 def test_an_api_server_that_is_away(crds: Cluster, proxied: Proxied) -> None:

@@ -1,6 +1,6 @@
 """Snapshots with Jobs that really run: a folder on a claim into a store on a claim, so that no server is needed.
 
-The operator is a process of the test's own: it is killed, restarted and made to die at its failpoints.
+The operator is a process of the test's own. What kills it: tests/e2e/test_faults.py.
 """
 
 import json
@@ -13,9 +13,6 @@ import pytest
 from support.cluster.cluster import GROUP, Cluster, Object, condition, is_true, wait_for
 from support.operator.folder import create_snapshot, folder_environment, operating, stored
 from support.operator.process import OperatorProcess
-
-#: Those of a quiesce need workloads: tests/e2e/test_faults.py.
-POINTS = ("operator-snapshot-started", "operator-snapshot-job-created", "operator-snapshot-result-seen")
 
 
 @pytest.fixture(scope="module")
@@ -170,17 +167,6 @@ def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: s
     assert jobs(crds, namespace, again, "snapshot") == []
 
 
-def test_a_running_snapshot_is_cancelled_by_its_deletion(
-    crds: Cluster, namespace: str, operator: OperatorProcess
-) -> None:
-    name = create_snapshot(crds, namespace, "after-upload-before-manifest=sleep:90")
-    obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
-    wait_for("something stored", lambda: stored(crds, namespace, obj), 60)
-    crds.delete("Snapshot", name, namespace)
-    crds.wait_gone("Snapshot", name, namespace, 90)
-    assert stored(crds, namespace, obj) == []
-
-
 def test_a_job_that_somebody_deleted(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     """While it runs: another attempt."""
     name = create_snapshot(crds, namespace, "snapshot-start=sleep:60@1")
@@ -188,35 +174,6 @@ def test_a_job_that_somebody_deleted(crds: Cluster, namespace: str, operator: Op
     crds.wait("Job", obj["status"]["jobName"], namespace, lambda j: j.get("status", {}).get("active"), 30)
     crds.delete("Job", obj["status"]["jobName"], namespace)
     assert completed(crds, namespace, name)["status"]["attempt"] == 2
-
-
-def test_the_jobs_result_is_read_from_the_store_where_the_job_is_gone(
-    crds: Cluster, namespace: str, operator: OperatorProcess
-) -> None:
-    """Its TTL beats us: the operator is away, the Job ends and is deleted."""
-    name = create_snapshot(crds, namespace, "snapshot-start=sleep:3")
-    obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
-    operator.kill()
-    try:
-        job = obj["status"]["jobName"]
-        crds.wait("Job", job, namespace, lambda j: j.get("status", {}).get("succeeded"), 60)
-        crds.delete("Job", job, namespace)
-        crds.wait_gone("Job", job, namespace)
-    finally:
-        operator.start()
-    obj = completed(crds, namespace, name)
-    assert obj["status"]["attempt"] == 1
-    assert len(jobs(crds, namespace, obj, "inspect")) == 1
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_failpoint(crds: Cluster, namespace: str, operator: OperatorProcess, point: str) -> None:
-    """The next one takes it up: one attempt, and so one Job, which is named after the attempt."""
-    name = create_snapshot(crds, namespace, f"{point}=kill")
-    assert operator.exit_code() == -9
-    operator.start()
-    obj = completed(crds, namespace, name)
-    assert obj["status"]["attempt"] == 1
 
 
 def test_a_quota_refuses_the_job(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
@@ -238,14 +195,6 @@ def test_a_quota_refuses_the_job(crds: Cluster, namespace: str, operator: Operat
         assert "quota" in found["message"]
     finally:
         crds.delete("ResourceQuota", "none", namespace)
-
-
-def test_the_deadline_ends_it(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    name = create_snapshot(crds, namespace, "snapshot-start=sleep:300", timeoutSeconds=30)
-    obj = finished(crds, namespace, name, 95)
-    assert (condition(obj, "Failed") or {})["reason"] == "DeadlineExceeded"
-    crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("residue") == "None", 60)
-    crds.wait("Environment", "shop", namespace, lambda o: not o["status"].get("operation"), 20, "free")
 
 
 def test_row_08_a_store_that_is_gone_does_not_hold_a_deletion(

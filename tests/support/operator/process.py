@@ -27,19 +27,14 @@ class Proxy:
         self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self._pairs: list[tuple[socket.socket, socket.socket, threading.Event]] = []
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self.refusing = False
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def freeze(self) -> None:
-        """Half-open: connections that are open bring nothing any more, without an error. New ones work."""
-        for _, _, frozen in self._pairs:
-            frozen.set()
-
     def cut(self) -> None:
         """All connections break."""
-        for client, server, _ in self._pairs:
-            for end in (client, server):
+        for pair in self._pairs:
+            for end in pair:
                 with_suppressed(lambda end=end: end.shutdown(socket.SHUT_RDWR))  # ends the pumps, which close it
         self._pairs.clear()
 
@@ -62,20 +57,15 @@ class Proxy:
                 client.close()
                 continue
             server.settimeout(None)
-            frozen = threading.Event()
-            self._pairs.append((client, server, frozen))
+            self._pairs.append((client, server))
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink, frozen), daemon=True).start()
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket, frozen: threading.Event) -> None:
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
         while True:
             try:
                 data = source.recv(65536)
-                if frozen.is_set():
-                    if not data:
-                        return
-                    continue  # swallowed
                 if not data:
                     break
                 sink.sendall(data)
