@@ -39,6 +39,8 @@ CONNECTIONS = 100
 
 #: Bytes of the longest line of a stream, if the caller gives no other limit.
 LONGEST_LINE = 128 * 1024
+#: Bytes of a stream with a pace that are read at once: the event loop serves others before the next ones.
+PART = 64 * 1024
 
 _log = structlog.get_logger()
 config: Any = _config  # its functions have no annotations
@@ -124,6 +126,21 @@ def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+class Pace:
+    """How fast streams are read: `rate` bytes per second, after `burst` bytes at once. What is not read waits at its
+    sender."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._ahead = burst / rate
+        self._until = 0.0  # when what was read would have come at that rate
+
+    def wait(self, size: int, now: float) -> float:
+        """Seconds until more may be read, after so many bytes."""
+        self._until = max(self._until, now) + size / self._rate
+        return max(self._until - now - self._ahead, 0.0)
+
+
 class Transport:
     """One connection pool. Raises ApiError and its kinds; a 404 is an ApiError with status 404."""
 
@@ -191,11 +208,13 @@ class Transport:
         seconds: float,
         silence: float,
         longest: int = LONGEST_LINE,
+        pace: Pace | None = None,
     ) -> AsyncGenerator[str]:
         """The lines of a streamed answer, until it ends, `seconds` have passed, no line came for `silence` seconds, or
-        one has more than `longest` bytes. A broken connection ends the stream as its end does: the caller knows whether
-        more must follow."""
-        ends = asyncio.get_running_loop().time() + seconds
+        one has more than `longest` bytes. They are read at that pace. A broken connection ends the stream as its end
+        does: the caller knows whether more must follow."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout_at(ends):
@@ -209,7 +228,7 @@ class Transport:
                 try:
                     # Not around `yield`: there it would interrupt the caller's work.
                     async with asyncio.timeout_at(ends):
-                        chunk = await response.content.readany()
+                        chunk = await (response.content.read(PART) if pace is not None else response.content.readany())
                 except (TimeoutError, aiohttp.ClientError):
                     return
                 if not chunk:
@@ -218,6 +237,10 @@ class Transport:
                 for line in whole:
                     yield line.decode(errors="replace")
                 if len(rest) > longest:
+                    return
+                if pace is not None and (wait := pace.wait(len(chunk), loop.time())) > 0:
+                    await asyncio.sleep(min(wait, max(ends - loop.time(), 0)))
+                if loop.time() >= ends:  # the timeout says so only where the stream has nothing to read
                     return
             if rest:
                 yield rest.decode(errors="replace")

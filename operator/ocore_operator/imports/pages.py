@@ -24,6 +24,7 @@ from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
 from ocore_crds.text import shortened
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
+from ocore_kube.transport import Pace
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
@@ -37,7 +38,7 @@ from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
-from ocore_operator.kube.client import MANAGER_IMPORT
+from ocore_operator.kube.client import LOG_RATE, MANAGER_IMPORT, WHOLE_LOG
 from ocore_operator.kube.resources import Key, Object, Store
 from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.snapshot import entry as snapshot_entry
@@ -153,7 +154,9 @@ async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsRes
     size = 0
     meta = pods[-1]["metadata"]
     try:
-        async for line in ctx.kube.follow_log(meta["namespace"], meta["name"], follow=False, seconds=READ):
+        async for line in ctx.kube.follow_log(
+            meta["namespace"], meta["name"], follow=False, seconds=READ, pace=Pace(LOG_RATE, WHOLE_LOG)
+        ):
             if line.text.startswith(STARTS):
                 texts.append(line.text)
                 size += len(line.text)

@@ -16,8 +16,9 @@ from ocore_crds.protocol import ProgressReport, ReadyReport, Result, Step, StepR
 from ocore_crds.snapshot import StepStatus
 from ocore_crds.text import shortened
 from ocore_kube.errors import ApiError
+from ocore_kube.transport import Pace
 from ocore_operator import clock
-from ocore_operator.kube.client import Kube
+from ocore_operator.kube.client import FOLLOWED, LOG_RATE, WHOLE_LOG, Kube
 from ocore_operator.kube.resources import Key
 
 #: Seconds until a log is requested again after a broken connection.
@@ -25,7 +26,7 @@ RECONNECT = 1.0
 #: Seconds until a status shows a step. Steps come in bursts; each reconcile reads all that an operation depends on.
 SHOWN = 0.5
 #: Seconds to read the log of a pod that has ended.
-WHOLE_LOG = 10.0
+READ_SECONDS = 10.0
 
 _log = structlog.get_logger()
 
@@ -42,7 +43,8 @@ class LogState:
 
     def take(self, text: str) -> float | None:
         """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness and the
-        result, which it acts on; SHOWN for a step that began or ended, which its status shows. None: not for it."""
+        result, which it acts on; SHOWN for a step that began or ended, which its status shows. None: not for it. What
+        is repeated does not wake it each time: anyone who may run programs in the pod can repeat it without end."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report
@@ -53,11 +55,11 @@ class LogState:
             self.steps[report.step] = report
             return SHOWN
         if isinstance(report, ReadyReport):
-            self.ready = True
-            return 0.0
+            known, self.ready = self.ready, True
+            return None if known else 0.0
         if isinstance(report, Result):
-            self.result = report
-            return 0.0
+            before, self.result = self.result, report
+            return SHOWN if before is not None else 0.0
         return None
 
     def step_statuses(self, order: Iterable[Step]) -> tuple[StepStatus, ...]:
@@ -123,7 +125,9 @@ class Followers:
             return followed
         state = LogState()
         try:
-            async for line in self._kube.follow_log(namespace, pod, follow=False, seconds=WHOLE_LOG):
+            async for line in self._kube.follow_log(
+                namespace, pod, follow=False, seconds=READ_SECONDS, pace=Pace(LOG_RATE, WHOLE_LOG)
+            ):
                 state.take(line.text)
         except ApiError as error:
             _log.debug("log not read", pod=pod, error=str(error))
@@ -150,9 +154,10 @@ class Followers:
     # --- one log --------------------------------------------------------------------------------------------
     async def _follow(self, owner: Key, pod: str, state: LogState) -> None:
         since: datetime | None = None
+        pace = Pace(LOG_RATE, FOLLOWED)  # of all connections together: a line that is too long ends one
         while state.result is None:
             try:
-                async for line in self._kube.follow_log(owner.namespace, pod, since=since):
+                async for line in self._kube.follow_log(owner.namespace, pod, since=since, pace=pace):
                     since = _moment(line.time) or since
                     within = state.take(line.text)
                     if within is not None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ocore_crds.naming import MOVER_CONTAINER
 from ocore_kube.errors import ApiError, Conflict, TooLarge
 from ocore_kube.pages import pages
-from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, METADATA, OBJECTS, STRATEGIC_PATCH, Transport
+from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, METADATA, OBJECTS, STRATEGIC_PATCH, Pace, Transport
 from ocore_kube.types import OURS, PODS, Type
 from ocore_operator import clock
 from ocore_operator.kube.resources import Meta, Object, Resource
@@ -38,6 +38,10 @@ PER_NAMESPACE = 1_001
 LISTED_BYTES = 8 * 1024 * 1024
 #: Seconds without a line after which a pod's log is requested again: the connection may be dead.
 LOG_SILENCE = 60.0
+#: Bytes per second of one pod's log that are read, and before that at once: of one that is followed, and of one that is
+#: read whole, of which the kubelet keeps 10 MiB unless told otherwise. A mover writes 1 KiB a second. Who may run
+#: programs in its pod can write as fast as the node does, and would take all of the operator's time.
+LOG_RATE, FOLLOWED, WHOLE_LOG = 256 * 1024, 1024 * 1024, 12 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,24 @@ class Kube:
             yield answer["items"] or ()
 
     async def follow_log(
-        self, namespace: str, pod: str, *, since: datetime | None = None, seconds: float = 3600, follow: bool = True
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        since: datetime | None = None,
+        seconds: float = 3600,
+        follow: bool = True,
+        pace: Pace | None = None,
     ) -> AsyncIterator[LogLine]:
         """The lines of the mover's log as they arrive, until its container ends, the connection breaks or `seconds`
-        have passed."""
+        have passed. `pace`: see LOG_RATE; else that of a log that is
+        followed."""
         query = {"container": MOVER_CONTAINER, "follow": str(follow).lower(), "timestamps": "true"}
         if since is not None:
             query["sinceTime"] = clock.micro(since)
         path = PODS.path(namespace, pod, "log")
-        async for line in self._transport.lines(path, query=query, seconds=seconds, silence=LOG_SILENCE):
+        pace = pace or Pace(LOG_RATE, FOLLOWED)
+        async for line in self._transport.lines(path, query=query, seconds=seconds, silence=LOG_SILENCE, pace=pace):
             time, _, text = line.partition(" ")
             yield LogLine(time, text)
 

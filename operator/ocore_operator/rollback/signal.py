@@ -4,8 +4,6 @@ Both are level-triggered: either side can read them again after a restart. The a
 restarted container reports its position again in its own log.
 """
 
-from collections.abc import Iterable
-
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult, parse_line
 from ocore_kube.errors import ApiError
 from ocore_operator.context import Context
@@ -28,22 +26,21 @@ def sent(pod: Object) -> Signal | None:
 
 async def answer(ctx: Context, namespace: str, pod: str) -> SwitchResult | None:
     """The newest answer in the log of the pod's current container; None where there is none, or no log yet."""
+    found: SwitchResult | None = None
     try:
-        return newest([x.text async for x in ctx.kube.follow_log(namespace, pod, follow=False, seconds=READ_SECONDS)])
+        async for line in ctx.kube.follow_log(namespace, pod, follow=False, seconds=READ_SECONDS):
+            found = answered(line.text) or found
     except ApiError:
         return None
-
-
-def newest(lines: Iterable[str]) -> SwitchResult | None:
-    """The result in the last step report that ends a switch, forward or back. Pure."""
-    found: SwitchResult | None = None
-    for line in lines:
-        report = parse_line(line)
-        if not isinstance(report, StepReport) or report.state != "Done":
-            continue
-        if report.step in (Step.SWITCH, Step.SWITCH_BACK):
-            found = _result(report.message) or found
     return found
+
+
+def answered(line: str) -> SwitchResult | None:
+    """The result in a step report that ends a switch, forward or back; None: it is another line. Pure."""
+    report = parse_line(line)
+    if not isinstance(report, StepReport) or report.state != "Done":
+        return None
+    return _result(report.message) if report.step in (Step.SWITCH, Step.SWITCH_BACK) else None
 
 
 def _result(text: str) -> SwitchResult | None:

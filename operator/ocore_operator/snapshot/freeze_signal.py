@@ -1,8 +1,6 @@
 """The signal to freeze on a snapshot Job's pod, and the Job's answer in its log. Both can be read again after a
 restart."""
 
-from collections.abc import Iterable
-
 from ocore_crds.protocol import FreezeSignal, Step, StepReport, parse_line
 from ocore_kube.errors import ApiError
 from ocore_operator.context import Context
@@ -25,12 +23,15 @@ def sent(pod: Object) -> FreezeSignal | None:
 async def may_resume(ctx: Context, namespace: str, pod: str) -> bool:
     """Whether the Job has reported that the workloads may start again; False where its log cannot be read."""
     try:
-        return reported([x.text async for x in ctx.kube.follow_log(namespace, pod, follow=False, seconds=READ_SECONDS)])
+        async for line in ctx.kube.follow_log(namespace, pod, follow=False, seconds=READ_SECONDS):
+            if says_so(line.text):
+                return True
     except ApiError:
         return False
+    return False
 
 
-def reported(lines: Iterable[str]) -> bool:
-    """As :func:`may_resume`, from the lines of the log. Pure."""
-    reports = map(parse_line, lines)
-    return any(isinstance(r, StepReport) and r.step is Step.QUIESCE and r.state == "Done" for r in reports)
+def says_so(line: str) -> bool:
+    """Whether the line of the log is that report. Pure."""
+    report = parse_line(line)
+    return isinstance(report, StepReport) and report.step is Step.QUIESCE and report.state == "Done"

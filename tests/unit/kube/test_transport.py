@@ -14,7 +14,7 @@ import yaml
 from kubernetes.aio import client
 
 from ocore_kube.errors import TooLarge, Unavailable
-from ocore_kube.transport import APPLY_PATCH, Transport, apply_body, connect
+from ocore_kube.transport import APPLY_PATCH, PART, Pace, Transport, apply_body, connect
 
 #: Seconds after which a request has failed.
 LIMIT = 0.2
@@ -213,6 +213,32 @@ def test_a_line_that_is_too_long_ends_the_stream() -> None:
             return [line async for line in transport.lines("/x", query={}, seconds=5, silence=9, longest=10)]
 
     assert asyncio.run(main()) == ["a"]
+
+
+def test_row_122_a_stream_is_read_at_its_pace() -> None:
+    """Anyone who may run programs in a Job's pod can write its log as fast as the node can: it would take all of the
+    operator's time."""
+    rate, burst = 200_000.0, 300_000
+
+    async def main() -> tuple[int, float]:
+        line, loop = b"x" * 999 + b"\n", asyncio.get_running_loop()
+        async with silent(HEAD + b"%x\r\n%s\r\n" % (5000 * len(line), 5000 * line)) as transport:
+            began, read = loop.time(), 0
+            async for each in transport.lines("/x", query={}, seconds=1.5, silence=9, pace=Pace(rate, burst)):
+                read += len(each) + 1
+            return read, loop.time() - began
+
+    read, seconds = asyncio.run(main())
+    assert burst < read <= burst + rate * seconds + PART
+
+
+def test_a_pace_counts_what_was_read_before() -> None:
+    pace = Pace(100.0, 1000)
+    assert pace.wait(1000, 50.0) == 0
+    assert pace.wait(100, 50.0) == pytest.approx(1)
+    assert pace.wait(100, 51.0) == pytest.approx(1)
+    assert pace.wait(1000, 100.0) == 0, "as if nothing had been read before"
+    assert pace.wait(1, 100.0) == pytest.approx(0.01)
 
 
 #: Text of every kind: astral, in both directions, NUL, ESC, line ends of Unicode, what YAML forbids, a lone surrogate,

@@ -14,6 +14,7 @@ from ocore_crds.listing import STARTS
 from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import ManifestsResult
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden
+from ocore_kube.transport import Pace
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
@@ -111,7 +112,9 @@ class Logs:
         self._error = error
         self.read = 0
 
-    async def follow_log(self, namespace: str, name: str, *, follow: bool, seconds: float) -> AsyncIterator[LogLine]:
+    async def follow_log(
+        self, namespace: str, name: str, *, follow: bool, seconds: float, pace: Pace
+    ) -> AsyncIterator[LogLine]:
         assert (namespace, name, follow, seconds) == ("shop", "newest", False, pages.READ)
         for line in self._lines:
             self.read += 1

@@ -1,11 +1,22 @@
 """Progress and steps from a Job's log."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import cast
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.model import Model
 from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, ReadyReport, Result, Step, StepReport
+from ocore_kube.errors import ApiError
+from ocore_kube.transport import Pace
+from ocore_operator.jobs import log
 from ocore_operator.jobs.log import SHOWN, LogState
+from ocore_operator.kube.client import Kube, LogLine
+from ocore_operator.kube.resources import Key
 
 
 def feed(state: LogState, *lines: Model) -> list[float | None]:
@@ -36,6 +47,34 @@ def test_steps_are_in_the_operations_order_with_their_times() -> None:
 def test_what_the_owner_acts_on_wakes_it_at_once() -> None:
     ended = Result(ok=False, time="2026-01-01T00:00:04Z")
     assert feed(LogState(), ReadyReport(time="2026-01-01T00:00:03Z"), ended) == [0.0, 0.0]
+
+
+def test_row_122_what_a_log_repeats_does_not_wake_its_owner_each_time() -> None:
+    ready, ended = ReadyReport(time="2026-01-01T00:00:03Z"), Result(ok=False, time="2026-01-01T00:00:04Z")
+    assert feed(LogState(), *[ready] * 3, *[ended] * 3) == [0.0, None, None, 0.0, SHOWN, SHOWN]
+
+
+def test_row_122_a_log_has_one_pace_over_all_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is too long ends a connection, and the next one may not begin with another burst."""
+    paces: list[Pace] = []
+
+    class Logs:
+        async def follow_log(self, *_: str, since: datetime | None, pace: Pace) -> AsyncIterator[LogLine]:
+            paces.append(pace)
+            if len(paces) == 3:
+                raise ApiError(404, "NotFound", "no pod")
+            yield LogLine("", "a stray print")
+
+    async def main() -> None:
+        followers = log.Followers(cast("Kube", Logs()), lambda *_: None)
+        followers.ensure(Key("Snapshot", "shop", "before"), "pod")
+        (found,) = followers._followers.values()
+        await found.task
+
+    monkeypatch.setattr(log, "RECONNECT", 0)
+    asyncio.run(main())
+    assert len(paces) == 3
+    assert len(set(paces)) == 1
 
 
 @given(st.text(max_size=300))

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ocore_kube.errors import ApiError, Conflict
+from ocore_kube.transport import Pace
 from ocore_kube.types import DEPLOYMENTS, ENVIRONMENTS, JOBS, PODS, Type
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_LOCK, Kube, LogLine
@@ -206,7 +207,9 @@ class Answers:
             raise ApiError(self.refusal, "Refused", path)
         return {"metadata": {"resourceVersion": "1"}, "items": [{"metadata": {"name": path}}]}
 
-    async def lines(self, path: str, *, query: dict[str, str], seconds: float, silence: float) -> AsyncIterator[str]:
+    async def lines(
+        self, path: str, *, query: dict[str, str], seconds: float, silence: float, pace: Pace
+    ) -> AsyncIterator[str]:
         self.query = {**query, "seconds": str(seconds)}
         yield "2026-01-01T00:00:00Z a line of text"
 

@@ -231,47 +231,45 @@ def done(step: str, position: str, state: str = "Done") -> str:
     return json.dumps({"type": "step", "step": step, "state": state, "message": message, "time": NOW})
 
 
+def answer(*lines: str, status: int = 0) -> SwitchResult | None:
+    """That of a log with these lines. `status`: of the error that ends it."""
+
+    class Kube:
+        async def follow_log(self, *_: str, follow: bool, seconds: float) -> AsyncIterator[LogLine]:
+            """The position of now is wanted: a log that is followed ends with its Job only."""
+            assert (follow, seconds) == (False, switch_signal.READ_SECONDS)
+            for line in lines:
+                yield LogLine(NOW, line)
+            if status:
+                raise ApiError(status, "", "no log")
+
+    return asyncio.run(switch_signal.answer(SimpleNamespace(kube=Kube()), "shop", "p"))  # type: ignore[arg-type]
+
+
 def test_the_newest_answer_counts() -> None:
     running = json.dumps({"type": "step", "step": "Switch", "state": "Running", "time": NOW})
     lines = [running, "a stray print", done("Switch", "New")]
-    found = switch_signal.newest(lines)
+    found = answer(*lines)
     assert found is not None
     assert found.position == "New"
-    back = switch_signal.newest([*lines, done("SwitchBack", "Old"), running])
+    back = answer(*lines, done("SwitchBack", "Old"), running)
     assert back is not None
     assert back.position == "Old"
-    assert switch_signal.newest([running, done("Check", "New")]) is None
+    assert answer(running, done("Check", "New")) is None
 
 
 def test_only_the_end_of_a_switch_is_an_answer() -> None:
-    assert switch_signal.newest([done("Switch", "New", "Running")]) is None
+    assert answer(done("Switch", "New", "Running")) is None
     torn = json.dumps({"type": "step", "step": "Switch", "state": "Done", "message": "torn {", "time": NOW})
-    assert switch_signal.newest([torn]) is None
-    known = switch_signal.newest([done("Switch", "New"), torn])
+    assert answer(torn) is None
+    known = answer(done("Switch", "New"), torn)
     assert known is not None, "a report that cannot be read does not hide the answer before it"
     assert known.position == "New"
 
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_log_that_cannot_be_read_has_no_answer_yet(status: int) -> None:
-    class Kube:
-        def __init__(self, status: int = 0) -> None:
-            self.status = status
-
-        async def follow_log(self, *_: str, follow: bool, seconds: float) -> AsyncIterator[LogLine]:
-            """The position of now is wanted: a log that is followed ends with its Job only."""
-            assert (follow, seconds) == (False, switch_signal.READ_SECONDS)
-            yield LogLine(NOW, done("Switch", "New"))
-            if self.status:
-                raise ApiError(self.status, "", "no log")
-
-    def answered(kube: Kube) -> SwitchResult | None:
-        return asyncio.run(switch_signal.answer(SimpleNamespace(kube=kube), "shop", "p"))  # type: ignore[arg-type]
-
-    read = answered(Kube())
-    assert read is not None
-    assert read.position == "New"
-    assert answered(Kube(status)) is None
+    assert answer(done("Switch", "New"), status=status) is None
 
 
 def test_a_signal_is_read_back_as_it_was_sent() -> None:
