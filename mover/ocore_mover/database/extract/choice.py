@@ -14,8 +14,8 @@ _NEVER = frozenset(("TABLE DATA", "BLOB", "BLOB METADATA", "BLOBS", "ACL", "DEFA
 
 
 def choose(contents: toc.TableOfContents, tables: Sequence[WantedTable]) -> toc.Chosen:
-    """The rows of these tables, and what their definitions need: types, functions, extensions, schemas, tables that
-    they inherit from.
+    """The rows of these tables, and what their definitions need: types, functions and their casts, extensions, schemas,
+    tables that they inherit from.
 
     Raises MoverError TablesNotFound, Corrupt.
     """
@@ -23,10 +23,14 @@ def choose(contents: toc.TableOfContents, tables: Sequence[WantedTable]) -> toc.
     needs: dict[int, tuple[int, ...]] = {}
     kinds: dict[tuple[str, str], str] = {}
     found: dict[tuple[str, str], list[int]] = {}
+    functions: set[int] = set()
+    casts: set[int] = set()
     for entry in contents:
         place = (entry.schema, entry.tag)
         if entry.description not in _NEVER:
             needs[entry.dump_id] = entry.dependencies
+        if entry.description in ("CAST", "FUNCTION"):
+            (casts if entry.description == "CAST" else functions).add(entry.dump_id)
         if place not in wanted:
             continue
         if entry.description in ("TABLE", "TABLE DATA"):
@@ -43,6 +47,8 @@ def choose(contents: toc.TableOfContents, tables: Sequence[WantedTable]) -> toc.
             if dump_id in needs and dump_id not in chosen:
                 chosen.add(dump_id)
                 left.append(dump_id)
+    # A table that uses a cast depends on its function only. A cast without one may need a superuser.
+    chosen |= {each for each in casts if functions & chosen & {*needs[each]} and chosen.issuperset(needs[each])}
     return toc.Chosen(contents.folder, frozenset(chosen))
 
 

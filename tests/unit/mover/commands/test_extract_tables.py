@@ -378,6 +378,22 @@ def test_a_table_without_columns(tables: Tables) -> None:
     assert tables.site.sql(f'SELECT count(*) FROM "{schema_of(tables)}".bare') == [(1,)]
 
 
+def test_a_check_that_uses_a_cast_of_the_application(tables_any: Tables) -> None:
+    """A table depends on the function of a cast, and not on the cast: a dump says no more."""
+    site = tables_any.site
+    site.sql("CREATE TYPE amount AS (value numeric)")
+    site.sql(
+        "CREATE FUNCTION amount_of(given int) RETURNS amount LANGUAGE sql IMMUTABLE AS 'SELECT ROW(given)::amount'"
+    )
+    site.sql("CREATE CAST (int AS amount) WITH FUNCTION amount_of(int)")
+    site.sql("CREATE TABLE price (id int CHECK (((id::amount)).value > 0))")
+    site.sql("INSERT INTO price VALUES (1), (2)")
+    tables_any.desk.snapshot_id = str(uuid.uuid4())
+    tables_any.desk.ok("snapshot")
+    assert tables_any.rows(tables_any.run("price"), "price") == [{"id": "1"}, {"id": "2"}]
+    tables_any.nothing_left()
+
+
 # --- into the live database ------------------------------------------------------------------------------------------
 
 
