@@ -9,6 +9,10 @@ from ..rollback_record import RollbackRun
 from .base import RECORD, REPLICATION, ROLLBACK_IDS, SITE, Command, OfRollback
 from .parts import SignalWait, StoreAccess
 
+#: Seconds after a signal has expired in which a Job that obeyed it in time may still rename. The operator waits longer
+#: for its answer.
+RENAMED_WITHIN = 75.0
+
 
 class SwitchRequest(OfRollback):
     """Replace the live environment by the restored copy. Stop the application first: its sessions are ended."""

@@ -17,7 +17,7 @@ from typing import Literal, Self
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.switch import Signal, SwitchRequest, SwitchResult
+from ocore_crds.commands.switch import RENAMED_WITHIN, Signal, SwitchRequest, SwitchResult
 from ocore_crds.reports import Failure, Step
 from ocore_crds.rollback_record import RecordState
 from ocore_mover.commands import opening
@@ -76,6 +76,9 @@ def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> Swit
 
 
 def _at_once(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
+    left = runtime.token.seconds_left
+    if left is not None:
+        switcher.rename_until(time.time() + left)
     switcher.repair()
     if options.back:
         with _Outcomes(switcher, options.records, options) as outcomes:
@@ -205,6 +208,7 @@ def _by_signal(
         return now
     if is_expired(signal):
         return _not_switched(switcher, options, _expired(signal), outcomes)
+    switcher.rename_until(signal.not_after + RENAMED_WITHIN)
     try:
         now = _to_goal(runtime, switcher, options)
     except MoverError as error:

@@ -82,6 +82,11 @@ class Switcher:
         if self._kept is not None:
             self._kept.close()
 
+    def rename_until(self, moment: float) -> None:
+        """Sets the time after which no database is renamed, in seconds since the epoch: another Job may act then."""
+        if self._database is not None:
+            self._database.latest = moment
+
     def repair(self, *, workloads_stopped: bool = False) -> SwitchResult:
         """Completes an interrupted switch of the filestore, and allows connections to the live database. Returns the
         position.

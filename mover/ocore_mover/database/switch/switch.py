@@ -1,6 +1,7 @@
 """The switch: renames both databases in one transaction, and allows connections again on success and on failure."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ APPLICATION = "ocore-switch"
 #: RENAME itself waits up to 5 s for ending sessions.
 _STATEMENT_TIMEOUT = "30s"
 _LOCK_TIMEOUT = "10s"
+#: Seconds that the transaction of the renames waits for this process.
+IDLE_SECONDS = 10
 #: Seconds to retry repairing on a server that does not answer.
 _PATIENCE = 60.0
 
@@ -70,6 +73,8 @@ class DatabaseSwitch:
         self._allow_replication_loss = allow_replication_loss
         self._server = server
         self._connection: Connection | None = None
+        #: Time after which it renames nothing, in seconds since the epoch.
+        self.latest = math.inf
 
     def connection(self) -> Connection:
         """The connection; a new one where the old one is closed or broken."""
@@ -259,7 +264,18 @@ class DatabaseSwitch:
                 f" {self.names.live} did not exist before the rollback)",
             )
 
+    def _check_time(self) -> None:
+        """Raises MoverError SwitchFailed where another Job may act in the place of this one, which was held up: its
+        node did not answer, and the operator has seen the end of its pod."""
+        if time.time() > self.latest:
+            raise MoverError(
+                conditions.SWITCH_FAILED,
+                "this Job was held up for so long that another Job may act in its place, so it has renamed nothing",
+                retryable=True,
+            )
+
     def _refuse_and_rename(self, direction: Direction, prepare: Callable[[], None]) -> None:
+        self._check_time()
         connection = self.connection()
         both = (direction.out[0], direction.into[0])
         # The live database last: it stays available until then.
@@ -288,8 +304,12 @@ class DatabaseSwitch:
         connection = self.connection()
         try:
             with connection.transaction():
+                # While this process does not run, it holds the names for so long only.
+                connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'".encode())
                 found = position.rows(connection, self.names)
-                out, into = found.get(direction.out[0]), found[direction.into[0]]
+                out, into = found.get(direction.out[0]), found.get(direction.into[0])
+                if into is None:
+                    raise _renamed_by_another()
                 if (out is None) != (into.mark.creates is not None):
                     raise self._not_as_restored(exists=out is not None)
                 if direction.goal == "New":
@@ -310,6 +330,9 @@ class DatabaseSwitch:
                 handover.give(connection, direction.into[1], rights)
                 if self._server.admin is not None and out is not None:
                     handover.take(connection, direction.out[1])
+                self._check_time()
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.InvalidCatalogName) as error:
+            raise _renamed_by_another() from error
         except psycopg.errors.ObjectInUse as error:
             raise MoverError(
                 conditions.SESSIONS_REMAIN,
@@ -354,3 +377,8 @@ class DatabaseSwitch:
             f" {self.names.rollback_id} --repair`",
             retryable=True,
         )
+
+
+def _renamed_by_another() -> MoverError:
+    text = "another Job, or a person, has renamed the databases at the same time; nothing was changed"
+    return MoverError(conditions.SWITCH_FAILED, text, retryable=True)

@@ -31,6 +31,9 @@ class Stopped:
     def prepare(self) -> None:
         pass
 
+    def rename_until(self, moment: float) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -11,16 +11,19 @@ from typing import Any, Literal, cast
 import pytest
 
 from ocore_crds import conditions
+from ocore_crds.commands.switch import RENAMED_WITHIN
 from ocore_crds.commands.table import SwitchRequest
 from ocore_crds.protocol import Signal, SwitchResult
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switch import SwitchOptions, check_runs_once, is_expired, read_signal, switch
 from ocore_mover.commands.switcher import Switcher
+from ocore_mover.database.switch.switch import IDLE_SECONDS
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.report import Reporter
 from ocore_mover.rollback_records import RollbackRecords
+from ocore_operator.rollback.plan_switch import ANSWER_SECONDS
 from support.mover.filestore import ENVIRONMENT, ROLLBACK
 from support.mover.records import run_of
 
@@ -82,6 +85,7 @@ class Job:
         self.calls: list[str] = []
         self.position: Goal = "Old"
         self.accepting = True
+        self.latest: float | None = None
         self.fails: dict[str, Exception] = {}
         self.on: dict[str, Callable[[], object]] = {}
         self.lines = Lines()
@@ -105,6 +109,9 @@ class Job:
 
     def prepare_forward(self) -> None:
         self._call("prepare_forward")
+
+    def rename_until(self, moment: float) -> None:
+        self.latest = moment
 
     def forward(self) -> SwitchResult:
         return self._call("forward", "New")
@@ -153,6 +160,18 @@ MOVE = {"New": "forward", "Old": "back"}
 def are_daemons() -> bool:
     """Whether the process can end while the store still does not answer."""
     return all(thread.daemon for thread in threading.enumerate() if thread.name == "record")
+
+
+def test_row_137_it_renames_only_while_no_other_job_may_act(job: Job) -> None:
+    """By its signal, or by its own deadline."""
+    job.signal(20)
+    job.run()
+    assert job.latest == pytest.approx(time.time() + 20 + RENAMED_WITHIN, abs=30)
+    assert RENAMED_WITHIN + IDLE_SECONDS < ANSWER_SECONDS
+    for seconds in (300.0, None):
+        job.token, job.latest, job.position = Token(seconds), None, "New"
+        job.run(waits=False, back=True)
+        assert job.latest == (pytest.approx(time.time() + seconds, abs=30) if seconds else None)
 
 
 # --- at once -----------------------------------------------------------------------------------------------------

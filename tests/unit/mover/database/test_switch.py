@@ -251,6 +251,69 @@ def test_postgresql_killed_in_the_middle(server15: Server, site_any: Site) -> No
     switch.close()
 
 
+def test_row_137_of_two_jobs_that_switch_at_once_one_renames(site_any: Site) -> None:
+    """The node of the first one was lost, its pod was deleted by force, and its process runs on."""
+    stand_beside(site_any)
+    both = threading.Barrier(2)
+    ends: list[object] = []
+
+    def job() -> None:
+        switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+        try:
+            ends.append(switch.switch(lambda: both.wait(60) and None, nothing).position.position)
+        except MoverError as error:
+            ends.append(error)
+        finally:
+            switch.close()
+
+    jobs = [threading.Thread(target=job) for _ in range(2)]
+    for each in jobs:
+        each.start()
+    for each in jobs:
+        each.join(120)
+    assert (len(ends), "New" in ends) == (2, True)
+    assert all(end == "New" or (isinstance(end, MoverError) and end.retryable) for end in ends), ends
+    assert which(site_any) == "new"
+    assert site_any.accepts_connections()
+    assert site_any.databases() == {site_any.live, site_any.names.previous}
+
+
+@pytest.mark.parametrize("then", ["Old", "New"])
+def test_row_137_a_job_that_was_held_up_for_too_long_renames_nothing(site_any: Site, then: str) -> None:
+    """Its node did not answer, and another Job has switched, and back. Users have written to what is live since."""
+    stand_beside(site_any)
+
+    def in_the_meantime() -> None:
+        other = DatabaseSwitch(site_any.target, site_any.rollback_id)
+        other.switch(nothing, nothing)
+        if then == "Old":
+            other.switch_back(nothing, nothing)
+        other.close()
+        held.latest = time.time() - 1
+
+    held = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    held.latest = time.time() + 60
+    with pytest.raises(MoverError) as raised:
+        held.switch(in_the_meantime, nothing)
+    held.close()
+    assert raised.value.reason == "SwitchFailed"
+    assert which(site_any) == ("old" if then == "Old" else "new")
+    assert site_any.accepts_connections()
+
+
+def test_row_137_a_job_that_is_late_refuses_no_connection(site_any: Site) -> None:
+    stand_beside(site_any)
+    switch = DatabaseSwitch(site_any.target, site_any.rollback_id)
+    switch.latest = time.time() - 1
+    with site_any.server.connect(site_any.live, site_any.role.name, site_any.role.password) as application:
+        with pytest.raises(MoverError, match="another Job may act in its place"):
+            switch.switch(nothing, nothing)
+        pid = application.info.backend_pid
+        assert site_any.server.execute(f"SELECT pid FROM pg_stat_activity WHERE pid = {pid}") == [(pid,)]
+    switch.close()
+    assert which(site_any) == "old"
+
+
 def test_cleanup_takes_only_what_is_not_live(site_any: Site) -> None:
     stand_beside(site_any)
     refused = command(site_any, "cleanup", "--what", "previous")
