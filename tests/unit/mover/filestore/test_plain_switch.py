@@ -1,6 +1,7 @@
 """Layout Plain: the staged folder is switched in, and back, from wherever a switch was killed, by an exchange of names
 and without one, whatever an application puts in the filestore's place."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -221,6 +222,42 @@ def test_row_126_folders_that_are_not_those_of_the_journal_are_refused(
         with pytest.raises(MoverError, match="other folders than before the switch"):
             change(staged, ROLLBACK)
     assert live(staged) == ["old"]
+
+
+FALSE_JOURNALS = ("", "x y", "1 2", "-1 0", "9" * 64, "{live} {stage}", "{stage} {live}", "{live} {live}", "{stage} 1")
+
+
+@pytest.mark.parametrize("kind", [*FALSE_JOURNALS, "pipe", "link", "folder"])
+@pytest.mark.parametrize("first", ["switch", "switch_back", "remove_stage", "remove_previous", "check_not_begun"])
+def test_row_126_a_false_journal_harms_nothing_but_this_filestore(staged: ClaimFolders, kind: str, first: str) -> None:
+    """The application may have the user of the Jobs, and then writes to our folder. What it can cause by a journal it
+    can do to its own filestore anyway: the content of one of its two folders is live. Nothing is deleted but them."""
+    other = ClaimFolders(staged.claim, "neighbour", "99999999-0000-4000-8000-000000000009")
+    for folder in (other.filestore, other.stage(ROLLBACK), other.previous(ROLLBACK)):
+        folder.mkdir(parents=True)
+        (folder / "theirs").write_bytes(b"theirs")
+    journal = staged.swap(ROLLBACK)
+    match kind:
+        case "pipe":
+            os.mkfifo(journal)
+        case "link":
+            journal.symlink_to(other.filestore / "theirs")
+        case "folder":
+            journal.mkdir()
+        case _:
+            inodes = {
+                name: at.stat().st_ino for name, at in (("live", staged.filestore), ("stage", staged.stage(ROLLBACK)))
+            }
+            journal.write_text(kind.format(**inodes))
+    for change in (first, "switch", "switch_back"):
+        with contextlib.suppress(MoverError):
+            getattr(switch, change)(staged, ROLLBACK)
+    assert len(live(staged)) == 1, "one of both contents"
+    for folder in (other.filestore, other.stage(ROLLBACK), other.previous(ROLLBACK)):
+        assert (folder / "theirs").read_bytes() == b"theirs"
+    if first not in ("remove_stage", "remove_previous"):
+        found = {path.name for path in staged.claim.rglob("*") if path.name in ("old", "new")}
+        assert found == {"old", "new"}
 
 
 def test_a_switch_without_a_stage_is_refused(folders: ClaimFolders) -> None:
