@@ -1,5 +1,9 @@
 """Two Environments with one database or one filestore: a rollback of one would replace what the other one runs on.
-Pure."""
+
+Only Environments of one namespace count against each other. What a probe says of a server is chosen by who writes the
+Secret: it may name any database of the server, or another server that lies. So an Environment of another namespace is
+mentioned, and prevents nothing. Pure.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -13,21 +17,24 @@ def of_cluster(cluster: str, database: str | None) -> str:
     return f"{cluster}/{database}" if database else cluster
 
 
-def shared(mine: Target, other: Target, *, same_namespace: bool) -> str:
-    """What both have, for people; empty where they share nothing.
-
-    A server is known by its system identifier and its start: a clone of it has the identifier, and its databases'
-    names, but not the start. Until both were probed since the start, the same Secret still shows it.
-    """
-    if same_namespace and mine.secret and mine.secret == other.secret:
+def shared(mine: Target, other: Target) -> str:
+    """What both of one namespace have, for people; empty where they share nothing. Until both were probed since the
+    server's start, the same Secret still shows it."""
+    if mine.secret and mine.secret == other.secret:
         return f"the database of Secret {mine.secret}"
-    if same_namespace and mine.cluster and mine.cluster == other.cluster:
+    if mine.cluster and mine.cluster == other.cluster:
         return f"the database of Cluster {mine.cluster}"
-    if mine.server and (mine.server, mine.database) == (other.server, other.database):
+    if _same_database(mine, other):
         return f"database {mine.database}, by the server's system identifier and start {mine.server}"
-    if same_namespace and mine.claim and mine.claim == other.claim and _overlap(mine, other):
+    if mine.claim and mine.claim == other.claim and _overlap(mine, other):
         return f"claim {mine.claim}, path {mine.path or '(root)'}"
     return ""
+
+
+def _same_database(mine: Target, other: Target) -> bool:
+    """A server is known by its system identifier and its start: a clone of it has the identifier, and its databases'
+    names, but not the start."""
+    return bool(mine.server) and (mine.server, mine.database) == (other.server, other.database)
 
 
 def _overlap(one: Target, two: Target) -> bool:
@@ -39,13 +46,18 @@ def _overlap(one: Target, two: Target) -> bool:
 
 
 def sharing(every: Iterable[EnvironmentEntry], key: Key, target: Target) -> Iterator[tuple[EnvironmentEntry, str]]:
-    """Other Environments that share something with this target, and what."""
+    """Other Environments of the namespace that share something with this target, and what."""
     for other in every:
-        if other.key == key:
+        if other.key == key or other.key.namespace != key.namespace:
             continue
-        what = shared(target, other.target, same_namespace=other.key.namespace == key.namespace)
+        what = shared(target, other.target)
         if what:
             yield other, what
+
+
+def is_elsewhere(every: Iterable[EnvironmentEntry], key: Key, target: Target) -> bool:
+    """Whether an Environment of another namespace says that it has the same database."""
+    return any(e.key.namespace != key.namespace and _same_database(target, e.target) for e in every)
 
 
 def first(every: Iterable[EnvironmentEntry], key: Key, target: Target) -> tuple[EnvironmentEntry, str] | None:

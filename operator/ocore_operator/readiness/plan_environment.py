@@ -110,7 +110,7 @@ class EnvironmentProbe(Probed[EnvironmentWorld, EnvironmentStatus, ProbeResult])
             need_own_target(world, status)
         except Stalled as end:
             return unprobed(world.obj.with_status(status), end, world.stamp)
-        return status
+        return _with_others(world, status)
 
     def failed(self, world: EnvironmentWorld, failure: Failure, began: str) -> EnvironmentStatus:
         """See verdict.py."""
@@ -285,16 +285,30 @@ def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
 
 
 def need_own_target(world: EnvironmentWorld, status: EnvironmentStatus) -> None:
-    """Raises Stalled(DuplicateTarget) where an older Environment has the same database or filestore."""
+    """Raises Stalled(DuplicateTarget) where an older Environment of the namespace has the same database or
+    filestore."""
     found_ = targets.first(world.environments, world.obj.key, target_of(world.obj, status))
     if found_ is not None:
         first, what = found_
         raise Stalled(
             c.DUPLICATE_TARGET,
-            f"Environment {first.key.namespace}/{first.key.name} has {what}, too. A rollback of one would replace what"
-            " the other one runs on. Delete one of the two Environments, or correct its spec.database or"
-            " spec.filestore.",
+            f"Environment {first.key.name} has {what}, too. A rollback of one would replace what the other one runs on."
+            " Delete one of the two Environments, or correct its spec.database or spec.filestore.",
         )
+
+
+def _with_others(world: EnvironmentWorld, status: EnvironmentStatus) -> EnvironmentStatus:
+    """With a warning where an Environment of another namespace has the same database. Which one is not for everyone to
+    know."""
+    probe, target = status.probe, target_of(world.obj, status)
+    if probe is None or not targets.is_elsewhere(world.environments, world.obj.key, target):
+        return status
+    text = (
+        f"Another namespace has an Environment of database {target.database} of this server, by its system identifier"
+        " and start. If that is true, a rollback of one replaces what the other one runs on. A cluster administrator"
+        " finds it by status.probe of the Environments."
+    )
+    return status.model_copy(update={"probe": probe.model_copy(update={"warnings": (text, *probe.warnings)[:20]})})
 
 
 # --- beside the probe ------------------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """Two Environments on one database or one filestore path: the younger one is Stalled and names the older one (issue 9,
 item 24)."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ocore_crds import conditions as c
+from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.protocol import DatabaseFacts, ProbeResult
 from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry, Target
@@ -53,7 +55,7 @@ def files(path: str, layout: str = "Odoo", claim: str = "files") -> Object:
 
 
 def test_one_server_and_database() -> None:
-    a, b = env("a", 1, server=SERVER), env("b", 2, server=SERVER, namespace="other")
+    a, b = env("a", 1, server=SERVER), env("b", 2, server=SERVER)
     assert first(b, a) == "a"
     assert first(a, b) == ""
 
@@ -104,10 +106,52 @@ def test_a_probe_that_finds_it_does_not_make_the_environment_ready() -> None:
         got = c.find(status.conditions, type_)
         assert got is not None
         assert (got.status, got.reason) == (value, c.DUPLICATE_TARGET)
-        assert "Environment shop/a has database shop" in got.message
+        assert "Environment a has database shop" in got.message
     # The other one is reconciled: it may be the younger of the two.
     wake(ctx, parsed, status)
     assert [k.name for k in queued] == ["a"]
+
+
+def probed(mine: Object, *others: Object) -> tuple[EnvironmentStatus, list[Key]]:
+    """The status after a probe of an Environment of SERVER, and what was queued for it."""
+    catalog = new_catalog()
+    for x in (mine, *others):
+        catalog.put("Environment", x)
+    parsed = resources.environment(mine)
+    facts = DatabaseFacts(name="shop", server_identity=SERVER, server_version="17.2", server_major=17)
+    result = ProbeResult(database=facts, warnings=("A warning of the mover.",))
+    status = PROBE.found(world(parsed, catalog, seconds=9), result, at(8))
+    queued: list[Key] = []
+    ctx: Any = SimpleNamespace(catalog=catalog, queue=SimpleNamespace(add=queued.append))
+    wake(ctx, parsed, status)
+    return status, queued
+
+
+def test_row_138_an_environment_of_another_namespace_stalls_no_other() -> None:
+    """Its owner chooses what its probe says: a Secret may name any database of the server, without rights in it, or a
+    server that lies. And who makes theirs first would keep another tenant from snapshots for good."""
+    older = env("theirs", 1, server=SERVER, namespace="evil")
+    status, queued = probed(env("shop", 2), older)
+    assert c.is_true(status.conditions, c.READY)
+    assert c.is_true(status.conditions, c.STALLED) is False
+    assert queued == []
+    assert status.probe is not None
+    warning, other = status.probe.warnings
+    assert "Another namespace has an Environment of database shop" in warning
+    assert other == "A warning of the mover."
+    assert not re.search("evil|theirs", str(status.wire())), "who has it is not for others to know"
+
+
+def test_row_138_other_databases_of_another_namespace_are_not_mentioned() -> None:
+    others = (
+        env("blog", 1, server=SERVER, database="blog", namespace="other"),
+        env("clone", 1, server=CLONE, namespace="other"),
+        env("unprobed", 1, namespace="other"),
+        env("mine", 3, server=SERVER),
+    )
+    status, _ = probed(env("shop", 2), *others)
+    assert status.probe is not None
+    assert status.probe.warnings == ("A warning of the mover.",)
 
 
 def test_the_catalog_has_the_target_of_the_spec_and_the_probe() -> None:
