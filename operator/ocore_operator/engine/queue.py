@@ -7,7 +7,8 @@ again afterwards.
 There are four lanes. What is urgent, a rollback under way, goes before all others and has workers of its own: 1,000
 operations that wait must not make an application wait that is stopped. What is due at a time, a slot of a schedule,
 goes next: the Snapshots that 1,000 schedules have just made must not delay the next ones. What only the resync has
-found goes last.
+found goes last. In each lane the namespaces take turns: a tenant may have thousands of objects that wait, and change
+all of them at once.
 """
 
 import asyncio
@@ -62,6 +63,35 @@ class Statistics:
 URGENT, DUE, NORMAL, LOW = range(4)
 
 
+class _Lane:
+    """Keys in the order of their turns, with the time since which each is queued (time.monotonic)."""
+
+    def __init__(self) -> None:
+        self._namespaces: OrderedDict[str, OrderedDict[Key, float]] = OrderedDict()  # the next one first
+
+    def __bool__(self) -> bool:
+        return bool(self._namespaces)
+
+    def add(self, key: Key, since: float) -> None:
+        """The last one of its namespace. A namespace that had none goes last."""
+        self._namespaces.setdefault(key.namespace, OrderedDict())[key] = since
+
+    def remove(self, key: Key) -> float:
+        """Since when it was queued."""
+        keys = self._namespaces[key.namespace]
+        since = keys.pop(key)
+        if not keys:
+            del self._namespaces[key.namespace]
+        return since
+
+    def next(self) -> tuple[Key, float]:
+        """The next one, which is removed, and since when it was queued. Its namespace goes last."""
+        namespace, keys = next(iter(self._namespaces.items()))
+        self._namespaces.move_to_end(namespace)
+        key = next(iter(keys))
+        return key, self.remove(key)
+
+
 @dataclass
 class _Worker:
     lanes: tuple[int, ...]
@@ -91,8 +121,7 @@ class WorkQueue:
         self._urgent = urgent
         self._punctual = punctual
         self._waited = waited
-        #: Key → since when it is queued (time.monotonic).
-        self._lanes: tuple[OrderedDict[Key, float], ...] = tuple(OrderedDict() for _ in range(4))
+        self._lanes = tuple(_Lane() for _ in range(4))
         self._lane_of: dict[Key, int] = {}
         self._active: set[Key] = set()
         #: Active keys that are reconciled again afterwards → whether their time has come.
@@ -130,9 +159,9 @@ class WorkQueue:
         known = self._lane_of.get(key)
         if known is not None and known <= lane:
             return
-        since = self._lanes[known].pop(key) if known is not None else time.monotonic()
+        since = self._lanes[known].remove(key) if known is not None else time.monotonic()
         self._lane_of[key] = lane
-        self._lanes[lane][key] = since
+        self._lanes[lane].add(key, since)
         self._wake_one(lane)
 
     def _wake_one(self, lane: int) -> None:
@@ -210,7 +239,7 @@ class WorkQueue:
         while True:
             for lane in worker.lanes:
                 if self._lanes[lane]:
-                    key, since = self._lanes[lane].popitem(last=False)
+                    key, since = self._lanes[lane].next()
                     del self._lane_of[key]
                     self._waited(lane == URGENT, time.monotonic() - since)
                     return key

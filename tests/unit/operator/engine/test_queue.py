@@ -145,6 +145,34 @@ def test_the_resync_comes_after_what_happened() -> None:
     assert order == [key(3), key(2), key(1)]
 
 
+@pytest.mark.parametrize("urgent", [False, True])
+@pytest.mark.parametrize("low", [False, True])
+def test_row_36_namespaces_take_turns(urgent: bool, low: bool) -> None:
+    """A tenant may have thousands of objects that wait, and change all of them at once."""
+    done: list[str] = []
+
+    async def main() -> None:
+        queue = WorkQueue(workers=1, timeout=5, urgent=lambda _: urgent)
+        for number in range(1000):
+            queue.add(key(number), low=low)
+        for name in ("one", "two"):
+            queue.add(Key("Snapshot", "other", name), low=low)
+
+        async def handler(k: Key) -> None:
+            done.append(k.name)
+
+        task = asyncio.create_task(queue.run(handler))
+        try:
+            await until(lambda: len(done) == 1002)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert done[:5] == ["s0", "one", "s1", "two", "s2"]
+    assert done[5:] == [f"s{number}" for number in range(3, 1000)]
+
+
 def test_what_is_urgent_goes_first_and_has_workers_of_its_own() -> None:
     """1,000 operations wait for an API server that does not answer: the rollback under way is reconciled at once, each
     time."""
