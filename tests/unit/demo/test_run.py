@@ -243,6 +243,12 @@ def test_a_command_that_fails_says_so() -> None:
     assert made.run("sh", "-c", "echo x; exit 1", ok=(0, 1)) == "x\n"
 
 
+def test_the_images_that_it_builds_are_those_that_it_runs() -> None:
+    containers = [c for _, pod in pods() for c in (*pod["containers"], *pod.get("initContainers", ()))]
+    written = {c["image"].removeprefix("localhost/ocore-snapshots/") for c in containers}
+    assert set(demo_main.IMAGES) == written | {"operator:dev", "api:dev"}
+
+
 def test_help_needs_no_cluster() -> None:
     done = subprocess.run([str(DEMO / "run"), "--help"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
