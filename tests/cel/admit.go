@@ -13,6 +13,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistration "k8s.io/api/admissionregistration/v1"
 	authentication "k8s.io/api/authentication/v1"
+	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/admission"
@@ -68,23 +69,35 @@ func decide(spec admissionregistration.ValidatingAdmissionPolicySpec, writes []w
 		variable := expression{each.Name, each.Expression, []*cel.Type{cel.AnyType, cel.DynType}}
 		compiler.CompileAndStoreVariable(variable, options, environment.NewExpressions)
 	}
-	var expressions []plugin.ExpressionAccessor
+	var expressions, said []plugin.ExpressionAccessor
 	for _, each := range spec.MatchConditions {
 		expressions = append(expressions, expression{each.Name, each.Expression, []*cel.Type{cel.BoolType}})
 	}
 	for _, each := range spec.Validations {
 		message := cmp.Or(each.Message, each.Expression)
 		expressions = append(expressions, expression{message, each.Expression, []*cel.Type{cel.BoolType}})
+		text := cmp.Or(each.MessageExpression, "''")
+		said = append(said, expression{message, text, []*cel.Type{cel.StringType}})
 	}
 	filter := compiler.Compile(expressions, options, environment.NewExpressions)
+	messages := compiler.Compile(said, options, environment.NewExpressions)
+	namespace := &core.Namespace{}
 	answers := make([][]string, len(writes))
 	for i, each := range writes {
 		attributes := &admission.VersionedAttributes{
 			VersionedOldObject: object(each.OldObject), VersionedObject: object(each.Object),
 		}
 		request := &admissionv1.AdmissionRequest{UserInfo: authentication.UserInfo{Username: each.User}}
-		results, _, err := filter.ForInput(context.Background(), attributes, request,
-			plugin.OptionalVariableBindings{}, nil, config.RuntimeCELCostBudget)
+		evaluate := func(what plugin.Filter) ([]plugin.EvaluationResult, error) {
+			found, _, err := what.ForInput(context.Background(), attributes, request,
+				plugin.OptionalVariableBindings{}, namespace, config.RuntimeCELCostBudget)
+			return found, err
+		}
+		results, err := evaluate(filter)
+		if err != nil {
+			return err
+		}
+		texts, err := evaluate(messages)
 		if err != nil {
 			return err
 		}
@@ -99,7 +112,12 @@ func decide(spec admissionregistration.ValidatingAdmissionPolicySpec, writes []w
 			if j < len(spec.MatchConditions) {
 				break
 			}
-			answers[i] = append(answers[i], result.ExpressionAccessor.(expression).name)
+			message := result.ExpressionAccessor.(expression).name
+			// As the API server does: an expression that fails is not used.
+			if text := texts[j-len(spec.MatchConditions)]; text.Error == nil {
+				message = cmp.Or(fmt.Sprint(text.EvalResult.Value()), message)
+			}
+			answers[i] = append(answers[i], message)
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(answers)

