@@ -21,7 +21,7 @@ from .commands.measure import SizesResult
 from .commands.neutralize import NeutralizeResult
 from .commands.parts import CleanupPart
 from .commands.preview import PreviewResult, TableRows
-from .commands.probe import ProbeResult
+from .commands.probe import ProbedReport, ProbeResult
 from .commands.probe_store import StoreProbeResult
 from .commands.prove import ProofResult
 from .commands.remove_extract import ExtractRemoved
@@ -74,6 +74,7 @@ __all__ = [
     "Payload",
     "PreviewResult",
     "ProbeResult",
+    "ProbedReport",
     "ProgressReport",
     "ProofResult",
     "ReadyReport",
@@ -127,16 +128,17 @@ class Result(Outcome):
     payload: Payload | None = None
 
 
-Report = Annotated[StepReport | ProgressReport | ReadyReport | Result, Field(discriminator="type")]
+AnyReport = StepReport | ProgressReport | ReadyReport | ProbedReport | Result
+Report = Annotated[AnyReport, Field(discriminator="type")]
 _REPORT: TypeAdapter[Any] = TypeAdapter(Report)
 
 
-def parse_line(line: str) -> StepReport | ProgressReport | ReadyReport | Result | None:
+def parse_line(line: str) -> AnyReport | None:
     """One line of a Job's log; None if it is not a report (a log event, a stray print, a torn line)."""
     if not line.startswith("{"):
         return None
     try:
-        report: StepReport | ProgressReport | ReadyReport | Result = _REPORT.validate_json(line)
+        report: AnyReport = _REPORT.validate_json(line)
     except ValueError:
         return None
     return report

@@ -16,6 +16,7 @@ from ocore_crds.reports import TERMINATION_MESSAGE_PATH, Failure, Outcome, Progr
 from ocore_mover import redact
 
 if TYPE_CHECKING:
+    from ocore_crds.commands.probe import ProbeResult
     from ocore_crds.protocol import Payload
 
 #: Progress is written at most this often (seconds): the operator patches its status at most once a second.
@@ -140,6 +141,12 @@ class Reporter:
     def ready(self) -> None:
         """Reports that the switch waits for its signal."""
         self.emit(ReadyReport(time=now()))
+
+    def probed(self, found: "ProbeResult") -> None:
+        """Reports what the probe of a restore has found, which goes on."""
+        from ocore_crds.commands.probe import ProbedReport  # imported late: one command needs it
+
+        self.emit(ProbedReport(probe=found, time=now()))
 
     def succeed(self, payload: "Payload") -> None:
         """The command's last line."""

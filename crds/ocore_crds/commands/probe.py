@@ -55,4 +55,12 @@ class ProbeResult(Line):
     warnings: tuple[str, ...] = ()
 
 
+class ProbedReport(Line):
+    """The probe of a restore has found nothing against it, and the restore goes on."""
+
+    type: Literal["probed"] = "probed"
+    probe: ProbeResult
+    time: str
+
+
 ROW = Command("probe", ProbeRequest, (ProbeResult,), "light", 3, (SITE,), patience=0.0)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..manifest import Evidence
-from ..model import Uuid
+from ..model import Model, Uuid
 from ..reports import Line
 from ..rollback_record import RollbackRun
 from .base import (
@@ -26,6 +26,36 @@ from .base import (
     OfRollback,
 )
 from .parts import TMP, Option, SourceStore, StoreAccess
+from .probe import ProbeResult
+
+
+class Preflight(Model):
+    """With what a probe must agree before anything is read from the store: the last probe has found nothing against a
+    rollback."""
+
+    server_major: int = 0
+    server_identity: str = ""
+    database_name: str = ""
+    most_used: int | None = Field(
+        default=None, description="Bytes that the server may use, so that the copy fits beside them."
+    )
+    store: str = Field(default="", description="As `probe --store`.")
+    store_name: str = Field(default="", description="As `probe --store-name`.")
+    config_file: str = Field(default="", description="As `probe --config-file`.")
+
+    def passes(self, found: ProbeResult) -> bool:
+        """Whether the restore may go on. Whatever the probe has found, the operator judges: it knows more."""
+        if found.blocking or found.creatable or found.rollback or found.own_store or found.snapshots:
+            return False
+        database = found.database
+        if database is None:
+            return not self.database_name
+        agrees = (database.server_major, database.server_identity, database.name) == (
+            self.server_major,
+            self.server_identity,
+            self.database_name,
+        )
+        return agrees and (self.most_used is None or database.used_bytes <= self.most_used)
 
 
 class RestoreRequest(OfRollback):
@@ -52,6 +82,13 @@ class RestoreRequest(OfRollback):
         default=False, description="The copy must not become live before `neutralize` has marked it."
     )
     capacity: Capacity | None = Field(default=None, description=CAPACITY)
+    preflight: Preflight | None = Field(
+        default=None,
+        description=(
+            "Probe first, with what the probe must agree (Preflight). Where it does not, its result is that of the"
+            " command, and nothing is restored. Default: no probe."
+        ),
+    )
     jobs: Jobs = Field(default=2, description=JOBS)
 
     @model_validator(mode="after")
@@ -82,7 +119,7 @@ class RestoreResult(Line):
 ROW = Command(
     "restore",
     RestoreRequest,
-    (RestoreResult,),
+    (RestoreResult, ProbeResult),
     "rollback",
     3,
     (f"{STORE} {SITE} {SNAPSHOT_IDS} {ROLLBACK_ID} --scratch /tmp",),

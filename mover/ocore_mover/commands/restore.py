@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.restore import RestoreRequest, RestoreResult
+from ocore_crds.commands.probe import ProbeRequest, ProbeResult
+from ocore_crds.commands.restore import Preflight, RestoreRequest, RestoreResult
 from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.reports import Step
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import manifests
-from ocore_mover.commands import evidence, opening
+from ocore_mover.commands import evidence, opening, probe
 from ocore_mover.commands.new_filestore import may_be_made
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication, volume
@@ -357,8 +358,32 @@ def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
         )
 
 
-def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult:
-    """As :meth:`RestoreRun.run`."""
+def _disagrees(runtime: Runtime, request: RestoreRequest, known: Preflight) -> ProbeResult | None:
+    """What a probe finds, where the operator must judge it; None where the restore may go on, which is reported."""
+    with runtime.step(Step.PREFLIGHT):
+        found = probe.execute(
+            runtime,
+            ProbeRequest(
+                database=request.database,
+                filestore=request.filestore,
+                environment_id=request.environment_id,
+                store=known.store,
+                store_name=known.store_name,
+                config_file=known.config_file,
+            ),
+        )
+    if not known.passes(found):
+        return found
+    runtime.reporter.probed(found)
+    return None
+
+
+def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult | ProbeResult:
+    """As :meth:`RestoreRun.run`. With `preflight` it probes first; what that finds ends it before anything is read."""
+    if request.preflight is not None:
+        found = _disagrees(runtime, request, request.preflight)
+        if found is not None:
+            return found
     store, folder = opening.store(request.store), opening.scratch(request.scratch)
     options = RestoreOptions(
         environment_id=request.environment_id,

@@ -11,6 +11,7 @@ from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.commands import table as t
 from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, StoreAccess
+from ocore_crds.commands.restore import Preflight
 from ocore_crds.environment import connection_of
 from ocore_crds.extract import ExtractSpec
 from ocore_crds.manifest import Identity
@@ -453,10 +454,12 @@ def restore(
     owner: Rollback,
     run: RollbackRun,
     *,
+    preflight: Preflight | None = None,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``restore-<uid>-<attempt>``: restores the snapshot of the rollback's status beside the live environment."""
+    """Name ``restore-<uid>-<attempt>``: restores the snapshot of the rollback's status beside the live environment.
+    `preflight`: what a probe must find before that; the store is then the Environment's own."""
     environment, status, volumes = _environment(job_inputs), owner.status, Volumes()
     spec, source = environment.spec, job_inputs.source
     other = status.source_environment_id not in (None, status.environment_id)
@@ -476,12 +479,20 @@ def restore(
         project_id=project_of(environment) if other else None,
         neutralize=status.neutralize is not None,
         capacity=_own_capacity(environment),
+        preflight=_with_probed(preflight, job_inputs) if preflight is not None else None,
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
     return job(
         settings, job_inputs, _armed(settings, JobRequest(owner, t.RESTORE, request, attempt, volumes, deadline))
     )
+
+
+def _with_probed(preflight: Preflight, job_inputs: JobInputs) -> Preflight:
+    """With what a probe checks beside database and filestore. The restore mounts it already."""
+    url, name = stores.of(job_inputs.store).probed(Volumes())
+    config_file = parts.config_file(_environment(job_inputs).spec)
+    return preflight.model_copy(update={"store": url, "store_name": name, "config_file": config_file})
 
 
 def neutralize(

@@ -12,7 +12,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ocore_crds.protocol import ProgressReport, ReadyReport, Result, Step, StepReport, parse_line
+from ocore_crds.protocol import (
+    ProbedReport,
+    ProbeResult,
+    ProgressReport,
+    ReadyReport,
+    Result,
+    Step,
+    StepReport,
+    parse_line,
+)
 from ocore_crds.snapshot import StepStatus
 from ocore_crds.text import shortened
 from ocore_kube.errors import ApiError
@@ -39,12 +48,14 @@ class LogState:
     started: dict[Step, str] = field(default_factory=dict)
     progress: dict[Step, ProgressReport] = field(default_factory=dict)
     ready: bool = False
+    probe: ProbeResult | None = None
     result: Result | None = None
 
     def take(self, text: str) -> float | None:
-        """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness and the
-        result, which it acts on; SHOWN for a step that began or ended, which its status shows. None: not for it. What
-        is repeated does not wake it each time: anyone who may run programs in the pod can repeat it without end."""
+        """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness, a probe
+        and the result, which it acts on; SHOWN for a step that began or ended, which its status shows. None: not for
+        it. What is repeated does not wake it each time: anyone who may run programs in the pod can repeat it without
+        end."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report
@@ -57,6 +68,9 @@ class LogState:
         if isinstance(report, ReadyReport):
             known, self.ready = self.ready, True
             return None if known else 0.0
+        if isinstance(report, ProbedReport):
+            first, self.probe = self.probe is None, self.probe or report.probe
+            return 0.0 if first else None
         if isinstance(report, Result):
             before, self.result = self.result, report
             return SHOWN if before is not None else 0.0

@@ -44,6 +44,7 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
         stores={e.key.name: e for e in found if e is not None},
         environments=tuple(ctx.catalog.of_kind(EnvironmentEntry)),
         loses=await _loses(ctx, obj) if isinstance(needs, JobInputs) else None,
+        other_probe=ctx.probes.reported(key),
         now=ctx.now(),
     )
     if not plan_environment.needs_jobs(world):

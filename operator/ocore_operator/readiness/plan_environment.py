@@ -131,11 +131,24 @@ def decide(world: EnvironmentWorld) -> EnvironmentAction:
         return ReleaseLock()
     try:
         inputs = _inputs(world)
-        step = probe(PROBE, world, inputs)
+        step = _probed_elsewhere(world) or probe(PROBE, world, inputs)
     except Outcome as end:
         status = unprobed(world.obj, end, world.stamp)
         return Wait(status, end.after if isinstance(end, (Waiting, Stalled)) else None)
     return follow(world, inputs, step) if isinstance(step, Wait) else step
+
+
+def _probed_elsewhere(world: EnvironmentWorld) -> Record[EnvironmentStatus] | None:
+    """The result of a probe that the Job of a Rollback has made, where it is of the present spec and newer than the
+    last one."""
+    other, last = world.other_probe, PROBE.last_probe(world.obj.status)
+    if (
+        other is None
+        or other.generation != world.obj.meta.generation
+        or other.began <= (last.began or last.ended or "")
+    ):
+        return None
+    return Record(PROBE.found(world, other.result, other.began))
 
 
 def needs_jobs(world: EnvironmentWorld) -> bool:

@@ -16,6 +16,7 @@ from ocore_operator.errors import Outcome
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Environment, Resource
+from ocore_operator.probe_requests import OtherProbe
 from ocore_operator.settings import Settings
 from ocore_operator.summarize import Stamp
 
@@ -64,6 +65,8 @@ class EnvironmentWorld(World[EnvironmentSpec, EnvironmentStatus]):
     stale_lock: bool = False
     #: Why no rollback may stop its workloads: data would be deleted.
     loses: Failure | None = None
+    #: The last probe that the Job of a Rollback has made; None where there was none.
+    other_probe: OtherProbe | None = None
 
     @property
     def environment(self) -> Environment:

@@ -10,6 +10,7 @@ from ocore_crds.snapshot import Progress
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.rollback import plan_preview
+from ocore_operator.rollback.transitions import unanswered
 from ocore_operator.summarize import Stamp
 
 #: Stages in which a deletion does not abort a rollback: it finishes first.
@@ -73,7 +74,7 @@ def summarized(
     if status.phase == "Failed":
         end = Failed(status.failure_reason or c.INTERNAL_ERROR, status.failure_message or "")
         return _retained(summarize.outcome(status, end, stamp), stamp)
-    text = message or _STAGES.get(status.stage or "", "")
+    text = message or _STAGES.get("Preflight" if unanswered(status) else status.stage or "", "")
     if deleting and status.stage in UNSTOPPABLE:
         text = f"The Rollback was deleted during the switch, which is finished first. {text}"
     stopped = status.quiesced_at is not None and any(w.replicas for w in status.workloads)

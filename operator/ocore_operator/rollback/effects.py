@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands.restore import Preflight
 from ocore_crds.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.rollback import RemoteSource, RollbackTarget
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
@@ -19,13 +20,16 @@ from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store, project_of
+from ocore_operator.probe_requests import OtherProbe
 from ocore_operator.rollback import orphan
 from ocore_operator.rollback.executed import entry_about, remembered, run_of, with_undo
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed, lock_view
+from ocore_operator.rollback.plan_preflight import space_wanted
 from ocore_operator.rollback.plan_switch import finish_seconds
 from ocore_operator.rollback.safety import safety_snapshot
 from ocore_operator.rollback.source import reads_elsewhere, store_name
+from ocore_operator.rollback.transitions import unanswered
 from ocore_operator.rollback.world import (
     AcquireLock,
     AddFinalizer,
@@ -37,6 +41,7 @@ from ocore_operator.rollback.world import (
     ReleaseLock,
     RemoveFinalizer,
     ReportDamage,
+    ReportProbe,
     SafetyView,
     SendSignal,
     SetImages,
@@ -71,6 +76,10 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             key = _environment(observed).key
             ctx.probes.ask(key, clock.text(since or observed.world.lock.since or ctx.now()))
             ctx.queue.add(key)
+        case ReportProbe(result=result, began=began):
+            environment = _environment(observed)
+            ctx.probes.report(environment.key, OtherProbe(result, began, environment.meta.generation))
+            ctx.queue.add(environment.key)
         case RecordExecuted():
             await _record_executed(ctx, observed)
         case TakeOver():
@@ -255,11 +264,12 @@ async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: S
     try:
         job = await _build(ctx, observed, effect)
         await control.start(ctx, job, waiting_since=rollback.status.started_at or rollback.meta.created)
-    except Waiting as end:
-        if end.reason == c.JOB_REFUSED:
-            memory.refused(end.reason, end.message, ctx.now())
-        raise
-    except (Stalled, Failed) as end:
+    except (Waiting, Stalled, Failed) as end:
+        if unanswered(rollback.status):  # a probe of its own says why, or waits with its own patience
+            memory.probe_alone = True
+            return
+        if isinstance(end, Waiting) and end.reason != c.JOB_REFUSED:
+            raise
         memory.refused(end.reason, end.message, ctx.now())
         raise
     memory.accepted()
@@ -282,6 +292,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 await _with_stores_of_restore(ctx, observed, job_inputs),
                 owner,
                 run_of(owner, project),
+                preflight=preflight_of(observed) if unanswered(owner.status) else None,
                 attempt=attempt,
                 deadline=left,
             )
@@ -353,6 +364,23 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 attempt=attempt,
                 deadline=CLEANUP_DEADLINE,
             )
+
+
+def preflight_of(observed: Observed) -> Preflight | None:
+    """What the last probe has found, which the restore's own probe must find again."""
+    environment, snapshot = observed.world.environment, observed.world.snapshot
+    probe = observed.environment.status.probe if observed.environment is not None else None
+    if environment is None or snapshot is None or probe is None:
+        return None
+    most: int | None = None
+    if environment.has_database and environment.capacity is not None and snapshot.database_bytes > 0:
+        most = max(environment.capacity - space_wanted(snapshot), 0)
+    return Preflight(
+        server_major=probe.server_major,
+        server_identity=probe.server_identity,
+        database_name=probe.database_name,
+        most_used=most,
+    )
 
 
 def _of_jobs(observed: Observed) -> Environment:

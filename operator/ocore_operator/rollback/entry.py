@@ -21,7 +21,7 @@ def entry(obj: Object) -> RollbackEntry:
     reconciling: Object = next((x for x in status.get("conditions") or () if x["type"] == c.RECONCILING), {})
     return RollbackEntry(
         **common("Rollback", obj, work),
-        began=(status.get("phase") or "Pending") != "Pending",
+        began=(status.get("phase") or "Pending") != "Pending" or status.get("startedAt") is not None,
         started=status.get("startedAt") or meta["creationTimestamp"],
         waits_for_lock=reconciling.get("status") == "True" and reconciling.get("reason") == c.WAITING_FOR_OPERATION,
         environment=shared(spec.get("targetEnvironmentRef", {}).get("name") or status.get("environmentName") or ""),

@@ -19,6 +19,8 @@ class Memory:
     refused_since: datetime | None = None
     refusal_reason: str = ""
     refusal: str = ""
+    #: The Job of its restore could not be started for the preflight, which a probe of its own makes then.
+    probe_alone: bool = False
     #: The last refusal to scale a workload; None since one was accepted.
     scale_refused: Refused | None = None
     #: resourceVersion at which there was nothing to do, and until when.

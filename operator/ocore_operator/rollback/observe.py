@@ -20,6 +20,7 @@ from ocore_crds.protocol import (
     Failure,
     NeutralizeResult,
     PreviewResult,
+    ProbeResult,
     RestoreResult,
     Step,
     SwitchResult,
@@ -59,7 +60,7 @@ from ocore_operator.rollback.executed import entry_about, executed, later, spec_
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
 from ocore_operator.rollback.safety import safety_name, safety_view
-from ocore_operator.rollback.transitions import change
+from ocore_operator.rollback.transitions import change, unanswered
 from ocore_operator.rollback.world import (
     EnvironmentView,
     JobKind,
@@ -117,10 +118,16 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
     return (
         status.environment_name,
         status.workloads,
-        status.stage in (*ANSWERING, *CHECKING),
+        status.stage in ANSWERING,
+        _checks(status),
         status.stage in SAVING,
         status.stage in ("Prepare", "Resume"),
     )
+
+
+def _checks(status: RollbackStatus) -> bool:
+    """Whether the objects are compared that the rollback depends on."""
+    return status.stage in CHECKING or unanswered(status)
 
 
 async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
@@ -176,6 +183,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
         scale_refused=memory.scale_refused,
+        probe_alone=memory.probe_alone,
         watched_since=memory.watched_since,
         preview=facts,
     )
@@ -188,6 +196,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
             world,
             probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since),
             probe_waits=ctx.probes.why(environment.key),
+            probe_reported=found.began if (found := ctx.probes.reported(environment.key)) is not None else "",
         )
     status = _with_steps_of_log(ctx, rollback, world)
     return Observed(rollback, status, world, environment, snapshot, seen.remembered)
@@ -363,7 +372,7 @@ async def _config(ctx: Context, rollback: Rollback, environment: Environment | N
     """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where
     there is none."""
     config = environment.spec.config if environment is not None else None
-    if rollback.status.stage not in CHECKING or config is None or config.config_map_ref is None:
+    if not _checks(rollback.status) or config is None or config.config_map_ref is None:
         return "", ""
     name = config.config_map_ref.name
     return name, config_digest(await ctx.kube.get(CONFIG_MAPS, rollback.meta.namespace, name))
@@ -395,6 +404,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         id=status.id,
         project_id=project_of(environment),
         type=spec.type,
+        store_name=spec.store_ref.name,
         workloads_given=spec.workloads is not None,
         has_database=spec.database is not None,
         capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,
@@ -446,6 +456,7 @@ def snapshot_view(snapshot: Snapshot, workloads: Sequence[WorkloadView] = ()) ->
         environment_id=source.environment_id if source is not None else "",
         neutralized=bool(status.neutralized),
         project_id=source.project_id if source is not None else "",
+        store_name=status.store_name or "",
         store_id=status.store_id or "",
         remote_store=copy.store_name if copy is not None else "",
         remote_store_id=copy.store_id if copy is not None else "",
@@ -508,6 +519,8 @@ async def _job(
     if view is None:
         return None
     namespace = rollback.meta.namespace
+    if kind == "restore" and unanswered(rollback.status):
+        view = replace(view, probe=await probe_of(ctx, rollback, seen, view))
     if isinstance(view.payload, SwitchResult):
         view = replace(view, payload=as_seen_by(rollback.status, view.payload))
     if isinstance(view.payload, (RestoreResult, NeutralizeResult)) and view.payload.evidence == Evidence():
@@ -518,6 +531,18 @@ async def _job(
         answer = await signal.answer(ctx, namespace, pod["metadata"]["name"])
         return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
     return view
+
+
+async def probe_of(ctx: Context, rollback: Rollback, seen: Observation, view: JobView) -> ProbeResult | None:
+    """What the probe of the restore's Job has found; None where that is not known."""
+    if isinstance(view.payload, ProbeResult):
+        return view.payload
+    if view.pod and not view.ended:
+        return ctx.followers.ensure(rollback.key, view.pod).probe
+    pods = seen.pods.get(view.name, ())
+    if view.payload is None or not pods:
+        return None
+    return (await ctx.followers.whole(rollback.meta.namespace, pods[-1]["metadata"]["name"])).probe
 
 
 async def _whole(ctx: Context, seen: Observation, namespace: str, name: str, result: PayloadT) -> PayloadT:
@@ -554,6 +579,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         unplaced_since=unplaced_since(job, seen.pods.get(name, ())),
         silent_node=next((str(p["spec"].get("nodeName", "")) for p in seen.live_pods(name) if silent(p)), ""),
         uid=job["metadata"]["uid"] if job is not None else "",
+        created=job["metadata"]["creationTimestamp"] if job is not None else "",
         gives_way=seen.gives_way.get(name),
     )
     if pod is not None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import NEUTRALIZE, RESTORE, SWITCH, Command
-from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult
+from ocore_crds.protocol import Failure, NeutralizeResult, ProbeResult, RestoreResult
 from ocore_crds.rollback import (
     BEFORE_THE_SWITCH,
     RemoteSource,
@@ -29,7 +29,16 @@ from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.outcome import may_retry
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.rollback import plan_image, plan_preview, plan_safety, plan_switch, plan_undo, remote_source, source
+from ocore_operator.rollback import (
+    plan_image,
+    plan_joined,
+    plan_preview,
+    plan_safety,
+    plan_switch,
+    plan_undo,
+    remote_source,
+    source,
+)
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
 from ocore_operator.rollback.transitions import (
@@ -45,6 +54,7 @@ from ocore_operator.rollback.transitions import (
     save,
     signalling,
     timed_out,
+    unanswered,
 )
 from ocore_operator.rollback.world import (
     AcquireLock,
@@ -176,10 +186,13 @@ def _changes(old: RollbackTarget, new: RollbackTarget) -> str:
 
 
 def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
-    safety = plan_safety.advance(status, spec, world, now)
+    job = world.job("restore", status.attempt)
+    asks = unanswered(status)
+    if asks and (job is None or (job.gives_way is None and job.failure is None)):
+        return _stop_earlier(status, world) or plan_joined.answer(status, spec, world, job, now)
+    safety = plan_safety.advance(status, spec, world, now) if not asks else None
     if safety is not None:
         return safety
-    job = world.job("restore", status.attempt)
     if job is None and world.snapshot is None and world.source.namespace:
         text = source.not_granted(world.source.namespace, status.snapshot_name or "", world.source.into)
         return abort(status, c.ACCESS_NOT_GRANTED, text, now)
@@ -191,6 +204,8 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return _retry_or_abort(RESTORE, status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
     if not job.ended:
         return until_ended(job, "restores the snapshot beside the live environment.")
+    if isinstance(job.payload, ProbeResult):  # it has restored nothing, and the operator has found that it may go on
+        return plan_switch.stop_jobs((job,))
     if isinstance(job.payload, RestoreResult):
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
         fresh = restored(status, job.payload, now)
@@ -260,6 +275,12 @@ def _start(
     if earlier:
         return plan_switch.stop_jobs(earlier)
     return _refused(status, world, now) or Do(StartJob(kind, attempt))
+
+
+def _stop_earlier(status: RollbackStatus, world: World) -> Action | None:
+    """Before the first look at an attempt's restore Job: those of earlier attempts and their pods are gone."""
+    earlier = tuple(j for j in world.live("restore") if j.attempt != status.attempt)
+    return plan_switch.stop_jobs(earlier) if earlier else None
 
 
 def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | None:

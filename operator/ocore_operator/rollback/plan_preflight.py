@@ -16,7 +16,7 @@ from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
-from ocore_operator.rollback.transitions import already_executed, change, failing, start, start_undo
+from ocore_operator.rollback.transitions import already_executed, change, failing, join, passed, start_undo
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
@@ -74,9 +74,9 @@ def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | 
         found.append(Refusal(c.ALREADY_EXECUTED, text))
     found.extend(_of_names(spec, world, now))
     if environment is not None and environment.not_ready_reason == c.DUPLICATE_TARGET:
-        found.append(_duplicate_target(environment))
+        found.append(duplicate_target(environment))
     elif environment is not None and snapshot is not None and probed:
-        found.extend(_of_probe(spec, world, environment, snapshot))
+        found.extend(of_probe(spec, world, environment, snapshot))
     elif environment is not None and probed is False:
         found.append(_unprobed(environment, world))
     return tuple(refusal for refusal in found if refusal is not None)
@@ -84,7 +84,7 @@ def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | 
 
 def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refusal | None]:
     """Checks of the objects, before the operation lock, in their order. A new check belongs here or into
-    :func:`_of_probe`, so that a preview lists it."""
+    :func:`of_probe`, so that a preview lists it."""
     yield _expired(spec, now)
     yield _duplicate(world)
     if spec.undo is not None:
@@ -98,7 +98,7 @@ def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refus
     yield _workloads(world)
 
 
-def _of_probe(
+def of_probe(
     spec: RollbackSpec, world: World, environment: EnvironmentView, snapshot: SnapshotView
 ) -> Iterator[Refusal | None]:
     """Checks of what a probe under the operation lock has found."""
@@ -143,18 +143,41 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         raise AssertionError("_of_names is checked before the operation lock is taken")
     since = world.lock.since or world.created
     if environment.not_ready_reason == c.DUPLICATE_TARGET:  # it is not probed
-        return _refuse(status, _duplicate_target(environment), now)
+        return _refuse(status, duplicate_target(environment), now)
+    plan = neutralizing.planned(spec, environment, snapshot)
+    joined = change(join(status, spec, environment, snapshot, now, plan), **source.recorded(world, snapshot))
+    if not is_probed(environment, since) and may_join(spec, world, environment, snapshot):
+        return Record(joined)
     if not is_probed(environment, since):
-        return _probe(status, environment, world, since, now)
-    refusal = _first(_of_probe(spec, world, environment, snapshot))
+        asked = probe(environment, world, since, PROBE_SECONDS, now)
+        return _refuse(status, asked, now) if isinstance(asked, Refusal) else asked
+    refusal = _first(of_probe(spec, world, environment, snapshot))
     if refusal is not None:
         return _refuse(status, refusal, now)
-    text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
     found = found_warnings(spec, world)
-    notes = (Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found))
-    plan = neutralizing.planned(spec, environment, snapshot)
-    fresh = change(start(status, spec, environment, snapshot, now, plan), **source.recorded(world, snapshot))
-    return Record(change(fresh, warnings=found, image=plan_image.wanted(spec, snapshot)), notes)
+    fresh = change(passed(joined, spec, now), warnings=found, image=plan_image.wanted(spec, snapshot))
+    return Record(fresh, started_notes(environment, snapshot, found))
+
+
+def may_join(spec: RollbackSpec, world: World, environment: EnvironmentView, snapshot: SnapshotView) -> bool:
+    """Whether the restore's Job makes the preflight, too (plan_joined.py): the last probe, of the present spec, has
+    found nothing at all, and the Job mounts what a probe does. Else a probe of its own answers sooner."""
+    in_place = world.source.store is None and world.source.remote is None and not world.source.namespace
+    clean = environment.probed_at is not None and environment.rollback_ready and environment.snapshot_ready
+    return (
+        clean
+        and in_place
+        and environment.store_name == snapshot.store_name
+        and _first(of_probe(spec, world, environment, snapshot)) is None
+    )
+
+
+def started_notes(
+    environment: EnvironmentView, snapshot: SnapshotView, found: Iterable[PreflightWarning]
+) -> tuple[Note, ...]:
+    """That the preflight has passed, and with which warnings."""
+    text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
+    return Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found)
 
 
 def _start_undo(
@@ -163,7 +186,7 @@ def _start_undo(
     """Without a probe: an undo restores nothing, and its switch Job checks sessions, rights and replication before the
     workloads are stopped."""
     if environment.not_ready_reason == c.DUPLICATE_TARGET:
-        return _refuse(status, _duplicate_target(environment), now)
+        return _refuse(status, duplicate_target(environment), now)
     text = f"Undoing Rollback {undone.name} of environment {environment.name}."
     fresh = start_undo(status, spec, environment, undone, now)
     if fresh.undo is not None:
@@ -172,11 +195,12 @@ def _start_undo(
     return Record(fresh, (Note("Normal", "Started", text),))
 
 
-def _probe(
-    status: RollbackStatus, environment: EnvironmentView, world: World, since: datetime, now: datetime
-) -> Action:
-    if (now - max(since, world.watched_since or since)).total_seconds() > PROBE_SECONDS:
-        return _refuse(status, _unprobed(environment, world), now)
+def probe(
+    environment: EnvironmentView, world: World, since: datetime, limit: float, now: datetime
+) -> Do | Wait | Refusal:
+    """A probe of its own, which has `limit` seconds from `since` on."""
+    if (now - max(since, world.watched_since or since)).total_seconds() > limit:
+        return _unprobed(environment, world)
     if not world.probe_asked:
         return Do(AskProbe())
     return Wait(2, c.WAITING_FOR_ENVIRONMENT, waits_for_probe(environment.name, world))
@@ -193,7 +217,8 @@ def _unprobed(environment: EnvironmentView, world: World) -> Refusal:
     return Refusal(c.ENVIRONMENT_NOT_READY, message)
 
 
-def _duplicate_target(environment: EnvironmentView) -> Refusal:
+def duplicate_target(environment: EnvironmentView) -> Refusal:
+    """Another Environment has its database or filestore."""
     return Refusal(c.DUPLICATE_TARGET, environment.not_ready_message)
 
 

@@ -116,7 +116,7 @@ def begin(status: RollbackStatus, spec: RollbackSpec, rollback_id: str, now: dat
     return step(fresh, Step.PREFLIGHT, "Running", now)
 
 
-def start(
+def join(
     status: RollbackStatus,
     spec: RollbackSpec,
     environment: EnvironmentView,
@@ -124,13 +124,15 @@ def start(
     now: datetime,
     neutralize: NeutralizeStatus | None = None,
 ) -> RollbackStatus:
-    """The preflight has passed. From here on databases or folders of the rollback may exist (`residue`)."""
+    """The restore's Job makes the preflight. From here on databases or folders of the rollback may exist
+    (`residue`)."""
     live = environment.database_name if environment.has_database else None
     rollback_id = status.id or ""
     fresh = enter(
         status,
         "Restore",
         now,
+        phase=status.phase,
         started_at=stamp(now),
         deadline=stamp(now + timedelta(seconds=spec.timeout_seconds)),
         environment_name=environment.name,
@@ -148,11 +150,57 @@ def start(
         residue="Pending",
         neutralize=neutralize,
     )
-    if neutralize is None:
-        fresh = step(fresh, Step.NEUTRALIZE, "Skipped", now)
+    return step(fresh, Step.NEUTRALIZE, "Skipped", now) if neutralize is None else fresh
+
+
+#: What :func:`join` and its caller set.
+_JOINED = (
+    "started_at",
+    "deadline",
+    "environment_name",
+    "environment_id",
+    "snapshot_namespace",
+    "snapshot_name",
+    "snapshot_id",
+    "manifest_sha256",
+    "target",
+    "jobs",
+    "live_database",
+    "restored_database",
+    "previous_database",
+    "attempt",
+    "position",
+    "residue",
+    "neutralize",
+    "source_environment_name",
+    "source_environment_id",
+    "source_environment_type",
+    "source_store_name",
+    "remote",
+    "remote_copy_state",
+)
+
+
+def unanswered(status: RollbackStatus) -> bool:
+    """Whether the restore's Job makes the preflight, and its answer is not known yet."""
+    return status.stage == "Restore" and state_of(status, Step.PREFLIGHT) == "Running"
+
+
+def unstarted(status: RollbackStatus) -> RollbackStatus:
+    """As before :func:`join`: nothing of the rollback exists."""
+    unset = {name: RollbackStatus.model_fields[name].get_default(call_default_factory=True) for name in _JOINED}
+    return change(status, stage="Preflight", **unset)
+
+
+def passed(status: RollbackStatus, spec: RollbackSpec, now: datetime) -> RollbackStatus:
+    """The preflight has passed."""
+    fresh = enter(status, "Restore", now)
     if spec.create_safety_snapshot:  # created beside the restore. Begun together, it is shown first.
         fresh = step(fresh, Step.SAFETY_SNAPSHOT, "Running", now)
-    return step(step(fresh, Step.PREFLIGHT, "Done", now), Step.RESTORE_DATABASE, "Running", now)
+    fresh = step(fresh, Step.PREFLIGHT, "Done", now)
+    # The Job that made the preflight may be further already, by its log.
+    restoring = state_of(fresh, Step.RESTORE_DATABASE) != "Pending"
+    return fresh if restoring else step(fresh, Step.RESTORE_DATABASE, "Running", now)
 
 
 def start_undo(

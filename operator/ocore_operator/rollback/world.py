@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, Payload, Signal, SwitchResult
+from ocore_crds.protocol import Failure, Payload, ProbeResult, Signal, SwitchResult
 from ocore_crds.remote_copy import RemoteCopyState
 from ocore_crds.rollback import JobsStatus, RemoteSource, RollbackStatus, RollbackTarget
 from ocore_operator.jobs.outcome import POLL
@@ -66,6 +66,10 @@ class JobView:
     #: The signal on its pod, and how often it was repeated.
     signal: Signal | None = None
     repetition: int = 0
+    #: Of a restore at the preflight: what its probe has found.
+    probe: ProbeResult | None = None
+    #: When the Job was created (RFC 3339); empty where it is gone.
+    created: str = ""
     #: The newest interim answer in the pod's log.
     answer: SwitchResult | None = None
     payload: Payload | None = None
@@ -104,6 +108,8 @@ class EnvironmentView:
     id: str | None
     project_id: str
     type: str = "production"
+    #: Its SnapshotStore.
+    store_name: str = ""
     #: Service account of its SnapshotStore; read where the Snapshot comes from a store that is named.
     store_account: str = ""
     #: spec.workloads is set; an empty list says that nothing is to be stopped.
@@ -160,6 +166,7 @@ class SnapshotView:
     #: Its database is neutralised.
     neutralized: bool = False
     project_id: str = ""
+    store_name: str = ""
     store_id: str = ""
     #: SnapshotStore of its complete remote copy, and that store's id; empty where there is none.
     remote_store: str = ""
@@ -340,6 +347,10 @@ class World:
     probe_asked: bool = False
     #: Why that probe does not run yet, for people: a quota, no node; empty where it runs.
     probe_waits: str = ""
+    #: When the last probe began that a Job of a Rollback has reported (RFC 3339); empty: there was none.
+    probe_reported: str = ""
+    #: The preflight needs a probe of its own: the restore's Job could not be started.
+    probe_alone: bool = False
     #: With dryRun.
     preview: PreviewFacts | None = None
     #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an
@@ -388,6 +399,14 @@ class AskProbe:
     taken."""
 
     since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ReportProbe:
+    """Hands what the restore's Job has found to the Environment, which writes it like the result of any probe."""
+
+    result: ProbeResult
+    began: str
 
 
 @dataclass(frozen=True)
@@ -482,6 +501,7 @@ Effect = (
     | AcquireLock
     | ReleaseLock
     | AskProbe
+    | ReportProbe
     | StartJob
     | StopJob
     | SetReplicas

@@ -115,6 +115,7 @@ class RollbackMachine(RuleBasedStateMachine):
         neutralize=st.booleans(),
         safety=st.sampled_from([False, False, True]),
         restore_image=st.sampled_from(["Never", "Always", "Always", "WaitForGit"]),
+        probed=st.booleans(),
     )
     def begin(
         self,
@@ -130,6 +131,7 @@ class RollbackMachine(RuleBasedStateMachine):
         neutralize: bool,
         safety: bool,
         restore_image: Literal["Never", "Always", "WaitForGit"],
+        probed: bool = False,
     ) -> None:
         """Faults begin at any stage: those far from the start would hardly be met otherwise."""
         self.model = self.model_type(
@@ -144,6 +146,7 @@ class RollbackMachine(RuleBasedStateMachine):
             neutralize=neutralize,
             safety=safety,
             restore_image=restore_image,
+            probed=probed,
         )
         self.operator = Operator(self.model)
         for _ in range(600):
@@ -274,6 +277,17 @@ class RollbackMachine(RuleBasedStateMachine):
             self.operator.work()
             self.model.advance(20, 3)
         self.disturb()
+
+    @rule(lacks=st.booleans())
+    def a_grant_is_taken(self, lacks: bool) -> None:
+        """Or given. What was found before it stays found."""
+        self.model.lacks_grant = lacks
+
+    @rule(readable=st.booleans())
+    def logs_change(self, readable: bool) -> None:
+        """The kubelet gives no logs."""
+        self.disturb()
+        self.model.logs = readable
 
     @rule(granted=st.booleans())
     def quota_changes(self, granted: bool) -> None:

@@ -14,12 +14,23 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.manifest import Evidence
-from ocore_crds.protocol import CleanupResult, Failure, NeutralizeResult, Payload, RestoreResult, Signal, SwitchResult
+from ocore_crds.protocol import (
+    CleanupResult,
+    Failure,
+    Finding,
+    NeutralizeResult,
+    Payload,
+    ProbeResult,
+    RestoreResult,
+    Signal,
+    SwitchResult,
+)
 from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
+from ocore_operator.rollback.transitions import stamp, unanswered
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.quiesce import SetReplicas
@@ -144,6 +155,9 @@ class SimJob:
     ended_at: float = 0.0
     #: Its pod is gone with its node, and no node takes the replacement.
     moved: bool = False
+    #: It makes the preflight; what its log says of it.
+    joined: bool = False
+    probe: ProbeResult | None = None
 
 
 #: Stages in which the safety snapshot is read.
@@ -194,6 +208,7 @@ class Model:
         neutralize: bool = False,
         safety: bool = False,
         restore_image: Literal["Never", "Always", "WaitForGit"] = "Never",
+        probed: bool = False,
     ) -> None:
         self.time = 0.0
         #: The Snapshot is one of another environment, in another namespace.
@@ -224,8 +239,16 @@ class Model:
         self.executed = False
         self.holder: str | None = None
         self.locked_since = 0.0
-        self.probed_at: float | None = None
+        #: `probed`: before the rollback.
+        self.probed_at: float | None = -60.0 if probed else None
         self.asked = False
+        #: A grant is missing, and the last probe has found that.
+        self.lacks_grant = self.found_missing = False
+        #: What the restore's Job has handed to the Environment: when it was created, and the result.
+        self.reported: tuple[float, ProbeResult] | None = None
+        self.probe_alone = False
+        #: The logs of Jobs can be read.
+        self.logs = True
         self.data = Data(missing=missing)
         self.saved = replicas
         self.workloads = [SimWorkload(f"w{i}", n, pods=[SimPod() for _ in range(n)]) for i, n in enumerate(replicas)]
@@ -285,7 +308,9 @@ class Model:
         for workload in self.workloads:
             self._settle_pods(workload)
         if self.asked and self.server_up:
-            self.probed_at, self.asked = self.time, False
+            self.probed_at, self.asked, self.found_missing = self.time, False, self.lacks_grant
+        elif self.reported is not None and self.reported[0] > (self.probed_at or 0):
+            self.probed_at, self.found_missing = self.reported[0], bool(self.reported[1].blocking)
         self._snapshot_goes_on()
         self.check()
 
@@ -385,6 +410,16 @@ class Model:
 
     def _restore(self, job: SimJob) -> Iterator[None]:
         self._up()
+        if job.joined:
+            missing = (Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE"),) if self.lacks_grant else ()
+            found = ProbeResult(blocking=missing)
+            if missing:
+                job.payload = found
+                return
+            job.probe = found
+            yield
+            self._up()
+        assert not self.found_missing or self.stale_starts, "restored though a grant is missing"
         if self.data.position == "New" or self.data.previous:
             raise Refused("the environment runs on this rollback already")
         self.data.restored = self.data.staged = self.data.neutralized = False
@@ -599,7 +634,8 @@ class Model:
             server_major=17,
             database_name="shop",
             used_bytes=10**9,
-            rollback_ready=True,
+            rollback_ready=not self.found_missing,
+            not_ready_reason=c.MISSING_GRANTS if self.found_missing else "",
             snapshot_ready=not self.data.missing,
             snapshot_not_ready_reason=c.DATABASE_NOT_FOUND if self.data.missing else "",
             executed=self.executed,
@@ -649,6 +685,8 @@ class Model:
             refusal="quota",
             scale_refused=self._scale_refused(),
             probe_asked=self.asked,
+            probe_reported=stamp(self._at(self.reported[0])) if self.reported is not None else "",
+            probe_alone=self.probe_alone,
             safety_name="r1-safety" if self.spec.create_safety_snapshot else "",
             safety=self._safety_view() if self.status.stage in SAVING else None,
         )
@@ -673,8 +711,16 @@ class Model:
             consistent_at="2026-01-01T00:00:00Z" if found.state == "Complete" else "",
         )
 
+    @staticmethod
+    def _at(seconds: float) -> datetime:
+        return START + timedelta(seconds=seconds)
+
     def _job_view(self, job: SimJob) -> v.JobView:
         view = self._as_it_runs(job)
+        if job.ended and isinstance(job.payload, ProbeResult):
+            view = replace(view, probe=job.payload)
+        elif self.logs:
+            view = replace(view, probe=job.probe)
         if job.ended or self.time >= job.starts_at or self.time - job.created <= START_DEADLINE:
             return view
         late = Failure(reason=c.POD_NOT_STARTED, message="FailedAttachVolume")
@@ -704,6 +750,7 @@ class Model:
             signal=job.signal,
             repetition=job.repetition,
             answer=job.answer,
+            created=stamp(START + timedelta(seconds=job.created)),
             payload=job.payload if job.ended else None,
             failure=job.failure,
             ended_at=START + timedelta(seconds=job.ended_at) if job.ended else None,
@@ -788,6 +835,8 @@ class Model:
                 self.holder = None
         elif isinstance(effect, v.AskProbe):
             self.asked = True
+        elif isinstance(effect, v.ReportProbe):
+            self.reported = ((parse(effect.began) - START).total_seconds(), effect.result)
         elif isinstance(effect, v.RecordExecuted):
             self.executed = True
         elif seen.status_version != self.version and isinstance(effect, v.RemoveFinalizer):
@@ -802,6 +851,10 @@ class Model:
         name = f"{effect.command}-{effect.attempt}"
         if name in self.jobs:
             return
+        joined = unanswered(self.status) and effect.command == "restore"
+        if not self.quota and joined:
+            self.probe_alone = True
+            return
         if not self.quota:
             self.refused_since = self.time if self.refused_since is None else self.refused_since
             return
@@ -809,6 +862,7 @@ class Model:
         self.next_uid += 1
         job = SimJob(name, effect.command, effect.attempt, self.next_uid, self.time, iter(()))
         job.starts_at = self.time + self.start_seconds
+        job.joined = joined
         job.program = self._program(effect.command, job)
         self.jobs[name] = job
 

@@ -82,6 +82,7 @@ class UndoModel(Model):
         neutralize: bool = False,
         safety: bool = False,
         restore_image: Literal["Never", "Always", "WaitForGit"] = "Never",
+        probed: bool = False,
     ) -> None:
         super().__init__(
             replicas=replicas,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_crds.commands.restore import Preflight
 from ocore_crds.snapshot_state import StoredState
 from ocore_mover import requests
 from ocore_operator.errors import Failed, Stalled
@@ -410,6 +411,28 @@ def test_a_preview_reads_the_manifest_of_the_environment_that_the_snapshot_was_t
     other = {**started()["source"], "environmentId": OTHER_UID}
     job = build.preview(SETTINGS, job_inputs(), rollback(), snapshot(status=started(source=other)), attempt=1)
     assert request_of(job)["environmentId"] == OTHER_UID
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_restore_that_probes_first_mounts_what_each_mounts_alone(site: str) -> None:
+    """And is asked what a probe is asked."""
+    place, back = SITES[site], rollback()
+    alone = all_jobs(place)
+    joined = build.restore(
+        SETTINGS, place, back, run_of(back, PROJECT), preflight=Preflight(server_major=17), attempt=1, deadline=600
+    )
+    mounts = [container_of(j)["volumeMounts"] for j in (joined, alone["restore"], alone["probe"])]
+    assert mounts[0] == mounts[1]
+    assert [m for m in mounts[2] if m not in mounts[0]] == []
+    volumes = [pod_of(j)["volumes"] for j in (joined, alone["probe"])]
+    assert [v for v in volumes[1] if v not in volumes[0]] == []
+    asked, probe = request_of(joined), request_of(alone["probe"])
+    names = ("store", "storeName", "configFile")
+    assert {n: asked["preflight"].get(n) for n in names} == {n: probe.get(n) for n in names}
+    assert [asked.get(n) for n in ("database", "filestore", "environmentId")] == [
+        probe.get(n) for n in ("database", "filestore", "environmentId")
+    ]
+    assert "preflight" not in request_of(alone["restore"])
 
 
 @pytest.mark.parametrize("site", SITES)

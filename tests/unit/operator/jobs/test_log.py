@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.model import Model
-from ocore_crds.protocol import SNAPSHOT_STEPS, ProgressReport, ReadyReport, Result, Step, StepReport
+from ocore_crds.protocol import (
+    SNAPSHOT_STEPS,
+    ProbedReport,
+    ProbeResult,
+    ProgressReport,
+    ReadyReport,
+    Result,
+    Step,
+    StepReport,
+)
 from ocore_kube.errors import ApiError
 from ocore_kube.transport import Pace
 from ocore_operator.jobs import log
@@ -52,6 +61,11 @@ def test_what_the_owner_acts_on_wakes_it_at_once() -> None:
 def test_row_122_what_a_log_repeats_does_not_wake_its_owner_each_time() -> None:
     ready, ended = ReadyReport(time="2026-01-01T00:00:03Z"), Result(ok=False, time="2026-01-01T00:00:04Z")
     assert feed(LogState(), *[ready] * 3, *[ended] * 3) == [0.0, None, None, 0.0, SHOWN, SHOWN]
+    probed = ProbedReport(probe=ProbeResult(warnings=("first",)), time="2026-01-01T00:00:01Z")
+    other = ProbedReport(probe=ProbeResult(warnings=("second",)), time="2026-01-01T00:00:02Z")
+    state = LogState()
+    assert feed(state, probed, other) == [0.0, None]
+    assert state.probe == probed.probe
 
 
 def test_row_122_a_log_has_one_pace_over_all_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from ocore_crds.protocol import (
     DeleteResult,
     Failure,
     FilestoreFacts,
+    Finding,
     ProbeResult,
     ProofResult,
     StoreProbeResult,
@@ -21,6 +22,7 @@ from ocore_operator.jobs.outcome import POLL, Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
+from ocore_operator.probe_requests import OtherProbe
 from ocore_operator.readiness import plan_environment, plan_store, proof, schedule
 from ocore_operator.readiness.plan_probe import duplicate
 from ocore_operator.readiness.verdict import found
@@ -116,6 +118,19 @@ def test_row_102_a_probe_on_a_node_that_does_not_respond_says_what_to_do() -> No
     assert reason(of_store) == c.NODE_NOT_RESPONDING
     for kind in (plan_environment.EnvironmentProbe, plan_store.StoreProbe):
         assert c.NODE_NOT_RESPONDING in kind.before_probe
+
+
+@pytest.mark.parametrize(("began", "generation", "taken"), [(at(51), 1, True), (at(50), 1, False), (at(51), 2, False)])
+def test_what_a_rollbacks_job_has_found_counts_like_a_probe(began: str, generation: int, *, taken: bool) -> None:
+    """Where it is newer than the last one, and of the present spec. The verdict is by the same rules."""
+    probed = found(owner(), RESULT, SETTINGS.mover_majors, began=at(50), now=at(50))
+    worse = RESULT.model_copy(update={"blocking": (Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE"),)})
+    action = decided(of=owner(probed), other_probe=OtherProbe(worse, began, generation))
+    assert isinstance(action, Record) is taken
+    if isinstance(action, Record):
+        assert (reason(action), action.job) == (c.MISSING_GRANTS, "")
+        assert action.status.probe is not None
+        assert (action.status.probe.started_at, action.status.probe.time) == (began, at(60))
 
 
 def test_a_probe_starts_with_the_age_of_the_last_one() -> None:

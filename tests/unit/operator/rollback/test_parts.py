@@ -31,9 +31,10 @@ from ocore_operator.rollback.transitions import (
     begin,
     change,
     enter,
+    join,
+    passed,
     saving,
     stamp,
-    start,
     state_of,
     switched,
     switched_back,
@@ -619,7 +620,8 @@ def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
 
 def test_the_target_is_frozen_at_the_start() -> None:
     env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
-    status = start(RollbackStatus(), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}}), env, SNAPSHOT, START)
+    spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
+    status = join(RollbackStatus(), spec, env, SNAPSHOT, START)
     assert status.target == RollbackTarget(
         database_secret_name="db", claim_name="files", path="filestore/shop", layout="Odoo"
     )
@@ -631,7 +633,8 @@ def test_a_safety_snapshot_begins_with_the_restore_and_is_shown_first() -> None:
     env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
     for safety, expected in ((True, Step.SAFETY_SNAPSHOT), (False, Step.RESTORE_DATABASE)):
         spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "createSafetySnapshot": safety})
-        status = start(begin(RollbackStatus(), spec, ENVIRONMENT_ID, START), spec, env, SNAPSHOT, START)
+        joined = join(begin(RollbackStatus(), spec, ENVIRONMENT_ID, START), spec, env, SNAPSHOT, START)
+        status = passed(joined, spec, START)
         steps = [Begun(s.name, s.state, s.started_at, s.completed_at) for s in status.steps]
         assert shown_step(steps, None) == expected
         assert state_of(status, Step.RESTORE_DATABASE) == "Running"

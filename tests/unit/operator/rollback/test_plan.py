@@ -13,7 +13,7 @@ from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult, Step
 from ocore_crds.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import SavedWorkload
 from ocore_operator.rollback import plan, plan_safety
-from ocore_operator.rollback.transitions import begin, change, stamp, state_of
+from ocore_operator.rollback.transitions import begin, change, stamp, state_of, step
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
@@ -48,7 +48,9 @@ SAVED = SavedWorkload(kind="Deployment", name="shop", replicas=2)
 
 
 def status(stage: str, spec: RollbackSpec = SPEC, /, **changes: Any) -> RollbackStatus:
-    found = change(begin(RollbackStatus(), spec, UID, START), stage=stage, stage_since=stamp(START))
+    begun = begin(RollbackStatus(), spec, UID, START)
+    begun = begun if stage == "Preflight" else step(begun, Step.PREFLIGHT, "Done", START)
+    found = change(begun, stage=stage, stage_since=stamp(START))
     defaults = {
         "environment_id": ENVIRONMENT_ID,
         "target": TARGET,
