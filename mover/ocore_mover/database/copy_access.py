@@ -115,17 +115,20 @@ def opened(
     Raises MoverError MissingGrants where the administrator may not create the temporary role, and as
     :func:`~.limits.limited`.
     """
-    with (
-        limited(server, names.restored, capacity, token),
-        connect_maintenance(server, application=APPLICATION, token=token) as maintenance,
-    ):
+    with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
         if server.admin is None:
-            with _hidden(server, maintenance, names, owner, token) as access:
+            with (
+                _hidden(server, maintenance, names, owner, token) as access,
+                limited(server, names.restored, capacity, token),
+            ):
                 yield access
         else:
             left = token.seconds_left if token is not None else None
             valid = max(_VALID, (left if left is not None else _LONGEST) + _MARGIN)
-            with _temporary_role(server, maintenance, names, owner, jobs, valid) as access:
+            with (
+                _temporary_role(server, maintenance, names, owner, jobs, valid) as access,
+                limited(server, names.restored, capacity, token, role=access.credentials.user),
+            ):
                 yield access
 
 
