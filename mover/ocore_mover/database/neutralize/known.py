@@ -346,10 +346,10 @@ RULES: tuple[Rule | Emptied, ...] = (
     ),
 )
 CRON = Rule("scheduled jobs", "ir_cron", ("active",), "t.active", "active = false")
-#: Odoo's own neutralisation keeps this one: it removes old sessions and files.
+#: Odoo's own neutralisation keeps this one: it removes old sessions and files. One job, whatever rows claim to be it.
 AUTOVACUUM = (
-    " AND NOT EXISTS (SELECT FROM {schema}.ir_model_data d WHERE d.model = 'ir.cron' AND d.module = 'base'"
-    " AND d.name = 'autovacuum_job' AND d.res_id = t.id)"
+    " AND t.id IS DISTINCT FROM (SELECT pg_catalog.min(d.res_id) FROM {schema}.ir_model_data d"
+    " WHERE d.model = 'ir.cron' AND d.module = 'base' AND d.name = 'autovacuum_job')"
 )
 #: Tables whose rows lead to storage that production uses, and the columns of which one must be known: else nothing says
 #: where the rows lead, and each row counts.

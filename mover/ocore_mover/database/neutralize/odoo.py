@@ -8,11 +8,13 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
+from ocore_crds.text import shown
 from ocore_mover.database.connect import Connection, query_failure
 from ocore_mover.database.neutralize.known import (
     AUTOVACUUM,
@@ -42,31 +44,50 @@ _IS_SINK = "t.active AND (t.smtp_host = 'invalid' OR t.smtp_host LIKE '%.invalid
 
 
 def schemas(connection: Connection, table: str) -> list[str]:
-    """The schemas that have a table of this name."""
+    """The schemas that have a table of this name, or beside Odoo's parameters a view: Odoo would use it alike."""
     found = connection.execute(
         "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <>"
-        " 'information_schema' ORDER BY 1",
-        [table],
+        " WHERE c.relname = %s AND (c.relkind IN ('r', 'p') OR c.relkind = 'v' AND EXISTS (SELECT FROM"
+        " pg_catalog.pg_class p WHERE p.relnamespace = n.oid AND p.relname = %s))"
+        " AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' ORDER BY 1",
+        [table, PARAMETERS],
     )
     return [str(row[0]) for row in found]
 
 
 def columns(connection: Connection, schema: str, table: str) -> set[str]:
     """The table's columns."""
-    return {name for name, _, _ in _described(connection, schema, table)}
+    return {column.name for column in _described(connection, schema, table)}
 
 
-def _described(connection: Connection, schema: str, table: str) -> list[tuple[str, bool, bool]]:
-    """The table's columns: name, whether it holds text, whether it refuses NULL."""
-    found = connection.execute(
-        "SELECT a.attname::text, t.typcategory = 'S', a.attnotnull FROM pg_catalog.pg_attribute a"
-        " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_class c ON c.oid = a.attrelid"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-        [schema, table],
-    )
-    return [(str(name), bool(text), bool(required)) for name, text, required in found]
+class _Column(NamedTuple):
+    name: str
+    holds_text: bool
+    refuses_null: bool
+    own_type: bool  # of the application, which can define casts of it
+
+
+#: A domain has the casts of its base type. Those of a type of an extension are the extension's.
+_COLUMNS = """
+WITH RECURSIVE found AS (
+  SELECT a.attnum, a.attname::text AS name, a.attnotnull, a.atttypid AS type
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+   UNION ALL
+  SELECT f.attnum, f.name, f.attnotnull, t.typbasetype
+    FROM found f JOIN pg_catalog.pg_type t ON t.oid = f.type WHERE t.typtype = 'd'
+)
+SELECT f.name, t.typcategory = 'S', f.attnotnull, t.oid >= 16384 AND NOT EXISTS (
+         SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+            AND d.objid = t.oid AND d.deptype = 'e')
+  FROM found f JOIN pg_catalog.pg_type t ON t.oid = f.type WHERE t.typtype <> 'd' ORDER BY f.attnum
+"""
+
+
+def _described(connection: Connection, schema: str, table: str) -> list[_Column]:
+    """The table's columns."""
+    return [_Column(*row) for row in connection.execute(_COLUMNS.encode(), [schema, table])]
 
 
 def _parameter_schemas(connection: Connection) -> list[str]:
@@ -110,6 +131,8 @@ class _Found:
     schema: str
     #: Columns of the rule that the table lacks: it can be neither applied nor checked.
     lacking: tuple[str, ...]
+    #: Of an application's type: no comparison of them proves anything.
+    unproven: tuple[str, ...]
     has_id: bool
 
     @property
@@ -135,26 +158,27 @@ def _found(connection: Connection) -> Iterator[_Found]:
     for known in (*RULES, CRON):
         for schema in schemas(connection, known.table):
             described = _described(connection, schema, known.table)
-            names = {name for name, _, _ in described}
+            names, own = {each.name for each in described}, {each.name for each in described if each.own_type}
             rule = _emptied(known, described) if isinstance(known, Emptied) else known
             if rule is None:
                 continue
             if rule is CRON and {"model", "module", "name", "res_id"} <= columns(connection, schema, "ir_model_data"):
                 rule = replace(rule, where=rule.where + AUTOVACUUM)
-            yield _Found(rule, schema, tuple(sorted({*rule.columns} - names)), "id" in names)
+            lacking, unproven = (tuple(sorted(each)) for each in ({*rule.columns} - names, {*rule.columns} & own))
+            yield _Found(rule, schema, lacking, unproven, "id" in names)
 
 
-def _emptied(known: Emptied, described: list[tuple[str, bool, bool]]) -> Rule | None:
+def _emptied(known: Emptied, described: list[_Column]) -> Rule | None:
     """The rule for the columns that exist; None where none does."""
     pattern = re.compile(known.pattern) if known.pattern else None
     where, off, names = [], [], []
-    for name, text, required in described:
-        if name not in known.columns and not (pattern and text and pattern.search(name)):
+    for each in described:
+        if each.name not in known.columns and not (pattern and each.holds_text and pattern.search(each.name)):
             continue
-        column = _quoted(name)
-        names.append(name)
+        column = _quoted(each.name)
+        names.append(each.name)
         where.append(f"coalesce(t.{column}::text, '') NOT IN ('', '{{{{}}}}')")
-        off.append(f"{column} = ''" if required else f"{column} = NULL")
+        off.append(f"{column} = ''" if each.refuses_null else f"{column} = NULL")
     if not names:
         return None
     return Rule(known.name, known.table, tuple(names), " OR ".join(where), ", ".join(off), MODULE)
@@ -249,7 +273,7 @@ def check(connection: Connection, *, frozen_url: bool = False) -> Asserted:
                     " were not checked"
                 )
             continue
-        problem = _rows(connection, found)
+        problem = _unproven(found) or _rows(connection, found)
         if problem:
             problems.append(problem)
         else:
@@ -342,6 +366,16 @@ def _url_is_frozen(connection: Connection, table: sql.Identifier) -> bool:
         ).format(table)
     ).fetchone()
     return row == (True,)
+
+
+def _unproven(found: _Found) -> str:
+    """Why no query shows whether it is off; empty where one does."""
+    if not found.unproven:
+        return ""
+    return (
+        f"{found.place} has columns of a type of the application ({', '.join(map(shown, found.unproven))}), whose casts"
+        f" decide what a query sees: nothing shows that {found.rule.name} are off"
+    )
 
 
 def _rows(connection: Connection, found: _Found) -> str:

@@ -283,6 +283,34 @@ def test_row_63_what_is_left_on_is_turned_off(site_any: Site, tmp_path: Path) ->
     copy.is_old()
 
 
+#: What hides rows from a query, and not from Odoo → what the message names.
+HIDING = {
+    "ALTER TABLE ir_mail_server RENAME TO servers; CREATE VIEW ir_mail_server AS SELECT * FROM servers WHERE"
+    " smtp_host = 'mail.example.com'": "outgoing mail servers in public.ir_mail_server",
+    "CREATE TYPE choice AS ENUM ('true', 'false'); CREATE FUNCTION lie(choice) RETURNS boolean IMMUTABLE LANGUAGE sql"
+    " AS 'SELECT false'; CREATE CAST (choice AS boolean) WITH FUNCTION lie(choice) AS IMPLICIT;"
+    " CREATE CAST (boolean AS choice) WITH INOUT AS ASSIGNMENT;"
+    " ALTER TABLE fetchmail_server ALTER active TYPE choice USING active::text::choice": (
+        "public.fetchmail_server has columns of a type of the application (active)"
+    ),
+    "CREATE TYPE wrapped AS (text text); CREATE FUNCTION lie(wrapped) RETURNS text IMMUTABLE LANGUAGE sql"
+    " AS $$SELECT ''$$; CREATE CAST (wrapped AS text) WITH FUNCTION lie(wrapped);"
+    " ALTER TABLE auth_oauth_provider ALTER client_secret TYPE wrapped USING ROW(client_secret)::wrapped": (
+        "public.auth_oauth_provider has columns of a type of the application (client_secret)"
+    ),
+    "INSERT INTO ir_model_data (module, name, model, res_id) SELECT 'base', 'autovacuum_job', 'ir.cron', id FROM"
+    " ir_cron; UPDATE ir_cron SET active = true": "scheduled jobs in public.ir_cron",
+}
+
+
+@pytest.mark.parametrize("hiding", HIDING)
+def test_row_63_what_hides_rows_from_a_query_proves_nothing(site_any: Site, tmp_path: Path, hiding: str) -> None:
+    shell = Shell(site_any, tmp_path, superuser_secret(site_any, tmp_path))
+    copy = restored(shell, tmp_path, f"{TABLES}; {hiding}")
+    done = copy.neutralise("UPDATE ir_cron SET active = true; UPDATE ir_mail_server SET active = true")
+    assert (done.reason, HIDING[hiding] in done.message) == ("AssertionFailed", True), done.stdout
+
+
 def test_row_63_shared_object_storage_fails_closed(site_any: Site, tmp_path: Path) -> None:
     """A storage of which no column says where it leads may be production's."""
     shell = Shell(site_any, tmp_path, superuser_secret(site_any, tmp_path))
