@@ -41,7 +41,10 @@ from ocore_mover.store.interface import Store
 
 _CHUNK = 1 << 20
 #: So that nothing of a script is run twice, and nothing after an error.
-_BEGIN = b"\\set ON_ERROR_STOP on\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\nBEGIN;\n"
+_BEGIN = (
+    b"\\set ON_ERROR_STOP on\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n"
+    b"SET lc_monetary = 'C';\nSET array_nulls = on;\nBEGIN;\n"
+)
 _END = b"\\.\n\nCOMMIT;\n"
 
 

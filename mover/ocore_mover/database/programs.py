@@ -28,6 +28,9 @@ from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 
+#: Settings that decide what a value's text means, and that pg_dump and pg_restore leave as a role, a database or the
+#: server has them: the text of money, and NULL in an array.
+SAME_VALUES = "-c lc_monetary=C -c array_nulls=on"
 #: Majors that this software dumps and restores: those that the tests run against (docs/postgresql.md).
 SUPPORTED_MAJORS = range(15, 19)
 _DEBIAN = "/usr/lib/postgresql/{major}/bin"

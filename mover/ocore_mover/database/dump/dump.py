@@ -173,7 +173,9 @@ def _run(
                 next_poll = time.monotonic() + _PROGRESS_EVERY
                 progress.update(observer)
 
-        running = Running(plan.arguments(conninfo, exported.snapshot), environment=environment)
+        running = Running(
+            plan.arguments(conninfo, exported.snapshot), environment=environment | {"PGOPTIONS": programs.SAME_VALUES}
+        )
         try:
             with token.on_cancel(running.kill):
                 code = drain.run(running, token, tick, ended=exported.end)

@@ -25,7 +25,7 @@ from ocore_mover.database.connect import (
     set_timeouts,
     translating,
 )
-from ocore_mover.database.extract.rows import APPLICATION, Loaded
+from ocore_mover.database.extract.rows import APPLICATION, SETTINGS, Loaded
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
 from ocore_mover.report import Counter
@@ -140,7 +140,7 @@ class LiveSchema:
             translating(conditions.RESTORE_FAILED, f"schema {self.name} of the live database"),
             connect(self.server.app, application=APPLICATION, token=self.token) as live,
         ):
-            live.execute("SET search_path = pg_catalog")
+            live.execute(SETTINGS.encode())
             try:
                 yield live
             except psycopg.errors.DuplicateSchema as error:

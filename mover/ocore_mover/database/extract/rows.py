@@ -36,10 +36,11 @@ SELECT a.attname::text,
  WHERE a.attrelid = pg_catalog.to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 #: So that values are written and read the same way whatever the server's configuration says.
-_SETTINGS = (
+SETTINGS = (
     "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES ('search_path', 'pg_catalog'),"
     " ('datestyle', 'ISO, YMD'), ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '1'),"
-    " ('bytea_output', 'hex'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0')) AS s (name, value)"
+    " ('lc_monetary', 'C'), ('array_nulls', 'on'), ('bytea_output', 'hex'), ('xmloption', 'content'),"
+    " ('jit', 'off'), ('max_parallel_workers_per_gather', '0')) AS s (name, value)"
 )
 
 
@@ -132,5 +133,5 @@ def reading(access: CopyAccess, token: Token) -> Iterator[Reader]:
     """A reader within the block."""
     with access.connect(application=APPLICATION, token=token) as session, token.on_cancel(session.cancel_safe):
         set_timeouts(session, statement="0", lock="60s")
-        session.execute(_SETTINGS.encode())
+        session.execute(SETTINGS.encode())
         yield Reader(session)

@@ -49,7 +49,10 @@ from ocore_mover.store.interface import Store
 APPLICATION = "ocore-restore"
 #: For the restore's own sessions only. Commits need not be flushed one by one: our last ones, which are synchronous,
 #: flush them all.
-_OPTIONS = "-c synchronous_commit=off -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0"
+_OPTIONS = (
+    f"{programs.SAME_VALUES} -c synchronous_commit=off -c default_transaction_read_only=off -c statement_timeout=0"
+    " -c lock_timeout=0"
+)
 _PROGRESS_EVERY = 1.0
 #: Notices of the server in the evidence, at most.
 _NOTICES = 20

@@ -444,6 +444,14 @@ def test_a_new_schema_beside_what_is_live(tables: Tables) -> None:
     assert site.sql("SELECT oid, relfilenode FROM pg_class WHERE oid >= 16384 ORDER BY 1") == before
 
 
+def test_row_139_null_in_an_array_stays_null_in_the_new_schema(site_any: Site, tmp_path: Path) -> None:
+    site_any.sql("CREATE TABLE listed (elements text[]); INSERT INTO listed VALUES (ARRAY[NULL, 'a'])")
+    tables = prepared(site_any, tmp_path)
+    site_any.server.execute(f'ALTER ROLE "{site_any.role.name}" SET array_nulls = off')
+    assert into_database(tables, "listed").code == 0
+    assert site_any.sql(f"SELECT elements[1] IS NULL FROM {schema_of(tables)}.listed") == [(True,)]
+
+
 @pytest.mark.parametrize(("point", "left"), [("extract-written", 0), ("extract-visible", 1)])
 def test_row_112_a_killed_attempt_leaves_nothing_or_all_of_the_schema(
     tables_any: Tables, point: str, left: int

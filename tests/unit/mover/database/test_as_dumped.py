@@ -1,11 +1,14 @@
 """Nothing is widened: owners, identities and rights come back as the dump has them, or the restore fails."""
 
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from ocore_mover.database.dump import dump
 from ocore_mover.database.dump.drain import Drain
+from ocore_mover.database.programs import Running
 from ocore_mover.database.restore import grants, owners
 from ocore_mover.database.toc import TableOfContents
 from support.mover.postgres_majors import create_role
@@ -198,6 +201,42 @@ def test_notices_of_the_server_are_in_the_evidence(site: Site, tmp_path: Path) -
     shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
     shell.ok("snapshot")
     assert [w for w in shell.warnings(shell.ok("restore")) if "something is odd" in w]
+
+
+#: What a database or a role has set → what of the application is another value without it.
+MEANINGS = {
+    "array_nulls = off": "SELECT elements[1] IS NULL FROM kept",
+    "lc_monetary = 'POSIX'": "SELECT priced FROM kept",
+}
+
+
+@pytest.mark.parametrize("setting", MEANINGS)
+@pytest.mark.parametrize("of", ["DATABASE", "ROLE"])
+def test_row_139_values_mean_the_same_whatever_a_role_or_database_has_set(
+    site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str, setting: str
+) -> None:
+    """The text of money is that of a locale, and with array_nulls off NULL in an array is a word."""
+    seen: list[str] = []
+
+    class Seen(Running):
+        def __init__(self, arguments: Sequence[str], *, environment: dict[str, str]) -> None:
+            seen.append(environment["PGOPTIONS"])
+            super().__init__(arguments, environment=environment)
+
+    monkeypatch.setattr(dump, "Running", Seen)
+    site, name = site_any, site_any.live if of == "DATABASE" else site_any.role.name
+    site.sql(
+        "CREATE FUNCTION public.in_c() RETURNS boolean LANGUAGE sql AS"
+        " $$ SELECT pg_catalog.current_setting('lc_monetary') = 'C' $$;"
+        "CREATE TABLE kept (elements text[], priced boolean DEFAULT true CHECK (public.in_c()));"
+        "SET lc_monetary = 'C'; INSERT INTO kept (elements) VALUES (ARRAY[NULL, 'a'])"
+    )
+    site.server.execute(f'ALTER {of} "{name}" SET {setting}')
+    shell = Shell(site, tmp_path, superuser_secret(site, tmp_path))
+    shell.ok("snapshot")
+    assert "lc_monetary=C" in "".join(seen)
+    shell.ok("restore")
+    assert site.copy_sql(MEANINGS[setting], superuser=True) == [(True,)]
 
 
 LARGE = (
