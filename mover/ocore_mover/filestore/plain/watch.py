@@ -36,6 +36,11 @@ class Changes:
         return self.overflowed or bool(self.arrived or self.folders)
 
     @property
+    def names(self) -> int:
+        """How many are kept. One file that comes and goes again and again has one each time."""
+        return len(self.arrived) + len(self.folders) + len(self.replaced) + len(self.gone) + len(self._moving)
+
+    @property
     def lost(self) -> list[str]:
         """Names of files that came and went: removed, or moved to where nothing is watched."""
         return [*self.gone, *self._moving.values()]
@@ -117,7 +122,7 @@ class FolderWatch:
             return
         for event in events:
             self._note(event)
-        if len(self._changes.arrived) + len(self._changes.folders) > MOST_NAMES:
+        if self._changes.names > MOST_NAMES:
             self._overflow()
 
     def _overflow(self) -> None:

@@ -464,6 +464,38 @@ def test_row_89_a_folder_that_was_moved_is_watched_where_it_is(folders: ClaimFol
     assert "b/old" in contents(folder_store, artifact, folders)
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        (inotify.CREATE, inotify.DELETE),
+        (inotify.CREATE, inotify.MOVED_FROM),  # to where nothing is watched
+        (inotify.CREATE, inotify.CREATE),  # the removal was not seen
+    ],
+)
+def test_row_43_memory_does_not_grow_with_what_one_name_does(folders: ClaimFolders, again: tuple[int, ...]) -> None:
+    class Events:
+        cookies = 0
+
+        def add(self, folder: Path, mask: int) -> int:
+            return 1
+
+        def read(self) -> list[inotify.Event]:
+            self.cookies += 1
+            return [inotify.Event(1, mask, self.cookies * (mask == inotify.MOVED_FROM), "a") for mask in again]
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    found = watch.FolderWatch(Events())
+    with folders.opened(folders.filestore) as fd:
+        found.add(fd, "")
+    for _ in range(watch.MOST_NAMES + 1):
+        found.collect()
+    changes = found.take()
+    assert changes.overflowed
+    assert changes.names <= watch.MOST_NAMES
+
+
 @pytest.mark.parametrize("when", ["before the export", "during the export"])
 def test_row_89_events_that_the_kernel_dropped(
     folders: ClaimFolders, folder_store: Store, monkeypatch: pytest.MonkeyPatch, when: str
