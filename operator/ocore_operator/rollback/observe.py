@@ -405,6 +405,7 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         project_id=project_of(environment),
         type=spec.type,
         store_name=spec.store_ref.name,
+        scratch_volume=spec.scratch.storage_class_name is not None,
         workloads_given=spec.workloads is not None,
         has_database=spec.database is not None,
         capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,

@@ -74,7 +74,7 @@ def _seconds(begun: datetime, world: World, now: datetime) -> float:
 
 
 def _needs_probe(job: JobView | None, world: World, waited: float) -> bool:
-    """Whether the probe needs a Job of its own. A node may take a pod only after its volumes exist."""
+    """Whether the probe needs a Job of its own."""
     if job is None:
         return world.probe_alone
     if job.ended or job.stopping or waited > SILENT_SECONDS:

@@ -161,12 +161,14 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
 
 def may_join(spec: RollbackSpec, world: World, environment: EnvironmentView, snapshot: SnapshotView) -> bool:
     """Whether the restore's Job makes the preflight, too (plan_joined.py): the last probe, of the present spec, has
-    found nothing at all, and the Job mounts what a probe does. Else a probe of its own answers sooner."""
+    found nothing at all, and the Job mounts what a probe does, and no volume that must be made first. Else a probe of
+    its own answers sooner."""
     in_place = world.source.store is None and world.source.remote is None and not world.source.namespace
     clean = environment.probed_at is not None and environment.rollback_ready and environment.snapshot_ready
     return (
         clean
         and in_place
+        and not environment.scratch_volume
         and environment.store_name == snapshot.store_name
         and _first(of_probe(spec, world, environment, snapshot)) is None
     )

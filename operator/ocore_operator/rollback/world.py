@@ -110,6 +110,8 @@ class EnvironmentView:
     type: str = "production"
     #: Its SnapshotStore.
     store_name: str = ""
+    #: The scratch of its Jobs is a volume of a storage class.
+    scratch_volume: bool = False
     #: Service account of its SnapshotStore; read where the Snapshot comes from a store that is named.
     store_account: str = ""
     #: spec.workloads is set; an empty list says that nothing is to be stopped.

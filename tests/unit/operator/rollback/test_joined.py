@@ -148,6 +148,7 @@ def test_the_status_says_it_before_the_job_exists() -> None:
         {"environment": replace(GOOD, snapshot_ready=False)},
         {"environment": replace(GOOD, rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE)},
         {"environment": replace(GOOD, store_name="other")},
+        {"environment": replace(GOOD, scratch_volume=True)},
         {"environment": replace(GOOD, capacity=10**9)},
         {"environment": replace(GOOD, server_major=16)},
         {"source": SourceView(store=StoreView("reader", id="store"))},
@@ -223,13 +224,13 @@ def test_no_slot_a_probe_of_its_own_waits_for_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "seconds"),
     [
-        ({"problem": "unbound claim", "reason": c.JOB_PENDING}, UNPLACED_SECONDS),
+        ({"problem": "0/1 nodes are available", "reason": c.JOB_PENDING}, UNPLACED_SECONDS),
         ({"problem": "ContainerCreating"}, UNSTARTED_SECONDS),
         ({}, SILENT_SECONDS),
     ],
 )
 def test_a_job_that_does_not_answer_is_not_waited_for(changes: dict[str, Any], seconds: float) -> None:
-    """Scratch that cannot be bound, for example. An operator that was away begins to count when it is back."""
+    """No node takes its pod, for example. An operator that was away begins to count when it is back."""
     assert isinstance(decide(joined(), world(job(**changes)), seconds), Wait)
     assert decide(joined(), world(job(**changes)), seconds + 0.1) == Do(AskProbe())
     away = world(job(**changes), watched_since=LOCKED + timedelta(seconds=1 + seconds))
@@ -299,6 +300,12 @@ def test_the_restores_probe_must_find_what_the_last_one_has() -> None:
     assert effects.preflight_of(observed) == wanted
     empty = replace(observed, world=world(snapshot=replace(SNAPSHOT, database_bytes=0)))
     assert effects.preflight_of(empty) == wanted.model_copy(update={"most_used": None})
+
+
+def test_scratch_of_a_storage_class_is_a_volume() -> None:
+    for scratch, expected in (({"size": "5Gi", "storageClassName": "fast"}, True), ({"size": "5Gi"}, False)):
+        environment = objects.environment({"scratch": scratch})
+        assert observe.environment_view(environment, rollback()).scratch_volume is expected
 
 
 async def _whole(_: str, __: str) -> LogState:
