@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     page_rate_per_second: Annotated[float, Field(gt=0)] = Field(
         default=200,
         description=(
-            "Requests per second of one client address for files of the page, `/healthz` and `/readyz` on this replica;"
-            " beyond: 429. Behind a proxy that is not in `trusted_proxies` all users are one address."
+            "Requests per second of one client address for files of the page, and as many for `/healthz` and `/readyz`,"
+            " on this replica; beyond: 429. Behind a proxy that is not in `trusted_proxies` all users are one address."
         ),
     )
     page_rate_burst: Count = Field(default=1000, description="Such requests of one address at once.")

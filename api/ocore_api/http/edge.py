@@ -88,8 +88,10 @@ class Edge:
         self._body_seconds = settings.body_seconds
         self._subjects = RateLimit(settings.rate_per_second, settings.rate_burst)
         self._addresses = RateLimit(settings.anonymous_rate_per_second, settings.anonymous_rate_burst)
-        # Of their own: failed requests of others behind the same proxy must not keep the page from its users.
+        # Of their own: failed requests of others behind the same proxy must not keep the page from its users,
+        # and its users no load balancer from the health of the facade.
         self._pages = RateLimit(settings.page_rate_per_second, settings.page_rate_burst)
+        self._health = RateLimit(settings.page_rate_per_second, settings.page_rate_burst)
         self._monitoring_port = settings.monitoring_port
         self._ui_headers = (*_UI_HEADERS, (b"content-security-policy", ui_policy(settings).encode()))
         self._prefix = secrets.token_hex(4)
@@ -154,7 +156,9 @@ class Edge:
 
     def _anonymous(self, scope: Scope) -> None:
         path = scope["path"]
-        if path in HEALTH or path == UI or path.startswith(f"{UI}/"):
+        if path in HEALTH:
+            self._take(self._health, scope, "for the health")
+        elif path == UI or path.startswith(f"{UI}/"):
             self._take(self._pages, scope, "for the page")
         else:
             self._take(self._addresses, scope, "without a valid token")

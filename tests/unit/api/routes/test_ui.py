@@ -183,6 +183,14 @@ def test_row_133_failed_requests_of_others_do_not_keep_the_page_from_its_users(f
             assert client.get(path).status_code == 200
 
 
+def test_row_133_loads_of_the_page_do_not_make_the_facade_look_ill(folder: Path) -> None:
+    """A load balancer asks for its health from the same address as it sends the users: it would send no one here."""
+    limits = {"page_rate_per_second": 0.001, "page_rate_burst": 3}
+    with serving(ui=True, ui_folder=folder, **limits) as served, served.anonymous() as client:
+        assert [client.get("/ui").status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+        assert [client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+
+
 def test_row_108_the_page_is_off_unless_it_is_asked_for() -> None:
     with serving() as served, served.anonymous() as client:
         for path in ("/ui", "/ui/config.json", f"/ui/{SCRIPT}"):
