@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from support.cluster.cluster import Cluster
+from support.cluster.cluster import Cluster, wait_for
 from support.cluster.cnpg import DATABASE, cluster_of, installed
 from support.cluster.odoo_story import rolled_back_and_undone
 from support.cluster.real_odoo import OdooSite, odoo_site
@@ -45,14 +45,22 @@ def test_row_63_odoo_with_workers_and_long_polling(cluster: Cluster, servers: Se
 
 @contextmanager
 def socket_of(site: OdooSite) -> Iterator[None]:
-    """A client of the bus, connected within the block."""
-    with closing(http.client.HTTPConnection(site.pod_address, GEVENT, timeout=60)) as client:
+    """A client of the bus, connected within the block. Its process starts after those that answer requests."""
+    address = site.pod_address
+
+    def connected() -> http.client.HTTPConnection | None:
+        client = http.client.HTTPConnection(address, GEVENT, timeout=60)
         headers = {
             "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": b64encode(os.urandom(16)).decode(), "Origin": f"http://{site.pod_address}:{GEVENT}",
+            "Sec-WebSocket-Key": b64encode(os.urandom(16)).decode(), "Origin": f"http://{address}:{GEVENT}",
         }  # fmt: skip
-        client.request("GET", "/websocket", headers=headers)
-        assert client.getresponse().status == 101
+        try:
+            client.request("GET", "/websocket", headers=headers)
+            return client if client.getresponse().status == 101 else None
+        except ConnectionError:
+            return None
+
+    with closing(wait_for("the bus", connected, 60)):
         yield
 
 
