@@ -68,11 +68,6 @@ def snapshot_fails(site: Site, environment: str, reason: str) -> str:
     return str(found["message"])
 
 
-def test_unknown_environment(site: Site) -> None:
-    message = snapshot_fails(site, "no-such-environment", "EnvironmentNotFound")
-    assert "no-such-environment" in message
-
-
 def test_unknown_snapshot(site: Site) -> None:
     name = site.rollback(unique("bad"), "no-such-snapshot")
     obj = site.failed("Rollback", name, "SnapshotNotFound", BOUND)

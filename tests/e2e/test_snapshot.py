@@ -128,7 +128,8 @@ def test_read_back_finds_a_flipped_bit(cluster: Cluster, servers: Servers, site:
     good, bad_one = fresh("good"), fresh("bad")
     obj = site.completed("Snapshot", site.snapshot(good))
     cluster.patch("Snapshot", good, site.namespace, {"spec": {"verify": "Full"}})
-    cluster.wait("Snapshot", good, site.namespace, lambda o: is_true(o, "Verified"), 60, "verified")
+    verified = cluster.wait("Snapshot", good, site.namespace, lambda o: is_true(o, "Verified"), 60, "verified")
+    assert is_true(verified, "Ready")
 
     identity = obj["status"]["id"]
     bad = site.completed("Snapshot", site.snapshot(bad_one, deletionPolicy="Delete"))

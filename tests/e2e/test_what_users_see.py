@@ -160,5 +160,7 @@ def test_a_stored_snapshot_is_adopted_by_its_id(site: Site) -> None:
     assert "Found in the store and adopted" in message(found, "Complete")
     assert found["status"]["consistentAt"] == lost["status"]["consistentAt"]
     assert found["status"]["manifestSha256"] == lost["status"]["manifestSha256"]
-    assert found["status"]["source"]["configSha256"] == lost["status"]["source"]["configSha256"]
+    assert found["status"]["source"] == lost["status"]["source"], "it reports what the manifest says"
+    taken = f"ocore.dev/uid={found['metadata']['uid']},ocore.dev/command=snapshot"
+    assert site.cluster.objects("Job", site.namespace, taken) == [], "no second copy is taken"
     holds_all_promises(site)

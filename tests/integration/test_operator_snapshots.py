@@ -4,7 +4,6 @@ The operator is a process of the test's own. What kills it: tests/e2e/test_fault
 """
 
 import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,12 +41,6 @@ def completed(cluster: Cluster, namespace: str, name: str, timeout: float = 120)
     obj = finished(cluster, namespace, name, timeout)
     assert is_true(obj, "Complete"), json.dumps(obj["status"], indent=1)
     return obj
-
-
-def jobs(cluster: Cluster, namespace: str, obj: Object, command: str) -> list[Object]:
-    """Its Jobs that run the command."""
-    selector = f"ocore.dev/uid={obj['metadata']['uid']},ocore.dev/command={command}"
-    return cluster.objects("Job", namespace, selector)
 
 
 def test_a_snapshot_completes_and_is_deleted_with_its_data(
@@ -132,39 +125,6 @@ def test_one_at_a_time_and_the_oldest_first(crds: Cluster, namespace: str, opera
     assert first in (condition(waiting, "Reconciling") or {})["message"]
     one, two = completed(crds, namespace, first), completed(crds, namespace, second)
     assert one["status"]["completedAt"] <= two["status"]["startedAt"]
-
-
-def test_verify_set_later_reads_everything_back(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    obj = completed(crds, namespace, create_snapshot(crds, namespace))
-    name = obj["metadata"]["name"]
-    crds.patch("Snapshot", name, namespace, {"spec": {"verify": "Full"}})
-    obj = crds.wait("Snapshot", name, namespace, lambda o: is_true(o, "Verified"), 60, "verified")
-    assert is_true(obj, "Ready")
-    bad = completed(crds, namespace, create_snapshot(crds, namespace))
-    pack = next(p for p in stored(crds, namespace, bad) if "/filestore/" in str(p) and "index" not in str(p))
-    with pack.open("r+b") as file:
-        file.seek(99)
-        file.write(b"\x01")
-    name = bad["metadata"]["name"]
-    crds.patch("Snapshot", name, namespace, {"spec": {"verify": "Full"}})
-    bad = crds.wait(
-        "Snapshot", name, namespace, lambda o: (condition(o, "Verified") or {}).get("status") == "False", 60, "corrupt"
-    )
-    assert (condition(bad, "Verified") or {})["reason"] == "Corrupt"
-    assert not is_true(bad, "Ready")
-
-
-def test_the_same_id_again_takes_over_what_is_stored(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    """The object is deleted with its data kept, and created again with its id: no second copy is taken."""
-    deployment = str(uuid.uuid4())
-    obj = completed(crds, namespace, create_snapshot(crds, namespace, deploymentId=deployment))
-    identity, digest = obj["status"]["id"], obj["status"]["manifestSha256"]
-    crds.delete("Snapshot", obj["metadata"]["name"], namespace)
-    crds.wait_gone("Snapshot", obj["metadata"]["name"], namespace, 20)
-    again = completed(crds, namespace, create_snapshot(crds, namespace, id=identity))
-    assert again["status"]["manifestSha256"] == digest
-    assert again["status"]["source"] == obj["status"]["source"], "it reports what the manifest says"
-    assert jobs(crds, namespace, again, "snapshot") == []
 
 
 def test_a_job_that_somebody_deleted(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
