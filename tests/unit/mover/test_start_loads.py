@@ -60,8 +60,9 @@ BORROWED = {
     "delete": {"check_copy"},
     "inspect": {"snapshot", "switch"},
     "list-manifests": {"snapshot"},
-    "preview": {"restore"},
+    "preview": {"restore", "probe"},
     "remove-orphans": {"sweep"},
+    "restore": {"probe"},
     "snapshot": {"probe"},
 }
 #: Modules of ``ocore_crds.commands`` that have no command, and the one that reads the id of a store.
