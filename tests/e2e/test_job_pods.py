@@ -319,6 +319,7 @@ def test_row_124_jobs_without_a_node_give_their_slots_back(
     finally:
         for namespace in hostile:
             cluster.delete("Namespace", namespace)
+            site.servers.s3_client().delete_object(Bucket=site.bucket, Key=f"{namespace}/ocore-store.json")
 
 
 def test_a_tainted_pool(site: Site, change: Callable[..., None], operator: Operator) -> None:

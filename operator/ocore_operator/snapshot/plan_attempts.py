@@ -59,9 +59,11 @@ MISSING_PAUSE = 60.0
 #: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod
 #: exists, and the Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
 START_MARGIN = 5.0
-#: How the recorded message of a stopped Job ends where its failure may pass: nothing else remembers that once the Job
-#: is gone.
-AGAIN = " Another attempt may succeed."
+#: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
+NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
+#: How the recorded message of a stopped Job ends: where one that never ran may still succeed, and where one that has
+#: reported would report the same again. Nothing else remembers that once the Job is gone.
+AGAIN, FINAL = " Another attempt may succeed.", " Another attempt would fail in the same way."
 #: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
 #: Job before it was stopped.
 NOT_REPORTED = (c.RUNNING, c.JOB_PENDING, c.NODE_NOT_RESPONDING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
@@ -173,8 +175,9 @@ def _stopped_for(case: _Case) -> Failure | None:
     found = c.find(case.snapshot.status.conditions, c.RECONCILING)
     if found is None or found.reason in NOT_REPORTED:
         return None
-    message = found.message.removesuffix(AGAIN)
-    return Failure(reason=found.reason, message=message, retryable=message != found.message)
+    message = found.message.removesuffix(AGAIN).removesuffix(FINAL)
+    final = not found.message.endswith(AGAIN) if found.reason in NEVER_RAN else found.message.endswith(FINAL)
+    return Failure(reason=found.reason, message=message, retryable=not final)
 
 
 def _under_way(case: _Case, state: Starting | Running) -> Action:
@@ -258,9 +261,10 @@ def _retry(case: _Case, failure: Failure) -> Action:
 
 def _recorded(failure: Failure) -> Failure:
     """The failure as the condition shows it until the Job is gone. See :func:`_stopped_for`."""
-    if not failure.retryable or failure.message.endswith(AGAIN):
+    if (failure.reason in NEVER_RAN) != failure.retryable:
         return failure
-    return failure.model_copy(update={"message": failure.message + AGAIN})
+    message = failure.message.removesuffix(AGAIN) + (AGAIN if failure.retryable else FINAL)
+    return failure.model_copy(update={"message": message})
 
 
 def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:

@@ -337,10 +337,17 @@ def test_the_users_failure_is_final_although_its_pod_still_ends() -> None:
     reported = {name(1): [pod(name(1), said(failure), phase="Running")]}
     seen = observation([job(name(1))], reported, seconds=20)
     stop = decide(Seen(snapshot(status=status), moment(20), SETTINGS, seen))
-    assert stop == Stop(name(1), failure)
+    assert isinstance(stop, Stop)
     snap = snapshot(status=status | {"conditions": [remembered(stop.because)]})
     after = decide(Seen(snap, moment(25), SETTINGS, observation([], seconds=25)))
     assert after == GiveUp(failure, stored=True)
+
+
+def test_a_reason_for_waiting_is_no_final_failure() -> None:
+    """The Job was lost, and the one that looks for its manifest waited for a slot."""
+    waits = Failure(reason="WaitingForJobSlot", message="all slots are taken")
+    snap = snapshot(status=started(jobName=name(1), conditions=[remembered(waits)]))
+    assert not isinstance(decided(snap), GiveUp)
 
 
 @dataclass
