@@ -30,12 +30,14 @@ from support.operator.jobs import request_of
 
 
 def test_row_02_pods_deleted(site: Site) -> None:
-    """The pod of every attempt is deleted at once, with its log and its termination message: Failed, and said why."""
+    """The pod of every attempt is deleted at once, with its log and its termination message, when it has stored all:
+    Failed, and said why, and nothing of it stays."""
     name = site.snapshot(fresh("deleted"), annotations=armed("after-upload-before-manifest=sleep:60"))
     seen: set[str] = set()
     for _ in range(3):
         pod = running_pod(site, "Snapshot", name, "snapshot", but=frozenset(seen))
         seen.add(pod["metadata"]["name"])
+        at_failpoint(site, pod, "after-upload-before-manifest")
         site.cluster.delete("Pod", pod["metadata"]["name"], site.namespace, gracePeriodSeconds=0)
     obj = site.finished("Snapshot", name, 120)
     found = condition(obj, "Failed")
