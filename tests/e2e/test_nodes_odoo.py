@@ -25,7 +25,7 @@ def test_row_63_odoo_on_the_other_node(placed: Servers, cluster: Cluster) -> Non
     with ExitStack() as stack:
         cluster.kubectl("cordon", HERE)
         try:
-            site = stack.enter_context(odoo_site(cluster, placed))
+            site = stack.enter_context(odoo_site(cluster, placed, storage_class="attached"))
         finally:
             cluster.kubectl("uncordon", HERE)
         rolled_back_and_undone(site)

@@ -132,11 +132,12 @@ def odoo_site(
     filled: bool = True,
     own_server: Callable[[Site], None] | None = None,
     options: tuple[str, ...] = (),
+    storage_class: str = "standard",
     **more: Any,
 ) -> Iterator[OdooSite]:
     """A new one; waits until its Environment is ready. `filled`: with the prepared database and filestore; otherwise
     its database is empty, and it waits for a copy. `own_server`: as of :func:`.site.make_site`. `options`: more of
-    Odoo's server. `more`: fields of the OdooSite."""
+    Odoo's server. `storage_class`: of the filestore's claim. `more`: fields of the OdooSite."""
     name = unique(NAME).replace("-", "_")
     site = OdooSite(
         cluster=cluster, servers=servers, namespace=cluster.namespace(NAME),
@@ -153,7 +154,9 @@ def odoo_site(
             create_administrator(site, administrator)
         site.endpoint, site.bucket = servers.s3(), servers.bucket()
         credentials = secret("database", site.namespace, host=site.host, **site.credentials)
-        cluster.apply(credentials, *store_objects(site), claim(site.filestore_claim, site.namespace))
+        cluster.apply(
+            credentials, *store_objects(site), claim(site.filestore_claim, site.namespace, storage_class=storage_class)
+        )
         if filled:
             _fill(site)
         cluster.apply(_odoo(site, options), service(NAME, site.namespace, PORT), site.environment_object())
