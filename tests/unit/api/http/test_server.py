@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from uvicorn.server import ServerState
 
 from ocore_api.http import server
 from ocore_api.http.server import MAX_HEAD, PIPELINED, SLICE, sliced
@@ -103,20 +104,31 @@ def test_row_84_requests_that_are_sent_ahead_end_the_connection() -> None:
                 received += connection.recv(65_536)
 
 
+def is_paused(state: ServerState) -> bool:
+    """Whether an answer waits for its client."""
+    return any(each.flow.write_paused for each in set(state.connections))  # type: ignore[union-attr]
+
+
+def read_nothing(state: ServerState, connection: socket.socket) -> None:
+    """Sends a request when the one before is answered, until an answer waits: a client that sends ahead is dropped for
+    that."""
+    sent = 0
+
+    def paused() -> bool:
+        nonlocal sent
+        if state.total_requests == sent:  # the kernel has taken all answers
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            sent += 1
+        return is_paused(state)
+
+    until(paused)
+
+
 def test_row_84_a_client_that_never_reads_is_dropped() -> None:
-    """It sends a request when the one before is answered: a client that sends ahead is dropped for that."""
     with serving(stream_stall_seconds=0.3) as served, connect(served) as connection:
         assert served.server is not None
-        state, sent = served.server.server_state, 0
-
-        def paused() -> bool:
-            nonlocal sent
-            if state.total_requests == sent:  # the kernel has taken all answers
-                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
-                sent += 1
-            return any(each.flow.write_paused for each in set(state.connections))  # type: ignore[union-attr]
-
-        until(paused)
+        state = served.server.server_state
+        read_nothing(state, connection)
         until(lambda: not state.connections)
 
 
@@ -178,20 +190,10 @@ def test_row_84_a_client_that_reads_no_answer_gives_way(monkeypatch: pytest.Monk
     with serving(max_streams=1) as served, ExitStack() as opened:
         assert served.server is not None
         state = served.server.server_state
-        unread = opened.enter_context(connect(served))
-        sent = 0
-
-        def paused() -> bool:
-            nonlocal sent
-            if state.total_requests == sent:  # the kernel has taken all answers
-                unread.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
-                sent += 1
-            return any(each.flow.write_paused for each in set(state.connections))  # type: ignore[union-attr]
-
-        until(paused)
+        read_nothing(state, opened.enter_context(connect(served)))
         for _ in range(2):
             assert get(opened.enter_context(connect(served))) == b"HTTP/1.1 200"
-        until(lambda: not any(each.flow.write_paused for each in set(state.connections)), 10)  # type: ignore[union-attr]
+        until(lambda: not is_paused(state), 10)
 
 
 def test_row_84_clients_of_the_api_take_no_connection_of_the_kubelet(monkeypatch: pytest.MonkeyPatch) -> None:
