@@ -128,8 +128,8 @@ class _Copy:
                 " FROM (VALUES ((SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s))) AS r (oid)",
                 [self._database, self._role],
             ).fetchone()
-            oids = [int(each) if each is not None else None for each in (row or (None, None))[:2]]
-            self._ids = dict(zip(("database", "role"), map(sql.Literal, oids), strict=True))
+            database, role = row[:2] if row is not None else (None, None)
+            self._ids = {"database": sql.Literal(database), "role": sql.Literal(role)}
             for statement in (_LOCKS, _PIDS, _TERMINATE, _GIVE_UP, _RESERVE):
                 connection.execute(statement.format(**self._ids, pid=0))
         except BaseException:

@@ -145,8 +145,7 @@ class Kube:
         pace: Pace | None = None,
     ) -> AsyncIterator[LogLine]:
         """The lines of the mover's log as they arrive, until its container ends, the connection breaks or `seconds`
-        have passed. `pace`: see LOG_RATE; else that of a log that is
-        followed."""
+        have passed. `pace`: see LOG_RATE; else that of a log that is followed."""
         query = {"container": MOVER_CONTAINER, "follow": str(follow).lower(), "timestamps": "true"}
         if since is not None:
             query["sinceTime"] = clock.micro(since)

@@ -166,8 +166,7 @@ def _absent(case: _Case, world: World) -> Action:
 
 def _stopped_for(case: _Case) -> Failure | None:
     """Why this plan stopped the Job, or None: it never ran, or it had failed and its pod was still there. The state of
-    what remains of the Job does not matter then.
-    """
+    what remains of the Job does not matter then."""
     if case.snapshot.status.job_name != case.job:
         return None
     if case.job in case.seen.jobs and not case.seen.stopping(case.job):
