@@ -15,6 +15,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
 from ocore_api.cache.entries import KINDS
+from ocore_api.examples import describe_examples
 from ocore_api.facade import Facade
 from ocore_api.http import problems
 from ocore_api.http.edge import API, CONSOLE, App, Edge
@@ -38,7 +39,6 @@ from ocore_api.routes.parameters import describe_parameters
 from ocore_api.routes.repeated import Repeats
 from ocore_api.settings import Settings
 from ocore_api.streams.docs import describe_streams
-from ocore_api.views.examples import describe_examples
 from ocore_kube.transport import CONNECTIONS, Transport, connect
 
 #: Routers, made with `APIRouter(prefix=API)` or `prefix=CONSOLE`. The first route is found fastest: those that are

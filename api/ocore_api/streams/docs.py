@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from ocore_api.examples import EXAMPLES
 from ocore_api.views.console.models import ChangeEvent, ResetEvent
-from ocore_api.views.examples import EXAMPLES
 from ocore_api.views.models import ProgressEvent
 
 MEDIA_TYPE = "text/event-stream"

@@ -15,9 +15,9 @@ import pytest
 
 from ocore_api import errors
 from ocore_api import openapi as generated
+from ocore_api.examples import EXAMPLES
 from ocore_api.http import problems
 from ocore_api.http.reasons import REASONS
-from ocore_api.views.examples import EXAMPLES
 from ocore_api.views.models import SOURCE
 from ocore_crds.recovery_evidence import RecoveryEvidence
 from support.api import document as d
