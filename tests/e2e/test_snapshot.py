@@ -309,7 +309,7 @@ def test_row_30_rollback_ready_is_proven_by_a_restore(cluster: Cluster, sites: S
         return (obj["status"].get("proof") or {}).get("result") is not None
 
     site = sites.of(store="Claim", layout="Plain")
-    obj = cluster.wait("Environment", site.environment, site.namespace, proven, 120, "proven")
+    obj = cluster.wait("Environment", site.environment, site.namespace, proven, 300, "proven")
     proof, ready = obj["status"]["proof"], condition(obj, "RollbackReady")
     assert proof["result"] == "Succeeded", proof
     assert len(proof["schemaFingerprint"]) == 64

@@ -408,7 +408,8 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
         case Absent():
             if obj.status.operation is not None or world.operations:
                 return Wait(status, PROOF_PAUSE)
-            return _start_proof(world, inputs, status, attempt)
+            rest = _rest(world, status)
+            return _start_proof(world, inputs, status, attempt) if rest <= 0 else Wait(status, rest)
         case Starting() | Running():
             return Stop(name, Wait(status, POLL)) if _rollback_near(world) else Wait(status, POLL)
         case Done(result=result):
@@ -416,6 +417,13 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
         case JobFailed(failure=failure):
             lost = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
             return Record(proven(obj, lost, now))
+
+
+def _rest(world: EnvironmentWorld, status: EnvironmentStatus) -> float:
+    """Seconds until a proof that is due may start: the first operations follow soon after a probe, and a Rollback would
+    stop it. After a rollback it waits for the probe that shows the new schema."""
+    probed = status.probe.time if status.probe is not None else world.obj.meta.created
+    return schedule.RENEWAL - clock.seconds_since(max(probed, world.outdated), world.now)
 
 
 def _start_proof(

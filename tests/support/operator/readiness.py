@@ -75,6 +75,7 @@ class Beside:
         self.removed: list[str] = []
         self.refused: Mapping[Command, Outcome] = {}
         self.now = 0.0
+        self.outdated = ""
         self.catalog = new_catalog()
 
     def rollback(self) -> None:
@@ -88,7 +89,9 @@ class Beside:
         """The status, and seconds until the next reconcile."""
         annotations = {naming.ANNOTATION_PROBE_REQUESTED: request} if request is not None else {}
         owner: Environment = environment(spec, status.wire(), annotations=annotations)
-        made = world(owner, self.catalog, seconds=self.now, seen=self.seen, refused=self.refused)
+        made = world(
+            owner, self.catalog, seconds=self.now, seen=self.seen, refused=self.refused, outdated=self.outdated
+        )
         match follow(made, inputs(owner), Wait(status, None)):
             case Wait(status=new, after=after):
                 return new, after

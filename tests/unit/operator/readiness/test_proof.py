@@ -11,7 +11,7 @@ from ocore_crds.environment import EnvironmentStatus, Operation, ProofStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult, ProofResult
 from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Succeeded
-from ocore_operator.readiness import proof
+from ocore_operator.readiness import proof, schedule
 from ocore_operator.readiness.verdict import found, proven
 from ocore_operator.rollback.observe import environment_view
 from support.operator.catalogs import new_catalog
@@ -177,8 +177,22 @@ def test_a_rollback_is_not_refused_because_of_a_proof() -> None:
 # --- the Job ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("outdated", "since"), [("", 3), (at(2), 3), (at(20), 20)])
+def test_a_proof_waits_until_the_environment_has_been_probed_for_a_minute(outdated: str, since: float) -> None:
+    """The first operations follow soon after a probe, and a Rollback would stop a proof. After a rollback the last
+    probe shows the schema of another database."""
+    site = Beside(Absent())
+    site.outdated, site.now = outdated, since + schedule.RENEWAL - 1
+    _, after = site.reconcile(probed())
+    assert (site.started, after) == ([], 1)
+    site.now += 1
+    site.reconcile(probed())
+    assert len(site.started) == 1
+
+
 def test_a_proof_is_started_after_the_probe() -> None:
     site = Beside(Absent())
+    site.now = 100.0
     status, after = site.reconcile(probed())
     assert site.started == [f"prove-{UID.replace('-', '')[:12]}-{proof.attempt_name(status)}"]
     assert status == probed()
@@ -189,6 +203,7 @@ def test_a_proof_is_started_after_the_probe() -> None:
 @pytest.mark.parametrize("why", ["rollback", "lock", "catalogs", "no database", "old probe", "proven", "not ready"])
 def test_no_proof_is_started(why: str) -> None:
     site = Beside(Absent())
+    site.now = 100.0
     status, spec = probed(), None
     if why == "rollback":
         site.rollback()
