@@ -20,7 +20,6 @@ import select
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 import xml.etree.ElementTree as ET
@@ -77,19 +76,6 @@ def copy_tree(source: Path, target: Path) -> list[str]:
     return names
 
 
-def _share_libraries(compiled: Path) -> None:
-    """Compiled files of Python and the packages are those of all other processes, where they have a folder of their
-    own. To compile what the worker loads takes 13 s of processor time."""
-    if sys.pycache_prefix is None:
-        return
-    for folder in sorted({Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}):
-        kept, place = (Path(root) / folder.relative_to("/") for root in (sys.pycache_prefix, compiled))
-        if not place.exists():
-            kept.mkdir(parents=True, exist_ok=True)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(kept)
-
-
 class Change(Protocol):
     """What is changed in a file."""
 
@@ -119,7 +105,6 @@ class Tree:
             "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
             "PYTHONDONTWRITEBYTECODE": "",
         }
-        _share_libraries(folder / "compiled")
         compiled = Path(sys.pycache_prefix or folder / "nothing") / source.resolve().relative_to("/")
         if compiled.is_dir():  # the tests have just run: also theirs, as pytest compiles them
             shutil.copytree(compiled, folder / "compiled" / self.root.resolve().relative_to("/"))

@@ -187,6 +187,24 @@ def test_only_main_and_the_engine_of_the_operator_know_kopf(graph: grimp.ImportG
     assert [m for m in users if m != "ocore_operator.main" and not m.startswith("ocore_operator.engine.")] == []
 
 
+def readers_of_states() -> set[str]:
+    """Modules of the operator that import a state of a Job."""
+    states = {"Absent", "Starting", "Running", "Succeeded", "NoResult", "JobFailed"}
+    root = Path(str(importlib.util.find_spec("ocore_operator").origin)).parent  # type: ignore[union-attr]
+    found = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = isinstance(node, ast.ImportFrom) and node.module == "ocore_operator.jobs.outcome"
+            if named and any(name.name in states for name in node.names):
+                found.add(path.relative_to(root).as_posix())
+    return found
+
+
+def test_only_the_driver_reads_the_state_of_a_job() -> None:
+    """A plan matches on the driver's answers. A Rollback signals its Jobs, so it has a view of its own."""
+    assert readers_of_states() == {"jobs/driver.py", "rollback/observe.py"}
+
+
 def test_nothing_private_of_typer_is_imported() -> None:
     """A private module is in one version and not in the next: the lower bound in pyproject.toml would be false."""
     private = re.compile(r"^\s*(?:from|import)\s+(?:typer\S*\._|typer\._|_?click\b)", re.MULTILINE)

@@ -15,8 +15,9 @@ from ocore_operator import clock
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.extract import transitions
 from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait, World
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, may_retry, read
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs import driver
+from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Series, Waits
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 
 #: Seconds in which a missing object may still appear: GitOps applies them in no order.
@@ -151,8 +152,8 @@ def _failure(reason: str, message: str) -> Failure:
 
 def _run(world: World) -> Action:
     extract, status = world.extract, world.extract.status
-    name = job_name(EXTRACT.name, extract.meta.uid, status.attempt)
-    found = read(world.seen.state(name), ExtractResult, "The Job")
+    series = Series(EXTRACT, extract.meta.uid, ExtractResult, "The Job")
+    found = series.next(world.seen, world.now, driver.soon(EXTRACT), status.attempt)
     if isinstance(found, Done):
         return Record(transitions.completed(world, found.result))
     if status.deadline is not None and world.now >= clock.parse(status.deadline):
@@ -162,7 +163,10 @@ def _run(world: World) -> Action:
     if changed is not None:
         return Record(transitions.failed(world, changed.reason, changed.message))
     match found:
-        case Absent():
+        case Due(failure=failure) if failure is not None:
+            acts = driver.acts(world.seen, [series.job(status.attempt)], with_ended=False)
+            return _stop(world, acts) or Record(transitions.next_attempt(world, failure.message))
+        case Due():
             if world.refusal is not None:
                 return _refused(world)
             if world.locks and not world.locked:
@@ -170,13 +174,11 @@ def _run(world: World) -> Action:
             if world.of_tables and not world.locks and world.rollback_near:
                 return _after_rollback(world)
             return StartJob("extract", status.attempt)
-        case Starting():
-            return Wait(POLL, found.condition or c.RUNNING, found.text)
-        case Running(pod=pod):
-            return Wait(POLL, c.RUNNING, found.lost or f"Job {name} reads the snapshot.", pod)
-        case JobFailed(failure=failure):
-            if may_retry(EXTRACT, failure, status.attempt):
-                return Record(transitions.next_attempt(world, failure.message))
+        case Waits(starting=starting) if starting:
+            return Wait(found.seconds, found.reason or c.RUNNING, found.message)
+        case Waits():
+            return Wait(found.seconds, *found.says(c.RUNNING, f"Job {found.job} reads the snapshot."), found.pod)
+        case driver.Failed(failure=failure):
             return Record(transitions.failed(world, failure.reason, failure.message))
 
 
@@ -214,7 +216,7 @@ def _after_end(world: World) -> Action:
     """Stops what runs, releases the lock, removes the result when its time has come."""
     status = world.extract.status
     ended = status.phase == "Complete" and not world.deleting  # the Job of one that succeeded ends itself
-    stopping = None if ended else _stop(world)
+    stopping = None if ended else _stop(world, driver.acts(world.seen, world.seen.of_command(EXTRACT.name)))
     if stopping is not None:
         return stopping
     if world.locked and not _drops_now(world):
@@ -225,14 +227,11 @@ def _after_end(world: World) -> Action:
     return SetFinalizer(present=False) if world.deleting else Idle()
 
 
-def _stop(world: World) -> Action | None:
-    """Stops the extract Jobs that have not ended, and waits for their pods."""
-    for name in world.seen.of_command(EXTRACT.name):
-        job, live = world.seen.jobs[name], world.seen.live_pods(name)
-        if not live and finished(job) is not None:
-            continue
-        return Idle(1.0) if world.seen.stopping(name) else StopJob(name)
-    return None
+def _stop(world: World, name: str | None) -> Action | None:
+    """Stops the Job, and waits for its pods."""
+    if name is None:
+        return None
+    return Idle(STOP_PAUSE) if driver.is_stopped(world.seen, name) else StopJob(name)
 
 
 def _seconds_left(world: World) -> float:
@@ -263,7 +262,6 @@ def _removal(world: World) -> Action:
     attempt = status.removal_attempt
     if attempt == 0:
         return Record(transitions.first_removal(world))
-    name = job_name(REMOVE_EXTRACT.name, extract.meta.uid, attempt)
     if world.into_claim and (_changed(world) is not None):
         return _not_removed(world, "the claim is not that of the Environment any more", final=True)
     if world.into_database and world.environment is None:
@@ -277,16 +275,17 @@ def _removal(world: World) -> Action:
     left = _pause_left(world)
     if left > 0:
         return Idle(left)
-    match read(world.seen.state(name), ExtractRemoved, "The Job"):
-        case Absent():
+    series = Series(REMOVE_EXTRACT, extract.meta.uid, ExtractRemoved, "The Job")
+    match series.next(world.seen, world.now, driver.once, attempt):
+        case Due():
             if world.into_database and not world.locked:
                 return SetLock(held=True)
             return StartJob("remove-extract", attempt)
-        case Starting() | Running():
-            return Idle(POLL)
+        case Waits(seconds=seconds):
+            return Idle(seconds)
         case Done(result=found):
             return Record(transitions.removed(world, found))
-        case JobFailed(failure=failure):
+        case driver.Failed(failure=failure):
             return _not_removed(world, failure.message)
 
 

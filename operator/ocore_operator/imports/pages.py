@@ -18,7 +18,6 @@ import structlog
 from pydantic import ValidationError
 
 from ocore_crds import naming
-from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
 from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
@@ -35,7 +34,6 @@ from ocore_operator.imports.rules import Counted, Place
 from ocore_operator.imports.world import CreatePage, Idle, Record, World
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.outcome import Observation
-from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.client import LOG_RATE, MANAGER_IMPORT, WHOLE_LOG
@@ -139,10 +137,10 @@ async def _start_ahead(
     """Starts the Job of the page after this one: it lists while the objects of this one are created. One that cannot
     start now does so in its turn."""
     following = running.model_copy(update={"page": running.page + 1, "attempt": 1, "after": after})
-    attempt = rules.job_attempt(following)
-    if following.page < rules.MAX_PAGES and job_name(LIST_MANIFESTS.name, store.meta.uid, attempt) not in seen.jobs:
+    series = rules.listing(store, following)
+    if following.page < rules.MAX_PAGES and series.job(1) not in seen.jobs:
         with suppress(Waiting, Failed):
-            await start_page(ctx, store, following, found, attempt)
+            await start_page(ctx, store, following, found, series.attempt(1))
 
 
 async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsResult) -> list[str] | None:

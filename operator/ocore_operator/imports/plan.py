@@ -2,11 +2,9 @@
 
 from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.snapshotstore import ImportStatus
-from ocore_crds.stored_contents import ManifestsResult
 from ocore_operator.imports import rules
 from ocore_operator.imports.world import Action, CreatePage, Idle, Record, StartPage, TakeOver, World
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, read
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.driver import Done, Due, Failed, Waits, soon
 
 
 def is_running(status: ImportStatus | None) -> bool:
@@ -37,20 +35,21 @@ def _page(world: World, running: ImportStatus) -> Action:
     """One Job lists each page; then its objects are created."""
     if world.refusal is not None:
         return failed(world, running, world.refusal.message, retryable=False)
-    attempt = rules.job_attempt(running)
-    name = job_name(LIST_MANIFESTS.name, world.store.meta.uid, attempt)
-    match read(world.seen.state(name), ManifestsResult, "The Job"):
-        case Absent():
-            return StartPage(running, attempt)
-        case Starting() | Running():
-            return Idle(POLL)
+    series = rules.listing(world.store, running)
+    match series.next(world.seen, world.now, soon(LIST_MANIFESTS), running.attempt):
+        case Due(failure=failure):
+            if failure is not None:
+                return failed(world, running, failure.message, retryable=True)
+            return StartPage(running, series.attempt(running.attempt))
+        case Waits(seconds=seconds):
+            return Idle(seconds)
         case Done(result=result) if result.store_id != world.store.status.store_id:
             text = f"The Job has read the store {result.store_id}, and this one is {world.store.status.store_id}."
             return failed(world, running, text, retryable=False)
-        case Done(result=result):
-            return CreatePage(running, result, name)
-        case JobFailed(failure=failure):
-            return failed(world, running, failure.message, retryable=failure.retryable)
+        case Done(result=result, job=job):
+            return CreatePage(running, result, job)
+        case Failed(failure=failure):
+            return failed(world, running, failure.message, retryable=False)
 
 
 def failed(world: World, running: ImportStatus, why: str, *, retryable: bool) -> Record:

@@ -10,6 +10,7 @@ from typing import get_args
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.listing import StoredSnapshot
 from ocore_crds.manifest import Identity
 from ocore_crds.model import NAME_PATTERN, UUID_PATTERN
@@ -19,6 +20,7 @@ from ocore_crds.snapshotstore import ImportedRollbacks, ImportStatus, SnapshotSt
 from ocore_crds.stored_contents import ManifestsResult
 from ocore_crds.text import shortened
 from ocore_operator import clock, summarize
+from ocore_operator.jobs.driver import Series
 from ocore_operator.kube.resources import Environment, Object, Snapshot, Store, project_of
 from ocore_operator.snapshot import transitions
 from ocore_operator.summarize import Stamp
@@ -74,10 +76,11 @@ def begun(wanted: str, now: datetime) -> ImportStatus:
     )
 
 
-def job_attempt(running: ImportStatus) -> str:
-    """The part of a Job's name that is the same after a restart, and different for each page and attempt."""
+def listing(store: Store, running: ImportStatus) -> Series[ManifestsResult]:
+    """The Jobs that list a page. Their names are the same after a restart, and different for each page."""
     text = f"{running.started_at} {running.round} {running.page}"
-    return f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{running.attempt}"
+    prefix = f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-"
+    return Series(LIST_MANIFESTS, store.meta.uid, ManifestsResult, "The Job that lists a page", prefix)
 
 
 # --- one snapshot --------------------------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ from ocore_crds.rollback_record import RollbackRun
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator.errors import Failed
 from ocore_operator.jobs import failpoints, parts, stores
+from ocore_operator.jobs.driver import Series
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
-from ocore_operator.jobs.series import Deletes, Series, copying, deletion, state_writing
+from ocore_operator.jobs.series import Deletes, copying, deletion, state_writing
 from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.kube.resources import Environment, Extract, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings

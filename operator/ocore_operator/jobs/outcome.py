@@ -7,7 +7,7 @@ controller does.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import Command
@@ -104,37 +104,6 @@ class NoResult:
 
 
 JobState = Absent | Starting | Running | Succeeded | NoResult | JobFailed
-ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True)
-class Done(Generic[ResultT]):
-    """The Job has ended with the result that its command reports."""
-
-    result: ResultT
-    finished: str
-
-
-#: What a plan needs of a state: that it gave no result, or another one, is a failure like any other.
-Reading = Absent | Starting | Running | Done[ResultT] | JobFailed
-
-
-def read(state: JobState, result: type[ResultT], what: str) -> Reading[ResultT]:
-    """The state of a Job that should report a `result`. `what`: the Job, as the subject of a message ("The probe")."""
-    match state:
-        case Succeeded(payload=payload, finished=at) if isinstance(payload, result):
-            return Done(payload, at)
-        case Succeeded(payload=payload, finished=at):
-            message = (
-                f"{what} reported a {type(payload).__name__} in place of a {result.__name__}. Set OCORE_MOVER_IMAGE to "
-                "the operator's version."
-            )
-            return JobFailed(Failure(reason=c.INTERNAL_ERROR, message=message), at, unreported=True)
-        case NoResult(message=message, finished=at):
-            failure = Failure(reason=c.JOB_LOST, message=f"{what} left no result: {message}.", retryable=True)
-            return JobFailed(failure, at, unreported=True)
-        case Absent() | Starting() | Running() | JobFailed():
-            return state
 
 
 @dataclass(frozen=True)

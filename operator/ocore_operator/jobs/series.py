@@ -1,59 +1,13 @@
-"""Series of Jobs: all attempts of one command for one object, one after the other. Their names differ by the number of
-the attempt. Pure."""
+"""The series of Jobs of a Snapshot: what each deletes, writes or copies. Pure."""
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
 
-from ocore_crds.commands.table import COPY_REMOTE, DELETE, WRITE_STATE, Command
-from ocore_crds.protocol import CopyResult, DeleteResult, StateResult
+from ocore_crds.commands.table import COPY_REMOTE, DELETE, SNAPSHOT, WRITE_STATE
+from ocore_crds.protocol import CopyResult, DeleteResult, SnapshotResult, StateResult
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import Absent, Observation, Reading, read
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.driver import Series
 from ocore_operator.kube.resources import Snapshot
-
-ResultT = TypeVar("ResultT")
-
-
-@dataclass(frozen=True)
-class Series(Generic[ResultT]):
-    """All attempts of `command` for the object of that uid. `result`: what one reports. `what`: an attempt, as the
-    subject of a message."""
-
-    command: Command[Any]
-    uid: str
-    result: type[ResultT]
-    what: str
-    #: Stands before the number in the names.
-    prefix: str = ""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError where the table of commands has another result."""
-        if self.result not in self.command.results:
-            raise ValueError(f"{self.command.name} does not report a {self.result.__name__}")
-
-    def attempt(self, number: int) -> str:
-        """What the name of that attempt's Job ends with."""
-        return f"{self.prefix}{number}"
-
-    def job(self, number: int) -> str:
-        """Name of that attempt's Job."""
-        return job_name(self.command.name, self.uid, self.attempt(number))
-
-    def newest(self, seen: Observation) -> tuple[int, Reading[ResultT]]:
-        """Number of the newest attempt and what its Job says; 0 and Absent where there is none."""
-        start = job_name(self.command.name, self.uid, self.prefix)
-        numbers = [name.removeprefix(start) for name in seen.of_command(self.command.name)]
-        newest = max((int(number) for number in numbers if number.isdigit()), default=0)
-        return newest, self.reading(seen, newest) if newest else Absent()
-
-    def reading(self, seen: Observation, number: int) -> Reading[ResultT]:
-        """What that attempt's Job says."""
-        return read(seen.state(self.job(number)), self.result, self.what)
-
-
-# --- of a Snapshot -------------------------------------------------------------------------------------------------
 
 
 class Deletes(StrEnum):
@@ -75,6 +29,11 @@ def moment(place: RemoteCopy | CopyPlace) -> int:
     """When the copy was requested, in seconds since the epoch: Jobs of an earlier copy of the same Snapshot may still
     exist."""
     return int(clock.parse(place.requested_at).timestamp())
+
+
+def attempts(snapshot: Snapshot) -> Series[SnapshotResult]:
+    """The Jobs that take the snapshot. The status has the number of the attempt."""
+    return Series(SNAPSHOT, snapshot.meta.uid, SnapshotResult, "The Job")
 
 
 def deletion(snapshot: Snapshot, deletes: Deletes) -> Series[DeleteResult]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds import layouts
+from ocore_crds.commands.table import MEASURE, PROVE
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import ANY_USER, EnvironmentStatus, connection_of
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
@@ -13,9 +14,10 @@ from ocore_operator.entries import targets
 from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.jobs import driver
+from ocore_operator.jobs.driver import Done, Due, Series, Waits
 from ocore_operator.jobs.inputs import OF_WORKLOADS, JobInputs
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, read
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.outcome import POLL, finished
 from ocore_operator.kube.resources import Environment, Store, project_of
 from ocore_operator.readiness import proof, schedule, sizing
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
@@ -345,24 +347,27 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
     due = _sizes_due_in(world, status)
     if due is None:
         return Wait(status, None)
-    attempt = sizing.attempt_name(status)
-    name = job_name("measure", obj.meta.uid, attempt)
-    if seen.stopping(name):
-        return Wait(status, POLL)
-    match read(seen.state(name), SizesResult, "The Job that measures"):
-        case Absent():
+    series = Series(MEASURE, obj.meta.uid, SizesResult, "The Job that measures", f"{sizing.attempt_name(status)}-")
+    match series.next(seen, world.now, driver.once):
+        case Due(number=number):
             others = (*seen.of_command("probe"), *seen.of_command("measure"))
             if due > 0:
                 return Wait(status, due)
             if _rollback_near(world) or any(finished(seen.jobs[other]) is None for other in others):
                 return Wait(status, POLL)
-            return _start_measuring(world, inputs, status, attempt)
-        case Starting() | Running():
-            return Stop(name, Wait(status, POLL)) if _rollback_near(world) else Wait(status, POLL)
-        case Done(result=result, finished=ended):
-            return Record(sizing.measured(status, result, ended=ended), name)
-        case JobFailed(failure=failure, finished=ended):
-            return Record(sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended), name)
+            return _start_measuring(world, inputs, status, series.attempt(number))
+        case Waits(job=job):
+            return _beside(world, status, job)
+        case Done(result=result, finished=ended, job=job):
+            return Record(sizing.measured(status, result, ended=ended), job)
+        case driver.Failed(failure=failure, finished=ended, job=job):
+            return Record(sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended), job)
+
+
+def _beside(world: EnvironmentWorld, status: EnvironmentStatus, job: str) -> Step[EnvironmentStatus]:
+    """While the Job runs: it gives way to a Rollback."""
+    wait = Wait(status, POLL)
+    return Stop(job, wait) if _rollback_near(world) and not world.seen.stopping(job) else wait
 
 
 def _start_measuring(
@@ -399,22 +404,19 @@ def _proof_due_in(world: EnvironmentWorld, status: EnvironmentStatus) -> float |
 
 
 def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
-    obj, seen, now = world.obj, world.seen, clock.text(world.now)
-    attempt = proof.attempt_name(status)
-    name = job_name("prove", obj.meta.uid, attempt)
-    if seen.stopping(name):
-        return Wait(status, POLL)
-    match read(seen.state(name), ProofResult, "The proof"):
-        case Absent():
+    obj, now = world.obj, clock.text(world.now)
+    series = Series(PROVE, obj.meta.uid, ProofResult, "The proof", f"{proof.attempt_name(status)}-")
+    match series.next(world.seen, world.now, driver.once):
+        case Due(number=number):
             if obj.status.operation is not None or world.operations:
                 return Wait(status, PROOF_PAUSE)
             rest = _rest(world, status)
-            return _start_proof(world, inputs, status, attempt) if rest <= 0 else Wait(status, rest)
-        case Starting() | Running():
-            return Stop(name, Wait(status, POLL)) if _rollback_near(world) else Wait(status, POLL)
-        case Done(result=result):
-            return Record(proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), name)
-        case JobFailed(failure=failure):
+            return _start_proof(world, inputs, status, series.attempt(number)) if rest <= 0 else Wait(status, rest)
+        case Waits(job=job):
+            return _beside(world, status, job)
+        case Done(result=result, job=job):
+            return Record(proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), job)
+        case driver.Failed(failure=failure):
             lost = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
             return Record(proven(obj, lost, now))
 

@@ -6,6 +6,7 @@ Each kind supplies what differs by a subclass of :class:`Probed`.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ocore_crds import conditions as c
@@ -15,9 +16,10 @@ from ocore_crds.model import Model
 from ocore_crds.protocol import Failure
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.jobs import driver
+from ocore_operator.jobs.driver import Done, Due, Series, Waits
 from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, JobState, Observation, Running, Starting, read
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.outcome import POLL
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Resource
 from ocore_operator.readiness import schedule
@@ -142,44 +144,21 @@ def probe(
     due, last = due_in(kind, world), kind.last_probe(status)
     if due > 0:
         return Wait(status, due)
-    attempt, state = newest(
-        world.seen, kind.command, obj.meta.uid, schedule.attempt_name(obj.meta.generation, last.ended)
-    )
-    name = job_name(kind.command, obj.meta.uid, attempt)
-    job = world.seen.jobs.get(name)
-    began = job["metadata"]["creationTimestamp"] if job is not None else clock.text(world.now)
-    deadline = float(job["spec"]["activeDeadlineSeconds"]) if job is not None else float("inf")
-    age, live = clock.seconds_since(began, world.now), bool(world.seen.live_pods(name))
-    if isinstance(state, JobFailed) and schedule.may_still_start(state, age, deadline, live=live):
-        return kind.probing(world, f"The probe Job has not started yet: {state.failure.message}", c.JOB_PENDING)
-    match read(state, kind.result, "The probe"):
-        case Absent():
+    command, prefix = COMMANDS[kind.command], f"{schedule.attempt_name(obj.meta.generation, last.ended)}-"
+    series = Series(command, obj.meta.uid, kind.result, "The probe", prefix, patient=True)
+    match series.next(world.seen, world.now, partial(schedule.again, command)):
+        case Due(number=number):
             # Those whose last probe is the longest ago go first: one that is probed again and again must not delay the
             # others.
             since, asked = last.ended or obj.meta.created, kind.asked(world)
-            start = Start(kind.command, attempt, inputs, since, kind.probing(world, kind.does), asked)
+            start = Start(kind.command, series.attempt(number), inputs, since, kind.probing(world, kind.does), asked)
             return _unless_refused(kind, world, start)
-        case Starting(condition=condition, text=text):
-            return kind.probing(world, f"The probe Job is starting: {text}", condition or c.PROBING)
-        case Running(lost=lost):
-            return kind.probing(world, lost or kind.does, c.NODE_NOT_RESPONDING if lost else c.PROBING)
-        case Done(result=result):
-            return Record(kind.found(world, result, began), name)
-        case JobFailed(failure=failure):
-            return Record(kind.failed(world, failure, began))
-
-
-def newest(seen: Observation, command: Command, uid: str, attempt: str) -> tuple[str, JobState]:
-    """The attempt of the newest Job of this probe, and its state. One that the infrastructure ended is followed by
-    another one."""
-    number, name = 1, attempt
-    while True:
-        state = seen.state(job_name(command, uid, name))
-        live = bool(seen.live_pods(job_name(command, uid, name)))
-        if not schedule.another(COMMANDS[command], state, number, live=live):
-            return name, state
-        number += 1
-        name = f"{attempt}-{number}"
+        case Waits(reason=reason, message=message, pod=pod):
+            return kind.probing(world, kind.does if pod and not reason else message, reason or c.PROBING)
+        case Done(result=result, job=job, began=began):
+            return Record(kind.found(world, result, began or clock.text(world.now)), job)
+        case driver.Failed(failure=failure, began=began):
+            return Record(kind.failed(world, failure, began or clock.text(world.now)))
 
 
 def _unless_refused(

@@ -10,7 +10,7 @@ from ocore_crds.commands.table import Command
 from ocore_crds.conditions import Condition
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import JobFailed, JobState, NoResult
+from ocore_operator.jobs.driver import Failed
 from ocore_operator.settings import Settings
 
 #: Seconds from the end of a rollback to the probe that renews what was found before it. The application has just
@@ -20,8 +20,6 @@ RENEWAL = 60.0
 PAUSE = 10.0
 #: Seconds after which a request for a later time is checked again, at most.
 HORIZON = 3600.0
-#: Seconds before the deadline of a Job at which the reason why it has not started is still known.
-BEFORE_DEADLINE = 15.0
 
 
 def backoff(settings: Settings, probed: str, since: str) -> float:
@@ -81,22 +79,11 @@ def asked_in(now: datetime, request: datetime | None, probed: str | None, began:
     return min(due, HORIZON)
 
 
-def another(command: Command[Any], state: JobState, number: int, *, live: bool) -> bool:
-    """Whether another probe by the command follows this one, the `number`th (from 1), instead of a verdict: it was
-    evicted, killed or lost, or the runtime could not create its container. `live`: a pod of it may still act. What the
-    mover reports is the verdict."""
-    if live or number >= command.attempts:
-        return False
-    if isinstance(state, JobFailed):
-        return state.failure.retryable and state.failure.reason in (c.JOB_FAILED, c.POD_NOT_STARTED)
-    return isinstance(state, NoResult)
-
-
-def may_still_start(state: JobState, age: float, deadline: float, *, live: bool) -> bool:
-    """Whether to wait for a pod that has not started in time: an autoscaler may be slow. `age`: seconds since the Job's
-    creation. `deadline`: its activeDeadlineSeconds."""
-    late = isinstance(state, JobFailed) and state.failure.reason == c.POD_NOT_STARTED and state.failure.retryable
-    return late and live and age < deadline - BEFORE_DEADLINE
+def again(command: Command[Any], failed: Failed) -> float | None:
+    """Another probe by the command follows one that was evicted, killed or lost, or whose container the runtime could
+    not create. What the mover reports is the verdict."""
+    lost = failed.failure.retryable and failed.failure.reason in (c.JOB_FAILED, c.JOB_LOST, c.POD_NOT_STARTED)
+    return 0.0 if lost and not failed.live and failed.number < command.attempts else None
 
 
 def attempt_name(generation: int, probed: str | None) -> str:

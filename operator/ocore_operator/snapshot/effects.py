@@ -17,6 +17,7 @@ from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.jobs import build, control, failpoints, inputs, signals, stores
+from ocore_operator.jobs.driver import STOP_PAUSE
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.series import Deletes
@@ -24,7 +25,6 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue
 from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
-from ocore_operator.snapshot.stopping import STOP_PAUSE
 from ocore_operator.snapshot.world import (
     Action,
     AddFinalizer,

@@ -13,7 +13,7 @@ from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry, needing, of_environment
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import Running
+from ocore_operator.jobs.driver import Waits
 from ocore_operator.jobs.series import copying
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot, Store
@@ -131,12 +131,12 @@ def _not_ready(target: Store) -> Outcome | None:
 
 async def _copied(ctx: Context, world: World, remote: RemoteCopy) -> int:
     """Bytes that the running Job has reported last; 0: none, or its log cannot be read."""
-    state = world.seen.state(copying(world.snapshot).job(remote.attempts))
-    if not isinstance(state, Running):
+    running = copying(world.snapshot).at(world.seen, remote.attempts)
+    if not isinstance(running, Waits) or not running.pod:
         return 0
     since, found = clock.after(ctx.now(), -LOG_TAIL), 0
     lines = ctx.kube.follow_log(
-        world.snapshot.meta.namespace, state.pod, since=since, follow=False, seconds=READ_SECONDS
+        world.snapshot.meta.namespace, running.pod, since=since, follow=False, seconds=READ_SECONDS
     )
     try:
         async for line in lines:

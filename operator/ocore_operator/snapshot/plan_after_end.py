@@ -14,13 +14,14 @@ from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting
-from ocore_operator.jobs.series import Deletes, Series, deletion
+from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs.series import Deletes, deletion
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
-from ocore_operator.snapshot.stopping import alone, pause_left, stop
+from ocore_operator.snapshot.stopping import alone, stop
 from ocore_operator.snapshot.world import (
     Action,
     Cascade,
@@ -59,7 +60,7 @@ KEPT_BY_OTHERS = (c.HAS_DEPENDENTS, c.PINNED)
 #: Why the data of an imported Snapshot stays.
 NOT_TAKEN_OVER = "The Snapshot was imported, and its SnapshotStore has not taken over"
 #: Reasons of Reconciling while the data is being deleted: its transition time is when that began.
-REMOVING = (c.DELETING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT, c.NODE_NOT_RESPONDING)
+REMOVING = (c.DELETING, c.JOB_PENDING, c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT, c.NODE_NOT_RESPONDING)
 
 
 def decide(world: World) -> Action:
@@ -104,29 +105,30 @@ def _delete_data(world: World, deletes: Deletes) -> StartDelete | Outcome | None
         return Waiting(c.RETAINED, NOT_TAKEN_OVER, LONGEST_PAUSE)
     if world.refusal is not None:
         return world.refusal
-    number, reading = deletion(world.snapshot, deletes).newest(world.seen)
-    match reading:
-        case Done(result=DeleteResult(kept=None)):
-            return None
-        case Done(result=DeleteResult(kept=kept), finished=ended) if kept is not None:
-            left = _seconds_until_retry(kept, ended or clock.text(world.now), world)
-            if left > 0:
+    found = deletion(world.snapshot, deletes).next(world.seen, world.now, partial(_delete_pause, deletes))
+    match found:
+        case Due(number=number):
+            return StartDelete(number, deletes)
+        case Done(result=DeleteResult(kept=kept), finished=ended, number=number):
+            left = _seconds_until_retry(kept, ended or clock.text(world.now), world) if kept is not None else 0.0
+            if kept is not None and left > 0:
                 return Waiting(c.RETAINED_BY_STORE if kept.locked else c.DELETING, _kept_text(kept), left)
-        case Running(lost=lost) if lost:
-            return Waiting(c.NODE_NOT_RESPONDING, lost, POLL)
-        case Starting() | Running():
-            return Waiting(c.DELETING, "A Job deletes data from the store.", POLL)
-        case JobFailed(failure=failure, finished=ended) if failure.reason in KEPT_BY_OTHERS:
-            if deletes in (Deletes.ALL, Deletes.LEFTOVERS) or pause_left(world, DEPENDENTS_PAUSE, ended) > 0:
-                return Stalled(failure.reason, failure.message)
-        case JobFailed(failure=failure, finished=ended):
-            pause = DELETE_PAUSE if number >= DELETE.attempts else RETRY_PAUSE
-            left = pause_left(world, pause, ended)
-            if left > 0:
-                return Waiting(c.DELETING, f"Data could not be deleted from the store: {failure.message}", left)
-        case Absent() | Done():
-            pass
-    return StartDelete(number + 1, deletes)
+            return StartDelete(number + 1, deletes) if kept is not None else None
+        case Waits(paused=False):
+            return Waiting(*found.says(c.DELETING, "A Job deletes data from the store."), found.seconds)
+        case Waits(reason=reason, message=message) if reason in KEPT_BY_OTHERS:
+            return Stalled(reason, message)
+        case Waits(message=message, seconds=left):
+            return Waiting(c.DELETING, f"Data could not be deleted from the store: {message}", left)
+        case Failed(failure=failure):
+            return Stalled(failure.reason, failure.message)
+
+
+def _delete_pause(deletes: Deletes, failed: Failed) -> float | None:
+    """A person must delete what others need. In the Snapshot's own store the deletion is given up then."""
+    if failed.failure.reason in KEPT_BY_OTHERS:
+        return None if deletes in (Deletes.ALL, Deletes.LEFTOVERS) else DEPENDENTS_PAUSE
+    return RETRY_PAUSE if failed.number < DELETE.attempts else DELETE_PAUSE
 
 
 def _of_another_cluster(snapshot: Snapshot) -> bool:
@@ -209,28 +211,30 @@ def _verify(world: World) -> Action:
     if refusal is not None:
         status = transitions.unverified(snapshot, refusal.reason, refusal.message, now)
         return Idle(refusal.after if isinstance(refusal, Waiting) else DELETE_PAUSE, status)
-    number, reading = Series(VERIFY, snapshot.meta.uid, VerifyResult, "The check").newest(world.seen)
-    match reading:
+    series = Series(VERIFY, snapshot.meta.uid, VerifyResult, "The check")
+    found = series.next(world.seen, now, partial(_verify_pause, world))
+    match found:
+        case Due(number=number):
+            return StartVerify(number)
         case Done(result=result):
             return Record(transitions.verified(snapshot, result, now))
-        case Running(lost=lost) if lost:
-            return Idle(POLL, transitions.unverified(snapshot, c.NODE_NOT_RESPONDING, lost, now))
-        case Starting() | Running():
-            return Idle(POLL, transitions.unverified(snapshot, c.VERIFYING, "A Job reads every byte back.", now))
-        case JobFailed(failure=failure) if failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
-            # A manifest that is missing is as bad as bytes that changed: the snapshot cannot be restored.
+        case Waits(paused=True, reason=reason, message=message, seconds=left):
+            message = f"It could not be read back; retrying: {message}"
+            return Idle(left, transitions.unverified(snapshot, reason, message, now))
+        case Waits(seconds=left):
+            reason, message = found.says(c.VERIFYING, "A Job reads every byte back.")
+            return Idle(left, transitions.unverified(snapshot, reason, message, now))
+        case Failed(failure=failure):
             in_copy = damage.read_place(snapshot).is_copy
             return Record(damage.found(snapshot, failure.message, now, in_copy=in_copy))
-        case JobFailed(failure=failure, finished=ended):
-            # A few attempts soon, then as rarely as probes.
-            pause = RETRY_PAUSE if number < VERIFY.attempts else world.settings.probe_interval
-            left = pause_left(world, pause, ended)
-            if left > 0:
-                message = f"It could not be read back; retrying: {failure.message}"
-                return Idle(left, transitions.unverified(snapshot, failure.reason, message, now))
-        case Absent():
-            pass
-    return StartVerify(number + 1)
+
+
+def _verify_pause(world: World, failed: Failed) -> float | None:
+    # A manifest that is missing is as bad as bytes that changed: the snapshot cannot be restored.
+    if failed.failure.reason in (c.CORRUPT, c.SNAPSHOT_NOT_FOUND):
+        return None
+    # A few attempts soon, then as rarely as probes.
+    return RETRY_PAUSE if failed.number < VERIFY.attempts else world.settings.probe_interval
 
 
 # --- deletion --------------------------------------------------------------------------------------------------
@@ -335,18 +339,19 @@ def _delete(world: World) -> Action:
         return LetGo(Note("Warning", "DataRetained", text))
     if step.reason != c.RETAINED_BY_STORE:
         return _blocked(world, step)
-    _, reading = deletion(world.snapshot, deletes).newest(world.seen)
-    kept = reading.result.kept if isinstance(reading, Done) else None
-    if not isinstance(reading, Done) or kept is None:
+    series = deletion(world.snapshot, deletes)
+    found = series.at(world.seen, series.newest(world.seen))
+    kept = found.result.kept if isinstance(found, Done) else None
+    if not isinstance(found, Done) or kept is None:
         raise ValueError(f"{world.snapshot.key}: no Job has found what the store keeps")
-    found = KeptInStore(
+    keeps = KeptInStore(
         versions=kept.versions or 0,
         bytes=kept.bytes,
         until=kept.until,
         legal_hold=kept.legal_hold,
-        checked_at=reading.finished or clock.text(world.now),
+        checked_at=found.finished or clock.text(world.now),
     )
-    return Record(world.snapshot.status.model_copy(update={"kept_in_store": found}))
+    return Record(world.snapshot.status.model_copy(update={"kept_in_store": keeps}))
 
 
 def _retained_by_store(world: World) -> Action | None:

@@ -18,23 +18,15 @@ inspected first.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import INSPECT, SNAPSHOT
 from ocore_crds.protocol import Failure, SnapshotResult
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import (
-    POLL,
-    Absent,
-    Done,
-    JobFailed,
-    Observation,
-    Running,
-    Starting,
-    may_retry,
-    read,
-)
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.outcome import POLL, Observation, may_retry
+from ocore_operator.jobs.series import attempts
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot import plan_base, plan_quiesce
 from ocore_operator.snapshot.world import (
@@ -81,7 +73,7 @@ class _Case:
 
     @property
     def job(self) -> str:
-        return job_name("snapshot", self.snapshot.meta.uid, self.attempt)
+        return attempts(self.snapshot).job(self.attempt)
 
     @property
     def left(self) -> float:
@@ -111,21 +103,18 @@ def decide(world: World) -> Action:
     stopped = _stopped_for(case)
     if stopped is not None:
         return _retry(case, stopped)
-    reading = read(world.seen.state(case.job), SnapshotResult, "The Job")
-    match reading:
+    found = attempts(world.snapshot).at(world.seen, case.attempt)
+    match found:
         case Done(result=result):
             pod = world.seen.pods.get(case.job, ({},))[-1].get("metadata", {}).get("name", "")
             return Finish(result, clean=case.attempt == 1, pod=pod)
-        case Absent():
+        case Due():
             return _absent(case, world)
-        case Starting() | Running():
-            if isinstance(reading, Running) and reading.ready and case.left > 0:
-                announce = plan_quiesce.announce(world)
-                if announce is not None:
-                    return announce
-            return _under_way(case, reading)
-        case JobFailed():
-            return _failed(case, reading)
+        case Waits(ready=ready):
+            announce = plan_quiesce.announce(world) if ready and case.left > 0 else None
+            return announce or _under_way(case, found)
+        case Failed():
+            return _failed(case, found)
 
 
 def _import(case: _Case) -> Action:
@@ -179,12 +168,12 @@ def _stopped_for(case: _Case) -> Failure | None:
     return Failure(reason=found.reason, message=message, retryable=not final)
 
 
-def _under_way(case: _Case, state: Starting | Running) -> Action:
+def _under_way(case: _Case, waits: Waits) -> Action:
     gives_way = case.seen.gives_way.get(case.job)
     if gives_way is not None:
         return _retry(case, gives_way)
-    if isinstance(state, Starting):
-        return _starting(case, state)
+    if waits.starting:
+        return _starting(case, waits)
     if case.left <= 0:
         if case.left < -STOP_WITHIN:
             return GiveUp(_too_late(case), stored=True)
@@ -192,28 +181,26 @@ def _under_way(case: _Case, state: Starting | Running) -> Action:
             return Stop(case.job, _too_late(case))
         return Wait(c.DEADLINE_EXCEEDED, "The deadline has passed. The Job is being stopped.", 1.0, job=case.job)
     soon = max(min(POLL, case.left), 0.5)
-    if state.lost:
-        return Wait(c.NODE_NOT_RESPONDING, state.lost, soon, pod=state.pod, job=case.job, stalled=True)
-    return Wait(c.RUNNING, f"Attempt {case.attempt} runs in Job {case.job}.", soon, pod=state.pod, job=case.job)
+    reason, message = waits.says(c.RUNNING, f"Attempt {case.attempt} runs in Job {case.job}.")
+    return Wait(reason, message, soon, pod=waits.pod, job=case.job, stalled=reason == c.NODE_NOT_RESPONDING)
 
 
-def _starting(case: _Case, state: Starting) -> Action:
+def _starting(case: _Case, waits: Waits) -> Action:
     left = case.left - START_MARGIN
     if left <= 0:
         # If its pod starts after all, it is stopped and what it stored is deleted, before `residue` is None.
-        return GiveUp(_too_late(case, state), stored=True)
-    message = f"Job {case.job} is starting: {state.text}"
-    return Wait(state.condition or c.RUNNING, message, max(min(POLL, left), 0.5), job=case.job)
+        return GiveUp(_too_late(case, waits.starting), stored=True)
+    return Wait(waits.reason or c.RUNNING, waits.message, max(min(POLL, left), 0.5), job=case.job)
 
 
-def _failed(case: _Case, state: JobFailed) -> Action:
-    failure = state.failure
+def _failed(case: _Case, failed: Failed) -> Action:
+    failure = failed.failure
     if failure.reason == c.MANIFEST_EXISTS:
         return _inspect_for_manifest(case, failure)
     if failure.reason == c.CANCELLED:
         # Not by this operator, which cancels by deletion: a node was drained, or a person deleted the pod.
         failure = Failure(reason=c.JOB_FAILED, message=f"The Job's pod was stopped. {failure.message}", retryable=True)
-    if state.unreported:
+    if failed.unreported:
         return _inspect_for_manifest(case, failure)
     return _retry(case, failure)
 
@@ -268,32 +255,32 @@ def _recorded(failure: Failure) -> Failure:
 
 def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
     """The result of this attempt's inspect Jobs, or the action that leads to one."""
-    start = job_name("inspect", case.snapshot.meta.uid, f"{case.attempt}-")
-    names = [n for n in case.seen.of_command("inspect") if n.startswith(start)]
-    if not names:
-        return Inspect(f"{case.attempt}-1")
-    number = max(int(n.removeprefix(start)) for n in names)
-    reading = read(case.seen.state(f"{start}{number}"), SnapshotResult, "The inspect Job")
-    if isinstance(reading, Done):
-        return reading.result
-    if not isinstance(reading, JobFailed):
-        return Wait(c.RUNNING, "An inspect Job searches the store for the snapshot's manifest.")
-    failure = reading.failure
-    if failure.reason == c.OBJECTS_MISSING and case.left >= LEAST_TIME:
-        left = MISSING_PAUSE - clock.seconds_since(reading.finished, case.now)
-        if left > 0:
-            return Wait(c.OBJECTS_MISSING, failure.message, left)
-        return Inspect(f"{case.attempt}-{number + 1}")
-    if failure.reason == c.SNAPSHOT_NOT_FOUND or number >= INSPECT.attempts or not failure.retryable:
-        return failure
-    return Inspect(f"{case.attempt}-{number + 1}")
+    series = Series(INSPECT, case.snapshot.meta.uid, SnapshotResult, "The inspect Job", f"{case.attempt}-")
+    found = series.next(case.seen, case.now, partial(_inspect_pause, case))
+    match found:
+        case Due(number=number):
+            return Inspect(series.attempt(number))
+        case Waits():
+            text = "An inspect Job searches the store for the snapshot's manifest."
+            return Wait(*found.says(c.RUNNING, text), found.seconds)
+        case Done(result=result):
+            return result
+        case Failed(failure=failure):
+            return failure
 
 
-def _too_late(case: _Case, state: Starting | None = None) -> Failure:
-    """The failure at the deadline; where the Job never ran, what it waited for."""
+def _inspect_pause(case: _Case, failed: Failed) -> float | None:
+    if failed.failure.reason == c.OBJECTS_MISSING and case.left >= LEAST_TIME:
+        return MISSING_PAUSE
+    again = failed.failure.reason != c.SNAPSHOT_NOT_FOUND and may_retry(INSPECT, failed.failure, failed.number)
+    return 0.0 if again else None
+
+
+def _too_late(case: _Case, starting: str = "") -> Failure:
+    """The failure at the deadline. `starting`: what the Job waited for that never ran."""
     seconds = case.snapshot.spec.timeout_seconds
-    if state is not None:
-        message = f"The Job did not start within {seconds} s: {state.message} ({state.reason})."
+    if starting:
+        message = f"The Job did not start within {seconds} s: {starting}"
         return Failure(reason=c.POD_NOT_STARTED, message=message)
     if not case.stored:
         waited = c.find(case.snapshot.status.conditions, c.RECONCILING)

@@ -20,8 +20,8 @@ from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.outcome import Running
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.driver import Waits
+from ocore_operator.jobs.series import attempts
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.world import Action, Cascade, Record, SendSignal, Wait, World
 from ocore_operator.workloads import quiesce as rules
@@ -184,7 +184,8 @@ def _interrupted(world: World) -> bool:
     refused."""
     snapshot = world.snapshot
     deadline = clock.parse(snapshot.status.deadline or snapshot.meta.created)
-    runs = isinstance(world.seen.state(job_name("snapshot", snapshot.meta.uid, snapshot.status.attempt)), Running)
+    job = attempts(snapshot).at(world.seen, snapshot.status.attempt)
+    runs = isinstance(job, Waits) and job.pod
     return snapshot.meta.deleted is not None or world.now >= deadline or not runs or world.refusal is not None
 
 
@@ -240,6 +241,6 @@ def _scale(world: World, answer: SetReplicas | rules.Later) -> Action:
 
 def _wait(world: World, later: rules.Later) -> Wait:
     snapshot = world.snapshot
-    job = job_name("snapshot", snapshot.meta.uid, snapshot.status.attempt)
+    job = attempts(snapshot).job(snapshot.status.attempt)
     known = job if job in world.seen.jobs else ""
     return Wait(later.reason, later.message, later.seconds, pod=world.pod, job=known, stalled=later.stalled)

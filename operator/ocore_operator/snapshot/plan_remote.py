@@ -15,11 +15,12 @@ from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished
-from ocore_operator.jobs.series import Deletes, Series, copying, deletion
+from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.outcome import POLL, finished
+from ocore_operator.jobs.series import Deletes, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot.stopping import pause_left, stop
+from ocore_operator.snapshot.stopping import stop
 from ocore_operator.snapshot.world import (
     Action,
     Idle,
@@ -99,8 +100,8 @@ def decide(world: World, delete: Delete) -> Step:
 
 def _copying(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
     snapshot, now = world.snapshot, world.now
-    match copying(snapshot).reading(world.seen, remote.attempts):
-        case Starting() | Running():
+    match copying(snapshot).at(world.seen, remote.attempts):
+        case Waits():
             status = remote_status.progressed(snapshot, view.bytes_done)
             return Step(Record(status)) if status != snapshot.status else Step(wait=POLL)
         case Done(result=result) if result.manifest_sha256 == snapshot.status.manifest_sha256:
@@ -109,9 +110,9 @@ def _copying(world: World, remote: RemoteCopy, view: RemoteView) -> Step:
         case Done():
             text = "The Job reported the copy of another manifest. Check the operator's mover image."
             return _failed(world, c.JOB_FAILED, text)
-        case JobFailed(failure=failure):
+        case Failed(failure=failure):
             return _failed(world, failure.reason, failure.message)
-        case Absent():
+        case Due():
             return _failed(world, c.JOB_LOST, "The Job of the copy was deleted before it ended.")
 
 
@@ -127,7 +128,7 @@ def _begun(world: World, remote: RemoteCopy, target_id: str = "") -> Record | No
     """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied
     everything."""
     attempt, series = remote.attempts + 1, copying(world.snapshot)
-    if isinstance(series.reading(world.seen, attempt), Absent):
+    if isinstance(series.at(world.seen, attempt), Due):
         return None
     store_id = target_id or None
     return Record(remote_status.copying(world.snapshot, attempt, series.job(attempt), world.now, store_id=store_id))
@@ -160,34 +161,36 @@ def _check(world: World, remote: RemoteCopy, view: RemoteView, requested: str) -
     """The remote store is asked whether it still has every object. A copy that is lost is made again; without other
     data the Snapshot is Corrupt, and the store is asked again from time to time: it may be whole again."""
     series = checking(world.snapshot, requested)
-    number, reading = series.newest(world.seen)
-    match reading:
-        case Running(lost=lost) if lost:
-            return _unfinished(world, lost, POLL)
-        case Starting() | Running():
-            return Step(wait=POLL)
+    found = series.next(world.seen, world.now, _check_pause)
+    match found:
+        case Waits(paused=True, message=message, seconds=left):
+            return _unfinished(world, f"The copy could not be checked; retrying: {message}", left)
+        case Waits(reason=reason, message=message, seconds=left) if reason:
+            return _unfinished(world, message, left)
+        case Waits(seconds=left):
+            return Step(wait=left)
         case Done() if remote.state == "Failed":
             note = Note("Normal", "RemoteCopyFound", f"SnapshotStore {remote.store_name} has the whole copy again.")
             return Step(Record(damage.copy_found(world.snapshot, world.now), (note,)))
         case Done():
             return Step(Record(remote_status.checked(world.snapshot, world.now)))
-        case JobFailed(failure=failure) if failure.reason == c.REMOTE_COPY_LOST:
+        case Failed(failure=failure):
             return _lost(world, remote, failure.message)
-        case JobFailed(failure=failure, finished=ended):
-            left = pause_left(world, CHECK_RETRY if number < CHECK_COPY.attempts else CHECK_PAUSE, ended)
-            if left > 0:
-                return _unfinished(world, f"The copy could not be checked; retrying: {failure.message}", left)
-        case Absent() if remote.state == "Failed" and not number:
+        case Due(number=1) if remote.state == "Failed":
             left = CHECK_PAUSE - clock.seconds_since(requested, world.now)
             if left > 0:
                 return Step(wait=left)
-        case Absent():
-            pass
     blocked = world.refusal or view.unreadable
     if blocked is not None:
         pause = blocked.after if isinstance(blocked, Waiting) and world.refusal is not None else DELETE_PAUSE
         return _unfinished(world, f"The copy cannot be checked: {blocked.message}", pause)
-    return Step(StartCheckCopy(series.attempt(number + 1)))
+    return Step(StartCheckCopy(series.attempt(found.number)))
+
+
+def _check_pause(failed: Failed) -> float | None:
+    if failed.failure.reason == c.REMOTE_COPY_LOST:
+        return None
+    return CHECK_RETRY if failed.number < CHECK_COPY.attempts else CHECK_PAUSE
 
 
 def _lost(world: World, remote: RemoteCopy, message: str) -> Step:
@@ -290,9 +293,10 @@ def _release(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete)
 def _delete_local(world: World, remote: RemoteCopy, view: RemoteView, delete: Delete) -> Step:
     """The status says that only the copy counts: nothing reads the data in the Snapshot's own store any more. Its Job
     asks the remote store before."""
-    _, reading = deletion(world.snapshot, Deletes.LOCAL).newest(world.seen)
-    if isinstance(reading, JobFailed) and reading.failure.reason == c.REMOTE_COPY_LOST:
-        return _lost(world, remote, reading.failure.message)
+    series = deletion(world.snapshot, Deletes.LOCAL)
+    found = series.at(world.seen, series.newest(world.seen))
+    if isinstance(found, Failed) and found.failure.reason == c.REMOTE_COPY_LOST:
+        return _lost(world, remote, found.failure.message)
     done = Record(remote_status.local_deleted(world.snapshot, world.now))
     return _deleted(world, view.unreadable or delete(Deletes.LOCAL), done)
 

@@ -11,10 +11,10 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, finished, may_retry
-from ocore_operator.jobs.series import Series
+from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.outcome import POLL, finished, may_retry
 from ocore_operator.snapshot import plan_after_end, restore_tests
-from ocore_operator.snapshot.stopping import STOP_PAUSE, pause_left, stop
+from ocore_operator.snapshot.stopping import stop
 from ocore_operator.snapshot.world import (
     Action,
     Cascade,
@@ -78,39 +78,32 @@ def _stop_for_deletion(world: World) -> Action | None:
 def _test(world: World, test: RestoreTest) -> Action:
     snapshot, now = world.snapshot, world.now
     series = Series(RESTORE_TEST, snapshot.meta.uid, RestoreTestResult, "The test restore", f"{test.run}-")
-    number, reading = series.newest(world.seen)
-    name = series.job(number)
-    if number and (world.seen.stopping(name) or (isinstance(reading, Absent) and world.seen.live_pods(name))):
+    found = series.next(world.seen, now, _pause)
+    if isinstance(found, Done):
+        return Record(restore_tests.tested(snapshot, test.run, found.result, found.finished, now))
+    newest = series.newest(world.seen)
+    if newest and world.seen.stopping(series.job(newest)):
         return Idle(STOP_PAUSE)
-    if isinstance(reading, Done):
-        return Record(restore_tests.tested(snapshot, test.run, reading.result, reading.finished, now))
     if test.rollback:
-        if number:
-            return Stop(name)
+        if newest:
+            return Stop(series.job(newest))
         text = "A Rollback of the environment has started or waits. The test restore begins after it."
         return Idle(POLL, restore_tests.pending(snapshot, c.WAITING_FOR_OPERATION, text, now))
-    match reading:
-        case Running(lost=lost) if lost:
-            return Idle(POLL, restore_tests.pending(snapshot, c.NODE_NOT_RESPONDING, lost, now))
-        case Starting() | Running():
-            text = "A Job restores the snapshot into a scratch database."
-            return Idle(POLL, restore_tests.pending(snapshot, c.TESTING, text, now))
-        case JobFailed(failure=failure, finished=ended):
-            return _failed(world, test, number, failure, ended) or StartRestoreTest(test.run, number + 1)
-        case Absent():
-            return StartRestoreTest(test.run, number + 1)
+    match found:
+        case Due(number=number):
+            return StartRestoreTest(test.run, number)
+        case Waits(paused=True, reason=reason, message=message, seconds=left):
+            message = message if reason == c.WAITING_FOR_OPERATION else f"Retrying: {message}"
+            return Idle(left, restore_tests.pending(snapshot, reason, message, now))
+        case Waits(seconds=left):
+            reason, message = found.says(c.TESTING, "A Job restores the snapshot into a scratch database.")
+            return Idle(left, restore_tests.pending(snapshot, reason, message, now))
+        case Failed(failure=failure):
+            return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
 
 
-def _failed(world: World, test: RestoreTest, number: int, failure: Failure, ended: str) -> Action | None:
-    """The attempt gave no verdict; None: it is time for another one."""
-    snapshot, now = world.snapshot, world.now
-    waits = failure.reason == c.WAITING_FOR_OPERATION
-    if not (number < MAX_TURNS if waits else may_retry(RESTORE_TEST, failure, number)):
-        return Record(restore_tests.without_verdict(snapshot, test.run, failure, now))
+def _pause(failed: Failed) -> float | None:
+    if failed.failure.reason != c.WAITING_FOR_OPERATION:
+        return RETRY_PAUSE if may_retry(RESTORE_TEST, failed.failure, failed.number) else None
     shortest, longest = TURN_PAUSES
-    left = pause_left(world, min(shortest * number, longest) if waits else RETRY_PAUSE, ended)
-    if left <= 0:
-        return None
-    if waits:
-        return Idle(left, restore_tests.pending(snapshot, failure.reason, failure.message, now))
-    return Idle(left, restore_tests.pending(snapshot, failure.reason, f"Retrying: {failure.message}", now))
+    return min(shortest * failed.number, longest) if failed.number < MAX_TURNS else None

@@ -16,11 +16,11 @@ from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator import remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting
-from ocore_operator.jobs.series import Series, state_writing
+from ocore_operator.jobs import driver
+from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Series, Waits
+from ocore_operator.jobs.series import state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot.stopping import STOP_PAUSE, pause_left
 from ocore_operator.snapshot.world import Action, Idle, Record, StartState, World
 
 #: Seconds until a failed Job is retried: the first times, and later.
@@ -123,29 +123,28 @@ def _unrecorded(world: World, place: Place) -> Action | None:
     """What a Job writes, or has written since the status was; None where the status has it. Also where the spec asks
     for nothing: a pin that was set and removed within a second is in the store, and would keep the data from being
     deleted."""
-    _, reading = place.series.newest(world.seen)
-    match reading:
+    match _next(world, place):
         case Done(result=StateResult(state=written)) if written != place.stored:
             return Record(_stored(world.snapshot, place, written))
-        case Starting() | Running():
-            return Idle(POLL)
-        case Absent() | Done() | JobFailed():
+        case Waits(paused=False, seconds=seconds):
+            return Idle(seconds)
+        case _:
             return None
 
 
 def _write(world: World, place: Place) -> Action | None:
     snapshot = world.snapshot
-    number, reading = place.series.newest(world.seen)
-    blocked = _blocked(world, place)
+    found, blocked = _next(world, place), _blocked(world, place)
     if blocked is not None:
         return _report(world, place, blocked.message)
-    if isinstance(reading, JobFailed) and _pause(world, place) > 0:
-        return _report(world, place, reading.failure.message)
+    if isinstance(found, Waits):
+        return _report(world, place, found.message)
     if world.refusal is not None:
         return Idle(RETRY_PAUSE)
     if place.remote and _copies(world):
         return Idle(STOP_PAUSE)  # it could still write an older state
-    return StartState(number + 1, wanted(snapshot.spec), place.remote)
+    number = found.number if isinstance(found, Due) else found.number + 1
+    return StartState(number, wanted(snapshot.spec), place.remote)
 
 
 def _copies(world: World) -> bool:
@@ -176,8 +175,14 @@ def _pause(world: World, place: Place) -> float:
     blocked = _blocked(world, place)
     if blocked is not None:
         return blocked.after if isinstance(blocked, Waiting) else CHECK_PAUSE
-    number, reading = place.series.newest(world.seen)
-    if not isinstance(reading, JobFailed):
-        return CHECK_PAUSE
-    pause = RETRY_PAUSE if reading.failure.retryable and number < WRITE_STATE.attempts else LATER_PAUSE
-    return max(pause_left(world, pause, reading.finished), 0.0)
+    found = _next(world, place)
+    return found.seconds if isinstance(found, Waits) and found.paused else CHECK_PAUSE
+
+
+def _next(world: World, place: Place) -> driver.Answer[StateResult]:
+    return place.series.next(world.seen, world.now, _retry_pause)
+
+
+def _retry_pause(failed: driver.Failed) -> float:
+    soon = failed.failure.retryable and failed.number < WRITE_STATE.attempts
+    return RETRY_PAUSE if soon else LATER_PAUSE

@@ -1,10 +1,10 @@
-"""Between two Jobs of a Snapshot: the pause after one, and how one is stopped. Pure."""
+"""How a Job of a Snapshot is stopped. Pure."""
 
 from typing import Any
 
 from ocore_crds.commands.table import CHECK_COPY, COPY_REMOTE, DELETE, VERIFY, WRITE_STATE, Command
-from ocore_operator import clock
-from ocore_operator.jobs.outcome import finished, mover_ended, pod_ended
+from ocore_operator.jobs import driver
+from ocore_operator.jobs.driver import STOP_PAUSE
 from ocore_operator.snapshot.world import (
     Action,
     Idle,
@@ -17,9 +17,6 @@ from ocore_operator.snapshot.world import (
     World,
 )
 
-#: Seconds between two checks whether a Job has stopped.
-STOP_PAUSE = 1.0
-
 #: Actions that start another attempt at a command.
 _ATTEMPTS: dict[type[Action], Command[Any]] = {
     StartDelete: DELETE,
@@ -30,18 +27,9 @@ _ATTEMPTS: dict[type[Action], Command[Any]] = {
 }
 
 
-def pause_left(world: World, pause: float, ended: str) -> float:
-    """Seconds of the pause that are left since a Job ended."""
-    return pause - clock.seconds_since(ended, world.now) if ended else 0.0
-
-
 def stop(world: World, name: str) -> Action | None:
-    """Stops the Job and waits for its pods; None once nothing of it is left that can act. One that has ended is kept
-    for its log."""
-    job, lives = world.seen.jobs.get(name), world.seen.live_pods(name)
-    if not lives and (job is None or finished(job) is not None):
-        return None
-    return Idle(STOP_PAUSE) if job is None or world.seen.stopping(name) else Stop(name)
+    """Stops the Job and waits for its pods; None once nothing of it is left that can act."""
+    return _stop(world, driver.acts(world.seen, [name]))
 
 
 def alone(world: World, action: Action) -> Action:
@@ -49,12 +37,10 @@ def alone(world: World, action: Action) -> Action:
     find its image, its Secret or a node, and two attempts would act at the same time."""
     command = _ATTEMPTS.get(type(action))
     names = world.seen.of_command(command.name) if command is not None else ()
-    stops = (stop(world, name) for name in names if not _ended(world, name))
-    return next((each for each in stops if each is not None), action)
+    return _stop(world, driver.acts(world.seen, names, with_ended=False)) or action
 
 
-def _ended(world: World, name: str) -> bool:
-    """Whether the Job's program has ended, also where neither the Job nor its pod shows it yet. Such a Job is kept: the
-    number of the next attempt is one more than that of the last Job."""
-    pods = world.seen.pods.get(name, ())
-    return bool(pods) and all(pod_ended(pod) or mover_ended(pod) for pod in pods)
+def _stop(world: World, name: str | None) -> Action | None:
+    if name is None:
+        return None
+    return Idle(STOP_PAUSE) if driver.is_stopped(world.seen, name) else Stop(name)

@@ -1,11 +1,10 @@
 """Reads what the decisions of a sweep depend on."""
 
-from ocore_crds.stored_contents import OrphansResult
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import Succeeded
+from ocore_operator.jobs.driver import Done
 from ocore_operator.kube.resources import Key, Store
 from ocore_operator.sweep import plan
 from ocore_operator.sweep.world import World
@@ -19,7 +18,7 @@ async def observe(ctx: Context, store: Store) -> World:
     interval = ctx.settings.sweep_interval
     wanted = plan.needs_job(store, interval, ctx.now())
     seen = await control.observe(ctx, store) if wanted else control.no_jobs(ctx)
-    swept = any(isinstance(s, Succeeded) and isinstance(s.payload, OrphansResult) for s in map(seen.state, seen.jobs))
+    swept = isinstance(plan.sweeps(store).at(seen, 1), Done)
     return World(store, ctx.now(), seen, interval, _claimed(ctx, store) if swept else 0)
 
 

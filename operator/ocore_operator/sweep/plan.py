@@ -6,8 +6,7 @@ from ocore_crds.commands.table import REMOVE_ORPHANS, SWEEP
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
-from ocore_operator.jobs.outcome import POLL, Absent, Done, JobFailed, Running, Starting, read
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits, once
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import orphans
 from ocore_operator.sweep.world import Action, Idle, Record, StartRemoval, StartSweep, World
@@ -27,34 +26,38 @@ def decide(world: World) -> Action:
     due = orphans.due_in(store, world.interval, world.now)
     if due is None or due > 0:
         return Idle(due)
-    attempt = orphans.attempt(store, "sweep")
-    name = job_name(SWEEP.name, store.meta.uid, attempt)
     if world.refusal is not None:
         return _not_swept(world, world.refusal)
-    match read(world.seen.state(name), OrphansResult, "The Job"):
-        case Absent():
-            return StartSweep(attempt)
-        case Starting() | Running():
-            return Idle(POLL)
-        case Done(result=result):
-            return Record(orphans.swept(store, result, world.claimed, world.now), name)
-        case JobFailed(failure=failure):
+    series = sweeps(store)
+    match series.next(world.seen, world.now, once):
+        case Due(number=number):
+            return StartSweep(series.attempt(number))
+        case Waits(seconds=seconds):
+            return Idle(seconds)
+        case Done(result=result, job=job):
+            return Record(orphans.swept(store, result, world.claimed, world.now), job)
+        case Failed(failure=failure):
             return _not_swept(world, failure)
 
 
+def sweeps(store: Store) -> Series[OrphansResult]:
+    """The Job of the next sweep."""
+    return Series(SWEEP, store.meta.uid, OrphansResult, "The sweep", f"{orphans.attempt(store, 'sweep')}-")
+
+
 def _removal(world: World, last: OrphansStatus, report: str) -> Action:
-    attempt = orphans.attempt(world.store, f"remove {report}")
-    name = job_name(REMOVE_ORPHANS.name, world.store.meta.uid, attempt)
     if world.refusal is not None:
         return Record(orphans.not_removed(last, world.refusal, world.now))
-    match read(world.seen.state(name), RemovedOrphans, "The Job"):
-        case Absent():
-            return StartRemoval(report, attempt)
-        case Starting() | Running():
-            return Idle(POLL)
-        case Done(result=result):
-            return Record(orphans.removed(last, result, world.now), name)
-        case JobFailed(failure=failure):
+    prefix = f"{orphans.attempt(world.store, f'remove {report}')}-"
+    series = Series(REMOVE_ORPHANS, world.store.meta.uid, RemovedOrphans, "The removal", prefix)
+    match series.next(world.seen, world.now, once):
+        case Due(number=number):
+            return StartRemoval(report, series.attempt(number))
+        case Waits(seconds=seconds):
+            return Idle(seconds)
+        case Done(result=result, job=job):
+            return Record(orphans.removed(last, result, world.now), job)
+        case Failed(failure=failure):
             return Record(orphans.not_removed(last, failure, world.now))
 
 

@@ -423,6 +423,23 @@ def test_a_job_that_cannot_be_created() -> None:
     assert reason(decide(world(STORE, RUNNING, refusal=Failed(c.JOB_REFUSED, "No.")))) == c.JOB_REFUSED
 
 
+def test_row_101_an_attempt_whose_pod_may_still_start_is_stopped_first() -> None:
+    """Two attempts never write the same result."""
+    name = build.job_name("extract", UID, "1")
+    late = pod(
+        name, {}, phase="Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "no node"}]
+    )
+    del late["spec"]["nodeName"]
+    seen = observation([job(name, "extract")], {name: [late]}, seconds=200)
+    assert decide(world(STORE, RUNNING, seconds=200, seen=seen)) == StopJob(name)
+    orphan = decide(world(STORE, RUNNING, seconds=200, seen=replace(seen, jobs={})))
+    assert orphan == Idle(1.0)
+    stopped = observation([job(name, "extract", condition="Failed")], seconds=200)
+    action = decide(world(STORE, RUNNING, seconds=200, seen=stopped))
+    assert isinstance(action, Record)
+    assert action.status.attempt == 2
+
+
 # --- after the end ---------------------------------------------------------------------------------------------------
 
 DONE: Object = {

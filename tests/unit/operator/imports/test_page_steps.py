@@ -173,14 +173,14 @@ def ahead(monkeypatch: pytest.MonkeyPatch, page: int, *, exists: bool = False, e
 
     async def start(ctx: Any, store: Any, running: ImportStatus, found: Any, attempt: str) -> None:
         del ctx, store, found
-        assert attempt == rules.job_attempt(running)
+        assert attempt == rules.listing(STORE, running).attempt(1)
         started.append(running)
         if error is not None:
             raise error
 
     monkeypatch.setattr(pages, "start_page", start)
     following = importing(page=page + 1, after="a/b", attempt=1)
-    name = pages.job_name(pages.LIST_MANIFESTS.name, UID, rules.job_attempt(following))
+    name = rules.listing(STORE, following).job(1)
     seen = cast(Observation, SimpleNamespace(jobs={name: {}} if exists else {}))
     running = importing(page=page, attempt=3)
     asyncio.run(pages._start_ahead(cast(Context, None), STORE, running, {}, seen, "a/b"))

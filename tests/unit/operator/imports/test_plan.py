@@ -11,7 +11,6 @@ from ocore_crds.stored_contents import ManifestsResult, OrphansResult
 from ocore_operator.imports import plan, rules
 from ocore_operator.imports.rules import Place
 from ocore_operator.imports.world import Action, CreatePage, Idle, Record, StartPage, TakeOver, World
-from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object
 from support.operator.objects import at, moment
 from support.operator.stores import STORE_ID, job_of, store
@@ -28,7 +27,7 @@ def importing(**changes: Any) -> ImportStatus:
 
 def planned(last: ImportStatus | None, state: Any = None, **changes: Any) -> Action:
     known = store({"import": last.wire()} if last is not None else None, **{"import": True, **changes.pop("spec", {})})
-    name = job_name(LIST_MANIFESTS.name, known.meta.uid, rules.job_attempt(last)) if last is not None else ""
+    name = rules.listing(known, last).job(last.attempt) if last is not None else ""
     return plan.decide(World(known, moment(60), job_of(name, state), PLACES, **changes))
 
 

@@ -126,7 +126,8 @@ def test_each_page_and_attempt_has_a_job_of_its_own() -> None:
     running = rules.begun("here", NOW)
     assert (running.state, running.started_at, running.scope) == ("Running", at(10_000), "here")
     steps = [{}, {"page": 1}, {"round": 2}, {"attempt": 2}, {"started_at": at(1)}]
-    names = [rules.job_attempt(running.model_copy(update=each)) for each in steps]
+    updated = [running.model_copy(update=each) for each in steps]
+    names = [rules.listing(store(), each).attempt(each.attempt) for each in updated]
     assert len(set(names)) == 5
     assert [name.partition("-")[2] for name in names] == ["1", "1", "1", "2", "1"]
     assert {len(name) for name in names} == {10}

@@ -58,7 +58,7 @@ def seen(command: str, state: Any, attempt: str = "") -> Observation:
     """The first probe's Job, as its container says; None: there is none."""
     if state is None:
         return observation()
-    name = job_name(command, UID, attempt or schedule.attempt_name(1, None))
+    name = job_name(command, UID, attempt or f"{schedule.attempt_name(1, None)}-1")
     container = state if isinstance(state, dict) else said(state)
     done = "" if "running" in container else "Failed" if isinstance(state, Failure) else "Complete"
     made = job(name, command, condition=done, activeDeadlineSeconds=300)
@@ -144,7 +144,7 @@ def test_the_job_of_a_result_is_removed_and_that_of_a_failure_stays() -> None:
     done, failed = decided(RESULT), decided(Failure(reason=c.DATABASE_UNREACHABLE, message="no answer"))
     assert isinstance(done, Record)
     assert isinstance(failed, Record)
-    assert (done.job, failed.job) == (job_name("probe", UID, schedule.attempt_name(1, None)), "")
+    assert (done.job, failed.job) == (job_name("probe", UID, f"{schedule.attempt_name(1, None)}-1"), "")
     assert reason(failed) == c.DATABASE_UNREACHABLE
 
 

@@ -1,6 +1,7 @@
 """When an object is probed, and the conditions after a probe."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.commands.table import PROBE as PROBE_COMMAND
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import FileOwner
 from ocore_crds.protocol import (
@@ -23,14 +25,13 @@ from ocore_crds.protocol import (
 from ocore_crds.replication import Replication, ReplicationSlot
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.jobs import build
-from ocore_operator.jobs.outcome import Absent, JobFailed, JobState, Succeeded
+from ocore_operator.jobs.driver import Answer, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.running import job_class
-from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import plan_store, schedule
 from ocore_operator.readiness.plan_environment import PROBE, final, need_filestore_to_propose_user, need_store
-from ocore_operator.readiness.plan_probe import due_in, newest, probe
+from ocore_operator.readiness.plan_probe import due_in, probe
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
 from ocore_operator.readiness.world import Wait
 from ocore_operator.rollback.observe import environment_view
@@ -467,6 +468,8 @@ def test_requests_are_remembered_until_the_object_is_gone() -> None:
     assert NOW
 
 
+#: Seconds from its creation until Kubernetes ends a probe's Job.
+DEADLINE = SETTINGS.start_deadline + 120
 MESSAGE = Result(ok=True, payload=RESULT, time=at(0)).termination_message()
 REPORTED = Result(
     ok=False, failure=Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True), time=at(0)
@@ -490,45 +493,43 @@ def unscheduled(name: str) -> Object:
     return found_
 
 
-def current(*pods: Object, seconds: float = 60) -> tuple[str, JobState]:
-    """The attempt that counts and the state of its Job, where these pods were seen one after the other."""
-    names = [job_name("probe", UID, f"a{'' if n == 1 else f'-{n}'}") for n in range(1, len(pods) + 1)]
+def current(*pods: Object, seconds: float = 60) -> Answer[ProbeResult]:
+    """What follows where these pods were seen, each of one attempt after the other."""
+    series = Series(PROBE_COMMAND, UID, ProbeResult, "The probe", "a-", patient=True)
+    names = [series.job(n) for n in range(1, len(pods) + 1)]
     found_ = [{**p, "metadata": {**p["metadata"], "name": f"{n}-x"}} for p, n in zip(pods, names, strict=True)]
-    seen = observation(
-        [job(n, "probe") for n in names], dict(zip(names, ([p] for p in found_), strict=True)), seconds=seconds
-    )
-    return newest(seen, "probe", UID, "a")
+    jobs = [job(n, "probe", activeDeadlineSeconds=DEADLINE) for n in names]
+    seen = observation(jobs, dict(zip(names, ([p] for p in found_), strict=True)), seconds=seconds)
+    return series.next(seen, seen.now, partial(schedule.again, PROBE_COMMAND))
 
 
 @pytest.mark.parametrize("lost", [evicted, not_created])
 def test_one_probe_that_is_lost_is_no_verdict(lost: Callable[[str], Object]) -> None:
     """It says nothing about the environment: another one follows, twice."""
-    assert current(lost("p")) == ("a-2", Absent())
-    name, state = current(lost("p"), pod("p", ended(MESSAGE), phase="Succeeded"))
-    assert (name, type(state)) == ("a-2", Succeeded)
-    assert current(lost("p"), lost("p")) == ("a-3", Absent())
-    name, state = current(lost("p"), lost("p"), lost("p"))
-    assert (name, type(state)) == ("a-3", JobFailed)
+    assert isinstance(second := current(lost("p")), Due)
+    assert second.number == 2
+    done = current(lost("p"), pod("p", ended(MESSAGE), phase="Succeeded"))
+    assert isinstance(done, Done)
+    assert done.number == 2
+    assert isinstance(third := current(lost("p"), lost("p")), Due)
+    assert third.number == 3
+    assert isinstance(current(lost("p"), lost("p"), lost("p")), Failed)
 
 
 def test_what_the_probe_reports_is_the_verdict() -> None:
-    name, state = current(pod("p", ended(REPORTED, 1), phase="Failed"))
-    assert name == "a"
-    assert isinstance(state, JobFailed)
-    assert state.failure.reason == c.DATABASE_UNREACHABLE
+    failed = current(pod("p", ended(REPORTED, 1), phase="Failed"))
+    assert isinstance(failed, Failed)
+    assert failed.failure.reason == c.DATABASE_UNREACHABLE
 
 
 def test_a_slow_autoscaler_is_waited_for_until_the_jobs_deadline() -> None:
-    name, state = current(unscheduled("p"), seconds=SETTINGS.start_deadline + 5)
-    assert (name, type(state)) == ("a", JobFailed)
-    deadline = SETTINGS.start_deadline + 120
-    assert schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=True)
-    assert not schedule.may_still_start(state, deadline - 10, deadline, live=True)
-    assert not schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=False)
+    waits = current(unscheduled("p"), seconds=SETTINGS.start_deadline + 5)
+    assert isinstance(waits, Waits)
+    assert waits.reason == c.JOB_PENDING
+    assert "has not started yet" in waits.message
+    assert isinstance(current(unscheduled("p"), seconds=DEADLINE - 10), Failed)
     wrong_image = pod("p", {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}, phase="Pending")
-    _, state = current(wrong_image, seconds=SETTINGS.start_deadline + 5)
-    assert isinstance(state, JobFailed)
-    assert not schedule.may_still_start(state, SETTINGS.start_deadline + 5, deadline, live=True)
+    assert isinstance(current(wrong_image, seconds=SETTINGS.start_deadline + 5), Failed)
 
 
 def test_row_88_attachments_outside_the_filestore_are_in_the_message() -> None:

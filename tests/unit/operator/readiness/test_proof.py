@@ -194,7 +194,7 @@ def test_a_proof_is_started_after_the_probe() -> None:
     site = Beside(Absent())
     site.now = 100.0
     status, after = site.reconcile(probed())
-    assert site.started == [f"prove-{UID.replace('-', '')[:12]}-{proof.attempt_name(status)}"]
+    assert site.started == [f"prove-{UID.replace('-', '')[:12]}-{proof.attempt_name(status)}-1"]
     assert status == probed()
     assert after is not None
     assert after > 0

@@ -136,7 +136,7 @@ def ready() -> EnvironmentStatus:
 def test_a_request_starts_a_measurement() -> None:
     site, before = Site(Absent()), ready()
     status, after = site.measure(before, at(29))
-    assert site.started == [f"measure-{UID.replace('-', '')[:12]}-{sizing.attempt_name(before)}"]
+    assert site.started == [f"measure-{UID.replace('-', '')[:12]}-{sizing.attempt_name(before)}-1"]
     assert (status, after) == (before, POLL)
 
 
@@ -197,7 +197,7 @@ def test_a_rollback_stops_a_measurement_that_runs() -> None:
 
 def test_a_measurement_that_starts_or_is_being_stopped_is_waited_for() -> None:
     assert Site(Starting("x", "y", at(0))).measure(ready(), at(29)) == (ready(), POLL)
-    stopped = Site(Succeeded(MEASURED, at(29)), stopping=True)
+    stopped = Site(Running(pod="p", node="n", since=at(0), ready=False, restarts=0), stopping=True)
     assert stopped.measure(ready(), at(29)) == (ready(), POLL)
 
 

@@ -28,7 +28,7 @@ def last_sweep(**changes: Any) -> Object:
 
 def swept(known: Store, command: str, state: Any = None, **changes: Any) -> Action:
     what = "sweep" if command == "sweep" else f"remove {REPORT}"
-    name = job_name(command, known.meta.uid, orphans.attempt(known, what))
+    name = job_name(command, known.meta.uid, f"{orphans.attempt(known, what)}-1")
     return plan.decide(World(known, moment(60), job_of(name, state), interval=DAY, **changes))
 
 
@@ -43,7 +43,7 @@ def test_between_two_sweeps_nothing_is_done() -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (None, StartSweep(orphans.attempt(DUE, "sweep"))),
+        (None, StartSweep(f"{orphans.attempt(DUE, 'sweep')}-1")),
         (RUNNING, Idle(POLL)),
     ],
 )
@@ -54,7 +54,7 @@ def test_a_sweep_that_is_due(state: Any, expected: Action) -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (None, StartRemoval(REPORT, orphans.attempt(ASKED, f"remove {REPORT}"))),
+        (None, StartRemoval(REPORT, f"{orphans.attempt(ASKED, f'remove {REPORT}')}-1")),
         (RUNNING, Idle(POLL)),
     ],
 )
@@ -65,7 +65,7 @@ def test_a_removal_goes_before_a_sweep(state: Any, expected: Action) -> None:
 def test_the_result_of_a_sweep_is_recorded_with_what_is_claimed() -> None:
     action = swept(DUE, "sweep", OrphansResult(objects=2, manifests=5), claimed=3)
     assert isinstance(action, Record)
-    assert action.job == job_name("sweep", DUE.meta.uid, orphans.attempt(DUE, "sweep"))
+    assert action.job == job_name("sweep", DUE.meta.uid, f"{orphans.attempt(DUE, 'sweep')}-1")
     assert (action.orphans.objects, action.orphans.unclaimed) == (2, 2)
 
 
