@@ -23,6 +23,7 @@ from functools import partial
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import INSPECT, SNAPSHOT
 from ocore_crds.protocol import Failure, SnapshotResult
+from ocore_crds.text import sentence
 from ocore_operator import clock
 from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.outcome import POLL, Observation, may_retry
@@ -51,13 +52,11 @@ MISSING_PAUSE = 60.0
 #: Seconds before the deadline at which a Job that does not run yet is given up. The reason is known only while its pod
 #: exists, and the Job controller deletes the pod at the deadline. The program would also end at once (jobs.MARGIN).
 START_MARGIN = 5.0
-#: Reasons for which this plan stopped a Job that never ran: it is not lost, and the store holds nothing of it.
-NEVER_RAN = (c.POD_NOT_STARTED, c.JOB_REFUSED)
-#: How the recorded message of a stopped Job ends: where one that never ran may still succeed, and where one that has
-#: reported would report the same again. Nothing else remembers that once the Job is gone.
+#: How the recorded message of a Job ends that this plan stopped because it had failed, or never ran. Nothing else
+#: remembers that once the Job is gone: what only waits, for example an inspect Job that a quota refuses, has a reason
+#: as well.
 AGAIN, FINAL = " Another attempt may succeed.", " Another attempt would fail in the same way."
-#: Reasons of a Job that was under way, or whose end must be looked for in the store. Any other one was reported by the
-#: Job before it was stopped.
+#: Reasons of a Job whose end must be looked for in the store.
 NOT_REPORTED = (c.RUNNING, c.JOB_PENDING, c.NODE_NOT_RESPONDING, c.DEADLINE_EXCEEDED, c.JOB_LOST, c.MANIFEST_EXISTS)
 
 
@@ -161,11 +160,10 @@ def _stopped_for(case: _Case) -> Failure | None:
     if case.job in case.seen.jobs and not case.seen.stopping(case.job):
         return None
     found = c.find(case.snapshot.status.conditions, c.RECONCILING)
-    if found is None or found.reason in NOT_REPORTED:
+    if found is None or not found.message.endswith((AGAIN, FINAL)):
         return None
     message = found.message.removesuffix(AGAIN).removesuffix(FINAL)
-    final = not found.message.endswith(AGAIN) if found.reason in NEVER_RAN else found.message.endswith(FINAL)
-    return Failure(reason=found.reason, message=message, retryable=not final)
+    return Failure(reason=found.reason, message=message, retryable=found.message.endswith(AGAIN))
 
 
 def _under_way(case: _Case, waits: Waits) -> Action:
@@ -247,9 +245,9 @@ def _retry(case: _Case, failure: Failure) -> Action:
 
 def _recorded(failure: Failure) -> Failure:
     """The failure as the condition shows it until the Job is gone. See :func:`_stopped_for`."""
-    if (failure.reason in NEVER_RAN) != failure.retryable:
+    if failure.reason in NOT_REPORTED:
         return failure
-    message = failure.message.removesuffix(AGAIN) + (AGAIN if failure.retryable else FINAL)
+    message = sentence(failure.message) + (AGAIN if failure.retryable else FINAL)
     return failure.model_copy(update={"message": message})
 
 
@@ -282,12 +280,14 @@ def _too_late(case: _Case, starting: str = "") -> Failure:
     if starting:
         message = f"The Job did not start within {seconds} s: {starting}"
         return Failure(reason=c.POD_NOT_STARTED, message=message)
-    if not case.stored:
-        waited = c.find(case.snapshot.status.conditions, c.RECONCILING)
-        if waited is not None and waited.reason in (c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT):
-            return Failure(reason=waited.reason, message=f"Not started within {seconds} s: {waited.message}")
+    waited = c.find(case.snapshot.status.conditions, c.RECONCILING)
+    refused = waited is not None and waited.reason in (c.JOB_REFUSED, c.WAITING_FOR_JOB_SLOT)
+    if waited is not None and refused and not case.stored:
+        return Failure(reason=waited.reason, message=f"Not started within {seconds} s: {waited.message}")
     message = (
         f"The snapshot was not complete within {seconds} s (spec.timeoutSeconds). Set a larger spec.timeoutSeconds in a"
         " new Snapshot."
     )
+    if waited is not None and refused:
+        message += f" It waited last: {waited.message}"
     return Failure(reason=c.DEADLINE_EXCEEDED, message=message)

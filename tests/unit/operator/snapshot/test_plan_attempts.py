@@ -16,7 +16,7 @@ from ocore_operator import clock
 from ocore_operator.jobs.outcome import LOST_AFTER
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot.plan_attempts import STOP_WITHIN, decide
+from ocore_operator.snapshot.plan_attempts import FINAL, STOP_WITHIN, decide
 from ocore_operator.snapshot.world import (
     Action,
     Finish,
@@ -277,7 +277,8 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
     for left in ([stopping], []):
         gone = decide(Seen(snap, moment(182), SETTINGS, observation(left, seconds=182)))
         assert isinstance(gone, GiveUp)
-        assert gone.failure == stop.because
+        assert gone.failure.reason == stop.because.reason
+        assert stop.because.message == gone.failure.message + FINAL
 
 
 @pytest.mark.parametrize(
@@ -332,7 +333,7 @@ def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextA
 def test_the_users_failure_is_final_although_its_pod_still_ends() -> None:
     """Its result is read from the log before its pod has ended, so the Job is stopped. Another attempt would say the
     same: a file that the database names is lost."""
-    failure = Failure(reason="AttachmentsMissing", message="the database names 1 files")
+    failure = Failure(reason="AttachmentsMissing", message="the database names 1 files.")
     status = started(jobName=name(1))
     reported = {name(1): [pod(name(1), said(failure), phase="Running")]}
     seen = observation([job(name(1))], reported, seconds=20)
@@ -343,11 +344,19 @@ def test_the_users_failure_is_final_although_its_pod_still_ends() -> None:
     assert after == GiveUp(failure, stored=True)
 
 
-def test_a_reason_for_waiting_is_no_final_failure() -> None:
-    """The Job was lost, and the one that looks for its manifest waited for a slot."""
-    waits = Failure(reason="WaitingForJobSlot", message="all slots are taken")
+@pytest.mark.parametrize("reason", ["WaitingForJobSlot", "JobRefused", "StoreNotReady"])
+@pytest.mark.parametrize("message", ["all slots are taken.", "Job inspect-1-1 was refused: exceeded quota: no-jobs."])
+def test_an_inspection_that_cannot_start_is_no_reason_to_end_without_it(reason: str, message: str) -> None:
+    """The Job was lost, and the one that looks for its manifest waits: for a slot, or until a quota admits it. The
+    manifest may be there."""
+    waits = Failure(reason=reason, message=message)
     snap = snapshot(status=started(jobName=name(1), conditions=[remembered(waits)]))
-    assert not isinstance(decided(snap), GiveUp)
+    assert isinstance(decided(snap), Inspect)
+    late = snapshot(status=started(100, jobName=name(1), conditions=[remembered(waits)]))
+    end = decided(late, seconds=101 + STOP_WITHIN)
+    assert isinstance(end, GiveUp)
+    assert end.failure.reason == "DeadlineExceeded"
+    assert (message in end.failure.message) == (reason != "StoreNotReady")
 
 
 @dataclass
