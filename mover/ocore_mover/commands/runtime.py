@@ -68,21 +68,24 @@ class Runtime:
         limit = self._patience if patience is None else patience
         if not limit or (limit == math.inf and not self.token.ends):
             return GuardedStore(store, self.token)
-        return PatientStore(store, self.token, limit=limit, report=self._report_store)
+        return PatientStore(store, self.token, limit=limit, report=self.say)
 
-    def _report_store(self, message: str) -> None:
-        """Says in the newest step that the store fails, or no longer."""
+    def say(self, message: str, step: Step | None = None) -> None:
+        """Reports what a running step waits for, or with an empty message that it waits no longer. `step`: None is the
+        newest one."""
         with self._lock:
-            if self._running:
-                self.reporter.step(self._running[-1], "Running", message)
+            named = step or (self._running[-1] if self._running else None)
+            if named in self._running:
+                self.reporter.step(named, "Running", message)
 
     def counter(self, step: Step) -> Counter:
         """A step's counter, which raises once the command is cancelled."""
         return GuardedCounter(self.reporter, step, self.token)
 
     @contextmanager
-    def step(self, step: Step, message: str = "") -> Iterator[None]:
-        """Reports that a step is running, and whether it is done or failed."""
+    def step(self, step: Step, message: str = "", *, ends: bool = True) -> Iterator[None]:
+        """Reports that a step is running, and whether it is done or failed. `ends`: False where it continues after the
+        block."""
         self.token.check()
         with self._lock:
             self._running.append(step)
@@ -97,7 +100,8 @@ class Runtime:
         finally:
             with self._lock:
                 self._running.remove(step)
-                self.reporter.step(step, state, message)
+                if ends or state != "Done":
+                    self.reporter.step(step, state, message)
 
     def both(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
         """Runs both in parallel and returns their results. Where one fails, the other is cancelled and the first

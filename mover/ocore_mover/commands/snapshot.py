@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ocore_mover.commands.base import BaseChoice, Unusable
 from ocore_mover.commands.probe import no_attachments
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact as database_artifact
+from ocore_mover.database import lock_waits
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server
 from ocore_mover.database.dump import dump as database_dump
@@ -270,21 +271,22 @@ class SnapshotRun:
 
     def _take_once(self) -> _Taken:
         taken = _Taken(consistent_at=now(), warnings=[*self._warnings])
-        if self._options.folders is not None:
-            self._runtime.reporter.step(Step.COPY_FILESTORE, "Running", "freezing the filestore")
         with ExitStack() as stack:
-            capture = self._freeze(stack)
             dump: Callable[[], DatabaseArtifact | None] = _nothing
-            if self._options.server is not None:
-                exported = export_beside(capture, self._options.server, self._runtime.token, stack)
-                if capture is not None and capture.freezer is not None and not exported.attachments:
-                    raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(self._options.server.live))
-                properties = database_artifact.read(exported.connection)
-                taken.note(properties, files=self._options.folders is not None)
-                dump = self._dumping(self._options.server, exported, properties)
-                taken.consistent_at = exported.consistent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            if capture is not None:
-                capture.complete()
+            with self._freezing():
+                capture = self._freeze(stack)
+                if self._options.server is not None:
+                    exported = export_beside(capture, self._options.server, self._runtime.token, stack)
+                    if capture is not None and capture.freezer is not None and not exported.attachments:
+                        why = no_attachments(self._options.server.live)
+                        raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, why)
+                    properties = database_artifact.read(exported.connection)
+                    taken.note(properties, files=self._options.folders is not None)
+                    dump = self._dumping(self._options.server, exported, properties)
+                    at = exported.consistent_at.isoformat(timespec="milliseconds")
+                    taken.consistent_at = at.replace("+00:00", "Z")
+                if capture is not None:
+                    capture.complete()
             copy = self._copying(capture, taken)
             # Files that never change are protected by their links. Others are only once they are copied.
             if capture is None or capture.protected:
@@ -300,6 +302,20 @@ class SnapshotRun:
         else:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
         return taken
+
+    @contextmanager
+    def _freezing(self) -> Iterator[None]:
+        """Reports the freeze, and what it waits for, in the step that follows."""
+        server, runtime = self._options.server, self._runtime
+        step, doing = Step.COPY_FILESTORE, "freezing the filestore"
+        if self._options.folders is None:
+            step, doing = Step.DUMP_DATABASE, "exporting a snapshot of the database"
+        with runtime.step(step, doing, ends=False):
+            if server is None:
+                yield
+            else:
+                with lock_waits.watched(server.app, export.APPLICATION, lambda text: runtime.say(text or doing, step)):
+                    yield
 
     def _freeze(self, stack: ExitStack) -> Capture | None:
         """Begins to freeze the filestore; None where there is none."""
@@ -335,6 +351,7 @@ class SnapshotRun:
                     self._runtime.counter(Step.DUMP_DATABASE),
                     self._runtime.token,
                     jobs=self._options.jobs,
+                    say=lambda text: self._runtime.say(text, Step.DUMP_DATABASE),
                 )
 
         return dump

@@ -14,7 +14,7 @@ import errno
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 from ocore_crds import conditions
 from ocore_crds.manifest import DatabaseArtifact, DatabaseGrant, StoredObject
-from ocore_mover.database import programs, toc
+from ocore_mover.database import lock_waits, programs, toc
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect
 from ocore_mover.database.dump.drain import Drain
@@ -30,6 +30,7 @@ from ocore_mover.database.dump.export import Exported
 from ocore_mover.database.dump.follow import Adoption, CompressedUpload, Sink, Upload
 from ocore_mover.database.dump.progress import DumpProgress
 from ocore_mover.database.dump.rows import RowCounts
+from ocore_mover.database.lock_waits import LockWaits
 from ocore_mover.database.programs import Program, Running, ended, failure, find, passfile
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -37,9 +38,8 @@ from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
 
 FOLDER = "database/"
-#: Milliseconds that pg_dump waits for a table that a migration has locked.
-LOCK_WAIT = 120_000
-#: The same where only the schema is dumped, for a check that can wait until another day.
+#: Milliseconds that pg_dump waits for a locked table where only the schema is dumped, for a check that can wait until
+#: another day. Else it waits for LOCK_TIMEOUT.
 SCHEMA_LOCK_WAIT = 10_000
 _PROGRESS_EVERY = 1.0  # seconds
 
@@ -63,7 +63,7 @@ class Plan:
             f"--jobs={self.jobs}",
             f"--compress={'0' if self.external else 'zstd:1'}",
             f"--snapshot={snapshot}",
-            f"--lock-wait-timeout={SCHEMA_LOCK_WAIT if self.schema_only else LOCK_WAIT}",
+            f"--lock-wait-timeout={SCHEMA_LOCK_WAIT if self.schema_only else lock_waits.LOCK_TIMEOUT * 1000}",
             *(["--schema-only"] if self.schema_only else []),
             "--no-sync",
             "--no-password",
@@ -103,9 +103,10 @@ def dump(
     *,
     jobs: int = 2,
     schema_only: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> DatabaseArtifact:
-    """Dumps into the store and empties scratch. `schema_only`: without data. Raises MoverError DumpFailed, ScratchFull,
-    NoSpace, StoreError.
+    """Dumps into the store and empties scratch. `schema_only`: without data. `say` is called with what pg_dump waits
+    for. Raises MoverError DumpFailed, ScratchFull, NoSpace, StoreError.
 
     After a failure the caller removes the objects below the attempt's prefix.
     """
@@ -127,7 +128,7 @@ def dump(
 
     with _folder(plan), _disk_errors(plan):
         drain = Drain(plan.folder, sink, punch=not plan.in_place)
-        _run(plan, server, exported, properties, drain, counter, token)
+        _run(plan, server, exported, properties, drain, counter, token, say)
         _check_whole(plan, drain)
         table_rows = None if schema_only else rows.by_table(toc.TableOfContents(plan.folder))
     return _artifact(plan, properties, drain, table_rows)
@@ -156,6 +157,7 @@ def _run(
     drain: Drain,
     counter: Counter,
     token: Token,
+    say: Callable[[str], None],
 ) -> None:
     application = f"ocore-dump-{secrets.token_hex(4)}"
     conninfo = programs.conninfo(plan.program, server.app, application_name=application)
@@ -165,6 +167,7 @@ def _run(
     ):
         programs.check_encrypted(plan.program, server.app, observer)
         progress = DumpProgress(counter, properties.table_bytes, application)
+        waits = LockWaits(application, say)
         next_poll = 0.0
 
         def tick() -> None:
@@ -172,6 +175,7 @@ def _run(
             if time.monotonic() >= next_poll:
                 next_poll = time.monotonic() + _PROGRESS_EVERY
                 progress.update(observer)
+                waits.ask(observer)
 
         running = Running(
             plan.arguments(conninfo, exported.snapshot), environment=environment | {"PGOPTIONS": programs.SAME_VALUES}
@@ -183,15 +187,18 @@ def _run(
             running.close()
         token.check()
         if code != 0:
-            raise _failure(plan, running, code)
+            raise _failure(plan, running, code, waits)
         progress.finish()
 
 
-def _failure(plan: Plan, running: Running, code: int) -> MoverError:
+def _failure(plan: Plan, running: Running, code: int, waits: LockWaits) -> MoverError:
     detail = running.error_output()
     if running.error_matches("No space left on device|Disk quota exceeded"):
         return _full(plan, detail)
     text = f"pg_dump {plan.program.version}: {ended(code)}: {detail}"
+    # Its --lock-wait-timeout is a timeout of the statement; it turns off what a role has set.
+    if running.error_matches("canceling statement due to statement timeout"):
+        return waits.ended_by(text)
     return failure(running, code, conditions.DUMP_FAILED, text)
 
 

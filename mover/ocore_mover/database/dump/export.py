@@ -18,6 +18,7 @@ from typing_extensions import TypeVar
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.text import shown
+from ocore_mover.database import lock_waits
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
@@ -27,8 +28,6 @@ from ocore_mover.freezer import Freezer
 log = logging.getLogger(__name__)
 
 APPLICATION = "ocore-snapshot"
-#: Seconds. Odoo's garbage collection holds its SHARE lock while it unlinks; waiting behind it blocks no other session.
-LOCK_TIMEOUT = 120
 #: Seconds for which the lock is held at most. The server enforces it, whatever our process waits for: writers of the
 #: table wait behind garbage collection, which waits for us.
 HOLD_LIMIT = 60
@@ -148,12 +147,12 @@ def export(
     called when all but the export is done.
 
     `freezer`: freezes the files that the attachment table names; garbage collection is paused for a
-    moment where that table exists. Hits the failpoints snapshot-locked and snapshot-frozen. Raises MoverError
-    DumpFailed, MissingGrants and those of `freezer`.
+    moment where that table exists. What it reads waits for locks, for LOCK_TIMEOUT seconds each. Hits the failpoints
+    snapshot-locked and snapshot-frozen. Raises MoverError DumpFailed, MissingGrants and those of `freezer`.
     """
     with ExitStack() as scope:
         holder = scope.enter_context(connect(server.app, application=APPLICATION, token=token))
-        set_timeouts(holder, statement="0", lock="0")
+        set_timeouts(holder, statement="0", lock=f"{lock_waits.LOCK_TIMEOUT}s")
         scope.enter_context(token.on_cancel(holder.cancel_safe))
         table = find_attachments(holder) if freezer is not None else None
         horizon = _link_ahead(holder, table, freezer, token) if freezer is not None and table is not None else None
@@ -183,9 +182,8 @@ def _link_ahead(holder: Connection, table: str, freezer: Freezer[T], token: Toke
     for _ in range(PASSES):
         if not freezer.linked:
             return None
-        with _reading(table, token), holder.transaction():
+        with _reading(token), holder.transaction():
             holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            holder.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'".encode())
             # Rows that this snapshot does not see have this id or a later one.
             row = holder.execute(
                 "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid::pg_catalog.text"
@@ -197,33 +195,21 @@ def _link_ahead(holder: Connection, table: str, freezer: Freezer[T], token: Toke
 
 
 @contextmanager
-def _reading(table: str, token: Token) -> Iterator[None]:
+def _reading(token: Token) -> Iterator[None]:
     """Around reads of the attachment names. A read that the token ended raises the token's own error, not one of the
     dump."""
     try:
         with translating(conditions.DUMP_FAILED, "reading the attachment names"):
-            try:
-                yield
-            except psycopg.errors.LockNotAvailable:
-                raise _locked_by_another(table) from None
+            yield
     except MoverError:
         token.check()
         raise
 
 
-def _locked_by_another(table: str) -> MoverError:
-    return MoverError(
-        conditions.DUMP_FAILED,
-        f"another session (garbage collection, or a migration) locked table {table} for more than {LOCK_TIMEOUT} s; "
-        "retry when it has finished",
-        retryable=True,
-    )
-
-
 def _collect(
     holder: Connection, table: str, freezer: Freezer[T], since: str | None, token: Token
 ) -> Callable[[], None]:
-    with _reading(table, token):
+    with _reading(token):
         return freezer.collect(read_names(holder, table, since))
 
 
@@ -239,7 +225,7 @@ def _export(holder: Connection) -> tuple[str, datetime]:
 def _exported_names(holder: Connection, table: str | None, token: Token) -> Iterator[str]:
     """The attachment names in the exported snapshot."""
     if table is not None:
-        with _reading(table, token):
+        with _reading(token):
             yield from read_names(holder, table)
 
 
@@ -255,7 +241,7 @@ def _locked(server: Server, token: Token, table: str | None) -> Iterator[None]:
         yield
         return
     with connect(server.app, application=APPLICATION, token=token) as connection:
-        set_timeouts(connection, statement="0", lock=f"{LOCK_TIMEOUT}s")
+        set_timeouts(connection, statement="0", lock=f"{lock_waits.LOCK_TIMEOUT}s")
         connection.execute(f"SET idle_in_transaction_session_timeout = '{HOLD_LIMIT}s'".encode())
         connection.execute("BEGIN")
         with token.on_cancel(connection.cancel_safe):
@@ -279,8 +265,6 @@ def _locked(server: Server, token: Token, table: str | None) -> Iterator[None]:
 def _lock(connection: Connection, table: str, token: Token) -> None:
     try:
         connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(_table(table)))
-    except psycopg.errors.LockNotAvailable:
-        raise _locked_by_another(table) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise MoverError(
             conditions.MISSING_GRANTS,
