@@ -56,6 +56,8 @@ from ocore_operator.workloads.view import WorkloadView
 ANSWER_SECONDS = 90
 #: Seconds in which an inspect Job must find out what the environment runs on.
 INSPECT_SECONDS = 300
+#: What a switch Job does before it is ready (`blockers.PATIENCE` of the mover).
+_PREPARES = "it connects to the database, and waits for sessions that it may not end, for 20 s at most"
 #: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted.
 RELEASE_SECONDS = 15
 #: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not
@@ -151,7 +153,7 @@ def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action |
     if job is not None and job.ready:
         return None
     limit = quiesce.drain_seconds(world.workloads)
-    text = f"Job {job.name} is not ready ({job.problem or 'it is connecting to the database'})." if job else ""
+    text = f"Job {job.name} is not ready ({job.problem or _PREPARES})." if job else ""
     if passed > limit:
         text = text or "No other switch Job could be started."
         return Failure(reason=c.SWITCH_FAILED, message=f"After {limit} s {text} The workloads are started again.")
@@ -320,7 +322,7 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
         for w, needed in not_ready
     )
     if not _late(status, spec, world, now):
-        return Wait(1, c.RUNNING, why)
+        return Wait(1, c.RUNNING, sentence(f"{why}. For {spec.ready_timeout_seconds} s at most (readyTimeoutSeconds)"))
     if status.failure_reason is not None:
         text = sentence(f"{status.failure_message} The workloads are not ready on it either: {why}.")
         return Record(enter(status, "Finish", now, failure_message=text))

@@ -187,15 +187,20 @@ def drain(workloads: Sequence[WorkloadView], passed: float, now: datetime) -> La
     if passed > limit:
         text = f"After {limit} s pods of {labels(left)} are left. The workloads are started again."
         return Failure(reason=c.WORKLOAD_NOT_STOPPED, message=text)
-    return Later(0.5, _last_to_leave(left, now) or f"Waiting until the pods of {labels(left)} are gone.")
+    return Later(0.5, _last_to_leave(left, now, limit))
 
 
-def _last_to_leave(left: Iterable[WorkloadView], now: datetime) -> str:
-    """Which pod is waited for, and for how long at most; empty where none is being deleted, or its time is over."""
-    found = [(w.leaves_by, w) for w in left if w.leaves_by is not None and w.leaves_by > now]
+def _last_to_leave(left: Sequence[WorkloadView], now: datetime, limit: int) -> str:
+    """Which pod is waited for, and for how long at most."""
+    found = [(w.leaves_by, w) for w in left if w.leaves_by is not None]
     if not found:
-        return ""
+        return f"Waiting until the pods of {labels(left)} are gone, for {limit} s at most."
     until, last = max(found, key=lambda pair: pair[0])
+    if until <= now:
+        return (
+            f"Pod {last.leaving} of {last.label} has not ended within its grace period. Its node may not respond, or a"
+            f" finalizer keeps it. Waiting for {limit} s in all."
+        )
     seconds = STEP_SECONDS * math.ceil((until - now).total_seconds() / STEP_SECONDS)
     return (
         f"Waiting until pod {last.leaving} of {last.label} has ended: {seconds} s at most"

@@ -97,7 +97,7 @@ def test_the_pods_have_their_grace_period_and_two_minutes_more() -> None:
     assert quiesce.drain([STOPPED, replace(GONE, pods=1)], 0, NOW) is None
     for passed in (1, 720):  # the grace period of the slowest one
         assert quiesce.drain([ending, WORKER], passed, NOW) == Later(
-            0.5, "Waiting until the pods of Deployment shop are gone.", c.RUNNING, stalled=False
+            0.5, "Waiting until the pods of Deployment shop are gone, for 720 s at most.", c.RUNNING, stalled=False
         )
     found = quiesce.drain([ending, WORKER], 721, NOW)
     assert isinstance(found, Failure)
@@ -123,7 +123,14 @@ def test_the_pod_that_is_waited_for_is_named_with_the_time_that_it_has() -> None
     longer = replace(WORKER, pods=1, leaving="worker-1", leaves_by=NOW + timedelta(seconds=31))
     assert "worker-1" in says(slow, longer)
     late = replace(slow, leaves_by=NOW)
-    assert says(late) == "Waiting until the pods of Deployment shop are gone.", "a time that is over"
+    text = (
+        "Pod shop-1 of Deployment shop has not ended within its grace period. Its node may not respond, or a finalizer"
+    )
+    assert says(late) == f"{text} keeps it. Waiting for 155 s in all."
+    assert "worker-1 of" in says(late, replace(longer, leaves_by=NOW - timedelta(seconds=-1)))
+    assert (
+        says(replace(slow, leaves_by=None)) == "Waiting until the pods of Deployment shop are gone, for 155 s at most."
+    )
     assert "shop-1" in says(slow, replace(WORKER, leaving="gone", leaves_by=NOW + timedelta(seconds=99)))
 
 

@@ -345,7 +345,7 @@ def test_a_switch_job_that_ends_before_its_signal_aborts_it() -> None:
     ("job", "workload", "reason", "says"),
     [
         (READY, replace(STOPPED, pods=1), c.WORKLOAD_NOT_STOPPED, "pods of Deployment shop"),
-        (replace(READY, ready=False), STOPPED, c.SWITCH_FAILED, "(it is connecting to the database)"),
+        (replace(READY, ready=False), STOPPED, c.SWITCH_FAILED, "(it connects to the database, and waits for sessions"),
         (replace(READY, ready=False, problem="evicted"), STOPPED, c.SWITCH_FAILED, "is not ready (evicted)"),
     ],
 )

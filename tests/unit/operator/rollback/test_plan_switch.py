@@ -342,11 +342,12 @@ BROKEN = replace(RUNS, ready_replicas=1, problem="pod shop-1: CrashLoopBackOff")
 def test_workloads_have_their_time_to_become_ready() -> None:
     assert recorded(decide(resuming("HealthCheck"), world(workloads=(RUNS,)))).stage == "Finish"
     says = text(decide(resuming("HealthCheck"), world(workloads=(BROKEN,)), 60))
-    assert says == "Deployment shop has 1 of 2 replicas ready: pod shop-1: CrashLoopBackOff"
+    why = "Deployment shop has 1 of 2 replicas ready: pod shop-1: CrashLoopBackOff."
+    assert says == f"{why} For 60 s at most (readyTimeoutSeconds)."
     back = recorded(decide(resuming("HealthCheck"), world(workloads=(BROKEN,)), 61))
     assert (back.stage, back.failure_reason) == ("BackStop", c.WORKLOAD_NOT_READY)
     silent = text(decide(resuming("HealthCheck"), world(workloads=(replace(BROKEN, problem=""),)), 60))
-    assert silent.endswith("no pod reports a reason")
+    assert "no pod reports a reason. For 60 s" in silent
 
 
 @pytest.mark.parametrize(
