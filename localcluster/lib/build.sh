@@ -26,7 +26,13 @@ install_deps() {
   if [ ${#missing[@]} = 0 ]; then return; fi
   need_root
   command -v apt-get >/dev/null || die "missing: ${missing[*]} (installed automatically only if apt-get exists)"
-  with_lock apt step "installing ${missing[*]}" apt_install "${missing[@]}"
+  with_lock apt install_missing
+}
+
+install_missing() {
+  local missing
+  mapfile -t missing < <(missing_packages) # another process may have installed them while this one waited
+  [ ${#missing[@]} = 0 ] || step "installing ${missing[*]}" apt_install "${missing[@]}"
 }
 
 apt_install() {
@@ -79,11 +85,10 @@ make_binaries() {
   export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
   cd "$HERE/node" || return
   step "fetching Go modules" go mod download k8s.io/kubernetes
-  step "building the node's binary (cold: 4 to 5 minutes)" go build -trimpath \
+  # In one go: what waits for the linker of one, which uses one processor, compiles the other.
+  step "building the node's binary and helm (cold: 5 minutes)" go build -trimpath -gcflags=all=-dwarf=false \
     -ldflags "-s -w -X $v.gitVersion=v$K8S_VERSION -X $v.gitMajor=1 -X $v.gitMinor=$(cut -d. -f2 <<<"$K8S_VERSION")" \
-    -o "$tmp/node" .
-  step "building helm" go build -trimpath -ldflags "-s -w" -o "$tmp/helm" helm.sh/helm/v4/cmd/helm
-  go build -trimpath -ldflags "-s -w" -o "$tmp/pause" ./pause
+    -o "$tmp/" . ./pause helm.sh/helm/v4/cmd/helm
   cd "$REPO" || return
   for name in $COMPONENTS; do ln "$tmp/node" "$tmp/$name"; done
   rm "$tmp/node"

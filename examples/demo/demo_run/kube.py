@@ -1,9 +1,12 @@
 """The local cluster, through kubectl and helm. Never a cluster that localcluster/cluster did not create."""
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ RELEASE = "ocore"
 #: The Deployments and Services of the application: production and staging.
 PRODUCTION, STAGING = SHOPS = ("shop", "shop-staging")
 Object = dict[str, Any]
+#: Seconds in which a command ends after SIGTERM.
+_END_SECONDS = 30
 
 
 def cluster_environment() -> dict[str, str] | None:
@@ -39,6 +44,15 @@ def fingerprint(*paths: str) -> str:
     for file in files:
         digest.update(str(file.relative_to(REPOSITORY)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a command with all that it has started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_END_SECONDS)
 
 
 class Kube:
@@ -65,6 +79,29 @@ class Kube:
             return subprocess.run(command, env=self.env, timeout=timeout, check=False).returncode
         except subprocess.TimeoutExpired as error:
             raise StepFailed(f"{' '.join(command[:6])}: not finished after {timeout:.0f} s") from error
+
+    def show_beside(self, *commands: tuple[str, ...], timeout: float) -> tuple[str, ...] | None:
+        """Runs the commands beside each other, with their messages on the terminal. Returns the first that fails, and
+        ends the others; None: none did."""
+        left = {
+            command: subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, start_new_session=True)
+            for command in commands
+        }
+        until = time.monotonic() + timeout
+        try:
+            while left:
+                for command, process in list(left.items()):
+                    if process.poll():
+                        return command
+                    if process.returncode == 0:
+                        del left[command]
+                if time.monotonic() >= until:
+                    raise StepFailed(f"{' '.join(next(iter(left))[:6])}: not finished after {timeout:.0f} s")
+                time.sleep(0.1)
+            return None
+        finally:
+            for process in left.values():
+                _end(process)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """kubectl in the demo's namespace."""

@@ -249,6 +249,47 @@ def test_the_images_that_it_builds_are_those_that_it_runs() -> None:
     assert set(demo_main.IMAGES) == written | {"operator:dev", "api:dev"}
 
 
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A localcluster/cluster that writes down what it is asked for, and runs the script `do-COMMAND` beside it."""
+    script = tmp_path / "cluster"
+    script.write_text(f"""#!/bin/sh
+cd {tmp_path}
+touch began-$1
+[ ! -e do-$1 ] || . ./do-$1
+echo $@ >>done
+""")
+    script.chmod(0o755)
+    monkeypatch.setattr(demo_main, "CLUSTER", script)
+    monkeypatch.setattr(demo_main, "cluster_environment", dict)
+    monkeypatch.setattr(demo_main, "with_plugin", lambda env: env)
+    return tmp_path
+
+
+def waits_for(name: str) -> str:
+    return f"for i in $(seq 600); do [ -e {name} ] && break; sleep 0.1; done; [ -e {name} ] || exit 1\n"
+
+
+def test_the_cluster_is_built_while_images_are_made(cluster: Path) -> None:
+    (cluster / "do-up").write_text(waits_for("began-digests"))
+    (cluster / "do-digests").write_text(waits_for("began-up"))
+    demo_main._cluster(output()[0])
+    names = " ".join(demo_main.IMAGES)
+    done = (cluster / "done").read_text().splitlines()
+    assert sorted(done[:2]) == [f"digests {names}", "up"]
+    assert done[2:] == [f"images {names}"]
+
+
+@pytest.mark.parametrize(("failing", "other"), [("up", "digests"), ("digests", "up")])
+def test_what_fails_ends_what_runs_beside_it(cluster: Path, failing: str, other: str) -> None:
+    (cluster / f"do-{failing}").write_text(waits_for("began-sleep") + "exit 3\n")
+    (cluster / f"do-{other}").write_text("trap 'touch ended; exit 143' TERM; sleep 300 & touch began-sleep; wait\n")
+    with pytest.raises(StepFailed, match=f"localcluster/cluster {failing} failed"):
+        demo_main._cluster(output()[0])
+    assert not (cluster / "done").exists()
+    assert (cluster / "ended").exists()
+
+
 def test_help_needs_no_cluster() -> None:
     done = subprocess.run([str(DEMO / "run"), "--help"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
