@@ -126,6 +126,7 @@ class Result(Outcome):
     """The last line of every command, as the operator reads it: the payload is one of the known results."""
 
     payload: Payload | None = None
+    then: "Result | None" = None
 
 
 AnyReport = StepReport | ProgressReport | ReadyReport | ProbedReport | Result

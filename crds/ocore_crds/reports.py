@@ -126,11 +126,16 @@ class Outcome(Line):
     ok: bool
     payload: SerializeAsAny[Model] | None = None
     failure: Failure | None = None
+    then: "Outcome | None" = Field(default=None, description="Of the command that followed in the same Job.")
     time: str
 
-    def termination_message(self) -> str:
+    def termination_message(self, limit: int = TERMINATION_MESSAGE_BYTES) -> str:
         """The result as JSON of at most 4 KiB. Warnings, paths, evidence, tables and the ends of long messages are
-        dropped first."""
+        dropped first. What followed has the room that is left, or is left out."""
+        if self.then is not None:
+            first = self.model_copy(update={"then": None}).termination_message(limit)
+            both = f'{first[:-1]},"then":{self.then.termination_message(limit - len(first.encode()) - 8)}}}'
+            return both if len(both.encode()) <= limit else first
         data = self.wire()
         payload = data.get("payload") or {}
         for victim in (
@@ -146,7 +151,7 @@ class Outcome(Line):
         ):
             payload.pop(victim, None)
             text = json.dumps(data, separators=(",", ":"))
-            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+            if len(text.encode()) <= limit:
                 return text
         replication = (payload.get("database") or {}).get("replication") or {}
         for key in replication:
@@ -163,6 +168,6 @@ class Outcome(Line):
             for holder, message in zip(messages, whole, strict=True):
                 holder["message"] = shortened_bytes(message, limit)
             text = json.dumps(data, separators=(",", ":"))
-            if len(text.encode()) <= TERMINATION_MESSAGE_BYTES:
+            if len(text.encode()) <= limit:
                 break
         return text

@@ -121,6 +121,7 @@ class Reporter:
     def __init__(self, termination_path: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._termination = termination_path or Path(TERMINATION_MESSAGE_PATH)
+        self._outcome: Outcome | None = None
 
     def emit(self, line: Model) -> str:
         """One JSON line on stdout, flushed. Returns it without its line end."""
@@ -149,16 +150,18 @@ class Reporter:
         self.emit(ProbedReport(probe=found, time=now()))
 
     def succeed(self, payload: "Payload") -> None:
-        """The command's last line."""
+        """The command's last line. Called again, that of the command which followed it: it has both results."""
         masked = type(payload).model_validate(redact.report(payload.wire()))
         self._finish(Outcome(ok=True, payload=masked, time=now()))
 
     def fail(self, failure: Failure) -> None:
-        """The command's last line."""
+        """As :meth:`succeed`."""
         masked = Failure.model_validate(redact.report(failure.wire()))
         self._finish(Outcome(ok=False, failure=masked, time=now()))
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, found: Outcome) -> None:
+        first = self._outcome
+        outcome = self._outcome = found if first is None else first.model_copy(update={"then": found})
         self.emit(outcome)
         # Outside a pod this file does not exist, and it is not created.
         if self._termination.exists():

@@ -64,6 +64,11 @@ class Request(Model):
     deadline: float | None = Field(default=None, ge=1, description="Seconds after which the command fails.")
     verbose: bool = Field(default=False, description="Log debug events to stderr.")
 
+    @property
+    def following(self) -> "tuple[str, Request] | None":
+        """The command that the same Job carries out after this one has succeeded, and its request."""
+        return None
+
 
 RequestT = TypeVar("RequestT", bound=Request)
 

@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from ..reports import Line
-from .base import ROLLBACK_IDS, SITE, Command, OfRollback
+from .base import ROLLBACK_IDS, SITE, Command, OfRollback, Request
 from .parts import CleanupPart
+from .probe import THEN, ProbeRequest
 
 
 class CleanupRequest(OfRollback):
@@ -15,6 +16,12 @@ class CleanupRequest(OfRollback):
     what: CleanupPart = Field(
         description="previous: after the undo window. restored: the rollback ended before the switch."
     )
+    then: ProbeRequest | None = Field(default=None, description=THEN)
+
+    @property
+    def following(self) -> tuple[str, Request] | None:
+        """The probe that was asked for."""
+        return ("probe", self.then) if self.then is not None else None
 
 
 class CleanupResult(Line):

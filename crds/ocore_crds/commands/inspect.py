@@ -3,8 +3,9 @@
 from pydantic import Field, model_validator
 
 from ..model import Uuid
-from .base import REPLICATION, ROLLBACK_IDS, SITE, SNAPSHOT_IDS, STORE, Command, OnEnvironment
+from .base import REPLICATION, ROLLBACK_IDS, SITE, SNAPSHOT_IDS, STORE, Command, OnEnvironment, Request
 from .parts import StoreAccess
+from .probe import THEN, ProbeRequest
 from .snapshot import SnapshotResult
 from .switch import SwitchResult
 
@@ -27,6 +28,12 @@ class InspectRequest(OnEnvironment):
         ),
     )
     allow_replication_loss: bool = Field(default=False, description=REPLICATION)
+    then: ProbeRequest | None = Field(default=None, description=THEN)
+
+    @property
+    def following(self) -> tuple[str, Request] | None:
+        """The probe that was asked for."""
+        return ("probe", self.then) if self.then is not None else None
 
     def needs_target(self) -> bool:
         """The position is that of the environment; the manifest is in the store."""

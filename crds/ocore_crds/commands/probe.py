@@ -9,6 +9,11 @@ from ..model import Uuid
 from ..reports import Finding, Line
 from .base import JOBS, NO_ID, SITE, Command, Jobs, OnEnvironment
 
+#: Of a command with the same mounts and rights, in whose Job a probe may follow.
+THEN = (
+    "Then probe the environment, with this request. Its result is beside that of the command, and does not change it."
+)
+
 
 class ProbeRequest(OnEnvironment):
     """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""

@@ -162,7 +162,7 @@ def execute(row: Command[Any], request: Request) -> int:
     Its module has the command's name. It is imported only now: a Job runs one command, and most of a short Job's time
     is its start.
     """
-    module = importlib.import_module(f"ocore_mover.commands.{row.name.replace('-', '_')}")
+    module, following = _module(row.name), request.following
 
     def body(runtime: Runtime) -> "Payload":
         try:
@@ -175,7 +175,16 @@ def execute(row: Command[Any], request: Request) -> int:
             opening.ask_ids(request)
         return payload
 
-    return run(body, deadline=request.deadline, verbose=request.verbose, grace=row.grace, patience=row.patience)
+    then = None
+    if following is not None:
+        then = (lambda runtime: _module(following[0]).execute(runtime, following[1])), following[1].deadline or 0.0
+    return run(
+        body, deadline=request.deadline, verbose=request.verbose, grace=row.grace, patience=row.patience, then=then
+    )
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"ocore_mover.commands.{command.replace('-', '_')}")
 
 
 def run(
@@ -185,8 +194,13 @@ def run(
     verbose: bool = False,
     grace: float,
     patience: float = 0.0,
+    then: "tuple[Callable[[Runtime], Payload], float] | None" = None,
 ) -> int:
-    """Runs a command's body and reports its result. Returns the exit code. Raises UsageError."""
+    """Runs a command's body and reports its result. Returns the exit code. Raises UsageError.
+
+    `then`: another command, which follows where this one has succeeded, and its deadline in seconds. By then the result
+    of the first is reported, and whatever happens to the other one does not change it.
+    """
     if not gc.isenabled():
         # What the start has made stays: neither the collector nor the end of the process need visit it.
         gc.freeze()
@@ -212,7 +226,26 @@ def run(
         return EXIT_FAILED
     ended.set()
     reporter.succeed(payload)
+    if then is not None:
+        _follow(reporter, token, grace, *then)
     return EXIT_OK
+
+
+def _follow(
+    reporter: Reporter, token: Token, grace: float, body: Callable[[Runtime], "Payload"], deadline: float
+) -> None:
+    """Runs the command that follows, and reports its result beside that of the first."""
+    ended = threading.Event()
+    with token.within(deadline) as part:
+        threading.Thread(target=_watchdog, args=(part, reporter, ended, grace), name="watchdog", daemon=True).start()
+        try:
+            payload = body(Runtime(reporter, part))
+        except Exception as error:
+            ended.set()
+            reporter.fail(as_failure(error))
+        else:
+            ended.set()
+            reporter.succeed(payload)
 
 
 def _watchdog(token: Token, reporter: Reporter, ended: threading.Event, grace: float) -> None:

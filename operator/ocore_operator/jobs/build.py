@@ -35,6 +35,8 @@ from ocore_operator.settings import Settings
 MARGIN = 5.0
 #: Deadline in seconds of a probe or an inspection, from the start of its container.
 SHORT = 120.0
+#: Deadline in seconds of a probe that follows a command in its Job, which may have the operation lock.
+FOLLOWING = 30.0
 #: Deadline in seconds of a proof: the schema is dumped, restored and dropped.
 PROOF = 900.0
 #: Deadline in seconds of one attempt at a remote copy.
@@ -68,19 +70,8 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str, asked: boo
     """Name ``probe-<uid>-<attempt>``: checks database and filestore, and whether the Jobs' user can use a store on a
     claim. Where that user is unknown it reports the owner of the files, and can change nothing on the claim. `asked`: a
     Rollback or a person waits for it."""
-    environment, volumes, unknown = _environment(job_inputs), Volumes(), job_inputs.user_unknown
-    spec = environment.spec
-    url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
-    request = t.ProbeRequest(
-        database=parts.database(volumes, environment, admin=True),
-        filestore=parts.filestore(volumes, spec, read_only=unknown),
-        environment_id=environment.id,
-        propose_user=unknown and spec.filestore is not None,
-        store=url,
-        store_name=name,
-        config_file=parts.config_file(spec) if not unknown else "",
-        deadline=_deadline(SHORT),
-    )
+    environment, volumes = _environment(job_inputs), Volumes()
+    request = _probe(job_inputs, volumes, _deadline(SHORT))
     return job(
         settings,
         job_inputs,
@@ -88,6 +79,29 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str, asked: boo
             environment, t.PROBE, request, attempt, volumes, deadline=_short(settings, job_inputs), of_operation=asked
         ),
     )
+
+
+def _probe(job_inputs: JobInputs, volumes: Volumes, deadline: float) -> t.ProbeRequest:
+    environment, unknown = _environment(job_inputs), job_inputs.user_unknown
+    spec = environment.spec
+    url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
+    return t.ProbeRequest(
+        database=parts.database(volumes, environment, admin=True),
+        filestore=parts.filestore(volumes, spec, read_only=unknown),
+        environment_id=environment.id,
+        propose_user=unknown and spec.filestore is not None,
+        store=url,
+        store_name=name,
+        config_file=parts.config_file(spec) if not unknown else "",
+        deadline=deadline,
+    )
+
+
+def _then(job_inputs: JobInputs, volumes: Volumes) -> t.ProbeRequest | None:
+    """The probe that follows in the same Job; None where it mounts anything else: a Job never gets more for it."""
+    own = Volumes()
+    request = _probe(job_inputs, own, FOLLOWING)
+    return request if own == volumes and not job_inputs.user_unknown else None
 
 
 def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -678,10 +692,12 @@ def cleanup(
     owner: Rollback,
     *,
     what: Literal["previous", "restored"],
+    probe: bool = False,
     attempt: int,
     deadline: float,
 ) -> Object:
-    """Name ``cleanup-<uid>-<attempt>``: removes the restored or the previous database and folders."""
+    """Name ``cleanup-<uid>-<attempt>``: removes the restored or the previous database and folders. `probe`: and probes
+    the Environment."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.CleanupRequest(
         database=parts.database(volumes, environment, admin=True),
@@ -689,6 +705,7 @@ def cleanup(
         environment_id=environment.id,
         rollback_id=_names_id(owner),
         what=what,
+        then=_then(job_inputs, volumes) if probe else None,
         deadline=_deadline(deadline),
     )
     return job(
@@ -719,10 +736,17 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
 
 
 def inspect_rollback(
-    settings: Settings, job_inputs: JobInputs, owner: Rollback, *, repair: bool, stopped: bool = False, attempt: int
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Rollback,
+    *,
+    repair: bool,
+    stopped: bool = False,
+    probe: bool = False,
+    attempt: int,
 ) -> Object:
     """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections.
-    `stopped`: no workload runs."""
+    `stopped`: no workload runs. `probe`: it also probes the Environment."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.InspectRequest(
         database=parts.database(volumes, environment, admin=True),
@@ -732,6 +756,7 @@ def inspect_rollback(
         repair=repair,
         workloads_stopped=stopped,
         allow_replication_loss=owner.spec.allow_replication_loss,
+        then=_then(job_inputs, volumes) if probe else None,
         deadline=_deadline(SHORT),
     )
     short = _short(settings, job_inputs)

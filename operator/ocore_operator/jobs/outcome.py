@@ -80,6 +80,8 @@ class Succeeded:
 
     payload: Payload
     finished: str
+    #: Of the command that followed in the same Job.
+    then: Result | None = None
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ def _reported(pod: Object, *, final: bool) -> Succeeded | JobFailed | None:
     result = _result(end)
     at = _finished_at(pod, end)
     if result is not None and result.ok and result.payload is not None:
-        return Succeeded(result.payload, at)
+        return Succeeded(result.payload, at, result.then)
     if not final and end.get("exitCode") != 0:
         return None
     if result is not None and result.failure is not None:

@@ -345,13 +345,16 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             stopped = owner.status.stage == "Inspect"
             return build.inspect_rollback(settings, job_inputs, owner, repair=True, stopped=stopped, attempt=attempt)
         case "inspect-only":
-            return build.inspect_rollback(settings, job_inputs, owner, repair=False, attempt=attempt)
+            # The Job of a cleanup that follows probes later.
+            probe = owner.status.cleanup_attempt == 0 and _may_probe(observed, job_inputs)
+            return build.inspect_rollback(settings, job_inputs, owner, repair=False, probe=probe, attempt=attempt)
         case "cleanup-restored":
             return build.cleanup(
                 settings,
                 job_inputs,
                 owner,
                 what="previous" if undo is not None and undo.to == "Old" else "restored",
+                probe=_may_probe(observed, job_inputs),
                 attempt=attempt,
                 deadline=CLEANUP_DEADLINE,
             )
@@ -361,9 +364,21 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 job_inputs,
                 owner,
                 what="restored" if undo is not None and undo.to == "Old" else "previous",
+                probe=_may_probe(observed, job_inputs),
                 attempt=attempt,
                 deadline=CLEANUP_DEADLINE,
             )
+
+
+def _may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
+    """Whether a probe follows in the Job of a rollback that has stopped the workloads: the Job is of the Environment as
+    a probe would see it, not of what the status remembers, and not of a Cluster, which a probe reads again."""
+    found, used = observed.environment, job_inputs.environment
+    if found is None or used is None or (found.id, found.spec) != (used.id, used.spec):
+        return False
+    if observed.rollback.status.quiesced_at is None:
+        return False
+    return found.spec.database is None or found.spec.database.cnpg is None
 
 
 def preflight_of(observed: Observed) -> Preflight | None:

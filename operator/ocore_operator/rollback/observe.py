@@ -191,12 +191,13 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         account = await observe_source.account_of(ctx, environment)
         world = replace(world, environment=replace(world.environment, store_account=account))
     asked_since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
+    if environment is not None and (reported := ctx.probes.reported(environment.key)) is not None:
+        world = replace(world, probe_reported=reported.began)
     if environment is not None and asked_since is not None:
         world = replace(
             world,
             probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since),
             probe_waits=ctx.probes.why(environment.key),
-            probe_reported=found.began if (found := ctx.probes.reported(environment.key)) is not None else "",
         )
     status = _with_steps_of_log(ctx, rollback, world)
     return Observed(rollback, status, world, environment, snapshot, seen.remembered)
@@ -620,8 +621,9 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
             return replace(view, ready=ready)
         case Running(lost=lost):
             return replace(view, problem=lost, reason=c.NODE_NOT_RESPONDING)
-        case Succeeded(payload=payload, finished=at_):
-            return replace(view, ended=True, payload=payload, ended_at=clock.parse(at_) if at_ else None)
+        case Succeeded(payload=payload, finished=at_, then=then):
+            probe = then.payload if then is not None and isinstance(then.payload, ProbeResult) else None
+            return replace(view, ended=True, payload=payload, probe=probe, ended_at=clock.parse(at_) if at_ else None)
         case JobFailed(failure=failure, finished=at_):
             at = clock.parse(at_) if at_ else None
             return replace(view, ended=True, failure=_or_stopped(failure, view), ended_at=at)

@@ -55,6 +55,7 @@ from ocore_operator.rollback.world import (
     RecordExecuted,
     ReleaseLock,
     RemoveFinalizer,
+    ReportProbe,
     StartJob,
     Wait,
     World,
@@ -181,6 +182,9 @@ def _read_position(
     began = parse(status.position_read_began or stamp(now))
     late = (now - max(began, world.watched_since or began)).total_seconds() > READ_POSITION_LIMIT_SECONDS
     read = change(status, position_read_began=None, position_read_at=stamp(now), refuses_connections=False)
+    probed = _probed(status, job, world)
+    if probed is not None:
+        return probed
     if job is not None and job.ended and isinstance(job.payload, SwitchResult):
         if state_of(read, Step.CLEANUP) == "Running" and read.cleanup_attempt == 0:
             read = step(read, Step.CLEANUP, "Pending", now)  # a Mismatch is over
@@ -194,6 +198,16 @@ def _read_position(
     if job is None:
         return Do(StartJob(command, status.inspect_attempt))
     return until_ended(job, "reads the position from the databases' names.")
+
+
+def _probed(status: RollbackStatus, job: JobView | None, world: World) -> Action | None:
+    """Hands the Environment what the probe has found that followed in the Job; None where it has that, or it may be of
+    another spec: the last probe is not of the present one, or is newer than the Job."""
+    environment = _environment(status, world)
+    if job is None or job.probe is None or not job.created or environment is None or environment.probed_at is None:
+        return None
+    newer = world.probe_reported >= job.created or environment.probed_at >= parse(job.created)
+    return None if newer else Do(ReportProbe(job.probe, job.created))
 
 
 def _position_read(
@@ -295,7 +309,7 @@ def _begin_attempt(status: RollbackStatus, now: datetime) -> RollbackStatus:
 def _result(status: RollbackStatus, spec: RollbackSpec, job: JobView, world: World, now: datetime) -> Action:
     """What to do with the attempt's Job. The lock was taken before the Job was created."""
     if job.ended and job.failure is None:
-        return _done(status, spec, job, world, now)
+        return _probed(status, job, world) or _done(status, spec, job, world, now)
     if not job.ended and elapsed(status, world, now) <= CLEANUP_SECONDS:
         return until_ended(job, "is running.")
     if job.live and elapsed(status, world, now) <= CLEANUP_SECONDS + JOB_GONE_SECONDS:

@@ -66,7 +66,7 @@ class JobView:
     #: The signal on its pod, and how often it was repeated.
     signal: Signal | None = None
     repetition: int = 0
-    #: Of a restore at the preflight: what its probe has found.
+    #: Of a restore at the preflight, and of a Job in which a probe followed: what the probe has found.
     probe: ProbeResult | None = None
     #: When the Job was created (RFC 3339); empty where it is gone.
     created: str = ""
@@ -405,7 +405,7 @@ class AskProbe:
 
 @dataclass(frozen=True)
 class ReportProbe:
-    """Hands what the restore's Job has found to the Environment, which writes it like the result of any probe."""
+    """Hands what a probe in one of its Jobs has found to the Environment, which writes it as that of any probe."""
 
     result: ProbeResult
     began: str

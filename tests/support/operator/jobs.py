@@ -188,6 +188,8 @@ def all_jobs(
         "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
         "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
         "preview": build.preview(settings, place, back, snap, attempt=1),
+        "cleanup-probe": build.cleanup(settings, place, back, what="previous", probe=True, attempt=1, deadline=600),
+        "inspect-probe": build.inspect_rollback(settings, place, back, repair=False, probe=True, attempt=1),
         "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
     }
 

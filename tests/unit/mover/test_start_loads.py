@@ -56,9 +56,9 @@ NEVER = {
 }
 #: Models of other commands that a command needs: what it does is a part of theirs, or it reports their result.
 BORROWED = {
-    "cleanup": {"switch"},
+    "cleanup": {"probe", "switch"},
     "delete": {"check_copy"},
-    "inspect": {"snapshot", "switch"},
+    "inspect": {"probe", "snapshot", "switch"},
     "list-manifests": {"snapshot"},
     "preview": {"restore", "probe"},
     "remove-orphans": {"sweep"},

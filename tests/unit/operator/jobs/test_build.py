@@ -77,6 +77,31 @@ def test_the_mover_accepts_every_request(where: str, name: str) -> None:
     assert getattr(request, "environment_id", "") or name == "probe-store"
 
 
+@pytest.mark.parametrize("where", SITES)
+@pytest.mark.parametrize("name", ["cleanup", "inspect"])
+def test_a_probe_follows_in_a_job_only_where_it_mounts_the_same(where: str, name: str) -> None:
+    """A Job never gets a claim or a Secret for it: the probe has a Job of its own then."""
+    jobs = all_jobs(SITES[where])
+    alone = jobs["cleanup" if name == "cleanup" else "inspect-rollback"]
+    joined, probe = jobs[f"{name}-probe"], jobs["probe"]
+
+    def mounted(job: Object) -> Object:
+        return {key: pod_of(job).get(key) for key in ("volumes", "securityContext", "serviceAccountName", "affinity")}
+
+    assert mounted(joined) == mounted(alone)
+    assert container_of(joined)["volumeMounts"] == container_of(alone)["volumeMounts"]
+    same = (mounted(probe), container_of(probe)["volumeMounts"]) == (
+        mounted(alone),
+        container_of(alone)["volumeMounts"],
+    )
+    following = request_of(joined).get("then")
+    assert (following is not None) == (same and not SITES[where].user_unknown)
+    if following is not None:
+        own = request_of(probe)
+        assert following.pop("deadline") == build.FOLLOWING < own.pop("deadline")
+        assert following == own
+
+
 def test_a_restore_reads_the_snapshot_that_its_status_names() -> None:
     """Frozen at the start: another manifest under the same id is refused."""
     request = request_of(all_jobs(job_inputs())["restore"])
@@ -224,6 +249,8 @@ ADMINISTRATOR = {
     "neutralize-identity": True,
     "cleanup-undo": True,
     "cleanup": True,  # drops
+    "cleanup-probe": True,
+    "inspect-probe": True,
     "inspect-rollback": True,  # allows connections to a database that it may not own
 }
 
@@ -447,7 +474,7 @@ def test_a_preview_can_write_nowhere(site: str) -> None:
 def test_the_jobs_that_break_replication_know_whether_they_may(*, allowed: bool) -> None:
     jobs = all_jobs(job_inputs(), allow_replication_loss=allowed)
     having = {name for name, job in jobs.items() if request_of(job).get("allowReplicationLoss")}
-    assert having == ({"restore", "switch", "switch-back", "inspect-rollback"} if allowed else set())
+    assert having == ({"restore", "switch", "switch-back", "inspect-rollback", "inspect-probe"} if allowed else set())
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:

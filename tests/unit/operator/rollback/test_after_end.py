@@ -7,8 +7,9 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.commands import table
-from ocore_crds.protocol import CleanupResult, Failure, Step, SwitchResult
+from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Step, SwitchResult
 from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_operator import clock
 from ocore_operator.rollback.plan_after_end import (
     CLEANUP_SECONDS,
     FRESH_SECONDS,
@@ -31,6 +32,7 @@ from ocore_operator.rollback.world import (
     RecordExecuted,
     ReleaseLock,
     RemoveFinalizer,
+    ReportProbe,
     StartJob,
     StopJob,
     Wait,
@@ -326,3 +328,46 @@ def test_a_read_of_the_position_in_an_attempt_leaves_the_step_running() -> None:
     assert [s.state for s in over.steps if s.name == "Cleanup"] == ["Pending"], "a mismatch that is over"
     same = recorded(decide(change(in_window, steps=()), replace(FREE, jobs=(job,)), 31))
     assert same.steps == (), "there was none"
+
+
+# --- a probe in the same Job ----------------------------------------------------------------------------------------
+
+
+def text(seconds: float) -> str:
+    return clock.text(time_at(seconds))
+
+
+def probed(kind: str, *, probed_at: float | None = 5, reported: float | None = None) -> World:
+    """Its Job was created at 10 and has ended, with what a probe has found. The last probe that the Environment has is
+    of the present spec, and began at `probed_at`."""
+    payload = CleanupResult() if kind == "cleanup" else SwitchResult(position="New")
+    job = JobView(kind, 1, "j", ended=True, payload=payload, probe=ProbeResult(), created=text(10))  # type: ignore[arg-type]
+    view = replace(VIEW, probed_at=time_at(probed_at) if probed_at is not None else None)
+    base = LOCKED if kind == "cleanup" else FREE
+    return replace(base, environment=view, jobs=(job,), probe_reported=text(reported) if reported is not None else "")
+
+
+REPORT = Do(ReportProbe(ProbeResult(), text(10)))
+READING = complete(inspect_attempt=1, position_read_began=stamp(time_at(9)))
+
+
+@pytest.mark.parametrize(("kind", "status"), [("cleanup", cleaning()), ("inspect", READING)])
+def test_the_environment_gets_what_a_probe_in_the_job_has_found(kind: str, status: RollbackStatus) -> None:
+    assert decide(status, probed(kind), 20) == REPORT
+    for given in (probed(kind, reported=10), probed(kind, probed_at=10)):
+        assert isinstance(decide(status, given, 20), Record), "once"
+    assert decide(status, probed(kind, reported=9), 20) == REPORT
+
+
+@pytest.mark.parametrize(("kind", "status"), [("cleanup", cleaning()), ("inspect", READING)])
+def test_a_probe_that_may_be_of_an_earlier_spec_does_not_count(kind: str, status: RollbackStatus) -> None:
+    """Without a probe of the present spec before the Job, the spec may have changed while it ran."""
+    for given in (probed(kind, probed_at=None), probed(kind, probed_at=11)):
+        assert isinstance(decide(status, given, 20), Record)
+
+
+def test_an_environment_that_was_replaced_gets_no_probe_of_the_one_before() -> None:
+    given = probed("cleanup")
+    assert given.environment is not None
+    other = replace(given, environment=replace(given.environment, id="0"))
+    assert decide(cleaning(), other, 20) != REPORT
