@@ -11,7 +11,7 @@ from ocore_api.http.audit import Audit
 from ocore_api.http.limits import StreamLimit, Turns
 from ocore_api.http.metrics import Metrics
 from ocore_api.settings import Settings
-from ocore_api.streams import Feed, Hub
+from ocore_api.streams import Hub
 from ocore_api.writes.sizes import Measurements
 
 
@@ -28,7 +28,6 @@ class Facade:
     streams: StreamLimit = field(init=False)
     measurements: Measurements = field(default_factory=Measurements)
     hub: Hub = field(init=False)
-    feed: Feed = field(init=False)
     #: Plans of retention: a second of work would else hold up every request.
     plans: Turns = field(default_factory=Turns)
     #: Files of the page by their names; none unless it is served.
@@ -51,17 +50,11 @@ class Facade:
             self.streams,
             self.metrics.streams_dropped,
             stall_seconds=self.settings.stream_stall_seconds,
-        )
-        self.page = built.read(self.settings.ui_folder) if self.settings.ui else {}
-        self.feed = Feed(
-            self.cache.store,
-            self.streams,
-            self.metrics.streams_dropped,
-            stall_seconds=self.settings.stream_stall_seconds,
             behind=lambda: self.cache.behind,
         )
-        self.background += [self.authenticator.run, self.hub.run, self.feed.run]
-        self.at_shutdown += [self.hub.close, self.feed.close]
+        self.page = built.read(self.settings.ui_folder) if self.settings.ui else {}
+        self.background += [self.authenticator.run, self.hub.run]
+        self.at_shutdown.append(self.hub.close)
 
     def not_ready(self) -> list[str]:
         """Why requests cannot be served; empty if they can."""

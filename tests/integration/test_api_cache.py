@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ocore_api.cache import Cache
+from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, SnapshotEntry
+from ocore_api.streams.progress import Topic
 from ocore_kube.errors import AlreadyExists, Unavailable
 from ocore_kube.transport import MERGE_PATCH, Transport, connect
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, Type
@@ -85,19 +86,20 @@ def test_objects_appear_change_and_vanish(crds: Cluster, namespace: str) -> None
     async def work(cache: Cache, api: Api) -> None:
         shop = await api.environment("shop")
         id_ = shop["metadata"]["uid"]
-        await until(lambda: cache.store.environment(id_))
+        await until(lambda: cache.served.find(EnvironmentEntry, id_))
         made = await api.create(SNAPSHOTS, "before", {"environmentRef": {"name": "shop"}})
-        await until(lambda: len(cache.store.snapshots_of(id_)) == 1)
-        assert cache.store.snapshots_of(id_)[0].status == "pending"
-        seen: list[Any] = []
-        cache.store.subscribe("Snapshot", made["metadata"]["uid"], seen.append)
+        await until(lambda: len(cache.served.of(SnapshotEntry, id_)) == 1)
+        assert cache.served.of(SnapshotEntry, id_)[0].status == "pending"
+        topic = Topic(cache.served, (SnapshotEntry, made["metadata"]["uid"]))
+        first = topic.frame
+        cache.store.changes.listeners.append(lambda c: topic.changed(c) if c.type is SnapshotEntry else None)
         await api.status(SNAPSHOTS, "before", {"id": made["metadata"]["uid"], "phase": "Running", "startedAt": o.at(1)})
-        await until(lambda: cache.store.snapshots_of(id_)[0].status == "running" and seen)
+        await until(lambda: cache.served.of(SnapshotEntry, id_)[0].status == "running" and topic.frame is not first)
         await api.create(ROLLBACKS, "back", {"snapshotRef": {"name": "before"}})
-        await until(lambda: [e.snapshot_id for e in cache.store.rollbacks_of(id_)] == [made["metadata"]["uid"]])
+        await until(lambda: [e.snapshot_id for e in cache.served.of(RollbackEntry, id_)] == [made["metadata"]["uid"]])
         await api.transport.request("DELETE", SNAPSHOTS.path(namespace, "before"))
-        await until(lambda: len(cache.store.snapshots_of(id_)) == 0)
-        assert seen[-1].final
+        await until(lambda: len(cache.served.of(SnapshotEntry, id_)) == 0)
+        assert topic.frame.final
 
     case(crds, namespace, work)
 
@@ -109,9 +111,9 @@ def test_an_answer_to_a_write_is_read_at_once_and_kept(crds: Cluster, namespace:
         for n in range(20):
             made = await api.create(SNAPSHOTS, f"s{n}", {"environmentRef": {"name": "shop"}})
             cache.store.put("Snapshot", made)
-            found = await cache.snapshot(made["metadata"]["uid"])
+            found = await cache.find(SnapshotEntry, made["metadata"]["uid"])
             assert found is not None
-        await until(lambda: len(cache.store.snapshots_of(shop["metadata"]["uid"])) == 20)
+        await until(lambda: len(cache.served.of(SnapshotEntry, shop["metadata"]["uid"])) == 20)
 
     case(crds, namespace, work)
 
@@ -125,16 +127,16 @@ def test_an_id_that_the_cache_lacks_is_found_at_the_api_server(crds: Cluster, na
             cache, api = Cache(transport, (namespace,)), Api(transport, namespace)
             shop = await api.environment("shop")
             id_ = shop["metadata"]["uid"]
-            found = await cache.environment(id_)
+            found = await cache.find(EnvironmentEntry, id_)
             assert found is not None
             assert found.name == "shop"
             made = await api.create(SNAPSHOTS, "before", {"environmentRef": {"name": "shop"}}, {"phase": "Pending"})
-            snapshot = await cache.snapshot(made["metadata"]["uid"])
+            snapshot = await cache.find(SnapshotEntry, made["metadata"]["uid"])
             assert snapshot is not None
             assert snapshot.environment_id == id_
             back = await api.create(ROLLBACKS, "back", {"snapshotRef": {"name": "before"}}, {"phase": "Pending"})
-            assert await cache.rollback(back["metadata"]["uid"]) is not None
-            assert await cache.snapshot(o.uid_of("nothing")) is None
+            assert await cache.find(RollbackEntry, back["metadata"]["uid"]) is not None
+            assert await cache.find(SnapshotEntry, o.uid_of("nothing")) is None
         finally:
             await transport.close()
 
@@ -149,8 +151,8 @@ def test_namespaces_that_are_not_served_are_not_read(crds: Cluster, namespace: s
             await until(lambda: cache.not_ready is None)
             hidden = await Api(api.transport, other).environment("hidden")
             shown = await api.environment("shown")
-            await until(lambda: cache.store.environment(shown["metadata"]["uid"]))
-            assert await cache.environment(hidden["metadata"]["uid"]) is None
+            await until(lambda: cache.served.find(EnvironmentEntry, shown["metadata"]["uid"]))
+            assert await cache.find(EnvironmentEntry, hidden["metadata"]["uid"]) is None
 
     try:
         asyncio.run(main())
@@ -163,9 +165,9 @@ def test_a_restart_of_the_api_server(crds: Cluster, namespace: str) -> None:
     async def work(cache: Cache, api: Api) -> None:
         shop = await api.environment("shop")
         id_ = shop["metadata"]["uid"]
-        await until(lambda: cache.store.environment(id_))
+        await until(lambda: cache.served.find(EnvironmentEntry, id_))
         await asyncio.to_thread(kill_component, "kube-apiserver")
-        assert cache.store.environment(id_) is not None, "reads continue"
+        assert cache.served.find(EnvironmentEntry, id_) is not None, "reads continue"
 
         async def create() -> bool:
             try:
@@ -179,7 +181,7 @@ def test_a_restart_of_the_api_server(crds: Cluster, namespace: str) -> None:
         async with asyncio.timeout(90):
             while not await create():  # noqa: ASYNC110 - it waits for the API server
                 await asyncio.sleep(0.5)
-        await until(lambda: len(cache.store.snapshots_of(id_)) == 1, 60)
+        await until(lambda: len(cache.served.of(SnapshotEntry, id_)) == 1, 60)
         assert cache.not_ready is None
 
     case(crds, namespace, work)

@@ -3,27 +3,15 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
 
-from ocore_api.cache.entries import (
-    ENVIRONMENT,
-    EXTRACT,
-    KINDS,
-    ROLLBACK,
-    SNAPSHOT,
-    EnvironmentEntry,
-    ExtractEntry,
-    PreviewEntry,
-    RollbackEntry,
-    SnapshotEntry,
-)
+from ocore_api.cache.entries import KIND_OF, KINDS, Entry, EnvironmentEntry
+from ocore_api.cache.served import Served
 from ocore_api.cache.store import Store
 from ocore_api.cache.watch import Watch
 from ocore_api.views.values import Object
-from ocore_crds.timestamps import text
 from ocore_kube.errors import ApiError, Forbidden, Invalid
 from ocore_kube.transport import Transport, no_answer
 from ocore_kube.types import OURS
@@ -37,12 +25,8 @@ ANSWER_SECONDS = 10.0
 #: Questions to the API server about unknown ids at the same time.
 QUESTIONS = 4
 
-FoundT = TypeVar("FoundT")
+EntryT = TypeVar("EntryT", bound=Entry)
 _log = structlog.get_logger()
-
-
-def _now() -> str:
-    return text(datetime.now(UTC))
 
 
 def _everyone(_: object) -> bool:
@@ -50,15 +34,15 @@ def _everyone(_: object) -> bool:
 
 
 class Cache:
-    """Reads by id; `store` has the lists. Its `put` and `hide` take answers to writes: clients read their own writes at
-    once."""
+    """Reads by id; `served` has the lists. `put` and `hide` of `store` take answers to writes: clients read their own
+    writes at once."""
 
     def __init__(
         self, transport: Transport | None = None, namespaces: Sequence[str] = (), *, seconds: float = ANSWER_SECONDS
     ) -> None:
         """`namespaces`: those that are served; none: the whole cluster. `seconds`: how long an id that is not known may
         be asked for. Without a transport nothing is read but what is put: for tests."""
-        self.store = Store(_now)
+        self.store = Store()
         self._transport = transport
         self._seconds = seconds
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
@@ -71,6 +55,11 @@ class Cache:
         self._unknown: OrderedDict[tuple[str, str], float] = OrderedDict()  # until when
         self._asked: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(QUESTIONS)
+
+    @property
+    def served(self) -> Served:
+        """All entries that have their ids."""
+        return self.store.served
 
     async def run(self) -> None:
         """Lists and watches until it is cancelled."""
@@ -102,44 +91,11 @@ class Cache:
         """Whether the API server does not answer: changes may be missed, and what is read may be old."""
         return any(watch.behind for watch in self._watches)
 
-    # --- by id ----------------------------------------------------------------------------------------------
-    # `visible`: whether the caller sees it. What exists and is not visible is asked for as an id that does not exist:
-    # the time shows no difference.
-
-    async def environment(
-        self, environment_id: str, visible: Callable[[EnvironmentEntry], bool] = _everyone
-    ) -> EnvironmentEntry | None:
-        """The Environment of that id; None where it is not visible."""
-        return await self._find(ENVIRONMENT, environment_id, self.store.environment, visible)
-
-    async def snapshot(
-        self, snapshot_id: str, visible: Callable[[SnapshotEntry], bool] = _everyone
-    ) -> SnapshotEntry | None:
-        """The Snapshot of that id; None where it is not visible."""
-        return await self._find(SNAPSHOT, snapshot_id, self.store.snapshot, visible)
-
-    async def rollback(
-        self, rollback_id: str, visible: Callable[[RollbackEntry], bool] = _everyone
-    ) -> RollbackEntry | None:
-        """The Rollback of that id; None for a preview, and where it is not visible."""
-        return await self._find(ROLLBACK, rollback_id, self.store.rollback, visible)
-
-    async def preview(
-        self, preview_id: str, visible: Callable[[PreviewEntry], bool] = _everyone
-    ) -> PreviewEntry | None:
-        """The preview of that id; None where it is not visible."""
-        return await self._find(ROLLBACK, preview_id, self.store.preview, visible)
-
-    async def extract(
-        self, extract_id: str, visible: Callable[[ExtractEntry], bool] = _everyone
-    ) -> ExtractEntry | None:
-        """The Extract of that id; None where it is not visible."""
-        return await self._find(EXTRACT, extract_id, self.store.extract, visible)
-
-    async def _find(
-        self, kind: str, id_: str, get: Callable[[str], FoundT | None], visible: Callable[[FoundT], bool]
-    ) -> FoundT | None:
-        found = get(id_)
+    async def find(self, type_: type[EntryT], id_: str, visible: Callable[[EntryT], bool] = _everyone) -> EntryT | None:
+        """The entry of that type and id; None where it is not visible to the caller. What exists and is not visible is
+        asked for as an id that does not exist: the time shows no difference."""
+        kind = KIND_OF[type_]
+        found = self.served.find(type_, id_)
         if found is not None and visible(found):
             return found
         if self._transport is None:
@@ -156,7 +112,7 @@ class Cache:
                 await asyncio.shield(task)
         except TimeoutError:
             raise no_answer(self._seconds) from None
-        found = get(id_)
+        found = self.served.find(type_, id_)
         return found if found is not None and visible(found) else None
 
     async def _ask(self, transport: Transport, kind: str, id_: str) -> None:
@@ -184,4 +140,4 @@ class Cache:
 
     def policy_of(self, entry: EnvironmentEntry) -> Object | None:
         """The SnapshotPolicy of an environment, as the API server returned it; None where it has none."""
-        return self.store.policy(entry.namespace, entry.name)
+        return self.served.policies.get((entry.namespace, entry.name))

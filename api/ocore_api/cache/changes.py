@@ -8,6 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ocore_api.cache.entries import Entry
+
 #: Objects that the log of one environment remembers.
 OBJECTS = 256
 #: Environments with a log. The one that changed least recently is forgotten first.
@@ -21,19 +23,18 @@ class Change:
     """One object that changed, or was deleted."""
 
     number: int
-    kind: str
+    type: type[Entry]
     id: str
     environment_id: str
     project_id: str
     deleted: bool
-    preview: bool = False
 
 
 class _Log:
     __slots__ = ("changes", "floor")
 
     def __init__(self) -> None:
-        self.changes: OrderedDict[tuple[str, str, str], Change] = OrderedDict()
+        self.changes: OrderedDict[tuple[type[Entry], str, str], Change] = OrderedDict()
         #: Number of the newest change that was forgotten.
         self.floor = 0
 
@@ -51,21 +52,20 @@ class Changes:
         #: Called with each change; must return at once.
         self.listeners: list[Callable[[Change], None]] = []
 
-    def note(
-        self, kind: str, id_: str, environment_id: str, project_id: str, *, deleted: bool, preview: bool = False
-    ) -> None:
+    def note(self, entry: Entry, *, deleted: bool = False) -> None:
         """The object changed."""
         self.number += 1
-        found = Change(self.number, kind, id_, environment_id, project_id, deleted, preview)
-        log = self._logs.get(environment_id)
+        found = Change(self.number, type(entry), entry.id, entry.environment_id, entry.project_id, deleted)
+        log = self._logs.get(entry.environment_id)
         if log is None:
-            log = self._logs[environment_id] = _Log()
+            log = self._logs[entry.environment_id] = _Log()
             if len(self._logs) > ENVIRONMENTS:
                 _, lost = self._logs.popitem(last=False)
                 self._forgotten = max(self._forgotten, lost.floor, *(c.number for c in lost.changes.values()))
-        self._logs.move_to_end(environment_id)
-        log.changes.pop((kind, id_, project_id), None)
-        log.changes[kind, id_, project_id] = found
+        self._logs.move_to_end(entry.environment_id)
+        about = type(entry), entry.id, entry.project_id
+        log.changes.pop(about, None)
+        log.changes[about] = found
         if len(log.changes) > OBJECTS:
             log.floor = log.changes.popitem(last=False)[1].number
         self._mark()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from sys import intern
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 from zlib import Z_BEST_SPEED, compress, decompress
 
 from pydantic_core import from_json
@@ -69,6 +69,9 @@ class Sizes:
 class Entry:
     """What every kind has."""
 
+    #: For people, and in the names of events.
+    noun: ClassVar[str]
+
     kind: str
     namespace: str
     name: str
@@ -98,6 +101,8 @@ class Entry:
 @dataclass(frozen=True, slots=True, eq=False)
 class EnvironmentEntry(Entry):
     """An Environment. `id` and `environment_id` are the same."""
+
+    noun = "environment"
 
     sizes: Sizes | None
     problem: tuple[str, str] | None  # reason and message of Ready=False, unless a probe is under way
@@ -151,6 +156,8 @@ class OperationEntry(Entry):
 class SnapshotEntry(OperationEntry):
     """A Snapshot."""
 
+    noun = "snapshot"
+
     environment_name: str  # of the Environment in its namespace
     trigger: str
     time: str  # the point in time that it shows
@@ -164,6 +171,8 @@ class SnapshotEntry(OperationEntry):
 class RollbackEntry(OperationEntry):
     """A Rollback; never a preview. `environment_id` is its target."""
 
+    noun = "rollback"
+
     control: Control
     uses: tuple[str, str] | None  # namespace and name of the Snapshot that it keeps from being deleted
     safety: Safety | None  # the safety snapshot that it protects
@@ -173,11 +182,24 @@ class RollbackEntry(OperationEntry):
 class PreviewEntry(OperationEntry):
     """A Rollback with dryRun. `environment_id` is what it is a preview for."""
 
+    noun = "preview"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtractEntry(OperationEntry):
     """An Extract. `environment_id` is that of its Snapshot."""
 
+    noun = "extract"
+
+
+#: Type of an entry → its kind.
+KIND_OF: dict[type[Entry], str] = {
+    EnvironmentEntry: ENVIRONMENT,
+    SnapshotEntry: SNAPSHOT,
+    RollbackEntry: ROLLBACK,
+    PreviewEntry: ROLLBACK,
+    ExtractEntry: EXTRACT,
+}
 
 SimpleT = TypeVar("SimpleT", PreviewEntry, ExtractEntry)
 

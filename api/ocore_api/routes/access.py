@@ -5,7 +5,6 @@ An object that is unknown and one that is not the caller's have the same answer 
 server, so that no one learns which ids exist.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -76,7 +75,7 @@ def client_of(request: Request) -> Client:
 
 async def owned_environment(facade: Facade, principal: Principal, environment_id: UUID | str) -> EnvironmentEntry:
     """The entry of an environment that is the caller's. Raises NotFound."""
-    return await _owned(facade.cache.environment, principal, "environment", environment_id)
+    return await _owned(facade, EnvironmentEntry, principal, "environment", environment_id)
 
 
 async def owned_target(
@@ -106,7 +105,7 @@ async def owned_snapshot(
             entry.project_id, entry.environment_id
         )
 
-    entry = await facade.cache.snapshot(wanted, visible)
+    entry = await facade.cache.find(SnapshotEntry, wanted, visible)
     if entry is None:
         raise _not_found("snapshot", wanted)
     return entry
@@ -114,17 +113,17 @@ async def owned_snapshot(
 
 async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UUID | str) -> RollbackEntry:
     """The entry of a rollback into an environment that is the caller's. Raises NotFound."""
-    return await _owned(facade.cache.rollback, principal, "deployment", deployment_id)
+    return await _owned(facade, RollbackEntry, principal, "deployment", deployment_id)
 
 
 async def owned_preview(facade: Facade, principal: Principal, preview_id: UUID | str) -> PreviewEntry:
     """The entry of a preview for an environment that is the caller's. Raises NotFound."""
-    return await _owned(facade.cache.preview, principal, "preview", preview_id)
+    return await _owned(facade, PreviewEntry, principal, "preview", preview_id)
 
 
 async def owned_extract(facade: Facade, principal: Principal, extract_id: UUID | str) -> ExtractEntry:
     """The entry of an extract of an environment that is the caller's. Raises NotFound."""
-    return await _owned(facade.cache.extract, principal, "extract", extract_id)
+    return await _owned(facade, ExtractEntry, principal, "extract", extract_id)
 
 
 async def visible_project(facade: Facade, principal: Principal, project_id: UUID | str) -> str:
@@ -134,20 +133,15 @@ async def visible_project(facade: Facade, principal: Principal, project_id: UUID
     if wanted in principal.projects:
         return wanted
     for environment_id in principal.environments:
-        entry = await facade.cache.environment(environment_id)
+        entry = await facade.cache.find(EnvironmentEntry, environment_id)
         if entry is not None and entry.project_id == wanted:
             return wanted
     raise _not_found("project", wanted)
 
 
-async def _owned(
-    find: Callable[[str, Callable[[OwnedT], bool]], Awaitable[OwnedT | None]],
-    principal: Principal,
-    what: str,
-    id_: UUID | str,
-) -> OwnedT:
+async def _owned(facade: Facade, type_: type[OwnedT], principal: Principal, what: str, id_: UUID | str) -> OwnedT:
     wanted = str(id_)
-    entry = await find(wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    entry = await facade.cache.find(type_, wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
     if entry is None:
         raise _not_found(what, wanted)
     return entry

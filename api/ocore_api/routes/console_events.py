@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from ocore_api.http.edge import CONSOLE
 from ocore_api.routes.access import ReadCaller, facade_of, owned_environment, visible_project
 from ocore_api.routes.parameters import LastEventId, OptionalProjectId, unset
-from ocore_api.streams import ChangeStream
+from ocore_api.streams import ChangeReader, EventStream
 
 router = APIRouter(prefix=CONSOLE, tags=["Console"])
 
@@ -23,7 +23,7 @@ OptionalEnvironmentId = Annotated[UUID | None, unset, Query(alias="environmentId
         " that the caller may see, after each change. Of one project or environment where that is given."
     ),
     response_description="SSE stream of changes",
-    response_class=ChangeStream,
+    response_class=EventStream,
     status_code=200,
 )
 async def stream_changes(
@@ -32,15 +32,10 @@ async def stream_changes(
     project_id: OptionalProjectId = None,
     environment_id: OptionalEnvironmentId = None,
     last_event_id: LastEventId = None,
-) -> ChangeStream:
+) -> EventStream:
     """The first event is `reset`, unless the client names the last event that it has."""
     facade = facade_of(request)
     project = await visible_project(facade, caller, project_id) if project_id is not None else None
     environment = await owned_environment(facade, caller, environment_id) if environment_id is not None else None
-    return ChangeStream(
-        facade.feed,
-        caller,
-        project_id=project,
-        environment_id=environment.id if environment is not None else None,
-        last_event_id=last_event_id,
-    )
+    only = environment.id if environment is not None else None
+    return EventStream(facade.hub, None, ChangeReader(facade.hub.feed, caller, project, only, last_event_id))

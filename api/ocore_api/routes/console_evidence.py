@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from ocore_api.cache import ExtractEntry
 from ocore_api.http.audit import note
 from ocore_api.http.edge import CONSOLE
 from ocore_api.http.listed import listed
@@ -139,7 +140,7 @@ async def list_extracts(
     """Returns a page of the extracts of an environment's snapshots, newest first."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    found = facade.cache.store.extracts_of(environment.id)
+    found = facade.cache.served.of(ExtractEntry, environment.id)
     shown = b",".join(entry.console for entry in found[offset : offset + limit])
     head = b'{"limit":%d,"offset":%d,"extracts":[' % (limit, offset)
     return listed(request, head + shown + b'],"total":%d}' % len(found))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from ocore_api.cache import console, retention
+from ocore_api.cache import SnapshotEntry, console, retention
 from ocore_api.errors import Unprocessable
 from ocore_api.http.edge import CONSOLE
 from ocore_api.http.listed import listed
@@ -103,18 +103,18 @@ async def list_environments(
     """Returns the environments that the caller may see: the worst first, then by name."""
     facade = facade_of(request)
     project = await visible_project(facade, caller, project_id) if project_id is not None else None
-    store, wanted = facade.cache.store, search.lower()
+    served, wanted = facade.cache.served, search.lower()
     found = [
         e
-        for e in store.environments()
+        for e in served.environments()
         if caller.may_see(e.project_id, e.environment_id)
         and project in (None, e.project_id)
         and type_ in (None, e.environment_type)
         and (ready is None or (e.ready is True) == ready)
         and (wanted in e.name or wanted in e.namespace or wanted in e.id)
     ]
-    found.sort(key=lambda e: (console.rank(store, e), e.name, e.namespace))
-    shown = [console.environment_row(store, e) for e in found[offset : offset + limit]]
+    found.sort(key=lambda e: (console.rank(served, e), e.name, e.namespace))
+    shown = [console.environment_row(served, e) for e in found[offset : offset + limit]]
     return listed(request, encode({"limit": limit, "offset": offset, "environments": shown, "total": len(found)}))
 
 
@@ -123,7 +123,7 @@ async def get_environment(request: Request, caller: ReadCaller, environment_id: 
     """Returns an environment with its conditions and what fixes them, its sizes, policy and open undo windows."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    return listed(request, encode(console.environment_details(facade.cache.store, environment, now_text())))
+    return listed(request, encode(console.environment_details(facade.cache.served, environment, now_text())))
 
 
 @router.get(
@@ -145,7 +145,7 @@ async def list_console_snapshots(
     """Returns a page of the snapshots of an environment, newest first."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    entries, total = facade.cache.store.snapshot_page(
+    entries, total = facade.cache.served.snapshot_page(
         environment.id, offset, limit, begin=begin[:19], end=end[:19], trigger=trigger, status=status
     )
     head = b'{"limit":%d,"offset":%d,"snapshots":[' % (limit, offset)
@@ -193,7 +193,7 @@ async def try_retention(
         namespace=environment.namespace,
         snapshots=store.snapshots_named(environment.namespace, environment.name),
         rollbacks=store.rollbacks_known(),
-        shown=frozenset(e.id for e in store.snapshots_of(environment.id)),
+        shown=frozenset(e.id for e in facade.cache.served.of(SnapshotEntry, environment.id)),
         policy=policy["spec"] if policy is not None else None,
         given=given,
     )

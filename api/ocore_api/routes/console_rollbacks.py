@@ -87,7 +87,7 @@ async def get_rollback(request: Request, caller: ReadCaller, deployment_id: Depl
     """Returns a rollback with its steps and downtime, and whether it can be undone or cancelled."""
     facade = facade_of(request)
     entry = await owned_rollback(facade, caller, deployment_id)
-    return listed(request, encode(console.rollback_details(facade.cache.store, entry, now_text())))
+    return listed(request, encode(console.rollback_details(facade.cache.served, entry, now_text())))
 
 
 @router.post(

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from ocore_api.cache import of_snapshots
+from ocore_api.cache import RollbackEntry, of_snapshots
 from ocore_api.http.edge import API
 from ocore_api.http.listed import listed
 from ocore_api.routes.access import ReadCaller, facade_of, owned_environment, owned_snapshot, visible_project
@@ -30,9 +30,9 @@ async def list_rollback_logs(request: Request, caller: ReadCaller, environment_i
     """Returns all rollback log entries for an environment, ordered by most recent."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    found = facade.cache.store.rollbacks_of(environment.id)
+    found = facade.cache.served.of(RollbackEntry, environment.id)
     shown = found[:MAX_LOGS]
-    return listed(request, facade.cache.store.logs(b'{"rollbackLogs":[', shown, b'],"total":%d}' % len(shown)))
+    return listed(request, facade.cache.served.logs(b'{"rollbackLogs":[', shown, b'],"total":%d}' % len(shown)))
 
 
 @router.get(
@@ -44,7 +44,7 @@ async def list_environment_snapshots(
     """Returns a paginated list of snapshots for an environment."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    found = facade.cache.store.environment_page(environment.id, limit, offset)
+    found = facade.cache.served.environment_page(environment.id, limit, offset)
     return listed(request, found)
 
 
@@ -59,9 +59,9 @@ async def get_snapshot(
     """Returns a single snapshot by ID including rollback logs."""
     facade = facade_of(request)
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
-    found = facade.cache.store.rollbacks_to(snapshot.id)
+    found = facade.cache.served.rollbacks_to(snapshot.id)
     seen = [e for e in found if caller.may_see(e.project_id, e.environment_id)][:MAX_LOGS]
-    return listed(request, facade.cache.store.logs(snapshot.encoded[:-1] + b',"rollbackLogs":[', seen, b"]}"))
+    return listed(request, facade.cache.served.logs(snapshot.encoded[:-1] + b',"rollbackLogs":[', seen, b"]}"))
 
 
 @router.get("/projects/{projectId}/snapshots", response_model=ProjectSnapshotPage, summary="List project snapshots")
@@ -79,7 +79,7 @@ async def list_project_snapshots(
     facade = facade_of(request)
     project = await visible_project(facade, caller, project_id)
     whole = project in caller.projects
-    entries, total = facade.cache.store.project_page(
+    entries, total = facade.cache.served.project_page(
         project,
         offset,
         limit,

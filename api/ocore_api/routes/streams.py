@@ -4,10 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from ocore_api.cache import RollbackEntry, SnapshotEntry
 from ocore_api.http.edge import API
 from ocore_api.routes.access import ReadCaller, facade_of, owned_rollback, owned_snapshot
 from ocore_api.routes.parameters import DeploymentId, EnvironmentId, LastEventId, SnapshotId
-from ocore_api.streams import EventStream
+from ocore_api.streams import EventStream, ProgressReader
 
 NOTHING_FOLLOWS: dict[int | str, dict[str, Any]] = {
     204: {"description": "The event in Last-Event-ID is the final one: nothing follows."}
@@ -34,7 +35,7 @@ async def rollback_progress(
     """Events of the rollback whose id POST has answered as `deploymentId`."""
     facade = facade_of(request)
     entry = await owned_rollback(facade, caller, deployment_id)
-    return EventStream(facade.hub, "Rollback", entry.id, caller, last_event_id=last_event_id)
+    return EventStream(facade.hub, (RollbackEntry, entry.id), ProgressReader(caller, None, last_event_id))
 
 
 @router.get(
@@ -56,6 +57,5 @@ async def snapshot_progress(
     """Events of a snapshot of the environment."""
     facade = facade_of(request)
     entry = await owned_snapshot(facade, caller, environment_id, snapshot_id)
-    return EventStream(
-        facade.hub, "Snapshot", entry.id, caller, environment_id=entry.environment_id, last_event_id=last_event_id
-    )
+    reader = ProgressReader(caller, entry.environment_id, last_event_id)
+    return EventStream(facade.hub, (SnapshotEntry, entry.id), reader)

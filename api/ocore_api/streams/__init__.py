@@ -1,11 +1,12 @@
-"""Progress of operations as server-sent events.
+"""Streams of server-sent events.
 
-`frames` (the bytes of an event, pure), `reader` (the sending side of a stream), `hub` (all of them: who follows which
-operation, and the clock), `stream` (one open response); `changes` (all changes that a caller may see).
+`frames` (the bytes of an event, pure), `reader` (the sending side of a stream), `progress` (one operation), `changes`
+(all changes that a caller may see), `hub` (all streams, and the clock), `stream` (one open response).
 """
 
-from ocore_api.streams.changes import ChangeStream, Feed
+from ocore_api.streams.changes import ChangeReader
 from ocore_api.streams.hub import Hub
+from ocore_api.streams.progress import ProgressReader
 from ocore_api.streams.stream import EventStream
 
-__all__ = ["ChangeStream", "EventStream", "Feed", "Hub"]
+__all__ = ["ChangeReader", "EventStream", "Hub", "ProgressReader"]

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from ocore_api.cache.entries import Progress
 
-#: Kind of an operation → the name of its events.
-EVENTS = {"Snapshot": b"snapshot-progress", "Rollback": b"rollback-progress"}
 #: Sent after a time without events, so that proxies and clients see that the stream is open.
 ALIVE = b": alive\n\n"
 
 _ID = re.compile(r"([0-9]{1,20})-([A-Za-z0-9_-]{12})")
+#: Separators of lines that JSON leaves as they are, in UTF-8 and escaped.
+_SEPARATORS = tuple((separator.encode(), b"\\u%04x" % ord(separator)) for separator in "\x85\u2028\u2029")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event, encoded once for all readers. `version`: of the object that it was read from; `digest`: of its data;
-    `chunk`: `data` as a chunk of HTTP."""
+    """The event of one operation, encoded once for all readers. `version`: of the object that it was read from;
+    `digest`: of its data; `chunk`: `data` as a chunk of HTTP."""
 
     version: int
     digest: str
@@ -44,13 +44,19 @@ class Seen:
         return frame.final and self.digest == frame.digest
 
 
-def frame(kind: str, progress: Progress) -> Frame:
+def frame(noun: str, progress: Progress) -> Frame:
     """The event of a Snapshot or Rollback. Its id is the version and a digest of the data: every replica gives the same
     state the same id."""
     digest = base64.urlsafe_b64encode(hashlib.blake2b(progress.event, digest_size=9).digest()).decode()
-    head = b"id: %d-%b\nevent: %b\ndata: " % (progress.version, digest.encode(), EVENTS[kind])
-    data = b"".join((head, progress.event, b"\n\n"))
+    data = event(f"{progress.version}-{digest}", f"{noun}-progress", progress.event)
     return Frame(progress.version, digest, data, chunk(data), progress.final)
+
+
+def event(id_: str, name: str, data: bytes) -> bytes:
+    """One event. Its data is one line also for parsers that take other separators for ends of lines."""
+    for raw, escaped in _SEPARATORS:
+        data = data.replace(raw, escaped)
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (id_.encode(), name.encode(), data)
 
 
 def chunk(data: bytes) -> bytes:

@@ -1,15 +1,17 @@
-"""The sending side of one open stream: what it sends next, and when its connection takes nothing more."""
+"""The sending side of one open stream: what it sends next, and when its connection takes nothing more. `progress` and
+`changes` say what that is."""
 
 import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from ocore_api.auth import Principal
-from ocore_api.http.server import Connection
+from ocore_api.cache.changes import Change
+from ocore_api.http.server import SLICE, Connection
 from ocore_api.streams import frames
 
 Message = MutableMapping[str, Any]
@@ -22,55 +24,40 @@ RETRY = (1000, 3000)
 _log = structlog.get_logger()
 
 
-class Topic(Protocol):
-    """The part of the hub's topic that a reader uses."""
+class Source:
+    """What streams are of: one operation, or all changes."""
 
-    frame: frames.Frame
+    def __init__(self) -> None:
+        self.readers: set[Any] = set()
 
-    def forbidden(self, reader: "Reader") -> bool:
-        """Whether the reader may not see the operation any more. Then its stream ends."""
+    @property
+    def missed(self) -> bool:
+        """Whether events may be missing: then no stream of it is open."""
+        return False
+
+    def changed(self, change: Change) -> None:
+        """An object changed. Must return at once."""
+        raise NotImplementedError
 
 
 class Reader:
-    """The sending side of a stream. Only the newest event waits for a reader that is slow; a final one is never
-    replaced."""
+    """One stream. What the connection takes now is written now, without a task: 5,000 readers of one operation get a
+    change within milliseconds. Only the newest state waits for a reader that is slow."""
 
     __slots__ = (
-        "_alive",
-        "_connection",
-        "_environment_id",
-        "_principal",
-        "_seen",
-        "_send",
-        "_sending",
-        "_sent",
-        "_task",
-        "blocked_since",
-        "closing",
-        "ended",
-        "quiet_since",
-        "topic",
+        *("_alive", "_connection", "_send", "_sending", "_task"),
+        *("blocked_since", "closing", "ended", "principal", "quiet_since", "source"),
     )
 
-    def __init__(
-        self,
-        principal: Principal,
-        environment_id: str | None,
-        seen: frames.Seen | None,
-        send: Send,
-        connection: Connection | None,
-    ) -> None:
-        self._principal = principal
-        self._environment_id = environment_id
-        self._seen = seen
-        self._send = send
-        self._connection = connection
-        self._sent: frames.Frame | None = None
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self._send: Send
+        self._connection: Connection | None = None
         self._sending = False
         self._task: asyncio.Task[None] | None = None
         self._alive = False
         #: Set by the hub.
-        self.topic: Topic
+        self.source: Source
         #: Why the stream ends without a final event; empty: it continues.
         self.closing = ""
         self.ended = False
@@ -80,32 +67,27 @@ class Reader:
         self.quiet_since = time.monotonic()
 
     @property
-    def subject(self) -> str:
-        """Whose stream it is."""
-        return self._principal.subject
+    def nothing_follows(self) -> bool:
+        """Whether the client has everything already: its stream is not opened."""
+        return False
 
-    @property
-    def expires_at(self) -> float:
-        """Seconds since the epoch at which the token expires."""
-        return self._principal.expires_at
+    def take(self) -> tuple[bytes, bytes | None, bool]:
+        """The next events, the same as a chunk if it is known, and whether they are the last ones."""
+        raise NotImplementedError
 
-    def may_see(self, project_id: str, environment_id: str) -> bool:
-        """Whether an operation of that project and environment is one that the caller named, and the caller's."""
-        return self._environment_id in (None, environment_id) and self._principal.may_see(project_id, environment_id)
-
-    async def begin(self) -> None:
+    async def begin(self, send: Send, connection: Connection | None) -> None:
         """Sends what a client gets at once."""
-        self._sending = True
+        self._send, self._connection, self._sending = send, connection, True
         await self._work(frames.retry(random.randint(*RETRY)), last=False)  # noqa: S311 - no secret
 
     def wake(self) -> None:
-        """There is something to send. What the connection takes now is written now: 5,000 readers of one operation get
-        a change within milliseconds."""
+        """There is something to send."""
         if self._sending or self.ended:
             return
         try:
             data, chunk, last = self._next()
-            if data and self._connection is not None and self._connection.push(chunk or frames.chunk(data)):
+            connection = self._connection if data and len(data) <= SLICE else None
+            if connection is not None and connection.push(chunk or frames.chunk(data)):
                 self._alive = False
                 self.quiet_since = time.monotonic()
                 data = b""
@@ -153,23 +135,17 @@ class Reader:
 
     def _fail(self) -> None:
         """An error of ours: it ends this stream, and harms no other."""
-        _log.exception("a stream failed; its connection is dropped", subject=self.subject)
+        _log.exception("a stream failed; its connection is dropped", subject=self.principal.subject)
         self.abort()
 
     def _next(self) -> tuple[bytes, bytes | None, bool]:
-        """What to send now, the same as a chunk if it is known, and whether the stream ends with it."""
-        frame, data, chunk = self.topic.frame, b"", None
-        if frame is not self._sent and not self.topic.forbidden(self):
-            self._sent = frame
-            if self._seen is None or not self._seen.covers(frame):
-                self._seen, data, chunk = None, frame.data, frame.chunk
-            if frame.final:
-                return data, chunk, True
-        if self.closing:
+        """As `take`, with the end of a stream that is closed, and signs of life."""
+        data, chunk, last = self.take()
+        if self.closing and not last:
             return data + frames.comment(self.closing), None, True
         if self._alive and not data:
             data = frames.ALIVE
-        return data, chunk, False
+        return data, chunk, last
 
     async def _write(self, data: bytes, *, last: bool) -> None:
         self._alive = False

@@ -58,6 +58,6 @@ def _ended_with(progress: Object, steps: Sequence[Object]) -> str | None:
     return failed or text(progress, "step") or _current(progress, [s for s in steps if s["name"] != Step.CLEANUP])
 
 
-def deleted_event(last: Object, kind: str, now: str) -> Object:
+def deleted_event(last: Object, noun: str, now: str) -> Object:
     """The final event of an operation whose object was deleted before it ended."""
-    return {**last, "status": "failed", "message": f"The {kind.lower()} was deleted while it ran.", "time": now}
+    return {**last, "status": "failed", "message": f"The {noun} was deleted while it ran.", "time": now}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry
+from ocore_api.cache import Cache, EnvironmentEntry, ExtractEntry, SnapshotEntry
 from ocore_api.errors import Conflict
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object
@@ -57,7 +57,7 @@ async def create(
     with translated():
         made = await _before(client, body) if identity.keyed else None
         if made is None:
-            if sum(extract.status in OPEN for extract in cache.store.extracts_of(environment.id)) >= MOST:
+            if sum(extract.status in OPEN for extract in cache.served.of(ExtractEntry, environment.id)) >= MOST:
                 raise Conflict(
                     "TooManyExtracts", f"{MOST} extracts of this environment have not ended. Wait for one of them."
                 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ocore_api.cache import Cache
+from ocore_api.cache import Cache, PreviewEntry
 from ocore_api.errors import Conflict
 from ocore_api.writes import keys, rollbacks
 from ocore_api.writes.client import Client, Object
@@ -48,7 +48,7 @@ async def start(client: Client, cache: Cache, request: rollbacks.Request, subjec
     with translated():
         if identity.keyed and await client.get(ROLLBACKS, target.namespace, name) is not None:
             return _previewed(await rollbacks.before(client, marked))
-        if sum(preview.status in OPEN for preview in cache.store.previews_of(target.id)) >= MOST:
+        if sum(preview.status in OPEN for preview in cache.served.of(PreviewEntry, target.id)) >= MOST:
             raise Conflict(
                 "TooManyPreviews", f"{MOST} previews for this environment have not ended. Wait for one of them."
             )

@@ -4,7 +4,7 @@ leaves alone."""
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry
+from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, SnapshotEntry
 from ocore_api.errors import Conflict, NotFound
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object
@@ -50,7 +50,7 @@ async def repeated(
     if key is None:
         return None
     identity = keys.identity("Rollback", subject, environment_id, key)
-    entry = await cache.rollback(identity.id)
+    entry = await cache.find(RollbackEntry, identity.id)
     if entry is None:
         return None
     with translated():
@@ -172,9 +172,8 @@ async def need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own:
     operation = (live.get("status") or {}).get("operation")
     if operation is not None and (operation["kind"], operation["name"]) != ("Rollback", own):
         raise _running(f"{operation['kind']} {operation['name']} runs since {operation['since']}.")
-    waiting = [
-        rollback for rollback in cache.store.rollbacks_of(target.id) if rollback.status in OPEN and rollback.name != own
-    ]
+    others = (rollback for rollback in cache.served.of(RollbackEntry, target.id) if rollback.name != own)
+    waiting = [rollback for rollback in others if rollback.status in OPEN]
     if waiting:
         raise _running(f"Rollback {waiting[0].name} has not ended.")
 

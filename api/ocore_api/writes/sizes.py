@@ -110,7 +110,7 @@ class Measurements:
 
 async def _now(cache: Cache, environment: EnvironmentEntry) -> EnvironmentEntry:
     """The environment, as the cache has it now."""
-    return await cache.environment(environment.id) or environment
+    return await cache.find(EnvironmentEntry, environment.id) or environment
 
 
 def _not_measured(environment: EnvironmentEntry) -> Unavailable:

@@ -129,7 +129,7 @@ def _need_unused(cache: Cache, snapshot: SnapshotEntry) -> None:
     """No Rollback that has not ended restores it. One of another namespace counts once it runs: before that, its claim
     to the snapshot is not proven. One that is newer than the cache is protected by the operator: the Snapshot then
     stays until its end."""
-    for rollback in cache.store.rollbacks_to(snapshot.id):
+    for rollback in cache.served.rollbacks_to(snapshot.id):
         if rollback.status == "running" or (rollback.status == "pending" and rollback.namespace == snapshot.namespace):
             raise Conflict(
                 "SnapshotInUse", "A rollback that has not ended restores this snapshot. Delete the snapshot afterwards."

@@ -26,7 +26,7 @@ async def undo(
     name = identity.name(target.name)
     with translated():
         live = await _live(client, undone)
-        refusal = control(live).undo_refusal(keys.now()) or console.superseded(cache.store, undone)
+        refusal = control(live).undo_refusal(keys.now()) or console.superseded(cache.served, undone)
         if refusal:
             raise Conflict("UndoNotPossible", refusal)
         await rollbacks.need_idle(client, cache, target, name)

@@ -10,7 +10,7 @@ class _Noting(Store):
     """Notes what it is given. What a watch shows comes by `seen`."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: "2026-01-31T12:00:00Z")
+        super().__init__()
         self.taken: list[tuple[str, str]] = []
 
     def put(self, kind: str, obj: Object) -> None:

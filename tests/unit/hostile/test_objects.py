@@ -153,7 +153,7 @@ def test_whatever_a_tenant_writes_does_not_end_the_facade(kind: str) -> None:
     @FUZZ
     @given(st.lists(hostile.objects(resources.KIND_BY_NAME[kind]), min_size=1, max_size=3))
     def check(found: list[Object]) -> None:
-        store = Store(lambda: at(0))
+        store = Store()
         watch = Watch(cast(Any, None), store, kind, None)
         for each in (*found, *found):
             watch._apply({"type": "MODIFIED", "object": each})

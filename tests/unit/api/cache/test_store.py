@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocore_api.cache import console
-from ocore_api.cache import store as store_module
+from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry, console, references
 from ocore_api.cache.changes import Change
 from ocore_api.cache.store import LARGEST, Store
 from ocore_api.views import models
@@ -21,7 +20,7 @@ SNAPSHOT = o.uid_of("Snapshot/apps/before")
 @pytest.fixture
 def store() -> Store:
     """With one Environment."""
-    found = Store(lambda: o.at(9999))
+    found = Store()
     found.put("Environment", o.environment())
     return found
 
@@ -36,14 +35,14 @@ def names(found: Any) -> list[str]:
 
 
 def rows(store: Store, limit: int = 20, offset: int = 0, environment: str = o.ENVIRONMENT) -> Any:
-    page = store.environment_page(environment, limit, offset)
+    page = store.served.environment_page(environment, limit, offset)
     found = page if isinstance(page, bytes) else b"".join(page.pieces())
     models.SnapshotPage.model_validate_json(found)
     return json.loads(found)
 
 
 def first_log(store: Store, entries: Any) -> Any:
-    return json.loads(b"".join(store.logs(b"[", entries, b"]").pieces()))[0]
+    return json.loads(b"".join(store.served.logs(b"[", entries, b"]").pieces()))[0]
 
 
 # --- lists --------------------------------------------------------------------------------------------------------
@@ -52,8 +51,8 @@ def first_log(store: Store, entries: Any) -> Any:
 def test_snapshots_are_listed_newest_first(store: Store) -> None:
     put(store, *(o.complete(f"s{n}", created=created, version=n) for n, created in enumerate((5, 1, 9, 5), 1)))
     ties = sorted(("s1", "s4"), key=lambda n: o.uid_of(f"Snapshot/apps/{n}"), reverse=True)
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["s3", *ties, "s2"]
-    assert names(store.snapshots_in(o.PROJECT)) == ["s3", *ties, "s2"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["s3", *ties, "s2"]
+    assert names(store.served.project_page(o.PROJECT, 0, 1000)[0]) == ["s3", *ties, "s2"]
 
 
 def test_pages(store: Store) -> None:
@@ -69,8 +68,8 @@ def test_pages(store: Store) -> None:
 
 def test_a_page_is_encoded_once_until_something_changes(store: Store) -> None:
     put(store, o.complete(version=1))
-    first = store.environment_page(o.ENVIRONMENT, 20, 0)
-    assert store.environment_page(o.ENVIRONMENT, 20, 0) is first
+    first = store.served.environment_page(o.ENVIRONMENT, 20, 0)
+    assert store.served.environment_page(o.ENVIRONMENT, 20, 0) is first
     put(store, o.complete(spec={"pin": {"label": "keep"}}, version=2))
     assert rows(store)["snapshots"][0]["pinLabel"] == "keep"
     store.remove("Snapshot", "apps", "before")
@@ -84,7 +83,7 @@ def test_an_environment_without_a_project_is_in_that_of_its_namespace(store: Sto
         o.environment("bare", o.OTHER_ENVIRONMENT, None),
         o.complete("a", created=1, of=o.source(o.OTHER_ENVIRONMENT, project=derived, name="bare")),
     )
-    assert names(store.snapshots_in(derived)) == ["a"]
+    assert names(store.served.project_page(derived, 0, 1000)[0]) == ["a"]
     assert rows(store, environment=o.OTHER_ENVIRONMENT)["total"] == 1
 
 
@@ -100,7 +99,7 @@ def test_a_project_is_filtered(store: Store) -> None:
     )
 
     def found(**how: Any) -> tuple[list[str], int]:
-        entries, total = store.project_page(o.PROJECT, 0, 20, **how)
+        entries, total = store.served.project_page(o.PROJECT, 0, 20, **how)
         return names(entries), total
 
     assert found() == (["c", "b", "a"], 3)
@@ -108,7 +107,7 @@ def test_a_project_is_filtered(store: Store) -> None:
     assert found(environment_type="production") == (["b", "a"], 2)
     assert found(environment_type="staging", status="failed") == ([], 0)
     assert found(visible={o.ENVIRONMENT}.__contains__) == (["b", "a"], 2)
-    entries, total = store.project_page(o.PROJECT, 1, 1, status="completed")
+    entries, total = store.served.project_page(o.PROJECT, 1, 1, status="completed")
     assert (names(entries), total) == (["a"], 2)
 
 
@@ -116,11 +115,11 @@ def test_a_project_is_filtered(store: Store) -> None:
 
 
 def test_an_environment_is_served_once_the_operator_has_written_its_id() -> None:
-    store = Store(lambda: o.at(0))
+    store = Store()
     put(store, o.environment(id_=None))
-    assert store.environment(o.uid_of("Environment/apps/shop")) is None
+    assert store.served.find(EnvironmentEntry, o.uid_of("Environment/apps/shop")) is None
     put(store, o.environment(version=2))
-    found = store.environment(o.ENVIRONMENT)
+    found = store.served.find(EnvironmentEntry, o.ENVIRONMENT)
     assert found is not None
     assert (found.project_id, found.environment_id) == (o.PROJECT, o.ENVIRONMENT)
 
@@ -128,17 +127,17 @@ def test_an_environment_is_served_once_the_operator_has_written_its_id() -> None
 def test_a_refused_environment_shows_nothing_of_the_one_whose_id_it_claims(store: Store) -> None:
     thief = o.environment("thief", project=o.OTHER_PROJECT, namespace="evil", status=o.DUPLICATE)
     put(store, thief, o.complete("mine"), o.snapshot("theirs", {"environmentRef": {"name": "thief"}}, namespace="evil"))
-    found = store.environment(o.ENVIRONMENT)
+    found = store.served.find(EnvironmentEntry, o.ENVIRONMENT)
     assert found is not None
     assert found.namespace == "apps"
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["mine"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["mine"]
     store.remove("Environment", "apps", "shop")
-    assert store.environment(o.ENVIRONMENT) is None
+    assert store.served.find(EnvironmentEntry, o.ENVIRONMENT) is None
 
 
 def test_an_environment_that_is_not_refused_yet_comes_after_the_older_one(store: Store) -> None:
     put(store, o.environment("thief", project=o.OTHER_PROJECT, namespace="evil", created=5))
-    found = store.environment(o.ENVIRONMENT)
+    found = store.served.find(EnvironmentEntry, o.ENVIRONMENT)
     assert found is not None
     assert found.namespace == "apps"
 
@@ -149,35 +148,35 @@ def test_an_environment_of_another_project_with_the_id_of_a_deleted_one_shows_no
     put(store, o.complete("secret"))
     store.remove("Environment", "apps", "shop")
     put(store, o.environment("thief", project=o.OTHER_PROJECT, namespace="evil", created=500))
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == []
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == []
     assert rows(store)["total"] == 0
-    assert names(store.snapshots_in(o.OTHER_PROJECT)) == []
+    assert names(store.served.project_page(o.OTHER_PROJECT, 0, 1000)[0]) == []
 
 
 def test_a_refused_snapshot_is_never_served_under_the_id(store: Store) -> None:
     claim = {"id": SNAPSHOT}
     put(store, o.complete(created=9), o.snapshot("thief", claim, o.DUPLICATE, created=1))
-    found = store.snapshot(SNAPSHOT)
+    found = store.served.find(SnapshotEntry, SNAPSHOT)
     assert found is not None
     assert found.name == "before"
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["before"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["before"]
     store.remove("Snapshot", "apps", "before")
-    assert store.snapshot(SNAPSHOT) is None
+    assert store.served.find(SnapshotEntry, SNAPSHOT) is None
 
 
 def test_a_new_snapshot_does_not_take_the_id_of_another_one_before_it_is_refused(store: Store) -> None:
     put(store, o.snapshot("thief", {"id": SNAPSHOT}, created=1), o.complete(created=9))
-    found = store.snapshot(SNAPSHOT)
+    found = store.served.find(SnapshotEntry, SNAPSHOT)
     assert found is not None
     assert found.name == "before"
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["before"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["before"]
 
 
 def test_a_snapshot_gets_its_environment_from_the_environment_until_it_has_recorded_it(store: Store) -> None:
     put(store, o.snapshot("early", {"environmentRef": {"name": "late"}}))
-    assert store.snapshot(o.uid_of("Snapshot/apps/early")) is None
+    assert store.served.find(SnapshotEntry, o.uid_of("Snapshot/apps/early")) is None
     put(store, o.environment("late", o.OTHER_ENVIRONMENT, type_="staging"))
-    found = store.snapshot(o.uid_of("Snapshot/apps/early"))
+    found = store.served.find(SnapshotEntry, o.uid_of("Snapshot/apps/early"))
     assert found is not None
     row = json.loads(found.encoded)
     assert (row["environmentId"], row["environmentName"], row["environmentType"]) == (
@@ -191,7 +190,7 @@ def test_an_object_that_cannot_be_read_is_left_out(store: Store) -> None:
     broken = o.complete("broken")
     del broken["status"]["source"]["projectId"]
     put(store, broken, o.complete("fine"))
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["fine"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["fine"]
 
 
 # --- rollbacks ----------------------------------------------------------------------------------------------------
@@ -205,10 +204,10 @@ def test_a_rollback_belongs_to_its_target(store: Store) -> None:
         o.rollback("copy", {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "stage"}}, created=1),
         o.rollback("back", created=2),
     )
-    assert names(store.rollbacks_of(o.OTHER_ENVIRONMENT)) == ["copy"]
-    assert names(store.rollbacks_of(o.ENVIRONMENT)) == ["back"]
-    assert names(store.rollbacks_to(SNAPSHOT)) == ["back", "copy"]
-    log = first_log(store, store.rollbacks_of(o.OTHER_ENVIRONMENT))
+    assert names(store.served.of(RollbackEntry, o.OTHER_ENVIRONMENT)) == ["copy"]
+    assert names(store.served.of(RollbackEntry, o.ENVIRONMENT)) == ["back"]
+    assert names(store.served.rollbacks_to(SNAPSHOT)) == ["back", "copy"]
+    log = first_log(store, store.served.of(RollbackEntry, o.OTHER_ENVIRONMENT))
     assert (log["environmentId"], log["snapshotId"], log["deploymentId"]) == (
         o.OTHER_ENVIRONMENT,
         SNAPSHOT,
@@ -222,20 +221,20 @@ def test_row_45_a_record_that_names_a_foreign_snapshot_shows_nothing_of_it(store
     theirs = o.complete("theirs", spec={"deploymentId": o.uid_of("d")}, of=o.source(project=o.OTHER_PROJECT))
     back = o.rolled_back(snapshot_id=theirs["metadata"]["uid"])
     put(store, o.environment(), theirs, back)
-    (entry,) = store.rollbacks_of(o.ENVIRONMENT)
+    (entry,) = store.served.of(RollbackEntry, o.ENVIRONMENT)
     assert entry.snapshot_id == theirs["metadata"]["uid"]
     assert first_log(store, [entry])["deploymentId"] is None
-    assert console.rollback_details(store, entry, o.at(0))["deploymentId"] is None
+    assert console.rollback_details(store.served, entry, o.at(0))["deploymentId"] is None
 
 
 def test_row_45_a_change_shows_no_object_that_has_become_another_environments(store: Store) -> None:
     put(store, o.environment(), o.complete())
-    snapshot = store.snapshot(SNAPSHOT)
+    snapshot = store.served.find(SnapshotEntry, SNAPSHOT)
     assert snapshot is not None
-    change = Change(1, "Snapshot", SNAPSHOT, o.ENVIRONMENT, o.PROJECT, deleted=False)
-    assert console.changed_object(store, change, o.at(0)) is not None
+    change = Change(1, SnapshotEntry, SNAPSHOT, o.ENVIRONMENT, o.PROJECT, deleted=False)
+    assert console.changed_object(store.served, change, o.at(0)) is not None
     for foreign in (replace(change, environment_id=o.OTHER_ENVIRONMENT), replace(change, project_id=o.OTHER_PROJECT)):
-        assert console.changed_object(store, foreign, o.at(0)) is None
+        assert console.changed_object(store.served, foreign, o.at(0)) is None
 
 
 def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
@@ -246,32 +245,32 @@ def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
         o.rollback("undo", {"undo": {"rollbackRef": {"name": "back"}}}),
     ]
     for order in (objects, objects[::-1]):
-        store = Store(lambda: o.at(0))
+        store = Store()
         put(store, *order)
-        assert names(store.rollbacks_of(o.ENVIRONMENT)) == ["back", "undo"]
-        assert names(store.rollbacks_to(SNAPSHOT)) == ["back"]
+        assert names(store.served.of(RollbackEntry, o.ENVIRONMENT)) == ["back", "undo"]
+        assert names(store.served.rollbacks_to(SNAPSHOT)) == ["back"]
 
 
 def test_the_log_of_a_deleted_snapshot_has_no_deployment(store: Store) -> None:
     put(store, o.complete(spec={"deploymentId": o.uid_of("d")}), o.rolled_back())
     store.remove("Snapshot", "apps", "before")
-    log = first_log(store, store.rollbacks_of(o.ENVIRONMENT))
+    log = first_log(store, store.served.of(RollbackEntry, o.ENVIRONMENT))
     assert (log["snapshotId"], log["deploymentId"]) == (SNAPSHOT, None)
 
 
 def test_a_preview_is_no_log(store: Store) -> None:
     preview = o.rollback("preview", {"snapshotRef": {"name": "before"}, "dryRun": True})
     put(store, o.complete(), preview)
-    assert names(store.rollbacks_of(o.ENVIRONMENT)) == []
-    assert store.rollback(preview["metadata"]["uid"]) is None
+    assert names(store.served.of(RollbackEntry, o.ENVIRONMENT)) == []
+    assert store.served.find(RollbackEntry, preview["metadata"]["uid"]) is None
 
 
 def test_a_rollback_into_an_environment_that_was_created_again_is_not_shown_under_the_new_one(store: Store) -> None:
     put(store, o.rolled_back())
     store.remove("Environment", "apps", "shop")
     put(store, o.environment("shop", o.OTHER_ENVIRONMENT, o.OTHER_PROJECT, uid=o.uid_of("again"), version=9))
-    assert names(store.rollbacks_of(o.OTHER_ENVIRONMENT)) == []
-    assert store.rollback(o.uid_of("Rollback/apps/back")) is None
+    assert names(store.served.of(RollbackEntry, o.OTHER_ENVIRONMENT)) == []
+    assert store.served.find(RollbackEntry, o.uid_of("Rollback/apps/back")) is None
 
 
 def test_a_rollback_that_names_a_snapshot_of_another_project_does_not_show_its_id(store: Store) -> None:
@@ -281,8 +280,8 @@ def test_a_rollback_that_names_a_snapshot_of_another_project_does_not_show_its_i
         o.complete(),
         o.rollback("probe", {"snapshotRef": {"name": "before"}, "targetEnvironmentRef": {"name": "other"}}),
     )
-    assert first_log(store, store.rollbacks_of(o.OTHER_ENVIRONMENT))["snapshotId"] is None
-    assert names(store.rollbacks_to(SNAPSHOT)) == []
+    assert first_log(store, store.served.of(RollbackEntry, o.OTHER_ENVIRONMENT))["snapshotId"] is None
+    assert names(store.served.rollbacks_to(SNAPSHOT)) == []
 
 
 def test_undos_in_a_circle_end(store: Store) -> None:
@@ -292,7 +291,7 @@ def test_undos_in_a_circle_end(store: Store) -> None:
         o.rollback("b", {"undo": {"rollbackRef": {"name": "a"}}}),
         o.rollback("c", {"undo": {"rollbackRef": {"name": "c"}}}),
     )
-    assert names(store.rollbacks_of(o.ENVIRONMENT)) == []
+    assert names(store.served.of(RollbackEntry, o.ENVIRONMENT)) == []
 
 
 # --- older and newer ----------------------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ def test_undos_in_a_circle_end(store: Store) -> None:
 
 def test_an_older_event_does_not_undo_a_write(store: Store) -> None:
     put(store, o.complete(spec={"pin": {"label": "mine"}}, version=7), o.complete(version=5))
-    found = store.snapshot(SNAPSHOT)
+    found = store.served.find(SnapshotEntry, SNAPSHOT)
     assert found is not None
     assert json.loads(found.encoded)["pinLabel"] == "mine"
 
@@ -309,120 +308,76 @@ def test_a_late_answer_does_not_bring_a_deleted_object_back(store: Store) -> Non
     put(store, o.complete(version=5))
     store.remove("Snapshot", "apps", "before", SNAPSHOT)
     put(store, o.complete(version=6))
-    assert store.snapshot(SNAPSHOT) is None
+    assert store.served.find(SnapshotEntry, SNAPSHOT) is None
 
 
 def test_a_deletion_of_an_earlier_object_of_that_name_changes_nothing(store: Store) -> None:
     put(store, o.complete(uid=o.uid_of("new"), version=9))
     store.remove("Snapshot", "apps", "before", o.uid_of("old"))
-    assert store.snapshot(o.uid_of("new")) is not None
+    assert store.served.find(SnapshotEntry, o.uid_of("new")) is not None
 
 
 def test_a_full_list_removes_what_it_lacks_unless_that_is_newer(store: Store) -> None:
     put(store, o.complete("old", version=3), o.complete("new", version=12), o.complete("kept", version=4))
     put(store, o.complete("elsewhere", namespace="other", version=2))
     store.keep_only("Snapshot", "apps", {("apps", "kept")}, 10)
-    assert sorted(names(store.snapshots_in(o.PROJECT))) == ["elsewhere", "kept", "new"]
+    assert sorted(names(store.served.project_page(o.PROJECT, 0, 1000)[0])) == ["elsewhere", "kept", "new"]
     store.keep_only("Snapshot", None, set(), 20)
-    assert names(store.snapshots_in(o.PROJECT)) == []
+    assert names(store.served.project_page(o.PROJECT, 0, 1000)[0]) == []
 
 
 def test_a_deleted_snapshot_is_hidden_while_it_is_still_listed(store: Store) -> None:
     put(store, o.complete(version=1))
     store.hide("Snapshot", SNAPSHOT)
-    assert (store.snapshot(SNAPSHOT), rows(store)["total"]) == (None, 0)
+    assert (store.served.find(SnapshotEntry, SNAPSHOT), rows(store)["total"]) == (None, 0)
     put(store, o.complete(version=2))
-    assert store.snapshot(SNAPSHOT) is None
+    assert store.served.find(SnapshotEntry, SNAPSHOT) is None
 
 
 def test_a_snapshot_that_is_being_deleted_is_hidden_after_a_restart_too(store: Store) -> None:
     put(store, o.complete(version=2, deletionTimestamp=o.at(5)))
-    assert (store.snapshot(SNAPSHOT), rows(store)["total"]) == (None, 0)
+    assert (store.served.find(SnapshotEntry, SNAPSHOT), rows(store)["total"]) == (None, 0)
 
 
 def test_policies(store: Store) -> None:
     policy = o.obj("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}}, version=4)
     put(store, policy, {**policy, "metadata": {**policy["metadata"], "resourceVersion": "3", "labels": {}}})
-    assert store.policy("apps", "shop") == policy
+    assert store.served.policies.get(("apps", "shop")) == policy
     store.remove("SnapshotPolicy", "apps", "shop")
-    assert store.policy("apps", "shop") is None
-
-
-# --- subscriptions ------------------------------------------------------------------------------------------------
-
-
-def test_subscribers_see_each_change_once(store: Store) -> None:
-    seen: list[Any] = []
-    unsubscribe = store.subscribe("Snapshot", SNAPSHOT, seen.append)
-    put(store, o.running(percent=10, version=2), o.running(percent=10, version=3), o.running(percent=20, version=4))
-    put(store, o.complete(version=5))
-    assert [(p.version, json.loads(p.event)["percent"], p.final) for p in seen] == [
-        (2, 10, False),
-        (4, 20, False),
-        (5, 100, True),
-    ]
-    unsubscribe()
-    unsubscribe()
-    put(store, o.failed(version=6))
-    assert len(seen) == 3
-
-
-@pytest.mark.parametrize("how", ["removed", "hidden", "deleting"])
-def test_subscribers_of_a_deleted_operation_get_a_final_event(store: Store, how: str) -> None:
-    seen: list[Any] = []
-    put(store, o.running(version=2))
-    store.subscribe("Snapshot", SNAPSHOT, seen.append)
-    if how == "removed":
-        store.remove("Snapshot", "apps", "before")
-    elif how == "hidden":
-        store.hide("Snapshot", SNAPSHOT)
-    else:
-        put(store, o.running(version=3, deletionTimestamp=o.at(5)))
-    [last] = seen
-    event = models.ProgressEvent.model_validate_json(last.event)
-    assert (last.final, event.status, event.time) == (True, "failed", o.at(9999))
-    assert "deleted" in event.message
-
-
-def test_a_terminal_operation_that_is_deleted_sends_nothing(store: Store) -> None:
-    seen: list[Any] = []
-    put(store, o.complete(version=2))
-    store.subscribe("Snapshot", SNAPSHOT, seen.append)
-    store.remove("Snapshot", "apps", "before")
-    assert seen == []
+    assert store.served.policies.get(("apps", "shop")) is None
 
 
 def test_progress_of_an_entry(store: Store) -> None:
     put(store, o.running(percent=30, version=8))
-    found = store.snapshot(SNAPSHOT)
+    found = store.served.find(SnapshotEntry, SNAPSHOT)
     assert found is not None
     assert (found.progress.version, json.loads(found.progress.event)["percent"], found.progress.final) == (8, 30, False)
 
 
 def test_row_77_what_no_path_names_is_in_no_list(store: Store) -> None:
-    before = [e.id for e in store.snapshots_in(o.PROJECT)]
+    before = [e.id for e in store.served.project_page(o.PROJECT, 0, 1000)[0]]
     nowhere = o.complete("nowhere", of=o.source("x"))
     unnamed = o.complete("unnamed")
     unnamed["status"]["id"] = "x"
     for each in (nowhere, unnamed):
         store.put("Snapshot", each)
-    assert [e.id for e in store.snapshots_in(o.PROJECT)] == before
+    assert [e.id for e in store.served.project_page(o.PROJECT, 0, 1000)[0]] == before
 
 
 @pytest.mark.parametrize("error", [OverflowError, RecursionError, KeyError])
 def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
     store: Store, error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = store_module.snapshot_entry
+    whole = references.snapshot_entry
 
     def broken(obj: o.Object, origin: Any) -> Any:
         if obj["metadata"]["name"] == "bad":
             raise error
         return whole(obj, origin)
 
-    monkeypatch.setattr(store_module, "snapshot_entry", broken)
+    monkeypatch.setattr(references, "snapshot_entry", broken)
     put(store, o.complete("bad"), o.complete("good"))
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["good"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["good"]
     assert store.unreadable() == {"Environment": 0, "SnapshotPolicy": 0, "Snapshot": 1, "Rollback": 0, "Extract": 0}
     assert '"name": "bad"' in capsys.readouterr().out
     store.keep_only("Snapshot", None, {("apps", "bad"), ("apps", "good")}, 9)
@@ -439,13 +394,13 @@ def test_row_78_a_large_object_is_not_kept(store: Store) -> None:
     policy = o.obj("SnapshotPolicy", "shop", {"environmentRef": {"name": "shop"}})
     policy["metadata"]["annotations"] = waiting["metadata"]["annotations"]
     put(store, waiting, o.complete("small"), policy)
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["small"]
-    assert store.policy(policy["metadata"]["namespace"], policy["metadata"]["name"]) is None
-    assert sum(len(raw) for raw, _ in store._raw.values()) < LARGEST
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["small"]
+    assert store.served.policies.get((policy["metadata"]["namespace"], policy["metadata"]["name"])) is None
+    assert sum(len(raw) for raw, _ in store._dependents._objects.values()) < LARGEST
     # One that is small only while it is packed would be large in each answer.
     put(store, o.failed("repetitive", "x" * LARGEST))
-    assert names(store.snapshots_of(o.ENVIRONMENT)) == ["small"]
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["small"]
     # Once it is small it is served.
     waiting["metadata"] |= {"annotations": {}, "resourceVersion": "99"}
     put(store, waiting)
-    assert set(names(store.snapshots_of(o.ENVIRONMENT))) == {"small", "waiting"}
+    assert set(names(store.served.of(SnapshotEntry, o.ENVIRONMENT))) == {"small", "waiting"}

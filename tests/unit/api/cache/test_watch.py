@@ -11,7 +11,7 @@ from kubernetes.aio import client
 
 from ocore_api import __main__ as program
 from ocore_api.auth import READ, Principal
-from ocore_api.cache import Cache, watch
+from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry, watch
 from ocore_api.errors import NotFound
 from ocore_api.routes.access import owned_environment
 from ocore_kube.errors import Unavailable
@@ -65,7 +65,7 @@ def case(work: Callable[[FakeApiServer], Coroutine[Any, Any, None]]) -> None:
 
 
 def names(cache: Cache) -> list[str]:
-    return [e.name for e in cache.store.snapshots_of(o.ENVIRONMENT)]
+    return [e.name for e in cache.served.of(SnapshotEntry, o.ENVIRONMENT)]
 
 
 def test_a_list_in_pages_then_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,15 +329,15 @@ def test_an_id_that_the_cache_lacks_is_asked_for_once() -> None:
     async def work(server: FakeApiServer) -> None:
         async with running(server) as cache:
             await until(lambda: cache.not_ready is None)
-            assert await cache.snapshot(SNAPSHOT) is not None
+            assert await cache.find(SnapshotEntry, SNAPSHOT) is not None
             assert asked(server) == 0
             fresh = server.put("snapshots", o.complete("fresh"), silent=True)
-            ids: list[Awaitable[Any]] = [cache.snapshot(fresh["metadata"]["uid"]) for _ in range(10)]
+            ids: list[Awaitable[Any]] = [cache.find(SnapshotEntry, fresh["metadata"]["uid"]) for _ in range(10)]
             assert {e.name for e in await asyncio.gather(*ids)} == {"fresh"}
             assert asked(server) == 1
             unknown = o.uid_of("nothing")
             for _ in range(3):
-                assert await cache.snapshot(unknown) is None
+                assert await cache.find(SnapshotEntry, unknown) is None
             assert asked(server) == 2
 
     case(work)
@@ -358,14 +358,14 @@ def test_row_84_a_foreign_id_costs_what_an_unknown_one_costs() -> None:
         async with running(server) as cache:
             await until(lambda: cache.not_ready is None)
             facade: Any = SimpleNamespace(cache=cache)
-            assert await cache.environment(o.ENVIRONMENT) is not None
+            assert await cache.find(EnvironmentEntry, o.ENVIRONMENT) is not None
             assert asked(server) == 0
             first = [await refused(facade, each) for each in (o.ENVIRONMENT, o.uid_of("nothing"))]
             again = [await refused(facade, each) for each in (o.ENVIRONMENT, o.uid_of("nothing"))]
             assert first[0] == first[1] == ("No environment ID is visible to this caller.", 1)
             assert again[0] == again[1] == ("No environment ID is visible to this caller.", 0)
             # Its owner is answered from the cache.
-            assert await cache.environment(o.ENVIRONMENT) is not None
+            assert await cache.find(EnvironmentEntry, o.ENVIRONMENT) is not None
 
     case(work)
 
@@ -376,7 +376,7 @@ def test_an_id_that_cannot_be_looked_up_is_unknown() -> None:
         server.refuse = lambda _, q: old if "fieldSelector" in q else None
         async with running(server) as cache:
             await until(lambda: cache.not_ready is None)
-            assert await cache.environment(o.uid_of("nothing")) is None
+            assert await cache.find(EnvironmentEntry, o.uid_of("nothing")) is None
 
     case(work)
 
@@ -387,9 +387,9 @@ def test_an_api_server_that_does_not_answer_makes_no_id_unknown() -> None:
             await until(lambda: cache.not_ready is None)
             server.refuse = lambda _, q: (503, {"reason": "ServiceUnavailable"}) if "fieldSelector" in q else None
             with pytest.raises(Unavailable):
-                await cache.environment(o.uid_of("nothing"))
+                await cache.find(EnvironmentEntry, o.uid_of("nothing"))
             server.refuse = lambda _, __: None
-            assert await cache.environment(o.uid_of("nothing")) is None
+            assert await cache.find(EnvironmentEntry, o.uid_of("nothing")) is None
 
     case(work)
 

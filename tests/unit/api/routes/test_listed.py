@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocore_api.cache import Cache
+from ocore_api.cache import Cache, RollbackEntry
 from ocore_api.cache.entries import OperationEntry
 from ocore_api.cache.listing import PIECE
 from ocore_api.http.listed import accepts_gzip
@@ -106,7 +106,7 @@ def test_an_answer_in_pieces_has_the_bytes_of_a_whole_one(served: Serving) -> No
         found = answer.json()
         assert found["total"] == len(found["rollbackLogs"]) == MAX_LOGS
         assert [log["id"] for log in found["rollbackLogs"]] == [
-            e.id for e in store.rollbacks_of(o.ENVIRONMENT)[:MAX_LOGS]
+            e.id for e in store.served.of(RollbackEntry, o.ENVIRONMENT)[:MAX_LOGS]
         ]
         assert {log["deploymentId"] for log in found["rollbackLogs"]} == {o.uid_of("d")}
         assert answer.content == json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode()
@@ -137,9 +137,9 @@ def test_row_84_a_large_page_is_not_kept() -> None:
         assert len(answer.json()["snapshots"]) == 100
         project = client.get(f"/api/projects/{o.PROJECT}/snapshots?limit=100").json()
         assert project["snapshots"] == answer.json()["snapshots"]
-        assert cache.store._pages.size == 0
+        assert cache.served._pages.size == 0
         small = client.get(f"{path.removesuffix('100')}5")
-        assert cache.store._pages.size == len(small.content)
+        assert cache.served._pages.size == len(small.content)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_row_45_nothing_of_others_is_sent(fed: Fed) -> None:
     fed.put("Snapshot", o.running("before"))
     fed.put("Snapshot", o.complete("s", of=o.source(o.OTHER_ENVIRONMENT, name="stage")))
     time.sleep(1.5)
-    fed.serving.call(fed.serving.facade.feed.close)
+    fed.serving.call(fed.serving.facade.hub.close)
     found = {id(x): [e for e in x.rest() if e.name != "reset"] for x in (mine, part)}
     assert {e.data["environmentId"] for e in found[id(mine)]} == {o.ENVIRONMENT, o.OTHER_ENVIRONMENT}
     assert {e.data["environmentId"] for e in found[id(part)]} == {o.OTHER_ENVIRONMENT}

@@ -9,18 +9,18 @@ RUNNING = Progress(12, b'{"status":"running","percent":4}', False)
 
 
 def test_an_event_has_id_name_and_data() -> None:
-    made = frame("Snapshot", RUNNING)
+    made = frame("snapshot", RUNNING)
     lines = made.data.decode().split("\n")
     assert lines[0].startswith("id: 12-")
     assert lines[1] == "event: snapshot-progress"
     assert lines[2] == 'data: {"status":"running","percent":4}'
     assert lines[3:] == ["", ""]
-    assert b"event: rollback-progress\n" in frame("Rollback", RUNNING).data
+    assert b"event: rollback-progress\n" in frame("rollback", RUNNING).data
 
 
 def test_every_replica_gives_the_same_state_the_same_id() -> None:
-    assert frame("Snapshot", RUNNING) == frame("Snapshot", Progress(12, RUNNING.event, False))
-    assert frame("Snapshot", RUNNING).digest != frame("Snapshot", Progress(12, b"{}", False)).digest
+    assert frame("snapshot", RUNNING) == frame("snapshot", Progress(12, RUNNING.event, False))
+    assert frame("snapshot", RUNNING).digest != frame("snapshot", Progress(12, b"{}", False)).digest
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_every_replica_gives_the_same_state_the_same_id() -> None:
     ],
 )
 def test_what_a_client_has_is_not_sent_again(version: int, event: bytes, final: bool, covered: bool) -> None:
-    last = seen(frame("Snapshot", RUNNING).data.decode().split("\n")[0].removeprefix("id: "))
+    last = seen(frame("snapshot", RUNNING).data.decode().split("\n")[0].removeprefix("id: "))
     assert last is not None
-    assert last.covers(frame("Snapshot", Progress(version, event, final))) is covered
+    assert last.covers(frame("snapshot", Progress(version, event, final))) is covered
 
 
 @pytest.mark.parametrize(

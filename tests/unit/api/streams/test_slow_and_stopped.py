@@ -161,7 +161,7 @@ def test_a_stream_that_fails_is_dropped_without_harm_to_others(
     real = getattr(Reader, part)
 
     def broken(self: Reader, *arguments: Any, **named: Any) -> Any:
-        if self.subject == "alice":
+        if self.principal.subject == "alice":
             raise RuntimeError("broken")
         return real(self, *arguments, **named)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 from ocore_api.streams import hub as hubs
@@ -287,7 +286,7 @@ def test_streams_are_counted_and_never_audited(fed: Fed) -> None:
 
 
 def test_the_document_describes_the_streams(fed: Fed) -> None:
-    with httpx.Client(base_url=fed.serving.url) as client:
+    with fed.serving.anonymous() as client:
         paths = client.get("/openapi.json").json()["paths"]
     for path, name in (
         ("/api/deployments/{deploymentId}/rollback/progress", "rollback"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ocore_api.cache import EnvironmentEntry
 from ocore_api.writes.client import Client
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_kube.types import ENVIRONMENTS
@@ -177,7 +178,7 @@ def test_a_caller_who_leaves_does_not_end_it_for_the_others(site: Site) -> None:
     facade = site.served.facade
 
     async def two() -> Any:
-        entry = await site.cache.environment(SHOP)
+        entry = await site.cache.find(EnvironmentEntry, SHOP)
         first, second = (
             asyncio.create_task(facade.measurements.sizes(Client(facade.client, 10), facade.cache, entry))
             for _ in range(2)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ocore_api.cache import SnapshotEntry
 from ocore_crds import naming
 from ocore_crds.timestamps import parse
 from ocore_kube.errors import Forbidden
@@ -126,7 +127,7 @@ def delete(site: Site, snapshot_id: str = SNAPSHOT, environment_id: str = SHOP, 
 
 
 def visible(site: Site) -> bool:
-    return site.served.run(site.cache.snapshot(SNAPSHOT)) is not None
+    return site.served.run(site.cache.find(SnapshotEntry, SNAPSHOT)) is not None
 
 
 def test_a_snapshot_is_deleted_with_a_precondition_and_hidden(site: Site) -> None:
