@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_api.views.events import progress_event
+from ocore_api.views.values import Resource
 from ocore_crds import conditions as c
 from ocore_crds.protocol import SNAPSHOT_STEPS, Step, StepReport
 from ocore_operator import clock
@@ -41,7 +42,7 @@ def seen(spans: Sequence[Span], figures: Sequence[float], lag: Sequence[int]) ->
     found, shown, written = LogState(), list[str](), 0
 
     def sent() -> None:
-        step = progress_event(snapshot_object(status=status))["step"]
+        step = progress_event(Resource(snapshot_object(status=status)))["step"]
         if step is not None and (not shown or shown[-1] != step):
             shown.append(step)
 

@@ -19,7 +19,7 @@ from ocore_api.cache.entries import (
 )
 from ocore_api.cache.served import Served
 from ocore_api.views.console import environments, rollbacks
-from ocore_api.views.values import Object, encode
+from ocore_api.views.values import Object, Resource, encode
 
 
 def environment_row(served: Served, entry: EnvironmentEntry) -> Object:
@@ -42,7 +42,7 @@ def environment_details(served: Served, entry: EnvironmentEntry, now: str) -> Ob
     return {
         **environment_row(served, entry),
         **from_json(decompress(entry.details)),
-        "policy": environments.policy(policy) if policy is not None else None,
+        "policy": environments.policy(Resource(policy)) if policy is not None else None,
         "undoWindows": [
             {
                 "deploymentId": each.id,

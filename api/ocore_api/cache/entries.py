@@ -13,17 +13,7 @@ from ocore_api.views.console import extracts as console_extracts
 from ocore_api.views.console import rollbacks as console_rollbacks
 from ocore_api.views.console import snapshots as console_snapshots
 from ocore_api.views.console.rollbacks import Control
-from ocore_api.views.values import (
-    FINAL,
-    Object,
-    by_type,
-    encode,
-    first_seen,
-    is_refused,
-    operation_status,
-    order_of,
-    status_of,
-)
+from ocore_api.views.values import FINAL, Object, Resource, encode
 from ocore_crds import conditions as c
 from ocore_crds.differentials import needs_of
 from ocore_crds.naming import project_id
@@ -204,18 +194,18 @@ KIND_OF: dict[type[Entry], str] = {
 SimpleT = TypeVar("SimpleT", PreviewEntry, ExtractEntry)
 
 
-def environment_entry(obj: Object) -> EnvironmentEntry:
+def environment_entry(obj: Resource) -> EnvironmentEntry:
     """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have
     it."""
-    status, meta = status_of(obj), obj["metadata"]
+    status, meta = obj.status, obj.meta
     id_ = str(status.get("id") or "")
     sizes, operation, row = status.get("sizes"), status.get("operation"), console_environments.row(obj)
     return EnvironmentEntry(
         *_common(ENVIRONMENT, obj, id_),
         environment_id=id_,
-        project_id=intern(project_id(obj["spec"].get("projectId"), meta["namespace"])),
-        environment_type=intern(obj["spec"]["type"]),
-        refused=is_refused(obj),
+        project_id=intern(project_id(obj.spec.get("projectId"), meta["namespace"])),
+        environment_type=intern(obj.spec["type"]),
+        refused=obj.refused,
         deleting="deletionTimestamp" in meta,
         recorded=bool(id_),
         sizes=_sizes(sizes) if sizes else None,
@@ -230,12 +220,12 @@ def environment_entry(obj: Object) -> EnvironmentEntry:
     )
 
 
-def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
+def snapshot_entry(obj: Resource, origin: rows.Origin) -> SnapshotEntry:
     """The entry of a Snapshot of that environment."""
-    state = operation_status(obj)
+    state = obj.state
     view, event = rows.snapshot_view(obj, origin), events.progress_event(obj)
     row, length = _row(view, event, console_snapshots.additions(obj, event), state)
-    proven = [COMPLETE, *(t for t in (VERIFIED, RESTORE_TESTED) if by_type(obj).get(t, {}).get("status") == "True")]
+    proven = [COMPLETE, *(t for t in (VERIFIED, RESTORE_TESTED) if obj.conditions.get(t, {}).get("status") == "True")]
     return SnapshotEntry(
         *_common(SNAPSHOT, obj, view["id"]),
         *_belonging(obj, origin),
@@ -244,20 +234,20 @@ def snapshot_entry(obj: Object, origin: rows.Origin) -> SnapshotEntry:
         length=length,
         deployment_id=view["deploymentId"],
         snapshot_id=None,
-        environment_name=intern(obj["spec"]["environmentRef"]["name"]),
+        environment_name=intern(obj.spec["environmentRef"]["name"]),
         trigger=intern(view["trigger"]),
         time=console_snapshots.shown_time(obj),
         proven=tuple(proven) if state == "completed" else (),
-        candidate=candidate_of(obj, used=()),
-        needs=needs_of(status_of(obj)),
+        candidate=candidate_of(obj.raw, used=()),
+        needs=needs_of(obj.status),
         stored_bytes=view["totalSizeBytes"] or 0,
     )
 
 
-def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) -> RollbackEntry:
+def rollback_entry(obj: Resource, target: rows.Origin, snapshot_id: str | None) -> RollbackEntry:
     """The entry of a Rollback into that environment. `snapshot_id`: what the status will have, where it has none
     yet."""
-    state = operation_status(obj)
+    state = obj.state
     view = rows.rollback_log(obj, target.environment_id, snapshot_id, None)
     del view["deploymentId"]
     event = events.progress_event(obj)
@@ -271,25 +261,25 @@ def rollback_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) ->
         deployment_id=None,
         snapshot_id=view["snapshotId"],
         control=console_rollbacks.control(obj),
-        uses=snapshot_used_by(obj) if state not in FINAL else None,
-        safety=safety_of(obj),
+        uses=snapshot_used_by(obj.raw) if state not in FINAL else None,
+        safety=safety_of(obj.raw),
     )
 
 
-def preview_entry(obj: Object, target: rows.Origin, snapshot_id: str | None) -> PreviewEntry:
+def preview_entry(obj: Resource, target: rows.Origin, snapshot_id: str | None) -> PreviewEntry:
     """The entry of a Rollback with dryRun. `snapshot_id`: what the status will have, where it has none yet."""
     view = console_rollbacks.preview(obj, target.environment_id, snapshot_id)
     return _simple(PreviewEntry, ROLLBACK, obj, target, view)
 
 
-def extract_entry(obj: Object, origin: rows.Origin, snapshot_id: str | None) -> ExtractEntry:
+def extract_entry(obj: Resource, origin: rows.Origin, snapshot_id: str | None) -> ExtractEntry:
     """The entry of an Extract of a Snapshot of that environment. `snapshot_id`: what the status will have, where it has
     none yet."""
     view = console_extracts.extract_view(obj, origin.environment_id, snapshot_id)
     return _simple(ExtractEntry, EXTRACT, obj, origin, view)
 
 
-def _simple(made: type[SimpleT], kind: str, obj: Object, origin: rows.Origin, view: Object) -> SimpleT:
+def _simple(made: type[SimpleT], kind: str, obj: Resource, origin: rows.Origin, view: Object) -> SimpleT:
     """The entry of an operation whose view is the console's only."""
     row, length = _row(view, events.progress_event(obj), None, view["status"])
     return made(
@@ -314,27 +304,27 @@ def packed(data: bytes) -> bytes:
     return compress(data, Z_BEST_SPEED)
 
 
-def _common(kind: str, obj: Object, id_: str) -> tuple[str, str, str, str, str, str, str, int]:
-    meta = obj["metadata"]
+def _common(kind: str, obj: Resource, id_: str) -> tuple[str, str, str, str, str, str, str, int]:
+    meta = obj.meta
     uid, version = str(meta["uid"]), int(meta["resourceVersion"])
     created, newness = str(meta["creationTimestamp"]), ""
     if kind != ENVIRONMENT:
-        created, newness = first_seen(obj), order_of(obj)
+        created, newness = obj.first_seen, obj.order
     return (
         kind, intern(meta["namespace"]), meta["name"], uid, uid if id_ == uid else id_, created, newness, version,
     )  # fmt: skip
 
 
-def _belonging(obj: Object, origin: rows.Origin) -> tuple[str, str, str, bool, bool, bool]:
+def _belonging(obj: Resource, origin: rows.Origin) -> tuple[str, str, str, bool, bool, bool]:
     """The fields of an operation from `environment_id` to `recorded`."""
     return (
-        intern(origin.environment_id), intern(origin.project_id), intern(origin.type), is_refused(obj),
-        "deletionTimestamp" in obj["metadata"], bool(status_of(obj).get("id")),
+        intern(origin.environment_id), intern(origin.project_id), intern(origin.type), obj.refused,
+        obj.deleting, bool(obj.status.get("id")),
     )  # fmt: skip
 
 
-def _problem(obj: Object) -> tuple[str, str] | None:
-    found = by_type(obj).get(c.READY, {})
+def _problem(obj: Resource) -> tuple[str, str] | None:
+    found = obj.conditions.get(c.READY, {})
     if found.get("status") != "False" or found.get("reason") in (c.PENDING, c.PROBING, c.JOB_PENDING):
         return None
     return str(found.get("reason") or ""), str(found.get("message") or "")

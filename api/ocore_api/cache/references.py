@@ -24,13 +24,13 @@ from ocore_api.cache.entries import (
 )
 from ocore_api.cache.served import Served
 from ocore_api.views import rows
-from ocore_api.views.values import Object, status_of
+from ocore_api.views.values import Resource
 
 #: The entry, and what it needs.
 Read = tuple[Entry, tuple[Key, ...]]
 
 
-def entry_of(kind: str, obj: Object, served: Served, known: Callable[[Key], Entry | None]) -> Read:
+def entry_of(kind: str, obj: Resource, served: Served, known: Callable[[Key], Entry | None]) -> Read:
     """The entry of an Environment, Snapshot, Rollback or Extract. `known`: the entry of a key, served or not."""
     if kind == ENVIRONMENT:
         return environment_entry(obj), ()
@@ -41,14 +41,14 @@ def entry_of(kind: str, obj: Object, served: Served, known: Callable[[Key], Entr
     origin = rows.recorded_origin(obj)
     if origin is not None:
         return snapshot_entry(obj, origin), ()
-    namespace, name = obj["metadata"]["namespace"], obj["spec"]["environmentRef"]["name"]
+    namespace, name = obj.meta["namespace"], obj.spec["environmentRef"]["name"]
     return snapshot_entry(obj, _origin(served, namespace, name)), ((ENVIRONMENT, namespace, name),)
 
 
-def _extract(obj: Object, served: Served) -> Read:
+def _extract(obj: Resource, served: Served) -> Read:
     """Of the environment of its Snapshot; of that in its status where the Snapshot is deleted."""
-    status, namespace = status_of(obj), obj["metadata"]["namespace"]
-    needs: list[Key] = [(SNAPSHOT, namespace, obj["spec"]["snapshotRef"]["name"])]
+    status, namespace = obj.status, obj.meta["namespace"]
+    needs: list[Key] = [(SNAPSHOT, namespace, obj.spec["snapshotRef"]["name"])]
     source, recorded = served.at(needs[0]), status.get("environmentId")
     if source is not None and recorded in (None, source.environment_id):
         origin = rows.Origin(source.environment_id, source.project_id, "", source.environment_type)
@@ -62,8 +62,8 @@ def _extract(obj: Object, served: Served) -> Read:
     return extract_entry(obj, origin, None), tuple(needs)
 
 
-def _rollback(obj: Object, served: Served, known: Callable[[Key], Entry | None]) -> Read:
-    spec, status, namespace = obj["spec"], status_of(obj), obj["metadata"]["namespace"]
+def _rollback(obj: Resource, served: Served, known: Callable[[Key], Entry | None]) -> Read:
+    spec, status, namespace = obj.spec, obj.status, obj.meta["namespace"]
     needs: list[Key] = []
     ref, undo = spec.get("snapshotRef"), (spec.get("undo") or {}).get("rollbackRef")
     if ref:

@@ -29,7 +29,7 @@ from ocore_api.cache.entries import (
 )
 from ocore_api.cache.references import entry_of
 from ocore_api.cache.served import Served
-from ocore_api.views.values import Object, encode, is_id
+from ocore_api.views.values import Object, Resource, encode, is_id
 
 #: Deleted objects that are remembered: a late answer about one of them does not bring it back.
 GONE = 10_000
@@ -193,7 +193,7 @@ class Store:
 
     def _enter(self, key: Key, obj: Object) -> set[Key]:
         """Takes an object; returns the keys of those of which others must know."""
-        entry, needs = entry_of(key[0], obj, self.served, self._entry_at)
+        entry, needs = entry_of(key[0], Resource(obj), self.served, self._entry_at)
         raw = _whole(obj) if needs else b""
         if isinstance(entry, OperationEntry):
             _need_small(max(len(entry.row), entry.length))

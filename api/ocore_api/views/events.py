@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from ocore_api.views.rows import operation_id
-from ocore_api.views.values import FINAL, Object, by_type, error_message, operation_status, status_of, text
+from ocore_api.views.values import FINAL, Object, Resource, text
 from ocore_crds import conditions as c
 from ocore_crds import timestamps
 from ocore_crds.protocol import Step
@@ -12,30 +11,30 @@ from ocore_crds.shown import Begun, shown_step
 _ENDED = ("Done", "Skipped", "Failed")
 
 
-def progress_event(obj: Object) -> Object:
+def progress_event(obj: Resource) -> Object:
     """The fields of :class:`ocore_api.views.models.ProgressEvent`, of a Snapshot or Rollback."""
-    status, state = status_of(obj), operation_status(obj)
-    progress, found = status.get("progress") or {}, by_type(obj)
+    status, state = obj.status, obj.state
+    progress, found = status.get("progress") or {}, obj.conditions
     steps = status.get("steps") or ()
     step = _ended_with(progress, steps) if state in FINAL else _current(progress, steps)
     figures = progress if text(progress, "step") == step else {}
     percent = min(max(int(progress.get("percent") or 0), 0), 99)
     told = found.get(c.COMPLETE if state == "completed" else c.RECONCILING, {}).get("message")
     times = [
-        obj["metadata"]["creationTimestamp"],
+        obj.meta["creationTimestamp"],
         progress.get("updatedAt"),
         status.get("completedAt"),
         *(x.get("lastTransitionTime") for x in found.values()),
         *(s.get("completedAt") or s.get("startedAt") for s in steps),
     ]
     return {
-        "id": operation_id(obj),
+        "id": obj.id,
         "status": state,
         "step": step,
         "percent": 100 if state == "completed" else percent,
         "bytesDone": int(figures.get("bytesDone") or 0),
         "bytesTotal": int(figures.get("bytesTotal") or 0),
-        "message": error_message(obj) if state == "failed" else str(told or ""),
+        "message": obj.error if state == "failed" else str(told or ""),
         # By the moment, not by the text: "05.5Z" is later than "05Z" and sorts before it.
         "time": max((str(t) for t in times if t), key=timestamps.parse),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ocore_api.views.values import Object, status_of
+from ocore_api.views.values import Object, Resource
 from ocore_crds import evidence
 from ocore_crds.recovery_evidence import EvidenceProgress, RecoveryEvidence
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
@@ -18,10 +18,10 @@ _DEFAULTS: Mapping[str, Any] = {
 _KINDS: dict[str, Any] = {"Snapshot": (SnapshotSpec, SnapshotStatus), "Rollback": (RollbackSpec, RollbackStatus)}
 
 
-def recovery_evidence(kind: str, obj: Object) -> Object | None:
+def recovery_evidence(kind: str, obj: Resource) -> Object | None:
     """The evidence. Fields that the status lacks have their defaults; unknown ones are left out. None where it cannot
     be derived."""
-    written = status_of(obj).get("recoveryEvidence")
+    written = obj.status.get("recoveryEvidence")
     if not written:
         return _derived(kind, obj)
     found = {name: written.get(name, default) for name, default in _DEFAULTS.items()}
@@ -30,10 +30,10 @@ def recovery_evidence(kind: str, obj: Object) -> Object | None:
     return found
 
 
-def _derived(kind: str, obj: Object) -> Object | None:
+def _derived(kind: str, obj: Resource) -> Object | None:
     spec, status = _KINDS[kind]
     try:
-        found = evidence.of(spec.model_validate(obj.get("spec") or {}), status.model_validate(status_of(obj)))
+        found = evidence.of(spec.model_validate(obj.spec), status.model_validate(obj.status))
     except ValidationError:  # a spec of another version
         return None
     return found.model_dump(mode="json", by_alias=True) if found is not None else None

@@ -5,18 +5,7 @@ from typing import get_args
 
 from ocore_api.views.evidence import recovery_evidence
 from ocore_api.views.models import EnvironmentType
-from ocore_api.views.values import (
-    Object,
-    created_at,
-    error_message,
-    identity,
-    lower_snake,
-    milliseconds,
-    number,
-    operation_status,
-    status_of,
-    text,
-)
+from ocore_api.views.values import Object, Resource, identity, lower_snake, milliseconds, number, text
 from ocore_crds import remote_copy
 
 #: Of an environment. A status can have another text: its schema allows any.
@@ -33,9 +22,9 @@ class Origin:
     type: str = ""
 
 
-def recorded_origin(snapshot: Object) -> Origin | None:
+def recorded_origin(snapshot: Resource) -> Origin | None:
     """The environment as the Snapshot recorded it; None before that."""
-    source = status_of(snapshot).get("source")
+    source = snapshot.status.get("source")
     if not source:
         return None
     type_ = source["environmentType"]
@@ -43,21 +32,15 @@ def recorded_origin(snapshot: Object) -> Origin | None:
     return Origin(source["environmentId"], source["projectId"], source["environmentName"], known)
 
 
-def operation_id(obj: Object) -> str:
-    """status.id; before the operator has written it, what it will be."""
-    found = status_of(obj).get("id") or (obj.get("spec") or {}).get("id") or obj["metadata"]["uid"]
-    return str(found)
-
-
-def deployment_of(snapshot: Object) -> str | None:
+def deployment_of(snapshot: Resource) -> str | None:
     """The deployment that caused a Snapshot."""
-    source = status_of(snapshot).get("source") or {}
-    return identity(source, "deploymentId") or identity(snapshot.get("spec") or {}, "deploymentId")
+    source = snapshot.status.get("source") or {}
+    return identity(source, "deploymentId") or identity(snapshot.spec, "deploymentId")
 
 
-def snapshot_view(obj: Object, origin: Origin) -> Object:
+def snapshot_view(obj: Resource, origin: Origin) -> Object:
     """The fields of :class:`ocore_api.views.models.SnapshotView`."""
-    spec, status = obj.get("spec") or {}, status_of(obj)
+    spec, status = obj.spec, obj.status
     source, sizes = status.get("source") or {}, status.get("sizes") or {}
     paths = (status.get("evidence") or {}).get("paths") or {}
     pin = spec.get("pin")
@@ -65,7 +48,7 @@ def snapshot_view(obj: Object, origin: Origin) -> Object:
         "commitSha": text(source, "commitSha"),
         "completedAt": text(status, "completedAt"),
         "configPath": text(paths, "config"),
-        "createdAt": created_at(obj),
+        "createdAt": obj.created_at,
         "dbDumpPath": text(paths, "database"),
         "dbSizeBytes": number(sizes, "databaseBytes"),
         "deploymentId": deployment_of(obj),
@@ -73,11 +56,11 @@ def snapshot_view(obj: Object, origin: Origin) -> Object:
         "environmentId": origin.environment_id,
         "environmentName": origin.name,
         "environmentType": origin.type or None,
-        "errorMessage": error_message(obj),
+        "errorMessage": obj.error,
         "expiresAt": text(status, "expiresAt"),
         "filestorePath": text(paths, "filestore"),
         "filestoreSizeBytes": number(sizes, "filestoreBytes"),
-        "id": operation_id(obj),
+        "id": obj.id,
         "imageTag": text(source, "imageTag"),
         "isFullFilestore": status.get("fullFilestore") is not False,
         "isPinned": pin is not None,
@@ -85,35 +68,35 @@ def snapshot_view(obj: Object, origin: Origin) -> Object:
         "recoveryEvidence": recovery_evidence("Snapshot", obj),
         "remoteStatus": remote_copy.named((status.get("remote") or {}).get("state")),
         "startedAt": text(status, "startedAt"),
-        "status": operation_status(obj),
+        "status": obj.state,
         "totalSizeBytes": number(sizes, "storedBytes"),
         "trigger": lower_snake(spec.get("trigger") or "Manual"),
     }
 
 
-def rollback_log(obj: Object, environment_id: str, snapshot_id: str | None, deployment_id: str | None) -> Object:
+def rollback_log(obj: Resource, environment_id: str, snapshot_id: str | None, deployment_id: str | None) -> Object:
     """The fields of :class:`ocore_api.views.models.RollbackLog`. `environment_id` is the target; `snapshot_id` is used
     where the status has none."""
-    spec, status = obj.get("spec") or {}, status_of(obj)
+    spec, status = obj.spec, obj.status
     return {
         "completedAt": text(status, "completedAt"),
-        "createdAt": created_at(obj),
+        "createdAt": obj.created_at,
         "deploymentId": deployment_id,
         "environmentId": environment_id,
-        "errorMessage": error_message(obj),
-        "id": operation_id(obj),
+        "errorMessage": obj.error,
+        "id": obj.id,
         "neutralizationTriggered": bool((status.get("neutralize") or {}).get("required")),
         "performedBy": text(spec, "requestedBy"),
         "recoveryEvidence": recovery_evidence("Rollback", obj),
-        "rollbackDeploymentId": operation_id(obj),
+        "rollbackDeploymentId": obj.id,
         "safetySnapshotCreated": bool(status.get("safetySnapshotAt")),
         "safetySnapshotId": identity(status, "safetySnapshotId"),
         "snapshotId": identity(status, "snapshotId") or snapshot_id,
         "startedAt": text(status, "startedAt"),
-        "status": operation_status(obj),
+        "status": obj.state,
     }
 
 
-def is_preview(rollback: Object) -> bool:
+def is_preview(rollback: Resource) -> bool:
     """Whether a Rollback changes nothing: it is no log entry."""
-    return bool((rollback.get("spec") or {}).get("dryRun"))
+    return bool(rollback.spec.get("dryRun"))

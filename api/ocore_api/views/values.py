@@ -32,31 +32,55 @@ def lower_snake(value: str) -> str:
     return "".join(f"_{ch.lower()}" if ch.isupper() and n else ch.lower() for n, ch in enumerate(value))
 
 
-def by_type(obj: Object) -> dict[str, Object]:
-    """Condition type → condition."""
-    return {x["type"]: x for x in status_of(obj).get("conditions") or ()}
+class Resource:
+    """An object of the API server, read once where it arrives: what rows, events and the console take from it."""
 
-
-def status_of(obj: Object) -> Object:
-    """The status; {} before the operator has written one."""
-    found: Object = obj.get("status") or {}
-    return found
-
-
-def is_refused(obj: Object) -> bool:
-    """Whether the operator refused the object because another one has its id."""
-    found = by_type(obj)
-    return any(
-        found.get(t, {}).get("status") == "True" and found[t].get("reason") == c.DUPLICATE_ID
-        for t in (c.STALLED, c.FAILED)
+    __slots__ = (
+        *("conditions", "created_at", "error", "first_seen", "id", "meta", "order", "raw", "spec", "state", "status"),
     )
 
+    def __init__(self, raw: Object) -> None:
+        self.raw = raw
+        self.meta: Object = raw["metadata"]
+        self.spec: Object = raw.get("spec") or {}
+        #: {} before the operator has written one.
+        self.status: Object = raw.get("status") or {}
+        #: By type.
+        self.conditions: dict[str, Object] = {x["type"]: x for x in self.status.get("conditions") or ()}
+        #: status.id; before the operator has written it, what it will be.
+        self.id = str(self.status.get("id") or self.spec.get("id") or self.meta["uid"])
+        #: pending, running, completed or failed: of an operation.
+        self.state = _state(self.status)
+        #: Why it failed; None where it has not.
+        self.error = _error(self.status, self.conditions) if self.state == "failed" else None
+        created = str(self.meta["creationTimestamp"])
+        started = str(self.status.get("startedAt") or created)
+        #: metadata.creationTimestamp, or the start of what is older than its object: an import.
+        self.first_seen = started if started[:_SECOND] < created[:_SECOND] else created
+        requested = _requested_at(self.meta)
+        #: When the object was created: of one of the facade with milliseconds.
+        self.created_at = requested or self.first_seen
+        within = requested or self.status.get("queuedAt") or self.status.get("startedAt")
+        #: What objects are sorted by; newer is larger. The second of `created_at`; within it, when the facade was asked
+        #: for the object, else the first time that the operator recorded of it. An object with neither is the oldest:
+        #: what a client of the facade has just created is the newest.
+        self.order = f"{self.created_at[:_SECOND]} {_padded(str(within)) if within else ''}"
 
-def operation_status(obj: Object) -> str:
-    """pending, running, completed or failed: of a Snapshot or Rollback. As ``ocore_crds.evidence`` decides it."""
-    status = status_of(obj)
-    phase = status.get("phase")
-    ended = c.outcome(status.get("conditions") or ())
+    @property
+    def deleting(self) -> bool:
+        """Whether it was deleted, and its finalizers have work."""
+        return "deletionTimestamp" in self.meta
+
+    @property
+    def refused(self) -> bool:
+        """Whether the operator refused the object because another one has its id."""
+        found = (self.conditions.get(type_) or {} for type_ in (c.STALLED, c.FAILED))
+        return any(x.get("status") == "True" and x.get("reason") == c.DUPLICATE_ID for x in found)
+
+
+def _state(status: Object) -> str:
+    """As ``ocore_crds.evidence`` decides it."""
+    phase, ended = status.get("phase"), c.outcome(status.get("conditions") or ())
     if ended == "Complete" and phase != "Corrupt":
         return "completed"
     if ended is not None:
@@ -64,55 +88,29 @@ def operation_status(obj: Object) -> str:
     return "pending" if phase in (None, "Pending") else "running"
 
 
-def error_message(obj: Object) -> str | None:
-    """Why a failed Snapshot or Rollback failed; the reason where it has no message; None where it has not failed."""
-    if operation_status(obj) != "failed":
-        return None
-    told = status_of(obj).get("failureMessage")
-    if told:
+def _error(status: Object, conditions: dict[str, Object]) -> str:
+    """Why a failed operation failed; the reason where it has no message."""
+    if told := status.get("failureMessage"):
         return str(told)
-    found = by_type(obj)
     # A corrupt Snapshot keeps its condition Complete; one of the others says what was found.
     for type_, value in ((c.FAILED, "True"), (c.STALLED, "True"), (c.READY, "False"), (c.VERIFIED, "False")):
-        condition = found.get(type_, {})
+        condition = conditions.get(type_, {})
         if condition.get("status") == value:
             return str(condition.get("message") or condition.get("reason") or "")
-    return str(status_of(obj).get("phase") or "")
+    return str(status.get("phase") or "")
 
 
-def created_at(obj: Object) -> str:
-    """When the object was created: of one of the facade with milliseconds; where it is older than the object (an
-    import), when it started."""
-    return requested_at(obj) or first_seen(obj)
-
-
-def first_seen(obj: Object) -> str:
-    """metadata.creationTimestamp, or the start of what is older than its object."""
-    created = str(obj["metadata"]["creationTimestamp"])
-    started = str(status_of(obj).get("startedAt") or created)
-    return started if started[:_SECOND] < created[:_SECOND] else created
-
-
-def requested_at(obj: Object) -> str | None:
+def _requested_at(meta: Object) -> str | None:
     """When the facade was asked to create the object; None where another client created it. Anyone can write the
     annotation: one that is not near metadata.creationTimestamp, which only the API server sets, does not count."""
-    found = (obj["metadata"].get("annotations") or {}).get(ANNOTATION_REQUESTED_AT)
+    found = (meta.get("annotations") or {}).get(ANNOTATION_REQUESTED_AT)
     if not isinstance(found, str) or not _EXACT.fullmatch(found):
         return None
     try:
-        apart = (parse(found) - parse(str(obj["metadata"]["creationTimestamp"]))).total_seconds()
+        apart = (parse(found) - parse(str(meta["creationTimestamp"]))).total_seconds()
     except ValueError:
         return None
     return found if abs(apart) <= CLOCKS else None
-
-
-def order_of(obj: Object) -> str:
-    """What objects are sorted by; newer is larger. The second of `created_at`; within it, when the facade was asked for
-    the object, else the first time that the operator recorded of it. An object with neither is the oldest: what a
-    client of the facade has just created is the newest."""
-    status = status_of(obj)
-    within = requested_at(obj) or status.get("queuedAt") or status.get("startedAt")
-    return f"{created_at(obj)[:_SECOND]} {_padded(str(within)) if within else ''}"
 
 
 def _padded(value: str) -> str:

@@ -3,6 +3,7 @@
 from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, console
 from ocore_api.errors import Conflict, NotFound
 from ocore_api.views.console.rollbacks import control
+from ocore_api.views.values import Resource
 from ocore_api.writes import keys, rollbacks
 from ocore_api.writes.client import ATTEMPTS, Client, Object
 from ocore_api.writes.refusals import translated
@@ -26,7 +27,7 @@ async def undo(
     name = identity.name(target.name)
     with translated():
         live = await _live(client, undone)
-        refusal = control(live).undo_refusal(keys.now()) or console.superseded(cache.served, undone)
+        refusal = control(Resource(live)).undo_refusal(keys.now()) or console.superseded(cache.served, undone)
         if refusal:
             raise Conflict("UndoNotPossible", refusal)
         await rollbacks.need_idle(client, cache, target, name)
@@ -61,7 +62,7 @@ async def cancel(client: Client, cache: Cache, entry: RollbackEntry) -> None:
     with translated():
         for attempt in range(ATTEMPTS):
             live = await _live(client, entry)
-            found = control(live)
+            found = control(Resource(live))
             if found.deleting and not found.ended:
                 return
             if found.cancel_refusal:

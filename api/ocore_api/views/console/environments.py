@@ -1,6 +1,6 @@
 """Environments and their policies for the console, from raw objects. Pure; JSON-ready."""
 
-from ocore_api.views.values import Object, by_type, status_of, text
+from ocore_api.views.values import Object, Resource, text
 from ocore_crds import conditions as c
 from ocore_crds.environment import remedy_of
 from ocore_crds.naming import project_id
@@ -14,15 +14,15 @@ _WORST = (c.READY, c.STALLED, c.ROLLBACK_READY)
 _ABNORMAL = (c.STALLED, c.FAILED)
 
 
-def row(obj: Object) -> Object:
+def row(obj: Resource) -> Object:
     """What of :class:`ocore_api.views.console.models.EnvironmentRow` the Environment alone decides."""
-    meta, found, probe = obj["metadata"], by_type(obj), status_of(obj).get("probe") or {}
+    meta, found, probe = obj.meta, obj.conditions, obj.status.get("probe") or {}
     return {
-        "id": str(status_of(obj).get("id") or ""),
+        "id": str(obj.status.get("id") or ""),
         "name": meta["name"],
         "namespace": meta["namespace"],
-        "projectId": project_id(obj["spec"].get("projectId"), meta["namespace"]),
-        "type": obj["spec"]["type"],
+        "projectId": project_id(obj.spec.get("projectId"), meta["namespace"]),
+        "type": obj.spec["type"],
         "ready": _holds(found.get(c.READY)),
         "rollbackReady": _holds(found.get(c.ROLLBACK_READY)),
         "problem": _problem(found, obj),
@@ -30,16 +30,16 @@ def row(obj: Object) -> Object:
     }
 
 
-def details(obj: Object) -> Object:
+def details(obj: Resource) -> Object:
     """What of :class:`ocore_api.views.console.models.EnvironmentDetails` the Environment alone decides, beside its
     row."""
-    spec, status = obj["spec"], status_of(obj)
+    spec, status = obj.spec, obj.status
     sizes, probe = status.get("sizes") or {}, status.get("probe") or {}
     stores = [{"role": "store", "name": spec["storeRef"]["name"]}]
     if spec.get("remoteStoreRef"):
         stores.append({"role": "remote", "name": spec["remoteStoreRef"]["name"]})
     return {
-        "createdAt": obj["metadata"]["creationTimestamp"],
+        "createdAt": obj.meta["creationTimestamp"],
         "conditions": [_condition(x, obj) for x in status.get("conditions") or ()],
         "sizes": {
             **{name: int(sizes.get(name) or 0) for name in ("databaseBytes", "filestoreBytes", "filestoreFiles")},
@@ -54,9 +54,9 @@ def details(obj: Object) -> Object:
     }
 
 
-def policy(obj: Object) -> Object:
+def policy(obj: Resource) -> Object:
     """The fields of :class:`ocore_api.views.console.models.PolicyView`."""
-    spec, status = obj.get("spec") or {}, status_of(obj)
+    spec, status = obj.spec, obj.status
     found = SnapshotPolicySpec.model_validate(spec, extra="ignore")
     return {
         "schedule": list(found.schedule),
@@ -104,7 +104,7 @@ def _is_wrong(condition: Object) -> bool:
     return bool(condition["status"] == "False" and condition.get("reason") not in _UNKNOWN)
 
 
-def _problem(found: dict[str, Object], obj: Object) -> Object | None:
+def _problem(found: dict[str, Object], obj: Resource) -> Object | None:
     wrong = next((found[t] for t in _WORST if t in found and _is_wrong(found[t])), None)
     if wrong is None:
         return None
@@ -112,7 +112,7 @@ def _problem(found: dict[str, Object], obj: Object) -> Object | None:
     return {"condition": shown["type"], **{k: shown[k] for k in ("reason", "message", "since", "fix")}}
 
 
-def _condition(condition: Object, obj: Object) -> Object:
+def _condition(condition: Object, obj: Resource) -> Object:
     reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
     return {
         "type": condition["type"],
@@ -124,12 +124,12 @@ def _condition(condition: Object, obj: Object) -> Object:
     }
 
 
-def _fix(reason: str, obj: Object) -> Object | None:
+def _fix(reason: str, obj: Resource) -> Object | None:
     """The entry of the reason, with the statements that give the missing rights. Nothing of a message: it is text of a
     Job, and of a tenant's database."""
     entry = entries().get(reason)
     if entry is None:
         return None
-    statements, legend = remedy_of(obj) if reason == c.MISSING_GRANTS else ((), "")
+    statements, legend = remedy_of(obj.raw) if reason == c.MISSING_GRANTS else ((), "")
     text = f"{entry.text}\n\n{legend}" if statements else entry.text
     return {"text": text, "commands": [*statements, *entry.commands]}

@@ -1,34 +1,33 @@
 """Extracts for the console, from raw objects. Pure; JSON-ready."""
 
 from ocore_api.views import events
-from ocore_api.views.rows import operation_id
-from ocore_api.views.values import Object, created_at, error_message, identity, operation_status, status_of, text
+from ocore_api.views.values import Object, Resource, identity, text
 
 _RESULT = ("files", "rows", "bytes", "bytesRead")
 
 
-def extract_view(obj: Object, environment_id: str, snapshot_id: str | None) -> Object:
+def extract_view(obj: Resource, environment_id: str, snapshot_id: str | None) -> Object:
     """The fields of :class:`ocore_api.views.console.models.ExtractView`. `snapshot_id` is used where the status has
     none."""
-    spec, status, event = obj["spec"], status_of(obj), events.progress_event(obj)
+    spec, status, event = obj.spec, obj.status, events.progress_event(obj)
     attachments, claim, result = spec.get("attachments"), spec["target"].get("claim"), status.get("result")
     tables, listing = spec.get("tables"), spec.get("listing")
     return {
-        "id": operation_id(obj),
-        "name": obj["metadata"]["name"],
+        "id": obj.id,
+        "name": obj.meta["name"],
         "environmentId": environment_id,
         "snapshotId": identity(status, "snapshotId") or snapshot_id,
         "requestedBy": text(spec, "requestedBy"),
-        "status": operation_status(obj),
+        "status": obj.state,
         "isExpired": status.get("phase") == "Expired",
-        "createdAt": created_at(obj),
+        "createdAt": obj.created_at,
         "startedAt": text(status, "startedAt"),
         "completedAt": text(status, "completedAt"),
         "expiresAt": text(status, "resultExpiresAt"),
         "step": event["step"],
         "percent": event["percent"],
         "message": event["message"],
-        "errorMessage": error_message(obj),
+        "errorMessage": obj.error,
         "files": {"paths": list(spec["files"].get("paths") or ())} if spec.get("files") else None,
         "attachments": {
             "model": attachments["model"],

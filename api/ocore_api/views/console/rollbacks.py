@@ -3,18 +3,7 @@ JSON-ready."""
 
 from dataclasses import dataclass
 
-from ocore_api.views.rows import operation_id
-from ocore_api.views.values import (
-    FINAL,
-    Object,
-    by_type,
-    created_at,
-    error_message,
-    identity,
-    operation_status,
-    status_of,
-    text,
-)
+from ocore_api.views.values import FINAL, Object, Resource, identity, text
 from ocore_crds import conditions as c
 from ocore_crds.preview import Preview
 from ocore_crds.rollback import BEFORE_THE_SWITCH
@@ -57,28 +46,28 @@ class Control:
         return "It is being cancelled already." if self.deleting else ""
 
 
-def control(obj: Object) -> Control:
+def control(obj: Resource) -> Control:
     """Of a Rollback as the API server has it."""
-    status, found = status_of(obj), by_type(obj)
+    status, found = obj.status, obj.conditions
     kept = any(found.get(t, {}).get("status") == "True" for t in (c.PREVIOUS_RETAINED, c.SWITCHED_BACK_RETAINED))
     stage = str(status.get("stage") or "")
     return Control(
-        ended=operation_status(obj) in FINAL,
+        ended=obj.state in FINAL,
         stage=stage,
-        deleting="deletionTimestamp" in obj["metadata"],
+        deleting=obj.deleting,
         undone_by=str(status.get("undoneBy") or ""),
         kept_until=str(status.get("undoUntil") or "") if kept else "",
         switched_at=str(status.get("switchedAt") or ""),
     )
 
 
-def additions(obj: Object, progress: Object) -> Object:
+def additions(obj: Resource, progress: Object) -> Object:
     """The fields of :class:`ocore_api.views.console.models.RollbackDetails` that a RollbackLog lacks, without those
     that depend on the time or on other Rollbacks. `progress`: the data of its event."""
-    spec, status = obj.get("spec") or {}, status_of(obj)
+    spec, status = obj.spec, obj.status
     stopped, ready = text(status, "quiescedAt"), text(status, "readyAt")
     return {
-        "name": obj["metadata"]["name"],
+        "name": obj.meta["name"],
         "kind": "undo" if spec.get("undo") else "rollback",
         "environmentName": text(status, "environmentName") or text(spec.get("targetEnvironmentRef") or {}, "name"),
         "snapshotName": text(status, "snapshotName") or text(spec.get("snapshotRef") or {}, "name"),
@@ -98,7 +87,7 @@ def additions(obj: Object, progress: Object) -> Object:
             "seconds": (parse(ready) - parse(stopped)).total_seconds() if stopped and ready else None,
             "refusedSeconds": status.get("refusedSeconds"),
         },
-        "isCancelling": "deletionTimestamp" in obj["metadata"],
+        "isCancelling": obj.deleting,
         "undoesId": identity(status.get("undo") or {}, "rollbackId"),
         "warnings": findings(status),
     }
@@ -144,22 +133,22 @@ def _step(step: Object) -> Object:
     }
 
 
-def preview(obj: Object, environment_id: str, snapshot_id: str | None) -> Object:
+def preview(obj: Resource, environment_id: str, snapshot_id: str | None) -> Object:
     """The fields of :class:`ocore_api.views.console.models.RollbackPreview`, of a Rollback with dryRun. `snapshot_id`
     is used where the status has none."""
-    status = status_of(obj)
+    status = obj.status
     report, ended = status.get("preview"), c.outcome(status.get("conditions") or ())
-    state = "completed" if ended == "Previewed" else operation_status(obj)
-    reconciling = by_type(obj).get(c.RECONCILING, {})
+    state = "completed" if ended == "Previewed" else obj.state
+    reconciling = obj.conditions.get(c.RECONCILING, {})
     return {
-        "id": operation_id(obj),
-        "name": obj["metadata"]["name"],
+        "id": obj.id,
+        "name": obj.meta["name"],
         "environmentId": environment_id,
         "snapshotId": identity(status, "snapshotId") or snapshot_id,
-        "createdAt": created_at(obj),
+        "createdAt": obj.created_at,
         "status": state,
         "message": str(reconciling.get("message") or "") if state not in FINAL else "",
-        "errorMessage": error_message(obj) if state == "failed" else None,
+        "errorMessage": obj.error if state == "failed" else None,
         "warnings": findings(status),
         "report": Preview.model_validate(report).model_dump(mode="json", by_alias=True) if report else None,
     }

@@ -1,18 +1,18 @@
 """Snapshots for the console, from raw objects: what the view of existing clients lacks. Pure; JSON-ready."""
 
-from ocore_api.views.values import Object, by_type, identity, number, status_of, text
+from ocore_api.views.values import Object, Resource, identity, number, text
 from ocore_crds import conditions as c
 from ocore_crds import remote_copy
 from ocore_crds.restore_test import open_run
 
 
-def additions(obj: Object, progress: Object) -> Object:
+def additions(obj: Resource, progress: Object) -> Object:
     """The fields of :class:`ocore_api.views.console.models.ConsoleSnapshot` that a SnapshotView lacks. `progress`: the
     data of its event."""
-    spec, status = obj.get("spec") or {}, status_of(obj)
+    spec, status = obj.spec, obj.status
     kept, remote = status.get("keptBy"), _remote(status)
     return {
-        "name": obj["metadata"]["name"],
+        "name": obj.meta["name"],
         "consistentAt": text(status, "consistentAt"),
         "requestedBy": text(spec, "requestedBy"),
         "step": progress["step"],
@@ -35,14 +35,14 @@ def additions(obj: Object, progress: Object) -> Object:
     }
 
 
-def shown_time(obj: Object) -> str:
+def shown_time(obj: Resource) -> str:
     """The point in time that a Snapshot shows."""
-    status = status_of(obj)
-    return str(status.get("consistentAt") or status.get("completedAt") or obj["metadata"]["creationTimestamp"])
+    status = obj.status
+    return str(status.get("consistentAt") or status.get("completedAt") or obj.meta["creationTimestamp"])
 
 
-def _verified(obj: Object) -> bool | None:
-    found = by_type(obj).get(c.VERIFIED, {})
+def _verified(obj: Resource) -> bool | None:
+    found = obj.conditions.get(c.VERIFIED, {})
     if found.get("reason") in (c.NOT_READ, c.CHECKSUMS_ONLY):
         return None
     return {"True": True, "False": False}.get(str(found.get("status")))
@@ -66,10 +66,10 @@ def _remote(status: Object) -> Object | None:
     }
 
 
-def _restore_test(obj: Object) -> Object | None:
+def _restore_test(obj: Resource) -> Object | None:
     """`pending` while a request has no answer; else by the condition."""
-    test, condition = status_of(obj).get("restoreTest"), by_type(obj).get(c.RESTORE_TESTED, {})
-    pending = open_run(obj) is not None
+    test, condition = obj.status.get("restoreTest"), obj.conditions.get(c.RESTORE_TESTED, {})
+    pending = open_run(obj.raw) is not None
     if not test and not condition and not pending:
         return None
     test = test or {}

@@ -10,11 +10,14 @@ from ocore_api.cache.entries import SnapshotEntry, packed, snapshot_entry
 from ocore_api.cache.newest import Newest, page
 from ocore_api.cache.pages import Pages
 from ocore_api.views.rows import Origin
+from ocore_api.views.values import Resource
 from support.api import objects as o
 
 
 def entry(name: str, created: int = 0) -> SnapshotEntry:
-    return snapshot_entry(o.snapshot(name, created=created), Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production"))
+    return snapshot_entry(
+        Resource(o.snapshot(name, created=created)), Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production")
+    )
 
 
 ENTRIES = [entry(f"s{n}", n // 2) for n in range(12)]
@@ -52,7 +55,7 @@ def test_packing_keeps_every_byte(data: bytes) -> None:
 
 
 def test_a_row_of_a_complete_snapshot_is_packed_small() -> None:
-    found = snapshot_entry(o.complete(), Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production"))
+    found = snapshot_entry(Resource(o.complete()), Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production"))
     assert json.loads(found.encoded)["status"] == "completed"
     assert len(found.row) * 2 < len(found.console)
 

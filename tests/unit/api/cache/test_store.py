@@ -11,6 +11,7 @@ from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry, cons
 from ocore_api.cache.changes import Change
 from ocore_api.cache.store import LARGEST, Store
 from ocore_api.views import models
+from ocore_api.views.values import Resource
 from ocore_crds import naming
 from support.api import objects as o
 
@@ -370,8 +371,8 @@ def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
 ) -> None:
     whole = references.snapshot_entry
 
-    def broken(obj: o.Object, origin: Any) -> Any:
-        if obj["metadata"]["name"] == "bad":
+    def broken(obj: Resource, origin: Any) -> Any:
+        if obj.meta["name"] == "bad":
             raise error
         return whole(obj, origin)
 

@@ -9,7 +9,7 @@ from ocore_api.views import models, rows
 from ocore_api.views.events import progress_event
 from ocore_api.views.requests import PinRequest, RollbackRequest, SettingsUpdate
 from ocore_api.views.settings import settings_view
-from ocore_api.views.values import order_of
+from ocore_api.views.values import Resource
 from ocore_crds.evidence import of_snapshot
 from ocore_crds.naming import ANNOTATION_REQUESTED_AT
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
@@ -20,19 +20,19 @@ ORIGIN = rows.Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production")
 
 def view(obj: o.Object) -> o.Object:
     """The view; it has exactly the fields and types of the model."""
-    found = rows.snapshot_view(obj, rows.recorded_origin(obj) or ORIGIN)
+    found = rows.snapshot_view(Resource(obj), rows.recorded_origin(Resource(obj)) or ORIGIN)
     assert models.SnapshotView.model_validate(found).model_dump(mode="json", by_alias=True) == found
     return found
 
 
 def log(obj: o.Object, snapshot_id: str | None = None, deployment: str | None = None) -> o.Object:
-    found = rows.rollback_log(obj, o.ENVIRONMENT, snapshot_id, deployment)
+    found = rows.rollback_log(Resource(obj), o.ENVIRONMENT, snapshot_id, deployment)
     assert models.RollbackLog.model_validate(found).model_dump(mode="json", by_alias=True) == found
     return found
 
 
 def event(obj: o.Object) -> o.Object:
-    found = progress_event(obj)
+    found = progress_event(Resource(obj))
     assert models.ProgressEvent.model_validate(found).model_dump(mode="json", by_alias=True) == found
     return found
 
@@ -477,4 +477,4 @@ def test_the_order_within_a_second() -> None:
         asked("u", None, startedAt=o.at(11)),
         asked("s", None, created=11, queuedAt=exact(0, 11)),
     ]
-    assert sorted(oldest_first, key=order_of) == oldest_first
+    assert sorted(oldest_first, key=lambda obj: Resource(obj).order) == oldest_first

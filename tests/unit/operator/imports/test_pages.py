@@ -611,7 +611,7 @@ def test_order_comes_from_the_manifests_and_not_from_the_objects(place: Place) -
     assert found is not None
     assert "snapshot-5" in found.message
     obj = place.snapshots()[snapshot_id(3)]
-    assert values.created_at(obj) == at(3)
+    assert values.Resource(obj).created_at == at(3)
     assert runs.run_of(SNAPSHOT, obj).elapsed(place.now) == pytest.approx(0.02 * 3600)
     candidate = candidate_of({**obj, "spec": {**obj["spec"], "retention": "Policy"}}, used=())
     assert candidate is not None
