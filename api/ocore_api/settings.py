@@ -20,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="OCORE_API_", frozen=True)
 
-    # --- the API server -------------------------------------------------------------------------------------
+    # --- the API server
     namespaces: Names = Field(
         default=(), description="Namespaces that are served, with commas; empty: all of the cluster."
     )
@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         description="Seconds that the API server has to answer, for all that one request to the facade asks of it.",
     )
 
-    # --- serving --------------------------------------------------------------------------------------------
+    # --- serving
     http_host: str = Field(default="0.0.0.0", description="Address to listen on.")  # noqa: S104 - a pod's own address
     http_port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8080, description="Port of the API and the page.")
     monitoring_port: Annotated[int, Field(ge=0, le=65535)] = Field(
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     )
     docs: bool = Field(default=True, description="Serve `/docs` and `/openapi.json`.")
 
-    # --- the page -------------------------------------------------------------------------------------------
+    # --- the page
     ui: bool = Field(default=False, description="Serve the page at `/ui`.")
     ui_folder: Path = Field(
         default=Path("/opt/ocore/ui"), description="Folder with the built page; the image has it there."
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     )
     ui_pasted_token: bool = Field(default=True, description="Whether the page lets its user paste a token.")
 
-    # --- tokens ---------------------------------------------------------------------------------------------
+    # --- tokens
     jwt_issuer: str = Field(min_length=1, description="The `iss` that tokens must have, exactly.")
     jwt_audience: Annotated[Names, Field(min_length=1)] = Field(
         description="The `aud` that tokens must have; with commas: any of these."
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         default=10_000, description="Verified tokens that are remembered until they expire."
     )
 
-    # --- limits ---------------------------------------------------------------------------------------------
+    # --- limits
     max_body_bytes: Count = Field(default=65536, description="Size of a request's body; beyond: 413.")
     body_seconds: Seconds = Field(default=10, description="Seconds in which a body must arrive; beyond: 408.")
     head_seconds: Seconds = Field(

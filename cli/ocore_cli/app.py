@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,14 +32,14 @@ from . import (
 )
 from .errors import FINDINGS, CliError, Refused, TimedOut
 from .interrupts import pause
-from .objects import KubernetesObjects, Objects, missing, needed
-from .options import Context, Kubeconfig, Namespace, named, reference
+from .objects import Objects, missing, needed
+from .options import Cluster, Commands, named, reference
 from .proposal import Given
 from .runs import Run, run_of
 from .terminal import Console
 from .waiting import wait_for_end
 
-app = typer.Typer(
+app = Commands(
     name="kubectl ocore",
     help="Snapshots and rollbacks of applications (ocore.dev).",
     no_args_is_help=True,
@@ -60,44 +61,69 @@ Timeout = Annotated[
 ]
 RestoreImage = Literal["Never", "Always", "WaitForGit"]
 Neutralize = Literal["Auto", "Always", "Never"]
-Into = Annotated[
-    str | None,
-    typer.Option(
-        "--into",
-        metavar="ENVIRONMENT",
-        help=(
-            "Environment in this namespace that becomes a copy of the snapshot's; the default is the one that the"
-            " snapshot was taken of."
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Options of what is restored into which environment."""
+
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            metavar="ENVIRONMENT",
+            help=(
+                "Environment in this namespace that becomes a copy of the snapshot's; the default is the one that the"
+                " snapshot was taken of."
+            ),
         ),
-    ),
-]
-SnapshotNamespace = Annotated[
-    str | None, typer.Option("--snapshot-namespace", help="Namespace of the snapshot, where that is another one.")
-]
-SourceStore = Annotated[
-    str | None,
-    typer.Option("--source-store", help="SnapshotStore in this namespace that the snapshot is read from, for a copy."),
-]
-HowNeutralize = Annotated[
-    Neutralize | None,
-    typer.Option("--neutralize", help="Whether the restored copy is neutralised: Auto (default), Always or Never."),
-]
+    ] = None
+    snapshot_namespace: Annotated[
+        str | None, typer.Option("--snapshot-namespace", help="Namespace of the snapshot, where that is another one.")
+    ] = None
+    source_store: Annotated[
+        str | None,
+        typer.Option(
+            "--source-store", help="SnapshotStore in this namespace that the snapshot is read from, for a copy."
+        ),
+    ] = None
+    neutralize: Annotated[
+        Neutralize | None,
+        typer.Option("--neutralize", help="Whether the restored copy is neutralised: Auto (default), Always or Never."),
+    ] = None
+
+    def spec(self, snapshot: str) -> dict[str, Any]:
+        """The spec of a Rollback to the snapshot. Raises a usage error where a snapshot of another namespace has no
+        target."""
+        if self.snapshot_namespace is not None and self.into is None:
+            raise typer.BadParameter("--snapshot-namespace needs --into: the environment in this namespace to replace")
+        spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}}
+        if self.snapshot_namespace is not None:
+            spec["snapshotRef"]["namespace"] = self.snapshot_namespace
+        if self.into is not None:
+            spec["targetEnvironmentRef"] = {"name": named(self.into, ENVIRONMENT)}
+        if self.source_store is not None:
+            spec["sourceStoreRef"] = {"name": named(self.source_store, SNAPSHOT_STORE)}
+        if self.neutralize is not None:
+            spec["neutralize"] = self.neutralize
+        return spec
+
+
 Name = Annotated[str | None, typer.Option("--name", help="Name of the new object; the default contains the time.")]
 
 
 @app.command()
 def status(
-    namespace: Namespace = None,
+    cluster: Cluster,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show environments, stores and running operations, with the remedy for what is not ready."""
-    show_status(KubernetesObjects(kubeconfig, context, namespace), Console(), everywhere=all_namespaces)
+    show_status(cluster.objects(), Console(), everywhere=all_namespaces)
 
 
 @app.command()
 def snapshot(
+    cluster: Cluster,
     environment: Annotated[str, typer.Argument(help="Environment to take a snapshot of: NAME or oenv/NAME.")],
     name: Name = None,
     wait: Wait = False,
@@ -133,15 +159,12 @@ def snapshot(
         bool,
         typer.Option("--quiesce", help="Stop the environment's workloads for the freeze, then start them again."),
     ] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Take a snapshot of an environment."""
     environment = named(environment, ENVIRONMENT)
     if deployment is not None and (name is not None or delete_data):
         raise typer.BadParameter("--before-deployment goes without --name and --delete-data: the policy decides")
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     if deployment is not None:
         before_deployment.run(
             objects, Console(), environment, deployment, objects.user(), verify=verify, timeout=timeout
@@ -165,6 +188,8 @@ def snapshot(
 
 @app.command()
 def rollback(
+    restore: Restore,
+    cluster: Cluster,
     snapshot: Annotated[str, typer.Argument(help="Complete snapshot to return to: NAME or osnap/NAME.")],
     name: Name = None,
     wait: Wait = False,
@@ -183,23 +208,16 @@ def rollback(
             help="Whether the workloads get the snapshot's image: Never (default), Always, or WaitForGit.",
         ),
     ] = None,
-    into: Into = None,
-    snapshot_namespace: SnapshotNamespace = None,
-    source_store: SourceStore = None,
-    neutralize: HowNeutralize = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Return an environment to a snapshot, or leave it unchanged. Shows a preview first and asks for the environment's
     name."""
     snapshot = named(snapshot, SNAPSHOT)
-    spec = _restore_spec(snapshot, into, snapshot_namespace, source_store, neutralize)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    spec = restore.spec(snapshot)
+    objects = cluster.objects()
     spec["requestedBy"] = objects.user()
     # The rights of a person often end with the namespace. There the operator decides, by the preview or by the
     # Rollback.
-    here = snapshot_namespace in (None, objects.namespace)
+    here = restore.snapshot_namespace in (None, objects.namespace)
     environment = _restorable(objects, snapshot).environment if here else ""
     _need_target(objects, spec)
     if safety_snapshot:
@@ -215,6 +233,8 @@ def rollback(
 
 @app.command(name="preview")
 def show_preview(
+    restore: Restore,
+    cluster: Cluster,
     snapshot: Annotated[str, typer.Argument(help="Complete snapshot to return to: NAME or osnap/NAME.")],
     output: Annotated[
         preview.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
@@ -224,42 +244,16 @@ def show_preview(
         typer.Option("--check", help="Exit code 1 if the rollback would be refused, or not everything could be read."),
     ] = False,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
-    into: Into = None,
-    snapshot_namespace: SnapshotNamespace = None,
-    source_store: SourceStore = None,
-    neutralize: HowNeutralize = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what a rollback to a snapshot would do and what would refuse it. Changes nothing."""
-    spec = _restore_spec(named(snapshot, SNAPSHOT), into, snapshot_namespace, source_store, neutralize)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    spec = restore.spec(named(snapshot, SNAPSHOT))
+    objects = cluster.objects()
     spec["requestedBy"] = objects.user()
     _need_target(objects, spec)
     report = preview.make(objects, Console(stderr=True), spec, timeout=timeout)
     preview.show(Console(), report, output)
     if check and not report.preview.would_run:
         raise typer.Exit(1)
-
-
-def _restore_spec(
-    snapshot: str, into: str | None, namespace: str | None, source_store: str | None, neutralize: Neutralize | None
-) -> dict[str, Any]:
-    """The spec of a Rollback to a snapshot. Raises a usage error where a snapshot of another namespace has no
-    target."""
-    if namespace is not None and into is None:
-        raise typer.BadParameter("--snapshot-namespace needs --into: the environment in this namespace to replace")
-    spec: dict[str, Any] = {"snapshotRef": {"name": snapshot}}
-    if namespace is not None:
-        spec["snapshotRef"]["namespace"] = namespace
-    if into is not None:
-        spec["targetEnvironmentRef"] = {"name": named(into, ENVIRONMENT)}
-    if source_store is not None:
-        spec["sourceStoreRef"] = {"name": named(source_store, SNAPSHOT_STORE)}
-    if neutralize is not None:
-        spec["neutralize"] = neutralize
-    return spec
 
 
 def _need_target(objects: Objects, spec: dict[str, Any]) -> None:
@@ -283,6 +277,7 @@ def _restorable(objects: Objects, snapshot: str) -> Run:
 
 @app.command()
 def undo(
+    cluster: Cluster,
     rollback: Annotated[
         str,
         typer.Argument(help="Finished rollback inside its undo window: NAME or orb/NAME. It may be an undo itself."),
@@ -294,14 +289,11 @@ def undo(
         int | None, typer.Option("--undo-window", min=0, help="Seconds that what is live now is kept.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no question: for scripts.")] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's
     own window. Shows what is set aside and asks for the environment's name."""
     rollback = named(rollback, ROLLBACK)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     found = needed(objects, ROLLBACK, rollback)
     source, now = run_of(ROLLBACK, found), datetime.now(UTC)
     refusal = source.not_undoable(now)
@@ -317,6 +309,7 @@ def undo(
 
 @app.command()
 def watch(
+    cluster: Cluster,
     operation: Annotated[
         list[str],
         typer.Argument(
@@ -324,18 +317,16 @@ def watch(
         ),
     ],
     timeout: Timeout = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Follow a snapshot or a rollback until it is terminal, with progress; exit code 1 if it fails."""
     kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     wait_for_end(objects, kind, name, timeout, Console())
 
 
 @app.command(name="evidence")
 def show_evidence(
+    cluster: Cluster,
     operation: Annotated[
         list[str],
         typer.Argument(
@@ -346,19 +337,17 @@ def show_evidence(
         evidence.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
     ] = "text",
     check: Annotated[bool, typer.Option("--check", help="Exit code 1 if it is no clean success.")] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show whether a snapshot or a rollback is a clean success: what was required, what is proven, what is missing."""
     kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     if not evidence.show(objects, Console(), kind, name, output) and check:
         raise typer.Exit(1)
 
 
 @app.command(name="certificate")
 def show_certificate(
+    cluster: Cluster,
     snapshot: Annotated[str, typer.Argument(help="Snapshot: NAME or osnap/NAME.")],
     now: Annotated[
         bool, typer.Option("--now", help="First restore the snapshot as a test, and wait for the result.")
@@ -370,14 +359,11 @@ def show_certificate(
         float | None,
         typer.Option("--timeout", min=1, help="With --now: most seconds to wait; the default is no limit."),
     ] = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Print the certificate of a snapshot: when it was really restored, where, and every figure; exit code 1 if there
     is none that is valid now."""
     name = named(snapshot, SNAPSHOT)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     if now:
         run = certificate.request(objects, name)
         until = time.monotonic() + timeout if timeout is not None else None
@@ -388,44 +374,26 @@ def show_certificate(
         raise typer.Exit(1)
 
 
-CredentialsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--credentials-file",
-        help="Your keys of the S3 store, as in ~/.aws/credentials; else the variables AWS_ACCESS_KEY_ID etc.",
-    ),
-]
-Endpoint = Annotated[
-    str | None, typer.Option("--endpoint", help="URL of the S3 store from here; the default is the SnapshotStore's.")
-]
-CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", help="CA certificates of the S3 store; the default are the SnapshotStore's.")
-]
-
-
 @app.command(name="ls")
 def list_files(
+    access: extracts.Access,
+    cluster: Cluster,
     snapshot: Annotated[str, typer.Argument(help="Complete snapshot: NAME or osnap/NAME.")],
     path: Annotated[str, typer.Argument(help="Folder of the filestore; the default is the filestore itself.")] = "",
     list_tables: Annotated[bool, typer.Option("--tables", help="List the tables of the database instead.")] = False,
-    credentials_file: CredentialsFile = None,
-    endpoint: Endpoint = None,
-    ca_file: CaFile = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """List a folder of a snapshot's filestore, or the tables of its database. Reads the S3 store with your own keys."""
     if list_tables and path:
         raise typer.BadParameter("--tables goes without a folder")
-    objects = KubernetesObjects(kubeconfig, context, namespace)
-    access = extracts.Access(credentials_file, endpoint, ca_file)
+    objects = cluster.objects()
     notes, name = Console(stderr=True), named(snapshot, SNAPSHOT)
     extracts.show(objects, notes, Console(), name, path, access, tables=list_tables)
 
 
 @app.command(name="cp")
 def copy_files(
+    access: extracts.Access,
+    cluster: Cluster,
     source: Annotated[
         str,
         typer.Argument(
@@ -464,13 +432,7 @@ def copy_files(
     format_: Annotated[
         TableFormat | None, typer.Option("--format", help="With --table: CSV (the default), or SQL for psql.")
     ] = None,
-    credentials_file: CredentialsFile = None,
-    endpoint: Endpoint = None,
-    ca_file: CaFile = None,
     timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
     wanted = extracts.wanted_tables(table, format_, where or ()) if table else None
@@ -481,83 +443,45 @@ def copy_files(
     if wanted is not None and (":" in source or target.startswith("claim:")):
         raise typer.BadParameter("with --table write: cp SNAPSHOT FOLDER --table SCHEMA.NAME")
     name, path = extracts.snapshot_and_path(source) if wanted is None else (source, "")
-    objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
+    objects, notes = cluster.objects(), Console(stderr=True)
     name = named(name, SNAPSHOT)
     if wanted is not None and target == "database:":
         done = extracts.into_database(objects, notes, name, wanted, timeout)
     elif target.startswith("claim:"):
         done = extracts.into_claim(objects, notes, name, path, target.removeprefix("claim:").strip("/"), timeout)
     else:
-        access = extracts.Access(credentials_file, endpoint, ca_file)
         done = extracts.copy(objects, notes, name, path, Path(target), access, timeout, wanted)
     Console().print(Text(done), soft_wrap=True)
 
 
-Keep = typer.Option(min=0, max=1000, help="Try this value.")
-
-
 @app.command(name="retention")
 def show_retention(
+    tried: retention.Tried,
+    cluster: Cluster,
     environment: Annotated[str, typer.Argument(help="Environment: NAME or oenv/NAME.")],
-    retention_days: Annotated[int | None, typer.Option(min=0, max=36500, help="Try this value; 0: no limit.")] = None,
-    keep_last: Annotated[int | None, Keep] = None,
-    keep_hourly: Annotated[int | None, Keep] = None,
-    keep_daily: Annotated[int | None, Keep] = None,
-    keep_weekly: Annotated[int | None, Keep] = None,
-    keep_monthly: Annotated[int | None, Keep] = None,
-    keep_yearly: Annotated[int | None, Keep] = None,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other
     values."""
-    tried = {
-        "retentionDays": retention_days,
-        "keepLast": keep_last,
-        "keepHourly": keep_hourly,
-        "keepDaily": keep_daily,
-        "keepWeekly": keep_weekly,
-        "keepMonthly": keep_monthly,
-        "keepYearly": keep_yearly,
-    }
     environment = named(environment, ENVIRONMENT)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     if objects.get(ENVIRONMENT, environment) is None and objects.get(SNAPSHOT_POLICY, environment) is None:
         raise missing(objects, ENVIRONMENT, environment)
-    given = {field: value for field, value in tried.items() if value is not None}
-    retention.show(objects, Console(), environment, given, datetime.now(UTC))
+    retention.show(objects, Console(), environment, tried.rules(), datetime.now(UTC))
 
 
 @app.command(name="init")
 def run_init(
+    given: Given,
+    cluster: Cluster,
     workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="deployment/NAME or statefulset/NAME.")],
-    database_secret: Annotated[str, typer.Option(help="Secret with uri, or host, dbname, user and password.")] = "",
-    database: Annotated[str, typer.Option(help="Name of the database, where the files' path has it.")] = "",
-    capacity: Annotated[str, typer.Option(help="Size of the database server's volume, for example 50Gi.")] = "",
-    filestore_path: Annotated[str, typer.Option(help="Folder of the files, below the claim's root.")] = "",
-    store: Annotated[
-        str, typer.Option(help="A SnapshotStore that exists, s3://BUCKET/PREFIX, or claim://CLAIM/PATH.")
-    ] = "",
-    endpoint: Annotated[str, typer.Option(help="With s3://: URL of the store; the default is AWS S3.")] = "",
-    s3_secret: Annotated[str, typer.Option(help="With s3://: Secret with accessKeyId and secretAccessKey.")] = "",
-    type_: Annotated[
-        Literal["production", "staging", "development"], typer.Option("--type", help="Kind of environment.")
-    ] = "production",
     apply: Annotated[
         bool, typer.Option("--apply", help="Apply what is shown, and wait until the Environment is Ready.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="With --apply: most seconds to wait.")] = 300,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Propose SnapshotStore, Environment and SnapshotPolicy for a workload: prints YAML with a comment for each choice.
     Changes nothing without --apply."""
-    objects, notes = KubernetesObjects(kubeconfig, context, namespace), Console(stderr=True)
-    given = Given(
-        database_secret, database, capacity, filestore_path, store, endpoint, s3_secret, type_
-    )  # fmt: skip
+    objects, notes = cluster.objects(), Console(stderr=True)
     proposed = init.documents(objects, notes, workload, given)
     init.show(proposed, objects.namespace)
     if apply and not init.apply(objects, notes, proposed, timeout):
@@ -566,6 +490,7 @@ def run_init(
 
 @app.command(name="doctor")
 def run_doctor(
+    cluster: Cluster,
     environment: Annotated[
         str | None, typer.Argument(help="Environment: NAME or oenv/NAME; without one all of the namespace are checked.")
     ] = None,
@@ -573,14 +498,11 @@ def run_doctor(
         bool, typer.Option("--probe", help="Have the operator probe first, and wait for what it finds.")
     ] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="With --probe: most seconds to wait.")] = 120,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what works, and what does not with the line that fixes it; exit code 5 if there is a problem. Changes
     nothing, but for the request of --probe: an annotation of the Environment."""
     name = named(environment, ENVIRONMENT) if environment is not None else None
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     late: TimedOut | None = None
     if probe:
         names = [name] if name is not None else [each["metadata"]["name"] for each in objects.list(ENVIRONMENT)]

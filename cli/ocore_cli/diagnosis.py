@@ -97,7 +97,7 @@ def has_problem(sections: Iterable[Section]) -> bool:
     return any(line.state == "problem" for section in sections for line in section.lines)
 
 
-# --- the installation ------------------------------------------------------------------------------------------------
+# --- the installation
 
 
 def _crds(world: World) -> Line:
@@ -222,7 +222,6 @@ def _why_not_started(pods: Sequence[Object]) -> str:
 
 
 # --- an Environment
-# ----------------------------------------------------------------------------------------------------
 
 
 def _environments(world: World, only: str | None) -> Iterator[Section]:
@@ -478,7 +477,6 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run], stops: str) ->
 
 
 # --- texts
-# -------------------------------------------------------------------------------------------------------------
 
 
 def _unobserved(kind: Kind, obj: Object, now: datetime) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -42,11 +43,23 @@ QUIET = 3.0
 
 @dataclass(frozen=True)
 class Access:
-    """How the caller reads the store."""
+    """Options of how the caller reads the store."""
 
-    credentials_file: Path | None = None
-    endpoint: str | None = None
-    ca_file: Path | None = None
+    credentials_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--credentials-file",
+            help="Your keys of the S3 store, as in ~/.aws/credentials; else the variables AWS_ACCESS_KEY_ID etc.",
+        ),
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", help="URL of the S3 store from here; the default is the SnapshotStore's."),
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        typer.Option("--ca-file", help="CA certificates of the S3 store; the default are the SnapshotStore's."),
+    ] = None
 
 
 def snapshot_and_path(text: str) -> tuple[str, str]:

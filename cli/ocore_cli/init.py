@@ -55,7 +55,8 @@ def documents(objects: Objects, console: Console, workload: str, given: Given) -
             answer = confirm.answer(console, f"{unknown.option}: ")
             if not answer:
                 raise CliError(f"nothing was created: {unknown}") from unknown
-            given = replace(given, **{unknown.option.replace("-", "_"): answer})
+            answered: dict[str, Any] = {unknown.option.replace("-", "_"): answer}
+            given = replace(given, **answered)
 
 
 def read(objects: Objects, workload: str) -> Found:

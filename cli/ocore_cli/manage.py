@@ -22,8 +22,8 @@ from . import confirm
 from .doctor import operators_of
 from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
-from .objects import PAGE, KubernetesObjects, Objects, list_path, missing, needed, not_installed
-from .options import Context, Kubeconfig, Namespace, named, reference
+from .objects import PAGE, Objects, list_path, missing, needed, not_installed
+from .options import Cluster, Commands, named, reference
 from .terminal import Console
 
 Object = dict[str, Any]
@@ -33,7 +33,7 @@ TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 #: Seconds between two reads of --watch and --wait.
 PAUSE = 1.0
 
-commands = typer.Typer()
+commands = Commands()
 Reference = Annotated[list[str], typer.Argument(metavar="KIND/NAME", help="For example osnap/NAME, or KIND NAME.")]
 SnapshotName = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Snapshot: NAME or osnap/NAME.")]
 EnvironmentName = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Environment: NAME or oenv/NAME.")]
@@ -42,21 +42,19 @@ EnvironmentName = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Env
 @commands.command(name="list", hidden=True)
 @commands.command()
 def get(
+    cluster: Cluster,
     what: Annotated[
         list[str], typer.Argument(metavar="KIND [NAME]", help="For example osnap, osnap/NAME, osnap NAME.")
     ],
     output: Annotated[Output, typer.Option("--output", "-o", help="Format.")] = "table",
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Then print each change, until Ctrl-C.")] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """List objects, with the columns of kubectl get."""
     kind, name = _kind_and_name(what)
     if all_namespaces and name:
         raise typer.BadParameter("--all-namespaces goes without a name")
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     if output in ("table", "wide"):
         _print_table(objects, kind, name, wide=output == "wide", everywhere=all_namespaces, watch=watch)
         return
@@ -72,26 +70,22 @@ def get(
 
 
 @commands.command()
-def describe(
-    what: Reference, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
-) -> None:
+def describe(cluster: Cluster, what: Reference) -> None:
     """Show an object: its spec, conditions with whole messages, steps and events."""
     kind, name = reference(what, KINDS)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     _write(_described(kind, needed(objects, kind, name), _events(objects, kind, name)))
 
 
 @commands.command()
 def logs(
+    cluster: Cluster,
     what: Reference,
     tail: Annotated[int, typer.Option(min=1, help="Lines of each pod.")] = 200,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Print the logs of an object's Jobs."""
     kind, name = reference(what, KINDS)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     uid = needed(objects, kind, name)["metadata"].get("uid", "")
     path = f"/api/v1/namespaces/{objects.namespace}/pods"
     pods = (objects.read(path, {"labelSelector": f"{LABEL_UID}={uid}"}) or {}).get("items") or []
@@ -107,54 +101,44 @@ def logs(
 
 @commands.command()
 def pin(
+    cluster: Cluster,
     snapshot: SnapshotName,
     label: Annotated[str, typer.Option(help="Why it is kept.")] = "",
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Pin a snapshot: it cannot be deleted until it is unpinned."""
-    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT, snapshot, {"pin": {"label": label}}, "pinned")
+    _patch(cluster.objects(), SNAPSHOT, snapshot, {"pin": {"label": label}}, "pinned")
 
 
 @commands.command()
-def unpin(
-    snapshot: SnapshotName, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
-) -> None:
+def unpin(cluster: Cluster, snapshot: SnapshotName) -> None:
     """Unpin a snapshot: the rules of its policy apply again."""
-    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT, snapshot, {"pin": None}, "unpinned")
+    _patch(cluster.objects(), SNAPSHOT, snapshot, {"pin": None}, "unpinned")
 
 
 @commands.command()
-def suspend(
-    environment: EnvironmentName, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
-) -> None:
+def suspend(cluster: Cluster, environment: EnvironmentName) -> None:
     """Suspend an environment's SnapshotPolicy: no snapshots are scheduled, and retention continues."""
     name = named(environment, ENVIRONMENT)
-    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT_POLICY, name, {"suspend": True}, "suspended")
+    _patch(cluster.objects(), SNAPSHOT_POLICY, name, {"suspend": True}, "suspended")
 
 
 @commands.command()
-def resume(
-    environment: EnvironmentName, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
-) -> None:
+def resume(cluster: Cluster, environment: EnvironmentName) -> None:
     """Resume an environment's SnapshotPolicy."""
     name = named(environment, ENVIRONMENT)
-    _patch(KubernetesObjects(kubeconfig, context, namespace), SNAPSHOT_POLICY, name, {"suspend": False}, "resumed")
+    _patch(cluster.objects(), SNAPSHOT_POLICY, name, {"suspend": False}, "resumed")
 
 
 @commands.command()
 def verify(
+    cluster: Cluster,
     snapshot: SnapshotName,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result; exit code 1 if bytes differ.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Most seconds to wait.")] = 3600,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Have every byte of a snapshot read again."""
     name = named(snapshot, SNAPSHOT)
-    objects = KubernetesObjects(kubeconfig, context, namespace)
+    objects = cluster.objects()
     _patch(objects, SNAPSHOT, name, {"verify": "Full"}, "is verified")
     if wait and not _verified(objects, name, timeout):
         raise typer.Exit(FAILED)
@@ -162,15 +146,13 @@ def verify(
 
 @commands.command()
 def delete(
+    cluster: Cluster,
     what: Reference,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no question: for scripts.")] = False,
-    namespace: Namespace = None,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Delete a snapshot, or cancel or delete a rollback. Says what becomes of the data, and asks for the name."""
     kind, name = reference(what, (SNAPSHOT, ROLLBACK))
-    objects, console = KubernetesObjects(kubeconfig, context, namespace), Console()
+    objects, console = cluster.objects(), Console()
     obj = needed(objects, kind, name)
     if not yes:
         if not confirm.is_interactive():
@@ -186,7 +168,7 @@ def delete(
 
 
 @commands.command()
-def version(namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None) -> None:
+def version(cluster: Cluster) -> None:
     """Print the version of this program, and of the operators where they can be read."""
     try:
         own = importlib.metadata.version("ocore-snapshots")
@@ -194,7 +176,7 @@ def version(namespace: Namespace = None, context: Context = None, kubeconfig: Ku
         own = "unknown (a checkout)"
     _write([f"kubectl ocore {own}"])
     try:
-        objects = KubernetesObjects(kubeconfig, context, namespace)
+        objects = cluster.objects()
         found, _ = operators_of(objects)
     except (CliError, Denied, Unreachable) as error:
         _write([f"operator unknown: {error}"])
@@ -210,7 +192,6 @@ def version(namespace: Namespace = None, context: Context = None, kubeconfig: Ku
 
 
 # --- what they are made of
-# -------------------------------------------------------------------------------------------------
 
 
 def _write(lines: Iterator[str] | list[str]) -> None:

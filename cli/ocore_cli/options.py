@@ -1,18 +1,75 @@
-"""Options that every command has, and references to objects as people write them."""
+"""Groups of options, and references to objects as people write them."""
 
-from collections.abc import Sequence
-from typing import Annotated
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import typer
 
 from ocore_crds.kinds import Kind
 from ocore_crds.model import GROUP
 
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; the default is the context's.")]
-Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")]
-Kubeconfig = Annotated[
-    str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig; the default is $KUBECONFIG.")
-]
+from .objects import KubernetesObjects
+
+CommandT = TypeVar("CommandT", bound=Callable[..., None])
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Options of every command that asks the API server."""
+
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Namespace; the default is the context's.")
+    ] = None
+    context: Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")] = None
+    kubeconfig: Annotated[
+        str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig; the default is $KUBECONFIG.")
+    ] = None
+
+    def objects(self) -> KubernetesObjects:
+        """The objects of the namespace. Raises CliError."""
+        return KubernetesObjects(self.kubeconfig, self.context, self.namespace)
+
+
+class Commands(typer.Typer):
+    """Commands whose parameters may be groups: dataclasses, each annotated field of which becomes an option, after the
+    options of the command itself."""
+
+    def command(self, *arguments: Any, **settings: Any) -> Callable[[CommandT], CommandT]:
+        """As that of Typer."""
+
+        def register(command: CommandT) -> CommandT:
+            super(Commands, self).command(*arguments, **settings)(_with_options(command))
+            return command
+
+        return register
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of its groups in place of them."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+    parameters = [p for p in own if p.name not in groups]
+    names: dict[str, list[str]] = {}
+    for name, group in groups.items():
+        options = {n: h for n, h in get_type_hints(group, include_extras=True).items() if get_origin(h) is Annotated}
+        names[name] = list(options)
+        for field in dataclasses.fields(group):
+            if field.name in options:
+                option = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+                parameters.append(option.replace(annotation=options[field.name]))
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        made = {name: group(**{n: given.pop(n) for n in names[name]}) for name, group in groups.items()}
+        command(**given, **made)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
 
 
 def named(text: str, kind: Kind) -> str:

@@ -5,7 +5,9 @@ import json
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from typer import Option
 
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.layouts import Layout
@@ -14,6 +16,7 @@ from ocore_crds.shell import command
 from ocore_crds.text import shown
 
 Object = dict[str, Any]
+EnvironmentType = Literal["production", "staging", "development"]
 #: Keys of a Secret that a Job can connect with, beside `uri`. The user has one of two names.
 CONNECTION = ("host", "dbname", "password")
 USERS = ("user", "username")
@@ -97,16 +100,16 @@ class Found:
 
 @dataclass(frozen=True)
 class Given:
-    """What a person has said. Empty: not said."""
+    """What a person has said, by options. Empty: not said."""
 
-    database_secret: str = ""
-    database: str = ""
-    capacity: str = ""
-    filestore_path: str = ""
-    store: str = ""
-    endpoint: str = ""
-    s3_secret: str = ""
-    type: str = "production"
+    database_secret: Annotated[str, Option(help="Secret with uri, or host, dbname, user and password.")] = ""
+    database: Annotated[str, Option(help="Name of the database, where the files' path has it.")] = ""
+    capacity: Annotated[str, Option(help="Size of the database server's volume, for example 50Gi.")] = ""
+    filestore_path: Annotated[str, Option(help="Folder of the files, below the claim's root.")] = ""
+    store: Annotated[str, Option(help="A SnapshotStore that exists, s3://BUCKET/PREFIX, or claim://CLAIM/PATH.")] = ""
+    endpoint: Annotated[str, Option(help="With s3://: URL of the store; the default is AWS S3.")] = ""
+    s3_secret: Annotated[str, Option(help="With s3://: Secret with accessKeyId and secretAccessKey.")] = ""
+    type: Annotated[EnvironmentType, Option(help="Kind of environment.")] = "production"
     id: str = ""
 
 
@@ -160,7 +163,6 @@ def propose(found: Found, given: Given) -> tuple[Document, ...]:
 
 
 # --- the store
-# -----------------------------------------------------------------------------------------------------------
 
 
 def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
@@ -239,7 +241,6 @@ def _free(name: str, taken: Container[str]) -> str:
 
 
 # --- the Environment
-# -----------------------------------------------------------------------------------------------------
 
 
 def _environment(found: Found, given: Given, name: str, store: str) -> Document:
@@ -461,7 +462,6 @@ def _repository(workload: Object) -> str:
 
 
 # --- what a workload shows
-# -----------------------------------------------------------------------------------------------
 
 
 def pod_of(workload: Object) -> Object:
@@ -517,7 +517,6 @@ def _joined(*parts: str) -> str:
 
 
 # --- YAML
-# ----------------------------------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(
     r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z][A-Za-z0-9_./-]*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",

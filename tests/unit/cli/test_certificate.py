@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocore_cli import app as app_module
-from ocore_cli import certificate
+from ocore_cli import certificate, options
 from ocore_cli.errors import CliError
 from ocore_crds.kinds import Kind
 from ocore_crds.restore_test import run_of
@@ -58,7 +57,7 @@ class Annotated(FakeObjects):
 @pytest.fixture
 def objects(monkeypatch: pytest.MonkeyPatch) -> Annotated:
     found = Annotated(snapshot=[proven()])
-    monkeypatch.setattr(app_module, "KubernetesObjects", lambda *_: found)
+    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: found)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from ocore_cli import app, confirm, evidence, waiting
+from ocore_cli import app, confirm, evidence, options, waiting
 from ocore_cli.display import LiveDisplay, PlainDisplay
 from ocore_cli.errors import CliError, Unreachable
 from ocore_cli.follow import follow
@@ -302,7 +302,7 @@ def test_short_names_are_accepted(cli: FakeObjects, capsys: pytest.CaptureFixtur
 def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
     """The commands over these objects instead of a cluster's."""
     objects = FakeObjects(snapshot=[DONE], environment=[{"metadata": {"name": "shop"}}])
-    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
     return objects
 
 
@@ -696,9 +696,9 @@ def test_a_corrupt_snapshot_with_a_whole_remote_copy_is_restorable() -> None:
 
 
 def test_a_corrupt_snapshot_is_not_rolled_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: FakeObjects(snapshot=[CORRUPT]))
+    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: FakeObjects(snapshot=[CORRUPT]))
     with pytest.raises(CliError, match="snapshot before is Corrupt: pack 3 differs"):
-        app.rollback("before")
+        app.rollback(app.Restore(), options.Cluster(), "before")
 
 
 def test_a_message_is_printed_once_for_all_conditions_that_repeat_it() -> None:

@@ -14,7 +14,7 @@ import pytest
 import time_machine
 from rich.console import Console
 
-from ocore_cli import app, doctor
+from ocore_cli import doctor, options
 from ocore_cli.diagnosis import Line, World, diagnose, has_problem
 from ocore_cli.errors import FINDINGS, CliError, Denied
 from ocore_cli.runs import parse_time
@@ -480,7 +480,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
         CLUSTER_ROLES: {"items": [{"metadata": {"annotations": {"ocore.dev/lease": "/".join(OPERATOR)}}}]},
         "/apis/coordination.k8s.io/v1/namespaces/ocore-system/leases/ocore-ocore-snapshots": world.leases[OPERATOR],
     }
-    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
     # The times of the objects are those of the moment in which the tests were collected, which may be half an hour ago.
     with time_machine.travel(NOW, tick=False):
         yield objects

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from ocore_cli import app, confirm, init
+from ocore_cli import confirm, init, options
 from ocore_cli.errors import CliError
 from ocore_cli.proposal import RULES, Document, Found, Given, Unknown, as_yaml, propose, rule_of
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
@@ -349,7 +349,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
         "/apis/apps/v1/namespaces/shop/deployments": {"items": [ODOO]},
         "/api/v1/namespaces/shop/secrets": {"items": [{"metadata": {"name": "pg-app"}, "data": data}]},
     }
-    monkeypatch.setattr(app, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
     return objects
 
 

@@ -6,7 +6,7 @@ import pytest
 import typer
 import yaml
 
-from ocore_cli import app, confirm, manage
+from ocore_cli import confirm, manage, options
 from ocore_cli.errors import CliError, Refused, TimedOut
 from ocore_crds.kinds import SNAPSHOT, SNAPSHOT_POLICY
 from support.cli import DONE, FakeObjects, Object, condition, run
@@ -31,8 +31,7 @@ def table(*rows: tuple[str, ...]) -> Object:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
     objects = FakeObjects(snapshot=[DONE])
-    for module in (app, manage):
-        monkeypatch.setattr(module, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
     monkeypatch.setattr(manage, "pause", lambda _: None)
     return objects
 
@@ -179,6 +178,6 @@ def test_version_needs_no_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def none(*_: object) -> None:
         raise CliError("cannot read the kubeconfig")
 
-    monkeypatch.setattr(manage, "KubernetesObjects", none)
+    monkeypatch.setattr(options, "KubernetesObjects", none)
     assert run("version") == 0
     assert capsys.readouterr().out.startswith("kubectl ocore ")
