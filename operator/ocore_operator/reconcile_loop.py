@@ -9,8 +9,10 @@ released or recorded because of old data.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from ocore_operator.errors import Outcome
 
 WorldT = TypeVar("WorldT")
 ActionT = TypeVar("ActionT")
@@ -32,6 +34,11 @@ class Note:
     message: str
 
 
+def refused(world: Any, refusal: Outcome) -> Any:
+    """The world in which the action could not be carried out."""
+    return replace(world, refusal=refusal)
+
+
 async def run(
     name: str,
     observe: Callable[[bool], Awaitable[WorldT | None]],
@@ -39,14 +46,16 @@ async def run(
     carry_out: Callable[[WorldT, ActionT], Awaitable[Requeue | None]],
     *,
     may_rest: Callable[[WorldT, ActionT], bool] = lambda _, __: True,
+    refused: Callable[[WorldT, Outcome], WorldT] | None = None,
     max_actions: int,
 ) -> float | None:
     """Seconds until the next reconcile; None: when something changes.
 
     `observe` gets whether Jobs and pods must be listed, and returns None where the object is gone or needs no
     reconcile. `carry_out` returns None to observe again. `may_rest`: whether the action may rest on that world; where
-    not, Jobs and pods are listed for it. Raises RuntimeError after `max_actions` actions: then two actions undo each
-    other. `name` is for that error.
+    not, Jobs and pods are listed for it. `refused`: where the action cannot be carried out now, the plan decides in
+    that world what this means. Raises RuntimeError after `max_actions` actions: then two actions undo each other.
+    `name` is for that error.
     """
     fresh = False
     for _ in range(max_actions):
@@ -60,7 +69,13 @@ async def run(
             if world is None:
                 return None
             action = decide(world)
-        end = await carry_out(world, action)
+        try:
+            end = await carry_out(world, action)
+        except Outcome as refusal:
+            if refused is None:
+                raise
+            world = refused(world, refusal)
+            end = await carry_out(world, decide(world))
         if end is not None:
             return end.after
     raise RuntimeError(f"{name}: no end after {max_actions} actions in one reconcile; its actions undo each other")

@@ -5,12 +5,13 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.table import EXTRACT
-from ocore_kube.types import EXTRACTS
 from ocore_operator import clock, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.extract import transitions
-from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.frame import effects as frame
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import build, control, inputs, stores
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.shape import job_name
@@ -26,25 +27,19 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
     """None: observe again. Raises Outcome where the action cannot be carried out now."""
     extract = world.extract
     match action:
-        case Idle(after=after):
-            return Requeue(after)
         case Wait():
             log = ctx.followers.ensure(extract.key, action.pod) if action.pod else None
             await summarize.write(ctx, extract, transitions.waiting(world, action.reason, action.message, log))
             if extract.status.started_at is not None:
                 ctx.progress.ensure(extract.key)
             return Requeue(action.after)
-        case Record(status=status, note=note):
-            written = await summarize.write(ctx, extract, status)
-            if note is not None:
-                ctx.events.record(extract, note.type, note.reason, note.message)
-            if c.is_terminal(status.conditions):
+        case Record() | Idle():
+            end = await frame.carry_out(ctx, extract, action)
+            if isinstance(action, Record) and c.is_terminal(action.status.conditions):
                 ctx.followers.forget_owner(extract.meta.namespace, job_name(EXTRACT.name, extract.meta.uid, ""))
-            return Requeue() if written is None else None
+            return end
         case SetFinalizer(present=present):
-            others = [f for f in extract.meta.finalizers if f != naming.FINALIZER_EXTRACT]
-            wanted = [*others, naming.FINALIZER_EXTRACT] if present else others
-            await ctx.kube.set_finalizers(extract.meta, EXTRACTS, wanted)
+            await frame.set_finalizer(ctx, extract, naming.FINALIZER_EXTRACT, action)
             return None if present else Requeue()
         case SetLock(held=held):
             if held:

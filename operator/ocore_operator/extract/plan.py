@@ -14,7 +14,8 @@ from ocore_crds.protocol import ExtractRemoved, ExtractResult, Failure
 from ocore_operator import clock
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.extract import transitions
-from ocore_operator.extract.world import Action, Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import driver
 from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Series, Waits
 from ocore_operator.jobs.outcome import POLL
@@ -293,10 +294,8 @@ def _not_removed(world: World, why: str, *, final: bool = False) -> Action:
     status = world.extract.status
     last = final or status.removal_attempt >= REMOVE_EXTRACT.attempts
     pause = min(REMOVAL_PAUSE * 2 ** (status.removal_attempt - 1), MOST_REMOVAL_PAUSE)
-    note = None
-    if last:
-        note = Note("Warning", c.REMOVAL_FAILED, f"{_place(world)} could not be removed: {why}. Remove it by hand.")
-    return Record(transitions.not_removed(world, why, pause, last=last), note)
+    note = Note("Warning", c.REMOVAL_FAILED, f"{_place(world)} could not be removed: {why}. Remove it by hand.")
+    return Record(transitions.not_removed(world, why, pause, last=last), (note,) if last else ())
 
 
 def _place(world: World) -> str:

@@ -7,9 +7,9 @@ from typing import Literal
 from ocore_crds import naming
 from ocore_crds.extract import ExtractStatus
 from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Environment, Extract, Snapshot, Store
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.sources import Source
 
 
@@ -73,13 +73,6 @@ class World:
 
 
 @dataclass(frozen=True)
-class Idle:
-    """Nothing to do. `after`: seconds until the next reconcile; None: when something changes."""
-
-    after: float | None = None
-
-
-@dataclass(frozen=True)
 class Wait:
     """Writes what it waits for. `pod`: whose log is followed."""
 
@@ -87,21 +80,6 @@ class Wait:
     reason: str
     message: str
     pod: str = ""
-
-
-@dataclass(frozen=True)
-class Record:
-    """Writes the status, then decides again. `note`: an Event besides those of the conditions."""
-
-    status: ExtractStatus
-    note: Note | None = None
-
-
-@dataclass(frozen=True)
-class SetFinalizer:
-    """Adds or removes the finalizer."""
-
-    present: bool
 
 
 @dataclass(frozen=True)
@@ -126,4 +104,4 @@ class StartJob:
     attempt: int
 
 
-Action = Idle | Wait | Record | SetFinalizer | SetLock | StopJob | StartJob
+Action = Idle[ExtractStatus] | Wait | Record[ExtractStatus] | SetFinalizer | SetLock | StopJob | StartJob

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ocore_crds import naming
 from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
-from ocore_crds.snapshotstore import ImportStatus
+from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
 from ocore_crds.text import shortened
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
@@ -29,9 +29,10 @@ from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.rollbacks import finished
 from ocore_operator.errors import Failed, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports import plan, rollbacks, rules
 from ocore_operator.imports.rules import Counted, Place
-from ocore_operator.imports.world import CreatePage, Idle, Record, World
+from ocore_operator.imports.world import CreatePage, World
 from ocore_operator.jobs import build, control, inputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube import resources
@@ -42,6 +43,7 @@ from ocore_operator.rollback import entry as rollback_entry
 from ocore_operator.snapshot import entry as snapshot_entry
 
 EntryT = TypeVar("EntryT")
+Written = Record[SnapshotStoreStatus] | Idle[SnapshotStoreStatus]
 #: Objects that are created or changed at the same time.
 PARALLEL = 12
 #: Seconds of one reconcile in which objects are created or changed. The rest follows in the next one.
@@ -167,7 +169,7 @@ async def _lines(ctx: Context, seen: Observation, job: str, result: ManifestsRes
     return texts if (len(texts), digest) == (result.listed, result.lines_sha256) else None
 
 
-async def create_page(memories: Memories, ctx: Context, world: World, action: CreatePage) -> Record | Idle:
+async def create_page(memories: Memories, ctx: Context, world: World, action: CreatePage) -> Written:
     """Creates what the page has and the namespace lacks. Returns what to write: the import after the page, or after
     an attempt at it whose lines cannot be read. Idle where the time of this reconcile is up: the rest follows in the
     next one."""
@@ -447,7 +449,7 @@ class _Rollbacks:
 # --- take-over -----------------------------------------------------------------------------------------------------
 
 
-async def take_over(ctx: Context, store: Store, done: ImportStatus) -> Record | Idle:
+async def take_over(ctx: Context, store: Store, done: ImportStatus) -> Written:
     """Gives the imported Snapshots what the store has for them. The spec first: until the status says so, the data is
     never deleted."""
     until, count = asyncio.get_running_loop().time() + BUDGET, 0
@@ -458,7 +460,7 @@ async def take_over(ctx: Context, store: Store, done: ImportStatus) -> Record | 
         count += sum(_is_taken(obj, store) for obj in page) + len(mine)
     found = done.model_copy(update={"taken_over": count})
     # Whether it is whole does not change.
-    return Record(store.status.model_copy(update={"import_": found}), after=None)
+    return Record(store.status.model_copy(update={"import_": found}))
 
 
 def _imported(obj: Object, store: Store) -> Object | None:

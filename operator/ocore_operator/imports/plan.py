@@ -1,9 +1,10 @@
 """The next action of an import. Pure."""
 
 from ocore_crds.commands.table import LIST_MANIFESTS
-from ocore_crds.snapshotstore import ImportStatus
+from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
+from ocore_operator.frame.actions import Idle, Record, until_passed
 from ocore_operator.imports import rules
-from ocore_operator.imports.world import Action, CreatePage, Idle, Record, StartPage, TakeOver, World
+from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
 from ocore_operator.jobs.driver import Done, Due, Failed, Waits, soon
 
 
@@ -34,7 +35,7 @@ def _after_end(world: World, last: ImportStatus) -> Action:
 def _page(world: World, running: ImportStatus) -> Action:
     """One Job lists each page; then its objects are created."""
     if world.refusal is not None:
-        return failed(world, running, world.refusal.message, retryable=False)
+        return until_passed(world.refusal) or failed(world, running, world.refusal.message, retryable=False)
     series = rules.listing(world.store, running)
     match series.next(world.seen, world.now, soon(LIST_MANIFESTS), running.attempt):
         case Due(failure=failure):
@@ -52,10 +53,9 @@ def _page(world: World, running: ImportStatus) -> Action:
             return failed(world, running, failure.message, retryable=False)
 
 
-def failed(world: World, running: ImportStatus, why: str, *, retryable: bool) -> Record:
+def failed(world: World, running: ImportStatus, why: str, *, retryable: bool) -> Record[SnapshotStoreStatus]:
     """Another attempt at the page, or the end of the import."""
     if retryable and running.attempt < LIST_MANIFESTS.attempts:
         again = running.model_copy(update={"attempt": running.attempt + 1, "message": why})
         return Record(rules.with_import(world.store, again, world.now))
-    ended = rules.failed(running, why, world.now)
-    return Record(rules.with_import(world.store, ended, world.now), after=rules.AGAIN)
+    return Record(rules.with_import(world.store, rules.failed(running, why, world.now), world.now))

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import ManifestsResult
+from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports.rules import Place
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Store
@@ -23,28 +24,10 @@ class World:
     #: The Environments of the namespace by id, without those that have the id of another one.
     places: Mapping[str, Place]
     #: Why the Job of the page cannot be created.
-    refusal: Failure | None = None
+    refusal: Outcome | None = None
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Nothing to do. `after`: seconds until the next reconcile; None: when something changes."""
-
-    after: float | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """Writes the status."""
-
-    status: SnapshotStoreStatus
-    #: Seconds until the next reconcile; None: when something changes.
-    after: float | None = 0.0
-    #: Name of the Job whose result the status has: it is removed first.
-    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,4 +54,4 @@ class TakeOver:
     done: ImportStatus
 
 
-Action = Idle | Record | StartPage | CreatePage | TakeOver
+Action = Idle[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | StartPage | CreatePage | TakeOver

@@ -10,11 +10,12 @@ from ocore_crds.environment import PinCount
 from ocore_crds.model import API_VERSION
 from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Verdict
-from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_kube.errors import AlreadyExists
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import remote_status, summarize
 from ocore_operator.context import Context
+from ocore_operator.frame import effects as frame
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAGER_RETENTION
 from ocore_operator.kube.resources import Key, Object, Snapshot
@@ -26,13 +27,11 @@ from ocore_operator.policy.world import (
     Delete,
     DeleteRollbacks,
     Explain,
-    Idle,
-    Record,
     RequestCopies,
     RequestTest,
     World,
 )
-from ocore_operator.reconcile_loop import Note, Requeue
+from ocore_operator.reconcile_loop import Requeue
 
 _log = structlog.get_logger()
 
@@ -40,8 +39,8 @@ _log = structlog.get_logger()
 async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:
     """None: observe again. Raises Conflict where an object has changed since."""
     match action:
-        case Record(status=status, notes=notes):
-            return await _record(ctx, world, status, notes)
+        case Record() | Idle() if world.policy is not None:
+            return await frame.carry_out(ctx, world.policy, action)
         case Create():
             return await _create(ctx, world, action)
         case RequestTest(key=key, request=request):
@@ -62,16 +61,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return await _delete_rollbacks(ctx, keys)
         case Idle(seconds=seconds):
             return Requeue(seconds)
-
-
-async def _record(ctx: Context, world: World, status: SnapshotPolicyStatus, notes: Iterable[Note]) -> Requeue | None:
-    if world.policy is None:
-        raise ValueError(f"{world.key}: there is no policy whose status could be written")
-    if await summarize.write(ctx, world.policy, status) is None:
-        return Requeue()
-    for note in notes:
-        ctx.events.record(world.policy, note.type, note.reason, note.message)
-    return None
+        case Record():
+            raise ValueError(f"{world.key}: there is no policy whose status could be written")
 
 
 async def _create(ctx: Context, world: World, action: Create) -> Requeue | None:
@@ -84,7 +75,7 @@ async def _create(ctx: Context, world: World, action: Create) -> Requeue | None:
     else:
         ctx.catalog.put("Snapshot", obj)
         ctx.queue.add(Key("Snapshot", world.key.namespace, action.name))
-    return await _record(ctx, world, action.status, ())
+    return await carry_out(ctx, world, Record(action.status))
 
 
 def scheduled_snapshot(world: World, name: str) -> Object:

@@ -15,10 +15,11 @@ from ocore_crds.retention import Listed, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Key, Policy
 from ocore_operator.policy import copies, restore_tests, slots, transitions
 from ocore_operator.policy.slots import Schedule, ScheduleError
-from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, World
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
 
@@ -207,6 +208,6 @@ def _end(world: World, schedule: Schedule, verdicts: Mapping[str, Verdict]) -> A
     return Idle(max(0.1, min([*left, MAX_PAUSE])))
 
 
-def _record(policy: Policy, status: SnapshotPolicyStatus) -> Record | None:
+def _record(policy: Policy, status: SnapshotPolicyStatus) -> Record[SnapshotPolicyStatus] | None:
     """None where the status says so already."""
     return Record(status) if status != policy.status else None

@@ -14,10 +14,11 @@ from ocore_crds.restore_test import RestoreTestRequest, RestoreTests, run_of
 from ocore_crds.snapshotpolicy import PolicyRestoreTest, SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator import clock, summarize
 from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.frame.actions import Record
 from ocore_operator.kube.resources import Policy
 from ocore_operator.policy import slots
 from ocore_operator.policy.slots import Schedule, ScheduleError
-from ocore_operator.policy.world import Action, Record, RequestTest, World
+from ocore_operator.policy.world import Action, RequestTest, World
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
 
@@ -211,6 +212,6 @@ def _ended(policy: Policy, test: PolicyRestoreTest, entry: SnapshotEntry, now: d
     return summarize.with_condition(status, c.RESTORE_TEST_SUCCEEDED, "False", reason, text, stamp)
 
 
-def _record(policy: Policy, status: SnapshotPolicyStatus) -> Record | None:
+def _record(policy: Policy, status: SnapshotPolicyStatus) -> Record[SnapshotPolicyStatus] | None:
     """None where the status says so already."""
     return Record(status) if status != policy.status else None

@@ -9,8 +9,8 @@ from ocore_crds.restore_test import RestoreTestRequest
 from ocore_crds.retention import Safety, Verdict
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Key, Policy
-from ocore_operator.reconcile_loop import Note
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,6 @@ class World:
 
 
 # --- actions ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Record:
-    """Write the status."""
-
-    status: SnapshotPolicyStatus
-    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,13 +111,15 @@ class DeleteRollbacks:
     keys: tuple[Key, ...]
 
 
-@dataclass(frozen=True)
-class Idle:
-    """Nothing to do for so many seconds (None: until something changes)."""
-
-    seconds: float | None
-
-
 Action = (
-    Record | Create | RequestTest | CountPins | Explain | Delete | RequestCopies | CheckCopies | DeleteRollbacks | Idle
+    Record[SnapshotPolicyStatus]
+    | Idle[SnapshotPolicyStatus]
+    | Create
+    | RequestTest
+    | CountPins
+    | Explain
+    | Delete
+    | RequestCopies
+    | CheckCopies
+    | DeleteRollbacks
 )

@@ -16,6 +16,8 @@ from ocore_operator import clock, damage, operation_lock, remote_status, sources
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
+from ocore_operator.frame import effects as frame
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import build, control, failpoints, inputs, signals, stores
 from ocore_operator.jobs.driver import STOP_PAUSE
 from ocore_operator.jobs.inputs import JobInputs
@@ -27,16 +29,13 @@ from ocore_operator.reconcile_loop import Note, Requeue
 from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
 from ocore_operator.snapshot.world import (
     Action,
-    AddFinalizer,
     Begin,
     EnterInBase,
     Finish,
     GiveUp,
-    Idle,
     Inspect,
     LetGo,
     NextAttempt,
-    Record,
     SendSignal,
     SetDependents,
     Start,
@@ -61,13 +60,11 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
     """None: observe again. Raises Outcome where the action cannot be carried out now, and Conflict."""
     snapshot = world.snapshot
     match action:
-        case AddFinalizer():
-            finalizers = (*snapshot.meta.finalizers, naming.FINALIZER_DATA)
-            await ctx.kube.set_finalizers(snapshot.meta, SNAPSHOTS, finalizers)
+        case SetFinalizer():
+            await frame.set_finalizer(ctx, snapshot, naming.FINALIZER_DATA, action)
             return None
-        case Record(status=status, notes=notes, failpoint=failpoint):
-            async with failpoints.after(ctx, snapshot, failpoint):
-                return await _record(ctx, snapshot, status, notes)
+        case Record() | Idle():
+            return await frame.carry_out(ctx, snapshot, action)
         case SetReplicas():
             await _set_replicas(ctx, snapshot, action)
             quiesce = snapshot.status.quiesce
@@ -78,10 +75,6 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             async with failpoints.after(ctx, snapshot, "operator-snapshot-signalled"):
                 await signals.send(ctx, snapshot.meta.namespace, pod, version, signal, repetition)
             return None
-        case Idle(seconds=seconds, status=status):
-            if status is not None:
-                await summarize.write(ctx, snapshot, status)
-            return Requeue(seconds)
         case Begin():
             return await _begin(ctx, world)
         case EnterInBase():
@@ -96,7 +89,9 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case NextAttempt(attempt=attempt, because=because):
             message = f"Attempt {attempt} begins."
             message += f" The previous attempt failed: {because.message}" if because else ""
-            return await _record(ctx, snapshot, transitions.next_attempt(snapshot, attempt, message, ctx.now()))
+            return await frame.carry_out(
+                ctx, snapshot, Record(transitions.next_attempt(snapshot, attempt, message, ctx.now()))
+            )
         case Inspect(attempt=inspection):
             job = build.inspect_snapshot(ctx.settings, await _store_inputs(ctx, snapshot), snapshot, attempt=inspection)
             await control.start(ctx, job, waiting_since=snapshot.meta.created)
@@ -137,16 +132,6 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
 
 
 # --- the status ------------------------------------------------------------------------------------------------
-
-
-async def _record(
-    ctx: Context, snapshot: Snapshot, status: SnapshotStatus, notes: tuple[Note, ...] = ()
-) -> Requeue | None:
-    if await summarize.write(ctx, snapshot, status) is None:
-        return Requeue()
-    for note in notes:
-        ctx.events.record(snapshot, note.type, note.reason, note.message)
-    return None
 
 
 async def _wait(ctx: Context, snapshot: Snapshot, action: Wait) -> Requeue:
@@ -234,7 +219,7 @@ async def _begin(ctx: Context, world: World) -> Requeue | None:
     first = next((w for w in targets(world.environment.spec.workloads) if w.has_template), None)
     digest = await scale.running_digest(ctx, world.snapshot.meta.namespace, first) if first is not None else ""
     status = transitions.started(world.snapshot, world.environment, world.inputs, ctx.now(), image_digest=digest)
-    return await _record(ctx, world.snapshot, status)
+    return await frame.carry_out(ctx, world.snapshot, Record(status))
 
 
 async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
@@ -349,7 +334,7 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
     status = remote_status.copying(
         snapshot, attempt, job["metadata"]["name"], ctx.now(), store_id=target.status.store_id
     )
-    return await _record(ctx, snapshot, status)
+    return await frame.carry_out(ctx, snapshot, Record(status))
 
 
 async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, place: Place) -> JobInputs:

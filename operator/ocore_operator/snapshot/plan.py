@@ -11,20 +11,10 @@ from ocore_crds import naming
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import plan_attempts, plan_quiesce, plan_restore_test, transitions
-from ocore_operator.snapshot.world import (
-    Action,
-    AddFinalizer,
-    Begin,
-    GiveUp,
-    Idle,
-    Record,
-    Wait,
-    World,
-    is_current,
-    is_ready,
-)
+from ocore_operator.snapshot.world import Action, Begin, GiveUp, Wait, World, is_current, is_ready
 
 #: Longest pause, in seconds, while an object that the Environment names does not exist.
 MISSING_PAUSE = 5.0
@@ -47,7 +37,7 @@ def decide(world: World) -> Action:
     if waits is not None:
         return waits
     if naming.FINALIZER_DATA not in snapshot.meta.finalizers:
-        return AddFinalizer()
+        return SetFinalizer(present=True)  # nothing is stored before the finalizer that deletes it is set
     if snapshot.status.phase is None:
         return Record(transitions.queued(snapshot, world.now))
     if snapshot.status.started_at is None:

@@ -14,6 +14,7 @@ from ocore_crds.quantity import human
 from ocore_crds.snapshot import KeptInStore, SnapshotStatus
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.series import Deletes, deletion
@@ -22,18 +23,7 @@ from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
 from ocore_operator.snapshot.stopping import alone, stop
-from ocore_operator.snapshot.world import (
-    Action,
-    Cascade,
-    GiveUp,
-    Idle,
-    LetGo,
-    Record,
-    SetDependents,
-    StartDelete,
-    StartVerify,
-    World,
-)
+from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, SetDependents, StartDelete, StartVerify, World
 from ocore_operator.summarize import Stamp
 
 #: Seconds until a failed Job is retried: the first times, and later, so that a store that does not answer is not

@@ -19,11 +19,12 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.driver import Waits
 from ocore_operator.jobs.series import attempts
 from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot.world import Action, Cascade, Record, SendSignal, Wait, World
+from ocore_operator.snapshot.world import Action, Cascade, SendSignal, Wait, World
 from ocore_operator.workloads import quiesce as rules
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import labels, saved
@@ -203,12 +204,12 @@ def _started_by_others(world: World, quiesce: QuiesceStatus) -> Action | None:
     return _resume_because(world, quiesce, scaled_up) if scaled_up is not None else None
 
 
-def _resume_because(world: World, quiesce: QuiesceStatus, why: Failure) -> Record:
+def _resume_because(world: World, quiesce: QuiesceStatus, why: Failure) -> Record[SnapshotStatus]:
     fresh = _enter(world, quiesce, "Resume", failure_reason=why.reason, failure_message=why.message)
     return Record(_with(world, fresh), (Note("Warning", why.reason, why.message),))
 
 
-def _done(world: World, quiesce: QuiesceStatus, reason: str | None, message: str | None) -> Record:
+def _done(world: World, quiesce: QuiesceStatus, reason: str | None, message: str | None) -> Record[SnapshotStatus]:
     """The workloads have their replicas, or were never stopped."""
     at = clock.text(world.now) if quiesce.stopped_at is not None else None
     fresh = _enter(world, quiesce, "Done", resumed_at=at, failure_reason=reason, failure_message=message)

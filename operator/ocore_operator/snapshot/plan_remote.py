@@ -15,22 +15,14 @@ from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.outcome import POLL, finished
 from ocore_operator.jobs.series import Deletes, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.stopping import stop
-from ocore_operator.snapshot.world import (
-    Action,
-    Idle,
-    Record,
-    RemoteView,
-    StartCheckCopy,
-    StartCopy,
-    StartDelete,
-    World,
-)
+from ocore_operator.snapshot.world import Action, RemoteView, StartCheckCopy, StartCopy, StartDelete, World
 
 #: Seconds until it is checked again whether the remote store, or the base of a differential, is ready.
 STORE_PAUSE = 30.0
@@ -124,7 +116,7 @@ def _failed(world: World, reason: str, message: str) -> Step:
     return Step(Record(status, (Note("Warning", "RemoteCopyFailed", message),)))
 
 
-def _begun(world: World, remote: RemoteCopy, target_id: str = "") -> Record | None:
+def _begun(world: World, remote: RemoteCopy, target_id: str = "") -> Record[SnapshotStatus] | None:
     """Records an attempt whose Job was created before a crash: the status does not have it yet, and it may have copied
     everything."""
     attempt, series = remote.attempts + 1, copying(world.snapshot)

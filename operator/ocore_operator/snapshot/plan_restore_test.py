@@ -11,20 +11,12 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.outcome import POLL, finished, may_retry
 from ocore_operator.snapshot import plan_after_end, restore_tests
 from ocore_operator.snapshot.stopping import stop
-from ocore_operator.snapshot.world import (
-    Action,
-    Cascade,
-    Idle,
-    Record,
-    RestoreTest,
-    StartRestoreTest,
-    Stop,
-    World,
-)
+from ocore_operator.snapshot.world import Action, Cascade, RestoreTest, StartRestoreTest, Stop, World
 
 #: Seconds until an attempt is repeated that gave no verdict.
 RETRY_PAUSE = 60.0

@@ -16,12 +16,13 @@ from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshot_state import StoredState
 from ocore_operator import remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs import driver
 from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Series, Waits
 from ocore_operator.jobs.series import state_writing
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot.world import Action, Idle, Record, StartState, World
+from ocore_operator.snapshot.world import Action, StartState, World
 
 #: Seconds until a failed Job is retried: the first times, and later.
 RETRY_PAUSE = 10.0

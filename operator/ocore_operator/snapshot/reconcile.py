@@ -4,14 +4,11 @@
 statuses.
 """
 
-from dataclasses import replace
 from functools import partial
 
 from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
-from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Key
-from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
@@ -27,8 +24,9 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
         str(key),
         partial(observe, ctx, key),
         decide,
-        partial(_carry_out, ctx),
+        partial(carry_out, ctx),
         may_rest=may_rest,
+        refused=reconcile_loop.refused,
         max_actions=MAX_ACTIONS,
     )
 
@@ -36,11 +34,3 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
 def may_rest(world: World, action: Action) -> bool:
     """Whether the action may rest on that world: Jobs and pods were listed for it, or it only waits."""
     return isinstance(action, Wait) or not world.remembered
-
-
-async def _carry_out(ctx: Context, world: World, action: Action) -> Requeue | None:
-    """Where the action cannot be carried out now, the plan decides what that means."""
-    try:
-        return await carry_out(ctx, world, action)
-    except Outcome as refusal:
-        return await carry_out(ctx, world, decide(replace(world, refusal=refusal)))

@@ -12,6 +12,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_crds.snapshotpolicy import DEFAULT_FULL_EVERY, age
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import POLL, Observation
 from ocore_operator.jobs.series import Deletes
@@ -157,29 +158,6 @@ def is_ready(environment: Environment) -> bool:
 
 # --- actions
 # -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AddFinalizer:
-    """Nothing is stored before the finalizer that deletes it is set."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """Write this status and record the Events, then observe again."""
-
-    status: SnapshotStatus
-    notes: tuple[Note, ...] = ()
-    #: Hit after the status is written.
-    failpoint: str = ""
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Nothing to do for so many seconds (None: until something changes). `status` is written first where given."""
-
-    seconds: float | None = None
-    status: SnapshotStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -331,9 +309,9 @@ class LetGo:
 
 
 Action = (
-    AddFinalizer
-    | Record
-    | Idle
+    SetFinalizer
+    | Record[SnapshotStatus]
+    | Idle[SnapshotStatus]
     | Begin
     | Start
     | EnterInBase

@@ -4,7 +4,6 @@ import hashlib
 from datetime import datetime
 
 from ocore_crds import naming
-from ocore_crds.protocol import Failure
 from ocore_crds.quantity import human
 from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
@@ -100,9 +99,9 @@ def removed(last: OrphansStatus, result: RemovedOrphans, now: datetime) -> Orpha
     )
 
 
-def not_removed(last: OrphansStatus, failure: Failure, now: datetime) -> OrphansStatus:
+def not_removed(last: OrphansStatus, why: str, now: datetime) -> OrphansStatus:
     """After a removal that failed. It needs a new report: part of the old one may be gone."""
-    message = f"The removal failed: {shortened(failure.message, 800)}"
+    message = f"The removal failed: {shortened(why, 800)}"
     return _with_removal(last, RemovalStatus(report=last.report or "", finished_at=clock.text(now), message=message))
 
 

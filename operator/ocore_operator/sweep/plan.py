@@ -3,13 +3,13 @@
 from datetime import datetime
 
 from ocore_crds.commands.table import REMOVE_ORPHANS, SWEEP
-from ocore_crds.protocol import Failure
-from ocore_crds.snapshotstore import OrphansStatus
+from ocore_crds.snapshotstore import OrphansStatus, SnapshotStoreStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
+from ocore_operator.frame.actions import Idle, Record, until_passed
 from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits, once
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import orphans
-from ocore_operator.sweep.world import Action, Idle, Record, StartRemoval, StartSweep, World
+from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World
 
 
 def needs_job(store: Store, interval: float, now: datetime) -> bool:
@@ -27,7 +27,7 @@ def decide(world: World) -> Action:
     if due is None or due > 0:
         return Idle(due)
     if world.refusal is not None:
-        return _not_swept(world, world.refusal)
+        return until_passed(world.refusal) or _not_swept(world, world.refusal.message)
     series = sweeps(store)
     match series.next(world.seen, world.now, once):
         case Due(number=number):
@@ -35,9 +35,9 @@ def decide(world: World) -> Action:
         case Waits(seconds=seconds):
             return Idle(seconds)
         case Done(result=result, job=job):
-            return Record(orphans.swept(store, result, world.claimed, world.now), job)
+            return _record(store, orphans.swept(store, result, world.claimed, world.now), job)
         case Failed(failure=failure):
-            return _not_swept(world, failure)
+            return _not_swept(world, failure.message)
 
 
 def sweeps(store: Store) -> Series[OrphansResult]:
@@ -46,20 +46,26 @@ def sweeps(store: Store) -> Series[OrphansResult]:
 
 
 def _removal(world: World, last: OrphansStatus, report: str) -> Action:
+    store = world.store
     if world.refusal is not None:
-        return Record(orphans.not_removed(last, world.refusal, world.now))
-    prefix = f"{orphans.attempt(world.store, f'remove {report}')}-"
-    series = Series(REMOVE_ORPHANS, world.store.meta.uid, RemovedOrphans, "The removal", prefix)
+        ended = orphans.not_removed(last, world.refusal.message, world.now)
+        return until_passed(world.refusal) or _record(store, ended)
+    prefix = f"{orphans.attempt(store, f'remove {report}')}-"
+    series = Series(REMOVE_ORPHANS, store.meta.uid, RemovedOrphans, "The removal", prefix)
     match series.next(world.seen, world.now, once):
         case Due(number=number):
             return StartRemoval(report, series.attempt(number))
         case Waits(seconds=seconds):
             return Idle(seconds)
         case Done(result=result, job=job):
-            return Record(orphans.removed(last, result, world.now), job)
+            return _record(store, orphans.removed(last, result, world.now), job)
         case Failed(failure=failure):
-            return Record(orphans.not_removed(last, failure, world.now))
+            return _record(store, orphans.not_removed(last, failure.message, world.now))
 
 
-def _not_swept(world: World, failure: Failure) -> Record:
-    return Record(orphans.not_swept(world.store, failure.message, world.now))
+def _not_swept(world: World, why: str) -> Record[SnapshotStoreStatus]:
+    return _record(world.store, orphans.not_swept(world.store, why, world.now))
+
+
+def _record(store: Store, found: OrphansStatus, job: str = "") -> Record[SnapshotStoreStatus]:
+    return Record(store.status.model_copy(update={"orphans": found}), job=job)

@@ -7,7 +7,6 @@ from functools import partial
 
 from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
-from ocore_operator.errors import Stalled
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import plan
 from ocore_operator.sweep.effects import carry_out
@@ -16,13 +15,11 @@ from ocore_operator.sweep.observe import observe
 
 async def once(ctx: Context, store: Store) -> float | None:
     """One action of the sweep. Where what its Job needs is missing, the next probe reports it."""
-    try:
-        return await reconcile_loop.run(
-            f"sweep {store.key}",
-            lambda _: observe(ctx, store),
-            plan.decide,
-            partial(carry_out, ctx),
-            max_actions=1,
-        )
-    except Stalled:
-        return None
+    return await reconcile_loop.run(
+        f"sweep {store.key}",
+        lambda _: observe(ctx, store),
+        plan.decide,
+        partial(carry_out, ctx),
+        refused=reconcile_loop.refused,
+        max_actions=1,
+    )

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocore_crds.protocol import Failure
-from ocore_crds.snapshotstore import OrphansStatus
+from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Store
 
@@ -22,26 +23,10 @@ class World:
     #: Complete Snapshots, of all watched namespaces, whose data is in this store. Counted where a sweep has ended.
     claimed: int = 0
     #: Why the Job cannot be created.
-    refusal: Failure | None = None
+    refusal: Outcome | None = None
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Nothing to do. `after`: seconds until the next reconcile; None: when something changes."""
-
-    after: float | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """Writes what was found or removed, then decides again."""
-
-    orphans: OrphansStatus
-    #: Name of the Job whose result this is: it is removed first.
-    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,4 +44,4 @@ class StartRemoval:
     attempt: str
 
 
-Action = Idle | Record | StartSweep | StartRemoval
+Action = Idle[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | StartSweep | StartRemoval

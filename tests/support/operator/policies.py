@@ -8,10 +8,11 @@ from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import plan, transitions
-from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, Idle, Record, World
+from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, World
 from ocore_operator.snapshot.entry import entry
 from support.operator.objects import obj
 

@@ -65,6 +65,19 @@ def test_no_other_way_to_write_a_status(operator: Path) -> None:
                 assert not _is_path_argument(tree, node), f"{path}:{node.lineno} builds a path to a status"
 
 
+def test_an_action_of_every_kind_is_declared_once(operator: Path) -> None:
+    """A Rollback's write has its failpoint before it, and a probe's removes the Job by another rule."""
+    shared = {"Idle", "Record", "SetFinalizer"}
+    found = {
+        (path, node.name)
+        for path, tree in modules(operator)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and node.name in shared
+    }
+    own = {("rollback/world.py", "Idle"), ("rollback/world.py", "Record"), ("readiness/world.py", "Record")}
+    assert found == {("frame/actions.py", name) for name in shared} | own
+
+
 def test_one_module_removes_what_another_client_wrote(operator: Path) -> None:
     calls = {
         p for p, tree in modules(operator) for n in ast.walk(tree) if getattr(n, "attr", "") == "drop_status_fields"

@@ -1,10 +1,13 @@
 """The loop of a reconcile: one action at a time, each on a fresh observation, and a bound on their number."""
 
 import asyncio
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import pytest
 
 from ocore_operator import reconcile_loop
+from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.reconcile_loop import Requeue
 
 
@@ -122,3 +125,32 @@ def test_an_object_that_is_gone_when_it_is_read_is_left_alone() -> None:
     found = Cached(said=0, true=-1)
     assert found.run() is None
     assert found.done == []
+
+
+@dataclass(frozen=True)
+class Refusable:
+    """A world in which the first action may be refused."""
+
+    refusal: Outcome | None = None
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_cannot_be_carried_out_is_decided_again(asks: bool) -> None:
+    """Where the kind asks for it; else the queue repeats the reconcile."""
+    busy = Waiting("WaitingForJobSlot", "busy", 7.0)
+
+    async def observe(_: bool) -> Refusable:
+        return Refusable()
+
+    def decide(world: Refusable) -> float | None:
+        return busy.after if world.refusal is busy else None
+
+    async def carry_out(_: Refusable, action: float | None) -> Requeue | None:
+        if action is None:
+            raise busy
+        return Requeue(action)
+
+    refused = reconcile_loop.refused if asks else None
+    ran = reconcile_loop.run("R", observe, decide, carry_out, refused=refused, max_actions=3)
+    with nullcontext() if asks else pytest.raises(Waiting):
+        assert asyncio.run(ran) == 7.0

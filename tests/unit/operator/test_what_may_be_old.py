@@ -2,7 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 
@@ -23,7 +23,7 @@ from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, SETTINGS, obj, snapshot_object, started
 
 CASES = [
-    pytest.param(module, action, id=f"{module.__name__.split('.')[1]}-{action.__name__}")
+    pytest.param(module, get_origin(action) or action, id=f"{module.__name__.split('.')[1]}-{action.__name__}")
     for module, union in ((of_snapshot, snapshot_world.Action), (of_rollback, rollback_world.Action))
     for action in get_args(union)
 ]

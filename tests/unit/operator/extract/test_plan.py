@@ -15,17 +15,8 @@ from ocore_operator.extract import transitions
 from ocore_operator.extract.entry import entry, idle
 from ocore_operator.extract.observe import neighbours
 from ocore_operator.extract.plan import decide
-from ocore_operator.extract.world import (
-    Action,
-    Idle,
-    Record,
-    SetFinalizer,
-    SetLock,
-    StartJob,
-    StopJob,
-    Wait,
-    World,
-)
+from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import build
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
@@ -337,8 +328,7 @@ def test_the_schema_is_removed_when_no_rollback_renames_databases() -> None:
     gone = decide(world(LIVE, expired, seconds=1001, environment=None))
     assert isinstance(gone, Record)
     assert gone.status.residue == "Unknown"
-    assert gone.note is not None
-    assert "The schema restored_" in gone.note.message
+    assert "The schema restored_" in gone.notes[0].message
 
 
 def test_the_message_names_the_schema() -> None:
@@ -520,13 +510,12 @@ def test_a_removal_that_fails_is_repeated_with_pauses_and_given_up() -> None:
         assert action.status.removal_attempt == number + 1
         waits = decide(world(STORE, {**action.status.wire(), "conditions": COMPLETE}, seconds=seconds))
         assert isinstance(waits, Idle)
-        assert waits.after is not None
-        assert 10 <= waits.after <= 300
+        assert waits.seconds is not None
+        assert 10 <= waits.seconds <= 300
         number += 1
     assert number == REMOVE_EXTRACT.attempts
-    assert action.note is not None
-    assert f"environments/{UID}/extracts/{UID}/" in action.note.message
-    assert action.note.reason == c.REMOVAL_FAILED
+    assert f"environments/{UID}/extracts/{UID}/" in action.notes[0].message
+    assert action.notes[0].reason == c.REMOVAL_FAILED
 
 
 def test_another_claim_is_not_touched() -> None:

@@ -23,6 +23,7 @@ from ocore_mover import manifests, snapshot_results
 from ocore_mover.commands import list_manifests
 from ocore_mover.manifests import StoredManifest
 from ocore_operator.errors import Failed, Waiting
+from ocore_operator.frame.actions import Idle
 from ocore_operator.imports import pages, reconcile, rules
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
@@ -30,7 +31,7 @@ from ocore_operator.policy.transitions import with_results
 from ocore_operator.snapshot import plan_after_end, transitions
 from ocore_operator.snapshot.entry import entry, idle
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Idle, LetGo, StartDelete, World
+from ocore_operator.snapshot.world import LetGo, StartDelete, World
 from ocore_operator.summarize import Stamp, applied
 from support.mover.contents import ENVIRONMENT, OTHER, PROJECT, add, at, manifest, put, snapshot_id
 from support.operator.contents import Place, as_json
@@ -403,6 +404,7 @@ def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypa
     assert asyncio.run(step()) == 7.0
     assert place.read_store().status == before
     monkeypatch.setattr(pages.control, "start", invalid)
+    assert asyncio.run(step()) == 0
     assert asyncio.run(step()) == rules.AGAIN
     assert (imported(place).state, imported(place).attempt) == ("Failed", 1)
     assert "Job x is not valid." in imported(place).message

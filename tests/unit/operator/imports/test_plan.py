@@ -8,9 +8,11 @@ from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import ImportStatus
 from ocore_crds.stored_contents import ManifestsResult, OrphansResult
+from ocore_operator.errors import Failed
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports import plan, rules
 from ocore_operator.imports.rules import Place
-from ocore_operator.imports.world import Action, CreatePage, Idle, Record, StartPage, TakeOver, World
+from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
 from ocore_operator.kube.resources import Object
 from support.operator.objects import at, moment
 from support.operator.stores import STORE_ID, job_of, store
@@ -18,7 +20,7 @@ from support.operator.terminal_snapshot import RUNNING
 
 PLACES = {"e": Place("shop", "p")}
 SCOPE = rules.scope(PLACES, STORE_ID)
-REFUSED = Failure(reason="JobRefused", message="no rights")
+REFUSED = Failed("JobRefused", "no rights")
 
 
 def importing(**changes: Any) -> ImportStatus:
@@ -72,7 +74,6 @@ def test_a_page_is_tried_again_where_that_can_help(attempt: int, failure: Any, s
     assert action.status.import_ is not None
     assert action.status.import_.state == state
     assert action.status.import_.attempt == (2 if state == "Running" else attempt)
-    assert action.after == (0.0 if state == "Running" else rules.AGAIN)
 
 
 def test_a_refused_job_ends_the_import() -> None:

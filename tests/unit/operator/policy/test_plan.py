@@ -10,9 +10,10 @@ from ocore_crds import retention
 from ocore_crds.environment import PinCount
 from ocore_crds.history import Finished
 from ocore_operator import clock
+from ocore_operator.frame.actions import Record
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy import plan
-from ocore_operator.policy.world import Create, Delete, Explain, Record
+from ocore_operator.policy.world import Create, Delete, Explain
 from support.operator.policies import Bench, at, complete, snapshot
 
 

@@ -8,11 +8,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.restore_test import RestoreTestRequest, run_of
 from ocore_operator import clock
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Object
 from ocore_operator.policy import plan, restore_tests
 from ocore_operator.policy.due import due, of_tests
 from ocore_operator.policy.entry import entry
-from ocore_operator.policy.world import Action, Idle, Record, RequestTest
+from ocore_operator.policy.world import Action, RequestTest
 from support.operator.objects import UID
 from support.operator.policies import Bench as PolicyBench
 from support.operator.policies import at, complete

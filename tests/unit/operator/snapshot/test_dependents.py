@@ -10,6 +10,7 @@ import pytest
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.entries import pairs
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object, Snapshot
@@ -17,7 +18,7 @@ from ocore_operator.snapshot import dependents
 from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Cascade, Idle, LetGo, Record, SetDependents, World
+from ocore_operator.snapshot.world import Cascade, LetGo, SetDependents, World
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.differentials import differential, full, snapshot, uid

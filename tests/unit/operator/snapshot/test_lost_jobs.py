@@ -8,6 +8,7 @@ import pytest
 
 from ocore_crds.protocol import CopyChecked, DeleteResult, Payload
 from ocore_crds.snapshot_state import StoredState
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
@@ -15,8 +16,6 @@ from ocore_operator.snapshot import plan_after_end, plan_remote, plan_state
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import (
     Action,
-    Idle,
-    Record,
     RemoteView,
     StartCheckCopy,
     StartDelete,

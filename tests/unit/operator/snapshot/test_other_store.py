@@ -13,6 +13,7 @@ from ocore_crds import conditions as c
 from ocore_crds.snapshot_state import StoredState
 from ocore_kube.types import STORES
 from ocore_operator.errors import Stalled
+from ocore_operator.frame.actions import Idle
 from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube import resources
@@ -21,7 +22,6 @@ from ocore_operator.snapshot import plan_after_end
 from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.world import (
     Action,
-    Idle,
     LetGo,
     RemoteView,
     StartCheckCopy,

@@ -7,14 +7,15 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.frame.actions import Record, SetFinalizer
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import AddFinalizer, Begin, GiveUp, Record, Start, Wait
+from ocore_operator.snapshot.world import Begin, GiveUp, Start, Wait
 from support.operator.objects import SETTINGS, snapshot, started
 from support.operator.pending_snapshot import FINALIZERS, WAIT, loaded, ready, world
 
 
 def test_the_finalizer_comes_before_anything_is_stored_and_then_a_status() -> None:
-    assert decide(world(snapshot())) == AddFinalizer()
+    assert decide(world(snapshot())) == SetFinalizer(present=True)
     first = decide(world(snapshot(finalizers=FINALIZERS)))
     assert isinstance(first, Record)
     assert first.status.phase == "Pending"

@@ -8,22 +8,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.series import Deletes
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_after_end import STOP_WITHIN
-from ocore_operator.snapshot.world import (
-    Action,
-    Cascade,
-    GiveUp,
-    Idle,
-    LetGo,
-    Record,
-    StartDelete,
-    StartVerify,
-    Stop,
-    World,
-)
+from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, StartDelete, StartVerify, Stop, World
 from support.operator.objects import SETTINGS, at, on_a_lost_node, snapshot, started
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, terminal, world
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import pytest
 
 from ocore_operator.entries.differentials import Files, Full, pairing_of
+from ocore_operator.frame.actions import Record
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_base import Wanted, choose
-from ocore_operator.snapshot.world import BaseView, EnterInBase, Record, Start, World
+from ocore_operator.snapshot.world import BaseView, EnterInBase, Start, World
 from support.operator.differentials import ENVIRONMENT, FILES, STORE, differential, full, uid
 from support.operator.objects import SETTINGS, at, moment, observation, snapshot, started
 

@@ -13,6 +13,7 @@ from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, 
 from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
 from ocore_operator import clock, damage, remote_status, sources
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.series import Deletes, copying, deletion
 from ocore_operator.jobs.shape import job_name
@@ -30,9 +31,7 @@ from ocore_operator.snapshot.plan_remote import (
 )
 from ocore_operator.snapshot.world import (
     Action,
-    Idle,
     LetGo,
-    Record,
     RemoteView,
     StartCheckCopy,
     StartCopy,

@@ -11,12 +11,13 @@ from ocore_crds.protocol import Failure, Finding, Payload, RestoreTestPhases, Re
 from ocore_crds.restore_test import run_of
 from ocore_operator import damage, sources
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import restore_tests
 from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_restore_test import MAX_TURNS, refused
-from ocore_operator.snapshot.world import Cascade, Idle, Record, RestoreTest, StartRestoreTest, Stop, World
+from ocore_operator.snapshot.world import Cascade, RestoreTest, StartRestoreTest, Stop, World
 from support.operator.objects import (
     SETTINGS,
     UID,

@@ -13,6 +13,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_kube.types import JOBS, STORES
 from ocore_operator import remote_status
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.remembered import Remembered
 from ocore_operator.kube import resources
@@ -22,7 +23,7 @@ from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.observe_remote import state_blocked
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Idle, Record, RemoteView, StartDelete, StartState, StartVerify, Stop
+from ocore_operator.snapshot.world import RemoteView, StartDelete, StartState, StartVerify, Stop
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.jobs import request_of

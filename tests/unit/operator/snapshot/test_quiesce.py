@@ -15,6 +15,7 @@ from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
 from ocore_crds.workloads import Target
 from ocore_operator.errors import Stalled
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
 from ocore_operator.kube.catalog import Work
@@ -29,7 +30,6 @@ from ocore_operator.snapshot.world import (
     Finish,
     GiveUp,
     NextAttempt,
-    Record,
     SendSignal,
     Start,
     Stop,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.outcome import finished
 from ocore_operator.jobs.series import deletion
 from ocore_operator.kube import resources
@@ -17,7 +18,7 @@ from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot import observe_remote, plan_after_end
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_remote import USED_PAUSE
-from ocore_operator.snapshot.world import Action, Idle, Record, StartDelete, World
+from ocore_operator.snapshot.world import Action, StartDelete, World
 from support.operator.catalogs import new_catalog
 from support.operator.differentials import differential, full
 from support.operator.objects import SETTINGS, at, job, moment, obj, observation, pod

@@ -110,10 +110,10 @@ def test_it_does_not_take_the_operation_lock(trigger: str, *, takes: bool, monke
     monkeypatch.setattr(effects.scale, "running_digest", digest)
     written: list[Any] = []
 
-    async def record(_: object, __: object, status: Any, notes: object = ()) -> None:
-        written.append(status)
+    async def record(_: object, __: object, action: Any) -> None:
+        written.append(action.status)
 
-    monkeypatch.setattr(effects, "_record", record)
+    monkeypatch.setattr(effects.frame, "carry_out", record)
     ctx: Any = SimpleNamespace(kube=server.client(), now=lambda: objects.moment(1))
     seen = world(objects.snapshot({"trigger": trigger}), environment=ready(), inputs=loaded())
     asyncio.run(effects._begin(ctx, seen))

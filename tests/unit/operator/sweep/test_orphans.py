@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
 from ocore_operator.kube.resources import Store
@@ -141,8 +139,7 @@ def test_a_removal_is_reported_beside_the_figures(kept: int, says: str) -> None:
 
 
 def test_a_removal_that_failed_names_its_report() -> None:
-    failure = Failure(reason=c.STORE_NOT_READY, message="no answer.")
-    found = orphans.not_removed(last(objects=7), failure, moment(200))
+    found = orphans.not_removed(last(objects=7), "no answer.", moment(200))
     assert (found.objects, found.removal is not None) == (7, True)
     assert found.removal is not None
     assert (found.removal.report, found.removal.message) == (REPORT, "The removal failed: no answer.")

@@ -8,17 +8,19 @@ from ocore_crds import naming
 from ocore_crds.protocol import Failure
 from ocore_crds.snapshotstore import OrphansStatus
 from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
+from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.sweep import orphans, plan
-from ocore_operator.sweep.world import Action, Idle, Record, StartRemoval, StartSweep, World
+from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World
 from support.operator.objects import at, moment
 from support.operator.stores import job_of, store
 from support.operator.terminal_snapshot import RUNNING
 
 DAY = 86400.0
-REFUSED = Failure(reason="JobRefused", message="no rights")
+REFUSED = Failed("JobRefused", "no rights")
 REPORT = "a" * 64
 
 
@@ -66,7 +68,9 @@ def test_the_result_of_a_sweep_is_recorded_with_what_is_claimed() -> None:
     action = swept(DUE, "sweep", OrphansResult(objects=2, manifests=5), claimed=3)
     assert isinstance(action, Record)
     assert action.job == job_name("sweep", DUE.meta.uid, f"{orphans.attempt(DUE, 'sweep')}-1")
-    assert (action.orphans.objects, action.orphans.unclaimed) == (2, 2)
+    found = action.status.orphans
+    assert found is not None
+    assert (found.objects, found.unclaimed) == (2, 2)
 
 
 @pytest.mark.parametrize("how", ["failed", "refused"])
@@ -76,7 +80,8 @@ def test_a_sweep_without_a_result_keeps_its_job_and_says_why(how: str) -> None:
     action = swept(DUE, "sweep", state, refusal=REFUSED if how == "refused" else None)
     assert isinstance(action, Record)
     assert action.job == ""
-    assert "no rights" in action.orphans.message
+    assert action.status.orphans is not None
+    assert "no rights" in action.status.orphans.message
 
 
 @pytest.mark.parametrize(
@@ -87,11 +92,21 @@ def test_a_sweep_without_a_result_keeps_its_job_and_says_why(how: str) -> None:
         (None, REFUSED, "The removal failed: no rights"),
     ],
 )
-def test_the_end_of_a_removal_is_recorded(state: Any, refusal: Failure | None, text: str) -> None:
+def test_the_end_of_a_removal_is_recorded(state: Any, refusal: Failed | None, text: str) -> None:
     action = swept(ASKED, "remove-orphans", state, refusal=refusal)
     assert isinstance(action, Record)
-    assert action.orphans.removal is not None
-    assert text in action.orphans.removal.message
+    found = action.status.orphans
+    assert found is not None
+    assert found.removal is not None
+    assert text in found.removal.message
+
+
+@pytest.mark.parametrize("known", [DUE, ASKED])
+def test_what_may_pass_is_waited_for(known: Store) -> None:
+    """What a person must change is reported by the next probe of the store."""
+    command = "sweep" if known is DUE else "remove-orphans"
+    assert swept(known, command, refusal=Waiting("WaitingForJobSlot", "busy", 7.0)) == Idle(7.0)
+    assert swept(known, command, refusal=Stalled("ClaimNotFound", "no claim")) == Idle()
 
 
 @pytest.mark.parametrize(("known", "expected"), [(DUE, True), (ASKED, True), (store(), False)])

@@ -1,0 +1,2 @@
+"""What every kind has in common: the actions that do not depend on a kind (``actions.py``), and what carries them out
+(``effects.py``)."""
