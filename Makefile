@@ -76,8 +76,8 @@ check: deps lint test-unit ## Lint, types, generated files and unit tests: what 
 
 # Part=minutes,processor seconds from a warm cache on two cores. CONTRIBUTING.md says how a new test finds its place.
 BUDGET := set-up=2,80 lint=1,60 unit=4,400 servers=7,850 mutants=4,300 \
-  e2e-beside=24,2550 demo=5,250 integration=9,400 e2e-alone=15,500 \
-  e2e-nodes=4,300 total=40,5450
+  e2e-beside=24,1800 demo=5,250 integration=9,400 e2e-alone=15,500 \
+  e2e-nodes=4,300 total=40,4600
 test: ## Everything that CI runs: `make check` and all other tests; ends with a table of their times
 	tests/part.py table $(BUDGET) -- $(SUBMAKE) check test-guards test-cluster MUTANTS="$(if $(PYTEST_ARGS),--fresh,--passed) $(MUTANTS)"
 	@test -n "$$OCORE_ODOO" || echo "Not run: the tests with a real Odoo. OCORE_ODOO=FOLDER make test (CONTRIBUTING.md, Tests with a real Odoo)"
