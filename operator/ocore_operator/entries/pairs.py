@@ -39,7 +39,7 @@ def unsettled(catalog: Catalog, key: Key) -> bool:
         return False
     if entry.pairing.dependents and released(catalog, entry):
         return True
-    if entry.phase in ("Complete", "Corrupt") and unlisted(catalog, entry):
+    if entry.has_data and unlisted(catalog, entry):
         return True
     return is_of_corrupt(catalog, entry)
 

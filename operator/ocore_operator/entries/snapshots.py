@@ -85,6 +85,11 @@ class SnapshotEntry(OperationEntry):
         return "Corrupt" if self.phase == "Complete" and self.verified == "False" else self.phase
 
     @property
+    def has_data(self) -> bool:
+        """Whether its data is in its store."""
+        return self.phase in ("Complete", "Corrupt")
+
+    @property
     def data_order(self) -> tuple[str, str]:
         """As age_order, by the data's age: one that was imported is older than its object."""
         return min(self.created, self.started), self.uid

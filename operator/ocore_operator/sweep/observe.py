@@ -9,9 +9,6 @@ from ocore_operator.kube.resources import Key, Store
 from ocore_operator.sweep import plan
 from ocore_operator.sweep.world import World
 
-#: Phases of a Snapshot whose data is in its store.
-HAVE_DATA = ("Complete", "Corrupt")
-
 
 async def observe(ctx: Context, store: Store) -> World:
     """What a sweep depends on."""
@@ -27,4 +24,4 @@ def _claimed(ctx: Context, store: Store) -> int:
     wanted = store.status.store_id
     same = {e.key for e in ctx.catalog.of_kind(StoreEntry) if wanted and e.store_id == wanted} | {store.key}
     every = ctx.catalog.of_kind(SnapshotEntry)
-    return sum(Key(store.key.kind, e.key.namespace, e.store) in same and e.phase in HAVE_DATA for e in every)
+    return sum(Key(store.key.kind, e.key.namespace, e.store) in same and e.has_data for e in every)
