@@ -77,10 +77,7 @@ class OdooSite(Site):
     @property
     def pod_address(self) -> str:
         """Of the pod that runs."""
-        (pod,) = [
-            p for p in self.cluster.pods(self.namespace, f"app={NAME}") if not p["metadata"].get("deletionTimestamp")
-        ]
-        return str(pod["status"]["podIP"])
+        return str(self.app_pod(NAME)["status"]["podIP"])
 
     @property
     def app(self) -> OdooClient:
@@ -99,9 +96,8 @@ class OdooSite(Site):
         self._odoo("server", "-u", module, "--stop-after-init")
 
     def _odoo(self, *arguments: str, stdin: str = "", seconds: float = 300) -> str:
-        pods = wait_for("the pod of Odoo", lambda: self.cluster.pods(self.namespace, f"app={NAME}"), 60)
         done = self.cluster.kubectl(
-            *("-n", self.namespace, "exec", "-i", pods[0]["metadata"]["name"], "--"),
+            *("-n", self.namespace, "exec", "-i", self.app_pod(NAME)["metadata"]["name"], "--"),
             *("odoo", *arguments, "-d", self.database, "--data-dir=/claim", "--no-http"),
             stdin=stdin, timeout=seconds,
         )  # fmt: skip

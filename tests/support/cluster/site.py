@@ -438,16 +438,18 @@ class Site:
 
     def in_shop(self, *command: str, timeout: float = 120) -> tuple[int, str]:
         """Runs a command in the application's pod; exit code and output. The filestore's claim is mounted at /claim."""
-        pod = wait_for("the application's pod", self._shop_pod, 60)
-        return self.cluster.exec_in(self.namespace, pod["metadata"]["name"], *command, timeout=timeout)
+        return self.cluster.exec_in(self.namespace, self.app_pod()["metadata"]["name"], *command, timeout=timeout)
 
-    def _shop_pod(self) -> Object | None:
-        running = (
-            p
-            for p in self.cluster.pods(self.namespace, "app=shop")
-            if p["status"].get("phase") == "Running" and not p["metadata"].get("deletionTimestamp")
-        )
-        return next(running, None)
+    def app_pod(self, app: str = "shop") -> Object:
+        """The application's pod, once one runs that is not being deleted."""
+
+        def running() -> Object | None:
+            for pod in self.cluster.pods(self.namespace, f"app={app}"):
+                if pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp"):
+                    return pod
+            return None
+
+        return wait_for("the application's pod", running, 60)
 
     def in_pod(self, *arguments: str, timeout: float = 120) -> tuple[int, str]:
         """As `in_app`, in a pod of its own: for what runs while the application is stopped."""
