@@ -346,7 +346,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
             return build.inspect_rollback(settings, job_inputs, owner, repair=True, stopped=stopped, attempt=attempt)
         case "inspect-only":
             # The Job of a cleanup that follows probes later.
-            probe = owner.status.cleanup_attempt == 0 and _may_probe(observed, job_inputs)
+            probe = owner.status.cleanup_attempt == 0 and may_probe(observed, job_inputs)
             return build.inspect_rollback(settings, job_inputs, owner, repair=False, probe=probe, attempt=attempt)
         case "cleanup-restored":
             return build.cleanup(
@@ -354,7 +354,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 job_inputs,
                 owner,
                 what="previous" if undo is not None and undo.to == "Old" else "restored",
-                probe=_may_probe(observed, job_inputs),
+                probe=may_probe(observed, job_inputs),
                 attempt=attempt,
                 deadline=CLEANUP_DEADLINE,
             )
@@ -364,13 +364,13 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 job_inputs,
                 owner,
                 what="restored" if undo is not None and undo.to == "Old" else "previous",
-                probe=_may_probe(observed, job_inputs),
+                probe=may_probe(observed, job_inputs),
                 attempt=attempt,
                 deadline=CLEANUP_DEADLINE,
             )
 
 
-def _may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
+def may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
     """Whether a probe follows in the Job of a rollback that has stopped the workloads: the Job is of the Environment as
     a probe would see it, not of what the status remembers, and not of a Cluster, which a probe reads again."""
     found, used = observed.environment, job_inputs.environment

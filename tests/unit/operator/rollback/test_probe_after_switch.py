@@ -10,6 +10,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
 from ocore_crds.environment import Operation
+from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Result
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
@@ -21,7 +22,20 @@ from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.world import ReleaseLock, World
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
-from support.operator.objects import OTHER_UID, SETTINGS, at, environment_object, moment, obj
+from support.operator.jobs import job_inputs
+from support.operator.objects import (
+    OTHER_UID,
+    SETTINGS,
+    at,
+    ended,
+    environment,
+    environment_object,
+    job,
+    moment,
+    obj,
+    observation,
+    pod,
+)
 
 SHOP = Key("Environment", "shop", "shop")
 STARTED = {"id": OTHER_UID, "environmentName": "shop", "stage": "Ended", "phase": "Complete", "startedAt": at(0)}
@@ -113,3 +127,38 @@ def test_the_environments_reconcile_reads_both_requests() -> None:
     world = asyncio.run(readiness.environment(ctx, SHOP))
     assert world is not None
     assert (world.requested, world.outdated) == (at(3), at(5))
+
+
+# --- a probe in the Job of a cleanup or of a read of the position ------------------------------------------------
+
+
+def joins(spec: Any = None, used: Any = None, **status: Any) -> bool:
+    """Whether a probe follows. `spec`: of the Environment now; `used`: that the Job is built from."""
+    given = {**STARTED, "quiescedAt": at(70), **status}
+    back = resources.rollback(obj("Rollback", "r1", {"snapshotRef": {"name": "s1"}}, given, uid=OTHER_UID))
+    now = environment(spec)
+    seen = observe.Observed(back, back.status, seen_world(now, back), now, None)
+    return effects.may_probe(seen, job_inputs(environment=environment(used if used is not None else spec)))
+
+
+OTHER_SECRET = {"database": {"secretRef": {"name": "other"}, "capacity": "10Gi"}}
+
+
+def test_a_probe_follows_where_the_job_is_of_the_environment_as_it_is() -> None:
+    assert joins()
+    assert not joins(used=OTHER_SECRET), "what the rollback has restored is elsewhere"
+    assert not joins({"database": {"cnpg": {"cluster": "pg"}}}), "a probe reads the Cluster again"
+    assert not joins(quiescedAt=None), "its own restore has just probed"
+
+
+def test_what_the_probe_has_found_is_read_with_the_result_of_the_job() -> None:
+    for then, expected in (
+        (Result(ok=True, payload=ProbeResult(), time=at(9)), ProbeResult()),
+        (Result(ok=False, failure=Failure(reason=c.DATABASE_UNREACHABLE, message="x"), time=at(9)), None),
+        (None, None),
+    ):
+        result = Result(ok=True, payload=CleanupResult(), then=then, time=at(9))
+        done = pod("j", ended(result.termination_message()))
+        view = observe.job_view(observation([job("j")], {"j": [done]}), "j", "cleanup", 1)
+        assert view is not None
+        assert (view.ended, view.payload, view.probe) == (True, CleanupResult(), expected)
