@@ -132,9 +132,6 @@ class Settings(BaseSettings):
         default="", description="What our scopes begin with in the tokens, for example `ocore:` for `ocore:read`."
     )
     default_scopes: Names = Field(default=(), description="Scopes of a token without the claim of scopes, with commas.")
-    token_cache_size: Count = Field(
-        default=10_000, description="Verified tokens that are remembered until they expire."
-    )
 
     # --- limits
     max_body_bytes: Count = Field(default=65536, description="Size of a request's body; beyond: 413.")

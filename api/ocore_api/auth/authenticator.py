@@ -33,6 +33,9 @@ _REFUSALS: dict[type[jwt.PyJWTError], str] = {
     jwt.InvalidSignatureError: "its signature is wrong",
 }
 
+#: Verified tokens that are remembered until they expire.
+CAPACITY = 10_000
+
 _log = structlog.get_logger()
 
 
@@ -51,7 +54,6 @@ class Authenticator:
         self._audience = list(settings.jwt_audience)
         self._leeway = settings.jwt_leeway
         self._stale = settings.jwks_stale_seconds
-        self._capacity = settings.token_cache_size
         self._names = ClaimNames(
             projects=settings.claim_projects,
             environments=settings.claim_environments,
@@ -97,7 +99,7 @@ class Authenticator:
             raise invalid_token(_REFUSALS[jwt.ExpiredSignatureError])
         if keys is self._keys:  # they may have changed since
             self._verified[digest] = found
-            if len(self._verified) > self._capacity:
+            if len(self._verified) > CAPACITY:
                 self._verified.popitem(last=False)
         return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ocore_api.auth import Authenticator
+from ocore_api.auth import Authenticator, authenticator
 from ocore_api.auth.keys import MAX_JWKS_BYTES
 from ocore_api.errors import Problem, Unauthorized, Unavailable
 from ocore_api.settings import Settings
@@ -314,7 +314,9 @@ def test_a_verified_token_is_remembered_until_it_expires(tmp_path: Path) -> None
     asyncio.run(work())
 
 
-def test_remembered_tokens_are_bounded(tmp_path: Path) -> None:
+def test_remembered_tokens_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticator, "CAPACITY", 3)
+
     async def work(a: Authenticator) -> None:
         headers = [f"Bearer {OLD.token(f's{n}')}" for n in range(4)]
         found = [await a.authenticate(h) for h in headers[:3]]
@@ -323,7 +325,7 @@ def test_remembered_tokens_are_bounded(tmp_path: Path) -> None:
         assert await a.authenticate(headers[0]) is found[0]
         assert await a.authenticate(headers[1]) is not found[1]
 
-    with_authenticator(work, jwks_file=OLD.write_jwks(tmp_path), token_cache_size=3)
+    with_authenticator(work, jwks_file=OLD.write_jwks(tmp_path))
 
 
 def test_a_refused_token_is_not_remembered(tmp_path: Path) -> None:
