@@ -106,9 +106,9 @@ def once(_: Failed) -> None:
     """A pause of a command that is not repeated."""
 
 
-def soon(command: Command[Any], pause: float = 0.0) -> Pause:
-    """The pause of a command that is repeated as often as its row says."""
-    return lambda failed: pause if may_retry(command, failed.failure, failed.number) else None
+def soon(command: Command[Any]) -> Pause:
+    """No pause: the command is repeated at once, as often as its row says."""
+    return lambda failed: 0.0 if may_retry(command, failed.failure, failed.number) else None
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Failed, Waiting
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs import build, control
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.kube.resources import Environment, Object, Store
@@ -24,7 +25,6 @@ from ocore_operator.readiness.plan_probe import verdict
 from ocore_operator.readiness.world import (
     EnvironmentAction,
     EnvironmentWorld,
-    Record,
     ReleaseLock,
     Start,
     StatusT,

@@ -14,6 +14,7 @@ from ocore_operator.entries import targets
 from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs import driver
 from ocore_operator.jobs.driver import Done, Due, Series, Waits
 from ocore_operator.jobs.inputs import OF_WORKLOADS, JobInputs
@@ -25,7 +26,6 @@ from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed
 from ocore_operator.readiness.world import (
     EnvironmentAction,
     EnvironmentWorld,
-    Record,
     ReleaseLock,
     Start,
     Step,
@@ -359,9 +359,9 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
         case Waits(job=job):
             return _beside(world, status, job)
         case Done(result=result, finished=ended, job=job):
-            return Record(sizing.measured(status, result, ended=ended), job)
+            return Record(sizing.measured(status, result, ended=ended), job=job)
         case driver.Failed(failure=failure, finished=ended, job=job):
-            return Record(sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended), job)
+            return Record(sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended), job=job)
 
 
 def _beside(world: EnvironmentWorld, status: EnvironmentStatus, job: str) -> Step[EnvironmentStatus]:
@@ -415,7 +415,9 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
         case Waits(job=job):
             return _beside(world, status, job)
         case Done(result=result, job=job):
-            return Record(proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), job)
+            return Record(
+                proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), job=job
+            )
         case driver.Failed(failure=failure):
             lost = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
             return Record(proven(obj, lost, now))

@@ -16,6 +16,7 @@ from ocore_crds.model import Model
 from ocore_crds.protocol import Failure
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs import driver
 from ocore_operator.jobs.driver import Done, Due, Series, Waits
 from ocore_operator.jobs.inputs import JobInputs
@@ -23,7 +24,7 @@ from ocore_operator.jobs.outcome import POLL
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Resource
 from ocore_operator.readiness import schedule
-from ocore_operator.readiness.world import Command, Record, Start, StatusT, Wait, World
+from ocore_operator.readiness.world import Command, Start, StatusT, Wait, World
 
 WorldT = TypeVar("WorldT", bound=World[Any, Any])
 ResultT = TypeVar("ResultT", bound=Model)
@@ -156,7 +157,7 @@ def probe(
         case Waits(reason=reason, message=message, pod=pod):
             return kind.probing(world, kind.does if pod and not reason else message, reason or c.PROBING)
         case Done(result=result, job=job, began=began):
-            return Record(kind.found(world, result, began or clock.text(world.now)), job)
+            return Record(kind.found(world, result, began or clock.text(world.now)), job=job)
         case driver.Failed(failure=failure, began=began):
             return Record(kind.failed(world, failure, began or clock.text(world.now)))
 

@@ -13,6 +13,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.kube.resources import Environment, Resource
@@ -93,15 +94,6 @@ class Wait(Generic[StatusT]):
     after: float | None
     #: Why the probe's Job does not run yet, for an operation that waits for it.
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Record(Generic[StatusT]):
-    """Writes the result of a Job, and decides again."""
-
-    status: StatusT
-    #: Name of the Job: it is removed first. Empty: it stays.
-    job: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.outcome import Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.readiness.plan_environment import follow
-from ocore_operator.readiness.world import Command, EnvironmentWorld, Record, Start, Stop, Wait
+from ocore_operator.readiness.world import Command, EnvironmentWorld, Start, Stop, Wait
 from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, environment, moment, obj, observation, store
 

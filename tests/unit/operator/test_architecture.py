@@ -66,7 +66,7 @@ def test_no_other_way_to_write_a_status(operator: Path) -> None:
 
 
 def test_an_action_of_every_kind_is_declared_once(operator: Path) -> None:
-    """A Rollback's write has its failpoint before it, and a probe's removes the Job by another rule."""
+    """A Rollback's write has its failpoint before it."""
     shared = {"Idle", "Record", "SetFinalizer"}
     found = {
         (path, node.name)
@@ -74,7 +74,7 @@ def test_an_action_of_every_kind_is_declared_once(operator: Path) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and node.name in shared
     }
-    own = {("rollback/world.py", "Idle"), ("rollback/world.py", "Record"), ("readiness/world.py", "Record")}
+    own = {("rollback/world.py", "Idle"), ("rollback/world.py", "Record")}
     assert found == {("frame/actions.py", name) for name in shared} | own
 
 

@@ -18,6 +18,7 @@ from ocore_crds.protocol import (
     StoreProbeResult,
 )
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Record
 from ocore_operator.jobs.outcome import POLL, Observation
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.catalog import Catalog
@@ -29,7 +30,6 @@ from ocore_operator.readiness.verdict import found
 from ocore_operator.readiness.world import (
     EnvironmentAction,
     EnvironmentWorld,
-    Record,
     ReleaseLock,
     Start,
     StoreAction,
