@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ocore_crds import naming
+from ocore_crds.commands import parts
 from ocore_crds.manifest import Identity, Manifest, format_version
 from ocore_crds.protocol import Step
 from ocore_mover import manifests
@@ -48,7 +49,7 @@ def main(operation: str, url: str, endpoint: str, credentials: str, jobs: str, s
         base = None
         if operation == "differential":
             full = (place / "full").read_text()
-            choice = base_command.BaseChoice(FULL, full)
+            choice = parts.BaseSnapshot(snapshot_id=FULL, manifest_sha256=full)
             found = base_command.find(store, ENVIRONMENT, snapshot_id, "Odoo", choice)
             base = stack.enter_context(base_command.read(store, found, place))
             assert isinstance(base, OdooBase)

@@ -1,22 +1,14 @@
 """The base of a differential: the full snapshot whose files it does not store again."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ocore_crds.commands import parts
 from ocore_crds.manifest import FilestoreArtifact
 from ocore_mover import manifests
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
 from ocore_mover.store.interface import Store
-
-
-@dataclass(frozen=True)
-class BaseChoice:
-    """The full snapshot that the caller chose as the base, of the same environment and in the same store."""
-
-    snapshot_id: str
-    manifest_sha256: str
 
 
 class Unusable(Exception):
@@ -28,7 +20,7 @@ def opened(
     environment_id: str,
     snapshot_id: str,
     layout: str,
-    choice: BaseChoice,
+    choice: parts.BaseSnapshot,
     *,
     scratch: Path,
 ) -> BaseIndex:
@@ -43,7 +35,7 @@ def opened(
         raise Unusable(error.message) from error
 
 
-def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choice: BaseChoice) -> BaseSnapshot:
+def find(store: Store, environment_id: str, snapshot_id: str, layout: str, choice: parts.BaseSnapshot) -> BaseSnapshot:
     """Reads the manifest of the base and checks that its filestore is whole, by the sizes of its objects. Raises
     Unusable, StoreError."""
     if choice.snapshot_id == snapshot_id:

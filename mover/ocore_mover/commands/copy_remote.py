@@ -27,28 +27,18 @@ from ocore_mover.workers import run_workers
 
 
 @dataclass(frozen=True)
-class CopyOptions:
-    """The snapshot to copy."""
-
-    environment_id: str
-    snapshot_id: str
-    manifest_sha256: str | None
-    jobs: int
-
-
-@dataclass(frozen=True)
 class _Sent:
     objects: int
     bytes: int
 
 
-def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOptions) -> CopyResult:
-    """Copies the snapshot from `source` to `target`.
+def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
+    """Copies the snapshot from one store to the other.
 
     Raises MoverError SameStore, SnapshotNotFound, RemoteCopyConflict (another manifest exists), BaseNotCopied
     (retryable); Corrupt where the source differs from its manifest: such bytes never become an object of the target.
     """
-    source, target = runtime.guarded(source), runtime.guarded(target)
+    source, target = runtime.guarded(opening.source(request.source)), runtime.guarded(opening.store(request.store))
     with runtime.step(Step.COPY_REMOTE):
         with _of_target():
             remote = store_id(target)
@@ -59,20 +49,20 @@ def copy_remote(runtime: Runtime, source: Store, target: Store, options: CopyOpt
                 " another SnapshotStore in spec.remoteStoreRef of the Environment.",
             )
         stored, data = manifests.read_bytes(
-            source, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+            source, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
         )
         published = _check_target(target, stored, data)
         _check_base(target, stored.manifest)
         counter = runtime.counter(Step.COPY_REMOTE)
-        sent = _Copy(source, target, stored.manifest, counter).run(options.jobs)
+        sent = _Copy(source, target, stored.manifest, counter).run(request.jobs)
         failpoints.hit("copy-remote-objects")
         if not published:
-            _copy_state(source, target, options)
+            _copy_state(source, target, request)
         _publish(target, stored, data)
         failpoints.hit("copy-remote-manifest")
         _check_base_again(target, stored)
         with _of_target():
-            state = states.readable(target, options.environment_id, options.snapshot_id)
+            state = states.readable(target, request.environment_id, request.snapshot_id)
     objects = stored.manifest.objects()
     return CopyResult(
         store_id=remote,
@@ -192,14 +182,14 @@ def _check_base_again(target: Store, stored: StoredManifest) -> None:
         raise
 
 
-def _copy_state(source: Store, target: Store, options: CopyOptions) -> None:
+def _copy_state(source: Store, target: Store, request: CopyRemoteRequest) -> None:
     """Pin, retention and deletionPolicy as they are now, for an import from the copy. They are no part of the
     snapshot's contents.
 
     Never beside a manifest: from then on ``write-state`` replaces them, and a pod that was believed dead could write
     older ones.
     """
-    key = naming.state_key(options.environment_id, options.snapshot_id)
+    key = naming.state_key(request.environment_id, request.snapshot_id)
     data = source.get(key, limit=MAX_BYTES) if source.head(key) is not None else None
     if data is None:
         return
@@ -234,9 +224,3 @@ def _of_target() -> Iterator[None]:
         yield
     except Corrupt as error:
         raise _not_written(error.message.rstrip(".")) from error
-
-
-def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
-    """As :func:`copy_remote`."""
-    options = CopyOptions(request.environment_id, request.snapshot_id, request.manifest_sha256, request.jobs)
-    return copy_remote(runtime, opening.source(request.source), opening.store(request.store), options)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.commands.neutralize import NeutralizeRequest, NeutralizeResult
@@ -18,7 +17,7 @@ from ocore_crds.reports import Step
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import copy_access, position
-from ocore_mover.database.connect import Connection, Server, connect_maintenance, set_timeouts, translating
+from ocore_mover.database.connect import Connection, connect_maintenance, set_timeouts, translating
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.database.neutralize import isolation, odoo, scripts
 from ocore_mover.database.neutralize.hand_over import HandOver
@@ -30,24 +29,6 @@ log = logging.getLogger(__name__)
 APPLICATION = "ocore-neutralize"
 #: Sessions of the application's command beside our own.
 _SESSIONS = 8
-
-
-@dataclass(frozen=True)
-class NeutralizeOptions:
-    """What to do in the copy."""
-
-    server: Server
-    rollback_id: str
-    neutralizes: bool  # else the copy gets its identity only
-    sql: Path | None
-    hand_over: Path | None
-    assertions: Path | None
-    own_identity: bool
-    base_url: str | None
-    isolation: Literal["Require", "BestEffort"] = "Require"
-    listeners: tuple[str, ...] = ()
-    capacity: int | None = None
-    outside: tuple[str, ...] = ()  # those outside of the cluster's networks that someone else has just reached
 
 
 @dataclass
@@ -65,12 +46,13 @@ class _Report:
 class NeutralizeRun:
     """One run of the command. It can be repeated: what a killed run left is removed first."""
 
-    def __init__(self, runtime: Runtime, options: NeutralizeOptions) -> None:
+    def __init__(self, runtime: Runtime, request: NeutralizeRequest) -> None:
         self._runtime = runtime
         self._token = runtime.token
-        self._options = options
-        self._server = options.server
-        self._names = Names(options.server.live, options.rollback_id)
+        self._request = request
+        self._server = opening.server(request.database)
+        self._hand_over = HandOver(Path(request.hand_over)) if request.hand_over is not None else None
+        self._names = Names(self._server.live, request.rollback_id)
         self._report = _Report()
 
     def run(self) -> NeutralizeResult:
@@ -83,15 +65,15 @@ class NeutralizeRun:
         try:
             return self._run()
         finally:
-            if self._options.hand_over is not None:
-                HandOver(self._options.hand_over).end()
+            if self._hand_over is not None:
+                self._hand_over.end()
 
     def _run(self) -> NeutralizeResult:
-        options = self._options
+        request = self._request
         with self._runtime.step(Step.NEUTRALIZE):
             owner = self._begin()
-            if options.hand_over is not None:
-                HandOver(options.hand_over).clear()
+            if self._hand_over is not None:
+                self._hand_over.clear()
                 self._check_isolation()
             with self._opened(owner) as access:
                 failpoints.hit("neutralize-opened")
@@ -101,18 +83,18 @@ class NeutralizeRun:
             with self._opened(owner) as access:
                 self._check(access)
             failpoints.hit("neutralize-asserted")
-            self._mark("neutralized" if options.neutralizes else "identity")
+            self._mark("neutralized" if request.neutralizes else "identity")
         failpoints.hit("neutralize-marked")
-        return NeutralizeResult(neutralized=options.neutralizes, evidence=self._report.evidence())
+        return NeutralizeResult(neutralized=request.neutralizes, evidence=self._report.evidence())
 
     def _opened(self, owner: str) -> AbstractContextManager[CopyAccess]:
         return copy_access.opened(
-            self._server, self._names, owner, self._token, jobs=_SESSIONS, capacity=self._options.capacity
+            self._server, self._names, owner, self._token, jobs=_SESSIONS, capacity=self._request.capacity
         )
 
     def _begin(self) -> str:
         """Marks the copy as pending, whatever it was, and closes it. Returns the owner of its objects."""
-        if self._options.hand_over is not None and self._server.admin is None:
+        if self._hand_over is not None and self._server.admin is None:
             raise MoverError(
                 conditions.CANNOT_NEUTRALIZE,
                 "the application's image needs a temporary role, which only an administrator can create: set"
@@ -147,13 +129,13 @@ class NeutralizeRun:
             position.write_mark(connection, self._names.restored, replace(now.restored.mark, neutralize=state))
 
     def _check_isolation(self) -> None:
-        options, report = self._options, self._report
+        request, report = self._request, self._report
         report.required.append("isolation: the pod reaches PostgreSQL only")
         try:
-            addresses, outside = isolation.listeners(options.listeners), isolation.parsed(options.outside)
+            addresses, outside = isolation.listeners(request.listeners), isolation.parsed(request.outside)
             report.proven.append(isolation.prove(addresses, outside, self._token))
         except MoverError as error:
-            if options.isolation == "Require" or error.reason != conditions.ISOLATION_UNPROVEN:
+            if request.isolation == "Require" or error.reason != conditions.ISOLATION_UNPROVEN:
                 raise
             text = (
                 f"{conditions.ISOLATION_UNPROVEN}: {error.message}. It was started all the same (isolation: BestEffort)"
@@ -164,21 +146,21 @@ class NeutralizeRun:
     def _change(self, access: CopyAccess) -> None:
         """The application's command, then what is known of Odoo, then the scripts: each may rely on the one before, and
         the last one is the user's."""
-        options, report = self._options, self._report
+        request, report = self._request, self._report
         path = application_search_path(self._server, access, self._token)
-        if options.hand_over is not None:
-            HandOver(options.hand_over).run(access, path, self._token)
+        if self._hand_over is not None:
+            self._hand_over.run(access, path, self._token)
             report.proven.append("neutralised: the command of the application's image ended with exit code 0")
-        if options.neutralizes:
+        if request.neutralizes:
             self._turn_off(access)
-        if options.sql is not None:
-            found = scripts.load(options.sql)
+        if request.sql is not None:
+            found = scripts.load(Path(request.sql))
             self._in_copy(access, path, lambda connection: scripts.apply(connection, found))
             report.proven.append(f"neutralised: {', '.join(name for name, _ in found)} ran in the copy")
-        if options.own_identity:
+        if request.own_identity:
 
             def give(connection: Connection) -> None:
-                report.proven.extend(odoo.give_identity(connection, options.base_url))
+                report.proven.extend(odoo.give_identity(connection, request.base_url))
 
             self._in_copy(access, path, give)
 
@@ -190,8 +172,8 @@ class NeutralizeRun:
             self._report.proven.append(f"neutralised: the built-in statements turned off {', '.join(changed)}")
 
     def _check(self, access: CopyAccess) -> None:
-        options, report = self._options, self._report
-        if not options.neutralizes:
+        request, report = self._request, self._report
+        if not request.neutralizes:
             return
         report.required.append(
             "neutralised: everything known of Odoo's schema is off, and every assertion returns no row"
@@ -199,14 +181,14 @@ class NeutralizeRun:
         asserted = odoo.Asserted([], [])
 
         def built_in(connection: Connection) -> None:
-            found = odoo.check(connection, frozen_url=options.own_identity)
+            found = odoo.check(connection, frozen_url=request.own_identity)
             asserted.proven.extend(found.proven)
             asserted.warnings.extend(found.warnings)
 
         # Not the application's search path: an operator of the dump must not decide what a comparison means.
         self._in_copy(access, "pg_catalog", built_in)
-        if options.assertions is not None:
-            own = scripts.load(options.assertions)
+        if request.assertions is not None:
+            own = scripts.load(Path(request.assertions))
             path = application_search_path(self._server, access, self._token)
 
             def checked(connection: Connection) -> None:
@@ -241,18 +223,4 @@ class NeutralizeRun:
 
 def execute(runtime: Runtime, request: NeutralizeRequest) -> NeutralizeResult:
     """As :meth:`NeutralizeRun.run`."""
-    options = NeutralizeOptions(
-        server=opening.server(request.database),
-        rollback_id=request.rollback_id,
-        neutralizes=request.neutralizes,
-        sql=opening.optional_path(request.sql),
-        hand_over=opening.optional_path(request.hand_over),
-        assertions=opening.optional_path(request.assertions),
-        own_identity=request.own_identity,
-        base_url=request.base_url,
-        isolation=request.isolation,
-        listeners=request.listeners,
-        capacity=request.capacity,
-        outside=request.outside,
-    )
-    return NeutralizeRun(runtime, options).run()
+    return NeutralizeRun(runtime, request).run()

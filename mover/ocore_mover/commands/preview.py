@@ -21,27 +21,12 @@ from ocore_mover.database.dump.rows import largest
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts, space
 from ocore_mover.filestore.facts import is_missing
-from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.store.interface import Store
 
 APPLICATION = "ocore-preview"
 #: Seconds to retry connecting: a person waits for the report.
 PATIENCE = 2.0
 #: Of each statement. None of them reads or locks a table.
 STATEMENT_TIMEOUT = "10s"
-
-
-@dataclass(frozen=True)
-class PreviewOptions:
-    """The snapshot, and the environment that a rollback would change."""
-
-    environment_id: str
-    snapshot_id: str
-    manifest_sha256: str | None
-    server: Server | None
-    folders: ClaimFolders | None
-    layout: str
-    capacity: int | None = None  # of the volume of the server's databases, in bytes; None: unknown
 
 
 @dataclass
@@ -68,10 +53,12 @@ class _Report:
 class PreviewRun:
     """One run of the command."""
 
-    def __init__(self, runtime: Runtime, store: Store, options: PreviewOptions) -> None:
+    def __init__(self, runtime: Runtime, request: PreviewRequest) -> None:
         self._runtime = runtime
-        self._store = runtime.guarded(store)
-        self._options = options
+        self._store = runtime.guarded(opening.store(request.store))
+        self._server = opening.optional_server(request.database)
+        self._folders = opening.folders(request.filestore, request.environment_id)
+        self._request = request
         self._report = _Report()
 
     def run(self) -> PreviewResult:
@@ -89,10 +76,10 @@ class PreviewRun:
     # --- the store ------------------------------------------------------------------------------------------------
 
     def _manifest(self) -> Manifest | None:
-        options, report = self._options, self._report
+        request, report = self._request, self._report
         try:
             stored = manifests.read(
-                self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+                self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
             )
         except MoverError as error:
             report.unread.append(f"the snapshot's manifest: {error.message}")
@@ -100,7 +87,7 @@ class PreviewRun:
             return None
         manifest = stored.manifest
         for check in restore.checks(
-            self._store, manifest, options.server, options.folders, options.layout, capacity=options.capacity
+            self._store, manifest, self._server, self._folders, request.layout, capacity=request.capacity
         ):
             self._checked(check)
         report.values["consistent_at"] = manifest.consistent_at
@@ -127,7 +114,7 @@ class PreviewRun:
     # --- the database -----------------------------------------------------------------------------------------------
 
     def _database(self, manifest: Manifest | None) -> None:
-        server = self._options.server
+        server = self._server
         if server is None:
             return
         counted = manifest.database.table_rows if manifest is not None and manifest.database is not None else None
@@ -166,8 +153,8 @@ class PreviewRun:
     # --- the filestore ------------------------------------------------------------------------------------------------
 
     def _filestore(self, manifest: Manifest | None) -> None:
-        folders, artifact = self._options.folders, manifest.filestore if manifest is not None else None
-        if folders is None or artifact is None or artifact.layout != self._options.layout:
+        folders, artifact = self._folders, manifest.filestore if manifest is not None else None
+        if folders is None or artifact is None or artifact.layout != self._request.layout:
             return
         with self._report.part("the filestore"):
             if is_missing(folders):  # a rollback creates it where the database does not exist either
@@ -192,14 +179,4 @@ def _version(connection: Connection) -> str:
 
 def execute(runtime: Runtime, request: PreviewRequest) -> PreviewResult:
     """As :meth:`PreviewRun.run`."""
-    store = opening.store(request.store)
-    options = PreviewOptions(
-        environment_id=request.environment_id,
-        snapshot_id=request.snapshot_id,
-        manifest_sha256=request.manifest_sha256,
-        server=opening.optional_server(request.database),
-        folders=opening.folders(request.filestore, request.environment_id),
-        layout=request.layout,
-        capacity=request.capacity,
-    )
-    return PreviewRun(runtime, store, options).run()
+    return PreviewRun(runtime, request).run()

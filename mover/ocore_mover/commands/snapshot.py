@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
+from ocore_crds.commands.parts import SignalWait
 from ocore_crds.commands.snapshot import FreezeSignal, SnapshotRequest, SnapshotResult
 from ocore_crds.manifest import (
     ConfigArtifact,
@@ -25,7 +26,7 @@ from ocore_crds.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, settings, snapshot_results, states
 from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive, evidence, opening
-from ocore_mover.commands.base import BaseChoice, Unusable
+from ocore_mover.commands.base import Unusable
 from ocore_mover.commands.probe import no_attachments
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact as database_artifact
@@ -41,10 +42,10 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.base import BaseIndex
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.layout import Capture, CaptureOptions, Consistency
+from ocore_mover.filestore.layout import Capture, CaptureOptions
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
-from ocore_mover.store.interface import Store, abort_uploads
+from ocore_mover.store.interface import abort_uploads
 from ocore_mover.store.probe import store_id
 
 log = logging.getLogger(__name__)
@@ -58,41 +59,6 @@ BASE_PATIENCE = 300.0
 BASE_SHARE = 0.1
 #: Exports beside one frozen folder, while the application deletes files that it has just created.
 EXPORTS = 10
-
-
-@dataclass(frozen=True)
-class Quiesce:
-    """The workloads are stopped before the freeze: by the operator, which then gives a signal."""
-
-    signal_file: Path
-    ready_file: Path | None
-    wait: float  # seconds for the signal
-
-
-@dataclass(frozen=True)
-class SnapshotOptions:
-    """What the snapshot contains, and its place in the store."""
-
-    identity: Identity
-    attempt: str
-    server: Server | None
-    folders: ClaimFolders | None
-    layout: str
-    missing_files: str
-    consistency: Consistency
-    config: config_archive.Source | None
-    scratch: Path
-    jobs: int
-    verify: str
-    quiesce: Quiesce | None = None
-    base: BaseChoice | None = None  # None: a full
-    #: Pin, retention and deletionPolicy, stored before the manifest; None: they are not stored.
-    state: StoredState | None = None
-
-    @property
-    def prefix(self) -> str:
-        """Key prefix of this attempt."""
-        return naming.attempt_prefix(self.identity.environment_id, self.identity.snapshot_id, self.attempt)
 
 
 @dataclass
@@ -123,12 +89,19 @@ class _Taken:
 class SnapshotRun:
     """One run of the command."""
 
-    def __init__(self, runtime: Runtime, store: Store, options: SnapshotOptions) -> None:
+    def __init__(self, runtime: Runtime, request: SnapshotRequest) -> None:
         self._runtime = runtime
-        self._raw_store = store
-        self._store = runtime.guarded(store)
-        self._options = options
-        self._may_resume = options.quiesce is None  # whether the workloads may run
+        self._raw_store = opening.store(request.store)
+        self._store = runtime.guarded(self._raw_store)
+        self._scratch = opening.scratch(request.scratch)
+        self._folders = opening.folders(request.filestore, request.environment_id)
+        self._server = opening.optional_server(request.database)
+        self._config = _config_source(request, self._folders)
+        self._request = request
+        self._identity = request.identity or _own_identity(request.environment_id, request.snapshot_id)
+        self._attempt = "-".join(filter(None, (request.attempt, settings.pod_uid())))
+        self._prefix = naming.attempt_prefix(request.environment_id, request.snapshot_id, self._attempt)
+        self._may_resume = request.quiesce is None  # whether the workloads may run
         self._base: BaseIndex | None = None
         self._warnings: list[str] = []  # about the base
 
@@ -149,8 +122,8 @@ class SnapshotRun:
             self._remove_leftovers()
             self._open_base()
         try:
-            if self._options.quiesce is not None:
-                self._await_signal(self._options.quiesce)
+            if self._request.quiesce is not None:
+                self._await_signal(self._request.quiesce)
             taken = self._take()
             stored = self._publish(taken, identity_of_store, started_at)
         except BaseException:
@@ -160,41 +133,40 @@ class SnapshotRun:
             if self._base is not None:
                 self._base.close()
         failpoints.hit("after-manifest")
-        return snapshot_results.of(stored, read_back=self._verify(stored), state=self._options.state)
+        return snapshot_results.of(stored, read_back=self._verify(stored), state=self._request.state)
 
     def _open_base(self) -> None:
         """Reads what the base has, before anything is frozen. Where it cannot be used, the snapshot is a full one, with
         a warning."""
-        options = self._options
-        if options.base is None or options.folders is None:
+        request = self._request
+        if request.base is None or self._folders is None:
             return
-        environment_id, snapshot_id = options.identity.environment_id, options.identity.snapshot_id
         try:
             left = self._runtime.token.seconds_left
             patience = BASE_PATIENCE if left is None else min(left * BASE_SHARE, BASE_PATIENCE)
             self._base = base_command.opened(
                 self._runtime.guarded(self._raw_store, patience=patience),
-                environment_id,
-                snapshot_id,
-                options.layout,
-                options.base,
-                scratch=options.scratch,
+                request.environment_id,
+                request.snapshot_id,
+                request.layout,
+                request.base,
+                scratch=self._scratch,
             )
         except Unusable as error:
-            self._warnings.append(base_command.unused_warning(options.base.snapshot_id, error))
+            self._warnings.append(base_command.unused_warning(request.base.snapshot_id, error))
             log.warning(
                 "the base cannot be used: taking a full snapshot",
-                extra={"base": options.base.snapshot_id, "error": str(error)},
+                extra={"base": request.base.snapshot_id, "error": str(error)},
             )
 
-    def _await_signal(self, quiesce: Quiesce) -> None:
+    def _await_signal(self, quiesce: SignalWait) -> None:
         """Waits until the workloads are stopped. Raises MoverError QuiesceFailed where no valid signal arrives."""
         if quiesce.ready_file is not None:
-            quiesce.ready_file.touch()
+            Path(quiesce.ready_file).touch()
         self._runtime.reporter.step(Step.QUIESCE, "Running")
         failpoints.hit("snapshot-waiting")
         until = time.monotonic() + quiesce.wait
-        while (signal := read_freeze_signal(quiesce.signal_file)) is None:
+        while (signal := read_freeze_signal(Path(quiesce.signal_file))) is None:
             if time.monotonic() >= until:
                 raise MoverError(
                     conditions.QUIESCE_FAILED,
@@ -221,9 +193,9 @@ class SnapshotRun:
         self._runtime.reporter.step(Step.QUIESCE, "Done", "the workloads may start again")
 
     def _already_there(self) -> manifests.StoredManifest | None:
-        identity = self._options.identity
+        identity = self._identity
         found = manifests.find(self._store, identity.environment_id, identity.snapshot_id)
-        if found is not None and found.manifest.attempt != self._options.attempt:
+        if found is not None and found.manifest.attempt != self._attempt:
             raise MoverError(
                 conditions.MANIFEST_EXISTS,
                 f"attempt {found.manifest.attempt} has already written snapshot {identity.snapshot_id}; `inspect`"
@@ -232,25 +204,25 @@ class SnapshotRun:
         return found
 
     def _stored_state(self) -> StoredState | None:
-        identity = self._options.identity
+        identity = self._identity
         return states.readable(self._store, identity.environment_id, identity.snapshot_id)
 
     def _remove_leftovers(self) -> None:
         """Removes objects of a killed container of this attempt, and the frozen folders of every attempt."""
-        self._store.delete([obj.key for obj in self._store.list(self._options.prefix)])
-        abort_uploads(self._store, self._options.prefix)
-        if self._options.folders is not None:
-            self._options.folders.remove_frozen()
+        self._store.delete([obj.key for obj in self._store.list(self._prefix)])
+        abort_uploads(self._store, self._prefix)
+        if self._folders is not None:
+            self._folders.remove_frozen()
 
     def _remove_partial(self) -> None:
         """Removes this attempt's objects, unless a manifest names them: the manifest may be written and only its answer
         lost."""
-        identity, store = self._options.identity, self._raw_store
+        identity, store = self._identity, self._raw_store
         found = manifests.find(store, identity.environment_id, identity.snapshot_id)
-        if found is not None and found.manifest.attempt == self._options.attempt:
+        if found is not None and found.manifest.attempt == self._attempt:
             return
-        abort_uploads(store, self._options.prefix)
-        store.delete([obj.key for obj in store.list(self._options.prefix)])
+        abort_uploads(store, self._prefix)
+        store.delete([obj.key for obj in store.list(self._prefix)])
 
     def _take(self) -> _Taken:
         tries = TRIES
@@ -261,7 +233,7 @@ class SnapshotRun:
                 tries -= 1
                 if error.reason != conditions.FILESTORE_CHANGING or tries <= 0 or self._runtime.token.cancelled:
                     raise
-                if self._options.quiesce is not None and self._may_resume:
+                if self._request.quiesce is not None and self._may_resume:
                     raise  # the workloads run again: another database snapshot would not be a quiesced one
                 log.warning(
                     "the filestore changed while it was copied; taking a new database snapshot",
@@ -275,14 +247,14 @@ class SnapshotRun:
             dump: Callable[[], DatabaseArtifact | None] = _nothing
             with self._freezing():
                 capture = self._freeze(stack)
-                if self._options.server is not None:
-                    exported = export_beside(capture, self._options.server, self._runtime.token, stack)
+                if self._server is not None:
+                    exported = export_beside(capture, self._server, self._runtime.token, stack)
                     if capture is not None and capture.freezer is not None and not exported.attachments:
-                        why = no_attachments(self._options.server.live)
+                        why = no_attachments(self._server.live)
                         raise MoverError(conditions.FILESTORE_LAYOUT_UNSUPPORTED, why)
                     properties = database_artifact.read(exported.connection)
-                    taken.note(properties, files=self._options.folders is not None)
-                    dump = self._dumping(self._options.server, exported, properties)
+                    taken.note(properties, files=self._folders is not None)
+                    dump = self._dumping(self._server, exported, properties)
                     at = exported.consistent_at.isoformat(timespec="milliseconds")
                     taken.consistent_at = at.replace("+00:00", "Z")
                 if capture is not None:
@@ -291,13 +263,13 @@ class SnapshotRun:
             # Files that never change are protected by their links. Others are only once they are copied.
             if capture is None or capture.protected:
                 self._report_may_resume()
-            if self._options.folders is None or self._options.server is None:
+            if self._folders is None or self._server is None:
                 taken.database, taken.filestore = dump(), copy()
             else:
                 taken.database, taken.filestore = self._runtime.both(dump, copy)
-        if self._options.config is not None:
+        if self._config is not None:
             with self._runtime.step(Step.CAPTURE_CONFIG):
-                taken.config, found = config_archive.capture(self._store, self._options.prefix, self._options.config)
+                taken.config, found = config_archive.capture(self._store, self._prefix, self._config)
                 taken.warnings.extend(found)
         else:
             self._runtime.reporter.step(Step.CAPTURE_CONFIG, "Skipped", "no configuration is given")
@@ -306,9 +278,9 @@ class SnapshotRun:
     @contextmanager
     def _freezing(self) -> Iterator[None]:
         """Reports the freeze, and what it waits for, in the step that follows."""
-        server, runtime = self._options.server, self._runtime
+        server, runtime = self._server, self._runtime
         step, doing = Step.COPY_FILESTORE, "freezing the filestore"
-        if self._options.folders is None:
+        if self._folders is None:
             step, doing = Step.DUMP_DATABASE, "exporting a snapshot of the database"
         with runtime.step(step, doing, ends=False):
             if server is None:
@@ -319,18 +291,18 @@ class SnapshotRun:
 
     def _freeze(self, stack: ExitStack) -> Capture | None:
         """Begins to freeze the filestore; None where there is none."""
-        options = self._options
-        if options.folders is None:
+        request = self._request
+        if self._folders is None or request.filestore is None:
             return None
         return stack.enter_context(
-            layouts.of(options.layout).capture(
-                options.folders,
-                options.attempt,
+            layouts.of(request.layout).capture(
+                self._folders,
+                self._attempt,
                 CaptureOptions(
-                    options.scratch,
-                    options.missing_files,
-                    options.consistency,
-                    quiesced=options.quiesce is not None,
+                    self._scratch,
+                    request.filestore.missing_files,
+                    request.filestore.consistency,
+                    quiesced=request.quiesce is not None,
                 ),
                 self._base,
             )
@@ -346,11 +318,11 @@ class SnapshotRun:
                     exported,
                     properties,
                     self._store,
-                    self._options.prefix,
-                    self._options.scratch,
+                    self._prefix,
+                    self._scratch,
                     self._runtime.counter(Step.DUMP_DATABASE),
                     self._runtime.token,
-                    jobs=self._options.jobs,
+                    jobs=self._request.jobs,
                     say=lambda text: self._runtime.say(text, Step.DUMP_DATABASE),
                 )
 
@@ -364,9 +336,9 @@ class SnapshotRun:
         def copy() -> FilestoreArtifact:
             with self._runtime.step(Step.COPY_FILESTORE):
                 counter = self._runtime.counter(Step.COPY_FILESTORE)
-                copied = capture.copy(self._store, self._options.prefix, counter, jobs=self._options.jobs)
+                copied = capture.copy(self._store, self._prefix, counter, jobs=self._request.jobs)
                 self._report_may_resume()
-                check_index(self._store, copied.artifact, self._options.scratch, live=copied.live)
+                check_index(self._store, copied.artifact, self._scratch, live=copied.live)
                 taken.attachments = copied.named
                 taken.warnings.extend(copied.warnings)
                 taken.incomplete.extend(copied.incomplete)
@@ -379,8 +351,8 @@ class SnapshotRun:
             manifest = Manifest(
                 format_version=format_version(taken.filestore),
                 store_id=identity_of_store,
-                attempt=self._options.attempt,
-                identity=self._options.identity,
+                attempt=self._attempt,
+                identity=self._identity,
                 started_at=started_at,
                 consistent_at=taken.consistent_at,
                 completed_at=now(),
@@ -398,19 +370,19 @@ class SnapshotRun:
                         taken.attachments,
                         taken.warnings,
                         incomplete=taken.incomplete,
-                        quiesced=self._options.quiesce is not None,
+                        quiesced=self._request.quiesce is not None,
                     )
                 }
             )
             failpoints.hit("after-upload-before-manifest")
             # Before the manifest: a snapshot that exists has its state. One without a manifest is removed with all
             # below its prefix.
-            if self._options.state is not None:
+            if self._request.state is not None:
                 states.write(
                     self._store,
-                    self._options.identity.environment_id,
-                    self._options.identity.snapshot_id,
-                    self._options.state,
+                    self._identity.environment_id,
+                    self._identity.snapshot_id,
+                    self._request.state,
                 )
             dependents.enter(self._store, manifest)
             stored = manifests.write(self._store, manifest)
@@ -424,7 +396,7 @@ class SnapshotRun:
             manifests.check_base(self._store, manifest)
         except MoverError as error:
             if error.reason == conditions.BASE_GONE:
-                identity = self._options.identity
+                identity = self._identity
                 best_effort(
                     "the snapshot without its base",
                     lambda: manifests.delete_snapshot(self._raw_store, identity.environment_id, identity.snapshot_id),
@@ -434,7 +406,7 @@ class SnapshotRun:
     def _verify(self, stored: manifests.StoredManifest) -> bool:
         """With `verify` Full, reads every byte again and deletes a corrupt snapshot. Returns whether the bytes were
         read."""
-        if self._options.verify != "Full":
+        if self._request.verify != "Full":
             self._runtime.reporter.step(
                 Step.VERIFY,
                 "Done",
@@ -445,9 +417,9 @@ class SnapshotRun:
             counter = self._runtime.counter(Step.VERIFY)
             counter.bytes_total = stored.manifest.needed_bytes()
             try:
-                manifests.verify_objects(self._store, stored.manifest, counter, jobs=self._options.jobs)
+                manifests.verify_objects(self._store, stored.manifest, counter, jobs=self._request.jobs)
             except Corrupt:
-                identity = self._options.identity
+                identity = self._identity
                 best_effort(
                     "the corrupt snapshot",
                     lambda: manifests.delete_snapshot(self._raw_store, identity.environment_id, identity.snapshot_id),
@@ -488,30 +460,7 @@ def _nothing() -> None:
 
 def execute(runtime: Runtime, request: SnapshotRequest) -> SnapshotResult:
     """As :meth:`SnapshotRun.run`."""
-    store, scratch = opening.store(request.store), opening.scratch(request.scratch)
-    environment_id, base, quiesce = request.environment_id, request.base, request.quiesce
-    folders = opening.folders(request.filestore, environment_id)
-    options = SnapshotOptions(
-        identity=request.identity or _own_identity(environment_id, request.snapshot_id),
-        attempt="-".join(filter(None, (request.attempt, settings.pod_uid()))),
-        server=opening.optional_server(request.database),
-        folders=folders,
-        layout=request.layout,
-        missing_files=request.filestore.missing_files if request.filestore is not None else "Fail",
-        consistency=request.filestore.consistency if request.filestore is not None else "Strict",
-        config=_config_source(request, folders),
-        scratch=scratch,
-        jobs=request.jobs,
-        verify=request.verify,
-        quiesce=(
-            Quiesce(Path(quiesce.signal_file), opening.optional_path(quiesce.ready_file), quiesce.wait)
-            if quiesce is not None
-            else None
-        ),
-        base=BaseChoice(base.snapshot_id, base.manifest_sha256) if base is not None else None,
-        state=request.state,
-    )
-    return SnapshotRun(runtime, store, options).run()
+    return SnapshotRun(runtime, request).run()
 
 
 def _own_identity(environment_id: str, snapshot_id: str) -> Identity:

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -40,7 +39,6 @@ from ocore_mover.database.restore.scratch import RestoreTestNames
 from ocore_mover.errors import Cancelled, MoverError
 from ocore_mover.filestore import digests, layouts
 from ocore_mover.filestore.names import Without, spooled
-from ocore_mover.store.interface import Store
 
 log = logging.getLogger(__name__)
 
@@ -71,36 +69,18 @@ _DISTURBED = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class RestoreTestOptions:
-    """The snapshot, the server, and limits."""
-
-    environment_id: str
-    snapshot_id: str
-    manifest_sha256: str | None
-    server: Server | None
-    scratch: Path
-    jobs: int = 1
-    #: Of the volume of the server's databases, in bytes. None: unknown, which is refused on the environment's own
-    #: server.
-    capacity: int | None = None
-    #: Queries that must return no row.
-    assertions: Path | None = None
-    #: The server is not the environment's: nothing there belongs to it.
-    separate: bool = False
-
-
 class RestoreTestRun:
     """One run of the command. It can be repeated: what a killed run left is dropped first."""
 
-    def __init__(self, runtime: Runtime, store: Store, options: RestoreTestOptions) -> None:
+    def __init__(self, runtime: Runtime, request: RestoreTestRequest) -> None:
         self._runtime = runtime
         self._token = runtime.token
-        self._store = runtime.guarded(store)
-        self._options = options
-        self._server = _with_own_name(options) if options.server is not None else None
+        self._store = runtime.guarded(opening.store(request.store))
+        self._scratch = opening.scratch(request.scratch)
+        self._request = request
+        self._server = _server(request)
         self._names = (
-            RestoreTestNames.of(self._server.live, options.environment_id) if self._server is not None else None
+            RestoreTestNames.of(self._server.live, request.environment_id) if self._server is not None else None
         )
         self._result: dict[str, object] = {}
         self._seconds: dict[str, float] = {}
@@ -162,19 +142,19 @@ class RestoreTestRun:
                 ):
                     self._check(self._server, access, manifest, names, key)
         self._result["bytes_read"] = manifest.needed_bytes() if not self._findings else 0
-        self._result["not_checked"] = not_checked(manifest, assertions=self._options.assertions is not None)
-        log.info("tested", extra={"snapshot": self._options.snapshot_id, "findings": len(self._findings)})
+        self._result["not_checked"] = not_checked(manifest, assertions=self._request.assertions is not None)
+        log.info("tested", extra={"snapshot": self._request.snapshot_id, "findings": len(self._findings)})
 
     # --- before ------------------------------------------------------------------------------------------------
 
     def _read_manifest(self) -> Manifest:
-        options = self._options
+        request = self._request
         stored = manifests.read(
-            self._store, options.environment_id, options.snapshot_id, sha256=options.manifest_sha256
+            self._store, request.environment_id, request.snapshot_id, sha256=request.manifest_sha256
         )
         self._result["manifest_sha256"] = stored.sha256
         manifest = stored.manifest
-        if manifest.database is not None and options.server is None:
+        if manifest.database is not None and self._server is None:
             raise MoverError(
                 conditions.DATABASE_NOT_FOUND,
                 "the snapshot has a database, and no server is given to restore it; give --database",
@@ -214,17 +194,17 @@ class RestoreTestRun:
             self._result |= {
                 "server": server.actor.place,
                 "server_version": str(version[0]).split()[0] if version else "",
-                "separate_server": self._options.separate,
+                "separate_server": self._request.separate_server,
             }
-            if self._options.separate:
+            if self._request.separate_server:
                 _check_ordinary(maintenance, server)
             self._check_space(maintenance, artifact)
             extensions.check_available(maintenance, artifact)
 
     def _check_space(self, maintenance: Connection, artifact: DatabaseArtifact) -> None:
-        capacity = self._options.capacity
+        capacity = self._request.capacity
         if capacity is None:
-            if self._options.separate:
+            if self._request.separate_server:
                 return
             raise MoverError(
                 conditions.CAPACITY_UNKNOWN,
@@ -232,7 +212,7 @@ class RestoreTestRun:
                 " database. Set spec.database.capacity of the Environment, or test on another server"
                 " (spec.verify.server of the SnapshotPolicy)",
             )
-        field = "verify.server.capacity" if self._options.separate else "spec.database.capacity"
+        field = "verify.server.capacity" if self._request.separate_server else "spec.database.capacity"
         try:
             self._warnings.extend(volume.check(maintenance, artifact.size_bytes, capacity, setting=field))
         except MoverError as error:
@@ -244,7 +224,7 @@ class RestoreTestRun:
     def _read_files(self, artifact: FilestoreArtifact, key: bytes) -> digests.NameSums | None:
         with self._runtime.step(Step.VERIFY), self._timed("files_seconds"):
             counter = self._runtime.counter(Step.VERIFY)
-            read = digests.read_all(self._store, artifact, counter, key, jobs=self._options.jobs)
+            read = digests.read_all(self._store, artifact, counter, key, jobs=self._request.jobs)
         self._result |= {"files": read.files, "file_bytes": read.size}
         self._checked.append(f"files: {read.files} files of {human(read.size)} match their digests")
         return read.names
@@ -268,14 +248,14 @@ class RestoreTestRun:
                 names=names,
                 artifact=artifact,
                 store=self._store,
-                scratch=self._options.scratch,
+                scratch=self._scratch,
                 counter=self._runtime.counter(Step.RESTORE_DATABASE),
                 token=self._token,
-                jobs=self._options.jobs,
-                other_environment=self._options.separate,
+                jobs=self._request.jobs,
+                other_environment=self._request.separate_server,
                 on_fetched=note,
                 on_created=created,
-                capacity=self._options.capacity,
+                capacity=self._request.capacity,
             ).run()
         self._seconds["load_seconds"] = round(time.monotonic() - fetched, 2)
         self._result["database_bytes"] = restored.size_bytes
@@ -311,14 +291,14 @@ class RestoreTestRun:
         if manifest.filestore is not None and names is not None:
             with self._verdict():
                 self._check_attachments(server, access, manifest.filestore, names, key)
-        if self._options.assertions is not None:
+        if self._request.assertions is not None:
             with self._verdict():
-                self._assert(server, access, self._options.assertions)
+                self._assert(server, access, Path(self._request.assertions))
 
     def _check_attachments(
         self, server: Server, access: CopyAccess, artifact: FilestoreArtifact, stored: digests.NameSums, key: bytes
     ) -> None:
-        with copy_names(server, access, self._token) as found, spooled(found, self._options.scratch) as named:
+        with copy_names(server, access, self._token) as found, spooled(found, self._scratch) as named:
             known = set(artifact.missing)
             lost = tuple(name for name in named.files if name in known) if known else ()
             files = Without(named.files, lost)
@@ -438,14 +418,13 @@ def not_checked(manifest: Manifest, *, assertions: bool) -> tuple[str, ...]:
     return (*found, "whether the application starts with the restored data")
 
 
-def _with_own_name(options: RestoreTestOptions) -> Server:
+def _server(request: RestoreTestRequest) -> Server | None:
     """On a server that is not the environment's, the name of the live database stands for none: nothing there is read
     or compared with."""
-    server = options.server
-    assert server is not None  # noqa: S101 - checked by the caller
-    if not options.separate:
+    server = opening.optional_server(request.database, dbname="postgres" if request.separate_server else "")
+    if server is None or not request.separate_server:
         return server
-    return Server(server.app.at(f"ocore_{options.environment_id.replace('-', '')[:8]}"), server.admin)
+    return Server(server.app.at(f"ocore_{request.environment_id.replace('-', '')[:8]}"), server.admin)
 
 
 def _check_ordinary(maintenance: Connection, server: Server) -> None:
@@ -464,16 +443,4 @@ def _check_ordinary(maintenance: Connection, server: Server) -> None:
 
 def execute(runtime: Runtime, request: RestoreTestRequest) -> RestoreTestResult:
     """As :meth:`RestoreTestRun.run`."""
-    store, folder = opening.store(request.store), opening.scratch(request.scratch)
-    options = RestoreTestOptions(
-        environment_id=request.environment_id,
-        snapshot_id=request.snapshot_id,
-        manifest_sha256=request.manifest_sha256,
-        server=opening.optional_server(request.database, dbname="postgres" if request.separate_server else ""),
-        scratch=folder,
-        jobs=request.jobs,
-        capacity=request.capacity,
-        assertions=opening.optional_path(request.assertions),
-        separate=request.separate_server,
-    )
-    return RestoreTestRun(runtime, store, options).run()
+    return RestoreTestRun(runtime, request).run()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
+from ocore_crds.commands.parts import SignalWait
 from ocore_crds.protocol import FreezeSignal
 from ocore_mover.commands import snapshot as snapshot_command
-from ocore_mover.commands.snapshot import Quiesce, SnapshotRun
+from ocore_mover.commands.snapshot import SnapshotRun
 from ocore_mover.errors import MoverError
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, finish, parse, start, was_killed
@@ -213,8 +214,8 @@ def test_no_second_try_beside_the_application(monkeypatch: pytest.MonkeyPatch, t
     run = SnapshotRun.__new__(SnapshotRun)
     tries = []
 
-    class Options:
-        quiesce = Quiesce(tmp_path, None, 1)
+    class Request:
+        quiesce = SignalWait(signal_file=str(tmp_path))
 
     class Runtime:
         class token:  # noqa: N801
@@ -225,7 +226,7 @@ def test_no_second_try_beside_the_application(monkeypatch: pytest.MonkeyPatch, t
         run._may_resume = resumed
         raise MoverError(conditions.FILESTORE_CHANGING, "changed", retryable=True)
 
-    for name, value in (("_options", Options), ("_runtime", Runtime), ("_may_resume", False)):
+    for name, value in (("_request", Request), ("_runtime", Runtime), ("_may_resume", False)):
         setattr(run, name, value)
     monkeypatch.setattr(run, "_take_once", take_once)
     monkeypatch.setattr(run, "_remove_leftovers", lambda: None)
