@@ -3,7 +3,6 @@ deadlines."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Self
 
 from ocore_crds.kept_versions import KeptVersions
@@ -39,10 +38,8 @@ class GuardedWriter:
         self._writer.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._writer.__exit__(*error)
 
 
 class GuardedStore(WrappedStore):

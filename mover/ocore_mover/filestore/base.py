@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, groupby
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self, TypeVar
 
 from ocore_crds.manifest import FilestoreArtifact, FilestoreBase, StoredObject
@@ -182,9 +181,7 @@ class BaseIndex(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

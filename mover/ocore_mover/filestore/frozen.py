@@ -1,7 +1,6 @@
 """What the frozen views of both layouts have in common: a folder of hard links, which is removed at the end."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ocore_mover.filestore.folders import ClaimFolders
@@ -27,7 +26,5 @@ class FrozenFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()

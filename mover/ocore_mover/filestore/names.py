@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import chain, filterfalse, groupby, islice
 from operator import ge, itemgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from ocore_crds import conditions
@@ -108,9 +107,7 @@ class NameFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Self
 
 from backports.zstd import CompressionParameter, ZstdCompressor
@@ -173,9 +172,7 @@ class PackSet:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closer.shutdown(wait=True, cancel_futures=True)
         for pack in self._open:
             pack.abort()

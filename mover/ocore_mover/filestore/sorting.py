@@ -5,7 +5,6 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from ocore_mover.disk import write_all
@@ -72,7 +71,5 @@ class Descending:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from ocore_mover.errors import Corrupt
@@ -145,9 +144,7 @@ class Difference:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._files.close()
 
 
