@@ -12,89 +12,47 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from .commands.check_copy import CopyChecked
-from .commands.cleanup import CleanupResult
-from .commands.copy_remote import CopyResult
-from .commands.delete import DeleteResult
-from .commands.extract import ExtractResult
-from .commands.measure import SizesResult
-from .commands.neutralize import NeutralizeResult
-from .commands.parts import CleanupPart
-from .commands.preview import PreviewResult, TableRows
-from .commands.probe import ProbedReport, ProbeResult
-from .commands.probe_store import StoreProbeResult
-from .commands.prove import ProofResult
-from .commands.remove_extract import ExtractRemoved
-from .commands.restore import RestoreResult
-from .commands.snapshot import FreezeSignal, SnapshotResult
-from .commands.switch import Signal, SwitchResult
-from .commands.test_restore import RestoreTestPhases, RestoreTestResult
-from .commands.verify import VerifyResult
-from .commands.write_state import StateResult
-from .facts import DatabaseFacts, FilestoreFacts
-from .kept_versions import KeptVersions
-from .reports import (
-    ASKED_STEPS,
-    EXTRACT_STEPS,
-    ROLLBACK_STEPS,
-    SNAPSHOT_STEPS,
-    TERMINATION_MESSAGE_BYTES,
-    TERMINATION_MESSAGE_PATH,
-    Failure,
-    Finding,
-    Outcome,
-    ProgressReport,
-    ReadyReport,
-    Step,
-    StepReport,
-)
+from .commands.check_copy import CopyChecked as CopyChecked
+from .commands.cleanup import CleanupResult as CleanupResult
+from .commands.copy_remote import CopyResult as CopyResult
+from .commands.delete import DeleteResult as DeleteResult
+from .commands.extract import ExtractResult as ExtractResult
+from .commands.measure import SizesResult as SizesResult
+from .commands.neutralize import NeutralizeResult as NeutralizeResult
+from .commands.parts import CleanupPart as CleanupPart
+from .commands.preview import PreviewResult as PreviewResult
+from .commands.preview import TableRows as TableRows
+from .commands.probe import ProbedReport as ProbedReport
+from .commands.probe import ProbeResult as ProbeResult
+from .commands.probe_store import StoreProbeResult as StoreProbeResult
+from .commands.prove import ProofResult as ProofResult
+from .commands.remove_extract import ExtractRemoved as ExtractRemoved
+from .commands.restore import RestoreResult as RestoreResult
+from .commands.snapshot import FreezeSignal as FreezeSignal
+from .commands.snapshot import SnapshotResult as SnapshotResult
+from .commands.switch import Signal as Signal
+from .commands.switch import SwitchResult as SwitchResult
+from .commands.test_restore import RestoreTestPhases as RestoreTestPhases
+from .commands.test_restore import RestoreTestResult as RestoreTestResult
+from .commands.verify import VerifyResult as VerifyResult
+from .commands.write_state import StateResult as StateResult
+from .facts import DatabaseFacts as DatabaseFacts
+from .facts import FilestoreFacts as FilestoreFacts
+from .kept_versions import KeptVersions as KeptVersions
+from .reports import ASKED_STEPS as ASKED_STEPS
+from .reports import EXTRACT_STEPS as EXTRACT_STEPS
+from .reports import ROLLBACK_STEPS as ROLLBACK_STEPS
+from .reports import SNAPSHOT_STEPS as SNAPSHOT_STEPS
+from .reports import TERMINATION_MESSAGE_BYTES as TERMINATION_MESSAGE_BYTES
+from .reports import TERMINATION_MESSAGE_PATH as TERMINATION_MESSAGE_PATH
+from .reports import Failure as Failure
+from .reports import Finding as Finding
+from .reports import Outcome
+from .reports import ProgressReport as ProgressReport
+from .reports import ReadyReport as ReadyReport
+from .reports import Step as Step
+from .reports import StepReport as StepReport
 from .stored_contents import ManifestsResult, OrphansResult, RemovedOrphans
-
-__all__ = [
-    "ASKED_STEPS",
-    "EXTRACT_STEPS",
-    "ROLLBACK_STEPS",
-    "SNAPSHOT_STEPS",
-    "TERMINATION_MESSAGE_BYTES",
-    "TERMINATION_MESSAGE_PATH",
-    "CleanupPart",
-    "CleanupResult",
-    "CopyChecked",
-    "CopyResult",
-    "DatabaseFacts",
-    "DeleteResult",
-    "ExtractRemoved",
-    "ExtractResult",
-    "Failure",
-    "FilestoreFacts",
-    "Finding",
-    "FreezeSignal",
-    "KeptVersions",
-    "NeutralizeResult",
-    "Payload",
-    "PreviewResult",
-    "ProbeResult",
-    "ProbedReport",
-    "ProgressReport",
-    "ProofResult",
-    "ReadyReport",
-    "Report",
-    "RestoreResult",
-    "RestoreTestPhases",
-    "RestoreTestResult",
-    "Result",
-    "Signal",
-    "SizesResult",
-    "SnapshotResult",
-    "StateResult",
-    "Step",
-    "StepReport",
-    "StoreProbeResult",
-    "SwitchResult",
-    "TableRows",
-    "VerifyResult",
-    "parse_line",
-]
 
 Payload = Annotated[
     ProbeResult

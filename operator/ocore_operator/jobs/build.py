@@ -10,8 +10,12 @@ from typing import Any, Literal
 from ocore_crds import conditions as c
 from ocore_crds import quantity
 from ocore_crds.commands import table as t
+from ocore_crds.commands.base import Command, Request
+from ocore_crds.commands.extract import TableRequest
 from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, StoreAccess
+from ocore_crds.commands.probe import ProbeRequest
 from ocore_crds.commands.restore import Preflight
+from ocore_crds.commands.switch import SwitchRequest
 from ocore_crds.environment import connection_of
 from ocore_crds.extract import ExtractSpec
 from ocore_crds.manifest import Identity
@@ -27,7 +31,7 @@ from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
 from ocore_operator.jobs.series import Deletes, copying, deletion, state_writing
-from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
+from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job
 from ocore_operator.kube.resources import Environment, Extract, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
 
@@ -81,11 +85,11 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str, asked: boo
     )
 
 
-def _probe(job_inputs: JobInputs, volumes: Volumes, deadline: float) -> t.ProbeRequest:
+def _probe(job_inputs: JobInputs, volumes: Volumes, deadline: float) -> ProbeRequest:
     environment, unknown = _environment(job_inputs), job_inputs.user_unknown
     spec = environment.spec
     url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
-    return t.ProbeRequest(
+    return t.PROBE.request(
         database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, spec, read_only=unknown),
         environment_id=environment.id,
@@ -97,7 +101,7 @@ def _probe(job_inputs: JobInputs, volumes: Volumes, deadline: float) -> t.ProbeR
     )
 
 
-def _then(job_inputs: JobInputs, volumes: Volumes) -> t.ProbeRequest | None:
+def _then(job_inputs: JobInputs, volumes: Volumes) -> ProbeRequest | None:
     """The probe that follows in the same Job; None where it mounts anything else: a Job never gets more for it."""
     own = Volumes()
     request = _probe(job_inputs, own, FOLLOWING)
@@ -108,7 +112,7 @@ def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Objec
     """Name ``measure-<uid>-<attempt>``: the sizes of database and filestore. It only reads, as the application's
     role."""
     environment, volumes = _environment(job_inputs), Volumes(read_only=True)
-    request = t.MeasureRequest(
+    request = t.MEASURE.request(
         database=parts.database(volumes, environment, admin=False),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
@@ -125,7 +129,7 @@ def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``prove-<uid>-<attempt>``: restores the schema into a scratch database. It mounts neither the claim nor the
     store: a dump without data fits into the pod's /tmp. Raises ValueError where the Environment has no database."""
     environment, volumes = _environment(job_inputs), Volumes()
-    request = t.ProveRequest(
+    request = t.PROVE.request(
         database=_needed(parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         jobs=environment.spec.jobs.parallelism,
@@ -149,7 +153,7 @@ def list_manifests(
 ) -> Object:
     """Name ``list-manifests-<uid>-<attempt>``: one page of the snapshots of these environments (id → project id)."""
     volumes = Volumes()
-    request = t.ListManifestsRequest(
+    request = t.LIST_MANIFESTS.request(
         store=stores.of(job_inputs.store).access(volumes),
         environments=dict(sorted(environments.items())),
         after=after,
@@ -161,7 +165,7 @@ def list_manifests(
 def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     """Name ``sweep-<uid>-<attempt>``: finds orphans. Their list goes into the store, unless that is read-only."""
     writes, volumes = job_inputs.store.spec.access == "ReadWrite", Volumes()
-    request = t.SweepRequest(
+    request = t.SWEEP.request(
         store=stores.of(job_inputs.store).access(volumes),
         report_id=job_inputs.store.meta.uid if writes else None,
         deadline=_deadline(LONG),
@@ -172,7 +176,7 @@ def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
 def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, attempt: str) -> Object:
     """Name ``remove-orphans-<uid>-<attempt>``: deletes what the report lists, where it still is an orphan."""
     volumes = Volumes()
-    request = t.RemoveOrphansRequest(
+    request = t.REMOVE_ORPHANS.request(
         store=stores.of(job_inputs.store).access(volumes),
         report_id=job_inputs.store.meta.uid,
         sha256=report,
@@ -182,7 +186,7 @@ def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, at
 
 
 def _of_contents(
-    settings: Settings, job_inputs: JobInputs, row: t.Command[Any], request: t.Request, volumes: Volumes, attempt: str
+    settings: Settings, job_inputs: JobInputs, row: Command[Any], request: Request, volumes: Volumes, attempt: str
 ) -> Object:
     """A command on all that a store contains."""
     deadline = LONG + _start(settings, job_inputs)
@@ -194,7 +198,7 @@ def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> O
     volumes = Volumes()
     # It finds the id: a store that was made again is reported, not refused.
     access = stores.of(job_inputs.store).access(volumes).model_copy(update={"id": None})
-    request = t.ProbeStoreRequest(store=access, deadline=_deadline(SHORT))
+    request = t.PROBE_STORE.request(store=access, deadline=_deadline(SHORT))
     return job(
         settings,
         job_inputs,
@@ -218,7 +222,7 @@ def snapshot(
     full Snapshot) a differential."""
     environment, volumes = _environment(job_inputs), Volumes()
     spec = environment.spec
-    request = t.SnapshotRequest(
+    request = t.SNAPSHOT.request(
         store=stores.of(job_inputs.store).access(volumes),
         database=parts.database(volumes, environment, admin=False),
         filestore=parts.filestore(volumes, spec),
@@ -269,7 +273,7 @@ def _of_snapshot(owner: Snapshot) -> str:
 def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int, deadline: float) -> Object:
     """Name ``verify-<uid>-<attempt>``: reads every byte again."""
     volumes = Volumes()
-    request = t.VerifyRequest(
+    request = t.VERIFY.request(
         store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
@@ -291,7 +295,7 @@ def write_state(
     """A Job of :func:`~ocore_operator.jobs.series.state_writing`: stores pin, retention and deletionPolicy in the store
     of the inputs."""
     volumes = Volumes()
-    request = t.WriteStateRequest(
+    request = t.WRITE_STATE.request(
         store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
@@ -326,7 +330,7 @@ def restore_test(
     else:
         database = parts.database(volumes, environment, admin=True)
         capacity = _connected_capacity(environment)
-    request = t.RestoreTestRequest(
+    request = t.RESTORE_TEST.request(
         store=stores.of(job_inputs.store).access(volumes, read_only=True),
         database=database,
         environment_id=_of_snapshot(owner),
@@ -357,7 +361,7 @@ def delete(
     that is the store of the remote copy: nothing is deleted unless it has the whole copy."""
     volumes, source = Volumes(), job_inputs.source
     files = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
-    request = t.DeleteRequest(
+    request = t.DELETE.request(
         store=stores.of(job_inputs.store).access(volumes),
         source=stores.of(source).source(volumes) if source is not None else None,
         environment_id=_of_snapshot(owner),
@@ -377,7 +381,7 @@ def _of_series(
     job_inputs: JobInputs,
     series: Series[Any],
     owner: Snapshot,
-    request: t.Request,
+    request: Request,
     attempt: int,
     volumes: Volumes,
     deadline: float,
@@ -397,7 +401,7 @@ def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
 def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
     """Name ``check-copy-<uid>-<attempt>``: asks the store of the inputs whether it has every object of the copy."""
     volumes = Volumes(read_only=True)
-    request = t.CheckCopyRequest(
+    request = t.CHECK_COPY.request(
         store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
@@ -417,7 +421,7 @@ def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, a
     if job_inputs.source is None:
         raise ValueError(f"the copy of {owner.key} needs a source")
     volumes = Volumes()
-    request = t.CopyRemoteRequest(
+    request = t.COPY_REMOTE.request(
         store=stores.of(job_inputs.store).access(volumes),
         source=stores.of(job_inputs.source).source(volumes),
         environment_id=_of_snapshot(owner),
@@ -431,7 +435,7 @@ def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, a
 def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
     """Name ``inspect-<uid>-<attempt>``: reads the result of ``snapshot`` back from the manifest."""
     volumes = Volumes()
-    request = t.InspectRequest(
+    request = t.INSPECT.request(
         store=stores.of(job_inputs.store).access(volumes),
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
@@ -478,7 +482,7 @@ def restore(
     environment, status, volumes = _environment(job_inputs), owner.status, Volumes()
     spec, source = environment.spec, job_inputs.source
     other = status.source_environment_id not in (None, status.environment_id)
-    request = t.RestoreRequest(
+    request = t.RESTORE.request(
         database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, spec),
         store=stores.of(job_inputs.store).access(volumes),
@@ -535,7 +539,7 @@ def neutralize(
         message = f"Environment {environment.meta.name} has no spec.neutralize.sql any more. Set it again."
         raise Failed(c.CANNOT_NEUTRALIZE, message)
     shared: Object = {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
-    request = t.NeutralizeRequest(
+    request = t.NEUTRALIZE.request(
         database=_needed(parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         rollback_id=owner.id,
@@ -621,10 +625,10 @@ def switch(
 
 def _switch(
     environment: Environment, owner: Rollback, volumes: Volumes, run: RollbackRun, deadline: float, **more: Any
-) -> t.SwitchRequest:
+) -> SwitchRequest:
     """What every switch needs. `more`: fields of the request."""
     undo = owner.status.undo
-    return t.SwitchRequest(
+    return t.SWITCH.request(
         database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
@@ -699,7 +703,7 @@ def cleanup(
     """Name ``cleanup-<uid>-<attempt>``: removes the restored or the previous database and folders. `probe`: and probes
     the Environment."""
     environment, volumes = _environment(job_inputs), Volumes()
-    request = t.CleanupRequest(
+    request = t.CLEANUP.request(
         database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
@@ -717,7 +721,7 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
     """Name ``preview-<uid>-<attempt>``: reads what a rollback to the Snapshot would do. It cannot write to a claim: all
     are mounted read-only."""
     environment, source, volumes = _environment(job_inputs), snapshot.status.source, Volumes(read_only=True)
-    request = t.PreviewRequest(
+    request = t.PREVIEW.request(
         database=parts.database(volumes, environment, admin=False),
         filestore=parts.filestore(volumes, environment.spec),
         store=stores.of(job_inputs.store).access(volumes),
@@ -748,7 +752,7 @@ def inspect_rollback(
     """Name ``inspect-<uid>-<attempt>``: finds the position. `repair`: finishes half a switch and allows connections.
     `stopped`: no workload runs. `probe`: it also probes the Environment."""
     environment, volumes = _environment(job_inputs), Volumes()
-    request = t.InspectRequest(
+    request = t.INSPECT.request(
         database=parts.database(volumes, environment, admin=True),
         filestore=parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
@@ -769,7 +773,7 @@ def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attemp
     Else it only reads the store. Tables go through a scratch database."""
     spec, status, volumes = owner.spec, owner.status, Volumes()
     claim = spec.target.claim
-    request = t.ExtractRequest(
+    request = t.EXTRACT.request(
         store=stores.of(job_inputs.store).access(volumes, read_only=spec.target.store is None),
         environment_id=status.environment_id or "",
         snapshot_id=status.snapshot_id or "",
@@ -797,7 +801,7 @@ def _of_tables(volumes: Volumes, job_inputs: JobInputs, spec: ExtractSpec) -> di
         return {}
     environment, target = _environment(job_inputs), spec.target.store
     return {
-        "tables": tuple(t.TableRequest.model_validate(table.wire()) for table in spec.tables),
+        "tables": tuple(TableRequest.model_validate(table.wire()) for table in spec.tables),
         "into_database": spec.target.database is not None,
         "format": (target.format if target is not None else None) or "CSV",
         "database": _needed(parts.database(volumes, environment, admin=True)),
@@ -812,7 +816,7 @@ def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *,
     target, volumes = owner.spec.target, Volumes()
     claim = target.claim
     server = job_inputs.environment if owner.spec.tables is not None else None
-    request = t.RemoveExtractRequest(
+    request = t.REMOVE_EXTRACT.request(
         environment_id=owner.status.environment_id or "",
         extract_id=owner.id,
         store=stores.of(job_inputs.store).access(volumes) if target.store is not None else None,
@@ -827,32 +831,3 @@ def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *,
         job_inputs,
         JobRequest(owner, t.REMOVE_EXTRACT, request, attempt, volumes, deadline=_short(settings, job_inputs)),
     )
-
-
-__all__ = [
-    "check_copy",
-    "cleanup",
-    "copy_remote",
-    "delete",
-    "extract",
-    "inspect_rollback",
-    "inspect_snapshot",
-    "job_name",
-    "list_manifests",
-    "measure",
-    "neutralize",
-    "preview",
-    "probe",
-    "probe_store",
-    "prove",
-    "remove_extract",
-    "remove_orphans",
-    "restore",
-    "snapshot",
-    "sweep",
-    "switch",
-    "switch_back",
-    "undo",
-    "verify",
-    "write_state",
-]

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.table import Command
+from ocore_crds.commands.base import Command
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
 from ocore_operator.jobs.outcome import (

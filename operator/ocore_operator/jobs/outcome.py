@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.table import Command
+from ocore_crds.commands.base import Command
 from ocore_crds.naming import ANNOTATION_START_DEADLINE, LABEL_COMMAND
 from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.shell import command

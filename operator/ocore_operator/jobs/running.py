@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ocore_crds import naming
-from ocore_crds.commands.table import COMMANDS, LimitsClass
+from ocore_crds.commands.base import LimitsClass
+from ocore_crds.commands.table import COMMANDS
 from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import JOBS
 from ocore_operator.context import Context

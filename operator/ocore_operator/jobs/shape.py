@@ -12,7 +12,7 @@ from typing import Any
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands import carrier
-from ocore_crds.commands.table import Command, Request
+from ocore_crds.commands.base import Command, Request
 from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
 from ocore_operator.errors import Failed

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.commands.table import LimitsClass
+from ocore_crds.commands.base import LimitsClass
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
 from ocore_operator.jobs.running import Load, RunningJobs, Started, job_class, store_of

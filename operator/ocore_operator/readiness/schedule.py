@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.table import Command
+from ocore_crds.commands.base import Command
 from ocore_crds.conditions import Condition
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_operator import clock

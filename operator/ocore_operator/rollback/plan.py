@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.table import NEUTRALIZE, RESTORE, SWITCH, Command
+from ocore_crds.commands.base import Command
+from ocore_crds.commands.table import NEUTRALIZE, RESTORE, SWITCH
 from ocore_crds.protocol import Failure, NeutralizeResult, ProbeResult, RestoreResult
 from ocore_crds.rollback import (
     BEFORE_THE_SWITCH,

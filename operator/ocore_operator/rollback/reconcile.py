@@ -15,7 +15,8 @@ from ocore_kube.types import ROLLBACKS
 from ocore_operator import clock, reconcile_loop, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs import build, failpoints
+from ocore_operator.jobs import failpoints
+from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Rollback
 from ocore_operator.reconcile_loop import Requeue
@@ -122,7 +123,7 @@ async def _record(ctx: Context, observed: Observed, action: Record) -> None:
     if name is not None and name != rollback.status.safety_snapshot_name:
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if action.status.stage != "Restore":
-        ctx.followers.forget_owner(rollback.meta.namespace, build.job_name("restore", rollback.meta.uid, ""))
+        ctx.followers.forget_owner(rollback.meta.namespace, job_name("restore", rollback.meta.uid, ""))
 
 
 async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> Wait | None:

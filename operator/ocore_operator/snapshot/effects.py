@@ -23,6 +23,7 @@ from ocore_operator.jobs.driver import STOP_PAUSE
 from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.jobs.series import Deletes
+from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue
@@ -173,7 +174,7 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
 async def _end(ctx: Context, snapshot: Snapshot, status: SnapshotStatus) -> Requeue | None:
     """Writes the terminal status; only then stops following the log and releases the Environment."""
     written = await summarize.write(ctx, snapshot, status)
-    ctx.followers.forget_owner(snapshot.meta.namespace, build.job_name("snapshot", snapshot.meta.uid, ""))
+    ctx.followers.forget_owner(snapshot.meta.namespace, job_name("snapshot", snapshot.meta.uid, ""))
     if snapshot.status.started_at is not None:
         await operation_lock.release(ctx, snapshot.meta.namespace, snapshot.spec.environment_ref.name, snapshot)
     return Requeue() if written is None else None

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from ocore_crds.commands.table import ListManifestsRequest, RemoveOrphansRequest, Request, SweepRequest
+from ocore_crds.commands.base import Request
+from ocore_crds.commands.list_manifests import ListManifestsRequest
+from ocore_crds.commands.remove_orphans import RemoveOrphansRequest
+from ocore_crds.commands.sweep import SweepRequest
 from ocore_crds.protocol import Result
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_mover import requests

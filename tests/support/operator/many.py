@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ocore_crds.commands.table import SnapshotRequest
+from ocore_crds.commands.snapshot import SnapshotRequest
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY, MOVER_CONTAINER
 from ocore_crds.protocol import FilestoreFacts, Payload, ProbeResult, Result, SnapshotResult, StoreProbeResult
 from ocore_kube import types

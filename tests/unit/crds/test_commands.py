@@ -9,16 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.commands import carrier
+from ocore_crds.commands.base import Request
+from ocore_crds.commands.list_manifests import ListManifestsRequest
 from ocore_crds.commands.parts import StoreAccess
-from ocore_crds.commands.table import (
-    COMMANDS,
-    ListManifestsRequest,
-    ProbeStoreRequest,
-    Request,
-    RestoreRequest,
-    SnapshotRequest,
-    WriteStateRequest,
-)
+from ocore_crds.commands.probe_store import ProbeStoreRequest
+from ocore_crds.commands.restore import RestoreRequest
+from ocore_crds.commands.snapshot import SnapshotRequest
+from ocore_crds.commands.table import COMMANDS
+from ocore_crds.commands.write_state import WriteStateRequest
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Payload
 from ocore_crds.rollback_record import RollbackRun

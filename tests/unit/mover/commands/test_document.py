@@ -12,7 +12,8 @@ import pytest
 
 from ocore_crds.commands import carrier
 from ocore_crds.commands.parts import StoreAccess
-from ocore_crds.commands.table import COMMANDS, ProbeStoreRequest
+from ocore_crds.commands.probe_store import ProbeStoreRequest
+from ocore_crds.commands.table import COMMANDS
 from ocore_crds.rollback_record import RollbackRun
 from ocore_mover import command_line
 from ocore_mover.__main__ import run_document

@@ -11,8 +11,7 @@ from typing import Any, Literal, cast
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.commands.switch import RENAMED_WITHIN
-from ocore_crds.commands.table import SwitchRequest
+from ocore_crds.commands.switch import RENAMED_WITHIN, SwitchRequest
 from ocore_crds.protocol import Signal, SwitchResult
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime

@@ -18,6 +18,7 @@ from ocore_operator.extract.plan import decide
 from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import build
+from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.summarize import applied
@@ -415,7 +416,7 @@ def test_a_job_that_cannot_be_created() -> None:
 
 def test_row_101_an_attempt_whose_pod_may_still_start_is_stopped_first() -> None:
     """Two attempts never write the same result."""
-    name = build.job_name("extract", UID, "1")
+    name = job_name("extract", UID, "1")
     late = pod(
         name, {}, phase="Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "no node"}]
     )

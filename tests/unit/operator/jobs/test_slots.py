@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.commands.table import LimitsClass
+from ocore_crds.commands.base import LimitsClass
 from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
