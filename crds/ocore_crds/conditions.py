@@ -288,6 +288,15 @@ Conditions = Annotated[
 ]
 
 
+class ObjectStatus(StatusModel):
+    """What the statuses of all kinds have."""
+
+    observed_generation: int = Field(
+        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
+    )
+    conditions: Conditions = ()
+
+
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
     """The condition of that type, or None."""
     return next((c for c in conditions if c.type == type_), None)

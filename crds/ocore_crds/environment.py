@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from . import layouts, remedy
-from .conditions import Conditions
+from .conditions import ObjectStatus
 from .facts import FileOwner
 from .layouts import Layout
 from .model import (
@@ -532,12 +532,9 @@ class Connection(StatusModel):
     )
 
 
-class EnvironmentStatus(StatusModel):
+class EnvironmentStatus(ObjectStatus):
     """Observed state."""
 
-    observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
-    )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     project_id: str | None = Field(
         default=None, description="spec.projectId, or the id that is derived from the namespace's name."
@@ -545,7 +542,6 @@ class EnvironmentStatus(StatusModel):
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
     )
-    conditions: Conditions = ()
     connection: Connection | None = Field(
         default=None, description="What was last read from the Cluster of spec.database.cnpg; absent without one."
     )

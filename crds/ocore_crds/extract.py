@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .conditions import Conditions
+from .conditions import ObjectStatus
 from .extracted import (
     MAX_TABLES,
     NEW_FOLDER_PATTERN,
@@ -20,7 +20,7 @@ from .extracted import (
     TableFormat,
     WantedTable,
 )
-from .model import LocalRef, Model, Sentence, StatusModel, Timestamp
+from .model import LocalRef, Model, Sentence, Timestamp
 from .rules import exactly_one, rule, validations
 from .snapshot import Progress, StepStatus
 
@@ -150,18 +150,14 @@ class ExtractSpec(Model):
     )
 
 
-class ExtractStatus(StatusModel):
+class ExtractStatus(ObjectStatus):
     """Observed state."""
 
-    observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
-    )
     id: str | None = Field(default=None, description="metadata.uid.")
     phase: Literal["Pending", "Running", "Complete", "Failed", "Expired"] | None = Field(
         default=None,
         description="Summary of the conditions. `Expired`: it was Complete, and its result is removed.",
     )
-    conditions: Conditions = ()
     queued_at: Timestamp | None = Field(default=None, description="When it was first observed.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(default=None, description="It fails if it is not Complete by then.")

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from .conditions import ObjectStatus
 from .environment import EnvironmentSpec, EnvironmentStatus
 from .extract import ExtractSpec, ExtractStatus
-from .model import API_VERSION, GROUP, Model, StatusModel
+from .model import API_VERSION, GROUP, Model
 from .rollback import RollbackSpec, RollbackStatus
 from .rules import Rule, rule
 from .snapshot import SnapshotSpec, SnapshotStatus
@@ -35,7 +36,7 @@ class Kind:
     plural: str
     short: str
     spec: type[Model]
-    status: type[StatusModel]
+    status: type[ObjectStatus]
     columns: tuple[Column, ...]
     description: str
     #: CEL rules of the whole object, which see its name.

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .conditions import Conditions
+from .conditions import ObjectStatus
 from .environment import (
     CloudNativePG,
     Connection,
@@ -381,12 +381,9 @@ class ImportedRollback(StatusModel):
     missing: tuple[str, ...] = Field(default=(), description="What the record lacks.")
 
 
-class RollbackStatus(StatusModel):
+class RollbackStatus(ObjectStatus):
     """Observed state."""
 
-    observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
-    )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: (
         Literal[
@@ -409,7 +406,6 @@ class RollbackStatus(StatusModel):
             " `Previewed`: with dryRun; nothing was changed."
         ),
     )
-    conditions: Conditions = ()
     stage: RollbackStage | None = Field(default=None, description="The current stage, finer than phase.")
     stage_since: Timestamp | None = Field(
         default=None, description="When the stage began; the stage's own deadline counts from here."

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .conditions import Conditions
+from .conditions import ObjectStatus
 from .layouts import Layout
 from .manifest import Evidence
 from .model import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
@@ -311,18 +311,14 @@ class ImportedStatus(StatusModel):
     )
 
 
-class SnapshotStatus(StatusModel):
+class SnapshotStatus(ObjectStatus):
     """Observed state."""
 
-    observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
-    )
     id: str | None = Field(default=None, description="spec.id, or metadata.uid.")
     phase: Literal["Pending", "Running", "Complete", "Failed", "Corrupt"] | None = Field(
         default=None,
         description="Summary of the conditions. `Corrupt`: it was Complete, and stored bytes were found to differ.",
     )
-    conditions: Conditions = ()
     queued_at: Timestamp | None = Field(default=None, description="When it began to wait for the operation lock.")
     started_at: Timestamp | None = Field(default=None, description="When it started.")
     deadline: Timestamp | None = Field(default=None, description="The snapshot fails if it is not complete by then.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from .conditions import Conditions
+from .conditions import ObjectStatus
 from .model import NAME_PATTERN, Model, StatusModel, Timestamp
 from .restore_test import RestoreTests
 from .rules import immutable, validations
@@ -162,16 +162,12 @@ class PolicyRestoreTest(StatusModel):
     )
 
 
-class SnapshotPolicyStatus(StatusModel):
+class SnapshotPolicyStatus(ObjectStatus):
     """Observed state."""
 
-    observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
-    )
     phase: Literal["Active", "Suspended", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
     )
-    conditions: Conditions = ()
     schedule_hash: str | None = Field(
         default=None, description="Digest of the fields that decide when snapshots are taken."
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from .conditions import Conditions
+from .conditions import ObjectStatus
 from .model import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from .rules import exactly_one, immutable, rule, validations
 from .stored_contents import ForeignEnvironment
@@ -240,16 +240,12 @@ class OrphansStatus(StatusModel):
     message: Sentence = Field(default="", description="Why the last sweep failed, for people; empty: it did not.")
 
 
-class SnapshotStoreStatus(StatusModel):
+class SnapshotStoreStatus(ObjectStatus):
     """Observed state."""
 
-    observed_generation: int = Field(
-        default=-1, description="metadata.generation that this status describes; -1 before the first reconcile."
-    )
     phase: Literal["Pending", "Ready", "NotReady"] | None = Field(
         default=None, description="Summary of the conditions."
     )
-    conditions: Conditions = ()
     store_id: str | None = Field(
         default=None,
         description="Id written into the store at first use; the same store has the same id everywhere.",

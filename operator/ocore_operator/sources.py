@@ -40,11 +40,6 @@ class Source:
     #: Without a place: the one that has the Snapshot whole, as far as is known, and cannot be read now.
     unreadable: Place | None = None
 
-    @property
-    def reads_copy(self) -> bool:
-        """Whether it is the remote copy."""
-        return self.place is not None and self.place.is_copy
-
 
 def own(snapshot: Snapshot) -> Place:
     """The store that the Snapshot was written to."""

@@ -23,15 +23,15 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import evidence
-from ocore_crds.conditions import Condition
-from ocore_crds.model import Model, StatusModel
+from ocore_crds.conditions import Condition, ObjectStatus
+from ocore_crds.model import Model
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.kube.resources import Meta, Object, Resource
 
 SpecT = TypeVar("SpecT", bound=Model)
-StatusT = TypeVar("StatusT", bound=StatusModel)
+StatusT = TypeVar("StatusT", bound=ObjectStatus)
 
 #: Fields of other field managers: never part of what the main manager applies.
 OWNED_ELSEWHERE = (
@@ -181,7 +181,7 @@ def _ended(status: StatusT, phase: str, now: str) -> StatusT:
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-def applied(status: StatusModel) -> Object:
+def applied(status: ObjectStatus) -> Object:
     """What the main field manager owns of a status, in wire form."""
     data = status.wire()
     for name in OWNED_ELSEWHERE:

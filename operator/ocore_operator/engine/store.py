@@ -32,5 +32,4 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
 
 
 def _is_ready(store: Store) -> bool:
-    ready = c.is_true(store.status.conditions, c.READY)
-    return ready and store.status.observed_generation == store.meta.generation
+    return store.is_current and c.is_true(store.status.conditions, c.READY)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from ocore_crds import naming
+from ocore_crds.conditions import ObjectStatus
 from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.extract import ExtractSpec, ExtractStatus
 from ocore_crds.kinds import ENVIRONMENT, EXTRACT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
-from ocore_crds.model import Model, StatusModel
+from ocore_crds.model import Model
 from ocore_crds.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
@@ -16,7 +17,7 @@ from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 
 Object = dict[str, Any]
 SpecT = TypeVar("SpecT", bound=Model)
-StatusT = TypeVar("StatusT", bound=StatusModel)
+StatusT = TypeVar("StatusT", bound=ObjectStatus)
 
 KIND_BY_NAME: dict[str, Kind] = {k.kind: k for k in KINDS}
 
@@ -82,6 +83,11 @@ class Resource(Generic[SpecT, StatusT]):
     def id(self) -> str:
         """Its identity: spec.id, else metadata.uid."""
         return getattr(self.spec, "id", None) or self.meta.uid
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its status describes its spec as it is now."""
+        return self.status.observed_generation == self.meta.generation
 
     def with_status(self, status: StatusT) -> "Resource[SpecT, StatusT]":
         """The same object with another status."""

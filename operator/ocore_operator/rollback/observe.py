@@ -396,9 +396,11 @@ async def _terminating(ctx: Context, rollback: Rollback) -> bool:
 
 def environment_view(environment: Environment, rollback: Rollback) -> EnvironmentView:
     """The Environment as the plan sees it. Pure."""
-    spec, status, generation = environment.spec, environment.status, environment.meta.generation
+    spec, status = environment.spec, environment.status
     ready, snapshot_ready = c.find(status.conditions, c.ROLLBACK_READY), c.find(status.conditions, c.READY)
-    probe = status.probe if status.probe is not None and status.probe.generation == generation else None
+    probe = (
+        status.probe if status.probe is not None and status.probe.generation == environment.meta.generation else None
+    )
     database, neutralize = connection_of(spec, status), spec.neutralize or Neutralize()
     return EnvironmentView(
         name=environment.meta.name,
@@ -418,12 +420,10 @@ def environment_view(environment: Environment, rollback: Rollback) -> Environmen
         # changes nothing.
         rollback_ready=ready is not None
         and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
-        and status.observed_generation == generation,
+        and environment.is_current,
         not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
         not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
-        snapshot_ready=snapshot_ready is not None
-        and snapshot_ready.status == "True"
-        and status.observed_generation == generation,
+        snapshot_ready=environment.is_current and c.is_true(status.conditions, c.READY),
         snapshot_not_ready_reason=snapshot_ready.reason if snapshot_ready is not None else "",
         snapshot_not_ready_message=snapshot_ready.message if snapshot_ready is not None else "",
         proof_failed=ready.message if ready is not None and ready.reason == c.PROOF_FAILED else "",

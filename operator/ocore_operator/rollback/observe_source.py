@@ -103,7 +103,7 @@ async def store_of(
     store = resources.store(obj)
     ready = c.find(store.status.conditions, c.READY)
     problem = ""
-    if ready is None or ready.status != "True" or store.status.observed_generation != store.meta.generation:
+    if ready is None or ready.status != "True" or not store.is_current:
         problem = ready.message if ready is not None and ready.status != "True" else "it has not been probed yet."
         ctx.queue.add(store.key)
     return StoreView(

@@ -14,7 +14,7 @@ from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import plan_attempts, plan_quiesce, plan_restore_test, transitions
-from ocore_operator.snapshot.world import Action, Begin, GiveUp, Wait, World, is_current, is_ready
+from ocore_operator.snapshot.world import Action, Begin, GiveUp, Wait, World, is_ready
 
 #: Longest pause, in seconds, while an object that the Environment names does not exist.
 MISSING_PAUSE = 5.0
@@ -120,7 +120,7 @@ def _not_ready(world: World, environment: Environment) -> Action | None:
         return None
     ready = c.find(environment.status.conditions, c.READY)
     created, name = world.snapshot.meta.created, environment.meta.name
-    if ready is None or not is_current(environment):
+    if ready is None or not environment.is_current:
         message = f"Environment {name} has not been probed yet."
     else:
         message = f"Environment {name} is not ready: {ready.message}"

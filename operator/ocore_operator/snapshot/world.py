@@ -145,15 +145,9 @@ class World:
         return c.is_terminal(self.snapshot.status.conditions)
 
 
-def is_current(environment: Environment) -> bool:
-    """Whether its conditions describe its spec as it is now."""
-    return environment.status.observed_generation == environment.meta.generation
-
-
 def is_ready(environment: Environment) -> bool:
     """Whether a snapshot would work."""
-    ready = c.find(environment.status.conditions, c.READY)
-    return ready is not None and ready.status == "True" and is_current(environment)
+    return environment.is_current and c.is_true(environment.status.conditions, c.READY)
 
 
 # --- actions
