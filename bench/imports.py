@@ -146,9 +146,7 @@ def measure(cluster: Cluster, folder: Path, snapshots: int, rollbacks: int) -> l
         raise RuntimeError(log)
     print(f"the store was filled in {time.monotonic() - begin:.0f} s", file=sys.stderr)
     # A busy machine must not cost it its Lease: nothing starts it again here.
-    operator = OperatorProcess(
-        cluster, [namespace], folder, sweep_interval=0, lease_duration=60, lease_renew=10
-    ).start()
+    operator = OperatorProcess(cluster, [namespace], folder, sweep_interval=0, lease_duration=60).start()
     try:
         cluster.apply(folder_store(namespace), environment(namespace))
         cluster.wait("SnapshotStore", "store", namespace, ready, 180)

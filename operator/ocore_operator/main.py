@@ -22,7 +22,7 @@ from ocore_operator.engine.health import HealthServer
 from ocore_operator.engine.kinds import makers, reconcilers
 from ocore_operator.engine.lease import Lease
 from ocore_operator.engine.metrics import FromCatalog, Metrics
-from ocore_operator.engine.queue import WorkQueue
+from ocore_operator.engine.queue import RECONCILE_TIMEOUT, WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
@@ -68,7 +68,7 @@ class Operator:
             name=settings.lease_name,
             identity=settings.identity(),
             duration=settings.lease_duration,
-            renew=settings.lease_renew,
+            renew=settings.lease_duration / 3,
         )
         self._releases = releases.Releases(
             Kube(self._transport), own=(settings.namespace, settings.lease_name), namespaces=settings.namespaces
@@ -79,7 +79,7 @@ class Operator:
         metrics = self._metrics = Metrics()
         queue = self._queue = WorkQueue(
             workers=settings.workers,
-            timeout=settings.reconcile_timeout,
+            timeout=RECONCILE_TIMEOUT,
             urgent=catalog.is_urgent,
             punctual=lambda key: self._reconcilers[key.kind].punctual,
             waited=metrics.waited,

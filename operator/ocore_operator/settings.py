@@ -77,9 +77,6 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Objects that are reconciled at the same time."
     )
-    reconcile_timeout: Seconds = Field(
-        default=120, description="Seconds that one reconcile may take before it is cancelled and retried."
-    )
 
     # --- Jobs -----------------------------------------------------------------------------------------------
     mover_image: str = Field(
@@ -172,10 +169,6 @@ class Settings(BaseSettings):
     probe_interval: Seconds = Field(
         default=3600, description="Seconds between probes of an Environment or SnapshotStore that is ready."
     )
-    probe_backoff_min: Seconds = Field(
-        default=15, description="Seconds until the first repeated probe of one that is not ready."
-    )
-    probe_backoff_max: Seconds = Field(default=300, description="Seconds between later ones at most.")
     proof_interval: Seconds = Field(
         default=86400,
         description=(
@@ -225,9 +218,9 @@ class Settings(BaseSettings):
     namespace: str = Field(default="default", description="The operator's own namespace, which has the Lease.")
     lease_name: str = Field(default="ocore-operator", description="Name of the Lease that guards against two.")
     lease_duration: Annotated[int, Field(ge=3)] = Field(
-        default=15, description="Seconds after which a silent holder has lost the Lease and exits."
+        default=15,
+        description="Seconds after which a silent holder has lost the Lease and exits. Renewed three times as often.",
     )
-    lease_renew: Seconds = Field(default=5, description="Seconds between renewals.")
     shutdown_seconds: Seconds = Field(
         default=150,
         description=(

@@ -241,7 +241,7 @@ def _announce(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, 
         event = _event(condition, was)
         if event is not None:
             ctx.events.record(new, event, condition.reason, condition.message or condition.type)
-    if c.is_terminal(new.status.conditions) and not c.is_terminal(old.status.conditions):  # type: ignore[attr-defined]
+    if c.is_terminal(new.status.conditions) and not c.is_terminal(old.status.conditions):
         _count(ctx, new)
 
 

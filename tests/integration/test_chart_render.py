@@ -66,7 +66,7 @@ EVERYTHING: Object = {
     },
     "jobs": CHART_JOBS,
     "workloads": {"kinds": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "resource": "rollouts"}]},
-    "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "leaseRenew": 2.5},
+    "settings": {"logLevel": "DEBUG", "jobTtl": 5000000, "requestTimeout": 2.5},
     "serviceAccount": {"name": "snapshots", "annotations": {"a": "b"}},
     "admissionPolicies": {
         "projectLabel": "example.org/project",
@@ -232,7 +232,7 @@ def test_crds_are_kept(helm: Helm) -> None:
         ({"operator": {"replicas": 0}}, "/operator/replicas"),
         ({"settings": {"allowFailpoints": True}}, "'allowFailpoints' not allowed"),
         ({"settings": {"jobTtl": 1}}, "/settings/jobTtl"),
-        ({"settings": {"leaseRenew": 0}}, "/settings/leaseRenew"),
+        ({"settings": {"requestTimeout": 0}}, "/settings/requestTimeout"),
         ({"settings": {"logLevel": "TRACE"}}, "/settings/logLevel"),
         ({"watchNamespaces": ["Shop"]}, "/watchNamespaces/0"),
         ({"watchNamespaces": "shop"}, "/watchNamespaces"),
@@ -323,7 +323,7 @@ def test_the_operator_has_time_to_start_applications_again(helm: Helm, seconds: 
 def test_numbers_are_written_out(helm: Helm) -> None:
     variables = environment(helm.render(EVERYTHING))
     assert variables["OCORE_JOB_TTL"] == "5000000"
-    assert variables["OCORE_LEASE_RENEW"] == "2.5"
+    assert variables["OCORE_REQUEST_TIMEOUT"] == "2.5"
     assert variables["OCORE_MOVER_MAJORS"] == "16,17,18"
     assert variables["OCORE_IMAGE_PULL_SECRETS"] == "one,two"
     assert variables["OCORE_JOB_SERVICE_ACCOUNT"] == "mover"

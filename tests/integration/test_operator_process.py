@@ -266,7 +266,7 @@ def test_row_122_leases_of_tenants_are_not_believed(crds: Cluster, namespace: st
 
 def test_row_99_the_next_one_takes_over(crds: Cluster, namespace: str, tmp_path: Path) -> None:
     """Killed: after the lease has run out. After SIGTERM: at once. Another release waits all the time."""
-    times = {**FAST, "lease_duration": 6, "lease_renew": 2}
+    times = {**FAST, "lease_duration": 6}
     other = OperatorProcess(crds, [namespace], tmp_path, **FAST, lease_name="another")
     first = OperatorProcess(crds, [namespace], tmp_path, **times).start()
     second = OperatorProcess(crds, [namespace], tmp_path, **times, standby=True).start()

@@ -32,6 +32,8 @@ CONFLICT_PAUSE = 0.1
 RESERVED = 2
 #: Longest delay that a handler may ask for; the resync comes sooner.
 MAX_DELAY = 3600.0
+#: Seconds that one reconcile may take before it is cancelled and retried.
+RECONCILE_TIMEOUT = 120.0
 
 _log = structlog.get_logger()
 

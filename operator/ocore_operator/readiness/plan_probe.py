@@ -168,7 +168,7 @@ def _unless_refused(
     refusal: Outcome | None = world.refused.get(kind.command)
     if isinstance(refusal, Failed):
         failure = Failure(reason=refusal.reason, message=refusal.message)
-        return Wait(kind.failed(world, failure, clock.text(world.now)), world.settings.probe_backoff_min)
+        return Wait(kind.failed(world, failure, clock.text(world.now)), schedule.BACKOFF_MIN)
     full = refusal is not None and refusal.reason == c.JOB_REFUSED
     hidden = full and not c.is_true(
         world.obj.status.conditions, c.READY

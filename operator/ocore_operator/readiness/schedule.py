@@ -18,15 +18,17 @@ from ocore_operator.settings import Settings
 RENEWAL = 60.0
 #: Seconds from the end of one probe to the start of one that a person asks for, at least.
 PAUSE = 10.0
+#: Bounds of the seconds between two probes of what is not ready.
+BACKOFF_MIN, BACKOFF_MAX = 15.0, 300.0
 #: Seconds after which a request for a later time is checked again, at most.
 HORIZON = 3600.0
 
 
-def backoff(settings: Settings, probed: str, since: str) -> float:
+def backoff(probed: str, since: str) -> float:
     """Seconds from the last probe to the next one while a condition is not True: as long as that has already lasted,
     between the bounds. So the pauses double without a counter, and a restart of the operator changes nothing."""
     lasted = clock.seconds_since(since, clock.parse(probed))
-    return min(max(lasted, settings.probe_backoff_min), settings.probe_backoff_max)
+    return min(max(lasted, BACKOFF_MIN), BACKOFF_MAX)
 
 
 def due_in(
@@ -53,7 +55,7 @@ def due_in(
         return 0.0
     pause, unmet = settings.probe_interval, [x for t in watched if (x := c.find(conditions, t)) and x.status != "True"]
     for condition in unmet:
-        pause = min(pause, backoff(settings, probed, condition.last_transition_time))
+        pause = min(pause, backoff(probed, condition.last_transition_time))
     due = pause - clock.seconds_since(probed, now)
     if outdated and (began or probed) < outdated:
         return 0.0 if unmet else min(due, RENEWAL - clock.seconds_since(outdated, now))

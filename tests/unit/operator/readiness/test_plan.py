@@ -173,7 +173,7 @@ def test_a_first_probe_that_is_refused_is_the_reason(refusal: Outcome, why: str)
     action = decided(refused={"probe": refusal})
     assert isinstance(action, Wait)
     assert reason(action) == why
-    assert action.after == (5 if refusal is SLOT else SETTINGS.probe_backoff_min)
+    assert action.after == (5 if refusal is SLOT else schedule.BACKOFF_MIN)
 
 
 def probed(seconds: float = 0, *, requested: str = "") -> Environment:

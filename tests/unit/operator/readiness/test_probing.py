@@ -121,16 +121,16 @@ def test_who_asks_gets_a_probe_that_began_afterwards() -> None:
 
 @given(st.floats(0, 10**6))
 def test_pauses_double_between_their_bounds(lasted: float) -> None:
-    pause = schedule.backoff(SETTINGS, at(lasted), at(0))
-    assert SETTINGS.probe_backoff_min <= pause <= SETTINGS.probe_backoff_max
-    assert due(0, (ready("True", 0), ready("False", -lasted, c.ROLLBACK_READY))) <= SETTINGS.probe_backoff_max
+    pause = schedule.backoff(at(lasted), at(0))
+    assert schedule.BACKOFF_MIN <= pause <= schedule.BACKOFF_MAX
+    assert due(0, (ready("True", 0), ready("False", -lasted, c.ROLLBACK_READY))) <= schedule.BACKOFF_MAX
 
 
 def test_an_outage_of_five_minutes_is_probed_a_handful_of_times() -> None:
     now, count = 0.0, 0
     while now < 300:
         count += 1
-        now += schedule.backoff(SETTINGS, at(now), at(0))
+        now += schedule.backoff(at(now), at(0))
     assert count <= 7
 
 

@@ -13,6 +13,7 @@ from ocore_crds.commands.table import SNAPSHOT
 from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
+from ocore_operator.engine.queue import RECONCILE_TIMEOUT
 from ocore_operator.jobs.outcome import LOST_AFTER
 from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube.resources import Object, Snapshot
@@ -428,7 +429,7 @@ def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given
 def test_settings_leave_room_for_the_stop() -> None:
     """A Job's grace period fits between the deadline and the promise of a terminal state 60 s later."""
     assert 30 < STOP_WITHIN < 60
-    assert SETTINGS.reconcile_timeout > 60
+    assert RECONCILE_TIMEOUT > 60
 
 
 def test_row_65_what_is_found_in_the_store_is_adopted_once_it_is_whole() -> None:
