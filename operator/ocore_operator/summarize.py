@@ -150,7 +150,7 @@ def with_condition(
 
 def without(status: StatusT, *types: str) -> StatusT:
     """The status without the conditions of these types."""
-    kept: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
+    kept: tuple[Condition, ...] = status.conditions
     return status.model_copy(update={"conditions": tuple(x for x in kept if x.type not in types)})
 
 
@@ -160,7 +160,7 @@ def _set(
     *values: tuple[str, Literal["True", "False", "Unknown"], str, str],
     drop: tuple[str, ...] = (),
 ) -> StatusT:
-    found: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
+    found: tuple[Condition, ...] = status.conditions
     for type_, value, reason, message in values:
         found = c.set_condition(found, type_, value, reason, message, now=stamp.now, generation=stamp.generation)
     kept = tuple(x for x in found if x.type not in drop)
@@ -229,8 +229,8 @@ async def write_quietly(
 
 def _announce(ctx: Context, old: Resource[SpecT, StatusT], new: Resource[SpecT, StatusT]) -> None:
     """Events, log lines and metrics for the conditions that changed."""
-    before = {x.type: x for x in old.status.conditions}  # type: ignore[attr-defined]
-    for condition in new.status.conditions:  # type: ignore[attr-defined]
+    before = {x.type: x for x in old.status.conditions}
+    for condition in new.status.conditions:
         was = before.get(condition.type)
         if was is not None and was.status == condition.status and was.reason == condition.reason:
             continue
