@@ -11,13 +11,14 @@ from typing import Literal
 
 from . import conditions as c
 from .conditions import Condition
+from .facts import SnapshotSizes
 from .model import Model, StatusModel
 from .quantity import human
 from .recovery_evidence import EvidenceProgress, RecoveryEvidence
 from .remote_copy import RemoteCopyState, state_of
 from .reports import ASKED_STEPS, ROLLBACK_STEPS, SNAPSHOT_STEPS, Step
 from .rollback import RollbackSpec, RollbackStatus, UndoSpec
-from .snapshot import EvidenceStatus, SnapshotPart, SnapshotSizes, SnapshotSpec, SnapshotStatus, StepStatus
+from .snapshot import EvidenceStatus, SnapshotPart, SnapshotSpec, SnapshotStatus, StepStatus
 from .text import sentence, shortened
 
 #: Characters of a failure's message; the whole message is in the conditions.

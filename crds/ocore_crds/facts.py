@@ -63,3 +63,15 @@ class FilestoreFacts(Line):
     free_bytes: int = 0
     uid: int = 0
     gid: int = 0
+
+
+class SnapshotSizes(StatusModel):
+    """Bytes and files."""
+
+    database_bytes: int = Field(default=0, description="Size of the live database when it was dumped.")
+    database_stored_bytes: int = Field(default=0, description="Size of the dump in the store.")
+    database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
+    filestore_bytes: int = Field(default=0, description="Size of the files of the filestore.")
+    filestore_files: int = Field(default=0, description="Number of files of the filestore.")
+    filestore_stored_bytes: int = Field(default=0, description="Size of the filestore in the store.")
+    stored_bytes: int = Field(default=0, description="Size of everything in the store.")

@@ -32,7 +32,6 @@ from .commands.snapshot import FreezeSignal as FreezeSignal
 from .commands.snapshot import SnapshotResult as SnapshotResult
 from .commands.switch import Signal as Signal
 from .commands.switch import SwitchResult as SwitchResult
-from .commands.test_restore import RestoreTestPhases as RestoreTestPhases
 from .commands.test_restore import RestoreTestResult as RestoreTestResult
 from .commands.verify import VerifyResult as VerifyResult
 from .commands.write_state import StateResult as StateResult

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from . import naming
+from .commands.test_restore import RestoreTestFigures
 from .environment import Tls
 from .model import LocalRef, Model, Quantity, Sentence, StatusModel, Timestamp
 from .neutralize import Scripts
@@ -69,15 +70,11 @@ class RestoreTestFinding(StatusModel):
     message: Sentence = Field(default="", description="What was found, for people.")
 
 
-class RestoreTestStatus(StatusModel):
-    """The newest test restore that gave a result. Figures that were not measured are 0."""
+class RestoreTestStatus(RestoreTestFigures):
+    """The newest test restore that gave a result."""
 
     answered: tuple[str, ...] = Field(default=(), description="The requests that tests have answered.")
     tested_at: Timestamp = Field(description="When it ended.")
-    manifest_sha256: str = Field(
-        default="", description="SHA-256 of the manifest that was restored; empty: it was not read."
-    )
-    duration_seconds: float = Field(default=0.0, description="How long the test took.")
     predicted_rollback_seconds: float | None = Field(
         default=None,
         description=(
@@ -85,31 +82,7 @@ class RestoreTestStatus(StatusModel):
             " restored."
         ),
     )
-    download_seconds: float = Field(default=0.0, description="Reading the dump from the store.")
-    load_seconds: float = Field(default=0.0, description="Loading the dump, building indexes, ANALYZE.")
-    check_seconds: float = Field(default=0.0, description="Indexes, rows of every table, own queries.")
-    files_seconds: float = Field(default=0.0, description="Reading the filestore's packs and comparing digests.")
-    server: str = Field(default="", description="Host and port of the server that it was restored on.")
-    server_version: str = Field(default="", description="Version of that server.")
-    separate_server: bool = Field(default=False, description="It is the server of `verify.server`.")
-    database_bytes: int = Field(default=0, description="Size of the restored database.")
-    tables: int = Field(default=0, description="Tables whose rows were counted and compared with the dump.")
-    rows: int = Field(default=0, description="Rows of these tables.")
-    indexes: int = Field(default=0, description="Valid indexes.")
-    constraints: int = Field(default=0, description="Validated constraints.")
-    queries: int = Field(default=0, description="Scripts of `verify.assertions` of which no query returned a row.")
-    attachments: int = Field(
-        default=0, description="Layout `Odoo`: files that the restored database names; all are in the snapshot."
-    )
-    files: int = Field(default=0, description="Files whose digest matched.")
-    file_bytes: int = Field(default=0, description="Bytes of these files.")
-    bytes: int = Field(default=0, description="Bytes of the snapshot that were read from the store.")
-    checked: tuple[str, ...] = Field(default=(), description="What was checked and held.")
-    not_checked: tuple[str, ...] = Field(
-        default=(), description="What the test cannot know: nothing affirms it, and nothing speaks against it."
-    )
     findings: tuple[RestoreTestFinding, ...] = Field(default=(), description="Why it failed; none: it succeeded.")
-    warnings: tuple[str, ...] = Field(default=(), description="What should be known, and blocks nothing.")
 
 
 def run_of(*parts: str) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from .conditions import ObjectStatus
+from .facts import SnapshotSizes
 from .layouts import Layout
 from .manifest import Evidence
 from .model import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
@@ -224,18 +225,6 @@ class SnapshotSource(StatusModel):
         ),
     )
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
-
-
-class SnapshotSizes(StatusModel):
-    """Bytes and files."""
-
-    database_bytes: int = Field(default=0, description="Size of the live database when it was dumped.")
-    database_stored_bytes: int = Field(default=0, description="Size of the dump in the store.")
-    database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
-    filestore_bytes: int = Field(default=0, description="Size of the files of the filestore.")
-    filestore_files: int = Field(default=0, description="Number of files of the filestore.")
-    filestore_stored_bytes: int = Field(default=0, description="Size of the filestore in the store.")
-    stored_bytes: int = Field(default=0, description="Size of everything in the store.")
 
 
 class EvidenceStatus(StatusModel):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from ..facts import SnapshotSizes
 from ..manifest import Evidence, Identity
 from ..model import Uuid
 from ..reports import Line
@@ -51,7 +52,7 @@ class SnapshotRequest(OnEnvironment):
         return self
 
 
-class SnapshotResult(Line):
+class SnapshotResult(SnapshotSizes):
     """Of ``snapshot`` and ``inspect`` (snapshot): everything that the Snapshot's status needs."""
 
     kind: Literal["snapshot"] = "snapshot"
@@ -66,17 +67,10 @@ class SnapshotResult(Line):
     server_version: str = ""
     server_major: int = 0
     client_version: str = ""
-    database_bytes: int = Field(default=0, description="Size of the live database.")
-    database_stored_bytes: int = 0
-    database_restore_bytes: int = Field(default=0, description="Scratch that a restore needs.")
     neutralized: bool | None = Field(default=None, description="Whether the database was neutralised. None: unknown.")
     unfinished_modules: int = Field(
         default=0, description="Modules of Odoo whose installation, upgrade or removal had begun and not ended."
     )
-    filestore_bytes: int = 0
-    filestore_files: int = 0
-    filestore_stored_bytes: int = 0
-    stored_bytes: int = 0
     checksums: dict[str, str] = Field(
         default_factory=dict, description="Artifact → SHA-256 over its objects' digests, and of the manifest."
     )

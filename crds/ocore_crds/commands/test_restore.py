@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..reports import Finding, Line
+from ..model import StatusModel
+from ..reports import Finding
 from .base import CAPACITY, JOBS, MANIFEST, SCRATCH, SNAPSHOT_IDS, STORE, Capacity, Command, Jobs, OfSnapshot
 from .parts import TMP, DatabaseAccess
 
@@ -24,40 +25,45 @@ class RestoreTestRequest(OfSnapshot):
     jobs: Jobs = Field(default=1, description=JOBS)
 
 
-class RestoreTestPhases(Line):
-    """Seconds that the parts of a test restore took; 0: it did not get so far, or the snapshot has no such part."""
+class RestoreTestFigures(StatusModel):
+    """What a test restore has measured and checked. Figures that were not measured are 0."""
 
-    download_seconds: float = Field(default=0.0, description="The dump into scratch, every byte checked.")
-    load_seconds: float = Field(default=0.0, description="pg_restore, indexes, ANALYZE, owners and grants.")
-    check_seconds: float = Field(default=0.0, description="Indexes, extensions, rows of every table, own queries.")
-    files_seconds: float = Field(default=0.0, description="Every byte of the filestore, and each file's digest.")
+    manifest_sha256: str = Field(
+        default="", description="SHA-256 of the manifest that was restored; empty: it was not read."
+    )
+    duration_seconds: float = Field(default=0.0, description="How long the test took.")
+    download_seconds: float = Field(default=0.0, description="Reading the dump from the store.")
+    load_seconds: float = Field(default=0.0, description="Loading the dump, building indexes, ANALYZE.")
+    check_seconds: float = Field(default=0.0, description="Indexes, rows of every table, own queries.")
+    files_seconds: float = Field(default=0.0, description="Reading the filestore's packs and comparing digests.")
+    server: str = Field(default="", description="Host and port of the server that it was restored on.")
+    server_version: str = Field(default="", description="Version of that server.")
+    separate_server: bool = Field(default=False, description="It is the server of `verify.server`.")
+    database_bytes: int = Field(default=0, description="Size of the restored database.")
+    tables: int = Field(default=0, description="Tables whose rows were counted and compared with the dump.")
+    rows: int = Field(default=0, description="Rows of these tables.")
+    indexes: int = Field(default=0, description="Valid indexes.")
+    constraints: int = Field(default=0, description="Validated constraints.")
+    queries: int = Field(default=0, description="Scripts of `verify.assertions` of which no query returned a row.")
+    attachments: int = Field(
+        default=0, description="Layout `Odoo`: files that the restored database names; all are in the snapshot."
+    )
+    files: int = Field(default=0, description="Files whose digest matched.")
+    file_bytes: int = Field(default=0, description="Bytes of these files.")
+    bytes: int = Field(default=0, description="Bytes of the snapshot that were read from the store.")
+    checked: tuple[str, ...] = Field(default=(), description="What was checked and held.")
+    not_checked: tuple[str, ...] = Field(
+        default=(), description="What the test cannot know: nothing affirms it, and nothing speaks against it."
+    )
+    warnings: tuple[str, ...] = Field(default=(), description="What should be known, and blocks nothing.")
 
 
-class RestoreTestResult(Line):
+class RestoreTestResult(RestoreTestFigures):
     """Of ``test-restore``: what was restored into a scratch database and checked. No finding: the snapshot can be
     restored."""
 
     kind: Literal["test-restore"] = "test-restore"
-    manifest_sha256: str = Field(default="", description="Of the manifest that was restored; empty: it was not read.")
-    server: str = Field(default="", description="Host and port of the server; empty without a database.")
-    server_version: str = ""
-    separate_server: bool = Field(default=False, description="It is not the environment's own server.")
-    seconds: float = 0.0
-    phases: RestoreTestPhases = RestoreTestPhases()
-    database_bytes: int = Field(default=0, description="Size of the restored database.")
-    tables: int = Field(default=0, description="Tables whose rows were counted and compared.")
-    rows: int = Field(default=0, description="Rows of these tables.")
-    indexes: int = Field(default=0, description="Valid indexes.")
-    constraints: int = Field(default=0, description="Validated constraints.")
-    queries: int = Field(default=0, description="Assertions that returned no row.")
-    attachments: int = Field(default=0, description="Files that the restored database names and the snapshot has.")
-    files: int = Field(default=0, description="Files whose digest matches.")
-    file_bytes: int = Field(default=0, description="Their bytes.")
-    bytes_read: int = Field(default=0, description="Bytes of the snapshot that were read from the store.")
-    checked: tuple[str, ...] = Field(default=(), description="What was checked and held, one sentence for each.")
-    not_checked: tuple[str, ...] = Field(default=(), description="What this test cannot know.")
     findings: tuple[Finding, ...] = Field(default=(), description="What a restore of this snapshot would lack.")
-    warnings: tuple[str, ...] = ()
 
 
 ROW = Command(

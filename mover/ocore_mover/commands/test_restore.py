@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.test_restore import RestoreTestPhases, RestoreTestRequest, RestoreTestResult
+from ocore_crds.commands.test_restore import RestoreTestRequest, RestoreTestResult
 from ocore_crds.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
 from ocore_crds.quantity import human
 from ocore_crds.reports import Finding, Step
@@ -104,8 +104,8 @@ class RestoreTestRun:
         return RestoreTestResult.model_validate(
             {
                 **self._result,
-                "phases": RestoreTestPhases.model_validate(self._seconds),
-                "seconds": round(time.monotonic() - began, 1),
+                **self._seconds,
+                "duration_seconds": round(time.monotonic() - began, 1),
                 "findings": tuple(self._findings),
                 "warnings": tuple(self._warnings),
                 "checked": tuple(self._checked),
@@ -141,7 +141,7 @@ class RestoreTestRun:
                     copy_access.opened(self._server, self._names, restored.owner, self._token) as access,
                 ):
                     self._check(self._server, access, manifest, names, key)
-        self._result["bytes_read"] = manifest.needed_bytes() if not self._findings else 0
+        self._result["bytes"] = manifest.needed_bytes() if not self._findings else 0
         self._result["not_checked"] = not_checked(manifest, assertions=self._request.assertions is not None)
         log.info("tested", extra={"snapshot": self._request.snapshot_id, "findings": len(self._findings)})
 

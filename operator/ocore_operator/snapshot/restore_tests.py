@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.test_restore import RestoreTestFigures
 from ocore_crds.protocol import Failure, Finding, RestoreTestResult
 from ocore_crds.quantity import human, span
 from ocore_crds.restore_test import RestoreTestFinding, RestoreTestStatus
@@ -21,26 +22,8 @@ def tested(snapshot: Snapshot, run: str, result: RestoreTestResult, ended: str, 
     """A test gave a verdict. Where stored bytes are wrong, the Snapshot is Corrupt, as if it had been read back."""
     found = _status(snapshot, run, result.findings, ended or clock.text(now)).model_copy(
         update={
-            "manifest_sha256": result.manifest_sha256,
-            "duration_seconds": result.seconds,
+            **{name: getattr(result, name) for name in RestoreTestFigures.model_fields},
             "predicted_rollback_seconds": None if result.findings else predicted(result),
-            "download_seconds": result.phases.download_seconds,
-            "load_seconds": result.phases.load_seconds,
-            "check_seconds": result.phases.check_seconds,
-            "files_seconds": result.phases.files_seconds,
-            "server": result.server,
-            "server_version": result.server_version,
-            "separate_server": result.separate_server,
-            "database_bytes": result.database_bytes,
-            "tables": result.tables,
-            "rows": result.rows,
-            "indexes": result.indexes,
-            "constraints": result.constraints,
-            "queries": result.queries,
-            "attachments": result.attachments,
-            "files": result.files,
-            "file_bytes": result.file_bytes,
-            "bytes": result.bytes_read,
             "warnings": tuple(w[:_MESSAGE] for w in result.warnings[:_WARNINGS]),
             "checked": tuple(text[:_MESSAGE] for text in result.checked[:_WARNINGS]),
             "not_checked": tuple(text[:_MESSAGE] for text in result.not_checked[:_WARNINGS]),
@@ -85,9 +68,8 @@ def pending(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Sna
 def predicted(result: RestoreTestResult) -> float:
     """Seconds that a rollback would take at most: it restores database and files in parallel, and only the files that
     are missing."""
-    phases = result.phases
-    database = phases.download_seconds + phases.load_seconds + phases.check_seconds
-    return round(FIXED_SECONDS + max(database, phases.files_seconds), 1)
+    database = result.download_seconds + result.load_seconds + result.check_seconds
+    return round(FIXED_SECONDS + max(database, result.files_seconds), 1)
 
 
 def _status(
@@ -113,7 +95,7 @@ def _summary(result: RestoreTestResult) -> str:
         )
     if result.files:
         parts.append(f"{result.files} files ({human(result.file_bytes)}) match their digests")
-    return f"{', '.join(parts) or 'Every byte was read'}, in {span(result.seconds)}."
+    return f"{', '.join(parts) or 'Every byte was read'}, in {span(result.duration_seconds)}."
 
 
 def _with(

@@ -5,6 +5,7 @@ from typing import get_args
 
 from ocore_crds import conditions as c
 from ocore_crds.evidence import ARTIFACT_OF_PART
+from ocore_crds.facts import SnapshotSizes
 from ocore_crds.manifest import Evidence, Identity
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
 from ocore_crds.snapshot import (
@@ -14,7 +15,6 @@ from ocore_crds.snapshot import (
     SnapshotBase,
     SnapshotFilestore,
     SnapshotPart,
-    SnapshotSizes,
     SnapshotSource,
     SnapshotStatus,
     StepStatus,
@@ -183,7 +183,7 @@ def completed(
             "server_version": result.server_version or None,
             "server_major": result.server_major or None,
             "client_version": result.client_version or None,
-            "sizes": _sizes(result),
+            "sizes": SnapshotSizes(**result.model_dump(include=set(SnapshotSizes.model_fields))),
             "neutralized": result.neutralized,
             "unfinished_modules": result.unfinished_modules or None,
             "stored_state": result.state,
@@ -296,18 +296,6 @@ def unverified(snapshot: Snapshot, reason: str, message: str, now: datetime) -> 
     stamp = Stamp.of(snapshot.meta, now)
     status = summarize.with_condition(snapshot.status, c.VERIFIED, "Unknown", reason, message, stamp)
     return status.model_copy(update={"observed_generation": snapshot.meta.generation})
-
-
-def _sizes(result: SnapshotResult) -> SnapshotSizes:
-    return SnapshotSizes(
-        database_bytes=result.database_bytes,
-        database_stored_bytes=result.database_stored_bytes,
-        database_restore_bytes=result.database_restore_bytes,
-        filestore_bytes=result.filestore_bytes,
-        filestore_files=result.filestore_files,
-        filestore_stored_bytes=result.filestore_stored_bytes,
-        stored_bytes=result.stored_bytes,
-    )
 
 
 def _progress(result: SnapshotResult, now: str) -> Progress:

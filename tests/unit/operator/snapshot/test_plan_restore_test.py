@@ -7,7 +7,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.protocol import Failure, Finding, Payload, RestoreTestPhases, RestoreTestResult, VerifyResult
+from ocore_crds.protocol import Failure, Finding, Payload, RestoreTestResult, VerifyResult
 from ocore_crds.restore_test import run_of
 from ocore_operator import damage, sources
 from ocore_operator.errors import Stalled, Waiting
@@ -37,8 +37,11 @@ GOOD = RestoreTestResult(
     manifest_sha256="a" * 64,
     server="db:5432",
     server_version="17.2",
-    seconds=12.0,
-    phases=RestoreTestPhases(download_seconds=1, load_seconds=5, check_seconds=2, files_seconds=3),
+    duration_seconds=12.0,
+    download_seconds=1,
+    load_seconds=5,
+    check_seconds=2,
+    files_seconds=3,
     tables=4,
     rows=99,
     indexes=7,
@@ -46,7 +49,7 @@ GOOD = RestoreTestResult(
     attachments=2,
     files=2,
     file_bytes=10,
-    bytes_read=1000,
+    bytes=1000,
 )
 LOST = Failure(reason=c.DATABASE_UNREACHABLE, message="the server does not answer", retryable=True)
 RIGHTS = Failure(reason=c.MISSING_GRANTS, message="ALTER ROLE app CREATEDB")
