@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from .conditions import ObjectStatus
 from .model import KeyRef, LocalRef, Model, ObjectName, RelativePath, Sentence, StatusModel, Timestamp
 from .rules import exactly_one, immutable, rule, validations
-from .stored_contents import ForeignEnvironment
+from .stored_contents import ForeignEnvironment, OrphanFigures, RemovedFigures
 
 _KEY_PART = r"\.?[A-Za-z0-9!_*'()=-][A-Za-z0-9!_.*'()=-]*"  # neither "." nor ".."
 
@@ -198,36 +198,21 @@ class ImportStatus(StatusModel):
     message: Sentence = Field(default="", description="What happened, for people.")
 
 
-class RemovalStatus(StatusModel):
+class RemovalStatus(RemovedFigures):
     """The last removal of orphans."""
 
     report: str = Field(description="The report that it was about.")
     finished_at: Timestamp = Field(description="When it ended.")
-    objects: int = Field(default=0, description="Objects that were removed.")
-    bytes: int = Field(default=0, description="Their bytes.")
-    uploads: int = Field(default=0, description="Unfinished uploads that were aborted.")
-    kept: int = Field(default=0, description="Objects of the report that are no orphans any more, or were gone.")
     message: Sentence = Field(default="", description="What happened, for people.")
 
 
-class OrphansStatus(StatusModel):
+class OrphansStatus(OrphanFigures):
     """Objects in the store that no manifest names, by the last sweep."""
 
     checked_at: Timestamp = Field(description="When the sweep ended.")
-    objects: int = Field(default=0, description="How many are older than 7 days.")
-    bytes: int = Field(default=0, description="Their bytes.")
-    uploads: int = Field(default=0, description="Unfinished uploads that are older than 7 days.")
-    oldest: Timestamp | None = Field(default=None, description="When the oldest of them was written.")
-    examples: tuple[str, ...] = Field(default=(), description="Keys of some of them.")
-    more: bool = Field(default=False, description="There are more than the report holds; a later one has the rest.")
-    manifests: int = Field(default=0, description="Snapshots in the store.")
     unclaimed: int = Field(
         default=0,
-        description="Of these, how many have no Snapshot in this cluster. They can be imported, and are never orphans.",
-    )
-    unreadable: int = Field(default=0, description="Manifests that cannot be read. Their environments are not swept.")
-    foreign: int = Field(
-        default=0, description="Objects among the snapshots that ocore-snapshots did not write; never touched."
+        description="Of `manifests`, how many have no Snapshot in this cluster. They can be imported; never orphans.",
     )
     report: str | None = Field(
         default=None,

@@ -98,31 +98,39 @@ class Orphan(Model):
 OrphanReport.model_rebuild()
 
 
-class OrphansResult(Model):
+class OrphanFigures(StatusModel):
+    """What a sweep has counted."""
+
+    objects: int = Field(default=0, description="How many are older than 7 days.")
+    bytes: int = Field(default=0, description="Their bytes.")
+    uploads: int = Field(default=0, description="Unfinished uploads that are older than 7 days.")
+    oldest: Timestamp | None = Field(default=None, description="When the oldest of them was written.")
+    examples: tuple[str, ...] = Field(default=(), description="Keys of some of them.")
+    more: bool = Field(default=False, description="There are more than the report holds; a later one has the rest.")
+    manifests: int = Field(default=0, description="Snapshots in the store.")
+    unreadable: int = Field(default=0, description="Manifests that cannot be read. Their environments are not swept.")
+    foreign: int = Field(
+        default=0, description="Objects among the snapshots that ocore-snapshots did not write; never touched."
+    )
+
+
+class OrphansResult(OrphanFigures):
     """Of ``sweep``."""
 
-    model_config = ConfigDict(extra="ignore")
-
     kind: Literal["orphans"] = "orphans"
-    objects: int = 0
-    bytes: int = 0
-    uploads: int = 0
-    oldest: Timestamp | None = None
-    examples: tuple[str, ...] = ()
-    more: bool = Field(default=False, description="There are more than one report holds.")
-    manifests: int = Field(default=0, description="Manifests in the store that can be read.")
-    unreadable: int = Field(default=0, description="Manifests that cannot be read. Their environments are not swept.")
-    foreign: int = Field(default=0, description="Objects outside the layout of a snapshot: never touched.")
     report: str = Field(default="", description="SHA-256 of the report in the store. Empty: nothing can be removed.")
 
 
-class RemovedOrphans(Model):
+class RemovedFigures(StatusModel):
+    """What a removal of orphans has counted."""
+
+    objects: int = Field(default=0, description="Objects that were removed.")
+    bytes: int = Field(default=0, description="Their bytes.")
+    uploads: int = Field(default=0, description="Unfinished uploads that were aborted.")
+    kept: int = Field(default=0, description="Objects of the report that are no orphans any more, or were gone.")
+
+
+class RemovedOrphans(RemovedFigures):
     """Of ``remove-orphans``."""
 
-    model_config = ConfigDict(extra="ignore")
-
     kind: Literal["removed-orphans"] = "removed-orphans"
-    objects: int = 0
-    bytes: int = 0
-    uploads: int = 0
-    kept: int = Field(default=0, description="Objects of the report that are named now, were changed, or are gone.")

@@ -6,7 +6,7 @@ from datetime import datetime
 from ocore_crds import naming
 from ocore_crds.quantity import human
 from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
-from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
+from ocore_crds.stored_contents import OrphanFigures, OrphansResult, RemovedFigures, RemovedOrphans
 from ocore_crds.text import shortened
 from ocore_operator import clock
 from ocore_operator.kube.resources import Store
@@ -57,16 +57,8 @@ def swept(store: Store, result: OrphansResult, claimed: int, now: datetime) -> O
     last = store.status.orphans
     return OrphansStatus(
         checked_at=clock.text(now),
-        objects=result.objects,
-        bytes=result.bytes,
-        uploads=result.uploads,
-        oldest=result.oldest,
-        examples=result.examples,
-        more=result.more,
-        manifests=result.manifests,
+        **result.model_dump(include=set(OrphanFigures.model_fields)),
         unclaimed=max(result.manifests - claimed, 0),
-        unreadable=result.unreadable,
-        foreign=result.foreign,
         report=result.report or None,
         removal=last.removal if last is not None else None,
     )
@@ -90,11 +82,8 @@ def removed(last: OrphansStatus, result: RemovedOrphans, now: datetime) -> Orpha
         RemovalStatus(
             report=last.report or "",
             finished_at=clock.text(now),
-            objects=result.objects,
-            bytes=result.bytes,
-            uploads=result.uploads,
-            kept=result.kept,
             message=message,
+            **result.model_dump(include=set(RemovedFigures.model_fields)),
         ),
     )
 
