@@ -114,11 +114,13 @@ class Followers:
         return sum(not f.task.done() for f in self._followers.values())
 
     def ensure(self, owner: Key, pod: str) -> LogState:
-        """Follows the pod's log for the owner. Returns the state so far."""
+        """Follows the log of a pod that exists, for the owner. Returns the state so far."""
         name = (owner.namespace, pod)
         found = self._followers.get(name)
-        if found is None:
-            state = LogState()
+        # A task that has ended without the result is begun again: a kubelet that has not seen the pod yet says that
+        # there is none.
+        if found is None or (found.task.done() and found.state.result is None):
+            state = found.state if found is not None else LogState()
             task = asyncio.create_task(self._follow(owner, pod, state), name=f"log {pod}")
             found = self._followers[name] = _Follower(owner, task, state)
         return found.state

@@ -96,3 +96,27 @@ def test_stray_lines_say_nothing(line: str) -> None:
     state = LogState()
     assert state.take(line) is None
     assert state == LogState()
+
+
+def test_row_141_the_log_of_a_pod_that_the_kubelet_has_not_seen_yet_is_read_later() -> None:
+    """The kubelet then answers that the pod does not exist."""
+    result = Result(ok=True, time="t").model_dump_json(by_alias=True)
+    answers: list[str | None] = [None, result]
+
+    class Logs:
+        async def follow_log(self, *_: object, **__: object) -> AsyncIterator[LogLine]:
+            found = answers.pop(0)
+            if found is None:
+                raise ApiError(404, "NotFound", "pod not found")
+            yield LogLine("", found)
+
+    async def main() -> LogState:
+        followers = log.Followers(cast("Kube", Logs()), lambda *_: None)
+        for _ in range(3):  # what has been read whole is not read again
+            state = followers.ensure(Key("Rollback", "shop", "before"), "pod")
+            (found,) = followers._followers.values()
+            await found.task
+        return state
+
+    assert asyncio.run(main()).result is not None
+    assert answers == []
