@@ -28,6 +28,11 @@ from support.cluster.site import IMAGE, Servers, Site, make_site
 
 #: A whole rollback may take so many times a plain restore, and that for all Jobs together (issue 4).
 ROLLBACK_RATIO, ROLLBACK_JOBS_SECONDS = 1.15, 10
+#: And so many times an empty Job, less what the application itself takes to stop and start; its undo; and the Jobs
+#: that it makes (issue 41).
+ROLLBACK_OF_EMPTY, UNDO_OF_EMPTY, ROLLBACK_JOBS = 1.4, 0.9, 2
+#: Databases for which a pod's start, and not the data, decides how long a rollback takes.
+MOST_MEGABYTES = 200
 DOWNTIME_SECONDS = 5
 PREVIEW_SECONDS = 5.0
 #: Two medians of three downtimes differ by that much, beside what the runs differ among themselves: the kubelet looks
@@ -185,6 +190,7 @@ def rollback(cluster: Cluster, servers: Servers, runs: int, megabytes: int) -> t
     """A whole rollback, its downtime and that of its undo; all less what the application itself takes to stop and
     start."""
     whole, peer, down, undone, own, preview = [], [], [], [], [], []
+    empty, net_whole, net_undone, made = [], [], [], []
     with make_site(cluster, servers) as site:
         fill(site, megabytes)
         site.completed("Snapshot", site.snapshot("base", timeoutSeconds=3600), 1800)
@@ -192,15 +198,19 @@ def rollback(cluster: Cluster, servers: Servers, runs: int, megabytes: int) -> t
             preview.append(seconds(lambda run=run: previewed(site, f"preview-{run}")))  # type: ignore[misc]
             peer.append(plain_restore(site))
             own.append(own_stop_and_start(site))
+            empty.append(seconds(lambda: empty_job(cluster, site.namespace)))
             with Downtime(site) as downtime:
                 name = site.rollback(f"run-{run}", "base", undoWindowSeconds=3600, timeoutSeconds=3600)
                 status = site.completed("Rollback", name, 1800)["status"]
             down.append(downtime.seconds)
             whole.append(span(status["startedAt"], status["completedAt"]) - own[-1])
+            net_whole.append(span(status["queuedAt"], status["completedAt"]) - own[-1])
+            made.append(float(jobs_of(site, name)))
             with Downtime(site) as downtime:
                 undo = site.undo(f"undo-{run}", name)
-                site.completed("Rollback", undo)
+                status = site.completed("Rollback", undo)["status"]
             undone.append(downtime.seconds)
+            net_undone.append(span(status["queuedAt"], status["completedAt"]) - own[-1])
             for done in (undo, name):
                 cluster.delete("Rollback", done, site.namespace)
                 cluster.wait_gone("Rollback", done, site.namespace, 120)
@@ -208,12 +218,33 @@ def rollback(cluster: Cluster, servers: Servers, runs: int, megabytes: int) -> t
     most = ROLLBACK_RATIO * statistics.median(peer) + ROLLBACK_JOBS_SECONDS
     wanted = f"{ROLLBACK_RATIO} times the peer's, and {ROLLBACK_JOBS_SECONDS} s"
     less = f"less the application's own {statistics.median(own):.1f} s"
+    of_empty = [
+        at_most(f"Rollback of {megabytes} MB, {less}", net_whole, empty, "an empty Job", ROLLBACK_OF_EMPTY),
+        at_most(f"Its undo, {less}", net_undone, empty, "an empty Job", UNDO_OF_EMPTY),
+    ]
     return [
         Figure(f"Rollback of {megabytes} MB", "s", whole, wanted, most, peer, "pg_restore -j2, ANALYZE"),
         limit(f"Downtime of a rollback, {megabytes} MB, {less}", net, DOWNTIME_SECONDS, "s"),
         limit(f"Downtime of its undo, {megabytes} MB, {less}", net_undo, DOWNTIME_SECONDS, "s"),
         limit(f"Preview of a rollback, {megabytes} MB", preview, PREVIEW_SECONDS, "s"),
+        *(of_empty if megabytes <= MOST_MEGABYTES else ()),
+        limit(f"Jobs of a rollback of {megabytes} MB", made, ROLLBACK_JOBS, ""),
     ], net
+
+
+def jobs_of(site: Site, name: str) -> int:
+    """Jobs that a Rollback has made until it was Complete, and probes of its Environment since then."""
+    rollback = site.cluster.get("Rollback", name, site.namespace)
+    assert rollback is not None
+    since, uid = rollback["metadata"]["creationTimestamp"], rollback["metadata"]["uid"]
+    made = site.cluster.objects("Job", site.namespace, "app.kubernetes.io/managed-by=ocore-snapshots")
+    ended = rollback["status"]["completedAt"]
+    return sum(
+        job["metadata"]["labels"]["ocore.dev/uid"] == uid
+        or (job["metadata"]["labels"]["ocore.dev/command"] == "probe" and since <= job["metadata"]["creationTimestamp"])
+        for job in made
+        if job["metadata"]["creationTimestamp"] <= ended
+    )
 
 
 def previewed(site: Site, name: str) -> None:
