@@ -165,7 +165,7 @@ test-demo: venv ## The demo, twice in a row, and its removal, in the cluster $OC
 
 test-integration: venv ## Integration tests against the cluster $OCORE_CLUSTER, which must be up
 	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m "not exclusive" \
-	  -n $(CLUSTER_WORKERS) --dist worksteal $(NONE_IS_FINE)
+	  -n $(CLUSTER_WORKERS) --dist loadscope --no-loadscope-reorder $(NONE_IS_FINE)
 	$(PART) integration localcluster/cluster net -- $(PYTEST) tests/integration -m exclusive $(NONE_IS_FINE)
 
 test-e2e: test-e2e-beside test-e2e-alone ## End-to-end tests in the cluster $OCORE_CLUSTER, which has the images

@@ -1,14 +1,39 @@
 """Fixtures of the integration tests: the API server of the local cluster, with our CRDs."""
 
 import subprocess
+import zlib
 
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from support.cluster.chart import CHART, LOCAL
 from support.cluster.cluster import Cluster, wait_for
 from support.cluster.operator import NAMESPACE, RELEASE
 from support.cluster.shared import Shared
+
+#: Thousands of short tests, which need little before them: workers share them, in so many parts, at the end.
+SHARED, PARTS = "test_crds_rules.py", 40
+#: Files whose tests mostly wait start first.
+WAITING = "test_operator_"
+
+
+class ByFiles(LoadScopeScheduling):
+    """The tests of a file run in one worker: an operator, or the chart's policies, are started once for them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return f"{file} {zlib.crc32(nodeid.encode()) % PARTS}" if file.endswith(SHARED) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFiles | None:
+    """In place of `--dist loadscope`."""
+    return ByFiles(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda i: (i.path.name == SHARED, not i.path.name.startswith(WAITING)))
 
 
 @pytest.fixture(scope="session")
