@@ -191,7 +191,7 @@ SEEDS = {
     "a lost switch is taken for none": 9,
     "switches an environment that names another claim by now": 2,
     "what was switched back is dropped at once": 6,
-    "what was live until someone switched by hand is dropped at once": 1,
+    "what was live until someone switched by hand is dropped at once": 31,
     "leaves the Jobs of an aborted rollback alone": 2,
 }
 
