@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ocore_api.cache import RollbackEntry
 from ocore_api.cache.store import Store as ApiStore
 from ocore_api.views import models
 from ocore_crds import conditions as c
@@ -111,12 +112,12 @@ def condition(found: Any, type_: str) -> tuple[str, str, str]:
 
 def log(place: Place, name: str) -> dict[str, Any]:
     """As the REST API shows it."""
-    cache = ApiStore(lambda: at(200))
+    cache = ApiStore()
     cache.put("Environment", {**place.api.read(ENVIRONMENTS, "shop", "shop"), "status": {"id": ENVIRONMENT}})
     for kind, found in (("Snapshot", place.snapshots()), ("Rollback", place.rollbacks())):
         for each in found.values():
             cache.put(kind, each)
-    rows = json.loads(b"".join(cache.logs(b"[", cache.rollbacks_of(ENVIRONMENT), b"]").pieces()))
+    rows = json.loads(b"".join(cache.served.logs(b"[", cache.served.of(RollbackEntry, ENVIRONMENT), b"]").pieces()))
     row = next(row for row in rows if row["id"] == id_of(name))
     models.RollbackLog.model_validate(row)
     return row
