@@ -1,7 +1,7 @@
 """The protocol between a Job's program (ocore_mover) and the operator, all of it.
 
 Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`. The termination message (4 KiB
-at most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the switch Job's pod
+at most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the pod that switches
 (:class:`Signal`), read through a downward-API volume.
 
 The results are with their commands (``commands``). The mover imports only what the command at hand needs, and never
@@ -27,6 +27,7 @@ from .commands.probe import ProbeResult as ProbeResult
 from .commands.probe_store import StoreProbeResult as StoreProbeResult
 from .commands.prove import ProofResult as ProofResult
 from .commands.remove_extract import ExtractRemoved as ExtractRemoved
+from .commands.restore import RestoredReport as RestoredReport
 from .commands.restore import RestoreResult as RestoreResult
 from .commands.snapshot import FreezeSignal as FreezeSignal
 from .commands.snapshot import SnapshotResult as SnapshotResult
@@ -86,7 +87,7 @@ class Result(Outcome):
     then: "Result | None" = None
 
 
-AnyReport = StepReport | ProgressReport | ReadyReport | ProbedReport | Result
+AnyReport = StepReport | ProgressReport | ReadyReport | ProbedReport | RestoredReport | Result
 Report = Annotated[AnyReport, Field(discriminator="type")]
 _REPORT: TypeAdapter[Any] = TypeAdapter(Report)
 

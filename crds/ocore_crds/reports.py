@@ -97,7 +97,7 @@ class ProgressReport(Line):
 
 
 class ReadyReport(Line):
-    """The switch Job is connected, has checked everything and waits for its signal."""
+    """The Job is connected, has checked everything and waits for its signal to switch."""
 
     type: Literal["ready"] = "ready"
     time: str

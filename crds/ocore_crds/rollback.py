@@ -460,7 +460,10 @@ class RollbackStatus(ObjectStatus):
     )
     attempt: int = Field(default=0, description="Number of the last restore attempt, from 1.")
     neutralize_attempt: int = Field(default=0, description="Number of the last neutralize Job, from 1.")
-    switch_attempt: int = Field(default=0, description="Number of the last switch Job, from 1.")
+    switch_attempt: int = Field(
+        default=0,
+        description="Number of the last attempt at the switch, from 1. The Job of the restore makes the first one.",
+    )
     inspect_attempt: int = Field(default=0, description="Number of the last inspect Job, from 1.")
     cleanup_attempt: int = Field(default=0, description="Number of the last cleanup Job, from 1.")
     cleanup_after: Timestamp | None = Field(default=None, description="When a failed cleanup is retried.")

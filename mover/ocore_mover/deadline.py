@@ -76,6 +76,12 @@ class Token:
             with self._lock:
                 self._callbacks.pop(key, None)
 
+    def restart(self, seconds: float) -> None:
+        """Another part of the command begins, which has so many seconds from now. Nothing where there is no deadline,
+        or the command is cancelled."""
+        if self._ends is not None:
+            self._ends, self._seconds = time.monotonic() + seconds, seconds
+
     @contextmanager
     def within(self, seconds: float) -> Iterator["Token"]:
         """A token for a part of the command: cancelled with this one, or after `seconds`."""
@@ -90,8 +96,9 @@ class Token:
         return Cancelled(error.reason, error.message, retryable=error.retryable)
 
     def _watch(self) -> None:
-        timeout = None if self._ends is None else max(0.0, self._ends - time.monotonic())
-        if not self._event.wait(timeout):
+        while not self._event.wait(self.seconds_left):
+            if self.seconds_left:  # restarted since
+                continue
             self.cancel(
                 Cancelled(
                     conditions.DEADLINE_EXCEEDED,

@@ -17,6 +17,7 @@ from ocore_mover import redact
 
 if TYPE_CHECKING:
     from ocore_crds.commands.probe import ProbeResult
+    from ocore_crds.commands.restore import RestoreResult
     from ocore_crds.protocol import Payload
 
 #: Progress is written at most this often (seconds): the operator patches its status at most once a second.
@@ -140,7 +141,7 @@ class Reporter:
         return Counter(self, step, bytes_total=bytes_total, files_total=files_total)
 
     def ready(self) -> None:
-        """Reports that the switch waits for its signal."""
+        """Reports that the command waits for its signal to switch."""
         self.emit(ReadyReport(time=now()))
 
     def probed(self, found: "ProbeResult") -> None:
@@ -148,6 +149,12 @@ class Reporter:
         from ocore_crds.commands.probe import ProbedReport  # imported late: one command needs it
 
         self.emit(ProbedReport(probe=found, time=now()))
+
+    def restored(self, result: "RestoreResult") -> None:
+        """Reports the result of a restore, which goes on to the switch."""
+        from ocore_crds.commands.restore import RestoredReport  # imported late: one command needs it
+
+        self.emit(RestoredReport(result=result, time=now()))
 
     def succeed(self, payload: "Payload") -> None:
         """The command's last line. Called again, that of the command which followed it: it has both results."""

@@ -235,6 +235,22 @@ def test_row_01_operator_killed_in_a_rollback_that_neutralises(site: Site, opera
 
 
 @pytest.mark.timeout(900)
+def test_row_142_one_job_restores_and_switches_whoever_is_killed(site: Site, operator: Operator) -> None:
+    """The operator at each step until the Job has its signal, and the Job once the databases are renamed: nothing is
+    restored again, and another Job says that it is switched."""
+    set_marker(site, 4)
+    points = OPERATOR_ROLLBACK_POINTS[:4]
+    killed = failpoints.armed(",".join([*(f"{point}=kill" for point in points), "switch-renamed=kill@1"]))
+    with Deaths(site.cluster, site.namespace) as deaths, operator_killed(operator, *points):
+        obj = roll_back(site, fresh("one-job"), killed, timeoutSeconds=900)
+        deaths.fired_in(obj, {"restore": 1})
+        old_or_new(site, obj)
+        assert is_true(obj, "Complete"), obj["status"]
+    assert (obj["status"]["attempt"], obj["status"]["switchAttempt"]) == (1, 2)
+    holds_all_promises(site)
+
+
+@pytest.mark.timeout(900)
 def test_row_01_operator_killed_in_a_rollback_with_a_safety_snapshot(
     site: Site, cluster: Cluster, operator: Operator
 ) -> None:

@@ -160,7 +160,7 @@ def test_row_102_a_switch_without_network_cannot_act_when_it_is_back(shared_clai
     name = site.rollback(
         fresh("cut"), "base", annotations=armed("switch-refused=sleep:40"), undoWindowSeconds=0, timeoutSeconds=300
     )
-    switch = running_pod(site, "Rollback", name, "switch")
+    switch = running_pod(site, "Rollback", name, "restore")
     assert switch["spec"]["nodeName"] == OTHER
     at_failpoint(site, switch, "switch-refused")
     lose(cluster, "cut")

@@ -24,7 +24,7 @@ pytestmark = [
 MOMENTS = [
     pytest.param("Snapshot", "snapshot", "snapshot-dump-running", id="mid-snapshot"),
     pytest.param("Rollback", "restore", "restore-database-loaded", id="mid-restore", marks=pytest.mark.long),
-    pytest.param("Rollback", "switch", "switch-refused", id="between-stop-and-resume", marks=pytest.mark.long),
+    pytest.param("Rollback", "restore", "switch-refused", id="between-stop-and-resume", marks=pytest.mark.long),
 ]
 
 
@@ -98,7 +98,7 @@ def test_row_107_the_node_of_application_and_jobs_is_drained(
         drain(cluster)
         obj = terminal_in_time(site, kind, name)
         assert is_true(obj, "Complete")
-        assert obj["status"]["attempt"] == 2
+        assert obj["status"]["switchAttempt" if point == "switch-refused" else "attempt"] == 2
         if kind == "Rollback":
             old_or_new(site, obj)
         holds_all_promises(site)
@@ -133,7 +133,7 @@ def test_row_107_a_drain_between_stop_and_resume_costs_the_start_of_one_job(
         without = site.completed("Rollback", begin(site, "Rollback", point, seconds))
         set_marker(site, 3)
         name = begin(site, "Rollback", point, seconds)
-        first = running_pod(site, "Rollback", name, "switch")
+        first = running_pod(site, "Rollback", name, "restore")
         assert first["spec"]["nodeName"] == OTHER, "not on the node of the claim's user"
         cluster.wait("Rollback", name, site.namespace, lambda o: "quiescedAt" in o["status"], 60, "stopping")
         if point == "switch-refused":

@@ -165,3 +165,6 @@ class SignalWait(Part):
     signal_file: str = Field(description="File in which the signal appears (downward API).")
     ready_file: str | None = Field(default=None, description="File to create when the command waits for its signal.")
     wait: float = Field(default=600.0, ge=1, description="Seconds to wait for the signal.")
+    job: Annotated[str, Option("signal-job")] = Field(
+        default="", description="Name of the Job: a signal that names another one is not obeyed."
+    )

@@ -25,8 +25,9 @@ from .base import (
     Jobs,
     OfRollback,
 )
-from .parts import TMP, Option, SourceStore, StoreAccess
+from .parts import TMP, Option, SignalWait, SourceStore, StoreAccess
 from .probe import ProbeResult
+from .switch import SwitchResult
 
 
 class Preflight(Model):
@@ -89,6 +90,13 @@ class RestoreRequest(OfRollback):
             " command, and nothing is restored. Default: no probe."
         ),
     )
+    signal: SignalWait | None = Field(
+        default=None,
+        description=(
+            "Wait for this signal after the restore, then switch as `switch` does. Where none comes in time, or the"
+            " switch cannot be prepared, the result is that of the restore. Default: only restore."
+        ),
+    )
     jobs: Jobs = Field(default=2, description=JOBS)
 
     @model_validator(mode="after")
@@ -99,6 +107,8 @@ class RestoreRequest(OfRollback):
             self.rollback_id,
         ):
             raise ValueError("the ids of --record differ from --environment-id and --rollback-id")
+        if self.signal is not None and self.neutralize:
+            raise ValueError("a copy that is to be neutralised is switched by another command: omit --signal-file")
         return self
 
 
@@ -116,10 +126,18 @@ class RestoreResult(Line):
     evidence: Evidence = Evidence()
 
 
+class RestoredReport(Line):
+    """The restore is done and checked, and its Job goes on to the switch."""
+
+    type: Literal["restored"] = "restored"
+    result: RestoreResult
+    time: str
+
+
 ROW = Command(
     "restore",
     RestoreRequest,
-    (RestoreResult, ProbeResult),
+    (RestoreResult, ProbeResult, SwitchResult),
     "rollback",
     3,
     (f"{STORE} {SITE} {SNAPSHOT_IDS} {ROLLBACK_ID} --scratch /tmp",),

@@ -1,5 +1,6 @@
-"""``restore``: restores a snapshot beside the live environment and checks it."""
+"""``restore``: restores a snapshot beside the live environment and checks it. With a signal it also switches."""
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TypeVar
 from ocore_crds import conditions, failpoints
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
 from ocore_crds.commands.restore import Preflight, RestoreRequest, RestoreResult
+from ocore_crds.commands.switch import SwitchResult
 from ocore_crds.manifest import FilestoreArtifact, Manifest
 from ocore_crds.reports import Step
 from ocore_crds.rollback_record import RollbackRun
@@ -378,12 +380,25 @@ def _disagrees(runtime: Runtime, request: RestoreRequest, known: Preflight) -> P
     return None
 
 
-def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult | ProbeResult:
-    """As :meth:`RestoreRun.run`. With `preflight` it probes first; what that finds ends it before anything is read."""
+def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult | ProbeResult | SwitchResult:
+    """As :meth:`RestoreRun.run`. With `preflight` it probes first; what that finds ends it before anything is read.
+    With `signal` it is also the first attempt at the switch."""
     if request.preflight is not None:
         found = _disagrees(runtime, request, request.preflight)
         if found is not None:
             return found
+    result = _restored(runtime, request)
+    if request.signal is None:
+        return result
+    gc.collect()  # it may wait for minutes, beside a live database
+    runtime.reporter.restored(result)
+    from ocore_mover.commands import switch  # imported late: a restore must start soon
+
+    return switch.after_restore(runtime, request, request.signal) or result
+
+
+def _restored(runtime: Runtime, request: RestoreRequest) -> RestoreResult:
+    """As :meth:`RestoreRun.run`. What it has needed is free when it returns."""
     store, folder = opening.store(request.store), opening.scratch(request.scratch)
     options = RestoreOptions(
         environment_id=request.environment_id,

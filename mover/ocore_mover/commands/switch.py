@@ -1,7 +1,8 @@
 """``switch``: puts the restored copy in the place of the live environment, or back.
 
 A switch that waited for its signal ends after the switch: its pod must not hold the filestore's claim while the
-workloads start. A switch back is another run, with ``--now --back`` (docs/decisions/0012).
+workloads start. A switch back is another run, with ``--now --back`` (docs/decisions/0012). The process of a restore may
+make the first attempt (:func:`after_restore`).
 """
 
 import json
@@ -9,10 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
@@ -27,6 +29,10 @@ from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
 
+if TYPE_CHECKING:
+    from ocore_crds.commands.parts import SignalWait
+    from ocore_crds.commands.restore import RestoreRequest
+
 log = logging.getLogger(__name__)
 
 _POLL = 0.05
@@ -39,6 +45,9 @@ _FINAL = (
 )
 #: Seconds at the end for outcomes that are still being written. The application waits for the end of this process.
 _OUTCOME_SECONDS = 10.0
+#: Seconds that a process which has restored has for the switch, beside the wait for its signal: until no Job may rename
+#: any more, and to report it.
+SWITCH_SECONDS = 30.0 + RENAMED_WITHIN + _OUTCOME_SECONDS + 30.0
 #: Seconds that an undo waits for the store. It must work when the store does not.
 _STORE_SECONDS = 10.0
 
@@ -51,6 +60,7 @@ class SwitchOptions:
     ready_file: Path | None
     wait: float  # seconds for the signal
     back: bool  # at once, against the goal: to the database from before
+    job: str = ""  # the signal must name it
     records: RollbackRecords | None = None  # None: from a shell, without a record
     undo_to: Literal["Old", "New"] | None = None  # the position that an undo wants; None: not an undo
 
@@ -184,6 +194,20 @@ class _Outcomes:
 def _by_signal(
     runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path, outcomes: _Outcomes
 ) -> SwitchResult:
+    now = _prepared(runtime, switcher, options, outcomes)
+    signal = _awaited(runtime, options, Signals(signal_file, options.job))
+    return _obeyed(runtime, switcher, options, outcomes, now, signal)
+
+
+def _prepared(
+    runtime: Runtime,
+    switcher: Switcher,
+    options: SwitchOptions,
+    outcomes: _Outcomes,
+    early: "Signals | None" = None,
+) -> SwitchResult:
+    """Checks that the switch can work, writes that it starts, and reports that it is ready. Returns the position.
+    `early`: of which what came before that is ignored."""
     if options.ready_file is not None:
         options.ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
     now = switcher.repair()
@@ -191,15 +215,32 @@ def _by_signal(
         check_runs_once(options.records, switcher.marks())  # a rollback's restore has done this
     switcher.prepare()
     outcomes.start()
+    if early is not None:
+        early.ignore()
     if options.ready_file is not None:
         options.ready_file.touch()
     runtime.reporter.ready()
     failpoints.hit("switch-ready")
+    return now
+
+
+def _awaited(runtime: Runtime, options: SwitchOptions, signals: "Signals") -> Signal:
     until = time.monotonic() + options.wait
-    while (signal := read_signal(signal_file)) is None:
+    while (signal := signals.read()) is None:
         if time.monotonic() >= until:
             raise _no_signal(options.wait)
         runtime.token.sleep(_POLL)
+    return signal
+
+
+def _obeyed(
+    runtime: Runtime,
+    switcher: Switcher,
+    options: SwitchOptions,
+    outcomes: _Outcomes,
+    now: SwitchResult,
+    signal: Signal,
+) -> SwitchResult:
     log.info("signal", extra={"action": signal.action, "position": now.position})
     if now.position == options.goal:
         # An earlier container switched, and its report may be lost.
@@ -217,6 +258,40 @@ def _by_signal(
         return _not_switched(switcher, options, error, outcomes)
     outcomes.write("switched")
     return now
+
+
+def after_restore(runtime: Runtime, request: "RestoreRequest", signal: "SignalWait") -> SwitchResult | None:
+    """The first attempt at the switch, in the process that has restored. None: it has not switched, and another Job
+    may. What prevents the switch before the signal is for that Job to find and to report.
+
+    Its container is never started again. So whatever the signal's file holds before it is ready is not of the operator.
+    """
+    runtime.token.restart(signal.wait + SWITCH_SECONDS)
+    found = SwitchRequest(
+        database=request.database,
+        filestore=request.filestore,
+        environment_id=request.environment_id,
+        rollback_id=request.rollback_id,
+        store=request.store if request.record is not None else None,
+        signal=signal,
+        record=request.record,
+        allow_replication_loss=request.allow_replication_loss,
+    )
+    with ExitStack() as stack:
+        outcomes: _Outcomes | None = None
+        try:
+            switcher, options = _opened(runtime, found)
+            stack.enter_context(closing(switcher))
+            outcomes = stack.enter_context(_Outcomes(switcher, options.records, options))
+            signals = Signals(Path(signal.signal_file), signal.job)
+            now = _prepared(runtime, switcher, options, outcomes, signals)
+            order = _awaited(runtime, options, signals)
+        except Exception as error:
+            log.warning("the restore's Job does not switch; another one may", extra={"error": str(error)})
+            if outcomes is not None:
+                outcomes.write("not-switched")
+            return None
+        return _obeyed(runtime, switcher, options, outcomes, now, order)
 
 
 def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -> None:
@@ -274,19 +349,40 @@ def _no_signal(seconds: float) -> MoverError:
     )
 
 
-def read_signal(path: Path) -> Signal | None:
-    """The signal in the downward-API file, which may have expired; None where there is none, or it is not valid."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    if not text:
-        return None
-    try:
-        return Signal.model_validate_json(text)
-    except ValidationError:
-        log.warning("ignoring an invalid signal", extra={"text": text[:200]})
-        return None
+class Signals:
+    """The signal in the downward-API file."""
+
+    def __init__(self, path: Path, job: str) -> None:
+        """`job`: the signal must name it."""
+        self._path, self._job = path, job
+        self._ignored = ""
+
+    def ignore(self) -> None:
+        """What the file holds now is never obeyed."""
+        self._ignored = self._text()
+        if self._ignored:
+            log.warning("ignoring a signal that came too early", extra={"text": self._ignored[:200]})
+
+    def read(self) -> Signal | None:
+        """The signal, which may have expired; None where there is none, or it is not valid or not for this Job."""
+        text = self._text()
+        if not text or text == self._ignored:
+            return None
+        try:
+            signal = Signal.model_validate_json(text)
+        except ValidationError:
+            signal = None
+        if signal is None or signal.job != self._job:
+            log.warning("ignoring a signal that is not valid, or for another Job", extra={"text": text[:200]})
+            self._ignored = text
+            return None
+        return signal
+
+    def _text(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
 
 
 def is_expired(signal: Signal) -> bool:
@@ -296,6 +392,11 @@ def is_expired(signal: Signal) -> bool:
 
 def execute(runtime: Runtime, request: SwitchRequest) -> SwitchResult:
     """As :func:`switch`."""
+    return switch(runtime, *_opened(runtime, request))
+
+
+def _opened(runtime: Runtime, request: SwitchRequest) -> tuple[Switcher, SwitchOptions]:
+    """What the request names. The Secrets are read now."""
     run, signal = opening.run_of(request.record), request.signal
     records: RollbackRecords | None = None
     if run is not None and request.store is not None:
@@ -318,5 +419,6 @@ def execute(runtime: Runtime, request: SwitchRequest) -> SwitchResult:
         back=request.back,
         records=records,
         undo_to=request.undo_to,
+        job=signal.job if signal is not None else "",
     )
-    return switch(runtime, Switcher(target, runtime.token), options)
+    return Switcher(target, runtime.token), options

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.table import EXTRACT
+from ocore_kube.types import EXTRACTS
 from ocore_operator import clock, operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
@@ -39,7 +40,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
                 ctx.followers.forget_owner(extract.meta.namespace, job_name(EXTRACT.name, extract.meta.uid, ""))
             return end
         case SetFinalizer(present=present):
-            await frame.set_finalizer(ctx, extract, naming.FINALIZER_EXTRACT, action)
+            await frame.set_finalizer(ctx, extract.meta, EXTRACTS, naming.FINALIZER_EXTRACT, action)
             return None if present else Requeue()
         case SetLock(held=held):
             if held:

@@ -3,13 +3,13 @@ object has changed since."""
 
 from typing import Any
 
-from ocore_kube.types import OURS
+from ocore_kube.types import Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import control, failpoints
 from ocore_operator.jobs.outcome import Observation
-from ocore_operator.kube.resources import Resource
+from ocore_operator.kube.resources import Meta, Resource
 from ocore_operator.reconcile_loop import Requeue
 
 
@@ -31,7 +31,7 @@ async def carry_out(
     return None
 
 
-async def set_finalizer(ctx: Context, obj: Resource[Any, Any], name: str, action: SetFinalizer) -> None:
+async def set_finalizer(ctx: Context, obj: Meta, type_: Type, name: str, action: SetFinalizer) -> None:
     """Adds or removes the finalizer, beside those of others."""
-    others = [finalizer for finalizer in obj.meta.finalizers if finalizer != name]
-    await ctx.kube.set_finalizers(obj.meta, OURS[obj.kind.kind], [*others, name] if action.present else others)
+    others = [finalizer for finalizer in obj.finalizers if finalizer != name]
+    await ctx.kube.set_finalizers(obj, type_, [*others, name] if action.present else others)

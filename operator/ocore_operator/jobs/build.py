@@ -31,7 +31,7 @@ from ocore_operator.jobs.inputs import JobInputs
 from ocore_operator.jobs.listeners import Listeners
 from ocore_operator.jobs.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
 from ocore_operator.jobs.series import Deletes, copying, deletion, state_writing
-from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job
+from ocore_operator.jobs.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.kube.resources import Environment, Extract, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
 
@@ -476,9 +476,11 @@ def restore(
     preflight: Preflight | None = None,
     attempt: int,
     deadline: float,
+    switch: tuple[float, float] | None = None,
 ) -> Object:
     """Name ``restore-<uid>-<attempt>``: restores the snapshot of the rollback's status beside the live environment.
-    `preflight`: what a probe must find before that; the store is then the Environment's own."""
+    `preflight`: what a probe must find before that; the store is then the Environment's own. `switch`: it makes the
+    first attempt at the switch, too: seconds that it waits for its signal, and for all that comes after the restore."""
     environment, status, volumes = _environment(job_inputs), owner.status, Volumes()
     spec, source = environment.spec, job_inputs.source
     other = status.source_environment_id not in (None, status.environment_id)
@@ -499,12 +501,17 @@ def restore(
         neutralize=status.neutralize is not None,
         capacity=_own_capacity(environment),
         preflight=_with_probed(preflight, job_inputs) if preflight is not None else None,
+        signal=parts.late_signal(volumes, switch[0], _name(owner, t.RESTORE, attempt)) if switch is not None else None,
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
-    return job(
-        settings, job_inputs, _armed(settings, JobRequest(owner, t.RESTORE, request, attempt, volumes, deadline))
-    )
+    whole = deadline + (switch[1] if switch is not None else 0)
+    command = JobRequest(owner, t.RESTORE, request, attempt, volumes, whole, stays=switch is not None)
+    return job(settings, job_inputs, _armed(settings, command))
+
+
+def _name(owner: Rollback, command: Command[Any], attempt: int) -> str:
+    return job_name(command.name, owner.meta.uid, attempt)
 
 
 def _with_probed(preflight: Preflight, job_inputs: JobInputs) -> Preflight:
@@ -615,7 +622,7 @@ def switch(
         run,
         deadline,
         store=stores.of(job_inputs.store).access(volumes),
-        signal=parts.signal(volumes, wait),
+        signal=parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
         # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
         neutralized=plan is not None and plan.required,
     )
@@ -661,7 +668,7 @@ def undo(
         run,
         deadline,
         store=_optional(volumes, store_of_record),
-        signal=parts.signal(volumes, wait),
+        signal=parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
     )
     command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
     return job(settings, job_inputs, _armed(settings, command))

@@ -17,6 +17,8 @@ from ocore_crds.protocol import (
     ProbeResult,
     ProgressReport,
     ReadyReport,
+    RestoredReport,
+    RestoreResult,
     Result,
     Step,
     StepReport,
@@ -49,13 +51,14 @@ class LogState:
     progress: dict[Step, ProgressReport] = field(default_factory=dict)
     ready: bool = False
     probe: ProbeResult | None = None
+    restored: RestoreResult | None = None
     result: Result | None = None
 
     def take(self, text: str) -> float | None:
-        """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness, a probe
-        and the result, which it acts on; SHOWN for a step that began or ended, which its status shows. None: not for
-        it. What is repeated does not wake it each time: anyone who may run programs in the pod can repeat it without
-        end."""
+        """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness, a probe,
+        a restore and the result, which it acts on; SHOWN for a step that began or ended, which its status shows. None:
+        not for it. What is repeated does not wake it each time: anyone who may run programs in the pod can repeat it
+        without end."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report
@@ -70,6 +73,9 @@ class LogState:
             return None if known else 0.0
         if isinstance(report, ProbedReport):
             first, self.probe = self.probe is None, self.probe or report.probe
+            return 0.0 if first else None
+        if isinstance(report, RestoredReport):
+            first, self.restored = self.restored is None, self.restored or report.result
             return 0.0 if first else None
         if isinstance(report, Result):
             before, self.result = self.result, report
@@ -113,15 +119,16 @@ class Followers:
     def __len__(self) -> int:
         return sum(not f.task.done() for f in self._followers.values())
 
-    def ensure(self, owner: Key, pod: str) -> LogState:
-        """Follows the log of a pod that exists, for the owner. Returns the state so far."""
+    def ensure(self, owner: Key, pod: str, since: datetime | None = None) -> LogState:
+        """Follows the log of a pod that exists, for the owner, from that time on where it is not followed yet. Returns
+        the state so far."""
         name = (owner.namespace, pod)
         found = self._followers.get(name)
         # A task that has ended without the result is begun again: a kubelet that has not seen the pod yet says that
         # there is none.
         if found is None or (found.task.done() and found.state.result is None):
             state = found.state if found is not None else LogState()
-            task = asyncio.create_task(self._follow(owner, pod, state), name=f"log {pod}")
+            task = asyncio.create_task(self._follow(owner, pod, state, since), name=f"log {pod}")
             found = self._followers[name] = _Follower(owner, task, state)
         return found.state
 
@@ -168,8 +175,7 @@ class Followers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- one log --------------------------------------------------------------------------------------------
-    async def _follow(self, owner: Key, pod: str, state: LogState) -> None:
-        since: datetime | None = None
+    async def _follow(self, owner: Key, pod: str, state: LogState, since: datetime | None) -> None:
         pace = Pace(LOG_RATE, FOLLOWED)  # of all connections together: a line that is too long ends one
         while state.result is None:
             try:

@@ -168,10 +168,16 @@ def scratch(volumes: Volumes, spec: EnvironmentSpec) -> str:
     return volumes.mount("scratch", SCRATCH, source)
 
 
-def signal(volumes: Volumes, wait: float) -> SignalWait:
-    """The annotation ``ocore.dev/signal`` of the pod as a file, and readiness once the mover waits for it. `wait`:
-    seconds for the signal."""
+def signal(volumes: Volumes, wait: float, job: str = "") -> SignalWait:
+    """As :func:`late_signal`, and readiness once the mover waits for it."""
+    volumes.readiness = {"exec": {"command": ["test", "-f", READY_FILE]}, "periodSeconds": 1, "timeoutSeconds": 5}
+    return late_signal(volumes, wait, job).model_copy(update={"ready_file": READY_FILE})
+
+
+def late_signal(volumes: Volumes, wait: float, job: str) -> SignalWait:
+    """The annotation ``ocore.dev/signal`` of the pod as a file. A Job that works before it waits says in its log when
+    it is ready: a pod that is not ready for long counts as one that does not run. `wait`: seconds for the signal.
+    `job`: its name, which the signal must have."""
     item = {"path": "signal", "fieldRef": {"fieldPath": f"metadata.annotations['{naming.ANNOTATION_SIGNAL}']"}}
     volumes.mount("signal", SIGNAL, {"downwardAPI": {"items": [item]}}, read_only=True)
-    volumes.readiness = {"exec": {"command": ["test", "-f", READY_FILE]}, "periodSeconds": 1, "timeoutSeconds": 5}
-    return SignalWait(signal_file=SIGNAL_FILE, ready_file=READY_FILE, wait=max(int(wait), 1))
+    return SignalWait(signal_file=SIGNAL_FILE, wait=max(int(wait), 1), job=job)

@@ -49,9 +49,10 @@ from ocore_operator.rollback.world import (
     StartJob,
     StopJob,
     TakeOver,
+    goes_on,
 )
 from ocore_operator.sources import Place
-from ocore_operator.workloads import scale
+from ocore_operator.workloads import quiesce, scale
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
 
 #: Seconds for the Job of a cleanup, and of a switch back.
@@ -295,6 +296,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 preflight=preflight_of(observed) if unanswered(owner.status) else None,
                 attempt=attempt,
                 deadline=left,
+                switch=_switch_of_restore(observed),
             )
         case "neutralize":
             given = _environment(observed).spec.neutralize
@@ -379,6 +381,16 @@ def may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
     if observed.rollback.status.quiesced_at is None:
         return False
     return found.spec.database is None or found.spec.database.cnpg is None
+
+
+def _switch_of_restore(observed: Observed) -> tuple[float, float] | None:
+    """Seconds that the Job of the restore waits for its signal: until the workloads are stopped; and for the switch in
+    all. None where another Job switches."""
+    rollback = observed.rollback
+    if not goes_on(rollback.status, rollback.spec):
+        return None
+    wait = quiesce.STOP_SECONDS + quiesce.drain_seconds(observed.world.workloads)
+    return wait, wait + finish_seconds(rollback.spec, 0)
 
 
 def preflight_of(observed: Observed) -> Preflight | None:

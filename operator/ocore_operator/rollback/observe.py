@@ -78,8 +78,12 @@ from ocore_operator.workloads.view import WorkloadView, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
+#: Stages in which the log of the restore's Job is followed.
+FOLLOWING = ("Restore", "Prepare", "Stop", "Drain", "Switch", "Resume")
 #: Stages at which the objects are compared that a rollback depends on.
 CHECKING = ("Preview", "Preflight")
+#: Between the clocks of a node and the operator.
+_SKEW = timedelta(minutes=2)
 PayloadT = TypeVar("PayloadT", bound=RestoreResult | NeutralizeResult | PreviewResult)
 
 #: Stages in which the safety snapshot is created, waited for or cancelled.
@@ -523,6 +527,7 @@ async def _job(
     namespace = rollback.meta.namespace
     if kind == "restore" and unanswered(rollback.status):
         view = replace(view, probe=await probe_of(ctx, rollback, seen, view))
+    view = await with_log(ctx, rollback, seen, view)
     if isinstance(view.payload, SwitchResult):
         view = replace(view, payload=as_seen_by(rollback.status, view.payload))
     if isinstance(view.payload, (RestoreResult, NeutralizeResult)) and view.payload.evidence == Evidence():
@@ -533,6 +538,30 @@ async def _job(
         answer = await signal.answer(ctx, namespace, pod["metadata"]["name"])
         return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
     return view
+
+
+async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: JobView) -> JobView:
+    """With what the log of the restore's Job says: that it has restored, waits for its signal, has switched."""
+    status = rollback.status
+    if view.kind != "restore" or view.attempt != status.attempt or status.stage not in FOLLOWING:
+        return view
+    pods = seen.pods.get(view.name, ())
+    if view.pod and not view.ended:
+        log = ctx.followers.ensure(rollback.key, view.pod, _before_the_wait(status))
+    elif view.failure is not None and pods and status.stage == "Restore":  # killed: what it had done by then
+        log = await ctx.followers.whole(rollback.meta.namespace, pods[-1]["metadata"]["name"])
+    else:
+        return replace(view, ready=False)
+    switched = log.steps.get(Step.SWITCH)
+    answer = signal.of_report(switched) if switched is not None else None
+    return replace(view, restored=log.restored, ready=view.ready and log.ready, answer=answer)
+
+
+def _before_the_wait(status: RollbackStatus) -> datetime | None:
+    """From when on the log of a Job that has restored matters: an operator that takes it over while the application is
+    stopped does not read what it has reported for hours."""
+    checked = next((s.started_at for s in status.steps if s.name == Step.CHECK), None)
+    return clock.parse(checked) - _SKEW if checked is not None and status.stage != "Restore" else None
 
 
 async def probe_of(ctx: Context, rollback: Rollback, seen: Observation, view: JobView) -> ProbeResult | None:

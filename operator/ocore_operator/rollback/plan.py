@@ -203,13 +203,14 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         next_attempt = change(status, attempt=status.attempt + 1)
         job = replace(job, failure=job.gives_way)
         return _retry_or_abort(RESTORE, status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
-    if not job.ended:
+    result = job.payload if isinstance(job.payload, RestoreResult) else job.restored
+    if not job.ended and result is None:
         return until_ended(job, "restores the snapshot beside the live environment.")
     if isinstance(job.payload, ProbeResult):  # it has restored nothing, and the operator has found that it may go on
         return plan_switch.stop_jobs((job,))
-    if isinstance(job.payload, RestoreResult):
+    if result is not None:
         note = Note("Normal", "Restored", "The snapshot is restored beside the live environment and checked.")
-        fresh = restored(status, job.payload, now)
+        fresh = restored(status, result, now)
         if fresh.stage == "Prepare" and _must_await(fresh, spec):
             fresh = enter(fresh, "Await", now)
         return Record(fresh, (note,), failpoint="operator-rollback-restored")
@@ -268,7 +269,7 @@ def _retry_or_abort(
 
 
 def _start(
-    kind: Literal["restore", "neutralize", "switch"], attempt: int, status: RollbackStatus, world: World, now: datetime
+    kind: Literal["restore", "neutralize"], attempt: int, status: RollbackStatus, world: World, now: datetime
 ) -> Action:
     """Starts the Job of an attempt, once those of earlier attempts and their pods are gone: two must not work in one
     copy."""
@@ -335,15 +336,20 @@ def _await(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Record(enter(status, "Prepare", now))
 
 
-# --- Prepare, Stop, Drain: the switch Job waits, the workloads stop ---------------------------------------------------
+# --- Prepare, Stop, Drain: the Job that switches waits, the workloads stop --------------------------------------------
 
 
 def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     if _must_await(status, spec):
         return Record(enter(status, "Await", now))
-    job = world.job("switch", status.switch_attempt)
+    job = world.switch_job(status, spec)
     if job is None:
-        return _start("switch", status.switch_attempt, status, world, now)
+        earlier = world.other_switch_jobs(status, spec)
+        if earlier:
+            return plan_switch.stop_jobs(earlier)
+        return _refused(status, world, now) or Do(StartJob("switch", status.switch_attempt))
+    if plan_switch.ended_early(job):
+        return plan_switch.replaced(status, job)
     if job.ended and job.failure is not None and job.failure.reason in RAN_BEFORE:  # of an undo: it restores nothing
         return _ran_before(status, job.failure, now)
     if job.ended:
@@ -390,8 +396,10 @@ def _stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
 def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits until no pod of a workload is left and the switch Job is ready, then enters Switch: the point of no
     return. A Job that was moved from its node is replaced."""
-    job = world.job("switch", status.switch_attempt)
-    if job is not None and plan_switch.must_move(job, elapsed(status, world, now), now):
+    job = world.switch_job(status, spec)
+    if job is not None and (
+        plan_switch.ended_early(job) or plan_switch.must_move(job, elapsed(status, world, now), now)
+    ):
         return plan_switch.replaced(status, job)
     if job is not None and job.ended:
         reason, message = c.SWITCH_FAILED, "The switch Job ended before it received its signal."
@@ -405,7 +413,7 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         )
         return abort(status, c.NODE_NOT_RESPONDING, text, now)
     refused = _refused(status, world, now) if job is None else None
-    waits = refused or plan_switch.until_ready(status, world, now)
+    waits = refused or plan_switch.until_ready(status, spec, world, now)
     if isinstance(waits, Failure):
         return abort(status, waits.reason, waits.message, now)
     if waits is not None:

@@ -35,6 +35,7 @@ from ocore_operator.rollback.transitions import (
     unhealthy_without_previous,
 )
 from ocore_operator.rollback.world import (
+    SWITCHING,
     Action,
     Do,
     JobView,
@@ -86,7 +87,7 @@ def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
 
 def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Sends the signal to the switch Job and waits for its answer."""
-    job = world.job("switch", status.switch_attempt)
+    job = world.switch_job(status, spec)
     result = _answer(job)
     if result is not None and result.position == "New":
         text = (
@@ -99,10 +100,10 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     if result is not None and job is not None and job.ended and job.payload == result:
         return _not_switched(status, result, now)
     passed = elapsed(status, world, now)
-    if job is not None and must_move(job, passed, now) and passed <= MOVE_SECONDS:
+    if job is not None and (ended_early(job) or must_move(job, passed, now)) and passed <= MOVE_SECONDS:
         return replaced(status, job)
     if status.signal_deadline is None:
-        return _signal_again(status, job, world, now)
+        return _signal_again(status, spec, job, world, now)
     if job is None or job.ended or _seconds_past_signal(status, now) > ANSWER_SECONDS:
         return _to_inspect(status, job, now)
     send = _signal(status, job, now)
@@ -112,8 +113,8 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 
 
 def must_move(job: JobView, passed: float, now: datetime) -> bool:
-    """Whether a switch Job that was ready, or is to be, must be replaced by one that may run on another node: its pod
-    was ended from outside, or its node has not taken the pod for a while. `passed`: seconds of the stage."""
+    """Whether a Job that was ready to switch, or is to be, must be replaced by one that may run on another node: its
+    pod was ended from outside, or its node has not taken the pod for a while. `passed`: seconds of the stage."""
     if job.stopping or job.payload is not None:
         return False
     shortest, longest = BACKOFF_SECONDS
@@ -122,17 +123,28 @@ def must_move(job: JobView, passed: float, now: datetime) -> bool:
     return job.moved or unplaced
 
 
+def ended_early(job: JobView) -> bool:
+    """Whether the Job has ended without an answer to the operator's signal, and another one may give it. A container of
+    a restore is not started again. One that has switched without that signal is not believed: another client may have
+    given it one. The next Job answers what the environment runs on."""
+    if not job.ended or isinstance(job.payload, SwitchResult):
+        return job.ended
+    return job.kind == "restore" and (job.failure is None or job.failure.retryable)
+
+
 def replaced(status: RollbackStatus, job: JobView) -> Record:
     """The next attempt is another Job, and gets a signal of its own. The Job of this one is stopped first: a signal on
     a pod of it, and what it has begun, end with its last pod."""
     why = f"The pod of Job {job.name} was ended from outside, for example by a drain of its node."
-    if not job.moved:
+    if job.ended:
+        why = f"Job {job.name} has ended before it had its signal, or without an answer to it."
+    elif not job.moved:
         why = f"The only node that Job {job.name} may run on does not take its pod."
     fresh = change(status, switch_attempt=status.switch_attempt + 1, signal_deadline=None)
     return Record(fresh, (Note("Warning", c.JOB_FAILED, f"{why} Starting another Job."),))
 
 
-def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action | Failure | None:
+def until_ready(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action | Failure | None:
     """What to do before the signal may be sent; None where no workload runs and the switch Job waits for it. What
     another client scales up until then is scaled to zero again.
 
@@ -140,7 +152,7 @@ def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action |
     earlier one is stopped at once.
     """
     passed = elapsed(status, world, now)
-    earlier = tuple(j for j in world.live("switch") if j.attempt != status.switch_attempt)
+    earlier = world.other_switch_jobs(status, spec)
     if not all(j.stopping for j in earlier):
         return stop_jobs(earlier)
     again = quiesce.stop_again(world.workloads, passed, world.scale_refused, now, "before the switch", "Rollback")
@@ -149,7 +161,7 @@ def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action |
     draining = quiesce.drain(world.workloads, passed, now)
     if draining is not None:
         return draining if isinstance(draining, Failure) else wait(draining)
-    job = world.job("switch", status.switch_attempt)
+    job = world.switch_job(status, spec)
     if job is not None and job.ready:
         return None
     limit = quiesce.drain_seconds(world.workloads)
@@ -162,12 +174,14 @@ def until_ready(status: RollbackStatus, world: World, now: datetime) -> Action |
     return stop_jobs(earlier) if earlier else Do(StartJob("switch", status.switch_attempt))
 
 
-def _signal_again(status: RollbackStatus, job: JobView | None, world: World, now: datetime) -> Action:
+def _signal_again(
+    status: RollbackStatus, spec: RollbackSpec, job: JobView | None, world: World, now: datetime
+) -> Action:
     """The Job that had the first signal was lost. Another one has put right what that one had begun, once it is ready;
     where the first one has switched, it answers so."""
     if elapsed(status, world, now) > MOVE_SECONDS or (job is not None and job.ended):
         return _to_inspect(status, job, now)
-    waits = until_ready(status, world, now)
+    waits = until_ready(status, spec, world, now)
     if isinstance(waits, Failure):
         return _to_inspect(status, job, now)
     until = stamp(now + timedelta(seconds=signals.SIGNAL_SECONDS))
@@ -211,7 +225,7 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         return _found(status, job.payload, now)
     if timed_out(status, world, now, INSPECT_SECONDS):
         return _position_unknown(status, job, now)
-    writers = world.live("switch")
+    writers = world.live(*SWITCHING)
     if writers:
         return stop_jobs(writers)
     if job is None:
@@ -427,7 +441,7 @@ def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         return _went_back(status, job.payload, now)
     if timed_out(status, world, now, BACK_SECONDS):
         return _to_inspect_back(status, job, now)
-    earlier = tuple(j for j in world.live("switch") if j.attempt != status.switch_attempt)
+    earlier = tuple(j for j in world.live(*SWITCHING) if j is not job)
     if earlier:
         return stop_jobs(earlier)
     if job is None:
@@ -476,7 +490,7 @@ def _seconds_past_signal(status: RollbackStatus, now: datetime) -> float:
 
 def _signal(status: RollbackStatus, job: JobView, now: datetime) -> SendSignal | None:
     """The signal to send or to repeat; None where the pod has it, or could not obey it any more."""
-    wanted = Signal(not_after=parse(status.signal_deadline or stamp(now)).timestamp())
+    wanted = Signal(job=job.name, not_after=parse(status.signal_deadline or stamp(now)).timestamp())
     repetition = signals.due(-_seconds_past_signal(status, now))
     if repetition is None or not job.pods or (job.signal == wanted and job.repetition >= repetition):
         return None

@@ -24,7 +24,7 @@ from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
-from ocore_operator.rollback.observe import Observed, observe
+from ocore_operator.rollback.observe import FOLLOWING, Observed, observe
 from ocore_operator.rollback.plan import decide
 from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, StopJob, TakeOver, Wait
 from ocore_operator.workloads.quiesce import AGAIN_SECONDS, SetReplicas
@@ -122,7 +122,7 @@ async def _record(ctx: Context, observed: Observed, action: Record) -> None:
     name = action.status.safety_snapshot_name
     if name is not None and name != rollback.status.safety_snapshot_name:
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
-    if action.status.stage != "Restore":
+    if action.status.stage not in FOLLOWING:
         ctx.followers.forget_owner(rollback.meta.namespace, job_name("restore", rollback.meta.uid, ""))
 
 

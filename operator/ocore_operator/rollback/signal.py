@@ -38,7 +38,12 @@ async def answer(ctx: Context, namespace: str, pod: str) -> SwitchResult | None:
 def answered(line: str) -> SwitchResult | None:
     """The result in a step report that ends a switch, forward or back; None: it is another line. Pure."""
     report = parse_line(line)
-    if not isinstance(report, StepReport) or report.state != "Done":
+    return of_report(report) if isinstance(report, StepReport) else None
+
+
+def of_report(report: StepReport) -> SwitchResult | None:
+    """The result in the report of a step; None where it does not end a switch."""
+    if report.state != "Done":
         return None
     return _result(report.message) if report.step in (Step.SWITCH, Step.SWITCH_BACK) else None
 

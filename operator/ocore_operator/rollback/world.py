@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, Payload, ProbeResult, Signal, SwitchResult
+from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
 from ocore_crds.remote_copy import RemoteCopyState
-from ocore_crds.rollback import JobsStatus, RemoteSource, RollbackStatus, RollbackTarget
+from ocore_crds.rollback import JobsStatus, RemoteSource, RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.jobs.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
@@ -55,7 +55,7 @@ class JobView:
     #: The Job is being deleted, and since when.
     stopping: bool = False
     stopping_since: datetime | None = None
-    #: Its pod is Ready: the switch Job waits for its signal.
+    #: It waits for its signal to switch.
     ready: bool = False
     #: A pod of it was ended from outside, and the Job replaces it: perhaps by one that no node takes.
     moved: bool = False
@@ -68,6 +68,8 @@ class JobView:
     repetition: int = 0
     #: Of a restore at the preflight, and of a Job in which a probe followed: what the probe has found.
     probe: ProbeResult | None = None
+    #: Of a restore whose Job goes on to the switch: its result.
+    restored: RestoreResult | None = None
     #: When the Job was created (RFC 3339); empty where it is gone.
     created: str = ""
     #: The newest interim answer in the pod's log.
@@ -292,6 +294,17 @@ class OperationLock:
     since: datetime | None = None
 
 
+#: Kinds of Jobs that may switch.
+SWITCHING: tuple[JobKind, ...] = ("restore", "switch")
+
+
+def goes_on(status: RollbackStatus, spec: RollbackSpec) -> bool:
+    """Whether the Job of the restore makes the first attempt at the switch: nothing that may take long comes between,
+    and nothing that needs a Job of its own."""
+    between = status.neutralize is not None or spec.create_safety_snapshot or spec.restore_image == "WaitForGit"
+    return status.undo is None and not between
+
+
 @dataclass(frozen=True)
 class World:
     """Everything that a decision depends on besides the Rollback itself."""
@@ -362,6 +375,19 @@ class World:
     def job(self, kind: JobKind, attempt: int) -> JobView | None:
         """The Job of that attempt, or None."""
         return next((j for j in self.jobs if j.kind == kind and j.attempt == attempt), None)
+
+    def switch_job(self, status: RollbackStatus, spec: RollbackSpec) -> JobView | None:
+        """The Job of the present attempt at the switch. The first one is made by the Job of the restore, where nothing
+        comes between."""
+        job = self.job("switch", status.switch_attempt)
+        if job is not None or status.switch_attempt != 1 or not goes_on(status, spec):
+            return job
+        return self.job("restore", status.attempt)
+
+    def other_switch_jobs(self, status: RollbackStatus, spec: RollbackSpec) -> tuple[JobView, ...]:
+        """Jobs of other attempts that could still switch: there must never be two."""
+        now = self.switch_job(status, spec)
+        return tuple(j for j in self.live(*SWITCHING) if j is not now)
 
     def live(self, *kinds: JobKind) -> tuple[JobView, ...]:
         """Jobs of these kinds that may still act."""

@@ -168,6 +168,9 @@ def all_jobs(
         "check-copy": build.check_copy(settings, place, copied(), attempt="1-1"),
         "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
         "restore": build.restore(settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600),
+        "restore-switches": build.restore(
+            settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600, switch=(200, 900)
+        ),
         "switch": build.switch(settings, place, back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600),
         "switch-back": build.switch_back(
             settings, place, back, run_of(back, PROJECT), store_of_record=place.store, attempt=2, deadline=600

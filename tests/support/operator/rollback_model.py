@@ -52,6 +52,8 @@ Content = Literal["old", "new"]
 DIGEST = "sha256:" + "1" * 64
 RECORDED = f"registry/shop:1@{DIGEST}"
 RUNNING = "registry/shop:2"
+#: Seconds that the Job of a restore waits for its signal.
+WAIT_SECONDS = quiesce.STOP_SECONDS + quiesce.DRAIN_SECONDS + 5
 #: Seconds that a safety snapshot takes, and its cancellation.
 SNAPSHOT_SECONDS = 30
 CANCEL_SECONDS = 5
@@ -158,6 +160,9 @@ class SimJob:
     #: It makes the preflight; what its log says of it.
     joined: bool = False
     probe: ProbeResult | None = None
+    #: It makes the first attempt at the switch, too; what its log says of the restore.
+    goes_on: bool = False
+    restored: RestoreResult | None = None
 
 
 #: Stages in which the safety snapshot is read.
@@ -370,14 +375,15 @@ class Model:
 
     def _released(self, job: SimJob) -> None:
         """SIGTERM and SIGKILL of a program: its work stays half done; a real switch repairs what it can."""
-        if job.command in ("switch", "switch-back") and not job.ended and not job.moved and self.server_up:
+        switches = job.command in ("switch", "switch-back") or job.signal is not None
+        if switches and not job.ended and not job.moved and self.server_up:
             self._repair()
 
     def kill(self, job: SimJob) -> None:
-        """`kill -9`: the container starts again, up to six times."""
+        """`kill -9`: the container starts again, up to six times; that of a restore does not."""
         job.restarts += 1
         job.ready, job.answer = False, None
-        if job.restarts > 6:
+        if job.restarts > 6 or job.command == "restore":
             self._end(job, Failure(reason=c.JOB_FAILED, message="backoffLimit", retryable=True))
         else:
             job.program = self._program(job.command, job)
@@ -431,9 +437,30 @@ class Model:
         self.data.staged = True
         yield
         proven = Evidence(required=("attachments",), proven=("attachments: all files",), missing=self.lost_files)
-        job.payload = RestoreResult(
-            restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing, evidence=proven
-        )
+        result = RestoreResult(restored_database="shop_rb_0a1b2c3d", live_missing=self.data.missing, evidence=proven)
+        if job.goes_on:
+            job.restored = result
+            yield
+            yield from self._first_switch(job, result)
+        else:
+            job.payload = result
+
+    def _first_switch(self, job: SimJob, result: RestoreResult) -> Iterator[None]:
+        """In the Job of the restore. What prevents it before the signal ends the Job with the result of the restore."""
+        patience = self.time + 20
+        while self.session and self.time < patience:
+            yield
+        if not self.server_up or self.session:
+            job.payload = result
+            return
+        job.ready = True
+        until = self.time + WAIT_SECONDS
+        while job.signal is None:
+            if self.time >= until:
+                job.payload = result
+                return
+            yield
+        yield from self._by_signal(job, job.signal)
 
     def _neutralize(self, job: SimJob) -> Iterator[None]:
         """Scripts, then assertions, then the mark."""
@@ -529,7 +556,11 @@ class Model:
             if self.time >= until:
                 raise Refused("DeadlineExceeded")
             yield
-        if self.data.position == "Old" and self.now().timestamp() > job.signal.not_after:
+        yield from self._by_signal(job, job.signal)
+
+    def _by_signal(self, job: SimJob, signal: Signal) -> Iterator[None]:
+        assert signal.job == job.name, "obeyed the signal of another Job"
+        if self.data.position == "Old" and self.now().timestamp() > signal.not_after:
             job.payload = self._not_switched(c.SWITCH_FAILED, "the signal expired")
             return
         if self.data.position == "Old" and self.session:
@@ -720,7 +751,9 @@ class Model:
         if job.ended and isinstance(job.payload, ProbeResult):
             view = replace(view, probe=job.payload)
         elif self.logs:
-            view = replace(view, probe=job.probe)
+            view = replace(view, probe=job.probe, restored=job.restored)
+        if job.goes_on and not self.logs:
+            view = replace(view, ready=False, answer=None)
         if job.ended or self.time >= job.starts_at or self.time - job.created <= START_DEADLINE:
             return view
         late = Failure(reason=c.POD_NOT_STARTED, message="FailedAttachVolume")
@@ -863,6 +896,7 @@ class Model:
         job = SimJob(name, effect.command, effect.attempt, self.next_uid, self.time, iter(()))
         job.starts_at = self.time + self.start_seconds
         job.joined = joined
+        job.goes_on = effect.command == "restore" and v.goes_on(self.status, self.spec)
         job.program = self._program(effect.command, job)
         self.jobs[name] = job
 

@@ -60,9 +60,9 @@ BORROWED = {
     "delete": {"check_copy"},
     "inspect": {"probe", "snapshot", "switch"},
     "list-manifests": {"snapshot"},
-    "preview": {"restore", "probe"},
+    "preview": {"restore", "probe", "switch"},
     "remove-orphans": {"sweep"},
-    "restore": {"probe"},
+    "restore": {"probe", "switch"},
     "snapshot": {"probe"},
 }
 #: Modules of ``ocore_crds.commands`` that have no command, and the one that reads the id of a store.

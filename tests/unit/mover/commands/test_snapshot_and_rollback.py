@@ -1,6 +1,7 @@
 """Snapshot, restore, switch and cleanup by the command line, database and filestore together, for both layouts."""
 
 import itertools
+import json
 import re
 import shutil
 import threading
@@ -18,6 +19,7 @@ from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was
 from support.mover.desk import Desk
 from support.mover.records import option, run_of
 from support.mover.site import Site
+from support.mover.waiting import until
 
 
 @pytest.fixture
@@ -242,6 +244,33 @@ def test_plain_layout_killed_between(site_any: Site, tmp_path: Path, failpoint: 
     expected = "later" if position == "Old" else "snapshot"
     assert (live / "which").read_text() == expected
     assert site_any.sql("SELECT which FROM t") == [(expected,)]
+
+
+@pytest.mark.parametrize("killed", ["", "switch-ready", "switch-renamed"])
+def test_row_142_one_process_restores_and_switches(site_any: Site, tmp_path: Path, killed: str) -> None:
+    """The live database is as it was until the signal. Where the process dies, the next switch needs no restore."""
+    desk = Desk(site_any, tmp_path, layout="Plain")
+    live, ready, signal = desk.claim / desk.path, tmp_path / "ready", tmp_path / "signal"
+    (live / "which").write_text("snapshot")
+    site_any.sql("CREATE TABLE t AS SELECT 'snapshot' AS which")
+    desk.ok("snapshot")
+    (live / "which").write_text("later")
+    site_any.sql("UPDATE t SET which = 'later'")
+    wait = ("--signal-file", str(signal), "--ready-file", str(ready), "--signal-job", "restore-1", "--wait", "60")
+    process = start(site_any, *desk.arguments("restore", *wait), failpoints=f"{killed}=kill" if killed else "")
+    until(lambda: ready.exists() or (killed == "switch-ready" and process.poll() is not None), 60)
+    assert site_any.sql("SELECT which FROM t") == [("later",)]
+    order = {"action": "Switch", "job": "restore-1", "notAfter": time.time() + 60}
+    signal.write_text(json.dumps(order))
+    done = finish(process)
+    assert "restored" in [r["type"] for r in done.reports]
+    if killed:
+        assert was_killed(done)
+        assert desk.ok("switch", "--now").result["payload"]["position"] == "New"
+    else:
+        assert (done.result["payload"]["kind"], done.result["payload"]["position"]) == ("switch", "New")
+    assert (live / "which").read_text() == "snapshot"
+    assert site_any.sql("SELECT which FROM t") == [("snapshot",)]
 
 
 def test_row_56_consistent_while_the_application_writes(desk: Desk, application: Application) -> None:

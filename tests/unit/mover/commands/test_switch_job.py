@@ -15,7 +15,7 @@ from ocore_crds.commands.switch import RENAMED_WITHIN, SwitchRequest
 from ocore_crds.protocol import Signal, SwitchResult
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switch import SwitchOptions, check_runs_once, is_expired, read_signal, switch
+from ocore_mover.commands.switch import Signals, SwitchOptions, check_runs_once, is_expired, switch
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.database.switch.switch import IDLE_SECONDS
 from ocore_mover.deadline import Token
@@ -455,12 +455,12 @@ def test_without_its_store_the_marks_decide(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_no_signal(tmp_path: Path, text: bytes | None) -> None:
     if text is not None:
         (tmp_path / "signal").write_bytes(text)
-    assert read_signal(tmp_path / "signal") is None
+    assert Signals(tmp_path / "signal", "").read() is None
 
 
 def test_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "signal").write_text('\n{"action":"Switch","notAfter":1000}\n')
-    found = read_signal(tmp_path / "signal")
+    found = Signals(tmp_path / "signal", "").read()
     assert found == Signal(not_after=1000)
     for now, expired in ((999.0, False), (1000.0, False), (1000.1, True)):
         monkeypatch.setattr(module.time, "time", lambda now=now: now)

@@ -240,6 +240,7 @@ ADMINISTRATOR = {
     "check-copy": False,
     "inspect-snapshot": False,
     "restore": True,  # creates the copy
+    "restore-switches": True,  # and renames it
     "switch": True,  # renames
     "switch-back": True,
     "switch-undo": True,
@@ -378,6 +379,7 @@ def test_row_107_a_pod_between_stop_and_resume_is_not_moved_for_convenience() ->
     }
     assert stays == {
         "switch",
+        "restore-switches",
         "switch-back",
         "switch-undo",
         "switch-undo-back",
@@ -474,7 +476,8 @@ def test_a_preview_can_write_nowhere(site: str) -> None:
 def test_the_jobs_that_break_replication_know_whether_they_may(*, allowed: bool) -> None:
     jobs = all_jobs(job_inputs(), allow_replication_loss=allowed)
     having = {name for name, job in jobs.items() if request_of(job).get("allowReplicationLoss")}
-    assert having == ({"restore", "switch", "switch-back", "inspect-rollback", "inspect-probe"} if allowed else set())
+    every = {"restore", "restore-switches", "switch", "switch-back", "inspect-rollback", "inspect-probe"}
+    assert having == (every if allowed else set())
 
 
 def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
@@ -875,3 +878,17 @@ def test_a_configuration_on_the_claim_is_read_by_the_probe_and_the_snapshot_only
     assert request_of(jobs["snapshot"])["configFile"] == "etc/odoo.conf"
     for name, each in jobs.items():
         assert "config" not in {v["name"] for v in pod_of(each)["volumes"]}, name
+
+
+def test_a_restore_that_goes_on_to_the_switch() -> None:
+    """It has the signal's file, which must name it. The restore has its own deadline, and the Job one for both. Its log
+    says when it waits: a pod that is not ready for hours would count as one that does not run."""
+    both, alone = (all_jobs(SITES["admin"])[name] for name in ("restore-switches", "restore"))
+    request, pod = request_of(both), both["spec"]["template"]
+    assert request["signal"] == {"signalFile": "/signal/signal", "wait": 200.0, "job": both["metadata"]["name"]}
+    assert request["deadline"] == request_of(alone)["deadline"]
+    assert both["spec"]["activeDeadlineSeconds"] == alone["spec"]["activeDeadlineSeconds"] + 900
+    assert "readinessProbe" not in pod["spec"]["containers"][0]
+    assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert "signal" not in request_of(alone)
+    assert "safe-to-evict" not in str(alone["spec"]["template"]["metadata"])

@@ -194,7 +194,7 @@ def test_a_signal_that_comes_too_late_is_not_sent() -> None:
     """The Job would read it after it has expired: then one side takes it for given and the other one for expired."""
     found = status("Switch", signal_deadline=stamp(time_at(30)))
     job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
-    signal = Signal(not_after=time_at(30).timestamp())
+    signal = Signal(job=job.name, not_after=time_at(30).timestamp())
     sent = decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS)
     assert isinstance(sent, Do)
     assert sent.effect == SendSignal(job, signal, repetition=5)
@@ -205,7 +205,7 @@ def test_a_signal_that_comes_too_late_is_not_sent() -> None:
 def test_a_signal_is_repeated_until_the_job_answers() -> None:
     """The kubelet once wrote the signal's file 85 s late; it writes it again with the pod's next change."""
     found = status("Switch", signal_deadline=stamp(time_at(30)))
-    signal = Signal(not_after=time_at(30).timestamp())
+    signal = Signal(job="rollback-switch-1", not_after=time_at(30).timestamp())
     job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u", signal=signal)
     assert isinstance(decide(found, world(jobs=(job,)), REPEAT_SECONDS - 1), Wait)
     assert decide(found, world(jobs=(job,)), REPEAT_SECONDS) == Do(

@@ -287,7 +287,7 @@ def downtime(drained_at: str, after: float = 0, *, healthy: bool = True) -> tupl
         assert model.time < 2000, model.status
         stage = model.status.stage or ""
         entered.setdefault(stage, model.time)
-        found = [j for j in model.jobs.values() if j.command.startswith("switch") and j.alive]
+        found = [j for j in model.jobs.values() if (j.command.startswith("switch") or j.goes_on) and j.alive]
         if found and stage == drained_at and not drained and model.time - entered[stage] >= after:
             model.lose(found[0])
             drained = True

@@ -93,7 +93,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "Switch",
         "two writers: inspects while the switch may go on",
         plan_switch,
-        '    writers = world.live("switch")\n',
+        "    writers = world.live(*SWITCHING)\n",
         "    writers = ()\n",
     ),
     (

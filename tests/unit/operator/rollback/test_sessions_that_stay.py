@@ -65,7 +65,7 @@ def test_a_session_that_comes_later_costs_seconds() -> None:
 @pytest.mark.parametrize("restarted_after", [1, 29])
 def test_a_signal_that_expired_is_the_end(restarted_after: float) -> None:
     """The container was killed with the signal in its hands, and is back when the signal has expired."""
-    model = Model()
+    model = Model(safety=True)  # the switch has a Job of its own
     operator = Operator(model)
     run(model, operator, until="Switch")
     operator.work()
