@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ocore_crds import naming
 from ocore_crds.commands import parts
-from ocore_crds.manifest import Identity, Manifest, format_version
 from ocore_crds.protocol import Step
+from ocore_crds.stored.manifest import Identity, Manifest, format_version
 from ocore_mover import manifests
 from ocore_mover.commands import base as base_command
 from ocore_mover.filestore.folders import ClaimFolders

@@ -25,8 +25,8 @@ for part in ("crds", "mover", "tests"):
 from figures import Figure, at_most, faster, limit, report
 from memory import touch_free_memory
 
-from ocore_crds.manifest import DatabaseArtifact
 from ocore_crds.protocol import Step
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import artifact
 from ocore_mover.database.dump import dump, export
 from ocore_mover.database.restore.restore import DatabaseRestore

@@ -285,7 +285,7 @@ class Bench:
 
     def _missing_as_stored(self, names: set[str], url: str, server: "SeaweedFS | Versitygw | None") -> float:
         """Bytes of these files in the packs of the copy that was made last. Of a frame it is their share."""
-        from ocore_crds.manifest import FilestoreArtifact
+        from ocore_crds.stored.manifest import FilestoreArtifact
         from ocore_mover.filestore import ranges
         from ocore_mover.filestore.odoo.lines import parse_odoo
         from ocore_mover.filestore.unpack import blocks

@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from ocore_crds.manifest import FilestoreArtifact
-from ocore_crds.reports import Step
+from ocore_crds.reports.base import Step
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo.lines import parse_odoo
 from ocore_mover.report import Reporter

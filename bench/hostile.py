@@ -22,7 +22,7 @@ from figures import Figure, limit, report
 from scale import cpu
 
 from ocore_crds.naming import LABEL_MANAGED_BY, MANAGED_BY
-from ocore_crds.quantity import parse
+from ocore_crds.text.quantity import parse
 from ocore_kube import types
 from ocore_kube.transport import Transport, connect
 from ocore_operator.kube.resources import Object

@@ -35,10 +35,10 @@ import json, sys, uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from ocore_crds import naming
-from ocore_crds.manifest import *
-from ocore_crds.rollback_record import *
+from ocore_crds.stored.manifest import *
+from ocore_crds.stored.rollback_record import *
 from ocore_mover import manifests, states
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover.store.folder import FolderStore
 
 environment, project, snapshots, rollbacks, every = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from figures import Figure, limit, write
 
 if TYPE_CHECKING:
-    from ocore_crds.manifest import FilestoreArtifact
+    from ocore_crds.stored.manifest import FilestoreArtifact
     from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.store import Store
 
@@ -135,7 +135,7 @@ def differential_odoo(folder: Path, count: int) -> None:
 
 def _indexed(store: Store, count: int) -> FilestoreArtifact:
     """Packs of empty files and their index."""
-    from ocore_crds.manifest import FilestoreArtifact
+    from ocore_crds.stored.manifest import FilestoreArtifact
     from ocore_mover.filestore import tar
     from ocore_mover.filestore.odoo.lines import odoo_line
     from ocore_mover.filestore.packset import PackSet

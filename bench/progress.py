@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from cluster import fill
 from figures import Figure, limit, report
 
-from ocore_crds.timestamps import exact, parse
+from ocore_crds.text.timestamps import exact, parse
 from support.cluster.cluster import Cluster, Object
 from support.cluster.neutralising import NEUTRALISE, SCRIPTS, config_map
 from support.cluster.operator import Operator

@@ -26,7 +26,7 @@ from filestore import Linked
 from ocore_crds.commands import carrier
 from ocore_crds.commands.extract import ExtractRequest, TableRequest
 from ocore_crds.commands.parts import DatabaseAccess, S3Access, StoreAccess
-from ocore_crds.manifest import Manifest
+from ocore_crds.stored.manifest import Manifest
 from support.mover.postgres_majors import running
 from support.mover.s3_server import BUCKET, S3Server
 from support.mover.site import Site, make_site

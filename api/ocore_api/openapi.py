@@ -25,7 +25,7 @@ from ocore_api.views import models, requests
 from ocore_api.views.console import models as console
 from ocore_api.views.console import requests as console_requests
 from ocore_api.views.models import SOURCE
-from ocore_crds.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT, PAGE, CONSOLE_PAGE = "docs/openapi.json", "docs/rest-api.md", "docs/console-api.md"

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.text import Text
 
-from ocore_crds.extracted import TableFormat
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import API_VERSION
-from ocore_crds.text import escaped
+from ocore_crds.reports.extracted import TableFormat
+from ocore_crds.text.sentences import escaped
 
 from . import (
     before_deployment,

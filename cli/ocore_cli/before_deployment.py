@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT, SNAPSHOT_POLICY
 from ocore_crds.model import API_VERSION
-from ocore_crds.snapshotpolicy import SnapshotPolicySpec
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec
 
 from .errors import CliError
 from .objects import Objects, needed

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds import conditions as c
-from ocore_crds.certificate import certificate, invalid, lines
 from ocore_crds.kinds import SNAPSHOT
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
-from ocore_crds.restore_test import run_of
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.restore_test import run_of
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.rules.certificate import certificate, invalid, lines
 
 from .errors import CliError, TimedOut
 from .objects import Object, Objects, needed

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from ocore_crds.text import escaped
+from ocore_crds.text.sentences import escaped
 
 from .app import app
 

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ocore_crds.quantity import span
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.text.quantity import span
 
 from . import preview
 from .errors import CliError, Refused

@@ -8,17 +8,17 @@ from typing import Any, Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus, remedy_of, user_of_jobs
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import GROUP
-from ocore_crds.quantity import human, span
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.schema import crd
-from ocore_crds.shell import command
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
-from ocore_crds.snapshotstore import SnapshotStoreStatus
-from ocore_crds.workloads import stop_sentence
+from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus, remedy_of, user_of_jobs
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
+from ocore_crds.resources.workloads import stop_sentence
+from ocore_crds.schema.from_models import crd
+from ocore_crds.text.quantity import human, span
+from ocore_crds.text.shell import command
 
 from .runs import Run, parse_time, problem_conditions, run_of
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import conditions
-from ocore_crds.snapshot import StepStatus
-from ocore_crds.text import shortened
+from ocore_crds.resources.snapshot import StepStatus
+from ocore_crds.text.sentences import shortened
 
 from .runs import Run, amounts, duration, parse_time
 

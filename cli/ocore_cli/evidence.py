@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ocore_crds import evidence
 from ocore_crds.kinds import ROLLBACK, Kind
-from ocore_crds.recovery_evidence import RecoveryEvidence
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.rules import evidence
 
 from .display import COLOURS, MARKS
 from .errors import CliError

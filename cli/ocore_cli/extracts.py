@@ -19,14 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import conditions as c
-from ocore_crds.extract import ExtractStatus
-from ocore_crds.extracted import Extracted, TableFormat
 from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
 from ocore_crds.model import API_VERSION
-from ocore_crds.quantity import human
-from ocore_crds.shell import command
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.snapshotstore import S3, SnapshotStoreSpec
+from ocore_crds.reports.extracted import Extracted, TableFormat
+from ocore_crds.resources.extract import ExtractStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.snapshotstore import S3, SnapshotStoreSpec
+from ocore_crds.text.quantity import human
+from ocore_crds.text.shell import command
 
 from . import s3
 from .errors import CliError, Refused, TimedOut

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
-from ocore_crds.text import escaped
+from ocore_crds.resources.environment import EnvironmentStatus
+from ocore_crds.text.sentences import escaped
 
 from . import confirm
 from .diagnosis import proposed_jobs

@@ -15,8 +15,8 @@ from ocore_crds import conditions as c
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
 from ocore_crds.model import GROUP
 from ocore_crds.naming import LABEL_UID
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.text import escaped
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.text.sentences import escaped
 
 from . import confirm
 from .doctor import operators_of

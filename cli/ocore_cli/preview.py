@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ocore_crds import preview as model
 from ocore_crds.kinds import ROLLBACK
 from ocore_crds.model import API_VERSION
 from ocore_crds.naming import ANNOTATION_TEMPORARY
-from ocore_crds.preview import Preview
-from ocore_crds.quantity import human, span
-from ocore_crds.rollback import PreflightWarning, RollbackStatus
+from ocore_crds.resources import preview as model
+from ocore_crds.resources.preview import Preview
+from ocore_crds.resources.rollback import PreflightWarning, RollbackStatus
+from ocore_crds.text.quantity import human, span
 
 from .errors import CliError, TimedOut
 from .follow import follow

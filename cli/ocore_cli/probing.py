@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import ENVIRONMENT
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import parse, second_after, text
+from ocore_crds.resources.environment import EnvironmentStatus
+from ocore_crds.text.timestamps import parse, second_after, text
 
 from .errors import TimedOut
 from .interrupts import pause

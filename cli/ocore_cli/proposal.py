@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
-from ocore_crds.layouts import Layout
 from ocore_crds.model import API_VERSION
-from ocore_crds.shell import command
-from ocore_crds.text import shown
+from ocore_crds.resources.layouts import Layout
+from ocore_crds.text.sentences import shown
+from ocore_crds.text.shell import command
 
 Object = dict[str, Any]
 EnvironmentType = Literal["production", "staging", "development"]

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import conditions
-from ocore_crds.differentials import needs_of
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY
-from ocore_crds.quantity import human
-from ocore_crds.retention import (
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec
+from ocore_crds.rules.differentials import needs_of
+from ocore_crds.rules.retention import (
     Candidate,
     Listed,
     Verdict,
@@ -27,7 +27,7 @@ from ocore_crds.retention import (
     safety_of,
     told_of,
 )
-from ocore_crds.snapshotpolicy import SnapshotPolicySpec
+from ocore_crds.text.quantity import human
 
 from .errors import CliError
 from .objects import Object, Objects

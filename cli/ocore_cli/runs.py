@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds import conditions, timestamps
+from ocore_crds import conditions
 from ocore_crds.conditions import Condition
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, Kind
 from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
-from ocore_crds.quantity import human, span
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
-from ocore_crds.text import sentence
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
+from ocore_crds.text import timestamps
+from ocore_crds.text.quantity import human, span
+from ocore_crds.text.sentences import sentence
 
 #: Seconds after `status.deadline` within which the operator guarantees a terminal state (docs/decisions/0004).
 _GRACE = 60

@@ -19,7 +19,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from ocore_crds.snapshotstore import S3
+from ocore_crds.resources.snapshotstore import S3
 
 from .errors import CliError, Denied
 

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from ocore_crds import conditions
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.kinds import Kind
-from ocore_crds.quantity import human
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_crds.resources.environment import EnvironmentStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
+from ocore_crds.text.quantity import human
 
 from .runs import Run, duration, problem_conditions
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich import console
 from rich.segment import Segment
 
-from ocore_crds.text import escaped
+from ocore_crds.text.sentences import escaped
 
 #: Columns where nothing shows them.
 _WIDE = 10_000

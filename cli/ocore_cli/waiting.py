@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds.kinds import Kind
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.rollback import RollbackStatus
 
 from . import preview, tables
 from .display import display_for

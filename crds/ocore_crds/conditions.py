@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from .model import StatusModel, Timestamp
-from .text import escaped, sentence, shortened
+from ocore_crds.model import StatusModel, Timestamp
+from ocore_crds.text.sentences import escaped, sentence, shortened
 
 # --- types -----------------------------------------------------------------------------------------------
 READY = "Ready"  # normal-true: the object does what it is for (an Environment: a snapshot would work)

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from . import reference
-from .kinds import KINDS, Kind
-from .model import GROUP
-from .schema import crd
+from ocore_crds.kinds import KINDS, Kind
+from ocore_crds.model import GROUP
+from ocore_crds.schema import reference
+from ocore_crds.schema.from_models import crd
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TROUBLESHOOTING = "docs/troubleshooting.md"

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from .conditions import ObjectStatus
-from .environment import EnvironmentSpec, EnvironmentStatus
-from .extract import ExtractSpec, ExtractStatus
-from .model import API_VERSION, GROUP, Model
-from .rollback import RollbackSpec, RollbackStatus
-from .rules import Rule, rule
-from .snapshot import SnapshotSpec, SnapshotStatus
-from .snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
-from .snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_crds.conditions import ObjectStatus
+from ocore_crds.model import API_VERSION, GROUP, Model
+from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus
+from ocore_crds.resources.extract import ExtractSpec, ExtractStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_crds.schema.cel_rules import Rule, rule
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from . import timestamps
-from .text import sentence
+from ocore_crds.text import timestamps
+from ocore_crds.text.sentences import sentence
 
 GROUP = "ocore.dev"
 VERSION = "v1alpha1"
@@ -51,7 +51,7 @@ def _whole_number_as_text(value: Any) -> Any:
 
 
 _INT_OR_STRING = Field(json_schema_extra={"x-kubernetes-int-or-string": True})
-#: A Kubernetes quantity of bytes such as ``20Gi``. Kept as text; :func:`ocore_crds.quantity.parse` gives bytes.
+#: A Kubernetes quantity of bytes such as ``20Gi``. Kept as text; :func:`ocore_crds.text.quantity.parse` gives bytes.
 Quantity = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(E|P|T|G|M|k|Ei|Pi|Ti|Gi|Mi|Ki)?$", max_length=32),

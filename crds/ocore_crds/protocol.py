@@ -12,47 +12,47 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from .commands.check_copy import CopyChecked as CopyChecked
-from .commands.cleanup import CleanupResult as CleanupResult
-from .commands.copy_remote import CopyResult as CopyResult
-from .commands.delete import DeleteResult as DeleteResult
-from .commands.extract import ExtractResult as ExtractResult
-from .commands.measure import SizesResult as SizesResult
-from .commands.neutralize import NeutralizeResult as NeutralizeResult
-from .commands.parts import CleanupPart as CleanupPart
-from .commands.preview import PreviewResult as PreviewResult
-from .commands.preview import TableRows as TableRows
-from .commands.probe import ProbedReport as ProbedReport
-from .commands.probe import ProbeResult as ProbeResult
-from .commands.probe_store import StoreProbeResult as StoreProbeResult
-from .commands.prove import ProofResult as ProofResult
-from .commands.remove_extract import ExtractRemoved as ExtractRemoved
-from .commands.restore import RestoredReport as RestoredReport
-from .commands.restore import RestoreResult as RestoreResult
-from .commands.snapshot import FreezeSignal as FreezeSignal
-from .commands.snapshot import SnapshotResult as SnapshotResult
-from .commands.switch import Signal as Signal
-from .commands.switch import SwitchResult as SwitchResult
-from .commands.test_restore import RestoreTestResult as RestoreTestResult
-from .commands.verify import VerifyResult as VerifyResult
-from .commands.write_state import StateResult as StateResult
-from .facts import DatabaseFacts as DatabaseFacts
-from .facts import FilestoreFacts as FilestoreFacts
-from .kept_versions import KeptVersions as KeptVersions
-from .reports import ASKED_STEPS as ASKED_STEPS
-from .reports import EXTRACT_STEPS as EXTRACT_STEPS
-from .reports import ROLLBACK_STEPS as ROLLBACK_STEPS
-from .reports import SNAPSHOT_STEPS as SNAPSHOT_STEPS
-from .reports import TERMINATION_MESSAGE_BYTES as TERMINATION_MESSAGE_BYTES
-from .reports import TERMINATION_MESSAGE_PATH as TERMINATION_MESSAGE_PATH
-from .reports import Failure as Failure
-from .reports import Finding as Finding
-from .reports import Outcome
-from .reports import ProgressReport as ProgressReport
-from .reports import ReadyReport as ReadyReport
-from .reports import Step as Step
-from .reports import StepReport as StepReport
-from .stored_contents import ManifestsResult, OrphansResult, RemovedOrphans
+from ocore_crds.commands.check_copy import CopyChecked as CopyChecked
+from ocore_crds.commands.cleanup import CleanupResult as CleanupResult
+from ocore_crds.commands.copy_remote import CopyResult as CopyResult
+from ocore_crds.commands.delete import DeleteResult as DeleteResult
+from ocore_crds.commands.extract import ExtractResult as ExtractResult
+from ocore_crds.commands.measure import SizesResult as SizesResult
+from ocore_crds.commands.neutralize import NeutralizeResult as NeutralizeResult
+from ocore_crds.commands.parts import CleanupPart as CleanupPart
+from ocore_crds.commands.preview import PreviewResult as PreviewResult
+from ocore_crds.commands.preview import TableRows as TableRows
+from ocore_crds.commands.probe import ProbedReport as ProbedReport
+from ocore_crds.commands.probe import ProbeResult as ProbeResult
+from ocore_crds.commands.probe_store import StoreProbeResult as StoreProbeResult
+from ocore_crds.commands.prove import ProofResult as ProofResult
+from ocore_crds.commands.remove_extract import ExtractRemoved as ExtractRemoved
+from ocore_crds.commands.restore import RestoredReport as RestoredReport
+from ocore_crds.commands.restore import RestoreResult as RestoreResult
+from ocore_crds.commands.snapshot import FreezeSignal as FreezeSignal
+from ocore_crds.commands.snapshot import SnapshotResult as SnapshotResult
+from ocore_crds.commands.switch import Signal as Signal
+from ocore_crds.commands.switch import SwitchResult as SwitchResult
+from ocore_crds.commands.test_restore import RestoreTestResult as RestoreTestResult
+from ocore_crds.commands.verify import VerifyResult as VerifyResult
+from ocore_crds.commands.write_state import StateResult as StateResult
+from ocore_crds.reports.base import ASKED_STEPS as ASKED_STEPS
+from ocore_crds.reports.base import EXTRACT_STEPS as EXTRACT_STEPS
+from ocore_crds.reports.base import ROLLBACK_STEPS as ROLLBACK_STEPS
+from ocore_crds.reports.base import SNAPSHOT_STEPS as SNAPSHOT_STEPS
+from ocore_crds.reports.base import TERMINATION_MESSAGE_BYTES as TERMINATION_MESSAGE_BYTES
+from ocore_crds.reports.base import TERMINATION_MESSAGE_PATH as TERMINATION_MESSAGE_PATH
+from ocore_crds.reports.base import Failure as Failure
+from ocore_crds.reports.base import Finding as Finding
+from ocore_crds.reports.base import Outcome
+from ocore_crds.reports.base import ProgressReport as ProgressReport
+from ocore_crds.reports.base import ReadyReport as ReadyReport
+from ocore_crds.reports.base import Step as Step
+from ocore_crds.reports.base import StepReport as StepReport
+from ocore_crds.reports.facts import DatabaseFacts as DatabaseFacts
+from ocore_crds.reports.facts import FilestoreFacts as FilestoreFacts
+from ocore_crds.reports.kept_versions import KeptVersions as KeptVersions
+from ocore_crds.reports.stored_contents import ManifestsResult, OrphansResult, RemovedOrphans
 
 Payload = Annotated[
     ProbeResult

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
-from ocore_crds.reports import TERMINATION_MESSAGE_PATH
+from ocore_crds.reports.base import TERMINATION_MESSAGE_PATH
 from ocore_mover import requests, settings
 from ocore_mover.commands.runtime import execute
 from ocore_mover.errors import UsageError

@@ -9,8 +9,8 @@ differential exists. It is removed with the base.
 import re
 
 from ocore_crds import conditions, naming
-from ocore_crds.manifest import Manifest
 from ocore_crds.model import UUID_PATTERN
+from ocore_crds.stored.manifest import Manifest
 from ocore_mover import manifests
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store.interface import Store

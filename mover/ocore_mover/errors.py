@@ -11,7 +11,7 @@
 """
 
 from ocore_crds import conditions
-from ocore_crds.reports import Failure
+from ocore_crds.reports.base import Failure
 
 
 class MoverError(Exception):

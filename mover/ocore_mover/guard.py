@@ -5,9 +5,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
-from ocore_crds.kept_versions import KeptVersions
-from ocore_crds.manifest import StoredObject
-from ocore_crds.reports import Step
+from ocore_crds.reports.base import Step
+from ocore_crds.reports.kept_versions import KeptVersions
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.manifest import FilestoreBase, Identity, Manifest, StoredObject
-from ocore_crds.quantity import human
+from ocore_crds.stored.manifest import FilestoreBase, Identity, Manifest, StoredObject
+from ocore_crds.text.quantity import human
 from ocore_mover import memory
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pythonjsonlogger.json import JsonFormatter
 
 from ocore_crds.model import Model
-from ocore_crds.reports import TERMINATION_MESSAGE_PATH, Failure, Outcome, ProgressReport, ReadyReport, Step, StepReport
+from ocore_crds.reports.base import (
+    TERMINATION_MESSAGE_PATH,
+    Failure,
+    Outcome,
+    ProgressReport,
+    ReadyReport,
+    Step,
+    StepReport,
+)
 from ocore_mover import redact
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import get_args
 from pydantic import ValidationError
 
 from ocore_crds import conditions, naming
-from ocore_crds.listing import StoredRollback
-from ocore_crds.rollback_record import RecordedOutcome, RecordState, RollbackRecord
+from ocore_crds.reports.store_listing import StoredRollback
+from ocore_crds.stored.rollback_record import RecordedOutcome, RecordState, RollbackRecord
 from ocore_mover import contents
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.interface import ObjectInfo, Store

@@ -15,9 +15,9 @@ from typing import get_args
 from pydantic import ValidationError
 
 from ocore_crds import conditions, naming
-from ocore_crds.manifest import Evidence
-from ocore_crds.reports import Failure
-from ocore_crds.rollback_record import MarkedOutcome, RecordState, RollbackRecord, RollbackRun
+from ocore_crds.reports.base import Failure
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.rollback_record import MarkedOutcome, RecordState, RollbackRecord, RollbackRun
 from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import now

@@ -1,8 +1,8 @@
 """A snapshot as ``snapshot``, ``inspect`` and ``list-manifests`` report it."""
 
 from ocore_crds.commands.snapshot import SnapshotResult
-from ocore_crds.manifest import StoredObject
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.manifest import StoredObject
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
 from ocore_mover.manifests import StoredManifest, artifact_digest
 

@@ -4,7 +4,7 @@ after each write."""
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.snapshot_state import MAX_BYTES, StateObject, StoredState
+from ocore_crds.stored.snapshot_state import MAX_BYTES, StateObject, StoredState
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.report import now
 from ocore_mover.store.interface import Store

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from ocore_crds.timestamps import exact, parse, text
+from ocore_crds.text.timestamps import exact, parse, text
 
 __all__ = ["after", "asked", "exact", "micro", "now", "parse", "seconds_since", "text"]
 

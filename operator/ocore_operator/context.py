@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ocore_operator.jobs.log import Followers
-from ocore_operator.jobs.progress import ProgressWriter
-from ocore_operator.jobs.remembered import Remembered
+from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs.reporting.log import Followers
+from ocore_operator.jobs.reporting.progress import ProgressWriter
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder
@@ -39,7 +39,7 @@ class Metrics(Protocol):
 
 
 class Slots(Protocol):
-    """The slots of Jobs that run at once. They use the Context themselves (``jobs/slots.py``)."""
+    """The slots of Jobs that run at once. They use the Context themselves (``jobs/slots/slots.py``)."""
 
     def set_store(self, namespace: str, name: str, limit: int) -> None:
         """Sets the limit of a store."""

@@ -8,7 +8,7 @@ where another whole copy exists.
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_operator import remote_status, sources, summarize
 from ocore_operator.errors import Stalled
 from ocore_operator.kube.resources import Snapshot

@@ -26,11 +26,11 @@ from ocore_operator.engine.queue import RECONCILE_TIMEOUT, WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
-from ocore_operator.jobs.lingering import Lingering
-from ocore_operator.jobs.log import Followers
-from ocore_operator.jobs.progress import ProgressWriter
-from ocore_operator.jobs.remembered import Remembered
-from ocore_operator.jobs.slots import Slots
+from ocore_operator.jobs.observing.lingering import Lingering
+from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs.reporting.log import Followers
+from ocore_operator.jobs.reporting.progress import ProgressWriter
+from ocore_operator.jobs.slots.slots import Slots
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.events import Recorder

@@ -10,7 +10,7 @@ from dataclasses import replace
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import Operation
+from ocore_crds.resources.environment import Operation
 from ocore_kube.types import ENVIRONMENTS, OURS
 from ocore_operator import clock
 from ocore_operator.context import Context

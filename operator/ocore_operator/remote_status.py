@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CopyResult
-from ocore_crds.remote_copy import CopyPlace, RemoteCopy
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.snapshot_state import StoredState
-from ocore_crds.text import sentence
+from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.stored.snapshot_state import StoredState
+from ocore_crds.text.sentences import sentence
 from ocore_operator import clock, summarize
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.summarize import Stamp

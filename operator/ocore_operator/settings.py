@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ocore_crds import naming
 from ocore_crds.model import Model
-from ocore_crds.scheduling import PodTemplate, Toleration
+from ocore_crds.resources.scheduling import PodTemplate, Toleration
 
 Seconds = Annotated[float, Field(gt=0)]
 

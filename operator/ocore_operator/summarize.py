@@ -4,7 +4,7 @@ Each field manager has one module that writes with it, and owns the fields that 
 (``tests/unit/operator/test_architecture.py`` checks this):
 
 - ``ocore-operator``: all but what follows, by :func:`write` in ``summarize.py``, for all kinds
-- ``ocore-operator-progress``: ``status.progress`` while an operation runs, in ``jobs/progress.py``
+- ``ocore-operator-progress``: ``status.progress`` while an operation runs, in ``jobs/reporting/progress.py``
 - ``ocore-operator-hold``: ``Environment.status.operation``, the operation lock, in ``operation_lock.py``
 - ``ocore-operator-executed``: ``Environment.status.executedRollbacks`` and ``undoneRollbacks``, in
   ``rollback/effects.py``
@@ -22,9 +22,9 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds import evidence
 from ocore_crds.conditions import Condition, ObjectStatus
 from ocore_crds.model import Model
+from ocore_crds.rules import evidence
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ocore_crds.timestamps import parse
+from ocore_crds.text.timestamps import parse
 from support.cluster.administrator import create_administrator
 from support.cluster.cluster import Cluster, is_true, unique
 from support.cluster.deaths import Deaths

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocore_crds.timestamps import parse
+from ocore_crds.text.timestamps import parse
 from support.cluster.cluster import GROUP, Cluster, Object, condition
 from support.cluster.operator import Operator
 from support.cluster.promises import marker, set_marker, stored_keys

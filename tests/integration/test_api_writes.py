@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import text
+from ocore_crds.text.timestamps import text
 from support.api import document
 from support.api.process import FacadeProcess, running_facade
 from support.cluster.chart import Helm

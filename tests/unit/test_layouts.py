@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from ocore_crds import layouts as enum
+from ocore_crds.resources import layouts as enum
 from ocore_mover.filestore import layouts
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ FOLDERS = {f"mover/ocore_mover/filestore/{name.lower()}" for name in NAMES}
 TABLE = "mover/ocore_mover/filestore/layouts.py"
 MAY_NAME = {
     TABLE,
-    "crds/ocore_crds/layouts.py",
+    "crds/ocore_crds/resources/layouts.py",
     "cli/ocore_cli/proposal.py",  # which application has which layout: rows of a table, each for one application
 }
 

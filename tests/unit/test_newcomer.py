@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ocore_crds.environment import Database
 from ocore_crds.kinds import KINDS
+from ocore_crds.resources.environment import Database
 from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
 from support.tracked import tracked

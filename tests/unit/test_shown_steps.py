@@ -12,8 +12,8 @@ from ocore_api.views.values import Resource
 from ocore_crds import conditions as c
 from ocore_crds.protocol import SNAPSHOT_STEPS, Step, StepReport
 from ocore_operator import clock
-from ocore_operator.jobs.log import LogState
-from ocore_operator.jobs.progress import progress
+from ocore_operator.jobs.reporting.log import LogState
+from ocore_operator.jobs.reporting.progress import progress
 from ocore_operator.kube import resources
 from support.operator.objects import NOW, Object, at, snapshot_object
 

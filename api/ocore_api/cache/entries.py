@@ -15,9 +15,9 @@ from ocore_api.views.console import snapshots as console_snapshots
 from ocore_api.views.console.rollbacks import Control
 from ocore_api.views.values import FINAL, Object, Resource, encode
 from ocore_crds import conditions as c
-from ocore_crds.differentials import needs_of
 from ocore_crds.naming import project_id
-from ocore_crds.retention import Candidate, Safety, candidate_of, safety_of, snapshot_used_by
+from ocore_crds.rules.differentials import needs_of
+from ocore_crds.rules.retention import Candidate, Safety, candidate_of, safety_of, snapshot_used_by
 from ocore_kube.types import ENVIRONMENTS, EXTRACTS, POLICIES, ROLLBACKS, SNAPSHOTS
 
 #: Kind, namespace and name.

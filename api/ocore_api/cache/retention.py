@@ -11,9 +11,9 @@ from pydantic_core import from_json
 from ocore_api.cache.entries import RollbackEntry, SnapshotEntry
 from ocore_api.views.console import environments
 from ocore_api.views.values import Object
-from ocore_crds import timestamps
-from ocore_crds.retention import Listed, Verdict, judged, told_of
-from ocore_crds.snapshotpolicy import Retention, SnapshotPolicySpec
+from ocore_crds.resources.snapshotpolicy import Retention, SnapshotPolicySpec
+from ocore_crds.rules.retention import Listed, Verdict, judged, told_of
+from ocore_crds.text import timestamps
 
 #: Where the policy names no time zone.
 UTC_ZONE: str = SnapshotPolicySpec.model_fields["time_zone"].default

@@ -40,7 +40,7 @@ from ocore_api.views.console.models import (
 )
 from ocore_api.views.models import EnvironmentType, Trigger
 from ocore_api.views.values import encode
-from ocore_crds.timestamps import text as timestamp
+from ocore_crds.text.timestamps import text as timestamp
 
 router = APIRouter(prefix=CONSOLE, tags=["Console"])
 

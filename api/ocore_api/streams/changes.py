@@ -13,7 +13,7 @@ from ocore_api.cache.store import Store
 from ocore_api.streams import frames
 from ocore_api.streams.reader import Reader, Source
 from ocore_api.views.values import encode
-from ocore_crds.timestamps import text
+from ocore_crds.text.timestamps import text
 
 #: Seconds between two batches of events for one reader.
 PACE = 0.5

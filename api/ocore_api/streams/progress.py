@@ -11,7 +11,7 @@ from ocore_api.streams import frames
 from ocore_api.streams.reader import Reader, Source
 from ocore_api.views.events import deleted_event
 from ocore_api.views.values import encode
-from ocore_crds.timestamps import text
+from ocore_crds.text.timestamps import text
 
 #: Its type and id.
 Operation = tuple[type[OperationEntry], str]

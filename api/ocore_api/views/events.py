@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from ocore_api.views.values import FINAL, Object, Resource, text
 from ocore_crds import conditions as c
-from ocore_crds import timestamps
 from ocore_crds.protocol import Step
-from ocore_crds.shown import Begun, shown_step
+from ocore_crds.rules.shown_step import Begun, shown_step
+from ocore_crds.text import timestamps
 
 _ENDED = ("Done", "Skipped", "Failed")
 

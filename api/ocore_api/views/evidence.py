@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ocore_api.views.values import Object, Resource
-from ocore_crds import evidence
-from ocore_crds.recovery_evidence import EvidenceProgress, RecoveryEvidence
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.resources.recovery_evidence import EvidenceProgress, RecoveryEvidence
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.rules import evidence
 
 _PROGRESS = EvidenceProgress().model_dump(mode="json", by_alias=True)
 _DEFAULTS: Mapping[str, Any] = {

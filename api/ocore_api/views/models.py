@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from ocore_crds.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 
 #: Name of the member of a field's JSON schema that has its source.
 SOURCE = "x-ocore-source"

@@ -6,7 +6,7 @@ from typing import get_args
 from ocore_api.views.evidence import recovery_evidence
 from ocore_api.views.models import EnvironmentType
 from ocore_api.views.values import Object, Resource, identity, lower_snake, milliseconds, number, text
-from ocore_crds import remote_copy
+from ocore_crds.resources import remote_copy
 
 #: Of an environment. A status can have another text: its schema allows any.
 TYPES = get_args(EnvironmentType)

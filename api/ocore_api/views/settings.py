@@ -1,7 +1,7 @@
 """The settings of an environment, from its SnapshotPolicy. Pure; JSON-ready."""
 
 from ocore_api.views.values import Object
-from ocore_crds.snapshotpolicy import DEFAULT_MAX_PINNED, DEFAULT_RETENTION_DAYS, DEFAULT_TIMEOUT_SECONDS
+from ocore_crds.resources.snapshotpolicy import DEFAULT_MAX_PINNED, DEFAULT_RETENTION_DAYS, DEFAULT_TIMEOUT_SECONDS
 
 #: Rules of retention by number: with one of them, retentionDays has no default.
 _COUNTS = ("keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly")

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from ocore_crds import conditions as c
 from ocore_crds.model import UUID_PATTERN
 from ocore_crds.naming import ANNOTATION_REQUESTED_AT
-from ocore_crds.timestamps import parse
+from ocore_crds.text.timestamps import parse
 
 Object = dict[str, Any]
 #: Seconds by which the clocks of the facade and the API server may differ.
@@ -79,7 +79,7 @@ class Resource:
 
 
 def _state(status: Object) -> str:
-    """As ``ocore_crds.evidence`` decides it."""
+    """As ``ocore_crds.rules.evidence`` decides it."""
     phase, ended = status.get("phase"), c.outcome(status.get("conditions") or ())
     if ended == "Complete" and phase != "Corrupt":
         return "completed"

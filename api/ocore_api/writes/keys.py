@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocore_api.errors import Unprocessable
-from ocore_crds.timestamps import exact
+from ocore_crds.text.timestamps import exact
 
 #: Visible ASCII characters, as RFC 9110 allows them in a token or a quoted string.
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

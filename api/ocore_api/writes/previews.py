@@ -9,7 +9,7 @@ from ocore_api.writes.client import Client, Object
 from ocore_api.writes.refusals import translated
 from ocore_api.writes.snapshots import OPEN
 from ocore_crds import naming
-from ocore_crds.preview import NEVER
+from ocore_crds.resources.preview import NEVER
 from ocore_kube.errors import AlreadyExists
 from ocore_kube.types import ROLLBACKS
 

@@ -7,7 +7,7 @@ from ocore_api.errors import NotFound
 from ocore_api.writes.client import Client, Object
 from ocore_api.writes.refusals import translated
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import parse, second_after, text
+from ocore_crds.text.timestamps import parse, second_after, text
 from ocore_kube.types import ENVIRONMENTS
 
 

@@ -7,10 +7,10 @@ from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object
 from ocore_api.writes.refusals import translated
 from ocore_api.writes.rollbacks import complete
-from ocore_crds.certificate import certificate, invalid, lines
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
-from ocore_crds.restore_test import open_run, run_of
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.restore_test import open_run, run_of
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.rules.certificate import certificate, invalid, lines
 from ocore_kube.types import SNAPSHOTS
 
 

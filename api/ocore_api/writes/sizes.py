@@ -15,8 +15,8 @@ from ocore_api.cache import Sizes as KnownSizes
 from ocore_api.errors import Unavailable
 from ocore_api.writes import probes
 from ocore_api.writes.client import Client
-from ocore_crds.text import sentence
-from ocore_crds.timestamps import parse, text
+from ocore_crds.text.sentences import sentence
+from ocore_crds.text.timestamps import parse, text
 
 #: Seconds for which sizes are fresh.
 FRESH = 60.0

@@ -5,10 +5,10 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .. import layouts
-from ..layouts import Layout
-from ..model import Model, Uuid
-from .parts import DatabaseAccess, FilestoreAccess, StoreAccess
+from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, StoreAccess
+from ocore_crds.model import Model, Uuid
+from ocore_crds.resources import layouts
+from ocore_crds.resources.layouts import Layout
 
 #: The commands. Each has a module of its name here and in ``ocore_mover.commands``, with ``_`` for the hyphen, so that
 #: the mover can import what one of them needs.
@@ -37,7 +37,7 @@ NAMES = (
     "remove-extract",
 )
 
-#: Which Jobs share a limit: ``ocore_operator.jobs.slots``.
+#: Which Jobs share a limit: ``ocore_operator.jobs.slots.slots``.
 LimitsClass = Literal["rollback", "asked", "heavy", "light", "background", "free"]
 Jobs = Annotated[int, Field(ge=1, le=32)]
 JOBS = "Tables to dump or restore, and packs to write, in parallel."

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from itertools import count, takewhile
 
-from ..model import Model
+from ocore_crds.model import Model
 
 #: The first variable; those after it have a number at their end, from 1.
 VARIABLE = "OCORE_REQUEST"

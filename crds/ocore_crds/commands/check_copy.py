@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..reports import Line
-from .base import DIGEST, SNAPSHOT_IDS, Command, OfSnapshot
+from ocore_crds.commands.base import DIGEST, SNAPSHOT_IDS, Command, OfSnapshot
+from ocore_crds.reports.base import Line
 
 
 class CheckCopyRequest(OfSnapshot):

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..reports import Line
-from .base import ROLLBACK_IDS, SITE, Command, OfRollback, Request
-from .parts import CleanupPart
-from .probe import THEN, ProbeRequest
+from ocore_crds.commands.base import ROLLBACK_IDS, SITE, Command, OfRollback, Request
+from ocore_crds.commands.parts import CleanupPart
+from ocore_crds.commands.probe import THEN, ProbeRequest
+from ocore_crds.reports.base import Line
 
 
 class CleanupRequest(OfRollback):

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..reports import Line
-from ..snapshot_state import StoredState
-from .base import JOBS, SNAPSHOT_IDS, SOURCE, Command, Jobs, OfSnapshot
-from .parts import Option, SourceStore
+from ocore_crds.commands.base import JOBS, SNAPSHOT_IDS, SOURCE, Command, Jobs, OfSnapshot
+from ocore_crds.commands.parts import Option, SourceStore
+from ocore_crds.reports.base import Line
+from ocore_crds.stored.snapshot_state import StoredState
 
 
 class CopyRemoteRequest(OfSnapshot):

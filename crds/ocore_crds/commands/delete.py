@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..kept_versions import KeptVersions
-from ..reports import Line
-from ..snapshot_state import StoredState
-from .base import SNAPSHOT_IDS, SOURCE, STORE, Command, OfSnapshot
-from .parts import Option, SourceStore
+from ocore_crds.commands.base import SNAPSHOT_IDS, SOURCE, STORE, Command, OfSnapshot
+from ocore_crds.commands.parts import Option, SourceStore
+from ocore_crds.reports.base import Line
+from ocore_crds.reports.kept_versions import KeptVersions
+from ocore_crds.stored.snapshot_state import StoredState
 
 
 class DeleteRequest(OfSnapshot):

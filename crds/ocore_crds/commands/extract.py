@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..extracted import (
+from ocore_crds.commands.base import CAPACITY, MANIFEST, SCRATCH, SNAPSHOT_IDS, STORE, Capacity, Command, OfSnapshot
+from ocore_crds.commands.parts import TMP, DatabaseAccess, FilestoreAccess, Option
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Line
+from ocore_crds.reports.extracted import (
     MAX_TABLES,
     AttachmentName,
     Extracted,
@@ -21,10 +25,6 @@ from ..extracted import (
     folder_refusal,
     tables_refusal,
 )
-from ..model import Uuid
-from ..reports import Line
-from .base import CAPACITY, MANIFEST, SCRATCH, SNAPSHOT_IDS, STORE, Capacity, Command, OfSnapshot
-from .parts import TMP, DatabaseAccess, FilestoreAccess, Option
 
 
 class TableRequest(WantedTable):

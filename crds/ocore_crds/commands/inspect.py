@@ -2,12 +2,21 @@
 
 from pydantic import Field, model_validator
 
-from ..model import Uuid
-from .base import REPLICATION, ROLLBACK_IDS, SITE, SNAPSHOT_IDS, STORE, Command, OnEnvironment, Request
-from .parts import StoreAccess
-from .probe import THEN, ProbeRequest
-from .snapshot import SnapshotResult
-from .switch import SwitchResult
+from ocore_crds.commands.base import (
+    REPLICATION,
+    ROLLBACK_IDS,
+    SITE,
+    SNAPSHOT_IDS,
+    STORE,
+    Command,
+    OnEnvironment,
+    Request,
+)
+from ocore_crds.commands.parts import StoreAccess
+from ocore_crds.commands.probe import THEN, ProbeRequest
+from ocore_crds.commands.snapshot import SnapshotResult
+from ocore_crds.commands.switch import SwitchResult
+from ocore_crds.model import Uuid
 
 
 class InspectRequest(OnEnvironment):

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..model import Uuid
-from ..stored_contents import ManifestsResult
-from .base import STORE, Command, Request
-from .parts import Option, StoreAccess
+from ocore_crds.commands.base import STORE, Command, Request
+from ocore_crds.commands.parts import Option, StoreAccess
+from ocore_crds.model import Uuid
+from ocore_crds.reports.stored_contents import ManifestsResult
 
 
 class ListManifestsRequest(Request):

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..model import Uuid
-from ..reports import Line
-from .base import NO_ID, SITE, Command, OnEnvironment
+from ocore_crds.commands.base import NO_ID, SITE, Command, OnEnvironment
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Line
 
 
 class MeasureRequest(OnEnvironment):

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..manifest import Evidence
-from ..model import Uuid
-from ..reports import Line
-from .base import CAPACITY, ROLLBACK_IDS, Capacity, Command, Request
-from .parts import DatabaseAccess, Option
+from ocore_crds.commands.base import CAPACITY, ROLLBACK_IDS, Capacity, Command, Request
+from ocore_crds.commands.parts import DatabaseAccess, Option
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Line
+from ocore_crds.stored.manifest import Evidence
 
 
 class NeutralizeRequest(Request):

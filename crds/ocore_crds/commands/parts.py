@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .. import layouts
-from ..layouts import Layout
-from ..model import Model, Uuid
+from ocore_crds.model import Model, Uuid
+from ocore_crds.resources import layouts
+from ocore_crds.resources.layouts import Layout
 
 #: What a scratch folder is where none is given: an emptyDir of the pod.
 TMP = "/tmp"  # noqa: S108 - only the command's own folder below it is used

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..model import Sentence, Uuid
-from ..reports import Finding, Line
-from .base import CAPACITY, MANIFEST, SITE, SNAPSHOT_IDS, STORE, Capacity, Command, OnEnvironment
-from .parts import StoreAccess
+from ocore_crds.commands.base import CAPACITY, MANIFEST, SITE, SNAPSHOT_IDS, STORE, Capacity, Command, OnEnvironment
+from ocore_crds.commands.parts import StoreAccess
+from ocore_crds.model import Sentence, Uuid
+from ocore_crds.reports.base import Finding, Line
 
 
 class PreviewRequest(OnEnvironment):

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..facts import DatabaseFacts, FileOwner, FilestoreFacts
-from ..model import Uuid
-from ..reports import Finding, Line
-from .base import JOBS, NO_ID, SITE, Command, Jobs, OnEnvironment
+from ocore_crds.commands.base import JOBS, NO_ID, SITE, Command, Jobs, OnEnvironment
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Finding, Line
+from ocore_crds.reports.facts import DatabaseFacts, FileOwner, FilestoreFacts
 
 #: Of a command with the same mounts and rights, in whose Job a probe may follow.
 THEN = (

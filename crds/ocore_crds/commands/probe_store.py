@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..reports import Line
-from .base import STORE, Command, Request
-from .parts import StoreAccess
+from ocore_crds.commands.base import STORE, Command, Request
+from ocore_crds.commands.parts import StoreAccess
+from ocore_crds.reports.base import Line
 
 
 class ProbeStoreRequest(Request):

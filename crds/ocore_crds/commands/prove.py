@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..model import Uuid
-from ..reports import Finding, Line
-from .base import IDS, JOBS, SCRATCH, Command, Jobs, Request
-from .parts import TMP, DatabaseAccess
+from ocore_crds.commands.base import IDS, JOBS, SCRATCH, Command, Jobs, Request
+from ocore_crds.commands.parts import TMP, DatabaseAccess
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Finding, Line
 
 
 class ProveRequest(Request):

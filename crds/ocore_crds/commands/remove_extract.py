@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..extracted import NewFolder
-from ..kept_versions import KeptVersions
-from ..model import Uuid
-from ..reports import Line
-from .base import IDS, STORE, Command, Request
-from .parts import DatabaseAccess, FilestoreAccess, StoreAccess
+from ocore_crds.commands.base import IDS, STORE, Command, Request
+from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, StoreAccess
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Line
+from ocore_crds.reports.extracted import NewFolder
+from ocore_crds.reports.kept_versions import KeptVersions
 
 
 class RemoveExtractRequest(Request):

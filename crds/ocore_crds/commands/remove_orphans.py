@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from ..model import Uuid
-from ..stored_contents import RemovedOrphans
-from .base import DIGEST, STORE, Command, Request
-from .parts import StoreAccess
+from ocore_crds.commands.base import DIGEST, STORE, Command, Request
+from ocore_crds.commands.parts import StoreAccess
+from ocore_crds.model import Uuid
+from ocore_crds.reports.stored_contents import RemovedOrphans
 
 
 class RemoveOrphansRequest(Request):

@@ -4,11 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ..manifest import Evidence
-from ..model import Model, Uuid
-from ..reports import Line
-from ..rollback_record import RollbackRun
-from .base import (
+from ocore_crds.commands.base import (
     CAPACITY,
     JOBS,
     MANIFEST,
@@ -25,9 +21,13 @@ from .base import (
     Jobs,
     OfRollback,
 )
-from .parts import TMP, Option, SignalWait, SourceStore, StoreAccess
-from .probe import ProbeResult
-from .switch import SwitchResult
+from ocore_crds.commands.parts import TMP, Option, SignalWait, SourceStore, StoreAccess
+from ocore_crds.commands.probe import ProbeResult
+from ocore_crds.commands.switch import SwitchResult
+from ocore_crds.model import Model, Uuid
+from ocore_crds.reports.base import Line
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.rollback_record import RollbackRun
 
 
 class Preflight(Model):

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from ..facts import SnapshotSizes
-from ..manifest import Evidence, Identity
-from ..model import Uuid
-from ..reports import Line
-from ..snapshot_state import StoredState
-from .base import JOBS, SCRATCH, SITE, SNAPSHOT_IDS, STORE, Command, Jobs, OnEnvironment
-from .parts import TMP, BaseSnapshot, Option, SignalWait, StoreAccess
+from ocore_crds.commands.base import JOBS, SCRATCH, SITE, SNAPSHOT_IDS, STORE, Command, Jobs, OnEnvironment
+from ocore_crds.commands.parts import TMP, BaseSnapshot, Option, SignalWait, StoreAccess
+from ocore_crds.model import Uuid
+from ocore_crds.reports.base import Line
+from ocore_crds.reports.facts import SnapshotSizes
+from ocore_crds.stored.manifest import Evidence, Identity
+from ocore_crds.stored.snapshot_state import StoredState
 
 
 class SnapshotRequest(OnEnvironment):

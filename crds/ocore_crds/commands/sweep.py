@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from ..model import Uuid
-from ..stored_contents import OrphansResult
-from .base import STORE, Command, Request
-from .parts import StoreAccess
+from ocore_crds.commands.base import STORE, Command, Request
+from ocore_crds.commands.parts import StoreAccess
+from ocore_crds.model import Uuid
+from ocore_crds.reports.stored_contents import OrphansResult
 
 #: Age in seconds from which an object that no manifest names is an orphan: longer than any snapshot may run.
 ORPHAN_AGE = 7 * 86400.0

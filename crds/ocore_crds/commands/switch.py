@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ..reports import Failure, Line
-from ..rollback_record import RollbackRun
-from .base import RECORD, REPLICATION, ROLLBACK_IDS, SITE, Command, OfRollback
-from .parts import SignalWait, StoreAccess
+from ocore_crds.commands.base import RECORD, REPLICATION, ROLLBACK_IDS, SITE, Command, OfRollback
+from ocore_crds.commands.parts import SignalWait, StoreAccess
+from ocore_crds.reports.base import Failure, Line
+from ocore_crds.stored.rollback_record import RollbackRun
 
 #: Seconds after a signal has expired in which a Job that obeyed it in time may still rename. The operator waits longer
 #: for its answer.

@@ -4,10 +4,21 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..model import StatusModel
-from ..reports import Finding
-from .base import CAPACITY, JOBS, MANIFEST, SCRATCH, SNAPSHOT_IDS, STORE, Capacity, Command, Jobs, OfSnapshot
-from .parts import TMP, DatabaseAccess
+from ocore_crds.commands.base import (
+    CAPACITY,
+    JOBS,
+    MANIFEST,
+    SCRATCH,
+    SNAPSHOT_IDS,
+    STORE,
+    Capacity,
+    Command,
+    Jobs,
+    OfSnapshot,
+)
+from ocore_crds.commands.parts import TMP, DatabaseAccess
+from ocore_crds.model import StatusModel
+from ocore_crds.reports.base import Finding
 
 
 class RestoreTestRequest(OfSnapshot):

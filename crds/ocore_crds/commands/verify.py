@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..manifest import Evidence
-from ..reports import Line
-from .base import JOBS, MANIFEST, SNAPSHOT_IDS, STORE, Command, Jobs, OfSnapshot
+from ocore_crds.commands.base import JOBS, MANIFEST, SNAPSHOT_IDS, STORE, Command, Jobs, OfSnapshot
+from ocore_crds.reports.base import Line
+from ocore_crds.stored.manifest import Evidence
 
 
 class VerifyRequest(OfSnapshot):

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..reports import Line
-from ..snapshot_state import StoredState
-from .base import SNAPSHOT_IDS, STORE, Command, OfSnapshot
+from ocore_crds.commands.base import SNAPSHOT_IDS, STORE, Command, OfSnapshot
+from ocore_crds.reports.base import Line
+from ocore_crds.stored.snapshot_state import StoredState
 
 
 class WriteStateRequest(OfSnapshot):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ocore_crds.commands import parts
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover import manifests
 from ocore_mover.errors import Cancelled, Corrupt, MoverError, StoreError
 from ocore_mover.filestore import layouts

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ocore_crds import conditions
-from ocore_crds.manifest import ConfigArtifact
 from ocore_crds.naming import CLAIM_FOLDER
-from ocore_crds.quantity import human
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.stored.manifest import ConfigArtifact
+from ocore_crds.text.quantity import human
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.links import OPEN_FILE

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.copy_remote import CopyRemoteRequest, CopyResult
-from ocore_crds.manifest import Manifest, StoredObject
-from ocore_crds.reports import Step
-from ocore_crds.snapshot_state import MAX_BYTES
+from ocore_crds.reports.base import Step
+from ocore_crds.stored.manifest import Manifest, StoredObject
+from ocore_crds.stored.snapshot_state import MAX_BYTES
 from ocore_mover import dependents, manifests, states
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

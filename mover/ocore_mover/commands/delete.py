@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ocore_crds import naming
 from ocore_crds.commands.delete import DeleteRequest, DeleteResult
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, states
 from ocore_mover.commands import opening
 from ocore_mover.commands.check_copy import check_copy

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ocore_crds.manifest import Evidence, FilestoreArtifact, Manifest
-from ocore_crds.quantity import human
+from ocore_crds.stored.manifest import Evidence, FilestoreArtifact, Manifest
+from ocore_crds.text.quantity import human
 from ocore_mover.filestore import layouts
 from ocore_mover.store.interface import Store
 

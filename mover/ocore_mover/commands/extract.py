@@ -3,9 +3,9 @@ are read, of a dump ``toc.dat`` and the rows of these tables."""
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractRequest, ExtractResult
-from ocore_crds.extracted import Extracted, ExtractedFile
-from ocore_crds.manifest import FilestoreArtifact, Manifest
-from ocore_crds.reports import Step
+from ocore_crds.reports.base import Step
+from ocore_crds.reports.extracted import Extracted, ExtractedFile
+from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
 from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

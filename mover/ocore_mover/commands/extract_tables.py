@@ -19,9 +19,9 @@ from psycopg import sql
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractRequest, ExtractResult, TableRequest
-from ocore_crds.extracted import Extracted, ExtractedTable
-from ocore_crds.manifest import DatabaseArtifact
-from ocore_crds.reports import Step
+from ocore_crds.reports.base import Step
+from ocore_crds.reports.extracted import Extracted, ExtractedTable
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from ocore_crds import stored_contents as limits
 from ocore_crds.commands.list_manifests import ListManifestsRequest
-from ocore_crds.listing import StoredRollback, StoredSnapshot
-from ocore_crds.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
-from ocore_crds.text import shortened
+from ocore_crds.reports import stored_contents as limits
+from ocore_crds.reports.store_listing import StoredRollback, StoredSnapshot
+from ocore_crds.reports.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
+from ocore_crds.text.sentences import shortened
 from ocore_mover import contents, manifests, rollback_history, snapshot_results, states
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.commands.neutralize import NeutralizeRequest, NeutralizeResult
-from ocore_crds.manifest import Evidence
-from ocore_crds.reports import Step
+from ocore_crds.reports.base import Step
+from ocore_crds.stored.manifest import Evidence
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import copy_access, position

@@ -14,7 +14,7 @@ from ocore_mover.store.interface import Store
 
 if TYPE_CHECKING:
     from ocore_crds.commands.inspect import InspectRequest
-    from ocore_crds.rollback_record import RollbackRun
+    from ocore_crds.stored.rollback_record import RollbackRun
     from ocore_mover.commands.switcher import RollbackTarget, Switcher
     from ocore_mover.database.connect import Server
     from ocore_mover.filestore.folders import ClaimFolders

@@ -9,9 +9,9 @@ import psycopg
 
 from ocore_crds import conditions
 from ocore_crds.commands.preview import PreviewRequest, PreviewResult, TableRows
-from ocore_crds.manifest import Manifest
-from ocore_crds.preview import TABLES
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.resources.preview import TABLES
+from ocore_crds.stored.manifest import Manifest
 from ocore_mover import manifests
 from ocore_mover.commands import opening, restore
 from ocore_mover.commands.runtime import Runtime, as_failure

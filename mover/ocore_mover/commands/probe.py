@@ -2,8 +2,8 @@
 
 from ocore_crds import conditions
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
-from ocore_crds.facts import DatabaseFacts
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import DatabaseFacts
 from ocore_mover.commands import opening
 from ocore_mover.commands.config_archive import ClaimFile, findings
 from ocore_mover.commands.new_filestore import may_be_made, names_no_file

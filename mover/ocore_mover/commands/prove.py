@@ -16,9 +16,9 @@ import psycopg
 
 from ocore_crds import conditions, naming
 from ocore_crds.commands.prove import ProofResult, ProveRequest
-from ocore_crds.manifest import DatabaseArtifact
-from ocore_crds.reports import Finding, Step
-from ocore_crds.text import shown
+from ocore_crds.reports.base import Finding, Step
+from ocore_crds.stored.manifest import DatabaseArtifact
+from ocore_crds.text.sentences import shown
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import artifact, copy_access, fingerprint

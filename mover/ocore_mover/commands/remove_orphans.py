@@ -1,7 +1,7 @@
 """``remove-orphans``: deletes what a sweep has reported (:mod:`~ocore_mover.commands.sweep`)."""
 
 from ocore_crds.commands.remove_orphans import RemoveOrphansRequest
-from ocore_crds.stored_contents import RemovedOrphans
+from ocore_crds.reports.stored_contents import RemovedOrphans
 from ocore_mover.commands import opening, sweep
 from ocore_mover.commands.runtime import Runtime
 

@@ -11,9 +11,9 @@ from ocore_crds import conditions, failpoints
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
 from ocore_crds.commands.restore import Preflight, RestoreRequest, RestoreResult
 from ocore_crds.commands.switch import SwitchResult
-from ocore_crds.manifest import FilestoreArtifact, Manifest
-from ocore_crds.reports import Step
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.reports.base import Step
+from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
+from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover import manifests
 from ocore_mover.commands import evidence, opening, probe
 from ocore_mover.commands.new_filestore import may_be_made

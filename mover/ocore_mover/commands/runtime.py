@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ocore_crds import conditions
 from ocore_crds.commands.base import Command, Request
-from ocore_crds.reports import Failure, Step
+from ocore_crds.reports.base import Failure, Step
 from ocore_mover.commands import opening
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, UsageError

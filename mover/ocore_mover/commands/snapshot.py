@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.parts import SignalWait
 from ocore_crds.commands.snapshot import FreezeSignal, SnapshotRequest, SnapshotResult
-from ocore_crds.manifest import (
+from ocore_crds.reports.base import Step
+from ocore_crds.stored.manifest import (
     ConfigArtifact,
     DatabaseArtifact,
     FilestoreArtifact,
@@ -21,8 +22,7 @@ from ocore_crds.manifest import (
     Manifest,
     format_version,
 )
-from ocore_crds.reports import Step
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, settings, snapshot_results, states
 from ocore_mover.commands import base as base_command
 from ocore_mover.commands import config_archive, evidence, opening

@@ -21,10 +21,10 @@ from itertools import groupby, islice
 from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds import stored_contents as limits
 from ocore_crds.commands.sweep import SweepRequest
 from ocore_crds.model import UUID_PATTERN
-from ocore_crds.stored_contents import Orphan, OrphanReport, OrphansResult, RemovedOrphans
+from ocore_crds.reports import stored_contents as limits
+from ocore_crds.reports.stored_contents import Orphan, OrphanReport, OrphansResult, RemovedOrphans
 from ocore_mover import contents
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.commands.switch import RENAMED_WITHIN, Signal, SwitchRequest, SwitchResult
-from ocore_crds.reports import Failure, Step
-from ocore_crds.rollback_record import RecordState
+from ocore_crds.reports.base import Failure, Step
+from ocore_crds.stored.rollback_record import RecordState
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import Switcher

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ocore_crds import conditions
 from ocore_crds.commands.switch import SwitchResult
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover.database import copy_access
 from ocore_mover.database.connect import Server
 from ocore_mover.database.dump.export import copy_names, live_names

@@ -16,9 +16,9 @@ import psycopg
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.commands.test_restore import RestoreTestRequest, RestoreTestResult
-from ocore_crds.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
-from ocore_crds.quantity import human
-from ocore_crds.reports import Finding, Step
+from ocore_crds.reports.base import Finding, Step
+from ocore_crds.stored.manifest import DatabaseArtifact, FilestoreArtifact, Manifest
+from ocore_crds.text.quantity import human
 from ocore_mover import manifests
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime, best_effort

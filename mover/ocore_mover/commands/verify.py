@@ -1,7 +1,7 @@
 """``verify``: reads every byte of a stored snapshot again."""
 
 from ocore_crds.commands.verify import VerifyRequest, VerifyResult
-from ocore_crds.reports import Step
+from ocore_crds.reports.base import Step
 from ocore_mover import manifests
 from ocore_mover.commands import evidence, opening
 from ocore_mover.commands.runtime import Runtime

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseSetting
+from ocore_crds.stored.manifest import DatabaseSetting
 from ocore_mover.database import odoo_rows
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.copy_access import ROLE_PREFIX

@@ -11,8 +11,8 @@ from pathlib import Path
 from backports.zstd import ZstdError
 
 from ocore_crds import conditions
-from ocore_crds.extracted import MAX_FILES
-from ocore_crds.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.reports.extracted import MAX_FILES
+from ocore_crds.stored.manifest import DatabaseArtifact, StoredObject
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.database.toc import FILE_NAME, Entry, TableOfContents, codec
 from ocore_mover.errors import Corrupt, MoverError

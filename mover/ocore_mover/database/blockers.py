@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from ocore_crds import conditions
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import sessions
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.sessions import Session

@@ -7,10 +7,10 @@ may create is restored only where we build it from checked values; all else is l
 from collections.abc import Iterator
 
 from ocore_crds import conditions
-from ocore_crds.facts import DatabaseFacts
-from ocore_crds.remedy import Right
-from ocore_crds.reports import Finding
-from ocore_crds.text import shown
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import DatabaseFacts
+from ocore_crds.rules.remedy import Right
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import artifact
 from ocore_mover.database.connect import Connection, major
 from ocore_mover.database.remedies import Remedies

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import errors as pg
 
 from ocore_crds import conditions
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import tls
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.deadline import Token

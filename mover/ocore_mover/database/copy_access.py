@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, naming
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover import redact
 from ocore_mover.database import sessions
 from ocore_mover.database.connect import (

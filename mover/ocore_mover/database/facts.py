@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import psycopg
 
 from ocore_crds import conditions
-from ocore_crds.facts import DatabaseFacts
-from ocore_crds.remedy import Right
-from ocore_crds.replication import Replication
-from ocore_crds.reports import Finding
-from ocore_crds.text import shown
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import DatabaseFacts
+from ocore_crds.reports.replication import Replication
+from ocore_crds.rules.remedy import Right
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import (
     catalog_findings,
     fingerprint,

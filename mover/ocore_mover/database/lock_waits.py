@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import psycopg
 
 from ocore_crds import conditions
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database.connect import Connection, connect, query_failure
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.database.sessions import Session, described

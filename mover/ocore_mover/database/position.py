@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from psycopg import sql
 
 from ocore_crds import conditions, naming
-from ocore_crds.rollback_record import MarkedOutcome, RollbackRun
+from ocore_crds.stored.rollback_record import MarkedOutcome, RollbackRun
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.rights import Rights
 from ocore_mover.errors import MoverError

@@ -1,8 +1,9 @@
-"""Findings about rights that a role lacks. What fixes them is data (:mod:`ocore_crds.remedy`)."""
+"""Findings about rights that a role lacks. What fixes them is data (:mod:`ocore_crds.rules.remedy`)."""
 
-from ocore_crds import conditions, remedy
-from ocore_crds.remedy import Party, Remedy, Right
-from ocore_crds.reports import Finding
+from ocore_crds import conditions
+from ocore_crds.reports.base import Finding
+from ocore_crds.rules import remedy
+from ocore_crds.rules.remedy import Party, Remedy, Right
 from ocore_mover.database.connect import Server
 
 

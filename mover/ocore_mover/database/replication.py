@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-from ocore_crds.replication import Replication, ReplicationSlot, ReplicationSubscription
-from ocore_crds.text import shown
+from ocore_crds.reports.replication import Replication, ReplicationSlot, ReplicationSubscription
+from ocore_crds.text.sentences import shown
 from ocore_mover.database.connect import Connection
 from ocore_mover.errors import MoverError
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 import psycopg
 
 from ocore_crds import conditions, naming
-from ocore_crds.facts import DatabaseFacts
-from ocore_crds.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS, Right
-from ocore_crds.reports import Finding
-from ocore_crds.text import shown
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import DatabaseFacts
+from ocore_crds.rules.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS, Right
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import blockers, catalog_findings, replication, sessions
 from ocore_mover.database.connect import (
     Connection,

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database.connect import Connection
 from ocore_mover.errors import MoverError
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import psycopg
 
 from ocore_crds import conditions
-from ocore_crds.quantity import human
-from ocore_crds.text import shown
+from ocore_crds.text.quantity import human
+from ocore_crds.text.sentences import shown
 from ocore_mover.database.connect import Connection
 from ocore_mover.errors import MoverError
 

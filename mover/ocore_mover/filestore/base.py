@@ -14,8 +14,8 @@ from itertools import compress, groupby
 from pathlib import Path
 from typing import IO, Self, TypeVar
 
-from ocore_crds.manifest import FilestoreArtifact, FilestoreBase, StoredObject
-from ocore_crds.quantity import human
+from ocore_crds.stored.manifest import FilestoreArtifact, FilestoreBase, StoredObject
+from ocore_crds.text.quantity import human
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt

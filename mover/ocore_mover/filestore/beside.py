@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 from ocore_crds import conditions
-from ocore_crds.extracted import Extracted
 from ocore_crds.model import StatusModel
 from ocore_crds.naming import EXTRACT_MARKER, short_id
+from ocore_crds.reports.extracted import Extracted
 from ocore_mover.disk import sync_filesystem, write_all
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 
 from ocore_crds import conditions
-from ocore_crds.facts import FilestoreFacts
 from ocore_crds.naming import CLAIM_FOLDER
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import FilestoreFacts
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
 from ocore_mover.filestore.layout import Layout

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from backports.zstd import ZstdError
 
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover import chunks as chunk_sizes
 from ocore_mover.chunks import DECOMPRESSED_CHUNK
 from ocore_mover.errors import Corrupt

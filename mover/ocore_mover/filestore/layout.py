@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ocore_crds import layouts
 from ocore_crds.commands.parts import CleanupPart
-from ocore_crds.facts import FilestoreFacts
-from ocore_crds.manifest import FilestoreArtifact
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import FilestoreFacts
+from ocore_crds.resources import layouts
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
 from ocore_mover.filestore.folders import ClaimFolders

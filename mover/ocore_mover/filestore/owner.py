@@ -5,10 +5,10 @@ import os
 from pathlib import PurePosixPath
 
 from ocore_crds import conditions
-from ocore_crds.facts import FileOwner
 from ocore_crds.naming import CLAIM_FOLDER
-from ocore_crds.reports import Finding
-from ocore_crds.text import shown
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import FileOwner
+from ocore_crds.text.sentences import shown
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders
 from ocore_mover.filestore.links import walk
 

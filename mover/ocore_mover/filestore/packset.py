@@ -9,7 +9,7 @@ from typing import Self
 from backports.zstd import CompressionParameter, ZstdCompressor
 
 from ocore_crds import failpoints
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.index import Frame
 from ocore_mover.report import Counter

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.index import Entry

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocore_crds import conditions
-from ocore_crds.extracted import MAX_FILES, SHOWN
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.reports.extracted import MAX_FILES, SHOWN
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.index import Entry, Frame, check_name, with_parents
 from ocore_mover.filestore.unpack import Content, PackReader, blocks, entries, one_ahead

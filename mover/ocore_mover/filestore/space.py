@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 
 #: Fraction of the volume that must stay free, and its limit in bytes: a full filestore stops the application.

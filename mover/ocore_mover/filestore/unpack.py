@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 from backports.zstd import ZstdError
 
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt

@@ -4,7 +4,7 @@ folder."""
 from dataclasses import dataclass
 
 from ocore_crds import conditions, naming
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
 from ocore_mover.errors import StoreError
 from ocore_mover.store.folder import FolderStore
 

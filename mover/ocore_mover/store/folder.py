@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
-from ocore_crds.kept_versions import KeptVersions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.reports.kept_versions import KeptVersions
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.store.patience import Patience
 

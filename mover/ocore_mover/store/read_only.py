@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from ocore_crds import conditions
-from ocore_crds.kept_versions import KeptVersions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.reports.kept_versions import KeptVersions
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import Guarantees, Upload, Writer
 from ocore_mover.store.patience import Patience

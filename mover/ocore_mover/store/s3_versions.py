@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ocore_crds import timestamps
-from ocore_crds.kept_versions import KeptVersions
+from ocore_crds.reports.kept_versions import KeptVersions
+from ocore_crds.text import timestamps
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 

@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, Self, TypeVar
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store.interface import compared
 from ocore_mover.store.keys import checked

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version
 from ocore_mover.store.patience import Patience
 

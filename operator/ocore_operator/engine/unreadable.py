@@ -8,7 +8,7 @@ import structlog
 from pydantic import ValidationError
 
 from ocore_crds import conditions as c
-from ocore_crds.text import shortened
+from ocore_crds.text.sentences import shortened
 from ocore_kube.types import OURS
 from ocore_operator import clock
 from ocore_operator.context import Context

@@ -4,7 +4,7 @@ Pure."""
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
-from ocore_crds.differentials import needs_of
+from ocore_crds.rules.differentials import needs_of
 from ocore_operator.kube.resources import Object
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds.environment import Operation
+from ocore_crds.resources.environment import Operation
 from ocore_operator.kube.catalog import Catalog, Entry, Index, Place
 from ocore_operator.kube.resources import Key
 

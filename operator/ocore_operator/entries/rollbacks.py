@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ocore_crds.history import Finished
-from ocore_crds.retention import Safety
+from ocore_crds.rules.history import Finished
+from ocore_crds.rules.retention import Safety
 from ocore_operator.entries.operations import OperationEntry
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.kube.catalog import Catalog, Index, Place

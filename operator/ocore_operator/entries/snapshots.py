@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ocore_crds.retention import Candidate, Verdict
+from ocore_crds.rules.retention import Candidate, Verdict
 from ocore_operator.entries.differentials import Pairing
 from ocore_operator.entries.operations import OperationEntry
 from ocore_operator.kube.catalog import Catalog, Index, Place

@@ -7,7 +7,7 @@ mentioned, and prevents nothing. Pure.
 
 from collections.abc import Iterable, Iterator
 
-from ocore_crds import layouts
+from ocore_crds.resources import layouts
 from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.kube.resources import Key
 

@@ -13,9 +13,10 @@ from ocore_operator.extract import transitions
 from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs import build, control, inputs, stores
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs import control
+from ocore_operator.jobs.building import build, inputs, stores
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.building.shape import job_name
 from ocore_operator.kube.resources import Environment, Extract, Object
 from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.sources import Place

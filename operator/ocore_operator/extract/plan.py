@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import EXTRACT, REMOVE_EXTRACT
-from ocore_crds.extracted import folder_refusal, tables_refusal
 from ocore_crds.naming import extract_prefix, restored_schema
 from ocore_crds.protocol import ExtractRemoved, ExtractResult, Failure
+from ocore_crds.reports.extracted import folder_refusal, tables_refusal
 from ocore_operator import clock
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.extract import transitions
 from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs import driver
-from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Series, Waits
-from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs.observing import driver
+from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Series, Waits
+from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 
 #: Seconds in which a missing object may still appear: GitOps applies them in no order.

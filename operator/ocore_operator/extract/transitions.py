@@ -1,16 +1,16 @@
 """The statuses of an Extract. Pure."""
 
 from ocore_crds import conditions as c
-from ocore_crds.extract import ExtractStatus
-from ocore_crds.extracted import TABLE_CONTENTS, Extracted
 from ocore_crds.naming import restored_schema
 from ocore_crds.protocol import EXTRACT_STEPS, ExtractRemoved, ExtractResult
-from ocore_crds.quantity import human
-from ocore_crds.snapshot import StepStatus
+from ocore_crds.reports.extracted import TABLE_CONTENTS, Extracted
+from ocore_crds.resources.extract import ExtractStatus
+from ocore_crds.resources.snapshot import StepStatus
+from ocore_crds.text.quantity import human
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed
 from ocore_operator.extract.world import World
-from ocore_operator.jobs.log import LogState
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.summarize import Stamp
 

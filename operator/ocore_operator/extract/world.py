@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Literal
 
 from ocore_crds import naming
-from ocore_crds.extract import ExtractStatus
+from ocore_crds.resources.extract import ExtractStatus
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Environment, Extract, Snapshot, Store
 from ocore_operator.sources import Source
 

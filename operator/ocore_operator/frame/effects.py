@@ -8,7 +8,7 @@ from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs import control, failpoints
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Meta, Resource
 from ocore_operator.reconcile_loop import Requeue
 

@@ -18,10 +18,10 @@ import structlog
 from pydantic import ValidationError
 
 from ocore_crds import naming
-from ocore_crds.listing import STARTS, StoredRollback, StoredSnapshot, parse
-from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
-from ocore_crds.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
-from ocore_crds.text import shortened
+from ocore_crds.reports.store_listing import STARTS, StoredRollback, StoredSnapshot, parse
+from ocore_crds.reports.stored_contents import PAGE_BYTES, PAGE_SNAPSHOTS, ManifestsResult
+from ocore_crds.resources.snapshotstore import ImportStatus, SnapshotStoreStatus
+from ocore_crds.text.sentences import shortened
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden, Invalid
 from ocore_kube.transport import Pace
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS, Type
@@ -33,8 +33,9 @@ from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports import plan, rollbacks, rules
 from ocore_operator.imports.rules import Counted, Place
 from ocore_operator.imports.world import CreatePage, World
-from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs import control
+from ocore_operator.jobs.building import build, inputs
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.client import LOG_RATE, MANAGER_IMPORT, WHOLE_LOG

@@ -1,11 +1,11 @@
 """The next action of an import. Pure."""
 
 from ocore_crds.commands.table import LIST_MANIFESTS
-from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
+from ocore_crds.resources.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_operator.frame.actions import Idle, Record, until_passed
 from ocore_operator.imports import rules
 from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
-from ocore_operator.jobs.driver import Done, Due, Failed, Waits, soon
+from ocore_operator.jobs.observing.driver import Done, Due, Failed, Waits, soon
 
 
 def is_running(status: ImportStatus | None) -> bool:

@@ -14,15 +14,16 @@ from itertools import pairwise
 from pydantic import ValidationError
 
 from ocore_crds import conditions as c
-from ocore_crds import history, naming
-from ocore_crds.history import Finished
-from ocore_crds.listing import StoredRollback
-from ocore_crds.preview import NEVER
+from ocore_crds import naming
 from ocore_crds.protocol import Step
-from ocore_crds.rollback import ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
-from ocore_crds.rollback_record import RECORDED_STATUS
-from ocore_crds.snapshot import EvidenceStatus
-from ocore_crds.text import sentence
+from ocore_crds.reports.store_listing import StoredRollback
+from ocore_crds.resources.preview import NEVER
+from ocore_crds.resources.rollback import ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import EvidenceStatus
+from ocore_crds.rules import history
+from ocore_crds.rules.history import Finished
+from ocore_crds.stored.rollback_record import RECORDED_STATUS
+from ocore_crds.text.sentences import sentence
 from ocore_operator import clock, summarize
 from ocore_operator.imports.rules import Place
 from ocore_operator.kube.resources import Object, Rollback, Store

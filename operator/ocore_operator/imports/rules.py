@@ -11,16 +11,16 @@ from typing import get_args
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.table import LIST_MANIFESTS
-from ocore_crds.listing import StoredSnapshot
-from ocore_crds.manifest import Identity
 from ocore_crds.model import NAME_PATTERN, UUID_PATTERN
-from ocore_crds.snapshot import ImportedStatus, SnapshotSpec, SnapshotStatus
-from ocore_crds.snapshot_state import StoredState
-from ocore_crds.snapshotstore import ImportedRollbacks, ImportStatus, SnapshotStoreStatus
-from ocore_crds.stored_contents import ManifestsResult
-from ocore_crds.text import shortened
+from ocore_crds.reports.store_listing import StoredSnapshot
+from ocore_crds.reports.stored_contents import ManifestsResult
+from ocore_crds.resources.snapshot import ImportedStatus, SnapshotSpec, SnapshotStatus
+from ocore_crds.resources.snapshotstore import ImportedRollbacks, ImportStatus, SnapshotStoreStatus
+from ocore_crds.stored.manifest import Identity
+from ocore_crds.stored.snapshot_state import StoredState
+from ocore_crds.text.sentences import shortened
 from ocore_operator import clock, summarize
-from ocore_operator.jobs.driver import Series
+from ocore_operator.jobs.observing.driver import Series
 from ocore_operator.kube.resources import Environment, Object, Snapshot, Store, project_of
 from ocore_operator.snapshot import transitions
 from ocore_operator.summarize import Stamp

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocore_crds.snapshotstore import ImportStatus, SnapshotStoreStatus
-from ocore_crds.stored_contents import ManifestsResult
+from ocore_crds.reports.stored_contents import ManifestsResult
+from ocore_crds.resources.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports.rules import Place
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Store
 
 

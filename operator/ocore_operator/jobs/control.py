@@ -12,8 +12,8 @@ from ocore_kube.types import EVENTS, JOBS, PODS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs import giving_way, ownership, trouble
-from ocore_operator.jobs.outcome import Observation, finished, pod_ended
+from ocore_operator.jobs.observing import giving_way, ownership, trouble
+from ocore_operator.jobs.observing.outcome import Observation, finished, pod_ended
 from ocore_operator.kube.client import Propagation
 from ocore_operator.kube.resources import Meta, Object, Resource
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast, overload
 
 from ocore_crds import conditions as c
-from ocore_crds import timestamps
+from ocore_crds.text import timestamps
 from ocore_operator.kube.resources import Key, Object
 
 #: What reading a value raises that the schema allows and this program does not.

@@ -8,7 +8,7 @@ from typing import Literal
 
 import structlog
 
-from ocore_crds.text import sentence, shortened_bytes
+from ocore_crds.text.sentences import sentence, shortened_bytes
 from ocore_kube.errors import ApiError
 from ocore_kube.types import EVENTS
 from ocore_operator import clock

@@ -6,14 +6,14 @@ from typing import Any, Generic, TypeVar
 
 from ocore_crds import naming
 from ocore_crds.conditions import ObjectStatus
-from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.extract import ExtractSpec, ExtractStatus
 from ocore_crds.kinds import ENVIRONMENT, EXTRACT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.model import Model
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
-from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
-from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus
+from ocore_crds.resources.extract import ExtractSpec, ExtractStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 
 Object = dict[str, Any]
 SpecT = TypeVar("SpecT", bound=Model)

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds import history, retention
-from ocore_crds.environment import PinCount
 from ocore_crds.model import API_VERSION
-from ocore_crds.restore_test import RestoreTestRequest
-from ocore_crds.retention import Verdict
+from ocore_crds.resources.environment import PinCount
+from ocore_crds.resources.restore_test import RestoreTestRequest
+from ocore_crds.rules import history, retention
+from ocore_crds.rules.retention import Verdict
 from ocore_kube.errors import AlreadyExists
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import remote_status, summarize

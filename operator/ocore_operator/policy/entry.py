@@ -1,8 +1,8 @@
 """What the catalog keeps of a SnapshotPolicy, from its raw JSON. Pure."""
 
 from ocore_crds import conditions as c
-from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS as DEFAULT_TEST_TIMEOUT
-from ocore_crds.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS
+from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS as DEFAULT_TEST_TIMEOUT
+from ocore_crds.resources.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS
 from ocore_operator.entries.policies import PolicyEntry, PolicyFacts
 from ocore_operator.kube.catalog import common, shared
 from ocore_operator.kube.resources import Object

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from ocore_crds import history, retention
-from ocore_crds.environment import PinCount
-from ocore_crds.retention import Listed, Verdict
-from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.resources.environment import PinCount
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.rules import history, retention
+from ocore_crds.rules.retention import Listed, Verdict
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Idle, Record

@@ -10,8 +10,8 @@ import json
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.restore_test import RestoreTestRequest, RestoreTests, run_of
-from ocore_crds.snapshotpolicy import PolicyRestoreTest, SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.resources.restore_test import RestoreTestRequest, RestoreTests, run_of
+from ocore_crds.resources.snapshotpolicy import PolicyRestoreTest, SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator import clock, summarize
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Record

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.retention import Verdict
-from ocore_crds.snapshotpolicy import Kept, SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.resources.snapshotpolicy import Kept, SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.rules.retention import Verdict
 from ocore_operator import clock, summarize
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled

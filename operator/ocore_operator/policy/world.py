@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocore_crds.environment import PinCount
-from ocore_crds.history import Finished
-from ocore_crds.restore_test import RestoreTestRequest
-from ocore_crds.retention import Safety, Verdict
-from ocore_crds.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.resources.environment import PinCount
+from ocore_crds.resources.restore_test import RestoreTestRequest
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.rules.history import Finished
+from ocore_crds.rules.retention import Safety, Verdict
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Key, Policy

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus
-from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_crds.resources.environment import EnvironmentStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_operator import operation_lock, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries import targets
@@ -16,8 +16,9 @@ from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs import build, control
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs import control
+from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube.resources import Environment, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
 from ocore_operator.readiness.plan_environment import target_of

@@ -1,7 +1,7 @@
 """What the catalog keeps of an Environment and of a SnapshotStore, from their raw JSON. Pure."""
 
 from ocore_crds import conditions as c
-from ocore_crds import layouts
+from ocore_crds.resources import layouts
 from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.entries.stores import StoreEntry

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
-from ocore_crds.workloads import targets
+from ocore_crds.resources.workloads import targets
 from ocore_kube.types import ENVIRONMENTS, STORES, Type
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
@@ -12,8 +12,9 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry, operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs import control, inputs, stores
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs import control
+from ocore_operator.jobs.building import inputs, stores
+from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store

@@ -4,21 +4,21 @@ and a rollback would work. Beside it, sizes that are requested, and the proof th
 from dataclasses import replace
 
 from ocore_crds import conditions as c
-from ocore_crds import layouts
 from ocore_crds.commands.table import MEASURE, PROVE
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import ANY_USER, EnvironmentStatus, connection_of
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
+from ocore_crds.resources import layouts
+from ocore_crds.resources.environment import ANY_USER, EnvironmentStatus, connection_of
 from ocore_operator import clock
 from ocore_operator.entries import targets
 from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs import driver
-from ocore_operator.jobs.driver import Done, Due, Series, Waits
-from ocore_operator.jobs.inputs import OF_WORKLOADS, JobInputs
-from ocore_operator.jobs.outcome import POLL, finished
+from ocore_operator.jobs.building.inputs import OF_WORKLOADS, JobInputs
+from ocore_operator.jobs.observing import driver
+from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
+from ocore_operator.jobs.observing.outcome import POLL, finished
 from ocore_operator.kube.resources import Environment, Store, project_of
 from ocore_operator.readiness import proof, schedule, sizing
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe

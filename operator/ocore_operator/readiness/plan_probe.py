@@ -17,10 +17,10 @@ from ocore_crds.protocol import Failure
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs import driver
-from ocore_operator.jobs.driver import Done, Due, Series, Waits
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.observing import driver
+from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
+from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Resource
 from ocore_operator.readiness import schedule

@@ -3,11 +3,11 @@ store can do. Pure."""
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, StoreProbeResult
-from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs import stores
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs.building import stores
+from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube.resources import Store
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.world import StoreAction, StoreWorld, Wait

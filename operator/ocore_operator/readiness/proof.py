@@ -3,8 +3,8 @@ Pure."""
 
 from datetime import datetime
 
-from ocore_crds.environment import EnvironmentStatus, ProofStatus
 from ocore_crds.protocol import ProofResult
+from ocore_crds.resources.environment import EnvironmentStatus, ProofStatus
 from ocore_operator import clock
 from ocore_operator.readiness import schedule
 from ocore_operator.readiness.verdict import message_of

@@ -8,8 +8,8 @@ one runs at a time, and there is a pause between two.
 
 from datetime import datetime
 
-from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus, SizesStatus
 from ocore_crds.protocol import ProbeResult, SizesResult
+from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus, SizesStatus
 from ocore_operator import clock
 from ocore_operator.readiness import schedule
 

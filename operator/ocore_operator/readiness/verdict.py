@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus, ProbeStatus, connection_of
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult
-from ocore_crds.quantity import human
-from ocore_crds.remedy import Remedy
+from ocore_crds.resources.environment import EnvironmentStatus, ProbeStatus, connection_of
+from ocore_crds.rules.remedy import Remedy
+from ocore_crds.text.quantity import human
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome
 from ocore_operator.kube.resources import Environment

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from ocore_crds.environment import EnvironmentSpec, EnvironmentStatus
 from ocore_crds.model import Model
 from ocore_crds.protocol import Failure
-from ocore_crds.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Environment, Resource
 from ocore_operator.probe_requests import OtherProbe
 from ocore_operator.settings import Settings

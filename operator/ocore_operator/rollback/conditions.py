@@ -4,9 +4,9 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
-from ocore_crds.quantity import span
-from ocore_crds.rollback import RollbackStatus, UndoStatus
-from ocore_crds.snapshot import Progress
+from ocore_crds.resources.rollback import RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import Progress
+from ocore_crds.text.quantity import span
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.rollback import plan_preview

@@ -8,15 +8,16 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.restore import Preflight
-from ocore_crds.environment import ExecutedRollback, UndoneRollback
-from ocore_crds.rollback import RemoteSource, RollbackTarget
+from ocore_crds.resources.environment import ExecutedRollback, UndoneRollback
+from ocore_crds.resources.rollback import RemoteSource, RollbackTarget
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs import build, control, inputs, listeners, signals, stores
-from ocore_operator.jobs.inputs import JobInputs
+from ocore_operator.jobs import control, signals
+from ocore_operator.jobs.building import build, inputs, listeners, stores
+from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
 from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot, Store, project_of

@@ -2,8 +2,8 @@
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.history import finished_of
-from ocore_crds.retention import named_snapshot, safety_of, snapshot_used_by
+from ocore_crds.rules.history import finished_of
+from ocore_crds.rules.retention import named_snapshot, safety_of, snapshot_used_by
 from ocore_operator.entries.rollbacks import RollbackEntry
 from ocore_operator.kube.catalog import Work, common, shared
 from ocore_operator.kube.resources import Object

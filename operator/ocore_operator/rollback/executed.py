@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ocore_crds.environment import ExecutedRollback, UndoneRollback
-from ocore_crds.rollback import RollbackSpec
-from ocore_crds.rollback_record import RecordedRollback, RollbackRun
+from ocore_crds.resources.environment import ExecutedRollback, UndoneRollback
+from ocore_crds.resources.rollback import RollbackSpec
+from ocore_crds.stored.rollback_record import RecordedRollback, RollbackRun
 from ocore_operator.clock import parse
 from ocore_operator.kube.resources import Environment, Rollback
 

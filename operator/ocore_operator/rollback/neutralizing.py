@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.neutralize import NeutralizeStatus
-from ocore_crds.rollback import PreflightWarning, RollbackSpec
+from ocore_crds.resources.neutralize import NeutralizeStatus
+from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView
 

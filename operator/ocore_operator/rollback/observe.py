@@ -11,11 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeVar, get_args
 
 from ocore_crds import conditions as c
-from ocore_crds import quantity, remote_copy
-from ocore_crds.environment import UndoneRollback, connection_of
-from ocore_crds.manifest import Evidence
 from ocore_crds.naming import ANNOTATION_IMPORT, FINALIZER_ROLLBACK, LABEL_MANAGED_BY, LABEL_UID, MANAGED_BY
-from ocore_crds.neutralize import Neutralize
 from ocore_crds.protocol import (
     Failure,
     NeutralizeResult,
@@ -25,16 +21,22 @@ from ocore_crds.protocol import (
     Step,
     SwitchResult,
 )
-from ocore_crds.rollback import JobsStatus, RollbackStatus, RollbackTarget
-from ocore_crds.snapshot import StepStatus
-from ocore_crds.workloads import Target, targets
+from ocore_crds.resources import remote_copy
+from ocore_crds.resources.environment import UndoneRollback, connection_of
+from ocore_crds.resources.neutralize import Neutralize
+from ocore_crds.resources.rollback import JobsStatus, RollbackStatus, RollbackTarget
+from ocore_crds.resources.snapshot import StepStatus
+from ocore_crds.resources.workloads import Target, targets
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.text import quantity
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, operation_lock, sources
 from ocore_operator.context import Context
 from ocore_operator.jobs import control, signals
-from ocore_operator.jobs.inputs import config_digest
-from ocore_operator.jobs.outcome import (
+from ocore_operator.jobs.building.inputs import config_digest
+from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.observing.outcome import (
     Absent,
     JobFailed,
     JobState,
@@ -51,7 +53,6 @@ from ocore_operator.jobs.outcome import (
     silent,
     unplaced_since,
 )
-from ocore_operator.jobs.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, project_of

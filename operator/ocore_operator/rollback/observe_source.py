@@ -5,7 +5,7 @@ from dataclasses import replace
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import RemoteSource
+from ocore_crds.resources.rollback import RemoteSource
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS, STORES
 from ocore_operator import sources

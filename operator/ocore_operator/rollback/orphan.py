@@ -4,7 +4,7 @@ the database or the filestore now. Pure."""
 from dataclasses import replace
 
 from ocore_crds.kinds import ENVIRONMENT
-from ocore_crds.rollback import RollbackTarget
+from ocore_crds.resources.rollback import RollbackTarget
 from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.entries.operations import OPEN

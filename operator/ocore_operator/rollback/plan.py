@@ -18,7 +18,7 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.base import Command
 from ocore_crds.commands.table import NEUTRALIZE, RESTORE, SWITCH
 from ocore_crds.protocol import Failure, NeutralizeResult, ProbeResult, RestoreResult
-from ocore_crds.rollback import (
+from ocore_crds.resources.rollback import (
     BEFORE_THE_SWITCH,
     RemoteSource,
     RollbackSpec,
@@ -28,7 +28,7 @@ from ocore_crds.rollback import (
 )
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.outcome import may_retry
+from ocore_operator.jobs.observing.outcome import may_retry
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import (
     plan_image,

@@ -22,12 +22,12 @@ nothing is removed that another Environment uses by then.
 from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
-from ocore_crds import layouts
 from ocore_crds.commands.table import CLEANUP
 from ocore_crds.protocol import CleanupResult, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources import layouts
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.plan_switch import stop_jobs

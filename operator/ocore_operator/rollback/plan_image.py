@@ -11,9 +11,9 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
-from ocore_crds.rollback import ImageStatus, PreflightWarning, RollbackSpec, RollbackStatus
-from ocore_crds.shell import command
-from ocore_crds.snapshot import SavedImage, SavedWorkload
+from ocore_crds.resources.rollback import ImageStatus, PreflightWarning, RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import SavedImage, SavedWorkload
+from ocore_crds.text.shell import command
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.transitions import change, image_failed, state_of, step, timed_out

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ocore_crds import conditions as c
-from ocore_crds.preview import NEVER
-from ocore_crds.quantity import human
-from ocore_crds.rollback import PreflightWarning, RollbackSpec, RollbackStatus
+from ocore_crds.resources.preview import NEVER
+from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, RollbackStatus
+from ocore_crds.text.quantity import human
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source

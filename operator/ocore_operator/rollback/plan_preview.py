@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import PREVIEW
-from ocore_crds.preview import Preview
 from ocore_crds.protocol import PreviewResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.preview import Preview
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note

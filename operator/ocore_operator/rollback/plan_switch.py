@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Signal, Step, SwitchResult
-from ocore_crds.quantity import span
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.text import sentence
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.text.quantity import span
+from ocore_crds.text.sentences import sentence
 from ocore_operator.clock import parse
 from ocore_operator.jobs import signals
 from ocore_operator.reconcile_loop import Note

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.transitions import change, returned, stamp, undone

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ocore_crds.preview import PreviewPrediction
-from ocore_crds.quantity import human, span
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.workloads import stop_sentence
+from ocore_crds.resources.preview import PreviewPrediction
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.workloads import stop_sentence
+from ocore_crds.text.quantity import human, span
 from ocore_operator.clock import parse
 from ocore_operator.workloads.view import WorkloadView
 

@@ -7,8 +7,8 @@ A rollback that fails for one of these is switched back after the workloads were
 from collections.abc import Iterator
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import ImageStatus, PreflightWarning
-from ocore_crds.text import sentence, shortened
+from ocore_crds.resources.rollback import ImageStatus, PreflightWarning
+from ocore_crds.text.sentences import sentence, shortened
 from ocore_operator.rollback.world import SnapshotView, World
 from ocore_operator.workloads.view import WorkloadView, first_with_template
 

@@ -3,10 +3,10 @@ is switching the environment now."""
 
 import asyncio
 
-from ocore_crds import quantity
 from ocore_crds.protocol import Step
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.text import quantity
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock
 from ocore_operator.context import Context

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocore_crds.preview import (
+from ocore_crds.protocol import PreviewResult
+from ocore_crds.resources.preview import (
     TABLES,
     Preview,
     PreviewDatabase,
@@ -14,8 +15,7 @@ from ocore_crds.preview import (
     PreviewTable,
     PreviewVersion,
 )
-from ocore_crds.protocol import PreviewResult
-from ocore_crds.rollback import RollbackSpec
+from ocore_crds.resources.rollback import RollbackSpec
 from ocore_operator.clock import parse
 from ocore_operator.rollback import neutralizing, plan_preflight
 from ocore_operator.rollback.plan_undo import Refusal

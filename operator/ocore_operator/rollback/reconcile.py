@@ -10,13 +10,13 @@ from functools import partial
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.rollback import RollbackStatus
 from ocore_kube.types import ROLLBACKS
 from ocore_operator import clock, reconcile_loop, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import failpoints
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.building.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Rollback
 from ocore_operator.reconcile_loop import Requeue

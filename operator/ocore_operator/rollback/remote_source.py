@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding
-from ocore_crds.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator import damage, sources
 from ocore_operator.kube.resources import Rollback, Snapshot
 from ocore_operator.rollback.world import JobView, ReportDamage, SnapshotView, World

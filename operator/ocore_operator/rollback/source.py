@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import RemoteSource, RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
 from ocore_operator.rollback import neutralizing, remote_source
 from ocore_operator.rollback.plan_undo import Refusal

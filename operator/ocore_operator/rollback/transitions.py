@@ -18,13 +18,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.evidence import rollback_steps
-from ocore_crds.manifest import Evidence
 from ocore_crds.naming import previous_database, restored_database
-from ocore_crds.neutralize import NeutralizeStatus
 from ocore_crds.protocol import NeutralizeResult, RestoreResult, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import EvidenceStatus, SavedWorkload, StepStatus
+from ocore_crds.resources.neutralize import NeutralizeStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import EvidenceStatus, SavedWorkload, StepStatus
+from ocore_crds.rules.evidence import rollback_steps
+from ocore_crds.stored.manifest import Evidence
 from ocore_operator.clock import exact, parse
 from ocore_operator.rollback import remote_source
 from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World

@@ -12,9 +12,9 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
-from ocore_crds.remote_copy import RemoteCopyState
-from ocore_crds.rollback import JobsStatus, RemoteSource, RollbackSpec, RollbackStatus, RollbackTarget
-from ocore_operator.jobs.outcome import POLL
+from ocore_crds.resources.remote_copy import RemoteCopyState
+from ocore_crds.resources.rollback import JobsStatus, RemoteSource, RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
@@ -81,7 +81,7 @@ class JobView:
     #: person may have to change something.
     problem: str = ""
     reason: str = c.RUNNING
-    #: Why it must end, so that the application can start (``jobs/giving_way.py``).
+    #: Why it must end, so that the application can start (``jobs/observing/giving_way.py``).
     gives_way: Failure | None = None
     #: Preconditions of a write: the Job's uid, its running pod and that pod's resourceVersion.
     uid: str = ""

@@ -9,8 +9,8 @@ What a crash leaves behind is corrected by the full Snapshot's own reconcile (`e
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ocore_crds.differentials import needs_of
-from ocore_crds.snapshotpolicy import age
+from ocore_crds.resources.snapshotpolicy import age
+from ocore_crds.rules.differentials import needs_of
 from ocore_kube.types import POLICIES, SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.entries import differentials, pairs

@@ -7,9 +7,9 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.restore_test import DEFAULT_TIMEOUT_SECONDS
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.workloads import targets
+from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, remote_status, sources, summarize
@@ -18,12 +18,13 @@ from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs import build, control, failpoints, inputs, signals, stores
-from ocore_operator.jobs.driver import STOP_PAUSE
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import POLL
-from ocore_operator.jobs.series import Deletes
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs import control, failpoints, signals
+from ocore_operator.jobs.building import build, inputs, stores
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.observing.driver import STOP_PAUSE
+from ocore_operator.jobs.observing.outcome import POLL
+from ocore_operator.jobs.observing.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue

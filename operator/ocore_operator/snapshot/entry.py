@@ -1,9 +1,10 @@
 """What the catalog keeps of a Snapshot, from its raw JSON: a resync reads thousands of objects. Pure."""
 
 from ocore_crds import conditions as c
-from ocore_crds import naming, remote_copy
-from ocore_crds.restore_test import open_run
-from ocore_crds.retention import candidate_of, told_of
+from ocore_crds import naming
+from ocore_crds.resources import remote_copy
+from ocore_crds.resources.restore_test import open_run
+from ocore_crds.rules.retention import candidate_of, told_of
 from ocore_operator.entries import differentials
 from ocore_operator.entries.snapshots import RemoteFacts, RestoreTested, Retention, SnapshotEntry
 from ocore_operator.kube.catalog import Work, common, shared

@@ -6,9 +6,9 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.restore_test import open_run
-from ocore_crds.retention import snapshot_used_by
-from ocore_crds.workloads import Target, targets
+from ocore_crds.resources.restore_test import open_run
+from ocore_crds.resources.workloads import Target, targets
+from ocore_crds.rules.retention import snapshot_used_by
 from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
@@ -19,8 +19,9 @@ from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.entries.rollbacks import users
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import control, inputs, signals
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs import control, signals
+from ocore_operator.jobs.building import inputs
+from ocore_operator.jobs.building.shape import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state

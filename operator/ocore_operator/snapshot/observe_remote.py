@@ -6,15 +6,15 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import ProgressReport, Step, parse_line
-from ocore_crds.remote_copy import RemoteCopy, releases
+from ocore_crds.resources.remote_copy import RemoteCopy, releases
 from ocore_kube.errors import ApiError
 from ocore_kube.types import ENVIRONMENTS, STORES
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry, needing, of_environment
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.driver import Waits
-from ocore_operator.jobs.series import copying
+from ocore_operator.jobs.observing.driver import Waits
+from ocore_operator.jobs.observing.series import copying
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.snapshot import plan_state

@@ -23,11 +23,11 @@ from functools import partial
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import INSPECT, SNAPSHOT
 from ocore_crds.protocol import Failure, SnapshotResult
-from ocore_crds.text import sentence
+from ocore_crds.text.sentences import sentence
 from ocore_operator import clock
-from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
-from ocore_operator.jobs.outcome import POLL, Observation, may_retry
-from ocore_operator.jobs.series import attempts
+from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.outcome import POLL, Observation, may_retry
+from ocore_operator.jobs.observing.series import attempts
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot import plan_base, plan_quiesce
 from ocore_operator.snapshot.world import (

@@ -17,12 +17,12 @@ from typing import Any
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal
-from ocore_crds.snapshot import QuiesceStatus, SnapshotStatus
+from ocore_crds.resources.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
 from ocore_operator.frame.actions import Record
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.driver import Waits
-from ocore_operator.jobs.series import attempts
+from ocore_operator.jobs.observing.driver import Waits
+from ocore_operator.jobs.observing.series import attempts
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.world import Action, Cascade, SendSignal, Wait, World
 from ocore_operator.workloads import quiesce as rules

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import CHECK_COPY, DELETE
 from ocore_crds.protocol import CopyChecked
-from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy, releases
+from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits
-from ocore_operator.jobs.outcome import POLL, finished
-from ocore_operator.jobs.series import Deletes, copying, deletion
+from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.outcome import POLL, finished
+from ocore_operator.jobs.observing.series import Deletes, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.stopping import stop

@@ -1,8 +1,8 @@
 """The plan of a terminal Snapshot's test restores: when its Job starts, stops, and what its end means. Pure.
 
-A request is the slot of the SnapshotPolicy in the status, or an annotation (``ocore_crds.restore_test``). Its Jobs are
-named by it, so a slot runs once. A test holds no operation lock, so snapshots continue; a Rollback of the environment
-ends it, and it begins again after that.
+A request is the slot of the SnapshotPolicy in the status, or an annotation (``ocore_crds.resources.restore_test``). Its
+Jobs are named by it, so a slot runs once. A test holds no operation lock, so snapshots continue; a Rollback of the
+environment ends it, and it begins again after that.
 """
 
 from dataclasses import replace
@@ -12,8 +12,8 @@ from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Failed, Series, Waits
-from ocore_operator.jobs.outcome import POLL, finished, may_retry
+from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.outcome import POLL, finished, may_retry
 from ocore_operator.snapshot import plan_after_end, restore_tests
 from ocore_operator.snapshot.stopping import stop
 from ocore_operator.snapshot.world import Action, Cascade, RestoreTest, StartRestoreTest, Stop, World

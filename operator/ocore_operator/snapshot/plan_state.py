@@ -12,15 +12,15 @@ from functools import partial
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import WRITE_STATE
 from ocore_crds.protocol import StateResult
-from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator import remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs import driver
-from ocore_operator.jobs.driver import STOP_PAUSE, Done, Due, Series, Waits
-from ocore_operator.jobs.series import state_writing
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.observing import driver
+from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Series, Waits
+from ocore_operator.jobs.observing.series import state_writing
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.world import Action, StartState, World
 

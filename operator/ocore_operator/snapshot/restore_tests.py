@@ -5,9 +5,9 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.commands.test_restore import RestoreTestFigures
 from ocore_crds.protocol import Failure, Finding, RestoreTestResult
-from ocore_crds.quantity import human, span
-from ocore_crds.restore_test import RestoreTestFinding, RestoreTestStatus
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.restore_test import RestoreTestFinding, RestoreTestStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.text.quantity import human, span
 from ocore_operator import clock, damage, sources, summarize
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.summarize import Stamp

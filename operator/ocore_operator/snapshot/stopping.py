@@ -5,8 +5,8 @@ from typing import Any
 from ocore_crds.commands.base import Command
 from ocore_crds.commands.table import CHECK_COPY, COPY_REMOTE, DELETE, VERIFY, WRITE_STATE
 from ocore_operator.frame.actions import Idle
-from ocore_operator.jobs import driver
-from ocore_operator.jobs.driver import STOP_PAUSE
+from ocore_operator.jobs.observing import driver
+from ocore_operator.jobs.observing.driver import STOP_PAUSE
 from ocore_operator.snapshot.world import (
     Action,
     StartCheckCopy,

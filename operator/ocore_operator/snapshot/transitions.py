@@ -4,11 +4,9 @@ from datetime import datetime
 from typing import get_args
 
 from ocore_crds import conditions as c
-from ocore_crds.evidence import ARTIFACT_OF_PART
-from ocore_crds.facts import SnapshotSizes
-from ocore_crds.manifest import Evidence, Identity
 from ocore_crds.protocol import SNAPSHOT_STEPS, SnapshotResult, VerifyResult
-from ocore_crds.snapshot import (
+from ocore_crds.reports.facts import SnapshotSizes
+from ocore_crds.resources.snapshot import (
     EvidenceStatus,
     Progress,
     QuiesceStatus,
@@ -19,13 +17,15 @@ from ocore_crds.snapshot import (
     SnapshotStatus,
     StepStatus,
 )
-from ocore_crds.text import sentence
-from ocore_crds.workloads import targets
+from ocore_crds.resources.workloads import targets
+from ocore_crds.rules.evidence import ARTIFACT_OF_PART
+from ocore_crds.stored.manifest import Evidence, Identity
+from ocore_crds.text.sentences import sentence
 from ocore_operator import clock, summarize
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.log import LogState
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Environment, Snapshot, project_of
 from ocore_operator.summarize import Stamp
 from ocore_operator.workloads import images

@@ -7,15 +7,15 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
-from ocore_crds.snapshot import SnapshotStatus
-from ocore_crds.snapshot_state import StoredState
-from ocore_crds.snapshotpolicy import DEFAULT_FULL_EVERY, age
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.snapshotpolicy import DEFAULT_FULL_EVERY, age
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import POLL, Observation
-from ocore_operator.jobs.series import Deletes
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.observing.outcome import POLL, Observation
+from ocore_operator.jobs.observing.series import Deletes
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings

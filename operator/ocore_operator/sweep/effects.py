@@ -2,9 +2,10 @@
 
 from ocore_operator.context import Context
 from ocore_operator.frame import effects as frame
-from ocore_operator.jobs import build, control, inputs
-from ocore_operator.jobs.inputs import JobInputs
-from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs import control
+from ocore_operator.jobs.building import build, inputs
+from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Object
 from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World

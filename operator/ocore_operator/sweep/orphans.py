@@ -4,10 +4,10 @@ import hashlib
 from datetime import datetime
 
 from ocore_crds import naming
-from ocore_crds.quantity import human
-from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
-from ocore_crds.stored_contents import OrphanFigures, OrphansResult, RemovedFigures, RemovedOrphans
-from ocore_crds.text import shortened
+from ocore_crds.reports.stored_contents import OrphanFigures, OrphansResult, RemovedFigures, RemovedOrphans
+from ocore_crds.resources.snapshotstore import OrphansStatus, RemovalStatus
+from ocore_crds.text.quantity import human
+from ocore_crds.text.sentences import shortened
 from ocore_operator import clock
 from ocore_operator.kube.resources import Store
 

@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from ocore_crds.commands.table import REMOVE_ORPHANS, SWEEP
-from ocore_crds.snapshotstore import OrphansStatus, SnapshotStoreStatus
-from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
+from ocore_crds.reports.stored_contents import OrphansResult, RemovedOrphans
+from ocore_crds.resources.snapshotstore import OrphansStatus, SnapshotStoreStatus
 from ocore_operator.frame.actions import Idle, Record, until_passed
-from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits, once
+from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits, once
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import orphans
 from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from ocore_crds.snapshotstore import SnapshotStoreStatus
+from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Store
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import gitops
-from ocore_crds.snapshot import SavedContainer, SavedImage
+from ocore_crds.resources.snapshot import SavedContainer, SavedImage
+from ocore_crds.rules import gitops
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView, first_with_template
 
 #: Begins of the names of field managers that update without server-side apply.

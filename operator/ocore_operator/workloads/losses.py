@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from ocore_crds import conditions as c
 from ocore_crds.model import NAME_PATTERN
 from ocore_crds.protocol import Failure
-from ocore_crds.shell import command
-from ocore_crds.text import shown
-from ocore_crds.workloads import Target
+from ocore_crds.resources.workloads import Target
+from ocore_crds.text.sentences import shown
+from ocore_crds.text.shell import command
 from ocore_kube.types import CLAIMS, WORKLOADS
 from ocore_operator.context import Context
-from ocore_operator.jobs import listed
+from ocore_operator.jobs import scalable_kinds
 from ocore_operator.kube.resources import Object
 
 POLICY = "persistentVolumeClaimRetentionPolicy"
@@ -52,7 +52,7 @@ def of_template(target: Target, workload: Object | None) -> Failure | None:
 async def of_listed(ctx: Context, namespace: str, target: Target, claim: str) -> Failure | None:
     """The same of a workload of a listed kind: by a policy of its own, or by that of the StatefulSet that has made the
     filestore's claim. What its controller deletes beside that cannot be known."""
-    kind = listed.listed(ctx.settings, target)
+    kind = scalable_kinds.listed(ctx.settings, target)
     own = await ctx.kube.get(kind, namespace, target.name) if kind is not None else None
     if kind is not None and own is not None:
         group = kind.api_version.partition("/")[0]

@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds import layouts
-from ocore_crds.layouts import Layout
 from ocore_crds.protocol import Failure
+from ocore_crds.resources import layouts
+from ocore_crds.resources.layouts import Layout
 from ocore_operator.workloads.view import Peer, WorkloadView, labels
 
 #: Seconds until the API server must have accepted zero replicas for every workload.

@@ -8,17 +8,17 @@ from datetime import datetime
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
-from ocore_crds.text import shortened, shortened_start
-from ocore_crds.workloads import Target
+from ocore_crds.resources.workloads import Target
+from ocore_crds.text.sentences import shortened, shortened_start
 from ocore_kube.errors import ApiError, Conflict, Forbidden
 from ocore_kube.types import CRON_JOBS, JOBS, PODS, WORKLOADS
 from ocore_operator import clock
 from ocore_operator.context import Context
-from ocore_operator.jobs import listed
-from ocore_operator.jobs.inputs import commit_of, image_of
-from ocore_operator.jobs.listed import Scale
-from ocore_operator.jobs.outcome import finished, pod_ended
-from ocore_operator.jobs.trouble import container_trouble, pod_trouble
+from ocore_operator.jobs import scalable_kinds
+from ocore_operator.jobs.building.inputs import commit_of, image_of
+from ocore_operator.jobs.observing.outcome import finished, pod_ended
+from ocore_operator.jobs.observing.trouble import container_trouble, pod_trouble
+from ocore_operator.jobs.scalable_kinds import Scale
 from ocore_operator.kube.resources import Object
 from ocore_operator.workloads import images, losses, quiesce
 from ocore_operator.workloads.view import Commit, WorkloadView
@@ -66,7 +66,7 @@ async def _cron_job(ctx: Context, namespace: str, target: Target) -> WorkloadVie
 
 
 async def _listed(ctx: Context, namespace: str, target: Target, claim: str) -> WorkloadView:
-    found = await listed.read(ctx, namespace, target)
+    found = await scalable_kinds.read(ctx, namespace, target)
     if isinstance(found, Failure):
         if found.reason == c.WORKLOAD_NOT_FOUND:
             return _absent(target)
@@ -93,7 +93,7 @@ async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, rep
     if target.has_template:
         type_ = WORKLOADS[workload.kind]
         return await ctx.kube.set_scale(type_, namespace, name, replicas, resource_version=version)
-    kind = listed.listed(ctx.settings, target)
+    kind = scalable_kinds.listed(ctx.settings, target)
     if workload.refusal is not None or kind is None:
         why = workload.refusal.message if workload.refusal is not None else "its kind is not listed"
         raise Forbidden(403, c.WORKLOAD_KIND_NOT_ALLOWED, why)

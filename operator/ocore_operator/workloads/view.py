@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ocore_crds.protocol import Failure
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.snapshot import SavedWorkload
-from ocore_crds.workloads import Target
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.resources.snapshot import SavedWorkload
+from ocore_crds.resources.workloads import Target
 from ocore_operator.kube.resources import Rollback, Snapshot
 
 

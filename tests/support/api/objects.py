@@ -5,10 +5,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds.evidence import of_snapshot
 from ocore_crds.model import API_VERSION
-from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
-from ocore_crds.timestamps import text
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.rules.evidence import of_snapshot
+from ocore_crds.text.timestamps import text
 
 Object = dict[str, Any]
 PROJECT, OTHER_PROJECT = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds.timestamps import text
+from ocore_crds.text.timestamps import text
 from ocore_kube.types import OURS, ROLLBACKS
 from support.api.api_server import Object
 from support.api.world import NAMESPACE, SIZES, World, _condition, _now

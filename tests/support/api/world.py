@@ -12,7 +12,7 @@ from typing import Any
 
 from ocore_api.cache import Cache
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import text
+from ocore_crds.text.timestamps import text
 from ocore_kube.types import ENVIRONMENTS, OURS, ROLLBACKS, SNAPSHOTS
 from support.api.api_server import ApiServer, Object
 from support.api.matrix import Ids

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
-from ocore_crds.rollback_record import RecordState
+from ocore_crds.stored.rollback_record import RecordState
 
 from .cluster import Object, is_true, wait_for
 from .site import Site

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from ocore_crds.scheduling import RESERVED_KEYS, RESERVED_PREFIXES, PodTemplate
-from ocore_crds.schema import structural
+from ocore_crds.resources.scheduling import RESERVED_KEYS, RESERVED_PREFIXES, PodTemplate
+from ocore_crds.schema.from_models import structural
 from support.cluster.cluster import REPOSITORY
 
 SCHEMA = REPOSITORY / "charts/ocore-snapshots/values.schema.json"

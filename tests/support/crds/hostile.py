@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocore_crds.kinds import Kind
 from ocore_crds.model import TIME_PATTERN
-from ocore_crds.schema import object_schema
+from ocore_crds.schema.from_models import object_schema
 
 #: Timestamps of RFC 3339 that programs refuse or misread.
 TIMES = (

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ocore_crds import environment, extracted, model, neutralize, scheduling, snapshotpolicy, snapshotstore
-from ocore_crds.schema import structural
+from ocore_crds import model
+from ocore_crds.reports import extracted
+from ocore_crds.resources import environment, neutralize, scheduling, snapshotpolicy, snapshotstore
+from ocore_crds.schema.from_models import structural
 from support.crds.rules import INT_OR_STRING, REMOVED, Object, changed
 
 UUID = "0f2a1c3e-5b6d-4e7f-8a9b-0c1d2e3f4a5b"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import naming
-from ocore_crds.manifest import (
+from ocore_crds.stored.manifest import (
     ConfigArtifact,
     DatabaseArtifact,
     Evidence,
@@ -17,7 +17,7 @@ from ocore_crds.manifest import (
     StoredObject,
     format_version,
 )
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import manifests, states
 from ocore_mover.manifests import StoredManifest
 from ocore_mover.store import Store

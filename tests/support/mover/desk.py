@@ -3,7 +3,7 @@
 import uuid
 from pathlib import Path
 
-from ocore_crds.manifest import Manifest
+from ocore_crds.stored.manifest import Manifest
 from support.mover.beside import ENVIRONMENT, Finished, call, finish, start
 from support.mover.site import Site
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import artifact
 from ocore_mover.database.dump import dump, export
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds.manifest import FilestoreArtifact
 from ocore_crds.protocol import Step
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.copy import store_odoo

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version

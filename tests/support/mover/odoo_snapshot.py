@@ -3,7 +3,7 @@
 from typing import Any
 
 from ocore_crds import naming
-from ocore_crds.manifest import ConfigArtifact, FilestoreBase, Manifest
+from ocore_crds.stored.manifest import ConfigArtifact, FilestoreBase, Manifest
 from ocore_mover import manifests
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import freeze

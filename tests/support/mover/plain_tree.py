@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.filestore import index
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry

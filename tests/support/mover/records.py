@@ -5,9 +5,9 @@ import uuid
 from pathlib import Path
 
 from ocore_crds import naming
-from ocore_crds.manifest import Evidence
 from ocore_crds.protocol import Failure
-from ocore_crds.rollback_record import RecordState, RollbackRecord, RollbackRun
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.rollback_record import RecordState, RollbackRecord, RollbackRun
 from ocore_mover.store import Store
 
 HASH = "0123456789abcdef0123456789abcdef"

@@ -1,7 +1,7 @@
 """The administrator who runs what a finding asks for, with the names that the statements leave open."""
 
-from ocore_crds import remedy
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.rules import remedy
 
 
 def filled(finding: Finding, major: int, **names: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import random
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.store import Store
 from ocore_mover.store.s3_writer import part_size
 

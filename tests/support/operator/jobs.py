@@ -6,12 +6,12 @@ from typing import Any
 
 from ocore_crds.commands import carrier
 from ocore_crds.naming import MOVER_CONTAINER
-from ocore_crds.restore_test import RestoreTests
-from ocore_crds.snapshot_state import StoredState
-from ocore_operator.jobs import build
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.listeners import Listeners
-from ocore_operator.jobs.series import Deletes
+from ocore_crds.resources.restore_test import RestoreTests
+from ocore_crds.stored.snapshot_state import StoredState
+from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.building.listeners import Listeners
+from ocore_operator.jobs.observing.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of

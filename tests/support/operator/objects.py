@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Snapshot, Store
 from ocore_operator.settings import Settings

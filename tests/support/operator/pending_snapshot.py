@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.kube.resources import Environment, Object, Snapshot
 from ocore_operator.snapshot.world import World
 from support.operator.objects import SETTINGS, at, environment, moment, observation, snapshot, store

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds import retention
-from ocore_crds.environment import PinCount
-from ocore_crds.history import Finished
+from ocore_crds.resources.environment import PinCount
+from ocore_crds.rules import retention
+from ocore_crds.rules.history import Finished
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Idle, Record

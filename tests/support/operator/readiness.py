@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocore_crds import naming
-from ocore_crds.environment import EnvironmentStatus
+from ocore_crds.resources.environment import EnvironmentStatus
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.outcome import Observation
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.readiness.plan_environment import follow

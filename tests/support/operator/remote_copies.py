@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ocore_crds.remote_copy import RemoteCopy
+from ocore_crds.resources.remote_copy import RemoteCopy
 from support.operator.objects import at
 
 

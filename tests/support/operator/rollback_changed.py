@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.rollback import RollbackStatus
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from support.operator.rollback_machine import Operator

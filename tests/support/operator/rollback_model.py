@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.manifest import Evidence
 from ocore_crds.protocol import (
     CleanupResult,
     Failure,
@@ -25,7 +24,8 @@ from ocore_crds.protocol import (
     Signal,
     SwitchResult,
 )
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.stored.manifest import Evidence
 from ocore_operator.clock import parse
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_crds.resources.rollback import RollbackStatus, RollbackTarget
 from ocore_operator.kube import resources
 from ocore_operator.rollback.conditions import summarized
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ocore_crds.protocol import Failure, Payload
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Object, Store
 from support.operator import objects
 from support.operator.objects import job, observation, pod

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.transitions import change, stamp

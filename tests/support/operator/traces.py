@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ocore_crds import timestamps
-from ocore_operator.jobs import percent
-from ocore_operator.jobs.log import LogState
-from ocore_operator.jobs.progress import progress
+from ocore_crds.text import timestamps
+from ocore_operator.jobs.reporting import percent
+from ocore_operator.jobs.reporting.log import LogState
+from ocore_operator.jobs.reporting.progress import progress
 from ocore_operator.kube import resources
 from support.operator.objects import obj
 

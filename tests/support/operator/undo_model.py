@@ -13,10 +13,10 @@ from datetime import timedelta
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import UndoneRollback
 from ocore_crds.protocol import CleanupResult, Failure, Payload, SwitchResult
-from ocore_crds.rollback import ImageStatus, RollbackSpec, RollbackStatus, RollbackTarget
-from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
+from ocore_crds.resources.environment import UndoneRollback
+from ocore_crds.resources.rollback import ImageStatus, RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkload
 from ocore_operator.clock import parse
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v

@@ -19,7 +19,7 @@ from ocore_api.examples import EXAMPLES
 from ocore_api.http import problems
 from ocore_api.http.reasons import REASONS
 from ocore_api.views.models import SOURCE
-from ocore_crds.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 from support.api import document as d
 from support.api import objects as o
 from support.api.filled import SNAPSHOT, filled

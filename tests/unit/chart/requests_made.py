@@ -189,7 +189,9 @@ class Program:
         found = _constant(node)
         if found:
             return found
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "listed":  # jobs/listed.py
+        if (
+            isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "listed"
+        ):  # jobs/scalable_kinds.py
             return {LISTED}
         if isinstance(node, ast.Attribute) and node.attr == "type":  # a row of engine/kinds.py
             return self.constructed("Reconciler")

@@ -3,7 +3,7 @@ same with every Job."""
 
 import re
 
-from ocore_operator.jobs import parts, stores
+from ocore_operator.jobs.building import parts, stores
 from support.operator.jobs import SITES, all_jobs
 
 from .cel import CHART

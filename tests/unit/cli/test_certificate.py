@@ -9,7 +9,7 @@ import pytest
 from ocore_cli import certificate, options
 from ocore_cli.errors import CliError
 from ocore_crds.kinds import Kind
-from ocore_crds.restore_test import run_of
+from ocore_crds.resources.restore_test import run_of
 from support.cli import FakeObjects, Object, condition, run, snapshot
 
 SHA = "a" * 64

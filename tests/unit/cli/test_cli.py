@@ -16,7 +16,7 @@ from ocore_cli.errors import CliError, Unreachable
 from ocore_cli.follow import follow
 from ocore_cli.runs import Run, amounts, duration, run_of
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
-from ocore_crds.snapshot import Progress
+from ocore_crds.resources.snapshot import Progress
 from support.cli import BROKEN, DONE, NOW, FakeObjects, Object, at, condition, run, snapshot
 
 DUMPING = snapshot(

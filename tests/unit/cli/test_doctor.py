@@ -19,7 +19,7 @@ from ocore_cli.diagnosis import Line, World, diagnose, has_problem
 from ocore_cli.errors import FINDINGS, CliError, Denied
 from ocore_cli.runs import parse_time
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE
-from ocore_crds.schema import crd
+from ocore_crds.schema.from_models import crd
 from support.cli import NOW, FakeObjects, Object, at, condition, run
 
 UUID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"

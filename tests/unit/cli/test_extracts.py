@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from ocore_cli import extracts, s3
 from ocore_cli.app import app
 from ocore_cli.errors import CliError, Denied, Refused
-from ocore_crds.extracted import WantedTable
 from ocore_crds.kinds import EXTRACT
-from ocore_crds.snapshotstore import S3
+from ocore_crds.reports.extracted import WantedTable
+from ocore_crds.resources.snapshotstore import S3
 from support.cli import DONE, FakeObjects, Object, condition
 from support.mover.s3_server import BUCKET
 from support.mover.seaweed import SeaweedFS

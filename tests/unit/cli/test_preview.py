@@ -12,8 +12,8 @@ from ocore_cli import confirm, options, preview
 from ocore_cli.errors import CliError
 from ocore_cli.runs import run_of
 from ocore_crds.kinds import ROLLBACK
-from ocore_crds.preview import NEVER, Preview
-from ocore_crds.rollback import RollbackSpec
+from ocore_crds.resources.preview import NEVER, Preview
+from ocore_crds.resources.rollback import RollbackSpec
 from support.cli import DONE, FakeObjects, Object, at, condition, run
 
 REPORT: Object = {

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocore_cli.terminal import Console
-from ocore_crds.text import escaped
+from ocore_crds.text.sentences import escaped
 
 HOSTILE = "a\x1b[2J\x07\x9b\u202eb\x08\u2066"
 

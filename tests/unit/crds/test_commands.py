@@ -17,10 +17,10 @@ from ocore_crds.commands.restore import RestoreRequest
 from ocore_crds.commands.snapshot import SnapshotRequest
 from ocore_crds.commands.table import COMMANDS
 from ocore_crds.commands.write_state import WriteStateRequest
-from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Payload
-from ocore_crds.rollback_record import RollbackRun
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.manifest import Identity
+from ocore_crds.stored.rollback_record import RollbackRun
+from ocore_crds.stored.snapshot_state import StoredState
 
 UUID = "0b0f4b5e-58f4-4d0e-8a53-2b1f3f3f7c02"
 STORE = StoreAccess(url="s3://snapshots")

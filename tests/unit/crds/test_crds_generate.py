@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ocore_crds import failpoints, generate, model, reference, schema
+from ocore_crds import failpoints, generate, model
 from ocore_crds.kinds import KINDS, Kind
+from ocore_crds.schema import from_models, reference
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_foreign_file_is_left_alone(written: Path) -> None:
 class TestFiles:
     def test_yaml_reads_back_as_the_crd(self, kind: Kind) -> None:
         text = generate.crd_file(kind)
-        assert yaml.safe_load(text) == schema.crd(kind)
+        assert yaml.safe_load(text) == from_models.crd(kind)
         assert "&id" not in text
 
     def test_the_chart_has_the_same_spec_and_keeps_it(self, kind: Kind) -> None:
@@ -81,20 +82,22 @@ class TestFiles:
         assert lines[0] == "{{- if .Values.crds.install }}"
         assert lines[-1] == "{{- end }}"
         plain = yaml.safe_load("\n".join(line for line in lines if "{{" not in line))
-        assert plain["spec"] == schema.crd(kind)["spec"]
-        assert plain["metadata"]["annotations"] == schema.KEPT | {"helm.sh/resource-policy": "keep"}
+        assert plain["spec"] == from_models.crd(kind)["spec"]
+        assert plain["metadata"]["annotations"] == from_models.KEPT | {"helm.sh/resource-policy": "keep"}
 
     def test_the_reference_has_every_field_and_rule(self, kind: Kind) -> None:
         page = reference.kind_page(kind)
-        whole = schema.object_schema(kind)
+        whole = from_models.object_schema(kind)
         sections = dict(zip(("spec", "status"), page.split("\n## status\n"), strict=True))
         for part, section in sections.items():
-            for field in schema.fields(whole["properties"][part], ""):
+            for field in from_models.fields(whole["properties"][part], ""):
                 row = next(line for line in section.splitlines() if line.startswith(f"| `{field.path.lstrip('.')}`"))
                 assert field.schema["description"] in row
                 assert ("(required)" in row) == (field.required and part == "spec")
         rules: list[str] = []
-        schema.walk(whole, "", lambda _, node: rules.extend(r["message"] for r in node.get(schema.VALIDATIONS, ())))
+        from_models.walk(
+            whole, "", lambda _, node: rules.extend(r["message"] for r in node.get(from_models.VALIDATIONS, ()))
+        )
         assert rules
         for message in rules:
             assert message in page
@@ -118,7 +121,7 @@ def test_a_template_never_runs_what_a_description_says(monkeypatch: pytest.Monke
         ({"type": "string", "pattern": "^a$"}, "`^a$`"),
     ],
 )
-def test_bounds_in_words(field: schema.Schema, words: str) -> None:
+def test_bounds_in_words(field: from_models.Schema, words: str) -> None:
     assert reference.bounds(field) == words
 
 

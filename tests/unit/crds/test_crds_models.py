@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ocore_crds import model, naming, quantity
+from ocore_crds import model, naming
 from ocore_crds.kinds import KINDS, Kind
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.schema import structural
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.schema.from_models import structural
+from ocore_crds.text import quantity
 from support.crds.samples import MINIMAL, PATTERNS, SPECS
 
 BY_KIND = {kind.kind: kind for kind in KINDS}

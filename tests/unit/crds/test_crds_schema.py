@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import ConfigDict, Field, create_model
 
-from ocore_crds import schema
 from ocore_crds.kinds import KINDS, Kind
 from ocore_crds.model import LocalRef, Model, Quantity, StatusModel, Timestamp
-from ocore_crds.rules import exactly_one, immutable, validations
+from ocore_crds.schema import from_models
+from ocore_crds.schema.cel_rules import exactly_one, immutable, validations
 
 
 class Inner(Model):
@@ -21,7 +21,7 @@ class Inner(Model):
 
 
 def properties(model: type[Model]) -> dict[str, Any]:
-    found: dict[str, Any] = schema.structural(model)["properties"]
+    found: dict[str, Any] = from_models.structural(model)["properties"]
     return found
 
 
@@ -73,7 +73,7 @@ def test_a_quantity_is_a_number_or_text() -> None:
     assert "type" not in found
     assert found["anyOf"] == [{"type": "integer"}, {"type": "string"}]
     assert found["minimum"] == 0
-    assert found[schema.INT_OR_STRING] is True
+    assert found[from_models.INT_OR_STRING] is True
     assert found["default"] == "10Gi"
 
 
@@ -82,7 +82,7 @@ def test_a_time_has_its_format() -> None:
 
 
 def test_neither_titles_nor_closed_objects_are_left() -> None:
-    found = schema.structural(create_model("M", __base__=Model, inner=(Inner, ...)))
+    found = from_models.structural(create_model("M", __base__=Model, inner=(Inner, ...)))
     assert "title" not in str(found)
     assert "additionalProperties" not in str(found)
 
@@ -108,7 +108,7 @@ def test_a_status_has_no_defaults() -> None:
     ],
 )
 def test_what_is_not_structural_is_refused(annotation: Any, default: Any, word: str) -> None:
-    with pytest.raises(schema.SchemaError, match=word):
+    with pytest.raises(from_models.SchemaError, match=word):
         one(annotation, default)
 
 
@@ -120,7 +120,7 @@ def test_rules_stand_on_the_object() -> None:
         b: str | None = None
         model_config = ConfigDict(json_schema_extra=validations(exactly_one("a", "b"), immutable("a")))
 
-    first, second = schema.structural(Ruled)[schema.VALIDATIONS]
+    first, second = from_models.structural(Ruled)[from_models.VALIDATIONS]
     assert first["message"] == "give exactly one of a, b"
     assert second["fieldPath"] == ".a"
 
@@ -128,20 +128,20 @@ def test_rules_stand_on_the_object() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.kind)
 class TestKinds:
     def test_every_field_has_a_description(self, kind: Kind) -> None:
-        whole = schema.object_schema(kind)
+        whole = from_models.object_schema(kind)
         for part in ("spec", "status"):
-            found = list(schema.fields(whole["properties"][part], part))
+            found = list(from_models.fields(whole["properties"][part], part))
             assert not [f.path for f in found if not f.schema.get("description", "").endswith((".", ")"))]
 
     def test_names_and_categories(self, kind: Kind) -> None:
-        names = schema.crd(kind)["spec"]["names"]
+        names = from_models.crd(kind)["spec"]["names"]
         assert names["singular"] == kind.kind.lower()
         assert names["plural"] == re.sub("ys$", "ies", f"{kind.kind.lower()}s")
         assert names["shortNames"] == [kind.short]
         assert names["categories"] == ["ocore"]
 
     def test_status_is_a_subresource_that_begins_unobserved(self, kind: Kind) -> None:
-        (version,) = schema.crd(kind)["spec"]["versions"]
+        (version,) = from_models.crd(kind)["spec"]["versions"]
         assert version["subresources"] == {"status": {}}
         status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
         assert status["default"] == {"observedGeneration": -1}
@@ -156,14 +156,14 @@ class TestKinds:
             if node.get("type") == "array" and "maxItems" not in node:
                 unbounded.append(path)
 
-        schema.walk(schema.structural(kind.spec), "spec", visit)
+        from_models.walk(from_models.structural(kind.spec), "spec", visit)
         assert not unbounded
 
     def test_every_rule_names_only_fields_that_exist(self, kind: Kind) -> None:
         def visit(path: str, node: dict[str, Any]) -> None:
-            for rule in node.get(schema.VALIDATIONS, ()):
+            for rule in node.get(from_models.VALIDATIONS, ()):
                 for escaped in re.findall(r"(?:self|oldSelf)\.(\w+)", rule["rule"]):
                     name = escaped.strip("_")  # Kubernetes escapes the reserved words of CEL: __import__
                     assert name in node["properties"], f"{path}: {rule['rule']}"
 
-        schema.walk(schema.structural(kind.spec), "spec", visit)
+        from_models.walk(from_models.structural(kind.spec), "spec", visit)

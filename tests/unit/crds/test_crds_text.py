@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions
 from ocore_crds.protocol import TERMINATION_MESSAGE_BYTES, Failure, Finding, ProbeResult, Result
-from ocore_crds.text import sentence, shortened, shortened_bytes, shortened_start
+from ocore_crds.text.sentences import sentence, shortened, shortened_bytes, shortened_start
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
-from ocore_crds import evidence as e
 from ocore_crds.protocol import ROLLBACK_STEPS, Step
-from ocore_crds.recovery_evidence import RecoveryEvidence
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.schema import structural
-from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.rules import evidence as e
+from ocore_crds.schema.from_models import structural
 
 AT = "2026-03-01T12:00:00Z"
 UID = "11111111-2222-4333-8444-555555555555"

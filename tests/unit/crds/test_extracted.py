@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from ocore_crds.extracted import MAX_VALUES, Comparison, WantedTable, tables_refusal
+from ocore_crds.reports.extracted import MAX_VALUES, Comparison, WantedTable, tables_refusal
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds import history
-from ocore_crds.history import Finished
+from ocore_crds.rules import history
+from ocore_crds.rules.history import Finished
 from support.operator.objects import obj
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)

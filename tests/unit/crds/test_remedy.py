@@ -7,12 +7,12 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from ocore_crds import remedy
 from ocore_crds.commands.probe import ProbeResult
-from ocore_crds.environment import remedy_of
-from ocore_crds.remedy import Party, Remedy, Right
-from ocore_crds.shell import command
-from ocore_crds.text import escaped, sentence, shown
+from ocore_crds.resources.environment import remedy_of
+from ocore_crds.rules import remedy
+from ocore_crds.rules.remedy import Party, Remedy, Right
+from ocore_crds.text.sentences import escaped, sentence, shown
+from ocore_crds.text.shell import command
 
 ALL = [
     Remedy(right=right, role=role)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ocore_crds import retention
-from ocore_crds.retention import Candidate, Verdict
-from ocore_crds.snapshotpolicy import Retention
+from ocore_crds.resources.snapshotpolicy import Retention
+from ocore_crds.rules import retention
+from ocore_crds.rules.retention import Candidate, Verdict
 
 BERLIN, ZULU = ZoneInfo("Europe/Berlin"), ZoneInfo("Etc/UTC")
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from demo_run import evidence, kube
 from demo_run.output import Observation, Output, StepFailed
 from demo_run.steps import NEEDED, Demo, remove_all, rolled_out
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
-from ocore_crds.rollback import RollbackSpec
+from ocore_crds.resources.rollback import RollbackSpec
 
 DEMO = Path(__file__).resolve().parents[3] / "examples/demo"
 Object = dict[str, Any]

@@ -17,7 +17,7 @@ from ocore_api.writes.sizes import Measurements
 from ocore_crds import conditions as c
 from ocore_crds.kinds import KINDS as ALL
 from ocore_crds.naming import ANNOTATION_REQUESTED_AT
-from ocore_crds.schema import object_schema
+from ocore_crds.schema.from_models import object_schema
 from support.api import objects as o
 from support.api.api_server import ApiServer
 from support.api.filled import SNAPSHOT, healthy

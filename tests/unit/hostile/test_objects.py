@@ -25,7 +25,7 @@ from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.metrics import FromCatalog
 from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.engine.resync import Resync
-from ocore_operator.jobs.lingering import Lingering
+from ocore_operator.jobs.observing.lingering import Lingering
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object

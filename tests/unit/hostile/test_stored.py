@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from ocore_crds.listing import StoredRollback, StoredSnapshot, parse
 from ocore_crds.protocol import Result
-from ocore_crds.snapshotstore import ImportStatus
+from ocore_crds.reports.store_listing import StoredRollback, StoredSnapshot, parse
+from ocore_crds.resources.snapshotstore import ImportStatus
 from ocore_operator.imports import pages, rollbacks, rules
 from ocore_operator.imports.rules import Place as Home
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
 from support.crds import hostile
 from support.mover.contents import ENVIRONMENT, PROJECT, add, at

@@ -13,7 +13,7 @@ from ocore_crds import naming
 from ocore_kube.errors import TooLarge
 from ocore_kube.pages import PAGE_BYTES, pages
 from ocore_kube.types import JOBS, PODS, SNAPSHOTS, Type
-from ocore_operator.jobs.outcome import finished
+from ocore_operator.jobs.observing.outcome import finished
 from ocore_operator.kube.client import PAGE, Kube
 from ocore_operator.kube.resources import Object
 

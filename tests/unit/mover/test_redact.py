@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel
 
 from ocore_crds import protocol
-from ocore_crds.manifest import Evidence, Identity
 from ocore_crds.protocol import (
     Failure,
     Finding,
@@ -24,6 +23,7 @@ from ocore_crds.protocol import (
     SwitchResult,
     parse_line,
 )
+from ocore_crds.stored.manifest import Evidence, Identity
 from ocore_mover import redact
 from ocore_mover.report import Reporter, configure_logging
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import naming
-from ocore_crds.manifest import Evidence
-from ocore_crds.rollback_record import RecordState, RollbackRecord, RollbackRun
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.rollback_record import RecordState, RollbackRecord, RollbackRun
 from ocore_mover.database.position import REMEMBERED, Mark, RollbackMark
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.rollback_records import RollbackRecords

@@ -48,9 +48,9 @@ NEVER = {
     "boto3",
     "botocore",
     "ocore_crds.commands.table",
-    "ocore_crds.environment",
+    "ocore_crds.resources.environment",
     "ocore_crds.protocol",
-    "ocore_crds.snapshot",
+    "ocore_crds.resources.snapshot",
     "rich",
     "typer",
 }

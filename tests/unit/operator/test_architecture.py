@@ -9,7 +9,7 @@ import pytest
 #: Field manager → the only module that writes a status with it (summarize.py lists them).
 WRITERS = {
     "MANAGER": {"summarize.py"},
-    "MANAGER_PROGRESS": {"jobs/progress.py"},
+    "MANAGER_PROGRESS": {"jobs/reporting/progress.py"},
     "MANAGER_LOCK": {"operation_lock.py"},
     "MANAGER_EXECUTED": {"rollback/effects.py"},
     "MANAGER_PINS": {"policy/effects.py"},

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import ProbeStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, ProbeResult
-from ocore_crds.workloads import Target
+from ocore_crds.resources.environment import ProbeStatus
+from ocore_crds.resources.workloads import Target
 from ocore_kube.types import Type
 from ocore_operator.kube.resources import Object
 from ocore_operator.readiness.plan_environment import PROBE

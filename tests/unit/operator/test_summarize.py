@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus, Operation
-from ocore_crds.snapshot import Progress, SnapshotStatus
+from ocore_crds.resources.environment import EnvironmentStatus, Operation
+from ocore_crds.resources.snapshot import Progress, SnapshotStatus
 from ocore_operator import summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.summarize import Stamp

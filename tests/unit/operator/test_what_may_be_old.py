@@ -8,8 +8,8 @@ import pytest
 
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import reconcile_loop
-from ocore_operator.jobs.outcome import POLL
-from ocore_operator.jobs.remembered import AGE
+from ocore_operator.jobs.observing.outcome import POLL
+from ocore_operator.jobs.observing.remembered import AGE
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import observe as observe_rollback
 from ocore_operator.rollback import reconcile as of_rollback

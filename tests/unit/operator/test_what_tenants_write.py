@@ -10,7 +10,7 @@ from ocore_crds import naming
 from ocore_kube.errors import TooLarge
 from ocore_kube.transport import Transport
 from ocore_kube.types import ENVIRONMENTS, EVENTS, JOBS, OURS, PODS, ROLLBACKS, Type
-from ocore_operator.jobs import running
+from ocore_operator.jobs.slots import running
 from ocore_operator.kube import client
 from ocore_operator.kube.client import LISTED_BYTES, Kube
 from ocore_operator.kube.resources import Object

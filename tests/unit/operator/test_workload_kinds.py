@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import Workload
 from ocore_crds.protocol import Failure
-from ocore_crds.snapshot import SavedWorkload
-from ocore_crds.workloads import Target, targets
+from ocore_crds.resources.environment import Workload
+from ocore_crds.resources.snapshot import SavedWorkload
+from ocore_crds.resources.workloads import Target, targets
 from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_kube.types import CRON_JOBS, DEPLOYMENTS, Type
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import inputs, listed
-from ocore_operator.jobs.listed import Scale
+from ocore_operator.jobs import scalable_kinds
+from ocore_operator.jobs.building import inputs
+from ocore_operator.jobs.scalable_kinds import Scale
 from ocore_operator.kube.resources import Object
 from ocore_operator.settings import Settings, WorkloadKind
 from ocore_operator.workloads import images, quiesce, scale
@@ -82,7 +83,7 @@ def context(kube: Kube, settings: Settings = SETTINGS) -> Any:
 
 
 def read(kube: Kube, target: Target = ROLLOUT, settings: Settings = SETTINGS) -> Scale | Failure:
-    return asyncio.run(listed.read(context(kube, settings), "ns", target))
+    return asyncio.run(scalable_kinds.read(context(kube, settings), "ns", target))
 
 
 def observed(kube: Kube, target: Target) -> WorkloadView:

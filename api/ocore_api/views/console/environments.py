@@ -2,9 +2,9 @@
 
 from ocore_api.views.values import Object, Resource, text
 from ocore_crds import conditions as c
-from ocore_crds.environment import remedy_of
 from ocore_crds.naming import project_id
-from ocore_crds.snapshotpolicy import Retention, SnapshotPolicySpec
+from ocore_crds.resources.environment import remedy_of
+from ocore_crds.resources.snapshotpolicy import Retention, SnapshotPolicySpec
 from ocore_crds.troubleshooting import entries
 
 #: A probe runs, or waits: neither ready nor not.

@@ -16,9 +16,9 @@ from ocore_api.views.models import (
     moment,
     source,
 )
-from ocore_crds.extracted import Operator
-from ocore_crds.preview import Preview
-from ocore_crds.restore_test import RestoreTestStatus
+from ocore_crds.reports.extracted import Operator
+from ocore_crds.resources.preview import Preview
+from ocore_crds.resources.restore_test import RestoreTestStatus
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 OperationKind = Literal["snapshot", "rollback", "extract"]

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ocore_api.views.models import SOURCE
 from ocore_api.views.requests import WHOLE, Body, OptionalUuid, UuidText, unset_text
-from ocore_crds.extracted import (
+from ocore_crds.reports.extracted import (
     MAX_TABLES,
     AttachmentName,
     ComparedValue,

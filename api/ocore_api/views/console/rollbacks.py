@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from ocore_api.views.values import FINAL, Object, Resource, identity, text
 from ocore_crds import conditions as c
-from ocore_crds.preview import Preview
-from ocore_crds.rollback import BEFORE_THE_SWITCH
-from ocore_crds.timestamps import parse
+from ocore_crds.resources.preview import Preview
+from ocore_crds.resources.rollback import BEFORE_THE_SWITCH
+from ocore_crds.text.timestamps import parse
 
 #: Stages in which a rollback can be cancelled; the empty one: it has not begun.
 CANCELLABLE = ("", "Preflight", *BEFORE_THE_SWITCH)

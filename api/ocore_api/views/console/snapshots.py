@@ -2,8 +2,8 @@
 
 from ocore_api.views.values import Object, Resource, identity, number, text
 from ocore_crds import conditions as c
-from ocore_crds import remote_copy
-from ocore_crds.restore_test import open_run
+from ocore_crds.resources import remote_copy
+from ocore_crds.resources.restore_test import open_run
 
 
 def additions(obj: Resource, progress: Object) -> Object:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ocore_crds import failpoints
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover import inotify
 from ocore_mover.database.dump.follow import STEP, Follower, Sink
 from ocore_mover.database.programs import Running

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact, DatabaseGrant, StoredObject
+from ocore_crds.stored.manifest import DatabaseArtifact, DatabaseGrant, StoredObject
 from ocore_mover.database import lock_waits, programs, toc
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect

@@ -17,7 +17,7 @@ from psycopg import sql
 from typing_extensions import TypeVar
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import lock_waits
 from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
 from ocore_mover.database.copy_access import CopyAccess, application_search_path

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from backports import zstd
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.store.interface import Store, Writer
 
 STEP = 8 * 1024 * 1024

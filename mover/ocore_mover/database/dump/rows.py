@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from backports import zstd
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import decompressor
 from ocore_mover.database.dump.follow import Sink
 from ocore_mover.database.toc import Entry

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-from ocore_crds.extracted import WantedTable
-from ocore_crds.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.reports.extracted import WantedTable
+from ocore_crds.stored.manifest import DatabaseArtifact, StoredObject
 from ocore_mover.database import toc
 from ocore_mover.errors import MoverError
 

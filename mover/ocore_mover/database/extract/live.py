@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.extract import ExtractResult
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import volume
 from ocore_mover.database.connect import (
     Connection,

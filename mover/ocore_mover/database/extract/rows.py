@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_crds.extracted import TableFormat, WantedTable
+from ocore_crds.reports.extracted import TableFormat, WantedTable
 from ocore_mover.database.connect import Connection, set_timeouts, translating
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.extract.where import Column, compiled, literals

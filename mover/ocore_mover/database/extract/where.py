@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_crds.extracted import Comparison, Operator, Where
+from ocore_crds.reports.extracted import Comparison, Operator, Where
 from ocore_mover.errors import MoverError
 
 #: Types that are compared as text, by bytes.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocore_crds import conditions
-from ocore_crds.text import shortened_start
+from ocore_crds.text.sentences import shortened_start
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError

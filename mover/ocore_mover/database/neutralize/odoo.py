@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database.connect import Connection, query_failure
 from ocore_mover.database.neutralize.known import (
     AUTOVACUUM,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database.connect import Connection, translating
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.deadline import Token

@@ -7,8 +7,8 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import DatabaseArtifact, DatabaseSetting
-from ocore_crds.text import shown
+from ocore_crds.stored.manifest import DatabaseArtifact, DatabaseSetting
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import position, sessions
 from ocore_mover.database.connect import Connection, Server, set_timeouts, translating
 from ocore_mover.database.position import Mark, Names, Position

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection, query_failure, quoted
 from ocore_mover.errors import Corrupt, MoverError

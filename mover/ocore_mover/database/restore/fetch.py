@@ -15,8 +15,8 @@ from pathlib import Path
 from backports import zstd
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact, StoredObject
-from ocore_crds.quantity import human
+from ocore_crds.stored.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.text.quantity import human
 from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
 from ocore_mover.database import toc
 from ocore_mover.errors import Corrupt, MoverError

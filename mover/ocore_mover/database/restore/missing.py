@@ -8,7 +8,7 @@ change is a warning.
 from collections.abc import Iterator
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact, DatabaseSetting
+from ocore_crds.stored.manifest import DatabaseArtifact, DatabaseSetting
 from ocore_mover.database.connect import Connection, Server
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import create

@@ -17,8 +17,8 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions
-from ocore_crds.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS
-from ocore_crds.text import shown
+from ocore_crds.rules.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection, major
 from ocore_mover.errors import MoverError

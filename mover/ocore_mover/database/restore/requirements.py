@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact
-from ocore_crds.text import shown
+from ocore_crds.stored.manifest import DatabaseArtifact
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection, Server
 from ocore_mover.database.restore import fetch, locales, owners

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import copy_access, position, programs, toc, volume
 from ocore_mover.database.artifact import read_settings
 from ocore_mover.database.connect import (

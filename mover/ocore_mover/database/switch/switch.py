@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover.database import blockers, position, replication, sessions
 from ocore_mover.database.connect import Connection, Server, connect_maintenance, query_failure, set_timeouts
 from ocore_mover.database.position import Mark, Names, Position, RollbackMark

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.commands.parts import CleanupPart
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.layout import Kept, Names, Position

@@ -5,9 +5,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ocore_crds import conditions
-from ocore_crds.facts import FilestoreFacts
-from ocore_crds.manifest import FilestoreArtifact
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import FilestoreFacts
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.disk import birth_time, birth_time_of
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from ocore_crds import failpoints
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.disk import sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_api.cache import Cache
 from ocore_api.views.console import models
-from ocore_crds import timestamps
+from ocore_crds.text import timestamps
 from support.api import objects as o
 from support.api.filled import FOREIGN, SNAPSHOT, healthy
 from support.api.serving import Serving, serving

@@ -10,9 +10,9 @@ from ocore_api.views.events import progress_event
 from ocore_api.views.requests import PinRequest, RollbackRequest, SettingsUpdate
 from ocore_api.views.settings import settings_view
 from ocore_api.views.values import Resource
-from ocore_crds.evidence import of_snapshot
 from ocore_crds.naming import ANNOTATION_REQUESTED_AT
-from ocore_crds.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+from ocore_crds.rules.evidence import of_snapshot
 from support.api import objects as o
 
 ORIGIN = rows.Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production")

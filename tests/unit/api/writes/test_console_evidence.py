@@ -11,9 +11,9 @@ from ocore_api.views.console.models import (
     RestoreCertificate,
     RestoreTestAccepted,
 )
-from ocore_crds.extract import ExtractSpec
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
-from ocore_crds.restore_test import open_run
+from ocore_crds.resources.extract import ExtractSpec
+from ocore_crds.resources.restore_test import open_run
 from ocore_kube.types import EXTRACTS, SNAPSHOTS
 from support.api.writes import COMPLETE, COPY, FAILED, OF_COPY, SHOP, SNAPSHOT, Site, condition, reason, snapshot
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from ocore_api.views.console.models import PreviewAccepted, RollbackDetails, RollbackPreview, UndoAccepted
-from ocore_crds.preview import NEVER
-from ocore_crds.rollback import RollbackSpec
+from ocore_crds.resources.preview import NEVER
+from ocore_crds.resources.rollback import RollbackSpec
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from support.api.api_server import Object
 from support.api.writes import FOREIGN, SHOP, SNAPSHOT, STAGING, STORE_ID, Site, condition, named, reason

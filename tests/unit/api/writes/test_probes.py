@@ -8,7 +8,7 @@ import pytest
 
 from ocore_api.views.console.models import ProbeAccepted
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
-from ocore_crds.timestamps import parse, text
+from ocore_crds.text.timestamps import parse, text
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.readiness import schedule
 from support.api.writes import FOREIGN, SHOP, Site, environment, reason

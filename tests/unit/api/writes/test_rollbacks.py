@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ocore_crds.rollback import RollbackSpec
+from ocore_crds.resources.rollback import RollbackSpec
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from support.api.writes import (
     COMPLETE,

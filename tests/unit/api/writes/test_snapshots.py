@@ -7,7 +7,7 @@ import pytest
 
 from ocore_api.cache import SnapshotEntry
 from ocore_crds import naming
-from ocore_crds.timestamps import parse
+from ocore_crds.text.timestamps import parse
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import SNAPSHOTS
 from support.api.api_server import refuse_admission

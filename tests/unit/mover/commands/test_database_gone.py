@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.database import position
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.switch.switch import DatabaseSwitch

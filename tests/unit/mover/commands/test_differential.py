@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions, naming
-from ocore_crds.manifest import Manifest, StoredObject
+from ocore_crds.stored.manifest import Manifest, StoredObject
 from ocore_mover import manifests
 from ocore_mover.commands import config_archive
 from ocore_mover.commands import snapshot as snapshot_command

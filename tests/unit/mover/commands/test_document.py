@@ -14,7 +14,7 @@ from ocore_crds.commands import carrier
 from ocore_crds.commands.parts import StoreAccess
 from ocore_crds.commands.probe_store import ProbeStoreRequest
 from ocore_crds.commands.table import COMMANDS
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover import command_line
 from ocore_mover.__main__ import run_document
 from ocore_mover.commands import opening

@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from ocore_crds.commands.extract import ExtractRequest
-from ocore_crds.extracted import folder_refusal
 from ocore_crds.naming import EXTRACT_MARKER, short_id
+from ocore_crds.reports.extracted import folder_refusal
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import beside, selection, space
 from ocore_mover.filestore.index import Entry

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ocore_crds import naming
 from ocore_crds.commands.extract import ExtractResult, TableRequest
-from ocore_crds.extracted import Extracted
+from ocore_crds.reports.extracted import Extracted
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.extract.live import LiveSchema
 from ocore_mover.database.extract.rows import Loaded, reading

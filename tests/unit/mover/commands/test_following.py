@@ -13,7 +13,7 @@ from ocore_crds.commands.inspect import InspectRequest
 from ocore_crds.commands.parts import DatabaseAccess
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
 from ocore_crds.protocol import Result, parse_line
-from ocore_crds.reports import TERMINATION_MESSAGE_BYTES, Finding, Outcome
+from ocore_crds.reports.base import TERMINATION_MESSAGE_BYTES, Finding, Outcome
 from ocore_mover import report
 from ocore_mover.__main__ import run_document
 from ocore_mover.commands import runtime

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.text import shown
+from ocore_crds.text.sentences import shown
 from ocore_mover.commands import snapshot
 from ocore_mover.database import lock_waits
 from ocore_mover.database.dump import dump

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds.neutralize import WRAPPER
+from ocore_crds.resources.neutralize import WRAPPER
 from ocore_mover.database.neutralize import isolation
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError

@@ -9,8 +9,8 @@ import pytest
 
 from ocore_crds.commands.probe import ProbeResult
 from ocore_crds.commands.restore import Preflight
-from ocore_crds.facts import DatabaseFacts
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.reports.facts import DatabaseFacts
 from support.mover.application import Application
 from support.mover.desk import Desk
 from support.mover.site import Site

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ocore_crds import evidence
 from ocore_crds.protocol import SnapshotResult
-from ocore_crds.recovery_evidence import RecoveryEvidence
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.log import LogState
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
+from ocore_crds.rules import evidence
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.snapshot import transitions
 from support.mover.application import Application
 from support.mover.beside import Finished, call

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover.database import position
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.position import Mark, RollbackMark

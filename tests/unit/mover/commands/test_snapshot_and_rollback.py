@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds.rollback_record import RollbackRecord
+from ocore_crds.stored.rollback_record import RollbackRecord
 from ocore_mover import report
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call, finish, start, was_killed

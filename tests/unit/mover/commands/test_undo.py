@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds.protocol import SwitchResult
-from ocore_crds.rollback_record import RollbackRun
+from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover.commands import switch
 from ocore_mover.database import blockers, position
 from ocore_mover.database.connect import connect_maintenance

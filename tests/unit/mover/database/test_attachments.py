@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.database import attachments
 from ocore_mover.database.attachments import Wanted
 from ocore_mover.database.toc import Entry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.database import programs
 from ocore_mover.database.dump import drain, follow
 from ocore_mover.deadline import Token

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.drain import Drain
 from ocore_mover.database.dump.follow import Sink, Upload

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from ocore_crds.manifest import DatabaseArtifact, StoredObject
+from ocore_crds.stored.manifest import DatabaseArtifact, StoredObject
 from ocore_mover.database.restore.fetch import fetched
 from ocore_mover.errors import Corrupt
 from ocore_mover.report import Counter

@@ -15,8 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from ocore_crds.remedy import Remedy, Right
-from ocore_crds.reports import Finding
+from ocore_crds.reports.base import Finding
+from ocore_crds.rules.remedy import Remedy, Right
 from ocore_mover.database import copy_access, facts
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.connect import Server as Target

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.manifest import DatabaseArtifact
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database.connect import Connection
 from ocore_mover.database.restore import locales
 from ocore_mover.database.toc import Entry, TableOfContents

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ocore_crds.manifest import DatabaseArtifact, Manifest
+from ocore_crds.stored.manifest import DatabaseArtifact, Manifest
 from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.restore import locales, requirements, restore
 from ocore_mover.errors import MoverError

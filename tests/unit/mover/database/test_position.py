@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.rollback_record import MarkedOutcome
+from ocore_crds.stored.rollback_record import MarkedOutcome
 from ocore_mover.database.position import DatabaseRow, Mark, Names, Neutralization, RollbackMark, derive
 from ocore_mover.database.rights import Grant, Rights
 from ocore_mover.errors import MoverError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.database.dump.rows import RowCounts, TextRows, ZstdRows
 from ocore_mover.database.toc import Entry
 from ocore_mover.deadline import Token

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
-from ocore_crds.quantity import human
+from ocore_crds.stored.manifest import FilestoreArtifact
+from ocore_crds.text.quantity import human
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import base as base_module
 from ocore_mover.filestore import index, links, names, sorting, unpack

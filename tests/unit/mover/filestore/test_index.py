@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index
 from ocore_mover.filestore.index import Entry, Frame

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from backports import zstd
 
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, unpack
 from ocore_mover.filestore.index import Entry

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts, layouts, links
 from ocore_mover.filestore.folders import ClaimFolders

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ocore_crds import naming
-from ocore_crds.manifest import Manifest, StoredObject
+from ocore_crds.stored.manifest import Manifest, StoredObject
 from ocore_mover import manifests, snapshot_results
 from ocore_mover.errors import Corrupt
 from ocore_mover.store import Store

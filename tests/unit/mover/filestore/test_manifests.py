@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.manifest import ConfigArtifact, Evidence, FilestoreBase, Identity, Manifest, StoredObject
+from ocore_crds.stored.manifest import ConfigArtifact, Evidence, FilestoreBase, Identity, Manifest, StoredObject
 from ocore_mover import manifests, snapshot_results
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store, open_store

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset, space, unpack
 from ocore_mover.filestore.odoo import copy, restore

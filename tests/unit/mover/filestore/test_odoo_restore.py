@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds import conditions, failpoints
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry

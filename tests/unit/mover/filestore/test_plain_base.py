@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore.base import BaseSnapshot
 from ocore_mover.filestore.index import Entry

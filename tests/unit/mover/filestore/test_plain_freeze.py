@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact
+from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover import inotify
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import links, packset

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import failpoints
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import switch
 from ocore_mover.store import Store, open_store

@@ -11,7 +11,7 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import ranges, unpack
 from ocore_mover.filestore.index import Entry, Frame

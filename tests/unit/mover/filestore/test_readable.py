@@ -9,7 +9,7 @@ import pytest
 from backports import zstd
 
 from ocore_crds import conditions
-from ocore_crds.manifest import FilestoreArtifact, StoredObject
+from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, links, packset, unpack
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds.remedy import Remedy, Right
+from ocore_crds.rules.remedy import Remedy, Right
 from ocore_mover.database import facts, programs
 from ocore_mover.database.connect import Server as Target
 from ocore_mover.database.connect import connect

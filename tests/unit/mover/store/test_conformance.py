@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.guard import GuardedStore, PatientStore
 from ocore_mover.store import ObjectInfo, Store, kinds

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds import conditions, failpoints, naming, stored_contents
-from ocore_crds.listing import StoredSnapshot, parse
-from ocore_crds.manifest import Evidence
-from ocore_crds.snapshot_state import StoredState
-from ocore_crds.stored_contents import ManifestsResult
+from ocore_crds import conditions, failpoints, naming
+from ocore_crds.reports import stored_contents
+from ocore_crds.reports.store_listing import StoredSnapshot, parse
+from ocore_crds.reports.stored_contents import ManifestsResult
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import contents, manifests, snapshot_results
 from ocore_mover.commands import list_manifests
 from ocore_mover.commands import sweep as sweep_command

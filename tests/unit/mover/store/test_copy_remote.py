@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from ocore_crds import conditions, naming
-from ocore_crds.manifest import (
+from ocore_crds.stored.manifest import (
     FilestoreArtifact,
     FilestoreBase,
     Manifest,
 )
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import dependents, manifests, states
 from ocore_mover.store import S3Options, Store, open_store
 from ocore_mover.store.probe import probe_store

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store import folder as folder_module

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, Corrupt, StoreError
 from ocore_mover.guard import GuardedStore, PatientStore

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover import redact
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_writer

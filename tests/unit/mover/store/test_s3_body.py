@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_client, s3_reader
 from ocore_mover.store.s3_body import Body

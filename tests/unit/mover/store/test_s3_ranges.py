@@ -14,7 +14,7 @@ from pathlib import Path
 import botocore.auth
 import pytest
 
-from ocore_crds.manifest import StoredObject
+from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store import S3Options, Store, open_store, s3_client, s3_ranges
 from ocore_mover.store.interface import Version

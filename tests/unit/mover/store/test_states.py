@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions, failpoints, naming
-from ocore_crds.snapshot_state import MAX_BYTES, StateObject, StoredState
+from ocore_crds.stored.snapshot_state import MAX_BYTES, StateObject, StoredState
 from ocore_mover import states
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store import Store
@@ -69,7 +69,7 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(tmp_path: Path) -> None:
     states.write(store, ENVIRONMENT, SNAPSHOT, StoredState())
     code = (
         "import sys; from pathlib import Path; from ocore_mover import states; from ocore_mover.store.folder import"
-        " FolderStore; from ocore_crds.snapshot_state import StoredState;"
+        " FolderStore; from ocore_crds.stored.snapshot_state import StoredState;"
         f" states.write(FolderStore(Path({str(tmp_path)!r})), {ENVIRONMENT!r}, {SNAPSHOT!r},"
         " StoredState(pin_label='x'))"
     )

@@ -18,9 +18,9 @@ from ocore_operator.engine.dispatch import Dispatch, configure, pod_begins, subs
 from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.jobs import outcome, trouble
-from ocore_operator.jobs.lingering import Lingering
-from ocore_operator.jobs.remembered import Remembered
+from ocore_operator.jobs.observing import outcome, trouble
+from ocore_operator.jobs.observing.lingering import Lingering
+from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.kube.resources import Key, Object
 from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, OTHER_UID, UID, controller, environment_object, job, obj, pod, snapshot_object

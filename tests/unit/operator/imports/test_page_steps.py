@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds import naming
-from ocore_crds.listing import STARTS
-from ocore_crds.snapshotstore import ImportStatus
-from ocore_crds.stored_contents import ManifestsResult
+from ocore_crds.reports.store_listing import STARTS
+from ocore_crds.reports.stored_contents import ManifestsResult
+from ocore_crds.resources.snapshotstore import ImportStatus
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden
 from ocore_kube.transport import Pace
 from ocore_kube.types import SNAPSHOTS
@@ -20,7 +20,7 @@ from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.imports import pages, rules
 from ocore_operator.imports.pages import Known, Memories, Memory
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
 from support.operator.objects import obj

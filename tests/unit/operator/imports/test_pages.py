@@ -11,12 +11,14 @@ import pytest
 from ocore_api.views import values
 from ocore_cli import runs
 from ocore_crds import conditions as c
-from ocore_crds import naming, stored_contents, timestamps
+from ocore_crds import naming
 from ocore_crds.kinds import SNAPSHOT
-from ocore_crds.listing import StoredSnapshot
-from ocore_crds.retention import candidate_of
-from ocore_crds.snapshot_state import StoredState
-from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.reports import stored_contents
+from ocore_crds.reports.store_listing import StoredSnapshot
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.rules.retention import candidate_of
+from ocore_crds.stored.snapshot_state import StoredState
+from ocore_crds.text import timestamps
 from ocore_kube.errors import ApiError, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, SNAPSHOTS, STORES
 from ocore_mover import manifests, snapshot_results
@@ -25,7 +27,7 @@ from ocore_mover.manifests import StoredManifest
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.frame.actions import Idle
 from ocore_operator.imports import pages, reconcile, rules
-from ocore_operator.jobs.series import Deletes
+from ocore_operator.jobs.observing.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.policy.transitions import with_results
 from ocore_operator.snapshot import plan_after_end, transitions

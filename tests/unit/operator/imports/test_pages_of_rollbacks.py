@@ -14,12 +14,13 @@ from ocore_api.cache import RollbackEntry
 from ocore_api.cache.store import Store as ApiStore
 from ocore_api.views import models
 from ocore_crds import conditions as c
-from ocore_crds import naming, stored_contents
-from ocore_crds.manifest import Evidence
-from ocore_crds.preview import NEVER
+from ocore_crds import naming
 from ocore_crds.protocol import Failure
-from ocore_crds.rollback import RollbackSpec
-from ocore_crds.rollback_record import RecordState, RollbackRun
+from ocore_crds.reports import stored_contents
+from ocore_crds.resources.preview import NEVER
+from ocore_crds.resources.rollback import RollbackSpec
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.rollback_record import RecordState, RollbackRun
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_mover import rollback_history
 from ocore_mover.commands import list_manifests

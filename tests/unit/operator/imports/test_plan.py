@@ -6,8 +6,8 @@ import pytest
 
 from ocore_crds.commands.table import LIST_MANIFESTS
 from ocore_crds.protocol import Failure
-from ocore_crds.snapshotstore import ImportStatus
-from ocore_crds.stored_contents import ManifestsResult, OrphansResult
+from ocore_crds.reports.stored_contents import ManifestsResult, OrphansResult
+from ocore_crds.resources.snapshotstore import ImportStatus
 from ocore_operator.errors import Failed
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports import plan, rules

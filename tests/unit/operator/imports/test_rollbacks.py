@@ -6,13 +6,13 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.history import Finished
-from ocore_crds.listing import StoredRollback
-from ocore_crds.manifest import Evidence
-from ocore_crds.preview import NEVER
 from ocore_crds.protocol import Failure, Step
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.rollback_record import RecordedRollback, RollbackRun
+from ocore_crds.reports.store_listing import StoredRollback
+from ocore_crds.resources.preview import NEVER
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rules.history import Finished
+from ocore_crds.stored.manifest import Evidence
+from ocore_crds.stored.rollback_record import RecordedRollback, RollbackRun
 from ocore_operator import clock
 from ocore_operator.imports import rollbacks
 from ocore_operator.imports.rollbacks import OLD_RECORD, Siblings

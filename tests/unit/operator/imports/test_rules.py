@@ -7,12 +7,12 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.listing import StoredSnapshot
-from ocore_crds.manifest import Identity
 from ocore_crds.protocol import SnapshotResult
-from ocore_crds.snapshot_state import StoredState
-from ocore_crds.snapshotstore import ImportedRollbacks, ImportStatus
-from ocore_crds.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
+from ocore_crds.reports.store_listing import StoredSnapshot
+from ocore_crds.reports.stored_contents import ForeignEnvironment, ManifestsResult, SkippedManifest
+from ocore_crds.resources.snapshotstore import ImportedRollbacks, ImportStatus
+from ocore_crds.stored.manifest import Identity
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator import clock
 from ocore_operator.imports import rules
 from ocore_operator.imports.rules import Counted, Place

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.commands.restore import Preflight
-from ocore_crds.snapshot_state import StoredState
+from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import requests
 from ocore_operator.errors import Failed, Stalled
-from ocore_operator.jobs import build, stores
-from ocore_operator.jobs.inputs import JobInputs, PodTraits, load_for_store, template_of, traits, user_of
-from ocore_operator.jobs.parts import Volumes
-from ocore_operator.jobs.series import Deletes
-from ocore_operator.jobs.shape import STAYS, job_name
+from ocore_operator.jobs.building import build, stores
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits, load_for_store, template_of, traits, user_of
+from ocore_operator.jobs.building.parts import Volumes
+from ocore_operator.jobs.building.shape import STAYS, job_name
+from ocore_operator.jobs.observing.series import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.readiness.plan_store import need_user

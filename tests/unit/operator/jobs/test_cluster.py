@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import Connection, Database, connection_of
+from ocore_crds.resources.environment import Connection, Database, connection_of
 from ocore_kube.errors import ApiError, Forbidden
 from ocore_kube.types import Type
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import cluster as cnpg
-from ocore_operator.jobs import inputs, parts
-from ocore_operator.jobs.parts import Volumes
+from ocore_operator.jobs.building import cloudnativepg as cnpg
+from ocore_operator.jobs.building import inputs, parts
+from ocore_operator.jobs.building.parts import Volumes
 from ocore_operator.kube.resources import Environment, Object
 from ocore_operator.readiness import plan_environment
 from support.operator.objects import SETTINGS, environment

@@ -7,9 +7,9 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import CHECK_COPY, DELETE
 from ocore_crds.protocol import CopyChecked, DeleteResult, Failure, Result
-from ocore_operator.jobs import driver
-from ocore_operator.jobs.driver import Done, Due, Failed, Series, Waits, once, soon
-from ocore_operator.jobs.outcome import POLL, Observation
+from ocore_operator.jobs.observing import driver
+from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits, once, soon
+from ocore_operator.jobs.observing.outcome import POLL, Observation
 from ocore_operator.kube.resources import Object
 from support.operator.objects import UID, at, ended, job, moment, observation, on_a_lost_node, pod
 

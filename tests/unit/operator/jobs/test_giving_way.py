@@ -10,7 +10,7 @@ from ocore_crds import conditions as c
 from ocore_kube.types import Type
 from ocore_operator.context import Context
 from ocore_operator.jobs import control
-from ocore_operator.jobs.remembered import Remembered
+from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.kube.resources import Object
 from support.operator.objects import SETTINGS, at, job, moment, pod, snapshot
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ocore_kube.errors import Unavailable
-from ocore_operator.jobs.lingering import AFTER, Lingering, only_lingers
-from ocore_operator.jobs.outcome import mover_ended
+from ocore_operator.jobs.observing.lingering import AFTER, Lingering, only_lingers
+from ocore_operator.jobs.observing.outcome import mover_ended
 from ocore_operator.kube.resources import Object
 from support.operator.objects import OTHER_UID, UID, controller
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from ocore_operator.jobs import listeners
-from ocore_operator.jobs.listeners import Listeners, observe
+from ocore_operator.jobs.building import listeners
+from ocore_operator.jobs.building.listeners import Listeners, observe
 from ocore_operator.settings import Settings
 
 PRIVATE = Settings().cluster_networks

@@ -22,8 +22,8 @@ from ocore_crds.protocol import (
 )
 from ocore_kube.errors import ApiError
 from ocore_kube.transport import Pace
-from ocore_operator.jobs import log
-from ocore_operator.jobs.log import SHOWN, LogState
+from ocore_operator.jobs.reporting import log
+from ocore_operator.jobs.reporting.log import SHOWN, LogState
 from ocore_operator.kube.client import Kube, LogLine
 from ocore_operator.kube.resources import Key
 

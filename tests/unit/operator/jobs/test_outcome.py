@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ocore_crds.commands.table import SNAPSHOT
 from ocore_crds.protocol import DeleteResult, Failure, Result
 from ocore_operator import clock
-from ocore_operator.jobs.outcome import (
+from ocore_operator.jobs.observing.outcome import (
     Absent,
     JobFailed,
     JobState,

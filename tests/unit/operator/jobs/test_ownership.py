@@ -13,8 +13,8 @@ from ocore_kube.types import JOBS, Type
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import Absent, NoResult, Observation, Running, Starting, Succeeded
-from ocore_operator.jobs.remembered import Remembered
+from ocore_operator.jobs.observing.outcome import Absent, NoResult, Observation, Running, Starting, Succeeded
+from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.kube.resources import Object, Snapshot
 from support.operator.objects import (
     OTHER_UID,

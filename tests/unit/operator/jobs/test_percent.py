@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS, ProgressReport, Step
-from ocore_crds.snapshot import StepStatus
+from ocore_crds.resources.snapshot import StepStatus
 from ocore_operator import clock
-from ocore_operator.jobs.percent import MOST, MOST_AT_ONCE, WEIGHTS, Running, Timeline, percent, shown, timeline
+from ocore_operator.jobs.reporting.percent import (
+    MOST,
+    MOST_AT_ONCE,
+    WEIGHTS,
+    Running,
+    Timeline,
+    percent,
+    shown,
+    timeline,
+)
 from support.operator.objects import NOW
 from support.operator.traces import Shown, farthest, largest_jump
 

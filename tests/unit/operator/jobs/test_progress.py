@@ -10,11 +10,11 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import ProgressReport, Step, StepReport
-from ocore_crds.snapshot import Progress
+from ocore_crds.resources.snapshot import Progress
 from ocore_kube.types import OURS, SNAPSHOTS
-from ocore_operator.jobs import progress as progress_module
-from ocore_operator.jobs.log import Followers, LogState
-from ocore_operator.jobs.progress import ProgressWriter, progress
+from ocore_operator.jobs.reporting import progress as progress_module
+from ocore_operator.jobs.reporting.log import Followers, LogState
+from ocore_operator.jobs.reporting.progress import ProgressWriter, progress
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog, Work
 from ocore_operator.kube.resources import Key, Object

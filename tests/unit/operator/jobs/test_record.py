@@ -1,6 +1,6 @@
 """The record in the requests of a rollback's Jobs: what an import needs to show the Rollback again."""
 
-from ocore_crds.rollback_record import RECORDED_STATUS, RollbackRun
+from ocore_crds.stored.rollback_record import RECORDED_STATUS, RollbackRun
 from ocore_operator.kube import resources
 from ocore_operator.rollback.executed import run_of, spec_hash
 from support.operator.objects import PROJECT, UID, at, obj

@@ -10,8 +10,9 @@ import pytest
 from ocore_kube.errors import ApiError, Unavailable
 from ocore_kube.types import Type
 from ocore_operator.context import Context
-from ocore_operator.jobs import control, remembered
-from ocore_operator.jobs.remembered import AGE, BYTES, OBJECTS, Remembered
+from ocore_operator.jobs import control
+from ocore_operator.jobs.observing import remembered
+from ocore_operator.jobs.observing.remembered import AGE, BYTES, OBJECTS, Remembered
 from ocore_operator.kube.resources import Object
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, job, moment, pod, snapshot
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ocore_crds.remote_copy import CopyPlace
-from ocore_operator.jobs.series import Deletes, attempts, copying, deletion, state_writing
+from ocore_crds.resources.remote_copy import CopyPlace
+from ocore_operator.jobs.observing.series import Deletes, attempts, copying, deletion, state_writing
 from ocore_operator.kube.resources import Snapshot
 from support.operator.objects import UID, at, moment, snapshot, started
 from support.operator.remote_copies import DONE

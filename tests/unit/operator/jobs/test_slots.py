@@ -14,10 +14,10 @@ from ocore_crds.commands.base import LimitsClass
 from ocore_kube.errors import ApiError, Forbidden, Unavailable
 from ocore_operator.context import Context
 from ocore_operator.errors import Waiting
-from ocore_operator.jobs import running
-from ocore_operator.jobs import slots as slots_module
-from ocore_operator.jobs.running import COUNT, SEEN, RunningJobs, job_class
-from ocore_operator.jobs.slots import Slots, owner_of
+from ocore_operator.jobs.slots import running
+from ocore_operator.jobs.slots import slots as slots_module
+from ocore_operator.jobs.slots.running import COUNT, SEEN, RunningJobs, job_class
+from ocore_operator.jobs.slots.slots import Slots, owner_of
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.settings import Settings
 from support.operator.catalogs import new_catalog

@@ -1,4 +1,5 @@
-"""A kind of store is one class in jobs/stores.py and one row there. No other module of the operator asks for one."""
+"""A kind of store is one class in jobs/building/stores.py and one row there. No other module of the operator asks for
+one."""
 
 import ast
 from collections.abc import Iterator
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.snapshotstore import SnapshotStoreSpec
-from ocore_operator.jobs import stores
-from ocore_operator.jobs.parts import Volumes
+from ocore_crds.resources.snapshotstore import SnapshotStoreSpec
+from ocore_operator.jobs.building import stores
+from ocore_operator.jobs.building.parts import Volumes
 from support.operator.jobs import CLAIM_STORE, READY_CLAIM_STORE, store
 
 OPERATOR = Path(stores.__file__).parents[1]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from ocore_crds.environment import Jobs
-from ocore_crds.scheduling import RESERVED_KEYS, is_reserved
+from ocore_crds.resources.environment import Jobs
+from ocore_crds.resources.scheduling import RESERVED_KEYS, is_reserved
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import template
-from ocore_operator.jobs.inputs import need_template, template_of
-from ocore_operator.jobs.template import covers, merged, pinned
+from ocore_operator.jobs.building import template
+from ocore_operator.jobs.building.inputs import need_template, template_of
+from ocore_operator.jobs.building.template import covers, merged, pinned
 from ocore_operator.kube.resources import Object
 from ocore_operator.settings import JobSettings, Settings
 from support.operator.jobs import SITES, all_jobs, job_inputs

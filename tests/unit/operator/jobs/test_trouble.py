@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from ocore_operator.jobs.outcome import JobFailed, Starting, classify, start_deadline_of
-from ocore_operator.jobs.trouble import advice
+from ocore_operator.jobs.observing.outcome import JobFailed, Starting, classify, start_deadline_of
+from ocore_operator.jobs.observing.trouble import advice
 from ocore_operator.kube.resources import Object
 from support.operator.objects import NOW, at, job, pod
 

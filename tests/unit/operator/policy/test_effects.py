@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ocore_crds.remote_copy import CopyPlace
-from ocore_crds.restore_test import RestoreTestRequest
-from ocore_crds.retention import Verdict
-from ocore_crds.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.resources.remote_copy import CopyPlace
+from ocore_crds.resources.restore_test import RestoreTestRequest
+from ocore_crds.resources.snapshotpolicy import SnapshotPolicyStatus
+from ocore_crds.rules.retention import Verdict
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import POLICIES, SNAPSHOTS
 from ocore_operator.kube import resources

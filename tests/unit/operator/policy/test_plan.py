@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds import retention
-from ocore_crds.environment import PinCount
-from ocore_crds.history import Finished
+from ocore_crds.resources.environment import PinCount
+from ocore_crds.rules import retention
+from ocore_crds.rules.history import Finished
 from ocore_operator import clock
 from ocore_operator.frame.actions import Record
 from ocore_operator.kube.resources import Key, Object

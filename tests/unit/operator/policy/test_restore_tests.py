@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.restore_test import RestoreTestRequest, run_of
+from ocore_crds.resources.restore_test import RestoreTestRequest, run_of
 from ocore_operator import clock
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Object

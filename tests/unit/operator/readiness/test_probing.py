@@ -12,7 +12,6 @@ from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.table import PROBE as PROBE_COMMAND
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import FileOwner
 from ocore_crds.protocol import (
     DatabaseFacts,
     Failure,
@@ -22,11 +21,12 @@ from ocore_crds.protocol import (
     Result,
     StoreProbeResult,
 )
-from ocore_crds.replication import Replication, ReplicationSlot
+from ocore_crds.reports.replication import Replication, ReplicationSlot
+from ocore_crds.resources.environment import FileOwner
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.jobs import build
-from ocore_operator.jobs.driver import Answer, Done, Due, Failed, Series, Waits
-from ocore_operator.jobs.running import job_class
+from ocore_operator.jobs.building import build
+from ocore_operator.jobs.observing.driver import Answer, Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.slots.running import job_class
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import plan_store, schedule

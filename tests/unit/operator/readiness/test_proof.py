@@ -7,10 +7,10 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import EnvironmentStatus, Operation, ProofStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, Finding, ProbeResult, ProofResult
+from ocore_crds.resources.environment import EnvironmentStatus, Operation, ProofStatus
 from ocore_operator.entries.operations import operations, rollback_near
-from ocore_operator.jobs.outcome import Absent, JobFailed, NoResult, Running, Succeeded
+from ocore_operator.jobs.observing.outcome import Absent, JobFailed, NoResult, Running, Succeeded
 from ocore_operator.readiness import proof, schedule
 from ocore_operator.readiness.verdict import found, proven
 from ocore_operator.rollback.observe import environment_view

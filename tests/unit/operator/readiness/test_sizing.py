@@ -6,10 +6,10 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.environment import EnvironmentStatus, Operation, SizesStatus
 from ocore_crds.protocol import DatabaseFacts, Failure, FilestoreFacts, Finding, ProbeResult, SizesResult
+from ocore_crds.resources.environment import EnvironmentStatus, Operation, SizesStatus
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs.outcome import POLL, Absent, JobFailed, NoResult, Running, Starting, Succeeded
+from ocore_operator.jobs.observing.outcome import POLL, Absent, JobFailed, NoResult, Running, Starting, Succeeded
 from ocore_operator.readiness import schedule, sizing
 from ocore_operator.readiness.verdict import found, probe_failed
 from support.operator.objects import OTHER_UID, UID, at, environment, moment

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import EnvironmentStatus
 from ocore_crds.protocol import DatabaseFacts, ProbeResult
+from ocore_crds.resources.environment import EnvironmentStatus
 from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry, Target
 from ocore_operator.kube import resources

@@ -8,7 +8,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.commands import table
 from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Step, SwitchResult
-from ocore_crds.rollback import RollbackStatus, RollbackTarget
+from ocore_crds.resources.rollback import RollbackStatus, RollbackTarget
 from ocore_operator import clock
 from ocore_operator.rollback.plan_after_end import (
     CLEANUP_SECONDS,

@@ -8,8 +8,8 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Result, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
-from ocore_operator.jobs.outcome import LOST_AFTER, Observation
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
+from ocore_operator.jobs.observing.outcome import LOST_AFTER, Observation
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.observe import claim_users, job_view

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.retention import snapshot_used_by
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.rules.retention import snapshot_used_by
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import restored
-from ocore_operator.jobs import build
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Signal
-from ocore_crds.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_MARGIN_SECONDS
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, stamp

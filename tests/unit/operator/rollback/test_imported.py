@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.history import finished_of
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.rules.history import finished_of
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.transitions import change, stamp

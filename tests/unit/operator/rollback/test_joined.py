@@ -12,14 +12,14 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.restore import Preflight
-from ocore_crds.environment import ProbeStatus
 from ocore_crds.protocol import Failure, Finding, ProbeResult, RestoreResult, Step
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.resources.environment import ProbeStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_operator.clock import text
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
-from ocore_operator.jobs.log import LogState
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.rollback import effects, observe, plan
 from ocore_operator.rollback.entry import entry
 from ocore_operator.rollback.memory import Memory

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.text import sentence
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.text.sentences import sentence
 from ocore_operator.kube import events
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.world import Record, Wait

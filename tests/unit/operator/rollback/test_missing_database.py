@@ -3,7 +3,7 @@
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.rollback import RollbackStatus
 from ocore_operator.rollback.conditions import summarized
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import Model

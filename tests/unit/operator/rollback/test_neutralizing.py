@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds import evidence as recovery
-from ocore_crds.neutralize import Neutralize
 from ocore_crds.protocol import Failure, NeutralizeResult
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.neutralize import Neutralize
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.rules import evidence as recovery
 from ocore_operator.rollback import neutralizing, plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized

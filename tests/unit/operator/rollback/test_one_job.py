@@ -10,14 +10,14 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.manifest import Evidence
-from ocore_crds.neutralize import NeutralizeStatus
 from ocore_crds.protocol import Failure, RestoredReport, RestoreResult, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import SavedWorkload
+from ocore_crds.resources.neutralize import NeutralizeStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import SavedWorkload
+from ocore_crds.stored.manifest import Evidence
 from ocore_operator.context import Context
-from ocore_operator.jobs.log import LogState
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.rollback import observe, plan
 from ocore_operator.rollback.transitions import begin, change, stamp, step
 from ocore_operator.rollback.world import (

@@ -10,10 +10,10 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
-from ocore_crds.rollback import JobsStatus, RollbackStatus, RollbackTarget
+from ocore_crds.resources.rollback import JobsStatus, RollbackStatus, RollbackTarget
 from ocore_kube.types import CLAIMS
-from ocore_operator.jobs import parts
-from ocore_operator.jobs.shape import Volumes
+from ocore_operator.jobs.building import parts
+from ocore_operator.jobs.building.shape import Volumes
 from ocore_operator.kube import resources
 from ocore_operator.rollback import effects, orphan
 from ocore_operator.rollback.observe import Observed

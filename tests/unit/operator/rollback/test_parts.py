@@ -13,11 +13,11 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
-from ocore_crds.shown import Begun, shown_step
-from ocore_crds.workloads import Target
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
+from ocore_crds.resources.workloads import Target
+from ocore_crds.rules.shown_step import Begun, shown_step
 from ocore_kube.errors import ApiError
-from ocore_operator.jobs.log import LogState
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
 from ocore_operator.rollback import effects, plan, plan_after_end

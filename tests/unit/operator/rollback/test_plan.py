@@ -8,10 +8,10 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import RESTORE
-from ocore_crds.neutralize import NeutralizeStatus
 from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult, Step
-from ocore_crds.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
-from ocore_crds.snapshot import SavedWorkload
+from ocore_crds.resources.neutralize import NeutralizeStatus
+from ocore_crds.resources.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
+from ocore_crds.resources.snapshot import SavedWorkload
 from ocore_operator.rollback import plan, plan_safety
 from ocore_operator.rollback.transitions import begin, change, stamp, state_of, step
 from ocore_operator.rollback.world import (

@@ -8,9 +8,9 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Step, SwitchResult
-from ocore_crds.rollback import RollbackSpec, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import SavedWorkload
-from ocore_crds.text import sentence
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import SavedWorkload
+from ocore_crds.text.sentences import sentence
 from ocore_operator.rollback import plan, plan_switch
 from ocore_operator.rollback.transitions import begin, change, stamp, state_of
 from ocore_operator.rollback.world import (

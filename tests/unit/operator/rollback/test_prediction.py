@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.facts import SnapshotSizes
-from ocore_crds.restore_test import RestoreTestFinding, RestoreTestStatus
-from ocore_crds.rollback import RollbackStatus, UndoStatus
-from ocore_crds.snapshot import SavedWorkload, SnapshotStatus
+from ocore_crds.reports.facts import SnapshotSizes
+from ocore_crds.resources.restore_test import RestoreTestFinding, RestoreTestStatus
+from ocore_crds.resources.rollback import RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import SavedWorkload, SnapshotStatus
 from ocore_operator.rollback.prediction import (
     FIXED_SECONDS,
     LATEST,

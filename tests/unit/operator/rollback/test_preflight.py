@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.preview import NEVER
 from ocore_crds.protocol import Failure
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.workloads import Target
+from ocore_crds.resources.preview import NEVER
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.resources.workloads import Target
 from ocore_operator.clock import parse
 from ocore_operator.kube import resources
 from ocore_operator.rollback import observe, plan, plan_preflight

@@ -9,9 +9,9 @@ from itertools import combinations
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds import evidence
 from ocore_crds.protocol import Failure, Finding, PreviewResult, TableRows
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.rules import evidence
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import restored
 from ocore_operator.rollback import plan, plan_preview

@@ -9,8 +9,8 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
-from ocore_crds.environment import Operation
 from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Result
+from ocore_crds.resources.environment import Operation
 from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key

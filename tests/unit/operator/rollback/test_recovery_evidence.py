@@ -9,8 +9,8 @@ from hypothesis.stateful import invariant
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
-from ocore_crds.recovery_evidence import RecoveryEvidence
-from ocore_crds.rollback import RollbackStatus
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.rollback import RollbackStatus
 from ocore_operator import summarize
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v

@@ -11,8 +11,8 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding, PreviewResult, RestoreResult
-from ocore_crds.rollback import RemoteSource, RollbackStatus
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.rollback import RemoteSource, RollbackStatus
+from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object

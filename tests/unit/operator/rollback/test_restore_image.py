@@ -10,9 +10,9 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
-from ocore_crds.rollback import ImageStatus, RollbackSpec, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
-from ocore_crds.workloads import Target
+from ocore_crds.resources.rollback import ImageStatus, RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkload
+from ocore_crds.resources.workloads import Target
 from ocore_kube.errors import Conflict, Forbidden
 from ocore_kube.types import DEPLOYMENTS
 from ocore_operator.errors import Stalled

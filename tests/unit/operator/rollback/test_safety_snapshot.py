@@ -11,7 +11,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import safety_snapshot as safety_name
 from ocore_crds.protocol import Failure, RestoreResult, Step
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.errors import Stalled

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocore_crds import conditions as c
-from ocore_crds.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.workloads import Target
+from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_crds.resources.workloads import Target
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, enter
 from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, World

@@ -7,8 +7,8 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
-from ocore_crds.rollback import RollbackStatus
-from ocore_crds.snapshot import EvidenceStatus
+from ocore_crds.resources.rollback import RollbackStatus
+from ocore_crds.resources.snapshot import EvidenceStatus
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.plan_after_end import NOTICE_SECONDS, READ_POSITION_LIMIT_SECONDS, READ_POSITION_SECONDS
 from ocore_operator.rollback.transitions import change, stamp

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.environment import UndoneRollback
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
-from ocore_crds.rollback import ImageStatus, ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
-from ocore_crds.snapshot import SavedContainer, SavedImage, SavedWorkload
+from ocore_crds.resources.environment import UndoneRollback
+from ocore_crds.resources.rollback import ImageStatus, ImportedRollback, RollbackSpec, RollbackStatus, UndoStatus
+from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkload
 from ocore_kube.errors import Conflict
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.entries.operations import operations

@@ -11,7 +11,7 @@ from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.entries import pairs
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.outcome import Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot import dependents

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
-from ocore_operator.jobs import inputs
+from ocore_operator.jobs.building import inputs
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import Wait, World

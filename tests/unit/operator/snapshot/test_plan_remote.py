@@ -10,13 +10,13 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, SnapshotResult, VerifyResult
-from ocore_crds.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
+from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
 from ocore_operator import clock, damage, remote_status, sources
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.outcome import POLL
-from ocore_operator.jobs.series import Deletes, copying, deletion
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.observing.outcome import POLL
+from ocore_operator.jobs.observing.series import Deletes, copying, deletion
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import transitions
 from ocore_operator.snapshot.entry import idle

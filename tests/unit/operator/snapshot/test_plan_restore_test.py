@@ -8,7 +8,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.protocol import Failure, Finding, Payload, RestoreTestResult, VerifyResult
-from ocore_crds.restore_test import run_of
+from ocore_crds.resources.restore_test import run_of
 from ocore_operator import damage, sources
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record

@@ -12,11 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ocore_crds import conditions as c
 from ocore_crds.naming import FINALIZER_DATA
 from ocore_crds.protocol import Failure, FreezeSignal
-from ocore_crds.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
-from ocore_crds.workloads import Target
+from ocore_crds.resources.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
+from ocore_crds.resources.workloads import Target
 from ocore_operator.errors import Stalled
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.building.shape import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
 from ocore_operator.kube.catalog import Work
 from ocore_operator.kube.resources import Object, Snapshot

@@ -19,9 +19,9 @@ from ocore_crds.naming import ANNOTATION_FAILPOINTS, ANNOTATION_SIGNAL, FINALIZE
 from ocore_kube.errors import Conflict, Forbidden, Unavailable
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Type
 from ocore_operator.context import Context
-from ocore_operator.jobs.log import LogState
-from ocore_operator.jobs.remembered import Remembered
-from ocore_operator.jobs.shape import job_name
+from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import reconcile
 from support.operator.catalogs import new_catalog

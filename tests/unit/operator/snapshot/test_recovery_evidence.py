@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.manifest import Evidence
 from ocore_crds.protocol import Result, SnapshotResult, VerifyResult
-from ocore_crds.recovery_evidence import RecoveryEvidence
-from ocore_crds.snapshot import SnapshotStatus
+from ocore_crds.resources.recovery_evidence import RecoveryEvidence
+from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.stored.manifest import Evidence
 from ocore_operator import damage, summarize
 from ocore_operator.errors import Failed, Stalled
-from ocore_operator.jobs.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.log import LogState
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import transitions as t
 from ocore_operator.summarize import Stamp

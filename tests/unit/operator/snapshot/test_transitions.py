@@ -3,12 +3,12 @@
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.manifest import Identity
 from ocore_crds.protocol import Result, SnapshotResult, Step, VerifyResult
-from ocore_crds.snapshot import Progress
+from ocore_crds.resources.snapshot import Progress
+from ocore_crds.stored.manifest import Identity
 from ocore_operator.clock import exact
 from ocore_operator.damage import corrupt
-from ocore_operator.jobs.inputs import JobInputs, PodTraits, config_digest
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits, config_digest
 from ocore_operator.snapshot.transitions import completed, identity, queued, verified
 from ocore_operator.snapshot.transitions import started as start
 from support.operator.objects import UID, at, environment, moment, snapshot, started, store

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from ocore_crds import naming
-from ocore_crds.snapshotstore import OrphansStatus, RemovalStatus
-from ocore_crds.stored_contents import OrphansResult, RemovedOrphans
+from ocore_crds.reports.stored_contents import OrphansResult, RemovedOrphans
+from ocore_crds.resources.snapshotstore import OrphansStatus, RemovalStatus
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import orphans
 from support.operator import objects

@@ -9,11 +9,11 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.snapshotstore import OrphansStatus
+from ocore_crds.resources.snapshotstore import OrphansStatus
 from ocore_kube.types import STORES
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.jobs import control
-from ocore_operator.jobs.outcome import POLL
+from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.sweep import orphans, reconcile
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
 from support.operator.contents import Place

@@ -1,0 +1,1 @@
+"""What Jobs report, apart from the results of single commands."""

@@ -1,0 +1,1 @@
+"""The kinds of the group, and what their specs and statuses consist of."""

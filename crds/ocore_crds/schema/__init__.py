@@ -1,0 +1,1 @@
+"""From models to schemas, rules in CEL and the reference of fields. Does no I/O."""

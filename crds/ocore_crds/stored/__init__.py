@@ -1,0 +1,1 @@
+"""The objects of a store that have a format of ours: manifest, state, record of a rollback."""

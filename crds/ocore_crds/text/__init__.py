@@ -1,0 +1,1 @@
+"""Text for people and for Kubernetes: sentences, command lines, quantities, times. Pure."""

@@ -1,0 +1,1 @@
+"""How many Jobs run at once."""
