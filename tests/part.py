@@ -20,12 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
 #: The file that the parts are recorded in, a line each; set by `table`.
 RECORD = "OCORE_PARTS"
 CLUSTER = Path(__file__).resolve().parent.parent / "localcluster/cluster"
+#: Signals that a command gets when this program gets them.
+HANDED_ON = (signal.SIGINT, signal.SIGTERM)
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 
 
@@ -44,7 +47,7 @@ def run(name: str, command: list[str]) -> int:
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     began, cluster = time.monotonic(), of_cluster()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    status = follow(os.spawnvp(os.P_NOWAIT, command[0], command))
+    status = follow(command, os.environ)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     measured = {
@@ -57,17 +60,21 @@ def run(name: str, command: list[str]) -> int:
     return status
 
 
-def follow(command: int) -> int:
-    """Waits for the command, reaps what it leaves alone in the meantime, and hands signals on."""
+def follow(command: list[str], environment: Mapping[str, str]) -> int:
+    """Starts the command and waits for it, reaps what it leaves alone in the meantime, and hands signals on: also one
+    that comes while it is being started. Its exit code, or 128 and the signal that ended it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_ON)
+    started = os.posix_spawnp(command[0], command, environment, setsigmask=before)
 
     def hand_on(number: int, _: FrameType | None) -> None:
-        os.kill(command, number)
+        os.kill(started, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, hand_on)
+    for each in HANDED_ON:
+        signal.signal(each, hand_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     while True:
         pid, status = os.wait()
-        if pid == command:
+        if pid == started:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
 
@@ -76,17 +83,14 @@ def table(budgets: dict[str, tuple[float, float]], command: list[str]) -> int:
     """Runs the command and prints the parts that it recorded; its exit code."""
     began = time.monotonic()
     with tempfile.NamedTemporaryFile("r", prefix="ocore-parts-") as record:
-        process = subprocess.Popen(command, env=os.environ | {RECORD: record.name})
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, _: process.send_signal(number))
-        code = process.wait()
+        code = follow(command, os.environ | {RECORD: record.name})
         parts: dict[str, tuple[float, float]] = {}
         for measured in map(json.loads, record):
             minutes, seconds = parts.get(measured["part"], (0.0, 0.0))
             parts[measured["part"]] = (minutes + measured["minutes"], seconds + measured["seconds"])
     total = ((time.monotonic() - began) / 60, sum(seconds for _, seconds in parts.values()))
     print("\n" + "\n".join(lines(budgets, parts, total)), flush=True)
-    return code if code >= 0 else 128 - code
+    return code
 
 
 def lines(

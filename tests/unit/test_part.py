@@ -81,8 +81,8 @@ def test_a_signal_ends_the_command_and_the_table_is_still_printed(tmp_path: Path
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGTERM)
-        output = process.stdout.read()
-        assert process.wait(20) == 4
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 4
     assert (tmp_path / "down").exists()
     assert "a" in rows(output)
 
