@@ -124,7 +124,7 @@ def test_free_text_is_masked(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     assert failed.failure.message == f"{expected}."
     assert json.loads(termination.read_text())["failure"]["message"] == f"{expected}."
     finding = Finding(reason="MissingGrants", message=text)
-    reporter.succeed(ProbeResult(blocking=(finding,), rollback=(finding,), warnings=(text,)))
+    Reporter(termination).succeed(ProbeResult(blocking=(finding,), rollback=(finding,), warnings=(text,)))
     probe = parse_line(capsys.readouterr().out)
     assert isinstance(probe, Result)
     assert isinstance(probe.payload, ProbeResult)

@@ -24,7 +24,7 @@ from ocore_mover.commands.switcher import Switcher
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, StoreError
 from support.mover.filestore import ENVIRONMENT, ROLLBACK
-from unit.mover.commands.test_switch_job import Job
+from support.mover.switch_job import Job
 
 NAME = "restore-0a1b2c3d0000-1"
 #: A signal that never expires, as who wants to switch too early would write it.
