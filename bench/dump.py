@@ -27,11 +27,11 @@ from memory import touch_free_memory
 
 from ocore_crds.protocol import Step
 from ocore_crds.stored.manifest import DatabaseArtifact
+from ocore_mover.cancellable import GuardedStore
 from ocore_mover.database import artifact
 from ocore_mover.database.dump import dump, export
 from ocore_mover.database.restore.restore import DatabaseRestore
 from ocore_mover.deadline import Token
-from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store import Store, open_store
 from support.mover.disk import Peak

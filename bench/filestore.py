@@ -287,7 +287,7 @@ class Bench:
         """Bytes of these files in the packs of the copy that was made last. Of a frame it is their share."""
         from ocore_crds.stored.manifest import FilestoreArtifact
         from ocore_mover.filestore import ranges
-        from ocore_mover.filestore.odoo.lines import parse_odoo
+        from ocore_mover.filestore.odoo.index_lines import parse_odoo
         from ocore_mover.filestore.unpack import blocks
         from ocore_mover.store import S3Options, open_store
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ocore_crds.reports.base import Step
 from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.odoo.lines import parse_odoo
+from ocore_mover.filestore.odoo.index_lines import parse_odoo
 from ocore_mover.report import Reporter
 from ocore_mover.store import S3Options, Store, open_store
 

@@ -103,7 +103,7 @@ def list_names(folder: Path, count: int) -> None:
 
 def index_of_packs(folder: Path, count: int) -> None:
     """`index`"""
-    from ocore_mover.filestore.odoo.lines import parse_odoo
+    from ocore_mover.filestore.odoo.index_lines import parse_odoo
     from ocore_mover.filestore.unpack import blocks
 
     store = _store(folder)
@@ -137,7 +137,7 @@ def _indexed(store: Store, count: int) -> FilestoreArtifact:
     """Packs of empty files and their index."""
     from ocore_crds.stored.manifest import FilestoreArtifact
     from ocore_mover.filestore import tar
-    from ocore_mover.filestore.odoo.lines import odoo_line
+    from ocore_mover.filestore.odoo.index_lines import odoo_line
     from ocore_mover.filestore.packset import PackSet
 
     with PackSet(store, PREFIX) as packs:

@@ -23,7 +23,7 @@ from dump import fill
 from figures import Figure, faster, limit, report
 from filestore import Linked
 
-from ocore_crds.commands import carrier
+from ocore_crds.commands import request_transport
 from ocore_crds.commands.extract import ExtractRequest, TableRequest
 from ocore_crds.commands.parts import DatabaseAccess, S3Access, StoreAccess
 from ocore_crds.stored.manifest import Manifest
@@ -121,7 +121,7 @@ class Bench:
             scratch=str(self.scratch),
             capacity=10**12,
         )
-        env = os.environ | carrier.variables(request) | {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
+        env = os.environ | request_transport.variables(request) | {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
         program = [sys.executable, "-m", "ocore_mover", "extract"]
         subprocess.run(program, env=env, stdout=subprocess.DEVNULL, check=True)
 

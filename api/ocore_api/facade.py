@@ -6,7 +6,7 @@ from typing import Any
 
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
-from ocore_api.http import built
+from ocore_api.http import page_files
 from ocore_api.http.audit import Audit
 from ocore_api.http.limits import StreamLimit, Turns
 from ocore_api.http.metrics import Metrics
@@ -31,7 +31,7 @@ class Facade:
     #: Plans of retention: a second of work would else hold up every request.
     plans: Turns = field(default_factory=Turns)
     #: Files of the page by their names; none unless it is served.
-    page: Mapping[str, built.BuiltFile] = field(init=False)
+    page: Mapping[str, page_files.BuiltFile] = field(init=False)
     #: What runs until the end of the process.
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     #: Called at SIGTERM, before the server waits for open requests: ends all streams.
@@ -52,7 +52,7 @@ class Facade:
             stall_seconds=self.settings.stream_stall_seconds,
             behind=lambda: self.cache.behind,
         )
-        self.page = built.read(self.settings.ui_folder) if self.settings.ui else {}
+        self.page = page_files.read(self.settings.ui_folder) if self.settings.ui else {}
         self.background += [self.authenticator.run, self.hub.run]
         self.at_shutdown.append(self.hub.close)
 

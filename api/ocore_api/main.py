@@ -18,7 +18,7 @@ from ocore_api.cache.entries import KINDS
 from ocore_api.examples import describe_examples
 from ocore_api.facade import Facade
 from ocore_api.http import problems
-from ocore_api.http.edge import API, CONSOLE, App, Edge
+from ocore_api.http.middleware import API, CONSOLE, App, Edge
 from ocore_api.http.problem_docs import describe_problems
 from ocore_api.routes import (
     console_events,
@@ -35,8 +35,8 @@ from ocore_api.routes import (
     streams,
     ui,
 )
+from ocore_api.routes.fast_reads import Repeats
 from ocore_api.routes.parameters import describe_parameters
-from ocore_api.routes.repeated import Repeats
 from ocore_api.settings import Settings
 from ocore_api.streams.docs import describe_streams
 from ocore_kube.transport import CONNECTIONS, Transport, connect

@@ -1,8 +1,8 @@
 """The mover's entry point.
 
-In a Job the request of the command is a document in the environment (``ocore_crds.commands.carrier``); at a shell it is
-given by options (:mod:`ocore_mover.command_line`, which a Job does not import: most of a short Job's time is its
-start).
+In a Job the request of the command is a document in the environment (``ocore_crds.commands.request_transport``); at a
+shell it is given by options (:mod:`ocore_mover.command_line`, which a Job does not import: most of a short Job's time
+is its start).
 """
 
 import gc

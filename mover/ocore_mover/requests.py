@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ocore_crds.commands.base import NAMES, Command, Request
-from ocore_crds.commands.carrier import VARIABLE
+from ocore_crds.commands.request_transport import VARIABLE
 from ocore_crds.model import UUID_PATTERN
 from ocore_mover.errors import UsageError
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ocore_crds.commands import carrier
+from ocore_crds.commands import request_transport
 
 #: Folder with pg_dump and pg_restore, if they are neither in Debian's folder for their major version nor on PATH.
 PG_BIN_VARIABLE = "OCORE_PG_BIN"
@@ -43,6 +43,6 @@ def pod_uid() -> str:
 
 
 def request() -> str | None:
-    """The request of the command as JSON, which a Job passes in variables (``ocore_crds.commands.carrier``); None at a
-    shell."""
-    return carrier.document(os.environ)
+    """The request of the command as JSON, which a Job passes in variables (``ocore_crds.commands.request_transport``);
+    None at a shell."""
+    return request_transport.document(os.environ)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.reporting.log import Followers
 from ocore_operator.jobs.reporting.progress import ProgressWriter
 from ocore_operator.kube.catalog import Catalog

@@ -26,8 +26,8 @@ from ocore_operator.engine.queue import RECONCILE_TIMEOUT, WorkQueue
 from ocore_operator.engine.resync import Resync
 from ocore_operator.engine.shutdown import Shutdown
 from ocore_operator.engine.watch import Watch
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.observing.lingering import Lingering
-from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.jobs.reporting.log import Followers
 from ocore_operator.jobs.reporting.progress import ProgressWriter
 from ocore_operator.jobs.slots.slots import Slots

@@ -2,7 +2,7 @@
 
 A crash can only fall between two actions. The next reconcile observes the world as it then is and continues from there.
 
-The first observation may take Jobs and pods from the last lists (``jobs/observing/remembered.py``). Only a decision to
+The first observation may take Jobs and pods from the last lists (``jobs/observing/last_lists.py``). Only a decision to
 wait may rest on that: it writes what is waited for, the Job's name and the steps of its log, and nothing else. For any
 other decision, Jobs and pods are listed, and the plan decides again. So nothing is created, deleted, switched, resumed,
 released or recorded because of old data.

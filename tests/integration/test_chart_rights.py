@@ -13,7 +13,7 @@ import pytest
 from ocore_crds.resources.environment import Jobs
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import template_of
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
 from ocore_operator.settings import Settings

@@ -19,7 +19,7 @@ NAMED = ("ocore_operator", "ocore_mover", "ocore_api")
 #: Pure modules that have another name, and that no module of such a name imports.
 ALSO_PURE = (
     "ocore_operator.imports.rollbacks",
-    "ocore_operator.entries.pairs",
+    "ocore_operator.entries.full_snapshots",
     "ocore_operator.policy.due",
     "ocore_operator.rollback.conditions",
 )

@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from ocore_api.cache.entries import KIND_OF, KINDS, Entry, EnvironmentEntry
-from ocore_api.cache.served import Served
+from ocore_api.cache.queries import Served
 from ocore_api.cache.store import Store
 from ocore_api.cache.watch import Watch
 from ocore_api.views.values import Object

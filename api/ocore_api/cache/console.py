@@ -17,7 +17,7 @@ from ocore_api.cache.entries import (
     SnapshotEntry,
     event_of,
 )
-from ocore_api.cache.served import Served
+from ocore_api.cache.queries import Served
 from ocore_api.views.console import environments, rollbacks
 from ocore_api.views.values import Object, Resource, encode
 

@@ -22,7 +22,7 @@ from ocore_api.cache.entries import (
     rollback_entry,
     snapshot_entry,
 )
-from ocore_api.cache.served import Served
+from ocore_api.cache.queries import Served
 from ocore_api.views import rows
 from ocore_api.views.values import Resource
 

@@ -27,8 +27,8 @@ from ocore_api.cache.entries import (
     SnapshotEntry,
     key_of,
 )
+from ocore_api.cache.queries import Served
 from ocore_api.cache.references import entry_of
-from ocore_api.cache.served import Served
 from ocore_api.views.values import Object, Resource, encode, is_id
 
 #: Deleted objects that are remembered: a late answer about one of them does not bring it back.

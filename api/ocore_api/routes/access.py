@@ -16,7 +16,7 @@ from ocore_api.auth import ADMIN, READ, ROLLBACK, SNAPSHOT, Principal
 from ocore_api.cache import EnvironmentEntry, ExtractEntry, PreviewEntry, RollbackEntry, SnapshotEntry
 from ocore_api.errors import Forbidden, NotFound, Unprocessable
 from ocore_api.facade import Facade
-from ocore_api.http.edge import PRINCIPAL
+from ocore_api.http.middleware import PRINCIPAL
 from ocore_api.writes.client import Client
 
 OwnedT = TypeVar("OwnedT", EnvironmentEntry, RollbackEntry, PreviewEntry, ExtractEntry)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from ocore_api.http.edge import CONSOLE
+from ocore_api.http.middleware import CONSOLE
 from ocore_api.routes.access import ReadCaller, facade_of, owned_environment, visible_project
 from ocore_api.routes.parameters import LastEventId, OptionalProjectId, unset
 from ocore_api.streams import ChangeReader, EventStream

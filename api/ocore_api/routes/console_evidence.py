@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from ocore_api.cache import ExtractEntry
 from ocore_api.http.audit import note
-from ocore_api.http.edge import CONSOLE
-from ocore_api.http.listed import listed
+from ocore_api.http.list_response import listed
+from ocore_api.http.middleware import CONSOLE
 from ocore_api.routes.access import (
     ReadCaller,
     RollbackCaller,

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from ocore_api.cache import SnapshotEntry, console, retention
 from ocore_api.errors import Unprocessable
-from ocore_api.http.edge import CONSOLE
-from ocore_api.http.listed import listed
+from ocore_api.http.list_response import listed
+from ocore_api.http.middleware import CONSOLE
 from ocore_api.routes.access import (
     ReadCaller,
     TokenCaller,

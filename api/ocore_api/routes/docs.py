@@ -8,8 +8,8 @@ from importlib.resources import files
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from ocore_api import swagger_ui
-from ocore_api.http.edge import DOCS
-from ocore_api.http.listed import accepts_gzip
+from ocore_api.http.list_response import accepts_gzip
+from ocore_api.http.middleware import DOCS
 
 #: Seconds for which browsers keep the files. Another version of the program may have others.
 MAX_AGE = 600

@@ -3,9 +3,10 @@
 from fastapi import APIRouter, Request, Response
 
 from ocore_api.cache import RollbackEntry, of_snapshots
-from ocore_api.http.edge import API
-from ocore_api.http.listed import listed
+from ocore_api.http.list_response import listed
+from ocore_api.http.middleware import API
 from ocore_api.routes.access import ReadCaller, facade_of, owned_environment, owned_snapshot, visible_project
+from ocore_api.routes.fast_reads import RepeatedRead
 from ocore_api.routes.parameters import (
     PAGE,
     EnvironmentId,
@@ -16,7 +17,6 @@ from ocore_api.routes.parameters import (
     StatusFilter,
     TypeFilter,
 )
-from ocore_api.routes.repeated import RepeatedRead
 from ocore_api.views.models import ProjectSnapshotPage, RollbackLogs, SnapshotDetails, SnapshotPage
 
 #: Rollback logs of one answer: the newest ones.

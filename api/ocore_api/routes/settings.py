@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ocore_api.http.audit import note
-from ocore_api.http.edge import API
+from ocore_api.http.middleware import API
 from ocore_api.routes.access import AdminCaller, ReadCaller, client_of, facade_of, owned_environment
 from ocore_api.routes.parameters import EnvironmentId
 from ocore_api.views.models import SettingsView

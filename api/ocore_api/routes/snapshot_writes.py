@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ocore_api.http.audit import note
-from ocore_api.http.edge import API
+from ocore_api.http.middleware import API
 from ocore_api.routes.access import AdminCaller, SnapshotCaller, client_of, facade_of, owned_environment, owned_snapshot
 from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey, SnapshotId
 from ocore_api.views.models import MessageAnswer, SnapshotAccepted

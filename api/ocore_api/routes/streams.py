@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from ocore_api.cache import RollbackEntry, SnapshotEntry
-from ocore_api.http.edge import API
+from ocore_api.http.middleware import API
 from ocore_api.routes.access import ReadCaller, facade_of, owned_rollback, owned_snapshot
 from ocore_api.routes.parameters import DeploymentId, EnvironmentId, LastEventId, SnapshotId
 from ocore_api.streams import EventStream, ProgressReader

@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from ocore_api.http.built import ASSETS, PAGE
-from ocore_api.http.edge import UI
+from ocore_api.http.middleware import UI
+from ocore_api.http.page_files import ASSETS, PAGE
 from ocore_api.routes.access import facade_of
 
 _METHODS = ["GET", "HEAD"]

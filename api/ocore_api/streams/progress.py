@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from ocore_api.auth import Principal
 from ocore_api.cache.changes import Change
 from ocore_api.cache.entries import OperationEntry, Progress, event_of
-from ocore_api.cache.served import Served
+from ocore_api.cache.queries import Served
 from ocore_api.errors import NotFound
 from ocore_api.streams import frames
 from ocore_api.streams.reader import Reader, Source

@@ -12,8 +12,8 @@ from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts, selection
 from ocore_mover.filestore.archive import Archive
-from ocore_mover.filestore.beside import Beside
 from ocore_mover.filestore.layout import Layout
+from ocore_mover.filestore.new_folder import Beside
 from ocore_mover.filestore.selection import Selected
 from ocore_mover.filestore.unpack import PackReader
 from ocore_mover.store.interface import Store

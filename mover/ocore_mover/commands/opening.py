@@ -40,7 +40,7 @@ def source(found: SourceStore) -> Store:
 
 
 def _bound(found: SourceStore, opened: Store) -> Store:
-    from ocore_mover.store.bound import BoundStore
+    from ocore_mover.store.identity import BoundStore
 
     return BoundStore(opened, found.id) if found.id is not None else opened
 
@@ -48,7 +48,7 @@ def _bound(found: SourceStore, opened: Store) -> Store:
 def ask_ids(request: Request) -> None:
     """Asks the stores of the request for their ids once more: a verdict about what a store lacks counts only for the
     store that it is about. Raises StoreError StoreIdConflict where one is another store, or why one does not answer."""
-    from ocore_mover.store.bound import BoundStore
+    from ocore_mover.store.identity import BoundStore
 
     for name in ("store", "source"):
         found = getattr(request, name, None)

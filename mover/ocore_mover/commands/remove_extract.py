@@ -4,7 +4,7 @@ from ocore_crds import naming
 from ocore_crds.commands.remove_extract import ExtractRemoved, RemoveExtractRequest
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.filestore.beside import Beside
+from ocore_mover.filestore.new_folder import Beside
 from ocore_mover.store.interface import abort_uploads
 
 

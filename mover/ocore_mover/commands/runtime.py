@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ocore_crds import conditions
 from ocore_crds.commands.base import Command, Request
 from ocore_crds.reports.base import Failure, Step
+from ocore_mover.cancellable import GuardedCounter, GuardedStore, PatientStore
 from ocore_mover.commands import opening
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, UsageError
-from ocore_mover.guard import GuardedCounter, GuardedStore, PatientStore
 from ocore_mover.report import Counter, Reporter, configure_logging
 from ocore_mover.store.interface import Store
 

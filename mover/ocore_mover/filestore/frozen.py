@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Self
 
 from ocore_mover.filestore.folders import ClaimFolders
-from ocore_mover.filestore.unkept import Unkept
+from ocore_mover.filestore.left_out import Unkept
 
 
 class FrozenFolder:

@@ -20,7 +20,7 @@ from ocore_mover.disk import start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload, Version
 from ocore_mover.store.keys import checked
-from ocore_mover.store.patience import Patience
+from ocore_mover.store.retries import Patience
 
 #: Prefix of files that are being written; a listing never shows them.
 TEMPORARY = ".tmp-"

@@ -17,7 +17,7 @@ from typing import Literal, Protocol, Self
 from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt
-from ocore_mover.store.patience import Patience
+from ocore_mover.store.retries import Patience
 
 #: Names that are sorted in memory.
 MAX_FOLDERS = 200_000

@@ -7,8 +7,8 @@ from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import Guarantees, Upload, Writer
-from ocore_mover.store.patience import Patience
-from ocore_mover.store.wrapped import WrappedStore
+from ocore_mover.store.retries import Patience
+from ocore_mover.store.wrapper import WrappedStore
 
 
 class ReadOnlyStore(WrappedStore):

@@ -14,7 +14,7 @@ from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
 from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version
-from ocore_mover.store.patience import Patience
+from ocore_mover.store.retries import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 from ocore_mover.store.s3_options import S3Options

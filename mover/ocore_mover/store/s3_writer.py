@@ -16,7 +16,7 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import Corrupt, MoverError, StoreError
 from ocore_mover.store.interface import compared
 from ocore_mover.store.keys import checked
-from ocore_mover.store.patience import Patience
+from ocore_mover.store.retries import Patience
 from ocore_mover.store.s3_bucket import Bucket
 from ocore_mover.store.s3_client import code_of, translated
 from ocore_mover.store.s3_reader import read_range

@@ -18,7 +18,7 @@ from ocore_operator.engine.queue import WorkQueue
 from ocore_operator.jobs.observing.lingering import Lingering
 from ocore_operator.jobs.observing.outcome import ever_ran, finished, pod_ended
 from ocore_operator.jobs.observing.ownership import owner_of_job, owner_of_pod
-from ocore_operator.jobs.observing.trouble import VAGUE, container_trouble, mover, pod_trouble
+from ocore_operator.jobs.observing.pod_failures import VAGUE, container_trouble, mover, pod_trouble
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import PAGE
 from ocore_operator.kube.resources import Key, Object
@@ -177,8 +177,8 @@ BEGINS = ""
 
 
 def substance(obj: Object) -> str:
-    """What a reconcile reads of a Job or pod, as a digest: `outcome.py` and `trouble.py` of `jobs/observing` know no
-    other field that changes."""
+    """What a reconcile reads of a Job or pod, as a digest: `outcome.py` and `pod_failures.py` of `jobs/observing` know
+    no other field that changes."""
     meta, status = obj["metadata"], obj.get("status") or {}
     conditions = [
         [x.get(name) for name in ("type", "status", "reason", "message")]

@@ -19,7 +19,7 @@ from ocore_operator.context import Context
 from ocore_operator.engine.access import Access, Namespace
 from ocore_operator.engine.kinds import Reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.entries import pairs
+from ocore_operator.entries import full_snapshots
 from ocore_operator.kube.resources import Key
 
 #: Seconds between two checks of the catalog and of the namespaces with a problem.
@@ -81,7 +81,7 @@ class Resync:
     def queue_forgotten(self) -> None:
         """Queues what is not idle and would not be reconciled otherwise, and idle Snapshots that do not know yet what
         happened to another one."""
-        for key in (*(e.key for e in self._ctx.catalog.busy()), *pairs.all_unsettled(self._ctx.catalog)):
+        for key in (*(e.key for e in self._ctx.catalog.busy()), *full_snapshots.all_unsettled(self._ctx.catalog)):
             if not self._queue.scheduled(key):
                 self._queue.add(key, low=True)
 

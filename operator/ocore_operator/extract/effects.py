@@ -13,10 +13,10 @@ from ocore_operator.extract import transitions
 from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build, inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube.resources import Environment, Extract, Object
 from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.sources import Place
@@ -50,11 +50,11 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
                 await operation_lock.release(ctx, extract.meta.namespace, _environment(world).meta.name, extract)
             return None
         case StopJob(name=name):
-            await control.stop(ctx, world.seen, extract.meta, name)
+            await lifecycle.stop(ctx, world.seen, extract.meta, name)
             return Requeue(1.0)
         case StartJob():
             job = await _job(ctx, world, action)
-            await control.start(ctx, job, waiting_since=extract.status.started_at or extract.meta.created)
+            await lifecycle.start(ctx, job, waiting_since=extract.status.started_at or extract.meta.created)
             return None
 
 

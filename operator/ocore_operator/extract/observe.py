@@ -8,7 +8,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.extract.entry import idle
 from ocore_operator.extract.world import World
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment, Extract, Key, Snapshot, Store
@@ -29,9 +29,9 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
         namespace = await ctx.kube.get(NAMESPACES, "", key.namespace)
         if namespace is None or "deletionTimestamp" in namespace["metadata"]:
             # Nothing else may be readable: the operator's Role in the namespace is deleted, too.
-            return World(extract=extract, now=ctx.now(), seen=control.no_jobs(ctx), terminating=True)
+            return World(extract=extract, now=ctx.now(), seen=lifecycle.no_jobs(ctx), terminating=True)
     began = extract.status.started_at is not None
-    seen = await control.observe(ctx, extract, fresh=fresh) if began else control.no_jobs(ctx)
+    seen = await lifecycle.observe(ctx, extract, fresh=fresh) if began else lifecycle.no_jobs(ctx)
     environment = await _environment(ctx, extract)
     snapshot = await _snapshot(ctx, extract)
     target = environment or await _environment_of(ctx, snapshot)

@@ -7,7 +7,7 @@ from ocore_kube.types import Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs import control, failpoints
+from ocore_operator.jobs import failpoints, lifecycle
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Meta, Resource
 from ocore_operator.reconcile_loop import Requeue
@@ -22,7 +22,7 @@ async def carry_out(
             await summarize.write(ctx, obj, action.status)
         return Requeue(action.seconds)
     if action.job and seen is not None:
-        await control.remove(ctx, seen, obj.meta, action.job)
+        await lifecycle.remove(ctx, seen, obj.meta, action.job)
     async with failpoints.after(ctx, obj, action.failpoint):
         if await summarize.write(ctx, obj, action.status) is None:
             return Requeue()

@@ -4,7 +4,7 @@ from ocore_kube.types import ENVIRONMENTS
 from ocore_operator.context import Context
 from ocore_operator.imports import plan, rules
 from ocore_operator.imports.world import World
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Store
 
@@ -13,7 +13,7 @@ async def observe(ctx: Context, store: Store) -> World:
     """What an import depends on."""
     places = rules.places(await _environments(ctx, store))
     wanted = plan.is_running(store.status.import_)
-    seen = await control.observe(ctx, store) if wanted else control.no_jobs(ctx)
+    seen = await lifecycle.observe(ctx, store) if wanted else lifecycle.no_jobs(ctx)
     return World(store, ctx.now(), seen, places)
 
 

@@ -33,7 +33,7 @@ from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports import plan, rollbacks, rules
 from ocore_operator.imports.rules import Counted, Place
 from ocore_operator.imports.world import CreatePage, World
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build, inputs
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
@@ -131,7 +131,7 @@ async def start_page(
     job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
     projects = {id_: place.project_id for id_, place in found.items()}
     job = build.list_manifests(ctx.settings, job_inputs, projects, after=running.after, attempt=attempt)
-    await control.start(ctx, job, waiting_since=running.started_at)
+    await lifecycle.start(ctx, job, waiting_since=running.started_at)
 
 
 async def _start_ahead(

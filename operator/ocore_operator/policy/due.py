@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from ocore_operator import clock
 from ocore_operator.entries.policies import PolicyFacts
-from ocore_operator.policy import slots
+from ocore_operator.policy import cron
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def due(facts: PolicyFacts, environment_id: str, now: datetime) -> Due:
     """The newest slot whose timeout has passed, of those that count: none before the schedule came into force."""
     if not facts.schedule or not facts.scheduled_from:
         return Due(facts, environment_id, None, _NEVER)
-    offset, timeout = slots.spread(environment_id, facts.spread_minutes), timedelta(seconds=facts.timeout)
+    offset, timeout = cron.spread(environment_id, facts.spread_minutes), timedelta(seconds=facts.timeout)
     minute = (now - timeout - offset).astimezone(UTC).replace(second=0, microsecond=0)
     last, following = _around(facts.schedule, facts.time_zone, minute)
     begin = last + offset if last is not None else None
@@ -55,7 +55,7 @@ def _around(expressions: tuple[str, ...], time_zone: str, minute: datetime) -> t
     """The newest slot at or before the minute, and the next one. None for both where the schedule is invalid: the
     policy reports that."""
     try:
-        schedule = slots.parse(expressions, time_zone)
-    except slots.ScheduleError:
+        schedule = cron.parse(expressions, time_zone)
+    except cron.ScheduleError:
         return None, None
     return schedule.last(minute), schedule.next(minute)

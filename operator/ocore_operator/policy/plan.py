@@ -17,8 +17,8 @@ from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.kube.resources import Key, Policy
-from ocore_operator.policy import copies, restore_tests, slots, transitions
-from ocore_operator.policy.slots import Schedule, ScheduleError
+from ocore_operator.policy import copies, cron, restore_tests, transitions
+from ocore_operator.policy.cron import Schedule, ScheduleError
 from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, World
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
@@ -50,8 +50,8 @@ def decide(world: World) -> Action:
 
 def _schedule(world: World) -> Schedule:
     spec = world.spec
-    offset = slots.spread(world.environment_id or "", spec.spread_minutes)
-    return slots.parse(spec.schedule, spec.time_zone, offset)
+    offset = cron.spread(world.environment_id or "", spec.spread_minutes)
+    return cron.parse(spec.schedule, spec.time_zone, offset)
 
 
 def _without_schedule(world: World, message: str) -> Action:
@@ -87,7 +87,7 @@ def _slot(world: World, schedule: Schedule) -> Action | None:
         return Record(transitions.dealt_with(status, slot, None), (Note("Warning", "MissedSchedule", message),))
     if _unfinished(world) is not None:
         return None
-    name = slots.snapshot_name(policy.meta.name, policy.meta.uid, slot)
+    name = cron.snapshot_name(policy.meta.name, policy.meta.uid, slot)
     return Create(name, transitions.dealt_with(status, slot, name))
 
 

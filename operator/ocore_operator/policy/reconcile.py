@@ -1,6 +1,6 @@
 """SnapshotPolicy: observe, decide on one action, carry it out, observe again.
 
-``slots.py`` says when, ``ocore_crds.rules.retention`` what is kept, ``plan.py`` decides (all pure), ``effects.py``
+``cron.py`` says when, ``ocore_crds.rules.retention`` what is kept, ``plan.py`` decides (all pure), ``effects.py``
 carries out. An environment without a policy is reconciled under the name that its policy would have.
 """
 

@@ -16,8 +16,8 @@ from ocore_operator import clock, summarize
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Record
 from ocore_operator.kube.resources import Policy
-from ocore_operator.policy import slots
-from ocore_operator.policy.slots import Schedule, ScheduleError
+from ocore_operator.policy import cron
+from ocore_operator.policy.cron import Schedule, ScheduleError
 from ocore_operator.policy.world import Action, RequestTest, World
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
@@ -52,7 +52,7 @@ def wanted(spec: SnapshotPolicySpec) -> RestoreTests | None:
 def schedule_of(world: World, tests: RestoreTests) -> Schedule:
     """When they are due. Raises ScheduleError."""
     spec = world.spec
-    return slots.parse(tests.schedule, spec.time_zone, slots.spread(world.environment_id or "", spec.spread_minutes))
+    return cron.parse(tests.schedule, spec.time_zone, cron.spread(world.environment_id or "", spec.spread_minutes))
 
 
 def following(world: World) -> datetime | None:

@@ -16,7 +16,7 @@ from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube.resources import Environment, Object, Store
@@ -74,16 +74,16 @@ async def _carry_out(
     match action:
         case Record(status=status, job=job):
             if job:
-                await control.remove(ctx, world.seen, world.obj.meta, job)
+                await lifecycle.remove(ctx, world.seen, world.obj.meta, job)
             await write(status)
             return None
         case Start(command=command, then=then):
             try:
-                await control.start(ctx, _job(ctx, action), waiting_since=action.since)
+                await lifecycle.start(ctx, _job(ctx, action), waiting_since=action.since)
             except (Waiting, Failed) as end:
                 return await again(replace(world, refused={**world.refused, command: end}))
         case Stop(job=job, then=then):
-            await control.stop(ctx, world.seen, world.obj.meta, job)
+            await lifecycle.stop(ctx, world.seen, world.obj.meta, job)
         case Wait():
             then = action
     ctx.probes.explain(world.obj.key, then.why)

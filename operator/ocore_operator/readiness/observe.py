@@ -12,7 +12,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry, operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube import resources
@@ -20,7 +20,7 @@ from ocore_operator.kube.resources import Environment, Key, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
 from ocore_operator.readiness.plan_probe import duplicate
 from ocore_operator.readiness.world import EnvironmentWorld, StoreWorld
-from ocore_operator.workloads import losses
+from ocore_operator.workloads import data_loss
 
 
 async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
@@ -38,7 +38,7 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
         obj=obj,
         settings=ctx.settings,
         needs=needs,
-        seen=control.no_jobs(ctx),
+        seen=lifecycle.no_jobs(ctx),
         requested=ctx.probes.wanted(key),
         outdated=ctx.probes.outdated(key),
         operations=tuple(operations(ctx.catalog, key.namespace, key.name)),
@@ -50,19 +50,19 @@ async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
     )
     if not plan_environment.needs_jobs(world):
         return world
-    seen = await control.observe(ctx, obj)
+    seen = await lifecycle.observe(ctx, obj)
     return replace(world, seen=seen, now=seen.now)
 
 
 async def _loses(ctx: Context, obj: Environment) -> Failure | None:
     filestore = obj.spec.filestore
     claim = filestore.claim_name if filestore is not None else ""
-    return await losses.of_targets(ctx, obj.meta.namespace, targets(obj.spec.workloads), claim)
+    return await data_loss.of_targets(ctx, obj.meta.namespace, targets(obj.spec.workloads), claim)
 
 
 def _stale(ctx: Context, obj: Environment) -> EnvironmentWorld:
     """Nothing else is read before its lock is released."""
-    seen, end = control.no_jobs(ctx), Waiting(c.WAITING_FOR_OPERATION, "The operation lock is released first.", 0)
+    seen, end = lifecycle.no_jobs(ctx), Waiting(c.WAITING_FOR_OPERATION, "The operation lock is released first.", 0)
     return EnvironmentWorld(obj=obj, now=seen.now, settings=ctx.settings, needs=end, seen=seen, stale_lock=True)
 
 
@@ -77,14 +77,14 @@ async def store(ctx: Context, key: Key) -> StoreWorld | None:
         obj=obj,
         settings=ctx.settings,
         needs=needs,
-        seen=control.no_jobs(ctx),
+        seen=lifecycle.no_jobs(ctx),
         requested=ctx.probes.wanted(key),
         operations=tuple(_waiting(ctx, obj)),
         now=ctx.now(),
     )
     if not plan_store.needs_jobs(world):
         return world
-    seen = await control.observe(ctx, obj)
+    seen = await lifecycle.observe(ctx, obj)
     return replace(world, seen=seen, now=seen.now)
 
 

@@ -15,7 +15,7 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.jobs import control, signals
+from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building import build, inputs, listeners, stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube import resources
@@ -100,7 +100,7 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             namespace = observed.rollback.meta.namespace
             await signals.send(ctx, namespace, job.pod, job.pod_version, effect.signal, effect.repetition)
         case StopJob(job=job):
-            await control.delete(ctx, observed.rollback.meta, job.name, job.uid, "Foreground")
+            await lifecycle.delete(ctx, observed.rollback.meta, job.name, job.uid, "Foreground")
         case ReportDamage():
             await _report_damage(ctx, observed.rollback, effect)
         case StartJob():
@@ -265,7 +265,7 @@ async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: S
     rollback = observed.rollback
     try:
         job = await _build(ctx, observed, effect)
-        await control.start(ctx, job, waiting_since=rollback.status.started_at or rollback.meta.created)
+        await lifecycle.start(ctx, job, waiting_since=rollback.status.started_at or rollback.meta.created)
     except (Waiting, Stalled, Failed) as end:
         if unanswered(rollback.status):  # a probe of its own says why, or waits with its own patience
             memory.probe_alone = True

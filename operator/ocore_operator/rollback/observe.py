@@ -33,9 +33,9 @@ from ocore_kube.errors import Forbidden
 from ocore_kube.types import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, operation_lock, sources
 from ocore_operator.context import Context
-from ocore_operator.jobs import control, signals
+from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building.inputs import config_digest
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import (
     Absent,
     JobFailed,
@@ -56,7 +56,7 @@ from ocore_operator.jobs.observing.outcome import (
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, project_of
-from ocore_operator.rollback import observe_source, orphan, plan_preview, preview_facts, signal
+from ocore_operator.rollback import observe_source, orphan, plan_preview, preview_facts, switch_signal
 from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
@@ -74,7 +74,7 @@ from ocore_operator.rollback.world import (
     UndoneView,
     World,
 )
-from ocore_operator.workloads import images, scale, turns
+from ocore_operator.workloads import images, other_operations, scale
 from ocore_operator.workloads.view import WorkloadView, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
@@ -140,7 +140,7 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         return await _with_namespace(ctx, known)
     namespace = known.meta.namespace
     (snapshot, source, undone, environment), seen, safety = await asyncio.gather(
-        _sources(ctx, known), control.observe(ctx, known, fresh=fresh), _safety(ctx, known)
+        _sources(ctx, known), lifecycle.observe(ctx, known, fresh=fresh), _safety(ctx, known)
     )
     wanted = _targets(known, environment)
     peer = peer_of(known, await _others(ctx, known), wanted)
@@ -323,7 +323,7 @@ async def _others(ctx: Context, rollback: Rollback) -> list[Rollback | Snapshot]
     """All other operations that may stop workloads. Read only at the stage Prepare."""
     if rollback.status.stage != "Prepare":
         return []
-    return await turns.others(ctx, rollback.meta.namespace, rollback.meta.uid)
+    return await other_operations.others(ctx, rollback.meta.namespace, rollback.meta.uid)
 
 
 async def _claim_users(ctx: Context, rollback: Rollback) -> tuple[str, ...]:
@@ -536,7 +536,7 @@ async def _job(
     if isinstance(view.payload, PreviewResult) and len(view.payload.tables) < view.payload.table_count:
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
     if kind == "switch" and pod is not None and not view.ended and rollback.status.stage in ANSWERING:
-        answer = await signal.answer(ctx, namespace, pod["metadata"]["name"])
+        answer = await switch_signal.answer(ctx, namespace, pod["metadata"]["name"])
         return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
     return view
 
@@ -554,7 +554,7 @@ async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: Jo
     else:
         return replace(view, ready=False)
     switched = log.steps.get(Step.SWITCH)
-    answer = signal.of_report(switched) if switched is not None else None
+    answer = switch_signal.of_report(switched) if switched is not None else None
     return replace(view, restored=log.restored, ready=view.ready and log.ready, answer=answer)
 
 
@@ -620,12 +620,12 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
             base,
             pod=meta["name"],
             pod_version=meta["resourceVersion"],
-            signal=signal.sent(pod),
+            signal=switch_signal.sent(pod),
             repetition=signals.repetition_of(pod),
         )
     found = _with_state(base, state)
     if kind == "switch" and pod is not None and found is not None and not found.ended:
-        failure = signal.last_failure(pod)
+        failure = switch_signal.last_failure(pod)
         failure = _or_stopped(failure, found) if failure is not None else None
         final = failure is not None and not failure.retryable and not found.ready
         return replace(found, failure=failure, ended=final)

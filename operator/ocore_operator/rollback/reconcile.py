@@ -16,7 +16,7 @@ from ocore_operator import clock, reconcile_loop, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.jobs import failpoints
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Rollback
 from ocore_operator.reconcile_loop import Requeue

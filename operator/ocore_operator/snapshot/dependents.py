@@ -3,7 +3,7 @@ compare and swap.
 
 The order makes deletion safe. A differential is entered before anything of it is copied, and only in a Snapshot that is
 not being deleted: the write fails where a deletion came first. It is removed after its data, and before its finalizer.
-What a crash leaves behind is corrected by the full Snapshot's own reconcile (`entries/pairs.py` finds it).
+What a crash leaves behind is corrected by the full Snapshot's own reconcile (`entries/full_snapshots.py` finds it).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from ocore_crds.resources.snapshotpolicy import age
 from ocore_crds.rules.differentials import needs_of
 from ocore_kube.types import POLICIES, SNAPSHOTS
 from ocore_operator.context import Context
-from ocore_operator.entries import differentials, pairs
+from ocore_operator.entries import differentials, full_snapshots
 from ocore_operator.entries.snapshots import SnapshotEntry, of_environment
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_DEPENDENTS
@@ -26,7 +26,7 @@ async def with_base(ctx: Context, world: World) -> World:
     snapshot, namespace = world.snapshot, world.snapshot.meta.namespace
     if snapshot.status.full_filestore is None:
         name = snapshot.spec.environment_ref.name
-        suspects = pairs.suspects(ctx.catalog, namespace, name)
+        suspects = full_snapshots.suspects(ctx.catalog, namespace, name)
         fulls = (e.pairing.full for e in of_environment(ctx.catalog, namespace, name))
         usable = tuple(f for f in fulls if f is not None and f.id not in suspects)
         policy = await ctx.kube.get(POLICIES, namespace, name)
@@ -47,7 +47,7 @@ async def observed(ctx: Context, snapshot: Snapshot) -> tuple[str, ...] | None:
     entry = ctx.catalog.find(SnapshotEntry, snapshot.meta.namespace, snapshot.meta.name)
     if entry is None:
         return None
-    unlisted, doubtful = pairs.unlisted(ctx.catalog, entry), pairs.released(ctx.catalog, entry)
+    unlisted, doubtful = full_snapshots.unlisted(ctx.catalog, entry), full_snapshots.released(ctx.catalog, entry)
     if not snapshot.status.dependents and not unlisted:
         return None
     gone = {name for name in doubtful if not await _needs(ctx, snapshot, name)}

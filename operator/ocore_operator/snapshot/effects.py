@@ -18,13 +18,13 @@ from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
-from ocore_operator.jobs import control, failpoints, signals
+from ocore_operator.jobs import failpoints, lifecycle, signals
 from ocore_operator.jobs.building import build, inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.driver import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note, Requeue
@@ -96,7 +96,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             )
         case Inspect(attempt=inspection):
             job = build.inspect_snapshot(ctx.settings, await _store_inputs(ctx, snapshot), snapshot, attempt=inspection)
-            await control.start(ctx, job, waiting_since=snapshot.meta.created)
+            await lifecycle.start(ctx, job, waiting_since=snapshot.meta.created)
             return Requeue(POLL)
         case Stop():
             return await _stop(ctx, world, action)
@@ -168,7 +168,7 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
     if requeue is None:
         # An injected container would keep the Job's slot until the Job's deadline.
         for name in filter(world.seen.lingering, world.seen.of_command("snapshot")):
-            await control.remove(ctx, world.seen, snapshot.meta, name)
+            await lifecycle.remove(ctx, world.seen, snapshot.meta, name)
     return requeue
 
 
@@ -254,7 +254,7 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
         base_manifest_sha256=base.manifest_sha256 if base is not None else "",
     )
     async with failpoints.after(ctx, snapshot, "operator-snapshot-job-created"):
-        await control.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
+        await lifecycle.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     created = job["metadata"]["name"]
     status = transitions.under_way(snapshot, c.RUNNING, f"Job {created} is starting.", created, None, ctx.now())
     await summarize.write(ctx, snapshot, status)
@@ -270,7 +270,7 @@ async def _stop(ctx: Context, world: World, action: Stop) -> Requeue:
         status = transitions.under_way(snapshot, failure.reason, failure.message, action.job, None, ctx.now())
         if await summarize.write(ctx, snapshot, status) is None:
             return Requeue(STOP_PAUSE)
-    await control.stop(ctx, world.seen, snapshot.meta, action.job)
+    await lifecycle.stop(ctx, world.seen, snapshot.meta, action.job)
     return Requeue(STOP_PAUSE)
 
 
@@ -284,7 +284,7 @@ async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -
         attempt=action.attempt,
         deadline=ctx.settings.cleanup_timeout,
     )
-    await control.start(ctx, job, waiting_since=snapshot.meta.deleted or snapshot.meta.created)
+    await lifecycle.start(ctx, job, waiting_since=snapshot.meta.deleted or snapshot.meta.created)
 
 
 async def _deletion_inputs(ctx: Context, snapshot: Snapshot, deletes: Deletes) -> JobInputs:
@@ -309,13 +309,13 @@ async def _start_state(ctx: Context, snapshot: Snapshot, action: StartState) -> 
     job = build.write_state(
         ctx.settings, job_inputs, snapshot, action.state, remote=action.remote, attempt=action.attempt
     )
-    await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
+    await lifecycle.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
 
 async def _start_verify(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
     job_inputs = await _store_inputs(ctx, snapshot)
     job = build.verify(ctx.settings, job_inputs, snapshot, attempt=attempt, deadline=snapshot.spec.timeout_seconds)
-    await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
+    await lifecycle.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
 
 async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue | None:
@@ -332,7 +332,7 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
         attempt=attempt,
     )
     async with failpoints.after(ctx, snapshot, "operator-remote-job-created"):
-        await control.start(ctx, job, waiting_since=remote.requested_at)
+        await lifecycle.start(ctx, job, waiting_since=remote.requested_at)
     status = remote_status.copying(
         snapshot, attempt, job["metadata"]["name"], ctx.now(), store_id=target.status.store_id
     )
@@ -353,7 +353,7 @@ async def _start_check_copy(ctx: Context, snapshot: Snapshot, attempt: str) -> N
         raise ValueError(f"{snapshot.key}: the plan checks the copy of a Snapshot without a remote store")
     job_inputs = await _inputs_of_place(ctx, snapshot, copy)
     job = build.check_copy(ctx.settings, job_inputs, snapshot, attempt=attempt)
-    await control.start(ctx, job, waiting_since=remote.check_requested_at or remote.requested_at)
+    await lifecycle.start(ctx, job, waiting_since=remote.check_requested_at or remote.requested_at)
 
 
 async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attempt: int) -> None:
@@ -380,7 +380,7 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
     )
     deadline = verify.timeout_seconds if verify is not None else DEFAULT_TIMEOUT_SECONDS
     job = build.restore_test(ctx.settings, job_inputs, snapshot, verify, run=run, attempt=attempt, deadline=deadline)
-    await control.start(ctx, job, waiting_since=clock.text(ctx.now()))
+    await lifecycle.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
 
 async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:

@@ -13,22 +13,22 @@ from ocore_kube.errors import UNREADABLE, ApiError
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
-from ocore_operator.entries import pairs
+from ocore_operator.entries import full_snapshots
 from ocore_operator.entries.extracts import reading
 from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.entries.rollbacks import users
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs import control, signals
+from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building import inputs
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state
 from ocore_operator.snapshot.cascade import cascade_of
 from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.world import Cascade, RemoteView, RestoreTest, World, is_ready
-from ocore_operator.workloads import scale, turns
+from ocore_operator.workloads import other_operations, scale
 from ocore_operator.workloads.view import peer_of
 
 #: Seconds until the end of a Snapshot is seen by those that need it, or that it needs.
@@ -44,16 +44,16 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
         _settle(ctx, key)
         return None
     ctx.catalog.put("Snapshot", obj)
-    if idle(obj) and not pairs.unsettled(ctx.catalog, key):
+    if idle(obj) and not full_snapshots.unsettled(ctx.catalog, key):
         _settle(ctx, key)
         return None
     snapshot = resources.snapshot(obj)
-    world = World(snapshot, ctx.now(), ctx.settings, control.no_jobs(ctx))
+    world = World(snapshot, ctx.now(), ctx.settings, lifecycle.no_jobs(ctx))
     if snapshot.meta.deleted is not None:
         found = await _deleted(ctx, world, fresh)
         return replace(found, now=ctx.now()) if found is not None else None
     if world.terminal or snapshot.status.started_at is not None:
-        world = replace(world, seen=await control.observe(ctx, snapshot, fresh=fresh))
+        world = replace(world, seen=await lifecycle.observe(ctx, snapshot, fresh=fresh))
         if snapshot.status.remote is not None:
             world = replace(world, remote=await observe_remote.view(ctx, world, partial(_used_by, ctx, snapshot)))
         if world.terminal:
@@ -79,10 +79,11 @@ async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
 
 
 def _settle(ctx: Context, key: Key) -> None:
-    """Queues the Snapshots for which something follows from the end of this one: see entries/pairs.py. After a moment:
-    an import brings the differentials of a full Snapshot one after the other, and they are entered in it together."""
-    for other in pairs.related(ctx.catalog, key):
-        if other != key and pairs.unsettled(ctx.catalog, other):
+    """Queues the Snapshots for which something follows from the end of this one: see entries/full_snapshots.py. After a
+    moment: an import brings the differentials of a full Snapshot one after the other, and they are entered in it
+    together."""
+    for other in full_snapshots.related(ctx.catalog, key):
+        if other != key and full_snapshots.unsettled(ctx.catalog, other):
             ctx.queue.add_after(other, SETTLE)
 
 
@@ -90,7 +91,7 @@ async def _with_others(ctx: Context, world: World) -> World:
     """With what is known of the Snapshots that need this one, and of the one that it needs."""
     entry = ctx.catalog.find(SnapshotEntry, world.snapshot.meta.namespace, world.snapshot.meta.name)
     found = await dependents.observed(ctx, world.snapshot)
-    if entry is None or not pairs.is_of_corrupt(ctx.catalog, entry):
+    if entry is None or not full_snapshots.is_of_corrupt(ctx.catalog, entry):
         return replace(world, dependents=found)
     return replace(world, dependents=found, corrupt_base=await dependents.corrupt_base(ctx, world.snapshot))
 
@@ -110,7 +111,7 @@ async def _deleted(ctx: Context, world: World, fresh: bool) -> World | None:
     if cascade is Cascade.NAMESPACE or (cascade is Cascade.CRD and not _quiesces(snapshot)):
         return replace(world, cascade=cascade)
     used_by = await _used_by(ctx, snapshot) if world.terminal else ""
-    seen = await control.observe(ctx, snapshot, fresh=fresh)
+    seen = await lifecycle.observe(ctx, snapshot, fresh=fresh)
     world = replace(world, used_by=used_by, cascade=cascade, seen=seen)
     world = replace(world, dependents=await dependents.observed(ctx, snapshot))
     world = replace(world, remote=await observe_remote.with_replaced(ctx, snapshot, RemoteView()))
@@ -148,7 +149,9 @@ async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | No
     wanted, claim = await _targets(ctx, snapshot)
     quiesce = snapshot.status.quiesce
     if quiesce is None or quiesce.stage in ("Announced", "Done"):
-        world = replace(world, peer=peer_of(snapshot, await turns.others(ctx, namespace, snapshot.meta.uid), wanted))
+        world = replace(
+            world, peer=peer_of(snapshot, await other_operations.others(ctx, namespace, snapshot.meta.uid), wanted)
+        )
     world = replace(world, workloads=await scale.observe(ctx, namespace, wanted, claim))
     obj = await ctx.kube.get(SNAPSHOTS, namespace, snapshot.meta.name)
     if obj is None or obj["metadata"]["uid"] != snapshot.meta.uid:

@@ -15,10 +15,10 @@ from ocore_crds.text.quantity import human
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.jobs.observing.series import Deletes, deletion
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions

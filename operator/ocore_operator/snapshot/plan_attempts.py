@@ -27,7 +27,7 @@ from ocore_crds.text.sentences import sentence
 from ocore_operator import clock
 from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, Observation, may_retry
-from ocore_operator.jobs.observing.series import attempts
+from ocore_operator.jobs.observing.snapshot_jobs import attempts
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot import plan_base, plan_quiesce
 from ocore_operator.snapshot.world import (

@@ -22,7 +22,7 @@ from ocore_operator import clock
 from ocore_operator.frame.actions import Record
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.observing.driver import Waits
-from ocore_operator.jobs.observing.series import attempts
+from ocore_operator.jobs.observing.snapshot_jobs import attempts
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.world import Action, Cascade, SendSignal, Wait, World
 from ocore_operator.workloads import quiesce as rules

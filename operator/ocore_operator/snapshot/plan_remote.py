@@ -18,7 +18,7 @@ from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished
-from ocore_operator.jobs.observing.series import Deletes, copying, deletion
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.stopping import stop

@@ -17,10 +17,10 @@ from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator import remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing import driver
 from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Series, Waits
-from ocore_operator.jobs.observing.series import state_writing
+from ocore_operator.jobs.observing.snapshot_jobs import state_writing
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.world import Action, StartState, World
 

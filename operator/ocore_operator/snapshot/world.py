@@ -15,7 +15,7 @@ from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.observing.outcome import POLL, Observation
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Environment, Key, Snapshot
 from ocore_operator.reconcile_loop import Note
 from ocore_operator.settings import Settings

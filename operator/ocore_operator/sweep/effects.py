@@ -2,7 +2,7 @@
 
 from ocore_operator.context import Context
 from ocore_operator.frame import effects as frame
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build, inputs
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.observing.outcome import POLL
@@ -17,7 +17,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue:
     if not isinstance(action, (StartSweep, StartRemoval)):
         return await frame.carry_out(ctx, store, action, world.seen) or Requeue(0.0)
     job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
-    await control.start(ctx, _job(ctx, job_inputs, action), waiting_since=store.meta.created)
+    await lifecycle.start(ctx, _job(ctx, job_inputs, action), waiting_since=store.meta.created)
     return Requeue(POLL)
 
 

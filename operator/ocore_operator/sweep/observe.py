@@ -3,7 +3,7 @@
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.entries.stores import StoreEntry
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.observing.driver import Done
 from ocore_operator.kube.resources import Key, Store
 from ocore_operator.sweep import plan
@@ -14,7 +14,7 @@ async def observe(ctx: Context, store: Store) -> World:
     """What a sweep depends on."""
     interval = ctx.settings.sweep_interval
     wanted = plan.needs_job(store, interval, ctx.now())
-    seen = await control.observe(ctx, store) if wanted else control.no_jobs(ctx)
+    seen = await lifecycle.observe(ctx, store) if wanted else lifecycle.no_jobs(ctx)
     swept = isinstance(plan.sweeps(store).at(seen, 1), Done)
     return World(store, ctx.now(), seen, interval, _claimed(ctx, store) if swept else 0)
 

@@ -17,10 +17,10 @@ from ocore_operator.context import Context
 from ocore_operator.jobs import scalable_kinds
 from ocore_operator.jobs.building.inputs import commit_of, image_of
 from ocore_operator.jobs.observing.outcome import finished, pod_ended
-from ocore_operator.jobs.observing.trouble import container_trouble, pod_trouble
+from ocore_operator.jobs.observing.pod_failures import container_trouble, pod_trouble
 from ocore_operator.jobs.scalable_kinds import Scale
 from ocore_operator.kube.resources import Object
-from ocore_operator.workloads import images, losses, quiesce
+from ocore_operator.workloads import data_loss, images, quiesce
 from ocore_operator.workloads.view import Commit, WorkloadView
 
 #: The default of terminationGracePeriodSeconds in Kubernetes.
@@ -36,7 +36,7 @@ MAX_MESSAGE = 600
 async def observe(ctx: Context, namespace: str, wanted: Sequence[Target], claim: str = "") -> tuple[WorkloadView, ...]:
     """The workloads as they are now, in the order of `wanted`. `claim`: of the filestore."""
     views = await asyncio.gather(*(_one(ctx, namespace, each, claim) for each in wanted))
-    lost = await losses.of_claim(ctx, namespace, claim) if quiesce.running(views) else None
+    lost = await data_loss.of_claim(ctx, namespace, claim) if quiesce.running(views) else None
     return tuple(replace(view, loses=view.loses or lost) for view in views)
 
 
@@ -72,7 +72,7 @@ async def _listed(ctx: Context, namespace: str, target: Target, claim: str) -> W
             return _absent(target)
         return WorkloadView(target.kind, target.name, pods=1, api_version=target.api_version, refusal=found)
     seen = view_of_scale(target, found, await ctx.kube.list(PODS, namespace, labels=found.selector))
-    return replace(seen, loses=await losses.of_listed(ctx, namespace, target, claim) if found.wanted else None)
+    return replace(seen, loses=await data_loss.of_listed(ctx, namespace, target, claim) if found.wanted else None)
 
 
 def _absent(target: Target) -> WorkloadView:
@@ -188,7 +188,7 @@ def view(
         api_version=target.api_version,
         paused=bool(spec.get("paused")),
         # Of the version by which it is scaled: what changes it in between is a conflict.
-        loses=losses.of_template(target, obj),
+        loses=data_loss.of_template(target, obj),
     )
 
 

@@ -65,7 +65,7 @@ class WorkloadView:
     #: Why it can be neither read nor scaled: its kind is not listed, or has no usable scale. It then counts as stopped
     #: with pods left: an operation that has stopped it never ends before it was started.
     refusal: Failure | None = None
-    #: Why it must not be scaled to zero: a claim would be deleted with its data (``losses.py``).
+    #: Why it must not be scaled to zero: a claim would be deleted with its data (``data_loss.py``).
     loses: Failure | None = None
 
     @property

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from ocore_crds.stored.manifest import DatabaseArtifact
+from ocore_mover.cancellable import GuardedStore
 from ocore_mover.database import artifact
 from ocore_mover.database.dump import dump, export
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.deadline import Token
-from ocore_mover.guard import GuardedStore
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
 from support.mover.site import Site

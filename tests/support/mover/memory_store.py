@@ -14,7 +14,7 @@ from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version
 from ocore_mover.store.keys import checked
-from ocore_mover.store.patience import Patience
+from ocore_mover.store.retries import Patience
 
 
 class MemoryStore(Store):

@@ -29,7 +29,7 @@ from ocore_mover.store.probe import probe_store
 from ocore_operator.context import Context
 from ocore_operator.imports import pages
 from ocore_operator.imports import reconcile as import_reconcile
-from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.settings import Settings

@@ -4,14 +4,14 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from ocore_crds.commands import carrier
+from ocore_crds.commands import request_transport
 from ocore_crds.naming import MOVER_CONTAINER
 from ocore_crds.resources.restore_test import RestoreTests
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.building.listeners import Listeners
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
@@ -330,4 +330,4 @@ def request_of(job: Object) -> Object:
 def document_of(containers: list[Object]) -> str:
     """The text of the document in the mover's container."""
     env = next(c for c in containers if c["name"] == MOVER_CONTAINER)["env"]
-    return carrier.document({e["name"]: e["value"] for e in env if "value" in e}) or ""
+    return request_transport.document({e["name"]: e["value"] for e in env if "value" in e}) or ""

@@ -11,7 +11,7 @@ from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Record
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment

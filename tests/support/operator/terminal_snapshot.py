@@ -3,7 +3,7 @@
 from typing import Any
 
 from ocore_crds.protocol import Failure, Payload, Result
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.world import World
 from support.operator.objects import SETTINGS, UID, at, ended, job, moment, observation, pod, snapshot, started

@@ -3,7 +3,7 @@ same with every Job."""
 
 import re
 
-from ocore_operator.jobs.building import parts, stores
+from ocore_operator.jobs.building import request_parts, stores
 from support.operator.jobs import SITES, all_jobs
 
 from .cel import CHART
@@ -32,9 +32,9 @@ def test_row_83_the_rules_name_what_jobs_have() -> None:
 
 def test_row_83_the_rules_name_every_path_that_a_part_is_mounted_at() -> None:
     files = {"SIGNAL_FILE", "READY_FILE"}  # in one of the folders
-    constants = (*vars(parts).items(), *vars(stores).items())
+    constants = (*vars(request_parts).items(), *vars(stores).items())
     paths = {v for k, v in constants if k.isupper() and str(v).startswith("/") and k not in files}
-    assert {parts.CLAIM, stores.STORE, stores.SOURCE_STORE} < paths
+    assert {request_parts.CLAIM, stores.STORE, stores.SOURCE_STORE} < paths
     assert len(paths) > 10
     assert paths <= NAMED, paths - NAMED
-    assert parts.READY_FILE in NAMED
+    assert request_parts.READY_FILE in NAMED

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_crds.commands import carrier
+from ocore_crds.commands import request_transport
 from ocore_crds.commands.base import Request
 from ocore_crds.commands.list_manifests import ListManifestsRequest
 from ocore_crds.commands.parts import StoreAccess
@@ -42,8 +42,8 @@ def expanded(value: str, known: Mapping[str, str]) -> str:
 def arrived(request: Request) -> Request:
     """The request that the mover reads in the container."""
     pod = {"OCORE_POD_UID": "the-uid", "HOME": "/root", "X": "x"}
-    variables = {name: expanded(value, pod) for name, value in carrier.variables(request).items()}
-    document = carrier.document({**pod, **variables})
+    variables = {name: expanded(value, pod) for name, value in request_transport.variables(request).items()}
+    document = request_transport.document({**pod, **variables})
     assert document is not None
     return type(request).model_validate_json(document)
 
@@ -86,7 +86,7 @@ def test_what_users_wrote_is_not_expanded(text: str) -> None:
             "database": {"secret": text},
         }
     )
-    assert all("$" not in value and value.isascii() for value in carrier.variables(request).values())
+    assert all("$" not in value and value.isascii() for value in request_transport.variables(request).values())
     assert arrived(request) == request
 
 
@@ -104,24 +104,26 @@ def test_a_record_keeps_the_spec_of_the_rollback() -> None:
 
 def test_fields_with_their_default_are_left_out() -> None:
     """A mover of an earlier version accepts a document whose new fields are not used."""
-    assert carrier.variables(ProbeStoreRequest(store=STORE)) == {"OCORE_REQUEST": '{"store":{"url":"s3://snapshots"}}'}
+    assert request_transport.variables(ProbeStoreRequest(store=STORE)) == {
+        "OCORE_REQUEST": '{"store":{"url":"s3://snapshots"}}'
+    }
 
 
 def test_a_long_document_continues_in_further_variables() -> None:
     """One of 5,000 environments has 390 kB; Linux limits a variable to 128 KiB."""
     ids = {f"{number:08x}-0000-4000-8000-000000000000": UUID for number in range(5000)}
     request = ListManifestsRequest(store=STORE, environments=ids)
-    variables = carrier.variables(request)
+    variables = request_transport.variables(request)
     assert list(variables) == ["OCORE_REQUEST", "OCORE_REQUEST_1", "OCORE_REQUEST_2", "OCORE_REQUEST_3"]
     assert all(len(f"{name}={value}") < 128 * 1024 for name, value in variables.items())
     assert arrived(request) == request
 
 
 def test_a_document_that_is_too_long_is_refused() -> None:
-    request = ListManifestsRequest(store=STORE, after="x" * (carrier.PART * carrier.PARTS))
+    request = ListManifestsRequest(store=STORE, after="x" * (request_transport.PART * request_transport.PARTS))
     with pytest.raises(ValueError, match=r"the request of the Job has \d+ bytes; at most 1000000 can be passed"):
-        carrier.variables(request)
+        request_transport.variables(request)
 
 
 def test_without_the_variable_there_is_no_document() -> None:
-    assert carrier.document({"HOME": "/root", "OCORE_REQUEST_1": "{}"}) is None
+    assert request_transport.document({"HOME": "/root", "OCORE_REQUEST_1": "{}"}) is None

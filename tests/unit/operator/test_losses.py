@@ -16,7 +16,7 @@ from ocore_kube.types import Type
 from ocore_operator.kube.resources import Object
 from ocore_operator.readiness.plan_environment import PROBE
 from ocore_operator.settings import Settings, WorkloadKind
-from ocore_operator.workloads import losses, quiesce, scale
+from ocore_operator.workloads import data_loss, quiesce, scale
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import WorkloadView
 from support.operator.objects import at, environment
@@ -44,7 +44,7 @@ def stateful(policy: Object | None, *templates: str, name: str = "shop", replica
         "volumeClaimTemplates": [{"metadata": {"name": each}} for each in templates],
     }
     if policy is not None:
-        spec[losses.POLICY] = policy
+        spec[data_loss.POLICY] = policy
     return {"metadata": {"name": name, "namespace": "ns", "resourceVersion": "7"}, "spec": spec, "status": {}}
 
 
@@ -79,7 +79,7 @@ class Kube:
 
 def of_targets(kube: Kube, *targets: Target, claim: str = "data") -> Failure | None:
     ctx: Any = SimpleNamespace(kube=kube, settings=SETTINGS)
-    return asyncio.run(losses.of_targets(ctx, "ns", targets, claim))
+    return asyncio.run(data_loss.of_targets(ctx, "ns", targets, claim))
 
 
 def observed(kube: Kube, target: Target, claim: str = "data") -> WorkloadView:
@@ -189,7 +189,7 @@ def test_a_stateful_set_that_has_not_made_the_claim_does_not_matter() -> None:
 
 
 def test_row_123_a_policy_of_its_own_counts_for_another_kind_too() -> None:
-    own = {"metadata": {"namespace": "ns"}, "spec": {losses.POLICY: DELETE}}
+    own = {"metadata": {"namespace": "ns"}, "spec": {data_loss.POLICY: DELETE}}
     found = of_targets(Kube(shopapps_shop=own), APP)
     assert found is not None
     assert "kubectl -n ns patch shopapps.example.org shop " in found.message
@@ -203,14 +203,14 @@ def test_a_clone_set_deletes_the_claims_of_its_pods_always() -> None:
     for templates, expected in (((), True), (("data",), False)):
         kube = Kube(clonesets_shop=stateful(None, *templates))
         ctx: Any = SimpleNamespace(kube=kube, settings=settings)
-        assert (asyncio.run(losses.of_listed(ctx, "ns", target, "")) is None) == expected
+        assert (asyncio.run(data_loss.of_listed(ctx, "ns", target, "")) is None) == expected
 
 
 def test_the_names_that_are_tried_are_bounded() -> None:
-    assert list(losses.sets_of("data-shop-0")) == [("data", "shop")]
-    assert list(losses.sets_of("a-b-c-1")) == [("a", "b-c"), ("a-b", "c")]
-    assert [list(losses.sets_of(name)) for name in ("data", "data-0", "", "data-shop", "-x-0")] == [[]] * 5
-    assert len(list(losses.sets_of("-".join("a" * 120) + "-0"))) == losses.MOST_NAMES
+    assert list(data_loss.sets_of("data-shop-0")) == [("data", "shop")]
+    assert list(data_loss.sets_of("a-b-c-1")) == [("a", "b-c"), ("a-b", "c")]
+    assert [list(data_loss.sets_of(name)) for name in ("data", "data-0", "", "data-shop", "-x-0")] == [[]] * 5
+    assert len(list(data_loss.sets_of("-".join("a" * 120) + "-0"))) == data_loss.MOST_NAMES
 
 
 # --- what follows from it ---------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import pytest
 
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import reconcile_loop
+from ocore_operator.jobs.observing.last_lists import AGE
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.jobs.observing.remembered import AGE
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import observe as observe_rollback
 from ocore_operator.rollback import reconcile as of_rollback
@@ -60,7 +60,7 @@ class Reads:
             kube=server.client(), catalog=new_catalog(), settings=SETTINGS, now=lambda: NOW, slots=None
         )
         for module in (observe_snapshot, observe_rollback):
-            monkeypatch.setattr(module.control, "observe", self._control)
+            monkeypatch.setattr(module.lifecycle, "observe", self._control)
         monkeypatch.setattr(reconcile_loop, "run", self._run)
         monkeypatch.setattr(observe_rollback, "_sources", self._nothing)
 

@@ -30,7 +30,7 @@ from ocore_mover.database.restore import (
     create,
     extensions,
     grants,
-    lending,
+    lent_rights,
     matviews,
     missing,
     other_owner,
@@ -226,10 +226,10 @@ class DatabaseRestore:
             _creating_in_public(copy, access.owner, enabled=self.server.admin is not None),
         ):
             made, warnings = extensions.create(copy, access.owner, extensions.read(contents), self.artifact)
-            first = lending.find(copy, contents, access.owner)
+            first = lent_rights.find(copy, contents, access.owner)
             if first.dump_ids:
                 chosen = (entry for entry in contents if entry.dump_id in first.dump_ids)
-                with lending.lent(copy, access.owner, first.rights):
+                with lent_rights.lent(copy, access.owner, first.rights):
                     warnings += self._pg_restore(maintenance, program, contents.folder, chosen, access)
             apart = left_out | first.dump_ids
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot, Grouped, Reused, runs
 from ocore_mover.filestore.names import RECORD_BYTES, NameFile, first_byte, scratch_errors
-from ocore_mover.filestore.odoo.lines import parse_odoo_lines
+from ocore_mover.filestore.odoo.index_lines import parse_odoo_lines
 from ocore_mover.store.interface import Store
 
 #: The record of a name, number of its line, size in bytes.

@@ -14,13 +14,13 @@ from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused
 from ocore_mover.filestore.folders import filesystem_error
+from ocore_mover.filestore.left_out import Unkept
 from ocore_mover.filestore.links import OPEN_FILE, by_folder
 from ocore_mover.filestore.names import MAX_MISSING
 from ocore_mover.filestore.odoo.files import OdooFiles
 from ocore_mover.filestore.odoo.freeze import Frozen
-from ocore_mover.filestore.odoo.lines import odoo_line
+from ocore_mover.filestore.odoo.index_lines import odoo_line
 from ocore_mover.filestore.packset import SAMPLE, Lanes, PackSet, copy_content
-from ocore_mover.filestore.unkept import Unkept
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers

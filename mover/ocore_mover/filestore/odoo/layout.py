@@ -17,8 +17,8 @@ from ocore_mover.filestore.odoo.base import OdooBase
 from ocore_mover.filestore.odoo.capture import OdooCapture
 from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 from ocore_mover.filestore.odoo.freeze import Freezing
-from ocore_mover.filestore.odoo.kept import OdooKept
-from ocore_mover.filestore.odoo.lines import parse_odoo
+from ocore_mover.filestore.odoo.index_lines import parse_odoo
+from ocore_mover.filestore.odoo.rollback import OdooKept
 from ocore_mover.filestore.space import Space
 from ocore_mover.store.interface import Store
 

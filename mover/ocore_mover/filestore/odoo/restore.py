@@ -21,7 +21,7 @@ from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, items_in, names_in, opened
 from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 from ocore_mover.filestore.odoo.hold import HoldSet
-from ocore_mover.filestore.odoo.lines import parse_odoo
+from ocore_mover.filestore.odoo.index_lines import parse_odoo
 from ocore_mover.filestore.unpack import (
     Block,
     Content,

@@ -20,13 +20,13 @@ from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
 from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.layout import Consistency
+from ocore_mover.filestore.left_out import LISTED
 from ocore_mover.filestore.links import OPEN_FILE, Folder, Item, open_below, opened_below, walk
 from ocore_mover.filestore.packset import SAMPLE, Lanes, Pack, PackSet, copy_content
 from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, Group, PlainBase
 from ocore_mover.filestore.plain.freeze import Frozen
-from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.filestore.plain.mirror import KNOWN
-from ocore_mover.filestore.unkept import LISTED
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
 from ocore_mover.workers import run_workers

@@ -31,6 +31,7 @@ from ocore_mover.disk import birth_time_of
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, filesystem_error
 from ocore_mover.filestore.frozen import FrozenFolder
+from ocore_mover.filestore.left_out import LISTED
 from ocore_mover.filestore.links import (
     Item,
     LinksUnsupported,
@@ -44,7 +45,6 @@ from ocore_mover.filestore.links import (
 )
 from ocore_mover.filestore.plain import watch
 from ocore_mover.filestore.plain.mirror import KNOWN, Calls, Doubts, Mirror, finish_folder, known_in, too_deep
-from ocore_mover.filestore.unkept import LISTED
 
 log = logging.getLogger(__name__)
 

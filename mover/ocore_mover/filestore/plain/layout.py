@@ -17,7 +17,7 @@ from ocore_mover.filestore.layout import Capture, CaptureOptions, Layout
 from ocore_mover.filestore.plain.base import PlainBase
 from ocore_mover.filestore.plain.capture import PlainCapture
 from ocore_mover.filestore.plain.freeze import freeze
-from ocore_mover.filestore.plain.kept import PlainKept
+from ocore_mover.filestore.plain.rollback import PlainKept
 from ocore_mover.filestore.space import Space
 from ocore_mover.store.interface import Store
 

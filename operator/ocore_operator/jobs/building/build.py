@@ -1,6 +1,7 @@
 """Pure builders of Jobs, one per command of the mover. They return objects and have no client.
 
-Each fills the command's request (``ocore_crds.commands``) and collects the volumes that it refers to (parts.py).
+Each fills the command's request (``ocore_crds.commands``) and collects the volumes that it refers to
+(request_parts.py).
 """
 
 from collections.abc import Mapping
@@ -26,13 +27,13 @@ from ocore_crds.stored.snapshot_state import StoredState
 from ocore_crds.text import quantity
 from ocore_operator.errors import Failed
 from ocore_operator.jobs import failpoints
-from ocore_operator.jobs.building import parts, stores
+from ocore_operator.jobs.building import request_parts, stores
 from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.building.job import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.jobs.building.listeners import Listeners
-from ocore_operator.jobs.building.parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
-from ocore_operator.jobs.building.shape import DEFAULT_RESOURCES, JobRequest, job, job_name
+from ocore_operator.jobs.building.request_parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
 from ocore_operator.jobs.observing.driver import Series
-from ocore_operator.jobs.observing.series import Deletes, copying, deletion, state_writing
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion, state_writing
 from ocore_operator.kube.resources import Environment, Extract, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
 
@@ -91,13 +92,13 @@ def _probe(job_inputs: JobInputs, volumes: Volumes, deadline: float) -> ProbeReq
     spec = environment.spec
     url, name = stores.of(job_inputs.store).probed(volumes) if not unknown else ("", "")
     return t.PROBE.request(
-        database=parts.database(volumes, environment, admin=True),
-        filestore=parts.filestore(volumes, spec, read_only=unknown),
+        database=request_parts.database(volumes, environment, admin=True),
+        filestore=request_parts.filestore(volumes, spec, read_only=unknown),
         environment_id=environment.id,
         propose_user=unknown and spec.filestore is not None,
         store=url,
         store_name=name,
-        config_file=parts.config_file(spec) if not unknown else "",
+        config_file=request_parts.config_file(spec) if not unknown else "",
         deadline=deadline,
     )
 
@@ -114,8 +115,8 @@ def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Objec
     role."""
     environment, volumes = _environment(job_inputs), Volumes(read_only=True)
     request = t.MEASURE.request(
-        database=parts.database(volumes, environment, admin=False),
-        filestore=parts.filestore(volumes, environment.spec),
+        database=request_parts.database(volumes, environment, admin=False),
+        filestore=request_parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         deadline=_deadline(SHORT),
     )
@@ -131,7 +132,7 @@ def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
     store: a dump without data fits into the pod's /tmp. Raises ValueError where the Environment has no database."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.PROVE.request(
-        database=_needed(parts.database(volumes, environment, admin=True)),
+        database=_needed(request_parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         jobs=environment.spec.jobs.parallelism,
         deadline=_deadline(PROOF),
@@ -225,11 +226,11 @@ def snapshot(
     spec = environment.spec
     request = t.SNAPSHOT.request(
         store=stores.of(job_inputs.store).access(volumes),
-        database=parts.database(volumes, environment, admin=False),
-        filestore=parts.filestore(volumes, spec),
-        config=parts.config(volumes, spec),
-        config_file=parts.config_file(spec),
-        scratch=parts.scratch(volumes, spec),
+        database=request_parts.database(volumes, environment, admin=False),
+        filestore=request_parts.filestore(volumes, spec),
+        config=request_parts.config(volumes, spec),
+        config_file=request_parts.config_file(spec),
+        scratch=request_parts.scratch(volumes, spec),
         environment_id=environment.id,
         snapshot_id=owner.id,
         # By the short id `delete --claim` recognises the snapshot's frozen folders.
@@ -242,7 +243,7 @@ def snapshot(
             if base_snapshot_id
             else None
         ),
-        quiesce=parts.signal(volumes, deadline) if owner.spec.quiesce else None,
+        quiesce=request_parts.signal(volumes, deadline) if owner.spec.quiesce else None,
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
@@ -293,8 +294,8 @@ def write_state(
     remote: bool,
     attempt: int,
 ) -> Object:
-    """A Job of :func:`~ocore_operator.jobs.observing.series.state_writing`: stores pin, retention and deletionPolicy in
-    the store of the inputs."""
+    """A Job of :func:`~ocore_operator.jobs.observing.snapshot_jobs.state_writing`: stores pin, retention and
+    deletionPolicy in the store of the inputs."""
     volumes = Volumes()
     request = t.WRITE_STATE.request(
         store=stores.of(job_inputs.store).access(volumes),
@@ -326,20 +327,20 @@ def restore_test(
     environment, volumes = _environment(job_inputs), Volumes()
     server = verify.server if verify is not None else None
     if server is not None:
-        database: DatabaseAccess | None = parts.restore_test_server(volumes, server)
+        database: DatabaseAccess | None = request_parts.restore_test_server(volumes, server)
         capacity = server.capacity
     else:
-        database = parts.database(volumes, environment, admin=True)
+        database = request_parts.database(volumes, environment, admin=True)
         capacity = _connected_capacity(environment)
     request = t.RESTORE_TEST.request(
         store=stores.of(job_inputs.store).access(volumes, read_only=True),
         database=database,
         environment_id=_of_snapshot(owner),
         snapshot_id=owner.id,
-        scratch=parts.scratch(volumes, environment.spec),
+        scratch=request_parts.scratch(volumes, environment.spec),
         manifest_sha256=owner.status.manifest_sha256,
         capacity=_capacity(capacity),
-        assertions=parts.assertions(volumes, verify.assertions if verify is not None else None),
+        assertions=request_parts.assertions(volumes, verify.assertions if verify is not None else None),
         separate_server=server is not None,
         jobs=1,
         deadline=_deadline(deadline),
@@ -357,9 +358,9 @@ def delete(
     attempt: int,
     deadline: float,
 ) -> Object:
-    """A Job of :func:`~ocore_operator.jobs.observing.series.deletion`: deletes that in the store of the inputs. Where
-    the inputs have the Environment, also the folders that the snapshot's attempts froze on its claim. Where they have a
-    source, that is the store of the remote copy: nothing is deleted unless it has the whole copy."""
+    """A Job of :func:`~ocore_operator.jobs.observing.snapshot_jobs.deletion`: deletes that in the store of the inputs.
+    Where the inputs have the Environment, also the folders that the snapshot's attempts froze on its claim. Where they
+    have a source, that is the store of the remote copy: nothing is deleted unless it has the whole copy."""
     volumes, source = Volumes(), job_inputs.source
     files = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
     request = t.DELETE.request(
@@ -417,8 +418,9 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
 
 
 def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int) -> Object:
-    """A Job of :func:`~ocore_operator.jobs.observing.series.copying`: copies the snapshot from the source of the inputs
-    into their store. An attempt ends after a day; the next one continues it. Raises ValueError without a source."""
+    """A Job of :func:`~ocore_operator.jobs.observing.snapshot_jobs.copying`: copies the snapshot from the source of the
+    inputs into their store. An attempt ends after a day; the next one continues it. Raises ValueError without a
+    source."""
     if job_inputs.source is None:
         raise ValueError(f"the copy of {owner.key} needs a source")
     volumes = Volumes()
@@ -486,11 +488,11 @@ def restore(
     spec, source = environment.spec, job_inputs.source
     other = status.source_environment_id not in (None, status.environment_id)
     request = t.RESTORE.request(
-        database=parts.database(volumes, environment, admin=True),
-        filestore=parts.filestore(volumes, spec),
+        database=request_parts.database(volumes, environment, admin=True),
+        filestore=request_parts.filestore(volumes, spec),
         store=stores.of(job_inputs.store).access(volumes),
         source=stores.of(source).source(volumes) if source is not None else None,
-        scratch=parts.scratch(volumes, spec),
+        scratch=request_parts.scratch(volumes, spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
         snapshot_id=status.snapshot_id or "",
@@ -502,7 +504,9 @@ def restore(
         neutralize=status.neutralize is not None,
         capacity=_own_capacity(environment),
         preflight=_with_probed(preflight, job_inputs) if preflight is not None else None,
-        signal=parts.late_signal(volumes, switch[0], _name(owner, t.RESTORE, attempt)) if switch is not None else None,
+        signal=request_parts.late_signal(volumes, switch[0], _name(owner, t.RESTORE, attempt))
+        if switch is not None
+        else None,
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
@@ -518,7 +522,7 @@ def _name(owner: Rollback, command: Command[Any], attempt: int) -> str:
 def _with_probed(preflight: Preflight, job_inputs: JobInputs) -> Preflight:
     """With what a probe checks beside database and filestore. The restore mounts it already."""
     url, name = stores.of(job_inputs.store).probed(Volumes())
-    config_file = parts.config_file(_environment(job_inputs).spec)
+    config_file = request_parts.config_file(_environment(job_inputs).spec)
     return preflight.model_copy(update={"store": url, "store_name": name, "config_file": config_file})
 
 
@@ -548,7 +552,7 @@ def neutralize(
         raise Failed(c.CANNOT_NEUTRALIZE, message)
     shared: Object = {"emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
     request = t.NEUTRALIZE.request(
-        database=_needed(parts.database(volumes, environment, admin=True)),
+        database=_needed(request_parts.database(volumes, environment, admin=True)),
         environment_id=environment.id,
         rollback_id=owner.id,
         built_in=plan.method is not None,
@@ -556,7 +560,7 @@ def neutralize(
         hand_over=volumes.mount("shared", SHARED, shared) if image else None,
         listeners=listeners.others if image else (),
         outside=listeners.outside if image else (),
-        assertions=parts.assertions(volumes, found.assertions if plan.method is not None else None),
+        assertions=request_parts.assertions(volumes, found.assertions if plan.method is not None else None),
         capacity=_own_capacity(environment),
         own_identity=plan.own_identity,
         base_url=found.base_url if plan.own_identity else None,
@@ -623,7 +627,7 @@ def switch(
         run,
         deadline,
         store=stores.of(job_inputs.store).access(volumes),
-        signal=parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
+        signal=request_parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
         # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
         neutralized=plan is not None and plan.required,
     )
@@ -637,8 +641,8 @@ def _switch(
     """What every switch needs. `more`: fields of the request."""
     undo = owner.status.undo
     return t.SWITCH.request(
-        database=parts.database(volumes, environment, admin=True),
-        filestore=parts.filestore(volumes, environment.spec),
+        database=request_parts.database(volumes, environment, admin=True),
+        filestore=request_parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
         undo_to=undo.to if undo is not None else None,
@@ -669,7 +673,7 @@ def undo(
         run,
         deadline,
         store=_optional(volumes, store_of_record),
-        signal=parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
+        signal=request_parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
     )
     command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
     return job(settings, job_inputs, _armed(settings, command))
@@ -712,8 +716,8 @@ def cleanup(
     the Environment."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.CLEANUP.request(
-        database=parts.database(volumes, environment, admin=True),
-        filestore=parts.filestore(volumes, environment.spec),
+        database=request_parts.database(volumes, environment, admin=True),
+        filestore=request_parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
         what=what,
@@ -730,8 +734,8 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
     are mounted read-only."""
     environment, source, volumes = _environment(job_inputs), snapshot.status.source, Volumes(read_only=True)
     request = t.PREVIEW.request(
-        database=parts.database(volumes, environment, admin=False),
-        filestore=parts.filestore(volumes, environment.spec),
+        database=request_parts.database(volumes, environment, admin=False),
+        filestore=request_parts.filestore(volumes, environment.spec),
         store=stores.of(job_inputs.store).access(volumes),
         # Where the manifest is: below the id of the environment that the snapshot was taken of.
         environment_id=source.environment_id if source is not None else environment.id,
@@ -761,8 +765,8 @@ def inspect_rollback(
     `stopped`: no workload runs. `probe`: it also probes the Environment."""
     environment, volumes = _environment(job_inputs), Volumes()
     request = t.INSPECT.request(
-        database=parts.database(volumes, environment, admin=True),
-        filestore=parts.filestore(volumes, environment.spec),
+        database=request_parts.database(volumes, environment, admin=True),
+        filestore=request_parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
         rollback_id=_names_id(owner),
         repair=repair,
@@ -794,7 +798,7 @@ def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attemp
         listing=spec.listing.path if spec.listing is not None and not spec.listing.tables else None,
         list_tables=spec.listing is not None and spec.listing.tables,
         **_of_tables(volumes, job_inputs, spec),
-        filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
+        filestore=request_parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
         folder=claim.path if claim is not None else None,
         deadline=_deadline(deadline),
     )
@@ -812,8 +816,8 @@ def _of_tables(volumes: Volumes, job_inputs: JobInputs, spec: ExtractSpec) -> di
         "tables": tuple(TableRequest.model_validate(table.wire()) for table in spec.tables),
         "into_database": spec.target.database is not None,
         "format": (target.format if target is not None else None) or "CSV",
-        "database": _needed(parts.database(volumes, environment, admin=True)),
-        "scratch": parts.scratch(volumes, environment.spec),
+        "database": _needed(request_parts.database(volumes, environment, admin=True)),
+        "scratch": request_parts.scratch(volumes, environment.spec),
         "capacity": _own_capacity(environment),
     }
 
@@ -828,9 +832,9 @@ def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *,
         environment_id=owner.status.environment_id or "",
         extract_id=owner.id,
         store=stores.of(job_inputs.store).access(volumes) if target.store is not None else None,
-        filestore=parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
+        filestore=request_parts.filestore(volumes, _environment(job_inputs).spec) if claim is not None else None,
         folder=claim.path if claim is not None else None,
-        database=parts.database(volumes, server, admin=True) if server is not None else None,
+        database=request_parts.database(volumes, server, admin=True) if server is not None else None,
         from_database=target.database is not None,
         deadline=_deadline(SHORT),
     )

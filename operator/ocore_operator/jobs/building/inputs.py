@@ -28,8 +28,8 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import scalable_kinds
 from ocore_operator.jobs.building import cloudnativepg as cnpg
-from ocore_operator.jobs.building import stores, template
-from ocore_operator.jobs.building.template import Template
+from ocore_operator.jobs.building import placement, stores
+from ocore_operator.jobs.building.placement import Template
 from ocore_operator.jobs.observing.outcome import claims_of, holds_claims, pod_ended
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
@@ -158,14 +158,14 @@ async def _connection(ctx: Context, environment: Environment) -> Connection | No
 
 def need_template(settings: Settings, environment: Environment, workload: Object | None) -> None:
     """Raises Stalled(JobTemplateRefused) where spec.jobs has what it may not have. Pure."""
-    found = tuple(template.refusals(settings.jobs, environment.spec.jobs, _tolerations(workload)))
+    found = tuple(placement.refusals(settings.jobs, environment.spec.jobs, _tolerations(workload)))
     if found:
-        raise Stalled(c.JOB_TEMPLATE_REFUSED, template.message(environment.meta.name, found))
+        raise Stalled(c.JOB_TEMPLATE_REFUSED, placement.message(environment.meta.name, found))
 
 
 def template_of(settings: Settings, workload: Object | None, jobs: Jobs | None) -> Template:
     """What the pods of the Environment's Jobs carry, without what it may not have; None: of Jobs without one. Pure."""
-    return template.of(settings.jobs, jobs, _tolerations(workload))
+    return placement.of(settings.jobs, jobs, _tolerations(workload))
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:

@@ -12,7 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.parts import S3Access, SourceStore, StoreAccess
 from ocore_crds.resources.snapshotstore import S3, Claim
 from ocore_kube.types import CLAIMS, CONFIG_MAPS, Type
-from ocore_operator.jobs.building.parts import Volumes
+from ocore_operator.jobs.building.request_parts import Volumes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Store
 

@@ -13,7 +13,7 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.base import Command
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import (
     POLL,
     Absent,

@@ -25,7 +25,7 @@ from ocore_kube.types import JOBS, PODS
 from ocore_operator.context import Context
 from ocore_operator.jobs.observing import ownership
 from ocore_operator.jobs.observing.outcome import finished, mover_ended, pod_ended
-from ocore_operator.jobs.observing.trouble import mover
+from ocore_operator.jobs.observing.pod_failures import mover
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
 from ocore_operator.kube.resources import Object
 

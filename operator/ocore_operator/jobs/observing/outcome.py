@@ -16,8 +16,8 @@ from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text.sentences import shortened_start
 from ocore_crds.text.shell import command
 from ocore_operator import clock
-from ocore_operator.jobs.building import template
-from ocore_operator.jobs.observing.trouble import OUT_OF_SERVICE, Trouble, died, mover, not_created, start_trouble
+from ocore_operator.jobs.building import placement
+from ocore_operator.jobs.observing.pod_failures import OUT_OF_SERVICE, Trouble, died, mover, not_created, start_trouble
 from ocore_operator.kube.resources import Object
 
 #: Seconds between two reconciles of what waits for a Job. Its events come sooner, unless one was lost (decision 171).
@@ -210,7 +210,7 @@ def unplaced_since(job: Object | None, pods: Iterable[Object]) -> datetime | Non
         return None
     conditions = newest.get("status", {}).get("conditions") or ()
     refused = any(x["type"] == "PodScheduled" and x["status"] == "False" for x in conditions)
-    if not refused or not template.is_pinned(job["spec"]["template"]["spec"]):
+    if not refused or not placement.is_pinned(job["spec"]["template"]["spec"]):
         return None
     return clock.parse(newest["metadata"]["creationTimestamp"])
 

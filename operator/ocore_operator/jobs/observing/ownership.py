@@ -3,7 +3,7 @@
 Anyone who may create pods in a namespace can copy our labels. So:
 
 - A Job is ours where its controller is our object: the same UID. While that object is being deleted, its new Jobs have
-  no owner (see ``shape.py``), and ``kubectl delete --cascade=orphan`` removes the reference from the others. Only then
+  no owner (see ``job.py``), and ``kubectl delete --cascade=orphan`` removes the reference from the others. Only then
   a Job without a controller is believed by its labels.
 - A pod belongs to a Job where its controller is that Job: the same UID.
 - Where the Job is gone, its UID is unknown. A pod that has not ended still counts as running, so that two attempts

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from ocore_api.errors import Conflict
 from ocore_api.facade import Facade
 from ocore_api.http.audit import note
-from ocore_api.http.edge import API
+from ocore_api.http.middleware import API
 from ocore_api.routes.access import AdminCaller, ReadCaller
 from ocore_kube.errors import Unavailable
 

@@ -14,7 +14,7 @@ import pytest
 from ocore_api.cache import Cache, RollbackEntry
 from ocore_api.cache.entries import OperationEntry
 from ocore_api.cache.listing import PIECE
-from ocore_api.http.listed import accepts_gzip
+from ocore_api.http.list_response import accepts_gzip
 from ocore_api.routes.reads import MAX_LOGS
 from support.api import objects as o
 from support.api.filled import SNAPSHOT, filled

@@ -169,7 +169,7 @@ def test_a_snapshot_of_an_earlier_owner_of_the_id_is_unknown() -> None:
         assert client.get(f"/api/environments/{o.ENVIRONMENT}/snapshots/{SNAPSHOT}").status_code == 404
 
 
-# --- the same request again (routes/repeated.py) ------------------------------------------------------------------
+# --- the same request again (routes/fast_reads.py) ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ocore_mover import manifests
 from ocore_mover.commands import config_archive
 from ocore_mover.commands import snapshot as snapshot_command
 from ocore_mover.errors import StoreError
-from ocore_mover.store import Store, open_store, patience
+from ocore_mover.store import Store, open_store, retries
 from ocore_mover.store.folder import FolderStore
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, call
@@ -198,8 +198,8 @@ def test_row_71_one_unreadable_base_stops_no_snapshot(
 
 
 def test_row_71_a_store_that_throttles_gets_a_part_of_the_time(folder: Based, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(snapshot_command, "BASE_PATIENCE", 0.3)
     fails = Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE)
     begin = time.monotonic()
@@ -211,7 +211,7 @@ def test_row_71_a_store_that_throttles_gets_a_part_of_the_time(folder: Based, mo
 
 
 def test_row_71_a_store_that_recovers_serves_as_the_base(folder: Based, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
     Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE, recovers=2)
     done = folder.differential("--deadline", "600")
     assert done.code == 0, done.stdout
@@ -221,7 +221,7 @@ def test_row_71_a_store_that_recovers_serves_as_the_base(folder: Based, monkeypa
 def test_row_71_the_time_for_a_base_is_bounded_by_the_snapshots_own(
     folder: Based, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(snapshot_command, "BASE_SHARE", 0.001)
     fails = Failing(monkeypatch, folder, conditions.STORE_UNREACHABLE)
     begin = time.monotonic()

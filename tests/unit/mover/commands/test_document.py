@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from ocore_crds.commands import carrier
+from ocore_crds.commands import request_transport
 from ocore_crds.commands.parts import StoreAccess
 from ocore_crds.commands.probe_store import ProbeStoreRequest
 from ocore_crds.commands.table import COMMANDS
@@ -35,7 +35,7 @@ def started(command: str, variables: dict[str, str]) -> subprocess.CompletedProc
 
 def test_a_job_runs_its_command_by_the_document(tmp_path: Path) -> None:
     request = ProbeStoreRequest(store=StoreAccess(url=tmp_path.as_uri()))
-    done = started("probe-store", carrier.variables(request))
+    done = started("probe-store", request_transport.variables(request))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["payload"]["kind"] == "probe-store"
 

@@ -16,7 +16,7 @@ from ocore_crds.commands.extract import ExtractRequest
 from ocore_crds.naming import EXTRACT_MARKER, short_id
 from ocore_crds.reports.extracted import folder_refusal
 from ocore_mover.errors import Corrupt
-from ocore_mover.filestore import beside, selection, space
+from ocore_mover.filestore import new_folder, selection, space
 from ocore_mover.filestore.index import Entry
 from support.crds.samples import NO_NEW_FOLDERS
 from support.mover.beside import ENVIRONMENT, Finished, call
@@ -268,7 +268,7 @@ def test_a_folder_that_appears_meanwhile_is_not_replaced(extracts: Extracts, mon
         back.mkdir()
         (back / "mine").write_text("mine")
 
-    monkeypatch.setattr(beside, "sync_filesystem", appear)
+    monkeypatch.setattr(new_folder, "sync_filesystem", appear)
     assert extracts.into_claim("restored", "papers").reason == "TargetRefused"
     assert [path.name for path in back.iterdir()] == ["mine"]
     assert own_folders(extracts) == []

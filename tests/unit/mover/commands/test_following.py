@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.commands.carrier import variables
 from ocore_crds.commands.cleanup import CleanupResult
 from ocore_crds.commands.inspect import InspectRequest
 from ocore_crds.commands.parts import DatabaseAccess
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
+from ocore_crds.commands.request_transport import variables
 from ocore_crds.protocol import Result, parse_line
 from ocore_crds.reports.base import TERMINATION_MESSAGE_BYTES, Finding, Outcome
 from ocore_mover import report

@@ -25,7 +25,7 @@ from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.odoo.base import OdooBase
 from ocore_mover.filestore.odoo.copy import store_odoo
 from ocore_mover.filestore.odoo.freeze import Freezing
-from ocore_mover.filestore.odoo.lines import parse_odoo
+from ocore_mover.filestore.odoo.index_lines import parse_odoo
 from ocore_mover.filestore.odoo.restore import missing
 from ocore_mover.filestore.plain import copy as plain_copy
 from ocore_mover.filestore.plain import freeze as plain_freeze

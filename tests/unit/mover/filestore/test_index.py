@@ -10,8 +10,8 @@ from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index
 from ocore_mover.filestore.index import Entry, Frame
-from ocore_mover.filestore.odoo.lines import odoo_line, parse_odoo, parse_odoo_lines
-from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.odoo.index_lines import odoo_line, parse_odoo, parse_odoo_lines
+from ocore_mover.filestore.plain.index_lines import plain_line
 
 SHA1 = "01" + "23456789abcdef" * 2 + "0123456789"
 SHA256 = "ab" * 32

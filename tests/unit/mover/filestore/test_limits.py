@@ -9,7 +9,7 @@ from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, unpack
 from ocore_mover.filestore.index import Entry
-from ocore_mover.filestore.odoo.lines import odoo_line, parse_odoo
+from ocore_mover.filestore.odoo.index_lines import odoo_line, parse_odoo
 from ocore_mover.store import Store
 from support.mover.contents import put
 

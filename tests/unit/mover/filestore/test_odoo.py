@@ -22,8 +22,8 @@ from ocore_mover.filestore import index, packset, space, unpack
 from ocore_mover.filestore.odoo import copy, restore
 from ocore_mover.filestore.odoo import freeze as freeze_module
 from ocore_mover.filestore.odoo.freeze import freeze
-from ocore_mover.filestore.odoo.lines import parse_odoo
-from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.odoo.index_lines import parse_odoo
+from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.interface import Version
 from support.mover.filestore import ACL, PREFIX, Site, counter, new_site, no_links, some_bytes

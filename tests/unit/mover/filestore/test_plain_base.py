@@ -14,7 +14,7 @@ from ocore_mover.errors import Corrupt
 from ocore_mover.filestore.base import BaseSnapshot
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.plain.base import BATCH, Compared, Difference, PlainBase
-from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.store.interface import Store
 
 FROZEN = 5_000_000_000

@@ -17,7 +17,7 @@ from ocore_mover.filestore import links, packset, sorting, space
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.plain import restore
-from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
 from support.mover.filestore import ROLLBACK, counter, no_links, some_bytes

@@ -16,7 +16,7 @@ from ocore_mover import disk
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.plain import switch
-from ocore_mover.filestore.plain.kept import PlainKept
+from ocore_mover.filestore.plain.rollback import PlainKept
 from ocore_mover.store import Store
 from support.mover.filestore import ROLLBACK, counter
 from support.mover.plain_tree import stage, take

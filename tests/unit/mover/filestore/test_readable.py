@@ -15,7 +15,7 @@ from ocore_mover.filestore import index, links, packset, unpack
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.plain import copy
-from ocore_mover.filestore.plain.lines import plain_line
+from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.store import Store
 from support.mover.contents import put

@@ -12,7 +12,7 @@ from ocore_crds.commands import table
 from ocore_mover import manifests
 from ocore_mover.errors import StoreError
 from ocore_mover.store import Store, open_store
-from ocore_mover.store.bound import BoundStore
+from ocore_mover.store.identity import BoundStore
 from ocore_mover.store.probe import probe_store
 from support.mover.beside import Finished, call
 from support.mover.contents import ENVIRONMENT, PROJECT, add, snapshot_id

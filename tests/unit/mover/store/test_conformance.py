@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
+from ocore_mover.cancellable import GuardedStore, PatientStore
 from ocore_mover.errors import Corrupt, StoreError
-from ocore_mover.guard import GuardedStore, PatientStore
 from ocore_mover.store import ObjectInfo, Store, kinds
 from ocore_mover.store.interface import Guarantees, Upload, Version, abort_uploads
 from ocore_mover.store.probe import probe_store, store_id

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocore_crds.commands.table import COMMANDS
-from ocore_mover.store import patience, s3_client, s3_reader, s3_writer
+from ocore_mover.store import retries, s3_client, s3_reader, s3_writer
 from support.mover.beside import ENVIRONMENT, Finished, call
 from support.mover.faulty_http import CLOSE, Faults, FaultyProxy, Request
 from support.mover.filestore import some_bytes
@@ -22,8 +22,8 @@ AT_ONCE = {"preview", "probe", "probe-store", "switch"}
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(s3_writer, "CHECK_EVERY", 0.1)
     monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)
     monkeypatch.setattr(s3_reader, "MAX_RESUMES", 0)

@@ -10,10 +10,10 @@ from botocore.exceptions import ClientError
 
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
+from ocore_mover.cancellable import GuardedStore, PatientStore
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, Corrupt, StoreError
-from ocore_mover.guard import GuardedStore, PatientStore
-from ocore_mover.store import Store, patience, s3_client, s3_writer
+from ocore_mover.store import Store, retries, s3_client, s3_writer
 from ocore_mover.store.interface import Version
 from support.mover.faulty_http import Faults, FaultyProxy, Request, times
 from support.mover.stored import put
@@ -23,8 +23,8 @@ DATA = bytes(range(256)) * 4096 * 13  # two parts
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.1)
     monkeypatch.setattr(s3_writer, "CHECK_EVERY", 0.1)
     monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)  # botocore's own
 
@@ -107,7 +107,7 @@ def test_row_72_what_cannot_pass_is_not_repeated() -> None:
         raise StoreError(conditions.STORE_ACCESS_DENIED, "no")
 
     with pytest.raises(StoreError):
-        patience.Patience(Token(60)).run(denied)
+        retries.Patience(Token(60)).run(denied)
     assert len(calls) == 1
 
 
@@ -119,13 +119,13 @@ def refused(retry_after: str) -> StoreError:
 
 
 def test_row_72_the_stores_own_hint_is_obeyed() -> None:
-    assert patience.hinted(refused("7")) == 7
-    assert patience.hinted(refused("99999999")) == patience.LONGEST_HINT
-    assert 50 < patience.hinted(refused(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))) <= 60
-    assert patience.hinted(refused(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True))) == 0
+    assert retries.hinted(refused("7")) == 7
+    assert retries.hinted(refused("99999999")) == retries.LONGEST_HINT
+    assert 50 < retries.hinted(refused(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))) <= 60
+    assert retries.hinted(refused(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True))) == 0
     for text in ("", "soon", "-5", "1e9", "²", f"Wed, 01 Jan 2020 00:00:00 +{10**20}"):
-        assert patience.hinted(refused(text)) == 0
-    assert patience.hinted(StoreError(conditions.STORE_UNREACHABLE, "busy", retryable=True)) == 0
+        assert retries.hinted(refused(text)) == 0
+    assert retries.hinted(StoreError(conditions.STORE_UNREACHABLE, "busy", retryable=True)) == 0
 
 
 class Broken(GuardedStore):
@@ -198,9 +198,9 @@ def test_row_72_after_the_limit_the_store_has_failed(monkeypatch: pytest.MonkeyP
     said: list[str] = []
     waits: list[float] = []
     clock = Clock()
-    monkeypatch.setattr(patience, "time", clock)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 2.0)
-    monkeypatch.setattr(patience, "LONGEST_PAUSE", 60.0)
+    monkeypatch.setattr(retries, "time", clock)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 2.0)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 60.0)
 
     class Waiting(Token):
         def sleep(self, seconds: float) -> None:
@@ -212,7 +212,7 @@ def test_row_72_after_the_limit_the_store_has_failed(monkeypatch: pytest.MonkeyP
         raise StoreError(conditions.STORE_UNREACHABLE, "503", retryable=True)
 
     with pytest.raises(StoreError):
-        patience.Patience(Waiting(), limit=100, report=said.append).run(fails)
+        retries.Patience(Waiting(), limit=100, report=said.append).run(fails)
     assert sum(waits) == pytest.approx(100)
     assert set(said) == {"The store fails; trying again. Last error: 503"}
 

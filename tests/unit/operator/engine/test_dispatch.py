@@ -18,9 +18,9 @@ from ocore_operator.engine.dispatch import Dispatch, configure, pod_begins, subs
 from ocore_operator.engine.handlers import Forgetful
 from ocore_operator.engine.kinds import reconcilers
 from ocore_operator.engine.queue import WorkQueue
-from ocore_operator.jobs.observing import outcome, trouble
+from ocore_operator.jobs.observing import outcome, pod_failures
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.observing.lingering import Lingering
-from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.kube.resources import Key, Object
 from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, OTHER_UID, UID, controller, environment_object, job, obj, pod, snapshot_object
@@ -362,11 +362,11 @@ def pods(draw: st.DrawFn) -> Object:
 @given(pods(), pods())
 def test_two_pods_of_one_substance_mean_the_same_to_a_reconcile(one: Object, other: Object) -> None:
     def read(found: Object) -> list[object]:
-        status = trouble.mover(found)
+        status = pod_failures.mover(found)
         return [
             *(outcome.pod_ended(found), outcome._terminated(found), outcome.ever_ran(found)),
             *(outcome._running(found, now) for now in (NOW, NOW + timedelta(hours=1))),
-            *(trouble.pod_trouble(found), trouble.container_trouble(status), trouble.died(found)),
+            *(pod_failures.pod_trouble(found), pod_failures.container_trouble(status), pod_failures.died(found)),
         ]
 
     if substance(one) == substance(other):
@@ -378,7 +378,7 @@ def test_a_pod_that_begins_is_starting_and_without_trouble(found: Object) -> Non
     if pod_begins(found):
         state = outcome.classify(job("a"), (found,), {}, NOW, start_deadline=600)
         assert isinstance(state, outcome.Starting)
-        assert state.reason in trouble.VAGUE
+        assert state.reason in pod_failures.VAGUE
 
 
 def test_row_36_what_goes_to_the_main_event_loop_holds_no_object(dispatch: Dispatch) -> None:

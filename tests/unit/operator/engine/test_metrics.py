@@ -283,7 +283,7 @@ def test_slots_before_the_schedule_do_not_count() -> None:
 
 def test_the_spread_counts() -> None:
     spread = policy_with_schedule(["0 * * * *"], spreadMinutes=60)
-    offset = due_module.slots.spread(environment_object()["metadata"]["uid"], 60).total_seconds()
+    offset = due_module.cron.spread(environment_object()["metadata"]["uid"], 60).total_seconds()
     assert 0 < offset < HOUR
     assert due_after(offset + 1799, spread) == offset - HOUR
     assert due_after(offset + 1800, spread) == offset

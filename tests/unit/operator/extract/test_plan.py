@@ -18,7 +18,7 @@ from ocore_operator.extract.plan import decide
 from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer
 from ocore_operator.jobs.building import build
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.summarize import applied

@@ -27,7 +27,7 @@ from ocore_mover.manifests import StoredManifest
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.frame.actions import Idle
 from ocore_operator.imports import pages, reconcile, rules
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.policy.transitions import with_results
 from ocore_operator.snapshot import plan_after_end, transitions
@@ -402,10 +402,10 @@ def test_a_job_that_cannot_start_waits_or_ends_the_import(place: Place, monkeypa
 
     place.step()  # begun
     before = place.read_store().status
-    monkeypatch.setattr(pages.control, "start", busy)
+    monkeypatch.setattr(pages.lifecycle, "start", busy)
     assert asyncio.run(step()) == 7.0
     assert place.read_store().status == before
-    monkeypatch.setattr(pages.control, "start", invalid)
+    monkeypatch.setattr(pages.lifecycle, "start", invalid)
     assert asyncio.run(step()) == 0
     assert asyncio.run(step()) == rules.AGAIN
     assert (imported(place).state, imported(place).attempt) == ("Failed", 1)

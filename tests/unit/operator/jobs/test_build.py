@@ -16,9 +16,9 @@ from ocore_mover import requests
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.building import build, stores
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits, load_for_store, template_of, traits, user_of
-from ocore_operator.jobs.building.parts import Volumes
-from ocore_operator.jobs.building.shape import STAYS, job_name
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.building.job import STAYS, job_name
+from ocore_operator.jobs.building.request_parts import Volumes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, label_value
 from ocore_operator.readiness.plan_store import need_user

@@ -13,8 +13,8 @@ from ocore_kube.errors import ApiError, Forbidden
 from ocore_kube.types import Type
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs.building import cloudnativepg as cnpg
-from ocore_operator.jobs.building import inputs, parts
-from ocore_operator.jobs.building.parts import Volumes
+from ocore_operator.jobs.building import inputs, request_parts
+from ocore_operator.jobs.building.request_parts import Volumes
 from ocore_operator.kube.resources import Environment, Object
 from ocore_operator.readiness import plan_environment
 from support.operator.objects import SETTINGS, environment
@@ -305,7 +305,7 @@ def test_an_outage_of_the_api_server_is_no_verdict() -> None:
 
 def test_a_job_gets_names_only() -> None:
     volumes, made = Volumes(), loaded(Fake(a_cluster({"enableSuperuserAccess": True, **ROLES})))
-    access = parts.database(volumes, made, admin=True)
+    access = request_parts.database(volumes, made, admin=True)
     assert access is not None
     assert (access.host, access.dbname, access.cluster) == ("pg-rw", "app", "pg")
     assert access.managed_roles == ("app", "dante", "virgil")
@@ -316,11 +316,11 @@ def test_a_job_gets_names_only() -> None:
     assert by_name["database-tls"]["projected"]["sources"] == [
         {"secret": {"name": "pg-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
     ]
-    without = parts.database(Volumes(), made, admin=False)
+    without = request_parts.database(Volumes(), made, admin=False)
     assert without is not None
     assert without.admin is None
     with pytest.raises(ValueError, match="the Cluster was not read"):
-        parts.database(Volumes(), of_cluster(), admin=True)
+        request_parts.database(Volumes(), of_cluster(), admin=True)
 
 
 def test_what_was_read_of_another_cluster_is_not_used() -> None:

@@ -9,8 +9,8 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_kube.types import Type
 from ocore_operator.context import Context
-from ocore_operator.jobs import control
-from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs import lifecycle
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.kube.resources import Object
 from support.operator.objects import SETTINGS, at, job, moment, pod, snapshot
 
@@ -70,7 +70,7 @@ class Cluster:
 
     def gives_way(self, *, fresh: bool = True) -> bool:
         """Whether the Job does."""
-        seen = asyncio.run(control.observe(cast(Context, self), snapshot(), fresh=fresh))
+        seen = asyncio.run(lifecycle.observe(cast(Context, self), snapshot(), fresh=fresh))
         assert set(seen.gives_way) <= {"snapshot-1"}
         return bool(seen.gives_way)
 
@@ -78,7 +78,7 @@ class Cluster:
 @pytest.mark.parametrize("command", ["snapshot", "restore"])
 def test_row_105_a_pod_that_cannot_attach_the_claim(command: str) -> None:
     cluster = Cluster(command)
-    seen = asyncio.run(control.observe(cast(Context, cluster), snapshot()))
+    seen = asyncio.run(lifecycle.observe(cast(Context, cluster), snapshot()))
     failure = seen.gives_way["snapshot-1"]
     assert (failure.reason, failure.retryable) == (c.CLAIM_NEEDED, True)
     for part in ("claim files", "node node1", "pod new", "ReadWriteMany"):

@@ -12,9 +12,9 @@ from ocore_kube.errors import AlreadyExists
 from ocore_kube.types import JOBS, Type
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.observing.outcome import Absent, NoResult, Observation, Running, Starting, Succeeded
-from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.kube.resources import Object, Snapshot
 from support.operator.objects import (
     OTHER_UID,
@@ -65,7 +65,7 @@ def context(jobs: list[Object], pods: list[Object]) -> Context:
 
 
 def seen(jobs: list[Object], pods: list[Object], owner: Snapshot | None = None) -> Observation:
-    return asyncio.run(control.observe(context(jobs, pods), owner or snapshot()))
+    return asyncio.run(lifecycle.observe(context(jobs, pods), owner or snapshot()))
 
 
 def without_owner(obj: Object) -> Object:
@@ -160,7 +160,7 @@ def test_row_34_a_forged_job_is_not_adopted() -> None:
     def start(existing: Object) -> None:
         ctx = context([existing], [])
         ctx.slots = Slots()  # type: ignore[misc,assignment]
-        asyncio.run(control.start(ctx, job("a"), waiting_since=at(0)))
+        asyncio.run(lifecycle.start(ctx, job("a"), waiting_since=at(0)))
 
     start(job("a"))
     for forged in (without_owner(job("a")), owned_by(job("a"), "Snapshot", "before", OTHER_UID)):

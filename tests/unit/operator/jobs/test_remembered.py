@@ -10,9 +10,9 @@ import pytest
 from ocore_kube.errors import ApiError, Unavailable
 from ocore_kube.types import Type
 from ocore_operator.context import Context
-from ocore_operator.jobs import control
-from ocore_operator.jobs.observing import remembered
-from ocore_operator.jobs.observing.remembered import AGE, BYTES, OBJECTS, Remembered
+from ocore_operator.jobs import lifecycle
+from ocore_operator.jobs.observing import last_lists
+from ocore_operator.jobs.observing.last_lists import AGE, BYTES, OBJECTS, Remembered
 from ocore_operator.kube.resources import Object
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, job, moment, pod, snapshot
 
@@ -46,7 +46,7 @@ class Cluster:
     async def list(self, type_: Type, namespace: str, *, labels: str = "", fields: str = "") -> list[Object]:
         if type_.plural not in self.there:
             return []  # no Events
-        assert (namespace, labels) == ("shop", control.selector(UID))
+        assert (namespace, labels) == ("shop", lifecycle.selector(UID))
         self.lists += 1
         found = copy.deepcopy(self.there[type_.plural])
         await asyncio.sleep(0)
@@ -78,13 +78,13 @@ class Cluster:
 
     def seen(self, *, fresh: bool = False) -> set[str]:
         """The Jobs that an observation shows."""
-        return set(asyncio.run(control.observe(self.ctx, snapshot(), fresh=fresh)).jobs)
+        return set(asyncio.run(lifecycle.observe(self.ctx, snapshot(), fresh=fresh)).jobs)
 
     def start(self) -> None:
-        asyncio.run(control.start(self.ctx, job("b"), waiting_since=at(0)))
+        asyncio.run(lifecycle.start(self.ctx, job("b"), waiting_since=at(0)))
 
     def stop(self) -> None:
-        asyncio.run(control.delete(self.ctx, snapshot().meta, "a", UID, "Foreground"))
+        asyncio.run(lifecycle.delete(self.ctx, snapshot().meta, "a", UID, "Foreground"))
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def cluster() -> Cluster:
 
 
 def test_what_was_listed_is_not_listed_again(cluster: Cluster) -> None:
-    seen = asyncio.run(control.observe(cluster.ctx, snapshot(), fresh=False))
+    seen = asyncio.run(lifecycle.observe(cluster.ctx, snapshot(), fresh=False))
     assert (set(seen.jobs), seen.remembered, cluster.lists) == ({"a"}, True, 2)
 
 
 def test_what_acts_lists_again(cluster: Cluster) -> None:
-    seen = asyncio.run(control.observe(cluster.ctx, snapshot(), fresh=True))
+    seen = asyncio.run(lifecycle.observe(cluster.ctx, snapshot(), fresh=True))
     assert (set(seen.jobs), seen.remembered, cluster.lists) == (set(), False, 4)
 
 
@@ -217,7 +217,7 @@ def test_a_tenants_jobs_are_not_kept_but_still_read() -> None:
 def test_all_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten first."""
     size = len(str(job("a")))
-    monkeypatch.setattr(remembered, "TOTAL_BYTES", 3 * size)
+    monkeypatch.setattr(last_lists, "TOTAL_BYTES", 3 * size)
     found = Remembered(lambda _: True, lambda: 0.0)
     for number in range(100):
         uid = f"uid-{number}"

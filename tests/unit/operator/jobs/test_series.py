@@ -3,7 +3,7 @@
 import pytest
 
 from ocore_crds.resources.remote_copy import CopyPlace
-from ocore_operator.jobs.observing.series import Deletes, attempts, copying, deletion, state_writing
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes, attempts, copying, deletion, state_writing
 from ocore_operator.kube.resources import Snapshot
 from support.operator.objects import UID, at, moment, snapshot, started
 from support.operator.remote_copies import DONE

@@ -11,7 +11,7 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.resources.snapshotstore import SnapshotStoreSpec
 from ocore_operator.jobs.building import stores
-from ocore_operator.jobs.building.parts import Volumes
+from ocore_operator.jobs.building.request_parts import Volumes
 from support.operator.jobs import CLAIM_STORE, READY_CLAIM_STORE, store
 
 OPERATOR = Path(stores.__file__).parents[1]

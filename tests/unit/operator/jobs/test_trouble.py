@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from ocore_operator.jobs.observing.outcome import JobFailed, Starting, classify, start_deadline_of
-from ocore_operator.jobs.observing.trouble import advice
+from ocore_operator.jobs.observing.pod_failures import advice
 from ocore_operator.kube.resources import Object
 from support.operator.objects import NOW, at, job, pod
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocore_operator.policy import slots
-from ocore_operator.policy.slots import ScheduleError
+from ocore_operator.policy import cron
+from ocore_operator.policy.cron import ScheduleError
 
 BERLIN = "Europe/Berlin"
 #: Berlin's clock jumps from 02:00 to 03:00 at 01:00 UTC, and back from 03:00 to 02:00 at 01:00 UTC.
@@ -16,7 +16,7 @@ SPRING, AUTUMN = datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinf
 
 def walk(expressions: list[str], begin: datetime, hours: float, zone: str = BERLIN, step: int = 60) -> list[datetime]:
     """The slots that an operator sees which looks every `step` seconds."""
-    schedule = slots.parse(expressions, zone)
+    schedule = cron.parse(expressions, zone)
     found: list[datetime] = []
     moment = begin
     while moment <= begin + timedelta(hours=hours):
@@ -51,7 +51,7 @@ def test_row_07_hours_follow_the_real_time(day: datetime, expression: str, minut
 
 
 def test_row_07_a_clock_that_is_set_back_runs_no_slot_again() -> None:
-    schedule = slots.parse(["0 * * * *"], "Etc/UTC")
+    schedule = cron.parse(["0 * * * *"], "Etc/UTC")
     done = schedule.last(datetime(2026, 5, 1, 12, 0, 10, tzinfo=UTC))
     assert done == datetime(2026, 5, 1, 12, tzinfo=UTC)
     earlier = schedule.last(datetime(2026, 5, 1, 11, 30, tzinfo=UTC))
@@ -66,7 +66,7 @@ def test_several_expressions_are_one_series() -> None:
 
 
 def test_the_offset_moves_the_begin_and_not_the_slot() -> None:
-    schedule = slots.parse(["0 * * * *"], "Etc/UTC", timedelta(minutes=17))
+    schedule = cron.parse(["0 * * * *"], "Etc/UTC", timedelta(minutes=17))
     slot = datetime(2026, 5, 1, 12, tzinfo=UTC)
     assert schedule.last(slot + timedelta(minutes=16, seconds=59)) == slot - timedelta(hours=1)
     assert schedule.last(slot + timedelta(minutes=17)) == slot
@@ -76,7 +76,7 @@ def test_the_offset_moves_the_begin_and_not_the_slot() -> None:
 
 def test_row_07_a_time_that_exists_twice_runs_the_first_time() -> None:
     """At once, not an hour later. In New York 01:59 comes twice on the 1st of November 2026."""
-    schedule = slots.parse(["59 1 1 * *"], "America/New_York")
+    schedule = cron.parse(["59 1 1 * *"], "America/New_York")
     first = datetime(2026, 11, 1, 5, 59, tzinfo=UTC)
     assert schedule.last(first - timedelta(seconds=1)) == datetime(2026, 10, 1, 5, 59, tzinfo=UTC)
     for later in (timedelta(), timedelta(minutes=30), timedelta(hours=1), timedelta(hours=9)):
@@ -91,7 +91,7 @@ def test_row_07_a_time_that_exists_twice_runs_the_first_time() -> None:
 )
 def test_last_and_next_enclose_the_moment(expression: str, zone: str, naive: datetime, offset: int) -> None:
     moment = naive.replace(tzinfo=UTC)
-    schedule = slots.parse([expression], zone, timedelta(seconds=offset))
+    schedule = cron.parse([expression], zone, timedelta(seconds=offset))
     last, following = schedule.last(moment), schedule.next(moment)
     assert last is not None
     assert following is not None
@@ -115,32 +115,32 @@ def test_last_and_next_enclose_the_moment(expression: str, zone: str, naive: dat
 )
 def test_a_bad_expression_is_named(expression: str, message: str) -> None:
     with pytest.raises(ScheduleError, match=message) as raised:
-        slots.parse([expression], "Etc/UTC")
+        cron.parse([expression], "Etc/UTC")
     assert repr(expression) in str(raised.value)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", "/etc/localtime", "Europe", ""])
 def test_a_bad_time_zone_is_named(zone: str) -> None:
     with pytest.raises(ScheduleError, match="IANA"):
-        slots.parse(["@daily"], zone)
+        cron.parse(["@daily"], zone)
 
 
 def test_the_spread_is_stable_and_even() -> None:
     ids = [f"00000000-0000-4000-8000-{n:012x}" for n in range(1000)]
-    found = [slots.spread(i, 60) for i in ids]
-    assert found == [slots.spread(i, 60) for i in ids]
+    found = [cron.spread(i, 60) for i in ids]
+    assert found == [cron.spread(i, 60) for i in ids]
     assert all(timedelta() <= s < timedelta(minutes=60) for s in found)
     by_quarter = [sum(1 for s in found if s // timedelta(minutes=15) == q) for q in range(4)]
     assert min(by_quarter) > 150, by_quarter
-    assert slots.spread(ids[0], 0) == timedelta()
+    assert cron.spread(ids[0], 0) == timedelta()
 
 
 def test_row_03_names_come_from_the_policys_uid_and_the_slot() -> None:
     slot = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
-    name = slots.snapshot_name("shop", "uid-1", slot)
-    assert name == slots.snapshot_name("shop", "uid-1", slot)
+    name = cron.snapshot_name("shop", "uid-1", slot)
+    assert name == cron.snapshot_name("shop", "uid-1", slot)
     assert name.startswith("shop-20260501-1230-")
-    others = {slots.snapshot_name("shop", "uid-2", slot), slots.snapshot_name("shop", "uid-1", slot + timedelta(1))}
+    others = {cron.snapshot_name("shop", "uid-2", slot), cron.snapshot_name("shop", "uid-1", slot + timedelta(1))}
     assert name not in others
-    assert len(slots.snapshot_name("a" * 200, "uid", slot)) <= 200
-    assert ".-" not in slots.snapshot_name("a" * 159 + ".b" * 20, "uid", slot)
+    assert len(cron.snapshot_name("a" * 200, "uid", slot)) <= 200
+    assert ".-" not in cron.snapshot_name("a" * 159 + ".b" * 20, "uid", slot)

@@ -19,7 +19,7 @@ from ocore_crds.protocol import (
 )
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL, Observation
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment

@@ -9,7 +9,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Result, SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SavedWorkload
-from ocore_operator.jobs.building.template import pinned
+from ocore_operator.jobs.building.placement import pinned
 from ocore_operator.jobs.observing.outcome import moved, silent, unplaced_since
 from ocore_operator.rollback import plan, plan_switch
 from ocore_operator.rollback.observe import job_view

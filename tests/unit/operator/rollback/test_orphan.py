@@ -12,8 +12,8 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
 from ocore_crds.resources.rollback import JobsStatus, RollbackStatus, RollbackTarget
 from ocore_kube.types import CLAIMS
-from ocore_operator.jobs.building import parts
-from ocore_operator.jobs.building.shape import Volumes
+from ocore_operator.jobs.building import request_parts
+from ocore_operator.jobs.building.job import Volumes
 from ocore_operator.kube import resources
 from ocore_operator.rollback import effects, orphan
 from ocore_operator.rollback.observe import Observed
@@ -106,7 +106,9 @@ def test_row_135_the_status_has_what_the_jobs_need() -> None:
     assert JobsStatus.of(found.spec, found.status) == JOBS
     for admin in (True, False):
         built, wanted = Volumes(), Volumes()
-        assert parts.database(built, found, admin=admin) == parts.database(wanted, ENVIRONMENT, admin=admin)
+        assert request_parts.database(built, found, admin=admin) == request_parts.database(
+            wanted, ENVIRONMENT, admin=admin
+        )
     assert orphan.remembered(rollback(change(status, jobs=None))) is None
 
 

@@ -20,8 +20,7 @@ from ocore_kube.errors import ApiError
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
-from ocore_operator.rollback import effects, plan, plan_after_end
-from ocore_operator.rollback import signal as switch_signal
+from ocore_operator.rollback import effects, plan, plan_after_end, switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import _with_steps_of_log, environment_view

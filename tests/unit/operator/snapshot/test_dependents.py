@@ -9,7 +9,7 @@ import pytest
 
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
-from ocore_operator.entries import pairs
+from ocore_operator.entries import full_snapshots
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
@@ -57,7 +57,7 @@ class Bench:
         return self.get(name).status.dependents
 
     def unsettled(self) -> list[str]:
-        return sorted(k.name for k in pairs.all_unsettled(self.catalog))
+        return sorted(k.name for k in full_snapshots.all_unsettled(self.catalog))
 
     def world(self, name: str) -> World | None:
         return asyncio.run(observe(self.ctx, Key("Snapshot", "shop", name)))
@@ -86,7 +86,7 @@ def no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def unused(*_: object) -> str:
         return ""
 
-    monkeypatch.setattr("ocore_operator.snapshot.observe.control.observe", nothing)
+    monkeypatch.setattr("ocore_operator.snapshot.observe.lifecycle.observe", nothing)
     monkeypatch.setattr("ocore_operator.snapshot.observe.cascade_of", alone)
     monkeypatch.setattr("ocore_operator.snapshot.observe._used_by", unused)
 

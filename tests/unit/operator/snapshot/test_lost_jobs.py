@@ -9,8 +9,8 @@ import pytest
 from ocore_crds.protocol import CopyChecked, DeleteResult, Payload
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.building.shape import job_name
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.building.job import job_name
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import plan_after_end, plan_remote, plan_state
 from ocore_operator.snapshot.plan import decide

@@ -14,8 +14,8 @@ from ocore_crds.stored.snapshot_state import StoredState
 from ocore_kube.types import STORES
 from ocore_operator.errors import Stalled
 from ocore_operator.frame.actions import Idle
-from ocore_operator.jobs.observing.remembered import Remembered
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.last_lists import Remembered
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import plan_after_end

@@ -9,7 +9,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.observing.series import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_after_end import STOP_WITHIN

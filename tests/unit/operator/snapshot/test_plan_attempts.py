@@ -14,7 +14,7 @@ from ocore_crds.protocol import Failure
 from ocore_crds.stored.manifest import Identity
 from ocore_operator import clock
 from ocore_operator.engine.queue import RECONCILE_TIMEOUT
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import LOST_AFTER
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan_attempts import FINAL, STOP_WITHIN, decide

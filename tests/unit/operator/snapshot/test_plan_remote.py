@@ -14,9 +14,9 @@ from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy, releases, st
 from ocore_operator import clock, damage, remote_status, sources
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.jobs.observing.series import Deletes, copying, deletion
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import transitions
 from ocore_operator.snapshot.entry import idle

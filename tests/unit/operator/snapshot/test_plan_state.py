@@ -14,8 +14,8 @@ from ocore_kube.types import JOBS, STORES
 from ocore_operator import remote_status
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.jobs.observing.remembered import Remembered
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.snapshot import plan_state

@@ -16,7 +16,7 @@ from ocore_crds.resources.snapshot import QuiesceStage, QuiesceStatus, SavedWork
 from ocore_crds.resources.workloads import Target
 from ocore_operator.errors import Stalled
 from ocore_operator.frame.actions import Record
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
 from ocore_operator.kube.catalog import Work
 from ocore_operator.kube.resources import Object, Snapshot

@@ -19,8 +19,8 @@ from ocore_crds.naming import ANNOTATION_FAILPOINTS, ANNOTATION_SIGNAL, FINALIZE
 from ocore_kube.errors import Conflict, Forbidden, Unavailable
 from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, WORKLOADS, Type
 from ocore_operator.context import Context
-from ocore_operator.jobs.building.shape import job_name
-from ocore_operator.jobs.observing.remembered import Remembered
+from ocore_operator.jobs.building.job import job_name
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot.reconcile import reconcile

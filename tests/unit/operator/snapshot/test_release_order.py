@@ -12,7 +12,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.observing.outcome import finished
-from ocore_operator.jobs.observing.series import deletion
+from ocore_operator.jobs.observing.snapshot_jobs import deletion
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.snapshot import observe_remote, plan_after_end

@@ -10,7 +10,7 @@ from ocore_crds.reports.stored_contents import OrphansResult, RemovedOrphans
 from ocore_crds.resources.snapshotstore import OrphansStatus
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
-from ocore_operator.jobs.building.shape import job_name
+from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.sweep import orphans, plan

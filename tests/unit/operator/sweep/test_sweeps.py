@@ -12,7 +12,7 @@ from ocore_crds import naming
 from ocore_crds.resources.snapshotstore import OrphansStatus
 from ocore_kube.types import STORES
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs import control
+from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.sweep import orphans, reconcile
 from support.mover.contents import ENVIRONMENT, add, put, snapshot_id
@@ -111,9 +111,9 @@ def test_a_sweep_waits_for_its_job_and_a_refused_one_fails(place: Place, monkeyp
         raise Failed(c.JOB_REFUSED, "Job x is not valid.")
 
     place.set_store({naming.ANNOTATION_SWEEP_REQUESTED: place.now.isoformat()})  # another Job
-    monkeypatch.setattr(control, "start", busy)
+    monkeypatch.setattr(lifecycle, "start", busy)
     assert asyncio.run(step()) == (None, 7.0)
-    monkeypatch.setattr(control, "start", invalid)
+    monkeypatch.setattr(lifecycle, "start", invalid)
     found, after = asyncio.run(step())
     assert found is not None
     assert (found.message, after) == ("The sweep failed: Job x is not valid.", 0.0)

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from ocore_api.cache import Listing
-from ocore_api.http.edge import Receive, Scope, Send
+from ocore_api.http.middleware import Receive, Scope, Send
 from ocore_api.http.server import CONNECTION, Connection
 
 JSON = "application/json"

@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from ocore_api.auth import READ
-from ocore_api.http.edge import App, Receive, Scope, Send
+from ocore_api.http.middleware import App, Receive, Scope, Send
 from ocore_api.routes.access import caller_with
 
 #: Requests that are remembered, and characters of the longest path and query of one.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version
-from ocore_mover.store.patience import Patience
+from ocore_mover.store.retries import Patience
 
 
 class WrappedStore(Store):

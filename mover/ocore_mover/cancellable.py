@@ -12,8 +12,8 @@ from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter
 from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
-from ocore_mover.store.patience import Patience
-from ocore_mover.store.wrapped import WrappedStore
+from ocore_mover.store.retries import Patience
+from ocore_mover.store.wrapper import WrappedStore
 
 
 class GuardedWriter:
@@ -88,7 +88,7 @@ class PatientStore(GuardedStore):
     def __init__(
         self, store: Store, token: Token, *, limit: float = math.inf, report: Callable[[str], object] | None = None
     ) -> None:
-        """As :class:`~ocore_mover.store.patience.Patience`."""
+        """As :class:`~ocore_mover.store.retries.Patience`."""
         super().__init__(store, token)
         self._patience = Patience(token, limit=limit, report=report)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.commands import carrier
+from ocore_crds.commands import request_transport
 from ocore_crds.commands.base import Command, Request
 from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
 from ocore_operator.errors import Failed
-from ocore_operator.jobs.building import template
+from ocore_operator.jobs.building import placement
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
-from ocore_operator.jobs.building.parts import Volumes
+from ocore_operator.jobs.building.request_parts import Volumes
 from ocore_operator.kube.resources import Object, Resource, label_value
 from ocore_operator.settings import JobSettings, Settings
 
@@ -155,7 +155,7 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
     if traits.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": n} for n in traits.image_pull_secrets]
     if job_inputs.node is not None:
-        pod["affinity"] = template.pinned(given.pod.get("affinity", {}), job_inputs.node)
+        pod["affinity"] = placement.pinned(given.pod.get("affinity", {}), job_inputs.node)
     return pod
 
 
@@ -250,7 +250,7 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, m
 def _document(request: JobRequest) -> dict[str, str]:
     """The variables with the request. Raises Failed where it is too long."""
     try:
-        return carrier.variables(request.request)
+        return request_transport.variables(request.request)
     except ValueError as error:
         raise Failed(c.JOB_REFUSED, f"The Job {request.command.name} cannot be started: {error}.") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import Request, Response
 
-from ocore_api.http.listed import accepts_gzip
+from ocore_api.http.list_response import accepts_gzip
 
 PAGE = "index.html"
 ASSETS = "assets/"

@@ -8,7 +8,7 @@ from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, Switc
 from ocore_kube.errors import ApiError
 from ocore_operator.context import Context
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.observing.trouble import mover
+from ocore_operator.jobs.observing.pod_failures import mover
 from ocore_operator.kube.resources import Object
 
 #: Seconds to read a whole log: a switch Job writes a few lines.

@@ -12,7 +12,7 @@ from ocore_kube.types import EVENTS, JOBS, PODS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
-from ocore_operator.jobs.observing import giving_way, ownership, trouble
+from ocore_operator.jobs.observing import giving_way, ownership, pod_failures
 from ocore_operator.jobs.observing.outcome import Observation, finished, pod_ended
 from ocore_operator.kube.client import Propagation
 from ocore_operator.kube.resources import Meta, Object, Resource
@@ -33,7 +33,7 @@ def selector(uid: str) -> str:
 async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Observation:  # type: ignore[type-arg]
     """The owner's Jobs and their pods. Labels only select what is read; ``ownership.py`` decides what is believed.
 
-    `fresh`: they are listed now. Otherwise the last lists may do: see ``remembered.py``.
+    `fresh`: they are listed now. Otherwise the last lists may do: see ``last_lists.py``.
     """
     namespace, uid = owner.meta.namespace, owner.meta.uid
     known = None if fresh else ctx.remembered.of(uid)
@@ -109,11 +109,11 @@ async def start(ctx: Context, job: Object, *, waiting_since: str) -> None:
         except AlreadyExists:
             started(await _adopt(ctx, job))
         except Forbidden as error:
-            advice = trouble.advice(str(error)) or "Check the namespace's quotas and admission rules."
+            advice = pod_failures.advice(str(error)) or "Check the namespace's quotas and admission rules."
             message = f"Job {metadata['name']} was refused: {error}. {advice}"
             raise Waiting(c.JOB_REFUSED, message, REFUSED_PAUSE) from None
         except Invalid as error:
-            advice = trouble.advice(str(error)) or "Check spec.jobs and spec.scratch of the Environment."
+            advice = pod_failures.advice(str(error)) or "Check spec.jobs and spec.scratch of the Environment."
             message = f"Job {metadata['name']} is not valid: {error}. {advice}"
             raise Failed(c.JOB_REFUSED, message) from None
     _log.info("job started", namespace=metadata["namespace"], job=metadata["name"])
