@@ -41,7 +41,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
                 ctx.followers.forget_owner(extract.meta.namespace, job_name(EXTRACT.name, extract.meta.uid, ""))
             return end
         case SetFinalizer(present=present):
-            await frame.set_finalizer(ctx, extract.meta, EXTRACTS, naming.FINALIZER_EXTRACT, action)
+            await frame.set_finalizer(ctx, extract.meta, EXTRACTS, naming.FINALIZER_EXTRACT, present=action.present)
             return None if present else Requeue()
         case SetLock(held=held):
             if held:

@@ -6,7 +6,7 @@ from typing import Any
 from ocore_kube.types import Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs import failpoints, lifecycle
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Meta, Resource
@@ -31,7 +31,7 @@ async def carry_out(
     return None
 
 
-async def set_finalizer(ctx: Context, obj: Meta, type_: Type, name: str, action: SetFinalizer) -> None:
+async def set_finalizer(ctx: Context, obj: Meta, type_: Type, name: str, *, present: bool) -> None:
     """Adds or removes the finalizer, beside those of others."""
     others = [finalizer for finalizer in obj.finalizers if finalizer != name]
-    await ctx.kube.set_finalizers(obj, type_, [*others, name] if action.present else others)
+    await ctx.kube.set_finalizers(obj, type_, [*others, name] if present else others)

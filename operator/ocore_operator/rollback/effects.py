@@ -15,6 +15,7 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.frame import effects as frame
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building import build, inputs, listeners, stores
 from ocore_operator.jobs.building.inputs import JobInputs
@@ -66,10 +67,9 @@ LEAST_DEADLINE = 10.0
 async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Effect) -> None:
     """Carries the effect out. Raises Outcome where it is not possible now, Conflict where its object has changed."""
     match effect:
-        case AddFinalizer():
-            await _set_finalizer(ctx, observed.rollback, present=True)
-        case RemoveFinalizer():
-            await _set_finalizer(ctx, observed.rollback, present=False)
+        case AddFinalizer() | RemoveFinalizer():
+            present, meta = isinstance(effect, AddFinalizer), observed.rollback.meta
+            await frame.set_finalizer(ctx, meta, ROLLBACKS, naming.FINALIZER_ROLLBACK, present=present)
         case AcquireLock():
             await operation_lock.acquire(ctx, _environment(observed), observed.rollback)
         case ReleaseLock():
@@ -109,12 +109,6 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
 
 # --- the Rollback and its Environment
 # -----------------------------------------------------------------------------------------
-
-
-async def _set_finalizer(ctx: Context, rollback: Rollback, *, present: bool) -> None:
-    others = [f for f in rollback.meta.finalizers if f != naming.FINALIZER_ROLLBACK]
-    wanted = [*others, naming.FINALIZER_ROLLBACK] if present else others
-    await ctx.kube.set_finalizers(rollback.meta, ROLLBACKS, wanted)
 
 
 async def _release_lock(ctx: Context, observed: Observed) -> None:

@@ -63,7 +63,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
     snapshot = world.snapshot
     match action:
         case SetFinalizer():
-            await frame.set_finalizer(ctx, snapshot.meta, SNAPSHOTS, naming.FINALIZER_DATA, action)
+            await frame.set_finalizer(ctx, snapshot.meta, SNAPSHOTS, naming.FINALIZER_DATA, present=action.present)
             return None
         case Record() | Idle():
             return await frame.carry_out(ctx, snapshot, action)
