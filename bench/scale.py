@@ -31,8 +31,7 @@ from support.cluster.cluster import Cluster
 from support.operator.many import Api, FakeKubelet, apply_crds, environment, finished, memory, ours, prepare, together
 from support.operator.process import OperatorProcess
 
-# --- what is measured
-# -----------------------------------------------------------------------------------------------------
+# --- what is measured ------------------------------------------------------------------------------------------------
 
 
 def cpu(pid: int) -> float:

@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 DEADLINE = 60.0
 URL, TOKEN = urlsplit(os.environ["OCORE_API"]), os.environ["OCORE_TOKEN"]
 
-# --- what the document shows of each answer: a type, a list of one row, a map of fields; every value may be null
-# ---------------------
+# --- what the document shows of each answer: a type, a list of one row, a map of fields; every value may be null -----
 TEXTS, MAP = [str], {"*": str}
 EVIDENCE = {
     "artifactChecksums": MAP, "artifactPaths": MAP, "blockingSteps": TEXTS, "canWriteCleanSuccess": bool,

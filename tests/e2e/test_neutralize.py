@@ -92,8 +92,7 @@ def test_a_failure_leaves_the_target_as_it_was(site: Site) -> None:
     holds_all_promises(site)
 
 
-# --- by the application's image
-# ----------------------------------------------------------------------------------------
+# --- by the application's image --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

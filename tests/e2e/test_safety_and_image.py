@@ -21,8 +21,7 @@ def steps(obj: Object) -> dict[str, str]:
     return {s["name"]: s["state"] for s in obj["status"]["steps"]}
 
 
-# --- the safety snapshot
-# --------------------------------------------------------------------------------------------------------
+# --- the safety snapshot ---------------------------------------------------------------------------------------------
 
 
 def test_a_safety_snapshot_is_restorable_itself(cluster: Cluster, site: Site) -> None:
@@ -101,8 +100,7 @@ def test_a_deleted_rollback_cancels_its_safety_snapshot(cluster: Cluster, site: 
     assert site.databases() == [site.database]
 
 
-# --- the image
-# ------------------------------------------------------------------------------------------------------------------
+# --- the image -------------------------------------------------------------------------------------------------------
 
 
 def with_newer_image() -> str:

@@ -128,8 +128,7 @@ def site(crds: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
         crds.delete("Namespace", place)
 
 
-# --- snapshots
-# ----------------------------------------------------------------------------------------------------------
+# --- snapshots -------------------------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_is_taken_and_read_at_once(site: Site) -> None:
@@ -222,8 +221,7 @@ def test_more_pins_than_allowed_are_refused_by_admission(site: Site) -> None:
     assert "the default limit is 10" in answer.json()["detail"]
 
 
-# --- settings
-# -----------------------------------------------------------------------------------------------------------
+# --- settings --------------------------------------------------------------------------------------------------------
 
 
 def test_settings_are_created_and_changed_without_force(site: Site) -> None:
@@ -260,8 +258,7 @@ def test_changes_at_the_same_moment_lose_nothing(site: Site) -> None:
     assert site.send("GET", path, environment=site.copy).json().items() >= wanted.items()
 
 
-# --- rollbacks
-# ----------------------------------------------------------------------------------------------------------
+# --- rollbacks -------------------------------------------------------------------------------------------------------
 
 
 def test_a_rollback_is_started_once(site: Site) -> None:
@@ -312,8 +309,7 @@ def test_a_rollback_into_another_namespace(site: Site) -> None:
     assert condition(rollback, "Complete") is None
 
 
-# --- size
-# ---------------------------------------------------------------------------------------------------------------
+# --- size ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_size_is_measured_on_request(site: Site) -> None:
@@ -337,8 +333,7 @@ def test_the_size_is_measured_on_request(site: Site) -> None:
             assert answer.result().json() == {"dbSizeBytes": 5, "filestoreSizeBytes": 2, "totalSizeBytes": 7}
 
 
-# --- the API of the page
-# ----------------------------------------------------------------------------------------------------
+# --- the API of the page ---------------------------------------------------------------------------------------------
 
 
 def console(site: Site, method: str, path: str, **how: Any) -> Any:

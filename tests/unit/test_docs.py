@@ -206,8 +206,7 @@ def test_a_banned_word_is_found() -> None:
     assert banned_in("Amend it.\nNobody can MEND it; it stands\nfor ever") == ["2: Nobody", "2: MEND", "3: for ever"]
 
 
-# --- docs/recovery.md
-# --------------------------------------------------------------------------------------------------
+# --- docs/recovery.md ------------------------------------------------------------------------------------------------
 
 
 def test_each_procedure_is_rehearsed_by_the_test_that_it_names() -> None:
@@ -235,8 +234,7 @@ def test_a_procedure_that_the_page_lacks_is_an_error() -> None:
         procedures.section("Loss of nothing")
 
 
-# --- what the pages say about the code
-# ---------------------------------------------------------------------------------
+# --- what the pages say about the code -------------------------------------------------------------------------------
 
 
 def test_the_pools_of_the_job_slots_are_those_of_the_code() -> None:
@@ -332,8 +330,7 @@ def test_row_87_no_key_stands_twice_in_a_yaml_file() -> None:
             pytest.fail(f"{path.relative_to(REPOSITORY)}: {error}")
 
 
-# --- language
-# --------------------------------------------------------------------------------------------------
+# --- language --------------------------------------------------------------------------------------------------------
 
 #: Most words of a sentence, and the share of the sentences that may have more.
 MOST_WORDS, LONG_SHARE = 25, 0.03

@@ -107,8 +107,7 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await _start_job(ctx, observed, memory, effect)
 
 
-# --- the Rollback and its Environment
-# -----------------------------------------------------------------------------------------
+# --- the Rollback and its Environment --------------------------------------------------------------------------------
 
 
 async def _release_lock(ctx: Context, observed: Observed) -> None:
@@ -251,8 +250,7 @@ def _environment(observed: Observed) -> Environment:
     return observed.environment
 
 
-# --- Jobs
-# ----------------------------------------------------------------------------------------------------------------------
+# --- Jobs ------------------------------------------------------------------------------------------------------------
 
 
 async def _start_job(ctx: Context, observed: Observed, memory: Memory, effect: StartJob) -> None:

@@ -256,8 +256,7 @@ def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Roll
     return snapshot.spec.environment_ref.name if snapshot is not None else ""
 
 
-# --- undos
-# ----------------------------------------------------------------------------------------------------------------------
+# --- undos -----------------------------------------------------------------------------------------------------------
 
 
 async def _undone(
@@ -395,8 +394,7 @@ async def _terminating(ctx: Context, rollback: Rollback) -> bool:
     return obj is None or "deletionTimestamp" in obj["metadata"]
 
 
-# --- Environment and Snapshot as the plan sees them
-# ---------------------------------------------------------------------------
+# --- Environment and Snapshot as the plan sees them ------------------------------------------------------------------
 
 
 def environment_view(environment: Environment, rollback: Rollback) -> EnvironmentView:
@@ -497,8 +495,7 @@ def lock_view(environment: Environment | None, rollback: Rollback) -> OperationL
     )
 
 
-# --- Jobs
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Jobs ------------------------------------------------------------------------------------------------------------
 
 
 async def _jobs(ctx: Context, rollback: Rollback, seen: Observation) -> tuple[JobView, ...]:

@@ -293,8 +293,7 @@ def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | No
     return abort(status, world.refusal_reason or c.JOB_REFUSED, text, now)
 
 
-# --- Neutralize
-# ---------------------------------------------------------------------------------------------------------
+# --- Neutralize ------------------------------------------------------------------------------------------------------
 
 
 def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -426,8 +425,7 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Record(switching, failpoint="operator-rollback-scaled-down")
 
 
-# --- Abort: before the switch, or found not switched
-# --------------------------------------------------------------------
+# --- Abort: before the switch, or found not switched -----------------------------------------------------------------
 
 
 def _abort(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:

@@ -143,8 +143,7 @@ def in_git(image: ImageStatus, world: World) -> str:
     return text
 
 
-# --- saving, before the first workload is scaled
-# ------------------------------------------------------------------------------
+# --- saving, before the first workload is scaled ---------------------------------------------------------------------
 
 
 def with_images(status: RollbackStatus, workloads: tuple[WorkloadView, ...]) -> tuple[SavedWorkload, ...]:
@@ -189,8 +188,7 @@ def not_put_back(status: RollbackStatus, workloads: tuple[SavedWorkload, ...]) -
     )
 
 
-# --- setting, while the workloads are stopped
-# ---------------------------------------------------------------------------------
+# --- setting, while the workloads are stopped ------------------------------------------------------------------------
 
 
 def changes(status: RollbackStatus, world: World) -> tuple[tuple[WorkloadView, TemplateChange], ...]:
@@ -279,8 +277,7 @@ def to_set_by_hand(pending: Iterable[tuple[WorkloadView, TemplateChange]]) -> st
     )
 
 
-# --- the stages Await, Resume and HealthCheck
-# ---------------------------------------------------------------------------------
+# --- the stages Await, Resume and HealthCheck ------------------------------------------------------------------------
 
 
 def waits(spec: RollbackSpec, status: RollbackStatus) -> bool:

@@ -264,8 +264,7 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
     return Record(fresh, (Note("Warning", c.POSITION_UNKNOWN, text),))
 
 
-# --- Resume, HealthCheck, Finish
-# --------------------------------------------------------------------------------------------
+# --- Resume, HealthCheck, Finish -------------------------------------------------------------------------------------
 
 
 def resume(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -402,8 +401,7 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Record(fresh, (Note("Warning", fresh.failure_reason or c.INTERNAL_ERROR, fresh.failure_message or ""),))
 
 
-# --- switch back
-# ---------------------------------------------------------------------------------------------------------------------
+# --- switch back -----------------------------------------------------------------------------------------------------
 
 
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -473,8 +471,7 @@ def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> R
     return Record(switched_back(status, result, now), (note,))
 
 
-# --- shared
-# -------------------------------------------------------------------------------------------------------------------
+# --- shared ----------------------------------------------------------------------------------------------------------
 
 
 def _answer(job: JobView | None) -> SwitchResult | None:

@@ -45,8 +45,7 @@ class Refusal:
     patience: bool = False
 
 
-# --- of the undo
-# ------------------------------------------------------------------------------------------------------------
+# --- of the undo -----------------------------------------------------------------------------------------------------
 
 
 def refusal(spec: RollbackSpec, world: World, now: datetime) -> Refusal | None:
@@ -165,8 +164,7 @@ def settle(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     return Do(SettleUndo("Returned", keep_until), after="operator-undo-settled")
 
 
-# --- of the Rollback that is undone
-# ---------------------------------------------------------------------------------------------
+# --- of the Rollback that is undone ----------------------------------------------------------------------------------
 
 
 def while_taken_over(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -188,8 +186,7 @@ def while_taken_over(status: RollbackStatus, world: World, now: datetime) -> Act
     return None
 
 
-# --- positions
-# ---------------------------------------------------------------------------------------------------------------
+# --- positions -------------------------------------------------------------------------------------------------------
 
 
 def as_seen_by(status: RollbackStatus, result: SwitchResult) -> SwitchResult:

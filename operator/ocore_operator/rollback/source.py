@@ -50,8 +50,7 @@ def store_name(
     return remote.store_name if remote is not None else snapshot.status.store_name
 
 
-# --- the preflight
-# --------------------------------------------------------------------------------------------------------------
+# --- the preflight ---------------------------------------------------------------------------------------------------
 
 
 def unreachable(spec: RollbackSpec, world: World) -> Refusal | None:
@@ -136,8 +135,7 @@ def unclaimed(status: RollbackStatus, world: World) -> bool:
     return bool(world.source.namespace) and status.snapshot_namespace != world.source.namespace
 
 
-# --- the status
-# -------------------------------------------------------------------------------------------------------------------
+# --- the status ------------------------------------------------------------------------------------------------------
 
 
 def claim(world: World, snapshot: SnapshotView) -> dict[str, Any]:

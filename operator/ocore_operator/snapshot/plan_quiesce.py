@@ -176,8 +176,7 @@ _STAGES: dict[str, Callable[[World, QuiesceStatus], Action]] = {
 }
 
 
-# --- what ends a stage
-# --------------------------------------------------------------------------------------------------------
+# --- what ends a stage -----------------------------------------------------------------------------------------------
 
 
 def _interrupted(world: World) -> bool:
@@ -219,8 +218,7 @@ def _done(world: World, quiesce: QuiesceStatus, reason: str | None, message: str
     return Record(_with(world, fresh), tuple(notes))
 
 
-# --- shared
-# -------------------------------------------------------------------------------------------------------------------
+# --- shared ----------------------------------------------------------------------------------------------------------
 
 
 def _elapsed(world: World, quiesce: QuiesceStatus) -> float:

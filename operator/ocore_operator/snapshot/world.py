@@ -150,8 +150,7 @@ def is_ready(environment: Environment) -> bool:
     return environment.is_current and c.is_true(environment.status.conditions, c.READY)
 
 
-# --- actions
-# -----------------------------------------------------------------------------------------------------------
+# --- actions ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,7 @@ def digest_of(image: str, containers: Iterable[Mapping[str, Any]]) -> str:
     return digests.pop() if len(digests) == 1 else ""
 
 
-# --- containers
-# ---------------------------------------------------------------------------------------------------------------
+# --- containers ------------------------------------------------------------------------------------------------------
 
 
 def containers(workload: Mapping[str, Any]) -> tuple[ContainerView, ...]:

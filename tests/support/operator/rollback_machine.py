@@ -155,8 +155,7 @@ class RollbackMachine(RuleBasedStateMachine):
             if not self.operator.act(*self.operator.decide()):
                 self.model.advance(1, 1)
 
-    # --- what is ordinary
-    # -------------------------------------------------------------------------------------------------
+    # --- what is ordinary --------------------------------------------------------------------------------------------
     @rule(count=st.integers(1, 12))
     def operator_works(self, count: int) -> None:
         """A few actions; the process may die after any of them: nothing is kept in memory."""
@@ -179,8 +178,7 @@ class RollbackMachine(RuleBasedStateMachine):
                 self.operator.work()
             self.model.advance(2, 2)
 
-    # --- what is not
-    # ---------------------------------------------------------------------------------------------------------
+    # --- what is not -------------------------------------------------------------------------------------------------
     @rule(seconds=st.sampled_from([60, 400, 2000]))
     def operator_is_away(self, seconds: float) -> None:
         self.disturb()
@@ -348,8 +346,7 @@ class RollbackMachine(RuleBasedStateMachine):
     def the_other_operation_ends(self) -> None:
         self.model.holder = None
 
-    # --- the safety snapshot and the image
-    # ---------------------------------------------------------------------------------
+    # --- the safety snapshot and the image ---------------------------------------------------------------------------
     @precondition(lambda self: self.model.snapshot is not None)
     @rule(what=st.sampled_from(["fails", "deleted", "foreign"]))
     def safety_snapshot_fails(self, what: str) -> None:
@@ -413,8 +410,7 @@ class RollbackMachine(RuleBasedStateMachine):
                 workload.replicas, workload.extra, workload.started_by_others = saved + 1, 1, True
                 workload.version += 1
 
-    # --- two operators
-    # -----------------------------------------------------------------------------------------------------
+    # --- two operators -----------------------------------------------------------------------------------------------
     @precondition(lambda self: self.model.exists and self.kept is None)
     @rule()
     def operator_is_stopped_before_it_acts(self) -> None:
@@ -458,8 +454,7 @@ class RollbackMachine(RuleBasedStateMachine):
         """From now on there is something to recover from."""
         self.model.disturbed_at = self.model.time
 
-    # --- the end
-    # -------------------------------------------------------------------------------------------------------------
+    # --- the end -----------------------------------------------------------------------------------------------------
     def teardown(self) -> None:
         """All faults end, the operator runs: terminal in time, and no cleanup remains."""
         model = self.model

@@ -640,8 +640,7 @@ class Model:
         self.data.kept_folder = False
         job.payload = CleanupResult()
 
-    # --- what an operator reads and does
-    # ------------------------------------------------------------------------------------
+    # --- what an operator reads and does -----------------------------------------------------------------------------
     def see(self, watched_since: float) -> Seen:
         """Everything, read afresh."""
         return Seen(
@@ -937,8 +936,7 @@ class Model:
         workload.image, workload.commit = image, change.commits.template
         workload.version += 1
 
-    # --- promises
-    # ------------------------------------------------------------------------------------------------------------
+    # --- promises ----------------------------------------------------------------------------------------------------
     def _writers(self) -> list[str]:
         """Jobs that run and may change something."""
         return [j.name for j in self.jobs.values() if j.alive and not j.ended and j.command != "inspect-only"]

@@ -125,8 +125,7 @@ class UndoModel(Model):
         """Those from before the undone rollback, where it had restored others."""
         return ("registry/shop:0", "c0") if self.images else (RUNNING, "c2")
 
-    # --- of the undo
-    # ------------------------------------------------------------------------------------------------------------
+    # --- of the undo -------------------------------------------------------------------------------------------------
     def _owns(self) -> bool:
         return self.entry is not None and self.entry.state != "Returned"
 
@@ -216,8 +215,7 @@ class UndoModel(Model):
         if self._owns() and self.environment and self.status.residue == "None":
             assert self.drops == 1
 
-    # --- of the rollback that is undone
-    # -----------------------------------------------------------------------------------------
+    # --- of the rollback that is undone ------------------------------------------------------------------------------
     def undone_acts(self) -> bool:
         """One action of it, as it reads the world now. Returns whether to decide again at once."""
         if not self.undone_finalizer:

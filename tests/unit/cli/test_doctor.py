@@ -134,8 +134,7 @@ def test_what_a_rollback_waits_for_is_said_before() -> None:
     assert "terminationGracePeriodSeconds" not in rollback()
 
 
-# --- the planted faults
-# -------------------------------------------------------------------------------------------------
+# --- the planted faults ----------------------------------------------------------------------------------------------
 Plant = Callable[[World], World]
 
 
@@ -462,8 +461,7 @@ def test_every_fix_with_a_kind_names_its_group() -> None:
             assert not re.search(r"(?:patch|delete|wait|edit) (?:environments?|snapshots?|rollbacks?)[ /]", line.fix)
 
 
-# --- the command
-# ---------------------------------------------------------------------------------------------------------
+# --- the command -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -336,8 +336,7 @@ def test_what_a_path_holds_does_not_end_a_comment() -> None:
     assert [each.get("spec", {}).get("evil") for each in yaml.safe_load_all(text)] == [None] * 3
 
 
-# --- the command
-# ---------------------------------------------------------------------------------------------------------
+# --- the command -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

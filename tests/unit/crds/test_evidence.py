@@ -253,8 +253,7 @@ def test_progress_names_the_running_step_else_the_last_one(steps: dict[str, str]
     assert e.derive(recorded(steps=steps, required=tuple(steps))).progress.step == current
 
 
-# --- a Snapshot
-# ---------------------------------------------------------------------------------------------------------
+# --- a Snapshot ------------------------------------------------------------------------------------------------------
 
 
 def test_a_complete_snapshot_is_green() -> None:
@@ -450,8 +449,7 @@ def test_a_snapshot_that_is_not_complete(
     assert found.artifact_checksums == found.artifact_paths == {}
 
 
-# --- a Rollback
-# ---------------------------------------------------------------------------------------------------------
+# --- a Rollback ------------------------------------------------------------------------------------------------------
 
 
 def test_a_complete_rollback_is_green() -> None:
@@ -697,8 +695,7 @@ def test_a_rollback_that_is_not_complete(
     assert found.artifact_paths == {"liveDatabase": "shop", "filestore": "files/filestore/shop"}
 
 
-# --- both
-# -----------------------------------------------------------------------------------------------------------------
+# --- both ------------------------------------------------------------------------------------------------------------
 
 
 def test_only_snapshots_and_rollbacks_have_it() -> None:
@@ -848,8 +845,7 @@ def test_whatever_is_recorded(
     assert found.can_write_clean_success == (whole and not blocking and all(facts.values()) and status == "completed")
 
 
-# --- createSafetySnapshot and restoreImage
-# --------------------------------------------------------------------------------------
+# --- createSafetySnapshot and restoreImage ---------------------------------------------------------------------------
 
 ASKED = {"snapshotRef": {"name": "s1"}, "createSafetySnapshot": True, "restoreImage": "Always"}
 WITH_ASKED: dict[str, Any] = {

@@ -392,8 +392,7 @@ def test_fields_of_another_client_are_removed() -> None:
     assert retention.beyond({}, wanted) == {}
 
 
-# --- safety snapshots
-# -----------------------------------------------------------------------------------------------------------
+# --- safety snapshots ------------------------------------------------------------------------------------------------
 
 
 def rollback(*, terminal: bool = True, deleting: bool = False, **status: Any) -> dict[str, Any]:
@@ -589,8 +588,7 @@ def test_a_damaged_snapshot_does_not_count_as_a_place_of_its_data() -> None:
     assert (found.remote, found.needs) == ("Pending", "f")
 
 
-# --- differentials
-# --------------------------------------------------------------------------------------------------------------
+# --- differentials ---------------------------------------------------------------------------------------------------
 
 
 def protected(*candidates: Candidate, **given: int) -> dict[str, Verdict]:

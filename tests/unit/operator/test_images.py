@@ -92,8 +92,7 @@ def test_only_pods_that_run_the_image_count() -> None:
     assert images.digest_of("shop:18", scale._statuses(pods, "shop", "shop:18")) == ONE
 
 
-# --- ownership
-# ------------------------------------------------------------------------------------------------------------------
+# --- ownership -------------------------------------------------------------------------------------------------------
 
 
 def fields(container: str = "shop", field: str = "f:containers", leaf: str = "f:image") -> dict[str, Any]:
@@ -160,8 +159,7 @@ def test_containers_are_observed_with_their_owner() -> None:
     )
 
 
-# --- which containers, and the patch
-# --------------------------------------------------------------------------------------------
+# --- which containers, and the patch ---------------------------------------------------------------------------------
 
 
 def view(name: str, *containers: ContainerView, commits: Commit | None = None) -> WorkloadView:

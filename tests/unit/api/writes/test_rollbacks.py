@@ -85,8 +85,7 @@ def test_a_target_that_is_not_set_is_the_environment_of_the_path(site: Site, uns
     assert (answer.status_code, answer.json()["environmentId"]) == (202, SHOP)
 
 
-# --- who may
-# ------------------------------------------------------------------------------------------------------------
+# --- who may ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_environment_of_the_path_owns_the_snapshot(site: Site) -> None:
@@ -127,8 +126,7 @@ def test_it_needs_the_scope_rollback(site: Site, scope: str) -> None:
     assert site.server.writes() == []
 
 
-# --- when
-# ---------------------------------------------------------------------------------------------------------------
+# --- when ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,8 +176,7 @@ def test_a_rollback_that_waits_for_the_target(site: Site) -> None:
     assert start(site).status_code == 202
 
 
-# --- how often
-# ----------------------------------------------------------------------------------------------------------
+# --- how often -------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_key_starts_one_rollback_for_ever(site: Site) -> None:
@@ -245,8 +242,7 @@ def test_the_key_is_the_callers_alone(site: Site) -> None:
     assert reason(answer) == (404, "NotFound")
 
 
-# --- another namespace
-# --------------------------------------------------------------------------------------------------
+# --- another namespace -----------------------------------------------------------------------------------------------
 
 
 def store(namespace: str, name: str, store_id: str, access: str = "ReadWrite") -> Any:

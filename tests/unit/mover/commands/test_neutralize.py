@@ -604,8 +604,7 @@ def test_postgresql_killed_while_it_is_neutralised(copy: Copy) -> None:
     assert copy.neutralise().code == 0
 
 
-# --- by the application's image
-# ----------------------------------------------------------------------------------------
+# --- by the application's image --------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -59,8 +59,7 @@ def test_without_damage_it_is_complete(folder: Folder) -> None:
     assert call("verify", *folder.which).code == 0
 
 
-# --- the state object
-# ------------------------------------------------------------------------------------------------------
+# --- the state object ------------------------------------------------------------------------------------------------
 
 
 def test_the_state_is_stored_with_the_snapshot_and_replaced_later(folder: Folder) -> None:

@@ -157,8 +157,7 @@ def key_of(name: str) -> str:
     return f"{naming.attempt_prefix(ENVIRONMENT, SNAPSHOT, 'a1')}database/{name}"
 
 
-# --- the copy
-# ------------------------------------------------------------------------------------------------------------
+# --- the copy --------------------------------------------------------------------------------------------------------
 
 
 def test_it_is_the_same_byte_for_byte(origin: Place, remote: Place) -> None:
@@ -232,8 +231,7 @@ def test_objects_that_were_lost_in_the_copy_come_back(origin: Place, remote: Pla
     assert contents(remote) == contents(origin)
 
 
-# --- what is refused
-# ------------------------------------------------------------------------------------------------------
+# --- what is refused -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["1.dat.zst", "toc.dat"])
@@ -377,8 +375,7 @@ def test_it_needs_a_source(folders: tuple[Place, Place]) -> None:
     assert call("copy-remote", *folders[1].options(), *ids).code == 2
 
 
-# --- the data in the snapshot's own store goes
-# ------------------------------------------------------------------------------
+# --- the data in the snapshot's own store goes -----------------------------------------------------------------------
 
 
 def released(origin: Place, remote: Place, copy: dict[str, Any]) -> Finished:
@@ -530,8 +527,7 @@ def test_row_59_a_differential_stays_where_its_base_is_lost(folders: tuple[Place
     assert call(*arguments(origin, remote)).reason == conditions.BASE_NOT_COPIED
 
 
-# --- two clusters with one store
-# ----------------------------------------------------------------------------------------------
+# --- two clusters with one store -------------------------------------------------------------------------------------
 
 
 def test_row_68_a_base_that_goes_as_the_manifest_is_written(

@@ -645,8 +645,7 @@ def test_row_65_a_snapshot_comes_once_all_of_its_objects_are_there(place: Place)
     assert (imported(place).incomplete, condition(place)[0]) == (0, "True")
 
 
-# --- two stores at once
-# -------------------------------------------------------------------------------------------------
+# --- two stores at once ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["", "No valid NAME"])

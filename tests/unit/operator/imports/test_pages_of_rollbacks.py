@@ -408,8 +408,7 @@ def test_a_not_after_in_the_future_gets_another_name(place: Place) -> None:
     assert past["metadata"]["name"] == "past"
 
 
-# --- it never runs
-# -----------------------------------------------------------------------------------------------------
+# --- it never runs ---------------------------------------------------------------------------------------------------
 
 
 def test_what_a_crash_left_never_runs_and_is_completed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

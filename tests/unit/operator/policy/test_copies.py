@@ -151,8 +151,7 @@ def test_it_ends_and_leaves_none_out(states: list[tuple[int, str]]) -> None:
     assert all(e.remote is not None for e in entries)
 
 
-# --- the remote store is replaced by another one
-# ------------------------------------------------------------------------------
+# --- the remote store is replaced by another one ---------------------------------------------------------------------
 
 
 def in_store(found: SnapshotEntry, store_id: str, **facts: Any) -> SnapshotEntry:
@@ -185,8 +184,7 @@ def test_row_60_all_others_follow_the_newest_first() -> None:
     assert chosen(replaced(in_store(entries[0], "old", busy=True))) == []
 
 
-# --- checks
-# --------------------------------------------------------------------------------------------------------------------
+# --- checks ----------------------------------------------------------------------------------------------------------
 
 
 def checks(*entries: SnapshotEntry, store: str = "far") -> list[str]:

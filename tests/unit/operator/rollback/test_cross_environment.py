@@ -42,8 +42,7 @@ COMPLETE = [{"type": "Complete", "status": "True", "reason": "Succeeded", "lastT
 READY = [{"type": "Ready", "status": "True", "reason": "Succeeded", "lastTransitionTime": at(0)}]
 
 
-# --- the decisions
-# ----------------------------------------------------------------------------------------------------------------
+# --- the decisions ---------------------------------------------------------------------------------------------------
 
 
 def ready(**options: Any) -> Model:
@@ -217,8 +216,7 @@ def test_from_the_beginning_to_the_end_though_the_source_is_gone() -> None:
     assert (model.status.phase, model.status.residue) == ("Complete", "None")
 
 
-# --- what is read
-# -----------------------------------------------------------------------------------------------------------------
+# --- what is read ----------------------------------------------------------------------------------------------------
 
 
 class Reading:
@@ -396,8 +394,7 @@ def test_the_target_is_the_one_that_is_named_remembers_and_is_locked() -> None:
     assert not executed(objects.environment(), reading.rollback)
 
 
-# --- the Snapshot is protected
-# ----------------------------------------------------------------------------------------------------
+# --- the Snapshot is protected ---------------------------------------------------------------------------------------
 
 
 def user(namespace: str, status: Object, ref: Object) -> Object:
@@ -517,8 +514,7 @@ def test_a_namespace_whose_role_is_gone_does_not_stop_the_others() -> None:
         users_of(api, namespaces=watched, catalog=catalog, gone="prod")
 
 
-# --- the Jobs
-# ---------------------------------------------------------------------------------------------------------------------
+# --- the Jobs --------------------------------------------------------------------------------------------------------
 
 
 def running(**status: Any) -> resources.Rollback:

@@ -292,8 +292,7 @@ def test_one_that_is_deleted_or_ended_does_nothing() -> None:
     assert plan.decide(ended, spec(model), model.see(model.time).world, ROLLBACK_ID, model.now()) == v.Idle()
 
 
-# --- what others see of it
-# -----------------------------------------------------------------------------------------------------
+# --- what others see of it -------------------------------------------------------------------------------------------
 
 
 def shown(status: RollbackStatus) -> RollbackStatus:

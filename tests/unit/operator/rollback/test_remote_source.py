@@ -45,8 +45,7 @@ def chooses(remote: RemoteSource | None = CHOSEN, **fields: Any) -> Callable[[v.
     return lambda world: replace(world, source=replace(world.source, remote=remote, **fields))
 
 
-# --- known before
-# --------------------------------------------------------------------------------------------------------
+# --- known before ----------------------------------------------------------------------------------------------------
 
 
 def taken(remote: Object | None, *more: Object) -> resources.Snapshot:
@@ -147,8 +146,7 @@ def test_into_another_environment_the_copy_is_the_source() -> None:
     assert source.store_name(rollback(sourceStoreRef={"name": "x"}), snap, target, None) == "x"
 
 
-# --- found by the restore
-# --------------------------------------------------------------------------------------------------
+# --- found by the restore --------------------------------------------------------------------------------------------
 
 
 def restoring(**changes: Any) -> RollbackStatus:
@@ -271,8 +269,7 @@ def test_a_copy_of_an_environment_reads_it_from_there() -> None:
     assert action.status.source_store_name == "far"
 
 
-# --- a preview
-# ---------------------------------------------------------------------------------------------------------------
+# --- a preview -------------------------------------------------------------------------------------------------------
 
 
 def test_a_preview_reads_the_copy_as_the_rollback_would() -> None:
@@ -292,8 +289,7 @@ def test_a_preview_reads_the_copy_as_the_rollback_would() -> None:
     assert (again.status.attempt, again.status.remote.store_name) == (2, "far")
 
 
-# --- what is found is recorded on the Snapshot
-# -----------------------------------------------------------------------------
+# --- what is found is recorded on the Snapshot -----------------------------------------------------------------------
 
 
 def first_action(

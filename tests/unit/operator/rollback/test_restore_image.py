@@ -110,8 +110,7 @@ def recorded(action: Action) -> RollbackStatus:
     return action.status
 
 
-# --- the preflight
-# --------------------------------------------------------------------------------------------------------------
+# --- the preflight ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,8 +236,7 @@ def test_the_digest_of_the_snapshot_is_observed() -> None:
     assert snapshot_view(found).image_digest == DIGEST
 
 
-# --- WaitForGit
-# -----------------------------------------------------------------------------------------------------------------
+# --- WaitForGit ------------------------------------------------------------------------------------------------------
 
 
 def test_it_waits_before_anything_is_stopped() -> None:
@@ -289,8 +287,7 @@ def test_it_sets_nothing_itself() -> None:
     assert plan_image.with_images(status("Prepare", "WaitForGit"), (workload(),))[0].image is None
 
 
-# --- saved before it is changed
-# -------------------------------------------------------------------------------------------------
+# --- saved before it is changed --------------------------------------------------------------------------------------
 
 
 def stopping(found: RollbackStatus, *workloads: WorkloadView) -> RollbackStatus:
@@ -393,8 +390,7 @@ def test_where_a_tool_owns_the_image_the_step_is_left_out_and_says_what_to_do() 
     assert f"In Git, set image {RECORDED}" in message
 
 
-# --- it cannot be set
-# -----------------------------------------------------------------------------------------------------------
+# --- it cannot be set ------------------------------------------------------------------------------------------------
 
 
 def test_nothing_starts_on_the_snapshot_with_another_image() -> None:
@@ -440,8 +436,7 @@ def test_the_patch_carries_the_version_that_was_read() -> None:
         asyncio.run(scale.set_image(ctx, "ns", view, wanted))
 
 
-# --- put back
-# -------------------------------------------------------------------------------------------------------------------
+# --- put back --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,7 @@ def test_what_would_not_be_complete_is_refused_before_anything(
     assert plan_safety.refusal(RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}}), environment) is None
 
 
-# --- the object
-# -----------------------------------------------------------------------------------------------------------------
+# --- the object ------------------------------------------------------------------------------------------------------
 
 
 def rollback(stage: str = "Restore", **spec: Any) -> Rollback:
@@ -305,8 +304,7 @@ def test_how_it_ended(conditions: list[tuple[str, str]], phase: str | None, *, c
     assert (seen.complete, seen.failed, seen.deleting, seen.version) == (complete, failed, False, "5")
 
 
-# --- against an API server
-# ------------------------------------------------------------------------------------------------------
+# --- against an API server -------------------------------------------------------------------------------------------
 
 
 class Queue(list[Any]):

@@ -82,8 +82,7 @@ def decide(status: RollbackStatus, seen: World, seconds: float = 10) -> Action:
     return plan.decide(status, SPEC, seen, UNDO_ID, time_at(seconds))
 
 
-# --- what is refused
-# ------------------------------------------------------------------------------------------------------------
+# --- what is refused -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,8 +197,7 @@ def test_it_needs_the_lock_and_no_probe() -> None:
     assert recorded(preflight(world(environment=twin))).failure_reason == c.DUPLICATE_TARGET
 
 
-# --- which way it goes
-# -----------------------------------------------------------------------------------------------------------
+# --- which way it goes -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -256,8 +254,7 @@ def test_a_second_run_is_found_by_the_record() -> None:
         assert decide(status, replace(world(), lock=OperationLock("Free"))) == Do(RemoveFinalizer())
 
 
-# --- who owns what is kept
-# ------------------------------------------------------------------------------------------------------
+# --- who owns what is kept -------------------------------------------------------------------------------------------
 
 
 def at_drain() -> tuple[RollbackStatus, JobView]:
@@ -402,8 +399,7 @@ def test_from_the_beginning_to_the_end() -> None:
     assert (model.data.live, model.data.folder, model.drops, model.switches) == ("new", "new", 1, 1)
 
 
-# --- what the Environment remembers
-# -----------------------------------------------------------------------------------------------
+# --- what the Environment remembers ----------------------------------------------------------------------------------
 
 
 def rollback(name: str, uid: str, status: RollbackStatus, spec: dict[str, Any]) -> resources.Rollback:

@@ -195,8 +195,7 @@ def test_the_time_of_a_pin_does_not_count_as_trying() -> None:
     assert decision.seconds == 30.0
 
 
-# --- versioning and Object Lock
-# ----------------------------------------------------------------------------------------
+# --- versioning and Object Lock --------------------------------------------------------------------------------------
 
 
 def kept_of(**fields: Any) -> DeleteResult:

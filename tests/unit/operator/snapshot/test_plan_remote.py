@@ -289,8 +289,7 @@ def test_a_copy_delays_no_verification_and_is_not_delayed_by_one() -> None:
     assert end.seconds == 10.0
 
 
-# --- the Environment names another store
-# -------------------------------------------------------------------------------
+# --- the Environment names another store -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wanted", ["", "other"])
@@ -333,8 +332,7 @@ def test_without_an_environment_the_copy_goes_where_it_was_wanted() -> None:
     assert decide(world(complete(copy()), remote=RemoteView(wanted=None))) == StartCopy(1)
 
 
-# --- retention
-# ----------------------------------------------------------------------------------------------------------
+# --- retention -------------------------------------------------------------------------------------------------------
 
 
 def test_the_data_goes_and_the_copy_stays() -> None:
@@ -439,8 +437,7 @@ def test_row_54_the_copy_of_a_damaged_snapshot_stays() -> None:
     assert releases({**obj, "status": damaged}) is None
 
 
-# --- the copy is asked for again
-# ------------------------------------------------------------------------------------------
+# --- the copy is asked for again -------------------------------------------------------------------------------------
 
 LOST = Failure(reason=c.REMOTE_COPY_LOST, message="The copy in s3://far is not whole: the manifest is missing.")
 BEFORE = CopyPlace(store_name="old", store_id="older", requested_at=at(5))
@@ -637,8 +634,7 @@ def test_row_59_the_copy_of_a_differential_stays_while_its_full_is_damaged() -> 
     assert isinstance(decide(world(snap)), StartDelete)
 
 
-# --- the remote store is replaced by another one
-# ---------------------------------------------------------------------------
+# --- the remote store is replaced by another one ---------------------------------------------------------------------
 
 
 def moved() -> Snapshot:
@@ -749,8 +745,7 @@ def test_row_60_deletion_removes_the_copy_in_the_store_before_too() -> None:
     assert decide(world(snap, deleted)) == LetGo()
 
 
-# --- another cluster has pinned it
-# ------------------------------------------------------------------------------------------
+# --- another cluster has pinned it -----------------------------------------------------------------------------------
 
 
 def test_row_68_what_another_cluster_has_pinned_is_kept() -> None:
@@ -765,8 +760,7 @@ def test_row_68_what_another_cluster_has_pinned_is_kept() -> None:
     assert "another cluster" in stays.status.remote.message
 
 
-# --- deletion
-# -----------------------------------------------------------------------------------------------------------
+# --- deletion --------------------------------------------------------------------------------------------------------
 
 
 def test_deletion_removes_both() -> None:
@@ -809,8 +803,7 @@ def test_retain_keeps_both_and_says_where_they_are() -> None:
     assert "far" in end.note.message
 
 
-# --- what is read
-# --------------------------------------------------------------------------------------------------------
+# --- what is read ----------------------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_whose_copy_remains_is_not_idle() -> None:

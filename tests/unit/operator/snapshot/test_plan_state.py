@@ -153,8 +153,7 @@ def test_a_deletion_stops_the_job_first() -> None:
     assert decide(seen(obj)) == StartDelete(1)
 
 
-# --- beside the remote copy
-# --------------------------------------------------------------------------------------------
+# --- beside the remote copy ------------------------------------------------------------------------------------------
 
 AUDIT = {"pinLabel": "audit", **DEFAULTS}
 WANTED = StoredState(pin_label="audit")

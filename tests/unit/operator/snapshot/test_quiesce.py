@@ -106,8 +106,7 @@ def stage_of(action: Action) -> QuiesceStatus:
     return found
 
 
-# --- one step at a time
-# --------------------------------------------------------------------------------------------------------
+# --- one step at a time ----------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_stopped_before_the_job_waits() -> None:
@@ -355,8 +354,7 @@ def test_a_sigterm_starts_the_workloads_first(stage: str) -> None:
     assert not critical({})
 
 
-# --- everything in any order
-# ---------------------------------------------------------------------------------------------------
+# --- everything in any order -----------------------------------------------------------------------------------------
 
 
 @dataclass
