@@ -1,24 +1,25 @@
 """Carries out the actions of an Extract. Each can be repeated; Conflict is raised where an object has changed since."""
 
 from dataclasses import replace
+from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.table import EXTRACT
 from ocore_kube.types import EXTRACTS
-from ocore_operator import clock, operation_lock, summarize
+from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.extract import transitions
-from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
+from ocore_operator.extract.world import Action, StartJob, World
 from ocore_operator.frame import effects as frame
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StopJob, Wait
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build, inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube.resources import Environment, Extract, Object
-from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.sources import Place
 
 #: Least seconds for the Job: with less, the Extract fails anyway.
@@ -30,11 +31,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
     extract = world.extract
     match action:
         case Wait():
-            log = ctx.followers.ensure(extract.key, action.pod) if action.pod else None
-            await summarize.write(ctx, extract, transitions.waiting(world, action.reason, action.message, log))
-            if extract.status.started_at is not None:
-                ctx.progress.ensure(extract.key)
-            return Requeue(action.after)
+            return await frame.wait(ctx, extract, action, partial(transitions.waiting, world))
         case Record() | Idle():
             end = await frame.carry_out(ctx, extract, action)
             if isinstance(action, Record) and c.is_terminal(action.status.conditions):
@@ -49,9 +46,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             else:
                 await operation_lock.release(ctx, extract.meta.namespace, _environment(world).meta.name, extract)
             return None
-        case StopJob(name=name):
-            await lifecycle.stop(ctx, world.seen, extract.meta, name)
-            return Requeue(1.0)
+        case StopJob():
+            return await frame.stop_job(ctx, extract, action, world.seen, partial(transitions.waiting, world))
         case StartJob():
             job = await _job(ctx, world, action)
             await lifecycle.start(ctx, job, waiting_since=extract.status.started_at or extract.meta.created)

@@ -14,12 +14,12 @@ from ocore_crds.reports.extracted import folder_refusal, tables_refusal
 from ocore_operator import clock
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.extract import transitions
-from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.extract.world import Action, StartJob, World
+from ocore_operator.frame import actions
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Series, Waits
+from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.reconcile_loop import Note
 
 #: Seconds in which a missing object may still appear: GitOps applies them in no order.
 APPEAR_SECONDS = 60.0
@@ -165,8 +165,8 @@ def _run(world: World) -> Action:
         return Record(transitions.failed(world, changed.reason, changed.message))
     match found:
         case Due(failure=failure) if failure is not None:
-            acts = driver.acts(world.seen, [series.job(status.attempt)], with_ended=False)
-            return _stop(world, acts) or Record(transitions.next_attempt(world, failure.message))
+            stopping = actions.stop(world.seen, [series.job(status.attempt)], with_ended=False)
+            return stopping or Record(transitions.next_attempt(world, failure.message))
         case Due():
             if world.refusal is not None:
                 return _refused(world)
@@ -178,7 +178,7 @@ def _run(world: World) -> Action:
         case Waits(starting=starting) if starting:
             return Wait(found.seconds, found.reason or c.RUNNING, found.message)
         case Waits():
-            return Wait(found.seconds, *found.says(c.RUNNING, f"Job {found.job} reads the snapshot."), found.pod)
+            return Wait(found.seconds, *found.says(c.RUNNING, f"Job {found.job} reads the snapshot."), pod=found.pod)
         case driver.Failed(failure=failure):
             return Record(transitions.failed(world, failure.reason, failure.message))
 
@@ -217,7 +217,7 @@ def _after_end(world: World) -> Action:
     """Stops what runs, releases the lock, removes the result when its time has come."""
     status = world.extract.status
     ended = status.phase == "Complete" and not world.deleting  # the Job of one that succeeded ends itself
-    stopping = None if ended else _stop(world, driver.acts(world.seen, world.seen.of_command(EXTRACT.name)))
+    stopping = None if ended else actions.stop(world.seen, world.seen.of_command(EXTRACT.name))
     if stopping is not None:
         return stopping
     if world.locked and not _drops_now(world):
@@ -226,13 +226,6 @@ def _after_end(world: World) -> Action:
         left = _seconds_left(world)
         return Idle(left) if left > 0 else _removal(world)
     return SetFinalizer(present=False) if world.deleting else Idle()
-
-
-def _stop(world: World, name: str | None) -> Action | None:
-    """Stops the Job, and waits for its pods."""
-    if name is None:
-        return None
-    return Idle(STOP_PAUSE) if driver.is_stopped(world.seen, name) else StopJob(name)
 
 
 def _seconds_left(world: World) -> float:

@@ -5,12 +5,11 @@
 
 from functools import partial
 
-from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
 from ocore_operator.extract.effects import carry_out
 from ocore_operator.extract.observe import observe
 from ocore_operator.extract.plan import decide
-from ocore_operator.extract.world import Action, Wait, World
+from ocore_operator.frame import loop
 from ocore_operator.kube.resources import Key
 
 #: Actions of one reconcile.
@@ -19,17 +18,12 @@ MAX_ACTIONS = 30
 
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles an Extract; seconds until the next reconcile, None: when something changes."""
-    return await reconcile_loop.run(
+    return await loop.run(
         str(key),
         partial(observe, ctx, key),
         decide,
         partial(carry_out, ctx),
-        may_rest=may_rest,
-        refused=reconcile_loop.refused,
+        may_rest=loop.may_rest,
+        refused=loop.refused,
         max_actions=MAX_ACTIONS,
     )
-
-
-def may_rest(world: World, action: Action) -> bool:
-    """Whether the action may rest on that world: Jobs and pods were listed for it, or it only waits."""
-    return isinstance(action, Wait) or not world.seen.remembered

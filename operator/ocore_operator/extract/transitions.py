@@ -10,6 +10,7 @@ from ocore_crds.text.quantity import human
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed
 from ocore_operator.extract.world import World
+from ocore_operator.frame.actions import Wait
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.summarize import Stamp
@@ -65,12 +66,12 @@ def next_attempt(world: World, because: str) -> ExtractStatus:
     return summarize.running(fresh, c.RUNNING, text, _stamp(world))
 
 
-def waiting(world: World, reason: str, message: str, log: LogState | None) -> ExtractStatus:
+def waiting(world: World, wait: Wait, log: LogState | None) -> ExtractStatus:
     """It waits for that."""
     status = world.extract.status
     if log is not None and log.steps:
         status = status.model_copy(update={"steps": log.step_statuses(EXTRACT_STEPS)})
-    return summarize.running(status, reason, message, _stamp(world))
+    return summarize.running(status, wait.reason, wait.message, _stamp(world))
 
 
 def completed(world: World, found: ExtractResult) -> ExtractStatus:

@@ -7,7 +7,7 @@ from typing import Literal
 from ocore_crds import naming
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_operator.errors import Outcome
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StopJob, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Environment, Extract, Snapshot, Store
 from ocore_operator.sources import Source
@@ -37,6 +37,11 @@ class World:
     locked: bool = False
     #: Why the last action could not be carried out.
     refusal: Outcome | None = None
+
+    @property
+    def remembered(self) -> bool:
+        """Whether its Jobs come from the last lists."""
+        return self.seen.remembered
 
     @property
     def finalizer(self) -> bool:
@@ -70,30 +75,6 @@ class World:
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Writes what it waits for. `pod`: whose log is followed."""
-
-    after: float
-    reason: str
-    message: str
-    pod: str = ""
-
-
-@dataclass(frozen=True)
-class SetLock:
-    """Acquires or releases the operation lock of the Environment."""
-
-    held: bool
-
-
-@dataclass(frozen=True)
-class StopJob:
-    """Deletes a Job and waits for its pods."""
-
-    name: str
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
 """Carries out the actions that do not depend on a kind. Every action can be repeated; Conflict is raised where an
 object has changed since."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ocore_kube.types import Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob, Wait
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints, lifecycle
+from ocore_operator.jobs.observing.driver import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import Observation
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Meta, Resource
-from ocore_operator.reconcile_loop import Requeue
+
+#: The status of a kind while it waits; with what the log of the pod has reported, where that is followed.
+WaitingStatus = Callable[[Wait, LogState | None], Any]
 
 
 async def carry_out(
@@ -29,6 +35,31 @@ async def carry_out(
         for note in action.notes:
             ctx.events.record(obj, note.type, note.reason, note.message)
     return None
+
+
+async def wait(ctx: Context, obj: Resource[Any, Any], action: Wait, status: WaitingStatus) -> Requeue:
+    """Reports what is waited for, follows the log of the pod, and shows the progress of an operation that has
+    started."""
+    if action.wake is not None:
+        ctx.queue.add(action.wake)
+    log = ctx.followers.ensure(obj.key, action.pod) if action.pod else None
+    new = status(action, log)
+    await summarize.write(ctx, obj, new)
+    if new.started_at is not None:
+        ctx.progress.ensure(obj.key)
+    return Requeue(action.seconds)
+
+
+async def stop_job(
+    ctx: Context, obj: Resource[Any, Any], action: StopJob, seen: Observation, status: WaitingStatus
+) -> Requeue:
+    """Deletes the Job. Its end is seen by the next reconcile."""
+    if action.because is not None:
+        reported = Wait(STOP_PAUSE, action.because.reason, action.because.message, job=action.job)
+        if await summarize.write(ctx, obj, status(reported, None)) is None:
+            return Requeue(STOP_PAUSE)
+    await lifecycle.stop(ctx, seen, obj.meta, action.job)
+    return Requeue(STOP_PAUSE)
 
 
 async def set_finalizer(ctx: Context, obj: Meta, type_: Type, name: str, *, present: bool) -> None:

@@ -2,11 +2,11 @@
 
 from ocore_operator.context import Context
 from ocore_operator.frame import effects as frame
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.imports import pages, plan
 from ocore_operator.imports.pages import Memories
 from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.reconcile_loop import Requeue
 
 
 async def carry_out(memories: Memories, ctx: Context, world: World, action: Action) -> Requeue:

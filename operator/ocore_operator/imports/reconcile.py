@@ -6,8 +6,8 @@
 
 from functools import partial
 
-from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
+from ocore_operator.frame import loop
 from ocore_operator.imports import plan
 from ocore_operator.imports.effects import carry_out
 from ocore_operator.imports.observe import observe
@@ -20,11 +20,11 @@ async def once(memories: Memories, ctx: Context, store: Store) -> float | None:
     reports it."""
     if not store.spec.import_:
         return None
-    return await reconcile_loop.run(
+    return await loop.run(
         f"import {store.key}",
         lambda _: observe(ctx, store),
         plan.decide,
         partial(carry_out, memories, ctx),
-        refused=reconcile_loop.refused,
+        refused=loop.refused,
         max_actions=1,
     )

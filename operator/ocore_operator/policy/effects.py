@@ -16,6 +16,7 @@ from ocore_operator import remote_status, summarize
 from ocore_operator.context import Context
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAGER_RETENTION
 from ocore_operator.kube.resources import Key, Object, Snapshot
@@ -31,7 +32,6 @@ from ocore_operator.policy.world import (
     RequestTest,
     World,
 )
-from ocore_operator.reconcile_loop import Requeue
 
 _log = structlog.get_logger()
 

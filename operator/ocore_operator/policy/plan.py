@@ -15,12 +15,11 @@ from ocore_crds.rules import history, retention
 from ocore_crds.rules.retention import Listed, Verdict
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Note, Record
 from ocore_operator.kube.resources import Key, Policy
 from ocore_operator.policy import copies, cron, restore_tests, transitions
 from ocore_operator.policy.cron import Schedule, ScheduleError
 from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, World
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
 
 #: Snapshots whose status is written, or that are deleted, by one action.

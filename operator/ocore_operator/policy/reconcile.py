@@ -7,8 +7,8 @@ carries out. An environment without a policy is reconciled under the name that i
 from functools import partial
 
 from ocore_crds import conditions as c
-from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
+from ocore_operator.frame import loop
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.policy.effects import carry_out
 from ocore_operator.policy.observe import observe
@@ -42,6 +42,6 @@ def of_environment(environment: Object) -> Key | None:
 
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles the policy of an environment; seconds until the next reconcile, None: when something changes."""
-    return await reconcile_loop.run(
+    return await loop.run(
         str(key), lambda _: observe(ctx, key), decide, partial(carry_out, ctx), max_actions=MAX_ACTIONS
     )

@@ -14,12 +14,11 @@ from ocore_crds.resources.restore_test import RestoreTestRequest, RestoreTests, 
 from ocore_crds.resources.snapshotpolicy import PolicyRestoreTest, SnapshotPolicySpec, SnapshotPolicyStatus
 from ocore_operator import clock, summarize
 from ocore_operator.entries.snapshots import SnapshotEntry
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Note, Record
 from ocore_operator.kube.resources import Policy
 from ocore_operator.policy import cron
 from ocore_operator.policy.cron import Schedule, ScheduleError
 from ocore_operator.policy.world import Action, RequestTest, World
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.summarize import Stamp
 
 

@@ -16,6 +16,7 @@ from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.frame.actions import Record
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs
@@ -36,7 +37,6 @@ from ocore_operator.readiness.world import (
     Wait,
     World,
 )
-from ocore_operator.reconcile_loop import Requeue
 
 WorldT = TypeVar("WorldT", bound=World[Any, Any])
 

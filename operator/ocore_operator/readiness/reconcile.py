@@ -6,8 +6,8 @@
 
 from functools import partial
 
-from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
+from ocore_operator.frame import loop
 from ocore_operator.kube.resources import Key
 from ocore_operator.readiness import observe, plan_environment, plan_store
 from ocore_operator.readiness.effects import carry_out_environment, carry_out_store
@@ -18,7 +18,7 @@ MAX_ACTIONS = 10
 
 async def environment(ctx: Context, key: Key) -> float | None:
     """Reconciles an Environment; seconds until the next reconcile, None: when something changes."""
-    return await reconcile_loop.run(
+    return await loop.run(
         str(key),
         lambda _: observe.environment(ctx, key),
         plan_environment.decide,
@@ -29,7 +29,7 @@ async def environment(ctx: Context, key: Key) -> float | None:
 
 async def store(ctx: Context, key: Key) -> float | None:
     """Reconciles a SnapshotStore; seconds until the next reconcile, None: when something changes."""
-    return await reconcile_loop.run(
+    return await loop.run(
         str(key),
         lambda _: observe.store(ctx, key),
         plan_store.decide,

@@ -27,9 +27,9 @@ from ocore_crds.resources.rollback import (
     RollbackTarget,
 )
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Note
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.observing.outcome import may_retry
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import (
     plan_image,
     plan_joined,

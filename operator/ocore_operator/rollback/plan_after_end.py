@@ -27,8 +27,8 @@ from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.resources import layouts
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Note
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.plan_switch import stop_jobs
 from ocore_operator.rollback.transitions import (

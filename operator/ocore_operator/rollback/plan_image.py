@@ -14,7 +14,7 @@ from ocore_crds.protocol import Step
 from ocore_crds.resources.rollback import ImageStatus, PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SavedImage, SavedWorkload
 from ocore_crds.text.shell import command
-from ocore_operator.reconcile_loop import Note
+from ocore_operator.frame.actions import Note
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.transitions import change, image_failed, state_of, step, timed_out
 from ocore_operator.rollback.world import Action, Do, Record, SetImages, SnapshotView, Wait, World

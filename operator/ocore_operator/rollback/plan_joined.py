@@ -14,7 +14,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import ProbeResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.reconcile_loop import Note
+from ocore_operator.frame.actions import Note
 from ocore_operator.rollback import plan_image
 from ocore_operator.rollback.plan_preflight import (
     PROBE_SECONDS,

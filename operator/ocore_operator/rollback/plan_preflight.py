@@ -12,7 +12,7 @@ from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import human
 from ocore_operator.clock import parse
-from ocore_operator.reconcile_loop import Note
+from ocore_operator.frame.actions import Note
 from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings

@@ -14,7 +14,7 @@ from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
 from ocore_operator.clock import parse
-from ocore_operator.reconcile_loop import Note
+from ocore_operator.frame.actions import Note
 from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report

@@ -11,7 +11,7 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
-from ocore_operator.reconcile_loop import Note
+from ocore_operator.frame.actions import Note
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.transitions import failing, saved_by, saving, state_of
 from ocore_operator.rollback.world import (

@@ -15,8 +15,8 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import span
 from ocore_crds.text.sentences import sentence
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Note
 from ocore_operator.jobs import signals
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback import plan_image, plan_undo
 from ocore_operator.rollback.transitions import (
     change,

@@ -12,14 +12,15 @@ import structlog
 from ocore_crds import conditions as c
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_kube.types import ROLLBACKS
-from ocore_operator import clock, reconcile_loop, summarize
+from ocore_operator import clock, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.frame import loop
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Rollback
-from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.entry import idle
@@ -54,7 +55,7 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     if memory.is_idle(rollback.meta.resource_version, now):
         return (memory.idle_until - now).total_seconds() if memory.idle_until is not None else None
     memory.reconciled(now)
-    return await reconcile_loop.run(
+    return await loop.run(
         str(key),
         _Observer(ctx, memory, rollback),
         partial(_decide, ctx),

@@ -14,8 +14,8 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
 from ocore_crds.resources.remote_copy import RemoteCopyState
 from ocore_crds.resources.rollback import JobsStatus, RemoteSource, RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_operator.frame.actions import Note
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.quiesce import Refused, SetReplicas

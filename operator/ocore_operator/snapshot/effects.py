@@ -2,6 +2,7 @@
 changed since."""
 
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -17,17 +18,16 @@ from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Outcome, Stalled
 from ocore_operator.frame import effects as frame
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, StopJob, Wait
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints, lifecycle, signals
 from ocore_operator.jobs.building import build, inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.building.job import job_name
-from ocore_operator.jobs.observing.driver import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.reconcile_loop import Note, Requeue
 from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
 from ocore_operator.snapshot.world import (
     Action,
@@ -47,8 +47,6 @@ from ocore_operator.snapshot.world import (
     StartRestoreTest,
     StartState,
     StartVerify,
-    Stop,
-    Wait,
     World,
 )
 from ocore_operator.sources import Place
@@ -98,10 +96,10 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             job = build.inspect_snapshot(ctx.settings, await _store_inputs(ctx, snapshot), snapshot, attempt=inspection)
             await lifecycle.start(ctx, job, waiting_since=snapshot.meta.created)
             return Requeue(POLL)
-        case Stop():
-            return await _stop(ctx, world, action)
+        case StopJob():
+            return await frame.stop_job(ctx, snapshot, action, world.seen, _waiting(ctx, snapshot))
         case Wait():
-            return await _wait(ctx, snapshot, action)
+            return await frame.wait(ctx, snapshot, action, _waiting(ctx, snapshot))
         case Finish():
             return await _finish(ctx, world, action)
         case GiveUp(failure=failure, stored=stored):
@@ -136,17 +134,8 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
 # --- the status ------------------------------------------------------------------------------------------------
 
 
-async def _wait(ctx: Context, snapshot: Snapshot, action: Wait) -> Requeue:
-    if action.wake is not None:
-        ctx.queue.add(action.wake)
-    log = ctx.followers.ensure(snapshot.key, action.pod) if action.pod else None
-    status = transitions.under_way(
-        snapshot, action.reason, action.message, action.job, log, ctx.now(), stalled=action.stalled
-    )
-    await summarize.write(ctx, snapshot, status)
-    if status.started_at is not None:
-        ctx.progress.ensure(snapshot.key)
-    return Requeue(action.seconds)
+def _waiting(ctx: Context, snapshot: Snapshot) -> frame.WaitingStatus:
+    return partial(transitions.waiting, snapshot, ctx.now())
 
 
 async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
@@ -256,22 +245,11 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
     async with failpoints.after(ctx, snapshot, "operator-snapshot-job-created"):
         await lifecycle.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     created = job["metadata"]["name"]
-    status = transitions.under_way(snapshot, c.RUNNING, f"Job {created} is starting.", created, None, ctx.now())
-    await summarize.write(ctx, snapshot, status)
-    return Requeue(POLL)
+    starting = Wait(POLL, c.RUNNING, f"Job {created} is starting.", job=created)
+    return await frame.wait(ctx, snapshot, starting, _waiting(ctx, snapshot))
 
 
 # --- Jobs ------------------------------------------------------------------------------------------------------
-
-
-async def _stop(ctx: Context, world: World, action: Stop) -> Requeue:
-    snapshot, failure = world.snapshot, action.because
-    if failure is not None:
-        status = transitions.under_way(snapshot, failure.reason, failure.message, action.job, None, ctx.now())
-        if await summarize.write(ctx, snapshot, status) is None:
-            return Requeue(STOP_PAUSE)
-    await lifecycle.stop(ctx, world.seen, snapshot.meta, action.job)
-    return Requeue(STOP_PAUSE)
 
 
 async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -> None:

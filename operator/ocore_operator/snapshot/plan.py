@@ -11,10 +11,10 @@ from ocore_crds import naming
 from ocore_crds.protocol import Failure
 from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import plan_attempts, plan_quiesce, plan_restore_test, transitions
-from ocore_operator.snapshot.world import Action, Begin, GiveUp, Wait, World, is_ready
+from ocore_operator.snapshot.world import Action, Begin, GiveUp, World, is_ready
 
 #: Longest pause, in seconds, while an object that the Environment names does not exist.
 MISSING_PAUSE = 5.0
@@ -58,7 +58,7 @@ def _awaits_import(world: World) -> Action | None:
 def _refused(world: World, refusal: Outcome) -> Action:
     """The action could not be carried out: wait for what it needs, or fail."""
     if isinstance(refusal, Waiting):
-        return Wait(refusal.reason, refusal.message, refusal.after)
+        return Wait(refusal.after, refusal.reason, refusal.message)
     failure = Failure(reason=refusal.reason, message=refusal.message)
     return GiveUp(failure, stored=plan_attempts.may_have_stored(world))
 
@@ -96,9 +96,8 @@ def _alone(world: World) -> Action | None:
     if snapshot.spec.trigger != "PreRollback" or world.rollback == "Waits":
         return None
     if world.rollback == "Creates":
-        return Wait(
-            c.WAITING_FOR_OPERATION, "Waiting until the Rollback that created this Snapshot names it.", MISSING_PAUSE
-        )
+        text = "Waiting until the Rollback that created this Snapshot names it."
+        return Wait(MISSING_PAUSE, c.WAITING_FOR_OPERATION, text)
     text = (
         "No Rollback that is being prepared has created this Snapshot, and trigger PreRollback is for the operator"
         " only. Use another trigger in a new Snapshot."
@@ -111,7 +110,7 @@ def _missing(world: World, reason: str, waiting: str, failed: str) -> Action:
     left = world.settings.environment_wait - clock.seconds_since(world.snapshot.meta.created, world.now)
     if left <= 0:
         return GiveUp(Failure(reason=reason, message=failed), stored=False)
-    return Wait(reason, waiting, min(left, MISSING_PAUSE))
+    return Wait(min(left, MISSING_PAUSE), reason, waiting)
 
 
 def _not_ready(world: World, environment: Environment) -> Action | None:
@@ -131,7 +130,7 @@ def _not_ready(world: World, environment: Environment) -> Action | None:
     if left <= 0:
         message = f"Not ready within {world.settings.probe_wait:.0f} s. {message}"
         return GiveUp(Failure(reason=c.ENVIRONMENT_NOT_READY, message=message), stored=False)
-    return Wait(c.WAITING_FOR_ENVIRONMENT, message, min(left, PROBE_PAUSE), wake=environment.key)
+    return Wait(min(left, PROBE_PAUSE), c.WAITING_FOR_ENVIRONMENT, message, wake=environment.key)
 
 
 def _probed_at(world: World, environment: Environment, reason: str) -> str | None:

@@ -14,13 +14,12 @@ from ocore_crds.resources.snapshot import KeptInStore, SnapshotStatus
 from ocore_crds.text.quantity import human
 from ocore_operator import clock, damage, summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Note, Record
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes, deletion
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import plan_remote, plan_state, transitions
 from ocore_operator.snapshot.stopping import alone, stop
 from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, SetDependents, StartDelete, StartVerify, World

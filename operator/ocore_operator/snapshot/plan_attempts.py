@@ -25,6 +25,7 @@ from ocore_crds.commands.table import INSPECT, SNAPSHOT
 from ocore_crds.protocol import Failure, SnapshotResult
 from ocore_crds.text.sentences import sentence
 from ocore_operator import clock
+from ocore_operator.frame.actions import StopJob, Wait
 from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, Observation, may_retry
 from ocore_operator.jobs.observing.snapshot_jobs import attempts
@@ -37,8 +38,6 @@ from ocore_operator.snapshot.world import (
     Inspect,
     NextAttempt,
     Start,
-    Stop,
-    Wait,
     World,
 )
 
@@ -176,11 +175,11 @@ def _under_way(case: _Case, waits: Waits) -> Action:
         if case.left < -STOP_WITHIN:
             return GiveUp(_too_late(case), stored=True)
         if case.job in case.seen.jobs and not case.seen.stopping(case.job):
-            return Stop(case.job, _too_late(case))
-        return Wait(c.DEADLINE_EXCEEDED, "The deadline has passed. The Job is being stopped.", 1.0, job=case.job)
+            return StopJob(case.job, _too_late(case))
+        return Wait(1.0, c.DEADLINE_EXCEEDED, "The deadline has passed. The Job is being stopped.", job=case.job)
     soon = max(min(POLL, case.left), 0.5)
     reason, message = waits.says(c.RUNNING, f"Attempt {case.attempt} runs in Job {case.job}.")
-    return Wait(reason, message, soon, pod=waits.pod, job=case.job, stalled=reason == c.NODE_NOT_RESPONDING)
+    return Wait(soon, reason, message, reason == c.NODE_NOT_RESPONDING, waits.pod, case.job)
 
 
 def _starting(case: _Case, waits: Waits) -> Action:
@@ -188,7 +187,7 @@ def _starting(case: _Case, waits: Waits) -> Action:
     if left <= 0:
         # If its pod starts after all, it is stopped and what it stored is deleted, before `residue` is None.
         return GiveUp(_too_late(case, waits.starting), stored=True)
-    return Wait(waits.reason or c.RUNNING, waits.message, max(min(POLL, left), 0.5), job=case.job)
+    return Wait(max(min(POLL, left), 0.5), waits.reason or c.RUNNING, waits.message, job=case.job)
 
 
 def _failed(case: _Case, failed: Failed) -> Action:
@@ -228,8 +227,8 @@ def _retry(case: _Case, failure: Failure) -> Action:
     if job is not None and case.seen.live_pods(case.job) and case.left > -STOP_WITHIN:
         recorded = _recorded(failure)
         if not case.seen.stopping(case.job):
-            return Stop(case.job, recorded)
-        return Wait(recorded.reason, recorded.message, 1.0, job=case.job)
+            return StopJob(case.job, recorded)
+        return Wait(1.0, recorded.reason, recorded.message, job=case.job)
     if not failure.retryable:
         return GiveUp(failure, stored=case.stored)
     if case.left < LEAST_TIME:
@@ -260,7 +259,7 @@ def _inspection(case: _Case) -> SnapshotResult | Failure | Inspect | Wait:
             return Inspect(series.attempt(number))
         case Waits():
             text = "An inspect Job searches the store for the snapshot's manifest."
-            return Wait(*found.says(c.RUNNING, text), found.seconds)
+            return Wait(found.seconds, *found.says(c.RUNNING, text))
         case Done(result=result):
             return result
         case Failed(failure=failure):

@@ -18,9 +18,8 @@ from typing import Literal
 
 from ocore_operator import clock
 from ocore_operator.entries.differentials import Files, Full
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Note, Record
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot import transitions
 from ocore_operator.snapshot.world import Action, EnterInBase, World
 

@@ -19,12 +19,11 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.resources.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.observing.driver import Waits
 from ocore_operator.jobs.observing.snapshot_jobs import attempts
-from ocore_operator.reconcile_loop import Note
-from ocore_operator.snapshot.world import Action, Cascade, SendSignal, Wait, World
+from ocore_operator.snapshot.world import Action, Cascade, SendSignal, World
 from ocore_operator.workloads import quiesce as rules
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import labels, saved
@@ -242,4 +241,4 @@ def _wait(world: World, later: rules.Later) -> Wait:
     snapshot = world.snapshot
     job = attempts(snapshot).job(snapshot.status.attempt)
     known = job if job in world.seen.jobs else ""
-    return Wait(later.reason, later.message, later.seconds, pod=world.pod, job=known, stalled=later.stalled)
+    return Wait(later.seconds, later.reason, later.message, later.stalled, world.pod, known)

@@ -15,12 +15,11 @@ from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy, releases
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Note, Record
 from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion
 from ocore_operator.kube.resources import Snapshot
-from ocore_operator.reconcile_loop import Note
 from ocore_operator.snapshot.stopping import stop
 from ocore_operator.snapshot.world import Action, RemoteView, StartCheckCopy, StartCopy, StartDelete, World
 

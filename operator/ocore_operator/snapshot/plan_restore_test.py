@@ -11,12 +11,12 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished, may_retry
 from ocore_operator.snapshot import plan_after_end, restore_tests
 from ocore_operator.snapshot.stopping import stop
-from ocore_operator.snapshot.world import Action, Cascade, RestoreTest, StartRestoreTest, Stop, World
+from ocore_operator.snapshot.world import Action, Cascade, RestoreTest, StartRestoreTest, World
 
 #: Seconds until an attempt is repeated that gave no verdict.
 RETRY_PAUSE = 60.0
@@ -78,7 +78,7 @@ def _test(world: World, test: RestoreTest) -> Action:
         return Idle(STOP_PAUSE)
     if test.rollback:
         if newest:
-            return Stop(series.job(newest))
+            return StopJob(series.job(newest))
         text = "A Rollback of the environment has started or waits. The test restore begins after it."
         return Idle(POLL, restore_tests.pending(snapshot, c.WAITING_FOR_OPERATION, text, now))
     match found:

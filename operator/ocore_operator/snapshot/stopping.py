@@ -4,9 +4,7 @@ from typing import Any
 
 from ocore_crds.commands.base import Command
 from ocore_crds.commands.table import CHECK_COPY, COPY_REMOTE, DELETE, VERIFY, WRITE_STATE
-from ocore_operator.frame.actions import Idle
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import STOP_PAUSE
+from ocore_operator.frame import actions
 from ocore_operator.snapshot.world import (
     Action,
     StartCheckCopy,
@@ -14,7 +12,6 @@ from ocore_operator.snapshot.world import (
     StartDelete,
     StartState,
     StartVerify,
-    Stop,
     World,
 )
 
@@ -30,7 +27,7 @@ _ATTEMPTS: dict[type[Action], Command[Any]] = {
 
 def stop(world: World, name: str) -> Action | None:
     """Stops the Job and waits for its pods; None once nothing of it is left that can act."""
-    return _stop(world, driver.acts(world.seen, [name]))
+    return actions.stop(world.seen, [name])
 
 
 def alone(world: World, action: Action) -> Action:
@@ -38,10 +35,4 @@ def alone(world: World, action: Action) -> Action:
     find its image, its Secret or a node, and two attempts would act at the same time."""
     command = _ATTEMPTS.get(type(action))
     names = world.seen.of_command(command.name) if command is not None else ()
-    return _stop(world, driver.acts(world.seen, names, with_ended=False)) or action
-
-
-def _stop(world: World, name: str | None) -> Action | None:
-    if name is None:
-        return None
-    return Idle(STOP_PAUSE) if driver.is_stopped(world.seen, name) else Stop(name)
+    return actions.stop(world.seen, names, with_ended=False) or action

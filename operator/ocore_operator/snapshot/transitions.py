@@ -24,6 +24,7 @@ from ocore_crds.text.sentences import sentence
 from ocore_operator import clock, summarize
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Failed, Stalled, Waiting
+from ocore_operator.frame.actions import Wait
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Environment, Snapshot, project_of
@@ -125,21 +126,12 @@ def identity(snapshot: Snapshot) -> Identity:
     )
 
 
-def under_way(
-    snapshot: Snapshot,
-    reason: str,
-    message: str,
-    job: str,
-    log: LogState | None,
-    now: datetime,
-    *,
-    stalled: bool = False,
-) -> SnapshotStatus:
+def waiting(snapshot: Snapshot, now: datetime, wait: Wait, log: LogState | None) -> SnapshotStatus:
     """Before the start or during an attempt: what it waits for, its Job's name, and the steps that its log has
-    reported. `stalled`: it waits for a person."""
-    end = Stalled(reason, message) if stalled else Waiting(reason, message, 0)
+    reported."""
+    end = Stalled(wait.reason, wait.message) if wait.stalled else Waiting(wait.reason, wait.message, 0)
     status = summarize.outcome(snapshot.status, end, Stamp.of(snapshot.meta, now))
-    update: dict[str, object] = {"job_name": job or status.job_name}
+    update: dict[str, object] = {"job_name": wait.job or status.job_name}
     if log is not None and log.steps:
         update["steps"] = log.step_statuses(SNAPSHOT_STEPS)
     return status.model_copy(update=update)

@@ -12,12 +12,11 @@ from ocore_crds.resources.snapshotpolicy import DEFAULT_FULL_EVERY, age
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_operator.entries.differentials import Full
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, StopJob, Wait
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.observing.outcome import POLL, Observation
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
-from ocore_operator.kube.resources import Environment, Key, Snapshot
-from ocore_operator.reconcile_loop import Note
+from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.settings import Settings
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
@@ -193,31 +192,6 @@ class Inspect:
 
 
 @dataclass(frozen=True)
-class Stop:
-    """Delete a Job. `because` is recorded first where given: nothing else remembers it once the Job is gone."""
-
-    job: str
-    because: Failure | None = None
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Report what is waited for. Nothing to do until something happens, or for so many seconds."""
-
-    reason: str
-    message: str
-    seconds: float = POLL
-    #: The pod whose log is followed.
-    pod: str = ""
-    #: Name of the Job to record, so that its loss is noticed.
-    job: str = ""
-    #: An object to reconcile now, because this Snapshot waits for it.
-    wake: Key | None = None
-    #: A person must change something: Stalled, not Reconciling.
-    stalled: bool = False
-
-
-@dataclass(frozen=True)
 class Finish:
     """The manifest exists. `clean`: the store can hold nothing of this snapshot but what the manifest names."""
 
@@ -311,7 +285,7 @@ Action = (
     | SetDependents
     | NextAttempt
     | Inspect
-    | Stop
+    | StopJob
     | Wait
     | Finish
     | GiveUp

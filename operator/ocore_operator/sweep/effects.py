@@ -2,12 +2,12 @@
 
 from ocore_operator.context import Context
 from ocore_operator.frame import effects as frame
+from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build, inputs
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Object
-from ocore_operator.reconcile_loop import Requeue
 from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World
 
 

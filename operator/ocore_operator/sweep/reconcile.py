@@ -5,8 +5,8 @@
 
 from functools import partial
 
-from ocore_operator import reconcile_loop
 from ocore_operator.context import Context
+from ocore_operator.frame import loop
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import plan
 from ocore_operator.sweep.effects import carry_out
@@ -15,11 +15,11 @@ from ocore_operator.sweep.observe import observe
 
 async def once(ctx: Context, store: Store) -> float | None:
     """One action of the sweep. Where what its Job needs is missing, the next probe reports it."""
-    return await reconcile_loop.run(
+    return await loop.run(
         f"sweep {store.key}",
         lambda _: observe(ctx, store),
         plan.decide,
         partial(carry_out, ctx),
-        refused=reconcile_loop.refused,
+        refused=loop.refused,
         max_actions=1,
     )

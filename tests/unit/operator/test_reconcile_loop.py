@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from ocore_operator import reconcile_loop
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.reconcile_loop import Requeue
+from ocore_operator.frame import loop
+from ocore_operator.frame.loop import Requeue
 
 
 class Counter:
@@ -35,9 +35,7 @@ class Counter:
         return None
 
     def run(self, max_actions: int = 10) -> float | None:
-        return asyncio.run(
-            reconcile_loop.run("Counter", self.observe, self.decide, self.carry_out, max_actions=max_actions)
-        )
+        return asyncio.run(loop.run("Counter", self.observe, self.decide, self.carry_out, max_actions=max_actions))
 
 
 @pytest.mark.parametrize("after", [7.0, 0.0, None])
@@ -53,7 +51,7 @@ def test_a_gone_object_ends_it_without_an_action() -> None:
     async def gone(_: bool) -> int | None:
         return None
 
-    assert asyncio.run(reconcile_loop.run("Gone", gone, counter.decide, counter.carry_out, max_actions=1)) is None
+    assert asyncio.run(loop.run("Gone", gone, counter.decide, counter.carry_out, max_actions=1)) is None
     assert counter.value == 0
 
 
@@ -89,7 +87,7 @@ class Cached:
 
     def run(self) -> float | None:
         return asyncio.run(
-            reconcile_loop.run(
+            loop.run(
                 "Cached",
                 self.observe,
                 lambda world: "add" if world[0] < 2 else "wait",
@@ -150,7 +148,7 @@ def test_what_cannot_be_carried_out_is_decided_again(asks: bool) -> None:
             raise busy
         return Requeue(action)
 
-    refused = reconcile_loop.refused if asks else None
-    ran = reconcile_loop.run("R", observe, decide, carry_out, refused=refused, max_actions=3)
+    refused = loop.refused if asks else None
+    ran = loop.run("R", observe, decide, carry_out, refused=refused, max_actions=3)
     with nullcontext() if asks else pytest.raises(Waiting):
         assert asyncio.run(ran) == 7.0

@@ -7,7 +7,8 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from ocore_kube.types import ROLLBACKS, SNAPSHOTS
-from ocore_operator import reconcile_loop
+from ocore_operator.extract import world as extract_world
+from ocore_operator.frame import loop
 from ocore_operator.jobs.observing.last_lists import AGE
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Key
@@ -23,18 +24,22 @@ from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, SETTINGS, obj, snapshot_object, started
 
 CASES = [
-    pytest.param(module, get_origin(action) or action, id=f"{module.__name__.split('.')[1]}-{action.__name__}")
-    for module, union in ((of_snapshot, snapshot_world.Action), (of_rollback, rollback_world.Action))
-    for action in get_args(union)
+    pytest.param(may_rest, get_origin(action) or action, id=f"{world.__name__.split('.')[1]}-{action.__name__}")
+    for world, may_rest in (
+        (snapshot_world, loop.may_rest),
+        (extract_world, loop.may_rest),
+        (rollback_world, of_rollback.may_rest),
+    )
+    for action in get_args(world.Action)
 ]
 
 
-@pytest.mark.parametrize(("module", "action"), CASES)
-def test_only_a_wait_may_rest_on_the_last_lists(module: Any, action: type[Any]) -> None:
+@pytest.mark.parametrize(("may_rest", "action"), CASES)
+def test_only_a_wait_may_rest_on_the_last_lists(may_rest: Any, action: type[Any]) -> None:
     """Whatever creates, deletes, switches, resumes, releases or records an outcome is decided on lists of now."""
     chosen = action.__new__(action)
-    assert module.may_rest(SimpleNamespace(remembered=True), chosen) == (action.__name__ == "Wait")
-    assert module.may_rest(SimpleNamespace(remembered=False), chosen)
+    assert may_rest(SimpleNamespace(remembered=True), chosen) == (action.__name__ == "Wait")
+    assert may_rest(SimpleNamespace(remembered=False), chosen)
 
 
 def test_a_lost_event_costs_twenty_seconds() -> None:
@@ -61,7 +66,7 @@ class Reads:
         )
         for module in (observe_snapshot, observe_rollback):
             monkeypatch.setattr(module.lifecycle, "observe", self._control)
-        monkeypatch.setattr(reconcile_loop, "run", self._run)
+        monkeypatch.setattr(loop, "run", self._run)
         monkeypatch.setattr(observe_rollback, "_sources", self._nothing)
 
     async def _control(self, *_: Any, fresh: bool = True) -> None:
@@ -80,7 +85,7 @@ class Reads:
 def test_both_kinds_ask_for_the_last_lists_only_where_the_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = Reads(monkeypatch)
     asyncio.run(of_snapshot.reconcile(reads.ctx, Key("Snapshot", "shop", "before")))
-    assert (reads.fresh, reads.options["may_rest"]) == ([False, True], of_snapshot.may_rest)
+    assert (reads.fresh, reads.options["may_rest"]) == ([False, True], loop.may_rest)
     reads.fresh.clear()
     asyncio.run(of_rollback.reconcile(Memories(), reads.ctx, Key("Rollback", "shop", "back")))
     assert (reads.fresh, reads.options["may_rest"]) == ([False, True], of_rollback.may_rest)

@@ -1,6 +1,6 @@
 """The last lists of the Jobs and pods of the objects that are being reconciled, until the watch speaks of one of them.
 
-Only a decision to wait may rest on them. Whatever acts lists first (``reconcile_loop.run``). So what is out of date
+Only a decision to wait may rest on them. Whatever acts lists first (``loop.run``). So what is out of date
 here only costs time. After AGE seconds they are listed again, whatever the watch reports.
 
 Nothing is kept of an object that is not being reconciled, or that has too many Jobs or too large ones: a tenant can

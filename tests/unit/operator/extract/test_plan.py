@@ -15,8 +15,8 @@ from ocore_operator.extract import transitions
 from ocore_operator.extract.entry import entry, idle
 from ocore_operator.extract.observe import neighbours
 from ocore_operator.extract.plan import decide
-from ocore_operator.extract.world import Action, SetLock, StartJob, StopJob, Wait, World
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer
+from ocore_operator.extract.world import Action, StartJob, World
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StopJob, Wait
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_crds.protocol import CopyChecked, DeleteResult, Payload
 from ocore_crds.stored.snapshot_state import StoredState
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object, Snapshot
@@ -21,7 +21,6 @@ from ocore_operator.snapshot.world import (
     StartDelete,
     StartState,
     StartVerify,
-    Stop,
     World,
 )
 from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod
@@ -122,7 +121,7 @@ def test_row_101_one_that_does_not_start_gives_way_to_another(case: str) -> None
     limit = SETTINGS.start_deadline
     assert isinstance(_not_started(case, snap, limit + pause - 1), Idle)
     command, attempt = case.split()
-    assert _not_started(case, snap, limit + pause) == Stop(job_name(command, UID, attempt))
+    assert _not_started(case, snap, limit + pause) == StopJob(job_name(command, UID, attempt))
     first = _not_started(case, snap, limit + pause + 3, gone=True)
     assert type(first) is type(again)
 

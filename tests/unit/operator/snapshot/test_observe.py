@@ -8,10 +8,11 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
+from ocore_operator.frame.actions import Wait
 from ocore_operator.jobs.building import inputs
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Wait, World
+from ocore_operator.snapshot.world import World
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, UID, at, environment_object, moment, obj

@@ -7,9 +7,9 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.frame.actions import Record, SetFinalizer
+from ocore_operator.frame.actions import Record, SetFinalizer, Wait
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Begin, GiveUp, Start, Wait
+from ocore_operator.snapshot.world import Begin, GiveUp, Start
 from support.operator.objects import SETTINGS, snapshot, started
 from support.operator.pending_snapshot import FINALIZERS, WAIT, loaded, ready, world
 
@@ -89,7 +89,7 @@ def test_ready_for_another_spec_is_not_ready() -> None:
 
 def test_a_refused_action_is_waited_for_or_ends_it() -> None:
     busy = Waiting(c.WAITING_FOR_OPERATION, "another one is first", 10)
-    assert decide(world(refusal=busy)) == Wait(c.WAITING_FOR_OPERATION, "another one is first", 10)
+    assert decide(world(refusal=busy)) == Wait(10, c.WAITING_FOR_OPERATION, "another one is first")
     running = snapshot({}, started(), finalizers=FINALIZERS)
     assert decide(world(running)) == Start(1)
     for refusal in (Failed(c.JOB_REFUSED, "malformed"), Stalled(c.STORE_NOT_FOUND, "no store")):

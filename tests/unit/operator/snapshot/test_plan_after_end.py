@@ -8,12 +8,12 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import DeleteResult, Failure, KeptVersions, VerifyResult
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_after_end import STOP_WITHIN
-from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, StartDelete, StartVerify, Stop, World
+from ocore_operator.snapshot.world import Action, Cascade, GiveUp, LetGo, StartDelete, StartVerify, World
 from support.operator.objects import SETTINGS, at, on_a_lost_node, snapshot, started
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, terminal, world
 
@@ -40,7 +40,7 @@ def test_leftovers_are_deleted_by_a_job(how: str, deletes: Deletes) -> None:
 
 def test_the_attempts_job_is_stopped_before_its_leftovers_are_deleted() -> None:
     snap = terminal("Failed", residue="Pending", jobName=job_named("snapshot", 1))
-    assert decide(world(snap, {job_named("snapshot", 1): RUNNING})) == Stop(job_named("snapshot", 1))
+    assert decide(world(snap, {job_named("snapshot", 1): RUNNING})) == StopJob(job_named("snapshot", 1))
     assert isinstance(decide(world(snap, {job_named("snapshot", 1): said(FAILURE)})), StartDelete)
 
 
@@ -346,7 +346,7 @@ def test_a_running_snapshot_is_cancelled_first() -> None:
         {}, started(jobName=job_named("snapshot", 1)), finalizers=["ocore.dev/data"], deletionTimestamp=at(100)
     )
     live = {job_named("snapshot", 1): RUNNING}
-    assert decide(world(running, live)) == Stop(job_named("snapshot", 1))
+    assert decide(world(running, live)) == StopJob(job_named("snapshot", 1))
     stopping = world(running, live)
     stopping.seen.jobs[job_named("snapshot", 1)]["metadata"]["deletionTimestamp"] = at(101)
     assert decide(stopping) == Idle(1.0)

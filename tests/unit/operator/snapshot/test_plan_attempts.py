@@ -14,20 +14,12 @@ from ocore_crds.protocol import Failure
 from ocore_crds.stored.manifest import Identity
 from ocore_operator import clock
 from ocore_operator.engine.queue import RECONCILE_TIMEOUT
+from ocore_operator.frame.actions import StopJob, Wait
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import LOST_AFTER
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.plan_attempts import FINAL, STOP_WITHIN, decide
-from ocore_operator.snapshot.world import (
-    Action,
-    Finish,
-    GiveUp,
-    Inspect,
-    NextAttempt,
-    Start,
-    Stop,
-    Wait,
-)
+from ocore_operator.snapshot.world import Action, Finish, GiveUp, Inspect, NextAttempt, Start
 from ocore_operator.snapshot.world import World as Seen
 from support.operator.attempts import DIED, RESULT
 from support.operator.objects import SETTINGS, UID, at, job, moment, observation, pod, snapshot, started
@@ -192,7 +184,7 @@ def test_row_102_its_deadline_still_ends_it() -> None:
     lost["metadata"]["deletionTimestamp"] = at(10)
     seen = observation([job(name(1))], {name(1): [lost]}, seconds=101)
     decision = decide(Seen(snapshot(status=started(100, jobName=name(1))), moment(101), SETTINGS, seen))
-    assert isinstance(decision, Stop)
+    assert isinstance(decision, StopJob)
 
 
 def test_row_102_another_attempt_starts_once_the_pod_is_gone() -> None:
@@ -216,7 +208,7 @@ def test_row_105_a_job_that_gives_way_is_stopped_and_another_attempt_follows(sta
 
     for attempt in range(1, SNAPSHOT.attempts + 1):
         stop = gives_way(attempt)
-        assert isinstance(stop, Stop)
+        assert isinstance(stop, StopJob)
         assert stop.because.message.startswith(why.message)
         shown = remembered(stop.because)
         then = decided(snapshot(status=started(attempt=attempt, jobName=name(attempt), conditions=[shown])))
@@ -230,7 +222,7 @@ def test_row_105_a_job_that_gives_way_is_stopped_and_another_attempt_follows(sta
 def test_the_deadline_stops_the_job_and_then_ends_it() -> None:
     snap = snapshot(status=started(100, jobName=name(1)))
     stop = decided(snap, {name(1): RUNNING}, seconds=101)
-    assert isinstance(stop, Stop)
+    assert isinstance(stop, StopJob)
     assert (stop.job, stop.because.reason) == (name(1), "DeadlineExceeded")
     late = decided(snap, {name(1): RUNNING}, seconds=101 + STOP_WITHIN)
     assert isinstance(late, GiveUp)
@@ -267,7 +259,7 @@ def test_row_02_a_job_that_does_not_start_is_stopped_and_its_reason_outlives_it(
     waiting: Object = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     snap = snapshot(status=started(jobName=name(1)))
     stop = decided(snap, {name(1): waiting}, seconds=181)
-    assert isinstance(stop, Stop)
+    assert isinstance(stop, StopJob)
     assert stop.because.reason == "PodNotStarted"
     snap = snapshot(status=started(jobName=name(1), conditions=[remembered(stop.because)]))
     # First its pod goes, then the Job: at no moment is it anything else that it failed for.
@@ -299,7 +291,7 @@ def test_row_02_a_container_that_the_runtime_could_not_start_gets_another_attemp
     there = {name(attempt): [pod(name(attempt), waiting, phase="Pending")]}
     jobs = [job(name(attempt))]
     stop = decide(Seen(snapshot(status=status), moment(181), SETTINGS, observation(jobs, there, seconds=181)))
-    assert isinstance(stop, Stop)
+    assert isinstance(stop, StopJob)
     assert stop.because.reason == "PodNotStarted"
     snap = snapshot(status=status | {"conditions": [remembered(stop.because)]})
     after = decide(Seen(snap, moment(185), SETTINGS, observation([], seconds=185)))
@@ -320,7 +312,7 @@ def test_the_reason_of_an_attempt_outlives_its_job(attempt: int, end: type[NextA
     reported = {name(attempt): [pod(name(attempt), said(failure), phase="Running")]}
     jobs = [job(name(attempt))]
     stop = decide(Seen(snapshot(status=status), moment(20), SETTINGS, observation(jobs, reported, seconds=20)))
-    assert isinstance(stop, Stop)
+    assert isinstance(stop, StopJob)
     assert stop.because.reason == failure.reason
     snap = snapshot(status=status | {"conditions": [remembered(stop.because)]})
     after = decide(Seen(snap, moment(25), SETTINGS, observation([], seconds=25)))
@@ -339,7 +331,7 @@ def test_the_users_failure_is_final_although_its_pod_still_ends() -> None:
     reported = {name(1): [pod(name(1), said(failure), phase="Running")]}
     seen = observation([job(name(1))], reported, seconds=20)
     stop = decide(Seen(snapshot(status=status), moment(20), SETTINGS, seen))
-    assert isinstance(stop, Stop)
+    assert isinstance(stop, StopJob)
     snap = snapshot(status=status | {"conditions": [remembered(stop.because)]})
     after = decide(Seen(snap, moment(25), SETTINGS, observation([], seconds=25)))
     assert after == GiveUp(failure, stored=True)
@@ -417,7 +409,7 @@ def test_it_always_ends_within_its_deadline_and_a_minute(fates: list[str], given
                 answer = RESULT if written else NOT_FOUND
                 unreachable = Failure(reason="StoreUnreachable", message="x", retryable=True)
                 world.states[inspect] = said(answer if store_answers else unreachable)
-            case Stop(job=stopped):
+            case StopJob(job=stopped):
                 world.jobs.pop(stopped, None)
                 world.states.pop(stopped, None)
             case Wait(seconds=seconds):

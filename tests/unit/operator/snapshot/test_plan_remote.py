@@ -13,7 +13,7 @@ from ocore_crds.protocol import CopyChecked, CopyResult, DeleteResult, Failure, 
 from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy, releases, state_of, work_remains
 from ocore_operator import clock, damage, remote_status, sources
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion
@@ -37,7 +37,6 @@ from ocore_operator.snapshot.world import (
     StartCopy,
     StartDelete,
     StartVerify,
-    Stop,
     World,
 )
 from support.operator.objects import (
@@ -298,7 +297,7 @@ def test_a_copy_that_is_not_wanted_any_more_is_removed(wanted: str) -> None:
     fresh = recorded(decide(world(complete(copy()), remote=view)))
     assert fresh.status.remote is None
     snap = complete(copy("Copying", attempts=1))
-    assert decide(world(snap, {named(snap, 1): RUNNING}, remote=view)) == Stop(named(snap, 1))
+    assert decide(world(snap, {named(snap, 1): RUNNING}, remote=view)) == StopJob(named(snap, 1))
     remote = snap.status.remote
     assert remote is not None
     assert decide(world(snap, remote=view)) == StartDelete(1, Deletes.COPY)
@@ -318,7 +317,7 @@ def test_a_job_that_was_created_before_a_crash_leaves_nothing_in_the_store_that_
     assert begun.status.remote.attempts == 1
     snap = snap.with_status(begun.status)
     if state is RUNNING:
-        assert decide(world(snap, jobs, remote=view)) == Stop(named(snap, 1))
+        assert decide(world(snap, jobs, remote=view)) == StopJob(named(snap, 1))
     ended = {named(snap, 1): said(RESULT)}
     assert decide(world(snap, ended, remote=view)) == StartDelete(1, Deletes.COPY)
 
@@ -779,7 +778,7 @@ def test_deletion_removes_the_copy_that_is_left() -> None:
 
 def test_deletion_stops_the_copy_first() -> None:
     snap = complete(copy("Copying", attempts=1), deleted=True)
-    assert decide(world(snap, {named(snap, 1): RUNNING})) == Stop(named(snap, 1))
+    assert decide(world(snap, {named(snap, 1): RUNNING})) == StopJob(named(snap, 1))
 
 
 @pytest.mark.parametrize("state", [RUNNING, said(RESULT)])
@@ -790,7 +789,7 @@ def test_deletion_removes_what_a_job_has_copied_that_was_created_before_a_crash(
     begun = recorded(decide(world(snap, jobs)))
     snap = snap.with_status(begun.status)
     if state is RUNNING:
-        assert decide(world(snap, jobs)) == Stop(named(snap, 1))
+        assert decide(world(snap, jobs)) == StopJob(named(snap, 1))
     assert begun.status.remote is not None
     jobs = {named(snap, 1): said(RESULT), job_name("delete", UID, 1): said(DeleteResult(objects=3))}
     assert decide(world(snap, jobs)) == StartDelete(1, Deletes.COPY)

@@ -11,13 +11,13 @@ from ocore_crds.protocol import Failure, Finding, Payload, RestoreTestResult, Ve
 from ocore_crds.resources.restore_test import run_of
 from ocore_operator import damage, sources
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot import restore_tests
 from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_restore_test import MAX_TURNS, refused
-from ocore_operator.snapshot.world import Cascade, RestoreTest, StartRestoreTest, Stop, World
+from ocore_operator.snapshot.world import Cascade, RestoreTest, StartRestoreTest, World
 from support.operator.objects import (
     SETTINGS,
     UID,
@@ -180,8 +180,8 @@ def test_what_may_pass_is_tried_again_a_few_times() -> None:
 
 def test_a_rollback_stops_it_and_it_begins_again_after_that() -> None:
     snap = asked()
-    assert decide(world(snap, {name(1): RUNNING}, rollback=True)) == Stop(name(1))
-    assert decide(world(snap, {name(2): said(LOST)}, rollback=True)) == Stop(name(2))
+    assert decide(world(snap, {name(1): RUNNING}, rollback=True)) == StopJob(name(1))
+    assert decide(world(snap, {name(2): said(LOST)}, rollback=True)) == StopJob(name(2))
     waiting = decide(world(snap, rollback=True))
     assert isinstance(waiting, Idle)
     assert waiting.status is not None
@@ -263,10 +263,10 @@ def test_a_deletion_stops_it_first() -> None:
         "Complete", deleted=True, spec={"deletionPolicy": "Delete"}, restoreTestRequest={"run": RUN, "slot": at(0)}
     )
     busy = world(snap, {name(1): RUNNING}, restore_test=None)
-    assert decide(busy) == Stop(name(1))
-    assert decide(replace(busy, cascade=Cascade.NAMESPACE)) != Stop(name(1))
+    assert decide(busy) == StopJob(name(1))
+    assert decide(replace(busy, cascade=Cascade.NAMESPACE)) != StopJob(name(1))
     over = world(snap, {name(1): said(GOOD)}, restore_test=None)
-    assert not isinstance(decide(over), Stop)
+    assert not isinstance(decide(over), StopJob)
 
 
 def test_the_answer_of_another_program_is_an_internal_error() -> None:

@@ -13,7 +13,7 @@ from ocore_crds.stored.snapshot_state import StoredState
 from ocore_kube.types import JOBS, STORES
 from ocore_operator import remote_status
 from ocore_operator.errors import Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube import resources
@@ -23,7 +23,7 @@ from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.entry import idle
 from ocore_operator.snapshot.observe_remote import state_blocked
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import RemoteView, StartDelete, StartState, StartVerify, Stop
+from ocore_operator.snapshot.world import RemoteView, StartDelete, StartState, StartVerify
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.jobs import request_of
@@ -149,7 +149,7 @@ def test_without_a_slot_it_waits() -> None:
 
 def test_a_deletion_stops_the_job_first() -> None:
     obj = complete({"deletionPolicy": "Delete"}, DEFAULTS, deletionTimestamp=at(90))
-    assert decide(seen(obj, {job_named("write-state", 1): RUNNING})) == Stop(job_named("write-state", 1))
+    assert decide(seen(obj, {job_named("write-state", 1): RUNNING})) == StopJob(job_named("write-state", 1))
     assert decide(seen(obj)) == StartDelete(1)
 
 
@@ -291,7 +291,7 @@ def test_data_that_was_let_go_of_gets_no_state() -> None:
 def test_a_deletion_stops_the_jobs_of_both_stores() -> None:
     obj = complete({"deletionPolicy": "Delete"}, DEFAULTS, remote=copied(DEFAULTS), deletionTimestamp=at(90))
     running = job_named("write-state", 1, SERIES)
-    assert decide(seen(obj, {running: RUNNING})) == Stop(running)
+    assert decide(seen(obj, {running: RUNNING})) == StopJob(running)
 
 
 def test_which_remote_stores_take_a_state() -> None:

@@ -15,7 +15,7 @@ from ocore_crds.protocol import Failure, FreezeSignal
 from ocore_crds.resources.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
 from ocore_crds.resources.workloads import Target
 from ocore_operator.errors import Stalled
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Record, StopJob, Wait
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_SECONDS
 from ocore_operator.kube.catalog import Work
@@ -24,18 +24,7 @@ from ocore_operator.snapshot import freeze_signal, plan_quiesce
 from ocore_operator.snapshot.entry import critical, work
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.transitions import completed
-from ocore_operator.snapshot.world import (
-    Action,
-    Cascade,
-    Finish,
-    GiveUp,
-    NextAttempt,
-    SendSignal,
-    Start,
-    Stop,
-    Wait,
-    World,
-)
+from ocore_operator.snapshot.world import Action, Cascade, Finish, GiveUp, NextAttempt, SendSignal, Start, World
 from ocore_operator.workloads.quiesce import DRAIN_SECONDS, PAUSE_SECONDS, RESUME_SECONDS, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
 from support.operator.attempts import DIED, RESULT
@@ -275,7 +264,7 @@ def test_row_70_a_refused_start_is_retried_without_end_and_reported() -> None:
 
 def test_a_failed_quiesce_is_never_complete() -> None:
     failed = {"failureReason": c.WORKLOAD_SCALED_UP, "failureMessage": "scaled up"}
-    assert isinstance(decide(seen("Done", fields=failed)), Stop)
+    assert isinstance(decide(seen("Done", fields=failed)), StopJob)
     assert decide(seen("Done", fields=failed, state=said(RESULT))) == GiveUp(
         Failure(reason=c.WORKLOAD_SCALED_UP, message="scaled up"), stored=True
     )
@@ -435,7 +424,7 @@ class Simulation:
                 self.status = self.status.model_copy(update={"job_name": job_name("snapshot", UID, attempt)})
             case NextAttempt(attempt=attempt):
                 self.status = self.status.model_copy(update={"attempt": attempt, "job_name": None})
-            case Stop():
+            case StopJob():
                 self.jobs[self.status.attempt].end = DIED
             case Finish() | GiveUp():
                 self.end = action

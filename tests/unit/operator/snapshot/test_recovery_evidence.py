@@ -14,6 +14,7 @@ from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.stored.manifest import Evidence
 from ocore_operator import damage, summarize
 from ocore_operator.errors import Failed, Stalled
+from ocore_operator.frame.actions import Wait
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Object, Snapshot
@@ -70,7 +71,9 @@ class Life:
         return self.write(t.started(self.snapshot, environment(env), inputs, self.moment()))
 
     def under_way(self, log: LogState) -> RecoveryEvidence:
-        return self.write(t.under_way(self.snapshot, c.RUNNING, "Attempt 1 runs.", "job-1", log, self.moment()))
+        return self.write(
+            t.waiting(self.snapshot, self.moment(), Wait(1, c.RUNNING, "Attempt 1 runs.", job="job-1"), log)
+        )
 
     def complete(self, result: SnapshotResult = RESULT, log: LogState | None = None, **how: bool) -> RecoveryEvidence:
         how = {"clean": True, "imported": False, **how}

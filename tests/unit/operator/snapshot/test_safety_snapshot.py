@@ -10,10 +10,11 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.naming import safety_snapshot
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
+from ocore_operator.frame.actions import Wait
 from ocore_operator.kube.resources import Environment
 from ocore_operator.snapshot import effects, observe
 from ocore_operator.snapshot.plan import decide
-from ocore_operator.snapshot.world import Begin, GiveUp, Wait
+from ocore_operator.snapshot.world import Begin, GiveUp
 from support.operator import objects
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog

@@ -10,9 +10,10 @@ released or recorded because of old data.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Wait
 
 WorldT = TypeVar("WorldT")
 ActionT = TypeVar("ActionT")
@@ -25,13 +26,17 @@ class Requeue:
     after: float | None = None
 
 
-@dataclass(frozen=True)
-class Note:
-    """An Event to record on the object."""
+class Remembering(Protocol):
+    """A world that may have been observed from the last lists."""
 
-    type: Literal["Normal", "Warning"]
-    reason: str
-    message: str
+    @property
+    def remembered(self) -> bool:
+        """Whether its Jobs come from the last lists."""
+
+
+def may_rest(world: Remembering, action: object) -> bool:
+    """Whether the action may rest on that world: Jobs and pods were listed for it, or it only waits."""
+    return isinstance(action, Wait) or not world.remembered
 
 
 def refused(world: Any, refusal: Outcome) -> Any:
