@@ -30,6 +30,8 @@ class Idle(Generic[StatusT]):
 
     seconds: float | None = None
     status: StatusT | None = None
+    #: Why a Job does not run yet, for what waits for the object.
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def may_rest(world: Remembering, action: object) -> bool:
     return isinstance(action, Wait) or not world.remembered
 
 
-def refused(world: Any, refusal: Outcome) -> Any:
+def refused(world: Any, _: object, refusal: Outcome) -> Any:
     """The world in which the action could not be carried out."""
     return replace(world, refusal=refusal)
 
@@ -51,7 +51,7 @@ async def run(
     carry_out: Callable[[WorldT, ActionT], Awaitable[Requeue | None]],
     *,
     may_rest: Callable[[WorldT, ActionT], bool] = lambda _, __: True,
-    refused: Callable[[WorldT, Outcome], WorldT] | None = None,
+    refused: Callable[[WorldT, ActionT, Outcome], WorldT] | None = None,
     max_actions: int,
 ) -> float | None:
     """Seconds until the next reconcile; None: when something changes.
@@ -62,15 +62,13 @@ async def run(
     that world what this means. Raises RuntimeError after `max_actions` actions: then two actions undo each other.
     `name` is for that error.
     """
-    fresh = False
+    world = await observe(False)
     for _ in range(max_actions):
-        world = await observe(fresh)
         if world is None:
             return None
         action = decide(world)
-        fresh = True
         if not may_rest(world, action):
-            world = await observe(fresh)
+            world = await observe(True)
             if world is None:
                 return None
             action = decide(world)
@@ -79,8 +77,9 @@ async def run(
         except Outcome as refusal:
             if refused is None:
                 raise
-            world = refused(world, refusal)
-            end = await carry_out(world, decide(world))
+            world = refused(world, action, refusal)
+            continue
         if end is not None:
             return end.after
+        world = await observe(True)
     raise RuntimeError(f"{name}: no end after {max_actions} actions in one reconcile; its actions undo each other")

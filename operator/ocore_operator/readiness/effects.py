@@ -14,12 +14,13 @@ from ocore_operator.entries import targets
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
-from ocore_operator.errors import Failed, Waiting
-from ocore_operator.frame.actions import Record
+from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.observing.driver import STOP_PAUSE
 from ocore_operator.kube.resources import Environment, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
 from ocore_operator.readiness.plan_environment import target_of
@@ -31,10 +32,8 @@ from ocore_operator.readiness.world import (
     Start,
     StatusT,
     Step,
-    Stop,
     StoreAction,
     StoreWorld,
-    Wait,
     World,
 )
 
@@ -46,20 +45,12 @@ async def carry_out_environment(ctx: Context, world: EnvironmentWorld, action: E
     if isinstance(action, ReleaseLock):
         await operation_lock.clear(ctx, world.obj)
         return Requeue(0.0)
-
-    async def again(refused: EnvironmentWorld) -> Requeue | None:
-        return await carry_out_environment(ctx, refused, plan_environment.decide(refused))
-
-    return await _carry_out(ctx, world, action, partial(_write_environment, ctx, world), again)
+    return await _carry_out(ctx, world, action, partial(_write_environment, ctx, world))
 
 
 async def carry_out_store(ctx: Context, world: StoreWorld, action: StoreAction) -> Requeue | None:
     """One action of a SnapshotStore; None: decide again."""
-
-    async def again(refused: StoreWorld) -> Requeue | None:
-        return await carry_out_store(ctx, refused, plan_store.decide(refused))
-
-    return await _carry_out(ctx, world, action, partial(_write_store, ctx, world.obj), again)
+    return await _carry_out(ctx, world, action, partial(_write_store, ctx, world.obj))
 
 
 async def _carry_out(
@@ -67,28 +58,31 @@ async def _carry_out(
     world: WorldT,
     action: Step[StatusT],
     write: Callable[[StatusT], Awaitable[None]],
-    again: Callable[[WorldT], Awaitable[Requeue | None]],
 ) -> Requeue | None:
-    """What both kinds do with a Job. `write`: writes the status. `again`: decides with the reason why the Job could not
-    be created."""
+    """What both kinds do with a Job. `write`: writes the status. Raises Outcome where a Job cannot be created."""
     match action:
         case Record(status=status, job=job):
             if job:
                 await lifecycle.remove(ctx, world.seen, world.obj.meta, job)
             await write(status)
             return None
-        case Start(command=command, then=then):
-            try:
-                await lifecycle.start(ctx, _job(ctx, action), waiting_since=action.since)
-            except (Waiting, Failed) as end:
-                return await again(replace(world, refused={**world.refused, command: end}))
-        case Stop(job=job, then=then):
+        case StopJob(job=job):
             await lifecycle.stop(ctx, world.seen, world.obj.meta, job)
-        case Wait():
+            return Requeue(STOP_PAUSE)
+        case Start(then=then):
+            await lifecycle.start(ctx, _job(ctx, action), waiting_since=action.since)
+        case Idle():
             then = action
     ctx.probes.explain(world.obj.key, then.why)
-    await write(then.status)
-    return Requeue(then.after)
+    await write(then.status or world.obj.status)
+    return Requeue(then.seconds)
+
+
+def refused(world: WorldT, action: object, refusal: Outcome) -> WorldT:
+    """The world in which the Job of that command could not be created."""
+    if not isinstance(action, Start):
+        raise refusal
+    return replace(world, refused={**world.refused, action.command: refusal})
 
 
 def _job(ctx: Context, start: Start[StatusT]) -> Object:

@@ -14,7 +14,7 @@ from ocore_operator.entries import targets
 from ocore_operator.entries.environments import Target
 from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.inputs import OF_WORKLOADS, JobInputs
 from ocore_operator.jobs.observing import driver
 from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
@@ -29,8 +29,6 @@ from ocore_operator.readiness.world import (
     ReleaseLock,
     Start,
     Step,
-    Stop,
-    Wait,
 )
 
 #: Seconds until it is checked again whether the SnapshotStore is ready; its own reconcile comes sooner.
@@ -136,8 +134,8 @@ def decide(world: EnvironmentWorld) -> EnvironmentAction:
         step = _probed_elsewhere(world) or probe(PROBE, world, inputs)
     except Outcome as end:
         status = unprobed(world.obj, end, world.stamp)
-        return Wait(status, end.after if isinstance(end, (Waiting, Stalled)) else None)
-    return follow(world, inputs, step) if isinstance(step, Wait) else step
+        return Idle(end.after if isinstance(end, (Waiting, Stalled)) else None, status)
+    return follow(world, inputs, step) if isinstance(step, Idle) else step
 
 
 def _probed_elsewhere(world: EnvironmentWorld) -> Record[EnvironmentStatus] | None:
@@ -166,26 +164,24 @@ def needs_jobs(world: EnvironmentWorld) -> bool:
     return due is not None and due <= 0
 
 
-def follow(world: EnvironmentWorld, inputs: JobInputs, wait: Wait[EnvironmentStatus]) -> Step[EnvironmentStatus]:
+def follow(world: EnvironmentWorld, inputs: JobInputs, wait: Idle[EnvironmentStatus]) -> Step[EnvironmentStatus]:
     """While nothing is to be done for the probe: sizes that were requested, then the proof that a rollback works."""
     for what in (measure, prove):
-        step = what(world, inputs, wait.status)
+        step = what(world, inputs, wait.status or world.obj.status)
         match step:
-            case Record():
+            case Record() | StopJob():
                 return step
-            case Wait():
+            case Idle():
                 wait = _sooner(wait, step)
             case Start():
-                return replace(step, then=_sooner(wait, step.then))
-            case Stop():
                 return replace(step, then=_sooner(wait, step.then))
     return wait
 
 
-def _sooner(wait: Wait[EnvironmentStatus], other: Wait[EnvironmentStatus]) -> Wait[EnvironmentStatus]:
+def _sooner(wait: Idle[EnvironmentStatus], other: Idle[EnvironmentStatus]) -> Idle[EnvironmentStatus]:
     """The status of the other one, at the earlier time."""
-    after = min((t for t in (wait.after, other.after) if t is not None), default=None)
-    return Wait(other.status, after, wait.why or other.why)
+    after = min((t for t in (wait.seconds, other.seconds) if t is not None), default=None)
+    return Idle(after, other.status, wait.why or other.why)
 
 
 def final(obj: Environment, status: EnvironmentStatus) -> EnvironmentStatus:
@@ -346,15 +342,15 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
     obj, seen = world.obj, world.seen
     due = _sizes_due_in(world, status)
     if due is None:
-        return Wait(status, None)
+        return Idle(None, status)
     series = Series(MEASURE, obj.meta.uid, SizesResult, "The Job that measures", f"{sizing.attempt_name(status)}-")
     match series.next(seen, world.now, driver.once):
         case Due(number=number):
             others = (*seen.of_command("probe"), *seen.of_command("measure"))
             if due > 0:
-                return Wait(status, due)
+                return Idle(due, status)
             if _rollback_near(world) or any(finished(seen.jobs[other]) is None for other in others):
-                return Wait(status, POLL)
+                return Idle(POLL, status)
             return _start_measuring(world, inputs, status, series.attempt(number))
         case Waits(job=job):
             return _beside(world, status, job)
@@ -366,8 +362,7 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
 
 def _beside(world: EnvironmentWorld, status: EnvironmentStatus, job: str) -> Step[EnvironmentStatus]:
     """While the Job runs: it gives way to a Rollback."""
-    wait = Wait(status, POLL)
-    return Stop(job, wait) if _rollback_near(world) and not world.seen.stopping(job) else wait
+    return StopJob(job) if _rollback_near(world) and not world.seen.stopping(job) else Idle(POLL, status)
 
 
 def _start_measuring(
@@ -376,11 +371,11 @@ def _start_measuring(
     """Where the Job must wait for a slot or a quota, the next reconcile tries again."""
     now, refusal = clock.text(world.now), world.refused.get("measure")
     if isinstance(refusal, Failed):
-        return Wait(sizing.not_measured(status, f"{refusal.reason}: {refusal.message}", ended=now), POLL)
+        return Idle(POLL, sizing.not_measured(status, f"{refusal.reason}: {refusal.message}", ended=now))
     if refusal is not None:
-        return Wait(status, POLL)
+        return Idle(POLL, status)
     # The newest in its namespace: probes and inspections, which decide whether operations run, go first.
-    return Start("measure", attempt, _of_server(inputs, status), now, Wait(status, POLL))
+    return Start("measure", attempt, _of_server(inputs, status), now, Idle(POLL, status))
 
 
 def prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
@@ -388,7 +383,7 @@ def prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus)
     Rollback."""
     due = _proof_due_in(world, status)
     if due is None or due > 0:
-        return Wait(status, due)
+        return Idle(due, status)
     return _prove(world, inputs, status)
 
 
@@ -409,9 +404,9 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
     match series.next(world.seen, world.now, driver.once):
         case Due(number=number):
             if obj.status.operation is not None or world.operations:
-                return Wait(status, PROOF_PAUSE)
+                return Idle(PROOF_PAUSE, status)
             rest = _rest(world, status)
-            return _start_proof(world, inputs, status, series.attempt(number)) if rest <= 0 else Wait(status, rest)
+            return _start_proof(world, inputs, status, series.attempt(number)) if rest <= 0 else Idle(rest, status)
         case Waits(job=job):
             return _beside(world, status, job)
         case Done(result=result, job=job):
@@ -437,11 +432,11 @@ def _start_proof(
     refusal, now = world.refused.get("prove"), clock.text(world.now)
     if isinstance(refusal, Failed):
         lost = proof.not_made(status, f"{refusal.reason}: {refusal.message}", now=now)
-        return Wait(proven(world.obj, lost, now), POLL)
+        return Idle(POLL, proven(world.obj, lost, now))
     if refusal is not None:
-        return Wait(status, POLL)
+        return Idle(POLL, status)
     since = status.proof.attempted_at if status.proof is not None else world.obj.meta.created
-    return Start("prove", attempt, _of_server(inputs, status), since, Wait(status, POLL))
+    return Start("prove", attempt, _of_server(inputs, status), since, Idle(POLL, status))
 
 
 def _image(world: EnvironmentWorld, status: EnvironmentStatus) -> str:

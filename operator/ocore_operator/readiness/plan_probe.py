@@ -16,7 +16,7 @@ from ocore_crds.model import Model
 from ocore_crds.protocol import Failure
 from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.observing import driver
 from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
@@ -24,7 +24,7 @@ from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Resource
 from ocore_operator.readiness import schedule
-from ocore_operator.readiness.world import Command, Start, StatusT, Wait, World
+from ocore_operator.readiness.world import Command, Start, StatusT, World
 
 WorldT = TypeVar("WorldT", bound=World[Any, Any])
 ResultT = TypeVar("ResultT", bound=Model)
@@ -93,14 +93,14 @@ class Probed(ABC, Generic[WorldT, StatusT, ResultT]):
             return False
         return self.last_probe(obj.status).generation == obj.meta.generation
 
-    def probing(self, world: WorldT, message: str, reason: str = c.PROBING) -> Wait[StatusT]:
+    def probing(self, world: WorldT, message: str, reason: str = c.PROBING) -> Idle[StatusT]:
         """While a probe runs, or its Job waits: the last verdict stays, unless it is about another spec."""
         old: StatusT = world.obj.status
         why = message if reason != c.PROBING else ""
         if self.current(world.obj):
-            return Wait(old, POLL, why)
+            return Idle(POLL, old, why)
         status = summarize.running(old, reason, message, world.stamp)
-        return Wait(status.model_copy(update={"phase": "Pending"}), POLL, why)
+        return Idle(POLL, status.model_copy(update={"phase": "Pending"}), why)
 
 
 def duplicate(obj: Resource[Any, Any], elder: Entry) -> Stalled:
@@ -138,13 +138,13 @@ def due_in(kind: Probed[WorldT, StatusT, ResultT], world: WorldT) -> float:
 
 def probe(
     kind: Probed[WorldT, StatusT, ResultT], world: WorldT, inputs: JobInputs
-) -> Wait[StatusT] | Record[StatusT] | Start[StatusT]:
+) -> Idle[StatusT] | Record[StatusT] | Start[StatusT]:
     """What the probe needs next. Raises Outcome where its Job cannot be created and no verdict is known."""
     obj = world.obj
     status: StatusT = obj.status
     due, last = due_in(kind, world), kind.last_probe(status)
     if due > 0:
-        return Wait(status, due)
+        return Idle(due, status)
     command, prefix = COMMANDS[kind.command], f"{schedule.attempt_name(obj.meta.generation, last.ended)}-"
     series = Series(command, obj.meta.uid, kind.result, "The probe", prefix, patient=True)
     match series.next(world.seen, world.now, partial(schedule.again, command)):
@@ -164,18 +164,18 @@ def probe(
 
 def _unless_refused(
     kind: Probed[WorldT, StatusT, ResultT], world: WorldT, start: Start[StatusT]
-) -> Wait[StatusT] | Start[StatusT]:
+) -> Idle[StatusT] | Start[StatusT]:
     refusal: Outcome | None = world.refused.get(kind.command)
     if isinstance(refusal, Failed):
         failure = Failure(reason=refusal.reason, message=refusal.message)
-        return Wait(kind.failed(world, failure, clock.text(world.now)), schedule.BACKOFF_MIN)
+        return Idle(schedule.BACKOFF_MIN, kind.failed(world, failure, clock.text(world.now)))
     full = refusal is not None and refusal.reason == c.JOB_REFUSED
     hidden = full and not c.is_true(
         world.obj.status.conditions, c.READY
     )  # it may be repaired since, and no one would know
     # A periodic probe can wait; the last verdict stays.
     if isinstance(refusal, Waiting) and kind.current(world.obj) and not hidden:
-        return Wait(world.obj.status, refusal.after, refusal.message)
+        return Idle(refusal.after, world.obj.status, refusal.message)
     if refusal is not None:
         raise refusal
     return start

@@ -6,11 +6,12 @@ from ocore_crds.protocol import Failure, StoreProbeResult
 from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_operator import summarize
 from ocore_operator.errors import Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Idle
 from ocore_operator.jobs.building import stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.kube.resources import Store
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
-from ocore_operator.readiness.world import StoreAction, StoreWorld, Wait
+from ocore_operator.readiness.world import StoreAction, StoreWorld
 from ocore_operator.summarize import Stamp
 
 #: Warnings of a probe that a status holds.
@@ -66,7 +67,7 @@ def decide(world: StoreWorld) -> StoreAction:
         return probe(PROBE, world, _inputs(world))
     except Outcome as end:  # nothing is stored before what the probe needs exists
         status = _with_phase(summarize.outcome(world.obj.status, end, world.stamp))
-        return Wait(status, end.after if isinstance(end, Waiting) else None)
+        return Idle(end.after if isinstance(end, Waiting) else None, status)
 
 
 def needs_jobs(world: StoreWorld) -> bool:

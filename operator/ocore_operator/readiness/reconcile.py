@@ -10,7 +10,7 @@ from ocore_operator.context import Context
 from ocore_operator.frame import loop
 from ocore_operator.kube.resources import Key
 from ocore_operator.readiness import observe, plan_environment, plan_store
-from ocore_operator.readiness.effects import carry_out_environment, carry_out_store
+from ocore_operator.readiness.effects import carry_out_environment, carry_out_store, refused
 
 #: Actions of one reconcile: the result of each Job, and the next one.
 MAX_ACTIONS = 10
@@ -23,6 +23,7 @@ async def environment(ctx: Context, key: Key) -> float | None:
         lambda _: observe.environment(ctx, key),
         plan_environment.decide,
         partial(carry_out_environment, ctx),
+        refused=refused,
         max_actions=MAX_ACTIONS,
     )
 
@@ -34,5 +35,6 @@ async def store(ctx: Context, key: Key) -> float | None:
         lambda _: observe.store(ctx, key),
         plan_store.decide,
         partial(carry_out_store, ctx),
+        refused=refused,
         max_actions=MAX_ACTIONS,
     )

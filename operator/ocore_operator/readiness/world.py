@@ -13,7 +13,7 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Environment, Resource
@@ -87,16 +87,6 @@ class ReleaseLock:
 
 
 @dataclass(frozen=True)
-class Wait(Generic[StatusT]):
-    """Writes the status where it changed. `after`: seconds until the next reconcile; None: when something changes."""
-
-    status: StatusT
-    after: float | None
-    #: Why the probe's Job does not run yet, for an operation that waits for it.
-    why: str = ""
-
-
-@dataclass(frozen=True)
 class Start(Generic[StatusT]):
     """Creates a Job."""
 
@@ -105,19 +95,11 @@ class Start(Generic[StatusT]):
     inputs: JobInputs
     #: Of those that wait for a slot, the one that has waited longest goes first (RFC 3339).
     since: str
-    then: Wait[StatusT]
+    then: Idle[StatusT]
     #: A Rollback or a person waits for it.
     asked: bool = False
 
 
-@dataclass(frozen=True)
-class Stop(Generic[StatusT]):
-    """Stops a Job."""
-
-    job: str
-    then: Wait[StatusT]
-
-
-Step = Wait[StatusT] | Record[StatusT] | Start[StatusT] | Stop[StatusT]
+Step = Idle[StatusT] | Record[StatusT] | Start[StatusT] | StopJob
 EnvironmentAction = ReleaseLock | Step[EnvironmentStatus]
-StoreAction = Wait[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | Start[SnapshotStoreStatus]
+StoreAction = Idle[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | Start[SnapshotStoreStatus]

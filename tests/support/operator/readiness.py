@@ -9,14 +9,15 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.building.job import job_name
+from ocore_operator.jobs.observing.driver import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment
 from ocore_operator.readiness.plan_environment import follow
-from ocore_operator.readiness.world import Command, EnvironmentWorld, Start, Stop, Wait
+from ocore_operator.readiness.world import Command, EnvironmentWorld, Start
 from support.operator.catalogs import new_catalog
 from support.operator.objects import SETTINGS, environment, moment, obj, observation, store
 
@@ -93,15 +94,15 @@ class Beside:
         made = world(
             owner, self.catalog, seconds=self.now, seen=self.seen, refused=self.refused, outdated=self.outdated
         )
-        match follow(made, inputs(owner), Wait(status, None)):
-            case Wait(status=new, after=after):
-                return new, after
+        match follow(made, inputs(owner), Idle(None, status)):
+            case Idle(status=new, seconds=after):
+                return new or status, after
             case Record(status=new, job=job):
                 self.removed.extend([job] if job else [])
                 return new, 0.0
             case Start() as start:
                 self.started.append(job_name(start.command, owner.meta.uid, start.attempt))
-                return start.then.status, start.then.after
-            case Stop(job=job, then=then):
+                return start.then.status or status, start.then.seconds
+            case StopJob(job=job):
                 self.stopped.append(job)
-                return then.status, then.after
+                return status, STOP_PAUSE

@@ -12,6 +12,7 @@ from ocore_crds.resources.environment import Connection, Database, connection_of
 from ocore_kube.errors import ApiError, Forbidden
 from ocore_kube.types import Type
 from ocore_operator.errors import Stalled
+from ocore_operator.frame.actions import Idle
 from ocore_operator.jobs.building import cloudnativepg as cnpg
 from ocore_operator.jobs.building import inputs, request_parts
 from ocore_operator.jobs.building.request_parts import Volumes
@@ -289,8 +290,8 @@ def test_a_cluster_that_cannot_be_used_stalls_the_environment(fake: Fake, reason
         loaded(fake, made)
     assert stalled.value.reason == reason
     decided = plan_environment.decide(world(made, needs=stalled.value))
-    assert isinstance(decided, plan_environment.Wait)
-    assert decided.after == cnpg.PAUSE
+    assert isinstance(decided, Idle)
+    assert decided.seconds == cnpg.PAUSE
     for type_, value in ((c.READY, "False"), (c.STALLED, "True"), (c.ROLLBACK_READY, "False")):
         got = c.find(decided.status.conditions, type_)
         assert got is not None

@@ -18,7 +18,7 @@ from ocore_crds.protocol import (
     StoreProbeResult,
 )
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
-from ocore_operator.frame.actions import Record
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL, Observation
 from ocore_operator.kube.catalog import Catalog
@@ -34,7 +34,6 @@ from ocore_operator.readiness.world import (
     Start,
     StoreAction,
     StoreWorld,
-    Wait,
 )
 from ocore_operator.summarize import Stamp
 from support.operator import objects
@@ -98,7 +97,7 @@ def test_a_stale_lock_is_released_first() -> None:
     ("state", "expected"),
     [
         (None, Start),
-        (RUNNING, Wait),
+        (RUNNING, Idle),
         (RESULT, Record),
         (DeleteResult(), Record),
         (Failure(reason=c.DATABASE_UNREACHABLE, message="no answer"), Record),
@@ -111,10 +110,10 @@ def test_a_first_probe_by_the_state_of_its_job(state: Any, expected: type) -> No
 def test_row_102_a_probe_on_a_node_that_does_not_respond_says_what_to_do() -> None:
     """The next probe after it is due at once: it has found nothing."""
     waits = decided(RUNNING, seen=objects.on_a_lost_node(seen("probe", RUNNING)))
-    assert isinstance(waits, Wait)
+    assert isinstance(waits, Idle)
     assert reason(waits) == c.NODE_NOT_RESPONDING
     of_store = plan_store.decide(store_world(RUNNING, seen=objects.on_a_lost_node(seen("probe-store", RUNNING))))
-    assert isinstance(of_store, Wait)
+    assert isinstance(of_store, Idle)
     assert reason(of_store) == c.NODE_NOT_RESPONDING
     for kind in (plan_environment.EnvironmentProbe, plan_store.StoreProbe):
         assert c.NODE_NOT_RESPONDING in kind.before_probe
@@ -136,7 +135,7 @@ def test_what_a_rollbacks_job_has_found_counts_like_a_probe(began: str, generati
 def test_a_probe_starts_with_the_age_of_the_last_one() -> None:
     action = decided()
     assert isinstance(action, Start)
-    assert (action.command, action.since, action.then.after) == ("probe", at(0), POLL)
+    assert (action.command, action.since, action.then.seconds) == ("probe", at(0), POLL)
     assert reason(action.then) == c.PROBING
 
 
@@ -158,22 +157,22 @@ def test_the_job_of_a_result_is_removed_and_that_of_a_failure_stays() -> None:
 )
 def test_nothing_starts_while_something_is_missing(needs: Outcome, after: float | None) -> None:
     action = decided(needs=needs)
-    assert isinstance(action, Wait)
-    assert (reason(action), action.after) == (needs.reason, after)
+    assert isinstance(action, Idle)
+    assert (reason(action), action.seconds) == (needs.reason, after)
 
 
 def test_a_store_that_is_not_ready_is_waited_for() -> None:
     action = decided(needs=inputs())
-    assert isinstance(action, Wait)
-    assert (reason(action), action.after) == (c.STORE_NOT_READY, plan_environment.STORE_PAUSE)
+    assert isinstance(action, Idle)
+    assert (reason(action), action.seconds) == (c.STORE_NOT_READY, plan_environment.STORE_PAUSE)
 
 
 @pytest.mark.parametrize(("refusal", "why"), [(SLOT, c.WAITING_FOR_JOB_SLOT), (REFUSED, c.JOB_REFUSED)])
 def test_a_first_probe_that_is_refused_is_the_reason(refusal: Outcome, why: str) -> None:
     action = decided(refused={"probe": refusal})
-    assert isinstance(action, Wait)
+    assert isinstance(action, Idle)
     assert reason(action) == why
-    assert action.after == (5 if refusal is SLOT else schedule.BACKOFF_MIN)
+    assert action.seconds == (5 if refusal is SLOT else schedule.BACKOFF_MIN)
 
 
 def probed(seconds: float = 0, *, requested: str = "") -> Environment:
@@ -193,25 +192,25 @@ def proven(*, requested: str = "") -> Environment:
 def test_a_periodic_probe_that_must_wait_keeps_the_verdict() -> None:
     mine = probed(60 - SETTINGS.probe_interval)
     action = decided(of=mine, refused={"probe": SLOT, "prove": SLOT})
-    assert isinstance(action, Wait)
-    assert (action.status, action.after) == (mine.status, 5)
+    assert isinstance(action, Idle)
+    assert (action.status, action.seconds) == (mine.status, 5)
 
 
 def test_the_proof_follows_a_probe_and_the_next_reconcile_is_that_of_its_job() -> None:
     action = decided(of=probed())
     assert isinstance(action, Start)
-    assert (action.command, action.inputs.server_major, action.then.after) == ("prove", 17, POLL)
+    assert (action.command, action.inputs.server_major, action.then.seconds) == ("prove", 17, POLL)
 
 
 def test_between_two_probes_it_waits_for_the_earliest_time() -> None:
     """The proof is repeated a day after it, and a probe comes each hour."""
     mine = proven()
-    assert decided(of=mine) == Wait(mine.status, SETTINGS.probe_interval - 60)
+    assert decided(of=mine) == Idle(SETTINGS.probe_interval - 60, mine.status)
 
 
 def test_what_is_out_of_date_is_renewed_a_minute_later() -> None:
     mine = proven()
-    assert decided(of=mine, outdated=at(50)) == Wait(mine.status, schedule.RENEWAL - 10)
+    assert decided(of=mine, outdated=at(50)) == Idle(schedule.RENEWAL - 10, mine.status)
     action = decided(of=mine, outdated=at(50), now=moment(50 + schedule.RENEWAL))
     assert isinstance(action, Start)
     assert action.command == "probe"
@@ -261,7 +260,7 @@ def store_decided(state: Any = None, **observed: Any) -> StoreAction:
     ("state", "expected", "why"),
     [
         (None, Start, ""),
-        (RUNNING, Wait, c.PROBING),
+        (RUNNING, Idle, c.PROBING),
         (StoreProbeResult(store_id=OTHER_UID, checksums="Server"), Record, c.SUCCEEDED),
         (Failure(reason=c.STORE_ACCESS_DENIED, message="403"), Record, c.STORE_ACCESS_DENIED),
     ],
@@ -274,14 +273,14 @@ def test_a_stores_first_probe_by_the_state_of_its_job(state: Any, expected: type
 
 def test_a_store_waits_for_what_its_probe_needs() -> None:
     action = store_decided(needs=MISSING)
-    assert isinstance(action, Wait)
+    assert isinstance(action, Idle)
     assert (reason(action), action.status.phase) == (c.CLAIM_NOT_FOUND, "NotReady")
 
 
 def test_an_operation_that_waits_for_the_store_makes_a_probe_due() -> None:
     failed = plan_store.probe_failed(objects.store(), c.STORE_UNREACHABLE, "no answer", at(50), STAMP).wire()
     waiting = new_catalog().put("Snapshot", objects.snapshot_object(creationTimestamp=at(55)))
-    for status, expected in ((FOUND, Wait), (failed, Start)):
+    for status, expected in ((FOUND, Idle), (failed, Start)):
         assert type(store_decided(status=status, operations=(waiting,))) is expected
 
 

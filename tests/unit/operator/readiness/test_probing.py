@@ -24,6 +24,7 @@ from ocore_crds.protocol import (
 from ocore_crds.reports.replication import Replication, ReplicationSlot
 from ocore_crds.resources.environment import FileOwner
 from ocore_operator.errors import Stalled, Waiting
+from ocore_operator.frame.actions import Idle
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.observing.driver import Answer, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.slots.running import job_class
@@ -33,7 +34,6 @@ from ocore_operator.readiness import plan_store, schedule
 from ocore_operator.readiness.plan_environment import PROBE, final, need_filestore_to_propose_user, need_store
 from ocore_operator.readiness.plan_probe import due_in, probe
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
-from ocore_operator.readiness.world import Wait
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.summarize import Stamp
 from support.operator import rollback_objects
@@ -602,7 +602,7 @@ def test_a_probe_that_cannot_be_created_says_why_to_what_waits_for_it() -> None:
     )
     seen = world(owner, seconds=100, requested=at(50), refused={"probe": Waiting(c.JOB_REFUSED, quota, 10)})
     step = probe(PROBE, seen, inputs(owner))
-    assert isinstance(step, Wait)
+    assert isinstance(step, Idle)
     assert step.why == quota
     requests = ProbeRequests()
     requests.explain(owner.key, step.why)
@@ -631,5 +631,5 @@ def test_a_quota_that_keeps_an_old_verdict_is_shown_in_its_place(reason: str, sh
             probe(PROBE, seen, inputs())
     else:
         step = probe(PROBE, seen, inputs())
-        assert isinstance(step, Wait)
+        assert isinstance(step, Idle)
         assert condition(step.status, c.READY).reason == "X"
