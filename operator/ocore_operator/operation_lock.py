@@ -11,7 +11,7 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds.resources.environment import Operation
-from ocore_kube.types import ENVIRONMENTS, OURS
+from ocore_kube.types import OURS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.entries import snapshots
@@ -20,7 +20,7 @@ from ocore_operator.entries.rollbacks import RollbackEntry, cleanups
 from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
-from ocore_operator.kube.client import MANAGER_LOCK
+from ocore_operator.kube.client import MANAGER_LOCK, read
 from ocore_operator.kube.resources import Environment, Extract, Meta, Resource, Rollback, Snapshot
 
 #: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that
@@ -102,11 +102,8 @@ async def blocked(ctx: Context, environment: Environment, owner: Owner) -> Waiti
 async def release(ctx: Context, namespace: str, environment_name: str, owner: Owner) -> None:
     """Releases the lock and queues the operations that wait. Does nothing where `owner` does not hold it. Raises
     Conflict."""
-    obj = await ctx.kube.get(ENVIRONMENTS, namespace, environment_name)
-    if obj is None:
-        return
-    environment = resources.environment(obj)
-    if is_held_by(environment, owner):
+    environment = await read(ctx.kube, resources.environment, namespace, environment_name)
+    if environment is not None and is_held_by(environment, owner):
         await clear(ctx, environment)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from ocore_crds import conditions as c
-from ocore_kube.types import STORES
 from ocore_operator.context import Context
 from ocore_operator.imports import reconcile as imports
 from ocore_operator.imports.pages import Memories
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Key, Store
 from ocore_operator.readiness import reconcile as readiness
 from ocore_operator.sweep import reconcile as sweep
@@ -22,8 +22,7 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
         sweep.once,
     )
     for step in steps:
-        obj = await ctx.kube.get(STORES, key.namespace, key.name)
-        store = resources.store(obj) if obj is not None else None
+        store = await read(ctx.kube, resources.store, key.namespace, key.name)
         if store is None or not store.spec.import_:
             memories.forget(key)
         if store is not None and store.meta.deleted is None and _is_ready(store):

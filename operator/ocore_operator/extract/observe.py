@@ -1,28 +1,26 @@
 """Reads what the plan of an Extract depends on."""
 
 from ocore_crds import conditions as c
-from ocore_kube.types import ENVIRONMENTS, EXTRACTS, NAMESPACES, SNAPSHOTS, STORES
+from ocore_kube.types import NAMESPACES
 from ocore_operator import operation_lock, sources
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.extract.entry import idle
 from ocore_operator.extract.world import World
+from ocore_operator.frame.reading import current
 from ocore_operator.jobs import lifecycle
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Environment, Extract, Key, Snapshot, Store
 from ocore_operator.sources import Source
 
 
 async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
     """None where the Extract is gone or idle. `fresh`: its Jobs are listed."""
-    obj = await ctx.kube.get(EXTRACTS, key.namespace, key.name)
-    if obj is None:
-        ctx.catalog.remove(key)
-        return None
-    ctx.catalog.put("Extract", obj)
-    if idle(obj):
+    obj = await current(ctx, key)
+    if obj is None or idle(obj):
         return None
     extract = resources.extract(obj)
     if extract.meta.deleted is not None:
@@ -32,9 +30,14 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
             return World(extract=extract, now=ctx.now(), seen=lifecycle.no_jobs(ctx), terminating=True)
     began = extract.status.started_at is not None
     seen = await lifecycle.observe(ctx, extract, fresh=fresh) if began else lifecycle.no_jobs(ctx)
-    environment = await _environment(ctx, extract)
-    snapshot = await _snapshot(ctx, extract)
-    target = environment or await _environment_of(ctx, snapshot)
+    environment = await read(ctx.kube, resources.environment, key.namespace, extract.status.environment_name)
+    needed = not began and not c.is_terminal(extract.status.conditions)
+    snapshot = (
+        await read(ctx.kube, resources.snapshot, key.namespace, extract.spec.snapshot_ref.name) if needed else None
+    )
+    target = environment
+    if target is None and snapshot is not None:
+        target = await read(ctx.kube, resources.environment, key.namespace, snapshot.spec.environment_ref.name)
     store, source = await _stores(ctx, extract, snapshot)
     return World(
         extract=extract,
@@ -63,44 +66,18 @@ def _rollback_near(ctx: Context, extract: Extract, environment: Environment) -> 
     return rollback_near(environment.status.operation, others)
 
 
-async def _snapshot(ctx: Context, extract: Extract) -> Snapshot | None:
-    """Needed until the start."""
-    if extract.status.started_at is not None or c.is_terminal(extract.status.conditions):
-        return None
-    obj = await ctx.kube.get(SNAPSHOTS, extract.meta.namespace, extract.spec.snapshot_ref.name)
-    return resources.snapshot(obj) if obj is not None else None
-
-
-async def _environment(ctx: Context, extract: Extract) -> Environment | None:
-    name = extract.status.environment_name
-    obj = await ctx.kube.get(ENVIRONMENTS, extract.meta.namespace, name) if name is not None else None
-    return resources.environment(obj) if obj is not None else None
-
-
-async def _environment_of(ctx: Context, snapshot: Snapshot | None) -> Environment | None:
-    if snapshot is None:
-        return None
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    return resources.environment(obj) if obj is not None else None
-
-
 async def _stores(ctx: Context, extract: Extract, snapshot: Snapshot | None) -> tuple[Store | None, Source | None]:
     """The store that is read, and before the start why not another one."""
     namespace = extract.meta.namespace
     if snapshot is None:
-        name = extract.status.store_name
-        return (await _store(ctx, namespace, name) if name is not None else None), None
+        return await read(ctx.kube, resources.store, namespace, extract.status.store_name), None
     if not c.is_true(snapshot.status.conditions, c.COMPLETE):
         return None, None
-    stores = {p.store_name: await _store(ctx, namespace, p.store_name) for p in sources.places(snapshot)}
+    stores = {
+        p.store_name: await read(ctx.kube, resources.store, namespace, p.store_name) for p in sources.places(snapshot)
+    }
     base = snapshot.status.base
-    full = await ctx.kube.get(SNAPSHOTS, namespace, base.name) if base is not None and base.name else None
-    found = resources.snapshot(full) if full is not None else None
-    known = found if found is not None and base is not None and found.id == base.id else None
-    source = sources.source(snapshot, base=known, stores=stores)
+    full = await read(ctx.kube, resources.snapshot, namespace, base.name) if base is not None else None
+    known = full is not None and base is not None and full.id == base.id
+    source = sources.source(snapshot, base=full if known else None, stores=stores)
     return (stores[source.place.store_name] if source.place is not None else None), source
-
-
-async def _store(ctx: Context, namespace: str, name: str) -> Store | None:
-    obj = await ctx.kube.get(STORES, namespace, name)
-    return resources.store(obj) if obj is not None else None

@@ -14,7 +14,7 @@ from ocore_kube.pages import pages
 from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, METADATA, OBJECTS, STRATEGIC_PATCH, Pace, Transport
 from ocore_kube.types import OURS, PODS, Type
 from ocore_operator import clock
-from ocore_operator.kube.resources import Meta, Object, Resource
+from ocore_operator.kube.resources import Meta, Object, Parser, Resource, ResourceT
 from ocore_operator.kube.slim import slim
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
@@ -295,3 +295,9 @@ class Kube:
             if error.status == 404:
                 return None
             raise
+
+
+async def read(kube: Kube, parse: Parser[ResourceT], namespace: str, name: str | None) -> ResourceT | None:
+    """The object of our kinds, parsed; None where it does not exist, or no name is given."""
+    obj = await kube.get(OURS[parse.kind.kind], namespace, name or "")
+    return parse(obj) if obj is not None else None

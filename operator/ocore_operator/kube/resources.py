@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from ocore_crds import naming
 from ocore_crds.conditions import ObjectStatus
@@ -18,6 +18,7 @@ from ocore_crds.resources.snapshotstore import SnapshotStoreSpec, SnapshotStoreS
 Object = dict[str, Any]
 SpecT = TypeVar("SpecT", bound=Model)
 StatusT = TypeVar("StatusT", bound=ObjectStatus)
+ResourceT = TypeVar("ResourceT", bound="Resource[Any, Any]")
 
 KIND_BY_NAME: dict[str, Kind] = {k.kind: k for k in KINDS}
 
@@ -115,47 +116,32 @@ def label_value(name: str) -> str:
     return f"{name[:46]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def _parse(kind: Kind, obj: Object) -> Resource[Any, Any]:
-    # During an upgrade the CRD may have a field that this operator does not know. That must not stop it.
-    return Resource(
-        kind=kind,
-        meta=Meta.of(obj),
-        spec=kind.spec.model_validate(obj["spec"], extra="ignore"),
-        status=kind.status.model_validate(obj.get("status") or {}),
-    )
+@dataclass(frozen=True)
+class Parser(Generic[ResourceT]):
+    """Makes an object of one kind from the API server's JSON. Raises pydantic.ValidationError where the model is
+    stricter than the CRD."""
+
+    kind: Kind
+
+    def __call__(self, obj: Object) -> ResourceT:
+        # During an upgrade the CRD may have a field that this operator does not know. That must not stop it.
+        found: Resource[Any, Any] = Resource(
+            kind=self.kind,
+            meta=Meta.of(obj),
+            spec=self.kind.spec.model_validate(obj["spec"], extra="ignore"),
+            status=self.kind.status.model_validate(obj.get("status") or {}),
+        )
+        return cast(ResourceT, found)
 
 
-def environment(obj: Object) -> Environment:
-    """An Environment from the API server's JSON. Raises pydantic.ValidationError where the model is stricter than the
-    CRD."""
-    return _parse(ENVIRONMENT, obj)
-
-
-def store(obj: Object) -> Store:
-    """A SnapshotStore."""
-    return _parse(SNAPSHOT_STORE, obj)
-
-
-def snapshot(obj: Object) -> Snapshot:
-    """A Snapshot."""
-    return _parse(SNAPSHOT, obj)
-
-
-def policy(obj: Object) -> Policy:
-    """A SnapshotPolicy."""
-    return _parse(SNAPSHOT_POLICY, obj)
-
-
-def rollback(obj: Object) -> Rollback:
-    """A Rollback."""
-    return _parse(ROLLBACK, obj)
-
-
-def extract(obj: Object) -> Extract:
-    """An Extract."""
-    return _parse(EXTRACT, obj)
+environment: Parser[Environment] = Parser(ENVIRONMENT)
+store: Parser[Store] = Parser(SNAPSHOT_STORE)
+snapshot: Parser[Snapshot] = Parser(SNAPSHOT)
+policy: Parser[Policy] = Parser(SNAPSHOT_POLICY)
+rollback: Parser[Rollback] = Parser(ROLLBACK)
+extract: Parser[Extract] = Parser(EXTRACT)
 
 
 def any_kind(kind: str, obj: Object) -> Resource[Any, Any]:
     """An object of any of our kinds."""
-    return _parse(KIND_BY_NAME[kind], obj)
+    return Parser[Resource[Any, Any]](KIND_BY_NAME[kind])(obj)

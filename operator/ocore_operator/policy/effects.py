@@ -11,14 +11,15 @@ from ocore_crds.resources.restore_test import RestoreTestRequest
 from ocore_crds.rules import history, retention
 from ocore_crds.rules.retention import Verdict
 from ocore_kube.errors import AlreadyExists
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator import remote_status, summarize
 from ocore_operator.context import Context
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.frame.loop import Requeue
+from ocore_operator.frame.reading import current
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAGER_RETENTION
+from ocore_operator.kube.client import MANAGER_PINS, MANAGER_RESTORE_TEST, MANAGER_RETENTION, read
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.policy.world import (
     Action,
@@ -110,10 +111,9 @@ async def _request_test(ctx: Context, key: Key, request: RestoreTestRequest) -> 
 
 async def _count_pins(ctx: Context, key: Key, pins: PinCount | None) -> Requeue | None:
     """Pins that were set at the same moment may exceed the limit: all of them stay, and an Event reports it."""
-    obj = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
-    if obj is None:
+    environment = await read(ctx.kube, resources.environment, key.namespace, key.name)
+    if environment is None:
         return None
-    environment = resources.environment(obj)
     body: Object = {"pins": pins.wire()} if pins is not None else {}
     written = await ctx.kube.apply_status(environment, body, MANAGER_PINS)
     if written is None:
@@ -159,11 +159,7 @@ async def _delete(ctx: Context, action: Delete) -> Requeue | None:
         )
         meta = snapshot.meta
         await ctx.kube.delete(SNAPSHOTS, key.namespace, key.name, uid=meta.uid, resource_version=meta.resource_version)
-        deleted = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
-        if deleted is None:
-            ctx.catalog.remove(key, meta.uid)
-        else:
-            ctx.catalog.put("Snapshot", deleted)
+        await current(ctx, key)
     return Requeue(0.0)
 
 
@@ -201,13 +197,9 @@ async def _check_copies(ctx: Context, keys: Iterable[Key]) -> Requeue:
 async def _delete_rollbacks(ctx: Context, keys: Iterable[Key]) -> Requeue:
     """Each one is read again: one that has changed, or that a tool has taken over, stays."""
     for key in keys:
-        obj = await ctx.kube.get(ROLLBACKS, key.namespace, key.name)
-        if obj is None:
-            ctx.catalog.remove(key)
-            continue
-        ctx.catalog.put("Rollback", obj)
-        finished = history.finished_of(obj)
-        if finished is None or not finished.removable:
+        obj = await current(ctx, key)
+        finished = history.finished_of(obj) if obj is not None else None
+        if obj is None or finished is None or not finished.removable:
             continue
         rollback = resources.rollback(obj)
         uid, version = rollback.meta.uid, rollback.meta.resource_version
@@ -232,9 +224,5 @@ def _may_go(snapshot: Snapshot, stay: Key | None) -> bool:
 
 async def _read(ctx: Context, key: Key) -> Snapshot | None:
     """The Snapshot as it is now, which the catalog learns."""
-    obj = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
-    if obj is None:
-        ctx.catalog.remove(key)
-        return None
-    ctx.catalog.put("Snapshot", obj)
-    return resources.snapshot(obj)
+    obj = await current(ctx, key)
+    return resources.snapshot(obj) if obj is not None else None

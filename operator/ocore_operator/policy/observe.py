@@ -1,23 +1,20 @@
 """Reads what the plan of a SnapshotPolicy depends on."""
 
 from ocore_crds import conditions as c
-from ocore_kube.types import ENVIRONMENTS, POLICIES, STORES
 from ocore_operator.context import Context
 from ocore_operator.entries import rollbacks
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.snapshots import of_environment
+from ocore_operator.frame.reading import current
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Key
 from ocore_operator.policy.world import World
 
 
 async def observe(ctx: Context, key: Key) -> World | None:
     """None where there is neither a policy nor an object that the defaults are about."""
-    obj = await ctx.kube.get(POLICIES, key.namespace, key.name)
-    if obj is None:
-        ctx.catalog.remove(key)
-    else:
-        ctx.catalog.put(key.kind, obj)
+    obj = await current(ctx, key)
     known = ctx.catalog.find(EnvironmentEntry, key.namespace, key.name)
     snapshots = tuple(of_environment(ctx.catalog, key.namespace, key.name))
     finished = tuple(rollbacks.finished(ctx.catalog, key.namespace, key.name))
@@ -25,8 +22,7 @@ async def observe(ctx: Context, key: Key) -> World | None:
     untouched = known is None or (known.pins is None and not known.remote_store)
     if obj is None and not concerned and not finished and untouched:
         return None
-    found = await ctx.kube.get(ENVIRONMENTS, key.namespace, key.name)
-    environment = resources.environment(found) if found is not None else None
+    environment = await read(ctx.kube, resources.environment, key.namespace, key.name)
     remote = environment.spec.remote_store_ref if environment is not None else None
     return World(
         key=key,
@@ -46,6 +42,6 @@ async def observe(ctx: Context, key: Key) -> World | None:
 
 async def _ready_id(ctx: Context, namespace: str, name: str) -> str:
     """Id of a SnapshotStore that is ready; else empty."""
-    obj = await ctx.kube.get(STORES, namespace, name)
-    status = resources.store(obj).status if obj is not None else None
-    return (status.store_id or "") if status is not None and c.is_true(status.conditions, c.READY) else ""
+    store = await read(ctx.kube, resources.store, namespace, name)
+    ready = store is not None and c.is_true(store.status.conditions, c.READY)
+    return (store.status.store_id or "") if store is not None and ready else ""

@@ -5,13 +5,13 @@ from dataclasses import replace
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure
 from ocore_crds.resources.workloads import targets
-from ocore_kube.types import ENVIRONMENTS, STORES, Type
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.entries.operations import OperationEntry, operations
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.frame.reading import current
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
@@ -25,7 +25,7 @@ from ocore_operator.workloads import data_loss
 
 async def environment(ctx: Context, key: Key) -> EnvironmentWorld | None:
     """None where the Environment is gone or is being deleted."""
-    raw = await _read(ctx, ENVIRONMENTS, key)
+    raw = await _read(ctx, key)
     if raw is None:
         return None
     obj = resources.environment(raw)
@@ -68,7 +68,7 @@ def _stale(ctx: Context, obj: Environment) -> EnvironmentWorld:
 
 async def store(ctx: Context, key: Key) -> StoreWorld | None:
     """None where the SnapshotStore is gone or is being deleted."""
-    raw = await _read(ctx, STORES, key)
+    raw = await _read(ctx, key)
     if raw is None:
         return None
     obj = resources.store(raw)
@@ -88,14 +88,11 @@ async def store(ctx: Context, key: Key) -> StoreWorld | None:
     return replace(world, seen=seen, now=seen.now)
 
 
-async def _read(ctx: Context, type_: Type, key: Key) -> Object | None:
-    raw = await ctx.kube.get(type_, key.namespace, key.name)
+async def _read(ctx: Context, key: Key) -> Object | None:
+    raw = await current(ctx, key)
     if raw is None:
-        ctx.catalog.remove(key)
         ctx.probes.forget(key)
-        return None
-    ctx.catalog.put(key.kind, raw)
-    return raw if "deletionTimestamp" not in raw["metadata"] else None
+    return raw if raw is not None and "deletionTimestamp" not in raw["metadata"] else None
 
 
 async def _needs_of_environment(ctx: Context, obj: Environment) -> JobInputs | Outcome:

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from ocore_crds.resources.snapshotpolicy import age
 from ocore_crds.rules.differentials import needs_of
-from ocore_kube.types import POLICIES, SNAPSHOTS
+from ocore_kube.types import SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.entries import differentials, full_snapshots
 from ocore_operator.entries.snapshots import SnapshotEntry, of_environment
+from ocore_operator.frame.reading import current
 from ocore_operator.kube import resources
-from ocore_operator.kube.client import MANAGER_DEPENDENTS
+from ocore_operator.kube.client import MANAGER_DEPENDENTS, read
 from ocore_operator.kube.resources import Key, Object, Snapshot
 from ocore_operator.snapshot.world import FULL_EVERY, BaseView, World
 
@@ -29,8 +30,8 @@ async def with_base(ctx: Context, world: World) -> World:
         suspects = full_snapshots.suspects(ctx.catalog, namespace, name)
         fulls = (e.pairing.full for e in of_environment(ctx.catalog, namespace, name))
         usable = tuple(f for f in fulls if f is not None and f.id not in suspects)
-        policy = await ctx.kube.get(POLICIES, namespace, name)
-        every = age(resources.policy(policy).spec.full_every) if policy is not None else FULL_EVERY
+        policy = await read(ctx.kube, resources.policy, namespace, name)
+        every = age(policy.spec.full_every) if policy is not None else FULL_EVERY
         return replace(world, fulls=usable, full_every=every)
     if snapshot.status.base is None:
         return world
@@ -55,12 +56,8 @@ async def observed(ctx: Context, snapshot: Snapshot) -> tuple[str, ...] | None:
 
 
 async def _needs(ctx: Context, full: Snapshot, name: str) -> bool:
-    obj = await ctx.kube.get(SNAPSHOTS, full.meta.namespace, name)
-    if obj is None:
-        ctx.catalog.remove(Key("Snapshot", full.meta.namespace, name))
-        return False
-    ctx.catalog.put("Snapshot", obj)
-    return needs_of(obj.get("status") or {}) == full.id
+    obj = await current(ctx, Key("Snapshot", full.meta.namespace, name))
+    return obj is not None and needs_of(obj.get("status") or {}) == full.id
 
 
 async def corrupt_base(ctx: Context, snapshot: Snapshot) -> str:

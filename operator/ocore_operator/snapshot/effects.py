@@ -12,7 +12,7 @@ from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
-from ocore_kube.types import ENVIRONMENTS, POLICIES, SNAPSHOTS
+from ocore_kube.types import SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
@@ -27,6 +27,7 @@ from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Snapshot
 from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
 from ocore_operator.snapshot.world import (
@@ -217,11 +218,11 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
     snapshot, base = world.snapshot, world.base.full if world.base is not None else None
     await failpoints.hit(ctx, snapshot, "operator-snapshot-started")
     name = snapshot.spec.environment_ref.name
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, name)
-    if obj is None:
+    environment = await read(ctx.kube, resources.environment, snapshot.meta.namespace, name)
+    if environment is None:
         message = f"Environment {name} was deleted while the snapshot was running. Create it and take a new Snapshot."
         raise Failed(c.ENVIRONMENT_NOT_FOUND, message)
-    job_inputs = await inputs.load(ctx, resources.environment(obj))
+    job_inputs = await inputs.load(ctx, environment)
     if job_inputs.store.meta.name != snapshot.status.store_name:
         message = (
             f"The store of Environment {name} was changed from {snapshot.status.store_name} to "
@@ -338,16 +339,15 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
     """Raises Stalled (EnvironmentNotFound, OtherEnvironment, StoreNotFound …) where there is no server to restore it
     on."""
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
-    obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
-    if obj is None:
+    environment = await read(ctx.kube, resources.environment, namespace, name)
+    if environment is None:
         raise Stalled(c.ENVIRONMENT_NOT_FOUND, f"Environment {name} does not exist in namespace {namespace}.")
-    environment = resources.environment(obj)
     source = snapshot.status.source
     if source is None or source.environment_id != environment.id:
         text = f"Environment {name} is not the one that the snapshot was taken of: its id is {environment.id}."
         raise Stalled(c.OTHER_ENVIRONMENT, text)
-    found = await ctx.kube.get(POLICIES, namespace, name)
-    verify = resources.policy(found).spec.verify if found is not None else None
+    policy = await read(ctx.kube, resources.policy, namespace, name)
+    verify = policy.spec.verify if policy is not None else None
     if verify is None or verify.server is None:
         environment = await inputs.with_cluster(ctx, environment)
     job_inputs = replace(
@@ -376,16 +376,15 @@ async def _inputs_of_place(ctx: Context, snapshot: Snapshot, place: Place) -> Jo
 async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
     """With the Environment's claim, where the Environment is unchanged: attempts that were killed left frozen folders
     on it."""
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    source = snapshot.status.source
-    if obj is not None and source is not None:
-        environment = resources.environment(obj)
-        if environment.id == source.environment_id and environment.spec.store_ref.name == snapshot.status.store_name:
-            try:
-                found = await inputs.load(ctx, environment, lenient=True)
-            except Stalled as end:
-                _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
-            else:
-                inputs.need_place(sources.own(snapshot), found.store)
-                return found
+    namespace, name, source = snapshot.meta.namespace, snapshot.spec.environment_ref.name, snapshot.status.source
+    environment = await read(ctx.kube, resources.environment, namespace, name)
+    unchanged = environment is not None and source is not None and environment.id == source.environment_id
+    if environment is not None and unchanged and environment.spec.store_ref.name == snapshot.status.store_name:
+        try:
+            found = await inputs.load(ctx, environment, lenient=True)
+        except Stalled as end:
+            _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
+        else:
+            inputs.need_place(sources.own(snapshot), found.store)
+            return found
     return await _inputs_of_place(ctx, snapshot, sources.own(snapshot))

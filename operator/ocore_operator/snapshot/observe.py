@@ -10,7 +10,7 @@ from ocore_crds.resources.restore_test import open_run
 from ocore_crds.resources.workloads import Target, targets
 from ocore_crds.rules.retention import snapshot_used_by
 from ocore_kube.errors import UNREADABLE, ApiError
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
+from ocore_kube.types import ROLLBACKS
 from ocore_operator import operation_lock
 from ocore_operator.context import Context
 from ocore_operator.entries import full_snapshots
@@ -19,10 +19,12 @@ from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.entries.rollbacks import users
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Stalled
+from ocore_operator.frame.reading import current
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building import inputs
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Environment, Key, Object, Snapshot
 from ocore_operator.snapshot import dependents, freeze_signal, observe_remote, plan_state
 from ocore_operator.snapshot.cascade import cascade_of
@@ -38,13 +40,8 @@ SETTLE = 1.0
 async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
     """None where the Snapshot is gone or idle. `fresh`: its Jobs are listed. Raises Stalled where it is unknown why the
     Snapshot is deleted."""
-    obj = await ctx.kube.get(SNAPSHOTS, key.namespace, key.name)
-    if obj is None:
-        ctx.catalog.remove(key)
-        _settle(ctx, key)
-        return None
-    ctx.catalog.put("Snapshot", obj)
-    if idle(obj) and not full_snapshots.unsettled(ctx.catalog, key):
+    obj = await current(ctx, key)
+    if obj is None or (idle(obj) and not full_snapshots.unsettled(ctx.catalog, key)):
         _settle(ctx, key)
         return None
     snapshot = resources.snapshot(obj)
@@ -74,8 +71,8 @@ async def observe(ctx: Context, key: Key, fresh: bool = True) -> World | None:
 
 async def _store_writable(ctx: Context, snapshot: Snapshot) -> bool:
     """Whether the Snapshot's store exists and takes its state object."""
-    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, snapshot.status.store_name or "-")
-    return obj is not None and observe_remote.takes_states(resources.store(obj))
+    store = await read(ctx.kube, resources.store, snapshot.meta.namespace, snapshot.status.store_name)
+    return store is not None and observe_remote.takes_states(store)
 
 
 def _settle(ctx: Context, key: Key) -> None:
@@ -153,10 +150,9 @@ async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | No
             world, peer=peer_of(snapshot, await other_operations.others(ctx, namespace, snapshot.meta.uid), wanted)
         )
     world = replace(world, workloads=await scale.observe(ctx, namespace, wanted, claim))
-    obj = await ctx.kube.get(SNAPSHOTS, namespace, snapshot.meta.name)
-    if obj is None or obj["metadata"]["uid"] != snapshot.meta.uid:
+    newest = await read(ctx.kube, resources.snapshot, namespace, snapshot.meta.name)
+    if newest is None or newest.meta.uid != snapshot.meta.uid:
         return None
-    newest = resources.snapshot(obj)
     if newest.status.quiesce != quiesce or newest.status.attempt != snapshot.status.attempt:
         return await observe(ctx, snapshot.key, fresh)
     return replace(world, snapshot=newest, now=ctx.now())
@@ -164,8 +160,8 @@ async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | No
 
 async def _restore_test(ctx: Context, snapshot: Snapshot, run: str) -> RestoreTest:
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
-    obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
-    operation = resources.environment(obj).status.operation if obj is not None else None
+    environment = await read(ctx.kube, resources.environment, namespace, name)
+    operation = environment.status.operation if environment is not None else None
     return RestoreTest(run, rollback_near(operation, operations(ctx.catalog, namespace, name)))
 
 
@@ -176,9 +172,8 @@ def _is_freezing(snapshot: Snapshot) -> bool:
 async def _targets(ctx: Context, snapshot: Snapshot) -> tuple[list[Target], str]:
     """The workloads, and the filestore's claim. The saved workloads once they are saved: the Environment may have
     changed since."""
-    quiesce = snapshot.status.quiesce
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    spec = resources.environment(obj).spec if obj is not None else None
+    quiesce, environment = snapshot.status.quiesce, await _environment(ctx, snapshot)
+    spec = environment.spec if environment is not None else None
     claim = spec.filestore.claim_name if spec is not None and spec.filestore is not None else ""
     if quiesce is not None and quiesce.stage != "Done" and quiesce.workloads:
         return targets(quiesce.workloads), claim
@@ -211,8 +206,8 @@ async def _used_by(ctx: Context, snapshot: Snapshot) -> str:
 
 async def _allowed(ctx: Context, snapshot: Snapshot) -> list[str]:
     """The watched namespaces that may restore Snapshots of this one's Environment."""
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    grants = resources.environment(obj).spec.allow_rollback_to if obj is not None else ()
+    environment = await _environment(ctx, snapshot)
+    grants = environment.spec.allow_rollback_to if environment is not None else ()
     watched = ctx.settings.namespaces
     return [g.namespace for g in grants if not watched or g.namespace in watched]
 
@@ -229,10 +224,9 @@ async def _before_start(ctx: Context, world: World) -> World:
     elder = ctx.catalog.elder(snapshot.key)
     if elder is not None:
         return replace(world, elder=f"{elder.key.namespace}/{elder.key.name}")
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
-    if obj is None:
+    environment = await _environment(ctx, snapshot)
+    if environment is None:
         return world
-    environment = resources.environment(obj)
     if snapshot.spec.trigger == "PreRollback":
         world = replace(world, rollback=await _rollback(ctx, snapshot, environment))
     elif is_ready(environment):  # thousands may wait: what they need to begin is read when it is their turn
@@ -244,6 +238,10 @@ async def _before_start(ctx: Context, world: World) -> World:
     except Stalled as end:
         return replace(world, environment=environment, missing=end)
     return replace(world, environment=environment, inputs=loaded)
+
+
+async def _environment(ctx: Context, snapshot: Snapshot) -> Environment | None:
+    return await read(ctx.kube, resources.environment, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
 
 
 async def _rollback(ctx: Context, snapshot: Snapshot, environment: Environment) -> Literal["Waits", "Creates"] | None:

@@ -8,7 +8,6 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import ProgressReport, Step, parse_line
 from ocore_crds.resources.remote_copy import RemoteCopy, releases
 from ocore_kube.errors import ApiError
-from ocore_kube.types import ENVIRONMENTS, STORES
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry, needing, of_environment
@@ -16,6 +15,7 @@ from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.jobs.observing.driver import Waits
 from ocore_operator.jobs.observing.snapshot_jobs import copying
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Snapshot, Store
 from ocore_operator.snapshot import plan_state
 from ocore_operator.snapshot.plan_remote import STORE_PAUSE
@@ -46,10 +46,11 @@ async def view(ctx: Context, world: World, used_by: Callable[[], Awaitable[str]]
             needed_by=tuple(_needing(ctx, snapshot, released)),
             damaged_base=_damaged_base(ctx, snapshot),
         )
-    obj = await ctx.kube.get(ENVIRONMENTS, snapshot.meta.namespace, snapshot.spec.environment_ref.name)
+    namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
+    environment = await read(ctx.kube, resources.environment, namespace, name)
     wanted: str | None = None
-    if obj is not None:
-        ref = resources.environment(obj).spec.remote_store_ref
+    if environment is not None:
+        ref = environment.spec.remote_store_ref
         wanted = ref.name if ref is not None else ""
     if remote.state == "Copying":
         return RemoteView(wanted, bytes_done=await _copied(ctx, world, remote))
@@ -73,8 +74,7 @@ async def _unreadable(ctx: Context, snapshot: Snapshot, place: Place | None) -> 
     """Why the store cannot be asked now: its SnapshotStore is missing, another store, or not ready."""
     if place is None:
         return None
-    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, place.store_name)
-    found = resources.store(obj) if obj is not None else None
+    found = await read(ctx.kube, resources.store, snapshot.meta.namespace, place.store_name)
     other = elsewhere(place, found)
     return other if other is not None or found is None else _not_ready(found)
 
@@ -98,8 +98,7 @@ def _needing(ctx: Context, full: Snapshot, released: Literal["Local", "Remote"])
 
 
 async def _state_blocked(ctx: Context, snapshot: Snapshot, remote: RemoteCopy) -> Outcome | None:
-    obj = await ctx.kube.get(STORES, snapshot.meta.namespace, remote.store_name)
-    target = resources.store(obj) if obj is not None else None
+    target = await read(ctx.kube, resources.store, snapshot.meta.namespace, remote.store_name)
     found = state_blocked(remote.store_name, target)
     if isinstance(found, Waiting) and target is not None:
         ctx.queue.add(target.key)
@@ -151,10 +150,9 @@ async def _copied(ctx: Context, world: World, remote: RemoteCopy) -> int:
 async def _blocked(ctx: Context, snapshot: Snapshot, remote: RemoteCopy, view_: RemoteView) -> RemoteView:
     """With why no attempt can be made now, and the id of the remote store."""
     namespace = snapshot.meta.namespace
-    obj = await ctx.kube.get(STORES, namespace, remote.store_name)
-    target = resources.store(obj) if obj is not None else None
-    obj = await ctx.kube.get(STORES, namespace, snapshot.status.store_name or "")
-    found = blocked(snapshot, remote, target, resources.store(obj) if obj is not None else None)
+    target = await read(ctx.kube, resources.store, namespace, remote.store_name)
+    source = await read(ctx.kube, resources.store, namespace, snapshot.status.store_name)
+    found = blocked(snapshot, remote, target, source)
     if found is None:
         found = _base(ctx, snapshot, remote)
     if isinstance(found, Waiting) and target is not None:

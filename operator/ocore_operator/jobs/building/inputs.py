@@ -16,9 +16,7 @@ from ocore_kube.types import (
     CNPG_DATABASES,
     CONFIG_MAPS,
     CRON_JOBS,
-    ENVIRONMENTS,
     PODS,
-    STORES,
     WORKLOADS,
     Type,
 )
@@ -32,6 +30,7 @@ from ocore_operator.jobs.building import placement, stores
 from ocore_operator.jobs.building.placement import Template
 from ocore_operator.jobs.observing.outcome import claims_of, holds_claims, pod_ended
 from ocore_operator.kube import resources
+from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
 from ocore_operator.settings import Settings
 from ocore_operator.sources import Place
@@ -191,14 +190,13 @@ async def load_for_store(ctx: Context, namespace: str, store: Store, environment
 
 async def load_store(ctx: Context, namespace: str, name: str) -> Store:
     """The SnapshotStore. Raises Stalled(StoreNotFound)."""
-    obj = await ctx.kube.get(STORES, namespace, name)
-    if obj is None:
+    store = await read(ctx.kube, resources.store, namespace, name)
+    if store is None:
         raise Stalled(
             c.STORE_NOT_FOUND,
             f"There is no SnapshotStore {name} in the namespace {namespace}. Create it, or correct spec.storeRef of the"
             " Environment.",
         )
-    store = resources.store(obj)
     ctx.slots.set_store(namespace, label_value(name), store.spec.max_concurrent_jobs)
     return store
 
@@ -259,9 +257,9 @@ async def _users_of(ctx: Context, namespace: str, store: str, environment: str |
     entries = [e for e in ctx.catalog.of_kind(EnvironmentEntry, namespace) if store in (e.store, e.remote_store)]
     names = [e.key.name for e in sorted(entries, key=lambda e: (e.store != store, e.key.name))]
     for name in ([environment] if environment else []) + names:
-        obj = await ctx.kube.get(ENVIRONMENTS, namespace, name)
-        if obj is not None:
-            yield resources.environment(obj)
+        found = await read(ctx.kube, resources.environment, namespace, name)
+        if found is not None:
+            yield found
 
 
 async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | None:

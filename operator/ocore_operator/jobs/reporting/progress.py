@@ -16,7 +16,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import EXTRACT_STEPS, SNAPSHOT_STEPS, ProgressReport, Step
 from ocore_crds.resources.snapshot import Progress, StepStatus
 from ocore_kube.errors import ApiError, Conflict
-from ocore_kube.types import OURS, SNAPSHOTS
+from ocore_kube.types import OURS
 from ocore_operator import clock
 from ocore_operator.entries import snapshots
 from ocore_operator.entries.operations import OperationEntry
@@ -26,7 +26,7 @@ from ocore_operator.jobs.reporting.log import Followers, LogState
 from ocore_operator.jobs.reporting.percent import Running, Timeline
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
-from ocore_operator.kube.client import MANAGER_PROGRESS, Kube
+from ocore_operator.kube.client import MANAGER_PROGRESS, Kube, read
 from ocore_operator.kube.resources import Key, Object, Resource
 
 #: Seconds between two figures.
@@ -115,8 +115,8 @@ class ProgressWriter:
         if Step.SAFETY_SNAPSHOT not in running:
             return None
         name = resource.status.safety_snapshot_name
-        obj = await self._kube.get(SNAPSHOTS, resource.meta.namespace, name) if name is not None else None
-        return resources.snapshot(obj).status.progress if obj is not None else None
+        snapshot = await read(self._kube, resources.snapshot, resource.meta.namespace, name)
+        return snapshot.status.progress if snapshot is not None else None
 
     async def _past(self, resource: Resource[Any, Any]) -> Timeline | None:
         """The newest earlier operation of the environment; rather one of the newest few that has the same steps."""

@@ -10,6 +10,7 @@ from ocore_crds import conditions as c
 from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator.frame.actions import Wait
 from ocore_operator.jobs.building import inputs
+from ocore_operator.kube.resources import Key
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.world import World
@@ -31,12 +32,11 @@ def read(ready: str, holder: str, phase: str = "Running") -> World:
     spec = {"environmentRef": {"name": "shop"}}
     server.put(SNAPSHOTS, obj("Snapshot", "running", spec, {"phase": phase}, uid=HOLDER))
     mine = obj("Snapshot", "mine", spec, {"phase": "Pending"}, uid=UID, finalizers=["ocore.dev/data"])
-    key = SimpleNamespace(namespace="shop", name="mine")
     server.put(SNAPSHOTS, mine)
     ctx: Any = SimpleNamespace(
         kube=server.client(), catalog=new_catalog(), now=lambda: moment(0), settings=SETTINGS, queue=SimpleNamespace()
     )
-    found = asyncio.run(observe(ctx, key))  # type: ignore[arg-type]
+    found = asyncio.run(observe(ctx, Key("Snapshot", "shop", "mine")))
     assert found is not None
     return found
 
