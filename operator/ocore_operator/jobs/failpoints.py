@@ -13,8 +13,7 @@ import structlog
 from ocore_crds import failpoints, naming
 from ocore_kube.errors import Unavailable
 from ocore_operator.context import Context
-from ocore_operator.kube.resources import Meta, Resource
-from ocore_operator.settings import Settings
+from ocore_operator.kube.resources import Resource
 
 _log = structlog.get_logger()
 
@@ -45,10 +44,3 @@ async def after(ctx: Context, obj: Resource, name: str) -> AsyncIterator[None]: 
         raise
     if name:
         await hit(ctx, obj, name)
-
-
-def for_job(settings: Settings, meta: Meta, attempt: int) -> str:
-    """Value of OCORE_FAILPOINTS for the container of a Job's attempt; empty where no failpoint is armed."""
-    if not settings.allow_failpoints:
-        return ""
-    return failpoints.for_attempt(meta.annotations.get(naming.ANNOTATION_FAILPOINTS, ""), attempt)

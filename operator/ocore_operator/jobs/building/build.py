@@ -15,7 +15,6 @@ from ocore_crds.commands.extract import TableRequest
 from ocore_crds.commands.parts import BaseSnapshot, DatabaseAccess, StoreAccess
 from ocore_crds.commands.probe import ProbeRequest
 from ocore_crds.commands.restore import Preflight
-from ocore_crds.commands.switch import SwitchRequest
 from ocore_crds.naming import short_id
 from ocore_crds.resources.environment import connection_of
 from ocore_crds.resources.extract import ExtractSpec
@@ -26,13 +25,11 @@ from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_crds.text import quantity
 from ocore_operator.errors import Failed
-from ocore_operator.jobs import failpoints
 from ocore_operator.jobs.building import request_parts, stores
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.building.job import DEFAULT_RESOURCES, JobRequest, job, job_name
 from ocore_operator.jobs.building.listeners import Listeners
 from ocore_operator.jobs.building.request_parts import CLAIM, CONFIG, SCRIPTS, SHARED, Volumes
-from ocore_operator.jobs.observing.driver import Series
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion, state_writing
 from ocore_operator.kube.resources import Environment, Extract, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.settings import Settings
@@ -81,9 +78,7 @@ def probe(settings: Settings, job_inputs: JobInputs, *, attempt: str, asked: boo
     return job(
         settings,
         job_inputs,
-        JobRequest(
-            environment, t.PROBE, request, attempt, volumes, deadline=_short(settings, job_inputs), of_operation=asked
-        ),
+        JobRequest(environment, request, attempt, volumes, _short(settings, job_inputs), of_operation=asked),
     )
 
 
@@ -120,11 +115,7 @@ def measure(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Objec
         environment_id=environment.id,
         deadline=_deadline(SHORT),
     )
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(environment, t.MEASURE, request, attempt, volumes, deadline=_short(settings, job_inputs)),
-    )
+    return job(settings, job_inputs, JobRequest(environment, request, attempt, volumes, _short(settings, job_inputs)))
 
 
 def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -137,11 +128,7 @@ def prove(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
         jobs=environment.spec.jobs.parallelism,
         deadline=_deadline(PROOF),
     )
-    return job(
-        settings,
-        replace(job_inputs, node=None),
-        JobRequest(environment, t.PROVE, request, attempt, volumes, deadline=PROOF),
-    )
+    return job(settings, replace(job_inputs, node=None), JobRequest(environment, request, attempt, volumes, PROOF))
 
 
 def _needed(found: DatabaseAccess | None) -> DatabaseAccess:
@@ -161,7 +148,7 @@ def list_manifests(
         after=after,
         deadline=_deadline(LONG),
     )
-    return _of_contents(settings, job_inputs, t.LIST_MANIFESTS, request, volumes, attempt)
+    return _of_contents(settings, job_inputs, request, volumes, attempt)
 
 
 def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -172,7 +159,7 @@ def sweep(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
         report_id=job_inputs.store.meta.uid if writes else None,
         deadline=_deadline(LONG),
     )
-    return _of_contents(settings, job_inputs, t.SWEEP, request, volumes, attempt)
+    return _of_contents(settings, job_inputs, request, volumes, attempt)
 
 
 def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, attempt: str) -> Object:
@@ -184,15 +171,13 @@ def remove_orphans(settings: Settings, job_inputs: JobInputs, *, report: str, at
         sha256=report,
         deadline=_deadline(LONG),
     )
-    return _of_contents(settings, job_inputs, t.REMOVE_ORPHANS, request, volumes, attempt)
+    return _of_contents(settings, job_inputs, request, volumes, attempt)
 
 
-def _of_contents(
-    settings: Settings, job_inputs: JobInputs, row: Command[Any], request: Request, volumes: Volumes, attempt: str
-) -> Object:
+def _of_contents(settings: Settings, job_inputs: JobInputs, request: Request, volumes: Volumes, attempt: str) -> Object:
     """A command on all that a store contains."""
     deadline = LONG + _start(settings, job_inputs)
-    return job(settings, job_inputs, JobRequest(job_inputs.store, row, request, attempt, volumes, deadline=deadline))
+    return job(settings, job_inputs, JobRequest(job_inputs.store, request, attempt, volumes, deadline))
 
 
 def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> Object:
@@ -202,9 +187,7 @@ def probe_store(settings: Settings, job_inputs: JobInputs, *, attempt: str) -> O
     access = stores.of(job_inputs.store).access(volumes).model_copy(update={"id": None})
     request = t.PROBE_STORE.request(store=access, deadline=_deadline(SHORT))
     return job(
-        settings,
-        job_inputs,
-        JobRequest(job_inputs.store, t.PROBE_STORE, request, attempt, volumes, deadline=_short(settings, job_inputs)),
+        settings, job_inputs, JobRequest(job_inputs.store, request, attempt, volumes, _short(settings, job_inputs))
     )
 
 
@@ -247,23 +230,9 @@ def snapshot(
         jobs=spec.jobs.parallelism,
         deadline=_deadline(deadline),
     )
-    command = JobRequest(
-        owner,
-        t.SNAPSHOT,
-        request,
-        attempt,
-        volumes,
-        deadline,
-        of_operation=owner.spec.trigger == "PreRollback",
-        stays=owner.spec.quiesce,
-    )
-    return job(settings, job_inputs, _armed(settings, command))
-
-
-def _armed(settings: Settings, request: JobRequest, number: int | None = None) -> JobRequest:
-    """With the failpoints that the owner's annotation arms for the attempt."""
-    attempt = number if number is not None else int(request.attempt)
-    return replace(request, failpoints=failpoints.for_job(settings, request.owner.meta, attempt))
+    safety = owner.spec.trigger == "PreRollback"
+    command = JobRequest(owner, request, attempt, volumes, deadline, of_operation=safety, stays=owner.spec.quiesce)
+    return job(settings, job_inputs, command)
 
 
 def _of_snapshot(owner: Snapshot) -> str:
@@ -282,7 +251,7 @@ def verify(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attemp
         manifest_sha256=owner.status.manifest_sha256,
         deadline=_deadline(deadline),
     )
-    return job(settings, job_inputs, _armed(settings, JobRequest(owner, t.VERIFY, request, attempt, volumes, deadline)))
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, deadline))
 
 
 def write_state(
@@ -304,8 +273,8 @@ def write_state(
         state=state,
         deadline=_deadline(SHORT),
     )
-    series = state_writing(owner, remote=remote)
-    return _of_series(settings, job_inputs, series, owner, request, attempt, volumes, _short(settings, job_inputs))
+    name, deadline = state_writing(owner, remote=remote).attempt(attempt), _short(settings, job_inputs)
+    return job(settings, job_inputs, JobRequest(owner, request, name, volumes, deadline))
 
 
 def restore_test(
@@ -345,8 +314,7 @@ def restore_test(
         jobs=1,
         deadline=_deadline(deadline),
     )
-    command = JobRequest(owner, t.RESTORE_TEST, request, f"{run}-{attempt}", volumes, deadline)
-    return job(settings, job_inputs, _armed(settings, command, attempt))
+    return job(settings, job_inputs, JobRequest(owner, request, f"{run}-{attempt}", volumes, deadline))
 
 
 def delete(
@@ -374,22 +342,8 @@ def delete(
         claim=volumes.claim("claim", CLAIM, files.claim_name) if files is not None else None,
         deadline=_deadline(deadline),
     )
-    series = deletion(owner, deletes)
-    return _of_series(settings, job_inputs, series, owner, request, attempt, volumes, deadline)
-
-
-def _of_series(
-    settings: Settings,
-    job_inputs: JobInputs,
-    series: Series[Any],
-    owner: Snapshot,
-    request: Request,
-    attempt: int,
-    volumes: Volumes,
-    deadline: float,
-) -> Object:
-    command = JobRequest(owner, series.command, request, series.attempt(attempt), volumes, deadline)
-    return job(settings, job_inputs, _armed(settings, command, attempt))
+    name = deletion(owner, deletes).attempt(attempt)
+    return job(settings, job_inputs, JobRequest(owner, request, name, volumes, deadline))
 
 
 def _known_state(owner: Snapshot, deletes: Deletes) -> StoredState:
@@ -410,11 +364,7 @@ def check_copy(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, at
         manifest_sha256=owner.status.manifest_sha256 or "",
         deadline=_deadline(SHORT),
     )
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(owner, t.CHECK_COPY, request, attempt, volumes, deadline=_short(settings, job_inputs)),
-    )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, _short(settings, job_inputs)))
 
 
 def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: int) -> Object:
@@ -432,7 +382,7 @@ def copy_remote(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, a
         manifest_sha256=owner.status.manifest_sha256,
         deadline=_deadline(COPY),
     )
-    return _of_series(settings, job_inputs, copying(owner), owner, request, attempt, volumes, COPY)
+    return job(settings, job_inputs, JobRequest(owner, request, copying(owner).attempt(attempt), volumes, COPY))
 
 
 def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot, *, attempt: str) -> Object:
@@ -444,11 +394,7 @@ def inspect_snapshot(settings: Settings, job_inputs: JobInputs, owner: Snapshot,
         snapshot_id=owner.id,
         deadline=_deadline(SHORT),
     )
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=_short(settings, job_inputs)),
-    )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, _short(settings, job_inputs)))
 
 
 def _names_id(owner: Rollback) -> str:
@@ -511,8 +457,7 @@ def restore(
         deadline=_deadline(deadline),
     )
     whole = deadline + (switch[1] if switch is not None else 0)
-    command = JobRequest(owner, t.RESTORE, request, attempt, volumes, whole, stays=switch is not None)
-    return job(settings, job_inputs, _armed(settings, command))
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, whole, stays=switch is not None))
 
 
 def _name(owner: Rollback, command: Command[Any], attempt: int) -> str:
@@ -567,7 +512,7 @@ def neutralize(
         isolation=owner.spec.isolation,
         deadline=_deadline(deadline),
     )
-    command = _armed(settings, JobRequest(owner, t.NEUTRALIZE, request, attempt, volumes, deadline))
+    command = JobRequest(owner, request, attempt, volumes, deadline)
     if image:
         beside, more = _application(
             environment, owner, found, plan.image, job_inputs.template.resources or DEFAULT_RESOURCES
@@ -620,27 +565,28 @@ def switch(
     """Name ``switch-<uid>-<attempt>``: waits `wait` seconds for the signal, switches, and ends. Its pod is
     Running(ready=True) once it waits and the store has the record that the switch starts."""
     volumes, plan = Volumes(), owner.status.neutralize
-    request = _switch(
-        _environment(job_inputs),
-        owner,
-        volumes,
-        run,
-        deadline,
+    return _switch(
+        settings, job_inputs, owner, volumes, run, attempt, deadline,
         store=stores.of(job_inputs.store).access(volumes),
         signal=request_parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
         # The switch refuses a copy that is not marked as neutralised, whatever the operator believes.
         neutralized=plan is not None and plan.required,
-    )
-    command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
-    return job(settings, job_inputs, _armed(settings, command))
+    )  # fmt: skip
 
 
 def _switch(
-    environment: Environment, owner: Rollback, volumes: Volumes, run: RollbackRun, deadline: float, **more: Any
-) -> SwitchRequest:
+    settings: Settings,
+    job_inputs: JobInputs,
+    owner: Rollback,
+    volumes: Volumes,
+    run: RollbackRun,
+    attempt: int,
+    deadline: float,
+    **more: Any,
+) -> Object:
     """What every switch needs. `more`: fields of the request."""
-    undo = owner.status.undo
-    return t.SWITCH.request(
+    environment, undo = _environment(job_inputs), owner.status.undo
+    request = t.SWITCH.request(
         database=request_parts.database(volumes, environment, admin=True),
         filestore=request_parts.filestore(volumes, environment.spec),
         environment_id=environment.id,
@@ -651,6 +597,7 @@ def _switch(
         deadline=_deadline(deadline),
         **more,
     )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, deadline, stays=True))
 
 
 def undo(
@@ -666,17 +613,9 @@ def undo(
 ) -> Object:
     """As :func:`switch`, for an undo, which does not depend on the store: it must work when nothing else does."""
     volumes = Volumes()
-    request = _switch(
-        _environment(job_inputs),
-        owner,
-        volumes,
-        run,
-        deadline,
-        store=_optional(volumes, store_of_record),
-        signal=request_parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt)),
-    )
-    command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
-    return job(settings, job_inputs, _armed(settings, command))
+    signal = request_parts.signal(volumes, wait, _name(owner, t.SWITCH, attempt))
+    store = _optional(volumes, store_of_record)
+    return _switch(settings, job_inputs, owner, volumes, run, attempt, deadline, store=store, signal=signal)
 
 
 def switch_back(
@@ -693,9 +632,7 @@ def switch_back(
     outcome is only in the database."""
     volumes = Volumes()
     store = _optional(volumes, store_of_record)
-    request = _switch(_environment(job_inputs), owner, volumes, run, deadline, store=store, now=True, back=True)
-    command = JobRequest(owner, t.SWITCH, request, attempt, volumes, deadline, stays=True)
-    return job(settings, job_inputs, _armed(settings, command))
+    return _switch(settings, job_inputs, owner, volumes, run, attempt, deadline, store=store, now=True, back=True)
 
 
 def _optional(volumes: Volumes, store: Store | None) -> StoreAccess | None:
@@ -724,9 +661,7 @@ def cleanup(
         then=_then(job_inputs, volumes) if probe else None,
         deadline=_deadline(deadline),
     )
-    return job(
-        settings, job_inputs, _armed(settings, JobRequest(owner, t.CLEANUP, request, attempt, volumes, deadline))
-    )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, deadline))
 
 
 def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot: Snapshot, *, attempt: int) -> Object:
@@ -744,11 +679,7 @@ def preview(settings: Settings, job_inputs: JobInputs, owner: Rollback, snapshot
         capacity=_own_capacity(environment),
         deadline=_deadline(SHORT),
     )
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(owner, t.PREVIEW, request, attempt, volumes, deadline=_short(settings, job_inputs)),
-    )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, _short(settings, job_inputs)))
 
 
 def inspect_rollback(
@@ -776,8 +707,7 @@ def inspect_rollback(
         deadline=_deadline(SHORT),
     )
     short = _short(settings, job_inputs)
-    command = JobRequest(owner, t.INSPECT, request, attempt, volumes, deadline=short, stays=stopped)
-    return job(settings, job_inputs, _armed(settings, command))
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, short, stays=stopped))
 
 
 def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attempt: int, deadline: float) -> Object:
@@ -802,9 +732,7 @@ def extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *, attemp
         folder=claim.path if claim is not None else None,
         deadline=_deadline(deadline),
     )
-    return job(
-        settings, job_inputs, _armed(settings, JobRequest(owner, t.EXTRACT, request, attempt, volumes, deadline))
-    )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, deadline))
 
 
 def _of_tables(volumes: Volumes, job_inputs: JobInputs, spec: ExtractSpec) -> dict[str, Any]:
@@ -838,8 +766,4 @@ def remove_extract(settings: Settings, job_inputs: JobInputs, owner: Extract, *,
         from_database=target.database is not None,
         deadline=_deadline(SHORT),
     )
-    return job(
-        settings,
-        job_inputs,
-        JobRequest(owner, t.REMOVE_EXTRACT, request, attempt, volumes, deadline=_short(settings, job_inputs)),
-    )
+    return job(settings, job_inputs, JobRequest(owner, request, attempt, volumes, _short(settings, job_inputs)))

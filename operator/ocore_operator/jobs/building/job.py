@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds import naming
+from ocore_crds import failpoints, naming
 from ocore_crds.commands import request_transport
 from ocore_crds.commands.base import Command, Request
-from ocore_crds.failpoints import ENVIRONMENT_VARIABLE, MARKS_VARIABLE
+from ocore_crds.commands.table import COMMANDS
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
 from ocore_operator.errors import Failed
 from ocore_operator.jobs.building import placement
@@ -25,6 +25,8 @@ from ocore_operator.settings import JobSettings, Settings
 MAX_NAME = 63
 #: Seconds between SIGTERM and SIGKILL: the mover stops pg_dump and removes what it has begun in 10 of them.
 GRACE = 30
+#: The row of a command by the class of its request.
+COMMAND_OF = {row.request: row for row in COMMANDS.values()}
 DEFAULT_RESOURCES: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 #: Annotations of a pod that is not to be moved for convenience: of the cluster autoscaler, and of Karpenter.
 STAYS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
@@ -37,16 +39,19 @@ class JobRequest:
     """The Job to build: for whom, what its command is asked, with which volumes, its attempt and its limits."""
 
     owner: Resource  # type: ignore[type-arg]
-    command: Command[Any]
     request: Request
     attempt: int | str
     volumes: Volumes
     deadline: float  # seconds
-    failpoints: str = ""
     beside: Object | None = None  # a second container, whose end does not matter
     of_operation: bool = False  # a Rollback or a person waits for it
     #: The application may be stopped while its pod runs: see STAYS.
     stays: bool = False
+
+    @property
+    def command(self) -> Command[Any]:
+        """The row of its command."""
+        return COMMAND_OF[type(self.request)]
 
 
 def job_name(command: str, uid: str, attempt: int | str) -> str:
@@ -217,10 +222,11 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, m
     uid = {"fieldRef": {"fieldPath": "metadata.uid"}}
     env: list[Object] = [{"name": "OCORE_POD_UID", "valueFrom": uid}]
     env += [{"name": name, "value": value} for name, value in _document(request).items()]
-    if request.failpoints:
+    armed = _failpoints(request) if settings.allow_failpoints else ""
+    if armed:
         env += [
-            {"name": ENVIRONMENT_VARIABLE, "value": request.failpoints},
-            {"name": MARKS_VARIABLE, "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod
+            {"name": failpoints.ENVIRONMENT_VARIABLE, "value": armed},
+            {"name": failpoints.MARKS_VARIABLE, "value": "/tmp"},  # noqa: S108 - an emptyDir of the pod
         ]
     env += settings.jobs.env
     container: Object = {
@@ -245,6 +251,13 @@ def _container(settings: Settings, job_inputs: JobInputs, request: JobRequest, m
     if request.volumes.readiness is not None:
         container["readinessProbe"] = request.volumes.readiness
     return container
+
+
+def _failpoints(request: JobRequest) -> str:
+    """Those that the owner's annotation arms for the attempt."""
+    number = str(request.attempt).rpartition("-")[2]
+    annotation = request.owner.meta.annotations.get(naming.ANNOTATION_FAILPOINTS, "")
+    return failpoints.for_attempt(annotation, int(number) if number.isdigit() else 1)
 
 
 def _document(request: JobRequest) -> dict[str, str]:
