@@ -16,7 +16,7 @@ from ocore_kube.types import SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
-from ocore_operator.errors import Failed, Outcome, Stalled
+from ocore_operator.errors import Failed, Stalled
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, StopJob, Wait
 from ocore_operator.frame.loop import Requeue
@@ -28,8 +28,8 @@ from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import read
-from ocore_operator.kube.resources import Snapshot
-from ocore_operator.snapshot import dependents, plan_restore_test, plan_state, transitions
+from ocore_operator.kube.resources import Object, Snapshot
+from ocore_operator.snapshot import dependents, plan_state, transitions
 from ocore_operator.snapshot.world import (
     Action,
     Begin,
@@ -46,6 +46,7 @@ from ocore_operator.snapshot.world import (
     StartCopy,
     StartDelete,
     StartRestoreTest,
+    StartsJob,
     StartState,
     StartVerify,
     World,
@@ -93,10 +94,6 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return await frame.carry_out(
                 ctx, snapshot, Record(transitions.next_attempt(snapshot, attempt, message, ctx.now()))
             )
-        case Inspect(attempt=inspection):
-            job = build.inspect_snapshot(ctx.settings, await _store_inputs(ctx, snapshot), snapshot, attempt=inspection)
-            await lifecycle.start(ctx, job, waiting_since=snapshot.meta.created)
-            return Requeue(POLL)
         case StopJob():
             return await frame.stop_job(ctx, snapshot, action, world.seen, _waiting(ctx, snapshot))
         case Wait():
@@ -106,26 +103,12 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case GiveUp(failure=failure, stored=stored):
             status = transitions.failed(snapshot, Failed.of(failure), stored=stored, now=ctx.now())
             return await _end(ctx, snapshot, status)
-        case StartDelete():
-            await _start_delete(ctx, snapshot, action)
-            return None
         case StartCopy(attempt=attempt):
             return await _start_copy(ctx, snapshot, attempt)
-        case StartCheckCopy(attempt=check):
-            await _start_check_copy(ctx, snapshot, check)
-            return None
-        case StartVerify(attempt=attempt):
-            await _start_verify(ctx, snapshot, attempt)
-            return None
-        case StartState():
-            await _start_state(ctx, snapshot, action)
-            return None
-        case StartRestoreTest(run=run, attempt=attempt):
-            try:
-                await _start_restore_test(ctx, snapshot, run, attempt)
-            except Outcome as refusal:
-                return await carry_out(ctx, world, plan_restore_test.refused(world, run, refusal))
-            return None
+        case Inspect() | StartDelete() | StartVerify() | StartState() | StartCheckCopy() | StartRestoreTest():
+            job, since = await _job(ctx, snapshot, action)
+            await lifecycle.start(ctx, job, waiting_since=since)
+            return Requeue(POLL) if isinstance(action, Inspect) else None
         case LetGo(note=note, cascade=cascade):
             if not cascade:
                 await dependents.leave(ctx, snapshot)
@@ -253,17 +236,34 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
 # --- Jobs ------------------------------------------------------------------------------------------------------
 
 
-async def _start_delete(ctx: Context, snapshot: Snapshot, action: StartDelete) -> None:
-    job_inputs = await _deletion_inputs(ctx, snapshot, action.deletes)
-    job = build.delete(
-        ctx.settings,
-        job_inputs,
-        snapshot,
-        deletes=action.deletes,
-        attempt=action.attempt,
-        deadline=ctx.settings.cleanup_timeout,
-    )
-    await lifecycle.start(ctx, job, waiting_since=snapshot.meta.deleted or snapshot.meta.created)
+async def _job(ctx: Context, snapshot: Snapshot, action: StartsJob) -> tuple[Object, str]:
+    """The Job, and since when it waits for a slot (RFC 3339)."""
+    settings, now = ctx.settings, clock.text(ctx.now())
+    match action:
+        case Inspect(attempt=name):
+            job = build.inspect_snapshot(settings, await _store_inputs(ctx, snapshot), snapshot, attempt=name)
+            return job, snapshot.meta.created
+        case StartDelete(attempt=attempt, deletes=deletes):
+            found = await _deletion_inputs(ctx, snapshot, deletes)
+            limit = settings.cleanup_timeout
+            job = build.delete(settings, found, snapshot, deletes=deletes, attempt=attempt, deadline=limit)
+            return job, snapshot.meta.deleted or snapshot.meta.created
+        case StartState(attempt=attempt, state=state, remote=remote):
+            place = (sources.copy(snapshot) if remote else None) or sources.own(snapshot)
+            found = await _inputs_of_place(ctx, snapshot, place)
+            return build.write_state(settings, found, snapshot, state, remote=remote, attempt=attempt), now
+        case StartVerify(attempt=attempt):
+            found, limit = await _store_inputs(ctx, snapshot), snapshot.spec.timeout_seconds
+            return build.verify(settings, found, snapshot, attempt=attempt, deadline=limit), now
+        case StartCheckCopy(attempt=name):
+            remote_copy, copy = snapshot.status.remote, sources.copy(snapshot)
+            if remote_copy is None or copy is None:
+                raise ValueError(f"{snapshot.key}: the plan checks the copy of a Snapshot without a remote store")
+            found = await _inputs_of_place(ctx, snapshot, copy)
+            since = remote_copy.check_requested_at or remote_copy.requested_at
+            return build.check_copy(settings, found, snapshot, attempt=name), since
+        case StartRestoreTest():
+            return await _restore_test_job(ctx, snapshot, action), now
 
 
 async def _deletion_inputs(ctx: Context, snapshot: Snapshot, deletes: Deletes) -> JobInputs:
@@ -280,21 +280,6 @@ async def _deletion_inputs(ctx: Context, snapshot: Snapshot, deletes: Deletes) -
         case Deletes.REPLACED if replaced is not None:
             return await _inputs_of_place(ctx, snapshot, replaced)
     raise ValueError(f"{snapshot.key}: nothing of the kind {deletes.name} can be deleted")
-
-
-async def _start_state(ctx: Context, snapshot: Snapshot, action: StartState) -> None:
-    copy = sources.copy(snapshot) if action.remote else None
-    job_inputs = await _inputs_of_place(ctx, snapshot, copy or sources.own(snapshot))
-    job = build.write_state(
-        ctx.settings, job_inputs, snapshot, action.state, remote=action.remote, attempt=action.attempt
-    )
-    await lifecycle.start(ctx, job, waiting_since=clock.text(ctx.now()))
-
-
-async def _start_verify(ctx: Context, snapshot: Snapshot, attempt: int) -> None:
-    job_inputs = await _store_inputs(ctx, snapshot)
-    job = build.verify(ctx.settings, job_inputs, snapshot, attempt=attempt, deadline=snapshot.spec.timeout_seconds)
-    await lifecycle.start(ctx, job, waiting_since=clock.text(ctx.now()))
 
 
 async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue | None:
@@ -326,16 +311,7 @@ async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, 
     return replace(job_inputs, source=source, node=node)
 
 
-async def _start_check_copy(ctx: Context, snapshot: Snapshot, attempt: str) -> None:
-    remote, copy = snapshot.status.remote, sources.copy(snapshot)
-    if remote is None or copy is None:
-        raise ValueError(f"{snapshot.key}: the plan checks the copy of a Snapshot without a remote store")
-    job_inputs = await _inputs_of_place(ctx, snapshot, copy)
-    job = build.check_copy(ctx.settings, job_inputs, snapshot, attempt=attempt)
-    await lifecycle.start(ctx, job, waiting_since=remote.check_requested_at or remote.requested_at)
-
-
-async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attempt: int) -> None:
+async def _restore_test_job(ctx: Context, snapshot: Snapshot, action: StartRestoreTest) -> Object:
     """Raises Stalled (EnvironmentNotFound, OtherEnvironment, StoreNotFound …) where there is no server to restore it
     on."""
     namespace, name = snapshot.meta.namespace, snapshot.spec.environment_ref.name
@@ -357,8 +333,9 @@ async def _start_restore_test(ctx: Context, snapshot: Snapshot, run: str, attemp
         server_major=inputs.server_major(environment),
     )
     deadline = verify.timeout_seconds if verify is not None else DEFAULT_TIMEOUT_SECONDS
-    job = build.restore_test(ctx.settings, job_inputs, snapshot, verify, run=run, attempt=attempt, deadline=deadline)
-    await lifecycle.start(ctx, job, waiting_since=clock.text(ctx.now()))
+    return build.restore_test(
+        ctx.settings, job_inputs, snapshot, verify, run=action.run, attempt=action.attempt, deadline=deadline
+    )
 
 
 async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:

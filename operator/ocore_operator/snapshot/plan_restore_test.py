@@ -44,7 +44,14 @@ def decide(world: World) -> Action:
     return Idle(min(pauses, default=None), test.status or action.status)
 
 
-def refused(world: World, run: str, refusal: Outcome) -> Action:
+def refused(world: World, action: Action, refusal: Outcome) -> World:
+    """The world in which the action could not be carried out. Nothing else of the Snapshot depends on a test."""
+    if isinstance(action, StartRestoreTest) and world.restore_test is not None:
+        return replace(world, restore_test=replace(world.restore_test, refusal=refusal))
+    return replace(world, refusal=refusal)
+
+
+def _refused(world: World, run: str, refusal: Outcome) -> Action:
     """The Job cannot be created now: wait for what it needs, or end the test without a verdict."""
     if isinstance(refusal, Waiting):
         status = restore_tests.pending(world.snapshot, refusal.reason, refusal.message, world.now)
@@ -82,6 +89,8 @@ def _test(world: World, test: RestoreTest) -> Action:
         text = "A Rollback of the environment has started or waits. The test restore begins after it."
         return Idle(POLL, restore_tests.pending(snapshot, c.WAITING_FOR_OPERATION, text, now))
     match found:
+        case Due() if test.refusal is not None:
+            return _refused(world, test.run, test.refusal)
         case Due(number=number):
             return StartRestoreTest(test.run, number)
         case Waits(paused=True, reason=reason, message=message, seconds=left):

@@ -12,6 +12,7 @@ from ocore_operator.kube.resources import Key
 from ocore_operator.snapshot.effects import carry_out
 from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
+from ocore_operator.snapshot.plan_restore_test import refused
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 30
@@ -25,6 +26,6 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
         decide,
         partial(carry_out, ctx),
         may_rest=loop.may_rest,
-        refused=loop.refused,
+        refused=refused,
         max_actions=MAX_ACTIONS,
     )

@@ -76,6 +76,8 @@ class RestoreTest:
 
     run: str  # names the request
     rollback: bool  # a Rollback of the environment has its lock or waits for it
+    #: Why its Job cannot be created now.
+    refusal: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -275,8 +277,11 @@ class LetGo:
     cascade: bool = False
 
 
+#: Create a Job, and nothing beside it.
+StartsJob = Inspect | StartDelete | StartVerify | StartState | StartCheckCopy | StartRestoreTest
 Action = (
-    SetFinalizer
+    StartsJob
+    | SetFinalizer
     | Record[SnapshotStatus]
     | Idle[SnapshotStatus]
     | Begin
@@ -284,17 +289,11 @@ Action = (
     | EnterInBase
     | SetDependents
     | NextAttempt
-    | Inspect
     | StopJob
     | Wait
     | Finish
     | GiveUp
-    | StartDelete
-    | StartVerify
-    | StartState
     | StartCopy
-    | StartCheckCopy
-    | StartRestoreTest
     | SetReplicas
     | SendSignal
     | LetGo

@@ -210,10 +210,11 @@ def test_the_verdict_of_an_earlier_test_stays_while_another_one_runs() -> None:
 
 def test_what_prevents_the_start() -> None:
     snap = asked()
-    waits = refused(world(snap), RUN, Waiting(c.WAITING_FOR_JOB_SLOT, "10 Jobs run", 5.0))
+    wanted = world(snap)
+    waits = decide(refused(wanted, decide(wanted), Waiting(c.WAITING_FOR_JOB_SLOT, "10 Jobs run", 5.0)))
     assert isinstance(waits, Idle)
     assert waits.seconds == 5.0
-    ends = refused(world(snap), RUN, Stalled(c.ENVIRONMENT_NOT_FOUND, "gone"))
+    ends = decide(refused(wanted, decide(wanted), Stalled(c.ENVIRONMENT_NOT_FOUND, "gone")))
     assert isinstance(ends, Record)
     assert verdict_of(snap.with_status(ends.status)) == ("False", c.ENVIRONMENT_NOT_FOUND)
     assert ends.status.restore_test is not None
