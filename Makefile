@@ -110,7 +110,7 @@ postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and 
 
 COMMANDS_PAGE := PYTHONPATH=$(PYTHONPATH):$(CURDIR)/website $(BIN)/python -m ocore_website.commands
 PICTURES := PYTHONPATH=website $(BIN)/python -m ocore_website.pictures
-generate: venv ## Regenerate CRDs, the references of fields, commands and the REST API, the failpoint list, the pictures
+generate: venv ## Regenerate CRDs, the references of fields, commands, settings and the REST API, the failpoint list, the pictures
 	$(BIN)/python -m ocore_crds.generate
 	$(BIN)/python -m ocore_api.openapi
 	$(COMMANDS_PAGE)

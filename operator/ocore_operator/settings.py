@@ -1,5 +1,5 @@
-"""The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``, documented here and in
-docs/settings.md."""
+"""The operator's settings, read from the environment. Every setting is ``OCORE_<NAME>``. `make generate` writes
+docs/settings.md from the descriptions."""
 
 import os
 import re
@@ -108,14 +108,15 @@ class Settings(BaseSettings):
         description=(
             "The pods of Jobs, as JSON: `defaults` for what `spec.jobs` of an Environment does not set, `allowed` for"
             " what it may set, and what only the chart sets: `env`, `volumes`, `volumeMounts`, `runtimeClassName`,"
-            " `dnsPolicy`, `dnsConfig`."
+            " `dnsPolicy`, `dnsConfig`. In the chart: the value `jobs` ([job pods](job-pods.md#job-pods))."
         ),
     )
     workload_kinds: tuple[WorkloadKind, ...] = Field(
         default=(),
         description=(
             "Kinds that `spec.workloads` may have beside Deployment, StatefulSet and CronJob, as JSON: `apiVersion`,"
-            " `kind`, `resource`. The chart grants their rights by its value `workloads.kinds`."
+            " `kind`, `resource`. In the chart: `workloads.kinds`, which also grants the rights"
+            " ([workloads.md](workloads.md#other-kinds))."
         ),
     )
     cluster_networks: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -136,8 +137,8 @@ class Settings(BaseSettings):
     max_concurrent_jobs: Annotated[int, Field(ge=1)] = Field(
         default=10,
         description=(
-            "Jobs at the same time, in each of five pools (operator.md, Job slots). What a Rollback needs has pools of"
-            " its own; switches and cleanups never wait."
+            "Jobs at the same time, in each of five pools ([operator.md](operator.md#job-slots)). What a Rollback needs"
+            " has pools of its own; switches and cleanups never wait."
         ),
     )
     max_concurrent_jobs_per_namespace: Annotated[int, Field(ge=1)] = Field(
@@ -161,7 +162,8 @@ class Settings(BaseSettings):
         default=(),
         description=(
             "What images may begin with that restoreImage sets, beside those of a container's own repository, with"
-            " commas; `*`: any. The chart's admission policy on the operator's account refuses others."
+            " commas; `*`: any. In the chart: `admissionPolicies.applicationImages`, and `*` without"
+            " `admissionPolicies.operatorAccount`; the policy on that account refuses others."
         ),
     )
 
@@ -203,7 +205,7 @@ class Settings(BaseSettings):
         default=1000,
         description=(
             "Finished Rollbacks of an environment that stay listed; 0: all. Those that are needed or were applied from"
-            " a file are never removed."
+            " a file are never removed ([rollback.md](rollback.md#the-history-limit))."
         ),
     )
 

@@ -1,5 +1,5 @@
 """The documentation's site: links between pages, the navigation, what a page may load, the list of versions; and the
-page that is made from the commands of kubectl ocore."""
+pages that are made from the commands of kubectl ocore and the operator's settings."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ocore_operator.settings import Settings
 from ocore_website import __main__ as program
 from ocore_website import built, commands, drawing, pages, pictures, terminal
 from support.cluster.cluster import REPOSITORY
@@ -155,15 +156,36 @@ def test_the_theme_forbids_other_hosts() -> None:
 def test_the_reference_of_kubectl_ocore_is_that_of_its_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = commands.PAGE.read_text()
-    assert text == commands.page()
+    text = commands.page()
     described = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs/kubectl-ocore.md").read_text(), re.MULTILINE)
     names = {name for cell in described for name in re.findall(r"`([a-z]+)", cell)}
     assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == names
-    monkeypatch.setattr(commands, "PAGE", tmp_path / "page.md")
+    _checks(tmp_path, monkeypatch, "kubectl-ocore-options.md", "--wait")
+
+
+def test_the_reference_of_the_operators_settings_is_that_of_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = commands.settings_page()
+    found = re.findall(r"^\| `(OCORE_\w+)`", text, re.MULTILINE)
+    assert found == [f"OCORE_{name.upper()}" for name in Settings.model_fields]
+    assert "| `OCORE_MOVER_MAJORS` | `15,17` |" in text
+    assert "| `OCORE_RESTORE_IMAGE` | `true` |" in text
+    _checks(tmp_path, monkeypatch, "settings.md", "OCORE_WORKERS")
+
+
+def _checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, word: str) -> None:
+    """The page in the repository is as generated; a change of it is found."""
     monkeypatch.setattr(sys, "argv", ["commands", "--check"])
-    commands.PAGE.write_text(text.replace("--wait", "--waits", 1))
-    with pytest.raises(SystemExit, match=r"page.md differs from the commands. Run `make generate`"):
+    commands.main()
+    monkeypatch.setattr(commands, "DOCS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["commands"])
+    commands.main()
+    monkeypatch.setattr(sys, "argv", ["commands", "--check"])
+    commands.main()
+    page = tmp_path / name
+    page.write_text(page.read_text().replace(word, f"{word}S", 1))
+    with pytest.raises(SystemExit, match=rf"{name} differs from the code. Run `make generate`"):
         commands.main()
 
 

@@ -1,6 +1,7 @@
-"""Writes the reference of `kubectl ocore` from its commands: ``python -m ocore_website.commands [--check]``.
+"""Writes the reference of `kubectl ocore` from its commands, and that of the operator's settings:
+``python -m ocore_website.commands [--check]``.
 
-With ``--check`` nothing is written: the exit code is 1 if the page differs.
+With ``--check`` nothing is written: the exit code is 1 if a page differs.
 """
 
 import argparse
@@ -8,12 +9,14 @@ import sys
 from pathlib import Path
 
 import typer
+from pydantic import BaseModel
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from ocore_cli.app import app
+from ocore_operator.settings import Settings
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/kubectl-ocore-options.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 HEAD = """\
 # Options of kubectl ocore
 
@@ -21,6 +24,20 @@ HEAD = """\
 
 Every command with its arguments and options, as `--help` prints them. What each command is for, exit codes and
 completion: [kubectl-ocore.md](kubectl-ocore.md).
+"""
+SETTINGS_HEAD = """\
+# Settings of the operator
+
+<!-- Made by `make generate` from operator/ocore_operator/settings.py; do not edit. -->
+
+For the values of the chart: [its README](../charts/ocore-snapshots/README.md#values).
+
+## Settings
+
+Read once, at start. Lists are separated by commas. In the chart, `settings.<camelCase>` sets them.
+
+| variable | default | meaning |
+|---|---|---|
 """
 #: Options that nearly every command has: described once.
 COMMON = ("namespace", "context", "kubeconfig")
@@ -65,13 +82,34 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def settings_page() -> str:
+    """A row for each setting of the operator."""
+    rows = [
+        f"| `OCORE_{name.upper()}` | {default(field.get_default(call_default_factory=True))} |"
+        f" {escaped(field.description or '')} |\n"
+        for name, field in Settings.model_fields.items()
+    ]
+    return SETTINGS_HEAD + "".join(rows)
+
+
+def default(value: object) -> str:
+    """As the variable is written; a model is empty by default."""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value in (None, {}) else str(value)
+    return f"`{text}`" if text and not isinstance(value, BaseModel) else "none"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ocore_website.commands")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page differs")
-    if not parser.parse_args().check:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.name} differs from the commands. Run `make generate` and commit the result.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page differs")
+    check = parser.parse_args().check
+    for name, text in (("kubectl-ocore-options.md", page()), ("settings.md", settings_page())):
+        path = DOCS / name
+        if not check:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            sys.exit(f"{name} differs from the code. Run `make generate` and commit the result.")
 
 
 if __name__ == "__main__":

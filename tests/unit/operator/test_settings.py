@@ -1,7 +1,5 @@
 """The settings read the environment as the chart writes it."""
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 
@@ -56,9 +54,3 @@ def test_one_pod_has_one_identity() -> None:
 def test_every_knob_is_documented() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
-
-
-def test_every_knob_is_in_the_page_of_settings(repository: Path) -> None:
-    page = (repository / "docs/settings.md").read_text()
-    for name in Settings.model_fields:
-        assert f"`OCORE_{name.upper()}`" in page
