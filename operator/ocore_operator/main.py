@@ -46,6 +46,17 @@ FLUSH = 3.0
 _log = structlog.get_logger()
 
 
+def _lease(settings: Settings, kube: Kube) -> Lease:
+    return Lease(
+        kube,
+        namespace=settings.namespace,
+        name=settings.lease_name,
+        identity=settings.identity(),
+        duration=settings.lease_duration,
+        renew=settings.lease_duration / 3,
+    )
+
+
 class Operator:
     """All parts, in the order in which they start."""
 
@@ -62,14 +73,7 @@ class Operator:
         self._leads = False
         self._transport = Transport(api, settings.request_timeout, "ocore-operator")
         self._own = Transport(own, settings.request_timeout, "ocore-operator")
-        self._lease = Lease(
-            Kube(self._own),
-            namespace=settings.namespace,
-            name=settings.lease_name,
-            identity=settings.identity(),
-            duration=settings.lease_duration,
-            renew=settings.lease_duration / 3,
-        )
+        self._lease = _lease(settings, Kube(self._own))
         self._releases = releases.Releases(
             Kube(self._transport), own=(settings.namespace, settings.lease_name), namespaces=settings.namespaces
         )

@@ -72,39 +72,10 @@ def found(
     `has_remote`: whether one is ready. Then an own store that the Jobs' user cannot use prevents snapshots only, too: a
     restore falls back to the remote copy.
     """
-    blocking = list(result.blocking)
-    database = result.database
-    if database is not None and database.server_major and database.server_major not in majors and not blocking:
-        have = ", ".join(str(m) for m in majors)
-        blocking.append(
-            Finding(
-                reason=c.UNSUPPORTED_SERVER,
-                message=(
-                    f"The server is PostgreSQL {database.server_version}; there are mover images for {have}. Build the"
-                    " image and name its version in the chart's mover.majors (docs/install.md), or use a release that"
-                    " has it."
-                ),
-            )
-        )
+    blocking = list(result.blocking) or _unsupported(result.database, majors)
     against_snapshots = [*([without_store] if without_store is not None else []), *result.snapshots]
     (against_snapshots if has_remote else blocking).extend(result.own_store)
-    rollback = [*([Finding(reason=loses.reason, message=loses.message)] if loses is not None else []), *result.rollback]
-    spec = environment.spec
-    connection = connection_of(spec, environment.status)
-    if connection is not None and connection.capacity is None:
-        rollback.append(
-            Finding(
-                reason=c.CAPACITY_UNKNOWN,
-                message=(
-                    "The capacity of the database's volume is unknown, and a restore that fills it stops the live"
-                    " database. Set spec.database.capacity to the volume's size, for example"
-                    f" 50Gi.{_least_capacity(database)}"
-                ),
-            )
-        )
-    files = spec.filestore
-    writes = nothing_stops(files.layout, files.claim_name, spec.workloads or ()) if files is not None else None
-    rollback += [Finding(reason=writes.reason, message=writes.message)] if writes is not None else []
+    rollback = [*_findings(loses), *result.rollback, *_against_rollbacks(environment, result.database)]
     status = environment.status.model_copy(update={"probe": _facts(environment, result, began, now)})
     return _conditions(
         environment,
@@ -116,6 +87,37 @@ def found(
         now,
         against_snapshots=against_snapshots,
     )
+
+
+def _findings(failure: Failure | None) -> list[Finding]:
+    return [Finding(reason=failure.reason, message=failure.message)] if failure is not None else []
+
+
+def _unsupported(database: DatabaseFacts | None, majors: Sequence[int]) -> list[Finding]:
+    """What is found where no mover image fits the server."""
+    if database is None or not database.server_major or database.server_major in majors:
+        return []
+    have = ", ".join(str(m) for m in majors)
+    message = (
+        f"The server is PostgreSQL {database.server_version}; there are mover images for {have}. Build the image and"
+        " name its version in the chart's mover.majors (docs/install.md), or use a release that has it."
+    )
+    return [Finding(reason=c.UNSUPPORTED_SERVER, message=message)]
+
+
+def _against_rollbacks(environment: Environment, database: DatabaseFacts | None) -> list[Finding]:
+    """What the spec lacks for rollbacks."""
+    spec, found_ = environment.spec, []
+    connection = connection_of(spec, environment.status)
+    if connection is not None and connection.capacity is None:
+        message = (
+            "The capacity of the database's volume is unknown, and a restore that fills it stops the live database. Set"
+            f" spec.database.capacity to the volume's size, for example 50Gi.{_least_capacity(database)}"
+        )
+        found_.append(Finding(reason=c.CAPACITY_UNKNOWN, message=message))
+    files = spec.filestore
+    writes = nothing_stops(files.layout, files.claim_name, spec.workloads or ()) if files is not None else None
+    return [*found_, *_findings(writes)]
 
 
 def _least_capacity(database: DatabaseFacts | None) -> str:

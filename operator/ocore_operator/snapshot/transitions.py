@@ -190,21 +190,24 @@ def completed(
             **({"started_at": result.started_at, "completed_at": result.completed_at} if imported else {}),
         }
     )
-    if result.read_back:
-        message = "Every byte was read back and matched."
-        status = summarize.with_condition(status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
-    else:
-        message = (
-            "The store checked every artifact's SHA-256 as it was written. Its contents have not been read back. "
-            "Set spec.verify to Full to do that."
-        )
-        status = summarize.with_condition(status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, message, stamp)
+    status = _with_verified(status, stamp, read_back=result.read_back)
     if evidence.incomplete:
         status = summarize.with_condition(
             status, c.INCOMPLETE, "True", c.FILES_NOT_INCLUDED, " ".join(map(sentence, evidence.incomplete)), stamp
         )
     how = "Found in the store and adopted. Restorable." if imported else "Restorable."
     return summarize.complete(status, c.SUCCEEDED, how, stamp)
+
+
+def _with_verified(status: SnapshotStatus, stamp: Stamp, *, read_back: bool) -> SnapshotStatus:
+    if read_back:
+        message = "Every byte was read back and matched."
+        return summarize.with_condition(status, c.VERIFIED, "True", c.SUCCEEDED, message, stamp)
+    message = (
+        "The store checked every artifact's SHA-256 as it was written. Its contents have not been read back. "
+        "Set spec.verify to Full to do that."
+    )
+    return summarize.with_condition(status, c.VERIFIED, "Unknown", c.CHECKSUMS_ONLY, message, stamp)
 
 
 def _base(snapshot: Snapshot, result: SnapshotResult, base_name: str | None) -> SnapshotBase | None:
