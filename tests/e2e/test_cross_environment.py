@@ -198,6 +198,9 @@ def test_production_leaves_production_only_neutralised(
     target.gone("Rollback", copy)
 
 
+# In `make test` the generated client has a simulated operator (tests/unit/api/clients/test_generated_client.py). The
+# real one has other clients: the demo's curl, the page, test_rest_api.py.
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_story_with_a_generated_client(
     cluster: Cluster, facade: Facade, clients: Clients, two_sites: tuple[Site, Site]

@@ -8,7 +8,7 @@ import pytest
 
 from ocore_crds.failpoints import REGISTRY
 from support.cluster import failpoints
-from support.cluster.cluster import Cluster, condition, is_true
+from support.cluster.cluster import Cluster, is_true
 from support.cluster.deaths import Deaths
 from support.cluster.kills import (
     CLEANUP_POINTS,
@@ -46,7 +46,6 @@ from support.cluster.operator import NAMESPACE, Operator
 from support.cluster.promises import (
     fresh,
     holds_all_promises,
-    is_no_snapshot,
     marker,
     old_or_new,
     ready_only_on_the_live_one,
@@ -124,20 +123,6 @@ def test_row_44_mover_killed_in_a_quiesce(site: Site, points: tuple[str, ...]) -
         deaths.fired(obj, times=len(points))
     assert obj["status"]["attempt"] == len(points) + 1
     assert obj["status"]["quiesce"]["stage"] == "Done"
-    holds_all_promises(site)
-
-
-def test_row_02_mover_killed_in_every_attempt(site: Site) -> None:
-    """Killed again and again: Failed, said so, nothing left."""
-    with Deaths(site.cluster, site.namespace) as deaths:
-        name = site.snapshot(fresh("all"), annotations=everywhere("after-upload-before-manifest"))
-        obj = site.finished("Snapshot", name, 180)
-        deaths.fired(obj, times=3)
-    found = condition(obj, "Failed")
-    assert found is not None
-    assert found["reason"] in ("JobFailed", "JobLost")
-    assert obj["status"]["attempt"] == 3
-    is_no_snapshot(site, obj)
     holds_all_promises(site)
 
 

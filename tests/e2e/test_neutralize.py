@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 
 from support.cluster.administrator import create_administrator
-from support.cluster.cluster import Object, condition, is_true, unique, wait_for
-from support.cluster.neutralising import ALWAYS, SCRIPTS, acting, change, config_map, is_neutralised, neutralising
+from support.cluster.cluster import Object, condition, unique, wait_for
+from support.cluster.neutralising import ALWAYS, acting, change, config_map, is_neutralised, neutralising
 from support.cluster.node import PodNetwork
 from support.cluster.promises import fresh, holds_all_promises, marker, set_marker
 from support.cluster.site import DEMO_IMAGE, Site, Sites
@@ -54,9 +54,6 @@ def test_always_in_place_by_scripts(site: Site) -> None:
     taken = site.completed("Snapshot", neutral)
     assert taken["status"]["neutralized"] is True
     site.failed("Rollback", site.rollback(fresh("into-production"), neutral), "NeutralizedSnapshot")
-    site.completed(
-        "Rollback", site.rollback(fresh("wanted"), neutral, undoWindowSeconds=0, allowNeutralizedProduction=True)
-    )
     is_neutralised(site)
     holds_all_promises(site)
 
@@ -70,24 +67,17 @@ def test_auto_where_the_environment_is_production_no_more(site: Site) -> None:
         with neutralising(site):
             site.completed("Rollback", site.rollback(fresh("auto"), "base", undoWindowSeconds=0))
         is_neutralised(site)
-        obj = site.completed("Rollback", site.rollback(fresh("never"), "base", undoWindowSeconds=0, neutralize="Never"))
-        assert is_true(obj, "PreflightWarnings")
-        assert acting(site) == ALL
     finally:
         change(site, None, type="production")
     holds_all_promises(site)
 
 
 def test_a_failure_leaves_the_target_as_it_was(site: Site) -> None:
-    """An assertion that does not hold, and scripts that do not exist. Other failures of the command:
-    tests/unit/mover/commands/test_neutralize.py."""
+    """An assertion that does not hold. Other failures of the command: tests/unit/mover/commands/test_neutralize.py."""
     set_marker(site, 3)
     own = config_map(site, "own", check="SELECT key FROM ir_config_parameter WHERE key = 'database.uuid'")
     with neutralising(site, assertions={"configMapRef": {"name": own}}):
         site.failed("Rollback", site.rollback(fresh("assertion"), "base", **ALWAYS), "AssertionFailed")
-        as_it_was(site, 3)
-        site.cluster.delete("ConfigMap", SCRIPTS, site.namespace)
-        site.failed("Rollback", site.rollback(fresh("no-scripts"), "base", **ALWAYS), "PodNotStarted")
         as_it_was(site, 3)
     holds_all_promises(site)
 

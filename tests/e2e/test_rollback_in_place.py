@@ -138,18 +138,6 @@ def test_called_off_while_it_stops_the_workloads(site: Site) -> None:
     holds_all_promises(site)
 
 
-def test_deleted_before_the_switch(site: Site) -> None:
-    """It is called off: Jobs stopped, what was restored removed, the application was never stopped."""
-    set_marker(site, 5)
-    name = fresh("cancelled")
-    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "restore-database-loaded=sleep:120"})
-    wait_for("the copy is there", lambda: len(site.databases()) == 2, 120)
-    site.cluster.delete("Rollback", name, site.namespace)
-    site.cluster.wait_gone("Rollback", name, site.namespace, 120)
-    assert marker(site) == 5
-    holds_all_promises(site)
-
-
 def test_deleted_during_the_switch(site: Site) -> None:
     """It is finished first, then it goes, and takes the previous database with it."""
     set_marker(site, 7)
@@ -224,35 +212,6 @@ def test_two_rollbacks_in_one_undo_window(site: Site) -> None:
     assert kept not in site.databases()
     assert marker(site) == 0
     site.gone("Rollback", second["metadata"]["name"])
-    holds_all_promises(site)
-
-
-def test_row_31_an_autoscaler_is_no_cause_to_switch_back(site: Site) -> None:
-    """It wants a second replica, for which there is no room: the one that was saved is ready and serves."""
-    set_marker(site, 12)
-    only_one_pod_per_node = {
-        "podAntiAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": [
-                {"labelSelector": {"matchLabels": {"app": "shop"}}, "topologyKey": "kubernetes.io/hostname"}
-            ]
-        }
-    }
-    slow = {"name": "app", "readinessProbe": {"initialDelaySeconds": 10}}
-    site.patch_shop({"spec": {"affinity": only_one_pod_per_node, "containers": [slow]}})
-    try:
-        name = fresh("autoscaled")
-        site.rollback(name, "base", readyTimeoutSeconds=30, undoWindowSeconds=0)
-        at_stage(site, name, "HealthCheck")
-        site.cluster.kubectl("-n", site.namespace, "scale", "deployment/shop", "--replicas=2")
-        obj = site.completed("Rollback", name)
-        old_or_new(site, obj)
-        shop = site.cluster.get("Deployment", "shop", site.namespace)
-        assert shop is not None
-        assert (shop["spec"]["replicas"], shop["status"]["readyReplicas"]) == (2, 1)
-    finally:
-        site.cluster.patch("Deployment", "shop", site.namespace, {"spec": {"replicas": 1}})
-        quick = {"name": "app", "readinessProbe": {"initialDelaySeconds": None}}
-        site.patch_shop({"spec": {"affinity": None, "containers": [quick]}})
     holds_all_promises(site)
 
 
@@ -355,27 +314,3 @@ def test_row_35_the_claim_is_released_before_the_workload_starts(switched_back: 
     commands = [command for command, _ in ours if command in ("restore", "switch")]
     assert sorted(commands) == ["restore", "switch"], "restore and switch are one Job, a switch back is another"
     assert any(key.endswith("/switched-back.json") for key in switched_back.stored), "its outcome is in the store"
-
-
-def test_an_environment_that_is_changed_before_the_switch_aborts_it(site: Site) -> None:
-    """Its cleanup still finds what was restored: it uses the connection and the claim of the start."""
-    set_marker(site, 14)
-    environment = site.cluster.get("Environment", site.environment, site.namespace)
-    assert environment is not None
-    path = environment["spec"]["filestore"]["path"]
-    name = fresh("moved")
-    site.rollback(name, "base", annotations={"ocore.dev/failpoints": "restore-database-loaded=sleep:60"})
-    wait_for("the copy exists", lambda: len(site.databases()) == 2, 120)
-    try:
-        site.cluster.patch("Environment", site.environment, site.namespace, {"spec": {"filestore": {"path": "other"}}})
-        obj = site.failed("Rollback", name, "EnvironmentChanged")
-        assert "spec.filestore.path" in (condition(obj, "Failed") or {})["message"]
-        old_or_new(site, obj)
-        site.cluster.wait(
-            "Rollback", name, site.namespace, lambda o: o["status"].get("residue") == "None", 120, "cleaned up"
-        )
-        assert site.databases() == [site.database]
-    finally:
-        site.cluster.patch("Environment", site.environment, site.namespace, {"spec": {"filestore": {"path": path}}})
-    site.environment_ready()
-    holds_all_promises(site)

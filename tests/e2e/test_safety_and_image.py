@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.cluster import node
-from support.cluster.cluster import Cluster, Object, condition, is_true
+from support.cluster.cluster import Cluster, Object, condition, is_true, wait_for
 from support.cluster.failpoints import armed
 from support.cluster.kills import OPERATOR_IMAGE_POINTS, everywhere, operator_killed
 from support.cluster.operator import Operator
@@ -87,17 +87,19 @@ def test_a_safety_snapshot_that_fails_ends_the_rollback_with_nothing_changed(clu
     holds_all_promises(site)
 
 
-def test_a_deleted_rollback_cancels_its_safety_snapshot(cluster: Cluster, site: Site) -> None:
+def test_a_deleted_rollback_removes_its_copy_and_cancels_its_safety_snapshot(cluster: Cluster, site: Site) -> None:
+    """Jobs are stopped, and what was restored is removed. The application was never stopped."""
     back = fresh("back")
     set_marker(site, 3)
-    site.rollback(back, "base", annotations=armed("restore-start=sleep:60"), createSafetySnapshot=True)
+    site.rollback(back, "base", annotations=armed("restore-database-loaded=sleep:120"), createSafetySnapshot=True)
     obj = cluster.wait("Rollback", back, site.namespace, lambda o: o["status"].get("safetySnapshotName"), 60, "saving")
     name = obj["status"]["safetySnapshotName"]
+    wait_for("the copy exists", lambda: len(site.databases()) == 2, 120)
     site.gone("Rollback", back)
     left = cluster.get("Snapshot", name, site.namespace)
     assert left is None or is_true(left, "Complete") or "deletionTimestamp" in left["metadata"]
     assert marker(site) == 3
-    assert site.databases() == [site.database]
+    holds_all_promises(site)
 
 
 # --- the image -------------------------------------------------------------------------------------------------------
@@ -164,19 +166,14 @@ def test_the_image_comes_back_and_an_undo_puts_the_newer_one_back(shop: Site) ->
     assert (marker(site), image(site)) == (0, (recorded, "c1"))
 
 
-def test_what_a_tool_owns_is_not_changed_and_the_rollback_says_what_to_do(shop: Site) -> None:
+def test_what_a_tool_owns_is_known_before(shop: Site) -> None:
+    """That it is not changed: tests/unit/operator/rollback/test_restore_image.py."""
     site, back = shop, fresh("back")
     set_marker(site, 4)
     applied(site, NEWER, "c2")
     site.rolled_out()
-    site.rollback(back, "base", restoreImage="Always")
-    obj = site.completed("Rollback", back)
-    assert (marker(site), image(site)) == (0, (NEWER, "c2"))
-    assert steps(obj)["RestoreImage"] == "Skipped"
-    found = condition(obj, "PreflightWarnings")
-    assert found is not None
-    assert "field manager argocd-controller owns the image" in found["message"]
-    assert not obj["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
+    site.rollback(back, "base", restoreImage="Always", dryRun=True)
+    assert "field manager argocd-controller owns the image" in str(site.previewed(back)["warnings"])
 
 
 def applied(site: Site, image_: str, commit: str) -> None:

@@ -116,6 +116,8 @@ def test_row_42_the_position_is_observed_at_the_end_of_the_undo_window(site: Sit
     holds_all_promises(site)
 
 
+# What the messages are made of: tests/unit/operator/rollback/test_preflight.py and test_parts.py.
+@pytest.mark.long
 def test_another_version_and_a_broken_workload_are_said_before(site: Site) -> None:
     """A Deployment that was broken before was stopped, switched and switched back without a word."""
     migrate: dict[str, Any] = {

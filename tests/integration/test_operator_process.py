@@ -2,7 +2,6 @@
 Job."""
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -187,32 +186,6 @@ def test_an_environment_says_what_is_missing(crds: Cluster, watched: str, operat
     wait_for("no duplicate any more", lambda: reason("two") == "StoreNotFound")
 
 
-def test_an_image_that_cannot_be_pulled(crds: Cluster, namespace: str, tmp_path: Path) -> None:
-    """The deadline leaves the kubelet the time to say what is wrong: until it does, the message can only say that
-    nothing has started."""
-    settings = {**FAST, "start_deadline": 20, "mover_image": "localhost/ocore-snapshots/no-such-image:{major}"}
-    operator = OperatorProcess(crds, [namespace], tmp_path, **settings).start()
-    try:
-        crds.apply(
-            {
-                "apiVersion": GROUP,
-                "kind": "SnapshotStore",
-                "metadata": {"name": "store", "namespace": namespace},
-                "spec": {"s3": {"bucket": "nowhere"}},
-            }
-        )
-        obj = crds.wait(
-            "SnapshotStore",
-            "store",
-            namespace,
-            lambda o: (condition(o, "Ready") or {}).get("reason") == "PodNotStarted",
-            120,
-        )
-        assert "no-such-image" in (condition(obj, "Ready") or {})["message"]
-    finally:
-        operator.stop()
-
-
 def announced(namespace: str, lease: str) -> Object:
     """The ClusterRole by which the chart announces a release."""
     return {
@@ -346,23 +319,3 @@ def test_an_api_server_that_is_away(crds: Cluster, proxied: Proxied) -> None:
     proxy.refusing = False
     failed(crds, namespace, "away", "EnvironmentNotFound")
     assert operator.get("/healthz")[0] == 200
-
-
-def test_a_concurrent_writer(crds: Cluster, watched: str, operator: OperatorProcess) -> None:
-    """Another client writes to the object all the time: conflicts are read again, and the status converges."""
-    stop = threading.Event()
-    name = snapshot(crds, watched, "contested")
-
-    def write() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            crds.patch("Snapshot", name, watched, {"metadata": {"annotations": {"test/number": str(number)}}})
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        failed(crds, watched, name, "EnvironmentNotFound", 40)
-    finally:
-        stop.set()
-        writer.join()

@@ -111,31 +111,6 @@ def test_a_rollback_that_has_not_ended_holds_a_deletion(
     assert stored(crds, namespace, obj) == []
 
 
-def test_one_at_a_time_and_the_oldest_first(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    first = create_snapshot(crds, namespace, "snapshot-start=sleep:4")
-    crds.wait("Snapshot", first, namespace, lambda o: o.get("status", {}).get("phase") == "Running", 30)
-    second = create_snapshot(crds, namespace)
-    waiting = crds.wait(
-        "Snapshot",
-        second,
-        namespace,
-        lambda o: (condition(o, "Reconciling") or {}).get("reason") == "WaitingForOperation",
-        20,
-    )
-    assert first in (condition(waiting, "Reconciling") or {})["message"]
-    one, two = completed(crds, namespace, first), completed(crds, namespace, second)
-    assert one["status"]["completedAt"] <= two["status"]["startedAt"]
-
-
-def test_a_job_that_somebody_deleted(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
-    """While it runs: another attempt."""
-    name = create_snapshot(crds, namespace, "snapshot-start=sleep:60@1")
-    obj = crds.wait("Snapshot", name, namespace, lambda o: o["status"].get("jobName"), 30)
-    crds.wait("Job", obj["status"]["jobName"], namespace, lambda j: j.get("status", {}).get("active"), 30)
-    crds.delete("Job", obj["status"]["jobName"], namespace)
-    assert completed(crds, namespace, name)["status"]["attempt"] == 2
-
-
 def test_a_quota_refuses_the_job(crds: Cluster, namespace: str, operator: OperatorProcess) -> None:
     hard = {"count/jobs.batch": "0"}
     crds.apply(

@@ -1,4 +1,4 @@
-"""A webhook that injects a container into the pods of Jobs, as a service mesh does. Tests run this file in a pod: it
+"""A webhook that injects containers into the pods of Jobs, as a service mesh does. Tests run this file in a pod: it
 needs only the standard library."""
 
 import base64
@@ -12,8 +12,9 @@ from typing import Any
 PORT = 8443
 
 
-def patch_of(pod: dict[str, Any], image: str, *, native: bool) -> list[dict[str, Any]]:
-    """The JSON patch that adds a container which never ends; `native`: as an init container that keeps running."""
+def patch_of(pod: dict[str, Any], image: str) -> list[dict[str, Any]]:
+    """The JSON patch that adds a container which never ends, and an init container that keeps running: a native
+    sidecar."""
     container: dict[str, Any] = {
         "name": "injected",
         "image": image,
@@ -26,17 +27,18 @@ def patch_of(pod: dict[str, Any], image: str, *, native: bool) -> list[dict[str,
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    if not native:
-        return [{"op": "add", "path": "/spec/containers/-", "value": container}]
-    container["restartPolicy"] = "Always"
+    native = {**container, "name": "injected-native", "restartPolicy": "Always"}
     path = "/spec/initContainers/-" if pod["spec"].get("initContainers") else "/spec/initContainers"
-    return [{"op": "add", "path": path, "value": container if path.endswith("-") else [container]}]
+    return [
+        {"op": "add", "path": "/spec/containers/-", "value": container},
+        {"op": "add", "path": path, "value": native if path.endswith("-") else [native]},
+    ]
 
 
-def answer(review: dict[str, Any], image: str, *, native: bool) -> dict[str, Any]:
+def answer(review: dict[str, Any], image: str) -> dict[str, Any]:
     """The AdmissionReview with the patch."""
     request = review["request"]
-    patch = json.dumps(patch_of(request["object"], image, native=native)).encode()
+    patch = json.dumps(patch_of(request["object"], image)).encode()
     return {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -50,8 +52,8 @@ def answer(review: dict[str, Any], image: str, *, native: bool) -> dict[str, Any
 
 
 def main() -> None:
-    """Serves `IMAGE native|plain CERTIFICATE KEY` until the process ends."""
-    image, kind, certificate, key = sys.argv[1:]
+    """Serves `IMAGE CERTIFICATE KEY` until the process ends."""
+    image, certificate, key = sys.argv[1:]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -59,7 +61,7 @@ def main() -> None:
 
         def do_POST(self) -> None:
             review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._send(json.dumps(answer(review, image, native=kind == "native")).encode())
+            self._send(json.dumps(answer(review, image)).encode())
 
         def _send(self, body: bytes) -> None:
             self.send_response(200)
