@@ -33,5 +33,10 @@ def test_a_staging_copy_needs_one_job_more_which_neutralises() -> None:
     assert jobs(Model(probed=True, neutralize=True)) == sorted(["neutralize", "restore", "switch"])
 
 
+def test_a_staging_copy_from_another_namespace_is_probed_alone() -> None:
+    """The restore reads another store than the one that a probe asks."""
+    assert jobs(Model(probed=True, neutralize=True, other=True)) == sorted(["neutralize", "probe", "restore", "switch"])
+
+
 def test_an_undo_needs_one_job() -> None:
     assert jobs(UndoModel()) == ["switch"]
