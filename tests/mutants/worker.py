@@ -28,19 +28,20 @@ import grimp
 from mutants.loaded import begin_fork, loaded_functions
 from mutants.named import Named
 
+#: What runs tests.
+RUNNER = (
+    "pytest",
+    "_pytest.assertion.rewrite",
+    "_pytest.junitxml",
+    "hypothesis.stateful",
+    "pytest_timeout",
+    "xdist.plugin",
+    "time_machine",
+    "anyio.pytest_plugin",
+    "_hypothesis_pytestplugin",
+)
 #: What the tree's packages and tests import. One that is missing here is loaded by each fork.
 LIBRARIES = (
-    *(
-        "pytest",
-        "_pytest.assertion.rewrite",
-        "_pytest.junitxml",
-        "hypothesis.stateful",
-        "pytest_timeout",
-        "xdist.plugin",
-        "time_machine",
-        "anyio.pytest_plugin",
-        "_hypothesis_pytestplugin",
-    ),
     *(
         "pydantic",
         "pydantic_settings",
@@ -156,10 +157,10 @@ def forget(graph: grimp.ImportGraph, changed: str) -> None:
 
 def load() -> grimp.ImportGraph:
     """Loads the libraries and the tree's packages. Returns which modules of these import which."""
-    for name in LIBRARIES:
+    packages = [package for package in PACKAGES if importlib.util.find_spec(package)]
+    for name in (*RUNNER, *(LIBRARIES if packages else ())):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    packages = [package for package in PACKAGES if importlib.util.find_spec(package)]
     for package in packages:
         for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not found.name.endswith(".__main__"):
