@@ -150,11 +150,13 @@ mutants: venv ## Changes every line of the guard modules and lists what no test 
 # What waits most runs first: it leaves the processors to what runs beside it. What runs after it wants a cluster without
 # an operator.
 MORE_IMAGES ?=
+# A cluster of two nodes, with the images that its tests use.
+TWO_NODES := CLUSTER_NODES=2 CLUSTER_IMAGES='postgres:17 s3:dev mover:17 operator:dev api:dev demo:dev'
 test-cluster: venv ## The demo, integration and end-to-end tests, on local clusters that are removed afterwards
 	tests/side-by-side \
 	  "MORE_IMAGES='$(MORE_IMAGES)$(if $(OCORE_ODOO), odoo:dev)' OCORE_CLUSTER=$(TEST_CLUSTER) \
 	     tests/with-cluster $(SUBMAKE) test-e2e-beside && \
-	   CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(SUBMAKE) test-e2e-nodes" \
+	   $(TWO_NODES) OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster $(SUBMAKE) test-e2e-nodes" \
 	  "OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(SUBMAKE) test-e2e-alone && \
 	   OCORE_CLUSTER=$(TEST_CLUSTER)-2 tests/with-cluster $(SUBMAKE) test-demo test-integration"
 
@@ -201,7 +203,7 @@ test-oldest: deps venv ## Snapshots, rollbacks and the REST facade on a local cl
 	  tests/e2e/test_snapshot.py tests/e2e/test_rest_api.py $(NONE_IS_FINE)
 
 test-nodes: deps venv ## All tests on two nodes: nodes that die, are drained or lose their network (part of `make test-all`)
-	MORE_IMAGES=$(if $(OCORE_ODOO),odoo:dev) CLUSTER_NODES=2 OCORE_CLUSTER=$(TEST_CLUSTER) \
+	MORE_IMAGES=$(if $(OCORE_ODOO),odoo:dev) $(TWO_NODES) OCORE_CLUSTER=$(TEST_CLUSTER) \
 	  tests/with-cluster $(SUBMAKE) test-e2e-nodes PYTEST_ARGS="--long $(PYTEST_ARGS)"
 
 SOAK_SECONDS ?= 1800
