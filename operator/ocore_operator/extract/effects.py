@@ -5,7 +5,6 @@ from functools import partial
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_crds.commands.table import EXTRACT
 from ocore_kube.types import EXTRACTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
@@ -18,7 +17,6 @@ from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build, inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube.resources import Environment, Extract, Object
 from ocore_operator.sources import Place
 
@@ -35,7 +33,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
         case Record() | Idle():
             end = await frame.carry_out(ctx, extract, action)
             if isinstance(action, Record) and c.is_terminal(action.status.conditions):
-                ctx.followers.forget_owner(extract.meta.namespace, job_name(EXTRACT.name, extract.meta.uid, ""))
+                ctx.followers.forget_owner(extract.key)
             return end
         case SetFinalizer(present=present):
             await frame.set_finalizer(ctx, extract.meta, EXTRACTS, naming.FINALIZER_EXTRACT, present=action.present)

@@ -30,10 +30,17 @@ def selector(uid: str) -> str:
     return f"{naming.LABEL_MANAGED_BY}={naming.MANAGED_BY},{naming.LABEL_UID}={uid}"
 
 
-async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Observation:  # type: ignore[type-arg]
+async def observe(
+    ctx: Context,
+    owner: Resource,  # type: ignore[type-arg]
+    *,
+    fresh: bool = True,
+    yields: bool = True,
+) -> Observation:
     """The owner's Jobs and their pods. Labels only select what is read; ``ownership.py`` decides what is believed.
 
-    `fresh`: they are listed now. Otherwise the last lists may do: see ``last_lists.py``.
+    `fresh`: they are listed now. Otherwise the last lists may do: see ``last_lists.py``. `yields`: whether a Job gives
+    way to the application.
     """
     namespace, uid = owner.meta.namespace, owner.meta.uid
     known = None if fresh else ctx.remembered.of(uid)
@@ -51,7 +58,7 @@ async def observe(ctx: Context, owner: Resource, *, fresh: bool = True) -> Obser
         start_deadline=ctx.settings.start_deadline,
         remembered=known is not None,
     )
-    if known is None:  # nothing is stopped because of the last lists
+    if known is None and yields:  # nothing is stopped because of the last lists
         seen = replace(seen, gives_way=await giving_way.observe(ctx, seen, namespace))
     return replace(seen, warnings=await _warnings(ctx, seen, namespace))
 

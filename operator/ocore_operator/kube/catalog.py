@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast, overload
 
 from ocore_crds import conditions as c
 from ocore_crds.text import timestamps
-from ocore_operator.kube.resources import Key, Object
+from ocore_operator.kube.resources import Key, Meta, Object
 
 #: What reading a value raises that the schema allows and this program does not.
 UNREADABLE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -189,12 +189,11 @@ class Catalog:
             self._busy[new.key] = new
         return new
 
-    def put_own(self, kind: str, read: Object, written: Object) -> None:
+    def put_own(self, kind: str, read: Meta, written: Object) -> None:
         """Takes what we have written over the object that was read, so that its event brings nothing new. Not where
         something had changed before that the catalog does not know yet: the event of that change must be seen."""
-        meta = read["metadata"]
-        found = self.get(Key(kind, meta["namespace"], meta["name"]))
-        if found is not None and (found.uid, found.version) == (meta["uid"], int(meta["resourceVersion"])):
+        found = self.get(Key(kind, read.namespace, read.name))
+        if found is not None and (found.uid, found.version) == (read.uid, int(read.resource_version)):
             self.put(kind, written)
 
     def remove(self, key: Key, uid: str | None = None) -> None:

@@ -10,6 +10,7 @@ from ocore_crds import naming
 from ocore_crds.commands.restore import Preflight
 from ocore_crds.resources.environment import ExecutedRollback, UndoneRollback
 from ocore_crds.resources.rollback import RemoteSource, RollbackTarget
+from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, sources, summarize
@@ -187,7 +188,9 @@ async def _write_history(
 ) -> None:
     """Both lists of the field manager: it would drop the one that it leaves out."""
     lists = {"executedRollbacks": [e.wire() for e in executed], "undoneRollbacks": [e.wire() for e in undone]}
-    await ctx.kube.apply_status(environment, lists, MANAGER_EXECUTED)
+    written = await ctx.kube.apply_status(environment, lists, MANAGER_EXECUTED)
+    if written is not None:  # no reconcile of the Environment follows from its history
+        ctx.catalog.put_own("Environment", environment.meta, written)
 
 
 async def _set_replicas(ctx: Context, rollback: Rollback, memory: Memory, effect: SetReplicas) -> None:
@@ -289,7 +292,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
                 preflight=preflight_of(observed) if unanswered(owner.status) else None,
                 attempt=attempt,
                 deadline=left,
-                switch=_switch_of_restore(observed),
+                switch=await _switch_of_restore(ctx, observed),
             )
         case "neutralize":
             given = _environment(observed).spec.neutralize
@@ -376,13 +379,15 @@ def may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
     return found.spec.database is None or found.spec.database.cnpg is None
 
 
-def _switch_of_restore(observed: Observed) -> tuple[float, float] | None:
+async def _switch_of_restore(ctx: Context, observed: Observed) -> tuple[float, float] | None:
     """Seconds that the Job of the restore waits for its signal: until the workloads are stopped; and for the switch in
     all. None where another Job switches."""
     rollback = observed.rollback
     if not goes_on(rollback.status, rollback.spec):
         return None
-    wait = quiesce.STOP_SECONDS + quiesce.drain_seconds(observed.world.workloads)
+    wanted = targets(_environment(observed).spec.workloads)
+    workloads = observed.world.workloads or await scale.observe(ctx, rollback.meta.namespace, wanted)
+    wait = quiesce.STOP_SECONDS + quiesce.drain_seconds(workloads)
     return wait, wait + finish_seconds(rollback.spec, 0)
 
 
@@ -440,9 +445,11 @@ async def _job_inputs(ctx: Context, observed: Observed, *, needs_store: bool) ->
     namespace, spec = environment.meta.namespace, environment.spec
     claims = [spec.filestore.claim_name] if spec.filestore is not None else []
     workload = await inputs.first_template(ctx, namespace, spec)
+    store = await _store(ctx, namespace, spec.store_ref.name, needed=needs_store)
+    claims += stores.claims(store) if needs_store else []
     return JobInputs(
         namespace=namespace,
-        store=await _store(ctx, namespace, spec.store_ref.name, needed=needs_store),
+        store=store,
         traits=inputs.traits(ctx.settings, workload, spec.jobs),
         environment=environment,
         node=await inputs.node_of(ctx, namespace, claims),
@@ -494,6 +501,9 @@ def _place_of_snapshot(observed: Observed) -> Place | None:
 async def _with_place(ctx: Context, job_inputs: JobInputs, place: Place | None) -> JobInputs:
     """With that store in the place of the Environment's; None: unchanged. Raises Stalled(StoreIdConflict)."""
     if place is None:
+        return job_inputs
+    if place.store_name == job_inputs.store.meta.name and job_inputs.store.meta.uid:  # read just now
+        inputs.need_place(place, job_inputs.store)
         return job_inputs
     return await _with_store(ctx, job_inputs, await inputs.load_place(ctx, job_inputs.namespace, place))
 

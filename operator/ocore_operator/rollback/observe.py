@@ -46,6 +46,7 @@ from ocore_operator.jobs.observing.outcome import (
     Starting,
     Succeeded,
     claims_of,
+    ever_ran,
     finished,
     moved,
     mover_ended,
@@ -67,6 +68,7 @@ from ocore_operator.rollback.world import (
     JobKind,
     JobView,
     OperationLock,
+    PreviewFacts,
     SafetyView,
     SnapshotView,
     SourceView,
@@ -75,7 +77,7 @@ from ocore_operator.rollback.world import (
     World,
 )
 from ocore_operator.workloads import images, other_operations, scale
-from ocore_operator.workloads.view import WorkloadView, peer_of
+from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
@@ -89,8 +91,29 @@ PayloadT = TypeVar("PayloadT", bound=RestoreResult | NeutralizeResult | PreviewR
 
 #: Stages in which the safety snapshot is created, waited for or cancelled.
 SAVING = ("Restore", "Await", "Abort")
+#: Stages in which nothing is decided by the workloads, and those in which they may be stopped: only for that is the
+#: filestore's claim read.
+WITHOUT_WORKLOADS = ("Neutralize", "Abort", "Inspect", "BackJob", "Finish", "Ended")
+STOPPING = (None, *CHECKING, "Prepare", "Stop", "Drain", "Switch", "BackStop", "BackDrain")
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
+
+
+@dataclass(frozen=True)
+class Others:
+    """What a decision depends on beside the Rollback and its Jobs."""
+
+    source: SourceView
+    snapshot: Snapshot | None
+    undone: Rollback | None
+    environment: Environment | None
+    safety: SafetyView | None
+    workloads: tuple[WorkloadView, ...]
+    peer: Peer | None
+    executed_before: bool
+    claim_users: tuple[str, ...]
+    config: tuple[str, str]
+    preview: PreviewFacts | None
 
 
 @dataclass(frozen=True)
@@ -105,21 +128,25 @@ class Observed:
     snapshot: Snapshot | None  # None for an undo
     #: Its Jobs come from the last lists: only a decision to wait may rest on them.
     remembered: bool = False
+    others: Others | None = None
 
 
-async def observe(ctx: Context, first: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
+async def observe(
+    ctx: Context, first: Rollback, memory: Memory, *, fresh: bool, others: Others | None = None
+) -> Observed | None:
     """The world as it is now; None where the Rollback does not exist. `first`: the Rollback as last read, which names
-    the other objects. `fresh`: its Jobs are listed."""
+    the other objects. `fresh`: its Jobs are listed. `others`: what was read a moment ago, beside the last lists."""
     known = first
     while True:
-        found = await _read(ctx, known, memory, fresh=fresh)
-        if found is None or _names_others(found.rollback.status) == _names_others(known.status):
+        found = await _read(ctx, known, memory, others, fresh=fresh)
+        if found is None or _reads(found.rollback) == _reads(known):
             return found
-        known = found.rollback
+        known, others = found.rollback, None
 
 
-def _names_others(status: RollbackStatus) -> tuple[object, ...]:
-    """What in a status decides which other objects are read."""
+def _reads(rollback: Rollback) -> tuple[object, ...]:
+    """What of a Rollback decides which other objects are read."""
+    status = rollback.status
     return (
         status.environment_name,
         status.workloads,
@@ -127,6 +154,9 @@ def _names_others(status: RollbackStatus) -> tuple[object, ...]:
         _checks(status),
         status.stage in SAVING,
         status.stage in ("Prepare", "Resume"),
+        _depends_on_workloads(status),
+        status.stage in STOPPING,
+        status.stage in observe_source.RESTORED,
     )
 
 
@@ -135,37 +165,71 @@ def _checks(status: RollbackStatus) -> bool:
     return status.stage in CHECKING or unanswered(status)
 
 
-async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -> Observed | None:
+def _depends_on_workloads(status: RollbackStatus) -> bool:
+    """Whether anything is decided by the workloads at this stage."""
+    if status.stage == "Restore":
+        return unanswered(status)
+    if status.stage == "Switch":
+        return status.signal_deadline is None
+    return status.stage not in WITHOUT_WORKLOADS
+
+
+async def _read(
+    ctx: Context, known: Rollback, memory: Memory, earlier: Others | None, *, fresh: bool
+) -> Observed | None:
     if await _terminating(ctx, known):
         return await _with_namespace(ctx, known)
-    namespace = known.meta.namespace
-    (snapshot, source, undone, environment), seen, safety = await asyncio.gather(
-        _sources(ctx, known), lifecycle.observe(ctx, known, fresh=fresh), _safety(ctx, known)
+    (seen, jobs), others = await asyncio.gather(_listed(ctx, known, fresh=fresh), _others(ctx, known, earlier))
+    obj = await ctx.kube.get(ROLLBACKS, known.meta.namespace, known.meta.name)
+    if obj is None or obj["metadata"]["uid"] != known.meta.uid:
+        return None
+    rollback = resources.rollback(obj)
+    world = await _world(ctx, rollback, memory, others, jobs)
+    status = _with_steps_of_log(ctx, rollback, world)
+    return Observed(rollback, status, world, others.environment, others.snapshot, seen.remembered, others)
+
+
+async def _listed(ctx: Context, known: Rollback, *, fresh: bool) -> tuple[Observation, tuple[JobView, ...]]:
+    """Its Jobs, as listed and as the plan sees them."""
+    seen = await lifecycle.observe(ctx, known, fresh=fresh, yields=known.status.stage == "Restore")
+    return seen, await _jobs(ctx, known, seen)
+
+
+async def _others(ctx: Context, known: Rollback, read: Others | None) -> Others:
+    """`read`: what was read a moment ago."""
+    if read is not None:
+        return read
+    (snapshot, source, undone, environment), safety, operations = await asyncio.gather(
+        _sources(ctx, known), _safety(ctx, known), _operations(ctx, known)
     )
     wanted = _targets(known, environment)
-    peer = peer_of(known, await _others(ctx, known), wanted)
-    views, jobs, before, users, config, facts = await asyncio.gather(
-        scale.observe(ctx, namespace, wanted, _claim(known, environment)),
-        _jobs(ctx, known, seen),
+    decisive = wanted if _depends_on_workloads(known.status) else []
+    claim = _claim(known, environment) if known.status.stage in STOPPING else ""
+    workloads, before, users, config, preview = await asyncio.gather(
+        scale.observe(ctx, known.meta.namespace, decisive, claim),
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
         _config(ctx, known, environment),
         preview_facts.read(ctx, known, environment, snapshot),
     )
-    obj = await ctx.kube.get(ROLLBACKS, namespace, known.meta.name)
-    if obj is None or obj["metadata"]["uid"] != known.meta.uid:
-        return None
-    rollback = resources.rollback(obj)
+    peer = peer_of(known, operations, wanted)
+    return Others(
+        source, snapshot, undone, environment, safety, workloads, peer, before, users, config=config, preview=preview
+    )
+
+
+async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Others, jobs: tuple[JobView, ...]) -> World:
+    environment, snapshot, undone = others.environment, others.snapshot, others.undone
     elder = ctx.catalog.elder(rollback.key)
     world = World(
         created=clock.parse(rollback.meta.created),
         environment=environment_view(environment, rollback) if environment is not None else None,
-        snapshot=snapshot_view(snapshot, views) if snapshot is not None else None,
+        snapshot=snapshot_view(snapshot, others.workloads) if snapshot is not None else None,
         awaits_import=ANNOTATION_IMPORT in rollback.meta.annotations and rollback.status.imported is None,
         environment_name=environment_name(rollback, snapshot, undone),
-        source=source,
+        source=others.source,
         safety_name=safety_name(rollback),
-        safety=safety,
+        safety=others.safety,
         may_restore_image=ctx.settings.restore_image,
         listed_images=ctx.settings.application_images,
         undone=await _undone(ctx, rollback, undone, environment),
@@ -173,39 +237,43 @@ async def _read(ctx: Context, known: Rollback, memory: Memory, *, fresh: bool) -
         used_by=orphan.used_by(ctx.catalog, rollback, environment),
         under_way=orphan.under_way(ctx.catalog, rollback, environment),
         taken_over=await _taken_over(ctx, rollback, environment),
-        executed_before=before or await _imported_before(ctx, rollback, elder),
+        executed_before=others.executed_before or await _imported_before(ctx, rollback, elder),
         duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
         deleting=rollback.meta.deleted is not None,
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
         lock=lock_view(environment, rollback),
         jobs=jobs,
-        claim_users=users,
-        workloads=views,
-        peer=peer,
-        config_name=config[0],
-        config_sha256=config[1],
+        claim_users=others.claim_users,
+        workloads=others.workloads,
+        peer=others.peer,
+        config_name=others.config[0],
+        config_sha256=others.config[1],
         refused_since=memory.refused_since,
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
         scale_refused=memory.scale_refused,
         probe_alone=memory.probe_alone,
         watched_since=memory.watched_since,
-        preview=facts,
+        preview=others.preview,
     )
-    if world.environment is not None and environment is not None and source.store is not None:
+    return await _with_environment(ctx, rollback, world, environment)
+
+
+async def _with_environment(ctx: Context, rollback: Rollback, world: World, environment: Environment | None) -> World:
+    """With what is known of the Environment's probes, and of the store of one that is rolled back from another
+    store."""
+    if environment is None:
+        return world
+    if world.environment is not None and world.source.store is not None:
         account = await observe_source.account_of(ctx, environment)
         world = replace(world, environment=replace(world.environment, store_account=account))
-    asked_since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
-    if environment is not None and (reported := ctx.probes.reported(environment.key)) is not None:
+    if (reported := ctx.probes.reported(environment.key)) is not None:
         world = replace(world, probe_reported=reported.began)
-    if environment is not None and asked_since is not None:
-        world = replace(
-            world,
-            probe_asked=ctx.probes.wanted(environment.key) >= clock.text(asked_since),
-            probe_waits=ctx.probes.why(environment.key),
-        )
-    status = _with_steps_of_log(ctx, rollback, world)
-    return Observed(rollback, status, world, environment, snapshot, seen.remembered)
+    since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
+    if since is None:
+        return world
+    asked = ctx.probes.wanted(environment.key) >= clock.text(since)
+    return replace(world, probe_asked=asked, probe_waits=ctx.probes.why(environment.key))
 
 
 async def _with_namespace(ctx: Context, known: Rollback) -> Observed | None:
@@ -233,12 +301,15 @@ async def _sources(
     other Rollback only until it has started."""
     namespace, spec = rollback.meta.namespace, rollback.spec
     undone: Rollback | None = None
-    snapshot, source = await observe_source.snapshot_of(ctx, rollback)
+    name = environment_name(rollback, None, None)
+    (snapshot, source), found = await asyncio.gather(
+        observe_source.snapshot_of(ctx, rollback), ctx.kube.get(ENVIRONMENTS, namespace, name)
+    )
     if spec.undo is not None and not rollback.status.environment_name:
         obj = await ctx.kube.get(ROLLBACKS, namespace, spec.undo.rollback_ref.name)
         undone = resources.rollback(obj) if obj is not None else None
-    name = environment_name(rollback, snapshot, undone)
-    found = await ctx.kube.get(ENVIRONMENTS, namespace, name) if name else None
+    if not name:
+        found = await ctx.kube.get(ENVIRONMENTS, namespace, environment_name(rollback, snapshot, undone))
     environment = resources.environment(found) if found is not None else None
     source = await observe_source.with_places(ctx, rollback, snapshot, source)
     store = await observe_source.store_of(ctx, rollback, snapshot, environment, source.remote)
@@ -318,7 +389,7 @@ def _claim(rollback: Rollback, environment: Environment | None) -> str:
     return filestore.claim_name if filestore is not None else ""
 
 
-async def _others(ctx: Context, rollback: Rollback) -> list[Rollback | Snapshot]:
+async def _operations(ctx: Context, rollback: Rollback) -> list[Rollback | Snapshot]:
     """All other operations that may stop workloads. Read only at the stage Prepare."""
     if rollback.status.stage != "Prepare":
         return []
@@ -539,12 +610,18 @@ async def _job(
 
 
 async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: JobView) -> JobView:
-    """With what the log of the restore's Job says: that it has restored, waits for its signal, has switched."""
+    """With what the log of the restore's Job says: that it has restored, waits for its signal, has switched; and of a
+    switch Job, that it waits for its signal. Its readiness probe says so up to a second later."""
     status = rollback.status
+    if status.stage in FOLLOWING and view.kind == "switch" and view.attempt == status.switch_attempt:
+        # The log of an earlier container must not speak for the present one.
+        if not view.has_log or view.ended or view.restarted or view.problem or _is_leaving(seen, view):
+            return view
+        return replace(view, ready=view.ready or ctx.followers.ensure(rollback.key, view.pod).ready)
     if view.kind != "restore" or view.attempt != status.attempt or status.stage not in FOLLOWING:
         return view
     pods = seen.pods.get(view.name, ())
-    if view.pod and not view.ended:
+    if view.has_log and not view.ended:
         log = ctx.followers.ensure(rollback.key, view.pod, _before_the_wait(status))
     elif view.failure is not None and pods and status.stage == "Restore":  # killed: what it had done by then
         log = await ctx.followers.whole(rollback.meta.namespace, pods[-1]["metadata"]["name"])
@@ -553,6 +630,12 @@ async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: Jo
     switched = log.steps.get(Step.SWITCH)
     answer = switch_signal.of_report(switched) if switched is not None else None
     return replace(view, restored=log.restored, ready=view.ready and log.ready, answer=answer)
+
+
+def _is_leaving(seen: Observation, view: JobView) -> bool:
+    """Whether its pod is being deleted, or its node does not report: it may not obey a signal."""
+    pod = newest_acting(seen, view.name)
+    return pod is None or "deletionTimestamp" in pod["metadata"] or silent(pod)
 
 
 def _before_the_wait(status: RollbackStatus) -> datetime | None:
@@ -566,7 +649,7 @@ async def probe_of(ctx: Context, rollback: Rollback, seen: Observation, view: Jo
     """What the probe of the restore's Job has found; None where that is not known."""
     if isinstance(view.payload, ProbeResult):
         return view.payload
-    if view.pod and not view.ended:
+    if view.has_log and not view.ended:
         return ctx.followers.ensure(rollback.key, view.pod).probe
     pods = seen.pods.get(view.name, ())
     if view.payload is None or not pods:
@@ -617,6 +700,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
             base,
             pod=meta["name"],
             pod_version=meta["resourceVersion"],
+            has_log=ever_ran(pod),
             signal=switch_signal.sent(pod),
             repetition=signals.repetition_of(pod),
         )
@@ -644,8 +728,8 @@ def _with_state(view: JobView, state: JobState) -> JobView | None:
     match state:
         case Starting(text=text, condition=reason):
             return replace(view, problem=f"Job {view.name} is starting: {text}", reason=reason or c.RUNNING)
-        case Running(ready=ready, lost=""):
-            return replace(view, ready=ready)
+        case Running(ready=ready, restarts=restarts, lost=""):
+            return replace(view, ready=ready, restarted=restarts > 0)
         case Running(lost=lost):
             return replace(view, problem=lost, reason=c.NODE_NOT_RESPONDING)
         case Succeeded(payload=payload, finished=at_, then=then):
@@ -672,7 +756,7 @@ def _or_stopped(failure: Failure, view: JobView) -> Failure:
 def _with_steps_of_log(ctx: Context, rollback: Rollback, world: World) -> RollbackStatus:
     status = rollback.status
     job = world.job("restore", status.attempt)
-    if status.stage != "Restore" or job is None or not job.pod or job.ended:
+    if status.stage != "Restore" or job is None or not job.has_log or job.ended:
         return status
     log = ctx.followers.ensure(rollback.key, job.pod)
     reported: dict[str, StepStatus] = {s.name: s for s in log.step_statuses(RESTORE_STEPS)}

@@ -18,6 +18,8 @@ from ocore_operator.rollback.world import SourceView, StoreView
 
 #: Stages in which a Snapshot of another namespace is read. Later nothing of that namespace matters: it may be gone.
 READING = (None, "Preflight", "Restore")
+#: Stages that neither read a Snapshot nor start a Job that does.
+RESTORED = ("Abort", "Stop", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "Ended")
 
 _log = structlog.get_logger()
 
@@ -28,6 +30,8 @@ async def snapshot_of(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None
     if ref is None:
         return None, SourceView()
     other = other_namespace(rollback)
+    if not other and rollback.status.stage in RESTORED:
+        return None, SourceView()
     if not other:
         obj = await ctx.kube.get(SNAPSHOTS, namespace, ref.name)
         return resources.snapshot(obj) if obj is not None else None, SourceView()

@@ -109,7 +109,7 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     send = _signal(status, job, now)
     if send is not None:
         return Do(send, after="operator-rollback-signalled")
-    return Wait(0.25, c.RUNNING, "Waiting for the switch Job's answer.")
+    return Wait(1, c.RUNNING, "Waiting for the switch Job's answer.")
 
 
 def must_move(job: JobView, passed: float, now: datetime) -> bool:
@@ -314,9 +314,7 @@ def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action |
         return None
     ending = all(j.ended or j.answer is not None for j in holding)
     if ending and not any(j.stopping for j in holding) and elapsed(status, world, now) <= RELEASE_SECONDS:
-        return Wait(
-            0.25, c.RUNNING, f"Waiting until the pod of Job {holding[0].name} has released the filestore's claim."
-        )
+        return Wait(1, c.RUNNING, f"Waiting until the pod of Job {holding[0].name} has released the filestore's claim.")
     return stop_jobs(holding)
 
 
@@ -335,7 +333,8 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
         for w, needed in not_ready
     )
     if not _late(status, spec, world, now):
-        return Wait(1, c.RUNNING, sentence(f"{why}. For {spec.ready_timeout_seconds} s at most (readyTimeoutSeconds)"))
+        text = sentence(f"{why}. For {spec.ready_timeout_seconds} s at most (readyTimeoutSeconds)")
+        return Wait(quiesce.pause(elapsed(status, world, now)), c.RUNNING, text)
     if status.failure_reason is not None:
         text = sentence(f"{status.failure_message} The workloads are not ready on it either: {why}.")
         return Record(enter(status, "Finish", now, failure_message=text))

@@ -18,14 +18,13 @@ from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.frame import loop
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints
-from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Rollback
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
-from ocore_operator.rollback.observe import FOLLOWING, Observed, observe
+from ocore_operator.rollback.observe import FOLLOWING, Observed, Others, observe
 from ocore_operator.rollback.plan import decide
 from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, StopJob, TakeOver, Wait
 from ocore_operator.workloads.quiesce import AGAIN_SECONDS, SetReplicas
@@ -77,13 +76,16 @@ class _Observer:
     ctx: Context
     memory: Memory
     last: Rollback
+    #: What was read beside the last lists, on which no action may rest: only they are read again.
+    others: Others | None = None
 
     async def __call__(self, fresh: bool) -> Observed | None:
-        observed = await observe(self.ctx, self.last, self.memory, fresh=fresh)
+        observed = await observe(self.ctx, self.last, self.memory, fresh=fresh, others=self.others)
         if observed is None:  # deleted or replaced: the next reconcile forgets it
             self.ctx.queue.add(self.last.key)
             return None
         self.last = observed.rollback
+        self.others = observed.others if observed.remembered else None
         return observed
 
 
@@ -124,7 +126,7 @@ async def _record(ctx: Context, observed: Observed, action: Record) -> None:
     if name is not None and name != rollback.status.safety_snapshot_name:
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if action.status.stage not in FOLLOWING:
-        ctx.followers.forget_owner(rollback.meta.namespace, job_name("restore", rollback.meta.uid, ""))
+        ctx.followers.forget_owner(rollback.key)
 
 
 async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> Wait | None:

@@ -57,6 +57,10 @@ class JobView:
     stopping_since: datetime | None = None
     #: It waits for its signal to switch.
     ready: bool = False
+    #: Its pod has a log: its container runs, or has run.
+    has_log: bool = False
+    #: The kubelet has started its container more than once.
+    restarted: bool = False
     #: A pod of it was ended from outside, and the Job replaces it: perhaps by one that no node takes.
     moved: bool = False
     #: Since when the only node that its pod may run on does not take it.

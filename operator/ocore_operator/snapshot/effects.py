@@ -23,7 +23,6 @@ from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints, lifecycle, signals
 from ocore_operator.jobs.building import build, inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
@@ -148,7 +147,7 @@ async def _finish(ctx: Context, world: World, action: Finish) -> Requeue | None:
 async def _end(ctx: Context, snapshot: Snapshot, status: SnapshotStatus) -> Requeue | None:
     """Writes the terminal status; only then stops following the log and releases the Environment."""
     written = await summarize.write(ctx, snapshot, status)
-    ctx.followers.forget_owner(snapshot.meta.namespace, job_name("snapshot", snapshot.meta.uid, ""))
+    ctx.followers.forget_owner(snapshot.key)
     if snapshot.status.started_at is not None:
         await operation_lock.release(ctx, snapshot.meta.namespace, snapshot.spec.environment_ref.name, snapshot)
     return Requeue() if written is None else None

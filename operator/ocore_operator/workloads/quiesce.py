@@ -26,6 +26,8 @@ STOP_SECONDS = 60
 DRAIN_SECONDS = 120
 #: The seconds that are left for a pod to end are shown in steps of this many: each is a write of the status.
 STEP_SECONDS = 5
+#: Seconds between two observations of pods that are waited for: a tenth of the time so far, within these limits.
+OBSERVE_SECONDS = (0.2, 1.0)
 #: Seconds until what another client has scaled up is read again, after it was scaled to zero.
 AGAIN_SECONDS = 0.5
 #: Seconds in which the workloads must get their replicas again. After them the operation is Stalled while a workload
@@ -187,7 +189,13 @@ def drain(workloads: Sequence[WorkloadView], passed: float, now: datetime) -> La
     if passed > limit:
         text = f"After {limit} s pods of {labels(left)} are left. The workloads are started again."
         return Failure(reason=c.WORKLOAD_NOT_STOPPED, message=text)
-    return Later(0.5, _last_to_leave(left, now, limit))
+    return Later(pause(passed), _last_to_leave(left, now, limit))
+
+
+def pause(passed: float) -> float:
+    """Seconds until pods that are waited for are observed again, `passed` seconds after the wait began."""
+    shortest, longest = OBSERVE_SECONDS
+    return min(max(shortest, passed / 10), longest)
 
 
 def _last_to_leave(left: Sequence[WorkloadView], now: datetime, limit: int) -> str:

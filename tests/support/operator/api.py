@@ -11,11 +11,13 @@ from typing import Any, cast
 
 from ocore_kube.errors import AlreadyExists, ApiError, Conflict, Forbidden
 from ocore_kube.transport import APPLY_PATCH, Transport
-from ocore_kube.types import Type
+from ocore_kube.types import JOBS, PODS, ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
 
 SUBRESOURCES = ("status", "scale")
+#: What can be listed in a namespace, by label.
+LISTED = {t.plural for t in (JOBS, PODS, ROLLBACKS, SNAPSHOTS)}
 
 
 def as_sent(value: Any) -> Any:
@@ -63,10 +65,14 @@ class ApiServer:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "",
+        **_: Any,
     ) -> Object:
-        """As the transport's."""
-        self.requests.append((method, path))
+        """As the transport's. A list is noted as LIST."""
         base, _, last = path.rpartition("/")
+        if method == "GET" and last in LISTED:
+            self.requests.append(("LIST", path))
+            return {"metadata": {}, "items": self._selected(path, query or {})}
+        self.requests.append((method, path))
         path, subresource = (base, last) if last in SUBRESOURCES else (path, "")
         match method:
             case "POST":
@@ -83,6 +89,18 @@ class ApiServer:
                     return self._apply(path, body["status"], (query or {})["fieldManager"])
                 return self._patch(path, subresource, body)
         return as_sent(self._objects[path])
+
+    def _selected(self, path: str, query: Mapping[str, str]) -> list[Object]:
+        """By `name=value` of labels, and by a pod's phase."""
+        wanted = dict(each.split("=", 1) for each in query.get("labelSelector", "").split(",") if each)
+        phase = query.get("fieldSelector", "").removeprefix("status.phase=")
+        found = (as_sent(obj) for name, obj in self._objects.items() if name.rpartition("/")[0] == path)
+        return [
+            obj
+            for obj in found
+            if wanted.items() <= (obj["metadata"].get("labels") or {}).items()
+            and phase in ("", obj.get("status", {}).get("phase"))
+        ]
 
     def _create(self, path: str, body: Object) -> Object:
         path = f"{path}/{body['metadata']['name']}"

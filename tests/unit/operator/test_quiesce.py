@@ -95,9 +95,9 @@ def test_what_others_start_before_the_freeze_or_the_switch_is_stopped_again() ->
 def test_the_pods_have_their_grace_period_and_two_minutes_more() -> None:
     ending = replace(STOPPED, pods=1)
     assert quiesce.drain([STOPPED, replace(GONE, pods=1)], 0, NOW) is None
-    for passed in (1, 720):  # the grace period of the slowest one
+    for passed, pause in ((1, 0.2), (5, 0.5), (720, 1.0)):  # the grace period of the slowest one
         assert quiesce.drain([ending, WORKER], passed, NOW) == Later(
-            0.5, "Waiting until the pods of Deployment shop are gone, for 720 s at most.", c.RUNNING, stalled=False
+            pause, "Waiting until the pods of Deployment shop are gone, for 720 s at most.", c.RUNNING, stalled=False
         )
     found = quiesce.drain([ending, WORKER], 721, NOW)
     assert isinstance(found, Failure)

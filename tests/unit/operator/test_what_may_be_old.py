@@ -47,6 +47,22 @@ def test_a_lost_event_costs_twenty_seconds() -> None:
     assert POLL + AGE == 20
 
 
+def test_for_an_action_of_a_rollback_only_the_last_lists_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All else was read in the same moment. After an action everything is read."""
+    reused: list[Any] = []
+    remembered = iter((True, False, False))
+
+    async def read(*_: Any, fresh: bool, others: Any) -> Any:
+        reused.append(others)
+        return SimpleNamespace(rollback=None, remembered=next(remembered), others=f"others {len(reused)}")
+
+    monkeypatch.setattr(of_rollback, "observe", read)
+    observer = of_rollback._Observer(None, None, None)  # type: ignore[arg-type]
+    for fresh in (False, True, True):
+        asyncio.run(observer(fresh))
+    assert reused == [None, "others 1", None]
+
+
 class Read(Exception):
     """Ends an observation once the Jobs are read."""
 
@@ -67,9 +83,9 @@ class Reads:
         for module in (observe_snapshot, observe_rollback):
             monkeypatch.setattr(module.lifecycle, "observe", self._control)
         monkeypatch.setattr(loop, "run", self._run)
-        monkeypatch.setattr(observe_rollback, "_sources", self._nothing)
+        monkeypatch.setattr(observe_rollback, "_others", self._nothing)
 
-    async def _control(self, *_: Any, fresh: bool = True) -> None:
+    async def _control(self, *_: Any, fresh: bool = True, **__: Any) -> None:
         self.fresh.append(fresh)
         raise Read
 

@@ -36,6 +36,8 @@ from ocore_operator.kube.resources import Key
 RECONNECT = 1.0
 #: Seconds until a status shows a step. Steps come in bursts; each reconcile reads all that an operation depends on.
 SHOWN = 0.5
+#: Steps at whose end the application starts.
+SWITCHES = (Step.SWITCH, Step.SWITCH_BACK)
 #: Seconds to read the log of a pod that has ended.
 READ_SECONDS = 10.0
 
@@ -50,15 +52,16 @@ class LogState:
     started: dict[Step, str] = field(default_factory=dict)
     progress: dict[Step, ProgressReport] = field(default_factory=dict)
     ready: bool = False
+    switched: bool = False
     probe: ProbeResult | None = None
     restored: RestoreResult | None = None
     result: Result | None = None
 
     def take(self, text: str) -> float | None:
         """Reads one line. Returns the seconds within which the owner is reconciled for it: none for readiness, a probe,
-        a restore and the result, which it acts on; SHOWN for a step that began or ended, which its status shows. None:
-        not for it. What is repeated does not wake it each time: anyone who may run programs in the pod can repeat it
-        without end."""
+        a restore, a switch and the result, which it acts on; SHOWN for a step that began or ended, which its status
+        shows. None: not for it. What is repeated does not wake it each time: anyone who may run programs in the pod can
+        repeat it without end."""
         report = parse_line(text)
         if isinstance(report, ProgressReport):
             self.progress[report.step] = report
@@ -67,6 +70,9 @@ class LogState:
             if report.state == "Running":
                 self.started.setdefault(report.step, report.time)
             self.steps[report.step] = report
+            if report.step in SWITCHES and report.state == "Done" and not self.switched:
+                self.switched = True
+                return 0.0
             return SHOWN
         if isinstance(report, ReadyReport):
             known, self.ready = self.ready, True
@@ -162,9 +168,9 @@ class Followers:
         if found is not None:
             found.task.cancel()
 
-    def forget_owner(self, namespace: str, job_prefix: str) -> None:
-        """The same for all pods whose name begins with the prefix (Jobs of one object)."""
-        for where, pod in [n for n in self._followers if n[0] == namespace and n[1].startswith(job_prefix)]:
+    def forget_owner(self, owner: Key) -> None:
+        """The same for all pods of the object's Jobs."""
+        for where, pod in [name for name, found in self._followers.items() if found.owner == owner]:
             self.forget(where, pod)
 
     async def stop(self) -> None:

@@ -102,7 +102,7 @@ class ProgressWriter:
                     if written is not None:
                         # No reconcile follows from a figure. One each second, with all that it reads, was most of what
                         # the API server had to do.
-                        self._catalog.put_own(key.kind, obj, written)
+                        self._catalog.put_own(key.kind, resource.meta, written)
                     obj = written
             except Conflict:
                 obj = None

@@ -55,7 +55,8 @@ def test_steps_are_in_the_operations_order_with_their_times() -> None:
 
 def test_what_the_owner_acts_on_wakes_it_at_once() -> None:
     ended = Result(ok=False, time="2026-01-01T00:00:04Z")
-    assert feed(LogState(), ReadyReport(time="2026-01-01T00:00:03Z"), ended) == [0.0, 0.0]
+    switched = StepReport(step=Step.SWITCH, state="Done", time="2026-01-01T00:00:04Z")
+    assert feed(LogState(), ReadyReport(time="2026-01-01T00:00:03Z"), switched, ended) == [0.0, 0.0, 0.0]
 
 
 def test_row_122_what_a_log_repeats_does_not_wake_its_owner_each_time() -> None:
@@ -66,6 +67,8 @@ def test_row_122_what_a_log_repeats_does_not_wake_its_owner_each_time() -> None:
     state = LogState()
     assert feed(state, probed, other) == [0.0, None]
     assert state.probe == probed.probe
+    turns = [StepReport(step=Step.SWITCH, state=s, time="2026-01-01T00:00:01Z") for s in ("Done", "Running", "Done")]
+    assert feed(LogState(), *turns) == [0.0, SHOWN, SHOWN]
 
 
 def test_row_122_a_log_has_one_pace_over_all_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:

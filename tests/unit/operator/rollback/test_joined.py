@@ -108,7 +108,7 @@ def joined(spec: RollbackSpec = SPEC) -> RollbackStatus:
 def job(*, age: float = 1, **changes: Any) -> JobView:
     """The restore's Job, `age` seconds old at the time of :func:`decide`."""
     created = text(LOCKED + timedelta(seconds=1))
-    running = JobView("restore", 1, "restore-1", pods=1, mounts=1, pod="p", created=created, uid="u")
+    running = JobView("restore", 1, "restore-1", pods=1, mounts=1, pod="p", has_log=True, created=created, uid="u")
     return replace(running, **changes)
 
 
@@ -320,7 +320,7 @@ def test_the_answer_is_in_the_result_or_in_the_log() -> None:
     seen = cast("Observation", SimpleNamespace(pods=pods))
     cases = (
         (job(), ProbeResult()),
-        (job(pod=""), None),
+        (job(pod="", has_log=False), None),
         (job(ended=True, payload=MISSING), MISSING),
         (job(ended=True, payload=RestoreResult()), ProbeResult()),
         (job(name="gone", ended=True, payload=RestoreResult()), None),

@@ -34,6 +34,7 @@ from ocore_operator.rollback.world import (
     goes_on,
 )
 from ocore_operator.workloads.view import WorkloadView
+from support.operator import objects
 from support.operator.jobs import rollback
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START, Model
@@ -45,7 +46,7 @@ RESULT = RestoreResult(restored_database="shop_rb_0a1b2c3d", evidence=Evidence(p
 NEW = SwitchResult(position="New", live_database="shop", accepting_connections=True)
 STOPPED = WorkloadView("Deployment", "shop", replicas=0)
 SAVED = SavedWorkload(kind="Deployment", name="shop", replicas=2)
-RUNS = JobView("restore", 1, "restore-1", pods=1, mounts=1, uid="u", pod="p", created=stamp(START))
+RUNS = JobView("restore", 1, "restore-1", pods=1, mounts=1, uid="u", pod="p", has_log=True, created=stamp(START))
 WAITS = replace(RUNS, restored=RESULT, ready=True)
 ENDED = replace(RUNS, pods=0, mounts=0, ended=True, ended_at=START)
 #: How it ends without an answer to the operator's signal.
@@ -263,6 +264,40 @@ def test_its_log_says_what_it_has_done() -> None:
     log.take(json.dumps(done))
     assert read(log, "Switch", running).answer == NEW
     assert read(log, "HealthCheck", running) == replace(running, ready=True)
+
+
+WAITING = {"running": {"startedAt": objects.at(1)}}
+
+
+def switch_pod(state: dict[str, Any] = WAITING, restarts: int = 0, **meta: Any) -> dict[str, Any]:
+    pod = objects.pod("switch-1", state)
+    pod["metadata"] |= meta
+    pod["status"]["containerStatuses"][0] |= {"ready": False, "restartCount": restarts}
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("pod", "says", "ready"),
+    [
+        (switch_pod(), True, True),
+        (switch_pod(), False, False),
+        (switch_pod({"waiting": {"reason": "ContainerCreating"}}), True, False),
+        (switch_pod(restarts=1), True, False),
+        (switch_pod(deletionTimestamp=objects.at(90)), True, False),
+    ],
+    ids=["it says so", "it does not", "its container does not run", "an earlier container said so", "it is deleted"],
+)
+def test_a_switch_job_waits_for_its_signal_as_soon_as_its_log_says_so(
+    pod: dict[str, Any], *, says: bool, ready: bool
+) -> None:
+    """The kubelet looks at its readiness once a second."""
+    seen = objects.observation([objects.job("switch-1", "switch")], {"switch-1": [pod]})
+    view = observe.job_view(seen, "switch-1", "switch", 1)
+    assert view is not None
+    followers = SimpleNamespace(ensure=lambda *_: LogState(ready=says))
+    found = replace(rollback(), status=change(status("Prepare"), switch_attempt=1))
+    ctx = cast(Context, SimpleNamespace(followers=followers))
+    assert asyncio.run(observe.with_log(ctx, found, seen, view)).ready is ready
 
 
 def test_row_142_the_next_operator_does_not_read_the_hours_of_the_restore() -> None:

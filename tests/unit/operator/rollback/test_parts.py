@@ -650,7 +650,7 @@ def test_a_step_that_the_log_reports_keeps_its_start() -> None:
             "Rollback", "back", {"snapshotRef": {"name": "s"}}, {"stage": "Restore", "attempt": 1, "steps": steps}
         ),
     )
-    log, job = LogState(), SimpleNamespace(pod="restore", ended=False)
+    log, job = LogState(), SimpleNamespace(pod="restore", has_log=True, ended=False)
     log.take(StepReport(step=Step.RESTORE_DATABASE, state="Running", time=at(6)).model_dump_json(by_alias=True))
     ctx = SimpleNamespace(followers=SimpleNamespace(ensure=lambda *_: log))
     found = _with_steps_of_log(ctx, known, SimpleNamespace(job=lambda *_: job))  # type: ignore[arg-type]

@@ -432,8 +432,8 @@ def test_what_is_compared_is_observed() -> None:
     assert (seen.image, seen.commit) == ("shop:2", "c2")
     # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world
     # again.
-    begun = RollbackStatus(stage="Preflight")
-    assert observe._names_others(RollbackStatus()) != observe._names_others(begun)
+    begun = rollback().with_status(RollbackStatus())
+    assert observe._reads(begun) != observe._reads(begun.with_status(RollbackStatus(stage="Preflight")))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from ocore_crds.naming import FINALIZER_ROLLBACK
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import NAMESPACES, ROLLBACKS
+from ocore_operator.jobs.observing.last_lists import Remembered
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import reconcile
 from ocore_operator.rollback.memory import Memories
@@ -28,7 +29,13 @@ def test_row_33_its_finalizer_goes_without_the_role_of_the_namespace(stage: str)
     deleted = {"deletionTimestamp": at(0), "finalizers": [OTHER, FINALIZER_ROLLBACK]}
     status = {"stage": stage, "environmentName": "shop"}
     server.put(ROLLBACKS, obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status, **deleted))
-    ctx: Any = SimpleNamespace(kube=server.client(), catalog=new_catalog(), settings=SETTINGS, now=lambda: NOW)
+    ctx: Any = SimpleNamespace(
+        kube=server.client(),
+        catalog=new_catalog(),
+        remembered=Remembered(lambda _: True),
+        settings=SETTINGS,
+        now=lambda: NOW,
+    )
     with suppress(Forbidden):  # would be tried again without end
         asyncio.run(reconcile.reconcile(Memories(), ctx, KEY))
     assert server.read(ROLLBACKS, "shop", "back")["metadata"]["finalizers"] == [OTHER]
