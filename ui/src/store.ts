@@ -1,5 +1,5 @@
 // Values that live outside of the views, and the views that follow them.
-import { useEffect, useLayoutEffect, useReducer, useState } from "preact/hooks";
+import { useLayoutEffect, useReducer } from "preact/hooks";
 
 export interface Store<T> {
   get(): T;
@@ -27,13 +27,8 @@ export function store<T>(initial: T): Store<T> {
 
 /** The store's value; the component renders again when it changes. */
 export function useStore<T>(source: Store<T>): T {
-  const [value, setValue] = useState(() => source.get());
-  useEffect(() => {
-    const follow = () => setValue(() => source.get());
-    follow();
-    return source.subscribe(follow);
-  }, [source]);
-  return value;
+  useFollowed(source);
+  return source.get();
 }
 
 /**

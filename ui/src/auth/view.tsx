@@ -1,5 +1,6 @@
 // Signing in: at the provider, or with a pasted token.
 import { useState } from "preact/hooks";
+import { Field, Form } from "../parts/form";
 import { useFollowed } from "../store";
 import type { Session } from "./session";
 import "./view.css";
@@ -75,28 +76,17 @@ function Ways({ session }: { session: Session }) {
 function TokenForm({ session }: { session: Session }) {
   const [token, setToken] = useState("");
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
+    <Form
+      submit={() => {
         setToken("");
         if (token.trim()) void session.paste(token);
       }}
     >
-      <label>
-        Access token
-        <input
-          class="secret"
-          autocomplete="off"
-          spellcheck={false}
-          value={token}
-          onInput={(event) => setToken(event.currentTarget.value)}
-          required
-        />
-      </label>
+      <Field exact class="secret" label="Access token" value={token} change={setToken} required />
       <p class="hint">The token stays in the memory of this tab. Closing or reloading the page removes it.</p>
       <button type="submit" disabled={session.waits !== null}>
         Sign in with this token
       </button>
-    </form>
+    </Form>
   );
 }

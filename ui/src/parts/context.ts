@@ -65,6 +65,14 @@ export interface Loaded<T> {
 /** A change either is the new value, or says that it must be read again, or does not matter. */
 type Applies<T> = (data: T | undefined, change: Change) => T | "reload" | undefined;
 
+/** Of one object that is shown: a change is its new value; one that was deleted is read again. */
+export function objectOf<T>(kind: Change["kind"], id: string): Applies<T> {
+  return (_, change) => {
+    if (change.kind === "reset" || change.kind !== kind || change.id !== id) return undefined;
+    return change.object && !change.deleted ? (change.object as T) : "reload";
+  };
+}
+
 /**
  * Reads something for a view, and again after a change, after signing in again, and after failures that pass. `key`
  * names what is read. Two reads are at least `pause` milliseconds apart, whatever changes.

@@ -3,12 +3,33 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Problem } from "../api/problem";
 import type { Fix } from "../api/types";
+import { address } from "../route";
 import { relative, time, visible } from "../text";
 import { useNow, useParts, useSession, type Action, type Loaded } from "./context";
 
 /** Text of a tenant: shown as text, and kept from changing the direction of what surrounds it. */
 export function Text({ of }: { of: string }) {
   return <bdi>{visible(of)}</bdi>;
+}
+
+/** A digest, a path or an id: as it is, in letters of one width. */
+export function Code({ of }: { of: string }) {
+  return (
+    <code>
+      <Text of={of} />
+    </code>
+  );
+}
+
+/** A text that is not always there, with what leads to it. */
+export function Maybe({ lead, of }: { lead: string; of: string | null | undefined }) {
+  if (!of) return null;
+  return (
+    <>
+      {lead}
+      <Text of={of} />
+    </>
+  );
 }
 
 export function Time({ at, none = "none" }: { at: string | null | undefined; none?: string }) {
@@ -35,6 +56,27 @@ export function Title({ children, name }: { children: ComponentChildren; name: s
   );
 }
 
+/** The link above a view of an environment. `name`: the environment's, once it is known. */
+export function Back({ environment, name }: { environment: string; name: string | undefined }) {
+  return (
+    <p>
+      <a href={address({ view: "environment", environment })}>
+        Back to {name === undefined ? "the environment" : <Text of={name} />}
+      </a>
+    </p>
+  );
+}
+
+/** A part of a view, named by its heading. */
+export function Section({ id, title, children }: { id: string; title: string; children: ComponentChildren }) {
+  return (
+    <section aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
+      {children}
+    </section>
+  );
+}
+
 export type Tone = "good" | "warn" | "bad" | "quiet";
 
 /** A word with a colour. The word says it all: the colour only repeats it. */
@@ -42,11 +84,42 @@ export function Mark({ tone, children }: { tone: Tone; children: ComponentChildr
   return <span class={`mark ${tone}`}>{children}</span>;
 }
 
-/** Pairs of a label and a value. */
-export function Facts({ of }: { of: [string, ComponentChildren][] }) {
+/** What should be known, one paragraph each. */
+export function Notes({ tone, of }: { tone: Tone; of: (string | { reason: string; message: string })[] }) {
+  return (
+    <>
+      {of.map((note) => {
+        const text = typeof note === "string" ? note : `${note.reason}: ${note.message}`;
+        return (
+          <p class={`note ${tone}`} key={text}>
+            <Text of={text} />
+          </p>
+        );
+      })}
+    </>
+  );
+}
+
+/** Texts of a list. */
+export function List({ of }: { of: string[] }) {
+  return (
+    <ul class="plain">
+      {of.map((text) => (
+        <li key={text}>
+          <Text of={text} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export type Fact = [label: string, value: ComponentChildren];
+
+/** Pairs of a label and a value; without those that are not known. */
+export function Facts({ of }: { of: (Fact | false | null)[] }) {
   return (
     <dl class="facts">
-      {of.map(([label, value]) => (
+      {of.filter((fact) => fact !== false && fact !== null).map(([label, value]) => (
         <div key={label}>
           <dt>{label}</dt>
           <dd>{value}</dd>

@@ -5,11 +5,11 @@ import { Problem } from "../api/problem";
 import { backOff } from "../api/sse";
 import type { Api } from "../api/calls";
 import type { Change } from "../api/changes";
+import { PAGE, type Page } from "../api/lists";
 import { time } from "../text";
 import { useParts } from "./context";
 import { Text } from "./show";
 
-const PAGE = 100;
 /** Pages that stay in memory: the others are read again when they come into view. */
 const KEPT = 8;
 
@@ -22,7 +22,7 @@ export interface Pages<T> {
   need(first: number, last: number): void;
 }
 
-type Load<T> = (api: Api, limit: number, offset: number) => Promise<{ total: number; rows: T[] }>;
+type Load<T> = (api: Api, offset: number) => Promise<Page<T>>;
 
 /** Pages of a list. `key` names the list; `changed` says whether a change makes the pages stale, or replaces rows. */
 export function usePages<T extends { id: string }>(
@@ -54,7 +54,7 @@ export function usePages<T extends { id: string }>(
       reading.add(page);
       const generation = fresh;
       try {
-        const answer = await latest.current.load(api, PAGE, page * PAGE);
+        const answer = await latest.current.load(api, page * PAGE);
         if (ended) return;
         failures = 0;
         generation.add(page);

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentDetails } from "../api/types";
 import { useAction, useLoaded, useMe, useNow, useParts } from "../parts/context";
-import { Do, Facts, Failure, Known, Mark, Remedy, Text, Time, Title } from "../parts/show";
+import { Code, Do, Facts, Failure, Known, Mark, Notes, Remedy, Section, Text, Time, Title } from "../parts/show";
 import { address, go } from "../route";
 import { bytes, count, relative, time, visible, words } from "../text";
 import { Running, State } from "./Environments";
@@ -54,19 +54,14 @@ function Details({ of }: { of: EnvironmentDetails }) {
       </p>
       <Running row={of} />
       <UndoWindows of={of} />
-      {of.warnings.map((warning) => (
-        <p class="note warn" key={warning}>
-          <Text of={warning} />
-        </p>
-      ))}
+      <Notes tone="warn" of={of.warnings} />
       <p class="actions">
         <TakeSnapshot environment={id} />
         <a href={address({ view: "settings", environment: id })}>Settings</a>
         <a href={address({ view: "log", environment: id })}>Log</a>
       </p>
       {bad.length > 0 && (
-        <section aria-labelledby="attention">
-          <h2 id="attention">What needs attention</h2>
+        <Section id="attention" title="What needs attention">
           {bad.map((condition) => (
             <div class="card problem" key={condition.type}>
               <h3>
@@ -78,7 +73,7 @@ function Details({ of }: { of: EnvironmentDetails }) {
               <Remedy fix={condition.fix} />
             </div>
           ))}
-        </section>
+        </Section>
       )}
       <Probe of={of} />
       <Facts
@@ -114,14 +109,13 @@ function Details({ of }: { of: EnvironmentDetails }) {
             )),
           ],
           ["Settings", policy ? <Rules of={policy} /> : "none yet"],
-          ["Id", <code>{id}</code>],
+          ["Id", <Code of={id} />],
         ]}
       />
       <Timeline environment={id} />
       <Growth environment={id} />
       <SnapshotList environment={id} />
-      <section aria-labelledby="conditions">
-        <h2 id="conditions">Conditions</h2>
+      <Section id="conditions" title="Conditions">
         <ul class="plain">
           {of.conditions.map((condition) => (
             <li key={condition.type}>
@@ -132,7 +126,7 @@ function Details({ of }: { of: EnvironmentDetails }) {
             </li>
           ))}
         </ul>
-      </section>
+      </Section>
     </>
   );
 }

@@ -1,91 +1,66 @@
 // All environments, the worst first, with what fixes each.
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { body } from "../api/calls";
-import type { EnvironmentPage, EnvironmentRow } from "../api/types";
+import { firstRows, PAGE, type Page } from "../api/lists";
+import type { EnvironmentRow } from "../api/types";
 import { useLoaded, useSettled } from "../parts/context";
+import { Choice, Field, Form } from "../parts/form";
 import { Facts, Known, Mark, Progress, Remedy, Text, Time, Title } from "../parts/show";
 import { address } from "../route";
 import { count, time, words } from "../text";
 
-const PAGE = 100;
-type Filter = { text: string; type: "" | "production" | "staging" | "development"; ready: "" | "true" | "false" };
+const TYPES = { "": "all", production: "production", staging: "staging", development: "development" };
+const READY = { "": "all", true: "ready", false: "not ready" };
+type Filter = { text: string; type: keyof typeof TYPES; ready: keyof typeof READY };
 
 export function Environments() {
   const [filter, setFilter] = useState<Filter>({ text: "", type: "", ready: "" });
   const [shown, setShown] = useState(PAGE);
   const text = useSettled(filter.text);
   const change = (part: Partial<Filter>) => setFilter({ ...filter, ...part });
-  const list = useLoaded<EnvironmentPage>(
+  const list = useLoaded<Page<EnvironmentRow>>(
     JSON.stringify([text, filter.type, filter.ready, shown]),
-    async (api) => {
-      const query = {
-        limit: PAGE,
-        ...(text && { text }),
-        ...(filter.type && { type: filter.type }),
-        ...(filter.ready && { ready: filter.ready === "true" }),
-      };
-      const page = (offset: number) =>
-        body(api.GET("/console/v1/environments", { params: { query: { ...query, offset } } }));
-      const first = await page(0);
-      const environments = [...first.environments];
-      while (environments.length < Math.min(shown, first.total)) {
-        const next = await page(environments.length);
-        if (!next.environments.length) break;
-        environments.push(...next.environments);
-      }
-      return { ...first, environments };
-    },
+    (api) =>
+      firstRows(shown, async (offset) => {
+        const query = {
+          limit: PAGE,
+          offset,
+          ...(text && { text }),
+          ...(filter.type && { type: filter.type }),
+          ...(filter.ready && { ready: filter.ready === "true" }),
+        };
+        const { total, environments } = await body(api.GET("/console/v1/environments", { params: { query } }));
+        return { total, rows: environments };
+      }),
     (known, event) => {
       if (event.kind !== "environment") return undefined;
-      const place = known?.environments.findIndex(({ id }) => id === event.id) ?? -1;
-      const before = known?.environments[place];
+      const place = known?.rows.findIndex(({ id }) => id === event.id) ?? -1;
+      const before = known?.rows[place];
       const row = event.object;
       // Another order, or another row: read again. Else only this row is replaced.
       if (!known || !before || !row || row.ready !== before.ready || row.problem?.reason !== before.problem?.reason)
         return "reload";
-      return { ...known, environments: known.environments.with(place, row) };
+      return { ...known, rows: known.rows.with(place, row) };
     },
     3000,
   );
   return (
     <>
       <Title name="Environments">Environments</Title>
-      <form class="filter" role="search" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          Name, namespace or id
-          <input
-            type="search"
-            value={filter.text}
-            maxLength={100}
-            onInput={(event) => change({ text: event.currentTarget.value })}
-          />
-        </label>
-        <label>
-          Type
-          <select
-            value={filter.type}
-            onChange={(event) => change({ type: event.currentTarget.value as Filter["type"] })}
-          >
-            <option value="">all</option>
-            <option value="production">production</option>
-            <option value="staging">staging</option>
-            <option value="development">development</option>
-          </select>
-        </label>
-        <label>
-          Ready
-          <select
-            value={filter.ready}
-            onChange={(event) => change({ ready: event.currentTarget.value as Filter["ready"] })}
-          >
-            <option value="">all</option>
-            <option value="true">ready</option>
-            <option value="false">not ready</option>
-          </select>
-        </label>
-      </form>
+      <Form class="filter" role="search">
+        <Field
+          type="search"
+          label="Name, namespace or id"
+          value={filter.text}
+          maxLength={100}
+          change={(text) => change({ text })}
+        />
+        <Choice label="Type" value={filter.type} of={TYPES} change={(type) => change({ type })} />
+        <Choice label="Ready" value={filter.ready} of={READY} change={(ready) => change({ ready })} />
+      </Form>
       <Known of={list}>
-        {({ environments, total }) => (
+        {({ rows, total }) => (
           <>
             <p role="status">
               {total === 0
@@ -93,15 +68,15 @@ export function Environments() {
                 : `${count(total)} ${total === 1 ? "environment" : "environments"}, the worst first.`}
             </p>
             <ul class="environments">
-              {environments.map((row) => (
+              {rows.map((row) => (
                 <li key={row.id} class="card">
                   <Environment row={row} />
                 </li>
               ))}
             </ul>
-            {environments.length < total && (
+            {rows.length < total && (
               <button type="button" onClick={() => setShown(shown + PAGE)}>
-                Show {Math.min(PAGE, total - environments.length)} more of {count(total)}
+                Show {Math.min(PAGE, total - rows.length)} more of {count(total)}
               </button>
             )}
           </>
@@ -157,22 +132,15 @@ function Environment({ row }: { row: EnvironmentRow }) {
 export function State({ row: { ready, rollbackReady } }: { row: EnvironmentRow }) {
   return (
     <>
-      {ready === null ? (
-        <Mark tone="quiet">Snapshots: not known yet</Mark>
-      ) : ready ? (
-        <Mark tone="good">Snapshots work</Mark>
-      ) : (
-        <Mark tone="bad">No snapshot possible</Mark>
-      )}{" "}
-      {rollbackReady === null ? (
-        <Mark tone="quiet">Rollbacks: not known yet</Mark>
-      ) : rollbackReady ? (
-        <Mark tone="good">Rollbacks work</Mark>
-      ) : (
-        <Mark tone="warn">No rollback possible</Mark>
-      )}
+      <Works what="Snapshots" does={ready} none={<Mark tone="bad">No snapshot possible</Mark>} />{" "}
+      <Works what="Rollbacks" does={rollbackReady} none={<Mark tone="warn">No rollback possible</Mark>} />
     </>
   );
+}
+
+function Works({ what, does, none }: { what: string; does: boolean | null; none: ComponentChildren }) {
+  if (does === null) return <Mark tone="quiet">{what}: not known yet</Mark>;
+  return <>{does ? <Mark tone="good">{what} work</Mark> : none}</>;
 }
 
 /** The operation that is under way, with a link to it. */

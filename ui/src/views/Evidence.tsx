@@ -1,45 +1,30 @@
 // What was required, what is proven and what is missing.
 import type { Evidence as Proof } from "../api/types";
-import { Facts, Mark, Text } from "../parts/show";
+import { Code, Facts, List, Mark, Section, Text, type Fact } from "../parts/show";
 import { words } from "../text";
 
+function texts(name: string, values: string[] = []): Fact | false {
+  return values.length > 0 && [name, <List of={values} />];
+}
+
+function pairs(name: string, values: Record<string, string> = {}): Fact | false {
+  const all = Object.entries(values);
+  if (!all.length) return false;
+  return [
+    name,
+    <ul class="plain">
+      {all.map(([key, value]) => (
+        <li key={key}>
+          <Text of={key} />: <Code of={value} />
+        </li>
+      ))}
+    </ul>,
+  ];
+}
+
 export function Evidence({ of }: { of: Proof }) {
-  const list = (name: string, values: string[] | undefined) =>
-    values?.length
-      ? [
-          [
-            name,
-            <ul class="plain">
-              {values.map((value) => (
-                <li key={value}>
-                  <Text of={value} />
-                </li>
-              ))}
-            </ul>,
-          ] as [string, preact.JSX.Element],
-        ]
-      : [];
-  const map = (name: string, values: Record<string, string> | undefined) =>
-    Object.keys(values ?? {}).length
-      ? [
-          [
-            name,
-            <ul class="plain">
-              {Object.entries(values ?? {}).map(([key, value]) => (
-                <li key={key}>
-                  <Text of={key} />:{" "}
-                  <code>
-                    <Text of={value} />
-                  </code>
-                </li>
-              ))}
-            </ul>,
-          ] as [string, preact.JSX.Element],
-        ]
-      : [];
   return (
-    <section aria-labelledby="evidence">
-      <h2 id="evidence">Evidence</h2>
+    <Section id="evidence" title="Evidence">
       <p>
         {of.canWriteCleanSuccess ? (
           <Mark tone="good">A clean success</Mark>
@@ -49,15 +34,15 @@ export function Evidence({ of }: { of: Proof }) {
       </p>
       <Facts
         of={[
-          ...list("What proves it", of.whyGreen),
-          ...list("What prevents it", of.whyNotGreen),
-          ...list("Missing evidence", of.missingEvidence),
-          ...list("Missing steps", of.missingSteps?.map(words)),
-          ...list("Optional steps that failed", of.optionalFailedSteps?.map(words)),
-          ...map("SHA-256", of.artifactChecksums),
-          ...map("Where it is", of.artifactPaths),
+          texts("What proves it", of.whyGreen),
+          texts("What prevents it", of.whyNotGreen),
+          texts("Missing evidence", of.missingEvidence),
+          texts("Missing steps", of.missingSteps?.map(words)),
+          texts("Optional steps that failed", of.optionalFailedSteps?.map(words)),
+          pairs("SHA-256", of.artifactChecksums),
+          pairs("Where it is", of.artifactPaths),
         ]}
       />
-    </section>
+    </Section>
   );
 }

@@ -3,7 +3,8 @@ import { useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { Compared, Extract } from "../api/types";
 import { useAction, useLoaded, useParts } from "../parts/context";
-import { Facts, Failure, Known, Mark, Progress, Text, Time } from "../parts/show";
+import { Choice, Field, Form } from "../parts/form";
+import { Code, Facts, Failure, Known, Mark, Maybe, Progress, Section, Text, Time } from "../parts/show";
 import { bytes, count, words } from "../text";
 
 export function Extracts({ environment, id, complete }: { environment: string; id: string; complete: boolean }) {
@@ -24,8 +25,7 @@ export function Extracts({ environment, id, complete }: { environment: string; i
     },
   );
   return (
-    <section aria-labelledby="extracts">
-      <h2 id="extracts">Extract files</h2>
+    <Section id="extracts" title="Extract files">
       {complete && <Start environment={environment} id={id} started={list.reload} />}
       <Known of={list}>
         {(extracts) => (
@@ -38,11 +38,12 @@ export function Extracts({ environment, id, complete }: { environment: string; i
           </ul>
         )}
       </Known>
-    </section>
+    </Section>
   );
 }
 
 function Result({ of }: { of: Extract }) {
+  const { result } = of;
   const ended = of.status === "completed" || of.status === "failed";
   return (
     <>
@@ -67,62 +68,64 @@ function Result({ of }: { of: Extract }) {
             "Asked for",
             <>
               <Time at={of.createdAt} />
-              {of.requestedBy && (
-                <>
-                  , by <Text of={of.requestedBy} />
-                </>
-              )}
+              <Maybe lead=", by " of={of.requestedBy} />
             </>,
           ],
-          ...(of.result
-            ? ([
-                ["Result", `${count(of.result.files)} files, ${count(of.result.rows)} rows, ${bytes(of.result.bytes)}`],
-                ["Where", <Text of={of.result.key ?? of.result.folder ?? of.result.schema ?? ""} />],
-                [
-                  "SHA-256",
-                  <code>
-                    <Text of={of.result.sha256 ?? "none"} />
-                  </code>,
-                ],
-                ["Removed", <Time at={of.expiresAt} none="not by itself" />],
-              ] as [string, preact.JSX.Element | string][])
-            : []),
+          result && [
+            "Result",
+            `${count(result.files)} files, ${count(result.rows)} rows, ${bytes(result.bytes)}`,
+          ],
+          result && ["Where", <Text of={result.key ?? result.folder ?? result.schema ?? ""} />],
+          result && ["SHA-256", <Code of={result.sha256 ?? "none"} />],
+          result && ["Removed", <Time at={of.expiresAt} none="not by itself" />],
         ]}
       />
     </>
   );
 }
 
-interface Wanted {
-  kind: "files" | "attachments" | "tables";
-  paths: string;
-  model: string;
-  record: string;
-  name: string;
-  table: string;
-  column: string;
-  operator: Compared["operator"];
-  value: string;
-  format: "csv" | "sql" | "database";
-  target: "store" | "claim";
-  folder: string;
-}
+const KINDS = { files: "files by path", attachments: "attachments of a record", tables: "rows of a table" };
+const FORMATS = {
+  csv: "a CSV file in the snapshot's store",
+  sql: "a file of SQL in the snapshot's store",
+  database: "a new schema of the environment's database",
+};
+const TARGETS = {
+  store: "one tar file in the snapshot's store",
+  claim: "a new folder on the filestore's volume claim",
+};
+
+const NOTHING = {
+  kind: "files" as keyof typeof KINDS,
+  paths: "",
+  model: "",
+  record: "",
+  name: "",
+  table: "",
+  column: "",
+  operator: "In" as Compared["operator"],
+  value: "",
+  format: "csv" as keyof typeof FORMATS,
+  target: "store" as keyof typeof TARGETS,
+  folder: "restored",
+};
+type Wanted = typeof NOTHING;
 
 /** The operators of a condition, for people. */
-const OPERATORS: [Compared["operator"], string][] = [
-  ["In", "is"],
-  ["NotIn", "is not"],
-  ["LessThan", "is less than"],
-  ["AtMost", "is at most"],
-  ["GreaterThan", "is greater than"],
-  ["AtLeast", "is at least"],
-  ["StartsWith", "starts with"],
-  ["NotStartsWith", "does not start with"],
-  ["Contains", "contains"],
-  ["NotContains", "does not contain"],
-  ["IsNull", "is empty (NULL)"],
-  ["IsNotNull", "is not empty (NULL)"],
-];
+const OPERATORS: Record<Compared["operator"], string> = {
+  In: "is",
+  NotIn: "is not",
+  LessThan: "is less than",
+  AtMost: "is at most",
+  GreaterThan: "is greater than",
+  AtLeast: "is at least",
+  StartsWith: "starts with",
+  NotStartsWith: "does not start with",
+  Contains: "contains",
+  NotContains: "does not contain",
+  IsNull: "is empty (NULL)",
+  IsNotNull: "is not empty (NULL)",
+};
 
 function withoutValue(operator: Compared["operator"]) {
   return operator === "IsNull" || operator === "IsNotNull";
@@ -150,20 +153,7 @@ export function request(wanted: Wanted) {
 
 function Start({ environment, id, started }: { environment: string; id: string; started(): void }) {
   const { api } = useParts();
-  const [wanted, setWanted] = useState<Wanted>({
-    kind: "files",
-    paths: "",
-    model: "",
-    record: "",
-    name: "",
-    table: "",
-    column: "",
-    operator: "In",
-    value: "",
-    format: "csv",
-    target: "store",
-    folder: "restored",
-  });
+  const [wanted, setWanted] = useState(NOTHING);
   const change = (part: Partial<Wanted>) => setWanted({ ...wanted, ...part });
   const action = useAction(
     (asked: Wanted, key: string) =>
@@ -179,27 +169,10 @@ function Start({ environment, id, started }: { environment: string; id: string; 
     name: "model" | "record" | "name" | "table" | "column" | "value" | "folder",
     label: string,
     how: { required?: boolean; inputMode?: "numeric"; pattern?: string } = {},
-  ) => (
-    <label>
-      {label}
-      <input value={wanted[name]} {...how} onInput={(event) => change({ [name]: event.currentTarget.value })} />
-    </label>
-  );
+  ) => <Field label={label} value={wanted[name]} {...how} change={(typed) => change({ [name]: typed })} />;
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        action.run(wanted);
-      }}
-    >
-      <label>
-        What
-        <select value={wanted.kind} onChange={(event) => change({ kind: event.currentTarget.value as Wanted["kind"] })}>
-          <option value="files">files by path</option>
-          <option value="attachments">attachments of a record</option>
-          <option value="tables">rows of a table</option>
-        </select>
-      </label>
+    <Form submit={() => action.run(wanted)}>
+      <Choice label="What" value={wanted.kind} of={KINDS} change={(kind) => change({ kind })} />
       {wanted.kind === "files" && (
         <label>
           Paths in the filestore, one on a line
@@ -218,62 +191,37 @@ function Start({ environment, id, started }: { environment: string; id: string; 
           {field("name", "Name of the attachment (optional)")}
         </>
       )}
-      {wanted.kind === "tables" && (
+      {wanted.kind === "tables" ? (
         <>
           {field("table", "Table, for example res_partner", { required: true })}
           {field("column", "Only rows whose column (optional), for example id")}
           {wanted.column.trim() !== "" && (
             <>
-              <label>
-                Comparison
-                <select
-                  value={wanted.operator}
-                  onChange={(event) => change({ operator: event.currentTarget.value as Wanted["operator"] })}
-                >
-                  {OPERATORS.map(([operator, label]) => (
-                    <option key={operator} value={operator}>
-                      {label}
-                    </option>
-                  ))}
-                </select>
-              </label>
+              <Choice
+                label="Comparison"
+                value={wanted.operator}
+                of={OPERATORS}
+                change={(operator) => change({ operator })}
+              />
               {!withoutValue(wanted.operator) && field("value", "Value")}
             </>
           )}
-          <label>
-            Where to
-            <select
-              value={wanted.format}
-              onChange={(event) => change({ format: event.currentTarget.value as Wanted["format"] })}
-            >
-              <option value="csv">a CSV file in the snapshot's store</option>
-              <option value="sql">a file of SQL in the snapshot's store</option>
-              <option value="database">a new schema of the environment's database</option>
-            </select>
-          </label>
+          <Choice label="Where to" value={wanted.format} of={FORMATS} change={(format) => change({ format })} />
+        </>
+      ) : (
+        <>
+          <Choice label="Where to" value={wanted.target} of={TARGETS} change={(target) => change({ target })} />
+          {wanted.target === "claim" &&
+            field("folder", "New folder at its root: restored, or restored-…", {
+              required: true,
+              pattern: "restored(-[A-Za-z0-9_\\-]*)?",
+            })}
         </>
       )}
-      {wanted.kind !== "tables" && (
-        <label>
-          Where to
-          <select
-            value={wanted.target}
-            onChange={(event) => change({ target: event.currentTarget.value as Wanted["target"] })}
-          >
-            <option value="store">one tar file in the snapshot's store</option>
-            <option value="claim">a new folder on the filestore's volume claim</option>
-          </select>
-        </label>
-      )}
-      {wanted.kind !== "tables" && wanted.target === "claim" && 
-        field("folder", "New folder at its root: restored, or restored-…", {
-          required: true,
-          pattern: "restored(-[A-Za-z0-9_\\-]*)?",
-        })}
       <button type="submit" disabled={action.busy}>
         Extract
       </button>
       <Failure of={action} />
-    </form>
+    </Form>
   );
 }

@@ -1,8 +1,8 @@
 // How large the environment was at each snapshot, and how much each one takes in the store.
-import { body } from "../api/calls";
+import { firstRows, snapshots } from "../api/lists";
 import type { Snapshot } from "../api/types";
 import { useLoaded, useParts } from "../parts/context";
-import { Known } from "../parts/show";
+import { Known, Section } from "../parts/show";
 import { bytes, count, time } from "../text";
 
 const WIDTH = 640;
@@ -35,21 +35,8 @@ export function Growth({ environment }: { environment: string }) {
   const loaded = useLoaded(
     environment,
     async (api) => {
-      const snapshots: Snapshot[] = [];
-      for (let total = 1; snapshots.length < Math.min(total, MOST);) {
-        const page = await body(
-          api.GET("/console/v1/environments/{environmentId}/snapshots", {
-            params: {
-              path: { environmentId: environment },
-              query: { limit: 100, offset: snapshots.length, status: "completed" },
-            },
-          }),
-        );
-        total = page.total;
-        if (!page.snapshots.length) break;
-        snapshots.push(...page.snapshots);
-      }
-      return points(snapshots);
+      const completed = (offset: number) => snapshots(api, environment, offset, { status: "completed" });
+      return points((await firstRows(MOST, completed)).rows);
     },
     (_, event) =>
       event.kind === "snapshot" &&
@@ -60,14 +47,13 @@ export function Growth({ environment }: { environment: string }) {
     10_000,
   );
   return (
-    <section aria-labelledby="growth">
-      <h2 id="growth">Growth</h2>
+    <Section id="growth" title="Growth">
       <Known of={loaded}>
         {(all) =>
           all.length < 2 ? <p>The plot needs two complete snapshots.</p> : <Plot points={all} now={session.now()} />
         }
       </Known>
-    </section>
+    </Section>
   );
 }
 

@@ -2,8 +2,9 @@
 import { useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { body } from "../api/calls";
+import { firstRows, PAGE, snapshots, type Page } from "../api/lists";
 import { useLoaded } from "../parts/context";
-import { Known, Mark, Text, Title } from "../parts/show";
+import { Back, Known, Mark, Maybe, Text, Title } from "../parts/show";
 import { address } from "../route";
 import { time, words } from "../text";
 
@@ -34,40 +35,23 @@ export function Log({ environment }: { environment: string }) {
   const log = useLoaded(
     `${environment} ${pages}`,
     async (api) => {
-      const page = async <T,>(read: (offset: number) => Promise<{ total: number; rows: T[] }>) => {
-        const rows: T[] = [];
-        let total = 0;
-        for (let n = 0; n < pages; n += 1) {
-          const next = await read(rows.length);
-          total = next.total;
-          rows.push(...next.rows);
-          if (!next.rows.length || rows.length >= total) break;
-        }
-        return { rows, complete: rows.length >= total };
-      };
-      const [rollbacks, snapshots, extracts] = await Promise.all([
+      const [{ rollbackLogs }, taken, extracts] = await Promise.all([
         body(api.GET("/api/environments/{environmentId}/rollback-logs", { params: { path } })),
-        page(async (offset) => {
-          const { total, snapshots } = await body(
-            api.GET("/console/v1/environments/{environmentId}/snapshots", {
-              params: { path, query: { limit: 100, offset } },
-            }),
-          );
-          return { total, rows: snapshots };
-        }),
-        page(async (offset) => {
+        firstRows(pages * PAGE, (offset) => snapshots(api, environment, offset)),
+        firstRows(pages * PAGE, async (offset) => {
           const { total, extracts } = await body(
             api.GET("/console/v1/environments/{environmentId}/extracts", {
-              params: { path, query: { limit: 100, offset } },
+              params: { path, query: { limit: PAGE, offset } },
             }),
           );
           return { total, rows: extracts };
         }),
       ]);
+      const complete = ({ total, rows }: Page<unknown>) => rows.length >= total;
       return merged([
         {
           complete: true,
-          entries: rollbacks.rollbackLogs.map(({ id, createdAt, snapshotId, performedBy, status, errorMessage }) => ({
+          entries: rollbackLogs.map(({ id, createdAt, snapshotId, performedBy, status, errorMessage }) => ({
             id,
             at: createdAt,
             what: snapshotId === null ? "Undo of a rollback" : "Rollback",
@@ -78,8 +62,8 @@ export function Log({ environment }: { environment: string }) {
           })),
         },
         {
-          complete: snapshots.complete,
-          entries: snapshots.rows.map(({ id, createdAt, trigger, requestedBy, status, errorMessage }) => ({
+          complete: complete(taken),
+          entries: taken.rows.map(({ id, createdAt, trigger, requestedBy, status, errorMessage }) => ({
             id,
             at: createdAt,
             what: `Snapshot, ${words(trigger).toLowerCase()}`,
@@ -90,7 +74,7 @@ export function Log({ environment }: { environment: string }) {
           })),
         },
         {
-          complete: extracts.complete,
+          complete: complete(extracts),
           entries: extracts.rows.map(({ id, createdAt, requestedBy, status, errorMessage, snapshotId }) => ({
             id,
             at: createdAt,
@@ -114,9 +98,7 @@ export function Log({ environment }: { environment: string }) {
   return (
     <>
       <Title name="Log">Log</Title>
-      <p>
-        <a href={address({ view: "environment", environment })}>Back to the environment</a>
-      </p>
+      <Back environment={environment} name={undefined} />
       <p class="hint">
         Operations that still exist as resources. Pins, settings and deletions are in the audit log of the REST API.
       </p>
@@ -148,12 +130,7 @@ function Line({ of }: { of: Entry }): ComponentChildren {
     <>
       {time(of.at)}: <a href={of.place}>{of.what}</a>, by {of.by ? <Text of={of.by} /> : "no one who gave a name"}{" "}
       <Mark tone={of.status === "failed" ? "bad" : of.status === "completed" ? "good" : "quiet"}>{of.status}</Mark>
-      {of.message && (
-        <>
-          {" "}
-          <Text of={of.message} />
-        </>
-      )}
+      <Maybe lead=" " of={of.message} />
     </>
   );
 }

@@ -2,8 +2,24 @@
 import { useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { RollbackDetails } from "../api/types";
-import { useAction, useLoaded, useNow, useParts, useSession } from "../parts/context";
-import { Confirm, Facts, Known, Mark, Progress, Text, Time, Title, type Tone } from "../parts/show";
+import { objectOf, useAction, useLoaded, useNow, useParts, useSession } from "../parts/context";
+import { Field } from "../parts/form";
+import {
+  Back,
+  Code,
+  Confirm,
+  Facts,
+  Known,
+  Mark,
+  Maybe,
+  Notes,
+  Progress,
+  Section,
+  Text,
+  Time,
+  Title,
+  type Tone,
+} from "../parts/show";
 import { address, go } from "../route";
 import { useStore } from "../store";
 import { bytes, count, duration, relative, time, visible, words } from "../text";
@@ -13,12 +29,7 @@ export function RollbackView({ environment, id }: { environment: string; id: str
   const rollback = useLoaded<RollbackDetails>(
     id,
     (api) => body(api.GET("/console/v1/rollbacks/{deploymentId}", { params: { path: { deploymentId: id } } })),
-    (_, event) =>
-      event.kind === "rollback" && event.id === id
-        ? event.object && !event.deleted
-          ? event.object
-          : "reload"
-        : undefined,
+    objectOf("rollback", id),
   );
   const { data } = rollback;
   // What is known stays on the page; a cancelled rollback is removed.
@@ -28,11 +39,7 @@ export function RollbackView({ environment, id }: { environment: string; id: str
   return (
     <>
       <Title name={title}>{title}</Title>
-      <p>
-        <a href={address({ view: "environment", environment })}>
-          Back to {data ? <Text of={named(data)} /> : "the environment"}
-        </a>
-      </p>
+      <Back environment={environment} name={data && named(data)} />
       {cancelled && data ? (
         <p class="note" role="status">
           The rollback was cancelled. <Text of={named(data)} /> is unchanged.
@@ -122,15 +129,10 @@ function Details({ of, since: known, cancelled }: { of: RollbackDetails; since: 
           {downtime.endedAt && ` to ${time(downtime.endedAt)}`}.
         </p>
       )}
-      {of.warnings.map(({ reason, message }) => (
-        <p class="note warn" key={reason + message}>
-          <Text of={reason} />: <Text of={message} />
-        </p>
-      ))}
+      <Notes tone="warn" of={of.warnings} />
       {runs && <Cancel of={of} cancelled={cancelled} />}
       {!runs && <Undo of={of} now={now} />}
-      <section aria-labelledby="steps">
-        <h2 id="steps">Steps</h2>
+      <Section id="steps" title="Steps">
         <ol class="steps">
           {of.steps.map((step) => (
             <li key={step.name} aria-current={step.state === "running" ? "step" : undefined}>
@@ -138,15 +140,11 @@ function Details({ of, since: known, cancelled }: { of: RollbackDetails; since: 
               {step.startedAt && `, ${since(step.startedAt, step.completedAt)}, from ${time(step.startedAt)}`}
               {step.bytesDone !== null && `, ${bytes(step.bytesDone)}`}
               {step.filesDone !== null && `, ${count(step.filesDone)} files`}
-              {step.message && (
-                <>
-                  . <Text of={step.message} />
-                </>
-              )}
+              <Maybe lead=". " of={step.message} />
             </li>
           ))}
         </ol>
-      </section>
+      </Section>
       <Facts
         of={[
           [
@@ -160,11 +158,7 @@ function Details({ of, since: known, cancelled }: { of: RollbackDetails; since: 
             "Asked for",
             <>
               <Time at={of.createdAt} />
-              {of.performedBy && (
-                <>
-                  , by <Text of={of.performedBy} />
-                </>
-              )}
+              <Maybe lead=", by " of={of.performedBy} />
             </>,
           ],
           ["Started", <Time at={of.startedAt} none="not yet" />],
@@ -173,19 +167,15 @@ function Details({ of, since: known, cancelled }: { of: RollbackDetails; since: 
           ["Switched", <Time at={of.switchedAt} none="no" />],
           [
             "Safety snapshot",
-            of.safetySnapshotId ? <code>{of.safetySnapshotId}</code> : of.safetySnapshotCreated ? "taken" : "none",
+            of.safetySnapshotId ? <Code of={of.safetySnapshotId} /> : of.safetySnapshotCreated ? "taken" : "none",
           ],
-          ...(of.undoneById
-            ? ([
-                [
-                  "Undone by",
-                  <a href={address({ view: "rollback", environment: of.environmentId, rollback: of.undoneById })}>
-                    {of.undoneById}
-                  </a>,
-                ],
-              ] as [string, preact.JSX.Element][])
-            : []),
-          ["Id", <code>{of.id}</code>],
+          of.undoneById !== null && [
+            "Undone by",
+            <a href={address({ view: "rollback", environment: of.environmentId, rollback: of.undoneById })}>
+              {of.undoneById}
+            </a>,
+          ],
+          ["Id", <Code of={of.id} />],
         ]}
       />
       {of.recoveryEvidence && <Evidence of={of.recoveryEvidence} />}
@@ -256,8 +246,7 @@ function Undo({ of, now }: { of: RollbackDetails; now: number }) {
       </p>
     ) : null;
   return (
-    <section aria-labelledby="undo">
-      <h2 id="undo">Undo</h2>
+    <Section id="undo" title="Undo">
       {until && (
         <p role="timer" aria-label="Undo window">
           Possible until {time(until)}, {relative(until, now)}.
@@ -280,20 +269,17 @@ function Undo({ of, now }: { of: RollbackDetails; now: number }) {
         action={action}
       >
         <p>{setsAside && <Text of={setsAside} />}</p>
-        <label>
-          Type the environment's name,{" "}
-          <code>
-            <Text of={named(of)} />
-          </code>
-          , to confirm
-          <input
-            value={typed}
-            autocomplete="off"
-            spellcheck={false}
-            onInput={(event) => setTyped(event.currentTarget.value)}
-          />
-        </label>
+        <Field
+          exact
+          label={
+            <>
+              Type the environment's name, <Code of={named(of)} />, to confirm
+            </>
+          }
+          value={typed}
+          change={setTyped}
+        />
       </Confirm>
-    </section>
+    </Section>
   );
 }

@@ -2,8 +2,9 @@
 import { useEffect, useId, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentRow, Preview, Report } from "../api/types";
-import { useAction, useLoaded, useParts, useSettled } from "../parts/context";
-import { Do, Facts, Failure, Known, Mark, Text, Time, Title } from "../parts/show";
+import { objectOf, useAction, useLoaded, useParts, useSettled } from "../parts/context";
+import { Check, Choice, Field, Form } from "../parts/form";
+import { Code, Do, Facts, Failure, Known, List, Mark, Notes, Section, Text, Time, Title } from "../parts/show";
 import { address, go } from "../route";
 import { bytes, count, duration, visible, words } from "../text";
 import { useEnvironment } from "./Environment";
@@ -60,15 +61,13 @@ function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }
     <>
       {many && (
         <>
-          <label>
-            Find the environment: a part of its name, namespace or id
-            <input
-              type="search"
-              value={typed}
-              maxLength={100}
-              onInput={(event) => setTyped(event.currentTarget.value)}
-            />
-          </label>
+          <Field
+            type="search"
+            label="Find the environment: a part of its name, namespace or id"
+            value={typed}
+            maxLength={100}
+            change={setTyped}
+          />
           <p class="hint" role="status">
             {targets.data &&
               (total > found.length
@@ -77,23 +76,17 @@ function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }
           </p>
         </>
       )}
-      <label>
-        Environment that is replaced
-        <select
-          value={target.id}
-          onChange={(event) => {
-            const { value } = event.currentTarget;
-            setChosen(all.find(({ id }) => id === value) ?? null);
-            setPreview(null);
-          }}
-        >
-          {all.map(({ id, name, namespace, type }) => (
-            <option key={id} value={id}>
-              {`${visible(name)} (${type}, ${visible(namespace)})`}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice
+        label="Environment that is replaced"
+        value={target.id}
+        of={Object.fromEntries(
+          all.map(({ id, name, namespace, type }) => [id, `${visible(name)} (${type}, ${visible(namespace)})`]),
+        )}
+        change={(chosen) => {
+          setChosen(all.find(({ id }) => id === chosen) ?? null);
+          setPreview(null);
+        }}
+      />
       <Failure of={targets} />
       <p class="actions">
         <Do action={start} argument={target.id} class="primary">
@@ -120,16 +113,10 @@ function PreviewView({
   const preview = useLoaded<Preview>(
     id,
     (api) => body(api.GET("/console/v1/rollback-previews/{previewId}", { params: { path: { previewId: id } } })),
-    (_, event) =>
-      event.kind === "preview" && event.id === id
-        ? event.object && !event.deleted
-          ? event.object
-          : "reload"
-        : undefined,
+    objectOf("preview", id),
   );
   return (
-    <section aria-labelledby="preview">
-      <h2 id="preview">Preview</h2>
+    <Section id="preview" title="Preview">
       <Known of={preview}>
         {({ status, message, errorMessage, warnings, report }) => (
           <>
@@ -142,17 +129,13 @@ function PreviewView({
                 </>
               )}
             </p>
-            {warnings.map(({ reason, message }) => (
-              <p class="note warn" key={reason + message}>
-                <Text of={reason} />: <Text of={message} />
-              </p>
-            ))}
+            <Notes tone="warn" of={warnings} />
             {report && <ReportView of={report} />}
             {report?.wouldRun && <Go source={source} target={target} snapshot={snapshot} />}
           </>
         )}
       </Known>
-    </section>
+    </Section>
   );
 }
 
@@ -172,11 +155,7 @@ function ReportView({ of }: { of: Report }) {
           </>
         )}
       </p>
-      {of.refusals.map(({ reason, message }) => (
-        <p class="note bad" key={reason + message}>
-          <Text of={reason} />: <Text of={message} />
-        </p>
-      ))}
+      <Notes tone="bad" of={of.refusals} />
       {typeof of.lostMinutes === "number" && (
         <p class="note warn">
           Everything that was written since <Time at={of.pointInTime} /> is set aside: {duration(of.lostMinutes * 60)}{" "}
@@ -187,9 +166,7 @@ function ReportView({ of }: { of: Report }) {
         of={[
           ["Takes", prediction ? `about ${duration(prediction.durationSeconds)}` : "not known"],
           ["Downtime", prediction ? `about ${duration(prediction.downtimeSeconds)}` : "not known"],
-          ...(prediction
-            ? ([["How that is known", <Text of={prediction.explanation} />]] as [string, preact.JSX.Element][])
-            : []),
+          !!prediction && ["How that is known", <Text of={prediction.explanation} />],
           [
             "Database",
             database
@@ -202,31 +179,24 @@ function ReportView({ of }: { of: Report }) {
               ? `${count(files.filesInSnapshot)} files, ${bytes(files.bytesInSnapshot)}; to copy: ${count(files.filesToMove)} files, ${bytes(files.bytesToMove)}`
               : "not known",
           ],
-          ...(version
-            ? ([
-                [
-                  "Image",
-                  <>
-                    <Text of={version.imageNow || "not known"} /> now,{" "}
-                    <Text of={version.imageInSnapshot || "not known"} /> in the snapshot
-                  </>,
-                ],
-              ] as [string, preact.JSX.Element][])
-            : []),
+          !!version && [
+            "Image",
+            <>
+              <Text of={version.imageNow || "not known"} /> now, <Text of={version.imageInSnapshot || "not known"} /> in
+              the snapshot
+            </>,
+          ],
           ["Neutralised", typeof of.neutralizes !== "boolean" ? "not known" : of.neutralizes ? "yes" : "no"],
           [
             "Space",
-            <ul class="plain">
-              {of.space.map(({ volume, neededBytes, freeBytes }) => (
-                <li key={volume}>
-                  {words(volume)}: {bytes(neededBytes)} needed, {bytes(freeBytes)} free
-                </li>
-              ))}
-            </ul>,
+            <List
+              of={of.space.map(
+                ({ volume, neededBytes, freeBytes }) =>
+                  `${words(volume)}: ${bytes(neededBytes)} needed, ${bytes(freeBytes)} free`,
+              )}
+            />,
           ],
-          ...(of.unread.length
-            ? ([["Could not be read", <Text of={of.unread.join(", ")} />]] as [string, preact.JSX.Element][])
-            : []),
+          of.unread.length > 0 && ["Could not be read", <Text of={of.unread.join(", ")} />],
         ]}
       />
       {database && database.tables.length > 0 && (
@@ -278,10 +248,9 @@ function Go({ source, target, snapshot }: { source: EnvironmentRow; target: Envi
     },
   );
   return (
-    <form
+    <Form
       class="card"
-      onSubmit={(event) => {
-        event.preventDefault();
+      submit={() => {
         if (typed === target.name && !started)
           action.run({ targetEnvironmentId: target.id, createSafetySnapshot: safety });
       }}
@@ -289,31 +258,21 @@ function Go({ source, target, snapshot }: { source: EnvironmentRow; target: Envi
       <h3>
         Replace <Text of={target.name} />
       </h3>
-      <label class="check">
-        <input type="checkbox" checked={safety} onChange={(event) => setSafety(event.currentTarget.checked)} /> Take a
-        safety snapshot of it first
-      </label>
-      <label>
-        Type the environment's name to confirm
-        <input
-          value={typed}
-          autocomplete="off"
-          spellcheck={false}
-          aria-describedby={hint}
-          onInput={(event) => setTyped(event.currentTarget.value)}
-        />
-      </label>
+      <Check label="Take a safety snapshot of it first" value={safety} change={setSafety} />
+      <Field
+        exact
+        label="Type the environment's name to confirm"
+        value={typed}
+        aria-describedby={hint}
+        change={setTyped}
+      />
       <p id={hint} class="hint">
-        The name is{" "}
-        <code>
-          <Text of={target.name} />
-        </code>
-        . The button works when both are equal.
+        The name is <Code of={target.name} />. The button works when both are equal.
       </p>
       <button type="submit" class="danger" disabled={typed !== target.name || action.busy || started}>
         Roll back now
       </button>
       <Failure of={action} />
-    </form>
+    </Form>
   );
 }

@@ -3,7 +3,8 @@ import { useId, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { EnvironmentDetails, Settings, SettingsUpdate } from "../api/types";
 import { useAction, useLoaded, useParts, useSettled } from "../parts/context";
-import { Command, Do, Failure, Known, Mark, Text, Title } from "../parts/show";
+import { Check, Choice, Field, Form } from "../parts/form";
+import { Back, Command, Do, Failure, Known, Mark, Section, Text, Title } from "../parts/show";
 import { address } from "../route";
 import { bytes, command, count, time } from "../text";
 import { useEnvironment } from "./Environment";
@@ -15,16 +16,12 @@ export function SettingsView({ environment }: { environment: string }) {
   return (
     <>
       <Title name="Settings">Settings</Title>
-      <p>
-        <a href={address({ view: "environment", environment })}>
-          Back to {details.data ? <Text of={details.data.name} /> : "the environment"}
-        </a>
-      </p>
+      <Back environment={environment} name={details.data?.name} />
       <Known of={details}>
         {({ policy, ...of }) =>
           policy ? (
             <>
-              <Form environment={environment} policy={policy} saved={details.reload} />
+              <Edit environment={environment} policy={policy} saved={details.reload} />
               <Rules of={of} policy={policy} />
             </>
           ) : (
@@ -58,12 +55,14 @@ function Create({ environment, created }: { environment: string; created(): void
   );
 }
 
+const FAILURE_POLICIES = { block: "stop the deployment", continue: "continue the deployment" };
+
 interface Values {
   autoEnabled: boolean;
   retentionDays: string;
   maxPinned: string;
   timeoutSeconds: string;
-  failurePolicy: "block" | "continue";
+  failurePolicy: keyof typeof FAILURE_POLICIES;
 }
 
 function values(policy: Policy): Values {
@@ -88,7 +87,7 @@ export function changes(before: Values, now: Values): SettingsUpdate {
   };
 }
 
-function Form({ environment, policy, saved }: { environment: string; policy: Policy; saved(): void }) {
+function Edit({ environment, policy, saved }: { environment: string; policy: Policy; saved(): void }) {
   const { api } = useParts();
   const [edited, setEdited] = useState<Partial<Values>>({});
   const [done, setDone] = useState(false);
@@ -116,43 +115,29 @@ function Form({ environment, policy, saved }: { environment: string; policy: Pol
   );
   const trial = tried({ retentionDays: before.retentionDays }, { retentionDays: now.retentionDays });
   const number = (name: "retentionDays" | "maxPinned" | "timeoutSeconds", label: string, most: number) => (
-    <label>
-      {label}
-      <input
-        type="number"
-        min={0}
-        max={most}
-        required={before[name] !== ""}
-        value={now[name]}
-        onInput={(event) => change({ [name]: event.currentTarget.value })}
-      />
-    </label>
+    <Field
+      type="number"
+      label={label}
+      min={0}
+      max={most}
+      required={before[name] !== ""}
+      value={now[name]}
+      change={(typed) => change({ [name]: typed })}
+    />
   );
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (changed) save.run(update);
-      }}
-    >
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={now.autoEnabled}
-          onChange={(event) => change({ autoEnabled: event.currentTarget.checked })}
-        />{" "}
-        Deployments take a snapshot first
-      </label>
-      <label>
-        If that snapshot fails
-        <select
-          value={now.failurePolicy}
-          onChange={(event) => change({ failurePolicy: event.currentTarget.value as Values["failurePolicy"] })}
-        >
-          <option value="block">stop the deployment</option>
-          <option value="continue">continue the deployment</option>
-        </select>
-      </label>
+    <Form submit={() => changed && save.run(update)}>
+      <Check
+        label="Deployments take a snapshot first"
+        value={now.autoEnabled}
+        change={(autoEnabled) => change({ autoEnabled })}
+      />
+      <Choice
+        label="If that snapshot fails"
+        value={now.failurePolicy}
+        of={FAILURE_POLICIES}
+        change={(failurePolicy) => change({ failurePolicy })}
+      />
       {number("retentionDays", "Days that snapshots are kept; 0: no limit; empty: only the other rules keep", RULES.retentionDays)}
       {number("maxPinned", "Snapshots that may be pinned; 0: no limit", 10_000)}
       {number("timeoutSeconds", "Seconds after which a snapshot fails, 30 or more", 604_800)}
@@ -179,7 +164,7 @@ function Form({ environment, policy, saved }: { environment: string; policy: Pol
       </p>
       <div role="status">{done && "Saved."}</div>
       <Failure of={save} />
-    </form>
+    </Form>
   );
 }
 
@@ -226,23 +211,21 @@ function Rules({ of, policy }: { of: Pick<EnvironmentDetails, "id" | "name" | "n
   const now = { ...before, ...edited };
   const trial = tried(before, now);
   return (
-    <section aria-labelledby="rules">
-      <h2 id="rules">Try rules of retention</h2>
+    <Section id="rules" title="Try rules of retention">
       <p class="hint">A snapshot is kept while any rule keeps it. Nothing is saved here.</p>
-      <form class="filter" onSubmit={(event) => event.preventDefault()}>
+      <Form class="filter">
         {rules.map((rule) => (
-          <label key={rule}>
-            {LABELS[rule]}
-            <input
-              type="number"
-              min={0}
-              max={RULES[rule]}
-              value={now[rule]}
-              onInput={(event) => setEdited({ ...edited, [rule]: event.currentTarget.value })}
-            />
-          </label>
+          <Field
+            key={rule}
+            type="number"
+            label={LABELS[rule]}
+            min={0}
+            max={RULES[rule]}
+            value={now[rule]}
+            change={(typed) => setEdited({ ...edited, [rule]: typed })}
+          />
         ))}
-      </form>
+      </Form>
       {trial === null && (
         <p class="note warn" role="status">
           Type whole numbers: days up to {count(RULES.retentionDays)}, the others up to {count(RULES.keepLast)}.
@@ -260,7 +243,7 @@ function Rules({ of, policy }: { of: Pick<EnvironmentDetails, "id" | "name" | "n
           />
         </>
       )}
-    </section>
+    </Section>
   );
 }
 

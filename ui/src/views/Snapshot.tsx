@@ -2,8 +2,25 @@
 import { useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { Snapshot } from "../api/types";
-import { useAction, useLoaded, useParts } from "../parts/context";
-import { Confirm, Do, Facts, Failure, Known, Mark, Progress, Text, Time, Title } from "../parts/show";
+import { objectOf, useAction, useLoaded, useParts } from "../parts/context";
+import { Field, Form } from "../parts/form";
+import {
+  Back,
+  Code,
+  Confirm,
+  Do,
+  Facts,
+  Failure,
+  Known,
+  Mark,
+  Maybe,
+  Notes,
+  Progress,
+  Section,
+  Text,
+  Time,
+  Title,
+} from "../parts/show";
 import { address, go } from "../route";
 import { bytes, count, duration, time, visible, words } from "../text";
 import { Evidence } from "./Evidence";
@@ -25,20 +42,13 @@ export function SnapshotView({ environment, id }: Place) {
           params: { path: { environmentId: environment, snapshotId: id } },
         }),
       ),
-    (_, event) => {
-      if (event.kind !== "snapshot" || event.id !== id) return undefined;
-      return event.object && !event.deleted ? event.object : "reload";
-    },
+    objectOf("snapshot", id),
   );
   const title = snapshot.data ? visible(snapshot.data.name) : "Snapshot";
   return (
     <>
       <Title name={title}>Snapshot {snapshot.data && title}</Title>
-      <p>
-        <a href={address({ view: "environment", environment })}>
-          Back to {snapshot.data ? <Text of={snapshot.data.environmentName} /> : "the environment"}
-        </a>
-      </p>
+      <Back environment={environment} name={snapshot.data?.environmentName} />
       <Known of={snapshot}>{(data) => <Details of={data} reload={snapshot.reload} />}</Known>
     </>
   );
@@ -56,16 +66,8 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
           {of.step && words(of.step)} <Progress percent={of.percent} label="Progress of the snapshot" />
         </p>
       )}
-      {of.errorMessage && (
-        <p class="note bad">
-          <Text of={of.errorMessage} />
-        </p>
-      )}
-      {of.warnings.map((warning) => (
-        <p class="note warn" key={warning}>
-          <Text of={warning} />
-        </p>
-      ))}
+      {of.errorMessage && <Notes tone="bad" of={[of.errorMessage]} />}
+      <Notes tone="warn" of={of.warnings} />
       <p class="actions">
         {of.status === "completed" && (
           <a class="button" href={address({ view: "rollback-to", environment: of.environmentId, snapshot: of.id })}>
@@ -82,25 +84,15 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
             "Caused by",
             <>
               {words(of.trigger).toLowerCase()}
-              {of.requestedBy && (
-                <>
-                  , by <Text of={of.requestedBy} />
-                </>
-              )}
+              <Maybe lead=", by " of={of.requestedBy} />
             </>,
           ],
           ["Took", of.durationMs === null ? "not known yet" : duration(of.durationMs / 1000)],
           ["Kind", of.isFullFilestore ? "full" : "differential"],
-          ...(of.baseId
-            ? [
-                [
-                  "Needs the full snapshot",
-                  <a href={address({ view: "snapshot", environment: of.environmentId, snapshot: of.baseId })}>
-                    {of.baseId}
-                  </a>,
-                ] as [string, preact.JSX.Element],
-              ]
-            : []),
+          of.baseId !== null && [
+            "Needs the full snapshot",
+            <a href={address({ view: "snapshot", environment: of.environmentId, snapshot: of.baseId })}>{of.baseId}</a>,
+          ],
           ["Needed by", `${count(of.dependents)} differential snapshots`],
           [
             "Sizes",
@@ -110,7 +102,7 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
           ["Image", of.imageTag === null ? "not known" : <Text of={of.imageTag} />],
           ["Commit", of.commitSha === null ? "not known" : <Text of={of.commitSha} />],
           ["PostgreSQL", <Text of={of.serverVersion ?? "not known"} />],
-          ["Id", <code>{of.id}</code>],
+          ["Id", <Code of={of.id} />],
         ]}
       />
       <Pin of={of} changed={reload} {...place} />
@@ -125,8 +117,7 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
 function Copies({ of }: { of: Snapshot }) {
   const { remote } = of;
   return (
-    <section aria-labelledby="copies">
-      <h2 id="copies">Where its copies are</h2>
+    <Section id="copies" title="Where its copies are">
       <ul>
         <li>
           Store <Text of={of.storeName ?? "not known yet"} />:{" "}
@@ -139,10 +130,7 @@ function Copies({ of }: { of: Snapshot }) {
                 : "checked as it was written"}
           {of.manifestSha256 && (
             <>
-              ; manifest SHA-256{" "}
-              <code>
-                <Text of={of.manifestSha256} />
-              </code>
+              ; manifest SHA-256 <Code of={of.manifestSha256} />
             </>
           )}
         </li>
@@ -152,17 +140,13 @@ function Copies({ of }: { of: Snapshot }) {
             {remote.completedAt && `, ${time(remote.completedAt)}`}
             {remote.state === "copying" && `, ${bytes(remote.bytesDone)} of ${bytes(remote.bytes)}`}
             {remote.expiresAt && `, kept until ${time(remote.expiresAt)}`}
-            {remote.message && (
-              <>
-                . <Text of={remote.message} />
-              </>
-            )}
+            <Maybe lead=". " of={remote.message} />
           </li>
         ) : (
           <li>No copy in a remote store.</li>
         )}
       </ul>
-    </section>
+    </Section>
   );
 }
 
@@ -180,17 +164,12 @@ function Pin({ of, environment, id, changed }: Place & { of: Snapshot; changed()
     changed,
   );
   return (
-    <section aria-labelledby="pin">
-      <h2 id="pin">Pin</h2>
+    <Section id="pin" title="Pin">
       {of.isPinned ? (
         <>
           <p>
             Pinned
-            {of.pinLabel && (
-              <>
-                : <Text of={of.pinLabel} />
-              </>
-            )}
+            <Maybe lead=": " of={of.pinLabel} />
             . No rule deletes it, and it cannot be deleted.
           </p>
           <Do action={unpin} argument={undefined}>
@@ -199,23 +178,15 @@ function Pin({ of, environment, id, changed }: Place & { of: Snapshot; changed()
           <Failure of={unpin} />
         </>
       ) : (
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
-            pin.run(label);
-          }}
-        >
-          <label>
-            Why it is kept (optional)
-            <input value={label} maxLength={256} onInput={(event) => setLabel(event.currentTarget.value)} />
-          </label>
+        <Form submit={() => pin.run(label)}>
+          <Field label="Why it is kept (optional)" value={label} maxLength={256} change={setLabel} />
           <button type="submit" disabled={pin.busy}>
             Pin it
           </button>
           <Failure of={pin} />
-        </form>
+        </Form>
       )}
-    </section>
+    </Section>
   );
 }
 
@@ -264,8 +235,7 @@ function RestoreTest({ environment, id, complete }: Place & { complete: boolean 
     certificate.reload,
   );
   return (
-    <section aria-labelledby="certificate">
-      <h2 id="certificate">Restore test</h2>
+    <Section id="certificate" title="Restore test">
       <Known of={certificate}>
         {(data) => (
           <>
@@ -286,6 +256,6 @@ function RestoreTest({ environment, id, complete }: Place & { complete: boolean 
           </>
         )}
       </Known>
-    </section>
+    </Section>
   );
 }

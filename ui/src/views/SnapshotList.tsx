@@ -1,32 +1,30 @@
 // All snapshots of an environment, however many.
 import { useState } from "preact/hooks";
-import { body } from "../api/calls";
+import { snapshots } from "../api/lists";
 import type { Snapshot } from "../api/types";
+import { Choice, Form } from "../parts/form";
 import { Mark } from "../parts/show";
 import { Rows, usePages } from "../parts/window";
 import { address } from "../route";
 import { bytes, time, words } from "../text";
 import { keeps } from "./Timeline";
 
-const TRIGGERS = ["manual", "scheduled", "deployment", "pre_rollback"] as const;
-const STATUSES = ["pending", "running", "completed", "failed"] as const;
+const TRIGGERS = {
+  "": "all",
+  manual: "manual",
+  scheduled: "scheduled",
+  deployment: "deployment",
+  pre_rollback: "pre-rollback",
+};
+const STATUSES = { "": "all", pending: "pending", running: "running", completed: "completed", failed: "failed" };
 
 export function SnapshotList({ environment }: { environment: string }) {
-  const [trigger, setTrigger] = useState<"" | (typeof TRIGGERS)[number]>("");
-  const [status, setStatus] = useState<"" | (typeof STATUSES)[number]>("");
+  const [trigger, setTrigger] = useState<keyof typeof TRIGGERS>("");
+  const [status, setStatus] = useState<keyof typeof STATUSES>("");
   const pages = usePages<Snapshot>(
     `${environment} ${trigger} ${status}`,
-    async (api, limit, offset) => {
-      const page = await body(
-        api.GET("/console/v1/environments/{environmentId}/snapshots", {
-          params: {
-            path: { environmentId: environment },
-            query: { limit, offset, ...(trigger && { trigger }), ...(status && { status }) },
-          },
-        }),
-      );
-      return { total: page.total, rows: page.snapshots };
-    },
+    (api, offset) =>
+      snapshots(api, environment, offset, { ...(trigger && { trigger }), ...(status && { status }) }),
     (event, has) => {
       if (event.kind !== "snapshot" || event.environmentId !== environment) return undefined;
       return event.object && !event.deleted && has(event.id) ? event.object : "reload";
@@ -35,30 +33,10 @@ export function SnapshotList({ environment }: { environment: string }) {
   return (
     <section aria-labelledby="all">
       <h2 id="all">All snapshots{pages.total === undefined ? "" : `: ${pages.total.toLocaleString("en")}`}</h2>
-      <form class="filter" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          Trigger
-          <select value={trigger} onChange={(event) => setTrigger(event.currentTarget.value as typeof trigger)}>
-            <option value="">all</option>
-            {TRIGGERS.map((name) => (
-              <option key={name} value={name}>
-                {words(name).toLowerCase()}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          Status
-          <select value={status} onChange={(event) => setStatus(event.currentTarget.value as typeof status)}>
-            <option value="">all</option>
-            {STATUSES.map((name) => (
-              <option key={name} value={name}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
-      </form>
+      <Form class="filter">
+        <Choice label="Trigger" value={trigger} of={TRIGGERS} change={setTrigger} />
+        <Choice label="Status" value={status} of={STATUSES} change={setStatus} />
+      </Form>
       <Rows
         pages={pages}
         label="Snapshots, newest first"

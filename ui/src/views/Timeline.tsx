@@ -1,44 +1,15 @@
 // Days with their snapshots, the newest first.
 import { useState } from "preact/hooks";
-import { body } from "../api/calls";
-import type { Api } from "../api/calls";
+import { firstRows, snapshots } from "../api/lists";
 import type { Snapshot } from "../api/types";
 import { useLoaded, useParts } from "../parts/context";
-import { Known } from "../parts/show";
+import { Known, Section } from "../parts/show";
 import { address } from "../route";
 import { day, time, words } from "../text";
 
 const DAYS = 14;
 /** Snapshots that the timeline shows at once: more than one each hour of the days. */
 const MOST = 400;
-
-/** The snapshots of a range of time, and whether there are more. */
-export async function snapshotsBetween(
-  api: Api,
-  environment: string,
-  from: Date | null,
-  to: Date,
-): Promise<{ snapshots: Snapshot[]; more: boolean }> {
-  const snapshots: Snapshot[] = [];
-  for (;;) {
-    const page = await body(
-      api.GET("/console/v1/environments/{environmentId}/snapshots", {
-        params: {
-          path: { environmentId: environment },
-          query: {
-            limit: 100,
-            offset: snapshots.length,
-            to: to.toISOString(),
-            ...(from && { from: from.toISOString() }),
-          },
-        },
-      }),
-    );
-    snapshots.push(...page.snapshots);
-    if (snapshots.length >= page.total || !page.snapshots.length) return { snapshots, more: false };
-    if (snapshots.length >= MOST) return { snapshots, more: true };
-  }
-}
 
 /** Midnight of the reader's day that is `days` after the day of `moment`. */
 export function midnight(moment: number, days: number): Date {
@@ -66,21 +37,19 @@ export function Timeline({ environment }: { environment: string }) {
   const [back, setBack] = useState(0);
   const to = midnight(session.now(), 1 - back);
   const from = midnight(to.getTime(), -DAYS);
+  const range = { from: from.toISOString(), to: to.toISOString() };
   const loaded = useLoaded(
     `${environment} ${from.getTime()}`,
-    (api) => snapshotsBetween(api, environment, from, to),
+    (api) => firstRows(MOST, (offset) => snapshots(api, environment, offset, range)),
     (known, event) => {
       if (event.kind !== "snapshot" || event.environmentId !== environment) return undefined;
-      const at = known?.snapshots.findIndex(({ id }) => id === event.id) ?? -1;
-      return known && at >= 0 && event.object
-        ? { ...known, snapshots: known.snapshots.with(at, event.object) }
-        : "reload";
+      const at = known?.rows.findIndex(({ id }) => id === event.id) ?? -1;
+      return known && at >= 0 && event.object ? { ...known, rows: known.rows.with(at, event.object) } : "reload";
     },
     3000,
   );
   return (
-    <section aria-labelledby="timeline">
-      <h2 id="timeline">Timeline</h2>
+    <Section id="timeline" title="Timeline">
       <p class="hint">
         <b class="dot full">F</b> full <b class="dot differential">D</b> differential <b class="dot failed">!</b> failed{" "}
         <b class="dot">…</b> runs; with <b>P</b> pinned, <b>T</b> restored as a test, <b>×</b> deleted next.
@@ -94,11 +63,11 @@ export function Timeline({ environment }: { environment: string }) {
         </button>
       </p>
       <Known of={loaded}>
-        {({ snapshots, more }) => (
+        {({ rows, total }) => (
           <>
-            {more && <p class="note">These days have more snapshots than are shown here. The list below has all.</p>}
+            {rows.length < total && <p class="note">These days have more snapshots than are shown here. The list below has all.</p>}
             <ol class="timeline" reversed>
-              {days(snapshots, from, to).map(({ start, snapshots }) => (
+              {days(rows, from, to).map(({ start, snapshots }) => (
                 <li key={start.getTime()}>
                   <span class="day">{day(start)}</span>
                   <span>
@@ -121,7 +90,7 @@ export function Timeline({ environment }: { environment: string }) {
           </>
         )}
       </Known>
-    </section>
+    </Section>
   );
 }
 
