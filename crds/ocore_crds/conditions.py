@@ -308,6 +308,11 @@ def is_true(conditions: Iterable[Condition], type_: str) -> bool:
     return found is not None and found.status == "True"
 
 
+def raw_status(conditions: Iterable[Mapping[str, Any]], type_: str) -> str:
+    """The status of the condition of that type in raw JSON; Unknown where there is none."""
+    return next((str(c["status"]) for c in conditions if c["type"] == type_), "Unknown")
+
+
 def set_condition(
     conditions: Iterable[Condition],
     type_: str,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ocore_crds.conditions import VERIFIED
+from ocore_crds.conditions import VERIFIED, raw_status
 from ocore_crds.model import Sentence, StatusModel, Timestamp
 from ocore_crds.stored.snapshot_state import StoredState
 
@@ -134,9 +134,9 @@ def work_remains(snapshot: Mapping[str, Any]) -> bool:
     return releases(snapshot) is not None
 
 
-def _damaged(status: Mapping[str, Any]) -> bool:
-    """Whether bytes in the Snapshot's own store were found to differ."""
-    return any(x["type"] == VERIFIED and x["status"] == "False" for x in status.get("conditions") or ())
+def damaged(status: Mapping[str, Any]) -> bool:
+    """Whether bytes in the Snapshot's own store were found to differ. `status`: raw JSON."""
+    return raw_status(status.get("conditions") or (), VERIFIED) == "False"
 
 
 def releases(snapshot: Mapping[str, Any]) -> Literal["Local", "Remote"] | None:
@@ -155,6 +155,6 @@ def releases(snapshot: Mapping[str, Any]) -> Literal["Local", "Remote"] | None:
     kept, kept_remotely = status.get("keptBy"), status.get("remoteKeptBy")
     if kept == [] and kept_remotely and not remote.get("only"):
         return "Local"
-    if kept and kept_remotely == [] and not remote.get("only") and not _damaged(status):
+    if kept and kept_remotely == [] and not remote.get("only") and not damaged(status):
         return "Remote"
     return None

@@ -9,12 +9,13 @@ A Snapshot may have a copy in a remote store, with rules of its own: see :func:`
 data nor its copy is kept.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
 from ocore_crds import conditions
+from ocore_crds.resources import remote_copy
 from ocore_crds.resources.snapshotpolicy import Retention
 from ocore_crds.rules.differentials import needs_of
 from ocore_crds.text import timestamps
@@ -77,26 +78,27 @@ class Safety:
     undo_until: datetime | None  # None: the Rollback runs
 
 
-@dataclass(frozen=True, slots=True)
+#: Rule → when it lets a Snapshot, or a copy, go. None: its end cannot be known now.
+Ends = dict[str, datetime | None]
+
+
+@dataclass(slots=True)
 class Verdict:
     """Why a Snapshot is kept, and until when. No rule: it is deleted."""
 
-    rules: tuple[str, ...] = ()
-    #: When each of the rules lets it go. None: its end cannot be known now.
-    ends: tuple[datetime | None, ...] = ()
+    rules: Ends = field(default_factory=dict)
     #: The same of its remote copy. None: there is none. No rule: the copy is deleted.
-    copy: tuple[str, ...] | None = None
-    copy_ends: tuple[datetime | None, ...] = ()
+    copy: Ends | None = None
 
     @property
     def copy_until(self) -> datetime | None:
         """When the last rule lets the remote copy go. None: that cannot be known now."""
-        return _last_end(self.copy_ends)
+        return _last_end((self.copy or {}).values())
 
     @property
     def until(self) -> datetime | None:
         """When the last rule lets it go. None: that cannot be known now."""
-        return _last_end(self.ends)
+        return _last_end(self.rules.values())
 
     @property
     def expired(self) -> bool:
@@ -104,25 +106,9 @@ class Verdict:
         return not self.rules and not self.copy
 
 
-def _last_end(ends: Sequence[datetime | None]) -> datetime | None:
+def _last_end(ends: Collection[datetime | None]) -> datetime | None:
     known = [e for e in ends if e is not None]
     return max(known) if known and len(known) == len(ends) else None
-
-
-@dataclass
-class _Found:
-    rules: list[str] = field(default_factory=list)
-    ends: list[datetime | None] = field(default_factory=list)
-    copy: dict[str, datetime | None] | None = None
-
-    def add(self, rule: str, end: datetime | None) -> None:
-        self.rules.append(rule)
-        self.ends.append(end)
-
-    def verdict(self) -> Verdict:
-        if self.copy is None:
-            return Verdict(tuple(self.rules), tuple(self.ends))
-        return Verdict(tuple(self.rules), tuple(self.ends), tuple(self.copy), tuple(self.copy.values()))
 
 
 #: State of status.remote → Candidate.remote.
@@ -175,7 +161,7 @@ def verdicts(candidates: Iterable[Candidate], rules: Retention, zone: tzinfo, no
     """Name of each candidate → its verdict. Raises nothing; the order of the candidates does not matter."""
     newest_first = sorted(candidates, key=lambda c: (c.time, c.name), reverse=True)
     complete = [c for c in newest_first if c.complete]
-    found = {c.name: _Found() for c in newest_first}
+    found = {c.name: Verdict() for c in newest_first}
     _always(complete, newest_first, now, found)
     _by_age(complete, rules, now, found)
     _last(complete, rules, found)
@@ -184,7 +170,7 @@ def verdicts(candidates: Iterable[Candidate], rules: Retention, zone: tzinfo, no
     _failed(newest_first, complete, now, found)
     _awaiting_copy(complete, rules, now, found)
     _copies(complete, rules, now, found)
-    return {name: each.verdict() for name, each in found.items()}
+    return found
 
 
 def _field(rule: str) -> str:
@@ -193,41 +179,41 @@ def _field(rule: str) -> str:
 
 
 def _always(
-    complete: Sequence[Candidate], every: Sequence[Candidate], now: datetime, found: Mapping[str, _Found]
+    complete: Sequence[Candidate], every: Sequence[Candidate], now: datetime, found: Mapping[str, Verdict]
 ) -> None:
     if complete:
-        found[complete[0].name].add(LATEST, None)
+        found[complete[0].name].rules[LATEST] = None
     verified = next((c for c in complete if c.verified), None)
     if verified is not None:
-        found[verified.name].add(LATEST_VERIFIED, None)
+        found[verified.name].rules[LATEST_VERIFIED] = None
     tested = next((c for c in complete if c.restore_tested), None)
     if tested is not None:
-        found[tested.name].add(LATEST_RESTORE_TESTED, None)
+        found[tested.name].rules[LATEST_RESTORE_TESTED] = None
     for c in every:
         if c.pinned:
-            found[c.name].add(PINNED, None)
+            found[c.name].rules[PINNED] = None
         if c.in_use:
-            found[c.name].add(IN_USE, None)
+            found[c.name].rules[IN_USE] = None
         if c.complete and c.undo_until is not None and c.undo_until > now:
-            found[c.name].add(UNDO_WINDOW, c.undo_until)
+            found[c.name].rules[UNDO_WINDOW] = c.undo_until
 
 
-def _by_age(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
+def _by_age(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, Verdict]) -> None:
     days = rules.days
     if days is None:
         return
     for c in complete:
         end = c.time + timedelta(days=days) if days else None
         if end is None or end > now:
-            found[c.name].add(DAYS if days else FOREVER, end)
+            found[c.name].rules[DAYS if days else FOREVER] = end
 
 
-def _last(complete: Sequence[Candidate], rules: Retention, found: Mapping[str, _Found]) -> None:
+def _last(complete: Sequence[Candidate], rules: Retention, found: Mapping[str, Verdict]) -> None:
     for c in complete[: rules.keep_last]:
-        found[c.name].add(LAST, None)
+        found[c.name].rules[LAST] = None
 
 
-def _bucketed(rule: str, complete: Sequence[Candidate], count: int, zone: tzinfo, found: Mapping[str, _Found]) -> None:
+def _bucketed(rule: str, complete: Sequence[Candidate], count: int, zone: tzinfo, found: Mapping[str, Verdict]) -> None:
     start_of, later = BUCKETS[rule]
     seen: set[tuple[datetime, int]] = set()
     for c in complete:
@@ -238,23 +224,25 @@ def _bucketed(rule: str, complete: Sequence[Candidate], count: int, zone: tzinfo
         if len(seen) == count:
             return
         seen.add(bucket)
-        found[c.name].add(rule, later(start, count))
+        found[c.name].rules[rule] = later(start, count)
 
 
 def _failed(
-    every: Sequence[Candidate], complete: Sequence[Candidate], now: datetime, found: Mapping[str, _Found]
+    every: Sequence[Candidate], complete: Sequence[Candidate], now: datetime, found: Mapping[str, Verdict]
 ) -> None:
     """Each for FAILED_FOR, of the newest FAILED_COUNT; the newest one also while no newer Complete one shows that the
     trouble is over."""
     failed = [c for c in every if not c.complete]
     for c in failed[:FAILED_COUNT]:
         if c.time + FAILED_FOR > now:
-            found[c.name].add(FAILED, c.time + FAILED_FOR)
+            found[c.name].rules[FAILED] = c.time + FAILED_FOR
     if failed and (not complete or complete[0].time < failed[0].time) and FAILED not in found[failed[0].name].rules:
-        found[failed[0].name].add(FAILED, None)
+        found[failed[0].name].rules[FAILED] = None
 
 
-def _awaiting_copy(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
+def _awaiting_copy(
+    complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, Verdict]
+) -> None:
     """A copy that is to outlive the data is made from it: the data waits, at most as long as the copy would be kept."""
     days = rules.remote_retention_days
     if days is None:
@@ -262,10 +250,10 @@ def _awaiting_copy(complete: Sequence[Candidate], rules: Retention, now: datetim
     for c in complete:
         end = c.time + timedelta(days=days) if days else None
         if c.remote == "Pending" and c.local and (end is None or end > now):
-            found[c.name].add(REMOTE_COPY, end)
+            found[c.name].rules[REMOTE_COPY] = end
 
 
-def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, _Found]) -> None:
+def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, found: Mapping[str, Verdict]) -> None:
     """Which remote copies are kept. Without remoteRetentionDays, as long as the Snapshot's data. A copy that is the
     only place of the data is kept by the Snapshot's own rules, too. The newest copy of an environment, and the copy of
     a full that another copy needs, stay in any case."""
@@ -273,7 +261,7 @@ def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, foun
     copied = [c for c in complete if c.remote == "Completed"]
     for number, c in enumerate(copied):
         each = found[c.name]
-        copy: dict[str, datetime | None] = {}
+        copy: Ends = {}
         each.copy = copy
         end = c.time + timedelta(days=days) if days else None
         if number == 0:
@@ -283,7 +271,7 @@ def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, foun
         if c.in_use:
             copy[IN_USE] = None
         if each.rules and (days is None or not c.local):
-            copy[SNAPSHOT] = _last_end(each.ends)
+            copy[SNAPSHOT] = each.until
         if days == 0:
             copy[FOREVER] = None
         elif end is not None and end > now:
@@ -306,11 +294,9 @@ def protected(found: Mapping[str, Verdict], candidates: Iterable[Candidate]) -> 
     result = dict(found)
     for c in every:
         dependents = needing.get(c.id, []) if c.id else []
-        if not dependents and not c.needed:
-            continue
-        end = None if c.needed else _last_end([v.until for v in dependents])
-        verdict = result[c.name]
-        result[c.name] = replace(verdict, rules=(*verdict.rules, DEPENDENTS), ends=(*verdict.ends, end))
+        if dependents or c.needed:
+            end = None if c.needed else _last_end([v.until for v in dependents])
+            result[c.name] = replace(found[c.name], rules={**found[c.name].rules, DEPENDENTS: end})
     return result
 
 
@@ -325,27 +311,20 @@ def without_policy(found: Verdict, told: Verdict | None, now: datetime) -> Verdi
     """
     if told is None:
         return found
-    ends = dict(zip(found.rules, found.ends, strict=True))
-    for rule, end in zip(told.rules, told.ends, strict=True):
+    ends = dict(found.rules)
+    for rule, end in told.rules.items():
         if end is None and _is_own(rule):
             ends[rule] = None
         elif end is not None and end > now and (_is_own(rule) or rule == DAYS):
             ends[rule] = max(end, ends.get(rule) or end)
-    copy = _copy_without_policy(found, told, now)
-    if copy is None:
-        return Verdict(tuple(ends), tuple(ends.values()))
-    return Verdict(tuple(ends), tuple(ends.values()), tuple(copy), tuple(copy.values()))
-
-
-def _copy_without_policy(found: Verdict, told: Verdict, now: datetime) -> dict[str, datetime | None] | None:
-    """The rules of the remote copy, as :func:`without_policy`."""
     if found.copy is None:
-        return None
-    ends = dict(zip(found.copy, found.copy_ends, strict=True))
-    for rule, end in zip(told.copy or (), told.copy_ends, strict=True):
-        if rule == FOREVER or (rule == REMOTE_DAYS and (end is None or end > now)):
-            ends[rule] = end
-    return ends
+        return Verdict(ends)
+    kept = {
+        rule: end
+        for rule, end in (told.copy or {}).items()
+        if rule == FOREVER or (rule == REMOTE_DAYS and (end is None or end > now))
+    }
+    return Verdict(ends, found.copy | kept)
 
 
 def _is_own(rule: str) -> bool:
@@ -417,13 +396,12 @@ def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate
         time=timestamps.parse(time),
         # A corrupt one is no snapshot that may stay for others.
         complete=conditions.outcome(found) == "Complete" and status.get("phase") != "Corrupt",
-        verified=any(x["type"] == conditions.VERIFIED and x["status"] == "True" for x in found),
-        restore_tested=any(x["type"] == conditions.RESTORE_TESTED and x["status"] == "True" for x in found),
+        verified=conditions.raw_status(found, conditions.VERIFIED) == "True",
+        restore_tested=conditions.raw_status(found, conditions.RESTORE_TESTED) == "True",
         pinned=spec.get("pin") is not None,
         in_use=meta["name"] in used,
         remote=_COPIES.get(remote.get("state") or "", ""),
-        local=not remote.get("only")
-        and not any(x["type"] == conditions.VERIFIED and x["status"] == "False" for x in found),
+        local=not remote.get("only") and not remote_copy.damaged(status),
         id=status.get("id") or meta.get("uid") or "",
         needs=needs_of(status),
     )
@@ -476,7 +454,7 @@ STATUS_FIELDS = ("keptBy", "expiresAt", "ruleEnds", "remoteKeptBy", "remoteExpir
 
 def status_of(verdict: Verdict) -> dict[str, Any]:
     """The verdict as the fields of a Snapshot's status, with whole seconds."""
-    ends = {r: timestamps.text(e) for r, e in zip(verdict.rules, verdict.ends, strict=True) if e is not None}
+    ends = {r: timestamps.text(e) for r, e in verdict.rules.items() if e is not None}
     status: dict[str, Any] = {"keptBy": list(verdict.rules)}
     if verdict.until is not None:
         status["expiresAt"] = timestamps.text(verdict.until)
@@ -484,11 +462,8 @@ def status_of(verdict: Verdict) -> dict[str, Any]:
         ends = {}
     if verdict.copy is not None:
         status["remoteKeptBy"] = list(verdict.copy)
-        ends |= {
-            r: timestamps.text(e)
-            for r, e in zip(verdict.copy, verdict.copy_ends, strict=True)
-            if r == REMOTE_DAYS and e
-        }
+        if (end := verdict.copy.get(REMOTE_DAYS)) is not None:
+            ends[REMOTE_DAYS] = timestamps.text(end)
     if verdict.copy_until is not None:
         status["remoteExpiresAt"] = timestamps.text(verdict.copy_until)
     if ends:
@@ -514,11 +489,9 @@ def told_of(snapshot: Mapping[str, Any]) -> Verdict | None:
     if rules is None:
         return None
     ends, last = status.get("ruleEnds") or {}, status.get("expiresAt")
-    own = tuple(_time(ends.get(r) or last) for r in rules)
+    own = {r: _time(ends.get(r) or last) for r in rules}
     copy, copy_last = status.get("remoteKeptBy"), status.get("remoteExpiresAt")
-    if copy is None:
-        return Verdict(tuple(rules), own)
-    return Verdict(tuple(rules), own, tuple(copy), tuple(_time(ends.get(r) or copy_last) for r in copy))
+    return Verdict(own, {r: _time(ends.get(r) or copy_last) for r in copy} if copy is not None else None)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -4,6 +4,7 @@ Pure."""
 from dataclasses import dataclass
 
 from ocore_crds import conditions as c
+from ocore_crds.resources import remote_copy
 from ocore_crds.rules.differentials import needs_of
 from ocore_operator.kube.resources import Object
 
@@ -65,7 +66,6 @@ def full_of(snapshot: Object) -> Full | None:
     if (status.get("remote") or {}).get("only"):
         return None
     source, files = status.get("source") or {}, status.get("filestore")
-    verified = next((x["status"] for x in conditions if x["type"] == c.VERIFIED), "Unknown")
     return Full(
         name=meta["name"],
         id=str(status.get("id") or meta["uid"]),
@@ -74,6 +74,6 @@ def full_of(snapshot: Object) -> Full | None:
         files=Files(files["claimName"], files.get("path") or "", files["layout"]) if files else None,
         time=status.get("consistentAt") or status.get("completedAt") or meta["creationTimestamp"],
         manifest_sha256=status.get("manifestSha256") or "",
-        sound=verified != "False" and status.get("phase") != "Corrupt",
+        sound=not remote_copy.damaged(status) and status.get("phase") != "Corrupt",
         deleting="deletionTimestamp" in meta,
     )

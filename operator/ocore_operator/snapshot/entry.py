@@ -61,7 +61,7 @@ def idle(obj: Object) -> bool:
         return False
     if remote_copy.work_remains(obj) or open_run(obj) is not None:
         return False
-    verified = any(x["type"] == c.VERIFIED and x["status"] != "Unknown" for x in conditions)
+    verified = c.raw_status(conditions, c.VERIFIED) != "Unknown"
     if c.outcome(conditions) != "Failed" and plan_state.differs_raw(obj):
         return False
     return c.outcome(conditions) == "Failed" or spec.get("verify") != "Full" or verified

@@ -223,7 +223,7 @@ def test_no_test_restore_is_requested_of_one_that_has_changed_in_the_meantime(ob
 
 def test_the_rules_that_keep_a_snapshot_are_in_its_status() -> None:
     """Also beside one that is gone. What another client has written about it goes."""
-    verdict = Verdict(rules=("keepLast",), ends=(None,))
+    verdict = Verdict({"keepLast": None})
     before = snapshot("old", status={"expiresAt": at(9), "remoteKeptBy": ["forever"]})
     server, _ = carried_out(Explain(((key("gone"), verdict), (key("old"), verdict))), before)
     status = server.read(SNAPSHOTS, "shop", "old")["status"]
