@@ -99,11 +99,14 @@ class Model(BaseModel):
             raise TypeError(f"{cls.__name__} has no field {', '.join(unknown)}")
 
 
-class StatusModel(Model):
-    """Status as read from the API server. Unknown fields are ignored: another operator version may have written
-    them."""
+class Tolerant(Model):
+    """What another version of our programs may have written, to a store or a log: unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class StatusModel(Tolerant):
+    """Status as read from the API server."""
 
 
 class LocalRef(Model):

@@ -6,9 +6,9 @@ import json
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
-from ocore_crds.model import Model, Sentence
+from ocore_crds.model import Model, Sentence, Tolerant
 from ocore_crds.rules.remedy import Remedy
 from ocore_crds.text.sentences import shortened_bytes
 
@@ -70,8 +70,8 @@ EXTRACT_STEPS = (Step.EXTRACT,)
 ASKED_STEPS = {Step.SAFETY_SNAPSHOT: Step.PREFLIGHT, Step.RESTORE_IMAGE: Step.SWITCH}
 
 
-class Line(Model):
-    model_config = ConfigDict(extra="ignore")
+class Line(Tolerant):
+    """A line of JSON, or a part of one."""
 
 
 class StepReport(Line):

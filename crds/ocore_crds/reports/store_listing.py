@@ -4,10 +4,10 @@ record of."""
 import json
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from ocore_crds.commands.snapshot import SnapshotResult
-from ocore_crds.model import Model, Timestamp
+from ocore_crds.model import Timestamp, Tolerant
 from ocore_crds.reports.base import Failure
 from ocore_crds.reports.stored_contents import LINE_BYTES, ROLLBACK_LINE_BYTES
 from ocore_crds.stored.manifest import Evidence
@@ -19,10 +19,14 @@ ROLLBACK_START = '{"type":"stored-rollback"'
 STARTS = (START, ROLLBACK_START)
 
 
-class StoredSnapshot(Model):
-    """What an import needs of one snapshot: what ``snapshot`` had reported, with what the state object has."""
+class _Listed(Tolerant):
+    def size(self) -> int:
+        """Bytes of its line."""
+        return len(json.dumps(self.wire(), separators=(",", ":")))
 
-    model_config = ConfigDict(extra="ignore")
+
+class StoredSnapshot(_Listed):
+    """What an import needs of one snapshot: what ``snapshot`` had reported, with what the state object has."""
 
     type: Literal["stored-snapshot"] = "stored-snapshot"
     result: SnapshotResult
@@ -39,15 +43,9 @@ class StoredSnapshot(Model):
                 return found
         return None
 
-    def size(self) -> int:
-        """Bytes of its line."""
-        return len(json.dumps(self.wire(), separators=(",", ":")))
 
-
-class StoredRollback(Model):
+class StoredRollback(_Listed):
     """What an import needs of one rollback that has ended, from its record."""
-
-    model_config = ConfigDict(extra="ignore")
 
     type: Literal["stored-rollback"] = "stored-rollback"
     outcome: RecordedOutcome
@@ -69,10 +67,6 @@ class StoredRollback(Model):
         kept = bare.run.rollback.model_copy(update={"status": {}})
         short = bare.model_copy(update={"run": bare.run.model_copy(update={"rollback": kept})})
         return short if short.size() <= ROLLBACK_LINE_BYTES else None
-
-    def size(self) -> int:
-        """Bytes of its line."""
-        return len(json.dumps(self.wire(), separators=(",", ":")))
 
 
 def parse(line: str) -> StoredSnapshot | StoredRollback | None:

@@ -3,9 +3,9 @@ shows it."""
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from ocore_crds.model import Model, StatusModel, Timestamp
+from ocore_crds.model import StatusModel, Timestamp, Tolerant
 
 #: Snapshots in one page of a listing, and bytes of their lines, at most: the kubelet keeps 10 MiB of a log.
 PAGE_SNAPSHOTS = 2000
@@ -35,19 +35,15 @@ class ForeignEnvironment(StatusModel):
     snapshots: int = Field(default=0, description="How many snapshots it has at most: folders below its prefix.")
 
 
-class SkippedManifest(Model):
+class SkippedManifest(Tolerant):
     """A manifest that is not imported."""
-
-    model_config = ConfigDict(extra="ignore")
 
     key: str
     reason: str
 
 
-class ManifestsResult(Model):
+class ManifestsResult(Tolerant):
     """Of ``list-manifests``: one page. The snapshots themselves are lines of the log (listing.StoredSnapshot)."""
-
-    model_config = ConfigDict(extra="ignore")
 
     kind: Literal["manifests"] = "manifests"
     store_id: str
@@ -72,10 +68,8 @@ class ManifestsResult(Model):
     )
 
 
-class OrphanReport(Model):
+class OrphanReport(Tolerant):
     """The list of one sweep, an object in the store. A removal names its SHA-256."""
-
-    model_config = ConfigDict(extra="ignore")
 
     format: Literal["ocore-orphans"] = "ocore-orphans"
     format_version: Literal[1] = 1
@@ -84,10 +78,8 @@ class OrphanReport(Model):
     objects: tuple["Orphan", ...] = ()
 
 
-class Orphan(Model):
+class Orphan(Tolerant):
     """An object that no manifest names."""
-
-    model_config = ConfigDict(extra="ignore")
 
     key: str
     size: int

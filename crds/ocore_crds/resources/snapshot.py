@@ -227,31 +227,16 @@ class SnapshotSource(StatusModel):
     deployment_id: str = Field(default="", description="The deployment that triggered the snapshot.")
 
 
-class EvidenceStatus(StatusModel):
+class EvidenceStatus(Evidence):
     """What was required, what was proven, what is missing."""
 
-    required: tuple[str, ...] = Field(default=(), description="What had to be proven.")
-    proven: tuple[str, ...] = Field(default=(), description="What was proven.")
-    missing: tuple[str, ...] = Field(default=(), description="What was required and not proven.")
-    warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
-    incomplete: tuple[str, ...] = Field(
-        default=(), description="What a snapshot lacks, or may lack: it can be restored and is no clean success."
-    )
     checksums: dict[str, str] = Field(default_factory=dict, description="Artifact → SHA-256.")
     paths: dict[str, str] = Field(default_factory=dict, description="Artifact → key in the store.")
 
     @classmethod
     def of(cls, evidence: Evidence, checksums: dict[str, str], paths: dict[str, str]) -> "EvidenceStatus":
         """From a mover's report."""
-        return cls(
-            required=evidence.required,
-            proven=evidence.proven,
-            missing=evidence.missing,
-            warnings=evidence.warnings,
-            incomplete=evidence.incomplete,
-            checksums=checksums,
-            paths=paths,
-        )
+        return cls(**dict(evidence), checksums=checksums, paths=paths)
 
 
 class SnapshotBase(StatusModel):

@@ -5,9 +5,9 @@ A snapshot without a manifest does not exist. Keys are relative to the store's p
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ocore_crds.model import Model, Sha256, Timestamp, Uuid
+from ocore_crds.model import Sha256, Timestamp, Tolerant, Uuid
 from ocore_crds.resources.layouts import Layout
 
 FORMAT = "ocore-snapshot"
@@ -17,11 +17,7 @@ FULL_VERSION: Literal[1] = 1
 DIFFERENTIAL_VERSION: Literal[2] = 2
 
 
-class _Part(Model):
-    model_config = ConfigDict(extra="ignore")  # a newer writer may have added fields
-
-
-class StoredObject(_Part):
+class StoredObject(Tolerant):
     """One object as stored (compressed bytes)."""
 
     key: str = Field(description="Key below the store's prefix.")
@@ -29,7 +25,7 @@ class StoredObject(_Part):
     sha256: Sha256 = Field(description="SHA-256 of the bytes as stored.")
 
 
-class Identity(_Part):
+class Identity(Tolerant):
     """What the snapshot saw, frozen."""
 
     environment_id: Uuid
@@ -49,7 +45,7 @@ class Identity(_Part):
     config_sha256: str = ""
 
 
-class DatabaseSetting(_Part):
+class DatabaseSetting(Tolerant):
     """One ``ALTER DATABASE … SET`` or ``ALTER ROLE … IN DATABASE … SET``."""
 
     role: str = Field(default="", description="The role; empty: every role.")
@@ -59,7 +55,7 @@ class DatabaseSetting(_Part):
     )
 
 
-class DatabaseGrant(_Part):
+class DatabaseGrant(Tolerant):
     """One privilege on the database."""
 
     role: str = Field(default="", description="The role; empty: PUBLIC.")
@@ -67,7 +63,7 @@ class DatabaseGrant(_Part):
     grantable: bool = False
 
 
-class DatabaseArtifact(_Part):
+class DatabaseArtifact(Tolerant):
     """The dump: the files of PostgreSQL's directory format, one object per file."""
 
     name: str = Field(description="Name of the database that was dumped.")
@@ -139,7 +135,7 @@ class DatabaseArtifact(_Part):
     files: tuple[StoredObject, ...]
 
 
-class FilestoreBase(_Part):
+class FilestoreBase(Tolerant):
     """The full snapshot that has the files which a differential does not store."""
 
     snapshot_id: Uuid = Field(description="Of the same environment, in the same store.")
@@ -148,7 +144,7 @@ class FilestoreBase(_Part):
     packs: tuple[StoredObject, ...] = Field(description="The packs of the base that have files of this snapshot.")
 
 
-class FilestoreArtifact(_Part):
+class FilestoreArtifact(Tolerant):
     """The filestore: tar packs and an index of every file."""
 
     layout: Layout
@@ -173,7 +169,7 @@ class FilestoreArtifact(_Part):
     )
 
 
-class ConfigArtifact(_Part):
+class ConfigArtifact(Tolerant):
     """The configuration: one tar of the ConfigMap's keys, or of a file on the filestore's claim."""
 
     archive: StoredObject
@@ -183,19 +179,19 @@ class ConfigArtifact(_Part):
     )
 
 
-class Evidence(_Part):
+class Evidence(Tolerant):
     """What was required, what was proven, what is missing."""
 
-    required: tuple[str, ...] = ()
-    proven: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    required: tuple[str, ...] = Field(default=(), description="What had to be proven.")
+    proven: tuple[str, ...] = Field(default=(), description="What was proven.")
+    missing: tuple[str, ...] = Field(default=(), description="What was required and not proven.")
+    warnings: tuple[str, ...] = Field(default=(), description="Findings that block nothing but should be known.")
     incomplete: tuple[str, ...] = Field(
-        default=(), description="What the snapshot lacks, or may lack: it is restorable and no clean success."
+        default=(), description="What a snapshot lacks, or may lack: it can be restored and is no clean success."
     )
 
 
-class Manifest(_Part):
+class Manifest(Tolerant):
     """The whole snapshot."""
 
     format: Literal["ocore-snapshot"] = "ocore-snapshot"

@@ -7,9 +7,9 @@ hash of its spec.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from ocore_crds.model import Model, ObjectName, Timestamp, Uuid
+from ocore_crds.model import ObjectName, Timestamp, Tolerant, Uuid
 from ocore_crds.reports.base import Failure
 from ocore_crds.stored.manifest import Evidence
 
@@ -36,10 +36,8 @@ RECORDED_STATUS = (
 )
 
 
-class RecordedRollback(Model):
+class RecordedRollback(Tolerant):
     """What an import needs to show the Rollback again. Records of earlier versions lack it."""
-
-    model_config = ConfigDict(extra="ignore")
 
     project_id: str = Field(default="", description="projectId of the Environment.")
     created_at: Timestamp = Field(description="metadata.creationTimestamp.")
@@ -57,10 +55,8 @@ class RecordedRollback(Model):
         return cls(project_id=project_id, created_at=created_at, spec=dict(spec), status=known)
 
 
-class RollbackRun(Model):
+class RollbackRun(Tolerant):
     """One Rollback object, and the attempt of the Job that writes."""
-
-    model_config = ConfigDict(extra="ignore")  # a newer writer may have added fields
 
     name: ObjectName = Field(description="metadata.name of the Rollback.")
     spec_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] = Field(description="Hash of its spec.")
@@ -80,10 +76,8 @@ class RollbackRun(Model):
     )
 
 
-class RollbackRecord(Model):
+class RollbackRecord(Tolerant):
     """One object of the record, written once."""
-
-    model_config = ConfigDict(extra="ignore")
 
     format_version: int = FORMAT_VERSION
     state: RecordState

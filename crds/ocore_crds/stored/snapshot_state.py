@@ -8,9 +8,9 @@ then never deletes it.
 import json
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from ocore_crds.model import Model, StatusModel, Timestamp, Uuid
+from ocore_crds.model import StatusModel, Timestamp, Tolerant, Uuid
 
 #: Most bytes of a state object that are read.
 MAX_BYTES = 64 * 1024
@@ -26,10 +26,8 @@ class StoredState(StatusModel):
     deletion_policy: Literal["Retain", "Delete"] = Field(default="Retain", description="spec.deletionPolicy.")
 
 
-class StateObject(Model):
+class StateObject(Tolerant):
     """The contents of `state.json`."""
-
-    model_config = ConfigDict(extra="ignore")  # a newer writer may have added fields
 
     format: Literal["ocore-snapshot-state"] = "ocore-snapshot-state"
     format_version: Literal[1] = 1
