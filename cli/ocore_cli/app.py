@@ -1,7 +1,6 @@
 """The commands. Exit code 0: succeeded; others: errors.py, and 2: wrong usage."""
 
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +10,6 @@ import typer
 from rich.text import Text
 
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
-from ocore_crds.model import API_VERSION
-from ocore_crds.reports.extracted import TableFormat
 from ocore_crds.text.sentences import escaped
 
 from . import (
@@ -31,9 +28,18 @@ from . import (
     tables,
 )
 from .errors import FINDINGS, CliError, Refused, TimedOut
-from .interrupts import pause
 from .objects import Objects, missing, needed
-from .options import Cluster, Commands, named, reference
+from .options import (
+    AsOutput,
+    Cluster,
+    Commands,
+    EnvironmentName,
+    Operation,
+    Seconds,
+    SnapshotName,
+    named,
+    reference,
+)
 from .proposal import Given
 from .runs import Run, run_of
 from .terminal import Console
@@ -109,6 +115,41 @@ class Restore:
         return spec
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Options of how a snapshot is taken and kept."""
+
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also read every byte again; the Snapshot is then Verified.")
+    ] = False
+    by_policy: Annotated[
+        bool,
+        typer.Option(
+            "--by-policy",
+            help=(
+                "Keep it as long as the SnapshotPolicy's rules say, then delete it with its data: as a snapshot of the"
+                " REST API."
+            ),
+        ),
+    ] = False
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Delete the stored data together with the Snapshot object.")
+    ] = False
+    quiesce: Annotated[
+        bool,
+        typer.Option("--quiesce", help="Stop the environment's workloads for the freeze, then start them again."),
+    ] = False
+
+    def spec(self) -> dict[str, Any]:
+        """Fields of a Snapshot."""
+        spec: dict[str, Any] = {"verify": "Full"} if self.verify else {}
+        if self.delete_data or self.by_policy:
+            spec["deletionPolicy"] = "Delete"
+        if self.by_policy:
+            spec["retention"] = "Policy"
+        return spec | ({"quiesce": True} if self.quiesce else {})
+
+
 Name = Annotated[str | None, typer.Option("--name", help="Name of the new object; the default contains the time.")]
 
 
@@ -123,27 +164,12 @@ def status(
 
 @app.command()
 def snapshot(
+    taken: Taken,
     cluster: Cluster,
     environment: Annotated[str, typer.Argument(help="Environment to take a snapshot of: NAME or oenv/NAME.")],
     name: Name = None,
     wait: Wait = False,
     timeout: Timeout = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Also read every byte again; the Snapshot is then Verified.")
-    ] = False,
-    by_policy: Annotated[
-        bool,
-        typer.Option(
-            "--by-policy",
-            help=(
-                "Keep it as long as the SnapshotPolicy's rules say, then delete it with its data: as a snapshot of the"
-                " REST API."
-            ),
-        ),
-    ] = False,
-    delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Delete the stored data together with the Snapshot object.")
-    ] = False,
     deployment: Annotated[
         str | None,
         typer.Option(
@@ -155,34 +181,28 @@ def snapshot(
             ),
         ),
     ] = None,
-    quiesce: Annotated[
-        bool,
-        typer.Option("--quiesce", help="Stop the environment's workloads for the freeze, then start them again."),
-    ] = False,
 ) -> None:
     """Take a snapshot of an environment."""
     environment = named(environment, ENVIRONMENT)
-    if deployment is not None and (name is not None or delete_data):
+    if deployment is not None and (name is not None or taken.delete_data):
         raise typer.BadParameter("--before-deployment goes without --name and --delete-data: the policy decides")
     objects = cluster.objects()
     if deployment is not None:
         before_deployment.run(
-            objects, Console(), environment, deployment, objects.user(), verify=verify, timeout=timeout
+            objects, Console(), environment, deployment, objects.user(), verify=taken.verify, timeout=timeout
         )
         return
     needed(objects, ENVIRONMENT, environment)
-    spec: dict[str, Any] = {"environmentRef": {"name": environment}, "requestedBy": objects.user()}
-    if verify:
-        spec["verify"] = "Full"
-    if delete_data or by_policy:
-        spec["deletionPolicy"] = "Delete"
-    if by_policy:
-        spec["retention"] = "Policy"
-    if quiesce:
-        spec["quiesce"] = True
+    spec = {"environmentRef": {"name": environment}, "requestedBy": objects.user(), **taken.spec()}
     note = "it is kept until it is deleted: the rules of the SnapshotPolicy do not apply to it (--by-policy: they do)"
     create_and_wait(
-        objects, SNAPSHOT, name or _timed(environment), spec, wait=wait, timeout=timeout, note="" if by_policy else note
+        objects,
+        SNAPSHOT,
+        name or _timed(environment),
+        spec,
+        wait=wait,
+        timeout=timeout,
+        note="" if taken.by_policy else note,
     )
 
 
@@ -236,14 +256,12 @@ def show_preview(
     restore: Restore,
     cluster: Cluster,
     snapshot: Annotated[str, typer.Argument(help="Complete snapshot to return to: NAME or osnap/NAME.")],
-    output: Annotated[
-        preview.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
-    ] = "text",
+    output: AsOutput = "text",
     check: Annotated[
         bool,
         typer.Option("--check", help="Exit code 1 if the rollback would be refused, or not everything could be read."),
     ] = False,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
+    timeout: Seconds = None,
 ) -> None:
     """Show what a rollback to a snapshot would do and what would refuse it. Changes nothing."""
     spec = restore.spec(named(snapshot, SNAPSHOT))
@@ -310,12 +328,7 @@ def undo(
 @app.command()
 def watch(
     cluster: Cluster,
-    operation: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="KIND/NAME", help="snapshot/NAME or rollback/NAME; also osnap/NAME, orb/NAME, KIND NAME."
-        ),
-    ],
+    operation: Operation,
     timeout: Timeout = None,
 ) -> None:
     """Follow a snapshot or a rollback until it is terminal, with progress; exit code 1 if it fails."""
@@ -327,15 +340,8 @@ def watch(
 @app.command(name="evidence")
 def show_evidence(
     cluster: Cluster,
-    operation: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="KIND/NAME", help="snapshot/NAME or rollback/NAME; also osnap/NAME, orb/NAME, KIND NAME."
-        ),
-    ],
-    output: Annotated[
-        evidence.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
-    ] = "text",
+    operation: Operation,
+    output: AsOutput = "text",
     check: Annotated[bool, typer.Option("--check", help="Exit code 1 if it is no clean success.")] = False,
 ) -> None:
     """Show whether a snapshot or a rollback is a clean success: what was required, what is proven, what is missing."""
@@ -348,13 +354,11 @@ def show_evidence(
 @app.command(name="certificate")
 def show_certificate(
     cluster: Cluster,
-    snapshot: Annotated[str, typer.Argument(help="Snapshot: NAME or osnap/NAME.")],
+    snapshot: SnapshotName,
     now: Annotated[
         bool, typer.Option("--now", help="First restore the snapshot as a test, and wait for the result.")
     ] = False,
-    output: Annotated[
-        certificate.Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")
-    ] = "text",
+    output: AsOutput = "text",
     timeout: Annotated[
         float | None,
         typer.Option("--timeout", min=1, help="With --now: most seconds to wait; the default is no limit."),
@@ -365,11 +369,7 @@ def show_certificate(
     name = named(snapshot, SNAPSHOT)
     objects = cluster.objects()
     if now:
-        run = certificate.request(objects, name)
-        until = time.monotonic() + timeout if timeout is not None else None
-        certificate.wait(
-            objects, name, run, lambda: pause(certificate.PAUSE), lambda: until is None or time.monotonic() < until
-        )
+        certificate.wait(objects, name, certificate.request(objects, name), timeout)
     if not certificate.show(objects, Console(), name, output):
         raise typer.Exit(1)
 
@@ -392,6 +392,7 @@ def list_files(
 
 @app.command(name="cp")
 def copy_files(
+    rows: extracts.Rows,
     access: extracts.Access,
     cluster: Cluster,
     source: Annotated[
@@ -413,35 +414,10 @@ def copy_files(
             )
         ),
     ],
-    table: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--table",
-            metavar="SCHEMA.NAME",
-            help="Rows of a table instead; may be repeated.",
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="COLUMN=VALUE",
-            help="With one --table: only rows for which it holds; also != < <= > >=. May be repeated: all must hold.",
-        ),
-    ] = None,
-    format_: Annotated[
-        TableFormat | None, typer.Option("--format", help="With --table: CSV (the default), or SQL for psql.")
-    ] = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")] = None,
+    timeout: Seconds = None,
 ) -> None:
     """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
-    wanted = extracts.wanted_tables(table, format_, where or ()) if table else None
-    if wanted is None and (format_ is not None or where):
-        raise typer.BadParameter("--format and --where go with --table")
-    if target == "database:" and (wanted is None or format_ is not None):
-        raise typer.BadParameter("database: goes with --table, without --format")
-    if wanted is not None and (":" in source or target.startswith("claim:")):
-        raise typer.BadParameter("with --table write: cp SNAPSHOT FOLDER --table SCHEMA.NAME")
+    wanted = rows.wanted(source, target)
     name, path = extracts.snapshot_and_path(source) if wanted is None else (source, "")
     objects, notes = cluster.objects(), Console(stderr=True)
     name = named(name, SNAPSHOT)
@@ -458,7 +434,7 @@ def copy_files(
 def show_retention(
     tried: retention.Tried,
     cluster: Cluster,
-    environment: Annotated[str, typer.Argument(help="Environment: NAME or oenv/NAME.")],
+    environment: EnvironmentName,
 ) -> None:
     """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other
     values."""
@@ -556,13 +532,7 @@ def create_and_wait(
 ) -> None:
     """Creates the object and prints the note, then follows it or prints the command to follow it."""
     console = Console()
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": kind.kind,
-        "metadata": {"name": name, "namespace": objects.namespace},
-        "spec": spec,
-    }
-    objects.create(kind, body)
+    objects.create(kind, kind.new(objects.namespace, spec, name=name))
     console.print(Text(f"{kind.singular}.ocore.dev/{name} created"), soft_wrap=True)
     if note:
         console.print(Text(note, style="dim"), soft_wrap=True)

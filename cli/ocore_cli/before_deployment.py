@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT, SNAPSHOT_POLICY
-from ocore_crds.model import API_VERSION
 from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec
 
 from .errors import CliError
 from .objects import Objects, needed
+from .retention import policy_spec
 from .waiting import wait_for_end
 
 #: Namespace of the UUIDs of deployments whose id is no UUID: uuid5 of the DNS name deployments.ocore.dev.
@@ -35,7 +35,8 @@ def run(
     timeout: float | None = None,
 ) -> None:
     """Takes the snapshot and waits. Raises typer.Exit(1) or CliError where the deployment must not continue."""
-    policy = _policy(objects, environment)
+    # Where it cannot be read, this ends with an error: then Block applies.
+    policy = policy_spec(objects.get(SNAPSHOT_POLICY, environment), environment)
     if not policy.auto_enabled:
         console.print(
             Text(f"autoEnabled of SnapshotPolicy {environment} is false: no snapshot before this deployment.")
@@ -68,13 +69,6 @@ def snapshot_name(environment: str, deployment: str) -> str:
     return f"{environment[:150].rstrip('-.')}-deploy-{deployment}"
 
 
-def _policy(objects: Objects, environment: str) -> SnapshotPolicySpec:
-    """The environment's policy, or the defaults. Raises CliError where it cannot be read: then Block applies."""
-    found = objects.get(SNAPSHOT_POLICY, environment)
-    spec = found["spec"] if found is not None else {"environmentRef": {"name": environment}}
-    return SnapshotPolicySpec.model_validate(spec, extra="ignore")
-
-
 def _take(
     objects: Objects,
     console: Console,
@@ -101,7 +95,6 @@ def _take(
     if objects.get(SNAPSHOT, name) is not None:
         console.print(Text(f"snapshot.ocore.dev/{name} exists: following it"))
     else:
-        metadata = {"name": name, "namespace": objects.namespace}
-        objects.create(SNAPSHOT, {"apiVersion": API_VERSION, "kind": "Snapshot", "metadata": metadata, "spec": spec})
+        objects.create(SNAPSHOT, SNAPSHOT.new(objects.namespace, spec, name=name))
         console.print(Text(f"snapshot.ocore.dev/{name} created"))
     wait_for_end(objects, SNAPSHOT, name, timeout, console)

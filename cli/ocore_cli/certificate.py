@@ -1,9 +1,9 @@
 """``kubectl ocore certificate``: the certificate of a Snapshot's newest test restore, and how to get one."""
 
 import json
-from collections.abc import Callable
+import math
+import time
 from datetime import UTC, datetime
-from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -14,42 +14,45 @@ from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
 from ocore_crds.resources.restore_test import run_of
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.rules.certificate import certificate, invalid, lines
+from ocore_crds.text.timestamps import exact
 
 from .errors import CliError, TimedOut
+from .interrupts import pause
 from .objects import Object, Objects, needed
+from .options import Output
 
-Output = Literal["text", "json"]
 #: Seconds between two reads while a test runs.
 PAUSE = 2.0
 
 
-def request(objects: Objects, name: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
+def request(objects: Objects, name: str) -> str:
     """Asks for a test restore now. Returns what names the request. Raises CliError where the Snapshot does not exist or
     cannot be restored."""
     status = _status(needed(objects, SNAPSHOT, name))
     if status.phase != "Complete":
         raise CliError(f"Snapshot {name} is {status.phase or 'Pending'}: only a Complete one can be tested")
-    text = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    objects.annotate(SNAPSHOT, name, {ANNOTATION_RESTORE_TEST_REQUESTED: text})
+    text = exact(datetime.now(UTC))
+    objects.patch(SNAPSHOT, name, {"metadata": {"annotations": {ANNOTATION_RESTORE_TEST_REQUESTED: text}}})
     return run_of("annotation", text)
 
 
-def wait(objects: Objects, name: str, run: str, pause: Callable[[], None], left: Callable[[], bool]) -> None:
-    """Waits until the test has a result. `left`: whether there is time. Raises CliError where there is none, or the
+def wait(objects: Objects, name: str, run: str, timeout: float | None) -> None:
+    """Waits until the test has a result; None: as long as it takes. Raises CliError where there is none in time, or the
     Snapshot is gone."""
+    until = time.monotonic() + timeout if timeout is not None else math.inf
     while True:
         status = _status(needed(objects, SNAPSHOT, name))
         test = status.restore_test
         if (test is not None and run in test.answered) or status.phase != "Complete":
             return
-        if not left():
+        if time.monotonic() >= until:
             found = c.find(status.conditions, c.RESTORE_TESTED)
             why = f": {found.message}" if found is not None and found.status == "Unknown" else ""
             raise TimedOut(
                 f"the test restore of Snapshot {name} has not ended{why}. It continues; run `kubectl ocore certificate"
                 f" {name}` later"
             )
-        pause()
+        pause(PAUSE)
 
 
 def show(objects: Objects, console: Console, name: str, output: Output) -> bool:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -25,20 +25,24 @@ MARKS = {"Pending": "·", "Done": "✓", "Skipped": "-", "Failed": "✗"}
 COLOURS = {"Pending": "dim", "Running": "cyan", "Done": "green", "Skipped": "dim", "Failed": "bold red"}
 
 
-class Display(Protocol):
+class Display:
     """Shows the progress of an operation."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        return None
 
     def show(self, run: Run) -> None:
         """Called for every observation, changed or not."""
+        raise NotImplementedError
 
     def note(self, text: str) -> None:
         """Shows a message about the wait itself."""
+        raise NotImplementedError
 
 
 def display_for(console: Console) -> Display:
@@ -55,7 +59,7 @@ def step_seconds(step: StepStatus, now: datetime) -> float | None:
     return max(0.0, ((parse_time(step.completed_at) or now) - started).total_seconds())
 
 
-class PlainDisplay:
+class PlainDisplay(Display):
     """One line for each change of a step, and of progress every five seconds."""
 
     def __init__(self, console: Console) -> None:
@@ -64,12 +68,6 @@ class PlainDisplay:
         self._waiting = ""
         self._warned: set[str] = set()
         self._progress_at = float("-inf")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
     def show(self, run: Run) -> None:
         now = datetime.now(UTC)
@@ -112,7 +110,7 @@ def _step_note(run: Run, step: StepStatus, now: datetime) -> str:
     return "  ".join(part for part in (took, _step_message(run, step)) if part)
 
 
-class LiveDisplay:
+class LiveDisplay(Display):
     """All steps with their states, the running one with its bytes, and a bar of the whole; redrawn in place."""
 
     def __init__(self, console: Console) -> None:

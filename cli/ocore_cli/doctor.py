@@ -11,7 +11,7 @@ from ocore_crds.naming import ANNOTATION_LEASE, LABEL_RELEASE
 
 from .diagnosis import OPERATORS, Section, World, diagnose, has_problem
 from .errors import CliError, Denied, NotInstalled
-from .objects import Objects
+from .objects import Objects, items, need_namespace
 
 Object = dict[str, Any]
 _MARKS = {"ok": ("✓", "green"), "problem": ("✗", "bold red"), "warning": ("!", "yellow"), "unknown": ("?", "dim")}
@@ -39,7 +39,7 @@ def run(objects: Objects, console: Console, environment: str | None, now: dateti
 
 def observe(objects: Objects, now: datetime) -> World:
     """Everything that the diagnosis is made of. What the caller may not read is None."""
-    _need_namespace(objects)
+    need_namespace(objects)
     absent: set[str] = set()
     found: dict[str, list[Object]] = {}
     for kind in KINDS:
@@ -59,7 +59,7 @@ def observe(objects: Objects, now: datetime) -> World:
         for obj in operators:
             place = obj["metadata"]["namespace"], obj["metadata"]["name"]
             leases[place] = objects.read(_LEASES.format(*place)) or {}
-            pods[place] = _items(objects.read(_PODS.format(place[0]), {"labelSelector": OPERATORS}))
+            pods[place] = items(objects.read(_PODS.format(place[0]), {"labelSelector": OPERATORS}))
     except Denied:
         operators = None
     workloads = _workloads(objects, found.get(ENVIRONMENT.singular, []))
@@ -73,10 +73,10 @@ def operators_of(objects: Objects) -> tuple[list[Object], list[Object]]:
     Anyone may set labels and annotations of a Deployment in their own namespace. A release is announced by a
     ClusterRole, which only cluster administrators write. Raises Denied.
     """
-    roles = _items(objects.read(_CLUSTER_ROLES, {"labelSelector": f"{LABEL_RELEASE}=true"}))
+    roles = items(objects.read(_CLUSTER_ROLES, {"labelSelector": f"{LABEL_RELEASE}=true"}))
     announced = {(role["metadata"].get("annotations") or {}).get(ANNOTATION_LEASE) for role in roles}
     found: tuple[list[Object], list[Object]] = [], []
-    for obj in _items(objects.read(_DEPLOYMENTS, {"labelSelector": OPERATORS})):
+    for obj in items(objects.read(_DEPLOYMENTS, {"labelSelector": OPERATORS})):
         # The Lease has the name of the Deployment.
         is_announced = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}" in announced
         found[0 if is_announced else 1].append(obj)
@@ -98,19 +98,6 @@ def _workloads(objects: Objects, environments: list[Object]) -> dict[tuple[str, 
                 if obj is not None:
                     found[kind, name] = obj
     return found
-
-
-def _need_namespace(objects: Objects) -> None:
-    try:
-        found = objects.read(f"/api/v1/namespaces/{objects.namespace}")
-    except Denied:
-        return  # a role in a namespace does not include the namespace itself
-    if found is None:
-        raise CliError(f"namespace {objects.namespace} does not exist. List all: kubectl get namespaces")
-
-
-def _items(answer: Object | None) -> list[Object]:
-    return list((answer or {}).get("items") or ())
 
 
 def show(console: Console, sections: tuple[Section, ...]) -> None:

@@ -1,7 +1,6 @@
 """``kubectl ocore evidence``: whether a Snapshot or Rollback is a clean success, and why."""
 
 import json
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +14,8 @@ from ocore_crds.rules import evidence
 from .display import COLOURS, MARKS
 from .errors import CliError
 from .objects import Object, Objects, needed
-
-Output = Literal["text", "json"]
+from .options import Output
+from .tables import plain
 
 
 def show(objects: Objects, console: Console, kind: Kind, name: str, output: Output) -> bool:
@@ -65,7 +64,7 @@ def _print_source(console: Console, kind: Kind, obj: Object) -> None:
 
 
 def _steps(found: RecoveryEvidence) -> Table:
-    table = _table("Step", "State", "Required")
+    table = plain("Step", "State", "Required")
     for step, state in found.progress.steps.items():
         mark = Text(f"{MARKS.get(state, '…')} {state}", style=COLOURS.get(state, ""))
         table.add_row(Text(step), mark, Text("yes" if step in found.required_steps else "no"))
@@ -77,10 +76,3 @@ def _print_artifact(console: Console, artifact: str, found: RecoveryEvidence) ->
     where, digest = found.artifact_paths.get(artifact), found.artifact_checksums.get(artifact)
     for what in filter(None, (where, f"SHA-256 {digest}" if digest is not None else None)):
         console.print(Text.assemble((f"{artifact}: ", "bold"), what), soft_wrap=True)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in columns:
-        table.add_column(column, header_style="dim", overflow="fold")
-    return table

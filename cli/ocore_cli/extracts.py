@@ -20,7 +20,6 @@ from rich.text import Text
 
 from ocore_crds import conditions as c
 from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
-from ocore_crds.model import API_VERSION
 from ocore_crds.reports.extracted import Extracted, TableFormat
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
@@ -60,6 +59,40 @@ class Access:
         Path | None,
         typer.Option("--ca-file", help="CA certificates of the S3 store; the default are the SnapshotStore's."),
     ] = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Options of which rows are copied."""
+
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", metavar="SCHEMA.NAME", help="Rows of a table instead; may be repeated."),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="COLUMN=VALUE",
+            help="With one --table: only rows for which it holds; also != < <= > >=. May be repeated: all must hold.",
+        ),
+    ] = None
+    format: Annotated[
+        TableFormat | None, typer.Option("--format", help="With --table: CSV (the default), or SQL for psql.")
+    ] = None
+
+    def wanted(self, source: str, target: str) -> dict[str, Any] | None:
+        """What the spec of an Extract has for the tables; None: files are copied. Raises a usage error where the
+        options do not fit together."""
+        if not self.table and (self.format is not None or self.where):
+            raise typer.BadParameter("--format and --where go with --table")
+        if target == "database:" and (not self.table or self.format is not None):
+            raise typer.BadParameter("database: goes with --table, without --format")
+        if not self.table:
+            return None
+        if ":" in source or target.startswith("claim:"):
+            raise typer.BadParameter("with --table write: cp SNAPSHOT FOLDER --table SCHEMA.NAME")
+        return wanted_tables(self.table, self.format, self.where or ())
 
 
 def snapshot_and_path(text: str) -> tuple[str, str]:
@@ -258,12 +291,8 @@ def _extract(
 
 
 def _create(objects: Objects, snapshot: str, spec: dict[str, Any]) -> str:
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": EXTRACT.kind,
-        "metadata": {"generateName": f"{snapshot[:150]}-", "namespace": objects.namespace},
-        "spec": {"snapshotRef": {"name": snapshot}, "requestedBy": objects.user(), **spec},
-    }
+    spec = {"snapshotRef": {"name": snapshot}, "requestedBy": objects.user(), **spec}
+    body = EXTRACT.new(objects.namespace, spec, generateName=f"{snapshot[:150]}-")
     name: str = objects.create(EXTRACT, body)["metadata"]["name"]
     return name
 

@@ -22,7 +22,7 @@ from . import confirm
 from .diagnosis import proposed_jobs
 from .errors import CliError, Denied
 from .interrupts import pause
-from .objects import Objects
+from .objects import Objects, items, need_namespace
 from .proposal import Document, Found, Given, Unknown, as_yaml, propose
 
 Object = dict[str, Any]
@@ -66,12 +66,11 @@ def read(objects: Objects, workload: str) -> Found:
     if kind.lower() not in WORKLOADS or not name:
         raise CliError(f"{workload!r} is no workload: write deployment/NAME or statefulset/NAME")
     space = objects.namespace
-    if _optional(objects, f"/api/v1/namespaces/{space}", {}) is None:
-        raise CliError(f"namespace {space} does not exist. List all: kubectl get namespaces")
+    need_namespace(objects)
     workloads = {
         (each, obj["metadata"]["name"]): obj
         for each in ("Deployment", "StatefulSet")
-        for obj in _items(objects.read(f"/apis/apps/v1/namespaces/{space}/{each.lower()}s"))
+        for obj in items(objects.read(f"/apis/apps/v1/namespaces/{space}/{each.lower()}s"))
     }
     wanted = (WORKLOADS[kind.lower()], name)
     if wanted not in workloads:
@@ -79,9 +78,9 @@ def read(objects: Objects, workload: str) -> Found:
         raise CliError(f"{wanted[0]} {name} does not exist in namespace {space}. It has: {known}")
     cron_jobs = {
         ("CronJob", obj["metadata"]["name"]): {**obj, "spec": obj["spec"]["jobTemplate"]["spec"]}
-        for obj in _items(_optional(objects, f"/apis/batch/v1/namespaces/{space}/cronjobs"))
+        for obj in items(_optional(objects, f"/apis/batch/v1/namespaces/{space}/cronjobs"))
     }
-    secrets = _items(objects.read(f"/api/v1/namespaces/{space}/secrets"))
+    secrets = items(objects.read(f"/api/v1/namespaces/{space}/secrets"))
     return Found(
         space,
         "Deployment" if wanted[0] == "Deployment" else "StatefulSet",
@@ -104,19 +103,15 @@ def read(objects: Objects, workload: str) -> Found:
     )
 
 
-def _optional(objects: Objects, path: str, otherwise: Object | None = None) -> Object | None:
+def _optional(objects: Objects, path: str) -> Object | None:
     try:
         return objects.read(path)
     except Denied:
-        return otherwise
-
-
-def _items(answer: Object | None) -> list[Object]:
-    return list((answer or {}).get("items") or ())
+        return None
 
 
 def _named(answer: Object | None) -> dict[str, Object]:
-    return {obj["metadata"]["name"]: obj for obj in _items(answer)}
+    return {obj["metadata"]["name"]: obj for obj in items(answer)}
 
 
 def show(proposed: tuple[Document, ...], namespace: str) -> None:

@@ -22,8 +22,8 @@ from . import confirm
 from .doctor import operators_of
 from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
-from .objects import PAGE, Objects, list_path, missing, needed, not_installed
-from .options import Cluster, Commands, named, reference
+from .objects import Objects, items, needed, pages
+from .options import Cluster, Commands, EnvironmentName, SnapshotName, named, reference
 from .terminal import Console
 
 Object = dict[str, Any]
@@ -35,8 +35,6 @@ PAUSE = 1.0
 
 commands = Commands()
 Reference = Annotated[list[str], typer.Argument(metavar="KIND/NAME", help="For example osnap/NAME, or KIND NAME.")]
-SnapshotName = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Snapshot: NAME or osnap/NAME.")]
-EnvironmentName = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Environment: NAME or oenv/NAME.")]
 
 
 @commands.command(name="list", hidden=True)
@@ -88,7 +86,7 @@ def logs(
     objects = cluster.objects()
     uid = needed(objects, kind, name)["metadata"].get("uid", "")
     path = f"/api/v1/namespaces/{objects.namespace}/pods"
-    pods = (objects.read(path, {"labelSelector": f"{LABEL_UID}={uid}"}) or {}).get("items") or []
+    pods = items(objects.read(path, {"labelSelector": f"{LABEL_UID}={uid}"}))
     if not pods:
         raise CliError(
             f"{kind.singular} {name} has no pod: they are removed with their Jobs. kubectl ocore describe"
@@ -247,18 +245,7 @@ def _becomes(kind: Kind, obj: Object) -> str:
 def _tables(objects: Objects, kind: Kind, name: str, *, everywhere: bool, of_each: str) -> Iterator[Object]:
     """The table that the API server prints of the object, or of all of them, in pages. `of_each`: what it sends of each
     object beside its row, None or Metadata."""
-    path = list_path(objects, kind, everywhere=everywhere) + (f"/{name}" if name else "")
-    query = {"limit": str(PAGE), "includeObject": of_each}
-    while True:
-        answer = objects.read(path, query, TABLE)
-        if answer is None and name:
-            raise missing(objects, kind, name)
-        if answer is None:
-            raise not_installed(kind)
-        yield answer
-        if not (token := (answer.get("metadata") or {}).get("continue")):
-            return
-        query["continue"] = token
+    return pages(objects, kind, name, {"includeObject": of_each}, TABLE, everywhere=everywhere)
 
 
 def _names(objects: Objects, kind: Kind, everywhere: bool) -> list[str]:
@@ -312,10 +299,10 @@ def _aligned(rows: list[tuple[str, ...]], only: list[tuple[str, ...]] | None = N
 def _events(objects: Objects, kind: Kind, name: str) -> list[Object]:
     query = {"fieldSelector": f"involvedObject.kind={kind.kind},involvedObject.name={name}"}
     try:
-        found = objects.read(f"/api/v1/namespaces/{objects.namespace}/events", query) or {}
+        found = items(objects.read(f"/api/v1/namespaces/{objects.namespace}/events", query))
     except Denied:
         return []
-    return sorted(found.get("items") or (), key=lambda e: str(e.get("lastTimestamp")))
+    return sorted(found, key=lambda e: str(e.get("lastTimestamp")))
 
 
 def _described(kind: Kind, obj: Object, events: list[Object]) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """The resources in the API server, as plain data. Errors are CliError, with what to do."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import urllib3
@@ -33,47 +33,7 @@ config: Any = untyped_config  # the package's annotations leave these functions 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class Objects(Protocol):
-    """What the commands need of the API server."""
-
-    namespace: str
-
-    def get(self, kind: Kind, name: str) -> Object | None:
-        """The object in the namespace; None if it does not exist."""
-
-    def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
-        """All of the namespace, or of all namespaces."""
-
-    def read(self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON) -> Object | None:
-        """The answer of the API server to a GET of any path; None where there is nothing. Raises Denied where the
-        caller may not read it."""
-
-    def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """The same as text, for example a pod's log; empty where there is nothing."""
-
-    def patch(self, kind: Kind, name: str, body: Object) -> None:
-        """Merges the body into an object. Raises CliError where it does not exist, or the API server refuses it."""
-
-    def create(self, kind: Kind, body: Object) -> Object:
-        """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if
-        it is refused: a field that it does not know is an error."""
-
-    def apply(self, kind: Kind, body: Object) -> None:
-        """Server-side apply under the name of this program, without force. Raises CliError where another manager owns a
-        field, or it is refused."""
-
-    def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
-        """Sets annotations of an object that exists. Raises CliError where the API server refuses it."""
-
-    def delete(self, kind: Kind, name: str) -> None:
-        """Deletes the object; one that does not exist is deleted already."""
-
-    def user(self) -> str:
-        """The user name that the API server knows the caller by, for `spec.requestedBy`: the chart's admission policy
-        accepts no other one. Empty if it is unknown, or does not fit into the field."""
-
-
-class KubernetesObjects:
+class Objects:
     """The API server of a kubeconfig, or of the pod that this runs in."""
 
     def __init__(self, kubeconfig: str | None = None, context: str | None = None, namespace: str | None = None) -> None:
@@ -81,31 +41,28 @@ class KubernetesObjects:
         self.namespace = namespace or default_namespace
 
     def get(self, kind: Kind, name: str) -> Object | None:
-        return self.read(self._path(kind, name))
+        """The object in the namespace; None if it does not exist."""
+        return self.read(path_of(self, kind, name))
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
-        """Reads them in pages."""
-        found: list[Object] = []
-        page: dict[str, str] = {"limit": str(PAGE)}
-        while True:
-            answer = self.read(list_path(self, kind, everywhere=everywhere), page)
-            if answer is None:
-                raise not_installed(kind)
-            found += answer["items"]
-            if not (token := (answer.get("metadata") or {}).get("continue")):
-                return found
-            page["continue"] = token
+        """All of the namespace, or of all namespaces; read in pages."""
+        return [obj for page in pages(self, kind, everywhere=everywhere) for obj in page["items"]]
 
     def read(self, path: str, query: Mapping[str, str] | None = None, accept: str = JSON) -> Object | None:
+        """The answer of the API server to a GET of any path; None where there is nothing. Raises Denied where the
+        caller may not read it."""
         body = self._ask("GET", path, query, accept=accept)
         return json.loads(body) if body is not None else None
 
     def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """The same as text, for example a pod's log; empty where there is nothing."""
         return (self._ask("GET", path, query, accept="*/*") or b"").decode(errors="replace")
 
     def create(self, kind: Kind, body: Object) -> Object:
+        """Creates an object and returns it as the API server has it. Raises CliError with the API server's message if
+        it is refused: a field that it does not know is an error."""
         # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
-        made = self._ask("POST", self._path(kind), {"fieldValidation": "Strict"}, body)
+        made = self._ask("POST", path_of(self, kind), {"fieldValidation": "Strict"}, body)
         if made is None:
             raise CliError(
                 f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed"
@@ -115,21 +72,24 @@ class KubernetesObjects:
         return answer
 
     def apply(self, kind: Kind, body: Object) -> None:
-        path, query = self._path(kind, body["metadata"]["name"]), {"fieldManager": MANAGER, "force": "false"}
+        """Server-side apply under the name of this program, without force. Raises CliError where another manager owns a
+        field, or it is refused."""
+        path, query = path_of(self, kind, body["metadata"]["name"]), {"fieldManager": MANAGER, "force": "false"}
         if self._ask("PATCH", path, {**query, "fieldValidation": "Strict"}, body, APPLY_PATCH) is None:
             raise not_installed(kind)
 
-    def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
-        self.patch(kind, name, {"metadata": {"annotations": annotations}})
-
     def patch(self, kind: Kind, name: str, body: Object) -> None:
-        if self._ask("PATCH", self._path(kind, name), None, body, MERGE_PATCH) is None:
+        """Merges the body into an object. Raises CliError where it does not exist, or the API server refuses it."""
+        if self._ask("PATCH", path_of(self, kind, name), None, body, MERGE_PATCH) is None:
             raise missing(self, kind, name)
 
     def delete(self, kind: Kind, name: str) -> None:
-        self._ask("DELETE", self._path(kind, name))
+        """Deletes the object; one that does not exist is deleted already."""
+        self._ask("DELETE", path_of(self, kind, name))
 
     def user(self) -> str:
+        """The user name that the API server knows the caller by, for `spec.requestedBy`: the chart's admission policy
+        accepts no other one. Empty if it is unknown, or does not fit into the field."""
         api = "authentication.k8s.io/v1"
         review = {"apiVersion": api, "kind": "SelfSubjectReview"}
         try:
@@ -138,9 +98,6 @@ class KubernetesObjects:
             return ""  # the operation itself reports what is wrong
         name = str(((found.get("status") or {}).get("userInfo") or {}).get("username") or "")
         return name if len(name) <= _MAX_USER else ""
-
-    def _path(self, kind: Kind, name: str = "") -> str:
-        return list_path(self, kind, everywhere=False) + (f"/{quote(name, safe='')}" if name else "")
 
     def _ask(
         self,
@@ -168,10 +125,32 @@ class KubernetesObjects:
         return found
 
 
-def list_path(objects: Objects, kind: Kind, *, everywhere: bool) -> str:
-    """Where the API server lists the kind."""
+def path_of(objects: Objects, kind: Kind, name: str = "", *, everywhere: bool = False) -> str:
+    """Where the API server has the object, or lists the kind."""
     where = "" if everywhere else f"namespaces/{quote(objects.namespace, safe='')}/"
-    return f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}"
+    return f"/apis/{GROUP}/{VERSION}/{where}{kind.plural}" + (f"/{quote(name, safe='')}" if name else "")
+
+
+def pages(
+    objects: Objects,
+    kind: Kind,
+    name: str = "",
+    query: Mapping[str, str] | None = None,
+    accept: str = JSON,
+    *,
+    everywhere: bool = False,
+) -> Iterator[Object]:
+    """The answers to a list of the kind, or to a GET of the named object. Raises CliError where the kind is not
+    installed, or the object does not exist."""
+    path, asked = path_of(objects, kind, name, everywhere=everywhere), {"limit": str(PAGE), **(query or {})}
+    while True:
+        answer = objects.read(path, asked, accept)
+        if answer is None:
+            raise missing(objects, kind, name) if name else not_installed(kind)
+        yield answer
+        if not (token := (answer.get("metadata") or {}).get("continue")):
+            return
+        asked["continue"] = token
 
 
 def not_installed(kind: Kind) -> NotInstalled:
@@ -185,6 +164,21 @@ def missing(objects: Objects, kind: Kind, name: str) -> CliError:
         f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get"
         f" {kind.short} -A"
     )
+
+
+def items(answer: Object | None) -> list[Object]:
+    """Of a list that was read; none where there is nothing."""
+    return list((answer or {}).get("items") or ())
+
+
+def need_namespace(objects: Objects) -> None:
+    """Raises CliError where the namespace does not exist."""
+    try:
+        found = objects.read(f"/api/v1/namespaces/{objects.namespace}")
+    except Denied:
+        return  # a role in a namespace does not include the namespace itself
+    if found is None:
+        raise CliError(f"namespace {objects.namespace} does not exist. List all: kubectl get namespaces")
 
 
 def needed(objects: Objects, kind: Kind, name: str) -> Object:

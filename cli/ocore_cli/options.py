@@ -4,14 +4,25 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_origin, get_type_hints
 
 import typer
 
 from ocore_crds.kinds import Kind
 from ocore_crds.model import GROUP
 
-from .objects import KubernetesObjects
+from .objects import Objects
+
+#: Options and arguments that several commands have.
+Output = Literal["text", "json"]
+AsOutput = Annotated[Output, typer.Option("--output", "-o", help="As text, or as JSON with every field.")]
+Operation = Annotated[
+    list[str],
+    typer.Argument(metavar="KIND/NAME", help="snapshot/NAME or rollback/NAME; also osnap/NAME, orb/NAME, KIND NAME."),
+]
+Seconds = Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")]
+EnvironmentName = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Environment: NAME or oenv/NAME.")]
+SnapshotName = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Snapshot: NAME or osnap/NAME.")]
 
 CommandT = TypeVar("CommandT", bound=Callable[..., None])
 
@@ -28,9 +39,9 @@ class Cluster:
         str | None, typer.Option("--kubeconfig", help="Path of the kubeconfig; the default is $KUBECONFIG.")
     ] = None
 
-    def objects(self) -> KubernetesObjects:
+    def objects(self) -> Objects:
         """The objects of the namespace. Raises CliError."""
-        return KubernetesObjects(self.kubeconfig, self.context, self.namespace)
+        return Objects(self.kubeconfig, self.context, self.namespace)
 
 
 class Commands(typer.Typer):

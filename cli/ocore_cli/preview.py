@@ -2,29 +2,28 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ocore_crds.kinds import ROLLBACK
-from ocore_crds.model import API_VERSION
 from ocore_crds.naming import ANNOTATION_TEMPORARY
 from ocore_crds.resources import preview as model
 from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.rollback import PreflightWarning, RollbackStatus
 from ocore_crds.text.quantity import human, span
 
+from .display import Display
 from .errors import CliError, TimedOut
 from .follow import follow
 from .objects import Object, Objects
+from .options import Output
 from .runs import Run, run_of
 
-Output = Literal["text", "json"]
 #: Seconds for the operator to end the preview: a slow start of its Job, or a wait for an operation that is switching.
 TIMEOUT = 300
 #: Seconds for the answer beyond that.
@@ -50,16 +49,12 @@ def make(objects: Objects, notes: Console, spec: dict[str, Any], *, timeout: flo
     """
     snapshot = spec["snapshotRef"]["name"]
     seconds = int(max(60, min(timeout or TIMEOUT, 604800)))
-    body = {
-        "apiVersion": API_VERSION,
-        "kind": ROLLBACK.kind,
-        "metadata": {
-            "generateName": f"preview-{snapshot[:150]}-",
-            "namespace": objects.namespace,
-            "annotations": {ANNOTATION_TEMPORARY: "true"},  # where this process is killed, the operator removes it
-        },
-        "spec": {**spec, "dryRun": True, "timeoutSeconds": seconds, "notAfter": model.NEVER},
-    }
+    body = ROLLBACK.new(
+        objects.namespace,
+        {**spec, "dryRun": True, "timeoutSeconds": seconds, "notAfter": model.NEVER},
+        generateName=f"preview-{snapshot[:150]}-",
+        annotations={ANNOTATION_TEMPORARY: "true"},  # where this process is killed, the operator removes it
+    )
     created = objects.create(ROLLBACK, body)
     name = created["metadata"]["name"]
     try:
@@ -111,7 +106,7 @@ def _remove(objects: Objects, notes: Console, name: str) -> None:
         notes.print(Text(text, style="yellow"), soft_wrap=True)
 
 
-class Quiet:
+class Quiet(Display):
     """Shows what a wait is for once it has lasted longer than usual."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -122,23 +117,13 @@ class Quiet:
         #: What it waits for; empty: unknown.
         self.waits = ""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     def show(self, run: Run) -> None:
-        """Called for every observation."""
         self.waits = waiting = run.waits_for()
         if run.outcome is None and waiting != self._shown and self._clock() - self._began > QUIET:
             self._shown = waiting
             self.note(waiting)
 
     def note(self, text: str) -> None:
-        """About the wait itself."""
         self._console.print(Text(text, style="dim"), soft_wrap=True)
 
 
@@ -179,87 +164,53 @@ def _facts(preview: Preview) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in (
-        *_time(preview),
-        *_database(preview),
-        *_files(preview),
-        *_version(preview),
-        *_neutralizes(preview),
-        *_space(preview),
-    ):
-        table.add_row(name, Text(value))
-    for name, value in _prediction(preview):
+    for name, value in (*_known_facts(preview), *_prediction(preview)):
         table.add_row(name, Text(value))
     return table
 
 
-def _time(preview: Preview) -> list[tuple[str, str]]:
-    if preview.point_in_time is None:
-        return [("Point in time", "unknown")]
-    lost = span(preview.lost_minutes * 60) if preview.lost_minutes is not None else "unknown"
-    return [("Point in time", preview.point_in_time), ("Work lost", f"{lost} (from the point in time until now)")]
+def _known_facts(preview: Preview) -> Iterator[tuple[str, str]]:
+    """Labels and values of what was read."""
+    yield "Point in time", preview.point_in_time or "unknown"
+    if preview.point_in_time is not None:
+        lost = span(preview.lost_minutes * 60) if preview.lost_minutes is not None else "unknown"
+        yield "Work lost", f"{lost} (from the point in time until now)"
+    if (database := preview.database) is not None:
+        size = _bytes(database.bytes_now) if database.exists_now else "does not exist; the rollback creates it"
+        yield "Database", f"{size} now, {_bytes(database.bytes_in_snapshot)} in the snapshot"
+        yield "PostgreSQL", _now_and_then(database.server_version_now, database.server_version_in_snapshot)
+    if (files := preview.files) is not None:
+        yield (
+            "Files to move",
+            f"{files.files_to_move} files, {human(files.bytes_to_move)}, of {files.files_in_snapshot} files,"
+            f" {human(files.bytes_in_snapshot)}",
+        )
+    if (version := preview.version) is not None:
+        for name, now, then in (
+            ("Image", version.image_now, version.image_in_snapshot),
+            ("Commit", version.commit_now, version.commit_in_snapshot),
+        ):
+            if now or then:
+                yield name, f"{now}, the same in the snapshot" if now == then else _now_and_then(now, then)
+    if preview.neutralizes:
+        yield "Neutralised", "yes, before the switchover"
+    for space in preview.space:
+        short = space.free_bytes is not None and space.free_bytes < space.needed_bytes
+        text = f"{human(space.needed_bytes)} needed, {_bytes(space.free_bytes)} free{' (TOO LITTLE)' if short else ''}"
+        yield f"Space: {space.volume.lower()}", text
 
 
-def _database(preview: Preview) -> list[tuple[str, str]]:
-    found = preview.database
-    if found is None:
-        return []
-    now = _bytes(found.bytes_now) if found.exists_now else "does not exist; the rollback creates it"
-    then = _bytes(found.bytes_in_snapshot)
-    versions = (
-        f"{found.server_version_now or 'unknown'} now, {found.server_version_in_snapshot or 'unknown'} in the snapshot"
-    )
-    return [("Database", f"{now} now, {then} in the snapshot"), ("PostgreSQL", versions)]
+def _now_and_then(now: str, then: str) -> str:
+    return f"{now or 'unknown'} now, {then or 'unknown'} in the snapshot"
 
 
-def _files(preview: Preview) -> list[tuple[str, str]]:
-    found = preview.files
-    if found is None:
-        return []
-    text = (
-        f"{found.files_to_move} files, {human(found.bytes_to_move)}, of {found.files_in_snapshot} files,"
-        f" {human(found.bytes_in_snapshot)}"
-    )
-    return [("Files to move", text)]
-
-
-def _version(preview: Preview) -> list[tuple[str, str]]:
-    found = preview.version
-    if found is None:
-        return []
-    rows = []
-    for name, now, then in (
-        ("Image", found.image_now, found.image_in_snapshot),
-        ("Commit", found.commit_now, found.commit_in_snapshot),
-    ):
-        if now or then:
-            same = f"{now}, the same in the snapshot"
-            rows.append((name, same if now == then else f"{now or 'unknown'} now, {then or 'unknown'} in the snapshot"))
-    return rows
-
-
-def _neutralizes(preview: Preview) -> list[tuple[str, str]]:
-    return [("Neutralised", "yes, before the switchover")] if preview.neutralizes else []
-
-
-def _space(preview: Preview) -> list[tuple[str, str]]:
-    rows = []
-    for found in preview.space:
-        short = found.free_bytes is not None and found.free_bytes < found.needed_bytes
-        text = f"{human(found.needed_bytes)} needed, {_bytes(found.free_bytes)} free{' (TOO LITTLE)' if short else ''}"
-        rows.append((f"Space: {found.volume.lower()}", text))
-    return rows
-
-
-def _prediction(preview: Preview) -> list[tuple[str, str]]:
+def _prediction(preview: Preview) -> Iterator[tuple[str, str]]:
     found = preview.prediction
-    if found is None:
-        return []
-    return [
-        ("Duration", f"{_seconds(found.duration_seconds)} ({_source(found.duration_source, found.rollbacks)})"),
-        ("Downtime", f"{_seconds(found.downtime_seconds)} ({_source(found.downtime_source, found.rollbacks)})"),
-        *([("Figures", found.explanation)] if found.explanation else []),
-    ]
+    if found is not None:
+        yield "Duration", f"{_seconds(found.duration_seconds)} ({_source(found.duration_source, found.rollbacks)})"
+        yield "Downtime", f"{_seconds(found.downtime_seconds)} ({_source(found.downtime_source, found.rollbacks)})"
+        if found.explanation:
+            yield "Figures", found.explanation
 
 
 def _source(source: model.RateSource, rollbacks: int) -> str:

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from typer import Option
 
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
-from ocore_crds.model import API_VERSION
 from ocore_crds.resources.layouts import Layout
 from ocore_crds.text.sentences import shown
 from ocore_crds.text.shell import command
@@ -131,8 +130,7 @@ class Document:
     comments: Mapping[str, str]
 
     def body(self, namespace: str) -> Object:
-        metadata = {"name": self.name, "namespace": namespace}
-        return {"apiVersion": API_VERSION, "kind": self.kind.kind, "metadata": metadata, "spec": self.spec}
+        return self.kind.new(namespace, self.spec, name=self.name)
 
 
 def propose(found: Found, given: Given) -> tuple[Document, ...]:

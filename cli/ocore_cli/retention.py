@@ -25,10 +25,12 @@ from ocore_crds.rules.retention import (
     candidates_of,
     judged,
     safety_of,
+    snapshot_used_by,
     told_of,
 )
 from ocore_crds.text.quantity import human
 
+from . import tables
 from .errors import CliError
 from .objects import Object, Objects
 
@@ -56,10 +58,11 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     """Prints each Snapshot with its verdict, then what is deleted. `given`: fields of the policy to try instead of its
     own."""
     policy = objects.get(SNAPSHOT_POLICY, environment)
-    spec = _spec(policy, environment, given)
+    spec = policy_spec(policy, environment, given)
     snapshots = _snapshots(objects, environment)
     rollbacks = objects.list(ROLLBACK)
-    used = {_used_by(o) for o in rollbacks if not _terminal(o)}
+    running = (o for o in rollbacks if not conditions.is_terminal((o.get("status") or {}).get("conditions") or ()))
+    used = {name for where, name in filter(None, map(snapshot_used_by, running)) if where == objects.namespace}
     safeties = [s for s in map(safety_of, rollbacks) if s is not None]
     listed = [
         Listed(o["metadata"]["name"], candidate_of(o, used), needs_of(o.get("status") or {}), told_of(o))
@@ -78,10 +81,10 @@ def show(objects: Objects, console: Console, environment: str, given: Mapping[st
     _print_expired(console, snapshots, found, dry_run=bool(given))
 
 
-def _spec(policy: Object | None, environment: str, given: Mapping[str, int]) -> SnapshotPolicySpec:
+def policy_spec(policy: Object | None, environment: str, given: Mapping[str, int] | None = None) -> SnapshotPolicySpec:
     """The policy's values, or the defaults, with the given ones in their place."""
-    own = dict(policy["spec"]) if policy is not None else {"environmentRef": {"name": environment}}
-    return SnapshotPolicySpec.model_validate(own | dict(given), extra="ignore")
+    own = policy["spec"] if policy is not None else {"environmentRef": {"name": environment}}
+    return SnapshotPolicySpec.model_validate({**own, **(given or {})}, extra="ignore")
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -93,17 +96,6 @@ def _zone(name: str) -> ZoneInfo:
 
 def _snapshots(objects: Objects, environment: str) -> list[Object]:
     return [o for o in objects.list(SNAPSHOT) if o["spec"]["environmentRef"]["name"] == environment]
-
-
-def _used_by(rollback: Object) -> str:
-    """Name of the Snapshot that a Rollback of this namespace uses here; empty where it uses none, or one of another
-    namespace."""
-    ref = rollback["spec"].get("snapshotRef") or {}
-    return str(ref.get("name", "")) if ref.get("namespace") in (None, rollback["metadata"].get("namespace")) else ""
-
-
-def _terminal(obj: Object) -> bool:
-    return conditions.is_terminal((obj.get("status") or {}).get("conditions") or ())
 
 
 def _rules(spec: SnapshotPolicySpec, there: bool, given: Mapping[str, int]) -> str:
@@ -119,9 +111,7 @@ def _rules(spec: SnapshotPolicySpec, there: bool, given: Mapping[str, int]) -> s
 
 
 def _table(candidates: list[Candidate], found: Mapping[str, Verdict]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("Snapshot", "Time", "Result", "Kept by", "Until"):
-        table.add_column(column, header_style="dim", overflow="fold")
+    table = tables.plain("Snapshot", "Time", "Result", "Kept by", "Until")
     for c in sorted(candidates, key=lambda c: (c.time, c.name), reverse=True):
         verdict = found[c.name]
         table.add_row(

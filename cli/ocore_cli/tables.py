@@ -22,6 +22,14 @@ from .runs import Run, duration, problem_conditions
 Object = dict[str, Any]
 
 
+def plain(*columns: str) -> Table:
+    """A table without lines, whose cells are folded where they are too long."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in columns:
+        table.add_column(column, header_style="dim", overflow="fold")
+    return table
+
+
 def environments(objects: Sequence[Object], runs: Sequence[Run], namespaces: bool, now: datetime) -> Table:
     """Environments with their last Complete snapshot."""
     table = _table(

@@ -1,6 +1,7 @@
 """The kinds of the group: one table for the CRD generator, the operator and the CLI."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import API_VERSION, GROUP, Model
@@ -21,7 +22,6 @@ class Column:
     path: str
     type: str = "string"
     wide: bool = False
-    description: str = ""
 
 
 #: Characters of the longest name of an object: it goes into the names of Jobs (63 with their suffixes) and pods.
@@ -53,6 +53,15 @@ class Kind:
     @property
     def api_version(self) -> str:
         return API_VERSION
+
+    def new(self, namespace: str, spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+        """An object to create. `metadata`: its name or generateName, and more."""
+        return {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": {"namespace": namespace, **metadata},
+            "spec": spec,
+        }
 
 
 _READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')

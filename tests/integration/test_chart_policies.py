@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from ocore_cli.objects import KubernetesObjects
+from ocore_cli.objects import Objects
 from ocore_crds.kinds import SNAPSHOT
 from support.cluster.admission_policies import AdmissionPolicies
 from support.cluster.chart import Helm, find, snapshot
@@ -395,7 +395,7 @@ def test_operator_facade_and_trusted_users_name_others(crds: Cluster, requesters
 
 
 def test_kubectl_ocore_enters_the_name_that_the_api_server_knows(crds: Cluster, requesters: Requesters) -> None:
-    objects = KubernetesObjects(crds.env["KUBECONFIG"], None, requesters.namespace)
+    objects = Objects(crds.env["KUBECONFIG"], None, requesters.namespace)
     assert objects.user() == crds.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")
     body = asked_by(requesters.namespace, "Snapshot", objects.user())
     body["metadata"]["name"] = "stored"  # the only one that is: the others are dry runs

@@ -202,8 +202,6 @@ def _selectable(kind: Kind) -> Schema:
 
 def _column(column: Column) -> Schema:
     found: Schema = {"name": column.name, "type": column.type, "jsonPath": column.path}
-    if column.description:
-        found["description"] = column.description
     if column.wide:
         found["priority"] = 1
     return found

@@ -8,7 +8,6 @@ import pytest
 
 from ocore_cli import certificate, options
 from ocore_cli.errors import CliError
-from ocore_crds.kinds import Kind
 from ocore_crds.resources.restore_test import run_of
 from support.cli import FakeObjects, Object, condition, run, snapshot
 
@@ -43,25 +42,14 @@ def proven(test: Object | None = TEST, phase: str = "Complete", status: str = "T
     return snapshot(phase, conditions=conditions, manifestSha256=SHA, manifestKey="k/manifest.json", **more)
 
 
-class Annotated(FakeObjects):
-    """Remembers annotations."""
-
-    def __init__(self, **states: Any) -> None:
-        super().__init__(**states)
-        self.annotations: dict[str, str] = {}
-
-    def annotate(self, kind: Kind, name: str, annotations: dict[str, str]) -> None:
-        self.annotations |= annotations
-
-
 @pytest.fixture
-def objects(monkeypatch: pytest.MonkeyPatch) -> Annotated:
-    found = Annotated(snapshot=[proven()])
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: found)
+def objects(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
+    found = FakeObjects(snapshot=[proven()])
+    monkeypatch.setattr(options, "Objects", lambda *_: found)
     return found
 
 
-def test_a_valid_certificate(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_certificate(objects: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("certificate", "osnap/before") == 0
     text = capsys.readouterr().out
     for part in (
@@ -77,7 +65,7 @@ def test_a_valid_certificate(objects: Annotated, capsys: pytest.CaptureFixture[s
 
 
 def test_row_90_a_certificate_affirms_what_was_checked_only(
-    objects: Annotated, capsys: pytest.CaptureFixture[str]
+    objects: FakeObjects, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of layout Plain no one knows which files the database names."""
     plain = TEST | {"attachments": 0}
@@ -93,7 +81,7 @@ def test_row_90_a_certificate_affirms_what_was_checked_only(
     assert "attachments" not in text.lower()
 
 
-def test_as_json(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
+def test_as_json(objects: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("certificate", "before", "-o", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["valid"], found["problem"], found["snapshot"]["manifestSha256"]) == (True, "", SHA)
@@ -110,7 +98,7 @@ def test_as_json(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None
         (proven(TEST, status="Unknown"), "not True"),
     ],
 )
-def test_no_certificate(objects: Annotated, obj: Object, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_certificate(objects: FakeObjects, obj: Object, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     objects.states["snapshot"] = [obj]
     assert run("certificate", "before") == 1
     assert expected in capsys.readouterr().out
@@ -118,7 +106,7 @@ def test_no_certificate(objects: Annotated, obj: Object, expected: str, capsys: 
     assert json.loads(capsys.readouterr().out)["valid"] is False
 
 
-def test_how_to_get_one(objects: Annotated, capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_to_get_one(objects: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
     objects.states["snapshot"] = [proven(None)]
     run("certificate", "before")
     text = capsys.readouterr().out
@@ -126,25 +114,29 @@ def test_how_to_get_one(objects: Annotated, capsys: pytest.CaptureFixture[str]) 
     assert "spec.verify.schedule" in text
 
 
-def test_now_asks_and_waits(objects: Annotated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_now_asks_and_waits(objects: FakeObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    def annotations() -> dict[str, str]:
+        ((_, _, body),) = objects.patched
+        return dict(body["metadata"]["annotations"])
+
     def answered() -> Object:
-        (text,) = objects.annotations.values()
+        (text,) = annotations().values()
         return proven(TEST | {"answered": [run_of("annotation", text)]})
 
     states: list[Callable[[], Object]] = [lambda: proven(None), lambda: proven(None), answered]
     monkeypatch.setattr(objects, "get", lambda *_: (states.pop(0) if len(states) > 1 else states[0])())
     monkeypatch.setattr(certificate, "PAUSE", 0)
     assert run("certificate", "before", "--now") == 0
-    assert list(objects.annotations) == ["ocore.dev/restore-test-requested"]
+    assert list(annotations()) == ["ocore.dev/restore-test-requested"]
 
 
-def test_now_of_what_cannot_be_tested(objects: Annotated) -> None:
+def test_now_of_what_cannot_be_tested(objects: FakeObjects) -> None:
     objects.states["snapshot"] = [snapshot("Failed")]
     with pytest.raises(CliError, match="only a Complete one"):
         certificate.request(objects, "before")
 
 
-def test_the_time_to_wait_ends(objects: Annotated) -> None:
+def test_the_time_to_wait_ends(objects: FakeObjects) -> None:
     objects.states["snapshot"] = [proven(None)]
     with pytest.raises(CliError, match="It continues"):
-        certificate.wait(objects, "before", "0badcafe", lambda: None, lambda: False)
+        certificate.wait(objects, "before", "0badcafe", 0)

@@ -302,7 +302,7 @@ def test_short_names_are_accepted(cli: FakeObjects, capsys: pytest.CaptureFixtur
 def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
     """The commands over these objects instead of a cluster's."""
     objects = FakeObjects(snapshot=[DONE], environment=[{"metadata": {"name": "shop"}}])
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "Objects", lambda *_: objects)
     return objects
 
 
@@ -696,7 +696,7 @@ def test_a_corrupt_snapshot_with_a_whole_remote_copy_is_restorable() -> None:
 
 
 def test_a_corrupt_snapshot_is_not_rolled_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: FakeObjects(snapshot=[CORRUPT]))
+    monkeypatch.setattr(options, "Objects", lambda *_: FakeObjects(snapshot=[CORRUPT]))
     with pytest.raises(CliError, match="snapshot before is Corrupt: pack 3 differs"):
         app.rollback(app.Restore(), options.Cluster(), "before")
 

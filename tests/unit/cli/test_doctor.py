@@ -478,7 +478,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
         CLUSTER_ROLES: {"items": [{"metadata": {"annotations": {"ocore.dev/lease": "/".join(OPERATOR)}}}]},
         "/apis/coordination.k8s.io/v1/namespaces/ocore-system/leases/ocore-ocore-snapshots": world.leases[OPERATOR],
     }
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "Objects", lambda *_: objects)
     # The times of the objects are those of the moment in which the tests were collected, which may be half an hour ago.
     with time_machine.travel(NOW, tick=False):
         yield objects

@@ -348,7 +348,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
         "/apis/apps/v1/namespaces/shop/deployments": {"items": [ODOO]},
         "/api/v1/namespaces/shop/secrets": {"items": [{"metadata": {"name": "pg-app"}, "data": data}]},
     }
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "Objects", lambda *_: objects)
     return objects
 
 

@@ -31,7 +31,7 @@ def table(*rows: tuple[str, ...]) -> Object:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
     objects = FakeObjects(snapshot=[DONE])
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "Objects", lambda *_: objects)
     monkeypatch.setattr(manage, "pause", lambda _: None)
     return objects
 
@@ -178,6 +178,6 @@ def test_version_needs_no_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def none(*_: object) -> None:
         raise CliError("cannot read the kubeconfig")
 
-    monkeypatch.setattr(options, "KubernetesObjects", none)
+    monkeypatch.setattr(options, "Objects", none)
     assert run("version") == 0
     assert capsys.readouterr().out.startswith("kubectl ocore ")

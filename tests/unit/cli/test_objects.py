@@ -12,7 +12,7 @@ import yaml
 
 from ocore_cli.errors import CliError, Denied, NotInstalled, Refused, Unreachable
 from ocore_cli.manage import TABLE
-from ocore_cli.objects import KubernetesObjects
+from ocore_cli.objects import Objects
 from ocore_crds.kinds import SNAPSHOT
 from support.cli import run
 from support.ports import free_port
@@ -32,7 +32,7 @@ def kubeconfig(tmp_path: Path, port: int) -> str:
 
 def test_an_unknown_user_is_left_out(tmp_path: Path) -> None:
     """The operation itself reports that the API server cannot be reached."""
-    assert KubernetesObjects(kubeconfig(tmp_path, free_port()), None, "shop").user() == ""
+    assert Objects(kubeconfig(tmp_path, free_port()), None, "shop").user() == ""
 
 
 class _Quiet(BaseHTTPRequestHandler):
@@ -113,7 +113,7 @@ def test_what_a_write_asks_for(tmp_path: Path) -> None:
     asked: list[tuple[str, str, str, object]] = []
     body = {"metadata": {"name": "a"}, "spec": {"verify": "Full"}}
     with echo(201, asked) as port:
-        objects = KubernetesObjects(kubeconfig(tmp_path, port), None, "shop")
+        objects = Objects(kubeconfig(tmp_path, port), None, "shop")
         objects.create(SNAPSHOT, body)
         objects.apply(SNAPSHOT, body)
         objects.patch(SNAPSHOT, "a/../b", {"spec": {}})
@@ -138,7 +138,7 @@ def test_what_a_write_asks_for(tmp_path: Path) -> None:
 )
 def test_what_a_refusal_becomes(status: int, error: type[CliError], tmp_path: Path) -> None:
     with echo(status, []) as port:
-        objects = KubernetesObjects(kubeconfig(tmp_path, port), None, "shop")
+        objects = Objects(kubeconfig(tmp_path, port), None, "shop")
         assert objects.user() == ""
         with pytest.raises(error):
             objects.apply(SNAPSHOT, {"metadata": {"name": "a"}})

@@ -124,7 +124,7 @@ def test_rows_are_not_compared_where_what_is_live_is_of_no_snapshot(
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
     objects = FakeObjects(snapshot=[DONE], rollback=[rollback(None), rollback()])
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "Objects", lambda *_: objects)
     monkeypatch.setattr(confirm, "is_interactive", lambda: True)
     return objects
 
@@ -265,7 +265,7 @@ class Dropping(FakeObjects):
 
 def test_a_crd_without_dry_run_never_runs_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
     objects = Dropping(snapshot=[DONE])
-    monkeypatch.setattr(options, "KubernetesObjects", lambda *_: objects)
+    monkeypatch.setattr(options, "Objects", lambda *_: objects)
     with pytest.raises(CliError, match="no dryRun"):
         run("preview", "before")
     assert [name for _, name in objects.deleted] == ["preview-before-x7k2p"]

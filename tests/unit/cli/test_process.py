@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ocore_cli import interrupts
-from ocore_cli.objects import PAGE, KubernetesObjects
+from ocore_cli.objects import PAGE, Objects
 from ocore_crds.kinds import SNAPSHOT
 from support.cli import DONE, Object, condition, snapshot
 
@@ -163,7 +163,7 @@ def test_a_wait_that_is_over_has_its_own_exit_code(api: Api, kubeconfig: Path) -
 
 def test_lists_are_read_in_pages(api: Api, kubeconfig: Path) -> None:
     api.lists[f"{BASE}/snapshots"] = [{"metadata": {"name": f"s{n}"}} for n in range(2 * PAGE + 1)]
-    found = KubernetesObjects(str(kubeconfig), None, None).list(SNAPSHOT)
+    found = Objects(str(kubeconfig), None, None).list(SNAPSHOT)
     assert [obj["metadata"]["name"] for obj in found] == [f"s{n}" for n in range(2 * PAGE + 1)]
     assert api.asked.count(f"GET {BASE}/snapshots") == 3
     assert found != [DONE]

@@ -40,6 +40,7 @@ def cluster(policy: Object | None, *snapshots: Object, rollbacks: tuple[Object, 
     return objects
 
 
+META = {"name": "r", "namespace": "shop"}
 POLICY: Object = {
     "metadata": {"name": "shop", "namespace": "shop"},
     "spec": {"environmentRef": {"name": "shop"}, "keepDaily": 2, "timeZone": "Europe/Berlin"},
@@ -64,9 +65,16 @@ def test_other_values_are_a_dry_run() -> None:
 
 
 def test_a_used_one_stays() -> None:
-    rollback: Object = {"metadata": {"name": "r"}, "spec": {"snapshotRef": {"name": "s3"}}, "status": {}}
+    rollback: Object = {"metadata": META, "spec": {"snapshotRef": {"name": "s3"}}, "status": {}}
     said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), rollbacks=(rollback,)))
     assert "deletes 1 snapshots" in said
+
+
+def test_a_preview_keeps_nothing_as_the_operator_decides() -> None:
+    """A Rollback with dryRun restores nothing, so what it names can be deleted."""
+    preview: Object = {"metadata": META, "spec": {"snapshotRef": {"name": "s3"}, "dryRun": True}, "status": {}}
+    said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), rollbacks=(preview,)))
+    assert "deletes 2 snapshots" in said
 
 
 def test_a_full_one_stays_with_the_differential_that_needs_it() -> None:
@@ -115,7 +123,7 @@ def test_a_corrupt_one_is_not_the_last_good_one() -> None:
 def test_a_safety_snapshot_stays_until_its_undo_window_ends() -> None:
     ended = [{"type": "Complete", "status": "True"}]
     status = {"safetySnapshotName": "s3", "undoUntil": "2026-05-21T12:00:00Z", "conditions": ended}
-    rollback: Object = {"metadata": {"name": "r"}, "spec": {"snapshotRef": {"name": "s9"}}, "status": status}
+    rollback: Object = {"metadata": META, "spec": {"snapshotRef": {"name": "s9"}}, "status": status}
     said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), rollbacks=(rollback,)))
     (line,) = [line for line in said.splitlines() if line.startswith("s3")]
     assert "undoWindow" in line
