@@ -279,9 +279,10 @@ bud() { # NAME:TAG CONTEXT NATIVE: NATIVE is the base for this machine's process
   # of the build at a place that exists and is empty, so that nothing of it, not even a name, gets into a layer.
   local contexts=()
   [ ! -d "$2/ui" ] || contexts=(--build-context "ui=$2/ui")
-  python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
-  mkdir "$CACHE/tmp/pip/pip-wheel"
-  pip_wheel "$CACHE/tmp/pip/pip-wheel"
+  local pip
+  pip=$(own_pip "$CACHE/tmp/own-pip")
+  PYTHONPATH=$pip python3 "$HERE/lib/pipconf.py" "$CACHE/tmp/pip"
+  pip_wheel "$CACHE/tmp/pip/pip-wheel" "$pip"
   buildah_ bud --layers --timestamp 0 --pull-never --format oci --volume "$CACHE/tmp/pip:/mnt:ro" \
     "${contexts[@]}" "${BUILD_ARGS[@]}" --build-arg "BASE_IMAGE=$BASE" --build-arg "BUILD_IMAGE=$3" \
     --build-arg "TARGETARCH=${FOREIGN:-$(dpkg --print-architecture)}" \
@@ -291,19 +292,24 @@ bud() { # NAME:TAG CONTEXT NATIVE: NATIVE is the base for this machine's process
     >"$CACHE/tmp/digest"
 }
 
-# pip_wheel FOLDER: the locked pip as one file. That of this machine's own Python may be too old for the Python of the
-# image: pip 23.0, which Debian 12 has, does not run on Python 3.13.
-pip_wheel() {
-  local own=$CACHE/tmp/pip/own folder
-  mkdir "$own"
+# own_pip FOLDER: prints the path of this machine's own pip, a wheel in FOLDER. It is there without the package python3-pip.
+own_pip() {
+  local folder
+  rm -rf "$1" && mkdir "$1"
   folder=$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])' 2>/dev/null) || true
-  cp "$folder"/_bundled/pip-*.whl "$own" 2>/dev/null ||
-    cp /usr/share/python-wheels/pip-*.whl "$own" 2>/dev/null ||
-    (cd "$own" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . &&
-      mv usr/share/python-wheels/pip-*.whl .)
-  PYTHONPATH=$(echo "$own"/pip-*.whl) python3 -m pip download --quiet --disable-pip-version-check --no-deps \
+  cp "$folder"/_bundled/pip-*.whl "$1" 2>/dev/null ||
+    cp /usr/share/python-wheels/pip-*.whl "$1" 2>/dev/null ||
+    (cd "$1" && apt-get -qq download python3-pip-whl && dpkg-deb -x python3-pip-whl_*.deb . &&
+      mv usr/share/python-wheels/pip-*.whl .) >&2
+  echo "$1"/pip-*.whl
+}
+
+# pip_wheel FOLDER PIP: the locked pip as one file, read by PIP. That of this machine's own Python may be too old for the
+# Python of the image: pip 23.0, which Debian 12 has, does not run on Python 3.13.
+pip_wheel() {
+  mkdir "$1"
+  PYTHONPATH=$2 python3 -m pip download --quiet --disable-pip-version-check --no-deps \
     --only-binary :all: --require-hashes --dest "$1" -r "$REPO/requirements/pip.txt"
-  rm -r "$own"
 }
 
 # emulate: the kernel runs programs of $FOREIGN with QEMU, in each folder that is a root. Debian's rule has the flag F:

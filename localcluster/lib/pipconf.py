@@ -1,6 +1,8 @@
 """Writes this machine's pip configuration, and the files it names, to a folder that a build mounts at /mnt.
 
 pipconf.py FOLDER
+
+The interpreter must be able to import pip. Where Debian's python3-pip is not installed: PYTHONPATH=PIP_WHEEL.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ MOUNT = "/mnt"
 def settings() -> dict[str, str]:
     """The effective values: environment variables take precedence."""
     listing = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, text=True, check=True
     ).stdout
     found: dict[str, str] = {}
     for section in ("global", "install", ":env:"):
