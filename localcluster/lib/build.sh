@@ -8,9 +8,9 @@ NODE_SUITE=trixie # has containerd 1.7, whatever this machine has
 NODE_PACKAGES=containerd,crun,containernetworking-plugins,iptables,nftables,iproute2,conntrack,mount,procps
 NODE_PACKAGES+=,e2fsprogs,ca-certificates
 
-# command=package
+# command=package: what this folder runs, and the demo, which has no other list
 DEPS='mmdebstrap=mmdebstrap buildah=buildah newuidmap=uidmap unshare=util-linux nsenter=util-linux openssl=openssl
-  python3=python3 node=nodejs npm=npm flock=util-linux setsid=util-linux awk=gawk tar=tar'
+  curl=curl python3=python3 node=nodejs npm=npm flock=util-linux setsid=util-linux awk=gawk tar=tar'
 
 missing_packages() {
   local pair

@@ -1,6 +1,7 @@
 """What stopped people who tried this for the first time (issue 9, item 27): the examples work as they are, and the
 pages say what is needed."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -172,3 +173,19 @@ def test_each_command_of_the_tutorial_is_run_by_its_test_and_its_variables_are_s
     assert {name for name in known if f'"{name}"' not in test} == set()
     # No block of another kind, which the test would not see.
     assert len(re.findall(r"^ *```\w*$", page.read_text(), re.MULTILINE)) == 2 * (1 + sum(map(len, scripts.values())))
+
+
+def test_what_the_demo_runs_is_installed_with_the_cluster() -> None:
+    """A bare Debian has no curl: the demo ended with a traceback at its eleventh step of twelve."""
+    commands = {
+        node.elts[0].value
+        for file in (REPOSITORY / "examples/demo/demo_run").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.List) and node.elts and isinstance(node.elts[0], ast.Constant)
+        if re.fullmatch("[a-z]+", str(node.elts[0].value))
+    }
+    assert {"bash", "curl", "kubectl"} <= commands
+    build = (REPOSITORY / "localcluster/lib/build.sh").read_text()
+    installed = set(re.findall(r"([a-z0-9]+)=", re.findall(r"^DEPS='(.*?)'", build, re.MULTILINE | re.DOTALL)[0]))
+    built = set(re.findall(r"COMPONENTS\+?='(.*?)'", build)[0].split()) | {"helm"}
+    assert commands <= installed | built | {"bash"}
