@@ -58,7 +58,8 @@ class Record(Generic[StatusT]):
 
     status: StatusT
     notes: tuple[Note, ...] = ()
-    #: Hit after the status is written.
+    #: Failpoints that are hit before and after the status is written.
+    before: str = ""
     failpoint: str = ""
     #: Name of the Job whose result the status has: it is removed first, else its result would be read again under the
     #: name of another attempt.

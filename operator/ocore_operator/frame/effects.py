@@ -27,6 +27,8 @@ async def carry_out(
         if action.status is not None:
             await summarize.write(ctx, obj, action.status)
         return Requeue(action.seconds)
+    if action.before:
+        await failpoints.hit(ctx, obj, action.before)
     if action.job and seen is not None:
         await lifecycle.remove(ctx, seen, obj.meta, action.job)
     async with failpoints.after(ctx, obj, action.failpoint):

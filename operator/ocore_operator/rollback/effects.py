@@ -17,6 +17,7 @@ from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.frame import effects as frame
+from ocore_operator.frame.actions import SetFinalizer
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building import build, inputs, listeners, stores
 from ocore_operator.jobs.building.inputs import JobInputs
@@ -35,14 +36,12 @@ from ocore_operator.rollback.source import reads_elsewhere, store_name
 from ocore_operator.rollback.transitions import unanswered
 from ocore_operator.rollback.world import (
     AcquireLock,
-    AddFinalizer,
     AskProbe,
     CancelSafetySnapshot,
     CreateSafetySnapshot,
     Effect,
     RecordExecuted,
     ReleaseLock,
-    RemoveFinalizer,
     ReportDamage,
     ReportProbe,
     SafetyView,
@@ -68,9 +67,10 @@ LEAST_DEADLINE = 10.0
 async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Effect) -> None:
     """Carries the effect out. Raises Outcome where it is not possible now, Conflict where its object has changed."""
     match effect:
-        case AddFinalizer() | RemoveFinalizer():
-            present, meta = isinstance(effect, AddFinalizer), observed.rollback.meta
-            await frame.set_finalizer(ctx, meta, ROLLBACKS, naming.FINALIZER_ROLLBACK, present=present)
+        case SetFinalizer(present=present):
+            await frame.set_finalizer(
+                ctx, observed.rollback.meta, ROLLBACKS, naming.FINALIZER_ROLLBACK, present=present
+            )
         case AcquireLock():
             await operation_lock.acquire(ctx, _environment(observed), observed.rollback)
         case ReleaseLock():

@@ -27,7 +27,8 @@ from ocore_crds.resources.rollback import (
     RollbackTarget,
 )
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, Wait
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.observing.outcome import may_retry
 from ocore_operator.rollback import (
@@ -57,25 +58,14 @@ from ocore_operator.rollback.transitions import (
     timed_out,
     unanswered,
 )
-from ocore_operator.rollback.world import (
-    AcquireLock,
-    Action,
-    AddFinalizer,
-    Do,
-    Idle,
-    JobView,
-    Record,
-    RemoveFinalizer,
-    StartJob,
-    Wait,
-    World,
-    until_ended,
-)
+from ocore_operator.rollback.world import AcquireLock, Action, Do, JobView, StartJob, World, until_ended
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.view import labels, saved
 
 #: Seconds that the API server may refuse a Job (quota, admission) before the rollback fails.
 REFUSED_SECONDS = 120
+#: Seconds until an effect that could not be carried out is tried again, unless its error says otherwise.
+PAUSE = 5.0
 #: Seconds in which an import completes what it has created.
 IMPORT_WAIT = 300
 
@@ -85,10 +75,12 @@ RAN_BEFORE = (c.ALREADY_EXECUTED, c.SWITCHED_BACK, c.OUTCOME_UNKNOWN)
 
 def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:
     """The next single action."""
+    if world.refused_now is not None:
+        return _later(world.refused_now)
     if world.namespace_terminating:
         # No Job can be created in the namespace any more, and all our objects are deleted with it: do not block that
         # (velero#3701).
-        return Do(RemoveFinalizer()) if world.finalizer else Idle()
+        return Do(SetFinalizer(present=False)) if world.finalizer else Idle()
     if spec.dry_run:
         return plan_preview.decide(status, spec, world, rollback_id, now)
     if world.awaits_import and status.stage is None:
@@ -98,12 +90,17 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
     if status.stage == "Ended":
         return after_end(status, spec, world, now)
     if not world.finalizer and not world.deleting:
-        return Do(AddFinalizer())
+        return Do(SetFinalizer(present=True))
     if status.stage in BEFORE_THE_SWITCH:
         interruption = _interruption(status, spec, world, now)
         if interruption is not None:
             return interruption
     return _STAGES[status.stage](status, spec, world, now)
+
+
+def _later(refusal: Outcome) -> Wait:
+    """An effect that cannot be carried out now is tried again; the limit of the stage ends that."""
+    return Wait(refusal.after if isinstance(refusal, Waiting) else PAUSE, refusal.reason, refusal.message)
 
 
 def _await_import(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id: str, now: datetime) -> Action:
@@ -119,7 +116,7 @@ def _await_import(status: RollbackStatus, spec: RollbackSpec, world: World, roll
     return Record(failing(fresh, c.IMPORT_INCOMPLETE, text, now), (Note("Warning", c.IMPORT_INCOMPLETE, text),))
 
 
-def abort(status: RollbackStatus, reason: str, message: str, now: datetime) -> Record:
+def abort(status: RollbackStatus, reason: str, message: str, now: datetime) -> Record[RollbackStatus]:
     """Fails the rollback and leaves the environment as it was."""
     return Record(failing(status, reason, message, now), (Note("Warning", reason, message),))
 
@@ -213,7 +210,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
         fresh = restored(status, result, now)
         if fresh.stage == "Prepare" and _must_await(fresh, spec):
             fresh = enter(fresh, "Await", now)
-        return Record(fresh, (note,), failpoint="operator-rollback-restored")
+        return Record(fresh, (note,), before="operator-rollback-restored")
     if job.failure is not None and job.failure.reason in RAN_BEFORE:
         return plan_safety.cancel(world) or _ran_before(status, job.failure, now)
     failures = (job.failure,) if job.failure is not None else ()
@@ -228,7 +225,7 @@ def _restore(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
     return _retry_or_abort(RESTORE, status, next_attempt, job, now, number=remote_source.attempt_of(status, job))
 
 
-def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record:
+def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record[RollbackStatus]:
     """The next attempt reads the remote copy: nothing was stopped, and the restore begins again."""
     text = (
         f"The snapshot cannot be restored from its own store ({remote.message}) Continuing with its remote copy in"
@@ -239,7 +236,7 @@ def _read_copy(status: RollbackStatus, remote: RemoteSource) -> Record:
     return Record(fresh, (Note("Warning", remote.reason, text),))
 
 
-def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Record:
+def _ran_before(status: RollbackStatus, failure: Failure, now: datetime) -> Record[RollbackStatus]:
     """The end: by the record in the store, or the database's comment, a Rollback of this name and spec ran before."""
     if failure.reason == c.ALREADY_EXECUTED:
         note = Note("Normal", failure.reason, failure.message)
@@ -285,7 +282,7 @@ def _stop_earlier(status: RollbackStatus, world: World) -> Action | None:
     return plan_switch.stop_jobs(earlier) if earlier else None
 
 
-def _refused(status: RollbackStatus, world: World, now: datetime) -> Record | None:
+def _refused(status: RollbackStatus, world: World, now: datetime) -> Record[RollbackStatus] | None:
     """The end, where no Job could be created for too long."""
     if world.refused_since is None or (now - world.refused_since).total_seconds() < REFUSED_SECONDS:
         return None
@@ -311,7 +308,7 @@ def _neutralize(status: RollbackStatus, spec: RollbackSpec, world: World, now: d
             return abort(status, c.NOT_NEUTRALIZED, text, now)
         done = "neutralised and asserted" if plan.required else "given its own identity"
         note = Note("Normal", "Neutralized", f"The restored copy is {done}.")
-        return Record(neutralized(status, result, now), (note,), failpoint="operator-rollback-neutralized")
+        return Record(neutralized(status, result, now), (note,), before="operator-rollback-neutralized")
     next_attempt = change(status, neutralize_attempt=status.neutralize_attempt + 1)
     return _retry_or_abort(NEUTRALIZE, status, next_attempt, job, now)
 
@@ -373,7 +370,7 @@ def _prepare(status: RollbackStatus, spec: RollbackSpec, world: World, now: date
             return _begin_stop(status, world, now)
 
 
-def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record:
+def _begin_stop(status: RollbackStatus, world: World, now: datetime) -> Record[RollbackStatus]:
     names = labels(world.workloads) or "no workload"
     saved_ = plan_image.with_images(status, world.workloads)
     notes = [Note("Normal", "Quiescing", f"Stopping {names} for the switch.")]
@@ -422,7 +419,7 @@ def _drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         return taking
     finish = plan_switch.finish_seconds(spec, quiesce.grace_seconds(world.workloads))
     switching = signalling(status, now, signals.SIGNAL_SECONDS, finish)
-    return Record(switching, failpoint="operator-rollback-scaled-down")
+    return Record(switching, before="operator-rollback-scaled-down")
 
 
 # --- Abort: before the switch, or found not switched -----------------------------------------------------------------

@@ -27,7 +27,7 @@ from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.resources import layouts
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, Wait
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.plan_switch import stop_jobs
@@ -47,17 +47,13 @@ from ocore_operator.rollback.world import (
     Action,
     Do,
     EnvironmentView,
-    Idle,
     JobCommand,
     JobKind,
     JobView,
-    Record,
     RecordExecuted,
     ReleaseLock,
-    RemoveFinalizer,
     ReportProbe,
     StartJob,
-    Wait,
     World,
     until_ended,
 )
@@ -89,7 +85,7 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     """The next action of the remaining cleanup. An imported rollback has none: it ran on another cluster, and its
     status is what a bucket says."""
     if status.imported is not None:
-        return Do(RemoveFinalizer()) if world.finalizer else Idle()
+        return Do(SetFinalizer(present=False)) if world.finalizer else Idle()
     leftover = _running_jobs(status, world, now)
     if leftover is not None:
         return leftover
@@ -107,7 +103,7 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return _watch_position(status, spec, world, now, due)
     if world.lock.state == "Ours":
         return Do(ReleaseLock())
-    return Do(RemoveFinalizer()) if world.finalizer else Idle()
+    return Do(SetFinalizer(present=False)) if world.finalizer else Idle()
 
 
 def _running_jobs(status: RollbackStatus, world: World, now: datetime) -> Action | None:
@@ -378,7 +374,7 @@ def _most_attempts(status: RollbackStatus, world: World) -> int:
     return 1 if _environment(status, world) is None else MAX_CLEANUPS_WHEN_DELETED
 
 
-def _give_up(status: RollbackStatus, why: str, now: datetime) -> Record:
+def _give_up(status: RollbackStatus, why: str, now: datetime) -> Record[RollbackStatus]:
     text = f'Not removed: {why}. Remove it by hand: docs/rollback.md, "Repairs by hand".'
     fresh = step(change(status, residue="Unknown", cleanup_after=None), Step.CLEANUP, "Failed", now, text)
     return Record(fresh, (Note("Warning", "CleanupFailed", text),))

@@ -14,10 +14,10 @@ from ocore_crds.protocol import Step
 from ocore_crds.resources.rollback import ImageStatus, PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SavedImage, SavedWorkload
 from ocore_crds.text.shell import command
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.transitions import change, image_failed, state_of, step, timed_out
-from ocore_operator.rollback.world import Action, Do, Record, SetImages, SnapshotView, Wait, World
+from ocore_operator.rollback.world import Action, Do, SetImages, SnapshotView, World
 from ocore_operator.workloads import images
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import WorkloadView, labels, saved
@@ -329,7 +329,7 @@ def set_images(status: RollbackStatus, world: World, now: datetime) -> Action | 
     return Record(image_failed(status, text, now), (note,))
 
 
-def _set(status: RollbackStatus, world: World, now: datetime) -> Record | None:
+def _set(status: RollbackStatus, world: World, now: datetime) -> Record[RollbackStatus] | None:
     """Everything that may be set is set: the step ends."""
     if state_of(status, Step.RESTORE_IMAGE) in ("Done", "Skipped", "Failed") or not _concerns(status):
         return None
@@ -348,7 +348,7 @@ def _concerns(status: RollbackStatus) -> bool:
     return always or any(w.image is not None for w in status.workloads)
 
 
-def _left(status: RollbackStatus, text: str, now: datetime) -> Record | None:
+def _left(status: RollbackStatus, text: str, now: datetime) -> Record[RollbackStatus] | None:
     """The workloads are started with the images that they have; said once."""
     if text in (status.failure_message or ""):
         return None

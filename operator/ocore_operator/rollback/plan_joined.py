@@ -14,7 +14,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import ProbeResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.rollback import plan_image
 from ocore_operator.rollback.plan_preflight import (
     PROBE_SECONDS,
@@ -27,7 +27,7 @@ from ocore_operator.rollback.plan_preflight import (
 )
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.transitions import change, failing, passed, unstarted
-from ocore_operator.rollback.world import Action, Do, JobView, Record, ReportProbe, StartJob, Wait, World, until_ended
+from ocore_operator.rollback.world import Action, Do, JobView, ReportProbe, StartJob, World, until_ended
 
 #: Seconds from the Job's creation until a probe of its own is asked for: where no node takes its pod, where its
 #: container does not run, and in any case.
@@ -82,7 +82,9 @@ def _needs_probe(job: JobView | None, world: World, waited: float) -> bool:
     return bool(job.problem) and waited > (UNPLACED_SECONDS if job.reason == c.JOB_PENDING else UNSTARTED_SECONDS)
 
 
-def _refuse(status: RollbackStatus, refusal: Refusal, world: World, job: JobView | None, now: datetime) -> Record:
+def _refuse(
+    status: RollbackStatus, refusal: Refusal, world: World, job: JobView | None, now: datetime
+) -> Record[RollbackStatus]:
     """The end. Where the Job has restored nothing, or was never made, the rollback leaves no trace."""
     untouched = isinstance(job.payload, ProbeResult) if job is not None else world.probe_alone
     fresh = unstarted(status) if untouched and status.attempt == 1 else status

@@ -12,7 +12,7 @@ from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import human
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
@@ -23,10 +23,8 @@ from ocore_operator.rollback.world import (
     AskProbe,
     Do,
     EnvironmentView,
-    Record,
     SnapshotView,
     UndoneView,
-    Wait,
     World,
 )
 from ocore_operator.workloads.quiesce import loses
@@ -224,7 +222,7 @@ def duplicate_target(environment: EnvironmentView) -> Refusal:
     return Refusal(c.DUPLICATE_TARGET, environment.not_ready_message)
 
 
-def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record:
+def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record[RollbackStatus]:
     note = Note("Warning", refusal.reason, refusal.message)
     return Record(failing(status, refusal.reason, refusal.message, now), (note,))
 

@@ -14,12 +14,12 @@ from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Idle, Note, Record, Wait
 from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report
 from ocore_operator.rollback.transitions import change, enter, stamp
-from ocore_operator.rollback.world import Action, AskProbe, Do, Idle, Record, StartJob, Wait, World, until_ended
+from ocore_operator.rollback.world import Action, AskProbe, Do, StartJob, World, until_ended
 
 #: Seconds that no Job can be created (quota, admission, a missing object) before the report says so.
 REFUSED_SECONDS = 10
@@ -121,7 +121,7 @@ def _end(
     found: tuple[Refusal, ...] = (),
     unread: tuple[str, ...] = (),
     probed: bool | None = None,
-) -> Record:
+) -> Record[RollbackStatus]:
     """The report. `probed`: see plan_preflight.refusals."""
     refusals = (*plan_preflight.refusals(spec, world, now, probed=probed), *found)
     preview = report(spec, world, result, refusals, unread, now)

@@ -11,19 +11,10 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.transitions import failing, saved_by, saving, state_of
-from ocore_operator.rollback.world import (
-    Action,
-    CancelSafetySnapshot,
-    CreateSafetySnapshot,
-    Do,
-    EnvironmentView,
-    Record,
-    Wait,
-    World,
-)
+from ocore_operator.rollback.world import Action, CancelSafetySnapshot, CreateSafetySnapshot, Do, EnvironmentView, World
 
 
 def refusal(spec: RollbackSpec, environment: EnvironmentView) -> Refusal | None:
@@ -68,13 +59,11 @@ def advance(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
         return Record(saving(status, found.name, found.uid, now), (note,))
     if found.complete:
         note = Note("Normal", "SafetySnapshotComplete", f"Safety snapshot {found.name} shows {found.consistent_at}.")
-        return Record(
-            saved_by(status, found.consistent_at, now), (note,), failpoint="operator-rollback-safety-complete"
-        )
+        return Record(saved_by(status, found.consistent_at, now), (note,), before="operator-rollback-safety-complete")
     return None
 
 
-def _failed(status: RollbackStatus, text: str, now: datetime) -> Record:
+def _failed(status: RollbackStatus, text: str, now: datetime) -> Record[RollbackStatus]:
     fresh = failing(status, c.SAFETY_SNAPSHOT_FAILED, text, now)
     return Record(fresh, (Note("Warning", c.SAFETY_SNAPSHOT_FAILED, text),))
 

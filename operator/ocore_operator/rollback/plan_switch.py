@@ -15,7 +15,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import span
 from ocore_crds.text.sentences import sentence
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.jobs import signals
 from ocore_operator.rollback import plan_image, plan_undo
 from ocore_operator.rollback.transitions import (
@@ -39,12 +39,10 @@ from ocore_operator.rollback.world import (
     Action,
     Do,
     JobView,
-    Record,
     RecordExecuted,
     SendSignal,
     StartJob,
     StopJob,
-    Wait,
     World,
     until_ended,
 )
@@ -96,7 +94,7 @@ def switch(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
         if result.refused_seconds is not None:
             text += f" The database refused connections for {span(result.refused_seconds)}."
         note = Note("Normal", "Switched", text)
-        return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
+        return Record(switched(status, result, now), (note,), before="operator-rollback-switched")
     if result is not None and job is not None and job.ended and job.payload == result:
         return _not_switched(status, result, now)
     passed = elapsed(status, world, now)
@@ -132,7 +130,7 @@ def ended_early(job: JobView) -> bool:
     return job.kind == "restore" and (job.failure is None or job.failure.retryable)
 
 
-def replaced(status: RollbackStatus, job: JobView) -> Record:
+def replaced(status: RollbackStatus, job: JobView) -> Record[RollbackStatus]:
     """The next attempt is another Job, and gets a signal of its own. The Job of this one is stopped first: a signal on
     a pod of it, and what it has begun, end with its last pod."""
     why = f"The pod of Job {job.name} was ended from outside, for example by a drain of its node."
@@ -188,7 +186,7 @@ def _signal_again(
     return waits or Record(change(status, signal_deadline=until))
 
 
-def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
+def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record[RollbackStatus]:
     """The Job has ended with the position Old, so nothing can switch any more. The workloads start without an
     inspection."""
     reason, message = c.SWITCH_FAILED, "The switch Job ended without switching."
@@ -198,7 +196,7 @@ def _not_switched(status: RollbackStatus, result: SwitchResult, now: datetime) -
     return Record(failing(status, reason, text, now), (Note("Warning", reason, text),))
 
 
-def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
+def _to_inspect(status: RollbackStatus, job: JobView | None, now: datetime) -> Record[RollbackStatus]:
     """There is no answer: an inspect Job must find the position. The failure is kept; it applies where the position is
     Old."""
     reason, message = c.SWITCH_FAILED, "The switch Job was lost before it answered."
@@ -239,12 +237,12 @@ def inspect(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     )
 
 
-def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
+def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record[RollbackStatus]:
     """The inspect Job has found the position."""
     note = Note("Normal", "Inspected", f"By the databases' names, the position is {result.position}.")
     back = status.phase == "SwitchingBack"
     if result.position == "New" and not back:
-        return Record(switched(status, result, now), (note,), failpoint="operator-rollback-switched")
+        return Record(switched(status, result, now), (note,), before="operator-rollback-switched")
     if result.position == "New":
         return Record(enter(status, "Resume", now, position="New"), (note,))
     if back:
@@ -253,7 +251,7 @@ def _found(status: RollbackStatus, result: SwitchResult, now: datetime) -> Recor
     return Record(failing(status, status.failure_reason or c.SWITCH_FAILED, text, now), (note,))
 
 
-def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetime) -> Record:
+def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetime) -> Record[RollbackStatus]:
     why = last.failure.message if last is not None and last.failure is not None else "the inspect Job did not end"
     text = (
         f"It is unknown whether the databases were switched: no inspection succeeded for {INSPECT_SECONDS} s ({why})."
@@ -406,28 +404,27 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
 def back_stop(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Stops the workloads a second time. One that cannot be stopped does not prevent the switch back: its connections
     are refused."""
-    return _scale_down(status, world, now, quiesce.RESUME_SECONDS) or Record(enter(status, "BackDrain", now))
+    targets = tuple((w, 0) for w in _running(world))
+    if not targets or timed_out(status, world, now, quiesce.RESUME_SECONDS):
+        return Record(enter(status, "BackDrain", now))
+    return scale(quiesce.scale(targets, elapsed(status, world, now), world.scale_refused, now))
 
 
 def back_drain(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Waits a limited time until the workloads have no pods. It then continues: refused connections are the barrier."""
     limit = quiesce.drain_seconds(world.workloads)
-    again = _scale_down(status, world, now, limit)
-    if again is not None:
-        return again
+    again = _running(world)
+    if again and not timed_out(status, world, now, limit):
+        return scale(quiesce.scale_again(again, elapsed(status, world, now), world.scale_refused, now))
     draining = quiesce.drain(world.workloads, elapsed(status, world, now), now)
     if isinstance(draining, quiesce.Later) and not timed_out(status, world, now, limit):
         return wait(draining)
     return Record(_to_back_job(status, now))
 
 
-def _scale_down(status: RollbackStatus, world: World, now: datetime, limit: float) -> Action | None:
-    """Scales what runs to zero; None where nothing does, or the stage has used its seconds. What would delete data with
-    its pods continues to run."""
-    targets = tuple((w, 0) for w in quiesce.running(world.workloads) if w.loses is None)
-    if not targets or timed_out(status, world, now, limit):
-        return None
-    return scale(quiesce.scale(targets, elapsed(status, world, now), world.scale_refused, now))
+def _running(world: World) -> tuple[WorkloadView, ...]:
+    """What must be scaled to zero. What would delete data with its pods continues to run."""
+    return tuple(w for w in quiesce.running(world.workloads) if w.loses is None)
 
 
 def back_job(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -457,7 +454,7 @@ def _to_back_job(status: RollbackStatus, now: datetime, *, first: bool = True) -
     return enter(fresh, "BackJob", now) if first else fresh
 
 
-def _to_inspect_back(status: RollbackStatus, job: JobView | None, now: datetime) -> Record:
+def _to_inspect_back(status: RollbackStatus, job: JobView | None, now: datetime) -> Record[RollbackStatus]:
     """It cannot be switched back: an inspect Job must find the position and allow connections."""
     why = job.failure.message if job is not None and job.failure is not None else "no Job succeeded in time"
     text = f"{status.failure_message} It could not be switched back: {why}."
@@ -465,7 +462,7 @@ def _to_inspect_back(status: RollbackStatus, job: JobView | None, now: datetime)
     return Record(step(fresh, Step.SWITCH_BACK, "Failed", now, text), (Note("Warning", c.SWITCH_FAILED, text),))
 
 
-def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record:
+def _went_back(status: RollbackStatus, result: SwitchResult, now: datetime) -> Record[RollbackStatus]:
     note = Note("Warning", c.SWITCHED_BACK, "Switched back: the environment runs on what it ran on before.")
     return Record(switched_back(status, result, now), (note,))
 

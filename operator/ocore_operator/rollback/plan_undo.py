@@ -14,19 +14,9 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note
+from ocore_operator.frame.actions import Idle, Note, Record
 from ocore_operator.rollback.transitions import change, returned, stamp, undone
-from ocore_operator.rollback.world import (
-    Action,
-    Do,
-    Idle,
-    Record,
-    ReleaseLock,
-    SettleUndo,
-    TakeOver,
-    UndoneView,
-    World,
-)
+from ocore_operator.rollback.world import Action, Do, ReleaseLock, SettleUndo, TakeOver, UndoneView, World
 from ocore_operator.workloads.quiesce import nothing_stops
 
 #: Seconds between two reconciles of a Rollback while an undo of it runs. The release of the operation lock queues it,

@@ -4,7 +4,7 @@
 statuses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -12,10 +12,12 @@ import structlog
 from ocore_crds import conditions as c
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_kube.types import ROLLBACKS
-from ocore_operator import clock, summarize
+from ocore_operator import clock
 from ocore_operator.context import Context
-from ocore_operator.errors import Outcome, Waiting
+from ocore_operator.errors import Outcome
+from ocore_operator.frame import effects as frame
 from ocore_operator.frame import loop
+from ocore_operator.frame.actions import Idle, Record, Wait
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints
 from ocore_operator.kube import resources
@@ -26,14 +28,10 @@ from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import FOLLOWING, Observed, Others, observe
 from ocore_operator.rollback.plan import decide
-from ocore_operator.rollback.world import Action, Do, Idle, Record, SettleUndo, StopJob, TakeOver, Wait
-from ocore_operator.workloads.quiesce import AGAIN_SECONDS, SetReplicas
-from ocore_operator.workloads.view import labels
+from ocore_operator.rollback.world import Action, Do, SettleUndo, TakeOver
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
-#: Seconds until an effect that could not be carried out is tried again, unless its error says otherwise.
-PAUSE = 5.0
 
 _log = structlog.get_logger()
 
@@ -59,14 +57,14 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
         _Observer(ctx, memory, rollback),
         partial(_decide, ctx),
         partial(_carry_out, ctx, memories, memory),
-        may_rest=may_rest,
+        may_rest=loop.may_rest,
+        refused=_refused,
         max_actions=MAX_ACTIONS,
     )
 
 
-def may_rest(observed: Observed, action: Action) -> bool:
-    """Whether the action may rest on what was observed: Jobs and pods were listed for it, or it only waits."""
-    return isinstance(action, Wait) or not observed.remembered
+def _refused(observed: Observed, _: Action, refusal: Outcome) -> Observed:
+    return replace(observed, world=replace(observed.world, refused_now=refusal))
 
 
 @dataclass
@@ -101,50 +99,35 @@ async def _carry_out(
 ) -> Requeue | None:
     match action:
         case Record():
-            await _record(ctx, observed, action)
+            return await _record(ctx, observed, action)
         case Do():
-            wait = await _do(ctx, observed, memory, action)
-            if wait is not None:
-                return await _wait(ctx, observed, wait)
+            await _do(ctx, observed, memory, action)
             if isinstance(action.effect, (TakeOver, SettleUndo)):
                 _wake_undone(ctx, memories, observed.rollback)
+            return await _wait(ctx, observed, action.then) if action.then is not None else None
         case Wait():
             return await _wait(ctx, observed, action)
         case Idle():
             return _idle(ctx, observed, memory, action)
-    return None
 
 
-async def _record(ctx: Context, observed: Observed, action: Record) -> None:
-    rollback = observed.rollback
-    if action.failpoint:
-        await failpoints.hit(ctx, rollback, action.failpoint)
-    await _write(ctx, observed, action.status, "", "")
-    for note in action.notes:
-        ctx.events.record(rollback, note.type, note.reason, note.message)
-    name = action.status.safety_snapshot_name
+async def _record(ctx: Context, observed: Observed, action: Record[RollbackStatus]) -> Requeue | None:
+    rollback, status = observed.rollback, _summarized(ctx, observed, action.status)
+    end = await frame.carry_out(ctx, rollback, replace(action, status=status))
+    _report_progress(ctx, rollback, status)
+    name = status.safety_snapshot_name
     if name is not None and name != rollback.status.safety_snapshot_name:
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
-    if action.status.stage not in FOLLOWING:
+    if status.stage not in FOLLOWING:
         ctx.followers.forget_owner(rollback.key)
+    return end
 
 
-async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> Wait | None:
-    """Carries the effect out. Returns what to wait for; None: decide again at once."""
+async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> None:
     if action.before:
         await failpoints.hit(ctx, observed.rollback, action.before)
-    try:
-        async with failpoints.after(ctx, observed.rollback, action.after):
-            await carry_out(ctx, observed, memory, action.effect)
-    except Outcome as end:
-        return Wait(end.after if isinstance(end, Waiting) else PAUSE, end.reason, end.message)
-    if isinstance(action.effect, StopJob):
-        return Wait(1.0, c.RUNNING, f"Waiting until Job {action.effect.job.name} and its pods are gone.")
-    if isinstance(action.effect, SetReplicas) and observed.status.stage in ("Drain", "BackDrain"):
-        # The two must not alternate without a pause.
-        names = labels(w for w, _ in action.effect.targets)
-        return Wait(AGAIN_SECONDS, c.RUNNING, f"Another client scaled up {names}. Scaled to zero again.")
-    return None
+    async with failpoints.after(ctx, observed.rollback, action.after):
+        await carry_out(ctx, observed, memory, action.effect)
 
 
 def _wake_undone(ctx: Context, memories: Memories, undo: Rollback) -> None:
@@ -156,31 +139,32 @@ def _wake_undone(ctx: Context, memories: Memories, undo: Rollback) -> None:
     ctx.queue.add(key)
 
 
-async def _wait(ctx: Context, observed: Observed, action: Wait) -> Requeue:
-    await _write(ctx, observed, observed.status, action.reason, action.message, stalled=action.stalled)
-    return Requeue(action.seconds)
+async def _wait(ctx: Context, observed: Observed, action: Wait) -> Requeue | None:
+    status = _summarized(ctx, observed, observed.status, action)
+    end = await frame.carry_out(ctx, observed.rollback, Idle(action.seconds, status))
+    _report_progress(ctx, observed.rollback, status)
+    return end
 
 
-def _idle(ctx: Context, observed: Observed, memory: Memory, action: Idle) -> Requeue:
+def _idle(ctx: Context, observed: Observed, memory: Memory, action: Idle[RollbackStatus]) -> Requeue:
     until = clock.after(ctx.now(), action.seconds) if action.seconds is not None else None
     memory.set_idle(observed.rollback.meta.resource_version, until)
     return Requeue(action.seconds)
 
 
-async def _write(
-    ctx: Context, observed: Observed, status: RollbackStatus, reason: str, message: str, *, stalled: bool = False
-) -> None:
-    """Writes the status with its conditions. Raises Conflict where the Rollback was written since it was read."""
-    rollback = observed.rollback
-    new = summarized(
+def _summarized(ctx: Context, observed: Observed, status: RollbackStatus, waits: Wait | None = None) -> RollbackStatus:
+    """The status with its conditions. `waits`: what it waits for."""
+    return summarized(
         status,
-        generation=rollback.meta.generation,
+        generation=observed.rollback.meta.generation,
         deleting=observed.world.deleting,
-        reason=reason,
-        message=message,
+        reason=waits.reason if waits is not None else "",
+        message=waits.message if waits is not None else "",
         now=ctx.now(),
-        stalled=stalled,
+        stalled=waits is not None and waits.stalled,
     )
-    await summarize.write(ctx, rollback, new)
-    if new.stage is not None and not rollback.spec.dry_run and not c.is_terminal(new.conditions):
+
+
+def _report_progress(ctx: Context, rollback: Rollback, status: RollbackStatus) -> None:
+    if status.stage is not None and not rollback.spec.dry_run and not c.is_terminal(status.conditions):
         ctx.progress.ensure(rollback.key)

@@ -14,11 +14,12 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
 from ocore_crds.resources.remote_copy import RemoteCopyState
 from ocore_crds.resources.rollback import JobsStatus, RemoteSource, RollbackSpec, RollbackStatus, RollbackTarget
-from ocore_operator.frame.actions import Note
+from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
-from ocore_operator.workloads.quiesce import Refused, SetReplicas
+from ocore_operator.workloads.quiesce import Later, Refused, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
 
 JobKind = Literal["restore", "neutralize", "switch", "inspect", "cleanup", "preview"]
@@ -356,6 +357,8 @@ class World:
     config_sha256: str = ""
     #: `namespace/name` of another Rollback with the same id that takes precedence.
     duplicate_of: str = ""
+    #: The effect that was decided could not be carried out.
+    refused_now: Outcome | None = None
     #: Since when no Job could be created (quota, admission, a missing object), and why.
     refused_since: datetime | None = None
     refusal_reason: str = ""
@@ -403,16 +406,6 @@ class World:
 
 
 # --- effects: each is idempotent, and fails with a conflict where the object has changed since it was read ----------
-
-
-@dataclass(frozen=True)
-class AddFinalizer:
-    """With the finalizer, deleting the Rollback cancels it cleanly."""
-
-
-@dataclass(frozen=True)
-class RemoveFinalizer:
-    """No cleanup remains."""
 
 
 @dataclass(frozen=True)
@@ -528,8 +521,7 @@ class ReportDamage:
 
 
 Effect = (
-    AddFinalizer
-    | RemoveFinalizer
+    SetFinalizer
     | AcquireLock
     | ReleaseLock
     | AskProbe
@@ -552,16 +544,6 @@ Effect = (
 
 
 @dataclass(frozen=True)
-class Record:
-    """Write this status, then decide again. A status that was written since it was read is a conflict."""
-
-    status: RollbackStatus
-    notes: tuple[Note, ...] = ()
-    #: Failpoint that is hit before the write.
-    failpoint: str = ""
-
-
-@dataclass(frozen=True)
 class Do:
     """Carry this effect out, then decide again."""
 
@@ -570,26 +552,19 @@ class Do:
     before: str = ""
     after: str = ""
 
-
-@dataclass(frozen=True)
-class Wait:
-    """Requeue after these seconds, or when a watched object changes. Reason and message go into the conditions."""
-
-    seconds: float
-    reason: str
-    message: str
-    #: A person must change something: Stalled, not Reconciling.
-    stalled: bool = False
-
-
-@dataclass(frozen=True)
-class Idle:
-    """The rollback is terminal and has nothing to do now. Requeue after these seconds; None: not at all."""
-
-    seconds: float | None = None
+    @property
+    def then(self) -> Wait | None:
+        """What is waited for before the next decision; None: nothing."""
+        match self.effect:
+            case StopJob(job=job):
+                return Wait(1.0, c.RUNNING, f"Waiting until Job {job.name} and its pods are gone.")
+            case SetReplicas(then=Later(seconds=seconds, reason=reason, message=message)):
+                return Wait(seconds, reason, message)
+            case _:
+                return None
 
 
-Action = Record | Do | Wait | Idle
+Action = Record[RollbackStatus] | Do | Wait | Idle[RollbackStatus]
 
 
 def until_ended(job: JobView, does: str) -> Wait:

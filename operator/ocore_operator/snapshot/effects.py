@@ -52,7 +52,7 @@ from ocore_operator.snapshot.world import (
 )
 from ocore_operator.sources import Place
 from ocore_operator.workloads import scale
-from ocore_operator.workloads.quiesce import AGAIN_SECONDS, SetReplicas
+from ocore_operator.workloads.quiesce import SetReplicas
 
 _log = structlog.get_logger()
 
@@ -68,10 +68,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
             return await frame.carry_out(ctx, snapshot, action)
         case SetReplicas():
             await _set_replicas(ctx, snapshot, action)
-            quiesce = snapshot.status.quiesce
-            # Another client has started them: the two must not alternate without a pause.
-            again = quiesce is not None and quiesce.stage == "Drain"
-            return Requeue(AGAIN_SECONDS) if again else None
+            return Requeue(action.then.seconds) if action.then is not None else None
         case SendSignal(pod=pod, pod_version=version, signal=signal, repetition=repetition):
             async with failpoints.after(ctx, snapshot, "operator-snapshot-signalled"):
                 await signals.send(ctx, snapshot.meta.namespace, pod, version, signal, repetition)

@@ -10,7 +10,7 @@ Each kind has its own stages, statuses and ends; it asks here what the present s
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -42,14 +42,6 @@ Targets = tuple[tuple[WorkloadView, int], ...]
 
 
 @dataclass(frozen=True)
-class SetReplicas:
-    """Set replicas through the scale subresource. A workload that changed since it was read is a conflict. Where one is
-    refused the others are set all the same; the next decision sees the refusal."""
-
-    targets: Targets
-
-
-@dataclass(frozen=True)
 class Refused:
     """The API server's last refusal to scale."""
 
@@ -65,6 +57,16 @@ class Later:
     message: str
     reason: str = c.RUNNING
     stalled: bool = False
+
+
+@dataclass(frozen=True)
+class SetReplicas:
+    """Set replicas through the scale subresource. A workload that changed since it was read is a conflict. Where one is
+    refused the others are set all the same; the next decision sees the refusal."""
+
+    targets: Targets
+    #: What is waited for before the next decision; None: nothing.
+    then: Later | None = None
 
 
 def running(workloads: Iterable[WorkloadView]) -> tuple[WorkloadView, ...]:
@@ -177,7 +179,19 @@ def stop_again(
     limit = drain_seconds(workloads)
     if passed > limit:
         return scaled_up(left, f"{when} again and again for {limit} s", kind)
-    return scale(tuple((w, 0) for w in left), passed, refused, now)
+    return scale_again(left, passed, refused, now)
+
+
+def scale_again(
+    started: Sequence[WorkloadView], passed: float, refused: Refused | None, now: datetime
+) -> SetReplicas | Later:
+    """Scales to zero what another client has scaled up. The two must not alternate without a pause. `started` is not
+    empty."""
+    answer = scale(tuple((w, 0) for w in started), passed, refused, now)
+    if isinstance(answer, Later):
+        return answer
+    text = f"Another client scaled up {labels(started)}. Scaled to zero again."
+    return replace(answer, then=Later(AGAIN_SECONDS, text))
 
 
 def drain(workloads: Sequence[WorkloadView], passed: float, now: datetime) -> Later | Failure | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ocore_crds.resources.rollback import RollbackStatus
+from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from support.operator.rollback_machine import Operator
@@ -17,7 +18,7 @@ def ready() -> Model:
     operator = Operator(model)
     for _ in range(50):
         seen, action = operator.decide()
-        if isinstance(action, v.Record) and action.status.stage == "Restore":
+        if isinstance(action, Record) and action.status.stage == "Restore":
             return model
         if not operator.act(seen, action):
             model.advance(1, 1)
@@ -32,7 +33,7 @@ def decided(
     now = model.now() + timedelta(seconds=later)
     wanted = type(model.spec).model_validate({**model.spec.wire(), **spec})
     action = plan.decide(model.status, wanted, change(model.see(model.time).world), ROLLBACK_ID, now)
-    return action, action.status if isinstance(action, v.Record) else model.status
+    return action, action.status if isinstance(action, Record) else model.status
 
 
 def environment(**changes: object) -> Callable[[v.World], v.World]:

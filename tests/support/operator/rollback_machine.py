@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ocore_crds import conditions as c
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.signals import SIGNAL_SECONDS
 from ocore_operator.rollback import plan, world
 from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, WATCHED_SECONDS
@@ -64,7 +65,7 @@ class Operator:
     def act(self, seen: Seen, action: world.Action) -> bool:
         """Carries one action out. Returns whether to decide again at once."""
         try:
-            if isinstance(action, world.Record):
+            if isinstance(action, Record):
                 self.model.write(seen, action)
             elif isinstance(action, world.Do):
                 self.model.do(seen, action.effect)
@@ -76,13 +77,13 @@ class Operator:
                 return not refused and not isinstance(action.effect, (world.AcquireLock, world.StartJob))
         except SimConflict:
             return True
-        return isinstance(action, world.Record)
+        return isinstance(action, Record)
 
     def work(self, limit: int = 40) -> world.Action:
         """Until there is nothing to do at the moment."""
         for _ in range(limit):
             if not self.model.exists:
-                return world.Idle()
+                return Idle()
             seen, action = self.decide()
             if not self.act(seen, action):
                 return action
@@ -474,7 +475,7 @@ class RollbackMachine(RuleBasedStateMachine):
         while model.exists:
             action = self.operator.work()
             model.advance(5, 4)
-            if isinstance(action, world.Idle) and action.seconds is None:
+            if isinstance(action, Idle) and action.seconds is None:
                 break
             assert model.time - since < SETTLE_SECONDS + model.spec.undo_window_seconds, model.status
         if model.exists:

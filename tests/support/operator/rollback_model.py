@@ -27,6 +27,7 @@ from ocore_crds.protocol import (
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_crds.stored.manifest import Evidence
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Record, SetFinalizer
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
@@ -807,7 +808,7 @@ class Model:
             grace_seconds=5,
         )
 
-    def write(self, seen: Seen, action: v.Record) -> None:
+    def write(self, seen: Seen, action: Record[RollbackStatus]) -> None:
         """Compare and swap of the status."""
         if seen.status_version != self.version or not self.exists:
             raise SimConflict
@@ -871,10 +872,10 @@ class Model:
             self.reported = ((parse(effect.began) - START).total_seconds(), effect.result)
         elif isinstance(effect, v.RecordExecuted):
             self.executed = True
-        elif seen.status_version != self.version and isinstance(effect, v.RemoveFinalizer):
+        elif seen.status_version != self.version and effect == SetFinalizer(present=False):
             raise SimConflict
         else:
-            self.finalizer = isinstance(effect, v.AddFinalizer)
+            self.finalizer = effect == SetFinalizer(present=True)
             self.version += 1
             if self.deleting and not self.finalizer:
                 self.exists = False

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.transitions import change, stamp
-from ocore_operator.rollback.world import Action, OperationLock, Record, World
+from ocore_operator.rollback.world import Action, OperationLock, World
 from support.operator.rollback_model import ENVIRONMENT_ID, START
 from support.operator.rollback_objects import environment, rollback, time_at
 

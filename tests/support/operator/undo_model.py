@@ -18,6 +18,7 @@ from ocore_crds.resources.environment import UndoneRollback
 from ocore_crds.resources.rollback import ImageStatus, RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkload
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Record, SetFinalizer
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.plan_undo import opposite
@@ -221,7 +222,7 @@ class UndoModel(Model):
         if not self.undone_finalizer:
             return False
         action = plan.decide(self.undone, self.undone_spec, self._undone_world(), UNDONE_ID, self.now())
-        if isinstance(action, v.Record):
+        if isinstance(action, Record):
             self.undone = action.status
             return True
         return isinstance(action, v.Do) and self._undone_does(action.effect)
@@ -256,7 +257,7 @@ class UndoModel(Model):
         elif isinstance(effect, v.ReleaseLock):
             self.holder = None
             self.environment_version += 1
-        elif isinstance(effect, v.RemoveFinalizer):
+        elif effect == SetFinalizer(present=False):
             self.undone_finalizer = not self.undone_deleting
             return False
         else:

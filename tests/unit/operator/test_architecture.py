@@ -66,7 +66,6 @@ def test_no_other_way_to_write_a_status(operator: Path) -> None:
 
 
 def test_an_action_of_every_kind_is_declared_once(operator: Path) -> None:
-    """A Rollback's write has its failpoint before it."""
     shared = {"Idle", "Record", "SetFinalizer"}
     found = {
         (path, node.name)
@@ -74,8 +73,7 @@ def test_an_action_of_every_kind_is_declared_once(operator: Path) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and node.name in shared
     }
-    own = {("rollback/world.py", "Idle"), ("rollback/world.py", "Record")}
-    assert found == {("frame/actions.py", name) for name in shared} | own
+    assert found == {("frame/actions.py", name) for name in shared}
 
 
 def test_one_module_removes_what_another_client_wrote(operator: Path) -> None:

@@ -84,7 +84,9 @@ def test_what_others_start_before_the_freeze_or_the_switch_is_stopped_again() ->
     """Within the limit of the drain: the grace period of the slowest one, and two minutes."""
     for passed in (0, 720):
         assert quiesce.stop_again([STOPPED, WORKER], passed, None, NOW, "before", "Rollback") is None
-        assert quiesce.stop_again([RUNS, WORKER], passed, None, NOW, "before", "Rollback") == SetReplicas(((RUNS, 0),))
+        again = quiesce.stop_again([RUNS, WORKER], passed, None, NOW, "before", "Rollback")
+        pause = quiesce.Later(quiesce.AGAIN_SECONDS, "Another client scaled up Deployment shop. Scaled to zero again.")
+        assert again == SetReplicas(((RUNS, 0),), then=pause)
     waits = quiesce.stop_again([RUNS, WORKER], 10, refused(1), NOW, "before", "Rollback")
     assert isinstance(waits, Later)
     found = quiesce.stop_again([RUNS, WORKER], 721, None, NOW, "before", "Rollback")

@@ -24,22 +24,18 @@ from support.operator.catalogs import new_catalog
 from support.operator.objects import NOW, SETTINGS, obj, snapshot_object, started
 
 CASES = [
-    pytest.param(may_rest, get_origin(action) or action, id=f"{world.__name__.split('.')[1]}-{action.__name__}")
-    for world, may_rest in (
-        (snapshot_world, loop.may_rest),
-        (extract_world, loop.may_rest),
-        (rollback_world, of_rollback.may_rest),
-    )
+    pytest.param(get_origin(action) or action, id=f"{world.__name__.split('.')[1]}-{action.__name__}")
+    for world in (snapshot_world, extract_world, rollback_world)
     for action in get_args(world.Action)
 ]
 
 
-@pytest.mark.parametrize(("may_rest", "action"), CASES)
-def test_only_a_wait_may_rest_on_the_last_lists(may_rest: Any, action: type[Any]) -> None:
+@pytest.mark.parametrize("action", CASES)
+def test_only_a_wait_may_rest_on_the_last_lists(action: type[Any]) -> None:
     """Whatever creates, deletes, switches, resumes, releases or records an outcome is decided on lists of now."""
     chosen = action.__new__(action)
-    assert may_rest(SimpleNamespace(remembered=True), chosen) == (action.__name__ == "Wait")
-    assert may_rest(SimpleNamespace(remembered=False), chosen)
+    assert loop.may_rest(SimpleNamespace(remembered=True), chosen) == (action.__name__ == "Wait")
+    assert loop.may_rest(SimpleNamespace(remembered=False), chosen)
 
 
 def test_a_lost_event_costs_twenty_seconds() -> None:
@@ -104,4 +100,4 @@ def test_both_kinds_ask_for_the_last_lists_only_where_the_loop_does(monkeypatch:
     assert (reads.fresh, reads.options["may_rest"]) == ([False, True], loop.may_rest)
     reads.fresh.clear()
     asyncio.run(of_rollback.reconcile(Memories(), reads.ctx, Key("Rollback", "shop", "back")))
-    assert (reads.fresh, reads.options["may_rest"]) == ([False, True], of_rollback.may_rest)
+    assert (reads.fresh, reads.options["may_rest"]) == ([False, True], loop.may_rest)

@@ -10,6 +10,7 @@ from ocore_crds.commands import table
 from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Step, SwitchResult
 from ocore_crds.resources.rollback import RollbackStatus, RollbackTarget
 from ocore_operator import clock
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.rollback.plan_after_end import (
     CLEANUP_SECONDS,
     FRESH_SECONDS,
@@ -25,17 +26,13 @@ from ocore_operator.rollback.transitions import change, stamp, step
 from ocore_operator.rollback.world import (
     AcquireLock,
     Do,
-    Idle,
     JobView,
     OperationLock,
-    Record,
     RecordExecuted,
     ReleaseLock,
-    RemoveFinalizer,
     ReportProbe,
     StartJob,
     StopJob,
-    Wait,
     World,
 )
 from support.operator.rollback_model import START
@@ -298,7 +295,7 @@ def test_after_the_cleanup_or_its_last_attempt_nothing_is_left_to_do(residue: st
     assert decide(done, LOCKED, 10) == Do(ReleaseLock())
     other = replace(FREE, lock=OperationLock("Other", "Snapshot t", START))
     for world in (FREE, other):
-        assert decide(done, world, 10) == Do(RemoveFinalizer())
+        assert decide(done, world, 10) == Do(SetFinalizer(present=False))
         assert decide(done, replace(world, finalizer=False), 10) == Idle()
 
 

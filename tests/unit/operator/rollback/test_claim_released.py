@@ -9,23 +9,14 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Result, SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget, SavedWorkload
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.observing.outcome import LOST_AFTER, Observation
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.observe import claim_users, job_view
 from ocore_operator.rollback.plan_switch import RELEASE_SECONDS, STOP_JOBS_SECONDS, stop_jobs
 from ocore_operator.rollback.transitions import change, enter, stamp, switched
-from ocore_operator.rollback.world import (
-    Action,
-    Do,
-    JobView,
-    Record,
-    StopJob,
-    Wait,
-    WorkloadView,
-    World,
-    until_ended,
-)
+from ocore_operator.rollback.world import Action, Do, JobView, StopJob, WorkloadView, World, until_ended
 from ocore_operator.workloads.quiesce import SetReplicas
 from support.operator import objects
 from support.operator.objects import SETTINGS

@@ -15,6 +15,7 @@ from ocore_kube.errors import Forbidden
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import restored
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.kube import resources
@@ -51,7 +52,7 @@ def ready(**options: Any) -> Model:
     operator = Operator(model)
     for _ in range(50):
         seen, action = operator.decide()
-        if isinstance(action, v.Record) and action.status.stage == "Restore":
+        if isinstance(action, Record) and action.status.stage == "Restore":
             return model
         if not operator.act(seen, action):
             model.advance(1, 1)
@@ -66,7 +67,7 @@ def decided(change_: Any, *, status: RollbackStatus | None = None, later: float 
 
 
 def status_of(action: v.Action) -> RollbackStatus:
-    assert isinstance(action, v.Record), action
+    assert isinstance(action, Record), action
     return action.status
 
 
@@ -121,7 +122,7 @@ def test_refused_at_once(change_: Any, reason: str, says: str) -> None:
 
 def test_it_must_be_complete_as_one_of_the_own_environment() -> None:
     waits = decided(snapshot(complete=False))
-    assert isinstance(waits, v.Wait)
+    assert isinstance(waits, Wait)
     assert waits.reason == c.WAITING_FOR_SNAPSHOT
     never = status_of(decided(snapshot(complete=False, failed=True)))
     assert (never.phase, never.failure_reason) == ("Failed", c.SNAPSHOT_NOT_COMPLETE)
@@ -137,7 +138,7 @@ def test_it_must_be_complete_as_one_of_the_own_environment() -> None:
     ],
 )
 def test_what_may_still_come_is_waited_for_a_minute(change_: Any, reason: str) -> None:
-    assert isinstance(decided(change_), v.Wait)
+    assert isinstance(decided(change_), Wait)
     assert status_of(decided(change_, later=61)).failure_reason == reason
 
 
@@ -181,7 +182,7 @@ def test_the_snapshot_is_claimed_before_anything_is_waited_for() -> None:
     operator = Operator(model)
     for _ in range(10):
         seen, action = operator.decide()
-        if isinstance(action, v.Record) and action.status.snapshot_namespace:
+        if isinstance(action, Record) and action.status.snapshot_namespace:
             break
         assert not (isinstance(action, v.Do) and isinstance(action.effect, v.AcquireLock)), "locked before the claim"
         operator.act(seen, action)
@@ -201,7 +202,7 @@ def test_a_grant_that_is_taken_back_before_the_restore_starts_aborts() -> None:
     assert (aborted.stage, aborted.failure_reason) == ("Abort", c.ACCESS_NOT_GRANTED)
     # Not one that runs: it has all that it needs.
     running = replace(world, jobs=(v.JobView("restore", 1, "restore-1", pods=1),))
-    assert isinstance(plan.decide(status, model.spec, running, ROLLBACK_ID, model.now()), v.Wait)
+    assert isinstance(plan.decide(status, model.spec, running, ROLLBACK_ID, model.now()), Wait)
 
 
 def test_from_the_beginning_to_the_end_though_the_source_is_gone() -> None:
@@ -302,7 +303,7 @@ def test_a_tenant_without_a_grant_learns_nothing() -> None:
         assert found is None
         world = replace(ready().see(0).world, snapshot=found, source=view)
         first = plan.decide(ready().status, reading.rollback.spec, world, ROLLBACK_ID, ready().now())
-        assert isinstance(first, v.Wait)
+        assert isinstance(first, Wait)
         late = decided(lambda w, view=view: replace(w, snapshot=None, source=view), later=61)
         status = status_of(late)
         assert status.source_environment_id is None

@@ -9,8 +9,9 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Signal
 from ocore_crds.resources.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.signals import REPEAT_SECONDS, SIGNAL_MARGIN_SECONDS
-from ocore_operator.rollback import plan
+from ocore_operator.rollback import plan, plan_switch
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import (
     Action,
@@ -19,11 +20,9 @@ from ocore_operator.rollback.world import (
     JobKind,
     JobView,
     OperationLock,
-    Record,
     SendSignal,
     StartJob,
     StopJob,
-    Wait,
     WorkloadView,
     World,
 )
@@ -93,7 +92,9 @@ def test_a_workload_that_was_started_again_is_stopped_again_before_the_signal() 
     limit = quiesce.DRAIN_SECONDS + up.grace_seconds
     for seconds in (10, limit):
         again = decide(status("Drain"), world(jobs=(waiting,), workloads=(up, down)), seconds)
-        assert again == Do(SetReplicas(((up, 0),)))
+        pause = quiesce.Later(quiesce.AGAIN_SECONDS, "Another client scaled up Deployment shop. Scaled to zero again.")
+        assert again == Do(SetReplicas(((up, 0),), then=pause))
+        assert again.then == plan_switch.wait(pause)
     action = decide(status("Drain"), world(jobs=(waiting,), workloads=(up,)), limit + 1)
     assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.WORKLOAD_SCALED_UP)

@@ -7,10 +7,11 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.rules.history import finished_of
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.transitions import change, stamp
-from ocore_operator.rollback.world import Idle, OperationLock, Record, World
+from ocore_operator.rollback.world import OperationLock, World
 from support.operator.rollback_model import START, Model
 from support.operator.rollback_objects import time_at
 

@@ -18,6 +18,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, Rollback
 from ocore_operator.clock import text
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.rollback import effects, observe, plan
@@ -35,14 +36,12 @@ from ocore_operator.rollback.world import (
     EnvironmentView,
     JobView,
     OperationLock,
-    Record,
     ReportProbe,
     SnapshotView,
     SourceView,
     StartJob,
     StopJob,
     StoreView,
-    Wait,
     World,
 )
 from support.operator import objects

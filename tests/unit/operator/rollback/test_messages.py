@@ -7,9 +7,9 @@ import pytest
 
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.text.sentences import sentence
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.kube import events
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.world import Record, Wait
 from support.operator.objects import NOW, snapshot
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import Model

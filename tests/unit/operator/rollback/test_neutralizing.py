@@ -12,6 +12,7 @@ from ocore_crds.protocol import Failure, NeutralizeResult
 from ocore_crds.resources.neutralize import Neutralize
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.rules import evidence as recovery
+from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import neutralizing, plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
@@ -189,7 +190,7 @@ def test_a_copy_that_stays_as_it_is_is_reported() -> None:
     action, status = decided(environment(type="staging"), neutralize="Never")
     assert status.neutralize is None
     assert [w.reason for w in status.warnings] == [c.NOT_NEUTRALIZED]
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert any(n.reason == c.NOT_NEUTRALIZED and n.type == "Warning" for n in action.notes)
 
 
@@ -228,7 +229,7 @@ def ended(model: Model, **job: Any) -> tuple[v.Action, RollbackStatus]:
     )
     world = replace(seen.world, jobs=(*seen.world.jobs, view))
     action = plan.decide(model.status, model.spec, world, ROLLBACK_ID, model.now())
-    return action, action.status if isinstance(action, v.Record) else model.status
+    return action, action.status if isinstance(action, Record) else model.status
 
 
 def test_every_stage_of_one_that_works() -> None:
@@ -289,7 +290,7 @@ def test_a_deletion_aborts_it() -> None:
     model, _ = at_neutralize()
     world = replace(model.see(model.time).world, deleting=True)
     action = plan.decide(model.status, model.spec, world, ROLLBACK_ID, model.now())
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.CANCELLED)
 
 

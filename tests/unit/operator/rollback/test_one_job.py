@@ -16,6 +16,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, UndoStat
 from ocore_crds.resources.snapshot import SavedWorkload
 from ocore_crds.stored.manifest import Evidence
 from ocore_operator.context import Context
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.rollback import observe, plan
@@ -26,10 +27,8 @@ from ocore_operator.rollback.world import (
     EnvironmentView,
     JobView,
     OperationLock,
-    Record,
     StartJob,
     StopJob,
-    Wait,
     World,
     goes_on,
 )

@@ -12,13 +12,14 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
 from ocore_crds.resources.rollback import JobsStatus, RollbackStatus, RollbackTarget
 from ocore_kube.types import CLAIMS
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.building import request_parts
 from ocore_operator.jobs.building.job import Volumes
 from ocore_operator.kube import resources
 from ocore_operator.rollback import effects, orphan
 from ocore_operator.rollback.observe import Observed
 from ocore_operator.rollback.transitions import change, stamp
-from ocore_operator.rollback.world import Do, JobView, OperationLock, Record, StartJob, Wait, World
+from ocore_operator.rollback.world import Do, JobView, OperationLock, StartJob, World
 from support.operator import objects
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog

@@ -17,6 +17,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, Rollback
 from ocore_crds.resources.workloads import Target
 from ocore_crds.rules.shown_step import Begun, shown_step
 from ocore_kube.errors import ApiError
+from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
@@ -42,10 +43,8 @@ from ocore_operator.rollback.transitions import (
 from ocore_operator.rollback.world import (
     Action,
     Do,
-    Idle,
     JobView,
     OperationLock,
-    Record,
     ReleaseLock,
     SnapshotView,
     StartJob,

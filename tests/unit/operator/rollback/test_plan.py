@@ -12,24 +12,20 @@ from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult, Step
 from ocore_crds.resources.neutralize import NeutralizeStatus
 from ocore_crds.resources.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SavedWorkload
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.rollback import plan, plan_safety
 from ocore_operator.rollback.transitions import begin, change, stamp, state_of, step
 from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
-    AddFinalizer,
     Do,
     EnvironmentView,
-    Idle,
     JobView,
     OperationLock,
-    Record,
-    RemoveFinalizer,
     SafetyView,
     SourceView,
     StartJob,
     StopJob,
-    Wait,
     World,
 )
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
@@ -96,12 +92,12 @@ def failure(reason: str = c.DATABASE_UNREACHABLE, *, retryable: bool = True) -> 
 def test_in_a_namespace_that_is_deleted_it_only_lets_go() -> None:
     for stage in ("Restore", "Resume"):
         gone = world(READY, namespace_terminating=True)
-        assert decide(status(stage), gone) == Do(RemoveFinalizer())
+        assert decide(status(stage), gone) == Do(SetFinalizer(present=False))
         assert decide(status(stage), replace(gone, finalizer=False)) == Idle()
 
 
 def test_the_finalizer_comes_first_unless_it_is_being_deleted() -> None:
-    assert decide(status("Restore"), world(finalizer=False)) == Do(AddFinalizer())
+    assert decide(status("Restore"), world(finalizer=False)) == Do(SetFinalizer(present=True))
     failed(decide(status("Restore"), world(finalizer=False, deleting=True)), c.CANCELLED, "deleted before the switch")
 
 
@@ -165,7 +161,7 @@ def test_a_restored_copy_is_switched_to_next() -> None:
     fresh = recorded(action)
     assert (fresh.stage, fresh.switch_attempt) == ("Prepare", 2)
     assert isinstance(action, Record)
-    assert action.failpoint == "operator-rollback-restored"
+    assert action.before == "operator-rollback-restored"
 
 
 def test_a_snapshot_of_another_environment_is_not_restored_without_its_grant() -> None:

@@ -11,6 +11,7 @@ from ocore_crds.protocol import Failure, Step, SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, UndoStatus
 from ocore_crds.resources.snapshot import SavedWorkload
 from ocore_crds.text.sentences import sentence
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.rollback import plan, plan_switch
 from ocore_operator.rollback.transitions import begin, change, stamp, state_of
 from ocore_operator.rollback.world import (
@@ -19,12 +20,10 @@ from ocore_operator.rollback.world import (
     EnvironmentView,
     JobView,
     OperationLock,
-    Record,
     RecordExecuted,
     SendSignal,
     StartJob,
     StopJob,
-    Wait,
     World,
 )
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
@@ -77,7 +76,7 @@ def decide(found: RollbackStatus, seen: World, seconds: float = 1) -> Action:
     return plan.decide(found, SPEC, seen, UID, time_at(seconds))
 
 
-def record(action: Action) -> Record:
+def record(action: Action) -> Record[RollbackStatus]:
     assert isinstance(action, Record), action
     return action
 
@@ -114,7 +113,7 @@ def test_an_answer_is_believed_before_its_job_ends(changes: dict[str, Any], says
     for job in (replace(SWITCH, answer=NEW), replace(SWITCH, ended=True, payload=NEW)):
         action = record(decide(status("Switch", **changes), world(job)))
         assert (action.status.stage, action.status.position) == ("Resume", "New")
-        assert (action.failpoint, action.notes[0].message) == ("operator-rollback-switched", says)
+        assert (action.before, action.notes[0].message) == ("operator-rollback-switched", says)
     timed = NEW.model_copy(update={"refused_seconds": 0.25})
     action = record(decide(status("Switch", **changes), world(replace(SWITCH, answer=timed))))
     assert action.notes[0].message == f"{says} The database refused connections for 250 ms."
@@ -190,7 +189,7 @@ def test_what_an_inspection_finds() -> None:
     found = replace(INSPECT, ended=True, payload=NEW)
     action = record(decide(inspecting(), world(found)))
     assert (action.status.stage, action.status.phase, action.status.position) == ("Resume", "Resuming", "New")
-    assert (action.status.failure_reason, action.failpoint) == (None, "operator-rollback-switched")
+    assert (action.status.failure_reason, action.before) == (None, "operator-rollback-switched")
     old = recorded(decide(inspecting(), world(replace(found, payload=OLD))))
     assert (old.stage, old.failure_reason) == ("Abort", c.SWITCH_FAILED)
     assert old.failure_message == "Lost. The environment is as it was."
@@ -200,7 +199,7 @@ def test_what_an_inspection_finds() -> None:
     back = inspecting(phase="SwitchingBack", switched_at=stamp(START), position="New")
     new = record(decide(back, world(found)))
     assert (new.status.stage, new.status.position, new.status.failure_reason) == ("Resume", "New", c.SWITCH_FAILED)
-    assert new.failpoint is None or new.failpoint == ""
+    assert new.before == ""
     returned = recorded(decide(back, world(replace(found, payload=OLD))))
     assert (returned.stage, returned.position, returned.failure_reason) == ("Resume", "Old", c.SWITCHED_BACK)
 
@@ -455,7 +454,11 @@ def test_pods_have_two_minutes_and_their_grace_period_to_end() -> None:
     assert (late.stage, late.switch_attempt) == ("BackJob", 3)
     assert recorded(decide(found, world())).stage == "BackJob"
     started = replace(RUNS, grace_seconds=30)
-    assert decide(found, world(workloads=(started,)), 150) == Do(SetReplicas(((started, 0),)))
+    again = decide(found, world(workloads=(started,)), 150)
+    assert isinstance(again, Do)
+    assert isinstance(again.effect, SetReplicas)
+    assert again.effect.targets == ((started, 0),)
+    assert again.then is not None, "the two alternate without a pause"
     assert recorded(decide(found, world(workloads=(started,)), 151)).stage == "BackJob"
 
 

@@ -13,6 +13,7 @@ from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.workloads import Target
 from ocore_operator.clock import parse
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.kube import resources
 from ocore_operator.rollback import observe, plan, plan_preflight
 from ocore_operator.rollback import world as v
@@ -76,10 +77,10 @@ def test_refused_at_once(change: Callable[[v.World], v.World], reason: str, says
 )
 def test_what_is_missing_may_come_for_a_minute(change: Callable[[v.World], v.World], reason: str, waits: str) -> None:
     waiting = at_second(59.9, change)
-    assert isinstance(waiting, v.Wait)
+    assert isinstance(waiting, Wait)
     assert waiting.reason == waits
     late = at_second(60, change)
-    assert isinstance(late, v.Record)
+    assert isinstance(late, Record)
     assert late.status.failure_reason == reason
 
 
@@ -108,15 +109,15 @@ def unprobed(asked: bool, watched: float) -> Callable[[v.World], v.World]:
 def test_a_probe_has_three_minutes_in_which_this_operator_observes_it() -> None:
     assert at_second(180, unprobed(asked=False, watched=-60), locked=True) == v.Do(v.AskProbe())
     waiting = at_second(180, unprobed(asked=True, watched=-60), locked=True)
-    assert isinstance(waiting, v.Wait)
+    assert isinstance(waiting, Wait)
     assert waiting.reason == c.WAITING_FOR_ENVIRONMENT
     late = at_second(181, unprobed(asked=True, watched=-60), locked=True)
-    assert isinstance(late, v.Record)
+    assert isinstance(late, Record)
     assert late.status.failure_reason == c.ENVIRONMENT_NOT_READY
     assert "ended within 180 s: see the Jobs with" in (late.status.failure_message or "")
     # An operator that was away has not seen it for that long.
-    assert isinstance(at_second(190, unprobed(asked=True, watched=10), locked=True), v.Wait)
-    assert isinstance(at_second(191, unprobed(asked=True, watched=10), locked=True), v.Record)
+    assert isinstance(at_second(190, unprobed(asked=True, watched=10), locked=True), Wait)
+    assert isinstance(at_second(191, unprobed(asked=True, watched=10), locked=True), Record)
 
 
 def test_a_probe_that_cannot_run_is_waited_for_with_the_reason() -> None:
@@ -127,16 +128,16 @@ def test_a_probe_that_cannot_run_is_waited_for_with_the_reason() -> None:
         return replace(unprobed(asked=True, watched=-60)(world), probe_waits=quota)
 
     waiting = at_second(100, change, locked=True)
-    assert isinstance(waiting, v.Wait)
+    assert isinstance(waiting, Wait)
     assert waiting.message == f"Waiting for a probe of environment shop: {quota}"
     late = at_second(181, change, locked=True)
-    assert isinstance(late, v.Record)
+    assert isinstance(late, Record)
     assert quota in (late.status.failure_message or "")
 
 
 def test_a_probe_that_began_with_the_lock_counts() -> None:
     begun = at_second(9, lambda w: environment(probed_at=w.lock.since)(w), locked=True)
-    assert isinstance(begun, v.Record)
+    assert isinstance(begun, Record)
     assert begun.status.stage == "Restore"
 
 
@@ -200,7 +201,7 @@ def test_warnings_need_neither_the_snapshot_nor_the_environment() -> None:
 
 def test_a_snapshot_that_does_not_exist_is_named() -> None:
     late = at_second(60, lambda w: replace(w, snapshot=None))
-    assert isinstance(late, v.Record)
+    assert isinstance(late, Record)
     assert "There is no Snapshot s1 in this namespace" in (late.status.failure_message or "")
 
 
@@ -255,7 +256,7 @@ def test_a_preview_is_past_its_time_unless_that_is_never() -> None:
 def test_the_same_rollback_again_does_nothing() -> None:
     """Also where the snapshot is gone and it is past its time: it ran, and that is well."""
     action, status = decided(lambda w: replace(w, executed_before=True, snapshot=None), notAfter="2026-01-01T00:00:00Z")
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert (status.phase, status.residue, status.switched_at) == ("Complete", "None", None)
 
 
@@ -299,7 +300,7 @@ def restoring(reason: str) -> tuple[v.Action, RollbackStatus]:
     job = v.JobView(kind="restore", attempt=1, name="restore-1", ended=True, failure=failure)
     world = replace(model.see(model.time).world, jobs=(job,))
     action = plan.decide(model.status, model.spec, world, ROLLBACK_ID, model.now())
-    return action, action.status if isinstance(action, v.Record) else model.status
+    return action, action.status if isinstance(action, Record) else model.status
 
 
 def leftovers_of(status: RollbackStatus) -> tuple[object, ...]:
@@ -312,7 +313,7 @@ def test_row_32_a_record_of_an_earlier_run_ends_it_and_nothing_is_removed() -> N
     action, status = restoring(c.ALREADY_EXECUTED)
     assert (status.stage, status.phase) == ("Ended", "Complete")
     assert leftovers_of(status) == ("None", None, None, None, None)
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.notes[0].reason == c.ALREADY_EXECUTED
     assert {step.state for step in status.steps} == {"Skipped"}
     ended = summarized(status, generation=1, deleting=False, reason="", message="", now=START)
@@ -325,13 +326,13 @@ def test_row_32_a_record_of_an_earlier_run_ends_it_and_nothing_is_removed() -> N
 def test_row_32_a_record_without_success_refuses_it_and_nothing_is_removed(reason: str) -> None:
     action, status = restoring(reason)
     assert (status.stage, status.failure_reason) == ("Abort", reason)
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.notes[0].type == "Warning"
     model = ready()
     for _ in range(5):
         world = replace(model.see(model.time).world, jobs=())
         action = plan.decide(status, model.spec, world, ROLLBACK_ID, model.now())
-        if not isinstance(action, v.Record):
+        if not isinstance(action, Record):
             break
         status = action.status
     assert (status.stage, status.phase, status.failure_reason) == ("Ended", "Failed", reason)
@@ -381,7 +382,7 @@ def test_row_41_what_blocks_nothing_is_said_before_it_starts(
 ) -> None:
     """A Deployment that was broken before was stopped, switched and switched back without a word (issue 9, item 25)."""
     action, status = decided(change)
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert status.stage == "Restore"
     assert [w.reason for w in status.warnings] == [reason]
     assert says in status.warnings[0].message

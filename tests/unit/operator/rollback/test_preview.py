@@ -14,6 +14,7 @@ from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.rules import evidence
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import restored
+from ocore_operator.frame.actions import Idle, Record, Wait
 from ocore_operator.rollback import plan, plan_preview
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
@@ -53,7 +54,7 @@ def job(**changes: object) -> v.JobView:
 def begun(model: Model, **wanted: object) -> RollbackStatus:
     """The first status of a preview that began at the model's time."""
     action = plan.decide(RollbackStatus(), spec(model, **wanted), model.see(model.time).world, ROLLBACK_ID, model.now())
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     return action.status
 
 
@@ -81,7 +82,7 @@ def previewed(
 ) -> RollbackStatus:
     """The status of a preview that has ended."""
     action = step(change, later=later, jobs=(job(),) if jobs is None else jobs, **wanted)
-    assert isinstance(action, v.Record), action
+    assert isinstance(action, Record), action
     assert (action.status.phase, action.status.stage) == ("Previewed", "Ended")
     return action.status
 
@@ -195,7 +196,7 @@ def test_it_only_ever_reads() -> None:
                     if isinstance(action, v.Do):
                         assert isinstance(action.effect, allowed)
                         assert not isinstance(action.effect, v.StartJob) or action.effect.command == "preview"
-                    elif isinstance(action, v.Record):
+                    elif isinstance(action, Record):
                         assert (action.status.started_at, action.status.switched_at, action.status.position) == (
                             None,
                         ) * 3
@@ -213,9 +214,9 @@ def test_probe_and_job_run_at_the_same_time() -> None:
     assert asked == v.Do(v.StartJob("preview", 1))
     # Each waits for the other.
     waits = step(lambda w: replace(unprobed(w), probe_asked=True), jobs=(job(),))
-    assert isinstance(waits, v.Wait)
+    assert isinstance(waits, Wait)
     assert waits.reason == c.WAITING_FOR_ENVIRONMENT
-    assert isinstance(step(jobs=(job(ended=False),)), v.Wait)
+    assert isinstance(step(jobs=(job(ended=False),)), Wait)
 
 
 def test_a_probe_that_does_not_end_is_what_refuses_the_rollback_too() -> None:
@@ -232,7 +233,7 @@ def test_a_probe_that_does_not_end_is_what_refuses_the_rollback_too() -> None:
 def test_it_waits_while_another_rollback_switches_the_environment() -> None:
     """A pod that mounts the claim would delay the start of the workloads."""
     action = step(lambda w: replace(w, preview=replace(FACTS, switching="back-1")))
-    assert isinstance(action, v.Wait)
+    assert isinstance(action, Wait)
     assert action.reason == c.WAITING_FOR_OPERATION
     assert "back-1" in action.message
     # One that has its numbers already does not wait.
@@ -250,7 +251,7 @@ def test_another_operation_does_not_hold_it_up_and_is_named() -> None:
 def test_a_job_that_fails_is_tried_once_more_then_the_report_says_so() -> None:
     failure = Failure(reason=c.STORE_UNREACHABLE, message="no route", retryable=True)
     again = step(jobs=(job(payload=None, failure=failure),))
-    assert isinstance(again, v.Record)
+    assert isinstance(again, Record)
     assert again.status.attempt == 2
     assert again.status.preview is None
     model = ready()
@@ -259,7 +260,7 @@ def test_a_job_that_fails_is_tried_once_more_then_the_report_says_so() -> None:
     assert world.environment is not None
     world = replace(world, environment=replace(world.environment, probed_at=model.now()))
     end = plan.decide(status, spec(model), world, ROLLBACK_ID, model.now())
-    assert isinstance(end, v.Record)
+    assert isinstance(end, Record)
     assert end.status.preview is not None
     assert reasons(end.status) == [c.STORE_UNREACHABLE]
     assert "no route" in end.status.preview.unread[0]
@@ -286,10 +287,10 @@ def test_it_ends_in_time() -> None:
 
 
 def test_one_that_is_deleted_or_ended_does_nothing() -> None:
-    assert step(lambda w: replace(w, deleting=True)) == v.Idle()
+    assert step(lambda w: replace(w, deleting=True)) == Idle()
     model = ready()
     ended = previewed()
-    assert plan.decide(ended, spec(model), model.see(model.time).world, ROLLBACK_ID, model.now()) == v.Idle()
+    assert plan.decide(ended, spec(model), model.see(model.time).world, ROLLBACK_ID, model.now()) == Idle()
 
 
 # --- what others see of it -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from ocore_crds.protocol import Failure
 from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_operator import summarize
+from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
@@ -149,7 +150,7 @@ def test_one_that_ran_before_is_not_green() -> None:
     job = v.JobView("restore", model.status.attempt, "restore-x", ended=True, failure=failure)
     world = replace(model.see(model.time).world, jobs=(job,))
     action = plan.decide(model.status, model.spec, world, ROLLBACK_ID, model.now())
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     found = evidence_of(model, action.status)
     assert (found.status, found.reason, found.progress.done) == ("completed", c.ALREADY_EXECUTED, 0)
     assert found.why_not_green[0].startswith("Nothing was done")

@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 from ocore_crds import conditions as c
+from ocore_operator.frame.actions import Wait
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.world import Wait
 from ocore_operator.workloads.quiesce import PAUSE_SECONDS, RESUME_SECONDS
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import Model

@@ -14,6 +14,7 @@ from ocore_crds.protocol import Failure, Finding, PreviewResult, RestoreResult
 from ocore_crds.resources.rollback import RemoteSource, RollbackStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_kube.types import SNAPSHOTS
+from ocore_operator.frame.actions import Record
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback import effects, plan, plan_preview, remote_source, source
@@ -195,7 +196,7 @@ def failure(reason: str, *, retryable: bool = False) -> Failure:
 @pytest.mark.parametrize("reason", sorted(remote_source.OF_THE_STORE))
 def test_row_55_a_store_that_fails_is_left_for_the_copy(reason: str) -> None:
     action = after(restoring(), ended(1, failure(reason)))
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     status = action.status
     assert (status.stage, status.attempt, status.failure_reason) == ("Restore", 2, None)
     assert status.remote == RemoteSource(
@@ -209,14 +210,14 @@ def test_row_55_a_store_that_fails_is_left_for_the_copy(reason: str) -> None:
 def test_the_pod_of_the_failed_restore_ends_first() -> None:
     failed = ended(1, failure(c.CORRUPT), pods=1)
     chosen = after(restoring(), failed)
-    assert isinstance(chosen, v.Record), chosen
+    assert isinstance(chosen, Record), chosen
     assert chosen.status.remote is not None
     assert after(chosen.status, failed) == v.Do(v.StopJob(failed))
 
 
 def test_another_failure_is_none_of_the_stores() -> None:
     action = after(restoring(), ended(1, failure(c.RESTORE_FAILED)))
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason, action.status.remote) == (
         "Abort",
         c.RESTORE_FAILED,
@@ -226,14 +227,14 @@ def test_another_failure_is_none_of_the_stores() -> None:
 
 def test_without_a_copy_it_fails_as_before() -> None:
     action = after(restoring(), ended(1, failure(c.CORRUPT)), lambda world: world)
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.status.failure_reason == c.CORRUPT
 
 
 def test_row_55_where_both_are_damaged_it_names_both() -> None:
     status = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=2)
     action = after(status, ended(2, failure(c.CORRUPT)))
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.status.stage == "Abort"
     message = action.status.failure_message or ""
     assert "The data is damaged." in message
@@ -243,10 +244,10 @@ def test_row_55_where_both_are_damaged_it_names_both() -> None:
 def test_the_copy_has_attempts_of_its_own() -> None:
     status = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=4)
     unreachable = failure(c.STORE_UNREACHABLE, retryable=True)
-    assert isinstance(end := after(status, ended(4, unreachable)), v.Record)
+    assert isinstance(end := after(status, ended(4, unreachable)), Record)
     assert end.status.stage == "Abort", "the third one at the copy was the last"
     status = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=3)
-    assert isinstance(again := after(status, ended(3, unreachable)), v.Record)
+    assert isinstance(again := after(status, ended(3, unreachable)), Record)
     assert (again.status.stage, again.status.attempt) == ("Restore", 4)
 
 
@@ -256,7 +257,7 @@ def test_the_evidence_says_where_the_data_came_from() -> None:
         kind="restore", attempt=1, name="r", ended=True, closed=True, payload=RestoreResult(restored_database="x")
     )
     action = after(status, done)
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.status.evidence is not None
     first = action.status.evidence.proven[0]
     assert "far" in first
@@ -265,7 +266,7 @@ def test_the_evidence_says_where_the_data_came_from() -> None:
 
 def test_a_copy_of_an_environment_reads_it_from_there() -> None:
     action = after(restoring(source_store_name="near"), ended(1, failure(c.BUCKET_NOT_FOUND)))
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.status.source_store_name == "far"
 
 
@@ -277,14 +278,14 @@ def test_a_preview_reads_the_copy_as_the_rollback_would() -> None:
     spec = type(model.spec).model_validate({**model.spec.wire(), "dryRun": True})
     world = with_copy(model.see(model.time).world)
     first = plan_preview.decide(RollbackStatus(), spec, world, ROLLBACK_ID, model.now())
-    assert isinstance(first, v.Record)
+    assert isinstance(first, Record)
     found = PreviewResult(refusals=(Finding(reason=c.SNAPSHOT_NOT_FOUND, message="It is gone."),))
     job = v.JobView(kind="preview", attempt=1, name="p", ended=True, closed=True, payload=found)
     asked = replace(world, jobs=(job,), probe_asked=True)
     damaged = plan_preview.decide(first.status, spec, asked, ROLLBACK_ID, model.now())
     assert reports(damaged)
     again = plan_preview.decide(first.status, spec, reported(asked, damaged), ROLLBACK_ID, model.now())
-    assert isinstance(again, v.Record)
+    assert isinstance(again, Record)
     assert again.status.remote is not None
     assert (again.status.attempt, again.status.remote.store_name) == (2, "far")
 
@@ -322,7 +323,7 @@ def test_row_91_a_copy_that_is_being_replaced_is_not_reported() -> None:
     pending = snapshot(remote_store="far", remote_store_id="far-id", remote_state="pending")
     status = restoring(remote=CHOSEN.model_copy(update={"first_attempt": 2}), attempt=2)
     action = first_action(status, ended(2, failure(c.SNAPSHOT_NOT_FOUND)), pending)
-    assert isinstance(action, v.Record)
+    assert isinstance(action, Record)
     assert action.status.stage == "Abort"
 
 

@@ -16,6 +16,7 @@ from ocore_crds.resources.workloads import Target
 from ocore_kube.errors import Conflict, Forbidden
 from ocore_kube.types import DEPLOYMENTS
 from ocore_operator.errors import Stalled
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.rollback import effects, plan, plan_image, plan_switch
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import snapshot_view
@@ -27,11 +28,9 @@ from ocore_operator.rollback.world import (
     EnvironmentView,
     JobView,
     OperationLock,
-    Record,
     SetImages,
     SnapshotView,
     StartJob,
-    Wait,
     World,
 )
 from ocore_operator.workloads import scale

@@ -15,6 +15,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import SNAPSHOTS
 from ocore_operator.errors import Stalled
+from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Rollback
 from ocore_operator.rollback import effects, observe, plan, plan_safety
@@ -30,10 +31,8 @@ from ocore_operator.rollback.world import (
     EnvironmentView,
     JobView,
     OperationLock,
-    Record,
     SafetyView,
     StartJob,
-    Wait,
     World,
 )
 from support.operator.api import ApiServer
@@ -112,7 +111,7 @@ def test_the_switch_job_waits_until_it_is_complete() -> None:
 def test_once_it_is_complete_the_switch_is_prepared() -> None:
     action = decide(named("Await"), world(view(complete=True, consistent_at="2026-01-01T00:00:30Z")))
     assert isinstance(action, Record)
-    assert (action.status.safety_snapshot_at, action.failpoint) == (
+    assert (action.status.safety_snapshot_at, action.before) == (
         "2026-01-01T00:00:30Z",
         "operator-rollback-safety-complete",
     )

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from ocore_crds import conditions as c
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.resources.workloads import Target
+from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import plan
 from ocore_operator.rollback.transitions import change, enter
-from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, Record, World
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, World
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import WorkloadView, peer_of
 from support.operator.rollback_model import ROLLBACK_ID, START, Model

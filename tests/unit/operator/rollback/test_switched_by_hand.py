@@ -9,19 +9,11 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import CleanupResult, Failure, SwitchResult
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.snapshot import EvidenceStatus
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.plan_after_end import NOTICE_SECONDS, READ_POSITION_LIMIT_SECONDS, READ_POSITION_SECONDS
 from ocore_operator.rollback.transitions import change, stamp
-from ocore_operator.rollback.world import (
-    Do,
-    Idle,
-    JobView,
-    Record,
-    RecordExecuted,
-    RemoveFinalizer,
-    StartJob,
-    Wait,
-)
+from ocore_operator.rollback.world import Do, JobView, RecordExecuted, StartJob
 from support.operator.rollback_model import START
 from support.operator.rollback_objects import conditions, time_at
 from support.operator.terminal_rollback import FREE, LOCKED, VIEW, WINDOW, complete, decide, recorded
@@ -96,7 +88,7 @@ def test_row_42_it_is_read_again_before_anything_is_dropped(*, deleting: bool) -
     job = JobView("cleanup", 1, "c", ended=True, payload=CleanupResult(databases_dropped=("shop_rb_0a1b2c3d",)))
     done = recorded(decide(read, replace(world, jobs=(job,)), at + 9))
     assert (done.residue, done.position) == ("None", "Old")
-    assert decide(done, replace(FREE, deleting=deleting), at + 10) == Do(RemoveFinalizer())
+    assert decide(done, replace(FREE, deleting=deleting), at + 10) == Do(SetFinalizer(present=False))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkl
 from ocore_kube.errors import Conflict
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.entries.operations import operations
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
@@ -25,19 +26,15 @@ from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
     Do,
-    Idle,
     JobView,
     OperationLock,
-    Record,
     RecordExecuted,
     ReleaseLock,
-    RemoveFinalizer,
     SettleUndo,
     StartJob,
     TakenOver,
     TakeOver,
     UndoneView,
-    Wait,
     World,
 )
 from ocore_operator.workloads.view import WorkloadView
@@ -251,7 +248,7 @@ def test_a_second_run_is_found_by_the_record() -> None:
         while status.stage != "Ended":
             status = recorded(decide(status, world(jobs=(job,))))
         assert (status.phase, status.residue, status.undo_until) == (phase, "None", None)
-        assert decide(status, replace(world(), lock=OperationLock("Free"))) == Do(RemoveFinalizer())
+        assert decide(status, replace(world(), lock=OperationLock("Free"))) == Do(SetFinalizer(present=False))
 
 
 # --- who owns what is kept -------------------------------------------------------------------------------------------
@@ -281,7 +278,9 @@ def test_an_undo_that_fails_before_the_switch_gives_back_at_once() -> None:
     late = recorded(decide(status, world(undo_state="Running"), 200))
     assert late.stage == "Ended"
     assert decide(late, world(undo_state="Running"), 201) == Do(SettleUndo("Returned"), after="operator-undo-settled")
-    assert decide(late, replace(world(undo_state="Returned"), lock=OperationLock("Free")), 202) == Do(RemoveFinalizer())
+    assert decide(late, replace(world(undo_state="Returned"), lock=OperationLock("Free")), 202) == Do(
+        SetFinalizer(present=False)
+    )
 
 
 def test_an_undo_that_was_switched_back_gives_back_for_another_window() -> None:
@@ -357,7 +356,7 @@ def test_the_undone_rollback_reports_it_and_has_nothing_left() -> None:
     assert said["Stalled"][:2] == ("True", c.UNDONE)
     assert "undo u1 within its undo window" in said["Ready"][2]
     assert said["PreviousRetained"][:2] == ("False", c.UNDONE)
-    assert undone(status, TakenOver("Undone", "u1")) == Do(RemoveFinalizer())
+    assert undone(status, TakenOver("Undone", "u1")) == Do(SetFinalizer(present=False))
     # One that had been switched back runs on its snapshot again.
     back = finished(phase="SwitchedBack", position="Old", switched_back_at=stamp(START))
     forth = recorded(undone(back, TakenOver("Undone", "u1")))
