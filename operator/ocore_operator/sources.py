@@ -65,10 +65,15 @@ def whole_copy(snapshot: Snapshot) -> Place | None:
     return copy(snapshot) if remote is not None and remote.complete else replaced(snapshot)
 
 
+def damage_of(snapshot: Snapshot) -> str | None:
+    """How the data in the Snapshot's own store is damaged; None: it is not, as far as is known."""
+    verified = c.find(snapshot.status.conditions, c.VERIFIED)
+    return verified.message if verified is not None and verified.status == "False" else None
+
+
 def is_damaged(snapshot: Snapshot) -> bool:
     """Whether the data in the Snapshot's own store is known to be damaged."""
-    verified = c.find(snapshot.status.conditions, c.VERIFIED)
-    return verified is not None and verified.status == "False"
+    return damage_of(snapshot) is not None
 
 
 def places(snapshot: Snapshot) -> Iterator[Place]:
@@ -102,10 +107,9 @@ def lost(snapshot: Snapshot, place: Place) -> Failure | None:
     remote = snapshot.status.remote
     if remote is not None and remote.only:
         return _failure(c.REMOTE_COPY_ONLY, f"Retention has deleted the data in SnapshotStore {place.store_name}.")
-    verified = c.find(snapshot.status.conditions, c.VERIFIED)
-    if verified is not None and verified.status == "False":
-        text = f"The data in SnapshotStore {place.store_name} is damaged: {verified.message}"
-        return _failure(c.CORRUPT, text)
+    damage = damage_of(snapshot)
+    if damage is not None:
+        return _failure(c.CORRUPT, f"The data in SnapshotStore {place.store_name} is damaged: {damage}")
     return None
 
 

@@ -32,6 +32,7 @@ from ocore_operator.rollback.observe import Observed, lock_view
 from ocore_operator.rollback.plan_preflight import space_wanted
 from ocore_operator.rollback.plan_switch import finish_seconds
 from ocore_operator.rollback.safety import safety_snapshot
+from ocore_operator.rollback.snapshot_and_environment import capacity_of, database_bytes
 from ocore_operator.rollback.source import reads_elsewhere, store_name
 from ocore_operator.rollback.transitions import unanswered
 from ocore_operator.rollback.world import (
@@ -201,10 +202,10 @@ async def _set_replicas(ctx: Context, rollback: Rollback, memory: Memory, effect
 
 
 def _snapshot(observed: Observed) -> Snapshot:
-    if observed.snapshot is None:
+    if observed.world.snapshot is None:
         name = observed.rollback.status.snapshot_name
         raise Stalled(c.SNAPSHOT_NOT_FOUND, f"Snapshot {name} was deleted before it was restored.")
-    return observed.snapshot
+    return observed.world.snapshot
 
 
 async def _set_images(ctx: Context, rollback: Rollback, memory: Memory, effect: SetImages) -> None:
@@ -246,11 +247,11 @@ async def _cancel_safety_snapshot(ctx: Context, rollback: Rollback, view: Safety
 
 
 def _environment(observed: Observed) -> Environment:
-    if observed.environment is None:
+    if observed.world.environment is None:
         raise Stalled(
             c.ENVIRONMENT_NOT_FOUND, f"Environment {observed.world.environment_name} does not exist any more."
         )
-    return observed.environment
+    return observed.world.environment
 
 
 # --- Jobs ------------------------------------------------------------------------------------------------------------
@@ -371,7 +372,7 @@ async def _build(ctx: Context, observed: Observed, effect: StartJob) -> Object:
 def may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
     """Whether a probe follows in the Job of a rollback that has stopped the workloads: the Job is of the Environment as
     a probe would see it, not of what the status remembers, and not of a Cluster, which a probe reads again."""
-    found, used = observed.environment, job_inputs.environment
+    found, used = observed.world.environment, job_inputs.environment
     if found is None or used is None or (found.id, found.spec) != (used.id, used.spec):
         return False
     if observed.rollback.status.quiesced_at is None:
@@ -394,12 +395,12 @@ async def _switch_of_restore(ctx: Context, observed: Observed) -> tuple[float, f
 def preflight_of(observed: Observed) -> Preflight | None:
     """What the last probe has found, which the restore's own probe must find again."""
     environment, snapshot = observed.world.environment, observed.world.snapshot
-    probe = observed.environment.status.probe if observed.environment is not None else None
+    probe = environment.status.probe if environment is not None else None
     if environment is None or snapshot is None or probe is None:
         return None
-    most: int | None = None
-    if environment.has_database and environment.capacity is not None and snapshot.database_bytes > 0:
-        most = max(environment.capacity - space_wanted(snapshot), 0)
+    most, capacity = None, capacity_of(environment)
+    if environment.spec.database is not None and capacity is not None and database_bytes(snapshot) > 0:
+        most = max(capacity - space_wanted(snapshot), 0)
     return Preflight(
         server_major=probe.server_major,
         server_identity=probe.server_identity,
@@ -411,7 +412,7 @@ def preflight_of(observed: Observed) -> Preflight | None:
 def _of_jobs(observed: Observed) -> Environment:
     """The Environment that a Job is built from; for the cleanup of a rollback whose Environment was deleted, what its
     status remembers of it. Raises Stalled(EnvironmentNotFound)."""
-    status, found = observed.rollback.status, observed.environment
+    status, found = observed.rollback.status, observed.world.environment
     if status.stage != "Ended" or (found is not None and found.id == status.environment_id):
         return _environment(observed)
     return orphan.remembered(observed.rollback) or _environment(observed)
@@ -472,7 +473,8 @@ async def _store_of_record(ctx: Context, observed: Observed) -> Store | None:
     """The store that has the rollback's record: the snapshot's, for an undo or another source the Environment's; None
     where it is missing."""
     remote = _remote(observed)
-    name = observed.snapshot.status.store_name if observed.snapshot is not None else None
+    snapshot = observed.world.snapshot
+    name = snapshot.status.store_name if snapshot is not None else None
     name = remote.store_name if remote is not None else name
     if observed.rollback.spec.undo is not None or reads_elsewhere(observed.rollback.status):
         name = _environment(observed).spec.store_ref.name

@@ -21,17 +21,14 @@ from ocore_crds.protocol import (
     Step,
     SwitchResult,
 )
-from ocore_crds.resources import remote_copy
-from ocore_crds.resources.environment import UndoneRollback, connection_of
-from ocore_crds.resources.neutralize import Neutralize
-from ocore_crds.resources.rollback import JobsStatus, RollbackStatus, RollbackTarget
+from ocore_crds.resources.environment import UndoneRollback
+from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.snapshot import StepStatus
 from ocore_crds.resources.workloads import Target, targets
 from ocore_crds.stored.manifest import Evidence
-from ocore_crds.text import quantity
 from ocore_kube.errors import Forbidden
 from ocore_kube.types import CONFIG_MAPS, ENVIRONMENTS, NAMESPACES, PODS, ROLLBACKS, SNAPSHOTS
-from ocore_operator import clock, operation_lock, sources
+from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.jobs.building.inputs import config_digest
@@ -56,7 +53,7 @@ from ocore_operator.jobs.observing.outcome import (
 )
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, project_of
+from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
 from ocore_operator.rollback import observe_source, orphan, plan_preview, preview_facts, switch_signal
 from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
@@ -64,19 +61,17 @@ from ocore_operator.rollback.plan_undo import as_seen_by
 from ocore_operator.rollback.safety import safety_name, safety_view
 from ocore_operator.rollback.transitions import change, unanswered
 from ocore_operator.rollback.world import (
-    EnvironmentView,
     JobKind,
     JobView,
     OperationLock,
     PreviewFacts,
     SafetyView,
-    SnapshotView,
     SourceView,
     TakenOver,
     UndoneView,
     World,
 )
-from ocore_operator.workloads import images, other_operations, scale
+from ocore_operator.workloads import other_operations, scale
 from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
@@ -118,14 +113,12 @@ class Others:
 
 @dataclass(frozen=True)
 class Observed:
-    """A world with the objects that it was read from, which the effects need."""
+    """A world with the Rollback that it was read for."""
 
     rollback: Rollback
     #: The Rollback's status, with the steps that the restore Job's log reports while it runs.
     status: RollbackStatus
     world: World
-    environment: Environment | None
-    snapshot: Snapshot | None  # None for an undo
     #: Its Jobs come from the last lists: only a decision to wait may rest on them.
     remembered: bool = False
     others: Others | None = None
@@ -186,7 +179,7 @@ async def _read(
     rollback = resources.rollback(obj)
     world = await _world(ctx, rollback, memory, others, jobs)
     status = _with_steps_of_log(ctx, rollback, world)
-    return Observed(rollback, status, world, others.environment, others.snapshot, seen.remembered, others)
+    return Observed(rollback, status, world, seen.remembered, others)
 
 
 async def _listed(ctx: Context, known: Rollback, *, fresh: bool) -> tuple[Observation, tuple[JobView, ...]]:
@@ -223,8 +216,8 @@ async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Other
     elder = ctx.catalog.elder(rollback.key)
     world = World(
         created=clock.parse(rollback.meta.created),
-        environment=environment_view(environment, rollback) if environment is not None else None,
-        snapshot=snapshot_view(snapshot, others.workloads) if snapshot is not None else None,
+        environment=environment,
+        snapshot=snapshot,
         awaits_import=ANNOTATION_IMPORT in rollback.meta.annotations and rollback.status.imported is None,
         environment_name=environment_name(rollback, snapshot, undone),
         source=others.source,
@@ -237,6 +230,7 @@ async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Other
         used_by=orphan.used_by(ctx.catalog, rollback, environment),
         under_way=orphan.under_way(ctx.catalog, rollback, environment),
         taken_over=await _taken_over(ctx, rollback, environment),
+        executed=environment is not None and any(e.id == rollback.id for e in environment.status.executed_rollbacks),
         executed_before=others.executed_before or await _imported_before(ctx, rollback, elder),
         duplicate_of=f"{elder.key.namespace}/{elder.key.name}" if elder is not None else "",
         deleting=rollback.meta.deleted is not None,
@@ -256,24 +250,20 @@ async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Other
         watched_since=memory.watched_since,
         preview=others.preview,
     )
-    return await _with_environment(ctx, rollback, world, environment)
+    return _with_probe(ctx, rollback, world)
 
 
-async def _with_environment(ctx: Context, rollback: Rollback, world: World, environment: Environment | None) -> World:
-    """With what is known of the Environment's probes, and of the store of one that is rolled back from another
-    store."""
-    if environment is None:
+def _with_probe(ctx: Context, rollback: Rollback, world: World) -> World:
+    """With what is known of the Environment's probes."""
+    if world.environment is None:
         return world
-    if world.environment is not None and world.source.store is not None:
-        account = await observe_source.account_of(ctx, environment)
-        world = replace(world, environment=replace(world.environment, store_account=account))
-    if (reported := ctx.probes.reported(environment.key)) is not None:
+    key = world.environment.key
+    if (reported := ctx.probes.reported(key)) is not None:
         world = replace(world, probe_reported=reported.began)
     since = plan_preview.since(rollback.status, world.created) if rollback.spec.dry_run else world.lock.since
     if since is None:
         return world
-    asked = ctx.probes.wanted(environment.key) >= clock.text(since)
-    return replace(world, probe_asked=asked, probe_waits=ctx.probes.why(environment.key))
+    return replace(world, probe_asked=ctx.probes.wanted(key) >= clock.text(since), probe_waits=ctx.probes.why(key))
 
 
 async def _with_namespace(ctx: Context, known: Rollback) -> Observed | None:
@@ -291,7 +281,7 @@ async def _with_namespace(ctx: Context, known: Rollback) -> Observed | None:
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
         namespace_terminating=True,
     )
-    return Observed(rollback, rollback.status, world, environment=None, snapshot=None)
+    return Observed(rollback, rollback.status, world)
 
 
 async def _sources(
@@ -313,7 +303,8 @@ async def _sources(
     environment = resources.environment(found) if found is not None else None
     source = await observe_source.with_places(ctx, rollback, snapshot, source)
     store = await observe_source.store_of(ctx, rollback, snapshot, environment, source.remote)
-    return snapshot, replace(source, store=store), undone, environment
+    account = await observe_source.account_of(ctx, environment) if store is not None and environment is not None else ""
+    return snapshot, replace(source, store=store, record_account=account), undone, environment
 
 
 def environment_name(rollback: Rollback, snapshot: Snapshot | None, undone: Rollback | None) -> str:
@@ -463,96 +454,6 @@ async def _terminating(ctx: Context, rollback: Rollback) -> bool:
     except Forbidden:
         return False
     return obj is None or "deletionTimestamp" in obj["metadata"]
-
-
-# --- Environment and Snapshot as the plan sees them ------------------------------------------------------------------
-
-
-def environment_view(environment: Environment, rollback: Rollback) -> EnvironmentView:
-    """The Environment as the plan sees it. Pure."""
-    spec, status = environment.spec, environment.status
-    ready, snapshot_ready = c.find(status.conditions, c.ROLLBACK_READY), c.find(status.conditions, c.READY)
-    probe = (
-        status.probe if status.probe is not None and status.probe.generation == environment.meta.generation else None
-    )
-    database, neutralize = connection_of(spec, status), spec.neutralize or Neutralize()
-    return EnvironmentView(
-        name=environment.meta.name,
-        id=status.id,
-        project_id=project_of(environment),
-        type=spec.type,
-        store_name=spec.store_ref.name,
-        scratch_volume=spec.scratch.storage_class_name is not None,
-        workloads_given=spec.workloads is not None,
-        has_database=spec.database is not None,
-        capacity=quantity.parse(database.capacity) if database is not None and database.capacity is not None else None,
-        probed_at=clock.parse(probe.started_at or probe.time) if probe is not None else None,
-        server_major=probe.server_major if probe is not None else 0,
-        database_name=probe.database_name if probe is not None else "",
-        used_bytes=probe.database_used_bytes if probe is not None else 0,
-        # A proof is about today's schema. The snapshot has its own, and may be the way out; a restore that fails
-        # changes nothing.
-        rollback_ready=ready is not None
-        and (ready.status == "True" or ready.reason == c.PROOF_FAILED)
-        and environment.is_current,
-        not_ready_reason=ready.reason if ready is not None and ready.status != "True" else "",
-        not_ready_message=ready.message if ready is not None and ready.status != "True" else "",
-        snapshot_ready=environment.is_current and c.is_true(status.conditions, c.READY),
-        snapshot_not_ready_reason=snapshot_ready.reason if snapshot_ready is not None else "",
-        snapshot_not_ready_message=snapshot_ready.message if snapshot_ready is not None else "",
-        proof_failed=ready.message if ready is not None and ready.reason == c.PROOF_FAILED else "",
-        replication_rights=(
-            probe.replication.missing_rights if probe is not None and probe.replication is not None else ()
-        ),
-        neutralize_command=neutralize.runs_command,
-        neutralize_sql=neutralize.sql is not None,
-        neutralize_image=neutralize.image or "",
-        has_admin=database is not None and database.admin_secret_name is not None,
-        executed=any(e.id == rollback.id for e in status.executed_rollbacks),
-        target=RollbackTarget.of(spec, status),
-        jobs=JobsStatus.of(spec, status),
-    )
-
-
-def snapshot_view(snapshot: Snapshot, workloads: Sequence[WorkloadView] = ()) -> SnapshotView:
-    """The Snapshot as the plan sees it; `workloads`: of the environment that is rolled back. Pure."""
-    status = snapshot.status
-    verified = c.find(status.conditions, c.VERIFIED)
-    source, sizes = status.source, status.sizes
-    copy = sources.whole_copy(snapshot)
-    return SnapshotView(
-        name=snapshot.meta.name,
-        id=status.id,
-        complete=c.is_true(status.conditions, c.COMPLETE),
-        failed=c.is_true(status.conditions, c.FAILED),
-        broken=verified.message if verified is not None and verified.status == "False" else "",
-        deleting=snapshot.meta.deleted is not None,
-        environment_name=source.environment_name if source is not None else "",
-        environment_type=source.environment_type if source is not None else "",
-        environment_id=source.environment_id if source is not None else "",
-        neutralized=bool(status.neutralized),
-        project_id=source.project_id if source is not None else "",
-        store_name=status.store_name or "",
-        store_id=status.store_id or "",
-        remote_store=copy.store_name if copy is not None else "",
-        remote_store_id=copy.store_id if copy is not None else "",
-        remote_state=remote_copy.state_of(status.remote),
-        local_gone=status.remote is not None and status.remote.only,
-        manifest_sha256=status.manifest_sha256 or "",
-        server_major=status.server_major or 0,
-        database_bytes=sizes.database_bytes if sizes is not None else 0,
-        incomplete=status.evidence.incomplete if status.evidence is not None else (),
-        unfinished_modules=status.unfinished_modules or 0,
-        image=source.image if source is not None else "",
-        image_digest=source.image_digest if source is not None else "",
-        commit=source.commit_sha if source is not None else "",
-        config_sha256=source.config_sha256 if source is not None else "",
-        # One that this operator took had an attempt; of one that was imported or adopted only the manifest is known.
-        foreign_image=status.attempt == 0
-        and source is not None
-        and bool(source.image)
-        and not images.of_repository(workloads, source.image),
-    )
 
 
 def lock_view(environment: Environment | None, rollback: Rollback) -> OperationLock:

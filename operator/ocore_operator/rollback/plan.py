@@ -43,6 +43,7 @@ from ocore_operator.rollback import (
 )
 from ocore_operator.rollback.plan_after_end import after_end
 from ocore_operator.rollback.plan_preflight import preflight
+from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import (
     already_executed,
     begin,
@@ -136,19 +137,20 @@ def _interruption(status: RollbackStatus, spec: RollbackSpec, world: World, now:
     if environment is None:
         text = f"Environment {status.environment_name} was deleted during the rollback."
         return abort(status, c.ENVIRONMENT_NOT_FOUND, text, now)
-    if environment.id != status.environment_id:
-        text = f"Environment {environment.name} was replaced during the rollback by another one (id {environment.id})."
+    name, target = environment.meta.name, target_of(environment)
+    if environment.status.id != status.environment_id:
+        text = f"Environment {name} was replaced during the rollback by another one (id {environment.status.id})."
         return abort(status, c.OTHER_ENVIRONMENT, text, now)
-    if status.target is not None and environment.target != status.target:
+    if status.target is not None and target != status.target:
         text = (
-            f"Environment {environment.name} was changed during the rollback:"
-            f" {_changes(status.target, environment.target)}. The environment is as it was. Create a new Rollback if"
+            f"Environment {name} was changed during the rollback:"
+            f" {_changes(status.target, target)}. The environment is as it was. Create a new Rollback if"
             " you still want it."
         )
         return abort(status, c.ENVIRONMENT_CHANGED, text, now)
     if world.lock.state == "Other":
         text = (
-            f"{world.lock.holder} has locked environment {environment.name} during the rollback: another client changed"
+            f"{world.lock.holder} has locked environment {name} during the rollback: another client changed"
             " its status.operation. Create a new Rollback."
         )
         return abort(status, c.INTERNAL_ERROR, text, now)

@@ -29,8 +29,10 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, Wait
 from ocore_operator.jobs.observing.outcome import POLL
+from ocore_operator.kube.resources import Environment
 from ocore_operator.rollback import plan_undo
 from ocore_operator.rollback.plan_switch import stop_jobs
+from ocore_operator.rollback.snapshot_and_environment import probed_at
 from ocore_operator.rollback.transitions import (
     change,
     cleaned,
@@ -46,7 +48,6 @@ from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
     Do,
-    EnvironmentView,
     JobCommand,
     JobKind,
     JobView,
@@ -141,7 +142,8 @@ def _watch_position(
     since, environment = status.position_read_at or status.completed_at, _environment(status, world)
     if status.switched_at is None or status.cleanup_attempt > 0 or environment is None or since is None:
         return Idle(due_seconds)
-    unreachable = environment.snapshot_not_ready_reason == c.DATABASE_UNREACHABLE
+    ready = c.find(environment.status.conditions, c.READY)
+    unreachable = ready is not None and ready.reason == c.DATABASE_UNREACHABLE
     interval = READ_UNREACHABLE_SECONDS if unreachable else READ_POSITION_SECONDS
     left = interval - (now - parse(since)).total_seconds()
     return Idle(min(left, due_seconds, NOTICE_SECONDS)) if left > 0 else Record(_begin_read(status, now))
@@ -160,10 +162,10 @@ def _allow_connections(status: RollbackStatus, spec: RollbackSpec, world: World,
     return _read_position(status, spec, world, now, command="inspect")
 
 
-def _environment(status: RollbackStatus, world: World) -> EnvironmentView | None:
+def _environment(status: RollbackStatus, world: World) -> Environment | None:
     """The Environment of the rollback; None where it was deleted, or replaced by another one of its name."""
     found = world.environment
-    return found if found is not None and found.id == status.environment_id else None
+    return found if found is not None and found.status.id == status.environment_id else None
 
 
 def _begin_read(status: RollbackStatus, now: datetime) -> RollbackStatus:
@@ -200,9 +202,10 @@ def _probed(status: RollbackStatus, job: JobView | None, world: World) -> Action
     """Hands the Environment what the probe has found that followed in the Job; None where it has that, or it may be of
     another spec: the last probe is not of the present one, or is newer than the Job."""
     environment = _environment(status, world)
-    if job is None or job.probe is None or not job.created or environment is None or environment.probed_at is None:
+    probed = probed_at(environment) if environment is not None else None
+    if job is None or job.probe is None or not job.created or probed is None:
         return None
-    newer = world.probe_reported >= job.created or environment.probed_at >= parse(job.created)
+    newer = world.probe_reported >= job.created or probed >= parse(job.created)
     return None if newer else Do(ReportProbe(job.probe, job.created))
 
 
@@ -222,7 +225,7 @@ def _position_read(
     if result.position == status.position:
         return Record(status)
     environment = _environment(status, world)
-    if result.position == "New" and environment is not None and not environment.executed:
+    if result.position == "New" and environment is not None and not world.executed:
         return Do(RecordExecuted())
     runs_on = "the snapshot" if result.position == "New" else "its previous data"
     text = (
@@ -349,7 +352,7 @@ def _position_known(
         back = change(known, undo_until=until, switched_back_at=status.switched_back_at or stamp(now))
         return Record(back, (Note("Warning", "Inspected", text),))
     environment = _environment(status, world)
-    if environment is not None and not environment.executed:
+    if environment is not None and not world.executed:
         return Do(RecordExecuted())
     return Record(change(known, undo_until=until, switched_at=stamp(now)), (Note("Warning", "Inspected", text),))
 

@@ -15,9 +15,11 @@ from ocore_crds.resources.rollback import ImageStatus, PreflightWarning, Rollbac
 from ocore_crds.resources.snapshot import SavedImage, SavedWorkload
 from ocore_crds.text.shell import command
 from ocore_operator.frame.actions import Note, Record, Wait
+from ocore_operator.kube.resources import Snapshot
 from ocore_operator.rollback.plan_undo import Refusal
+from ocore_operator.rollback.snapshot_and_environment import has_foreign_image, taken_of
 from ocore_operator.rollback.transitions import change, image_failed, state_of, step, timed_out
-from ocore_operator.rollback.world import Action, Do, SetImages, SnapshotView, World
+from ocore_operator.rollback.world import Action, Do, SetImages, World
 from ocore_operator.workloads import images
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.view import WorkloadView, labels, saved
@@ -27,27 +29,29 @@ from ocore_operator.workloads.view import WorkloadView, labels, saved
 IMAGE_SECONDS = 60
 
 
-def wanted(spec: RollbackSpec, snapshot: SnapshotView) -> ImageStatus | None:
+def wanted(spec: RollbackSpec, snapshot: Snapshot) -> ImageStatus | None:
     """What the workloads get or must have; None where nothing is asked for."""
     if spec.restore_image == "Never":
         return None
-    reference = images.with_digest(snapshot.image, snapshot.image_digest)
-    return ImageStatus(mode=spec.restore_image, reference=reference, commit_sha=snapshot.commit)
+    taken = taken_of(snapshot)
+    reference = images.with_digest(taken.image, taken.image_digest)
+    return ImageStatus(mode=spec.restore_image, reference=reference, commit_sha=taken.commit_sha)
 
 
-def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal | None:
+def refusal(spec: RollbackSpec, snapshot: Snapshot, world: World) -> Refusal | None:
     """Why the image cannot be restored; None where it can, or is not to be."""
     if spec.restore_image == "Never":
         return None
-    if world.environment is not None and snapshot.environment_id != world.environment.id:
+    name, taken = snapshot.meta.name, taken_of(snapshot)
+    if world.environment is not None and taken.environment_id != world.environment.status.id:
         text = (
-            f"Snapshot {snapshot.name} is of another environment than {world.environment.name}. restoreImage is for a"
+            f"Snapshot {name} is of another environment than {world.environment.meta.name}. restoreImage is for a"
             " rollback in place: set it to Never in a new Rollback, and deploy the image."
         )
         return Refusal(c.OTHER_ENVIRONMENT, text)
-    if not snapshot.image or not images.of_application(world.workloads, snapshot.image):
+    if not taken.image or not images.of_application(world.workloads, taken.image):
         text = (
-            f"Snapshot {snapshot.name} has recorded no image, or environment {world.environment_name} has no workload,"
+            f"Snapshot {name} has recorded no image, or environment {world.environment_name} has no workload,"
             f" so restoreImage {spec.restore_image} is not possible. Set it to Never in a new Rollback."
         )
         return Refusal(c.IMAGE_UNKNOWN, text)
@@ -59,9 +63,9 @@ def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal
             f" Never in a new Rollback."
         )
         return Refusal(c.WORKLOAD_PAUSED, text)
-    if snapshot.foreign_image:
+    if has_foreign_image(snapshot, world.workloads):
         text = (
-            f"Snapshot {snapshot.name} was imported or adopted, and its manifest names image {snapshot.image}, which is"
+            f"Snapshot {name} was imported or adopted, and its manifest names image {taken.image}, which is"
             " of no repository that the workloads use. Anyone who can write to the bucket can edit that. Set"
             " restoreImage to Never in a new Rollback, and deploy the image that fits."
         )
@@ -72,9 +76,9 @@ def refusal(spec: RollbackSpec, snapshot: SnapshotView, world: World) -> Refusal
             " settings.restoreImage of the chart to true, or use restoreImage WaitForGit or Never in a new Rollback."
         )
         return Refusal(c.RESTORE_IMAGE_DISABLED, text)
-    if spec.restore_image == "Always" and not images.may_be_set(world.workloads, snapshot.image, world.listed_images):
+    if spec.restore_image == "Always" and not images.may_be_set(world.workloads, taken.image, world.listed_images):
         text = (
-            f"Image {snapshot.image} of snapshot {snapshot.name} is of another repository than the workloads use now,"
+            f"Image {taken.image} of snapshot {name} is of another repository than the workloads use now,"
             " and an admission policy would refuse it after the switch. List where this image and the present one"
             " begin in the chart's value admissionPolicies.applicationImages, or use restoreImage WaitForGit or Never"
             " in a new Rollback."

@@ -26,6 +26,7 @@ from ocore_operator.rollback.plan_preflight import (
     started_notes,
 )
 from ocore_operator.rollback.plan_undo import Refusal
+from ocore_operator.rollback.snapshot_and_environment import has_target_of_another, probe_of
 from ocore_operator.rollback.transitions import change, failing, passed, unstarted
 from ocore_operator.rollback.world import Action, Do, JobView, ReportProbe, StartJob, World, until_ended
 
@@ -50,11 +51,11 @@ def answer(status: RollbackStatus, spec: RollbackSpec, world: World, job: JobVie
         found = found_warnings(spec, world)
         fresh = change(passed(status, spec, now), warnings=found, image=plan_image.wanted(spec, snapshot))
         return Record(fresh, started_notes(environment, snapshot, found))
-    if environment.not_ready_reason == c.DUPLICATE_TARGET:  # it is not probed
+    if has_target_of_another(environment):  # it is not probed
         return _refuse(status, duplicate_target(environment), world, job, now)
     begun = parse(job.created) if job is not None and job.created else parse(status.stage_since or "")
     # Its result is of a spec that has not changed since: else the Environment has no probe of the present one.
-    if job is not None and job.probe is not None and environment.probed_at is not None and job.created:
+    if job is not None and job.probe is not None and probe_of(environment) is not None and job.created:
         if world.probe_reported < job.created:
             return Do(ReportProbe(job.probe, job.created))
         if _seconds(begun, world, now) <= UNSTARTED_SECONDS:

@@ -11,22 +11,28 @@ from ocore_crds import conditions as c
 from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import human
+from ocore_operator import sources
 from ocore_operator.clock import parse
 from ocore_operator.frame.actions import Note, Record, Wait
+from ocore_operator.kube.resources import Environment, Snapshot, project_of
 from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preflight_warnings import warnings
-from ocore_operator.rollback.transitions import already_executed, change, failing, join, passed, start_undo
-from ocore_operator.rollback.world import (
-    AcquireLock,
-    Action,
-    AskProbe,
-    Do,
-    EnvironmentView,
-    SnapshotView,
-    UndoneView,
-    World,
+from ocore_operator.rollback.snapshot_and_environment import (
+    capacity_of,
+    database_bytes,
+    has_target_of_another,
+    is_complete,
+    is_rollback_ready,
+    is_snapshot_ready,
+    not_ready,
+    probe_of,
+    probed_at,
+    taken_of,
+    used_bytes,
 )
+from ocore_operator.rollback.transitions import already_executed, change, failing, join, passed, start_undo
+from ocore_operator.rollback.world import AcquireLock, Action, AskProbe, Do, UndoneView, World
 from ocore_operator.workloads.quiesce import loses
 from ocore_operator.workloads.view import labels
 
@@ -71,7 +77,7 @@ def refusals(spec: RollbackSpec, world: World, now: datetime, *, probed: bool | 
         )
         found.append(Refusal(c.ALREADY_EXECUTED, text))
     found.extend(_of_names(spec, world, now))
-    if environment is not None and environment.not_ready_reason == c.DUPLICATE_TARGET:
+    if environment is not None and has_target_of_another(environment):
         found.append(duplicate_target(environment))
     elif environment is not None and snapshot is not None and probed:
         found.extend(of_probe(spec, world, environment, snapshot))
@@ -97,7 +103,7 @@ def _of_names(spec: RollbackSpec, world: World, now: datetime) -> Iterator[Refus
 
 
 def of_probe(
-    spec: RollbackSpec, world: World, environment: EnvironmentView, snapshot: SnapshotView
+    spec: RollbackSpec, world: World, environment: Environment, snapshot: Snapshot
 ) -> Iterator[Refusal | None]:
     """Checks of what a probe under the operation lock has found."""
     yield _ready(environment, spec)
@@ -118,19 +124,21 @@ def found_warnings(spec: RollbackSpec, world: World) -> tuple[PreflightWarning, 
         return warnings(world)
     image = plan_image.wanted(spec, snapshot)
     found = (
-        *neutralizing.warnings(spec, environment, snapshot),
+        *neutralizing.warnings(spec, environment, snapshot, world.workloads),
         *warnings(world, image),
         *plan_image.warnings(image, world),
         *remote_source.warning(world.source.remote),
     )
-    if environment.proof_failed:
-        found = (*found, PreflightWarning(reason=c.PROOF_FAILED, message=environment.proof_failed))
+    reason, message = not_ready(environment)
+    if reason == c.PROOF_FAILED:
+        found = (*found, PreflightWarning(reason=reason, message=message))
     return found
 
 
-def is_probed(environment: EnvironmentView, since: datetime) -> bool:
+def is_probed(environment: Environment, since: datetime) -> bool:
     """Whether a probe that began at `since` or later has ended."""
-    return environment.probed_at is not None and environment.probed_at >= since
+    probed = probed_at(environment)
+    return probed is not None and probed >= since
 
 
 def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
@@ -140,9 +148,9 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     if environment is None or snapshot is None:  # pragma: no cover - _of_names refuses these
         raise AssertionError("_of_names is checked before the operation lock is taken")
     since = world.lock.since or world.created
-    if environment.not_ready_reason == c.DUPLICATE_TARGET:  # it is not probed
+    if has_target_of_another(environment):  # it is not probed
         return _refuse(status, duplicate_target(environment), now)
-    plan = neutralizing.planned(spec, environment, snapshot)
+    plan = neutralizing.planned(spec, environment, snapshot, world.workloads)
     joined = change(join(status, spec, environment, snapshot, now, plan), **source.recorded(world, snapshot))
     if not is_probed(environment, since) and may_join(spec, world, environment, snapshot):
         return Record(joined)
@@ -157,37 +165,35 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     return Record(fresh, started_notes(environment, snapshot, found))
 
 
-def may_join(spec: RollbackSpec, world: World, environment: EnvironmentView, snapshot: SnapshotView) -> bool:
+def may_join(spec: RollbackSpec, world: World, environment: Environment, snapshot: Snapshot) -> bool:
     """Whether the restore's Job makes the preflight, too (plan_joined.py): the last probe, of the present spec, has
     found nothing at all, and the Job mounts what a probe does, and no volume that must be made first. Else a probe of
     its own answers sooner."""
     in_place = world.source.store is None and world.source.remote is None and not world.source.namespace
-    clean = environment.probed_at is not None and environment.rollback_ready and environment.snapshot_ready
+    clean = probe_of(environment) is not None and is_rollback_ready(environment) and is_snapshot_ready(environment)
     return (
         clean
         and in_place
-        and not environment.scratch_volume
-        and environment.store_name == snapshot.store_name
+        and environment.spec.scratch.storage_class_name is None
+        and environment.spec.store_ref.name == snapshot.status.store_name
         and _first(of_probe(spec, world, environment, snapshot)) is None
     )
 
 
-def started_notes(
-    environment: EnvironmentView, snapshot: SnapshotView, found: Iterable[PreflightWarning]
-) -> tuple[Note, ...]:
+def started_notes(environment: Environment, snapshot: Snapshot, found: Iterable[PreflightWarning]) -> tuple[Note, ...]:
     """That the preflight has passed, and with which warnings."""
-    text = f"Restoring snapshot {snapshot.name} beside environment {environment.name}."
+    text = f"Restoring snapshot {snapshot.meta.name} beside environment {environment.meta.name}."
     return Note("Normal", "Started", text), *(Note("Warning", w.reason, w.message) for w in found)
 
 
 def _start_undo(
-    status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, undone: UndoneView, now: datetime
+    status: RollbackStatus, spec: RollbackSpec, environment: Environment, undone: UndoneView, now: datetime
 ) -> Action:
     """Without a probe: an undo restores nothing, and its switch Job checks sessions, rights and replication before the
     workloads are stopped."""
-    if environment.not_ready_reason == c.DUPLICATE_TARGET:
+    if has_target_of_another(environment):
         return _refuse(status, duplicate_target(environment), now)
-    text = f"Undoing Rollback {undone.name} of environment {environment.name}."
+    text = f"Undoing Rollback {undone.name} of environment {environment.meta.name}."
     fresh = start_undo(status, spec, environment, undone, now)
     if fresh.undo is not None:
         workloads = plan_image.for_undo(undone.status)
@@ -195,15 +201,13 @@ def _start_undo(
     return Record(fresh, (Note("Normal", "Started", text),))
 
 
-def probe(
-    environment: EnvironmentView, world: World, since: datetime, limit: float, now: datetime
-) -> Do | Wait | Refusal:
+def probe(environment: Environment, world: World, since: datetime, limit: float, now: datetime) -> Do | Wait | Refusal:
     """A probe of its own, which has `limit` seconds from `since` on."""
     if (now - max(since, world.watched_since or since)).total_seconds() > limit:
         return _unprobed(environment, world)
     if not world.probe_asked:
         return Do(AskProbe())
-    return Wait(2, c.WAITING_FOR_ENVIRONMENT, waits_for_probe(environment.name, world))
+    return Wait(2, c.WAITING_FOR_ENVIRONMENT, waits_for_probe(environment.meta.name, world))
 
 
 def waits_for_probe(name: str, world: World) -> str:
@@ -211,15 +215,15 @@ def waits_for_probe(name: str, world: World) -> str:
     return f"Waiting for a probe of environment {name}{f': {world.probe_waits}' if world.probe_waits else '.'}"
 
 
-def _unprobed(environment: EnvironmentView, world: World) -> Refusal:
-    why = world.probe_waits or environment.not_ready_message or "see the Jobs with the label ocore.dev/command=probe"
-    message = f"No probe of environment {environment.name} ended within {PROBE_SECONDS} s: {why}"
+def _unprobed(environment: Environment, world: World) -> Refusal:
+    why = world.probe_waits or not_ready(environment)[1] or "see the Jobs with the label ocore.dev/command=probe"
+    message = f"No probe of environment {environment.meta.name} ended within {PROBE_SECONDS} s: {why}"
     return Refusal(c.ENVIRONMENT_NOT_READY, message)
 
 
-def duplicate_target(environment: EnvironmentView) -> Refusal:
+def duplicate_target(environment: Environment) -> Refusal:
     """Another Environment has its database or filestore."""
-    return Refusal(c.DUPLICATE_TARGET, environment.not_ready_message)
+    return Refusal(*not_ready(environment))
 
 
 def _refuse(status: RollbackStatus, refusal: Refusal, now: datetime) -> Record[RollbackStatus]:
@@ -264,19 +268,20 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
         name = spec.snapshot_ref.name if spec.snapshot_ref is not None else ""
         text = f"There is no Snapshot {name} in this namespace. Correct snapshotRef in a new Rollback."
         return Refusal(c.SNAPSHOT_NOT_FOUND, text, patience=True)
-    if not snapshot.complete:
-        text = f"Snapshot {snapshot.name} is not Complete, so it cannot be restored. Choose one that is Complete."
-        return Refusal(c.SNAPSHOT_NOT_COMPLETE, text, patience=not snapshot.failed)
-    if snapshot.broken and not remote_source.is_readable(world, snapshot):
-        text = f"Snapshot {snapshot.name} is damaged: {snapshot.broken} Choose another one."
+    if not is_complete(snapshot):
+        text = f"Snapshot {snapshot.meta.name} is not Complete, so it cannot be restored. Choose one that is Complete."
+        return Refusal(c.SNAPSHOT_NOT_COMPLETE, text, patience=not c.is_true(snapshot.status.conditions, c.FAILED))
+    damage = sources.damage_of(snapshot)
+    if damage is not None and not remote_source.is_readable(world, snapshot):
+        text = f"Snapshot {snapshot.meta.name} is damaged: {damage} Choose another one."
         return Refusal(c.VERIFICATION_FAILED, text)
     if world.source.other_store:
-        text = f"Snapshot {snapshot.name} cannot be read: {world.source.other_store}"
+        text = f"Snapshot {snapshot.meta.name} cannot be read: {world.source.other_store}"
         return Refusal(c.OTHER_STORE, text, patience=True)
     if world.source.corrupt_base and not remote_source.is_readable(world, snapshot):
         text = (
-            f"Snapshot {snapshot.name} is a differential, and {world.source.corrupt_base}, the full Snapshot that it"
-            " needs, is corrupt. Choose another one that does not need it."
+            f"Snapshot {snapshot.meta.name} is a differential, and {world.source.corrupt_base}, the full Snapshot that"
+            " it needs, is corrupt. Choose another one that does not need it."
         )
         return Refusal(c.VERIFICATION_FAILED, text)
     return None
@@ -285,9 +290,9 @@ def _named(spec: RollbackSpec, world: World) -> Refusal | None:
 def _existing(spec: RollbackSpec, world: World) -> Refusal | None:
     """The Environment of the Snapshot exists."""
     snapshot, environment = world.snapshot, world.environment
-    if snapshot is not None and (environment is None or environment.id is None):
+    if snapshot is not None and (environment is None or environment.status.id is None):
         text = (
-            f"Environment {world.environment_name}, of which snapshot {snapshot.name} was taken, does not exist."
+            f"Environment {world.environment_name}, of which snapshot {snapshot.meta.name} was taken, does not exist."
             " Create it."
         )
         if spec.target_environment_ref is not None:
@@ -302,12 +307,13 @@ def _existing(spec: RollbackSpec, world: World) -> Refusal | None:
 def _project(world: World) -> Refusal | None:
     """Snapshot and Environment are of one project."""
     snapshot, environment = world.snapshot, world.environment
-    if snapshot is None or environment is None or not snapshot.complete:  # what it was taken of is not known yet
+    if snapshot is None or environment is None or not is_complete(snapshot):  # what it was taken of is not known yet
         return None
-    if snapshot.project_id != environment.project_id:
+    ours, theirs = project_of(environment), taken_of(snapshot).project_id
+    if theirs != ours:
         text = (
-            f"Snapshot {snapshot.name} belongs to project {snapshot.project_id}, environment {environment.name} to "
-            f"{environment.project_id}. A rollback stays within a project."
+            f"Snapshot {snapshot.meta.name} belongs to project {theirs}, environment {environment.meta.name} to"
+            f" {ours}. A rollback stays within a project."
         )
         return Refusal(c.OTHER_PROJECT, text)
     return None
@@ -316,7 +322,7 @@ def _project(world: World) -> Refusal | None:
 def _source(spec: RollbackSpec, world: World) -> Iterator[Refusal | None]:
     """The Snapshot may be restored into this Environment, and can be read."""
     snapshot, environment = world.snapshot, world.environment
-    if snapshot is not None and environment is not None and environment.id is not None and snapshot.complete:
+    if snapshot is not None and environment is not None and environment.status.id is not None and is_complete(snapshot):
         yield from source.misfits(spec, world, snapshot, environment)
 
 
@@ -337,60 +343,63 @@ def _workloads(world: World) -> Refusal | None:
     return None
 
 
-def _ready(environment: EnvironmentView, spec: RollbackSpec) -> Refusal | None:
-    if environment.rollback_ready:
+def _ready(environment: Environment, spec: RollbackSpec) -> Refusal | None:
+    if is_rollback_ready(environment):
         return None
-    if environment.not_ready_reason == c.REPLICATION_ACTIVE and spec.allow_replication_loss:
+    reason, message = not_ready(environment)
+    if reason == c.REPLICATION_ACTIVE and spec.allow_replication_loss:
         return _replication_rights(environment)
-    reason = environment.not_ready_reason or c.ENVIRONMENT_NOT_READY
-    message = environment.not_ready_message or "its condition RollbackReady is not True"
-    return Refusal(reason, f"Environment {environment.name} is not ready for a rollback: {message}")
+    reason, message = reason or c.ENVIRONMENT_NOT_READY, message or "its condition RollbackReady is not True"
+    return Refusal(reason, f"Environment {environment.meta.name} is not ready for a rollback: {message}")
 
 
-def _replication_rights(environment: EnvironmentView) -> Refusal | None:
-    if not environment.replication_rights:
+def _replication_rights(environment: Environment) -> Refusal | None:
+    probe = probe_of(environment)
+    if probe is None or probe.replication is None or not probe.replication.missing_rights:
         return None
     text = (
-        f"Logical replication of environment {environment.name} cannot be ended:"
-        f" {' '.join(environment.replication_rights)} Then create a new Rollback."
+        f"Logical replication of environment {environment.meta.name} cannot be ended:"
+        f" {' '.join(probe.replication.missing_rights)} Then create a new Rollback."
     )
     return Refusal(c.MISSING_GRANTS, text)
 
 
-def _versions(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | None:
-    if environment.server_major >= snapshot.server_major:
+def _versions(environment: Environment, snapshot: Snapshot) -> Refusal | None:
+    probe = probe_of(environment)
+    now, then = probe.server_major if probe is not None else 0, snapshot.status.server_major or 0
+    if now >= then:
         return None
     text = (
-        f"Snapshot {snapshot.name} was dumped from PostgreSQL {snapshot.server_major}; the server of {environment.name}"
-        f" is {environment.server_major}. A dump cannot be restored into an older server: upgrade the server, or choose"
+        f"Snapshot {snapshot.meta.name} was dumped from PostgreSQL {then}; the server of {environment.meta.name}"
+        f" is {now}. A dump cannot be restored into an older server: upgrade the server, or choose"
         " an older snapshot."
     )
     return Refusal(c.UNSUPPORTED_SERVER, text)
 
 
-def _space(environment: EnvironmentView, snapshot: SnapshotView) -> Refusal | None:
+def _space(environment: Environment, snapshot: Snapshot) -> Refusal | None:
     """The database volume holds both databases: a full disk would stop the live one."""
-    if not environment.has_database or snapshot.database_bytes == 0:
+    if environment.spec.database is None or database_bytes(snapshot) == 0:
         return None
-    if environment.capacity is None:
+    capacity, used, wanted = capacity_of(environment), used_bytes(environment), space_wanted(snapshot)
+    if capacity is None:
         text = (
-            f"The capacity of the database volume of {environment.name} is unknown, so a restore might fill it. "
+            f"The capacity of the database volume of {environment.meta.name} is unknown, so a restore might fill it. "
             "Set spec.database.capacity of the Environment, for example 100Gi."
         )
         return Refusal(c.CAPACITY_UNKNOWN, text)
-    wanted = space_wanted(snapshot)
-    total = environment.used_bytes + wanted
-    if total <= environment.capacity:
+    total = used + wanted
+    if total <= capacity:
         return None
     text = (
-        f"The server uses {human(environment.used_bytes)} and the restored copy needs up to {human(wanted)}"
-        f" ({SPACE_FACTOR} times {human(snapshot.database_bytes)}): {human(total)} together, but the volume holds"
-        f" {human(environment.capacity)} (spec.database.capacity). Free or add at least"
-        f" {human(total - environment.capacity)}."
+        f"The server uses {human(used)} and the restored copy needs up to {human(wanted)}"
+        f" ({SPACE_FACTOR} times {human(database_bytes(snapshot))}): {human(total)} together, but the volume holds"
+        f" {human(capacity)} (spec.database.capacity). Free or add at least"
+        f" {human(total - capacity)}."
     )
     return Refusal(c.INSUFFICIENT_CAPACITY, text)
 
 
-def space_wanted(snapshot: SnapshotView) -> int:
+def space_wanted(snapshot: Snapshot) -> int:
     """Bytes for the restored copy and for building its indexes."""
-    return int(snapshot.database_bytes * SPACE_FACTOR)
+    return int(database_bytes(snapshot) * SPACE_FACTOR)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import PREVIEW
 from ocore_crds.protocol import PreviewResult
+from ocore_crds.resources import remote_copy
 from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator import clock
@@ -18,6 +19,7 @@ from ocore_operator.frame.actions import Idle, Note, Record, Wait
 from ocore_operator.rollback import plan_preflight, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.preview_report import report
+from ocore_operator.rollback.snapshot_and_environment import has_target_of_another, is_complete
 from ocore_operator.rollback.transitions import change, enter, stamp
 from ocore_operator.rollback.world import Action, AskProbe, Do, StartJob, World, until_ended
 
@@ -59,13 +61,14 @@ def _begin(status: RollbackStatus, spec: RollbackSpec, rollback_id: str, now: da
 def _readable(world: World) -> bool:
     """Whether there is a snapshot and an Environment to read."""
     snapshot, environment = world.snapshot, world.environment
-    return snapshot is not None and snapshot.complete and environment is not None and environment.id is not None
+    known = environment is not None and environment.status.id is not None
+    return known and snapshot is not None and is_complete(snapshot)
 
 
 def _probe_is_due(status: RollbackStatus, world: World) -> bool:
     """An Environment that has the target of another one is not probed."""
     environment = world.environment
-    if environment is None or environment.not_ready_reason == c.DUPLICATE_TARGET:
+    if environment is None or has_target_of_another(environment):
         return False
     return not plan_preflight.is_probed(environment, since(status, world.created))
 
@@ -134,13 +137,13 @@ def _end(
         completed_at=stamp(now),
         residue="None",
         environment_name=world.environment_name or None,
-        environment_id=environment.id if environment is not None else None,
-        snapshot_name=snapshot.name if snapshot is not None else None,
-        snapshot_id=snapshot.id if snapshot is not None else None,
-        manifest_sha256=(snapshot.manifest_sha256 or None) if snapshot is not None else None,
+        environment_id=environment.status.id if environment is not None else None,
+        snapshot_name=snapshot.meta.name if snapshot is not None else None,
+        snapshot_id=snapshot.status.id if snapshot is not None else None,
+        manifest_sha256=snapshot.status.manifest_sha256 if snapshot is not None else None,
         warnings=(*plan_preflight.found_warnings(spec, world), *remote_source.warning(status.remote)),
         remote=status.remote or world.source.remote,
-        remote_copy_state=snapshot.remote_state if snapshot is not None else None,
+        remote_copy_state=remote_copy.state_of(snapshot.status.remote) if snapshot is not None else None,
         preview=preview,
     )
     return Record(fresh, (Note("Normal", reason(preview), summary(preview)),))

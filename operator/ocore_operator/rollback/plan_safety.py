@@ -12,22 +12,25 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.frame.actions import Note, Record, Wait
+from ocore_operator.kube.resources import Environment
 from ocore_operator.rollback.plan_undo import Refusal
+from ocore_operator.rollback.snapshot_and_environment import is_snapshot_ready
 from ocore_operator.rollback.transitions import failing, saved_by, saving, state_of
-from ocore_operator.rollback.world import Action, CancelSafetySnapshot, CreateSafetySnapshot, Do, EnvironmentView, World
+from ocore_operator.rollback.world import Action, CancelSafetySnapshot, CreateSafetySnapshot, Do, World
 
 
-def refusal(spec: RollbackSpec, environment: EnvironmentView) -> Refusal | None:
+def refusal(spec: RollbackSpec, environment: Environment) -> Refusal | None:
     """Why no Snapshot of the environment would be Complete; None where one would, or none is asked for."""
-    if not spec.create_safety_snapshot or environment.snapshot_ready:
+    if not spec.create_safety_snapshot or is_snapshot_ready(environment):
         return None
-    reason = environment.snapshot_not_ready_reason or c.ENVIRONMENT_NOT_READY
-    why = environment.snapshot_not_ready_message or "its condition Ready is not True"
+    ready = c.find(environment.status.conditions, c.READY)
+    reason = ready.reason if ready is not None else c.ENVIRONMENT_NOT_READY
+    why = ready.message if ready is not None else "its condition Ready is not True"
     advice = "Fix that, or create a Rollback without createSafetySnapshot."
     if reason in (c.DATABASE_NOT_FOUND, c.DATABASE_EMPTY):
         advice = "There is nothing to save: create a Rollback without createSafetySnapshot."
     return Refusal(
-        reason, f"No safety snapshot of environment {environment.name} is possible: {why.rstrip('.')}. {advice}"
+        reason, f"No safety snapshot of environment {environment.meta.name} is possible: {why.rstrip('.')}. {advice}"
     )
 
 

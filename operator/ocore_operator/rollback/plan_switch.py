@@ -369,12 +369,7 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     """Writes to the Environment that the rollback ran BEFORE the rollback is terminal, so that it never runs twice."""
     environment = world.environment
     new = status.position == "New"
-    if (
-        new
-        and environment is not None
-        and not environment.executed
-        and not timed_out(status, world, now, FINISH_SECONDS)
-    ):
+    if new and environment is not None and not world.executed and not timed_out(status, world, now, FINISH_SECONDS):
         return Do(RecordExecuted())
     settle = plan_undo.settle(status, spec, world, now)
     if settle is not None and not timed_out(status, world, now, FINISH_SECONDS):
@@ -383,7 +378,7 @@ def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: dateti
     kept = status.position is not None and status.switched_at is not None and not (status.undo and not new)
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
     if new:
-        fresh = change(fresh, recorded=environment is not None and environment.executed)
+        fresh = change(fresh, recorded=environment is not None and world.executed)
     if fresh.phase == "Complete":
         text = f"Rolled back. The previous state is kept until {fresh.undo_until}."
         if fresh.undo is not None:

@@ -15,6 +15,7 @@ from ocore_crds.protocol import SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
 from ocore_operator.frame.actions import Idle, Note, Record
+from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import change, returned, stamp, undone
 from ocore_operator.rollback.world import Action, Do, ReleaseLock, SettleUndo, TakeOver, UndoneView, World
 from ocore_operator.workloads.quiesce import nothing_stops
@@ -99,21 +100,21 @@ def _nothing_kept(view: UndoneView, now: datetime) -> Refusal | None:
 
 def _elsewhere(view: UndoneView, world: World) -> Refusal | None:
     environment, status = world.environment, view.status
-    if environment is None or environment.id is None:
+    if environment is None or environment.status.id is None:
         text = (
             f"Environment {status.environment_name} of Rollback {view.name} does not exist. Create it again with the"
             " same spec.id."
         )
         return Refusal(c.ENVIRONMENT_NOT_FOUND, text, patience=True)
-    if environment.id != status.environment_id:
+    if environment.status.id != status.environment_id:
         text = (
-            f"Rollback {view.name} was of the environment with id {status.environment_id}; {environment.name} has id"
-            f" {environment.id}. If it is the same environment, created again, set its spec.id to the first."
+            f"Rollback {view.name} was of the environment with id {status.environment_id}; {environment.meta.name} has"
+            f" id {environment.status.id}. If it is the same environment, created again, set its spec.id to the first."
         )
         return Refusal(c.OTHER_ENVIRONMENT, text)
-    if environment.target != status.target:
+    if target_of(environment) != status.target:
         text = (
-            f"Environment {environment.name} names another database or filestore than at the start of Rollback"
+            f"Environment {environment.meta.name} names another database or filestore than at the start of Rollback"
             f" {view.name} (its status.target). Change it back, or create a Rollback to a snapshot."
         )
         return Refusal(c.ENVIRONMENT_CHANGED, text)

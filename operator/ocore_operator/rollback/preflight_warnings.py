@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from ocore_crds import conditions as c
 from ocore_crds.resources.rollback import ImageStatus, PreflightWarning
 from ocore_crds.text.sentences import sentence, shortened
-from ocore_operator.rollback.world import SnapshotView, World
+from ocore_operator.kube.resources import Snapshot
+from ocore_operator.rollback.snapshot_and_environment import taken_of
+from ocore_operator.rollback.world import World
 from ocore_operator.workloads.view import WorkloadView, first_with_template
 
 #: Sentences of a snapshot's evidence that a warning shows, and how much of each.
@@ -26,10 +28,10 @@ def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightW
         first = first_with_template(world.workloads) if image is None else None
         found.extend(_version(world.snapshot, first) if first is not None else ())
         found.extend(_config(world.snapshot, world) if _in_place(world) else ())
-    if world.environment is not None and not world.environment.workloads_given:
+    if world.environment is not None and world.environment.spec.workloads is None:
         text = (
-            f"Environment {world.environment.name} does not say what uses its data, so nothing is stopped. Sessions"
-            " are ended, and an application reconnects with what it holds in its memory. List the workloads in"
+            f"Environment {world.environment.meta.name} does not say what uses its data, so nothing is stopped."
+            " Sessions are ended, and an application reconnects with what it holds in its memory. List the workloads in"
             " spec.workloads. If nothing is to be stopped, set workloads: [] (docs/workloads.md)."
         )
         found.append(PreflightWarning(reason=c.WORKLOADS_NOT_GIVEN, message=text))
@@ -37,18 +39,19 @@ def warnings(world: World, image: ImageStatus | None = None) -> tuple[PreflightW
     return tuple(found)
 
 
-def _contents(snapshot: SnapshotView) -> Iterator[PreflightWarning]:
+def _contents(snapshot: Snapshot) -> Iterator[PreflightWarning]:
     """What the snapshot lacks, and what the application does with it."""
-    if snapshot.incomplete:
+    incomplete = snapshot.status.evidence.incomplete if snapshot.status.evidence is not None else ()
+    if incomplete:
         # Of an imported one these are words of a manifest, which anyone with the bucket can write.
-        lacks = " ".join(sentence(shortened(text, _CHARACTERS)) for text in snapshot.incomplete[:_SHOWN])
-        text = f"Snapshot {snapshot.name} is incomplete, and a rollback restores no more than it has: {lacks}"
+        lacks = " ".join(sentence(shortened(text, _CHARACTERS)) for text in incomplete[:_SHOWN])
+        text = f"Snapshot {snapshot.meta.name} is incomplete, and a rollback restores no more than it has: {lacks}"
         yield PreflightWarning(reason=c.FILES_NOT_INCLUDED, message=text)
-    if snapshot.unfinished_modules:
+    if snapshot.status.unfinished_modules:
         text = (
-            f"Snapshot {snapshot.name} was taken in the middle of an upgrade of Odoo: {snapshot.unfinished_modules}"
-            " modules were to be installed, upgraded or removed. Odoo continues with that at its next start. Use the"
-            " image of the upgrade, or choose a snapshot from before it."
+            f"Snapshot {snapshot.meta.name} was taken in the middle of an upgrade of Odoo:"
+            f" {snapshot.status.unfinished_modules} modules were to be installed, upgraded or removed. Odoo continues"
+            " with that at its next start. Use the image of the upgrade, or choose a snapshot from before it."
         )
         yield PreflightWarning(reason=c.UPGRADE_IN_PROGRESS, message=text)
 
@@ -56,22 +59,25 @@ def _contents(snapshot: SnapshotView) -> Iterator[PreflightWarning]:
 def _in_place(world: World) -> bool:
     """Whether the Snapshot is of the Environment itself: another one has a configuration of its own."""
     environment, snapshot = world.environment, world.snapshot
-    return environment is not None and snapshot is not None and snapshot.environment_id == environment.id
+    if environment is None or snapshot is None:
+        return False
+    return taken_of(snapshot).environment_id == environment.status.id
 
 
-def _version(snapshot: SnapshotView, workload: WorkloadView) -> Iterator[PreflightWarning]:
+def _version(snapshot: Snapshot, workload: WorkloadView) -> Iterator[PreflightWarning]:
     """Of the first Deployment or StatefulSet, whose image the snapshot recorded. What either side does not know is not
     compared."""
-    image = bool(snapshot.image and workload.image) and snapshot.image != workload.image
-    commit = bool(snapshot.commit and workload.commit) and snapshot.commit != workload.commit
+    taken = taken_of(snapshot)
+    image = bool(taken.image and workload.image) and taken.image != workload.image
+    commit = bool(taken.commit_sha and workload.commit) and taken.commit_sha != workload.commit
     if not image and not commit:
         return
-    then = _described(snapshot.image if image else "", snapshot.commit if commit else "")
+    then = _described(taken.image if image else "", taken.commit_sha if commit else "")
     now = _described(workload.image if image else "", workload.commit if commit else "")
     text = (
-        f"Snapshot {snapshot.name} was taken with {then}; {workload.label} has {now}. Its application may not start on"
-        " the snapshot's data, and is then switched back. This rollback does not change the image: deploy the one of"
-        " the snapshot first, or use restoreImage."
+        f"Snapshot {snapshot.meta.name} was taken with {then}; {workload.label} has {now}. Its application may not"
+        " start on the snapshot's data, and is then switched back. This rollback does not change the image: deploy the"
+        " one of the snapshot first, or use restoreImage."
     )
     yield PreflightWarning(reason=c.OTHER_VERSION, message=text)
 
@@ -81,11 +87,12 @@ def _described(image: str, commit: str) -> str:
     return ", ".join(p for p in parts if p)
 
 
-def _config(snapshot: SnapshotView, world: World) -> Iterator[PreflightWarning]:
-    if not snapshot.config_sha256 or not world.config_sha256 or snapshot.config_sha256 == world.config_sha256:
+def _config(snapshot: Snapshot, world: World) -> Iterator[PreflightWarning]:
+    then, now = taken_of(snapshot).config_sha256, world.config_sha256
+    if not then or not now or then == now:
         return
     text = (
-        f"ConfigMap {world.config_name} has changed since snapshot {snapshot.name} was taken. A rollback does not"
+        f"ConfigMap {world.config_name} has changed since snapshot {snapshot.meta.name} was taken. A rollback does not"
         " change it; the snapshot has a copy of it as it was (docs/format.md)."
     )
     yield PreflightWarning(reason=c.OTHER_VERSION, message=text)

@@ -17,11 +17,20 @@ from ocore_crds.resources.preview import (
 )
 from ocore_crds.resources.rollback import RollbackSpec
 from ocore_operator.clock import parse
+from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback import neutralizing, plan_preflight
 from ocore_operator.rollback.plan_undo import Refusal
 from ocore_operator.rollback.prediction import predict
+from ocore_operator.rollback.snapshot_and_environment import (
+    capacity_of,
+    database_bytes,
+    is_complete,
+    taken_of,
+    target_of,
+    used_bytes,
+)
 from ocore_operator.rollback.transitions import stamp
-from ocore_operator.rollback.world import EnvironmentView, PreviewFacts, SnapshotView, World
+from ocore_operator.rollback.world import PreviewFacts, World
 from ocore_operator.workloads.view import first_with_template
 
 
@@ -29,8 +38,8 @@ from ocore_operator.workloads.view import first_with_template
 class _Read:
     """What the report is made of."""
 
-    snapshot: SnapshotView
-    environment: EnvironmentView
+    snapshot: Snapshot
+    environment: Environment
     facts: PreviewFacts
     result: PreviewResult
 
@@ -68,7 +77,7 @@ def report(
             "database": _database(read),
             "files": _files(read),
             "version": _version(read, world),
-            "neutralizes": _neutralizes(spec, read),
+            "neutralizes": _neutralizes(spec, read, world),
             "space": tuple(_space(read)),
             "prediction": predict(facts.past, facts.tested, facts.rates, known.bytes_to_move, world.workloads),
         }
@@ -77,12 +86,12 @@ def report(
 
 def _database(read: _Read) -> PreviewDatabase | None:
     result, facts = read.result, read.facts
-    if not read.environment.has_database:
+    if read.environment.spec.database is None:
         return None
     return PreviewDatabase(
         exists_now=not result.database_missing,
         bytes_now=result.database_bytes_now,
-        bytes_in_snapshot=result.database_bytes_then or read.snapshot.database_bytes or None,
+        bytes_in_snapshot=result.database_bytes_then or database_bytes(read.snapshot) or None,
         server_version_now=result.server_version_now or facts.server_version_now,
         server_version_in_snapshot=result.server_version_then or facts.server_version_then,
         rows_counted=result.rows_counted,
@@ -96,7 +105,7 @@ def _database(read: _Read) -> PreviewDatabase | None:
 
 
 def _files(read: _Read) -> PreviewFiles | None:
-    result, layout = read.result, read.environment.target.layout
+    result, layout = read.result, target_of(read.environment).layout
     if layout is None or result.files_to_move is None or result.bytes_to_move is None:
         return None
     return PreviewFiles(
@@ -115,23 +124,24 @@ def _version(read: _Read, world: World) -> PreviewVersion | None:
         return None
     return PreviewVersion(
         image_now=first.image,
-        image_in_snapshot=read.snapshot.image,
+        image_in_snapshot=taken_of(read.snapshot).image,
         commit_now=first.commit,
-        commit_in_snapshot=read.snapshot.commit,
+        commit_in_snapshot=taken_of(read.snapshot).commit_sha,
     )
 
 
-def _neutralizes(spec: RollbackSpec, read: _Read) -> bool | None:
-    if not read.snapshot.complete:  # what it is of is not known yet
+def _neutralizes(spec: RollbackSpec, read: _Read, world: World) -> bool | None:
+    if not is_complete(read.snapshot):  # what it is of is not known yet
         return None
-    plan = neutralizing.planned(spec, read.environment, read.snapshot)
+    plan = neutralizing.planned(spec, read.environment, read.snapshot, world.workloads)
     return plan is not None and plan.required
 
 
 def _space(read: _Read) -> Iterable[PreviewSpace]:
     environment, result, facts = read.environment, read.result, read.facts
-    if environment.has_database and read.snapshot.database_bytes:
-        free = environment.capacity - environment.used_bytes if environment.capacity is not None else None
+    if environment.spec.database is not None and database_bytes(read.snapshot):
+        capacity = capacity_of(environment)
+        free = capacity - used_bytes(environment) if capacity is not None else None
         yield PreviewSpace(
             volume="Database",
             needed_bytes=plan_preflight.space_wanted(read.snapshot),
@@ -145,7 +155,7 @@ def _space(read: _Read) -> Iterable[PreviewSpace]:
             free_bytes=result.filestore_free_bytes,
             source="read from the volume; what must stay free for the application is included in what is needed",
         )
-    if environment.has_database and facts.restore_bytes:
+    if environment.spec.database is not None and facts.restore_bytes:
         yield PreviewSpace(
             volume="Scratch",
             needed_bytes=facts.restore_bytes,

@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding
+from ocore_crds.resources import remote_copy
 from ocore_crds.resources.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator import damage, sources
 from ocore_operator.kube.resources import Rollback, Snapshot
-from ocore_operator.rollback.world import JobView, ReportDamage, SnapshotView, World
+from ocore_operator.rollback.snapshot_and_environment import is_complete
+from ocore_operator.rollback.world import JobView, ReportDamage, World
 from ocore_operator.sources import Stores
 
 #: Failures of a restore, or of a preview, that say that a store does not have the snapshot whole, or does not give it.
@@ -62,18 +64,18 @@ def other_store(snapshot: Snapshot, stores: Stores) -> str:
     return why.message if found.place is None and found.unreadable is not None and why is not None else ""
 
 
-def is_readable(world: World, snapshot: SnapshotView) -> bool:
+def is_readable(world: World, snapshot: Snapshot) -> bool:
     """Whether a Snapshot that is damaged in its own store can be restored: from its copy, which the operator chooses or
     the rollback names."""
-    store = world.source.store
-    named = store is not None and bool(store.id) and store.id == snapshot.remote_store_id
+    store, copy = world.source.store, sources.whole_copy(snapshot)
+    named = store is not None and bool(store.id) and copy is not None and store.id == copy.store_id
     return world.source.remote is not None or named
 
 
-def store_ids(snapshot: SnapshotView) -> tuple[str, ...]:
+def store_ids(snapshot: Snapshot) -> tuple[str, ...]:
     """Ids of the stores that the Snapshot can be read from."""
-    own = () if snapshot.local_gone or snapshot.broken else (snapshot.store_id,)
-    return tuple(i for i in (*own, snapshot.remote_store_id) if i)
+    readable = (place for place in sources.places(snapshot) if sources.lost(snapshot, place) is None)
+    return tuple(place.store_id for place in readable if place.store_id)
 
 
 def warning(remote: RemoteSource | None) -> tuple[PreflightWarning, ...]:
@@ -107,13 +109,14 @@ def after(
     was not the reason, or there is no copy."""
     snapshot = world.snapshot
     failure = next((f for f in failures if f.reason in OF_THE_STORE), None)
-    if status.remote is not None or snapshot is None or failure is None or not snapshot.remote_store:
+    copy = sources.whole_copy(snapshot) if snapshot is not None else None
+    if status.remote is not None or failure is None or copy is None:
         return None
     if world.source.namespace or spec.source_store_ref is not None:
         return None
     return RemoteSource(
-        store_name=snapshot.remote_store,
-        store_id=snapshot.remote_store_id or None,
+        store_name=copy.store_name,
+        store_id=copy.store_id or None,
         reason=failure.reason,
         message=failure.message,
         first_attempt=status.attempt + 1,
@@ -135,13 +138,14 @@ def damage_found(
         or spec.source_store_ref is not None
     ):
         return None
-    if not snapshot.complete or status.snapshot_id not in (None, snapshot.id):
+    if not is_complete(snapshot) or status.snapshot_id not in (None, snapshot.status.id):
         return None
     read = status.remote or world.source.remote
     if read is not None:
-        known = snapshot.remote_state != "completed" or snapshot.remote_store != read.store_name
+        copy, state = sources.whole_copy(snapshot), remote_copy.state_of(snapshot.status.remote)
+        known = state != "completed" or copy is None or copy.store_name != read.store_name
     else:
-        known = bool(snapshot.broken)
+        known = sources.is_damaged(snapshot)
     return None if known else ReportDamage(failure.message, in_copy=read is not None)
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocore_crds import conditions as c
+from ocore_crds.resources import remote_copy
 from ocore_crds.resources.rollback import RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator.kube.resources import Environment, Rollback, Snapshot
 from ocore_operator.rollback import neutralizing, remote_source
 from ocore_operator.rollback.plan_undo import Refusal
-from ocore_operator.rollback.world import EnvironmentView, SnapshotView, StoreView, World
+from ocore_operator.rollback.snapshot_and_environment import taken_of
+from ocore_operator.rollback.world import SourceView, World
 
 
 def other_namespace(rollback: Rollback) -> str:
@@ -67,8 +69,8 @@ def unreachable(spec: RollbackSpec, world: World) -> Refusal | None:
         return Refusal(c.NAMESPACE_NOT_WATCHED, text)
     if world.snapshot is None:
         return Refusal(c.ACCESS_NOT_GRANTED, not_granted(source.namespace, ref.name, source.into), patience=True)
-    if world.snapshot.deleting:
-        text = f"Snapshot {source.namespace}/{world.snapshot.name} is being deleted. Choose another one."
+    if world.snapshot.meta.deleted is not None:
+        text = f"Snapshot {source.namespace}/{world.snapshot.meta.name} is being deleted. Choose another one."
         return Refusal(c.SNAPSHOT_NOT_FOUND, text)
     return None
 
@@ -82,23 +84,23 @@ def not_granted(namespace: str, name: str, into: str) -> str:
     )
 
 
-def misfits(
-    spec: RollbackSpec, world: World, snapshot: SnapshotView, environment: EnvironmentView
-) -> Iterator[Refusal | None]:
+def misfits(spec: RollbackSpec, world: World, snapshot: Snapshot, environment: Environment) -> Iterator[Refusal | None]:
     """Why a Snapshot of the same project does not fit the target."""
-    if snapshot.environment_id != environment.id and spec.target_environment_ref is None:
+    of = taken_of(snapshot).environment_id
+    if of != environment.status.id and spec.target_environment_ref is None:
         text = (
-            f"Snapshot {snapshot.name} was taken of the environment with id {snapshot.environment_id};"
-            f" {environment.name} has id {environment.id}. If it is the same environment, created again, set its"
-            " spec.id to the first. To restore into another environment, set targetEnvironmentRef."
+            f"Snapshot {snapshot.meta.name} was taken of the environment with id {of};"
+            f" {environment.meta.name} has id {environment.status.id}. If it is the same environment, created again,"
+            " set its spec.id to the first. To restore into another environment, set targetEnvironmentRef."
         )
         yield Refusal(c.OTHER_ENVIRONMENT, text)
         return
-    yield neutralizing.refusal(spec, environment, snapshot)
-    yield _store(world.source.store, snapshot, environment)
+    yield neutralizing.refusal(spec, environment, snapshot, world.workloads)
+    yield _store(world.source, snapshot, environment)
 
 
-def _store(store: StoreView | None, snapshot: SnapshotView, environment: EnvironmentView) -> Refusal | None:
+def _store(source: SourceView, snapshot: Snapshot, environment: Environment) -> Refusal | None:
+    store = source.store
     if store is None:
         return None
     remedy = (
@@ -114,16 +116,16 @@ def _store(store: StoreView | None, snapshot: SnapshotView, environment: Environ
     ids = remote_source.store_ids(snapshot)
     if store.id not in ids:
         text = (
-            f"SnapshotStore {store.name} has the id {store.id}, and Snapshot {snapshot.name} is in the store with the"
-            f" id {' or '.join(ids) or 'unknown'}. {remedy}"
+            f"SnapshotStore {store.name} has the id {store.id}, and Snapshot {snapshot.meta.name} is in the store with"
+            f" the id {' or '.join(ids) or 'unknown'}. {remedy}"
         )
         return Refusal(c.OTHER_STORE, text)
-    mine, theirs = environment.store_account, store.account
+    mine, theirs = source.record_account, store.account
     if mine and theirs and mine != theirs:
         text = (
             f"One Job reads SnapshotStore {store.name} with service account {theirs} and writes the record of the"
-            f" rollback to the store of {environment.name} with {mine}. Set the same serviceAccountName in both, or use"
-            " static keys in one of them."
+            f" rollback to the store of {environment.meta.name} with {mine}. Set the same serviceAccountName in both,"
+            " or use static keys in one of them."
         )
         return Refusal(c.SERVICE_ACCOUNT_CONFLICT, text)
     return None
@@ -138,22 +140,22 @@ def unclaimed(status: RollbackStatus, world: World) -> bool:
 # --- the status ------------------------------------------------------------------------------------------------------
 
 
-def claim(world: World, snapshot: SnapshotView) -> dict[str, Any]:
+def claim(world: World, snapshot: Snapshot) -> dict[str, Any]:
     """What the status says before the rollback waits or starts."""
-    return {"snapshot_namespace": world.source.namespace or None, "snapshot_name": snapshot.name}
+    return {"snapshot_namespace": world.source.namespace or None, "snapshot_name": snapshot.meta.name}
 
 
-def recorded(world: World, snapshot: SnapshotView) -> dict[str, Any]:
+def recorded(world: World, snapshot: Snapshot) -> dict[str, Any]:
     """What the status says from the start on."""
-    store = world.source.store
+    store, taken = world.source.store, taken_of(snapshot)
     return {
         **claim(world, snapshot),
-        "source_environment_name": snapshot.environment_name or None,
-        "source_environment_id": snapshot.environment_id or None,
-        "source_environment_type": snapshot.environment_type or None,
+        "source_environment_name": taken.environment_name or None,
+        "source_environment_id": taken.environment_id or None,
+        "source_environment_type": taken.environment_type or None,
         "source_store_name": store.name if store is not None else None,
         "remote": world.source.remote,
-        "remote_copy_state": snapshot.remote_state,
+        "remote_copy_state": remote_copy.state_of(snapshot.status.remote),
     }
 
 

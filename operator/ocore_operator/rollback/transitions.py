@@ -21,13 +21,15 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import previous_database, restored_database
 from ocore_crds.protocol import NeutralizeResult, RestoreResult, Step, SwitchResult
 from ocore_crds.resources.neutralize import NeutralizeStatus
-from ocore_crds.resources.rollback import RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
+from ocore_crds.resources.rollback import JobsStatus, RollbackSpec, RollbackStage, RollbackStatus, UndoStatus
 from ocore_crds.resources.snapshot import EvidenceStatus, SavedWorkload, StepStatus
 from ocore_crds.rules.evidence import rollback_steps
 from ocore_crds.stored.manifest import Evidence
 from ocore_operator.clock import exact, parse
+from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback import remote_source
-from ocore_operator.rollback.world import EnvironmentView, SnapshotView, UndoneView, World
+from ocore_operator.rollback.snapshot_and_environment import probe_of, target_of
+from ocore_operator.rollback.world import UndoneView, World
 
 #: Seconds between two reconciles after which the operator counts as having been down. Longer than its longest back-off;
 #: shorter than any limit of a stage, so that the operator gives nothing up before it has tried.
@@ -119,14 +121,15 @@ def begin(status: RollbackStatus, spec: RollbackSpec, rollback_id: str, now: dat
 def join(
     status: RollbackStatus,
     spec: RollbackSpec,
-    environment: EnvironmentView,
-    snapshot: SnapshotView,
+    environment: Environment,
+    snapshot: Snapshot,
     now: datetime,
     neutralize: NeutralizeStatus | None = None,
 ) -> RollbackStatus:
     """The restore's Job makes the preflight. From here on databases or folders of the rollback may exist
     (`residue`)."""
-    live = environment.database_name if environment.has_database else None
+    probe = probe_of(environment)
+    live = (probe.database_name if probe is not None else "") if environment.spec.database is not None else None
     rollback_id = status.id or ""
     fresh = enter(
         status,
@@ -135,13 +138,13 @@ def join(
         phase=status.phase,
         started_at=stamp(now),
         deadline=stamp(now + timedelta(seconds=spec.timeout_seconds)),
-        environment_name=environment.name,
-        environment_id=environment.id,
-        snapshot_name=snapshot.name,
-        snapshot_id=snapshot.id,
-        manifest_sha256=snapshot.manifest_sha256,
-        target=environment.target,
-        jobs=environment.jobs,
+        environment_name=environment.meta.name,
+        environment_id=environment.status.id,
+        snapshot_name=snapshot.meta.name,
+        snapshot_id=snapshot.status.id,
+        manifest_sha256=snapshot.status.manifest_sha256,
+        target=target_of(environment),
+        jobs=JobsStatus.of(environment.spec, environment.status),
         live_database=live,
         restored_database=restored_database(live, rollback_id) if live else None,
         previous_database=previous_database(live, rollback_id) if live else None,
@@ -204,7 +207,7 @@ def passed(status: RollbackStatus, spec: RollbackSpec, now: datetime) -> Rollbac
 
 
 def start_undo(
-    status: RollbackStatus, spec: RollbackSpec, environment: EnvironmentView, view: UndoneView, now: datetime
+    status: RollbackStatus, spec: RollbackSpec, environment: Environment, view: UndoneView, now: datetime
 ) -> RollbackStatus:
     """The preflight of an undo has passed. Nothing of it exists until it takes over what the other Rollback has
     kept."""
@@ -221,8 +224,8 @@ def start_undo(
         now,
         started_at=stamp(now),
         deadline=stamp(now + timedelta(seconds=spec.timeout_seconds)),
-        environment_name=environment.name,
-        environment_id=environment.id,
+        environment_name=environment.meta.name,
+        environment_id=environment.status.id,
         snapshot_name=other.snapshot_name,
         snapshot_id=other.snapshot_id,
         source_environment_name=other.source_environment_name,
@@ -230,7 +233,7 @@ def start_undo(
         source_environment_type=other.source_environment_type,
         manifest_sha256=other.manifest_sha256,
         target=other.target,
-        jobs=environment.jobs,
+        jobs=JobsStatus.of(environment.spec, environment.status),
         live_database=live,
         restored_database=previous if to == "Old" else beside,
         previous_database=beside if to == "Old" else previous,

@@ -12,11 +12,11 @@ from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
-from ocore_crds.resources.remote_copy import RemoteCopyState
-from ocore_crds.resources.rollback import JobsStatus, RemoteSource, RollbackSpec, RollbackStatus, RollbackTarget
+from ocore_crds.resources.rollback import RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.jobs.observing.outcome import POLL
+from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.quiesce import Later, Refused, SetReplicas
@@ -108,99 +108,6 @@ class JobView:
 
 
 @dataclass(frozen=True)
-class EnvironmentView:
-    """The Environment that is rolled back."""
-
-    name: str
-    id: str | None
-    project_id: str
-    type: str = "production"
-    #: Its SnapshotStore.
-    store_name: str = ""
-    #: The scratch of its Jobs is a volume of a storage class.
-    scratch_volume: bool = False
-    #: Service account of its SnapshotStore; read where the Snapshot comes from a store that is named.
-    store_account: str = ""
-    #: spec.workloads is set; an empty list says that nothing is to be stopped.
-    workloads_given: bool = True
-    has_database: bool = True
-    #: `database.capacity` in bytes.
-    capacity: int | None = None
-    #: Start of the last probe of the current generation; None where there is none.
-    probed_at: datetime | None = None
-    server_major: int = 0
-    database_name: str = ""
-    used_bytes: int = 0
-    #: The condition RollbackReady: its value, and reason and message where it is not True.
-    rollback_ready: bool = False
-    not_ready_reason: str = ""
-    not_ready_message: str = ""
-    #: The condition Ready, for a safety snapshot: its value, and reason and message where it is not True.
-    snapshot_ready: bool = False
-    snapshot_not_ready_reason: str = ""
-    snapshot_not_ready_message: str = ""
-    #: Message of RollbackReady where only a proof is against it; empty where none is. It does not refuse the rollback.
-    proof_failed: str = ""
-    #: What the role that rolls back lacks to end logical replication.
-    replication_rights: tuple[str, ...] = ()
-    #: status.executedRollbacks has this rollback's id.
-    executed: bool = False
-    #: How it is neutralised: a command in an image, and which one where its spec names it; scripts. An administrator of
-    #: the database.
-    neutralize_command: bool = True
-    neutralize_sql: bool = False
-    neutralize_image: str = ""
-    has_admin: bool = False
-    #: The connection and the claim that its spec names now.
-    target: RollbackTarget = field(default_factory=RollbackTarget)
-    #: What its Jobs need beside that.
-    jobs: JobsStatus | None = None
-
-
-@dataclass(frozen=True)
-class SnapshotView:
-    """The Snapshot that is restored."""
-
-    name: str
-    id: str | None
-    complete: bool
-    failed: bool
-    #: Message of its condition Verified where that is False; empty where it is not.
-    broken: str = ""
-    deleting: bool = False
-    #: The environment that it was taken of, as it recorded it.
-    environment_name: str = ""
-    environment_type: str = ""  # empty: unknown
-    environment_id: str = ""
-    #: Its database is neutralised.
-    neutralized: bool = False
-    project_id: str = ""
-    store_name: str = ""
-    store_id: str = ""
-    #: SnapshotStore of its complete remote copy, and that store's id; empty where there is none.
-    remote_store: str = ""
-    remote_store_id: str = ""
-    #: As the REST API names the state of the copy.
-    remote_state: RemoteCopyState = "none"
-    #: Retention has let go of the data in its own store.
-    local_gone: bool = False
-    manifest_sha256: str = ""
-    server_major: int = 0
-    database_bytes: int = 0
-    #: What it lacks of the application's data, as its evidence says; modules in the middle of an upgrade.
-    incomplete: tuple[str, ...] = ()
-    unfinished_modules: int = 0
-    #: What it was taken with; empty where unknown.
-    image: str = ""
-    image_digest: str = ""
-    commit: str = ""
-    config_sha256: str = ""
-    #: What it was taken with is only what a manifest says that someone may have edited in the bucket, and is not of a
-    #: repository of the workloads.
-    foreign_image: bool = False
-
-
-@dataclass(frozen=True)
 class StoreView:
     """The SnapshotStore that a Snapshot is read from."""
 
@@ -223,6 +130,8 @@ class SourceView:
     watched: bool = True
     #: None for an ordinary rollback in place.
     store: StoreView | None = None
+    #: With such a store: service account of the Environment's own store, which has the record.
+    record_account: str = ""
     #: Before the start, of a differential: name of its full Snapshot where that is corrupt.
     corrupt_base: str = ""
     #: At the stages Preview and Preflight: the remote copy, where the Snapshot's own store does not have it whole, as
@@ -315,8 +224,9 @@ class World:
     """Everything that a decision depends on besides the Rollback itself."""
 
     created: datetime
-    environment: EnvironmentView | None
-    snapshot: SnapshotView | None
+    environment: Environment | None
+    #: None for an undo.
+    snapshot: Snapshot | None
     #: An import has created the Rollback, and has not written its status.
     awaits_import: bool = False
     environment_name: str = ""
@@ -340,6 +250,8 @@ class World:
     taken_over: TakenOver | None = None
     #: An Environment remembers that a rollback of this name and spec has run.
     executed_before: bool = False
+    #: The Environment remembers this one, by its id.
+    executed: bool = False
     deleting: bool = False
     finalizer: bool = False
     namespace_terminating: bool = False

@@ -10,6 +10,7 @@ from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ROLLBACK_ID, Model
+from support.operator.rollback_seen import altered_environment, altered_snapshot
 
 
 def ready() -> Model:
@@ -38,15 +39,13 @@ def decided(
 
 def environment(**changes: object) -> Callable[[v.World], v.World]:
     def change(world: v.World) -> v.World:
-        assert world.environment is not None
-        return replace(world, environment=replace(world.environment, **changes))  # type: ignore[arg-type]
+        return replace(world, environment=altered_environment(world.environment, **changes))
 
     return change
 
 
 def snapshot(**changes: object) -> Callable[[v.World], v.World]:
     def change(world: v.World) -> v.World:
-        assert world.snapshot is not None
-        return replace(world, snapshot=replace(world.snapshot, **changes))  # type: ignore[arg-type]
+        return replace(world, snapshot=altered_snapshot(world.snapshot, **changes))
 
     return change

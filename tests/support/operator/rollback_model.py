@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Literal
 
 from ocore_crds import conditions as c
@@ -28,20 +29,21 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, Rollback
 from ocore_crds.stored.manifest import Evidence
 from ocore_operator.clock import parse
 from ocore_operator.frame.actions import Record, SetFinalizer
+from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
+from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import stamp, unanswered
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
+from support.operator import rollback_seen
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+START, ENVIRONMENT_ID, PROJECT_ID = rollback_seen.START, rollback_seen.ENVIRONMENT_ID, rollback_seen.PROJECT_ID
 ROLLBACK_ID = "0a1b2c3d-0000-4000-8000-000000000001"
-ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000001"
 OTHER_ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000002"
-PROJECT_ID = "d0000000-0000-4000-8000-000000000001"
 #: Seconds that an ended Job is kept.
 JOB_TTL = 120
 #: Seconds after which the operator reports a Job that has not started as failed.
@@ -184,6 +186,42 @@ class Blocked(Exception):
 
 class SimConflict(Exception):
     """The API server's 409: the object moved on since it was read."""
+
+
+@cache
+def _environment(*, probed_at: datetime | None, kind: str, lacks_grant: bool, missing: bool, claim: str) -> Environment:
+    return rollback_seen.environment(
+        capacity=10**12,
+        probed_at=probed_at,
+        type=kind,
+        server_major=17,
+        database_name="shop",
+        used_bytes=10**9,
+        rollback_ready=not lacks_grant,
+        not_ready_reason=c.MISSING_GRANTS if lacks_grant else None,
+        snapshot_ready=not missing,
+        snapshot_not_ready_reason=c.DATABASE_NOT_FOUND if missing else None,
+        neutralize_command=False,
+        neutralize_sql=True,
+        target=RollbackTarget(database_secret_name="db", claim_name=claim, path="shop", layout="Plain"),
+    )
+
+
+@cache
+def _snapshot(*, other: bool, image: bool) -> Snapshot:
+    return rollback_seen.snapshot(
+        id="50000000-0000-4000-8000-000000000001",
+        environment_id=OTHER_ENVIRONMENT_ID if other else ENVIRONMENT_ID,
+        environment_type="production",
+        project_id=PROJECT_ID,
+        store_id="store-1",
+        manifest_sha256="a" * 64,
+        server_major=17,
+        database_bytes=10**9,
+        image="registry/shop:1" if image else "",
+        image_digest=DIGEST,
+        commit="c1" if image else "",
+    )
 
 
 @dataclass(frozen=True)
@@ -655,41 +693,14 @@ class Model:
     def _world(self) -> v.World:
         at = START
         probed = START + timedelta(seconds=self.probed_at) if self.probed_at is not None else None
-        environment = v.EnvironmentView(
-            name="shop",
-            id=ENVIRONMENT_ID,
-            project_id=PROJECT_ID,
-            capacity=10**12,
+        environment = _environment(
             probed_at=probed,
-            type="staging" if self.neutralize else "production",
-            server_major=17,
-            database_name="shop",
-            used_bytes=10**9,
-            rollback_ready=not self.found_missing,
-            not_ready_reason=c.MISSING_GRANTS if self.found_missing else "",
-            snapshot_ready=not self.data.missing,
-            snapshot_not_ready_reason=c.DATABASE_NOT_FOUND if self.data.missing else "",
-            executed=self.executed,
-            neutralize_command=False,
-            neutralize_sql=True,
-            target=RollbackTarget(database_secret_name="db", claim_name=self.claim, path="shop", layout="Plain"),
+            kind="staging" if self.neutralize else "production",
+            lacks_grant=self.found_missing,
+            missing=self.data.missing,
+            claim=self.claim,
         )
-        snapshot = v.SnapshotView(
-            name="s1",
-            id="50000000-0000-4000-8000-000000000001",
-            complete=True,
-            failed=False,
-            environment_id=OTHER_ENVIRONMENT_ID if self.other else ENVIRONMENT_ID,
-            environment_type="production",
-            project_id=PROJECT_ID,
-            store_id="store-1",
-            manifest_sha256="a" * 64,
-            server_major=17,
-            database_bytes=10**9,
-            image="registry/shop:1" if self.spec.restore_image != "Never" else "",
-            image_digest=DIGEST,
-            commit="c1" if self.spec.restore_image != "Never" else "",
-        )
+        snapshot = _snapshot(other=self.other, image=self.spec.restore_image != "Never")
         source = v.SourceView()
         if self.other:
             source = v.SourceView(namespace="prod", into="stage", store=v.StoreView("reader", id="store-1"))
@@ -704,6 +715,7 @@ class Model:
         return v.World(
             created=at,
             environment=environment if self.environment else None,
+            executed=self.executed,
             snapshot=snapshot if read else None,
             source=source,
             environment_name="shop",
@@ -820,7 +832,7 @@ class Model:
             assert not any(w.pods for w in self.workloads), "signalled while pods are left"
             environment = seen.world.environment
             assert environment is not None
-            assert environment.target == before.target, "switched in a changed environment"
+            assert target_of(environment) == before.target, "switched in a changed environment"
         if action.status.stage == "BackStop" and before.stage != "BackStop":
             ready = [w.ready_replicas >= n for w, n in zip(seen.world.workloads, self.saved, strict=True)]
             by_image = action.status.failure_reason == c.RESTORE_IMAGE_FAILED

@@ -5,17 +5,17 @@ from dataclasses import replace
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import plan
-from ocore_operator.rollback.observe import environment_view
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import Action, OperationLock, World
 from support.operator.rollback_model import ENVIRONMENT_ID, START
-from support.operator.rollback_objects import environment, rollback, time_at
+from support.operator.rollback_objects import environment, time_at
+from support.operator.rollback_seen import altered_environment
 
 #: Seconds of the undo window.
 WINDOW = 86400
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": WINDOW})
-VIEW = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID, executed=True)
-FREE = World(created=START, environment=VIEW, snapshot=None, finalizer=True)
+VIEW = altered_environment(environment([]), id=ENVIRONMENT_ID)
+FREE = World(created=START, environment=VIEW, snapshot=None, finalizer=True, executed=True)
 LOCKED = replace(FREE, lock=OperationLock("Ours", "Rollback r1", START))
 
 

@@ -237,7 +237,8 @@ class UndoModel(Model):
             lock = v.OperationLock("Ours" if self.holder == "undone" else "Other", self.holder, START)
         return v.World(
             created=START,
-            environment=replace(environment, executed=True) if environment is not None else None,
+            environment=environment,
+            executed=True,
             snapshot=None,
             environment_name="shop",
             deleting=self.undone_deleting,

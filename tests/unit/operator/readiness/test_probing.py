@@ -34,9 +34,7 @@ from ocore_operator.readiness import plan_store, schedule
 from ocore_operator.readiness.plan_environment import PROBE, final, need_filestore_to_propose_user, need_store
 from ocore_operator.readiness.plan_probe import due_in, probe
 from ocore_operator.readiness.verdict import found, probe_failed, unprobed
-from ocore_operator.rollback.observe import environment_view
 from ocore_operator.summarize import Stamp
-from support.operator import rollback_objects
 from support.operator.catalogs import new_catalog
 from support.operator.objects import (
     NOW,
@@ -289,7 +287,6 @@ def test_a_configuration_that_cannot_be_stored_prevents_snapshots_only() -> None
 def test_a_project_that_is_left_out_is_that_of_the_namespace() -> None:
     bare = environment({"projectId": None})
     assert final(bare, bare.status).project_id == naming.project_id(None, "shop")
-    assert environment_view(bare, rollback_objects.rollback()).project_id == naming.project_id(None, "shop")
     declared = environment()
     assert final(declared, declared.status).project_id == declared.spec.project_id
 

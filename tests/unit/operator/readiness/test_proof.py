@@ -13,7 +13,7 @@ from ocore_operator.entries.operations import operations, rollback_near
 from ocore_operator.jobs.observing.outcome import Absent, JobFailed, NoResult, Running, Succeeded
 from ocore_operator.readiness import proof, schedule
 from ocore_operator.readiness.verdict import found, proven
-from ocore_operator.rollback.observe import environment_view
+from ocore_operator.rollback.snapshot_and_environment import is_rollback_ready, not_ready
 from support.operator.catalogs import new_catalog
 from support.operator.objects import OTHER_UID, SETTINGS, UID, at, environment, moment, obj
 from support.operator.readiness import Beside
@@ -163,15 +163,14 @@ def test_each_attempt_has_a_job_of_its_own() -> None:
 
 def test_a_rollback_is_not_refused_because_of_a_proof() -> None:
     """It restores the schema of its snapshot, and may be the way out of a broken one."""
-    rollback: Any = type("Rollback", (), {"id": OTHER_UID})()
     for status, ready, warned in (
         (after_proof(probed(), FAULT), True, True),
         (after_proof(probed()), True, False),
         (probed("abc", GRANT), False, False),
     ):
-        view = environment_view(environment(status=status.wire()), rollback)
-        assert view.rollback_ready is ready
-        assert bool(view.proof_failed) is warned
+        found = environment(status=status.wire())
+        assert is_rollback_ready(found) is ready
+        assert (not_ready(found)[0] == c.PROOF_FAILED) is warned
 
 
 # --- the Job ----------------------------------------------------------------------------------------------------

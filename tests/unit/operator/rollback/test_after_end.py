@@ -37,10 +37,11 @@ from ocore_operator.rollback.world import (
 )
 from support.operator.rollback_model import START
 from support.operator.rollback_objects import time_at
+from support.operator.rollback_seen import altered_environment
 from support.operator.terminal_rollback import FREE, LOCKED, VIEW, WINDOW, complete, decide, recorded
 
 CLEANUP = Do(StartJob("cleanup-previous", 1), before="operator-rollback-cleanup")
-OTHERS = [None, replace(VIEW, id="0"), replace(VIEW, id="z")]
+OTHERS = [None, altered_environment(VIEW, id="0"), altered_environment(VIEW, id="z")]
 
 
 def cleaning(**changes: object) -> RollbackStatus:
@@ -247,7 +248,7 @@ def test_the_folder_of_a_running_application_is_not_renamed_by_itself() -> None:
 
 
 def test_the_position_is_read_soon_where_the_database_cannot_be_reached() -> None:
-    away = replace(FREE, environment=replace(VIEW, snapshot_not_ready_reason=c.DATABASE_UNREACHABLE))
+    away = replace(FREE, environment=altered_environment(VIEW, snapshot_not_ready_reason=c.DATABASE_UNREACHABLE))
     assert decide(complete(), away, READ_UNREACHABLE_SECONDS - 1) == Idle(1)
     assert recorded(decide(complete(), away, READ_UNREACHABLE_SECONDS)).position_read_began is not None
     assert decide(complete(), FREE, READ_UNREACHABLE_SECONDS) == Idle(NOTICE_SECONDS)
@@ -259,7 +260,7 @@ def test_an_inspection_that_finds_the_snapshot_live_keeps_the_previous_data() ->
     job = JobView("inspect", 1, "i", ended=True, payload=payload)
     status = cleaning(position=None, inspect_attempt=1, phase="Failed", switched_at=None, undo_until=None)
     found = replace(LOCKED, jobs=(job,))
-    assert decide(status, replace(found, environment=replace(VIEW, executed=False)), 10) == Do(RecordExecuted())
+    assert decide(status, replace(found, executed=False), 10) == Do(RecordExecuted())
     known = recorded(decide(status, found, 10))
     assert (known.position, known.undo_until, known.cleanup_attempt) == ("New", stamp(time_at(10 + WINDOW)), 0)
     assert known.switched_at == stamp(time_at(10))
@@ -284,7 +285,7 @@ def test_what_the_environment_runs_on_after_a_switch_by_hand_is_an_event(positio
     assert isinstance(found, Record)
     assert [(note.type, note.reason) for note in found.notes] == [("Warning", "SwitchedByHand")]
     assert found.notes[0].message.endswith(f"runs on {runs_on}.")
-    forgot = replace(FREE, jobs=(job,), environment=replace(VIEW, executed=False))
+    forgot = replace(FREE, jobs=(job,), executed=False)
     assert (decide(status, forgot, 5) == Do(RecordExecuted())) == (position == "New")
 
 
@@ -339,7 +340,7 @@ def probed(kind: str, *, probed_at: float | None = 5, reported: float | None = N
     of the present spec, and began at `probed_at`."""
     payload = CleanupResult() if kind == "cleanup" else SwitchResult(position="New")
     job = JobView(kind, 1, "j", ended=True, payload=payload, probe=ProbeResult(), created=text(10))  # type: ignore[arg-type]
-    view = replace(VIEW, probed_at=time_at(probed_at) if probed_at is not None else None)
+    view = altered_environment(VIEW, probed_at=time_at(probed_at) if probed_at is not None else None)
     base = LOCKED if kind == "cleanup" else FREE
     return replace(base, environment=view, jobs=(job,), probe_reported=text(reported) if reported is not None else "")
 
@@ -366,5 +367,5 @@ def test_a_probe_that_may_be_of_an_earlier_spec_does_not_count(kind: str, status
 def test_an_environment_that_was_replaced_gets_no_probe_of_the_one_before() -> None:
     given = probed("cleanup")
     assert given.environment is not None
-    other = replace(given, environment=replace(given.environment, id="0"))
+    other = replace(given, environment=altered_environment(given.environment, id="0"))
     assert decide(cleaning(), other, 20) != REPORT

@@ -35,6 +35,7 @@ from support.operator.objects import OTHER_UID, PROJECT, SETTINGS, UID, at
 from support.operator.rollback_changed import snapshot
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ENVIRONMENT_ID, OTHER_ENVIRONMENT_ID, ROLLBACK_ID, Model
+from support.operator.rollback_seen import altered_environment
 
 STAGING_ID = "77777777-2222-4333-8444-555555555555"
 STORE_ID = "88888888-2222-4333-8444-555555555555"
@@ -80,7 +81,7 @@ def from_store(**changes: Any) -> Any:
 
 
 def into(**changes: Any) -> Any:
-    return lambda w: replace(w, environment=replace(w.environment, **changes))
+    return lambda w: replace(w, environment=altered_environment(w.environment, **changes))
 
 
 def both(*changes: Any) -> Any:
@@ -105,7 +106,7 @@ def both(*changes: Any) -> Any:
         (from_store(id="store-2"), c.OTHER_STORE, "has the id store-2"),
         (from_store(id=""), c.OTHER_STORE, "sourceStoreRef"),
         (snapshot(store_id=""), c.OTHER_STORE, "unknown"),
-        (both(into(store_account="a"), from_store(account="b")), c.SERVICE_ACCOUNT_CONFLICT, "serviceAccountName"),
+        (both(from_(record_account="a"), from_store(account="b")), c.SERVICE_ACCOUNT_CONFLICT, "serviceAccountName"),
         # What holds for the target, not for the source.
         (snapshot(server_major=18), c.UNSUPPORTED_SERVER, "PostgreSQL 18"),
         (into(capacity=2 * 10**9), c.INSUFFICIENT_CAPACITY, "476.8 MiB"),
@@ -152,7 +153,7 @@ def test_without_a_target_another_environment_is_refused() -> None:
 
 def test_equal_service_accounts_are_fine() -> None:
     for accounts in (("a", "a"), ("", "b"), ("a", "")):
-        action = decided(both(into(store_account=accounts[0]), from_store(account=accounts[1])))
+        action = decided(both(from_(record_account=accounts[0]), from_store(account=accounts[1])))
         assert status_of(action).stage == "Restore"
 
 
@@ -605,8 +606,8 @@ def test_which_stores_a_job_gets(status: Object, store: str, read: str | None) -
         reading.put_store(name)
     environment = resources.environment(reading.api.read(ENVIRONMENTS, "stage", "copy"))
     taken = objects.snapshot(None, {"storeName": "store", "storeId": STORE_ID}, namespace="stage")
-    observed: Any = SimpleNamespace(rollback=running(**status), snapshot=taken, environment=environment,
-                                    world=SimpleNamespace(source=v.SourceView()))  # fmt: skip
+    world = SimpleNamespace(source=v.SourceView(), snapshot=taken, environment=environment)
+    observed: Any = SimpleNamespace(rollback=running(**status), world=world)
     base = replace(
         place(),
         environment=replace(environment, spec=environment.spec.model_copy(update={"filestore": None})),

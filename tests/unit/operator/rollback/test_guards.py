@@ -16,7 +16,6 @@ from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import (
     Action,
     Do,
-    EnvironmentView,
     JobKind,
     JobView,
     OperationLock,
@@ -28,9 +27,11 @@ from ocore_operator.rollback.world import (
 )
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.quiesce import SetReplicas
+from support.operator import rollback_seen
 from support.operator.rollback_machine import Operator
-from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START, Model
+from support.operator.rollback_model import ENVIRONMENT_ID, START, Model
 from support.operator.rollback_objects import TARGET, time_at
+from support.operator.rollback_seen import altered_environment
 
 DEADLINE = 500
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
@@ -45,7 +46,7 @@ def status(stage: str, **changes: Any) -> RollbackStatus:
 
 
 def world(**changes: Any) -> World:
-    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    view = rollback_seen.environment(target=TARGET)
     return World(created=START, environment=view, snapshot=None, finalizer=True, lock=LOCK, **changes)
 
 
@@ -105,7 +106,7 @@ def test_a_workload_that_was_started_again_is_stopped_again_before_the_signal() 
 @pytest.mark.parametrize("stage", BEFORE_THE_SWITCH)
 def test_an_environment_that_was_replaced_is_not_switched(stage: str) -> None:
     """Another object of the same name: its database was never looked at."""
-    other = replace(world().environment or pytest.fail("no environment"), id="another")
+    other = altered_environment(world().environment, id="another")
     action = decide(status(stage), replace(world(), environment=other), 10)
     assert isinstance(action, Record)
     assert action.status.failure_reason == c.OTHER_ENVIRONMENT

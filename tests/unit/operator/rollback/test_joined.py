@@ -21,6 +21,7 @@ from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
+from ocore_operator.kube.resources import Environment
 from ocore_operator.rollback import effects, observe, plan
 from ocore_operator.rollback.entry import entry
 from ocore_operator.rollback.memory import Memory
@@ -33,20 +34,19 @@ from ocore_operator.rollback.world import (
     AskProbe,
     CreateSafetySnapshot,
     Do,
-    EnvironmentView,
     JobView,
     OperationLock,
     ReportProbe,
-    SnapshotView,
     SourceView,
     StartJob,
     StopJob,
     StoreView,
     World,
 )
-from support.operator import objects
+from support.operator import objects, rollback_seen
 from support.operator.jobs import rollback
 from support.operator.rollback_model import START
+from support.operator.rollback_seen import altered_environment, altered_snapshot
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 ENVIRONMENT_ID = "e0000000-0000-4000-8000-000000000001"
@@ -56,10 +56,7 @@ SAFE = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}, "createSafety
 TARGET = RollbackTarget(database_secret_name="db", claim_name="files", path="shop", layout="Odoo")
 #: The last probe before the rollback, and the lock.
 LOCKED = START + timedelta(seconds=10)
-GOOD = EnvironmentView(
-    "shop",
-    ENVIRONMENT_ID,
-    PROJECT_ID,
+GOOD = rollback_seen.environment(
     store_name="bucket",
     capacity=10**12,
     probed_at=START,
@@ -68,11 +65,7 @@ GOOD = EnvironmentView(
     snapshot_ready=True,
     target=TARGET,
 )
-SNAPSHOT = SnapshotView(
-    "s1",
-    "s",
-    complete=True,
-    failed=False,
+SNAPSHOT = rollback_seen.snapshot(
     environment_id=ENVIRONMENT_ID,
     project_id=PROJECT_ID,
     store_name="bucket",
@@ -83,7 +76,7 @@ SNAPSHOT = SnapshotView(
 MISSING = ProbeResult(blocking=(Finding(reason=c.MISSING_GRANTS, message="ALTER ROLE shop CREATEDB"),))
 
 
-def world(*jobs: JobView, environment: EnvironmentView | None = GOOD, **changes: Any) -> World:
+def world(*jobs: JobView, environment: Environment | None = GOOD, **changes: Any) -> World:
     full = World(
         created=START,
         environment=environment,
@@ -121,12 +114,14 @@ def recorded(action: Action) -> RollbackStatus:
     return action.status
 
 
-def after(result: EnvironmentView) -> EnvironmentView:
+def after(result: Environment) -> Environment:
     """As the Environment shows it, once it has written what the restore's Job has found."""
-    return replace(result, probed_at=LOCKED + timedelta(seconds=1))
+    return altered_environment(result, probed_at=LOCKED + timedelta(seconds=1))
 
 
-REFUSES = after(replace(GOOD, rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE"))
+REFUSES = after(
+    altered_environment(GOOD, rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE")
+)
 
 
 def test_the_status_says_it_before_the_job_exists() -> None:
@@ -143,13 +138,13 @@ def test_the_status_says_it_before_the_job_exists() -> None:
 @pytest.mark.parametrize(
     "change_",
     [
-        {"environment": replace(GOOD, probed_at=None)},
-        {"environment": replace(GOOD, snapshot_ready=False)},
-        {"environment": replace(GOOD, rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE)},
-        {"environment": replace(GOOD, store_name="other")},
-        {"environment": replace(GOOD, scratch_volume=True)},
-        {"environment": replace(GOOD, capacity=10**9)},
-        {"environment": replace(GOOD, server_major=16)},
+        {"environment": altered_environment(GOOD, probed_at=None)},
+        {"environment": altered_environment(GOOD, snapshot_ready=False)},
+        {"environment": altered_environment(GOOD, rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE)},
+        {"environment": altered_environment(GOOD, store_name="other")},
+        {"environment": altered_environment(GOOD, scratch_class="fast")},
+        {"environment": altered_environment(GOOD, capacity=10**9)},
+        {"environment": altered_environment(GOOD, server_major=16)},
         {"source": SourceView(store=StoreView("reader", id="store"))},
     ],
 )
@@ -201,7 +196,7 @@ def test_refused_without_a_trace_as_at_the_preflight() -> None:
 
 def test_refused_beside_a_job_that_runs_it_is_stopped_and_its_copy_removed() -> None:
     """A probe of its own has found what the Job has not, or another Environment has the database by now."""
-    taken = replace(GOOD, not_ready_reason=c.DUPLICATE_TARGET, not_ready_message="as shop2", probed_at=None)
+    taken = altered_environment(GOOD, not_ready_reason=c.DUPLICATE_TARGET, not_ready_message="as shop2", probed_at=None)
     for environment, reason in ((REFUSES, c.MISSING_GRANTS), (taken, c.DUPLICATE_TARGET)):
         status = recorded(decide(joined(), world(job(), environment=environment)))
         assert (status.stage, status.failure_reason, status.residue) == ("Abort", reason, "Pending")
@@ -241,7 +236,7 @@ def test_a_job_that_does_not_answer_is_not_waited_for(changes: dict[str, Any], s
 
 
 def test_what_a_job_found_for_another_spec_is_no_answer() -> None:
-    changed = replace(GOOD, probed_at=None)
+    changed = altered_environment(GOOD, probed_at=None)
     assert isinstance(decide(joined(), world(job(probe=ProbeResult()), environment=changed)), Wait)
     assert decide(joined(), world(job(probe=ProbeResult()), environment=changed), SILENT_SECONDS + 1) == Do(AskProbe())
 
@@ -256,7 +251,7 @@ def test_a_log_that_is_lost_costs_a_probe_and_not_the_restore() -> None:
 def test_a_job_that_found_another_server_is_made_again() -> None:
     """With the image of the server's version: the checks have passed."""
     ended = job(ended=True, pods=0, payload=ProbeResult(), probe=ProbeResult())
-    upgraded = after(replace(GOOD, server_major=18))
+    upgraded = after(altered_environment(GOOD, server_major=18))
     passed = recorded(decide(joined(), world(ended, environment=upgraded)))
     assert decide(passed, world(ended, environment=upgraded)) == Do(StopJob(ended))
     assert decide(passed, world(environment=upgraded)) == Do(StartJob("restore", 1))
@@ -283,7 +278,7 @@ def test_a_restore_that_cannot_start_leaves_the_preflight_to_a_probe(
     ctx = cast("Context", SimpleNamespace(now=lambda: START))
     for status, alone in ((joined(), True), (change(joined(), stage="Prepare"), False)):
         back = rollback().with_status(status)
-        observed = Observed(back, status, world(), environment=None, snapshot=None)
+        observed = Observed(back, status, world(environment=None, snapshot=None))
         expected = nullcontext() if alone else pytest.raises(type(end))
         with expected:
             asyncio.run(effects.carry_out(ctx, observed, memory, StartJob("restore", 1)))
@@ -293,18 +288,16 @@ def test_a_restore_that_cannot_start_leaves_the_preflight_to_a_probe(
 
 def test_the_restores_probe_must_find_what_the_last_one_has() -> None:
     probe = ProbeStatus(time=text(START), generation=1, server_major=17, server_identity="7-1", database_name="shop")
-    environment = objects.environment(status={"probe": probe.wire()})
-    observed = Observed(rollback(), joined(), world(), environment=environment, snapshot=None)
+    environment = objects.environment(
+        {"database": {"secretRef": {"name": "db"}, "capacity": str(10**12)}}, {"probe": probe.wire()}
+    )
+    observed = Observed(rollback(), joined(), world(environment=environment))
     wanted = Preflight(server_major=17, server_identity="7-1", database_name="shop", most_used=10**12 - 15 * 10**8)
     assert effects.preflight_of(observed) == wanted
-    empty = replace(observed, world=world(snapshot=replace(SNAPSHOT, database_bytes=0)))
+    empty = replace(
+        observed, world=world(environment=environment, snapshot=altered_snapshot(SNAPSHOT, database_bytes=0))
+    )
     assert effects.preflight_of(empty) == wanted.model_copy(update={"most_used": None})
-
-
-def test_scratch_of_a_storage_class_is_a_volume() -> None:
-    for scratch, expected in (({"size": "5Gi", "storageClassName": "fast"}, True), ({"size": "5Gi"}, False)):
-        environment = objects.environment({"scratch": scratch})
-        assert observe.environment_view(environment, rollback()).scratch_volume is expected
 
 
 async def _whole(_: str, __: str) -> LogState:

@@ -15,22 +15,12 @@ from ocore_operator.jobs.observing.outcome import moved, silent, unplaced_since
 from ocore_operator.rollback import plan, plan_switch
 from ocore_operator.rollback.observe import job_view
 from ocore_operator.rollback.transitions import begin, change, stamp
-from ocore_operator.rollback.world import (
-    Action,
-    Do,
-    EnvironmentView,
-    JobView,
-    OperationLock,
-    SendSignal,
-    StartJob,
-    StopJob,
-    World,
-)
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, SendSignal, StartJob, StopJob, World
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import WorkloadView
-from support.operator import objects
+from support.operator import objects, rollback_seen
 from support.operator.rollback_machine import Operator
-from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START, Model
+from support.operator.rollback_model import ENVIRONMENT_ID, START, Model
 from support.operator.rollback_objects import TARGET, time_at
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
@@ -53,7 +43,7 @@ def status(stage: str, **changes: Any) -> RollbackStatus:
 
 
 def world(*jobs: JobView, **changes: Any) -> World:
-    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    view = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(
         created=START, environment=view, snapshot=None, finalizer=True, lock=lock, jobs=jobs, workloads=(STOPPED,)

@@ -22,7 +22,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "Drain",
         "switches an environment that names another claim by now",
         plan,
-        "environment.target != status.target:",
+        "target != status.target:",
         "False:",
     ),
     ("", "does not wait for the pods", plan_switch, "if draining is not None:", "if False:"),
@@ -118,7 +118,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         '> ANSWER_SECONDS:\n        return Record(failing(status, c.SWITCH_FAILED, "lost", now))',
     ),
     ("Switch", "inspects without an end", plan_switch, "timed_out(status, world, now, INSPECT_SECONDS)", "False"),
-    ("", "the Environment does not remember that it ran", plan_switch, "not environment.executed", "False"),
+    ("", "the Environment does not remember that it ran", plan_switch, "not world.executed", "False"),
     (
         "HealthCheck",
         "not ready, but not switched back",

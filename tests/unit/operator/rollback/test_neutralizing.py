@@ -17,9 +17,11 @@ from ocore_operator.rollback import neutralizing, plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.neutralizing import Case, Decision, decide
+from support.operator import rollback_seen
 from support.operator.rollback_changed import decided, environment, snapshot
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ROLLBACK_ID, Model
+from support.operator.rollback_seen import altered_environment, altered_snapshot
 
 ORDINARY = Case(
     mode="Auto",
@@ -313,11 +315,13 @@ def test_no_clean_success_without_the_proof(change: dict[str, Any] | None) -> No
 
 
 def test_what_an_environment_says_is_read() -> None:
-    assert neutralizing.method_of(v.EnvironmentView(name="a", id="1", project_id="p"), SNAPSHOT) is None
-    admin = v.EnvironmentView(name="a", id="1", project_id="p", has_admin=True)
-    assert neutralizing.method_of(admin, replace(SNAPSHOT, image="shop:1")) == "Image"
-    assert neutralizing.method_of(replace(admin, has_admin=False), replace(SNAPSHOT, image="shop:1")) is None
-    assert neutralizing.method_of(replace(admin, neutralize_command=False), replace(SNAPSHOT, image="shop:1")) == "Sql"
+    plain, with_image = rollback_seen.environment(), altered_snapshot(SNAPSHOT, image="shop:1")
+    assert neutralizing.method_of(plain, SNAPSHOT, ()) is None
+    admin = rollback_seen.environment(has_admin=True)
+    assert neutralizing.method_of(admin, with_image, ()) == "Image"
+    assert neutralizing.method_of(plain, with_image, ()) is None
+    scripts = altered_environment(admin, neutralize_command=False)
+    assert neutralizing.method_of(scripts, with_image, ()) == "Sql"
 
 
 @pytest.mark.parametrize(
@@ -337,13 +341,13 @@ def test_row_63_scripts_follow_a_command_that_is_asked_for(spec: dict[str, objec
     assert Neutralize.model_validate(spec).runs_command is runs
 
 
-SNAPSHOT = v.SnapshotView(name="s", id="1", complete=True, failed=False)
+SNAPSHOT = rollback_seen.snapshot()
 
 
 def test_row_80_a_manifest_does_not_choose_what_neutralises() -> None:
-    environment = v.EnvironmentView(name="stage", id="x", project_id="p", has_admin=True)
-    snapshot = v.SnapshotView(name="s", id="s", complete=True, failed=False, image="evil/shop:1", foreign_image=True)
-    assert neutralizing.image_of(environment, replace(snapshot, foreign_image=False)) == "evil/shop:1"
-    assert neutralizing.image_of(environment, snapshot) == ""
-    assert neutralizing.method_of(environment, snapshot) is None
-    assert neutralizing.image_of(replace(environment, neutralize_image="mine"), snapshot) == "mine"
+    environment = rollback_seen.environment(has_admin=True)
+    foreign = altered_snapshot(SNAPSHOT, image="evil/shop:1", foreign_image=True)
+    assert neutralizing.image_of(environment, altered_snapshot(foreign, foreign_image=False), ()) == "evil/shop:1"
+    assert neutralizing.image_of(environment, foreign, ()) == ""
+    assert neutralizing.method_of(environment, foreign, ()) is None
+    assert neutralizing.image_of(altered_environment(environment, neutralize_image="mine"), foreign, ()) == "mine"

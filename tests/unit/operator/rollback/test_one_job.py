@@ -21,22 +21,12 @@ from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.rollback import observe, plan
 from ocore_operator.rollback.transitions import begin, change, stamp, step
-from ocore_operator.rollback.world import (
-    Action,
-    Do,
-    EnvironmentView,
-    JobView,
-    OperationLock,
-    StartJob,
-    StopJob,
-    World,
-    goes_on,
-)
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, StartJob, StopJob, World, goes_on
 from ocore_operator.workloads.view import WorkloadView
-from support.operator import objects
+from support.operator import objects, rollback_seen
 from support.operator.jobs import rollback
 from support.operator.rollback_machine import Operator
-from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START, Model
+from support.operator.rollback_model import ENVIRONMENT_ID, START, Model
 from support.operator.rollback_objects import TARGET, time_at
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -65,7 +55,7 @@ def status(stage: str, **changes: Any) -> RollbackStatus:
 
 
 def world(*jobs: JobView, **changes: Any) -> World:
-    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    view = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(
         created=START, environment=view, snapshot=None, finalizer=True, lock=lock, jobs=jobs, workloads=(STOPPED,)

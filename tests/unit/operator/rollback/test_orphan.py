@@ -25,6 +25,7 @@ from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.rollback_model import START
 from support.operator.rollback_objects import time_at
+from support.operator.rollback_seen import altered_environment
 from support.operator.terminal_rollback import FREE, VIEW, WINDOW, complete, decide, recorded
 
 ENVIRONMENT = objects.environment({"database": {"secretRef": {"name": "db"}, "tls": {"mode": "require"}}})
@@ -32,7 +33,8 @@ TARGET = RollbackTarget.of(ENVIRONMENT.spec, ENVIRONMENT.status)
 JOBS = JobsStatus.of(ENVIRONMENT.spec, ENVIRONMENT.status)
 GONE = replace(FREE, environment=None)
 #: Another one of the same name: its database is another one, or `used_by` says so.
-REPLACED = replace(FREE, environment=replace(VIEW, id="z"), lock=OperationLock("Other", "Snapshot t", START))
+OTHER = altered_environment(VIEW, id="z")
+REPLACED = replace(FREE, environment=OTHER, lock=OperationLock("Other", "Snapshot t", START))
 CLEANUP = Do(StartJob("cleanup-previous", 1), before="operator-rollback-cleanup")
 
 
@@ -90,7 +92,7 @@ def test_row_135_another_environment_is_not_written_to() -> None:
     """The position was changed by hand: the Environment that has the name now remembers nothing of this rollback."""
     status = cleaning(position="Old", position_read_began=stamp(START), inspect_attempt=1)
     job = JobView("inspect", 1, "i", ended=True, payload=SwitchResult(position="New", live_database="shop"))
-    world = replace(REPLACED, environment=replace(VIEW, id="z", executed=False), jobs=(job,))
+    world = replace(REPLACED, environment=OTHER, executed=False, jobs=(job,))
     assert recorded(decide(status, world, 5)).position == "New"
 
 
@@ -123,7 +125,7 @@ def test_row_135_the_cleanup_job_is_built_from_it() -> None:
     ctx: Any = SimpleNamespace(kube=api.client(), now=lambda: time_at(0), settings=objects.SETTINGS)
     jobs = []
     for environment in (ENVIRONMENT, None, other):
-        seen = Observed(rollback(status), status, GONE, environment, None)
+        seen = Observed(rollback(status), status, replace(GONE, environment=environment))
         jobs.append(asyncio.run(effects._build(ctx, seen, StartJob("cleanup-previous", 1))))
     own, deleted, replaced = jobs
     assert deleted == replaced

@@ -24,8 +24,9 @@ from ocore_operator.kube.client import LogLine
 from ocore_operator.rollback import effects, plan, plan_after_end, switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
-from ocore_operator.rollback.observe import _with_steps_of_log, environment_view
+from ocore_operator.rollback.observe import _with_steps_of_log
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
+from ocore_operator.rollback.snapshot_and_environment import probe_of
 from ocore_operator.rollback.transitions import (
     LATE_SECONDS,
     begin,
@@ -40,23 +41,14 @@ from ocore_operator.rollback.transitions import (
     switched_back,
     timed_out,
 )
-from ocore_operator.rollback.world import (
-    Action,
-    Do,
-    JobView,
-    OperationLock,
-    ReleaseLock,
-    SnapshotView,
-    StartJob,
-    StopJob,
-    World,
-)
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, ReleaseLock, StartJob, StopJob, World
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.view import WorkloadView
-from support.operator import objects
+from support.operator import objects, rollback_seen
 from support.operator.objects import at
 from support.operator.rollback_model import ENVIRONMENT_ID, START
 from support.operator.rollback_objects import NOW, conditions, environment, rollback, time_at
+from support.operator.rollback_seen import altered_environment
 
 
 def deployment(*, replicas: int = 1, generation: int = 2, observed: int = 2, **status: Any) -> dict[str, Any]:
@@ -422,7 +414,10 @@ def test_what_a_switch_did_to_replication_is_in_the_evidence() -> None:
 def test_the_view_has_the_rights_that_the_probe_missed() -> None:
     probe = {"time": NOW, "generation": 1, "replication": {"missingRights": ["ALTER ROLE a REPLICATION;"]}}
     found = objects.environment(status={"probe": probe})
-    assert environment_view(found, rollback()).replication_rights == ("ALTER ROLE a REPLICATION;",)
+    known = probe_of(found)
+    assert known is not None
+    assert known.replication is not None
+    assert known.replication.missing_rights == ("ALTER ROLE a REPLICATION;",)
 
 
 def _health_check(saved: int, replicas: int, ready: int) -> Action:
@@ -496,8 +491,8 @@ def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
     """Users may have written to it. Then it is removed, with its folders; at once where the Rollback is deleted."""
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
     lock = OperationLock("Ours", "Rollback r1", START)
-    view = environment_view(environment([]), rollback())
-    world = World(created=START, environment=replace(view, id=ENVIRONMENT_ID), snapshot=None, finalizer=True, lock=lock)
+    view = altered_environment(environment([]), id=ENVIRONMENT_ID)
+    world = World(created=START, environment=view, snapshot=None, finalizer=True, lock=lock)
     action = plan.decide(_switched_back(environment_id=ENVIRONMENT_ID), spec, world, "id", time_at(1))
     assert isinstance(action, Record)
     ended = action.status
@@ -539,7 +534,7 @@ def test_a_rollback_that_never_switched_keeps_nothing() -> None:
 def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
     """The position was unknown at the end: the database did not answer after the signal to switch back."""
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "undoWindowSeconds": 600})
-    view = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID)
+    view = altered_environment(environment([]), id=ENVIRONMENT_ID)
     result = SwitchResult(position="Old", live_database="shop")
     job = JobView("inspect", 1, "inspect-1", ended=True, payload=result)
     world = World(created=START, environment=view, snapshot=None, finalizer=True, jobs=(job,))
@@ -554,7 +549,7 @@ def test_a_later_inspection_that_finds_it_switched_back_keeps_it_too() -> None:
     assert (never.status.position, never.status.undo_until) == ("Old", None)
 
 
-SNAPSHOT = SnapshotView("s", id=ENVIRONMENT_ID, complete=True, failed=False, manifest_sha256="a" * 64)
+SNAPSHOT = rollback_seen.snapshot(name="s", id=ENVIRONMENT_ID, manifest_sha256="a" * 64)
 TARGET = RollbackTarget(
     database_secret_name="db", admin_secret_name="db-admin", claim_name="files", path="odoo/shop", layout="Odoo"
 )
@@ -569,21 +564,24 @@ OF_CLUSTER = TARGET.model_copy(update={"cluster": "pg", "database": "shop", "hos
         ("claim_name", "files2", "spec.filestore.claimName from files to files2"),
         ("path", "odoo/test", "spec.filestore.path from odoo/shop to odoo/test"),
         ("layout", "Plain", "spec.filestore.layout from Odoo to Plain"),
-        ("host", "pg-rw", "the host of the Cluster from none to pg-rw"),
+        ("host", "pg-ro", "the host of the Cluster from pg-rw to pg-ro"),
     ],
 )
 @pytest.mark.parametrize("stage", ["Restore", "Prepare", "Stop", "Drain"])
 def test_an_environment_that_is_changed_before_the_switch_aborts_it(
     stage: str, field: str, value: str | None, says: str
 ) -> None:
-    view = replace(environment_view(environment([]), rollback()), id=ENVIRONMENT_ID)
+    start = OF_CLUSTER if field == "host" else TARGET
+    view = altered_environment(environment([]), id=ENVIRONMENT_ID)
     lock = OperationLock("Ours", "Rollback r1", START)
-    world = World(created=START, environment=replace(view, target=TARGET), snapshot=None, finalizer=True, lock=lock)
-    status = change(_status(stage, since=0, deadline=500), environment_id=ENVIRONMENT_ID, target=TARGET)
+    world = World(
+        created=START, environment=altered_environment(view, target=start), snapshot=None, finalizer=True, lock=lock
+    )
+    status = change(_status(stage, since=0, deadline=500), environment_id=ENVIRONMENT_ID, target=start)
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
     same = plan.decide(status, spec, world, "id", time_at(1))
     assert not (isinstance(same, Record) and same.status.failure_reason == c.ENVIRONMENT_CHANGED)
-    moved = replace(view, target=TARGET.model_copy(update={field: value}))
+    moved = altered_environment(view, target=start.model_copy(update={field: value}))
     action = plan.decide(status, spec, replace(world, environment=moved), "id", time_at(1))
     assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.ENVIRONMENT_CHANGED)
@@ -617,7 +615,7 @@ def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
 
 
 def test_the_target_is_frozen_at_the_start() -> None:
-    env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
+    env = altered_environment(objects.environment(), id=ENVIRONMENT_ID)
     spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
     status = join(RollbackStatus(), spec, env, SNAPSHOT, START)
     assert status.target == RollbackTarget(
@@ -628,7 +626,7 @@ def test_the_target_is_frozen_at_the_start() -> None:
 def test_a_safety_snapshot_begins_with_the_restore_and_is_shown_first() -> None:
     """Created a moment later, it would take the place of a step that clients have seen, and that step would come
     back."""
-    env = replace(environment_view(objects.environment(), rollback()), id=ENVIRONMENT_ID)
+    env = altered_environment(objects.environment(), id=ENVIRONMENT_ID)
     for safety, expected in ((True, Step.SAFETY_SNAPSHOT), (False, Step.RESTORE_DATABASE)):
         spec = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "createSafetySnapshot": safety})
         joined = join(begin(RollbackStatus(), spec, ENVIRONMENT_ID, START), spec, env, SNAPSHOT, START)

@@ -19,7 +19,6 @@ from ocore_operator.rollback.world import (
     AcquireLock,
     Action,
     Do,
-    EnvironmentView,
     JobView,
     OperationLock,
     SafetyView,
@@ -30,7 +29,8 @@ from ocore_operator.rollback.world import (
 )
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
-from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
+from support.operator import rollback_seen
+from support.operator.rollback_model import ENVIRONMENT_ID, START
 from support.operator.rollback_objects import TARGET, time_at
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
@@ -60,7 +60,7 @@ def status(stage: str, spec: RollbackSpec = SPEC, /, **changes: Any) -> Rollback
 
 
 def world(*jobs: JobView, **changes: Any) -> World:
-    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    view = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(created=START, environment=view, snapshot=None, finalizer=True, lock=lock, jobs=jobs)
     return replace(full, **changes)
@@ -113,7 +113,7 @@ def test_an_import_has_five_minutes_to_complete_what_it_created(seconds: float, 
 @pytest.mark.parametrize("stage", BEFORE_THE_SWITCH)
 @pytest.mark.parametrize("id_", ["0", "z"])
 def test_an_environment_with_another_id_aborts_it(stage: str, id_: str) -> None:
-    other = EnvironmentView("shop", id_, PROJECT_ID, target=TARGET)
+    other = rollback_seen.environment(id=id_, target=TARGET)
     failed(decide(status(stage), world(environment=other)), c.OTHER_ENVIRONMENT, f"(id {id_})")
 
 
@@ -130,10 +130,10 @@ def test_what_was_changed_in_its_environment_is_named() -> None:
     """And only that: an administrator was entered, the layout and the path are others, the rest is as it was."""
     changed = TARGET.model_copy(update={"admin_secret_name": "admin", "path": "a"})
     found = status("Restore", target=TARGET.model_copy(update={"admin_secret_name": None, "path": "z"}))
-    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=changed)
+    view = rollback_seen.environment(target=changed)
     says = "rollback: spec.database.adminSecretRef from none to admin, spec.filestore.path from z to a. "
     failed(decide(found, world(environment=view)), c.ENVIRONMENT_CHANGED, says)
-    back = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=found.target)
+    back = rollback_seen.environment(target=found.target)
     says = "spec.database.adminSecretRef from admin to none, spec.filestore.path from a to z. "
     failed(decide(status("Restore", target=changed), world(environment=back)), c.ENVIRONMENT_CHANGED, says)
 

@@ -17,7 +17,6 @@ from ocore_operator.rollback.transitions import begin, change, stamp, state_of
 from ocore_operator.rollback.world import (
     Action,
     Do,
-    EnvironmentView,
     JobView,
     OperationLock,
     RecordExecuted,
@@ -28,7 +27,8 @@ from ocore_operator.rollback.world import (
 )
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
 from ocore_operator.workloads.view import WorkloadView
-from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
+from support.operator import rollback_seen
+from support.operator.rollback_model import ENVIRONMENT_ID, START
 from support.operator.rollback_objects import TARGET, time_at
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}, "readyTimeoutSeconds": 60, "undoWindowSeconds": 600})
@@ -64,7 +64,7 @@ def returning(stage: str, /, **changes: Any) -> RollbackStatus:
 
 
 def world(*jobs: JobView, **changes: Any) -> World:
-    view = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    view = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(
         created=START, environment=view, snapshot=None, finalizer=True, lock=lock, jobs=jobs, workloads=(STOPPED,)
@@ -390,7 +390,7 @@ def test_it_is_recorded_before_it_is_complete() -> None:
     assert decide(found, world(), 120) == Do(RecordExecuted())
     late = recorded(decide(found, world(), 121))
     assert (late.stage, late.phase, late.recorded) == ("Ended", "Complete", False)
-    known = world(environment=EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET, executed=True))
+    known = world(executed=True)
     done = record(decide(found, known))
     assert (done.status.recorded, done.status.undo_until) == (True, stamp(time_at(601)))
     assert done.notes[0].message == f"Rolled back. The previous state is kept until {stamp(time_at(601))}."

@@ -18,7 +18,7 @@ from ocore_operator.kube import resources
 from ocore_operator.rollback import observe, plan, plan_preflight
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.conditions import summarized
-from ocore_operator.rollback.observe import snapshot_view
+from ocore_operator.rollback.snapshot_and_environment import taken_of
 from ocore_operator.rollback.transitions import stamp
 from ocore_operator.workloads import scale
 from support.operator import objects
@@ -396,8 +396,8 @@ def test_row_41_what_blocks_nothing_is_said_before_it_starts(
 @pytest.mark.parametrize(("workloads", "reasons"), [(None, [c.WORKLOADS_NOT_GIVEN]), ([], []), ([{"name": "w"}], [])])
 def test_an_environment_without_the_field_workloads_is_warned_of(workloads: object, reasons: list[str]) -> None:
     """`workloads: []` says on purpose that nothing is to be stopped."""
-    view = observe.environment_view(objects.environment({"workloads": workloads}), rollback())
-    _, status = decided(environment(workloads_given=view.workloads_given))
+    given = objects.environment({"workloads": workloads}).spec.workloads is not None
+    _, status = decided(environment(workloads_given=given))
     assert [w.reason for w in status.warnings] == reasons
 
 
@@ -419,8 +419,8 @@ def test_what_is_the_same_or_unknown_is_not_warned_of(change: Callable[[v.World]
 def test_what_is_compared_is_observed() -> None:
     source = {"environmentId": "e", "environmentName": "shop", "environmentType": "production", "projectId": "p"}
     taken = {"source": {**source, "image": "shop:1", "commitSha": "c1", "configSha256": "aa"}}
-    view = snapshot_view(objects.snapshot(status=taken))
-    assert (view.image, view.commit, view.config_sha256) == ("shop:1", "c1", "aa")
+    recorded = taken_of(objects.snapshot(status=taken))
+    assert (recorded.image, recorded.commit_sha, recorded.config_sha256) == ("shop:1", "c1", "aa")
     pod = {
         "metadata": {"annotations": {"ocore.dev/commit-sha": "c2"}},
         "spec": {"containers": [{"name": "shop", "image": "shop:2"}]},

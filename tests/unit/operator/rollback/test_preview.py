@@ -25,6 +25,7 @@ from support.operator import objects
 from support.operator.catalogs import new_catalog
 from support.operator.rollback_changed import decided, environment, ready, snapshot
 from support.operator.rollback_model import ROLLBACK_ID, START, Model
+from support.operator.rollback_seen import altered_environment
 
 Change = Callable[[v.World], v.World]
 RESULT = PreviewResult(
@@ -71,7 +72,7 @@ def step(
     status = begun(model, **wanted)
     world = replace(model.see(model.time).world, jobs=jobs, preview=FACTS, lock=v.OperationLock(), finalizer=False)
     assert world.environment is not None
-    world = replace(world, environment=replace(world.environment, probed_at=model.now()))
+    world = replace(world, environment=altered_environment(world.environment, probed_at=model.now()))
     return plan.decide(
         status, spec(model, **wanted), change(world), ROLLBACK_ID, model.now() + timedelta(seconds=later)
     )
@@ -258,7 +259,7 @@ def test_a_job_that_fails_is_tried_once_more_then_the_report_says_so() -> None:
     status = begun(model).model_copy(update={"attempt": 2})
     world = replace(model.see(model.time).world, preview=FACTS, jobs=(job(attempt=2, payload=None, failure=failure),))
     assert world.environment is not None
-    world = replace(world, environment=replace(world.environment, probed_at=model.now()))
+    world = replace(world, environment=altered_environment(world.environment, probed_at=model.now()))
     end = plan.decide(status, spec(model), world, ROLLBACK_ID, model.now())
     assert isinstance(end, Record)
     assert end.status.preview is not None

@@ -52,7 +52,7 @@ def released(status: dict[str, Any]) -> tuple[ProbeRequests, list[Key]]:
     api.put(ENVIRONMENTS, environment_object(status={"operation": lock.wire()}))
     found = resources.rollback(obj("Rollback", "r1", {"snapshotRef": {"name": "s1"}}, status, uid=OTHER_UID))
     environment = resources.environment(api.read(ENVIRONMENTS, SHOP.namespace, SHOP.name))
-    seen = observe.Observed(found, found.status, seen_world(environment, found), environment, None)
+    seen = observe.Observed(found, found.status, seen_world(environment, found))
     requests = ProbeRequests()
     ctx: Any = SimpleNamespace(
         kube=api.client(), catalog=new_catalog(), now=lambda: moment(100), probes=requests,
@@ -63,7 +63,7 @@ def released(status: dict[str, Any]) -> tuple[ProbeRequests, list[Key]]:
 
 
 def seen_world(environment: resources.Environment, found: resources.Rollback) -> World:
-    return SimpleNamespace(environment_name="shop", lock=observe.lock_view(environment, found))  # type: ignore[return-value]
+    return SimpleNamespace(environment=environment, environment_name="shop", lock=observe.lock_view(environment, found))  # type: ignore[return-value]
 
 
 def due(outdated: str, *, ready: bool = False, began: float = 80, now: float = 100) -> float:
@@ -137,7 +137,7 @@ def joins(spec: Any = None, used: Any = None, **status: Any) -> bool:
     given = {**STARTED, "quiescedAt": at(70), **status}
     back = resources.rollback(obj("Rollback", "r1", {"snapshotRef": {"name": "s1"}}, given, uid=OTHER_UID))
     now = environment(spec)
-    seen = observe.Observed(back, back.status, seen_world(now, back), now, None)
+    seen = observe.Observed(back, back.status, seen_world(now, back))
     return effects.may_probe(seen, job_inputs(environment=environment(used if used is not None else spec)))
 
 

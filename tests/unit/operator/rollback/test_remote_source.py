@@ -20,13 +20,13 @@ from ocore_operator.kube.resources import Object
 from ocore_operator.rollback import effects, plan, plan_preview, remote_source, source
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.observe import snapshot_view
 from ocore_operator.rollback.world import StoreView
 from support.operator import objects
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.rollback_changed import decided, ready, snapshot
 from support.operator.rollback_model import ROLLBACK_ID
+from support.operator.rollback_seen import altered_snapshot
 
 COPY = {"state": "Completed", "storeName": "far", "storeId": "far-id", "requestedAt": objects.at(1), "attempts": 1}
 CHOSEN = RemoteSource(store_name="far", store_id="far-id", reason=c.CORRUPT, message="The data is damaged.")
@@ -131,10 +131,9 @@ def test_a_damaged_snapshot_is_restored_from_its_copy() -> None:
 
 
 def test_a_store_that_is_named_may_be_that_of_the_copy() -> None:
-    view = snapshot_view(taken(COPY))
-    assert remote_source.store_ids(view) == ("near-id", "far-id")
-    gone = snapshot_view(taken({**COPY, "only": True}))
-    assert remote_source.store_ids(gone) == remote_source.store_ids(snapshot_view(taken(COPY, DAMAGED))) == ("far-id",)
+    assert remote_source.store_ids(taken(COPY)) == ("near-id", "far-id")
+    gone = taken({**COPY, "only": True})
+    assert remote_source.store_ids(gone) == remote_source.store_ids(taken(COPY, DAMAGED)) == ("far-id",)
     world = replace(ready().see(0).world, source=v.SourceView(store=StoreView("x", id="far-id")))
     assert remote_source.is_readable(world, gone)
     assert not remote_source.is_readable(replace(world, source=v.SourceView(store=StoreView("x", id="near-id"))), gone)
@@ -184,9 +183,9 @@ def reported(world: v.World, action: v.Action) -> v.World:
     assert isinstance(action.effect, v.ReportDamage)
     assert world.snapshot is not None
     if action.effect.in_copy:
-        gone = replace(world.snapshot, remote_store="", remote_store_id="", remote_state="pending")
+        gone = altered_snapshot(world.snapshot, remote_store="")
         return replace(world, snapshot=gone)
-    return replace(world, snapshot=replace(world.snapshot, broken=action.effect.message))
+    return replace(world, snapshot=altered_snapshot(world.snapshot, broken=action.effect.message))
 
 
 def failure(reason: str, *, retryable: bool = False) -> Failure:

@@ -17,36 +17,25 @@ from ocore_kube.errors import Conflict, Forbidden
 from ocore_kube.types import DEPLOYMENTS
 from ocore_operator.errors import Stalled
 from ocore_operator.frame.actions import Record, Wait
+from ocore_operator.kube.resources import Snapshot
 from ocore_operator.rollback import effects, plan, plan_image, plan_switch
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.observe import snapshot_view
 from ocore_operator.rollback.plan_image import IMAGE_SECONDS
+from ocore_operator.rollback.snapshot_and_environment import has_foreign_image, taken_of
 from ocore_operator.rollback.transitions import begin, change, enter, stamp, state_of, step
-from ocore_operator.rollback.world import (
-    Action,
-    Do,
-    EnvironmentView,
-    JobView,
-    OperationLock,
-    SetImages,
-    SnapshotView,
-    StartJob,
-    World,
-)
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, SetImages, StartJob, World
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.quiesce import SetReplicas
 from ocore_operator.workloads.view import Commit, ContainerView, WorkloadView
-from support.operator import objects
+from support.operator import objects, rollback_seen
 from support.operator.api import ApiServer
 from support.operator.rollback_model import DIGEST, ENVIRONMENT_ID, PROJECT_ID, RECORDED, RUNNING, START
 from support.operator.rollback_objects import TARGET, time_at
+from support.operator.rollback_seen import altered_snapshot
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
-SNAPSHOT = SnapshotView(
-    "s1",
-    "id",
-    complete=True,
-    failed=False,
+SNAPSHOT = rollback_seen.snapshot(
+    id="id",
     environment_id=ENVIRONMENT_ID,
     image="registry/shop:1",
     image_digest=DIGEST,
@@ -85,7 +74,7 @@ def saved(name: str = "web", image: str = RUNNING, commit: str | None = "c2") ->
 
 
 def world(*workloads: WorkloadView, **changes: Any) -> World:
-    environment = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    environment = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(
         created=START, environment=environment, snapshot=SNAPSHOT, finalizer=True, lock=lock, workloads=workloads
@@ -117,19 +106,19 @@ def recorded(action: Action) -> RollbackStatus:
     [
         ("Always", SNAPSHOT, world(workload()), None),
         ("WaitForGit", SNAPSHOT, world(workload()), None),
-        ("Always", replace(SNAPSHOT, image=""), world(workload()), c.IMAGE_UNKNOWN),
-        ("WaitForGit", replace(SNAPSHOT, image=""), world(workload()), c.IMAGE_UNKNOWN),
+        ("Always", altered_snapshot(SNAPSHOT, image=""), world(workload()), c.IMAGE_UNKNOWN),
+        ("WaitForGit", altered_snapshot(SNAPSHOT, image=""), world(workload()), c.IMAGE_UNKNOWN),
         ("Always", SNAPSHOT, world(), c.IMAGE_UNKNOWN),
         ("Always", SNAPSHOT, world(workload(), may_restore_image=False), c.RESTORE_IMAGE_DISABLED),
         ("WaitForGit", SNAPSHOT, world(workload(), may_restore_image=False), None),
-        ("Always", replace(SNAPSHOT, environment_id="other"), world(workload()), c.OTHER_ENVIRONMENT),
-        ("WaitForGit", replace(SNAPSHOT, environment_id="other"), world(workload()), c.OTHER_ENVIRONMENT),
-        ("Always", replace(SNAPSHOT, environment_id=""), world(workload()), c.OTHER_ENVIRONMENT),
+        ("Always", altered_snapshot(SNAPSHOT, environment_id="other"), world(workload()), c.OTHER_ENVIRONMENT),
+        ("WaitForGit", altered_snapshot(SNAPSHOT, environment_id="other"), world(workload()), c.OTHER_ENVIRONMENT),
+        ("Always", altered_snapshot(SNAPSHOT, environment_id=""), world(workload()), c.OTHER_ENVIRONMENT),
         ("Always", SNAPSHOT, world(workload(), environment=None), None),  # the preflight reports that
-        ("Never", replace(SNAPSHOT, environment_id="other", image=""), world(may_restore_image=False), None),
+        ("Never", altered_snapshot(SNAPSHOT, environment_id="other", image=""), world(may_restore_image=False), None),
     ],
 )
-def test_what_is_refused(mode: str, snapshot: SnapshotView, seen: World, reason: str | None) -> None:
+def test_what_is_refused(mode: str, snapshot: Snapshot, seen: World, reason: str | None) -> None:
     found = plan_image.refusal(spec(mode), snapshot, seen)
     assert (found.reason if found is not None else None) == reason
 
@@ -175,7 +164,7 @@ def test_the_image_is_frozen_by_its_digest() -> None:
     assert plan_image.wanted(spec("Always"), SNAPSHOT) == IMAGE
     assert plan_image.wanted(spec("WaitForGit"), SNAPSHOT) == IMAGE.model_copy(update={"mode": "WaitForGit"})
     assert plan_image.wanted(spec("Never"), SNAPSHOT) is None
-    unknown = plan_image.wanted(spec("Always"), replace(SNAPSHOT, image_digest=""))
+    unknown = plan_image.wanted(spec("Always"), altered_snapshot(SNAPSHOT, image_digest=""))
     assert unknown is not None
     assert unknown.reference == "registry/shop:1"
 
@@ -232,7 +221,7 @@ def test_an_image_without_a_digest_is_warned_of() -> None:
 def test_the_digest_of_the_snapshot_is_observed() -> None:
     source = {"environmentId": "e", "environmentName": "shop", "environmentType": "production", "projectId": "p"}
     found = objects.snapshot(status={"source": {**source, "image": "shop:1", "imageDigest": DIGEST}})
-    assert snapshot_view(found).image_digest == DIGEST
+    assert taken_of(found).image_digest == DIGEST
 
 
 # --- WaitForGit ------------------------------------------------------------------------------------------------------
@@ -672,7 +661,7 @@ def test_row_80_a_manifest_does_not_choose_the_image(image: str, attempt: int, *
         "image": image,
     }
     found = objects.snapshot({}, {"attempt": attempt, "source": source})
-    view = snapshot_view(found, (workload(image="registry/shop:19"),))
-    assert view.foreign_image is foreign
-    refused = plan_image.refusal(spec("Always"), replace(SNAPSHOT, foreign_image=foreign), world(workload()))
+    assert has_foreign_image(found, (workload(image="registry/shop:19"),)) is foreign
+    seen = world(workload(image="registry/shop:19"))
+    refused = plan_image.refusal(spec("Always"), altered_snapshot(found, environment_id=ENVIRONMENT_ID), seen)
     assert (refused is not None and refused.reason == c.IMAGE_NOT_ALLOWED) is foreign

@@ -28,16 +28,16 @@ from ocore_operator.rollback.world import (
     CancelSafetySnapshot,
     CreateSafetySnapshot,
     Do,
-    EnvironmentView,
     JobView,
     OperationLock,
     SafetyView,
     StartJob,
     World,
 )
+from support.operator import rollback_seen
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
-from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
+from support.operator.rollback_model import ENVIRONMENT_ID, START
 from support.operator.rollback_objects import TARGET, time_at
 
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s1"}, "createSafetySnapshot": True})
@@ -63,7 +63,7 @@ def view(**changes: Any) -> SafetyView:
 
 
 def world(safety: SafetyView | None = None, **changes: Any) -> World:
-    environment = EnvironmentView("shop", ENVIRONMENT_ID, PROJECT_ID, target=TARGET)
+    environment = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(created=START, environment=environment, snapshot=None, finalizer=True, lock=lock, safety_name=NAME)
     return replace(full, safety=safety, **changes)
@@ -209,12 +209,9 @@ def test_a_rollback_that_ran_before_cancels_it_first() -> None:
 def test_what_would_not_be_complete_is_refused_before_anything(
     *, ready: bool, reason: str, message: str, expected: str | None, says: str
 ) -> None:
-    environment = EnvironmentView(
-        "shop",
-        ENVIRONMENT_ID,
-        PROJECT_ID,
+    environment = rollback_seen.environment(
         snapshot_ready=ready,
-        snapshot_not_ready_reason=reason,
+        snapshot_not_ready_reason=reason or None,
         snapshot_not_ready_message=message,
     )
     found = plan_safety.refusal(SPEC, environment)

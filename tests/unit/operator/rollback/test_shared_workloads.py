@@ -16,6 +16,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.resources.workloads import Target
 from ocore_operator.frame.actions import Record
 from ocore_operator.rollback import plan
+from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import change, enter
 from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, World
 from ocore_operator.workloads.quiesce import SetReplicas
@@ -42,7 +43,9 @@ class Cluster:
         model = Model()
         target = model.see(0).world.environment
         assert target is not None
-        status = RollbackStatus(stage="Prepare", switch_attempt=1, environment_id=target.id, target=target.target)
+        status = RollbackStatus(
+            stage="Prepare", switch_attempt=1, environment_id=target.status.id, target=target_of(target)
+        )
         self.statuses = [enter(status, "Prepare", START), enter(status, "Prepare", START)]
         self.environment = target
 

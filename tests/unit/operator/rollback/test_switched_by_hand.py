@@ -16,7 +16,7 @@ from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import Do, JobView, RecordExecuted, StartJob
 from support.operator.rollback_model import START
 from support.operator.rollback_objects import conditions, time_at
-from support.operator.terminal_rollback import FREE, LOCKED, VIEW, WINDOW, complete, decide, recorded
+from support.operator.terminal_rollback import FREE, LOCKED, WINDOW, complete, decide, recorded
 
 OLD = SwitchResult(position="Old", live_database="shop")
 NEW = SwitchResult(position="New", live_database="shop")
@@ -195,7 +195,7 @@ def test_switched_forward_by_hand_after_a_failure() -> None:
     )
     begun = recorded(decide(failed, FREE, 3600))
     seen = replace(FREE, jobs=(inspected(begun, NEW),))
-    forgot = replace(seen, environment=replace(VIEW, executed=False))
+    forgot = replace(seen, executed=False)
     assert decide(begun, forgot, 3605) == Do(RecordExecuted())
     found = recorded(decide(begun, seen, 3605))
     assert (found.phase, found.position) == ("Failed", "New")

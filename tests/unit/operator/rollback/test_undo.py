@@ -21,6 +21,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
 from ocore_operator.rollback.memory import Memories, Memory
+from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import change, stamp, start_undo
 from ocore_operator.rollback.world import (
     AcquireLock,
@@ -43,6 +44,7 @@ from support.operator.catalogs import new_catalog
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ENVIRONMENT_ID, PROJECT_ID, START
 from support.operator.rollback_objects import conditions, time_at
+from support.operator.rollback_seen import altered_environment
 from support.operator.undo_model import UNDONE_ID, WINDOW, UndoModel, finished
 
 SPEC = RollbackSpec.model_validate({"undo": {"rollbackRef": {"name": "r1"}}, "undoWindowSeconds": 600})
@@ -122,8 +124,9 @@ def test_row_126_an_undo_replaces_no_folder_under_an_application(
     """The workloads were taken out of the spec after the rollback."""
     seen = world(workloads=workloads)
     assert seen.environment is not None
-    target = seen.environment.target.model_copy(update={"layout": layout})
-    seen = replace(seen, environment=replace(seen.environment, target=target), undone=view(target=target))
+    target = target_of(seen.environment).model_copy(update={"layout": layout})
+    environment = altered_environment(seen.environment, target=target)
+    seen = replace(seen, environment=environment, undone=view(target=target))
     status = recorded(preflight(seen))
     wanted = c.WRITERS_NOT_STOPPED if layout == "Plain" and not workloads else None
     assert status.failure_reason == wanted
@@ -188,9 +191,11 @@ def test_it_needs_the_lock_and_no_probe() -> None:
     free = replace(world(), lock=OperationLock("Free"))
     assert preflight(free) == Do(AcquireLock())
     assert free.environment is not None
-    unready = replace(free.environment, rollback_ready=False, not_ready_reason=c.CAPACITY_UNKNOWN, probed_at=None)
+    unready = altered_environment(
+        free.environment, rollback_ready=False, not_ready_reason=c.CAPACITY_UNKNOWN, probed_at=None
+    )
     assert recorded(preflight(world(environment=unready))).stage == "Prepare"
-    twin = replace(unready, not_ready_reason=c.DUPLICATE_TARGET)
+    twin = altered_environment(unready, not_ready_reason=c.DUPLICATE_TARGET)
     assert recorded(preflight(world(environment=twin))).failure_reason == c.DUPLICATE_TARGET
 
 
@@ -304,8 +309,7 @@ def test_an_undo_that_was_switched_back_gives_back_for_another_window() -> None:
 def test_a_complete_undo_owns_what_was_live_before() -> None:
     status = begun(stage="Finish", position="New", switched_at=stamp(START), residue="Pending")
     assert decide(status, world(undo_state="Running")) == Do(RecordExecuted())
-    assert world().environment is not None
-    seen = world(environment=replace(world().environment, executed=True), undo_state="Running")  # type: ignore[type-var]
+    seen = world(executed=True, undo_state="Running")
     assert decide(status, seen) == Do(SettleUndo("Undone"), after="operator-undo-settled")
     done = recorded(decide(status, replace(seen, undo_state="Undone")))
     assert (done.phase, done.residue, done.undo_until) == ("Complete", "Pending", stamp(time_at(610)))
@@ -381,7 +385,7 @@ def test_a_position_that_is_found_later_settles_it() -> None:
     new = JobView("inspect", 1, "i", ended=True, payload=SwitchResult(position="New"))
     seen = world(jobs=(new,), undo_state="Running")
     assert decide(ended, seen) == Do(RecordExecuted())
-    seen = replace(seen, environment=replace(seen.environment, executed=True))  # type: ignore[type-var]
+    seen = replace(seen, executed=True)
     known = recorded(decide(ended, seen))
     assert (known.position, known.residue, known.undo_until) == ("New", "Pending", stamp(time_at(610)))
     assert decide(known, seen) == Do(SettleUndo("Undone"), after="operator-undo-settled")
@@ -482,7 +486,7 @@ def context(api: ApiServer) -> Any:
 
 def observed(api: ApiServer, mine: resources.Rollback) -> observe.Observed:
     environment = resources.environment(api.read(ENVIRONMENTS, "ns", "shop"))
-    return observe.Observed(mine, mine.status, world(), environment, None)
+    return observe.Observed(mine, mine.status, replace(world(), environment=environment))
 
 
 def test_the_environment_keeps_both_lists_and_refuses_a_stale_write() -> None:
