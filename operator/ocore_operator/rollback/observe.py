@@ -203,7 +203,7 @@ async def _others(ctx: Context, known: Rollback, read: Others | None) -> Others:
         _executed_before(ctx, known, environment),
         _claim_users(ctx, known),
         _config(ctx, known, environment),
-        preview_facts.read(ctx, known, environment, snapshot),
+        preview_facts.read(ctx, known, environment),
     )
     peer = peer_of(known, operations, wanted)
     return Others(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ocore_crds.protocol import Step
 from ocore_crds.resources.preview import PreviewPrediction
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
@@ -60,6 +61,24 @@ class MeasuredRestore:
     file_bytes: int
     #: Not on the environment's server, but on that of `verify.server`.
     separate_server: bool = False
+
+
+def rates_of(status: SnapshotStatus) -> SnapshotRates:
+    """What the Snapshot recorded about itself."""
+    sizes = status.sizes
+    return SnapshotRates(
+        database_bytes=sizes.database_bytes if sizes is not None else 0,
+        dump_seconds=_seconds(status, Step.DUMP_DATABASE),
+        filestore_bytes=sizes.filestore_bytes if sizes is not None else 0,
+        copy_seconds=_seconds(status, Step.COPY_FILESTORE),
+    )
+
+
+def _seconds(status: SnapshotStatus, step: Step) -> float | None:
+    found = next((s for s in status.steps if s.name == step and s.state == "Done"), None)
+    if found is None or found.started_at is None or found.completed_at is None:
+        return None
+    return (parse(found.completed_at) - parse(found.started_at)).total_seconds()
 
 
 def measured_of(snapshot: str, status: SnapshotStatus) -> MeasuredRestore | None:

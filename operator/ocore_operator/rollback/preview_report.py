@@ -16,11 +16,12 @@ from ocore_crds.resources.preview import (
     PreviewVersion,
 )
 from ocore_crds.resources.rollback import RollbackSpec
+from ocore_crds.text import quantity
 from ocore_operator.clock import parse
 from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback import neutralizing, plan_preflight
 from ocore_operator.rollback.plan_undo import Refusal
-from ocore_operator.rollback.prediction import predict
+from ocore_operator.rollback.prediction import predict, rates_of
 from ocore_operator.rollback.snapshot_and_environment import (
     capacity_of,
     database_bytes,
@@ -40,7 +41,6 @@ class _Read:
 
     snapshot: Snapshot
     environment: Environment
-    facts: PreviewFacts
     result: PreviewResult
 
 
@@ -56,8 +56,8 @@ def report(
     found = [(r.reason, r.message) for r in refusals]
     known = result if result is not None else PreviewResult()
     found += [(r.reason, r.message) for r in known.refusals]
-    facts = world.preview or PreviewFacts()
-    point = known.consistent_at or facts.consistent_at
+    facts, snapshot = world.preview or PreviewFacts(), world.snapshot
+    point = known.consistent_at or (snapshot.status.consistent_at if snapshot is not None else None)
     unread = (*unread, *known.unread)
     holder = world.lock.holder if world.lock.state == "Other" else None
     preview = Preview(
@@ -69,9 +69,10 @@ def report(
         point_in_time=point or None,
         lost_minutes=round((now - parse(point)).total_seconds() / 60, 1) if point else None,
     )
-    if world.snapshot is None or world.environment is None:
+    if snapshot is None or world.environment is None:
         return preview
-    read = _Read(world.snapshot, world.environment, facts, known)
+    read = _Read(snapshot, world.environment, known)
+    rates = rates_of(snapshot.status)
     return preview.model_copy(
         update={
             "database": _database(read),
@@ -79,21 +80,21 @@ def report(
             "version": _version(read, world),
             "neutralizes": _neutralizes(spec, read, world),
             "space": tuple(_space(read)),
-            "prediction": predict(facts.past, facts.tested, facts.rates, known.bytes_to_move, world.workloads),
+            "prediction": predict(facts.past, facts.tested, rates, known.bytes_to_move, world.workloads),
         }
     )
 
 
 def _database(read: _Read) -> PreviewDatabase | None:
-    result, facts = read.result, read.facts
+    result, probe = read.result, read.environment.status.probe
     if read.environment.spec.database is None:
         return None
     return PreviewDatabase(
         exists_now=not result.database_missing,
         bytes_now=result.database_bytes_now,
         bytes_in_snapshot=result.database_bytes_then or database_bytes(read.snapshot) or None,
-        server_version_now=result.server_version_now or facts.server_version_now,
-        server_version_in_snapshot=result.server_version_then or facts.server_version_then,
+        server_version_now=result.server_version_now or (probe.server_version if probe is not None else ""),
+        server_version_in_snapshot=result.server_version_then or read.snapshot.status.server_version or "",
         rows_counted=result.rows_counted,
         tables=tuple(
             PreviewTable(
@@ -138,7 +139,7 @@ def _neutralizes(spec: RollbackSpec, read: _Read, world: World) -> bool | None:
 
 
 def _space(read: _Read) -> Iterable[PreviewSpace]:
-    environment, result, facts = read.environment, read.result, read.facts
+    environment, result, sizes = read.environment, read.result, read.snapshot.status.sizes
     if environment.spec.database is not None and database_bytes(read.snapshot):
         capacity = capacity_of(environment)
         free = capacity - used_bytes(environment) if capacity is not None else None
@@ -155,10 +156,10 @@ def _space(read: _Read) -> Iterable[PreviewSpace]:
             free_bytes=result.filestore_free_bytes,
             source="read from the volume; what must stay free for the application is included in what is needed",
         )
-    if environment.spec.database is not None and facts.restore_bytes:
+    if environment.spec.database is not None and sizes is not None and sizes.database_restore_bytes:
         yield PreviewSpace(
             volume="Scratch",
-            needed_bytes=facts.restore_bytes,
-            free_bytes=facts.scratch_bytes,
+            needed_bytes=sizes.database_restore_bytes,
+            free_bytes=quantity.parse(environment.spec.scratch.size),
             source="spec.scratch.size; an emptyDir also depends on what the node has free",
         )

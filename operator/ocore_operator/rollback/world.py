@@ -6,7 +6,7 @@ new as everything else. Every effect carries the version of what it changes. So 
 gets a conflict instead of an effect.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -17,7 +17,7 @@ from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Environment, Snapshot
-from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
+from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback
 from ocore_operator.workloads.images import TemplateChange
 from ocore_operator.workloads.quiesce import Later, Refused, SetReplicas
 from ocore_operator.workloads.view import Peer, WorkloadView
@@ -179,13 +179,6 @@ class PreviewFacts:
 
     #: Rollback of the environment that is between the stop of its workloads and its end; empty: none.
     switching: str = ""
-    consistent_at: str = ""
-    server_version_then: str = ""
-    server_version_now: str = ""
-    #: Scratch that the restore needs, and spec.scratch.size; 0: unknown.
-    restore_bytes: int = 0
-    scratch_bytes: int | None = None
-    rates: SnapshotRates = field(default_factory=SnapshotRates)
     past: tuple[PastRollback, ...] = ()
     tested: MeasuredRestore | None = None
 

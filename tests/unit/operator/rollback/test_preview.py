@@ -10,6 +10,7 @@ import pytest
 
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Finding, PreviewResult, TableRows
+from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.rules import evidence
 from ocore_operator.entries.operations import operations
@@ -25,7 +26,7 @@ from support.operator import objects
 from support.operator.catalogs import new_catalog
 from support.operator.rollback_changed import decided, environment, ready, snapshot
 from support.operator.rollback_model import ROLLBACK_ID, START, Model
-from support.operator.rollback_seen import altered_environment
+from support.operator.rollback_seen import altered_environment, altered_snapshot
 
 Change = Callable[[v.World], v.World]
 RESULT = PreviewResult(
@@ -44,7 +45,7 @@ RESULT = PreviewResult(
     filestore_free_bytes=10**9,
     filestore_needed_bytes=10**6,
 )
-FACTS = v.PreviewFacts(restore_bytes=10**8, scratch_bytes=10**10)
+FACTS = v.PreviewFacts()
 
 
 def job(**changes: object) -> v.JobView:
@@ -72,7 +73,12 @@ def step(
     status = begun(model, **wanted)
     world = replace(model.see(model.time).world, jobs=jobs, preview=FACTS, lock=v.OperationLock(), finalizer=False)
     assert world.environment is not None
-    world = replace(world, environment=altered_environment(world.environment, probed_at=model.now()))
+    sizes = SnapshotSizes(database_bytes=10**9, database_restore_bytes=10**8)
+    world = replace(
+        world,
+        environment=altered_environment(world.environment, probed_at=model.now()),
+        snapshot=altered_snapshot(world.snapshot, sizes=sizes),
+    )
     return plan.decide(
         status, spec(model, **wanted), change(world), ROLLBACK_ID, model.now() + timedelta(seconds=later)
     )
@@ -161,7 +167,7 @@ def test_nothing_is_against_it() -> None:
     assert (table.name, table.rows_now_estimated, table.rows_in_snapshot_counted) == ("public.sales", 800, 500)
     assert (preview.files.files_to_move, preview.files.bytes_to_move, preview.files.layout) == (3, 300, "Plain")
     assert [(s.volume, s.needed_bytes, s.free_bytes) for s in preview.space] == [
-        ("Database", 15 * 10**8, 10**12 - 10**9), ("Filestore", 10**6, 10**9), ("Scratch", 10**8, 10**10),
+        ("Database", 15 * 10**8, 10**12 - 10**9), ("Filestore", 10**6, 10**9), ("Scratch", 10**8, 10 * 2**30),
     ]  # fmt: skip
     assert (status.environment_name, status.snapshot_name, status.residue) == ("shop", "s1", "None")
 
@@ -345,7 +351,7 @@ def test_no_other_operation_waits_for_it() -> None:
 
 def test_predictions_are_in_the_report() -> None:
     past = PastRollback("2026-01-01T00:00:00Z", restore_seconds=106.0, downtime_seconds=3.0, database_bytes=5 * 10**8)
-    facts = replace(FACTS, past=(past,), rates=replace(FACTS.rates, database_bytes=10**9))
+    facts = replace(FACTS, past=(past,))
     preview = previewed(lambda w: replace(w, preview=facts)).preview
     assert preview is not None
     assert preview.prediction is not None

@@ -11,7 +11,7 @@ from ocore_kube.types import ROLLBACKS, SNAPSHOTS
 from ocore_operator.context import Context
 from ocore_operator.kube import resources
 from ocore_operator.rollback import preview_facts
-from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates
+from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback, SnapshotRates, rates_of
 from ocore_operator.rollback.world import PreviewFacts
 from support.operator.catalogs import new_catalog
 from support.operator.objects import UID, at, environment, obj, snapshot
@@ -97,7 +97,7 @@ def read(
     ctx = cast(Context, SimpleNamespace(kube=Kube(rollbacks, found), catalog=catalog))
     spec = {"snapshotRef": {"name": "before"}, "dryRun": dry_run}
     rollback = resources.rollback(obj("Rollback", "look", spec, {"stage": stage}))
-    return asyncio.run(preview_facts.read(ctx, rollback, ENVIRONMENT, TAKEN))
+    return asyncio.run(preview_facts.read(ctx, rollback, ENVIRONMENT))
 
 
 def test_the_snapshots_own_times_and_the_newest_rollbacks() -> None:
@@ -110,8 +110,7 @@ def test_the_snapshots_own_times_and_the_newest_rollbacks() -> None:
     assert facts is not None
     assert [p.ended for p in facts.past] == [at(60 * i + 65) for i in (6, 5, 4, 3, 2)]
     assert facts.past[0] == PastRollback(at(425), 60.0, 5.0, 1000)
-    assert facts.rates == SnapshotRates(1000, 40.0, 50, None)
-    assert (facts.restore_bytes, facts.scratch_bytes, facts.server_version_then) == (300, 10 * 2**30, "17.2")
+    assert rates_of(TAKEN.status) == SnapshotRates(1000, 40.0, 50, None)
     assert facts.switching == ""
 
 
