@@ -13,7 +13,7 @@ from ocore_crds.protocol import Failure, Finding
 from ocore_crds.resources import remote_copy
 from ocore_crds.resources.rollback import PreflightWarning, RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator import damage, sources
-from ocore_operator.kube.resources import Rollback, Snapshot
+from ocore_operator.kube.resources import Snapshot
 from ocore_operator.rollback.snapshot_and_environment import is_complete
 from ocore_operator.rollback.world import JobView, ReportDamage, World
 from ocore_operator.sources import Stores
@@ -33,11 +33,6 @@ OF_THE_STORE = frozenset(
         c.OBJECT_ARCHIVED,
     }
 )
-
-
-def may_choose(rollback: Rollback, snapshot: Snapshot) -> bool:
-    """Whether the operator may read the copy: it is complete, and the rollback names no store."""
-    return sources.whole_copy(snapshot) is not None and names_no_store(rollback.spec, rollback.meta.namespace)
 
 
 def names_no_store(spec: RollbackSpec, namespace: str) -> bool:

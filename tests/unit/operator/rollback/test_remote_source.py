@@ -107,17 +107,16 @@ def rollback(**spec: Any) -> resources.Rollback:
 
 
 @pytest.mark.parametrize(
-    ("asked", "copy", "expected"),
+    ("asked", "expected"),
     [
-        ({}, COPY, True),
-        ({}, None, False),
-        ({}, {**COPY, "state": "Copying"}, False),
-        ({"sourceStoreRef": {"name": "x"}}, COPY, False),
-        ({"snapshotRef": {"name": "before", "namespace": "elsewhere"}}, COPY, False),
+        ({}, True),
+        ({"sourceStoreRef": {"name": "x"}}, False),
+        ({"snapshotRef": {"name": "before", "namespace": "elsewhere"}}, False),
     ],
 )
-def test_who_names_a_store_gets_that_one(asked: Object, copy: Object | None, *, expected: bool) -> None:
-    assert remote_source.may_choose(rollback(**asked), taken(copy)) == expected
+def test_who_names_a_store_gets_that_one(asked: Object, *, expected: bool) -> None:
+    found = rollback(**asked)
+    assert remote_source.names_no_store(found.spec, found.meta.namespace) == expected
 
 
 def test_a_damaged_snapshot_is_restored_from_its_copy() -> None:
