@@ -82,8 +82,8 @@ class _Taken:
             )
             self.warnings.append(text)
             self.incomplete.append(text)
-        if found.unfinished_modules:
-            self.warnings.append(unfinished_warning(found.unfinished_modules))
+        if found.artifact.unfinished_modules:
+            self.warnings.append(unfinished_warning(found.artifact.unfinished_modules))
 
 
 class SnapshotRun:

@@ -1,115 +1,95 @@
 """The database properties for the manifest, read in the transaction of the dumped snapshot."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import dict_row
 
 from ocore_crds import conditions
-from ocore_crds.stored.manifest import DatabaseSetting
+from ocore_crds.stored.manifest import DatabaseArtifact, DatabaseGrant, DatabaseSetting
 from ocore_mover.database import odoo_rows
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, major
 from ocore_mover.database.copy_access import ROLE_PREFIX
 from ocore_mover.database.neutralize import odoo
 from ocore_mover.database.odoo_rows import Outside
 from ocore_mover.database.position import Mark
-from ocore_mover.database.rights import Rights, read_rights
+from ocore_mover.database.rights import read_rights
 from ocore_mover.errors import MoverError
 
 
 @dataclass(frozen=True)
 class DatabaseProperties:
-    """How the database was created, and the properties that pg_dump does not store."""
+    """What the exported snapshot shows of the database."""
 
-    name: str
-    size_bytes: int
-    server_version: str
-    server_major: int
-    encoding: str
-    collate: str
-    ctype: str
-    locale_provider: str  # c, i or b, as in pg_database
-    icu_locale: str  # of provider i or b
-    icu_rules: str
-    collation_version: str
-    tablespace: str  # empty: the default one
-    comment: str  # the user's own part
-    rights: Rights
-    settings: tuple[DatabaseSetting, ...]
-    extensions: dict[str, str]
-    extension_schemas: dict[str, str]
-    immutable_functions: tuple[str, ...]
-    neutralized: bool
+    #: How it was created, and the properties that pg_dump does not store. What is known only after the dump is empty.
+    artifact: DatabaseArtifact
     outside: Outside  # attachments
-    unfinished_modules: int
     table_bytes: dict[int, int]  # oid → bytes that COPY reads: the table with its TOAST, without indexes
 
 
 def read(connection: Connection) -> DatabaseProperties:
     """Properties of the connection's database. Call it in the exported snapshot's transaction. Raises MoverError
     DatabaseNotFound."""
-    major = connection.info.server_version // 10000
-    provider = "datlocprovider::text" if major >= 15 else "'c'"
-    locale = {15: "daticulocale", 16: "daticulocale"}.get(major, "datlocale" if major >= 17 else "NULL")
-    rules = "daticurules" if major >= 16 else "NULL"
-    version_of_collation = "datcollversion" if major >= 15 else "NULL"
-    row = connection.execute(
-        "SELECT datname::text, pg_database_size(d.oid), current_setting('server_version'),"  # noqa: S608 - our own names
-        " pg_encoding_to_char(encoding),"
-        f" datcollate::text, datctype::text, {provider}, coalesce({locale}, ''), coalesce({rules}, ''),"
-        f" coalesce({version_of_collation}, ''), CASE t.spcname WHEN 'pg_default' THEN '' ELSE t.spcname::text END,"
-        " coalesce(shobj_description(d.oid, 'pg_database'), '')"
-        " FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"
-        " WHERE datname = current_database()".encode()
-    ).fetchone()
-    if row is None:
-        raise MoverError(conditions.DATABASE_NOT_FOUND, "the database no longer exists; check dbname in the Secret")
-    (
-        name,
-        size,
-        version,
-        encoding,
-        collate,
-        ctype,
-        locale_provider,
-        icu_locale,
-        icu_rules,
-        collation,
-        tablespace,
-        comment,
-    ) = row
+    row = _row(connection)
+    mark, name, version = Mark.parse(row.pop("comment")), row["name"], row.pop("server_version")
+    rights, outside = read_rights(connection, name), odoo_rows.outside(connection)
     extensions = connection.execute(
         "SELECT e.extname::text, e.extversion, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid ="
         " e.extnamespace"
     ).fetchall()
-    return DatabaseProperties(
-        name=name,
-        size_bytes=size,
+    artifact = DatabaseArtifact(
+        **row,
         server_version=version.split()[0],
-        server_major=major,
-        encoding=encoding,
-        collate=collate,
-        ctype=ctype,
-        locale_provider=locale_provider,
-        icu_locale=icu_locale,
-        icu_rules=icu_rules,
-        collation_version=collation,
-        tablespace=tablespace,
-        comment=Mark.parse(comment).comment,
-        neutralized=odoo.is_neutralized(connection, marked=Mark.parse(comment).neutralize == "neutralized"),
-        outside=odoo_rows.outside(connection),
+        server_major=major(connection),
+        owner=rights.owner,
+        connection_limit=rights.connection_limit,
+        grants=tuple(
+            DatabaseGrant(role=grant.role or "", privilege=grant.privilege, grantable=grant.grantable)
+            for grant in rights.grants
+        ),
+        comment=mark.comment,
+        neutralized=odoo.is_neutralized(connection, marked=mark.neutralize == "neutralized"),
+        outside_attachments=outside.count,
         unfinished_modules=odoo_rows.unfinished_modules(connection),
-        rights=read_rights(connection, name),
         settings=read_settings(connection, name),
         extensions={extension: found for extension, found, _ in extensions},
         extension_schemas={extension: schema for extension, _, schema in extensions},
         immutable_functions=_immutable_functions(connection),
-        table_bytes={
-            row[0]: row[1]
-            for row in connection.execute(
-                # A table that was dropped since has no size.
-                "SELECT oid::bigint, coalesce(pg_table_size(oid), 0) FROM pg_class"
-                " WHERE relkind IN ('r', 'm') AND oid >= 16384 AND relpersistence <> 't'"
-            )
-        },
+        client_version="",
+        compression="pg_dump",
+        raw_bytes=0,
+        files=(),
     )
+    # A table that was dropped since has no size.
+    sizes = connection.execute(
+        "SELECT oid::bigint, coalesce(pg_table_size(oid), 0) FROM pg_class"
+        " WHERE relkind IN ('r', 'm') AND oid >= 16384 AND relpersistence <> 't'"
+    )
+    return DatabaseProperties(artifact, outside, dict(sizes.fetchall()))
+
+
+def _row(connection: Connection) -> dict[str, Any]:
+    """What pg_database has, by the artifact's fields."""
+    version = major(connection)
+    provider = "datlocprovider::text" if version >= 15 else "'c'"
+    locale = {15: "daticulocale", 16: "daticulocale"}.get(version, "datlocale" if version >= 17 else "NULL")
+    rules = "daticurules" if version >= 16 else "NULL"
+    version_of_collation = "datcollversion" if version >= 15 else "NULL"
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            "SELECT datname::text AS name, pg_database_size(d.oid) AS size_bytes,"  # noqa: S608 - our own names
+            " current_setting('server_version') AS server_version, pg_encoding_to_char(encoding) AS encoding,"
+            f' datcollate::text AS "collate", datctype::text AS ctype, {provider} AS locale_provider,'
+            f" coalesce({locale}, '') AS icu_locale, coalesce({rules}, '') AS icu_rules,"
+            f" coalesce({version_of_collation}, '') AS collation_version,"
+            " CASE t.spcname WHEN 'pg_default' THEN '' ELSE t.spcname::text END AS tablespace,"
+            " coalesce(shobj_description(d.oid, 'pg_database'), '') AS comment"
+            " FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace"
+            " WHERE datname = current_database()".encode()
+        ).fetchone()
+    if row is None:
+        raise MoverError(conditions.DATABASE_NOT_FOUND, "the database no longer exists; check dbname in the Secret")
+    return row
 
 
 def read_settings(connection: Connection, database: str) -> tuple[DatabaseSetting, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ocore_crds import conditions
-from ocore_crds.stored.manifest import DatabaseArtifact, DatabaseGrant, StoredObject
+from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import lock_waits, programs, toc
 from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect
@@ -80,7 +80,7 @@ def choose_plan(
     properties: DatabaseProperties, store: Store, prefix: str, scratch: Path, jobs: int, *, schema_only: bool = False
 ) -> Plan:
     """Chooses the plan. `prefix` is naming.attempt_prefix(…). Raises MoverError UnsupportedServer."""
-    program = find("pg_dump", properties.server_major)
+    program = find("pg_dump", properties.artifact.server_major)
     external = not programs.knows_zstd(program)
     in_place = store.local_root is not None and not external
     if store.local_root is not None and in_place:
@@ -131,7 +131,15 @@ def dump(
         _run(plan, server, exported, properties, drain, counter, token, say)
         _check_whole(plan, drain)
         table_rows = None if schema_only else rows.by_table(toc.TableOfContents(plan.folder))
-    return _artifact(plan, properties, drain, table_rows)
+    return properties.artifact.model_copy(
+        update={
+            "client_version": plan.program.version,
+            "compression": "external-zstd" if plan.external else "pg_dump",
+            "table_rows": table_rows,
+            "raw_bytes": drain.raw_bytes,
+            "files": tuple(drain.stored[name] for name in sorted(drain.stored)),
+        }
+    )
 
 
 @contextmanager
@@ -235,42 +243,3 @@ def _check_whole(plan: Plan, drain: Drain) -> None:
         raise MoverError(
             conditions.DUMP_FAILED, f"{len(missing)} data files are missing in the dump: {names}", retryable=True
         )
-
-
-def _artifact(
-    plan: Plan, properties: DatabaseProperties, drain: Drain, table_rows: dict[str, int] | None
-) -> DatabaseArtifact:
-    files: list[StoredObject] = [drain.stored[name] for name in sorted(drain.stored)]
-    return DatabaseArtifact(
-        name=properties.name,
-        size_bytes=properties.size_bytes,
-        server_version=properties.server_version,
-        server_major=properties.server_major,
-        client_version=plan.program.version,
-        encoding=properties.encoding,
-        collate=properties.collate,
-        ctype=properties.ctype,
-        locale_provider=properties.locale_provider,
-        icu_locale=properties.icu_locale,
-        icu_rules=properties.icu_rules,
-        collation_version=properties.collation_version,
-        owner=properties.rights.owner,
-        tablespace=properties.tablespace,
-        neutralized=properties.neutralized,
-        outside_attachments=properties.outside.count,
-        unfinished_modules=properties.unfinished_modules,
-        connection_limit=properties.rights.connection_limit,
-        comment=properties.comment,
-        settings=properties.settings,
-        grants=tuple(
-            DatabaseGrant(role=grant.role or "", privilege=grant.privilege, grantable=grant.grantable)
-            for grant in properties.rights.grants
-        ),
-        extensions=properties.extensions,
-        extension_schemas=properties.extension_schemas,
-        immutable_functions=properties.immutable_functions,
-        compression="external-zstd" if plan.external else "pg_dump",
-        table_rows=table_rows,
-        raw_bytes=drain.raw_bytes,
-        files=tuple(files),
-    )
