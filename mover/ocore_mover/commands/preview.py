@@ -13,7 +13,8 @@ from ocore_crds.reports.base import Finding
 from ocore_crds.resources.preview import TABLES
 from ocore_crds.stored.manifest import Manifest
 from ocore_mover import manifests
-from ocore_mover.commands import opening, restore
+from ocore_mover.commands import opening
+from ocore_mover.commands.preflight import Checks
 from ocore_mover.commands.runtime import Runtime, as_failure
 from ocore_mover.database import tables
 from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts
@@ -86,9 +87,8 @@ class PreviewRun:
             report.refused(error)
             return None
         manifest = stored.manifest
-        for check in restore.checks(
-            self._store, manifest, self._server, self._folders, request.layout, capacity=request.capacity
-        ):
+        checks = Checks(self._store, manifest, self._server, self._folders, request.layout, capacity=request.capacity)
+        for check in checks.all():
             self._checked(check)
         report.values["consistent_at"] = manifest.consistent_at
         if manifest.database is not None:

@@ -9,8 +9,6 @@ live database is only read.
 import logging
 import re
 import shutil
-from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 
@@ -63,24 +61,15 @@ _DISTURBED = re.compile(
 _INLINED = re.compile(r'SQL function "([^"]+)" during (?:inlining|startup)')
 
 
-@dataclass(frozen=True)
-class ProveOptions:
-    """The environment's database, and limits."""
-
-    environment_id: str
-    server: Server
-    scratch: Path
-    jobs: int
-
-
 class ProofRun:
     """One run of the command."""
 
-    def __init__(self, runtime: Runtime, options: ProveOptions) -> None:
+    def __init__(self, runtime: Runtime, request: ProveRequest) -> None:
         self._runtime = runtime
-        self._options = options
-        self._names = ScratchNames(options.server.live, options.environment_id)
-        self._folder = options.scratch / f"ocore-proof-{naming.short_id(options.environment_id)}"
+        self._request = request
+        self._folder = opening.scratch(request.scratch) / f"ocore-proof-{naming.short_id(request.environment_id)}"
+        self._server = opening.server(request.database)
+        self._names = ScratchNames(self._server.live, request.environment_id)
         self._fingerprint = ""
 
     def run(self) -> ProofResult:
@@ -89,20 +78,19 @@ class ProofRun:
         Raises MoverError where neither is known: the connection was lost, the time is over, another operation uses the
         database.
         """
-        options = self._options
         try:
             warnings = self._prove()
         except MoverError as error:
             if not is_result(error):
                 raise
-            return ProofResult(schema_fingerprint=self._fingerprint, findings=(_finding(options.server, error),))
+            return ProofResult(schema_fingerprint=self._fingerprint, findings=(_finding(self._server, error),))
         finally:
             self._clean_up()
         return ProofResult(schema_fingerprint=self._fingerprint, warnings=warnings)
 
     def _prove(self) -> tuple[str, ...]:
         """Dumps, restores and checks. Returns warnings."""
-        options, token = self._options, self._runtime.token
+        token = self._runtime.token
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir()
         store = self._runtime.guarded(FolderStore(self._folder))
@@ -110,31 +98,30 @@ class ProofRun:
             dumped = self._dump(store)
         with self._runtime.step(Step.RESTORE_DATABASE):
             restored = DatabaseRestore(
-                server=options.server,
+                server=self._server,
                 names=self._names,
                 artifact=dumped,
                 store=store,
                 scratch=self._folder,
                 counter=self._runtime.counter(Step.RESTORE_DATABASE),
                 token=token,
-                jobs=options.jobs,
+                jobs=self._request.jobs,
             ).run()
         with (
             self._runtime.step(Step.CHECK),
-            copy_access.opened(options.server, self._names, restored.owner, token) as access,
+            copy_access.opened(self._server, self._names, restored.owner, token) as access,
         ):
             checked = check.check(access, dumped, token)
         return (*restored.warnings, *checked.warnings)
 
     def _clean_up(self) -> None:
         """Drops the scratch database, whatever happened. What remains is dropped by the next proof or rollback."""
-        options, cancelled = self._options, self._runtime.token.cancelled
         shutil.rmtree(self._folder, ignore_errors=True)
-        if cancelled:  # the process must end within the pod's grace period
-            best_effort("the scratch database", lambda: scratch.drop(options.server, options.environment_id))
+        if self._runtime.token.cancelled:  # the process must end within the pod's grace period
+            best_effort("the scratch database", lambda: scratch.drop_named(self._server, self._names))
             return
         try:
-            scratch.drop(options.server, options.environment_id)
+            scratch.drop_named(self._server, self._names)
         except (MoverError, psycopg.Error) as error:
             log.warning(
                 "the scratch database was not dropped", extra={"database": self._names.restored, "error": str(error)}
@@ -142,22 +129,22 @@ class ProofRun:
 
     def _dump(self, store: Store) -> DatabaseArtifact:
         """The schema in the store. Notes its fingerprint, which is that of the same moment."""
-        options, token = self._options, self._runtime.token
+        server, environment_id = self._server, self._request.environment_id
         with (
-            token.within(DUMP_SECONDS) as limited,
-            export(options.server, limited) as exported,
+            self._runtime.token.within(DUMP_SECONDS) as limited,
+            export(server, limited) as exported,
         ):
             # Reading the size of a table waits for its lock.
             set_timeouts(exported.connection, statement="60s", lock=f"{SCHEMA_LOCK_WAIT}ms")
             with translating(conditions.DUMP_FAILED, "reading the properties of the database"):
-                self._fingerprint = _fingerprint(options.server, exported.connection)
+                self._fingerprint = _fingerprint(server, exported.connection)
                 properties = artifact.read(exported.connection)
             return dump(
-                options.server,
+                server,
                 exported,
                 properties,
                 store,
-                naming.attempt_prefix(options.environment_id, options.environment_id, "proof"),
+                naming.attempt_prefix(environment_id, environment_id, "proof"),
                 self._folder,
                 self._runtime.counter(Step.DUMP_DATABASE),
                 limited,
@@ -197,5 +184,4 @@ def _finding(server: Server, error: MoverError) -> Finding:
 
 def execute(runtime: Runtime, request: ProveRequest) -> ProofResult:
     """As :meth:`ProofRun.run`."""
-    folder, server = opening.scratch(request.scratch), opening.server(request.database)
-    return ProofRun(runtime, ProveOptions(request.environment_id, server, folder, request.jobs)).run()
+    return ProofRun(runtime, request).run()

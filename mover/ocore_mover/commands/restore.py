@@ -3,8 +3,6 @@
 import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from ocore_crds import conditions, failpoints
@@ -13,74 +11,48 @@ from ocore_crds.commands.restore import Preflight, RestoreRequest, RestoreResult
 from ocore_crds.commands.switch import SwitchResult
 from ocore_crds.reports.base import Step
 from ocore_crds.stored.manifest import FilestoreArtifact, Manifest
-from ocore_crds.stored.rollback_record import RollbackRun
 from ocore_mover import manifests
-from ocore_mover.commands import evidence, opening, probe
+from ocore_mover.commands import evidence, opening, preflight, probe
 from ocore_mover.commands.new_filestore import may_be_made
 from ocore_mover.commands.runtime import Runtime, best_effort
-from ocore_mover.database import copy_access, position, replication, volume
+from ocore_mover.database import copy_access, position, replication
 from ocore_mover.database.connect import Server, connect, connect_maintenance, translating
 from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.facts import is_empty
 from ocore_mover.database.position import Names
-from ocore_mover.database.restore import check, create, extensions, requirements, scratch
+from ocore_mover.database.restore import check, create, scratch
 from ocore_mover.database.restore import restore as database_restore
 from ocore_mover.database.restore.restore import DatabaseRestore, RestoredDatabase
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.facts import is_missing
-from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.layout import Kept
 from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.rollback_records import RollbackRecords
-from ocore_mover.store.interface import Store
 
 T = TypeVar("T")
-#: Of names that are made only to be measured.
-_ANY_ID = "00000000-0000-4000-8000-000000000000"
-
-
-@dataclass(frozen=True)
-class RestoreOptions:
-    """The snapshot to restore, and the environment to restore it beside."""
-
-    environment_id: str
-    snapshot_id: str
-    rollback_id: str
-    manifest_sha256: str | None
-    server: Server | None
-    folders: ClaimFolders | None
-    layout: str
-    scratch: Path
-    jobs: int
-    run: RollbackRun | None = None  # None: from a shell, without a record
-    allow_replication_loss: bool = False
-    neutralize: bool = False  # the copy must not become live before `neutralize` has marked it
-    source: Store | None = None  # where the snapshot is, if not in the store of the record
-    source_environment_id: str | None = None  # that the snapshot was taken of, if not this one
-    project_id: str | None = None  # that the snapshot must belong to; None: any
-    capacity: int | None = None  # of the volume of the server's databases, in bytes; None: unknown
-
-    @property
-    def other_environment(self) -> bool:
-        """Whether the snapshot is of another environment: its database's name, owner and grants are not those of this
-        one."""
-        return self.source_environment_id not in (None, self.environment_id)
 
 
 class RestoreRun:
     """One run of the command."""
 
-    def __init__(self, runtime: Runtime, store: Store, options: RestoreOptions) -> None:
+    def __init__(self, runtime: Runtime, request: RestoreRequest) -> None:
         self._runtime = runtime
-        self._store = runtime.guarded(options.source if options.source is not None else store)
-        self._options = options
-        self._names = Names(options.server.live, options.rollback_id) if options.server is not None else None
+        self._request = request
+        store, self._scratch = opening.store(request.store), opening.scratch(request.scratch)
+        self._server = server = opening.optional_server(request.database)
+        self._folders = opening.folders(request.filestore, request.environment_id)
+        self._store = runtime.guarded(opening.source(request.source) if request.source is not None else store)
+        self._names = Names(server.live, request.rollback_id) if server is not None else None
         self._live_missing = False
-        self._records = RollbackRecords(runtime.guarded(store), options.run) if options.run is not None else None
-        layout, folders = layouts.of(options.layout), options.folders
-        self._kept = layout.kept(folders, options.rollback_id) if folders is not None else None
+        run = opening.run_of(request.record)
+        self._records = RollbackRecords(runtime.guarded(store), run) if run is not None else None
+        self._layout = layouts.of(request.layout)
+        self._kept = self._layout.kept(self._folders, request.rollback_id) if self._folders is not None else None
+        #: Whether the snapshot is of another environment: its database's name, owner and grants are not those of this
+        #: one.
+        self._of_another = request.source_environment_id not in (None, request.environment_id)
 
     def run(self) -> RestoreResult:
         """Restores and checks. The live environment does not change. On a failure everything that was restored is
@@ -115,10 +87,10 @@ class RestoreRun:
         if self._records is None:
             return
         marks: tuple[position.RollbackMark, ...] = ()
-        if self._options.server is not None and self._names is not None:
+        if self._server is not None and self._names is not None:
             with (
                 translating(conditions.DATABASE_UNREACHABLE, "reading the comment of the live database"),
-                connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
+                connect_maintenance(self._server, application=check.APPLICATION) as connection,
             ):
                 live = position.rows(connection, self._names).get(self._names.live)
             marks = live.mark.rollbacks if live is not None else ()
@@ -127,29 +99,30 @@ class RestoreRun:
     def _check_replication(self) -> list[str]:
         """What the switch will end of the live database's logical replication. Raises MoverError ReplicationActive,
         MissingGrants before hours of work; the switch checks again."""
-        if self._options.server is None or self._names is None:
+        if self._server is None or self._names is None:
             return []
         with (
             translating(conditions.DATABASE_UNREACHABLE, "reading the slots of the live database"),
-            connect_maintenance(self._options.server, application=check.APPLICATION) as connection,
+            connect_maintenance(self._server, application=check.APPLICATION) as connection,
         ):
-            found = replication.check(connection, self._names.live, allowed=self._options.allow_replication_loss)
+            found = replication.check(connection, self._names.live, allowed=self._request.allow_replication_loss)
         return replication.announced(found)
 
     def _preflight(self) -> Manifest:
-        options = self._options
-        source = options.source_environment_id or options.environment_id
-        stored = manifests.read(self._store, source, options.snapshot_id, sha256=options.manifest_sha256)
+        request = self._request
+        source = request.source_environment_id or request.environment_id
+        stored = manifests.read(self._store, source, request.snapshot_id, sha256=request.manifest_sha256)
         manifest = stored.manifest
-        for check_ in checks(
+        checks = preflight.Checks(
             self._store,
             manifest,
-            options.server,
-            options.folders,
-            options.layout,
-            project_id=options.project_id,
-            capacity=options.capacity,
-        ):
+            self._server,
+            self._folders,
+            request.layout,
+            project_id=request.project_id,
+            capacity=request.capacity,
+        )
+        for check_ in checks.all():
             check_()
         if manifest.config is not None:
             # Nothing else in a rollback reads it, and a snapshot with any corrupt byte is refused.
@@ -162,15 +135,15 @@ class RestoreRun:
 
         Checks the position first: after the switch these are the live environment.
         """
-        options = self._options
-        if options.server is not None and self._names is not None:
-            with connect_maintenance(options.server, application=database_restore.APPLICATION) as connection:
+        if self._server is not None and self._names is not None:
+            with connect_maintenance(self._server, application=database_restore.APPLICATION) as connection:
                 self._live_missing = database_restore.drop_restored(connection, self._names).live is None
             # Of a proof or a test restore that was killed, or that the operator is about to stop.
-            scratch.drop_all(options.server, options.environment_id)
+            scratch.drop_all(self._server, self._request.environment_id)
         elif self._kept is not None and self._kept.position() == "New":
             raise MoverError(
-                conditions.SWITCH_FAILED, f"rollback {options.rollback_id} is already switched; use a new rollback id"
+                conditions.SWITCH_FAILED,
+                f"rollback {self._request.rollback_id} is already switched; use a new rollback id",
             )
         if self._kept is not None:
             self._kept.remove("restored")
@@ -178,11 +151,11 @@ class RestoreRun:
     def _make_filestore(self) -> None:
         """On a new claim, or where the live database does not exist or has no tables, the filestore's folder may not
         exist either."""
-        server, folders = self._options.server, self._options.folders
+        server, folders = self._server, self._folders
         if folders is None or not is_missing(folders):
             return
         empty = self._live_missing or (server is not None and self._live_is_empty(server))
-        if may_be_made(folders, layouts.of(self._options.layout), server, without_database=empty):
+        if may_be_made(folders, self._layout, server, without_database=empty):
             folders.make_filestore()
 
     def _live_is_empty(self, server: Server) -> bool:
@@ -194,7 +167,7 @@ class RestoreRun:
 
     def _protect_files(self) -> None:
         """So that the application's garbage collection loses none of the live files."""
-        kept, server = self._kept, self._options.server
+        kept, server = self._kept, self._server
         if kept is None or server is None:
             return
         with ExitStack() as stack:
@@ -205,26 +178,26 @@ class RestoreRun:
                 if self._live_missing:
                     return ()  # nothing but the snapshot names files
                 with live_names(server, self._runtime.token) as names:
-                    return stack.enter_context(spooled(names, self._options.scratch)).files
+                    return stack.enter_context(spooled(names, self._scratch)).files
 
             kept.protect(named)
 
     def _restore(self, manifest: Manifest) -> tuple[RestoredDatabase | None, Restored | None]:
         load: Callable[[], RestoredDatabase] | None = None
         add: Callable[[], Restored] | None = None
-        if manifest.database is not None and self._options.server is not None and self._names is not None:
+        if manifest.database is not None and self._server is not None and self._names is not None:
             restore = DatabaseRestore(
-                server=self._options.server,
+                server=self._server,
                 names=self._names,
                 artifact=manifest.database,
                 store=self._store,
-                scratch=self._options.scratch,
+                scratch=self._scratch,
                 counter=self._runtime.counter(Step.RESTORE_DATABASE),
                 token=self._runtime.token,
-                jobs=self._options.jobs,
-                other_environment=self._options.other_environment,
-                neutralize=self._options.neutralize,
-                capacity=self._options.capacity,
+                jobs=self._request.jobs,
+                other_environment=self._of_another,
+                neutralize=self._request.neutralize,
+                capacity=self._request.capacity,
             )
             load = self._as_step(Step.RESTORE_DATABASE, restore.run)
         if manifest.filestore is not None and self._kept is not None:
@@ -243,7 +216,7 @@ class RestoreRun:
     def _adding(self, artifact: FilestoreArtifact, kept: Kept) -> Callable[[], Restored]:
         counter = self._runtime.counter(Step.RESTORE_FILESTORE)
         counter.bytes_total, counter.files_total = artifact.size_bytes, artifact.file_count
-        return lambda: kept.restore(self._store, artifact, counter, jobs=self._options.jobs)
+        return lambda: kept.restore(self._store, artifact, counter, jobs=self._request.jobs)
 
     def _check(
         self,
@@ -254,7 +227,7 @@ class RestoreRun:
     ) -> RestoreResult:
         checked: check.Checked | None = None
         named = 0
-        server, names = self._options.server, self._names
+        server, names = self._server, self._names
         if database is not None and manifest.database is not None and server is not None and names is not None:
             with copy_access.opened(server, names, database.owner, self._runtime.token) as access:
                 checked = check.check(access, manifest.database, self._runtime.token)
@@ -262,7 +235,7 @@ class RestoreRun:
                     named = self._kept.check_restored(
                         lambda: copy_names(server, access, self._runtime.token),
                         manifest.filestore,
-                        self._options.scratch,
+                        self._scratch,
                     )
             with (
                 translating(conditions.RESTORE_FAILED, "marking the restored database"),
@@ -271,7 +244,7 @@ class RestoreRun:
                 create.mark_checked(connection, names)
         warnings = (*announced, *(database.warnings if database is not None else ()))
         proven = evidence.of_restore(manifest, checked, files, named, warnings)
-        if self._options.other_environment:
+        if self._of_another:
             proven = evidence.with_source(proven, manifest, self._store)
         return RestoreResult(
             restored_database=database.name if database is not None else "",
@@ -280,83 +253,6 @@ class RestoreRun:
             files_added=files.files_added if files is not None else 0,
             bytes_added=files.bytes_added if files is not None else 0,
             evidence=proven,
-        )
-
-
-def checks(
-    store: Store,
-    manifest: Manifest,
-    server: Server | None,
-    folders: ClaimFolders | None,
-    layout: str,
-    *,
-    project_id: str | None = None,
-    capacity: int | None = None,
-) -> tuple[Callable[[], None], ...]:
-    """What must hold before anything is restored: each raises MoverError where it does not. A preview runs them all.
-    `project_id`: that the snapshot must belong to; None: any. `capacity`: of the volume of the server's databases;
-    None: unknown."""
-
-    def same_project() -> None:
-        if project_id not in (None, manifest.identity.project_id):
-            raise MoverError(
-                conditions.OTHER_PROJECT,
-                f"the snapshot's manifest has project {manifest.identity.project_id}, the environment {project_id}; a"
-                " rollback stays within a project",
-            )
-
-    def same_layout() -> None:
-        if manifest.filestore is not None and folders is not None and manifest.filestore.layout != layout:
-            raise MoverError(
-                conditions.FILESTORE_LAYOUT_UNSUPPORTED,
-                f"the snapshot's filestore has layout {manifest.filestore.layout}, the environment's {layout}; set the"
-                " environment's layout to that of the snapshot",
-            )
-
-    def short_name() -> None:
-        if server is not None:
-            Names(server.live, _ANY_ID).check_length()
-
-    def known_to_the_server() -> None:
-        if manifest.database is None or server is None:
-            return
-        with (
-            translating(conditions.DATABASE_UNREACHABLE, "reading what the server has"),
-            connect_maintenance(server, application=check.APPLICATION) as connection,
-        ):
-            extensions.check_available(connection, manifest.database)
-            requirements.check(connection, store, manifest.database, server)
-
-    def enough_space() -> None:
-        if manifest.database is None or server is None or capacity is None:
-            return
-        with (
-            translating(conditions.DATABASE_UNREACHABLE, "reading the used space"),
-            connect_maintenance(server, application=check.APPLICATION) as connection,
-        ):
-            volume.check(connection, manifest.database.size_bytes, capacity, setting="spec.database.capacity")
-
-    return (
-        same_project,
-        lambda: _same_parts("database", manifest.database is not None, server is not None),
-        lambda: _same_parts("filestore", manifest.filestore is not None, folders is not None),
-        same_layout,
-        short_name,
-        lambda: manifests.check_objects(store, manifest),
-        known_to_the_server,
-        enough_space,
-    )
-
-
-def _same_parts(part: str, snapshot_has: bool, environment_has: bool) -> None:
-    """Raises MoverError where only one of snapshot and environment has this part."""
-    if snapshot_has != environment_has:
-        having, lacking = ("snapshot", "environment") if snapshot_has else ("environment", "snapshot")
-        option = "--database" if part == "database" else "--claim"
-        raise MoverError(
-            conditions.VERIFICATION_FAILED,
-            f"the {having} has a {part} and the {lacking} has none, so they cannot be restored as a unit; "
-            f"{f'give {option}' if snapshot_has else 'take a new snapshot'}",
         )
 
 
@@ -387,7 +283,7 @@ def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult | ProbeR
         found = _disagrees(runtime, request, request.preflight)
         if found is not None:
             return found
-    result = _restored(runtime, request)
+    result = RestoreRun(runtime, request).run()
     if request.signal is None:
         return result
     gc.collect()  # it may wait for minutes, beside a live database
@@ -395,27 +291,3 @@ def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult | ProbeR
     from ocore_mover.commands import switch  # imported late: a restore must start soon
 
     return switch.after_restore(runtime, request, request.signal) or result
-
-
-def _restored(runtime: Runtime, request: RestoreRequest) -> RestoreResult:
-    """As :meth:`RestoreRun.run`. What it has needed is free when it returns."""
-    store, folder = opening.store(request.store), opening.scratch(request.scratch)
-    options = RestoreOptions(
-        environment_id=request.environment_id,
-        snapshot_id=request.snapshot_id,
-        rollback_id=request.rollback_id,
-        manifest_sha256=request.manifest_sha256,
-        server=opening.optional_server(request.database),
-        folders=opening.folders(request.filestore, request.environment_id),
-        layout=request.layout,
-        scratch=folder,
-        jobs=request.jobs,
-        run=opening.run_of(request.record),
-        allow_replication_loss=request.allow_replication_loss,
-        source=opening.source(request.source) if request.source is not None else None,
-        source_environment_id=request.source_environment_id,
-        project_id=request.project_id,
-        neutralize=request.neutralize,
-        capacity=request.capacity,
-    )
-    return RestoreRun(runtime, store, options).run()
