@@ -1,84 +1,117 @@
 """``probe``: reports what an environment has and what it lacks. A missing right is a finding, never a failure."""
 
+from dataclasses import dataclass, field
+
 from ocore_crds import conditions
 from ocore_crds.commands.probe import ProbeRequest, ProbeResult
 from ocore_crds.reports.base import Finding
-from ocore_crds.reports.facts import DatabaseFacts
+from ocore_crds.reports.facts import DatabaseFacts, FilestoreFacts
 from ocore_mover.commands import opening
 from ocore_mover.commands.config_archive import ClaimFile, findings
 from ocore_mover.commands.new_filestore import may_be_made, names_no_file
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.database import facts
+from ocore_mover.database.connect import Server
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import facts as filestore_facts
 from ocore_mover.filestore import layouts, owner
+from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.store import access
+
+
+@dataclass
+class _Found:
+    """The findings so far. The fields are those of the result."""
+
+    blocking: list[Finding] = field(default_factory=list)
+    creatable: list[Finding] = field(default_factory=list)
+    rollback: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
     """Probes the database and the filestore; with `rollback` also what a rollback needs. With `propose_user` the
     filestore is only asked for its owner, which is a finding that blocks. `store`: the own store, if it is on a
     claim."""
-    rollback, config_file, environment_id = request.rollback, request.config_file, request.environment_id
+    found, filestore, file_owner = _Found(), None, None
     store = opening.folder_store(request.store, request.store_name) if request.store else None
-    blocking: list[Finding] = []
-    creatable: list[Finding] = []
-    later: list[Finding] = []
-    warnings: list[str] = []
-    database = filestore = file_owner = None
-    layout = layouts.of(request.layout)
-    named = request.filestore is not None and layout.names_in_database
-    try:
-        server = opening.optional_server(request.database)
-    except MoverError as error:
-        server = None
-        blocking.append(Finding(reason=error.reason, message=error.message))
-    if server is not None:
-        seen = facts.probe(
-            server, rollback=rollback, jobs=request.jobs, attachments=named, files=request.filestore is not None
-        )
-        database = seen.facts
-        blocking.extend(seen.blocking)
-        creatable.extend(seen.creatable)
-        later.extend(seen.rollback)
-        warnings.extend(seen.warnings)
-        if named and database is not None and not database.missing and not database.attachments:
-            (creatable if database.empty else blocking).append(_without_attachments(database))
+    server = _server(request, found)
+    database = _database(server, request, found) if server is not None else None
     runtime.token.check()
-    folders = opening.folders(request.filestore, environment_id)
-    missing = database is not None and (database.missing or database.empty)
-    without_names = missing or not named  # layout Odoo asks its database first
+    folders = opening.folders(request.filestore, request.environment_id)
     if folders is not None and request.propose_user:
-        found, file_owner = owner.find(folders)
-        blocking.append(found)
-    elif folders is not None and without_names and may_be_made(folders, layout, None, without_database=missing):
-        created, against = filestore_facts.of_missing(folders, layout)
-        creatable.append(created)
-        later.extend(against if rollback else ())
+        unknown, file_owner = owner.find(folders)
+        found.blocking.append(unknown)
     elif folders is not None:
-        filestore, more_blocking, more_later, more_warnings = filestore_facts.collect(
-            folders, layout, rollback=rollback
-        )
-        if more_blocking and named and server is not None and database is not None and names_no_file(server, folders):
-            more_warnings = (*more_warnings, NEW_FILESTORE.format(path=folders.path))
-            more_later = tuple(filestore_facts.of_missing(folders, layout)[1]) if rollback else ()
-            more_blocking = ()
-        blocking.extend(more_blocking)
-        later.extend(more_later)
-        warnings.extend(more_warnings)
+        filestore = _filestore(folders, server, database, request, found)
     runtime.token.check()
-    own_store = access.check(store, environment_id) if store is not None else access.Access()
+    own_store = access.check(store, request.environment_id) if store is not None else access.Access()
+    config = ClaimFile(folders, request.config_file) if folders is not None and request.config_file else None
     return ProbeResult(
         database=database,
         filestore=filestore,
-        blocking=tuple(blocking),
-        creatable=tuple(creatable),
-        rollback=tuple(later),
+        blocking=tuple(found.blocking),
+        creatable=tuple(found.creatable),
+        rollback=tuple(found.rollback),
         own_store=own_store.findings,
-        snapshots=findings(ClaimFile(folders, config_file)) if folders is not None and config_file else (),
-        warnings=(*warnings, *own_store.warnings),
+        snapshots=findings(config) if config is not None else (),
+        warnings=(*found.warnings, *own_store.warnings),
         file_owner=file_owner,
     )
+
+
+def _server(request: ProbeRequest, found: _Found) -> Server | None:
+    try:
+        return opening.optional_server(request.database)
+    except MoverError as error:
+        found.blocking.append(Finding(reason=error.reason, message=error.message))
+        return None
+
+
+def _names_files(request: ProbeRequest) -> bool:
+    """Whether the database names the files of the filestore."""
+    return request.filestore is not None and layouts.of(request.layout).names_in_database
+
+
+def _database(server: Server, request: ProbeRequest, found: _Found) -> DatabaseFacts | None:
+    named = _names_files(request)
+    seen = facts.probe(
+        server,
+        rollback=request.rollback,
+        jobs=request.jobs,
+        attachments=named,
+        files=request.filestore is not None,
+    )
+    found.blocking.extend(seen.blocking)
+    found.creatable.extend(seen.creatable)
+    found.rollback.extend(seen.rollback)
+    found.warnings.extend(seen.warnings)
+    database = seen.facts
+    if named and database is not None and not database.missing and not database.attachments:
+        (found.creatable if database.empty else found.blocking).append(_without_attachments(database))
+    return database
+
+
+def _filestore(
+    folders: ClaimFolders, server: Server | None, database: DatabaseFacts | None, request: ProbeRequest, found: _Found
+) -> FilestoreFacts | None:
+    layout, named = layouts.of(request.layout), _names_files(request)
+    missing = database is not None and (database.missing or database.empty)
+    # Layout Odoo asks its database first.
+    if (missing or not named) and may_be_made(folders, layout, None, without_database=missing):
+        created, against = filestore_facts.of_missing(folders, layout)
+        found.creatable.append(created)
+        found.rollback.extend(against if request.rollback else ())
+        return None
+    filestore, blocking, later, warnings = filestore_facts.collect(folders, layout, rollback=request.rollback)
+    if blocking and named and server is not None and database is not None and names_no_file(server, folders):
+        warnings = (*warnings, NEW_FILESTORE.format(path=folders.path))
+        later = tuple(filestore_facts.of_missing(folders, layout)[1]) if request.rollback else ()
+        blocking = ()
+    found.blocking.extend(blocking)
+    found.rollback.extend(later)
+    found.warnings.extend(warnings)
+    return filestore
 
 
 #: A new application has written no file yet.
