@@ -374,3 +374,8 @@ def major(connection: Connection) -> int:
 def quoted(identifier: str) -> str:
     """An identifier, quoted for SQL."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def unquoted(name: str) -> str:
+    """An identifier as a dump has it, without its quotes."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

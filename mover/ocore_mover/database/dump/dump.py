@@ -27,7 +27,7 @@ from ocore_mover.database.artifact import DatabaseProperties
 from ocore_mover.database.connect import Server, connect
 from ocore_mover.database.dump.drain import Drain
 from ocore_mover.database.dump.export import Exported
-from ocore_mover.database.dump.follow import Adoption, CompressedUpload, Sink, Upload
+from ocore_mover.database.dump.follow import Adoption, CompressedUpload, Sink
 from ocore_mover.database.dump.progress import DumpProgress
 from ocore_mover.database.dump.rows import RowCounts
 from ocore_mover.database.lock_waits import LockWaits
@@ -124,7 +124,7 @@ def dump(
         if plan.compressed_by_us(name):
             # A large object is a file: threads for each of a million would cost more than they give.
             return CompressedUpload(store.writer(key + ".zst"), workers=0 if name.startswith("blob_") else jobs)
-        return Upload(store.writer(key))
+        return store.writer(key)
 
     with _folder(plan), _disk_errors(plan):
         drain = Drain(plan.folder, sink, punch=not plan.in_place)

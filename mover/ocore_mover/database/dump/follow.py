@@ -21,7 +21,7 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 class Sink(Protocol):
-    """Receives the bytes of a file. Used by one thread at a time."""
+    """Receives the bytes of a file, as a writer of a store does. Used by one thread at a time."""
 
     def write(self, data: bytes) -> None:
         """The next bytes of the file."""
@@ -31,22 +31,6 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Discards what was written."""
-
-
-class Upload:
-    """Uploads the file unchanged."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-
-    def write(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    def commit(self) -> StoredObject:
-        return self._writer.commit()
-
-    def abort(self) -> None:
-        self._writer.abort()
 
 
 class CompressedUpload:

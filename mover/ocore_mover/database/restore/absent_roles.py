@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, unquoted
 from ocore_mover.database.restore.other_owner import Owners
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\s;".,()]+)'
@@ -51,13 +51,13 @@ def find(maintenance: Connection, contents: toc.TableOfContents, owners: Owners 
             if owners is not None:
                 roles = [owners.named(role) for role in roles]
             named.append((entry, match, [role for role in roles if role.lower() != "public"]))
-    wanted = sorted({_unquoted(role) for _, _, roles in named for role in roles})
+    wanted = sorted({unquoted(role) for _, _, roles in named for role in roles})
     existing = {
         row[0] for row in maintenance.execute("SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s)", [wanted])
     }
     for entry, match, roles in named:
-        absent = tuple(_unquoted(role) for role in roles if _unquoted(role) not in existing)
-        kept = [role for role in roles if _unquoted(role) in existing]
+        absent = tuple(unquoted(role) for role in roles if unquoted(role) not in existing)
+        kept = [role for role in roles if unquoted(role) in existing]
         if absent or (owners is not None and kept):
             text = f"{match[1]} TO {', '.join(kept)}{match[3]}" if kept else ""
             found.append(Reduced(entry, absent, text.encode(codec, "surrogateescape")))
@@ -87,7 +87,3 @@ def create(session: Connection, reduced: Sequence[Reduced], encoding: str) -> li
         state = "was restored without them" if item.definition else "was left out"
         warnings.append(f"{item.entry.name} is for roles that do not exist ({roles}) and {state}")
     return warnings
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -10,7 +10,7 @@ from psycopg import sql
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, query_failure, quoted
+from ocore_mover.database.connect import Connection, query_failure, quoted, unquoted
 from ocore_mover.errors import Corrupt, MoverError
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
@@ -32,9 +32,9 @@ def read(contents: toc.TableOfContents) -> Iterator[Extension]:
         if entry.description != "EXTENSION":
             continue
         match = _CREATE.fullmatch(entry.definition.decode(encoding, "surrogateescape"))
-        if match is None or _unquoted(match[1]) != entry.tag:
+        if match is None or unquoted(match[1]) != entry.tag:
             raise Corrupt(f"the dump's entry of extension {entry.tag} is not one that pg_dump writes")
-        yield Extension(entry.tag, _unquoted(match[2] or ""))
+        yield Extension(entry.tag, unquoted(match[2] or ""))
 
 
 def check_available(connection: Connection, artifact: DatabaseArtifact) -> None:
@@ -132,7 +132,3 @@ def _make_immutable(connection: Connection, artifact: DatabaseArtifact) -> None:
                 f" {quoted(connection.info.user)} may not alter it ({error.diag.message_primary}); set adminSecretRef"
                 " to a superuser's Secret",
             ) from error
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

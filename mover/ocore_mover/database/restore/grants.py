@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, unquoted
 from ocore_mover.database.restore import owners
 from ocore_mover.errors import MoverError
 
@@ -252,7 +252,7 @@ def _apply_one(copy: Connection, target: Target, match: "re.Match[str]") -> psyc
         sql.SQL(target.kind),
         sql.SQL(target.identity),
         sql.SQL(direction),
-        sql.SQL("PUBLIC") if role == "PUBLIC" else sql.Identifier(_unquoted(role)),
+        sql.SQL("PUBLIC") if role == "PUBLIC" else sql.Identifier(unquoted(role)),
         sql.SQL(option or ""),
     )
     try:
@@ -274,13 +274,9 @@ def comment_as_administrator(copy: Connection, entries: Iterable[toc.Entry], enc
         try:
             copy.execute(
                 sql.SQL("COMMENT ON {} {} IS {}").format(
-                    sql.SQL(kind), sql.Identifier(_unquoted(name)), sql.Literal(match[2].replace("''", "'"))
+                    sql.SQL(kind), sql.Identifier(unquoted(name)), sql.Literal(match[2].replace("''", "'"))
                 )
             )
         except psycopg.Error as error:
             warnings.append(f"skipped ({error.diag.message_primary or error}): {entry.name}")
     return warnings
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

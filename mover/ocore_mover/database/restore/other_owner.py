@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ocore_mover.database import toc
-from ocore_mover.database.connect import quoted
+from ocore_mover.database.connect import quoted, unquoted
 from ocore_mover.database.restore import grants
 
 _ROLE = r'(?:"(?:[^"]|"")+"|[^\s;",]+)'
@@ -28,7 +28,7 @@ class Owners:
 
     def named(self, role: str) -> str:
         """The role in its place, quoted as in SQL text; others stay as they are."""
-        return quoted(self.here) if _unquoted(role) == self.dumped else role
+        return quoted(self.here) if unquoted(role) == self.dumped else role
 
 
 def in_grants(entries: Iterable[toc.Entry], owners: Owners, encoding: str) -> Iterator[toc.Entry]:
@@ -51,7 +51,3 @@ def _renamed(statement: str, owners: Owners) -> str:
         statement = f"{found[1]}{owners.named(found[2])}{found[3]}"
     found = _GRANTEE.fullmatch(statement)
     return f"{found[1]}{owners.named(found[2])}{found[3] or ''}" if found is not None else statement
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

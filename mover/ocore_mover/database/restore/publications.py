@@ -9,7 +9,7 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, unquoted
 from ocore_mover.errors import MoverError
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
@@ -37,11 +37,11 @@ def create(copy: Connection, entries: Iterable[toc.Entry], encoding: str) -> lis
         if everything is not None:
             name, publish, more = everything.groups()
             statement = sql.SQL("CREATE PUBLICATION {} FOR ALL TABLES WITH (publish = {}{})").format(
-                sql.Identifier(_unquoted(name)), sql.Literal(publish), sql.SQL(more)
+                sql.Identifier(unquoted(name)), sql.Literal(publish), sql.SQL(more)
             )
         elif schema is not None:
             statement = sql.SQL("ALTER PUBLICATION {} ADD TABLES IN SCHEMA {}").format(
-                *(sql.Identifier(_unquoted(name)) for name in schema.groups())
+                *(sql.Identifier(unquoted(name)) for name in schema.groups())
             )
         else:
             warnings.append(f"skipped (not a publication that pg_dump writes): {entry.name}")
@@ -55,7 +55,3 @@ def create(copy: Connection, entries: Iterable[toc.Entry], encoding: str) -> lis
                 " the live database and take a new snapshot",
             ) from error
     return warnings
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

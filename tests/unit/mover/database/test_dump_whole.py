@@ -11,7 +11,7 @@ from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.database.dump import export
 from ocore_mover.database.dump.drain import Drain
-from ocore_mover.database.dump.follow import Sink, Upload
+from ocore_mover.database.dump.follow import Sink
 from ocore_mover.database.programs import Running
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -119,7 +119,7 @@ def test_a_file_that_grows_after_it_was_stored(
     store: Store, folder: Path, token: Token, tmp_path: Path, more: str
 ) -> None:
     note = tmp_path / "stored"
-    drain = Drain(folder, lambda name: Watched(Upload(store.writer(name)), note), punch=False)
+    drain = Drain(folder, lambda name: Watched(store.writer(name), note), punch=False)
     running = Running(
         [sys.executable, "-c", WRITER, str(folder / "1.dat"), str(note), more], environment=dict(os.environ)
     )
