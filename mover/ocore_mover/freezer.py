@@ -1,12 +1,10 @@
 """What an export of the database calls to freeze the files that the database names."""
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
-
-Result = TypeVar("Result", covariant=True)
+from typing import Protocol
 
 
-class Freezer(Protocol[Result]):
+class Freezer(Protocol):
     """Freezes the files that attachment names name."""
 
     @property
@@ -17,5 +15,5 @@ class Freezer(Protocol[Result]):
     def collect(self, names: Iterable[str]) -> Callable[[], None]:
         """Reads the names, sorted and without duplicates. The function that it returns protects their files."""
 
-    def finish(self, names: Iterable[str]) -> Result:
+    def finish(self, names: Iterable[str]) -> None:
         """Freezes the names of the exported snapshot, sorted and without duplicates."""

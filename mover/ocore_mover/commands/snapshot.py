@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -309,7 +308,7 @@ class SnapshotRun:
         )
 
     def _dumping(
-        self, server: Server, exported: Exported[Any], properties: DatabaseProperties
+        self, server: Server, exported: Exported, properties: DatabaseProperties
     ) -> Callable[[], DatabaseArtifact]:
         def dump() -> DatabaseArtifact:
             with self._runtime.step(Step.DUMP_DATABASE):
@@ -428,14 +427,14 @@ class SnapshotRun:
         return True
 
 
-def export_beside(capture: Capture | None, server: Server, token: Token, stack: ExitStack) -> Exported[Any]:
+def export_beside(capture: Capture | None, server: Server, token: Token, stack: ExitStack) -> Exported:
     """Enters the exported snapshot into the stack, and freezes the files with it. It is exported again where files came
     and went in the milliseconds around the export."""
     freezer = capture.freezer if capture is not None else None
     just_before = capture.approach if capture is not None else _nothing
     for tries in range(EXPORTS - 1, -1, -1):
         with ExitStack() as scope:
-            exported: Exported[Any] = scope.enter_context(
+            exported: Exported = scope.enter_context(
                 export.export(server, token, freezer=freezer, just_before=just_before)
             )
             if capture is None or capture.confirm() or not tries:

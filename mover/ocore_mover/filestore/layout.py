@@ -64,7 +64,7 @@ class Capture(ABC):
     """The filestore in one try of a snapshot: frozen around the export of the database, then copied."""
 
     #: Freezes the files that the database names; None where the files are frozen without the database.
-    freezer: Freezer[object] | None = None
+    freezer: Freezer | None = None
 
     @property
     def doubts(self) -> Sequence[str]:

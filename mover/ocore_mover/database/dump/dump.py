@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import DatabaseArtifact
@@ -93,7 +92,7 @@ def choose_plan(
 
 def dump(
     server: Server,
-    exported: Exported[Any],
+    exported: Exported,
     properties: DatabaseProperties,
     store: Store,
     prefix: str,
@@ -160,7 +159,7 @@ def _folder(plan: Plan) -> Iterator[None]:
 def _run(
     plan: Plan,
     server: Server,
-    exported: Exported[Any],
+    exported: Exported,
     properties: DatabaseProperties,
     drain: Drain,
     counter: Counter,

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic
 
 import psycopg
 from psycopg import sql
-from typing_extensions import TypeVar
 
 from ocore_crds import conditions, failpoints
 from ocore_crds.text.sentences import shown
@@ -37,18 +35,14 @@ PASSES = 2
 _ITERSIZE = 20_000
 _MAX_NAME = 1000
 
-# None where nothing is frozen.
-T = TypeVar("T", default=None)
-
 
 @dataclass
-class Exported(Generic[T]):
+class Exported:
     """An exported snapshot whose transaction is open until :meth:`end`."""
 
     snapshot: str  # for pg_dump --snapshot
     consistent_at: datetime
     attachments: bool  # whether the attachment table exists and was locked
-    frozen: T | None  # what the freezer returned
     connection: Connection  # in the snapshot's transaction, to read the same state
     _scope: ExitStack  # of the connection and the transaction
     _ended: bool = False
@@ -140,9 +134,9 @@ def export(
     server: Server,
     token: Token,
     *,
-    freezer: Freezer[T] | None = None,
+    freezer: Freezer | None = None,
     just_before: Callable[[], None] = lambda: None,
-) -> Iterator[Exported[T]]:
+) -> Iterator[Exported]:
     """Exports a snapshot. Its transaction ends by :meth:`Exported.end`, at the latest with the block. `just_before` is
     called when all but the export is done.
 
@@ -156,7 +150,6 @@ def export(
         scope.enter_context(token.on_cancel(holder.cancel_safe))
         table = find_attachments(holder) if freezer is not None else None
         horizon = _link_ahead(holder, table, freezer, token) if freezer is not None and table is not None else None
-        frozen: T | None = None
         with _locked(server, token, table):
             scope.enter_context(holder.transaction())
             just_before()
@@ -166,16 +159,16 @@ def export(
                 _collect(holder, table, freezer, horizon, token)()
             under_lock = freezer is not None and not freezer.linked
             if freezer is not None and under_lock:
-                frozen = freezer.finish(_exported_names(holder, table, token))
+                freezer.finish(_exported_names(holder, table, token))
         if freezer is not None and not under_lock:
-            frozen = freezer.finish(_exported_names(holder, table, token))
+            freezer.finish(_exported_names(holder, table, token))
         failpoints.hit("snapshot-frozen")
-        exported = Exported(snapshot, consistent_at, table is not None, frozen, holder, scope)
+        exported = Exported(snapshot, consistent_at, table is not None, holder, scope)
         yield exported
         exported.end()
 
 
-def _link_ahead(holder: Connection, table: str, freezer: Freezer[T], token: Token) -> str | None:
+def _link_ahead(holder: Connection, table: str, freezer: Freezer, token: Token) -> str | None:
     """Protects the files of all attachments before the lock. Returns the id (xid) since which rows may be new, None
     where nothing is protected."""
     horizon: str | None = None
@@ -206,9 +199,7 @@ def _reading(token: Token) -> Iterator[None]:
         raise
 
 
-def _collect(
-    holder: Connection, table: str, freezer: Freezer[T], since: str | None, token: Token
-) -> Callable[[], None]:
+def _collect(holder: Connection, table: str, freezer: Freezer, since: str | None, token: Token) -> Callable[[], None]:
     with _reading(token):
         return freezer.collect(read_names(holder, table, since))
 
