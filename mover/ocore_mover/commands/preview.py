@@ -159,7 +159,7 @@ class PreviewRun:
         with self._report.part("the filestore"):
             if is_missing(folders):  # a rollback creates it where the database does not exist either
                 with folders.opened(folders.claim) as root:
-                    found = space.whole(artifact, space.free_bytes(root))
+                    found = space.whole(artifact, root)
             else:
                 found = layouts.of(artifact.layout).space(self._store, artifact, folders)
             self._report.values |= {

@@ -18,9 +18,30 @@ class Space:
 
     files: int
     size: int
-    needed: int  # bytes that must be free
     free: int
-    refusal: MoverError | None  # NoSpace where the volume has too little
+    kept: int = 0  # bytes that must stay free for the application
+
+    @property
+    def needed(self) -> int:
+        """Bytes that must be free; 0 where nothing is written."""
+        return self.size + self.kept if self.size else 0
+
+    @property
+    def refusal(self) -> MoverError | None:
+        """NoSpace where the volume has too little."""
+        if self.needed <= self.free:
+            return None
+        kept = f", and {self.kept} must stay free for the application" if self.kept else " beside the live folder"
+        return MoverError(
+            conditions.NO_SPACE,
+            f"the filestore's volume has {self.free} bytes free. The snapshot's files need {self.size}{kept}. Enlarge"
+            " the volume.",
+        )
+
+    def check(self) -> None:
+        """Raises MoverError NoSpace where the volume has too little."""
+        if self.refusal is not None:
+            raise self.refusal
 
 
 def free_bytes(folder: int) -> int:
@@ -46,17 +67,6 @@ def beside(size: int, folder: int) -> MoverError | None:
     )
 
 
-def whole(artifact: FilestoreArtifact, free: int) -> Space:
-    """The space for all files of the snapshot, beside the live folder."""
-    return Space(artifact.file_count, artifact.size_bytes, artifact.size_bytes, free, refusal(artifact, free))
-
-
-def refusal(artifact: FilestoreArtifact, free: int) -> MoverError | None:
-    """NoSpace where the snapshot's files do not fit beside the live folder."""
-    if artifact.size_bytes <= free:
-        return None
-    return MoverError(
-        conditions.NO_SPACE,
-        f"the filestore's volume has {free} bytes free. Restoring the snapshot beside the live folder needs "
-        f"{artifact.size_bytes}. Enlarge the volume.",
-    )
+def whole(artifact: FilestoreArtifact, folder: int) -> Space:
+    """The space for all files of the snapshot, beside the live folder, on the volume of an open folder."""
+    return Space(artifact.file_count, artifact.size_bytes, free_bytes(folder))

@@ -50,8 +50,7 @@ class Odoo(Layout):
 
     def space(self, store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Space:
         """Of the files that the filestore lacks."""
-        found = restore.missing(store, artifact, folders)
-        return Space(found.files, found.size, found.needed, found.free, found.refusal())
+        return restore.missing(store, artifact, folders)
 
     def kept(self, folders: ClaimFolders, rollback_id: str) -> OdooKept:
         """As :meth:`.Layout.kept`."""

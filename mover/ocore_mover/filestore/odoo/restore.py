@@ -8,9 +8,8 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 
-from ocore_crds import conditions, failpoints
+from ocore_crds import failpoints
 from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
@@ -22,6 +21,7 @@ from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, i
 from ocore_mover.filestore.odoo.files import ODOO_FOLDER
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.odoo.index_lines import parse_odoo
+from ocore_mover.filestore.space import Space
 from ocore_mover.filestore.unpack import (
     Block,
     Content,
@@ -67,7 +67,7 @@ def add_missing(
     try:
         with PackReader(store) as reader:
             run = _Adding(store, reader, artifact, folders, hold, counter)
-            run.check_space()
+            missing(store, artifact, folders).check()
             run_workers(jobs, run.blocks(), run.work)
             run.check_whole()
         try:
@@ -85,39 +85,11 @@ def add_missing(
     return run.result()
 
 
-@dataclass(frozen=True)
-class Missing:
-    """The snapshot's files that the filestore lacks, or has in another size; and its volume."""
-
-    files: int
-    size: int
-    reserve: int  # bytes that must stay free
-    free: int
-
-    @property
-    def needed(self) -> int:
-        """Bytes that must be free; 0 where nothing is missing."""
-        return self.size + self.reserve if self.size else 0
-
-    def refusal(self) -> MoverError | None:
-        """NoSpace where the volume has too little."""
-        if self.needed <= self.free:
-            return None
-        return MoverError(
-            conditions.NO_SPACE,
-            f"the filestore's volume has {self.free} bytes free. The snapshot's files need {self.size}, and"
-            f" {self.reserve} must stay free for the application. Enlarge the volume.",
-        )
-
-
-def missing(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Missing:
-    """Compares names and sizes of the snapshot's index with the filestore; reads no file. Raises Corrupt, StoreError,
-    and OSError."""
+def missing(store: Store, artifact: FilestoreArtifact, folders: ClaimFolders) -> Space:
+    """The space for the snapshot's files that the filestore lacks, or has in another size. Compares names and sizes of
+    the index with the filestore; reads no file. Raises Corrupt, StoreError, and OSError."""
     with folders.opened(folders.filestore) as root:
-        files, size = _missing(store, artifact, root)
-        volume = os.fstatvfs(root)
-    free = volume.f_bavail * volume.f_frsize
-    return Missing(files, size, space.reserve(volume), free)
+        return Space(*_missing(store, artifact, root), space.free_bytes(root), space.reserve(os.fstatvfs(root)))
 
 
 def _missing(store: Store, artifact: FilestoreArtifact, root: int) -> tuple[int, int]:
@@ -155,14 +127,6 @@ class _Adding:
         self._lock = threading.Lock()
         self._seen = 0
         self.files_added = self.bytes_added = self.files_replaced = self.files_checked = 0
-
-    # --- before ----------------------------------------------------------------------------------------------
-
-    def check_space(self) -> None:
-        """Compares the missing bytes with the volume's free space. Raises MoverError NoSpace."""
-        refusal = missing(self._store, self._artifact, self._folders).refusal()
-        if refusal is not None:
-            raise refusal
 
     # --- the workers -----------------------------------------------------------------------------------------
 

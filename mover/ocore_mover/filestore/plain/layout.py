@@ -60,7 +60,7 @@ class Plain(Layout):
         """Of all files, beside the live folder."""
         del store
         with folders.opened(folders.filestore) as root:
-            return space.whole(artifact, space.free_bytes(root))
+            return space.whole(artifact, root)
 
     def kept(self, folders: ClaimFolders, rollback_id: str) -> PlainKept:
         """As :meth:`.Layout.kept`."""

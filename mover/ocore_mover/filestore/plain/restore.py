@@ -58,7 +58,7 @@ def stage_plain(
     folders.make_own(stage)
     try:
         with folders.opened(stage) as root:
-            _check_space(artifact, root)
+            space.whole(artifact, root).check()
             with (
                 folders.opened(stage.parent) as own,
                 Descending(own) as folders_below,
@@ -77,12 +77,6 @@ def stage_plain(
         raise
     failpoints.hit("restore-files-added")
     return Restored(run.files, run.size, reader.packs_read)
-
-
-def _check_space(artifact: FilestoreArtifact, stage: int) -> None:
-    refused = space.refusal(artifact, space.free_bytes(stage))
-    if refused is not None:
-        raise refused
 
 
 class _Staging:

@@ -336,25 +336,25 @@ def test_only_what_is_missing_needs_space(site: Site, folder_store: Store, monke
     artifact = site.store(folder_store)
     volume = os.statvfs(site.filestore)
 
-    def found(free: int, total: int) -> restore.Missing:
+    def found(free: int, total: int) -> space.Space:
         fields = list(volume)
         fields[1], fields[2], fields[4] = 1, total, free  # f_frsize, f_blocks, f_bavail
         monkeypatch.setattr(restore.os, "fstatvfs", lambda _: os.statvfs_result(fields))
         return restore.missing(folder_store, artifact, site.folders)
 
     nothing = found(0, 1000)
-    assert (nothing.files, nothing.size, nothing.needed, nothing.refusal()) == (0, 0, 0, None)
+    assert (nothing.files, nothing.size, nothing.needed, nothing.refusal) == (0, 0, 0, None)
     gone, torn = site.names[3:5]
     size = len(site.contents[gone]) + len(site.contents[torn])
     site.unlink(gone)
     (site.filestore / torn).write_bytes(site.contents[torn] + b"more")
     enough = found(size + 50, 1000)
-    assert (enough.files, enough.size, enough.reserve, enough.free) == (2, size, 50, size + 50)
-    assert enough.refusal() is None
-    refused = found(size + 49, 1000).refusal()
+    assert (enough.files, enough.size, enough.kept, enough.free) == (2, size, 50, size + 50)
+    assert enough.refusal is None
+    refused = found(size + 49, 1000).refusal
     assert refused is not None
     assert refused.reason == conditions.NO_SPACE
-    assert found(0, 10**12).reserve == space.MAX_RESERVE
+    assert found(0, 10**12).kept == space.MAX_RESERVE
 
 
 def test_an_index_with_fewer_files_or_one_twice_is_refused(site: Site, other: Site, folder_store: Store) -> None:

@@ -20,6 +20,7 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.hold import HoldSet
+from ocore_mover.filestore.space import Space
 from ocore_mover.filestore.unpack import PackReader
 from ocore_mover.report import Counter
 from ocore_mover.store import Store
@@ -113,9 +114,9 @@ def test_without_a_folder_of_attachments_everything_is_missing(site: Site) -> No
     (0, 0, False), (1, 10, True), (1, 11, False), (10, 19, True), (10, 20, False),
 ])  # fmt: skip
 def test_the_space_that_is_needed(size: int, free: int, *, refused: bool) -> None:
-    found = restore.Missing(files=1, size=size, reserve=10, free=free)
+    found = Space(files=1, size=size, free=free, kept=10)
     assert found.needed == (size + 10 if size else 0)
-    refusal = found.refusal()
+    refusal = found.refusal
     assert (refusal is not None) == refused
     assert refusal is None or refusal.reason == conditions.NO_SPACE
 
@@ -128,7 +129,7 @@ def test_a_part_of_the_volume_stays_free(
     artifact = site.store(folder_store)
     monkeypatch.setattr(restore.os, "fstatvfs", lambda _: volume)
     found = restore.missing(folder_store, artifact, site.folders)
-    assert (found.reserve, found.free) == (reserve, 7 * 1024)
+    assert (found.kept, found.free) == (reserve, 7 * 1024)
 
 
 # --- neighbours --------------------------------------------------------------------------------------------------
