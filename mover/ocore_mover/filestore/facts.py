@@ -10,7 +10,7 @@ from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.reports.base import Finding
 from ocore_crds.reports.facts import FilestoreFacts
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, claim_errors, filesystem_error
 from ocore_mover.filestore.layout import Layout
 from ocore_mover.filestore.links import OPEN_FILE, Folder, links_supported, opened_below, walk
 
@@ -61,14 +61,12 @@ def sizes(folders: ClaimFolders, layout: Layout) -> tuple[int, int, tuple[str, .
 
     Raises MoverError FilestoreNotFound or FilestoreNotReadable.
     """
-    try:
+    with claim_errors("read the filestore"):
         if folders.filestore_is_absent():
             return 0, 0, ()
         folders.require_filestore()
         with folders.opened(folders.filestore) as root:
             seen = _count(folders, layout, root)
-    except OSError as error:
-        raise filesystem_error(error, "read the filestore") from error
     unread = (f"not readable, and not counted: {', '.join(seen.unreadable)}",) if seen.unreadable else ()
     return seen.size, seen.files, (*seen.warnings, *unread)
 

@@ -25,11 +25,19 @@ class FolderNotWritable(MoverError):
     """Our folder on the claim cannot be created: the mount is read-only or the user has no permission."""
 
 
-def _not_writable(error: OSError) -> str:
-    return (
-        f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}). Mount it writable and run the"
-        " Jobs as the application's user (spec.jobs.runAsUser, runAsGroup)."
-    )
+@contextmanager
+def _making(what: str) -> Iterator[None]:
+    """Around the creation of folders on the claim. Raises FolderNotWritable, MoverError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise FolderNotWritable(
+                conditions.FILESTORE_NOT_READABLE,
+                f"uid {os.getuid()} cannot write to the filestore's claim ({error.strerror}). Mount it writable and run"
+                " the Jobs as the application's user (spec.jobs.runAsUser, runAsGroup).",
+            ) from error
+        raise filesystem_error(error, what) from error
 
 
 @dataclass(frozen=True)
@@ -161,20 +169,15 @@ class ClaimFolders:
 
         Raises FolderNotWritable, and MoverError for a symbolic link in the path.
         """
-        try:
-            with self._opened_claim() as claim:
-                parent = os.dup(claim)
-                try:
-                    for part in PurePosixPath(self.path).parts:
-                        child = _made_like_parent(part, parent)
-                        os.close(parent)
-                        parent = child
-                finally:
+        with _making(f"make the filestore's folder {self.path}"), self._opened_claim() as claim:
+            parent = os.dup(claim)
+            try:
+                for part in PurePosixPath(self.path).parts:
+                    child = _made_like_parent(part, parent)
                     os.close(parent)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise FolderNotWritable(conditions.FILESTORE_NOT_READABLE, _not_writable(error)) from error
-            raise filesystem_error(error, f"make the filestore's folder {self.path}") from error
+                    parent = child
+            finally:
+                os.close(parent)
 
     def missing_below(self) -> str | None:
         """The nearest folder on the claim (empty: its root) where a part of the filestore's path does not exist; None
@@ -223,18 +226,13 @@ class ClaimFolders:
 
         Raises FolderNotWritable if the claim is not writable, and MoverError for a symbolic link in the path.
         """
-        try:
-            with self._opened_claim() as claim:
-                path = ""
-                for part in folder.relative_to(self.claim).parts:
-                    with opened_below(claim, path) as parent:
-                        ensure_folder(part, parent)
-                    path += f"/{part}"
-                os.close(open_below(claim, path))
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise FolderNotWritable(conditions.FILESTORE_NOT_READABLE, _not_writable(error)) from error
-            raise filesystem_error(error, f"make {folder.name} on the filestore's claim") from error
+        with _making(f"make {folder.name} on the filestore's claim"), self._opened_claim() as claim:
+            path = ""
+            for part in folder.relative_to(self.claim).parts:
+                with opened_below(claim, path) as parent:
+                    ensure_folder(part, parent)
+                path += f"/{part}"
+            os.close(open_below(claim, path))
 
     def drop_own_if_empty(self) -> None:
         """Removes ``.ocore/<environment id>`` and ``.ocore`` if they are empty."""
@@ -294,6 +292,15 @@ def _made_like_parent(name: str, parent: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+@contextmanager
+def claim_errors(what: str) -> Iterator[None]:
+    """Around work on the claim: raises its errors as :func:`filesystem_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise filesystem_error(error, what) from error
 
 
 def filesystem_error(error: OSError, what: str) -> MoverError:

@@ -20,7 +20,7 @@ from ocore_crds.reports.extracted import Extracted
 from ocore_mover.disk import sync_filesystem, write_all
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import ClaimFolders, claim_errors, filesystem_error
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_below, open_below, opened
 
@@ -126,11 +126,9 @@ class Beside:
 
     @contextmanager
     def _place(self) -> Iterator[tuple[int, str]]:
-        try:
-            with self._folders.opened_parent(self._folders.claim / self._folder) as found:
-                yield found
-        except OSError as error:
-            raise filesystem_error(error, f"make {self._folder} on the claim") from error
+        place = self._folders.claim / self._folder
+        with claim_errors(f"make {self._folder} on the claim"), self._folders.opened_parent(place) as found:
+            yield found
 
     def _refused(self, why: str) -> MoverError:
         return MoverError(

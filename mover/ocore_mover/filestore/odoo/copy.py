@@ -13,7 +13,7 @@ from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused
-from ocore_mover.filestore.folders import filesystem_error
+from ocore_mover.filestore.folders import claim_errors, filesystem_error
 from ocore_mover.filestore.left_out import Unkept
 from ocore_mover.filestore.links import OPEN_FILE, by_folder
 from ocore_mover.filestore.names import MAX_MISSING
@@ -55,10 +55,8 @@ def store_odoo(
     `frozen.unkept`.
     """
     workers = max(1, min(jobs, len(frozen.names) // FILES_PER_WORKER))
-    try:
+    with claim_errors("read the filestore's folders"):
         frozen.note_folders()
-    except OSError as error:
-        raise filesystem_error(error, "read the filestore's folders") from error
     with PackSet(store, prefix) as packs:
         copy = _OdooCopy(frozen, packs, counter, report_damaged=report_damaged)
         if reused is not None:

@@ -14,7 +14,7 @@ from typing import Self
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, claim_errors
 from ocore_mover.filestore.frozen import FrozenFolder
 from ocore_mover.filestore.links import LinksUnsupported, by_folder, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
@@ -105,15 +105,19 @@ class Freezing:
                     pass  # `finish` looks for those that do not exist
         except LinksUnsupported as error:
             self._give_up(error)
-        except OSError as error:
-            raise filesystem_error(error, "link the filestore's files") from error
 
     @contextmanager
     def _opened(self, names: SortedNames) -> Iterator[tuple[OdooFiles, OdooFiles]]:
-        """The live filestore and our links of the names, for the block."""
+        """The live filestore and our links of the names, for the block. Raises MoverError FilestoreNotReadable,
+        NoSpace."""
+        folders = self._folders
         if self._flat is None:
             self._flat = len(names) <= FLAT
-        with self._folders.opened(self._folders.filestore) as live, self._folders.opened(self._target) as links:
+        with (
+            claim_errors("link the filestore's files"),
+            folders.opened(folders.filestore) as live,
+            folders.opened(self._target) as links,
+        ):
             yield OdooFiles(live), OdooFiles(links, self._flat)
 
     def size(self, names: Iterable[str]) -> int:
@@ -121,15 +125,13 @@ class Freezing:
         if self._absent:
             return 0
         found = 0
-        try:
-            with self._folders.opened(self._folders.filestore) as root:
-                for folder, files in by_folder(names):
-                    with contextlib.suppress(FileNotFoundError), opened(folder, dir_fd=root) as fd:
-                        for file in files:
-                            with contextlib.suppress(FileNotFoundError):
-                                found += os.stat(file, dir_fd=fd, follow_symlinks=False).st_size
-        except OSError as error:
-            raise filesystem_error(error, "read the sizes of the filestore's files") from error
+        folders, gone = self._folders, contextlib.suppress(FileNotFoundError)
+        with claim_errors("read the sizes of the filestore's files"), folders.opened(folders.filestore) as root:
+            for folder, files in by_folder(names):
+                with gone, opened(folder, dir_fd=root) as fd:
+                    for file in files:
+                        with gone:
+                            found += os.stat(file, dir_fd=fd, follow_symlinks=False).st_size
         return found
 
     def lost(self, names: Iterable[str]) -> Missing:
@@ -137,11 +139,8 @@ class Freezing:
         FilestoreNotReadable."""
         missing = Missing()
         if not self._absent:
-            try:
-                with self._folders.opened(self._folders.filestore) as root:
-                    missing.add(OdooFiles(root).absent(names))
-            except OSError as error:
-                raise filesystem_error(error, "list the filestore's files") from error
+            with claim_errors("list the filestore's files"), self._folders.opened(self._folders.filestore) as root:
+                missing.add(OdooFiles(root).absent(names))
         return missing
 
     def finish(self, names: SortedNames, *, named: int | None = None) -> Frozen:
@@ -164,8 +163,6 @@ class Freezing:
                     missing.add(live.link_into(links, links.absent(names)))
             except LinksUnsupported as error:
                 self._give_up(error)
-            except OSError as error:
-                raise filesystem_error(error, "link the filestore's files") from error
             else:
                 return Frozen(self._folders, self._target, *_split(names, missing), linked=True, flat=links.flat)
         return _unfrozen(self._folders, names)

@@ -15,7 +15,7 @@ from ocore_mover.chunks import READ_CHUNK
 from ocore_mover.disk import start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import ClaimFolders, claim_errors
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, ensure_folder, items_in, names_in, opened
 from ocore_mover.filestore.odoo.files import ODOO_FOLDER
@@ -70,13 +70,14 @@ def add_missing(
             missing(store, artifact, folders).check()
             run_workers(jobs, run.blocks(), run.work)
             run.check_whole()
-        try:
-            with folders.opened(folders.filestore) as filestore, folders.opened(folders.incoming) as incoming:
-                sync_filesystem(incoming)
-                _publish(filestore, incoming, hold, jobs)
-                sync_filesystem(filestore)
-        except OSError as error:
-            raise filesystem_error(error, "add files to the filestore") from error
+        with (
+            claim_errors("add files to the filestore"),
+            folders.opened(folders.filestore) as filestore,
+            folders.opened(folders.incoming) as incoming,
+        ):
+            sync_filesystem(incoming)
+            _publish(filestore, incoming, hold, jobs)
+            sync_filesystem(filestore)
     finally:
         with contextlib.suppress(MoverError):  # `cleanup` or the next attempt removes it
             folders.remove(folders.incoming)
@@ -138,21 +139,19 @@ class _Adding:
 
     def work(self, packs: Iterator[Block]) -> None:
         """One worker: restores packs until there are no more."""
-        try:
-            with (
-                self._folders.opened(self._folders.filestore) as filestore,
-                self._folders.opened(self._folders.incoming) as incoming,
-                self._hold.keeping() if self._hold is not None else nullcontext(_keep_nothing) as keep,
-            ):
-                progress = _Progress(self._counter)
-                # The next pack's files are examined while the ranges of this one arrive.
-                for found in one_ahead(self._missing_of(block, filestore, keep, progress) for block in packs):
-                    for entry, pieces in found:
-                        self._write(entry, pieces, incoming)
-                        progress.add(entry.size)
-                progress.report()
-        except OSError as error:
-            raise filesystem_error(error, "write to the filestore's claim") from error
+        with (
+            claim_errors("write to the filestore's claim"),
+            self._folders.opened(self._folders.filestore) as filestore,
+            self._folders.opened(self._folders.incoming) as incoming,
+            self._hold.keeping() if self._hold is not None else nullcontext(_keep_nothing) as keep,
+        ):
+            progress = _Progress(self._counter)
+            # The next pack's files are examined while the ranges of this one arrive.
+            for found in one_ahead(self._missing_of(block, filestore, keep, progress) for block in packs):
+                for entry, pieces in found:
+                    self._write(entry, pieces, incoming)
+                    progress.add(entry.size)
+            progress.report()
 
     def _missing_of(
         self, block: Block, filestore: int, keep: Callable[[str, int], bool], progress: "_Progress"

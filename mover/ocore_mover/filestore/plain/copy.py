@@ -17,7 +17,7 @@ from ocore_mover.disk import birth_time, birth_time_of
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
-from ocore_mover.filestore.folders import MAX_DEPTH, filesystem_error
+from ocore_mover.filestore.folders import MAX_DEPTH, claim_errors
 from ocore_mover.filestore.index import Entry
 from ocore_mover.filestore.layout import Consistency
 from ocore_mover.filestore.left_out import LISTED
@@ -162,7 +162,7 @@ class _PlainCopy:
     def compare(self, difference: Difference, jobs: int) -> Reused | None:
         """Compares all files with those of the base. Reads those whose content decides: after a rollback they are all
         files. Returns what the base has, which is not copied; None where that is too little."""
-        try:
+        with claim_errors("read the filestore"):
             for late, folder in self._folders():
                 for item in self._files_of(folder):
                     self._counter.files_total += 1
@@ -178,8 +178,6 @@ class _PlainCopy:
                         ctime_ns=self._comparable_ctime(status),
                         late=late,
                     )
-        except OSError as error:
-            raise filesystem_error(error, "read the filestore") from error
         reused, new, unread = difference.sizes()
         if not outgrown(new, reused.size + unread):  # else it is, whatever the contents are
             self._reused = reused
@@ -246,14 +244,16 @@ class _PlainCopy:
         """One worker: copies batches until there are no more."""
         lanes = Lanes(self._packs)
         buffer = bytearray(BUFFER)
-        try:
-            with ExitStack() as stack:
-                roots = [stack.enter_context(self._frozen.opened(late=late)) for late in self._frozen.parts]
-                for batch in batches:
-                    self._copy_batch(batch, roots[batch.late], lanes, buffer)
+        with claim_errors("read the filestore"), self._roots() as roots:
+            for batch in batches:
+                self._copy_batch(batch, roots[batch.late], lanes, buffer)
             lanes.close()
-        except OSError as error:
-            raise filesystem_error(error, "read the filestore") from error
+
+    @contextlib.contextmanager
+    def _roots(self) -> Iterator[list[int]]:
+        """The descriptors of the frozen parts, for the block."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(self._frozen.opened(late=late)) for late in self._frozen.parts]
 
     def _copy_batch(self, batch: _Batch, root: int, lanes: Lanes, buffer: bytearray) -> None:
         try:
@@ -279,24 +279,17 @@ class _PlainCopy:
         """One worker: adds the files to what is reused whose content is that of the base's file."""
         assert self._reused is not None  # noqa: S101 - compared with the base
         buffer = bytearray(BUFFER)
-        try:
-            with ExitStack() as stack:
-                roots = [stack.enter_context(self._frozen.opened(late=late)) for late in self._frozen.parts]
-                for folder, late, files in groups:
-                    # What vanished is noted when it is copied.
-                    with (
-                        contextlib.suppress(FileNotFoundError, NotADirectoryError),
-                        opened_below(roots[late], folder) as fd,
-                    ):
-                        same = [
-                            (file.line, file.size)
-                            for file in files
-                            if file.line is not None and self._is_in_base(folder, fd, buffer, file)
-                        ]
-                        with self._lock:
-                            self._reused.add(same)
-        except OSError as error:
-            raise filesystem_error(error, "read the filestore") from error
+        gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)  # it is noted when it is copied
+        with claim_errors("read the filestore"), self._roots() as roots:
+            for folder, late, files in groups:
+                with gone, opened_below(roots[late], folder) as fd:
+                    same = [
+                        (file.line, file.size)
+                        for file in files
+                        if file.line is not None and self._is_in_base(folder, fd, buffer, file)
+                    ]
+                    with self._lock:
+                        self._reused.add(same)
 
     def _is_in_base(self, path: str, folder: int, buffer: bytearray, found: Compared) -> bool:
         """Reads a file that took the place of one in the base. True where its content is the same."""

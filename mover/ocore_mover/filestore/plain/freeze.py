@@ -29,7 +29,7 @@ from typing import NamedTuple
 from ocore_crds import conditions
 from ocore_mover.disk import birth_time_of
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, filesystem_error
+from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, claim_errors
 from ocore_mover.filestore.frozen import FrozenFolder
 from ocore_mover.filestore.left_out import LISTED
 from ocore_mover.filestore.links import (
@@ -56,6 +56,8 @@ CLOCK_PAUSE = 0.002
 #: Without events: a file that was changed at most this long before the freeze and vanished during it shows that young
 #: files are deleted.
 YOUNG_NS = 60 * 1_000_000_000
+#: What fails, for messages.
+_LINKING = "link the filestore's files"
 
 
 class Live(NamedTuple):
@@ -167,7 +169,7 @@ class Frozen(FrozenFolder):
         """Descriptors: our folder, the live tree, the frozen one, and the files that only pass 2 saw."""
         try:
             with ExitStack() as stack:
-                stack.enter_context(_translated())
+                stack.enter_context(claim_errors(_LINKING))
                 root = stack.enter_context(self._folders.opened(self.root))
                 source = stack.enter_context(self._folders.opened(self._folders.filestore))
                 if self._folder is not None and not os.path.samestat(os.fstat(source), self._folder):
@@ -207,7 +209,7 @@ def freeze(folders: ClaimFolders, attempt: str) -> Frozen:
     try:
         folders.remove(target)
         folders.make_own(target)
-        with _translated(), folders.opened(folders.filestore) as source, folders.opened(target) as root:
+        with claim_errors(_LINKING), folders.opened(folders.filestore) as source, folders.opened(target) as root:
             for name in (TREE, LATE):
                 ensure_folder(name, root)
             begin_ns = _next_filesystem_time(root)
@@ -397,11 +399,3 @@ def _time_without_links(folders: ClaimFolders, target: Path) -> int:
     finally:
         folders.remove(target)
         folders.drop_own_if_empty()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise filesystem_error(error, "link the filestore's files") from error

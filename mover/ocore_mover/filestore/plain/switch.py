@@ -32,7 +32,7 @@ from ocore_crds import conditions, failpoints
 from ocore_mover import disk
 from ocore_mover.disk import sync_entries
 from ocore_mover.errors import MoverError
-from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
+from ocore_mover.filestore.folders import ClaimFolders, claim_errors, filesystem_error
 from ocore_mover.filestore.layout import Position
 from ocore_mover.filestore.links import CREATE_FILE, OPEN_FILE, names_in
 
@@ -174,22 +174,20 @@ def _replace(folders: ClaimFolders, source: Path, away: Path, rollback_id: str, 
 def _exchange(folders: ClaimFolders, source: Path, rollback_id: str, *, restored: Path) -> bool:
     """Exchanges a folder of ours and the filestore durably, after the journal. False where the file system cannot."""
     live, journal = folders.filestore, folders.swap(rollback_id)
-    try:
-        with (
-            folders.opened_parent(live) as (above, name),
-            folders.opened_parent(source) as (own, source_name),
-        ):
-            inodes = _inode(folders, live), _inode(folders, source)
-            swap = _Swap(*(inodes if restored == source else inodes[::-1]))
-            _write_swap(journal.name, own, swap)
-            if not disk.exchange(name, above, source_name, own):
-                os.unlink(journal.name, dir_fd=own)
-                return False
-            sync_entries(own)
-            sync_entries(above)
-            return True
-    except OSError as error:
-        raise filesystem_error(error, f"exchange {live.name} and {source.name}") from error
+    with (
+        claim_errors(f"exchange {live.name} and {source.name}"),
+        folders.opened_parent(live) as (above, name),
+        folders.opened_parent(source) as (own, source_name),
+    ):
+        inodes = _inode(folders, live), _inode(folders, source)
+        swap = _Swap(*(inodes if restored == source else inodes[::-1]))
+        _write_swap(journal.name, own, swap)
+        if not disk.exchange(name, above, source_name, own):
+            os.unlink(journal.name, dir_fd=own)
+            return False
+        sync_entries(own)
+        sync_entries(above)
+        return True
 
 
 def _finish_swap(folders: ClaimFolders, rollback_id: str) -> None:
@@ -307,10 +305,8 @@ def _set_aside(folders: ClaimFolders, live: Path, rollback_id: str) -> None:
 
 def _rename(folders: ClaimFolders, source: Path, target: Path) -> None:
     """Renames durably. Replaces an empty folder, and fails for any other. Raises MoverError."""
-    try:
+    with claim_errors(f"rename {source.name} to {target.name}"):
         _rename_once(folders, source, target)
-    except OSError as error:
-        raise filesystem_error(error, f"rename {source.name} to {target.name}") from error
 
 
 def _rename_once(folders: ClaimFolders, source: Path, target: Path) -> None:
