@@ -11,7 +11,7 @@ from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.deadline import Token
 from ocore_mover.errors import StoreError
 from ocore_mover.report import Counter, Reporter
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
+from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version, Writer
 from ocore_mover.store.retries import Patience
 from ocore_mover.store.wrapper import WrappedStore
 
@@ -53,31 +53,13 @@ class GuardedStore(WrappedStore):
         self._token = token
 
     def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
-        self._token.check()
-        return GuardedWriter(self._store.writer(key, patience=patience), self._token)
-
-    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
-        self._token.check()
-        return self._store.adopt(key, expected)
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        self._token.check()
-        return self._store.put_if_absent(key, data)
-
-    def guarantees(self, key: str) -> Guarantees:
-        self._token.check()
-        return self._store.guarantees(key)
-
-    def delete(self, keys: Iterable[str]) -> int:
-        return self._store.delete(keys)
-
-    def discard(self, upload: Upload) -> bool:
-        return self._store.discard(upload)
-
-    def purge(self, prefix: str) -> KeptVersions | None:
-        return self._store.purge(prefix)
+        return GuardedWriter(super().writer(key, patience=patience), self._token)
 
     def _before_read(self) -> None:
+        self._token.check()
+
+    def _before_write(self, doing: str) -> None:
+        del doing
         self._token.check()
 
 

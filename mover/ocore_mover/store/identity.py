@@ -1,13 +1,12 @@
 """A store that is the one with a given id. Another store may have its URL by now: the bucket was emptied and made
 again, or the SnapshotStore names another one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ocore_crds import conditions
-from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.errors import StoreError
-from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
+from ocore_mover.store.interface import ObjectInfo, Store, Version
 from ocore_mover.store.probe import read_id
 from ocore_mover.store.retries import Patience
 from ocore_mover.store.wrapper import WrappedStore
@@ -34,34 +33,6 @@ class BoundStore(WrappedStore):
             )
         self._asked = True
 
-    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
-        self._before_read()
-        return self._store.writer(key, patience=patience)
-
-    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
-        self._before_read()
-        return self._store.adopt(key, expected)
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        self._before_read()
-        return self._store.put_if_absent(key, data)
-
-    def guarantees(self, key: str) -> Guarantees:
-        self._before_read()
-        return self._store.guarantees(key)
-
-    def delete(self, keys: Iterable[str]) -> int:
-        self.ask()
-        return self._store.delete(keys)
-
-    def discard(self, upload: Upload) -> bool:
-        self.ask()
-        return self._store.discard(upload)
-
-    def purge(self, prefix: str) -> KeptVersions | None:
-        self.ask()
-        return self._store.purge(prefix)
-
     def folders(self, prefix: str, *, patience: Patience | None = None) -> Iterator[str]:
         self._before_listing(patience)  # also where nothing is found
         yield from self._store.folders(prefix, patience=patience)
@@ -83,3 +54,11 @@ class BoundStore(WrappedStore):
     def _before_read(self) -> None:
         if not self._asked:
             self.ask()
+
+    def _before_write(self, doing: str) -> None:
+        del doing
+        self._before_read()
+
+    def _before_delete(self, doing: str) -> None:
+        del doing
+        self.ask()

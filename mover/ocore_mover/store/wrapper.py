@@ -1,15 +1,17 @@
 """A store over another store: what its subclasses do not change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.stored.manifest import StoredObject
-from ocore_mover.store.interface import ObjectInfo, Store, Upload, Version
+from ocore_mover.store.interface import Guarantees, ObjectInfo, Store, Upload, Version, Writer
 from ocore_mover.store.retries import Patience
 
 
 class WrappedStore(Store):
-    """Passes on what reads; :meth:`_before_read` may refuse it. Whole objects are read by :meth:`read_range`."""
+    """Passes everything on, unless one of the methods `_before_…` refuses it. Whole objects are read by
+    :meth:`read_range`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -21,6 +23,34 @@ class WrappedStore(Store):
     @property
     def local_root(self) -> Path | None:
         return self._store.local_root
+
+    def writer(self, key: str, *, patience: Patience | None = None) -> Writer:
+        self._before_write(f"write {key}")
+        return self._store.writer(key, patience=patience)
+
+    def adopt(self, key: str, expected: StoredObject) -> StoredObject:
+        self._before_write(f"write {key}")
+        return self._store.adopt(key, expected)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._before_write(f"write {key}")
+        return self._store.put_if_absent(key, data)
+
+    def guarantees(self, key: str) -> Guarantees:
+        self._before_write(f"write {key}")
+        return self._store.guarantees(key)
+
+    def delete(self, keys: Iterable[str]) -> int:
+        self._before_delete("delete objects")
+        return self._store.delete(keys)
+
+    def discard(self, upload: Upload) -> bool:
+        self._before_delete("abort uploads")
+        return self._store.discard(upload)
+
+    def purge(self, prefix: str) -> KeptVersions | None:
+        self._before_delete("delete versions")
+        return self._store.purge(prefix)
 
     def get(self, key: str, *, limit: int = 64 * 1024 * 1024) -> bytes | None:
         self._before_read()
@@ -54,3 +84,9 @@ class WrappedStore(Store):
 
     def _before_read(self) -> None:
         """Called before each read, and after each chunk of an object."""
+
+    def _before_write(self, doing: str) -> None:
+        """Called before each write. `doing`: for messages."""
+
+    def _before_delete(self, doing: str) -> None:
+        """As :meth:`_before_write`, before each deletion."""
