@@ -16,19 +16,20 @@ from ocore_mover.errors import MoverError
 log = logging.getLogger(__name__)
 
 
-def cleanup(runtime: Runtime, target: RollbackTarget, part: CleanupPart, environment_id: str) -> CleanupResult:
+def execute(runtime: Runtime, request: CleanupRequest) -> CleanupResult:
     """Removes the database first, then the folders. Returns what was removed, and how many files are left to the
     application's garbage collection.
 
     Raises MoverError SwitchFailed where the environment runs on what would be removed, Mismatch where database and
     folder do not fit; nothing is removed then.
     """
+    target, part = opening.rollback_target(request, request.rollback_id), request.what
     position = _position(runtime, target, part)
     runtime.token.check()
     dropped = _drop_database(target, part, position)
     failpoints.hit("cleanup-database-dropped")
     if target.server is not None:  # of a proof or a test restore that was killed
-        dropped += scratch.drop_all(target.server, environment_id)
+        dropped += scratch.drop_all(target.server, request.environment_id)
     listed, not_listed = _list_leftovers(runtime, target)
     return CleanupResult(
         databases_dropped=dropped,
@@ -86,9 +87,3 @@ def _remove_folder(target: RollbackTarget, part: CleanupPart) -> tuple[str, ...]
     kept = target.kept()
     removed = kept.remove(part) if kept is not None else None
     return (str(removed),) if removed is not None else ()
-
-
-def execute(runtime: Runtime, request: CleanupRequest) -> CleanupResult:
-    """As :func:`cleanup`."""
-    target = opening.rollback_target(request, request.rollback_id)
-    return cleanup(runtime, target, request.what, request.environment_id)

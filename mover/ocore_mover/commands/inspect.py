@@ -1,6 +1,6 @@
 """``inspect``: reports a stored snapshot, or the position of a rollback."""
 
-from typing import TYPE_CHECKING
+from contextlib import closing
 
 from ocore_crds import conditions
 from ocore_crds.commands.inspect import InspectRequest
@@ -11,9 +11,6 @@ from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.errors import MoverError
 from ocore_mover.store.interface import Store
-
-if TYPE_CHECKING:
-    from ocore_mover.commands.switcher import Switcher
 
 
 def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapshot_id: str) -> SnapshotResult:
@@ -32,22 +29,16 @@ def inspect_snapshot(runtime: Runtime, store: Store, environment_id: str, snapsh
     return snapshot_results.of(stored, state=states.readable(guarded, environment_id, snapshot_id))
 
 
-def inspect_rollback(switcher: "Switcher", *, repair: bool, workloads_stopped: bool = False) -> SwitchResult:
-    """The position. With `repair`, an interrupted switch is completed or undone first; with `workloads_stopped` as
-    well, the folder follows the databases in any case. Raises MoverError Mismatch."""
-    try:
-        return switcher.repair(workloads_stopped=workloads_stopped) if repair else switcher.observe()
-    finally:
-        switcher.close()
-
-
 def execute(runtime: Runtime, request: InspectRequest) -> SnapshotResult | SwitchResult:
-    """The result of the snapshot, or the position of the rollback, whichever the request names."""
+    """The result of the snapshot, or the position of the rollback, whichever the request names.
+
+    With `repair`, an interrupted switch is completed or undone first; with `workloads_stopped` as well, the folder
+    follows the databases in any case. Raises MoverError Mismatch.
+    """
     if request.snapshot_id is not None and request.store is not None:
         return inspect_snapshot(runtime, opening.store(request.store), request.environment_id, request.snapshot_id)
     target = opening.rollback_target(
         request, request.rollback_id or "", allow_replication_loss=request.allow_replication_loss
     )
-    return inspect_rollback(
-        opening.switcher(target, runtime.token), repair=request.repair, workloads_stopped=request.workloads_stopped
-    )
+    with closing(opening.switcher(target, runtime.token)) as switcher:
+        return switcher.repair(workloads_stopped=request.workloads_stopped) if request.repair else switcher.observe()

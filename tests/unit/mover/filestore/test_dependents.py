@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from ocore_crds import conditions, naming
+from ocore_crds.commands.delete import DeleteRequest
+from ocore_crds.commands.parts import StoreAccess
 from ocore_mover import dependents, manifests
 from ocore_mover.commands.delete import delete
 from ocore_mover.errors import MoverError
@@ -36,7 +38,9 @@ def take(site: Site, store: Store, full: manifests.StoredManifest) -> None:
 
 def deleted(store: Store, snapshot_id: str) -> int:
     runtime: Any = Plain()
-    return delete(runtime, store, ENVIRONMENT, snapshot_id, attempts_only=False, keep_attempt=None).objects
+    place = StoreAccess(url="file:///unused")
+    request = DeleteRequest(store=place, environment_id=ENVIRONMENT, snapshot_id=snapshot_id)
+    return delete(runtime, store, request).objects
 
 
 def test_row_49_a_full_one_that_a_stored_differential_needs_is_not_deleted(
