@@ -29,6 +29,11 @@ class SwitchRequest(OfRollback):
     allow_replication_loss: bool = Field(default=False, description=REPLICATION)
     neutralized: bool = Field(default=False, description="Refuse a copy that is not marked as neutralised.")
 
+    @property
+    def goal(self) -> Literal["Old", "New"]:
+        """The position that the run wants, unless `back`."""
+        return self.undo_to or "New"
+
     @model_validator(mode="after")
     def _fits(self) -> "SwitchRequest":
         if self.now == (self.signal is not None):

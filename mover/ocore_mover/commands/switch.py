@@ -11,10 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
@@ -52,77 +51,6 @@ SWITCH_SECONDS = 30.0 + RENAMED_WITHIN + _OUTCOME_SECONDS + 30.0
 _STORE_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class SwitchOptions:
-    """When to switch, and in which direction."""
-
-    signal_file: Path | None  # None: switch at once
-    ready_file: Path | None
-    wait: float  # seconds for the signal
-    back: bool  # at once, against the goal: to the database from before
-    job: str = ""  # the signal must name it
-    records: RollbackRecords | None = None  # None: from a shell, without a record
-    undo_to: Literal["Old", "New"] | None = None  # the position that an undo wants; None: not an undo
-
-    @property
-    def goal(self) -> Literal["Old", "New"]:
-        """The position to reach, unless `back`."""
-        return self.undo_to or "New"
-
-
-def switch(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
-    """Switches at once, or waits for the signal. Returns the final position.
-
-    After a restart of the container it first completes or undoes an interrupted switch, then obeys the signal that it
-    finds. Raises MoverError SwitchFailed, SessionsRemain, DeadlineExceeded (no signal within `wait` seconds).
-    """
-    try:
-        if options.signal_file is None:
-            return _at_once(runtime, switcher, options)
-        with _Outcomes(switcher, options.records, options) as outcomes:
-            return _by_signal(runtime, switcher, options, options.signal_file, outcomes)
-    finally:
-        switcher.close()
-
-
-def _at_once(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
-    left = runtime.token.seconds_left
-    if left is not None:
-        switcher.rename_until(time.time() + left)
-    switcher.repair()
-    if options.back:
-        with _Outcomes(switcher, options.records, options) as outcomes:
-            now = _against_goal(runtime, switcher, options)
-            outcomes.write("switched-back")
-            return now
-    switcher.prepare()
-    return _to_goal(runtime, switcher, options)
-
-
-def _to_goal(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
-    return _reported(runtime, Step.SWITCH, switcher.forward if options.goal == "New" else switcher.back)
-
-
-def _against_goal(runtime: Runtime, switcher: Switcher, options: SwitchOptions) -> SwitchResult:
-    if options.goal == "New":
-        return _reported(runtime, Step.SWITCH_BACK, switcher.back)
-    switcher.prepare_forward()
-    return _reported(runtime, Step.SWITCH_BACK, switcher.forward)
-
-
-def _reported(runtime: Runtime, step: Step, change: Callable[[], SwitchResult]) -> SwitchResult:
-    """Reports the step; the message of the final step report is the result as JSON (docs/architecture.md)."""
-    runtime.reporter.step(step, "Running")
-    try:
-        result = change()
-    except MoverError as error:
-        runtime.reporter.step(step, "Failed", error.message)
-        raise
-    failpoints.hit("switch-done")
-    runtime.reporter.step(step, "Done", json.dumps(result.wire(), separators=(",", ":")))
-    return result
-
-
 class _Outcomes:
     """Writes to the store that the switch starts, and how it ended.
 
@@ -130,12 +58,12 @@ class _Outcomes:
     is lost is in the comment of the live database.
     """
 
-    def __init__(self, switcher: Switcher, records: RollbackRecords | None, options: SwitchOptions) -> None:
-        """With `options.back` the switch that is reversed has written `started`."""
+    def __init__(self, switcher: Switcher, request: SwitchRequest, records: RollbackRecords | None) -> None:
+        """With `back` the switch that is reversed has written `started`."""
         self._switcher = switcher
         self._records = records
-        self._goal, self._undoes = options.goal, options.undo_to is not None
-        self._started = self._back = options.back
+        self._goal, self._undoes = request.goal, request.undo_to is not None
+        self._started = self._back = request.back
         self._writers: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -191,73 +119,125 @@ class _Outcomes:
             return False
 
 
-def _by_signal(
-    runtime: Runtime, switcher: Switcher, options: SwitchOptions, signal_file: Path, outcomes: _Outcomes
-) -> SwitchResult:
-    now = _prepared(runtime, switcher, options, outcomes)
-    signal = _awaited(runtime, options, Signals(signal_file, options.job))
-    return _obeyed(runtime, switcher, options, outcomes, now, signal)
+class SwitchRun:
+    """One run of the command."""
 
+    def __init__(
+        self, runtime: Runtime, switcher: Switcher, request: SwitchRequest, records: RollbackRecords | None = None
+    ) -> None:
+        """`records`: None: from a shell, without a record."""
+        self._runtime = runtime
+        self._request = request
+        self._records = records
+        self.switcher = switcher
+        self.outcomes = _Outcomes(switcher, request, records)
 
-def _prepared(
-    runtime: Runtime,
-    switcher: Switcher,
-    options: SwitchOptions,
-    outcomes: _Outcomes,
-    early: "Signals | None" = None,
-) -> SwitchResult:
-    """Checks that the switch can work, writes that it starts, and reports that it is ready. Returns the position.
-    `early`: of which what came before that is ignored."""
-    if options.ready_file is not None:
-        options.ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
-    now = switcher.repair()
-    if options.undo_to is not None and options.records is not None:
-        check_runs_once(options.records, switcher.marks())  # a rollback's restore has done this
-    switcher.prepare()
-    outcomes.start()
-    if early is not None:
-        early.ignore()
-    if options.ready_file is not None:
-        options.ready_file.touch()
-    runtime.reporter.ready()
-    failpoints.hit("switch-ready")
-    return now
+    def run(self) -> SwitchResult:
+        """Switches at once, or waits for the signal. Returns the final position. Closes the switcher.
 
+        After a restart of the container it first completes or undoes an interrupted switch, then obeys the signal that
+        it finds. Raises MoverError SwitchFailed, SessionsRemain, DeadlineExceeded (no signal within the time to wait).
+        """
+        signal = self._request.signal
+        with closing(self.switcher):
+            if signal is None:
+                return self._at_once()
+            with self.outcomes:
+                now = self.prepared(signal)
+                return self.obeyed(now, self.awaited(signal, Signals(Path(signal.signal_file), signal.job)))
 
-def _awaited(runtime: Runtime, options: SwitchOptions, signals: "Signals") -> Signal:
-    until = time.monotonic() + options.wait
-    while (signal := signals.read()) is None:
-        if time.monotonic() >= until:
-            raise _no_signal(options.wait)
-        runtime.token.sleep(_POLL)
-    return signal
+    def _at_once(self) -> SwitchResult:
+        left = self._runtime.token.seconds_left
+        if left is not None:
+            self.switcher.rename_until(time.time() + left)
+        self.switcher.repair()
+        if self._request.back:
+            with self.outcomes:
+                now = self._against_goal()
+                self.outcomes.write("switched-back")
+                return now
+        self.switcher.prepare()
+        return self._to_goal()
 
+    def _to_goal(self) -> SwitchResult:
+        return self._reported(Step.SWITCH, self.switcher.forward if self._request.goal == "New" else self.switcher.back)
 
-def _obeyed(
-    runtime: Runtime,
-    switcher: Switcher,
-    options: SwitchOptions,
-    outcomes: _Outcomes,
-    now: SwitchResult,
-    signal: Signal,
-) -> SwitchResult:
-    log.info("signal", extra={"action": signal.action, "position": now.position})
-    if now.position == options.goal:
-        # An earlier container switched, and its report may be lost.
-        runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
-        outcomes.write("switched")
+    def _against_goal(self) -> SwitchResult:
+        if self._request.goal == "New":
+            return self._reported(Step.SWITCH_BACK, self.switcher.back)
+        self.switcher.prepare_forward()
+        return self._reported(Step.SWITCH_BACK, self.switcher.forward)
+
+    def _reported(self, step: Step, change: Callable[[], SwitchResult]) -> SwitchResult:
+        """Reports the step; the message of the final step report is the result as JSON (docs/architecture.md)."""
+        reporter = self._runtime.reporter
+        reporter.step(step, "Running")
+        try:
+            result = change()
+        except MoverError as error:
+            reporter.step(step, "Failed", error.message)
+            raise
+        failpoints.hit("switch-done")
+        reporter.step(step, "Done", json.dumps(result.wire(), separators=(",", ":")))
+        return result
+
+    def prepared(self, signal: "SignalWait", early: "Signals | None" = None) -> SwitchResult:
+        """Checks that the switch can work, writes that it starts, and reports that it is ready. Returns the position.
+        `early`: of which what came before that is ignored."""
+        ready_file = opening.optional_path(signal.ready_file)
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)  # an earlier container of this pod may have left it
+        now = self.switcher.repair()
+        if self._request.undo_to is not None and self._records is not None:
+            check_runs_once(self._records, self.switcher.marks())  # a rollback's restore has done this
+        self.switcher.prepare()
+        self.outcomes.start()
+        if early is not None:
+            early.ignore()
+        if ready_file is not None:
+            ready_file.touch()
+        self._runtime.reporter.ready()
+        failpoints.hit("switch-ready")
         return now
-    if is_expired(signal):
-        return _not_switched(switcher, options, _expired(signal), outcomes)
-    switcher.rename_until(signal.not_after + RENAMED_WITHIN)
-    try:
-        now = _to_goal(runtime, switcher, options)
-    except MoverError as error:
-        if error.reason not in _FINAL:
-            raise  # the restarted container tries again while its signal is valid
-        return _not_switched(switcher, options, error, outcomes)
-    outcomes.write("switched")
-    return now
+
+    def awaited(self, signal: "SignalWait", signals: "Signals") -> Signal:
+        """The signal. Raises Cancelled where none arrives in time."""
+        until = time.monotonic() + signal.wait
+        while (found := signals.read()) is None:
+            if time.monotonic() >= until:
+                raise _no_signal(signal.wait)
+            self._runtime.token.sleep(_POLL)
+        return found
+
+    def obeyed(self, now: SwitchResult, signal: Signal) -> SwitchResult:
+        """The position after the signal, from the one before it."""
+        log.info("signal", extra={"action": signal.action, "position": now.position})
+        if now.position == self._request.goal:
+            # An earlier container switched, and its report may be lost.
+            self._runtime.reporter.step(Step.SWITCH, "Done", json.dumps(now.wire(), separators=(",", ":")))
+            self.outcomes.write("switched")
+            return now
+        if is_expired(signal):
+            return self._not_switched(_expired(signal))
+        self.switcher.rename_until(signal.not_after + RENAMED_WITHIN)
+        try:
+            now = self._to_goal()
+        except MoverError as error:
+            if error.reason not in _FINAL:
+                raise  # the restarted container tries again while its signal is valid
+            return self._not_switched(error)
+        self.outcomes.write("switched")
+        return now
+
+    def _not_switched(self, error: MoverError) -> SwitchResult:
+        """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the
+        application at once. Raises `error` where the environment is not as it was before."""
+        found = self.switcher.read_position()
+        if found.position == self._request.goal or not found.accepting_connections:
+            raise error
+        failure = error.failure()
+        self.outcomes.write("not-switched", failure)
+        return found.model_copy(update={"failure": failure})
 
 
 def after_restore(runtime: Runtime, request: "RestoreRequest", signal: "SignalWait") -> SwitchResult | None:
@@ -280,18 +260,18 @@ def after_restore(runtime: Runtime, request: "RestoreRequest", signal: "SignalWa
     with ExitStack() as stack:
         outcomes: _Outcomes | None = None
         try:
-            switcher, options = _opened(runtime, found)
-            stack.enter_context(closing(switcher))
-            outcomes = stack.enter_context(_Outcomes(switcher, options.records, options))
+            run = _opened(runtime, found)
+            stack.enter_context(closing(run.switcher))
+            outcomes = stack.enter_context(run.outcomes)
             signals = Signals(Path(signal.signal_file), signal.job)
-            now = _prepared(runtime, switcher, options, outcomes, signals)
-            order = _awaited(runtime, options, signals)
+            now = run.prepared(signal, signals)
+            order = run.awaited(signal, signals)
         except Exception as error:
             log.warning("the restore's Job does not switch; another one may", extra={"error": str(error)})
             if outcomes is not None:
                 outcomes.write("not-switched")
             return None
-        return _obeyed(runtime, switcher, options, outcomes, now, order)
+        return run.obeyed(now, order)
 
 
 def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -> None:
@@ -317,17 +297,6 @@ def check_runs_once(records: RollbackRecords, marks: tuple[RollbackMark, ...]) -
         records.check_marks(marks)
     elif found:
         raise found[0]
-
-
-def _not_switched(switcher: Switcher, options: SwitchOptions, error: MoverError, outcomes: _Outcomes) -> SwitchResult:
-    """The answer of a Job that will not switch any more: with it the Job ends, and the operator starts the application
-    at once. Raises `error` where the environment is not as it was before."""
-    found = switcher.read_position()
-    if found.position == options.goal or not found.accepting_connections:
-        raise error
-    failure = Failure(reason=error.reason, message=error.message, retryable=error.retryable)
-    outcomes.write("not-switched", failure)
-    return found.model_copy(update={"failure": failure})
 
 
 def _expired(signal: Signal) -> MoverError:
@@ -391,13 +360,13 @@ def is_expired(signal: Signal) -> bool:
 
 
 def execute(runtime: Runtime, request: SwitchRequest) -> SwitchResult:
-    """As :func:`switch`."""
-    return switch(runtime, *_opened(runtime, request))
+    """As :meth:`SwitchRun.run`."""
+    return _opened(runtime, request).run()
 
 
-def _opened(runtime: Runtime, request: SwitchRequest) -> tuple[Switcher, SwitchOptions]:
+def _opened(runtime: Runtime, request: SwitchRequest) -> SwitchRun:
     """What the request names. The Secrets are read now."""
-    run, signal = opening.run_of(request.record), request.signal
+    run = opening.run_of(request.record)
     records: RollbackRecords | None = None
     if run is not None and request.store is not None:
         if not request.now and request.undo_to is None:
@@ -412,13 +381,4 @@ def _opened(runtime: Runtime, request: SwitchRequest) -> tuple[Switcher, SwitchO
         undo_to=request.undo_to,
         neutralized=request.neutralized,
     )
-    options = SwitchOptions(
-        signal_file=Path(signal.signal_file) if signal is not None else None,
-        ready_file=opening.optional_path(signal.ready_file) if signal is not None else None,
-        wait=signal.wait if signal is not None else 0.0,
-        back=request.back,
-        records=records,
-        undo_to=request.undo_to,
-        job=signal.job if signal is not None else "",
-    )
-    return Switcher(target, runtime.token), options
+    return SwitchRun(runtime, Switcher(target, runtime.token), request, records)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from ocore_crds.commands.parts import SignalWait
+from ocore_crds.commands.switch import SwitchRequest
 from ocore_crds.protocol import SwitchResult
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switch import SwitchOptions, switch
+from ocore_mover.commands.switch import SwitchRun
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.deadline import Token
 from ocore_mover.report import Reporter
@@ -116,14 +118,12 @@ class Job:
         self.calls.append("close")
 
     def run(self, *, waits: bool = True, wait: float = 5, recorded: bool = True, **options: Any) -> SwitchResult:
-        found = SwitchOptions(
-            signal_file=self.signal_file if waits else None,
-            ready_file=self.ready_file if waits else None,
-            wait=wait,
-            records=cast(RollbackRecords, self.store) if recorded else None,
-            **{"back": False, **options},
+        signal = SignalWait.model_construct(
+            signal_file=str(self.signal_file), ready_file=str(self.ready_file), wait=wait, job=""
         )
-        return switch(Runtime(self.lines, self.token), cast(Switcher, self), found)
+        request = SwitchRequest.model_construct(signal=signal if waits else None, **options)
+        records = cast(RollbackRecords, self.store) if recorded else None
+        return SwitchRun(Runtime(self.lines, self.token), cast(Switcher, self), request, records).run()
 
     def signal(self, seconds: float = 60) -> None:
         self.signal_file.write_text(json.dumps({"action": "Switch", "notAfter": time.time() + seconds}))

@@ -19,7 +19,7 @@ from ocore_crds.protocol import RestoreResult, SwitchResult
 from ocore_mover.commands import restore
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switch import SwitchOptions, after_restore
+from ocore_mover.commands.switch import SwitchRun, after_restore
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, StoreError
@@ -38,10 +38,7 @@ class Waiting(Job):
     def go_on(self, monkeypatch: pytest.MonkeyPatch, wait: float = 5) -> SwitchResult | None:
         def opened(runtime: Any, request: Any) -> Any:
             assert request.signal.job == NAME
-            options = SwitchOptions(
-                self.signal_file, None, request.signal.wait, False, job=NAME, records=cast(Any, self.store)
-            )
-            return cast(Switcher, self), options
+            return SwitchRun(runtime, cast(Switcher, self), request, cast(Any, self.store))
 
         monkeypatch.setattr(module, "_opened", opened)
         return after_restore(Runtime(self.lines, self.token), request_(self.signal_file, wait), waits(self, wait))

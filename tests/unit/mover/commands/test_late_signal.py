@@ -9,9 +9,11 @@ from typing import cast
 import pytest
 
 from ocore_crds import conditions
+from ocore_crds.commands.parts import SignalWait
+from ocore_crds.commands.switch import SwitchRequest
 from ocore_crds.protocol import SwitchResult
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switch import SwitchOptions, switch
+from ocore_mover.commands.switch import SwitchRun
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.deadline import Token
 from ocore_mover.report import Reporter
@@ -48,9 +50,9 @@ def run(position: str, action: str, late: float, folder: Path, *, seconds: float
     """The Job with a signal that expired `late` seconds ago."""
     path = folder / "signal"
     path.write_text(f'{{"action": "{action}", "notAfter": {time.time() - late}}}')
-    options = SwitchOptions(signal_file=path, ready_file=None, wait=60, back=False)
+    request = SwitchRequest.model_construct(signal=SignalWait(signal_file=str(path), wait=60))
     runtime = Runtime(Reporter(Path(os.devnull)), Token(seconds))
-    return switch(runtime, cast(Switcher, Stopped(position)), options)
+    return SwitchRun(runtime, cast(Switcher, Stopped(position)), request).run()
 
 
 @pytest.mark.parametrize("late", [0.01, 3600])

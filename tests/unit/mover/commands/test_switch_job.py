@@ -10,11 +10,12 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds import conditions
+from ocore_crds.commands.parts import SignalWait
 from ocore_crds.commands.switch import RENAMED_WITHIN, SwitchRequest
 from ocore_crds.protocol import Signal, SwitchResult
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switch import Signals, SwitchOptions, check_runs_once, is_expired, switch
+from ocore_mover.commands.switch import Signals, SwitchRun, check_runs_once, is_expired
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.database.switch.switch import IDLE_SECONDS
 from ocore_mover.deadline import Token
@@ -116,8 +117,8 @@ def test_without_a_record_and_a_ready_file(job: Job) -> None:
     job.signal()
     assert job.run(recorded=False, undo_to="New").position == "New"
     assert (job.states(), job.store.marks) == ([], [])
-    options = SwitchOptions(job.signal_file, None, 5, False)
-    assert switch(Runtime(job.lines, job.token), cast(Switcher, job), options).position == "New"
+    request = SwitchRequest.model_construct(signal=SignalWait(signal_file=str(job.signal_file), wait=5))
+    assert SwitchRun(Runtime(job.lines, job.token), cast(Switcher, job), request).run().position == "New"
 
 
 def test_without_a_signal_it_ends_and_has_changed_nothing(job: Job) -> None:
@@ -384,20 +385,14 @@ def test_the_request(
     monkeypatch.setattr(module.opening, "optional_records", lambda store, found: ("optional", store.url, found))
     monkeypatch.setattr(module.opening, "rollback_target", lambda *args, **named: (args, named))
     monkeypatch.setattr(module, "Switcher", lambda target, token: (target, token))
-    monkeypatch.setattr(module, "switch", lambda *args: seen.update(args=args))
+    monkeypatch.setattr(module, "SwitchRun", lambda *args: SimpleNamespace(run=lambda: seen.update(args=args)))
     runtime = SimpleNamespace(token="token")
     module.execute(cast(Runtime, runtime), request)
-    given_runtime, (((of, rollback), named), token), options = seen["args"]
+    given_runtime, (((of, rollback), named), token), asked, given = seen["args"]
     found = None if missing == "record" else request.record
     assert (given_runtime, of, rollback, token) == (runtime, request, ROLLBACK, "token")
     assert named == {
         "run": found, "allow_replication_loss": True, "undo_to": request.undo_to, "neutralized": True,
     }  # fmt: skip
-    assert options.records == ((records, "file:///x", found) if records is not None and missing is None else None)
-    assert (options.back, options.undo_to) == (fields.get("back", False), fields.get("undoTo"))
-    waits = fields.get("signal")
-    assert options.signal_file == (Path("/s") if waits else None)
-    if waits is None:
-        assert (options.ready_file, options.wait) == (None, 0.0)
-    elif "wait" in waits:
-        assert (options.ready_file, options.wait) == (Path("/r"), 7.0)
+    assert given == ((records, "file:///x", found) if records is not None and missing is None else None)
+    assert asked is request
