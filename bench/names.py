@@ -171,7 +171,7 @@ def hold_odoo(folder: Path, count: int) -> None:
 
     hold = HoldSet(_folders(folder), ROLLBACK)
     assert hold.hold_all() == count
-    hold.extend()
+    hold.hold_all()
     with hold.spool(hold.kept(sorted_names(count))) as names:
         assert len(names) == count
         assert hold.relink(names) == 0

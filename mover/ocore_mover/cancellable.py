@@ -129,10 +129,8 @@ class PatientStore(GuardedStore):
 class GuardedCounter(Counter):
     """A counter that raises Cancelled once the command is cancelled."""
 
-    def __init__(
-        self, reporter: Reporter, step: Step, token: Token, *, bytes_total: int = 0, files_total: int = 0
-    ) -> None:
-        super().__init__(reporter, step, bytes_total=bytes_total, files_total=files_total)
+    def __init__(self, reporter: Reporter, step: Step, token: Token) -> None:
+        super().__init__(reporter, step)
         self._token = token
 
     def add(self, *, bytes_: int = 0, files: int = 0) -> None:

@@ -52,7 +52,7 @@ def read(store: Store, environment_id: str, snapshot_id: str) -> StoredManifest 
     """The manifest; why it cannot be read; None where there is none. Raises MoverError where the store does not
     answer."""
     try:
-        return manifests.find_listed(store, environment_id, snapshot_id, readers=READERS)
+        return manifests.find(store, environment_id, snapshot_id, readers=READERS)
     except MoverError as error:
         if error.reason not in UNREADABLE:
             raise

@@ -92,20 +92,17 @@ def read_bytes(
     return found
 
 
-def find(store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None) -> StoredManifest | None:
-    """As :func:`read`, but returns None if the store has no manifest."""
-    found = _find(store, environment_id, snapshot_id, sha256)
-    return found[0] if found is not None else None
-
-
-def find_listed(store: Store, environment_id: str, snapshot_id: str, *, readers: int) -> StoredManifest | None:
-    """As :func:`find`, for `readers` threads that share this Job's memory."""
-    found = _find(store, environment_id, snapshot_id, None, readers=readers)
+def find(
+    store: Store, environment_id: str, snapshot_id: str, *, sha256: str | None = None, readers: int = 1
+) -> StoredManifest | None:
+    """As :func:`read`, but returns None if the store has no manifest. `readers`: threads that share this Job's
+    memory."""
+    found = _find(store, environment_id, snapshot_id, sha256, readers)
     return found[0] if found is not None else None
 
 
 def _find(
-    store: Store, environment_id: str, snapshot_id: str, sha256: str | None, *, readers: int = 1
+    store: Store, environment_id: str, snapshot_id: str, sha256: str | None, readers: int = 1
 ) -> tuple[StoredManifest, bytes] | None:
     """In one request: a manifest that is too large is not read to its end."""
     key = naming.manifest_key(environment_id, snapshot_id)

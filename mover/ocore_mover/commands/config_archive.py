@@ -9,7 +9,6 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER
@@ -59,31 +58,13 @@ def secrets_in(name: str, content: bytes) -> Iterator[str]:
             yield f"{name} line {number} (password in a URL)"
 
 
-class Source(Protocol):
-    """Where the configuration is."""
-
-    @property
-    def what(self) -> str:
-        """For messages."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """Of the file on the claim; empty: a ConfigMap."""
-        ...
-
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        """Names and contents. Raises MoverError ConfigNotFound."""
-        ...
-
-
 @dataclass(frozen=True)
 class Keys:
     """The keys of a mounted ConfigMap."""
 
     folder: Path
-    what: str = "ConfigMap"
-    path: str = ""
+    what: str = "ConfigMap"  # for messages
+    path: str = ""  # of a file on the claim
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """The keys, sorted."""
@@ -145,6 +126,9 @@ class ClaimFile:
             f"the configuration {self.path!r} on the filestore's claim cannot be stored: {why}. Correct"
             " spec.config.path of the Environment, or the file",
         )
+
+
+Source = Keys | ClaimFile
 
 
 def findings(source: Source) -> tuple[Finding, ...]:

@@ -31,7 +31,7 @@ from ocore_mover.database.extract import choice
 from ocore_mover.database.extract.live import LiveSchema
 from ocore_mover.database.extract.rows import APPLICATION, Loaded, Reader, reading
 from ocore_mover.database.restore import scratch
-from ocore_mover.database.restore.fetch import fetched
+from ocore_mover.database.restore.fetch import fetched, table_of_contents
 from ocore_mover.database.restore.restore import DatabaseRestore
 from ocore_mover.database.restore.scratch import ExtractNames
 from ocore_mover.errors import MoverError
@@ -86,19 +86,10 @@ class _Tables:
 
     def listed(self) -> ExtractResult:
         """Writes the tables of the dump to the store."""
-        nothing: frozenset[int] = frozenset()
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            fetched(
-                self._store,
-                self._artifact,
-                Path(folder),
-                "contents",
-                self._counter,
-                lambda contents: toc.Chosen(contents.folder, nothing),
-            ) as contents,
-        ):
-            tables = list(choice.listing(toc.TableOfContents(contents.folder), self._artifact))
+        with tempfile.TemporaryDirectory() as folder:
+            contents = table_of_contents(self._store, self._artifact, Path(folder))
+            tables = list(choice.listing(contents, self._artifact))
+            self._counter.add(bytes_=(contents.folder / toc.FILE_NAME).stat().st_size, files=1)
         with self._store.writer(self._key("listing.jsonl")) as writer:
             for table in tables:
                 writer.write(json.dumps({"type": "table", **asdict(table)}).encode() + b"\n")

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backports.zstd import ZstdError
-
 from ocore_crds import conditions
 from ocore_crds.reports.extracted import MAX_FILES
 from ocore_crds.stored.manifest import DatabaseArtifact, StoredObject
-from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
+from ocore_mover.chunks import decompressed
 from ocore_mover.database.toc import FILE_NAME, Entry, TableOfContents, codec
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.store.interface import Store
@@ -58,8 +56,7 @@ def find(store: Store, artifact: DatabaseArtifact, wanted: Wanted) -> Attachment
     contents = _file(artifact, FILE_NAME)
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / FILE_NAME).open("wb") as file:
-            for chunk in _chunks(store, contents):
-                file.write(chunk)
+            file.writelines(_chunks(store, contents))
         toc = TableOfContents(Path(folder))
         entry = _table(toc)
         encoding = codec(toc.encoding)
@@ -96,24 +93,8 @@ def _file(artifact: DatabaseArtifact, name: str) -> StoredObject:
 
 def _chunks(store: Store, obj: StoredObject) -> Iterator[bytes]:
     """The contents. Raises Corrupt, at the latest at the end."""
-    if not obj.key.endswith(".zst"):
-        yield from store.read(obj)
-        return
-    frame = decompressor()
-    try:
-        for chunk in store.read(obj):
-            data = chunk
-            while data or not (frame.needs_input or frame.eof):
-                if frame.eof:
-                    frame = decompressor()
-                piece = frame.decompress(data, DECOMPRESSED_CHUNK)
-                data = frame.unused_data if frame.eof else b""
-                if piece:
-                    yield piece
-    except ZstdError as error:
-        raise Corrupt(f"{obj.key} cannot be decompressed: {error}") from error
-    if not frame.eof:
-        raise Corrupt(f"{obj.key} is truncated")
+    chunks = store.read(obj)
+    return decompressed(chunks, obj.key) if obj.key.endswith(".zst") else chunks
 
 
 def _table(toc: TableOfContents) -> Entry:

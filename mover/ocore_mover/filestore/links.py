@@ -105,6 +105,15 @@ def names_in(fd: int) -> list[str]:
     return os.listdir(fd)
 
 
+def exists(name: str, dir_fd: int) -> bool:
+    """Whether an open folder has the name, whatever it is. Raises OSError."""
+    try:
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class Item(NamedTuple):
     """A name in a folder."""
 

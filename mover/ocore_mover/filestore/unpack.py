@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Self, TypeVar
 
-from backports.zstd import ZstdError
-
 from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
-from ocore_mover.chunks import DECOMPRESSED_CHUNK, decompressor
+from ocore_mover.chunks import decompressed
 from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, ranges
@@ -244,25 +242,7 @@ def _tar(chunks: Iterator[bytes | memoryview], pack: StoredObject) -> Iterator[b
     """The uncompressed tar."""
     if not pack.key.endswith(".zst"):
         return chunks
-    return _decompressed(chunks, pack)
-
-
-def _decompressed(chunks: Iterator[bytes | memoryview], pack: StoredObject) -> Iterator[bytes]:
-    frame = decompressor()
-    for chunk in chunks:
-        data = chunk
-        while data or not (frame.needs_input or frame.eof):
-            try:
-                if frame.eof:
-                    frame = decompressor()
-                piece = frame.decompress(data, DECOMPRESSED_CHUNK)
-            except ZstdError as error:
-                raise Corrupt(f"{pack.key} cannot be decompressed: {error}") from error
-            data = frame.unused_data if frame.eof else b""
-            if piece:
-                yield piece
-    if not frame.eof:
-        raise Corrupt(f"{pack.key} is truncated")
+    return decompressed(chunks, pack.key)
 
 
 class _Stream:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from backports import zstd
 
 from ocore_crds.stored.manifest import StoredObject
-from ocore_mover.chunks import decompressor
+from ocore_mover.chunks import Frames
 from ocore_mover.database.dump.follow import Sink
 from ocore_mover.database.toc import Entry
 
@@ -49,7 +49,7 @@ class ZstdRows:
 
     def __init__(self) -> None:
         self._text = TextRows()
-        self._decompressor = decompressor()
+        self._frames = Frames()
         self._broken = False
 
     def add(self, data: bytes) -> None:
@@ -58,22 +58,16 @@ class ZstdRows:
         if self._broken:
             return
         try:
-            self._add(data)
+            for piece in self._frames.pieces(data, _CHUNK):
+                self._text.add(piece)
         except (zstd.ZstdError, EOFError) as error:
             log.warning("rows are not counted", extra={"error": str(error)})
             self._broken = True
 
-    def _add(self, data: bytes) -> None:
-        while data or not (self._decompressor.needs_input or self._decompressor.eof):
-            if self._decompressor.eof:  # another frame
-                self._decompressor = decompressor()
-            self._text.add(self._decompressor.decompress(data, _CHUNK))
-            data = self._decompressor.unused_data if self._decompressor.eof else b""
-
     @property
     def rows(self) -> int | None:
         """The rows so far; None where they could not be counted."""
-        return self._text.rows if self._decompressor.eof and not self._broken else None
+        return self._text.rows if self._frames.complete and not self._broken else None
 
 
 class Counting:

@@ -7,8 +7,7 @@ changes in between.
 import errno
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from ocore_mover.database import toc
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.report import Counter
 from ocore_mover.store.interface import Store
+from ocore_mover.workers import run_workers
 
 #: Files fetched in parallel.
 WORKERS = 4
@@ -55,15 +55,16 @@ def fetched(
             folder.mkdir(parents=True)
             contents, files = toc.TableOfContents(folder), artifact.files
 
-            def fetch(obj: StoredObject) -> None:
-                _fetch(store, obj, folder, counter, allowance, external=external)
+            def fetch(some: Iterator[StoredObject]) -> None:
+                for obj in some:
+                    _fetch(store, obj, folder, counter, allowance, external=external)
 
             if choose is not None:
-                _each([obj for obj in files if toc.is_contents(file_name(obj))], fetch)
+                fetch(obj for obj in files if toc.is_contents(file_name(obj)))
                 contents = chosen = choose(contents)
                 files = tuple(obj for obj in files if chosen.has_rows(file_name(obj)))
                 check_room(sum(obj.size for obj in files), scratch)
-            _each(files, fetch)
+            run_workers(WORKERS, sorted(files, key=lambda obj: -obj.size), fetch)
         yield contents
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,23 +78,22 @@ def check_room(size: int, scratch: Path) -> None:
         raise _full(scratch, f"the dump needs {human(needed)} and {human(free)} are free")
 
 
+def table_of_contents(store: Store, artifact: DatabaseArtifact, folder: Path) -> toc.TableOfContents:
+    """Only the table of contents, in an empty folder. Raises Corrupt, StoreError."""
+    obj = next((each for each in artifact.files if file_name(each) == toc.FILE_NAME), None)
+    if obj is None:
+        raise Corrupt(f"the manifest names no {toc.FILE_NAME}: the dump has no table of contents")
+    with (folder / toc.FILE_NAME).open("wb") as file:
+        file.writelines(store.read(obj))
+    return toc.TableOfContents(folder)
+
+
 def file_name(obj: StoredObject) -> str:
     """The name in the dump's folder. Raises Corrupt: keys come from the store and are not trusted."""
     name = obj.key.rsplit("/", 1)[-1]
     if not name or name.startswith(".") or not _SAFE.issuperset(name):
         raise Corrupt(f"the manifest names a dump file {obj.key!r}, which is not a valid name")
     return name
-
-
-def _each(files: Iterable[StoredObject], work: Callable[[StoredObject], None]) -> None:
-    """Runs `work` for each file, the largest first. Raises the first failure."""
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(work, obj) for obj in sorted(files, key=lambda o: -o.size)]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Allowance:

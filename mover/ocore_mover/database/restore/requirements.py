@@ -13,7 +13,7 @@ from ocore_crds.text.sentences import shown
 from ocore_mover.database import toc
 from ocore_mover.database.connect import Connection, Server
 from ocore_mover.database.restore import fetch, locales, owners
-from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.errors import MoverError
 from ocore_mover.store.interface import Store
 
 _EXAMPLES = 3
@@ -26,21 +26,11 @@ def check(connection: Connection, store: Store, artifact: DatabaseArtifact, serv
     `connection` is to the maintenance database.
     """
     with tempfile.TemporaryDirectory(prefix="ocore-toc-") as folder:
-        contents = _contents(store, artifact, Path(folder))
+        contents = fetch.table_of_contents(store, artifact, Path(folder))
         locales.check(connection, artifact, contents)
         owner = _owner(connection, server)
         owners.check(connection, contents, owner)
         _check_tablespaces(connection, contents, owner)
-
-
-def _contents(store: Store, artifact: DatabaseArtifact, folder: Path) -> toc.TableOfContents:
-    obj = next((each for each in artifact.files if fetch.file_name(each) == toc.FILE_NAME), None)
-    if obj is None:
-        raise Corrupt(f"the manifest names no {toc.FILE_NAME}: the dump has no table of contents")
-    with (folder / toc.FILE_NAME).open("wb") as file:
-        for chunk in store.read(obj):
-            file.write(chunk)
-    return toc.TableOfContents(folder)
 
 
 def _owner(connection: Connection, server: Server) -> str:

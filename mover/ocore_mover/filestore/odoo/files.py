@@ -1,12 +1,11 @@
 """Files of layout Odoo in an open folder."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ocore_mover.filestore.links import by_folder, ensure_folder, link, names_in, opened
+from ocore_mover.filestore.links import by_folder, ensure_folder, exists, link, names_in, opened
 
 #: A folder of the filestore.
 ODOO_FOLDER = re.compile(r"[0-9a-f]{2,3}")
@@ -42,7 +41,7 @@ class OdooFiles(NamedTuple):
                 with self.folder(folder) as (fd, start):
                     # A listing costs less than a stat of each file, but the flat folder has those of all other folders
                     # as well.
-                    there = (start + file for file in files if _exists(start + file, fd)) if self.flat else names_in(fd)
+                    there = (start + file for file in files if exists(start + file, fd)) if self.flat else names_in(fd)
                     found = set(files).difference(name[len(start) :] for name in there)
             except FileNotFoundError:
                 found = set(files)
@@ -61,14 +60,6 @@ class OdooFiles(NamedTuple):
             except FileNotFoundError:
                 missing = files
             yield from (f"{folder}/{file}" for file in missing)
-
-
-def _exists(name: str, dir_fd: int) -> bool:
-    try:
-        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _link_once(name: str, source_fd: int, target_fd: int, target: str) -> bool:

@@ -70,7 +70,8 @@ class HoldSet:
         return self._folders.is_folder(self._root)
 
     def hold_all(self, live_names: Callable[[], Iterable[str]] | None = None) -> int:
-        """Holds every file that is now in the filestore: a superset of what the live database names.
+        """Holds every file that is now in the filestore: a superset of what the live database names. Again, when no
+        session is left: folders without changes are not read, so it takes 256 times two system calls then.
 
         On a file system without hard links it copies, and only `live_names` where given: only then it is called.
         Returns the number of files added. Raises MoverError FilestoreNotFound, FilestoreNotReadable, NoSpace.
@@ -79,13 +80,6 @@ class HoldSet:
         self._folders.make_own(self._root)
         with _translated("hold the filestore's files"):
             return self._add(live_names)
-
-    def extend(self, live_names: Callable[[], Iterable[str]] | None = None) -> int:
-        """Adds files that are new since the last call; returns their number. Call when no session is left.
-
-        Folders without changes are not read: this takes 256 times two system calls for any number of files.
-        """
-        return self.hold_all(live_names)
 
     def relink(self, names: Iterable[str]) -> int:
         """Links files back that vanished from the filestore; returns their number. `names` are sorted.

@@ -101,11 +101,11 @@ class OdooKept(Kept):
     def before_switch(self, live_names: Names | None) -> None:
         """Holds what the application has written since the restore."""
         self._previous_names = self._spool_live(live_names)
-        self._hold.extend(_listed(self._previous_names))
+        self._hold.hold_all(_listed(self._previous_names))
 
     def at_switch(self) -> None:
         """Links files added since the restore, and relinks files that the restored database names."""
-        self._hold.extend(_listed(self._previous_names))
+        self._hold.hold_all(_listed(self._previous_names))
         self.relinked = self._hold.relink(self._restored_names or ())
 
     def before_switch_back(self, live_names: Names) -> None:
@@ -170,7 +170,7 @@ class OdooKept(Kept):
         if not self._hold.exists:
             return
         try:
-            self._hold.extend(_listed(self._switched_back_names))
+            self._hold.hold_all(_listed(self._switched_back_names))
         except MoverError as error:
             log.warning(
                 "files of the restored database not held", extra={"reason": error.reason, "error": error.message}

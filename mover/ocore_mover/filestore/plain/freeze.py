@@ -37,6 +37,7 @@ from ocore_mover.filestore.links import (
     LinksUnsupported,
     Subfolders,
     ensure_folder,
+    exists,
     filesystem_time,
     items_in,
     open_folder,
@@ -275,7 +276,7 @@ class _Second:
     def _note_vanished(self, source: int, tree: int, live: set[str], path: str) -> None:
         """A young file that vanished since the first pass: others may have come and gone unseen."""
         for item in items_in(tree):
-            if item.kind != "file" or item.name in live or (len(live) == KNOWN and _has(item.name, source)):
+            if item.kind != "file" or item.name in live or (len(live) == KNOWN and exists(item.name, source)):
                 continue
             if len(self._frozen.doubts.gone) == LISTED:  # a few are enough
                 return
@@ -334,14 +335,6 @@ class _Second:
         return False
 
 
-def _has(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _merge(source: int, target: int) -> None:
     """Moves the links of a frozen tree into another one. A name that the target has already is dropped."""
     for item in list(items_in(source)):
@@ -354,7 +347,7 @@ def _merge(source: int, target: int) -> None:
                 _merge(below, twin)
                 finish_folder(twin, before)
             os.rmdir(item.name, dir_fd=source)
-        elif _has(item.name, target):
+        elif exists(item.name, target):
             os.unlink(item.name, dir_fd=source)
         else:
             os.rename(item.name, item.name, src_dir_fd=source, dst_dir_fd=target)

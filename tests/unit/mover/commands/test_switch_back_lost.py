@@ -20,14 +20,14 @@ def desk(site_any: Site, tmp_path: Path) -> Desk:
     return Desk(site_any, tmp_path)
 
 
-def upload_before_first(application: Application, later: list[str], extend: Callable[..., int]) -> Callable[..., int]:
+def upload_before_first(application: Application, later: list[str], hold_all: Callable[..., int]) -> Callable[..., int]:
     """A user uploads a file after the names were read."""
     pending = [1]
 
     def extend_late(hold: HoldSet, *names: object) -> int:
         if pending:
             later.extend(application.write_many(pending.pop()))
-        return extend(hold, *names)
+        return hold_all(hold, *names)
 
     return extend_late
 
@@ -45,7 +45,7 @@ def test_a_file_lost_long_ago_does_not_keep_it_from_switching_back(desk: Desk, t
     try:
         switcher.prepare()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(HoldSet, "extend", upload_before_first(application, later, HoldSet.extend))
+            patch.setattr(HoldSet, "hold_all", upload_before_first(application, later, HoldSet.hold_all))
             assert switcher.forward().position == "New"
         # The application's garbage collection removes what the restored database does not name.
         for name in later[1:]:
@@ -70,10 +70,10 @@ def test_a_file_that_is_written_at_the_last_moment_is_held(desk: Desk, token: To
     folders = ClaimFolders(desk.claim, desk.path, ENVIRONMENT)
     switcher = Switcher(RollbackTarget(desk.site.target, folders, "Odoo", desk.site.rollback_id), token)
     late: list[str] = []
-    extend = HoldSet.extend
+    hold_all = HoldSet.hold_all
 
     def extend_early(hold: HoldSet, *names: object) -> int:
-        count = extend(hold, *names)  # type: ignore[arg-type]
+        count = hold_all(hold, *names)  # type: ignore[arg-type]
         if not late:
             late.extend(application.write_many(1))
         return count
@@ -81,7 +81,7 @@ def test_a_file_that_is_written_at_the_last_moment_is_held(desk: Desk, token: To
     try:
         switcher.prepare()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(HoldSet, "extend", extend_early)
+            patch.setattr(HoldSet, "hold_all", extend_early)
             assert switcher.forward().position == "New"
         assert len(late) == 1
         assert late[0] in HoldSet(folders, desk.site.rollback_id).held()

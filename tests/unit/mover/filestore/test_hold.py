@@ -80,7 +80,7 @@ def test_extend_adds_what_is_new(site: Site) -> None:
     hold = site.hold
     hold.hold_all()
     new = site.add(b"written while the restore ran")
-    assert hold.extend() == 1
+    assert hold.hold_all() == 1
     site.unlink(new)
     assert hold.relink([new]) == 1
 
@@ -100,7 +100,7 @@ def test_settled_folders_are_not_read_again(site: Site, monkeypatch: pytest.Monk
         return real(fd)
 
     monkeypatch.setattr(hold_module, "names_in", spy)
-    assert hold.extend() == 1
+    assert hold.hold_all() == 1
     assert len(listed) == 3  # the filestore itself; the changed folder and its held twin
     held = site.folders.hold(ROLLBACK) / new[:2]
     assert {path.name for path in held.iterdir()} == {path.name for path in (site.filestore / new[:2]).iterdir()}
@@ -111,14 +111,14 @@ def test_a_settled_folder_that_changes_is_read_again(site: Site) -> None:
     folder = (site.filestore / name).parent
     os.utime(folder, (1_600_000_000, 1_600_000_000))
     hold = site.hold
-    assert (hold.hold_all(), hold.extend()) == (1, 0)
+    assert (hold.hold_all(), hold.hold_all()) == (1, 0)
     other = folder / f"{folder.name}{'0' * 38}"
     other.write_bytes(b"second")
-    assert (hold.extend(), hold.extend()) == (1, 0)
+    assert (hold.hold_all(), hold.hold_all()) == (1, 0)
     os.utime(folder, (1_600_000_001, 1_600_000_001))
     other.rename(folder / f"{folder.name}{'1' * 38}")
     os.utime(folder, (1_500_000_000, 1_500_000_000))  # a backup tool sets times back
-    assert hold.extend() == 1
+    assert hold.hold_all() == 1
 
 
 def test_a_folder_with_a_time_of_the_seventies_gets_no_time_before_them(site: Site) -> None:
@@ -160,7 +160,7 @@ def test_young_folders_are_read_again(site: Site) -> None:
     other = f"{name[:2]}/{name[:2]}{'0' * 38}"
     (site.filestore / other).write_bytes(b"second")
     os.utime(folder, ns=(stamp, stamp))
-    assert hold.extend() == 1
+    assert hold.hold_all() == 1
 
 
 def test_a_torn_file_of_a_killed_application_is_replaced(site: Site) -> None:
@@ -275,7 +275,7 @@ def test_a_file_that_came_before_restored_ones_is_held(
     for call in ("link", "rename"):
         monkeypatch.setattr(os, call, _in_one_tick(getattr(os, call)))
     site.add_missing(folder_store, artifact, hold)
-    assert hold.extend() == 1
+    assert hold.hold_all() == 1
 
 
 def _in_one_tick(call: Callable[..., None]) -> Callable[..., None]:
@@ -396,7 +396,7 @@ def test_a_coarse_clock_of_the_file_system(site: Site, monkeypatch: pytest.Monke
     assert site.hold.hold_all() == 1
     (folder / f"{folder.name}{'0' * 38}").write_bytes(b"second")
     os.utime(folder, ns=(stamp, stamp))
-    assert site.hold.extend() == 1
+    assert site.hold.hold_all() == 1
 
 
 def test_without_hard_links_copies_of_what_is_named_are_held(
@@ -649,7 +649,7 @@ def test_nothing_that_was_once_held_is_lost(
         elif step == "collect":
             (site.filestore / name).unlink(missing_ok=True)
         else:
-            hold.extend()
+            hold.hold_all()
             held |= set(site.on_disk())
     hold.relink(held)
     on_disk = site.on_disk()

@@ -486,7 +486,7 @@ def test_readers_share_the_memory_of_a_job(
 
     def found(budget: int, readers: int) -> manifests.StoredManifest | None:
         monkeypatch.setattr("ocore_mover.memory.budget", lambda: budget)
-        return manifests.find_listed(folder_store, ENVIRONMENT, SNAPSHOT, readers=readers)
+        return manifests.find(folder_store, ENVIRONMENT, SNAPSHOT, readers=readers)
 
     assert found(needed, 1) == found(needed * 4, 4) == stored
     # By its values, which are counted after it was read, and by its bytes, of which no more are read.
@@ -510,7 +510,7 @@ def test_a_store_that_fails_is_no_manifest_that_is_too_large(
 
     monkeypatch.setattr(folder_store, "get", fails)
     with pytest.raises(StoreError, match="no answer") as error:
-        manifests.find_listed(folder_store, ENVIRONMENT, SNAPSHOT, readers=2)
+        manifests.find(folder_store, ENVIRONMENT, SNAPSHOT, readers=2)
     assert error.value.reason == reason
 
 
