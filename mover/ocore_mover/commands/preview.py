@@ -17,8 +17,9 @@ from ocore_mover.commands import opening
 from ocore_mover.commands.preflight import Checks
 from ocore_mover.commands.runtime import Runtime, as_failure
 from ocore_mover.database import tables
-from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, set_timeouts, value
 from ocore_mover.database.dump.rows import largest
+from ocore_mover.database.facts import size_bytes
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import layouts, space
 from ocore_mover.filestore.facts import is_missing
@@ -146,8 +147,7 @@ class PreviewRun:
         with connection:
             set_timeouts(connection, statement=STATEMENT_TIMEOUT, lock=STATEMENT_TIMEOUT)
             values["server_version_now"] = _version(connection)
-            row = connection.execute("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())").fetchone()
-            values["database_bytes_now"] = int(row[0]) if row is not None else 0
+            values["database_bytes_now"] = size_bytes(connection)
             return tables.largest(connection, TABLES, names)
 
     # --- the filestore ------------------------------------------------------------------------------------------------
@@ -173,8 +173,7 @@ class PreviewRun:
 
 
 def _version(connection: Connection) -> str:
-    row = connection.execute("SELECT pg_catalog.current_setting('server_version')").fetchone()
-    return str(row[0]).split()[0] if row is not None else ""
+    return str(value(connection, "SELECT pg_catalog.current_setting('server_version')")).split()[0]
 
 
 def execute(runtime: Runtime, request: PreviewRequest) -> PreviewResult:

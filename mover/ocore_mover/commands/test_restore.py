@@ -29,6 +29,7 @@ from ocore_mover.database.connect import (
     connect_maintenance,
     set_timeouts,
     translating,
+    value,
 )
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.database.dump.export import copy_names
@@ -170,8 +171,7 @@ class RestoreTestRun:
             translating(conditions.DATABASE_UNREACHABLE, "waiting for other test restores"),
             connect_maintenance(server, application=APPLICATION, token=self._token) as session,
         ):
-            row = session.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", [ONE_AT_A_TIME]).fetchone()
-            if row is None or not row[0]:
+            if not value(session, "SELECT pg_catalog.pg_try_advisory_lock(%s)", [ONE_AT_A_TIME]):
                 raise MoverError(
                     conditions.WAITING_FOR_OPERATION,
                     f"another test restore runs on the server {server.actor.place}; this one begins after it",
@@ -190,10 +190,10 @@ class RestoreTestRun:
             translating(conditions.DATABASE_UNREACHABLE, "reading the server's properties"),
             connect_maintenance(server, application=APPLICATION, token=self._token) as maintenance,
         ):
-            version = maintenance.execute("SELECT pg_catalog.current_setting('server_version')").fetchone()
+            version = value(maintenance, "SELECT pg_catalog.current_setting('server_version')")
             self._result |= {
                 "server": server.actor.place,
-                "server_version": str(version[0]).split()[0] if version else "",
+                "server_version": str(version).split()[0],
                 "separate_server": self._request.separate_server,
             }
             if self._request.separate_server:
@@ -429,10 +429,7 @@ def _server(request: RestoreTestRequest) -> Server | None:
 
 def _check_ordinary(maintenance: Connection, server: Server) -> None:
     """Raises MoverError SecretInvalid for a superuser: code inside a dump would run with its rights."""
-    row = maintenance.execute(
-        "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %s", [server.app.user]
-    ).fetchone()
-    if row is not None and row[0]:
+    if value(maintenance, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = %s", [server.app.user]):
         raise MoverError(
             conditions.SECRET_INVALID,
             f"role {server.app.user} of verify.server.secretRef is a superuser, and code inside the dump would run with"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ocore_crds import conditions
 from ocore_crds.text.sentences import shown
 from ocore_mover.database import sessions
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, value
 from ocore_mover.database.sessions import Session
 from ocore_mover.errors import MoverError
 
@@ -26,13 +26,14 @@ def unendable(connection: Connection, databases: Sequence[str]) -> list[Session]
 
 def _may_end(connection: Connection, role: str) -> bool:
     """As pg_terminate_backend checks it. `role` may have been dropped while its session is open."""
-    row = connection.execute(
+    found = value(
+        connection,
         "SELECT me.rolsuper OR (NOT coalesce(them.rolsuper, false) AND"
         " (pg_has_role('pg_signal_backend', 'USAGE') OR coalesce(pg_has_role(them.oid, 'USAGE'), false)))"
         " FROM pg_roles me LEFT JOIN pg_roles them ON them.rolname = %s WHERE me.rolname = current_user",
         [role],
-    ).fetchone()
-    return bool(row and row[0])
+    )
+    return bool(found)
 
 
 def wait_until_none(connection: Connection, live: str, *, patience: float | None = None) -> None:
@@ -53,9 +54,7 @@ def wait_until_none(connection: Connection, live: str, *, patience: float | None
 
 
 def _blocked(connection: Connection, live: str, left: Sequence[Session], transactions: Sequence[str]) -> MoverError:
-    row = connection.execute("SELECT current_user").fetchone()
-    actor = str(row[0]) if row else ""
-    parts = []
+    actor, parts = str(value(connection, "SELECT current_user")), []
     if left:
         named = ", ".join(f"{sessions.described(s)})" for s in left[:10])
         parts.append(f"database {shown(live)} has sessions that {shown(actor)} may not end: {named}")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +140,7 @@ def _open(credentials: Credentials, application: str, *, trusted: bool) -> Conne
 def _need_server_itself(connection: Connection, credentials: Credentials) -> None:
     """Raises MoverError ConnectionPooler where a pooler answered the login: it reports a process id of its own, SQL
     that of the server. Before anything is set: in transaction mode that would stay in a session of the application."""
-    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-    if row is None or row[0] != connection.info.backend_pid:
+    if value(connection, "SELECT pg_catalog.pg_backend_pid()") != connection.info.backend_pid:
         raise MoverError(conditions.CONNECTION_POOLER, f"{credentials.place} is a connection pooler; {_POOLER}")
 
 
@@ -360,10 +359,15 @@ def translating(default: str, doing: str) -> Iterator[None]:
         raise query_failure(error, default=default, doing=doing) from error
 
 
+def value(connection: Connection, query: str, parameters: Sequence[object] | Mapping[str, object] | None = None) -> Any:
+    """The first column of the first row that the query returns; None where it returns none."""
+    row = connection.execute(query.encode(), parameters).fetchone()
+    return row[0] if row is not None else None
+
+
 def is_superuser(connection: Connection) -> bool:
     """Whether the connection's role is a superuser."""
-    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
-    return bool(row and row[0])
+    return bool(value(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
 
 
 def major(connection: Connection) -> int:

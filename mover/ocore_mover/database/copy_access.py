@@ -30,6 +30,7 @@ from ocore_mover.database.connect import (
     connect_maintenance,
     is_superuser,
     translating,
+    value,
 )
 from ocore_mover.database.credentials import Credentials
 from ocore_mover.database.limits import limited
@@ -82,6 +83,7 @@ SELECT pg_catalog.substr(c, 13) FROM pg_catalog.pg_db_role_setting s, pg_catalog
    AND s.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s))
  ORDER BY s.setrole <> 0 DESC, s.setdatabase <> 0 DESC LIMIT 1
 """
+_CURRENT_PATH = "SELECT pg_catalog.current_setting('search_path')"
 
 
 def application_search_path(server: Server, access: CopyAccess, token: Token | None = None) -> str:
@@ -89,14 +91,13 @@ def application_search_path(server: Server, access: CopyAccess, token: Token | N
     have in the copy."""
     try:
         with connect(server.app, application=APPLICATION, token=token) as live:
-            row = live.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
+            return str(value(live, _CURRENT_PATH))
     except MoverError as error:
         if error.reason != conditions.DATABASE_NOT_FOUND:
             raise
         with access.connect(application=APPLICATION, token=token) as session:
-            row = session.execute(_SEARCH_PATH.encode(), [server.app.user]).fetchone()
-            row = row or session.execute("SELECT pg_catalog.current_setting('search_path')").fetchone()
-    return str(row[0]) if row else ""
+            configured = value(session, _SEARCH_PATH, [server.app.user])
+            return str(configured if configured is not None else value(session, _CURRENT_PATH))
 
 
 @contextmanager
@@ -177,8 +178,7 @@ def _create_role(
     maintenance: Connection, names: Names, role: str, password: str, owner: str, jobs: int, valid_seconds: float
 ) -> None:
     admin = maintenance.info.user
-    row = maintenance.execute("SELECT (now() + make_interval(secs => %s))::text", [valid_seconds]).fetchone()
-    until = str((row or [""])[0])
+    until = str(value(maintenance, "SELECT (now() + make_interval(secs => %s))::text", [valid_seconds]))
     # The server's log may have statements: it sees the verifier, not the password.
     verifier = maintenance.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     name = sql.Identifier(role)

@@ -20,7 +20,7 @@ from ocore_mover.database import (
     rollback_findings,
     volume,
 )
-from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, major
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance, major, value
 from ocore_mover.database.copy_access import HIDDEN_ONLY
 from ocore_mover.database.dump.export import find_attachments
 from ocore_mover.database.programs import SUPPORTED_MAJORS
@@ -145,7 +145,7 @@ def read_facts(connection: Connection) -> tuple[DatabaseFacts, tuple[str, ...]]:
 def is_empty(connection: Connection) -> bool:
     """Whether the connection's database has no table or view. Those of extensions do not count, nor do sequences and
     the tables `orm_signaling_…`: an Odoo that waits for its data makes them for messages between its processes."""
-    return not _one(
+    return not value(
         connection,
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')"
@@ -181,8 +181,7 @@ def _notes(connection: Connection, facts: DatabaseFacts, *, files: bool) -> tupl
 
 def size_bytes(connection: Connection) -> int:
     """Size of the connection's database in bytes."""
-    row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-    return int(row[0]) if row else 0
+    return int(value(connection, "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())"))
 
 
 def _with_fingerprint(
@@ -222,7 +221,7 @@ def _snapshot_findings(
     connection: Connection, facts: DatabaseFacts, jobs: int, remedies: Remedies, *, attachments: bool
 ) -> Iterator[Finding]:
     yield from _version_findings(facts)
-    if _one(connection, "SELECT pg_is_in_recovery()"):
+    if value(connection, "SELECT pg_is_in_recovery()"):
         yield Finding(
             reason=conditions.UNSUPPORTED_SERVER,
             message=(
@@ -235,17 +234,18 @@ def _snapshot_findings(
     if attachments and facts.attachments:
         yield from _unlockable(connection, remedies)
     needed = jobs + 3  # pg_dump's leader and workers, and two of ours
-    limit = connection.execute(
+    limit = value(
+        connection,
         "SELECT least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"  # noqa: S608 - our own text
         f" - {_RESERVED if connection.info.server_version >= 160000 else '0'},"
         " nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) FROM pg_roles r, pg_database d"
-        " WHERE r.rolname = current_user AND d.datname = current_database()".encode()
-    ).fetchone()
-    if limit is not None and limit[0] < needed:
+        " WHERE r.rolname = current_user AND d.datname = current_database()",
+    )
+    if limit is not None and limit < needed:
         yield Finding(
             reason=conditions.MISSING_GRANTS,
             message=(
-                f"a snapshot with {jobs} jobs needs {needed} connections and {limit[0]} are allowed; increase"
+                f"a snapshot with {jobs} jobs needs {needed} connections and {limit} are allowed; increase"
                 f" max_connections or the CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce"
                 " the parallelism"
             ),
@@ -301,12 +301,7 @@ def _unreadable(connection: Connection, remedies: Remedies) -> Iterator[Finding]
 
 def _unlockable(connection: Connection, remedies: Remedies) -> Iterator[Finding]:
     table = find_attachments(connection)
-    if table is None or _one(connection, "SELECT has_table_privilege(%s::regclass, 'UPDATE')", table):
+    if table is None or value(connection, "SELECT has_table_privilege(%s::regclass, 'UPDATE')", [table]):
         return
     text, user = f"garbage collection cannot be paused, table {shown(table)}", connection.info.user
     yield remedies.finding(text, user, Right.LOCK_ATTACHMENTS, major=major(connection))
-
-
-def _one(connection: Connection, query: str, *parameters: object) -> object:
-    row = connection.execute(query.encode(), parameters).fetchone()
-    return row[0] if row else None

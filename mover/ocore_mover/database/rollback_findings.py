@@ -16,6 +16,7 @@ from ocore_mover.database.connect import (
     connect_maintenance,
     is_superuser,
     major,
+    value,
 )
 from ocore_mover.database.position import too_long
 from ocore_mover.database.remedies import Remedies, remedies_of
@@ -39,7 +40,8 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
                 if server.admin is not None:
                     found.extend(_temporary_role(maintenance, facts, server, remedies))
                 found.extend(_revoked_of_extensions(connection, server, facts, remedies))
-                found.extend(_session_findings(maintenance, facts, remedies, own=_own_pid(connection)))
+                own = value(connection, "SELECT pg_backend_pid()")
+                found.extend(_session_findings(maintenance, facts, remedies, own=own))
                 found.extend(_superuser_only(connection, server, remedies))
                 found.extend(catalog_findings.without_superuser(connection, facts, server.actor.user, remedies))
                 found.extend(catalog_findings.parameters(connection, maintenance, facts))
@@ -256,17 +258,11 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(map(shown, names))
 
 
-def _own_pid(connection: Connection) -> int:
-    row = connection.execute("SELECT pg_backend_pid()").fetchone()
-    return int(row[0]) if row else 0
-
-
 def _session_findings(
     connection: Connection, facts: DatabaseFacts, remedies: Remedies, *, own: int
 ) -> Iterator[Finding]:
     """Roles with sessions in the live database that we may not end."""
-    row = connection.execute("SELECT current_user").fetchone()
-    actor = str(row[0]) if row else ""
+    actor = str(value(connection, "SELECT current_user"))
     roles = {s.role: s for s in blockers.unendable(connection, [facts.name]) if s.pid != own}
     for role, session in sorted(roles.items()):
         text = f"application {shown(session.application or 'unknown')} is connected to {shown(facts.name)}: "

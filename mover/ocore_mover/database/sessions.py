@@ -9,7 +9,7 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_crds.text.sentences import shown
-from ocore_mover.database.connect import Connection
+from ocore_mover.database.connect import Connection, value
 from ocore_mover.errors import MoverError
 
 #: Seconds until terminated sessions must have ended.
@@ -108,8 +108,7 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
 
 
 def _sessions_remain(connection: Connection, left: Sequence[Session], denied: set[str], waited: float) -> MoverError:
-    row = connection.execute("SELECT current_user").fetchone()
-    actor = str(row[0]) if row else ""
+    actor = str(value(connection, "SELECT current_user"))
     named = ", ".join(f"{described(s)}, database {shown(s.database)})" for s in left[:10])
     parts = [f"sessions remain after {waited:.0f} s: {named}"]
     parts.extend(

@@ -17,7 +17,7 @@ from psycopg import sql
 from ocore_crds import conditions, failpoints
 from ocore_crds.text.sentences import shown
 from ocore_mover.database import lock_waits
-from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating
+from ocore_mover.database.connect import Connection, Server, connect, set_timeouts, translating, value
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 from ocore_mover.errors import MoverError
@@ -34,6 +34,8 @@ HOLD_LIMIT = 60
 PASSES = 2
 _ITERSIZE = 20_000
 _MAX_NAME = 1000
+#: The id of the oldest transaction that is not over for a snapshot.
+_OLDEST = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid::pg_catalog.text"
 
 
 @dataclass
@@ -178,12 +180,10 @@ def _link_ahead(holder: Connection, table: str, freezer: Freezer, token: Token) 
         with _reading(token), holder.transaction():
             holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # Rows that this snapshot does not see have this id or a later one.
-            row = holder.execute(
-                "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid::pg_catalog.text"
-            ).fetchone()
+            oldest = value(holder, _OLDEST)
             link = _collect(holder, table, freezer, horizon, token)
         link()  # without a transaction: it takes long
-        horizon = str(row[0]) if row else None
+        horizon = str(oldest)
     return horizon
 
 
@@ -208,9 +208,7 @@ def _export(holder: Connection) -> tuple[str, datetime]:
     """The snapshot's identifier and its time."""
     with translating(conditions.DUMP_FAILED, "exporting a snapshot"):
         holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        row = holder.execute("SELECT pg_export_snapshot()").fetchone()
-        consistent_at = datetime.now(UTC)
-    return (str(row[0]) if row else ""), consistent_at
+        return str(value(holder, "SELECT pg_export_snapshot()")), datetime.now(UTC)
 
 
 def _exported_names(holder: Connection, table: str | None, token: Token) -> Iterator[str]:

@@ -24,6 +24,7 @@ from ocore_mover.database.connect import (
     connect_maintenance,
     set_timeouts,
     translating,
+    value,
 )
 from ocore_mover.database.extract.rows import APPLICATION, SETTINGS, Loaded
 from ocore_mover.deadline import Token
@@ -66,17 +67,14 @@ class LiveSchema:
                 )
             if comment is not None:
                 return _result(comment)
-            row = live.execute("SELECT pubname::text FROM pg_catalog.pg_publication WHERE puballtables").fetchone()
-            if row is not None:
+            name = value(live, "SELECT pubname::text FROM pg_catalog.pg_publication WHERE puballtables")
+            if name is not None:
                 raise MoverError(
                     conditions.TARGET_REFUSED,
-                    f"publication {row[0]} of the live database has all tables, so its subscribers would stop at the"
+                    f"publication {name} of the live database has all tables, so its subscribers would stop at the"
                     " new ones. Use target.store with format SQL",
                 )
-            row = live.execute(
-                "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
-            ).fetchone()
-            if row is None or not row[0]:
+            if not value(live, "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"):
                 raise MoverError(
                     conditions.MISSING_GRANTS,
                     f"the application's role {shown(self.server.app.user)} may not create a schema: grant it CREATE on"
@@ -150,8 +148,8 @@ class LiveSchema:
                 ) from error
 
     def _comment(self, live: Connection) -> str | None:
-        row = live.execute(_COMMENT.encode(), [self.name]).fetchone()
-        return str(row[0]) if row is not None else None
+        found: str | None = value(live, _COMMENT, [self.name])
+        return found
 
     def _is_ours(self, comment: str) -> bool:
         return f"{MARK}={self.extract_id}" in comment.splitlines()

@@ -10,7 +10,7 @@ from psycopg import sql
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, query_failure, quoted, unquoted
+from ocore_mover.database.connect import Connection, query_failure, quoted, unquoted, value
 from ocore_mover.errors import Corrupt, MoverError
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
@@ -92,8 +92,7 @@ def _create(connection: Connection, extension: Extension, version: str) -> None:
 
 
 def _make_schema(connection: Connection, owner: str, schema: str) -> bool:
-    row = connection.execute("SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]).fetchone()
-    if row is None or not row[0]:
+    if not value(connection, "SELECT to_regnamespace(quote_ident(%s)) IS NULL", [schema]):
         return False
     connection.execute(
         sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(schema), sql.Identifier(owner))
@@ -102,17 +101,13 @@ def _make_schema(connection: Connection, owner: str, schema: str) -> bool:
 
 
 def _trusted(connection: Connection, name: str) -> bool:
-    row = connection.execute(
-        "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions WHERE name = %s", [name]
-    ).fetchone()
-    return bool(row and row[0])
+    query = "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions WHERE name = %s"
+    return bool(value(connection, query, [name]))
 
 
 def _offers(connection: Connection, name: str, version: str) -> bool:
-    row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = %s AND version = %s)", [name, version]
-    ).fetchone()
-    return bool(row and row[0])
+    query = "SELECT EXISTS (SELECT FROM pg_available_extension_versions WHERE name = %s AND version = %s)"
+    return bool(value(connection, query, [name, version]))
 
 
 def _make_immutable(connection: Connection, artifact: DatabaseArtifact) -> None:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from ocore_crds import conditions
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, quoted
+from ocore_mover.database.connect import Connection, quoted, value
 from ocore_mover.errors import MoverError
 
 _DATA = {"TABLE DATA": "INSERT", "SEQUENCE SET": "UPDATE"}
@@ -73,8 +73,7 @@ def _has(copy: Connection, owner: str, right: Right) -> bool:
             " (SELECT fdwname FROM pg_foreign_data_wrapper WHERE quote_ident(fdwname) = %s)::text, %s)"
         ),
     }[right.kind]
-    row = copy.execute(f"SELECT {function}".encode(), [owner, right.identity, right.privilege]).fetchone()
-    return bool(row and row[0])
+    return bool(value(copy, f"SELECT {function}", [owner, right.identity, right.privilege]))
 
 
 @contextmanager

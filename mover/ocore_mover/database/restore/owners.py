@@ -20,7 +20,7 @@ from ocore_crds import conditions
 from ocore_crds.rules.remedy import FIRST_WITH_MEMBERSHIP_OPTIONS
 from ocore_crds.text.sentences import shown
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, major
+from ocore_mover.database.connect import Connection, major, value
 from ocore_mover.errors import MoverError
 
 _RELATIONS = {"TABLE": "rp", "VIEW": "v", "MATERIALIZED VIEW": "m", "FOREIGN TABLE": "f", "SEQUENCE": "S"}
@@ -348,10 +348,11 @@ class _Guard:
 
 def is_powerful(connection: Connection, role: str) -> bool:
     """Whether the role, or one that it is a member of, is a superuser or may act outside of the database."""
-    row = connection.execute(
+    found = value(
+        connection,
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(%s, r.oid, 'MEMBER') AND"
         " (r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname IN"
         " ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')))",
         [role],
-    ).fetchone()
-    return row is None or bool(row[0])
+    )
+    return bool(found)

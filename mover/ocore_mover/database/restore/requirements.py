@@ -11,7 +11,7 @@ from ocore_crds import conditions
 from ocore_crds.stored.manifest import DatabaseArtifact
 from ocore_crds.text.sentences import shown
 from ocore_mover.database import toc
-from ocore_mover.database.connect import Connection, Server
+from ocore_mover.database.connect import Connection, Server, value
 from ocore_mover.database.restore import fetch, locales, owners
 from ocore_mover.errors import MoverError
 from ocore_mover.store.interface import Store
@@ -36,10 +36,8 @@ def check(connection: Connection, store: Store, artifact: DatabaseArtifact, serv
 def _owner(connection: Connection, server: Server) -> str:
     """The role that the restored objects will belong to: the live database's owner; where it does not exist, the
     application's role."""
-    row = connection.execute(
-        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", [server.live]
-    ).fetchone()
-    return str(row[0]) if row is not None else server.app.user
+    query = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+    return str(value(connection, query, [server.live]) or server.app.user)
 
 
 def _check_tablespaces(connection: Connection, contents: Iterable[toc.Entry], owner: str) -> None:

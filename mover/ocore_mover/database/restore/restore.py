@@ -21,6 +21,7 @@ from ocore_mover.database.connect import (
     is_superuser,
     set_timeouts,
     translating,
+    value,
 )
 from ocore_mover.database.copy_access import CopyAccess
 from ocore_mover.database.position import Names, Position
@@ -188,10 +189,8 @@ class DatabaseRestore:
             warnings += self._apply_rights(contents, access, reduced, renamed, live_exists=now.live is not None)
         with translating(conditions.RESTORE_FAILED, "reading the live database's subscriptions"):
             warnings += _subscriptions(maintenance, self.names.live)
-            row = maintenance.execute("SELECT pg_database_size(%s)", [self.names.restored]).fetchone()
-        return RestoredDatabase(
-            self.names.restored, owner, int(row[0]) if row else 0, tables, tuple(warnings), now.live is None
-        )
+            size = int(value(maintenance, "SELECT pg_database_size(%s)", [self.names.restored]))
+        return RestoredDatabase(self.names.restored, owner, size, tables, tuple(warnings), now.live is None)
 
     def _owners(self, contents: toc.TableOfContents, owner: str) -> other_owner.Owners | None:
         """Of a dump of another environment; None for one of this environment."""
@@ -431,10 +430,10 @@ class _Progress:
             return
         self._next = time.monotonic() + _PROGRESS_EVERY
         try:
-            row = self._connection.execute("SELECT pg_database_size(%s)", [self._database]).fetchone()
+            size = value(self._connection, "SELECT pg_database_size(%s)", [self._database])
         except psycopg.Error:
             return  # pg_restore reports the cause
-        self._reach(int(row[0]) if row else 0)
+        self._reach(int(size))
 
     def finish(self) -> None:
         """Reports that everything is loaded; a copy is smaller than a bloated original."""

@@ -8,7 +8,7 @@ setting of their own.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ocore_mover.database.connect import Connection, Server
+from ocore_mover.database.connect import Connection, Server, value
 from ocore_mover.database.copy_access import CopyAccess, application_search_path
 from ocore_mover.deadline import Token
 
@@ -39,8 +39,7 @@ def given(server: Server, access: CopyAccess, token: Token) -> Iterator[None]:
     again after it."""
     path = application_search_path(server, access, token)
     with access.connect(application=APPLICATION, token=token) as session:
-        row = session.execute(_FUNCTIONS.encode()).fetchone()
-        functions: list[int] = (row[0] if row else None) or []
+        functions: list[int] = value(session, _FUNCTIONS) or []
         _alter(session, functions, path, "SET", "FROM CURRENT")
     yield
     with access.connect(application=APPLICATION, token=token) as session:

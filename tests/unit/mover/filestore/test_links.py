@@ -187,7 +187,6 @@ def test_row_28_a_link_instead_of_our_folder_is_removed_and_not_followed(
 ODOO: dict[str, Callable[[Site, FilestoreArtifact, Store], object]] = {
     "freeze": lambda site, _, store: site.store(store),
     "hold": lambda site, _, __: site.hold.hold_all(),
-    "extend": lambda site, _, __: site.hold.hold_all(),
     "relink": lambda site, _, __: site.hold.relink(site.names),
     "restore": lambda site, artifact, store: site.add_missing(store, artifact),
     "restore held": lambda site, artifact, store: site.add_missing(store, artifact, site.hold),
