@@ -11,7 +11,7 @@
 """
 
 from ocore_crds import conditions
-from ocore_crds.reports.base import Failure
+from ocore_crds.reports.base import Failure, Finding
 
 
 class MoverError(Exception):
@@ -26,6 +26,10 @@ class MoverError(Exception):
     def failure(self) -> Failure:
         """The failure for the last report line."""
         return Failure(reason=self.reason, message=self.message, retryable=self.retryable)
+
+    def finding(self) -> Finding:
+        """The same as a finding."""
+        return Finding.of(self.reason, self.message)
 
 
 class Corrupt(MoverError):

@@ -4,7 +4,7 @@ message, too (4 KiB at most). Pure.
 
 import json
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SerializeAsAny
 
@@ -109,6 +109,11 @@ class Finding(Line):
     reason: str
     message: Sentence
     remedies: Annotated[tuple[Remedy, ...], Field(max_length=4)] = ()
+
+    @classmethod
+    def of(cls, reason: str, message: str) -> Self:
+        """The finding without remedies."""
+        return cls(reason=reason, message=message)
 
 
 class Failure(Line):

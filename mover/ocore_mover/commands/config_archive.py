@@ -137,7 +137,7 @@ def findings(source: Source) -> tuple[Finding, ...]:
         for _ in source.files():
             pass
     except MoverError as error:
-        return (Finding(reason=error.reason, message=error.message),)
+        return (error.finding(),)
     return ()
 
 

@@ -41,7 +41,7 @@ class _Report:
 
     def refused(self, error: MoverError) -> None:
         """A rollback would fail with this."""
-        self.refusals.append(Finding(reason=error.reason, message=error.message))
+        self.refusals.append(error.finding())
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:

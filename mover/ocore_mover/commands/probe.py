@@ -64,7 +64,7 @@ def _server(request: ProbeRequest, found: _Found) -> Server | None:
     try:
         return opening.optional_server(request.database)
     except MoverError as error:
-        found.blocking.append(Finding(reason=error.reason, message=error.message))
+        found.blocking.append(error.finding())
         return None
 
 
@@ -128,8 +128,8 @@ def _without_attachments(database: DatabaseFacts) -> Finding:
             f"database {database.name} has no tables yet, so there is nothing to snapshot. A Rollback with this"
             " Environment as its target fills it from a Snapshot; or start the application, which makes its tables"
         )
-        return Finding(reason=conditions.DATABASE_EMPTY, message=text)
-    return Finding(reason=conditions.FILESTORE_LAYOUT_UNSUPPORTED, message=no_attachments(database.name))
+        return Finding.of(conditions.DATABASE_EMPTY, text)
+    return Finding.of(conditions.FILESTORE_LAYOUT_UNSUPPORTED, no_attachments(database.name))
 
 
 def no_attachments(database: str) -> str:

@@ -172,7 +172,7 @@ def _finding(server: Server, error: MoverError) -> Finding:
     """The failure, with the functions that cause it where they are known."""
     functions = scratch.without_search_path(server, sorted(set(_INLINED.findall(error.message))))
     if not functions:
-        return Finding(reason=error.reason, message=error.message)
+        return error.finding()
     return Finding(
         reason=error.reason,
         message=(

@@ -362,7 +362,7 @@ class RestoreTestRun:
             if isinstance(error, Cancelled) or error.retryable or error.reason not in VERDICTS:
                 raise
             self._token.check()
-            self._findings.append(Finding(reason=error.reason, message=error.message))
+            self._findings.append(error.finding())
 
     @contextmanager
     def _undisturbed(self, server: Server, names: RestoreTestNames) -> Iterator[None]:

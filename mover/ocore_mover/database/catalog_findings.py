@@ -136,8 +136,7 @@ def always(connection: Connection) -> Iterator[Finding]:
         connection,
         _HIDDEN_MAPPINGS,
         f"options of user mappings are hidden from {shown(connection.info.user)}, so a snapshot does not have them;"
-        f" drop the"
-        " mappings before a rollback and create them again after it",
+        " drop the mappings before a rollback and create them again after it",
     )
 
 
@@ -160,11 +159,9 @@ def without_superuser(
     ).fetchall()
     if found:
         names = ", ".join(f"{shown(name)} (extension {shown(extension)})" for name, extension in found[:_SHOWN])
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"only a superuser can load the rows of {names}, and {shown(actor)} is not one; {remedies.superuser}"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"only a superuser can load the rows of {names}, and {shown(actor)} is not one; {remedies.superuser}",
         )
 
 
@@ -181,14 +178,12 @@ def parameters(connection: Connection, maintenance: Connection, facts: DatabaseF
         [names],
     ).fetchall()
     if missing:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"{shown(maintenance.info.user)} may not set parameters that ALTER DATABASE gave to"
-                f" {shown(facts.name)}: {', '.join(shown(name) for (name,) in missing)}; grant it SET on the"
-                f" parameters,"
-                " or reset them"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"{shown(maintenance.info.user)} may not set parameters that ALTER DATABASE gave to"
+            f" {shown(facts.name)}: {', '.join(shown(name) for (name,) in missing)}; grant it SET on the"
+            f" parameters,"
+            " or reset them",
         )
 
 
@@ -216,4 +211,4 @@ def _listed(connection: Connection, query: str, text: str) -> Iterator[Finding]:
     if names:
         more = f" (the first {_SHOWN} of {len(names)})" if len(names) > _SHOWN else ""
         shown_names = ", ".join(map(shown, names[:_SHOWN]))
-        yield Finding(reason=conditions.MISSING_GRANTS, message=f"{text}{more}: {shown_names}")
+        yield Finding.of(conditions.MISSING_GRANTS, f"{text}{more}: {shown_names}")

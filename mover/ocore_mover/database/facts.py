@@ -61,7 +61,7 @@ def probe(
         missing = (
             _probe_missing(server, error, rollback=rollback) if error.reason == conditions.DATABASE_NOT_FOUND else None
         )
-        return missing or DatabaseProbe(None, (Finding(reason=error.reason, message=error.message),), (), ())
+        return missing or DatabaseProbe(None, (error.finding(),), (), ())
     with connection:
         try:
             facts, warnings = read_facts(connection)
@@ -70,7 +70,7 @@ def probe(
             blocking = tuple(_snapshot_findings(connection, facts, jobs, remedies, attachments=attachments))
             blocking += tuple(_encryption_findings(server, connection, facts))
         except psycopg.Error as error:
-            found = Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading facts: {error}")
+            found = Finding.of(conditions.DATABASE_UNREACHABLE, f"reading facts: {error}")
             return DatabaseProbe(None, (found,), (), ())
         more = rollback_findings.find(server, connection, facts, remedies) if rollback else ()
         if rollback:
@@ -95,7 +95,7 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         if error.reason != conditions.MISSING_GRANTS:
             return None
         both = (refused, error)
-        return DatabaseProbe(None, tuple(Finding(reason=each.reason, message=each.message) for each in both), (), ())
+        return DatabaseProbe(None, tuple(each.finding() for each in both), (), ())
     except psycopg.Error:
         return None
     facts = facts.model_copy(
@@ -110,7 +110,7 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
     more = rollback_findings.find_missing(server, facts) if rollback else ()
     if rollback and server.admin is None:
         warnings += (HIDDEN_ONLY,)
-    created = (Finding(reason=conditions.DATABASE_NOT_FOUND, message=text),)
+    created = (Finding.of(conditions.DATABASE_NOT_FOUND, text),)
     return DatabaseProbe(facts, blocking, more, warnings, created)
 
 
@@ -222,12 +222,10 @@ def _snapshot_findings(
 ) -> Iterator[Finding]:
     yield from _version_findings(facts)
     if value(connection, "SELECT pg_is_in_recovery()"):
-        yield Finding(
-            reason=conditions.UNSUPPORTED_SERVER,
-            message=(
-                f"{connection.info.host} is a standby, where tables cannot be locked; set host to the address of the"
-                " primary"
-            ),
+        yield Finding.of(
+            conditions.UNSUPPORTED_SERVER,
+            f"{connection.info.host} is a standby, where tables cannot be locked; set host to the address of the"
+            " primary",
         )
     yield from _unreadable(connection, remedies)
     yield from catalog_findings.unreadable(connection, remedies)
@@ -242,24 +240,20 @@ def _snapshot_findings(
         " WHERE r.rolname = current_user AND d.datname = current_database()",
     )
     if limit is not None and limit < needed:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"a snapshot with {jobs} jobs needs {needed} connections and {limit} are allowed; increase"
-                f" max_connections or the CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce"
-                " the parallelism"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"a snapshot with {jobs} jobs needs {needed} connections and {limit} are allowed; increase"
+            f" max_connections or the CONNECTION LIMIT of role {facts.user} and database {facts.name}, or reduce"
+            " the parallelism",
         )
 
 
 def _version_findings(facts: DatabaseFacts) -> Iterator[Finding]:
     if facts.server_major not in SUPPORTED_MAJORS:
-        yield Finding(
-            reason=conditions.UNSUPPORTED_SERVER,
-            message=(
-                f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are"
-                " supported"
-            ),
+        yield Finding.of(
+            conditions.UNSUPPORTED_SERVER,
+            f"the server is PostgreSQL {facts.server_version}; {SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]} are"
+            " supported",
         )
 
 
@@ -272,7 +266,7 @@ def _encryption_findings(server: Server, connection: Connection, facts: Database
     try:
         programs.check_encrypted(program, server.app, connection)
     except MoverError as error:
-        yield Finding(reason=error.reason, message=error.message)
+        yield error.finding()
 
 
 def _unreadable(connection: Connection, remedies: Remedies) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
     """Findings. `connection` is to the live database; another one is opened as the role that would do the rollback."""
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
-        found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
+        found.append(Finding.of(conditions.DATABASE_NAME_TOO_LONG, too_long(facts.name)))
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
             found.extend(_rights(maintenance, facts, remedies))
@@ -49,9 +49,9 @@ def find(server: Server, connection: Connection, facts: DatabaseFacts, remedies:
             found.extend(_unavailable(connection))
             found.extend(_replication(maintenance, facts))
     except MoverError as error:
-        found.append(Finding(reason=error.reason, message=error.message))
+        found.append(error.finding())
     except psycopg.Error as error:
-        found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
+        found.append(Finding.of(conditions.DATABASE_UNREACHABLE, f"reading rights: {error}"))
     return tuple(found)
 
 
@@ -60,7 +60,7 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
     application's role, or to one that this is a member of."""
     found: list[Finding] = []
     if len(facts.name.encode()) > naming.MAX_DATABASE_NAME_BYTES:
-        found.append(Finding(reason=conditions.DATABASE_NAME_TOO_LONG, message=too_long(facts.name)))
+        found.append(Finding.of(conditions.DATABASE_NAME_TOO_LONG, too_long(facts.name)))
     to_be, remedies = facts.model_copy(update={"owner": server.app.user}), remedies_of(server)
     try:
         with connect_maintenance(server, application=APPLICATION) as maintenance:
@@ -68,9 +68,9 @@ def find_missing(server: Server, facts: DatabaseFacts) -> tuple[Finding, ...]:
             if server.admin is not None and not is_superuser(maintenance):
                 found.extend(_temporary_role(maintenance, to_be, server, remedies))
     except MoverError as error:
-        found.append(Finding(reason=error.reason, message=error.message))
+        found.append(error.finding())
     except psycopg.Error as error:
-        found.append(Finding(reason=conditions.DATABASE_UNREACHABLE, message=f"reading rights: {error}"))
+        found.append(Finding.of(conditions.DATABASE_UNREACHABLE, f"reading rights: {error}"))
     return tuple(found)
 
 
@@ -80,9 +80,9 @@ def _replication(maintenance: Connection, facts: DatabaseFacts) -> Iterator[Find
     found = replication.read(maintenance, facts.name)
     missing = replication.missing_rights(maintenance, found)
     if found.in_use:
-        yield Finding(reason=conditions.REPLICATION_ACTIVE, message=replication.refusal(facts.name, found, missing))
+        yield Finding.of(conditions.REPLICATION_ACTIVE, replication.refusal(facts.name, found, missing))
     elif missing:
-        yield Finding(reason=conditions.MISSING_GRANTS, message=replication.grants_text(facts.name, missing))
+        yield Finding.of(conditions.MISSING_GRANTS, replication.grants_text(facts.name, missing))
 
 
 def _rights(connection: Connection, facts: DatabaseFacts, remedies: Remedies) -> Iterator[Finding]:
@@ -106,8 +106,7 @@ def _rights(connection: Connection, facts: DatabaseFacts, remedies: Remedies) ->
     else:
         text = (
             f"{shown(role)} does not own database {shown(facts.name)} (owner {shown(facts.owner)}) and does not have"
-            f" the"
-            " rights of its owner"
+            " the rights of its owner"
         )
     if is_powerful(connection, facts.owner):  # a member would have a superuser's power
         yield Finding(
@@ -133,25 +132,20 @@ def _temporary_role(
     role, createrole, grants = row
     # Since PostgreSQL 16 its REVOKE fails: the administrator's own grant depends on that of CREATE ROLE.
     if role in server.managed and major(connection) < FIRST_WITH_MEMBERSHIP_OPTIONS:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"{shown(role)} is in spec.managed.roles of Cluster {server.cluster} and is not a superuser:"
-                f" CloudNativePG"
-                " would take its membership in the temporary role that loads a dump away. Remove its entry, which keeps"
-                " the role, and give it rights by SQL; or set superuser: true in the entry"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"{shown(role)} is in spec.managed.roles of Cluster {server.cluster} and is not a superuser:"
+            f" CloudNativePG"
+            " would take its membership in the temporary role that loads a dump away. Remove its entry, which keeps"
+            " the role, and give it rights by SQL; or set superuser: true in the entry",
         )
     if createrole and grants:
         return
     if role == server.app.user:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"adminSecretRef names {shown(role)}, the application's own role, which cannot create the temporary"
-                f" role that"
-                " loads a dump: remove adminSecretRef, or name another role"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"adminSecretRef names {shown(role)}, the application's own role, which cannot create the temporary"
+            " role that loads a dump: remove adminSecretRef, or name another role",
         )
     elif not is_powerful(connection, facts.owner):  # else the rights say so
         text, rights = f"{shown(role)} may not create the temporary role that loads a dump", (Right.CREATE_ROLES,)
@@ -164,12 +158,10 @@ def _foreign_owners(connection: Connection, maintenance: Connection, facts: Data
     for role, count, examples in connection.execute(_FOREIGN_OWNERS.encode(), {"owner": facts.owner}).fetchall():
         problem = problem_of(maintenance, role)
         if problem:
-            yield Finding(
-                reason=conditions.MISSING_GRANTS,
-                message=(
-                    f"{count} objects belong to role {shown(role)}, for example {_names(examples)}: {problem}, or give"
-                    f" them to {shown(facts.owner)}"
-                ),
+            yield Finding.of(
+                conditions.MISSING_GRANTS,
+                f"{count} objects belong to role {shown(role)}, for example {_names(examples)}: {problem}, or give"
+                f" them to {shown(facts.owner)}",
             )
 
 
@@ -223,13 +215,11 @@ def _revoked_of_extensions(
     """Rights on members of extensions that were revoked: only their owner, a superuser, can revoke them in the copy."""
     found = connection.execute(_REVOKED.encode(), {"owner": facts.owner}).fetchall()
     if found:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"rights on {_names(row[0] for row in found)} of an extension were revoked: only a superuser can"
-                f" revoke them in the restored database, and {shown(server.actor.user)} is not one;"
-                f" {remedies.superuser}"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"rights on {_names(row[0] for row in found)} of an extension were revoked: only a superuser can"
+            f" revoke them in the restored database, and {shown(server.actor.user)} is not one;"
+            f" {remedies.superuser}",
         )
 
 
@@ -268,7 +258,7 @@ def _session_findings(
         text = f"application {shown(session.application or 'unknown')} is connected to {shown(facts.name)}: "
         if session.superuser:
             text += f"{sessions.denial(actor, role, superuser=True)}, or {remedies.superuser}"
-            yield Finding(reason=conditions.MISSING_GRANTS, message=text)
+            yield Finding.of(conditions.MISSING_GRANTS, text)
         else:
             text += f"{shown(actor)} may not end sessions of {shown(role)}"
             yield remedies.finding(text, actor, Right.END_SESSIONS, major=major(connection))
@@ -301,12 +291,10 @@ def _superuser_only(connection: Connection, server: Server, remedies: Remedies) 
     for what, query in _NEEDS_SUPERUSER:
         names = [row[0] for row in connection.execute(query.encode())]
         if names:
-            yield Finding(
-                reason=conditions.MISSING_GRANTS,
-                message=(
-                    f"{what} {_names(names[:10])}: only a superuser can create this in the restored database, and"
-                    f" {shown(server.actor.user)} is not one; {remedies.superuser}, or drop it where it is not needed"
-                ),
+            yield Finding.of(
+                conditions.MISSING_GRANTS,
+                f"{what} {_names(names[:10])}: only a superuser can create this in the restored database, and"
+                f" {shown(server.actor.user)} is not one; {remedies.superuser}, or drop it where it is not needed",
             )
 
 
@@ -319,9 +307,7 @@ def _unavailable(connection: Connection) -> Iterator[Finding]:
         )
     ]
     if names:
-        yield Finding(
-            reason=conditions.MISSING_GRANTS,
-            message=(
-                f"the server does not have the files of extension {_names(names)}: install its package on the server"
-            ),
+        yield Finding.of(
+            conditions.MISSING_GRANTS,
+            f"the server does not have the files of extension {_names(names)}: install its package on the server",
         )

@@ -38,10 +38,10 @@ def collect(
             writable = os.access(".", os.W_OK | os.X_OK, dir_fd=root, effective_ids=True)
     except MoverError as error:
         found = layout.absent(folders) or error
-        return None, (Finding(reason=found.reason, message=found.message),), (), ()
+        return None, (found.finding(),), (), ()
     except OSError as error:  # replaced by the application after it was found
         found = filesystem_error(error, "read the filestore")
-        return None, (Finding(reason=found.reason, message=found.message),), (), ()
+        return None, (found.finding(),), (), ()
     facts = FilestoreFacts(
         file_count=seen.files,
         size_bytes=seen.size,
@@ -97,7 +97,7 @@ def of_missing(folders: ClaimFolders, layout: Layout) -> tuple[Finding, list[Fin
             status, volume = os.fstat(fd), os.fstatvfs(fd)
     except OSError as error:
         found = filesystem_error(error, "read the filestore's claim")
-        return created, [Finding(reason=found.reason, message=found.message)]
+        return created, [found.finding()]
     facts = FilestoreFacts(free_bytes=volume.f_bavail * volume.f_frsize, uid=status.st_uid, gid=status.st_gid)
     return created, _rollback_findings(folders, layout, facts, "", writable=writable)
 
@@ -172,12 +172,10 @@ def _blocking(seen: _Seen) -> list[Finding]:
     if not seen.unreadable:
         return []
     return [
-        Finding(
-            reason=conditions.FILESTORE_NOT_READABLE,
-            message=(
-                f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable)} in the filestore. Run the Jobs as the "
-                "application's user (spec.jobs.runAsUser, runAsGroup)."
-            ),
+        Finding.of(
+            conditions.FILESTORE_NOT_READABLE,
+            f"uid {os.geteuid()} cannot read {', '.join(seen.unreadable)} in the filestore. Run the Jobs as the "
+            "application's user (spec.jobs.runAsUser, runAsGroup).",
         )
     ]
 
@@ -215,15 +213,13 @@ def _rollback_findings(
 ) -> list[Finding]:
     found = []
     if not_writable:
-        found.append(Finding(reason=conditions.FILESTORE_NOT_READABLE, message=not_writable))
+        found.append(Finding.of(conditions.FILESTORE_NOT_READABLE, not_writable))
     elif not writable:
         found.append(
-            Finding(
-                reason=conditions.FILESTORE_NOT_READABLE,
-                message=(
-                    f"uid {os.geteuid()} cannot write to the filestore. Run the Jobs as the application's user "
-                    f"(uid {facts.uid}, gid {facts.gid})."
-                ),
+            Finding.of(
+                conditions.FILESTORE_NOT_READABLE,
+                f"uid {os.geteuid()} cannot write to the filestore. Run the Jobs as the application's user "
+                f"(uid {facts.uid}, gid {facts.gid}).",
             )
         )
     return [*found, *layout.rollback_findings(folders, facts)]

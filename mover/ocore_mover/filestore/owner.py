@@ -36,7 +36,7 @@ def find(folders: ClaimFolders) -> tuple[Finding, FileOwner | None]:
         f" {remedy}"
     )
     owner = FileOwner(run_as_user=uid, run_as_group=gid or None) if uid else None
-    return Finding(reason=conditions.JOB_USER_UNKNOWN, message=message), owner
+    return Finding.of(conditions.JOB_USER_UNKNOWN, message), owner
 
 
 def _owner(folders: ClaimFolders) -> tuple[int, int]:

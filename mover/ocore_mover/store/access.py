@@ -32,6 +32,6 @@ def check(store: FolderStore, environment_id: str) -> Access:
                 break
     except StoreError as error:
         if error.reason == conditions.STORE_NOT_WRITABLE:
-            return Access(findings=(Finding(reason=error.reason, message=error.message),))
+            return Access(findings=(error.finding(),))
         return Access(warnings=(error.message,))
     return Access()

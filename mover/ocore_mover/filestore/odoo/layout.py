@@ -79,12 +79,10 @@ class Odoo(Layout):
         if facts.hard_links or facts.size_bytes <= facts.free_bytes:
             return []
         return [
-            Finding(
-                reason=conditions.INSUFFICIENT_CAPACITY,
-                message=(
-                    f"without hard links a rollback copies the filestore. It needs {facts.size_bytes} bytes; the volume"
-                    f" has {facts.free_bytes} free. Enlarge the volume."
-                ),
+            Finding.of(
+                conditions.INSUFFICIENT_CAPACITY,
+                f"without hard links a rollback copies the filestore. It needs {facts.size_bytes} bytes; the volume"
+                f" has {facts.free_bytes} free. Enlarge the volume.",
             )
         ]
 

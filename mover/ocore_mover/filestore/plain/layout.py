@@ -86,15 +86,13 @@ class Plain(Layout):
         try:
             folders.require_switchable()
         except MoverError as error:
-            found.append(Finding(reason=error.reason, message=error.message))
+            found.append(error.finding())
         if facts.size_bytes > facts.free_bytes:
             found.append(
-                Finding(
-                    reason=conditions.INSUFFICIENT_CAPACITY,
-                    message=(
-                        f"a rollback restores the filestore beside the live one. It needs {facts.size_bytes} bytes; the"
-                        f" volume has {facts.free_bytes} free. Enlarge the volume."
-                    ),
+                Finding.of(
+                    conditions.INSUFFICIENT_CAPACITY,
+                    f"a rollback restores the filestore beside the live one. It needs {facts.size_bytes} bytes; the"
+                    f" volume has {facts.free_bytes} free. Enlarge the volume.",
                 )
             )
         return found
