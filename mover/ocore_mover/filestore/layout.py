@@ -8,7 +8,11 @@ class              one for
 :class:`Capture`   each try of a snapshot: freeze, copy
 :class:`Kept`      each rollback: hold, restore, switch, and what is kept until its undo window ends
 =================  =====================================================================================
+
+A method that is not abstract is for a layout which has something to do there: by default it does nothing.
 """
+
+# ruff: noqa: B027 - see above
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,15 +80,13 @@ class Capture(ABC):
         """Whether nothing that the application does from now on changes the copy. Asked after :meth:`complete`."""
         return False
 
-    @abstractmethod
     def approach(self) -> None:
         """Called right before the export."""
 
-    @abstractmethod
     def confirm(self) -> bool:
         """Called right after the export. False: it may have seen files that the copy lacks, so export again."""
+        return True
 
-    @abstractmethod
     def complete(self) -> None:
         """Called once the database is exported, or where there is none."""
 
@@ -102,7 +104,7 @@ class Kept(ABC):
         self._rollback_id = rollback_id
         self.relinked = 0  # files that the switch gave back to the application
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to close
+    def close(self) -> None:
         """Frees what this process holds; everything on the claim stays."""
 
     @property
@@ -112,7 +114,6 @@ class Kept(ABC):
 
     # --- restore -------------------------------------------------------------------------------------------------
 
-    @abstractmethod
     def protect(self, live_names: Callable[[], Iterable[str]]) -> None:
         """Keeps the live files from the application's garbage collection. `live_names` is only called where needed."""
 
@@ -140,36 +141,31 @@ class Kept(ABC):
     def prepare(self, restored_names: Names) -> None:
         """Slow work before a switch. Raises MoverError SwitchFailed where what was restored does not exist any more."""
 
-    @abstractmethod
     def before_switch(self, live_names: Names | None) -> None:
         """While the application still runs. None: the live database does not exist."""
 
-    @abstractmethod
     def at_switch(self) -> None:
         """When no session is left, before the databases are renamed."""
 
-    @abstractmethod
     def before_switch_back(self, live_names: Names) -> None:
         """As :meth:`before_switch`, of the restored database that is live. A failure must not prevent the switch."""
 
-    @abstractmethod
     def at_switch_back(self) -> None:
         """As :meth:`at_switch`."""
 
-    @abstractmethod
     def switch(self) -> None:
         """Moves the restored folder to the filestore's place. Idempotent: continues where a killed switch stopped."""
 
-    @abstractmethod
     def switch_back(self) -> None:
         """Moves the previous folder back. Idempotent."""
 
     # --- cleanup -------------------------------------------------------------------------------------------------
 
-    @abstractmethod
     def list_leftovers(self, live_names: Names) -> int:
         """Hands files that no database names any more to the application's garbage collection; returns their
         number."""
+        del live_names
+        return 0
 
     @abstractmethod
     def remove(self, part: CleanupPart) -> Path | None:

@@ -37,7 +37,8 @@ class _Compared:
 
 class OdooCapture(Capture):
     """Freezes the files for the export: with a base only those that it does not have. Names go through scratch, so that
-    memory does not grow with them."""
+    memory does not grow with them. Garbage collection is paused around the export, and :meth:`finish` freezes
+    everything."""
 
     def __init__(
         self, freezing: Freezing, stack: ExitStack, options: CaptureOptions, base: OdooBase | None = None
@@ -61,16 +62,6 @@ class OdooCapture(Capture):
     def protected(self) -> bool:
         """Files never change, and links keep them."""
         return self._frozen is not None and self._frozen.files.linked
-
-    def approach(self) -> None:
-        """Garbage collection is paused."""
-
-    def confirm(self) -> bool:
-        """Garbage collection is paused."""
-        return True
-
-    def complete(self) -> None:
-        """:meth:`finish` has frozen everything."""
 
     def collect(self, names: Iterable[str]) -> Callable[[], None]:
         """As :meth:`.freezer.Freezer.collect`."""

@@ -122,12 +122,6 @@ class OdooKept(Kept):
             self._keep_switched_back_files()
             self.relinked = self._hold.relink(self._hold.held())
 
-    def switch(self) -> None:
-        """No folder is switched."""
-
-    def switch_back(self) -> None:
-        """No folder is switched."""
-
     def list_leftovers(self, live_names: Names) -> int:
         """Puts the files that only the dropped database has named on the application's checklist, while the hold set
         says which they are."""

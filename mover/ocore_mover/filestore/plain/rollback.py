@@ -1,6 +1,5 @@
 """Layout Plain: a rollback stages a folder beside the live one, and switches by renames."""
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ocore_crds import conditions
@@ -16,10 +15,8 @@ from ocore_mover.store.interface import Store
 
 
 class PlainKept(Kept):
-    """The staged and the previous folder of one rollback."""
-
-    def protect(self, live_names: Callable[[], Iterable[str]]) -> None:
-        """The restored folder is beside the live one."""
+    """The staged and the previous folder of one rollback. Restored is beside the live folder, which is kept as a whole:
+    no file of it needs protection, and the application collects nothing in a folder that is removed."""
 
     def restore(self, store: Store, artifact: FilestoreArtifact, counter: Counter, *, jobs: int) -> Restored:
         """As :func:`.plain.restore.stage_plain`. Raises MoverError SwitchFailed where the switch has begun."""
@@ -53,18 +50,6 @@ class PlainKept(Kept):
                 f"the restored folder {self._folders.stage(self._rollback_id)} does not exist; run `restore` again",
             )
 
-    def before_switch(self, live_names: Names | None) -> None:
-        """The live folder is kept as a whole."""
-
-    def at_switch(self) -> None:
-        """The live folder is kept as a whole."""
-
-    def before_switch_back(self, live_names: Names) -> None:
-        """The live folder is kept as a whole."""
-
-    def at_switch_back(self) -> None:
-        """The live folder is kept as a whole."""
-
     def switch(self) -> None:
         """As :func:`.switch.switch`."""
         switch.switch(self._folders, self._rollback_id)
@@ -77,11 +62,6 @@ class PlainKept(Kept):
     def set_aside(self) -> tuple[str, ...]:
         """As :func:`.switch.set_aside`."""
         return switch.set_aside(self._folders, self._rollback_id)
-
-    def list_leftovers(self, live_names: Names) -> int:
-        """The application collects nothing in a folder that is removed."""
-        del live_names
-        return 0
 
     def remove(self, part: CleanupPart) -> Path | None:
         """Removes the previous or the staged folder."""
