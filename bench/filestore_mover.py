@@ -41,7 +41,7 @@ def main(operation: str, url: str, endpoint: str, credentials: str, jobs: str, a
 def snapshot(store: Store, claim: Path, artifact: Path, jobs: int) -> None:
     """Stores the filestore; writes its artifact."""
     from ocore_mover.filestore.odoo.copy import store_odoo
-    from ocore_mover.filestore.odoo.freeze import freeze
+    from ocore_mover.filestore.odoo.freeze import Freezing
 
     folders = ClaimFolders(claim, "filestore", ENVIRONMENT)
     names = sorted(
@@ -50,7 +50,9 @@ def snapshot(store: Store, claim: Path, artifact: Path, jobs: int) -> None:
         if len(folder.name) == 2
         for file in os.scandir(folder)
     )
-    with freeze(folders, "1", names) as frozen:
+    with Freezing(folders, "1") as freezing:
+        freezing.link(names)
+        frozen = freezing.finish(names)
         made = store_odoo(store, PREFIX, frozen, Reporter().counter(Step.COPY_FILESTORE), jobs=jobs)
     artifact.write_text(made.model_dump_json())
 

@@ -157,10 +157,12 @@ def _indexed(store: Store, count: int) -> FilestoreArtifact:
 def freeze_odoo(folder: Path, count: int) -> None:
     """`freeze`"""
     from ocore_mover.filestore.names import spooled
-    from ocore_mover.filestore.odoo.freeze import freeze
+    from ocore_mover.filestore.odoo.freeze import Freezing
 
     folders = _folders(folder)
-    with spooled(sorted_names(count), folder) as names, freeze(folders, "a1", names.files) as frozen:
+    with spooled(sorted_names(count), folder) as names, Freezing(folders, "a1") as freezing:
+        freezing.link(names.files)
+        frozen = freezing.finish(names.files)
         assert frozen.linked
         assert sum(1 for _ in frozen.names) == count
 

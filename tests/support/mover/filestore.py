@@ -2,6 +2,8 @@
 
 import hashlib
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo import restore
 from ocore_mover.filestore.odoo.copy import store_odoo
-from ocore_mover.filestore.odoo.freeze import freeze
+from ocore_mover.filestore.odoo.freeze import Freezing, Frozen
 from ocore_mover.filestore.odoo.hold import HoldSet
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.report import Counter, Reporter
@@ -102,7 +104,7 @@ class Site:
 
     def store(self, store: Store, *, attempt: str = "a1", jobs: int = 2) -> FilestoreArtifact:
         """Freezes and stores what the database names: everything."""
-        with freeze(self.folders, attempt, self.names) as frozen:
+        with frozen_files(self, attempt) as frozen:
             return store_odoo(store, PREFIX, frozen, counter(), jobs=jobs)
 
     def add_missing(
@@ -110,6 +112,14 @@ class Site:
     ) -> Restored:
         """As a restore does."""
         return restore.add_missing(store, artifact, self.folders, hold, counter(), jobs=jobs)
+
+
+@contextmanager
+def frozen_files(site: Site, attempt: str = "a1") -> Iterator[Frozen]:
+    """What the database names, frozen for the block."""
+    with Freezing(site.folders, attempt) as freezing:
+        freezing.link(site.names)
+        yield freezing.finish(site.names)
 
 
 def new_site(claim: Path) -> Site:

@@ -6,10 +6,9 @@ from ocore_crds import naming
 from ocore_crds.stored.manifest import ConfigArtifact, FilestoreBase, Manifest
 from ocore_mover import manifests
 from ocore_mover.filestore.odoo.copy import store_odoo
-from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.store import Store
 from support.mover.contents import dumped, of_production, put
-from support.mover.filestore import ENVIRONMENT, Site, counter
+from support.mover.filestore import ENVIRONMENT, Site, counter, frozen_files
 
 SNAPSHOT = "33333333-3333-4333-8333-333333333333"
 TIME = "2026-01-02T03:04:05Z"
@@ -18,7 +17,7 @@ TIME = "2026-01-02T03:04:05Z"
 def snapshot(site: Site, store: Store, *, attempt: str = "a1", snapshot_id: str = SNAPSHOT) -> Manifest:
     """Everything but the manifest is in the store afterwards."""
     prefix = naming.attempt_prefix(ENVIRONMENT, snapshot_id, attempt)
-    with freeze(site.folders, attempt, site.names) as frozen:
+    with frozen_files(site, attempt) as frozen:
         filestore = store_odoo(store, prefix, frozen, counter())
     dump = (put(store, f"{prefix}database/toc.dat", b"toc"), put(store, f"{prefix}database/1.dat.zst", b"data"))
     return of_production(

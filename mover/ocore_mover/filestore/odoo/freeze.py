@@ -9,13 +9,14 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from ocore_crds import conditions
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, FolderNotWritable, claim_errors
-from ocore_mover.filestore.frozen import FrozenFolder
+from ocore_mover.filestore.left_out import Unkept
 from ocore_mover.filestore.links import LinksUnsupported, by_folder, names_in, opened
 from ocore_mover.filestore.names import MAX_MISSING, Missing, SortedNames, Without
 from ocore_mover.filestore.odoo.files import ODOO_FOLDER, OdooFiles
@@ -26,40 +27,33 @@ log = logging.getLogger(__name__)
 FLAT = 4096
 
 
-class Frozen(FrozenFolder):
+@dataclass
+class Frozen:
     """The files of a snapshot.
 
-    Where there are no hard links, `root` is the live filestore. If a file vanishes before it is
+    Where there are no hard links (`linked` is False), `root` is the live filestore. If a file vanishes before it is
     read, the copy fails with FilestoreChanging, and the snapshot starts again with a new database snapshot.
     """
 
-    def __init__(
-        self,
-        folders: ClaimFolders,
-        root: Path,
-        names: SortedNames,
-        missing: tuple[str, ...],
-        *,
-        linked: bool,
-        flat: bool = False,
-        absent: bool = False,
-    ) -> None:
-        super().__init__(folders, root, linked=linked)
-        self._flat = flat
-        self.names = names
-        self.missing = missing
-        self.absent = absent  # there is no filestore yet; `root` is the claim
+    folders: ClaimFolders
+    root: Path
+    names: SortedNames
+    missing: tuple[str, ...]
+    linked: bool = False
+    flat: bool = False
+    absent: bool = False  # there is no filestore yet; `root` is the claim
+    unkept: Unkept = field(default_factory=Unkept)
 
     @contextmanager
     def opened(self) -> Iterator[OdooFiles]:
         """The files, for the block. Raises OSError."""
-        with self._folders.opened(self.root) as fd:
-            yield OdooFiles(fd, self._flat)
+        with self.folders.opened(self.root) as fd:
+            yield OdooFiles(fd, self.flat)
 
     def note_folders(self) -> None:
         """Notes what a snapshot does not keep of the live folders. They may vanish: the links have the files."""
         gone = contextlib.suppress(FileNotFoundError, NotADirectoryError)
-        with gone, self._folders.opened(self._folders.filestore) as filestore:
+        with gone, self.folders.opened(self.folders.filestore) as filestore:
             for name in filter(ODOO_FOLDER.fullmatch, names_in(filestore)):
                 with gone, opened(name, dir_fd=filestore) as fd:
                     self.unkept.note_folder(name, fd)
@@ -93,7 +87,8 @@ class Freezing:
             self._give_up(error)
 
     def link(self, names: SortedNames) -> None:
-        """Links the named files (checked and sorted) that exist and are not linked yet; takes about 10 µs for each.
+        """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) that exist and are not linked
+        yet into ``freeze-<attempt>``; takes about 10 µs for each.
 
         Raises MoverError FilestoreNotReadable, NoSpace.
         """
@@ -154,7 +149,7 @@ class Freezing:
         """
         if self._absent:
             if not (len(names) if named is None else named):
-                return Frozen(self._folders, self._folders.claim, names, (), linked=False, absent=True)
+                return Frozen(self._folders, self._folders.claim, names, (), absent=True)
             self._folders.require_filestore()
         missing = Missing()
         if self.linked:
@@ -187,27 +182,11 @@ class Freezing:
         self.remove()
 
 
-def freeze(folders: ClaimFolders, attempt: str, names: SortedNames) -> Frozen:
-    """Links the named files (`files` of :func:`~.names.spooled`: checked and sorted) into ``freeze-<attempt>``, in one
-    step.
-
-    Raises as :class:`Freezing`.
-    """
-    freezing = Freezing(folders, attempt)
-    freezing.begin()
-    try:
-        freezing.link(names)
-        return freezing.finish(names)
-    except BaseException:
-        freezing.remove()
-        raise
-
-
 def _unfrozen(folders: ClaimFolders, names: SortedNames) -> Frozen:
     with folders.opened(folders.filestore) as root:
         missing = Missing()
         missing.add(OdooFiles(root).absent(names))
-    return Frozen(folders, folders.filestore, *_split(names, missing), linked=False)
+    return Frozen(folders, folders.filestore, *_split(names, missing))
 
 
 def _split(names: SortedNames, missing: Missing) -> tuple[SortedNames, tuple[str, ...]]:

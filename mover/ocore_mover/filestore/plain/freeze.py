@@ -24,14 +24,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ocore_crds import conditions
 from ocore_mover.disk import birth_time_of
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, claim_errors
-from ocore_mover.filestore.frozen import FrozenFolder
-from ocore_mover.filestore.left_out import LISTED
+from ocore_mover.filestore.left_out import LISTED, Unkept
 from ocore_mover.filestore.links import (
     Item,
     LinksUnsupported,
@@ -68,14 +67,18 @@ class Live(NamedTuple):
     mirror: Mirror
 
 
-class Frozen(FrozenFolder):
-    """The frozen tree of a snapshot. Where there are no hard links, the tree is the live folder."""
+class Frozen:
+    """The frozen tree of a snapshot. Where there are no hard links (`linked` is False), the tree is the live folder
+    `root`. A context manager: removes the links at its end."""
 
     def __init__(
         self, folders: ClaimFolders, root: Path, begin_ns: int, since_ns: int, *, live: Live | None = None
     ) -> None:
         """`live`: whose files have links; None where there are no hard links."""
-        super().__init__(folders, root, linked=live is not None)
+        self._folders = folders
+        self.root = root
+        self.linked = live is not None
+        self.unkept = Unkept()
         self.begin_ns = begin_ns
         self.since_ns = since_ns
         self.files = 0  # that :meth:`extend` saw; 0: not known
@@ -83,6 +86,16 @@ class Frozen(FrozenFolder):
         self._folder = live.folder if live is not None else None
         self.doubts = live.mirror.doubts if live is not None else Doubts()
         self._exported = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Removes the links; the files themselves stay with the application."""
+        if self._mirror is not None:
+            self._mirror.watch.close()
+            self._folders.remove(self.root)
+            self._folders.drop_own_if_empty()
 
     @contextmanager
     def opened(self, *, late: bool = False) -> Iterator[int]:
@@ -190,12 +203,6 @@ class Frozen(FrozenFolder):
         """Whether the database was exported while no events were seen: only what vanished since shows that files came
         and went."""
         return self._exported and self._mirror is not None and self._mirror.watch.blind
-
-    def remove(self) -> None:
-        """Removes the links; the files themselves stay with the application."""
-        if self._mirror is not None:
-            self._mirror.watch.close()
-        super().remove()
 
 
 def freeze(folders: ClaimFolders, attempt: str) -> Frozen:

@@ -80,8 +80,7 @@ def differential(site: Site, store: Store, artifact: FilestoreArtifact) -> Files
         assert sorted([*new, *known]) == list(site.names)
         assert reused.files == len(known)
         freezing.link(new)
-        with freezing.finish(new, named=len(found.files)) as frozen:
-            return store_odoo(store, OWN, frozen, counter(), reused=reused)
+        return store_odoo(store, OWN, freezing.finish(new, named=len(found.files)), counter(), reused=reused)
 
 
 def test_an_odoo_differential_is_the_filestore(site: Site, other: Site, store: Store) -> None:

@@ -380,14 +380,16 @@ from pathlib import Path
 from ocore_mover.store import S3Options, open_store
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.odoo.copy import store_odoo
-from ocore_mover.filestore.odoo.freeze import freeze
+from ocore_mover.filestore.odoo.freeze import Freezing
 from ocore_mover.report import Reporter
 from ocore_crds.protocol import Step
 url, endpoint, credentials, claim, path, environment, prefix = sys.argv[1:8]
 options = S3Options(endpoint=endpoint, credentials=Path(credentials)) if endpoint else None
 folders = ClaimFolders(Path(claim), path, environment)
 names = sorted(p.relative_to(folders.filestore).as_posix() for p in folders.filestore.glob("*/*"))
-with freeze(folders, "a1", names) as frozen:
+with Freezing(folders, "a1") as freezing:
+    freezing.link(names)
+    frozen = freezing.finish(names)
     store_odoo(open_store(url, options), prefix, frozen, Reporter().counter(Step.COPY_FILESTORE))
 """
 

@@ -21,12 +21,11 @@ from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import index, packset, space, unpack
 from ocore_mover.filestore.odoo import copy, restore
 from ocore_mover.filestore.odoo import freeze as freeze_module
-from ocore_mover.filestore.odoo.freeze import freeze
 from ocore_mover.filestore.odoo.index_lines import parse_odoo
 from ocore_mover.filestore.plain.index_lines import plain_line
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.interface import Version
-from support.mover.filestore import ACL, PREFIX, Site, counter, new_site, no_links, some_bytes
+from support.mover.filestore import ACL, PREFIX, Site, counter, frozen_files, new_site, no_links, some_bytes
 
 
 def test_round_trip(site: Site, other: Site, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +132,7 @@ def test_a_file_that_was_just_written_is_read_again(site: Site, other: Site, fol
 
 def test_frozen_files_survive_garbage_collection(site: Site, other: Site, folder_store: Store, links: str) -> None:
     site.fill(50)
-    with freeze(site.folders, "a1", site.names) as frozen:
+    with frozen_files(site) as frozen:
         assert frozen.linked
         assert any(entry.is_dir() for entry in frozen.root.iterdir()) == (links == "folders")
         shutil.rmtree(site.filestore)
@@ -152,8 +151,7 @@ def test_few_links_are_in_one_folder(site: Site, monkeypatch: pytest.MonkeyPatch
             (root,) = site.folders.own.iterdir()
             assert sum(entry.is_dir() for entry in root.iterdir()) == (0 if count == 5 else 6)
             assert sum(path.is_file() for path in root.rglob("*")) == count
-            with freezing.finish(site.names) as frozen:
-                assert tuple(frozen.names) == site.names
+            assert tuple(freezing.finish(site.names).names) == site.names
 
 
 @pytest.mark.usefixtures("links")
@@ -181,9 +179,9 @@ def test_freezing_once_more_adds_what_is_new(site: Site, other: Site, folder_sto
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(site.contents[late])
         site.unlink(gone)
-        with freezing.finish(site.names) as frozen:
-            assert frozen.missing == (never,)
-            artifact = copy.store_odoo(folder_store, PREFIX, frozen, counter())
+        frozen = freezing.finish(site.names)
+        assert frozen.missing == (never,)
+        artifact = copy.store_odoo(folder_store, PREFIX, frozen, counter())
     other.add_missing(folder_store, artifact)
     assert other.on_disk() == {name: data for name, data in site.contents.items() if name != never}
 
@@ -193,7 +191,7 @@ def test_without_hard_links_a_vanished_file_is_told(
 ) -> None:
     no_links(monkeypatch)
     site.fill(20)
-    with freeze(site.folders, "a1", site.names) as frozen:
+    with frozen_files(site) as frozen:
         assert not frozen.linked
         assert tuple(frozen.names) == site.names
         site.unlink(site.names[-1])
@@ -596,9 +594,8 @@ def test_freezing_is_fast(site: Site) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch()
         site.contents[f"{digest[:2]}/{digest}"] = b""
-    names = site.names
     started = time.thread_time()
-    with freeze(site.folders, "a1", names) as frozen:
+    with frozen_files(site) as frozen:
         taken = time.thread_time() - started
         assert len(frozen.names) == 5000
     assert taken < 0.8
@@ -634,13 +631,15 @@ def test_an_index_reads_as_it_was_written(entries: list[index.Entry], cut: int) 
             list(index.lines(iter(broken)))
 
 
-def test_more_lost_files_than_a_manifest_can_list(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_lost_files_than_a_manifest_can_list(
+    site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.fill(20)
     for name in site.names[:5]:
         site.unlink(name)
     monkeypatch.setattr(freeze_module, "MAX_MISSING", 4)
     with pytest.raises(MoverError, match="5 files that the filestore does not have") as caught:
-        freeze(site.folders, "a1", site.names)
+        site.store(folder_store)
     assert caught.value.reason == conditions.ATTACHMENTS_MISSING
     assert site.own_folders() == []
 
@@ -657,7 +656,7 @@ def test_what_is_not_kept_is_named(site: Site, folder_store: Store) -> None:
     os.setxattr(attributed, "user.origin", b"somewhere")
     os.setxattr(attributed.parent, "user.origin", b"somewhere")
     os.setxattr(listed, "system.posix_acl_access", ACL)
-    with freeze(site.folders, "a1", site.names) as frozen:
+    with frozen_files(site) as frozen:
         copy.store_odoo(folder_store, PREFIX, frozen, counter())
         found = frozen.unkept.warnings
     assert len(found) == 3
