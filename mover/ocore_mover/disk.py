@@ -4,6 +4,8 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
@@ -16,6 +18,15 @@ _STATX_BYTES, _STATX_BTIME_OFFSET = 256, 80
 _STATX_BTIME = 0x800
 _AT_EMPTY_PATH = 0x1000
 _AT_SYMLINK_NOFOLLOW = 0x100
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """Closes the descriptor after the block."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def start_writeback(fd: int, offset: int, length: int) -> None:

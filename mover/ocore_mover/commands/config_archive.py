@@ -15,6 +15,7 @@ from ocore_crds.naming import CLAIM_FOLDER
 from ocore_crds.reports.base import Finding
 from ocore_crds.stored.manifest import ConfigArtifact
 from ocore_crds.text.quantity import human
+from ocore_mover.disk import closing_fd
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.links import OPEN_FILE
@@ -97,10 +98,8 @@ class ClaimFile:
         try:
             with self.folders.opened_parent(self.folders.claim.joinpath(*parts)) as (parent, name):
                 fd = os.open(name, OPEN_FILE, dir_fd=parent)
-            try:
+            with closing_fd(fd):
                 yield parts[-1], self._whole(fd)
-            finally:
-                os.close(fd)
         except OSError as error:
             reason = "a symbolic link, which is not followed" if error.errno == errno.ELOOP else error.strerror
             raise self._unusable(f"uid {os.getuid()} cannot read it ({reason})") from error

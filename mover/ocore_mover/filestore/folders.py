@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ocore_crds import conditions
 from ocore_crds.naming import CLAIM_FOLDER, short_id
+from ocore_mover.disk import closing_fd
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.links import ensure_folder, names_in, open_below, open_folder, opened_below, remove
 
@@ -115,11 +116,8 @@ class ClaimFolders:
     @contextmanager
     def _opened_claim(self) -> Iterator[int]:
         """The mount itself is the administrator's: its path may have symbolic links."""
-        fd = os.open(self.claim, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with closing_fd(os.open(self.claim, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             yield fd
-        finally:
-            os.close(fd)
 
     def is_folder(self, folder: Path) -> bool:
         """Whether a folder exists on the claim. A symbolic link does not count. Raises OSError."""
@@ -171,13 +169,10 @@ class ClaimFolders:
         """
         with _making(f"make the filestore's folder {self.path}"), self._opened_claim() as claim:
             parent = os.dup(claim)
-            try:
-                for part in PurePosixPath(self.path).parts:
-                    child = _made_like_parent(part, parent)
-                    os.close(parent)
-                    parent = child
-            finally:
-                os.close(parent)
+            for part in PurePosixPath(self.path).parts:
+                with closing_fd(parent):
+                    parent = _made_like_parent(part, parent)
+            os.close(parent)
 
     def missing_below(self) -> str | None:
         """The nearest folder on the claim (empty: its root) where a part of the filestore's path does not exist; None

@@ -11,10 +11,12 @@ import secrets
 import stat
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Literal, NamedTuple
+
+from ocore_mover.disk import closing_fd
 
 #: Errors of file systems that refuse hard links, in general or for this file (fs.protected_hardlinks, NFS, CIFS, FUSE).
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES}
@@ -59,32 +61,19 @@ def open_below(root: int, path: str) -> int:
     """The descriptor of a folder below an open folder. Raises NotADirectoryError for a symbolic link in the path."""
     fd = open_folder(".", root)
     for part in filter(None, path.split("/")):
-        try:
-            child = open_folder(part, fd)
-        finally:
-            os.close(fd)
-        fd = child
+        with closing_fd(fd):
+            fd = open_folder(part, fd)
     return fd
 
 
-@contextmanager
-def opened(name: str, *, dir_fd: int) -> Iterator[int]:
+def opened(name: str, *, dir_fd: int) -> AbstractContextManager[int]:
     """As :func:`open_folder`; closes the descriptor after the block."""
-    fd = open_folder(name, dir_fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return closing_fd(open_folder(name, dir_fd))
 
 
-@contextmanager
-def opened_below(root: int, path: str) -> Iterator[int]:
+def opened_below(root: int, path: str) -> AbstractContextManager[int]:
     """As :func:`open_below`; closes the descriptor after the block."""
-    fd = open_below(root, path)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    return closing_fd(open_below(root, path))
 
 
 def filesystem_time(folder: int) -> int:
@@ -257,14 +246,11 @@ def ensure_below(root: int, path: str, mode: int = 0o770) -> None:
     """Creates the folders of a path below an open folder where they do not exist. Raises NotADirectoryError where
     something else, or a symbolic link, has such a name."""
     fd = open_folder(".", root)
-    try:
-        for part in filter(None, path.split("/")):
+    for part in filter(None, path.split("/")):
+        with closing_fd(fd):
             ensure_folder(part, fd, mode)
-            child = open_folder(part, fd)
-            os.close(fd)
-            fd = child
-    finally:
-        os.close(fd)
+            fd = open_folder(part, fd)
+    os.close(fd)
 
 
 def remove(name: str, dir_fd: int) -> bool:
@@ -352,15 +338,12 @@ class _Removal:
 
 def _allow_removal(name: str, dir_fd: int) -> None:
     """Makes the folders of a tree writable. O_PATH opens a folder without permission to read it."""
-    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
-    try:
+    with closing_fd(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)) as fd:
         os.chmod(f"/proc/self/fd/{fd}", 0o700)  # noqa: PTH101 - the kernel's name of the open folder
         with opened(".", dir_fd=fd) as readable:
             for item in items_in(readable):
                 if item.kind == "folder":
                     _allow_removal(item.name, readable)
-    finally:
-        os.close(fd)
 
 
 # --- hard links ----------------------------------------------------------------------------------------------

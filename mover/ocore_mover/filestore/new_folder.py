@@ -17,7 +17,7 @@ from ocore_crds import conditions
 from ocore_crds.model import StatusModel
 from ocore_crds.naming import EXTRACT_MARKER, short_id
 from ocore_crds.reports.extracted import Extracted
-from ocore_mover.disk import sync_filesystem, write_all
+from ocore_mover.disk import closing_fd, sync_filesystem, write_all
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import ClaimFolders, claim_errors, filesystem_error
@@ -87,12 +87,9 @@ class Beside:
 
     def publish(self, root: int, result: Extracted) -> None:
         """Renames the folder into its place. See :meth:`writing`."""
-        fd = os.open(EXTRACT_MARKER, CREATE_FILE, 0o640, dir_fd=root)
-        try:
+        with closing_fd(os.open(EXTRACT_MARKER, CREATE_FILE, 0o640, dir_fd=root)) as fd:
             text = Marker(extract_id=self._extract_id, result=result).model_dump_json(by_alias=True, exclude_none=True)
             write_all(fd, text.encode())
-        finally:
-            os.close(fd)
         with self._folders.opened(self._folders.filestore) as live:
             mode = stat.S_IMODE(os.fstat(live).st_mode)
         for _, _, _, folder in os.fwalk(dir_fd=root):  # it follows no link
@@ -149,14 +146,12 @@ class NewFolder:
         """Writes a file. Raises Corrupt where the index names it twice, or below a file."""
         with self._parent(entry) as (folder, name):
             fd = os.open(name, CREATE_FILE, 0o600, dir_fd=folder)
-        try:
+        with closing_fd(fd):
             for piece in pieces:
                 write_all(fd, piece)
             os.fchmod(fd, entry.mode & _FILE_MODE)
             if entry.mtime_ns:
                 os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
 
     def other(self, entry: Entry) -> None:
         """A folder or a symbolic link. After all files: nothing is written through the link."""
@@ -175,11 +170,8 @@ class NewFolder:
         folder, _, name = entry.name.rpartition("/")
         self._make_folder(folder)
         try:
-            fd = open_below(self._root, folder)
-            try:
+            with closing_fd(open_below(self._root, folder)) as fd:
                 yield fd, name
-            finally:
-                os.close(fd)
         except (FileExistsError, NotADirectoryError) as error:
             raise Corrupt(f"the index places {entry.name!r} twice, or below something that is not a folder") from error
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import FilestoreArtifact
+from ocore_mover.disk import closing_fd
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import layouts
 from ocore_mover.filestore.index import Entry
@@ -24,17 +25,14 @@ def check_index(store: Store, artifact: FilestoreArtifact, scratch: Path, *, liv
     files = size = 0
     with scratch_errors(scratch):
         folder = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with Descending(folder) as names:
-            for entry in entries(store, artifact, line):
-                files += entry.kind == "file"
-                size += entry.size
-                if live:
-                    with scratch_errors(scratch):
-                        names.add(_record(entry))
-            _check_unique(names)
-    finally:
-        os.close(folder)
+    with closing_fd(folder), Descending(folder) as names:
+        for entry in entries(store, artifact, line):
+            files += entry.kind == "file"
+            size += entry.size
+            if live:
+                with scratch_errors(scratch):
+                    names.add(_record(entry))
+        _check_unique(names)
     if (files, size) != (artifact.file_count, artifact.size_bytes):
         raise Corrupt(
             f"the new index names {files} files of {size} bytes, and {artifact.file_count} of {artifact.size_bytes}"

@@ -16,7 +16,7 @@ from typing import Self
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import StoredObject
 from ocore_mover.chunks import READ_CHUNK
-from ocore_mover.disk import start_writeback, sync_entries
+from ocore_mover.disk import closing_fd, start_writeback, sync_entries
 from ocore_mover.errors import Corrupt, StoreError
 from ocore_mover.store.interface import MAX_FOLDERS, Guarantees, ObjectInfo, Store, Upload, Version
 from ocore_mover.store.keys import checked
@@ -155,10 +155,8 @@ class FolderStore(Store):
                 fd = os.open(self.path(obj.key), os.O_RDONLY | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise Corrupt(f"{obj.key} is missing in {self.url}") from error
-        try:
+        with closing_fd(fd):
             yield from self._chunks(fd, obj, start, start + length, version or Version())
-        finally:
-            os.close(fd)
 
     def _chunks(self, fd: int, obj: StoredObject, position: int, end: int, version: Version) -> Iterator[bytes]:
         with self.translated(f"read {obj.key}"):
@@ -482,8 +480,5 @@ def _reopened_direct(fd: int) -> int | None:
 
 def sync_folder(folder: Path) -> None:
     """Flushes a folder's entries. Ignores file systems that cannot."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with closing_fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         sync_entries(fd)
-    finally:
-        os.close(fd)

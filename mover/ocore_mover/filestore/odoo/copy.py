@@ -10,6 +10,7 @@ from itertools import islice
 
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import FilestoreArtifact
+from ocore_mover.disk import closing_fd
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused
@@ -163,7 +164,7 @@ class _Reader:
             fd = os.open(file, OPEN_FILE, dir_fd=folder_fd)
         except FileNotFoundError as error:
             raise _vanished(name) from error
-        try:
+        with closing_fd(fd):
             for last in (False, True):
                 size = self._copy_once(name, sha1, fd, lanes)
                 if size is not None:
@@ -172,8 +173,6 @@ class _Reader:
                     return size
                 if not last:
                     time.sleep(READ_AGAIN_AFTER)
-        finally:
-            os.close(fd)
         return None
 
     def _copy_once(self, name: str, sha1: str, fd: int, lanes: Lanes) -> int | None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 from ocore_crds import conditions
-from ocore_mover.disk import sync_entries, sync_filesystem, write_all
+from ocore_mover.disk import closing_fd, sync_entries, sync_filesystem, write_all
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, filesystem_error
 from ocore_mover.filestore.links import (
@@ -267,7 +267,7 @@ class HoldSet:
         except FileNotFoundError:
             present = _present(filestore, folder)
             return 0, [file for file in files if file not in present]
-        try:
+        with closing_fd(hold):
             held, present = _inodes(hold), _present(filestore, folder)
             lost = [file for file in files if file not in present and file not in held]
             gone = [file for file in files if file not in present and file in held]
@@ -282,8 +282,6 @@ class HoldSet:
                 if gone:
                     sync_entries(target)
             return len(gone), lost
-        finally:
-            os.close(hold)
 
     def _put(self, file: str, source_fd: int, target_fd: int) -> None:
         """Adds a link or a copy. Replaces a file of the same name."""
@@ -338,16 +336,13 @@ def _copy(file: str, source_fd: int, target_fd: int, *, replace: bool) -> int:
     digest = hashlib.sha1(usedforsecurity=False)
     try:
         mode = os.fstat(source).st_mode & 0o777
-        target = os.open(temporary, CREATE_FILE, mode, dir_fd=target_fd)
-        try:
+        with closing_fd(os.open(temporary, CREATE_FILE, mode, dir_fd=target_fd)) as target:
             while chunk := os.read(source, COPY_CHUNK):
                 digest.update(chunk)
                 write_all(target, chunk)
             os.fchmod(target, mode)
             if replace:
                 os.fsync(target)
-        finally:
-            os.close(target)
         if digest.hexdigest() != file:
             return 0
         os.rename(temporary, file, src_dir_fd=target_fd, dst_dir_fd=target_fd)

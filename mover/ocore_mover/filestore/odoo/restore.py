@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from ocore_crds import failpoints
 from ocore_crds.stored.manifest import FilestoreArtifact
 from ocore_mover.chunks import READ_CHUNK
-from ocore_mover.disk import start_writeback, sync_filesystem
+from ocore_mover.disk import closing_fd, start_writeback, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import ClaimFolders, claim_errors
@@ -177,14 +177,11 @@ class _Adding:
         return self._reader.contents(pack, known, wanted)
 
     def _write(self, entry: Entry, pieces: Iterable[bytes | memoryview], incoming: int) -> None:
-        fd = self._create(entry, incoming)
-        try:
+        with closing_fd(self._create(entry, incoming)) as fd:
             digest = write_content(fd, pieces, hashlib.sha1(usedforsecurity=False))
             self._like.apply_to_file(fd)
             if entry.size >= WRITEBACK:
                 start_writeback(fd, 0, entry.size)
-        finally:
-            os.close(fd)
         if digest != entry.digest:
             raise Corrupt(f"{entry.name} in pack {entry.pack} does not have the SHA-1 that is its name")
 
@@ -225,7 +222,7 @@ def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
     except OSError as error:
         log.warning("a file cannot be read and will be replaced", extra={"file": entry.name, "error": error.strerror})
         return "wrong"
-    try:
+    with closing_fd(fd):
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
             return "wrong"
@@ -234,8 +231,6 @@ def _examine(entry: Entry, filestore: int, buffer: bytearray) -> str:
         while read := os.readv(fd, [view]):
             digest.update(view[:read])
         return "right" if digest.hexdigest() == entry.digest else "wrong"
-    finally:
-        os.close(fd)
 
 
 def _size_of(name: str, root: int) -> int | None:

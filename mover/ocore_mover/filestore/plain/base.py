@@ -15,6 +15,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from ocore_mover.disk import closing_fd
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore.base import BaseIndex, BaseSnapshot, Reused, runs
 from ocore_mover.filestore.index import Entry, parse
@@ -155,12 +156,8 @@ def _grouped(files: Iterable[Compared]) -> Iterator[Group]:
 
 
 def _sorted_in(scratch: Path) -> Descending:
-    with scratch_errors(scratch):
-        fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return Descending(fd)
-        finally:
-            os.close(fd)
+    with scratch_errors(scratch), closing_fd(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+        return Descending(fd)
 
 
 def _of_base(entry: Entry, number: int) -> bytes:

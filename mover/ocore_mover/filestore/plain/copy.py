@@ -13,7 +13,7 @@ from itertools import islice
 
 from ocore_crds import conditions
 from ocore_crds.stored.manifest import FilestoreArtifact
-from ocore_mover.disk import birth_time, birth_time_of
+from ocore_mover.disk import birth_time, birth_time_of, closing_fd
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore import tar
 from ocore_mover.filestore.base import Reused, outgrown, outgrown_warning
@@ -262,7 +262,7 @@ class _PlainCopy:
             for file in batch.files:
                 self._note_vanished(batch.folder + file)
             return
-        try:
+        with closing_fd(folder):
             for file in batch.files:
                 size = self._copy_file(batch.folder + file, file, folder, lanes, buffer, late=batch.late)
                 if size is not None:
@@ -270,8 +270,6 @@ class _PlainCopy:
                         self.files += 1
                         self.size += size
                     self._counter.add(files=1)
-        finally:
-            os.close(folder)
 
     # --- reading what may be in the base -----------------------------------------------------------------------
 
@@ -298,7 +296,7 @@ class _PlainCopy:
             fd = os.open(name, OPEN_FILE, dir_fd=folder)
         except FileNotFoundError:
             return False
-        try:
+        with closing_fd(fd):
             before = os.fstat(fd)
             digest, done = hashlib.sha256(), 0
             with memoryview(buffer) as view:
@@ -310,8 +308,6 @@ class _PlainCopy:
             if digest.hexdigest() != found.expected or _identity(after) != _identity(before):
                 return False
             self._check_unchanged(path + name, fd, after, late=found.late)
-        finally:
-            os.close(fd)
         return True
 
     # --- one file ----------------------------------------------------------------------------------------------
@@ -326,12 +322,10 @@ class _PlainCopy:
             except FileNotFoundError:
                 self._note_vanished(name)
                 return None
-            try:
+            with closing_fd(fd):
                 new = attempt == ATTEMPTS and self._is_new(fd, late=late)
                 torn = attempt == ATTEMPTS and not self._strict and not new
                 size = self._copy_once(name, fd, lanes, buffer, late=late, torn=torn)
-            finally:
-                os.close(fd)
             if size is not None:
                 return size
             if new:

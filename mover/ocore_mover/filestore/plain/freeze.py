@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from ocore_crds import conditions
-from ocore_mover.disk import birth_time_of
+from ocore_mover.disk import birth_time_of, closing_fd
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, FolderNotWritable, claim_errors
 from ocore_mover.filestore.left_out import LISTED, Unkept
@@ -298,14 +298,12 @@ class _Second:
             twin = open_folder(name, tree)
         except NotADirectoryError as error:
             raise _replaced(path + name) from error
-        try:
+        with closing_fd(twin):
             ensure_folder(name, late, 0o700)
             with opened(name, dir_fd=late) as below:
                 self.run(child, twin, below, f"{path}{name}/", depth + 1)
             with contextlib.suppress(OSError):  # not empty
                 os.rmdir(name, dir_fd=late)
-        finally:
-            os.close(twin)
 
     def _add(self, item: Item, source: int, tree: int, late: int, path: str) -> None:
         """A file or a symbolic link."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from ocore_crds import failpoints
 from ocore_crds.stored.manifest import FilestoreArtifact
-from ocore_mover.disk import sync_filesystem
+from ocore_mover.disk import closing_fd, sync_filesystem
 from ocore_mover.errors import Corrupt, MoverError
 from ocore_mover.filestore import space
 from ocore_mover.filestore.folders import MAX_DEPTH, ClaimFolders, filesystem_error
@@ -129,12 +129,10 @@ class _Staging:
                 fd = os.open(name, CREATE_FILE, 0o600, dir_fd=folder)
             except FileExistsError as error:
                 raise Corrupt(f"the index names {entry.name!r} twice") from error
-        try:
+        with closing_fd(fd):
             digest = write_content(fd, pieces, hashlib.sha256())
             os.fchmod(fd, entry.mode & _FILE_MODE)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
         if digest != entry.digest:
             raise Corrupt(f"{entry.name!r} in pack {entry.pack} is not what was stored: its SHA-256 differs")
         with self._lock:
@@ -152,10 +150,8 @@ class _Staging:
             fd = open_below(self._root, parent)
         except NotADirectoryError as error:
             raise Corrupt(f"the index places {path!r} below something that is not a folder") from error
-        try:
+        with closing_fd(fd):
             yield fd, name
-        finally:
-            os.close(fd)
 
     def _make_folders(self, path: str) -> None:
         with self._lock:
@@ -174,12 +170,9 @@ class _Staging:
         if self.files != self._artifact.file_count:
             raise Corrupt(f"{self.files} of {self._artifact.file_count} files of the snapshot were restored")
         for name, mode, mtime_ns in map(_folder_of, self._folders_below):
-            fd = open_below(self._root, name)
-            try:
+            with closing_fd(open_below(self._root, name)) as fd:
                 os.fchmod(fd, mode & _FOLDER_MODE)
                 os.utime(fd, ns=(mtime_ns, mtime_ns))
-            finally:
-                os.close(fd)
         self._become_like(folders)
 
     def _make_link(self, entry: Entry) -> None:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from ocore_crds import conditions, failpoints
 from ocore_mover import disk
-from ocore_mover.disk import sync_entries
+from ocore_mover.disk import closing_fd, sync_entries
 from ocore_mover.errors import MoverError
 from ocore_mover.filestore.folders import ClaimFolders, claim_errors, filesystem_error
 from ocore_mover.filestore.layout import Position
@@ -236,12 +236,9 @@ def _write_swap(name: str, own: int, swap: _Swap) -> None:
     new = f"{name}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new, dir_fd=own)
-    fd = os.open(new, CREATE_FILE, 0o600, dir_fd=own)
-    try:
+    with closing_fd(os.open(new, CREATE_FILE, 0o600, dir_fd=own)) as fd:
         disk.write_all(fd, f"{swap.previous} {swap.restored}".encode())
         os.fsync(fd)
-    finally:
-        os.close(fd)
     os.rename(new, name, src_dir_fd=own, dst_dir_fd=own)
     sync_entries(own)
 
@@ -249,12 +246,11 @@ def _write_swap(name: str, own: int, swap: _Swap) -> None:
 def _read_swap(folders: ClaimFolders, rollback_id: str) -> _Swap | None:
     """Raises MoverError."""
     try:
-        with folders.opened(folders.own) as own:
-            fd = os.open(folders.swap(rollback_id).name, OPEN_FILE, dir_fd=own)
-            try:
-                text = os.read(fd, _JOURNAL_BYTES)
-            finally:
-                os.close(fd)
+        with (
+            folders.opened(folders.own) as own,
+            closing_fd(os.open(folders.swap(rollback_id).name, OPEN_FILE, dir_fd=own)) as fd,
+        ):
+            text = os.read(fd, _JOURNAL_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
