@@ -37,8 +37,10 @@ def execute(runtime: Runtime, request: InspectRequest) -> SnapshotResult | Switc
     """
     if request.snapshot_id is not None and request.store is not None:
         return inspect_snapshot(runtime, opening.store(request.store), request.environment_id, request.snapshot_id)
+    from ocore_mover.commands.switcher import Switcher
+
     target = opening.rollback_target(
         request, request.rollback_id or "", allow_replication_loss=request.allow_replication_loss
     )
-    with closing(opening.switcher(target, runtime.token)) as switcher:
+    with closing(Switcher(target, runtime.token)) as switcher:
         return switcher.repair(workloads_stopped=request.workloads_stopped) if request.repair else switcher.observe()

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from ocore_crds.commands.base import OfRollback, Request
 from ocore_crds.commands.parts import DatabaseAccess, FilestoreAccess, SourceStore, StoreAccess
 from ocore_mover import settings
-from ocore_mover.deadline import Token
 from ocore_mover.errors import UsageError
 from ocore_mover.store.interface import Store
 
 if TYPE_CHECKING:
     from ocore_crds.commands.inspect import InspectRequest
     from ocore_crds.stored.rollback_record import RollbackRun
-    from ocore_mover.commands.switcher import RollbackTarget, Switcher
+    from ocore_mover.commands.switcher import RollbackTarget
     from ocore_mover.database.connect import Server
     from ocore_mover.filestore.folders import ClaimFolders
     from ocore_mover.rollback_records import RollbackRecords
@@ -165,13 +164,6 @@ def rollback_target(
         undo_to,
         neutralized,
     )
-
-
-def switcher(target: "RollbackTarget", token: Token) -> "Switcher":
-    """What switches that environment. The caller closes it."""
-    from ocore_mover.commands.switcher import Switcher
-
-    return Switcher(target, token)
 
 
 def optional_records(found: StoreAccess, run: "RollbackRun") -> "RollbackRecords | None":

@@ -121,14 +121,6 @@ def _tablespace(connection: Connection, live: str, artifact: DatabaseArtifact) -
     return str(row[0]) if row else None
 
 
-def copy_settings(connection: Connection, names: Names, wanted: Iterable[DatabaseSetting]) -> list[str]:
-    """Gives the copy these ``ALTER DATABASE … SET``. Returns warnings.
-
-    Owner, grants and the connection limit are given at the switch: until then they would open the copy.
-    """
-    return list(_copy_parameters(connection, names, wanted))
-
-
 def mark_checked(connection: Connection, names: Names) -> None:
     """Marks the copy as complete and checked: `switch` accepts it from now on."""
     now = position.read(connection, names)
@@ -136,7 +128,11 @@ def mark_checked(connection: Connection, names: Names) -> None:
         position.write_mark(connection, names.restored, replace(now.restored.mark, checked=True))
 
 
-def _copy_parameters(connection: Connection, names: Names, wanted: Iterable[DatabaseSetting]) -> Iterator[str]:
+def copy_settings(connection: Connection, names: Names, wanted: Iterable[DatabaseSetting]) -> Iterator[str]:
+    """Gives the copy these ``ALTER DATABASE … SET``. Yields warnings.
+
+    Owner, grants and the connection limit are given at the switch: until then they would open the copy.
+    """
     for setting in wanted:
         try:
             _set_parameter(connection, names.restored, setting.role, setting.name, setting.value)
