@@ -8,42 +8,33 @@ export type Route =
   | { view: "rollback"; environment: string; rollback: string }
   | { view: "unknown"; path: string };
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const ENVIRONMENT = "environments/:environment";
+/** View → the path of its address below /ui/, with names for ids. */
+const PATHS: Record<Exclude<Route["view"], "unknown">, string> = {
+  environments: "",
+  environment: ENVIRONMENT,
+  settings: `${ENVIRONMENT}/settings`,
+  log: `${ENVIRONMENT}/log`,
+  snapshot: `${ENVIRONMENT}/snapshots/:snapshot`,
+  "rollback-to": `${ENVIRONMENT}/snapshots/:snapshot/rollback`,
+  rollback: `${ENVIRONMENT}/rollbacks/:rollback`,
+};
+const NAME = /:(\w+)/g;
+const ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 
 /** The route of a path below /ui. Anything that is not an address of a view is `unknown`. */
 export function parseRoute(pathname: string): Route {
   const path = pathname.replace(/^\/ui\/?|\/$/g, "");
-  const [root, environment, part, id, action, ...more] = path.split("/");
-  if (path === "") return { view: "environments" };
-  if (root !== "environments" || !environment || !ID.test(environment) || more.length) return { view: "unknown", path };
-  if (part === undefined) return { view: "environment", environment };
-  if (id === undefined) {
-    if (part === "settings" || part === "log") return { view: part, environment };
-  } else if (ID.test(id)) {
-    if (part === "rollbacks" && action === undefined) return { view: "rollback", environment, rollback: id };
-    if (part === "snapshots" && action === undefined) return { view: "snapshot", environment, snapshot: id };
-    if (part === "snapshots" && action === "rollback") return { view: "rollback-to", environment, snapshot: id };
+  for (const [view, pattern] of Object.entries(PATHS)) {
+    const found = new RegExp(`^${pattern.replace(NAME, `(?<$1>${ID})`)}$`, "i").exec(path);
+    if (found) return { view, ...found.groups } as Route;
   }
   return { view: "unknown", path };
 }
 
 /** The address of a route, for links. */
 export function address(route: Exclude<Route, { view: "unknown" }>): string {
-  if (route.view === "environments") return "/ui/";
-  const environment = `/ui/environments/${route.environment}`;
-  switch (route.view) {
-    case "environment":
-      return environment;
-    case "settings":
-    case "log":
-      return `${environment}/${route.view}`;
-    case "rollback":
-      return `${environment}/rollbacks/${route.rollback}`;
-    case "snapshot":
-      return `${environment}/snapshots/${route.snapshot}`;
-    case "rollback-to":
-      return `${environment}/snapshots/${route.snapshot}/rollback`;
-  }
+  return `/ui/${PATHS[route.view].replace(NAME, (_, name: string) => (route as Record<string, string>)[name] ?? "")}`;
 }
 
 export const route: Store<Route> = store<Route>({ view: "environments" });

@@ -245,43 +245,46 @@ export function Progress({ percent, label }: { percent: number | null; label: st
   );
 }
 
-/** A question before something that cannot be undone. Escape and "Keep it" answer no. */
-export function Confirm({
-  open,
+/** A button that asks before something that cannot be undone. Escape and "No, keep it" answer no. */
+export function Ask({
+  button,
   title,
   children,
   yes,
   ready = true,
   action,
-  close,
 }: {
-  open: boolean;
+  button: string;
   title: string;
   children: ComponentChildren;
   yes: string;
   ready?: boolean;
   action: Action<undefined>;
-  close(): void;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
+  const close = () => dialog.current?.close();
   useEffect(() => {
-    if (open) dialog.current?.showModal();
-    else dialog.current?.close();
-  }, [open]);
+    if (!action.busy && !action.problem) close();
+  }, [action.busy, action.problem]);
   return (
-    <dialog ref={dialog} aria-labelledby={id} onClose={close}>
-      <h2 id={id}>{title}</h2>
-      {children}
-      <Failure of={action} />
-      <p class="actions">
-        <button type="button" onClick={close}>
-          No, keep it
-        </button>
-        <Do action={action} argument={undefined} disabled={!ready} class="danger">
-          {yes}
-        </Do>
-      </p>
-    </dialog>
+    <>
+      <button type="button" onClick={() => dialog.current?.showModal()}>
+        {button}
+      </button>
+      <dialog ref={dialog} aria-labelledby={id}>
+        <h2 id={id}>{title}</h2>
+        {children}
+        <Failure of={action} />
+        <p class="actions">
+          <button type="button" onClick={close}>
+            No, keep it
+          </button>
+          <Do action={action} argument={undefined} disabled={!ready} class="danger">
+            {yes}
+          </Do>
+        </p>
+      </dialog>
+    </>
   );
 }

@@ -6,9 +6,8 @@ import { backOff } from "../api/sse";
 import type { Api } from "../api/calls";
 import type { Change } from "../api/changes";
 import { PAGE, type Page } from "../api/lists";
-import { time } from "../text";
 import { useParts } from "./context";
-import { Text } from "./show";
+import { Known } from "./show";
 
 /** Pages that stay in memory: the others are read again when they come into view. */
 const KEPT = 8;
@@ -20,6 +19,8 @@ export interface Pages<T> {
   since: number;
   /** Reads the pages of these rows, where they are missing. */
   need(first: number, last: number): void;
+  /** Reads the pages in view again. */
+  reload(): void;
 }
 
 type Load<T> = (api: Api, offset: number) => Promise<Page<T>>;
@@ -37,7 +38,7 @@ export function usePages<T extends { id: string }>(
   });
   const latest = useRef({ load, changed });
   latest.current = { load, changed };
-  const need = useRef<(first: number, last: number) => void>(() => {});
+  const read = useRef<Pick<Pages<T>, "need" | "reload">>({ need: () => {}, reload: () => {} });
 
   useEffect(() => {
     let ended = false;
@@ -49,7 +50,7 @@ export function usePages<T extends { id: string }>(
     let stale: ReturnType<typeof setTimeout> | undefined;
     const rows = new Map<number, T[]>();
 
-    const read = async (page: number) => {
+    const readPage = async (page: number) => {
       if (ended || reading.has(page) || fresh.has(page)) return;
       reading.add(page);
       const generation = fresh;
@@ -80,9 +81,8 @@ export function usePages<T extends { id: string }>(
     };
     const want = (first: number, last: number) => {
       shown = [first, last];
-      for (let page = Math.floor(first / PAGE); page <= Math.floor(last / PAGE); page += 1) void read(page);
+      for (let page = Math.floor(first / PAGE); page <= Math.floor(last / PAGE); page += 1) void readPage(page);
     };
-    need.current = want;
     const reload = () => {
       stale ??= setTimeout(() => {
         stale = undefined;
@@ -90,6 +90,7 @@ export function usePages<T extends { id: string }>(
         want(...shown);
       }, 1000);
     };
+    read.current = { need: want, reload };
     const has = (id: string) => [...rows.values()].some((page) => page.some((row) => row.id === id));
     const unsubscribe = changes.subscribe((change) => {
       if (change.kind === "reset") return reload();
@@ -123,7 +124,8 @@ export function usePages<T extends { id: string }>(
     rows: state.rows,
     problem: state.problem,
     since: state.since,
-    need: (first, last) => need.current(first, last),
+    need: (first, last) => read.current.need(first, last),
+    reload: () => read.current.reload(),
   };
 }
 
@@ -178,51 +180,44 @@ export function Rows<T extends { id: string }>({
   const last = Math.min(view.last, total - 1);
   const shown = Array.from({ length: Math.max(0, last - view.first + 1) }, (_, n) => view.first + n);
   return (
-    <>
-      <div role="status">
-        {pages.total === undefined && !pages.problem && <p>Loading …</p>}
-        {pages.total === 0 && <p>{none}</p>}
-        {pages.problem && (
-          <p class="note warn">
-            <Text of={pages.problem.message} />
-            {pages.problem.passes && " The page tries again automatically."}
-            {pages.since > 0 && ` Shown is what was known at ${time(pages.since)}.`}
-          </p>
-        )}
-      </div>
-      {total > 0 && (
-        <div role="table" aria-label={label} aria-rowcount={total + 1} class="rows">
-          <div role="rowgroup">
-            <div role="row" aria-rowindex={1} class="row head">
-              {columns.map(({ name }) => (
-                <div role="columnheader" key={name}>
-                  {name}
-                </div>
-              ))}
+    <Known of={{ ...pages, data: pages.total }}>
+      {(total) =>
+        total === 0 ? (
+          <p>{none}</p>
+        ) : (
+          <div role="table" aria-label={label} aria-rowcount={total + 1} class="rows">
+            <div role="rowgroup">
+              <div role="row" aria-rowindex={1} class="row head">
+                {columns.map(({ name }) => (
+                  <div role="columnheader" key={name}>
+                    {name}
+                  </div>
+                ))}
+              </div>
+            </div>
+            <div role="rowgroup" ref={body} class="body" style={{ height: `${total * view.height}px` }}>
+              {shown.map((index) => {
+                const row = pages.rows.get(Math.floor(index / PAGE))?.[index % PAGE];
+                return (
+                  <div
+                    role="row"
+                    aria-rowindex={index + 2}
+                    class="row"
+                    key={index}
+                    style={{ transform: `translateY(${index * view.height}px)` }}
+                  >
+                    {columns.map(({ name, cell }, n) => (
+                      <div role="cell" key={name}>
+                        {row ? cell(row) : n === 0 ? "Loading …" : ""}
+                      </div>
+                    ))}
+                  </div>
+                );
+              })}
             </div>
           </div>
-          <div role="rowgroup" ref={body} class="body" style={{ height: `${total * view.height}px` }}>
-            {shown.map((index) => {
-              const row = pages.rows.get(Math.floor(index / PAGE))?.[index % PAGE];
-              return (
-                <div
-                  role="row"
-                  aria-rowindex={index + 2}
-                  class="row"
-                  key={index}
-                  style={{ transform: `translateY(${index * view.height}px)` }}
-                >
-                  {columns.map(({ name, cell }, n) => (
-                    <div role="cell" key={name}>
-                      {row ? cell(row) : n === 0 ? "Loading …" : ""}
-                    </div>
-                  ))}
-                </div>
-              );
-            })}
-          </div>
-        </div>
-      )}
-    </>
+        )
+      }
+    </Known>
   );
 }

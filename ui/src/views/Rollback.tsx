@@ -5,9 +5,9 @@ import type { RollbackDetails } from "../api/types";
 import { objectOf, useAction, useLoaded, useNow, useParts, useSession } from "../parts/context";
 import { Field } from "../parts/form";
 import {
+  Ask,
   Back,
   Code,
-  Confirm,
   Facts,
   Known,
   Mark,
@@ -185,14 +185,10 @@ function Details({ of, since: known, cancelled }: { of: RollbackDetails; since: 
 
 function Cancel({ of, cancelled }: { of: RollbackDetails; cancelled(): void }) {
   const { api } = useParts();
-  const [open, setOpen] = useState(false);
   const action = useAction(
     (_: undefined) =>
       body(api.DELETE("/console/v1/rollbacks/{deploymentId}", { params: { path: { deploymentId: of.id } } })),
-    () => {
-      setOpen(false);
-      cancelled();
-    },
+    cancelled,
   );
   if (of.isCancelling) return null;
   if (!of.cancel.possible) {
@@ -203,30 +199,16 @@ function Cancel({ of, cancelled }: { of: RollbackDetails; cancelled(): void }) {
     );
   }
   return (
-    <>
-      <p class="actions">
-        <button type="button" onClick={() => setOpen(true)}>
-          Cancel the rollback …
-        </button>
+    <Ask button="Cancel the rollback …" title="Cancel the rollback?" yes="Cancel the rollback" action={action}>
+      <p>
+        What was restored so far is removed. <Text of={named(of)} /> stays as it is.
       </p>
-      <Confirm
-        open={open}
-        close={() => setOpen(false)}
-        title="Cancel the rollback?"
-        yes="Cancel the rollback"
-        action={action}
-      >
-        <p>
-          What was restored so far is removed. <Text of={named(of)} /> stays as it is.
-        </p>
-      </Confirm>
-    </>
+    </Ask>
   );
 }
 
 function Undo({ of, now }: { of: RollbackDetails; now: number }) {
   const { api } = useParts();
-  const [open, setOpen] = useState(false);
   const [typed, setTyped] = useState("");
   const action = useAction(
     (_: undefined, key: string) =>
@@ -257,12 +239,8 @@ function Undo({ of, now }: { of: RollbackDetails; now: number }) {
           <Text of={setsAside} />
         </p>
       )}
-      <button type="button" onClick={() => setOpen(true)}>
-        Undo the rollback …
-      </button>
-      <Confirm
-        open={open}
-        close={() => setOpen(false)}
+      <Ask
+        button="Undo the rollback …"
         title="Undo the rollback?"
         yes="Undo it"
         ready={typed === of.environmentName}
@@ -279,7 +257,7 @@ function Undo({ of, now }: { of: RollbackDetails; now: number }) {
           value={typed}
           change={setTyped}
         />
-      </Confirm>
+      </Ask>
     </Section>
   );
 }

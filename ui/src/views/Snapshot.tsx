@@ -5,9 +5,9 @@ import type { Snapshot } from "../api/types";
 import { objectOf, useAction, useLoaded, useParts } from "../parts/context";
 import { Field, Form } from "../parts/form";
 import {
+  Ask,
   Back,
   Code,
-  Confirm,
   Do,
   Facts,
   Failure,
@@ -192,7 +192,6 @@ function Pin({ of, environment, id, changed }: Place & { of: Snapshot; changed()
 
 function Delete({ of, environment, id }: Place & { of: Snapshot }) {
   const { api } = useParts();
-  const [open, setOpen] = useState(false);
   const action = useAction(
     async (_: undefined) => {
       await api.DELETE("/api/environments/{environmentId}/snapshots/{snapshotId}", {
@@ -202,17 +201,12 @@ function Delete({ of, environment, id }: Place & { of: Snapshot }) {
     () => go(address({ view: "environment", environment })),
   );
   return (
-    <>
-      <button type="button" onClick={() => setOpen(true)}>
-        Delete …
-      </button>
-      <Confirm open={open} close={() => setOpen(false)} title="Delete this snapshot?" yes="Delete it" action={action}>
-        <p>
-          The snapshot of {time(of.createdAt)} and its data in the store, {bytes(of.totalSizeBytes)}, are deleted. This
-          cannot be undone.
-        </p>
-      </Confirm>
-    </>
+    <Ask button="Delete …" title="Delete this snapshot?" yes="Delete it" action={action}>
+      <p>
+        The snapshot of {time(of.createdAt)} and its data in the store, {bytes(of.totalSizeBytes)}, are deleted. This
+        cannot be undone.
+      </p>
+    </Ask>
   );
 }
 
