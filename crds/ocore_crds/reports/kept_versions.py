@@ -9,10 +9,14 @@ from ocore_crds.reports.base import Line
 class KeptVersions(Line):
     """Versions of deleted objects that an S3 store does not give up. The objects themselves are hidden."""
 
-    versions: int | None = Field(default=None, description="How many. None: the credentials may not list them.")
-    bytes: int = 0
-    until: Timestamp | None = Field(default=None, description="When the last retention (Object Lock) ends.")
-    legal_hold: bool = Field(default=False, description="A legal hold keeps some of them, until a person removes it.")
+    versions: int | None = Field(default=None, description="How many. Absent: the credentials may not list them.")
+    bytes: int = Field(default=0, description="Their bytes.")
+    until: Timestamp | None = Field(
+        default=None, description="When the last retention ends. The deletion is tried again then."
+    )
+    legal_hold: bool = Field(
+        default=False, description="A legal hold keeps some of them until a person removes it. Tried again every hour."
+    )
 
     @property
     def locked(self) -> bool:

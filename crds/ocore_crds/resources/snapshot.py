@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from ocore_crds.conditions import ObjectStatus
 from ocore_crds.model import LocalRef, Model, Sentence, StatusModel, Timestamp, Uuid
 from ocore_crds.reports.facts import SnapshotSizes
+from ocore_crds.reports.kept_versions import KeptVersions
 from ocore_crds.resources.layouts import Layout
 from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 from ocore_crds.resources.remote_copy import RemoteCopy
@@ -257,17 +258,9 @@ class SnapshotFilestore(StatusModel):
     layout: Layout = Field(description="How the files are named.")
 
 
-class KeptInStore(StatusModel):
+class KeptInStore(KeptVersions):
     """Versions of deleted objects that the store does not give up (Object Lock)."""
 
-    versions: int = Field(description="How many.")
-    bytes: int = Field(description="Their bytes.")
-    until: Timestamp | None = Field(
-        default=None, description="When the last retention ends. The deletion is tried again then."
-    )
-    legal_hold: bool = Field(
-        default=False, description="A legal hold keeps some of them until a person removes it. Tried again every hour."
-    )
     checked_at: Timestamp = Field(description="When the store refused to delete them.")
 
 

@@ -126,23 +126,20 @@ def _of_another_cluster(snapshot: Snapshot) -> bool:
     return imported is not None and not imported.taken_over
 
 
-def _seconds_until_retry(kept: KeptVersions | KeptInStore, checked: str, world: World) -> float:
+def _seconds_until_retry(kept: KeptVersions, checked: str, world: World) -> float:
     """Seconds until the store may give up what it keeps; 0 or less: now. `checked`: when it refused."""
-    if isinstance(kept, KeptVersions) and not kept.locked:
-        pause = DELETE_PAUSE
-    else:
-        pause = LEGAL_HOLD_PAUSE if kept.legal_hold else RETENTION_PAUSE
+    pause = DELETE_PAUSE if not kept.locked else LEGAL_HOLD_PAUSE if kept.legal_hold else RETENTION_PAUSE
     due = clock.after(clock.parse(checked), pause)
     if kept.until is not None:
         due = max(due, clock.after(clock.parse(kept.until), AFTER_RETENTION))
     return (due - world.now).total_seconds()
 
 
-def _kept_text(kept: KeptVersions | KeptInStore) -> str:
+def _kept_text(kept: KeptVersions) -> str:
     what = "older versions"
     if kept.versions is not None:
         what = f"{kept.versions} version{'s' if kept.versions != 1 else ''} ({human(kept.bytes)})"
-    if isinstance(kept, KeptVersions) and not kept.locked:
+    if not kept.locked:
         return (
             f"The bucket has versioning, and {what} of the deleted objects remain. Allow the credentials to list and"
             " delete versions."
@@ -333,13 +330,7 @@ def _delete(world: World) -> Action:
     kept = found.result.kept if isinstance(found, Done) else None
     if not isinstance(found, Done) or kept is None:
         raise ValueError(f"{world.snapshot.key}: no Job has found what the store keeps")
-    keeps = KeptInStore(
-        versions=kept.versions or 0,
-        bytes=kept.bytes,
-        until=kept.until,
-        legal_hold=kept.legal_hold,
-        checked_at=found.finished or clock.text(world.now),
-    )
+    keeps = KeptInStore(**dict(kept), checked_at=found.finished or clock.text(world.now))
     return Record(world.snapshot.status.model_copy(update={"kept_in_store": keeps}))
 
 
