@@ -134,8 +134,10 @@ screenshots: deps venv ## Pictures of the demo and of the page, of a real run fo
 test-unit: venv promtool cel clients ui ## Unit tests that need no server
 	$(PART) unit tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
+# Where these are: SERVER_FOLDERS of tests/conftest.py. Collecting all tests takes 11 s of processor time in each worker.
+SERVER_TESTS := $(addprefix tests/unit/,api/page cli demo mover)
 test-servers: venv postgresql-wheels ## Unit tests with real PostgreSQL and S3 servers on loopback
-	$(PART) servers tests/in-memory $(PYTEST) tests/unit -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
+	$(PART) servers tests/in-memory $(PYTEST) $(SERVER_TESTS) -m servers -n $(SERVER_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 test-guards: venv postgresql-wheels ## `make test-servers` and `make test-mutants`, side by side: both also wait
 	tests/side-by-side "$(SUBMAKE) test-servers" "$(SUBMAKE) test-mutants"

@@ -25,6 +25,9 @@ SERVER_FIXTURES = {
     *("wide15", "wide17"),
 }
 
+#: Folders of tests/unit whose tests may use one: `make test-servers` collects no other folder.
+SERVER_FOLDERS = ("api/page", "cli", "demo", "mover")
+
 RUNNING = pytest.StashKey[pytest.Item]()
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -85,10 +88,13 @@ def _is_asked_for(config: pytest.Config, item: pytest.Item) -> bool:
 
 def _needs_a_server(item: pytest.Item) -> bool:
     """Whether a unit test uses a PostgreSQL or S3 server, also where a parameter of it chooses the store."""
+    _, unit, below = item.path.as_posix().rpartition("/unit/")
+    if not unit or not below.startswith(tuple(f"{folder}/" for folder in SERVER_FOLDERS)):
+        return False
     parameters = getattr(item, "callspec", None)
     chosen = parameters.params.values() if parameters is not None else ()
     names = {*getattr(item, "fixturenames", ()), *(v for v in chosen if isinstance(v, str))}
-    return "unit" in item.path.parts and bool(names & SERVER_FIXTURES)
+    return bool(names & SERVER_FIXTURES)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -100,7 +106,10 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.
     """A server that a test asked for by another name than those: `make check` would need it."""
     item = request.config.stash[RUNNING]
     if fixturedef.argname in SERVER_FIXTURES and "unit" in item.path.parts and not item.get_closest_marker("servers"):
-        pytest.fail(f"{item.nodeid} uses the server {fixturedef.argname}: add what it asks for to SERVER_FIXTURES")
+        pytest.fail(
+            f"{item.nodeid} uses the server {fixturedef.argname}: add what it asks for to SERVER_FIXTURES, and its"
+            " folder to SERVER_FOLDERS and to SERVER_TESTS of the Makefile"
+        )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,8 @@
 """What tests/conftest.py changes for all tests."""
 
+import ast
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -73,7 +75,7 @@ def test_what_needs_two_nodes_runs_only_when_asked_for(
 
 def test_make_test_gives_the_option(repository: Path) -> None:
     """All test targets of the Makefile run the one command."""
-    lines = (repository / "Makefile").read_text().splitlines()
+    lines = makefile(repository).splitlines()
     (command,) = [line for line in lines if line.startswith("PYTEST :=")]
     assert "--no-skips" in command
     assert not [line for line in lines if "-m pytest" in line and line != command]
@@ -101,11 +103,28 @@ def test_examples_in_ci_are_the_same_in_each_run(
     tree.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
 
 
+def test_a_server_is_used_in_the_folders_that_are_collected_for_it(tree: pytest.Pytester, repository: Path) -> None:
+    (line,) = re.findall(r"^SERVER_TESTS := \$\(addprefix tests/unit/,(.*)\)$", makefile(repository), re.MULTILINE)
+    text = (repository / "tests/conftest.py").read_text()
+    assert tuple(line.split()) == ast.literal_eval(text.partition("SERVER_FOLDERS = ")[2].partition("\n")[0])
+    (tree.path / "unit").mkdir()
+    (tree.path / "unit/test_it.py").write_text(
+        "import pytest\n@pytest.fixture\ndef s3():\n    pass\ndef test_it(s3):\n    pass\n"
+    )
+    result = tree.runpytest_subprocess(*RUN)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*add what it asks for to SERVER_FIXTURES, and its folder to SERVER_FOLDERS*"])
+
+
+def makefile(repository: Path) -> str:
+    return (repository / "Makefile").read_text()
+
+
 def test_a_server_is_used_by_a_test_for_servers_only(tree: pytest.Pytester) -> None:
     """Asked for by the name in a parameter: a name that the conftest knows, another one, and no server."""
-    (tree.path / "unit").mkdir()
+    (tree.path / "unit/mover").mkdir(parents=True)
     for parameter in ("s3", "other", "none"):
-        (tree.path / f"unit/test_{parameter}.py").write_text(
+        (tree.path / f"unit/mover/test_{parameter}.py").write_text(
             "import pytest\n"
             "@pytest.fixture\ndef s3():\n    pass\n"
             "@pytest.fixture\ndef other(s3):\n    pass\n"

@@ -19,9 +19,9 @@ OLD, NEW = Issuer(kid="old"), Issuer(kid="new")
 
 
 @pytest.fixture
-def server() -> Iterator[KeyServer]:
-    with key_server(OLD.jwks()) as server:
-        yield server
+def served_keys() -> Iterator[KeyServer]:
+    with key_server(OLD.jwks()) as served_keys:
+        yield served_keys
 
 
 def with_authenticator(work: Callable[[Authenticator], Awaitable[None]], **values: Any) -> None:
@@ -53,73 +53,73 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -
         await asyncio.sleep(0.02)
 
 
-def test_keys_are_fetched_once(server: KeyServer) -> None:
+def test_keys_are_fetched_once(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         found = await asyncio.gather(*(outcome(a, OLD.token(f"s{n}")) for n in range(20)))
         assert found == [200] * 20
-        assert server.requests == 1
+        assert served_keys.requests == 1
 
-    server.delay = 0.1
-    with_authenticator(work, jwks_url=server.url)
+    served_keys.delay = 0.1
+    with_authenticator(work, jwks_url=served_keys.url)
 
 
-def test_an_unknown_kid_causes_one_fetch(server: KeyServer) -> None:
+def test_an_unknown_kid_causes_one_fetch(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         assert await outcome(a, OLD.token()) == 200
-        server.body = NEW.jwks()
+        served_keys.body = NEW.jwks()
         await until(lambda: _is(a, NEW.token(), 200))
-        assert server.requests == 2
+        assert served_keys.requests == 2
         assert await outcome(a, OLD.token("another")) == 401
 
-    with_authenticator(work, jwks_url=server.url, jwks_refetch_seconds=0.2)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_refetch_seconds=0.2)
 
 
 async def _is(a: Authenticator, token: str, status: int) -> bool:
     return await outcome(a, token) == status
 
 
-def test_unknown_kids_do_not_flood_the_key_server(server: KeyServer) -> None:
+def test_unknown_kids_do_not_flood_the_key_server(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         assert await outcome(a, OLD.token()) == 200
         for n in range(50):
             assert await outcome(a, Issuer(kid=f"unknown-{n % 3}").token()) == 401
-        assert server.requests == 1
+        assert served_keys.requests == 1
 
-    with_authenticator(work, jwks_url=server.url, jwks_refetch_seconds=60)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_refetch_seconds=60)
 
 
-def test_a_known_kid_with_a_wrong_signature_causes_no_fetch(server: KeyServer) -> None:
+def test_a_known_kid_with_a_wrong_signature_causes_no_fetch(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         assert await outcome(a, OLD.token()) == 200
         assert await outcome(a, NEW.token(headers={"kid": "old"})) == 401
-        assert server.requests == 1
+        assert served_keys.requests == 1
 
-    with_authenticator(work, jwks_url=server.url, jwks_refetch_seconds=0.001)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_refetch_seconds=0.001)
 
 
-def test_a_key_server_that_is_down(server: KeyServer) -> None:
+def test_a_key_server_that_is_down(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
-        server.status = 500
+        served_keys.status = 500
         with pytest.raises(Unavailable) as caught:
             await a.authenticate(f"Bearer {OLD.token()}")
         assert int(caught.value.headers["Retry-After"]) >= 1
         assert a.not_ready is not None
         assert "500" in a.not_ready
-        server.status = 200
+        served_keys.status = 200
         await until(lambda: _is(a, OLD.token(), 200))
         assert a.not_ready is None
-        server.status = 500
+        served_keys.status = 500
         assert await outcome(a, OLD.token("another")) == 200  # the key is known
         await until(lambda: _is(a, NEW.token(), 503))  # the key is not known, and cannot be
         assert await outcome(a, OLD.token("a third")) == 200
         assert a.not_ready is None
 
-    with_authenticator(work, jwks_url=server.url, jwks_refetch_seconds=0.1)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_refetch_seconds=0.1)
 
 
-def test_a_key_server_that_does_not_answer(server: KeyServer) -> None:
+def test_a_key_server_that_does_not_answer(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
-        server.delay = 60
+        served_keys.delay = 60
         start = time.monotonic()
         beats = asyncio.create_task(_beats())
         assert await outcome(a, OLD.token()) == 503
@@ -128,7 +128,7 @@ def test_a_key_server_that_does_not_answer(server: KeyServer) -> None:
         assert len(BEATS) > 3  # the event loop was free
 
     BEATS.clear()
-    with_authenticator(work, jwks_url=server.url, jwks_timeout=0.3)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_timeout=0.3)
 
 
 BEATS: list[float] = []
@@ -140,78 +140,78 @@ async def _beats() -> None:
         await asyncio.sleep(0.02)
 
 
-def test_redirects_are_not_followed(server: KeyServer) -> None:
+def test_redirects_are_not_followed(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         with key_server(OLD.jwks()) as other:
-            server.status, server.location = 302, other.url
+            served_keys.status, served_keys.location = 302, other.url
             assert await outcome(a, OLD.token()) == 503
             assert other.requests == 0
 
-    with_authenticator(work, jwks_url=server.url)
+    with_authenticator(work, jwks_url=served_keys.url)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"x" * (MAX_JWKS_BYTES + 1)])
-def test_an_answer_that_is_no_key_set(body: bytes, server: KeyServer) -> None:
+def test_an_answer_that_is_no_key_set(body: bytes, served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
-        server.body = body
+        served_keys.body = body
         assert await outcome(a, OLD.token()) == 503
 
-    with_authenticator(work, jwks_url=server.url)
+    with_authenticator(work, jwks_url=served_keys.url)
 
 
-def test_a_bad_answer_does_not_remove_the_keys(server: KeyServer) -> None:
+def test_a_bad_answer_does_not_remove_the_keys(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         task = asyncio.create_task(a.run())
         await until(lambda: _is(a, OLD.token(), 200))
-        server.body = b"<html>maintenance</html>"
-        before = server.requests
-        await until(lambda: _more(server, before + 2))
+        served_keys.body = b"<html>maintenance</html>"
+        before = served_keys.requests
+        await until(lambda: _more(served_keys, before + 2))
         assert await outcome(a, OLD.token("another")) == 200
         task.cancel()
 
-    with_authenticator(work, jwks_url=server.url, jwks_max_age=0.05)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_max_age=0.05)
 
 
-async def _more(server: KeyServer, than: int) -> bool:
-    return server.requests > than
+async def _more(served_keys: KeyServer, than: int) -> bool:
+    return served_keys.requests > than
 
 
-def test_keys_are_fetched_again_by_age_and_verified_tokens_forgotten(server: KeyServer) -> None:
+def test_keys_are_fetched_again_by_age_and_verified_tokens_forgotten(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         task = asyncio.create_task(a.run())
         token = OLD.token()
         await until(lambda: _is(a, token, 200))
-        server.body = NEW.jwks()  # the issuer withdraws the old key
+        served_keys.body = NEW.jwks()  # the issuer withdraws the old key
         await until(lambda: _is(a, token, 401))
         assert await outcome(a, NEW.token()) == 200
         task.cancel()
 
-    with_authenticator(work, jwks_url=server.url, jwks_max_age=0.1)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_max_age=0.1)
 
 
-def test_an_empty_key_set_withdraws_all_keys(server: KeyServer) -> None:
+def test_an_empty_key_set_withdraws_all_keys(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         task = asyncio.create_task(a.run())
         token = OLD.token()
         await until(lambda: _is(a, token, 200))
-        server.body = b'{"keys": []}'
+        served_keys.body = b'{"keys": []}'
         await until(lambda: _is(a, token, 401))
         task.cancel()
 
-    with_authenticator(work, jwks_url=server.url, jwks_max_age=0.1)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_max_age=0.1)
 
 
-def test_keys_that_are_never_confirmed_are_dropped(server: KeyServer) -> None:
+def test_keys_that_are_never_confirmed_are_dropped(served_keys: KeyServer) -> None:
     async def work(a: Authenticator) -> None:
         task = asyncio.create_task(a.run())
         token = OLD.token()
         await until(lambda: _is(a, token, 200))
-        server.status = 500
+        served_keys.status = 500
         await until(lambda: _is(a, token, 503))
         assert a.not_ready is not None
         task.cancel()
 
-    with_authenticator(work, jwks_url=server.url, jwks_max_age=0.05, jwks_stale_seconds=0.3)
+    with_authenticator(work, jwks_url=served_keys.url, jwks_max_age=0.05, jwks_stale_seconds=0.3)
 
 
 def test_the_certificate_of_the_key_server_is_checked(tmp_path: Path) -> None:
@@ -224,10 +224,10 @@ def test_the_certificate_of_the_key_server_is_checked(tmp_path: Path) -> None:
     async def accepted(a: Authenticator) -> None:
         assert await outcome(a, OLD.token()) == 200
 
-    with key_server(OLD.jwks(), certificate) as server:
-        with_authenticator(refused, jwks_url=server.url, jwks_allow_http=False)
-        assert server.requests == 0
-        with_authenticator(accepted, jwks_url=server.url, jwks_allow_http=False, jwks_ca_file=certificate)
+    with key_server(OLD.jwks(), certificate) as served_keys:
+        with_authenticator(refused, jwks_url=served_keys.url, jwks_allow_http=False)
+        assert served_keys.requests == 0
+        with_authenticator(accepted, jwks_url=served_keys.url, jwks_allow_http=False, jwks_ca_file=certificate)
 
 
 def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def lose() -> None:
     raise Lost
 
 
-def seen(server: ApiServer, type_: Type, name: str) -> Meta:
-    return Meta.of(server.read(type_, NAMESPACE, name))
+def seen(api_server: ApiServer, type_: Type, name: str) -> Meta:
+    return Meta.of(api_server.read(type_, NAMESPACE, name))
 
 
 #: Every way to write, as the operator uses it, on objects that exist.
@@ -69,7 +69,7 @@ WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
 
 
 @pytest.fixture
-def server() -> ApiServer:
+def api_server() -> ApiServer:
     found = ApiServer()
     found.put(ENVIRONMENTS, environment_object())
     for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod")):
@@ -78,12 +78,12 @@ def server() -> ApiServer:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_nothing_is_written_without_the_lease(server: ApiServer, write: str) -> None:
+def test_nothing_is_written_without_the_lease(api_server: ApiServer, write: str) -> None:
     with pytest.raises(Lost):
-        asyncio.run(WRITES[write](server.client(guard=lose), server))
-    assert server.writes() == []
-    asyncio.run(WRITES[write](server.client(), server))
-    assert len(server.writes()) == 1, "the write itself works"
+        asyncio.run(WRITES[write](api_server.client(guard=lose), api_server))
+    assert api_server.writes() == []
+    asyncio.run(WRITES[write](api_server.client(), api_server))
+    assert len(api_server.writes()) == 1, "the write itself works"
 
 
 def test_every_way_to_write_is_tested() -> None:
@@ -91,14 +91,14 @@ def test_every_way_to_write_is_tested() -> None:
     assert {name for name in vars(Kube) if not name.startswith("_")} == reads | WRITES.keys()
 
 
-def test_the_operator_writes_under_its_lease(server: ApiServer) -> None:
+def test_the_operator_writes_under_its_lease(api_server: ApiServer) -> None:
     """The parts as main.py puts them together: nothing is sent before the lease is acquired."""
     operator = Operator(Settings(), object(), object())
     operator._lease._lost = lambda _: lose()
-    operator._ctx.kube._transport = server  # type: ignore[assignment]
+    operator._ctx.kube._transport = api_server  # type: ignore[assignment]
     with pytest.raises(Lost):
         asyncio.run(operator._ctx.kube.delete(JOBS, NAMESPACE, "job"))
-    assert server.writes() == []
+    assert api_server.writes() == []
 
 
 def test_the_lease_has_a_connection_of_its_own() -> None:
@@ -109,18 +109,18 @@ def test_the_lease_has_a_connection_of_its_own() -> None:
     assert operator._lease._kube._transport._api is own
 
 
-def test_a_status_that_was_decided_on_an_older_object_is_refused(server: ApiServer) -> None:
+def test_a_status_that_was_decided_on_an_older_object_is_refused(api_server: ApiServer) -> None:
     """Two leaders for a moment: the second one's decision must not be overwritten."""
 
     async def main() -> None:
-        kube = server.client()
-        old = resources.environment(server.read(ENVIRONMENTS, NAMESPACE, "shop"))
+        kube = api_server.client()
+        old = resources.environment(api_server.read(ENVIRONMENTS, NAMESPACE, "shop"))
         assert await kube.apply_status(old, {"phase": "first"}) is not None
         with pytest.raises(Conflict):
             await kube.apply_status(old, {"phase": "second"})
 
     asyncio.run(main())
-    assert server.read(ENVIRONMENTS, NAMESPACE, "shop")["status"]["phase"] == "first"
+    assert api_server.read(ENVIRONMENTS, NAMESPACE, "shop")["status"]["phase"] == "first"
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,15 @@ def test_a_status_that_was_decided_on_an_older_object_is_refused(server: ApiServ
         *("drop_status_fields", "set_conditions", "set_spec"),
     ],
 )
-def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(server: ApiServer, write: str) -> None:
-    before = {type_: seen(server, type_, name) for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod"))}
+def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(api_server: ApiServer, write: str) -> None:
+    before = {
+        type_: seen(api_server, type_, name) for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod"))
+    }
     for type_, name in ((JOBS, "job"), (DEPLOYMENTS, "app"), (PODS, "pod")):
-        server.put(type_, {"metadata": {**plain(name)["metadata"], "uid": "another"}})
-    old = server.read(ENVIRONMENTS, NAMESPACE, "shop")
-    server.put(ENVIRONMENTS, environment_object())
-    kube = server.client()
+        api_server.put(type_, {"metadata": {**plain(name)["metadata"], "uid": "another"}})
+    old = api_server.read(ENVIRONMENTS, NAMESPACE, "shop")
+    api_server.put(ENVIRONMENTS, environment_object())
+    kube = api_server.client()
     writes: dict[str, Callable[[], Awaitable[Any]]] = {
         "drop_status_fields": lambda: kube.drop_status_fields(ENVIRONMENTS, old, {"operation": None}),
         "set_conditions": lambda: kube.set_conditions(ENVIRONMENTS, old, []),
@@ -154,7 +156,7 @@ def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(ser
     }
     if write == "delete":
         assert asyncio.run(kube.delete(JOBS, NAMESPACE, "job", uid=before[JOBS].uid)) is False
-        assert server.read(JOBS, NAMESPACE, "job")["metadata"]["uid"] == "another"
+        assert api_server.read(JOBS, NAMESPACE, "job")["metadata"]["uid"] == "another"
         return
 
     async def main() -> None:
@@ -175,9 +177,9 @@ def test_a_list_of_metadata_may_have_no_objects() -> None:
     assert asyncio.run(kube.metadata(JOBS, NAMESPACE, labels="", keep=lambda _: True)) == []
 
 
-def test_an_answer_says_whether_the_object_exists(server: ApiServer) -> None:
-    kube = server.client()
-    app = seen(server, DEPLOYMENTS, "app").resource_version
+def test_an_answer_says_whether_the_object_exists(api_server: ApiServer) -> None:
+    kube = api_server.client()
+    app = seen(api_server, DEPLOYMENTS, "app").resource_version
 
     async def main() -> None:
         assert await kube.set_template(DEPLOYMENTS, NAMESPACE, "app", {"spec": {}}, resource_version=app)
