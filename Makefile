@@ -346,6 +346,8 @@ ui: $(UI_MODULES) ## The page of the REST API, type-checked and built out of its
 	  node_modules/.bin/tsc; node build.mjs; touch .; mv $(UI).new $(UI); cd $(OCORE_CACHE); \
 	  ls -dt ui-???????????? | tail -n +6 | xargs -r -I @ find @ -maxdepth 0 -mmin +180 -exec rm -rf {} +'
 	@echo $(UI)/dist
+ui-modules: $(UI_MODULES) # prints the folder of its npm packages
+	@echo $<
 $(UI_MODULES):
 	@mkdir -p $(@D) && flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; rm -rf $@.new && mkdir $@.new; \
 	  cp ui/package.json ui/package-lock.json ui/.npmrc $@.new; cd $@.new && npm ci --silent; mv $@.new $@'
@@ -379,4 +381,4 @@ include localcluster/cluster.mk
 .PHONY: help bin docs docs-site release cosign sign publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
   test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel provider bench-tools clients \
-  swagger-ui ui deps lock
+  swagger-ui ui ui-modules deps lock

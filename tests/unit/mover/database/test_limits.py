@@ -112,7 +112,8 @@ def test_row_131_what_takes_all_locks_is_ended_and_cannot_come_back(
 
 
 def test_row_131_sessions_that_take_each_lock_that_becomes_free(site_any: Site, tmp_path: Path) -> None:
-    """So what needs a lock to end them never gets one."""
+    """So what needs a lock to end them never gets one. They use all processors for as long as they may: where the guard
+    is out, until the limit."""
     ended: list[str | None] = []
 
     def take(session: Connection, number: int) -> None:
@@ -120,7 +121,7 @@ def test_row_131_sessions_that_take_each_lock_that_becomes_free(site_any: Site, 
 
     def attack() -> None:
         with opened(site_any, tmp_path) as role:
-            limit = f"-c statement_timeout={int(PATIENCE * 1000)}"
+            limit = f"-c statement_timeout={int(PATIENCE * 500)}"
             found = [connected(role, options=limit) for _ in range(4)]
             threads = [threading.Thread(target=take, args=(each, n)) for n, each in enumerate(found)]
             for thread in threads:
