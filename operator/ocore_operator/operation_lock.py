@@ -168,5 +168,8 @@ async def _write(ctx: Context, environment: Environment, operation: Operation | 
     written = await ctx.kube.apply_status(environment, status, MANAGER_LOCK)
     if written is None:
         raise Waiting(c.ENVIRONMENT_NOT_FOUND, f"Environment {environment.meta.name} was deleted.", 1)
+    if operation is not None and operation.kind != "Rollback":  # which stops a proof
+        # No reconcile of the Environment follows, with all that it reads. The release causes one.
+        ctx.catalog.put_own(environment.kind.kind, environment.meta, written)
     moved: Resource = replace(environment, meta=Meta.of(written))  # type: ignore[type-arg]
     return moved.with_status(environment.status.model_copy(update={"operation": operation}))

@@ -278,3 +278,18 @@ def test_a_lock_is_taken_over_only_from_a_holder_that_is_done(status: Object | N
         with pytest.raises(Waiting):
             locking.acquire(1)
     assert locking.holder == ("r2" if taken else "r1")
+
+
+@pytest.mark.parametrize(("kind", "known"), [("Snapshot", True), ("Rollback", False)])
+def test_the_environment_is_reconciled_for_a_rollback_that_takes_its_lock(kind: str, *, known: bool) -> None:
+    """A proof of it stops. For another operation its reconcile has nothing to do."""
+    server, ctx = ApiServer(), context(moment(0))
+    found = server.put(ENVIRONMENTS, environment_object())
+    ctx.kube = server.client()
+    ctx.catalog.put("Environment", found)
+    spec = {"environmentRef": {"name": "shop"}} if kind == "Snapshot" else {"snapshotRef": {"name": "s1"}}
+    owner: Any = resources.any_kind(kind, obj(kind, "one", spec))
+    held = asyncio.run(operation_lock.acquire(ctx, resources.environment(found), owner))
+    entry = ctx.catalog.get(held.key)
+    assert entry is not None
+    assert (entry.version == int(held.meta.resource_version)) is known
