@@ -1,5 +1,5 @@
-"""A rollback in place, from its creation to its end, against an API server in this process. The test plays kubelet,
-controllers and mover, and wakes the operator as the watches do."""
+"""A snapshot, a rollback in place and its undo, from their creation to their end, against an API server in this
+process. The test plays kubelet, controllers and mover, and wakes the operator as the watches do."""
 
 import asyncio
 import itertools
@@ -18,6 +18,7 @@ from ocore_crds.protocol import (
     RestoredReport,
     RestoreResult,
     Result,
+    SnapshotResult,
     Step,
     StepReport,
     SwitchResult,
@@ -31,8 +32,9 @@ from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.jobs.slots.slots import Slots
 from ocore_operator.kube.resources import Key, Object
 from ocore_operator.probe_requests import ProbeRequests
+from ocore_operator.rollback import reconcile as of_rollback
 from ocore_operator.rollback.memory import Memories
-from ocore_operator.rollback.reconcile import reconcile
+from ocore_operator.snapshot import reconcile as of_snapshot
 from support.operator import objects
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
@@ -107,7 +109,10 @@ class Operator:
     def reconcile(self, key: Key) -> None:
         """Once, as after an event."""
         self.now += timedelta(seconds=STEP)
-        asyncio.run(reconcile(self.memories, self.ctx, key))
+        if key.kind == "Snapshot":
+            asyncio.run(of_snapshot.reconcile(self.ctx, key))
+        else:
+            asyncio.run(of_rollback.reconcile(self.memories, self.ctx, key))
 
     def stage(self, key: Key) -> str:
         """The stage of the Rollback."""
@@ -146,7 +151,7 @@ class Site(Operator):
         self._put(pod)
         return str(pod["metadata"]["name"])
 
-    def end(self, pod: str, result: SwitchResult) -> None:
+    def end(self, pod: str, result: SwitchResult | SnapshotResult) -> None:
         """The pod has ended."""
         found = self.place.read(PODS, "shop", pod)
         text = Result(ok=True, payload=result, time=objects.at(1)).termination_message()
@@ -197,6 +202,32 @@ class Site(Operator):
         self.reconcile(KEY)
         self.log(pod, ReadyReport(time=began))
         return pod
+
+    def snapshot(self) -> Counter[str]:
+        """A Snapshot until it is Complete."""
+        key = Key("Snapshot", "shop", "after")
+        self.place.put(
+            SNAPSHOTS, objects.obj("Snapshot", "after", {"environmentRef": {"name": "shop"}}, {}, uid=UNDO_UID)
+        )
+        self.place.requests.clear()
+        self.reconcile(key)
+        (name,) = (p.rsplit("/", 1)[1] for p in self.place.paths() if "/jobs/" in p)
+        pod = self.run(name)
+        self.reconcile(key)
+        result = SnapshotResult(
+            attempt="1",
+            manifest_key="m",
+            manifest_sha256="0" * 64,
+            store_id=OTHER_UID,
+            started_at=objects.at(1),
+            consistent_at=objects.at(1),
+            completed_at=objects.at(1),
+        )
+        self.end(pod, result)
+        self.reconcile(key)
+        status = self.place.read(SNAPSHOTS, "shop", "after")["status"]
+        assert status["phase"] == "Complete", status
+        return self.counted()
 
     def undo(self) -> Counter[str]:
         """The undo of that Rollback, until it is Complete."""

@@ -1,4 +1,4 @@
-"""How often a rollback asks the API server. A count that has grown is a loop that reads again what it knows: find out
+"""How often an operation asks the API server. A count that has grown is a loop that reads again what it knows: find out
 why before you raise it."""
 
 from ocore_crds import conditions as c
@@ -6,8 +6,8 @@ from ocore_kube.types import CLAIMS, ROLLBACKS
 from support.operator import objects
 from support.operator.whole_rollback import KEY, Site
 
-#: Of a rollback in place, and of its undo.
-ROLLBACK, UNDO = 342, 274
+#: Of a rollback in place, of its undo, and of a snapshot.
+ROLLBACK, UNDO, SNAPSHOT = 342, 274, 39
 
 
 def test_a_rollback_and_its_undo_take_no_more_requests_than_that() -> None:
@@ -15,6 +15,11 @@ def test_a_rollback_and_its_undo_take_no_more_requests_than_that() -> None:
     rolled_back, undone = site.roll_back(), site.undo()
     assert rolled_back.total() <= ROLLBACK, rolled_back
     assert undone.total() <= UNDO, undone
+
+
+def test_a_snapshot_takes_no_more_requests_than_that() -> None:
+    made = Site().snapshot()
+    assert made.total() <= SNAPSHOT, made
 
 
 def test_nothing_is_stopped_where_the_claim_is_being_deleted() -> None:
