@@ -51,6 +51,7 @@ from ocore_operator.jobs.observing.outcome import (
     silent,
     unplaced_since,
 )
+from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
@@ -122,6 +123,7 @@ class Observed:
     #: Its Jobs come from the last lists: only a decision to wait may rest on them.
     remembered: bool = False
     others: Others | None = None
+    seen: Observation | None = None
 
 
 async def observe(
@@ -179,7 +181,16 @@ async def _read(
     rollback = resources.rollback(obj)
     world = await _world(ctx, rollback, memory, others, jobs)
     status = _with_steps_of_log(ctx, rollback, world)
-    return Observed(rollback, status, world, seen.remembered, others)
+    return Observed(rollback, status, world, seen.remembered, others, seen)
+
+
+async def with_status(ctx: Context, memory: Memory, observed: Observed, status: RollbackStatus) -> Observed | None:
+    """The same observation once that status is written; None where other objects decide then."""
+    rollback, others, seen = observed.rollback.with_status(status), observed.others, observed.seen
+    if others is None or seen is None or _reads(rollback) != _reads(observed.rollback):
+        return None
+    world = await _world(ctx, rollback, memory, others, await _jobs(ctx, rollback, seen))
+    return replace(observed, rollback=rollback, status=_with_steps_of_log(ctx, rollback, world), world=world)
 
 
 async def _listed(ctx: Context, known: Rollback, *, fresh: bool) -> tuple[Observation, tuple[JobView, ...]]:
@@ -504,7 +515,8 @@ async def _job(
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
     if isinstance(view.payload, PreviewResult) and len(view.payload.tables) < view.payload.table_count:
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
-    if kind == "switch" and pod is not None and not view.ended and rollback.status.stage in ANSWERING:
+    asks = kind == "switch" and rollback.status.stage in ANSWERING and view.answer is None
+    if asks and pod is not None and not view.ended:
         answer = await switch_signal.answer(ctx, namespace, pod["metadata"]["name"])
         return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
     return view
@@ -512,13 +524,14 @@ async def _job(
 
 async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: JobView) -> JobView:
     """With what the log of the restore's Job says: that it has restored, waits for its signal, has switched; and of a
-    switch Job, that it waits for its signal. Its readiness probe says so up to a second later."""
+    switch Job, that it waits for its signal, and its answer. Its readiness probe says the one up to a second later."""
     status = rollback.status
     if status.stage in FOLLOWING and view.kind == "switch" and view.attempt == status.switch_attempt:
         # The log of an earlier container must not speak for the present one.
         if not view.has_log or view.ended or view.restarted or view.problem or _is_leaving(seen, view):
             return view
-        return replace(view, ready=view.ready or ctx.followers.ensure(rollback.key, view.pod).ready)
+        log = ctx.followers.ensure(rollback.key, view.pod)
+        return replace(view, ready=view.ready or log.ready, answer=_answer_in(log, status))
     if view.kind != "restore" or view.attempt != status.attempt or status.stage not in FOLLOWING:
         return view
     pods = seen.pods.get(view.name, ())
@@ -528,9 +541,13 @@ async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: Jo
         log = await ctx.followers.whole(rollback.meta.namespace, pods[-1]["metadata"]["name"])
     else:
         return replace(view, ready=False)
+    return replace(view, restored=log.restored, ready=view.ready and log.ready, answer=_answer_in(log, status))
+
+
+def _answer_in(log: LogState, status: RollbackStatus) -> SwitchResult | None:
     switched = log.steps.get(Step.SWITCH)
     answer = switch_signal.of_report(switched) if switched is not None else None
-    return replace(view, restored=log.restored, ready=view.ready and log.ready, answer=answer)
+    return as_seen_by(status, answer) if answer is not None else None
 
 
 def _is_leaving(seen: Observation, view: JobView) -> bool:

@@ -19,7 +19,7 @@ from ocore_operator.rollback.world import SourceView, StoreView
 #: Stages in which a Snapshot of another namespace is read. Later nothing of that namespace matters: it may be gone.
 READING = (None, "Preflight", "Restore")
 #: Stages that neither read a Snapshot nor start a Job that does.
-RESTORED = ("Abort", "Stop", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "Ended")
+RESTORED = ("Abort", "Inspect", "Resume", "HealthCheck", "Finish", "BackStop", "BackDrain", "Ended")
 
 _log = structlog.get_logger()
 

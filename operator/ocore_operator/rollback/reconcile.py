@@ -26,9 +26,9 @@ from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
-from ocore_operator.rollback.observe import FOLLOWING, Observed, Others, observe
+from ocore_operator.rollback.observe import FOLLOWING, Observed, Others, observe, with_status
 from ocore_operator.rollback.plan import decide
-from ocore_operator.rollback.world import Action, Do, SettleUndo, TakeOver
+from ocore_operator.rollback.world import WOKEN, Action, Do, SettleUndo, TakeOver
 
 #: Actions of one reconcile.
 MAX_ACTIONS = 60
@@ -52,11 +52,12 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     if memory.is_idle(rollback.meta.resource_version, now):
         return (memory.idle_until - now).total_seconds() if memory.idle_until is not None else None
     memory.reconciled(now)
+    observer = _Observer(ctx, memory, rollback)
     return await loop.run(
         str(key),
-        _Observer(ctx, memory, rollback),
+        observer,
         partial(_decide, ctx),
-        partial(_carry_out, ctx, memories, memory),
+        partial(_carry_out, ctx, memories, observer),
         may_rest=loop.may_rest,
         refused=_refused,
         max_actions=MAX_ACTIONS,
@@ -69,7 +70,7 @@ def _refused(observed: Observed, _: Action, refusal: Outcome) -> Observed:
 
 @dataclass
 class _Observer:
-    """Observes one Rollback, each time from the object as last read, which names the other objects."""
+    """Observes one Rollback, each time from the object as last read or written, which names the other objects."""
 
     ctx: Context
     memory: Memory
@@ -95,32 +96,44 @@ def _decide(ctx: Context, observed: Observed) -> Action:
 
 
 async def _carry_out(
-    ctx: Context, memories: Memories, memory: Memory, observed: Observed, action: Action
+    ctx: Context, memories: Memories, observer: _Observer, observed: Observed, action: Action
 ) -> Requeue | None:
     match action:
         case Record():
-            return await _record(ctx, observed, action)
+            return await _record(ctx, observer, observed, action)
         case Do():
-            await _do(ctx, observed, memory, action)
+            await _do(ctx, observed, observer.memory, action)
             if isinstance(action.effect, (TakeOver, SettleUndo)):
                 _wake_undone(ctx, memories, observed.rollback)
-            return await _wait(ctx, observed, action.then) if action.then is not None else None
+            if action.then is not None:
+                return await _wait(ctx, observed, action.then)
+            seconds = WOKEN.get(type(action.effect))
+            return Requeue(seconds) if seconds is not None else None
         case Wait():
             return await _wait(ctx, observed, action)
         case Idle():
-            return _idle(ctx, observed, memory, action)
+            return _idle(ctx, observed, observer.memory, action)
 
 
-async def _record(ctx: Context, observed: Observed, action: Record[RollbackStatus]) -> Requeue | None:
-    rollback, status = observed.rollback, _summarized(ctx, observed, action.status)
+async def _record(
+    ctx: Context, observer: _Observer, observed: Observed, action: Record[RollbackStatus]
+) -> Requeue | None:
+    """Writes the status. Where the rollback then only waits in the same world, what it waits for is written with it.
+    Any other decision is made in a world that is observed after the write."""
+    rollback, fresh, waits = observed.rollback, action.status, None
+    same = await with_status(ctx, observer.memory, observed, fresh)
+    if same is not None and isinstance(follows := _decide(ctx, same), Wait):
+        fresh, waits = same.status, follows
+    status = _summarized(ctx, observed, fresh, waits)
     end = await frame.carry_out(ctx, rollback, replace(action, status=status))
+    observer.last = rollback.with_status(status)
     _report_progress(ctx, rollback, status)
     name = status.safety_snapshot_name
     if name is not None and name != rollback.status.safety_snapshot_name:
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if status.stage not in FOLLOWING:
         ctx.followers.forget_owner(rollback.key)
-    return end
+    return Requeue(waits.seconds) if end is None and waits is not None else end
 
 
 async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> None:

@@ -444,6 +444,9 @@ Effect = (
     | ReportDamage
 )
 
+#: Effects whose outcome is an event, which wakes the rollback: seconds until it decides again without one.
+WOKEN: dict[type[object], float] = {ReportProbe: 2.0, StartJob: 2.0, SendSignal: 1.0}
+
 
 # --- actions: the result of a decision ------------------------------------------------------------------------------
 

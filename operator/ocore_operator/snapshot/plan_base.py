@@ -52,7 +52,7 @@ def decide(world: World) -> Action | None:
         chosen = choose(snapshot.spec.filestore_mode, wanted, world.fulls, world.full_every, world.now)
         notes = (_instead(snapshot),) if chosen is None and _asks(snapshot, wanted) else ()
         failpoint = "operator-snapshot-base-chosen" if chosen is not None else ""
-        return Record(transitions.with_base(snapshot, chosen), notes, failpoint)
+        return Record(transitions.with_base(snapshot, chosen), notes, failpoint=failpoint)
     if status.base is None:
         return None
     found = world.base

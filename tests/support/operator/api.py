@@ -55,7 +55,7 @@ class ApiServer:
 
     def writes(self) -> list[tuple[str, str]]:
         """The requests that are not reads."""
-        return [request for request in self.requests if request[0] != "GET"]
+        return [request for request in self.requests if request[0] not in ("GET", "LIST")]
 
     async def request(
         self,

@@ -7,7 +7,7 @@ from support.operator import objects
 from support.operator.whole_rollback import KEY, Site
 
 #: Of a rollback in place, of its undo, and of a snapshot.
-ROLLBACK, UNDO, SNAPSHOT = 342, 274, 39
+ROLLBACK, UNDO, SNAPSHOT = 233, 183, 39
 
 
 def test_a_rollback_and_its_undo_take_no_more_requests_than_that() -> None:
@@ -20,6 +20,31 @@ def test_a_rollback_and_its_undo_take_no_more_requests_than_that() -> None:
 def test_a_snapshot_takes_no_more_requests_than_that() -> None:
     made = Site().snapshot()
     assert made.total() <= SNAPSHOT, made
+
+
+def test_what_others_have_announced_is_read_after_the_own_announcement() -> None:
+    """Of two rollbacks that announce at once that they stop a workload, each must see the other one."""
+    site = Site()
+    site.restore()
+    site.place.requests.clear()
+    site.reconcile(KEY)
+    announced, listed = (
+        [n for n, each in enumerate(site.place.requests) if each == wanted]
+        for wanted in (("PATCH", f"{ROLLBACKS.path('shop', 'back')}/status"), ("LIST", ROLLBACKS.path("shop")))
+    )
+    assert announced[0] < listed[-1] < announced[1]
+
+
+def test_what_is_waited_for_is_written_with_the_stage() -> None:
+    """Announced, stopped, drained: one write for each."""
+    site = Site()
+    site.restore()
+    site.place.requests.clear()
+    site.reconcile(KEY)
+    assert site.place.writes().count(("PATCH", f"{ROLLBACKS.path('shop', 'back')}/status")) == 3
+    status = site.place.read(ROLLBACKS, "shop", "back")["status"]
+    assert status["stage"] == "Drain"
+    assert status["conditions"][0]["message"].startswith("Waiting until the pods of Deployment shop are gone")
 
 
 def test_nothing_is_stopped_where_the_claim_is_being_deleted() -> None:

@@ -567,7 +567,8 @@ def test_the_undone_rollback_is_woken() -> None:
     key = Key("Rollback", "ns", "r1")
     memories.of(key, UNDONE_ID).set_idle("1", None)
     for effect in (TakeOver(), SettleUndo("Undone")):
-        asyncio.run(reconcile._carry_out(ctx, memories, Memory(), observed(api, mine), Do(effect)))
+        observer = reconcile._Observer(ctx, Memory(), mine)
+        asyncio.run(reconcile._carry_out(ctx, memories, observer, observed(api, mine), Do(effect)))
         assert queued == [key]
         assert not memories.of(key, UNDONE_ID).is_idle("1", START)
         queued.clear()
