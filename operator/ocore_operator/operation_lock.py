@@ -6,6 +6,7 @@ the operations that wait comes from the catalog. It decides which one goes first
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,7 @@ from ocore_operator.errors import Waiting
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.client import MANAGER_LOCK, read
-from ocore_operator.kube.resources import Environment, Extract, Meta, Resource, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Meta, Resource
 
 #: Seconds until an operation that waits tries again, at most. A release queues it at once; this covers a holder that
 #: was removed without one.
@@ -32,7 +33,8 @@ CLEANUP_FIRST_SECONDS = 900.0
 #: An operation without a status after so many seconds does not count as waiting: something prevents its reconcile.
 UNSEEN_AFTER = 60.0
 
-Owner = Snapshot | Rollback | Extract
+#: A Snapshot, Rollback or Extract.
+Owner = Resource[Any, Any]
 
 _log = structlog.get_logger()
 

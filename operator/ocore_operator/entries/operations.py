@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from ocore_crds.resources.environment import Operation
 from ocore_operator.kube.catalog import Catalog, Entry, Index, Place
 from ocore_operator.kube.resources import Key
 
 #: The kinds of operations.
-KINDS = ("Snapshot", "Rollback", "Extract")
+KINDS: tuple[str, ...] = get_args(Operation.model_fields["kind"].annotation)
 #: Operations that are not terminal, by namespace and environment; "": it is unknown.
 OPEN: Index["OperationEntry"] = Index("open operations")
 
