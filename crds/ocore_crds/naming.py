@@ -69,6 +69,8 @@ FINALIZER_DATA = (
 )
 FINALIZER_ROLLBACK = f"{GROUP}/rollback"  # Rollback: cancelled cleanly before the object is removed
 FINALIZER_EXTRACT = f"{GROUP}/extract"  # Extract: its result is removed before the object is
+#: By kind.
+FINALIZERS = {"Snapshot": FINALIZER_DATA, "Rollback": FINALIZER_ROLLBACK, "Extract": FINALIZER_EXTRACT}
 
 #: PostgreSQL's NAMEDATALEN - 1, in bytes.
 MAX_IDENTIFIER_BYTES = 63

@@ -56,14 +56,12 @@ def requested_elsewhere(snapshot: Snapshot, store: str, now: datetime) -> Snapsh
 
 def check_requested(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
     """The remote store is to be asked whether it still has the copy."""
-    remote = _remote(snapshot).model_copy(update={"check_requested_at": clock.text(now)})
-    return snapshot.status.model_copy(update={"remote": remote})
+    return _changed(snapshot, check_requested_at=clock.text(now))
 
 
 def checked(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
     """The remote store has every object of the copy."""
-    update: dict[str, Any] = {"checked_at": clock.text(now), "check_requested_at": None, "message": ""}
-    return snapshot.status.model_copy(update={"remote": _remote(snapshot).model_copy(update=update)})
+    return _changed(snapshot, checked_at=clock.text(now), check_requested_at=None, message="")
 
 
 def lost(snapshot: Snapshot, message: str, now: datetime) -> SnapshotStatus:
@@ -93,8 +91,7 @@ def found_again(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
 
 def without_replaced(snapshot: Snapshot) -> SnapshotStatus:
     """The copy that was replaced is deleted, or is left where it is."""
-    remote = _remote(snapshot).model_copy(update={"replaces": None, "message": ""})
-    return snapshot.status.model_copy(update={"remote": remote})
+    return _changed(snapshot, replaces=None, message="")
 
 
 def restored(snapshot: Snapshot, place: CopyPlace, now: datetime) -> SnapshotStatus:
@@ -144,7 +141,7 @@ def progressed(snapshot: Snapshot, bytes_done: int) -> SnapshotStatus:
     """More bytes are copied."""
     remote = _remote(snapshot)
     done = min(max(remote.bytes_done, bytes_done), remote.bytes or bytes_done)
-    return snapshot.status.model_copy(update={"remote": remote.model_copy(update={"bytes_done": done})})
+    return _changed(snapshot, bytes_done=done)
 
 
 def failed(snapshot: Snapshot, reason: str, message: str, now: datetime) -> SnapshotStatus:
@@ -189,25 +186,22 @@ def completed(snapshot: Snapshot, result: CopyResult, now: datetime) -> Snapshot
 
 def state_stored(snapshot: Snapshot, state: StoredState) -> SnapshotStatus:
     """The remote store has this pin, retention and deletionPolicy."""
-    remote = _remote(snapshot).model_copy(update={"stored_state": state, "message": ""})
-    return snapshot.status.model_copy(update={"remote": remote})
+    return _changed(snapshot, stored_state=state, message="")
 
 
 def unfinished(snapshot: Snapshot, message: str) -> SnapshotStatus:
     """Of a complete copy: what is not done yet, and why."""
-    remote = _remote(snapshot).model_copy(update={"message": sentence(message)})
-    return snapshot.status.model_copy(update={"remote": remote})
+    return _changed(snapshot, message=sentence(message))
 
 
 def only_copy(snapshot: Snapshot) -> SnapshotStatus:
     """From now on the Snapshot is restored from its copy: the data in its own store is deleted next."""
-    return snapshot.status.model_copy(update={"remote": _remote(snapshot).model_copy(update={"only": True})})
+    return _changed(snapshot, only=True)
 
 
 def local_deleted(snapshot: Snapshot, now: datetime) -> SnapshotStatus:
     """The data in the Snapshot's own store is gone."""
-    remote = _remote(snapshot).model_copy(update={"local_deleted_at": clock.text(now), "message": ""})
-    return snapshot.status.model_copy(update={"remote": remote})
+    return _changed(snapshot, local_deleted_at=clock.text(now), message="")
 
 
 def without_copy(snapshot: Snapshot) -> SnapshotStatus:
@@ -221,6 +215,11 @@ def _remote(snapshot: Snapshot) -> RemoteCopy:
     if remote is None:
         raise ValueError(f"{snapshot.key} has no remote copy")
     return remote
+
+
+def _changed(snapshot: Snapshot, **update: Any) -> SnapshotStatus:
+    """The conditions stay."""
+    return snapshot.status.model_copy(update={"remote": _remote(snapshot).model_copy(update=update)})
 
 
 def _with(snapshot: Snapshot, remote: RemoteCopy, reason: str, message: str, now: datetime) -> SnapshotStatus:

@@ -4,8 +4,6 @@ from dataclasses import replace
 from functools import partial
 
 from ocore_crds import conditions as c
-from ocore_crds import naming
-from ocore_kube.types import EXTRACTS
 from ocore_operator import clock, operation_lock
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
@@ -30,14 +28,11 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
     match action:
         case Wait():
             return await frame.wait(ctx, extract, action, partial(transitions.waiting, world))
-        case Record() | Idle():
+        case Record() | Idle() | SetFinalizer():
             end = await frame.carry_out(ctx, extract, action)
             if isinstance(action, Record) and c.is_terminal(action.status.conditions):
                 ctx.followers.forget_owner(extract.key)
             return end
-        case SetFinalizer(present=present):
-            await frame.set_finalizer(ctx, extract.meta, EXTRACTS, naming.FINALIZER_EXTRACT, present=action.present)
-            return None if present else Requeue()
         case SetLock(held=held):
             if held:
                 await operation_lock.acquire(ctx, _environment(world), extract)

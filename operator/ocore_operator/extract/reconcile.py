@@ -12,9 +12,6 @@ from ocore_operator.extract.plan import decide
 from ocore_operator.frame import loop
 from ocore_operator.kube.resources import Key
 
-#: Actions of one reconcile.
-MAX_ACTIONS = 30
-
 
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles an Extract; seconds until the next reconcile, None: when something changes."""
@@ -25,5 +22,4 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
         partial(carry_out, ctx),
         may_rest=loop.may_rest,
         refused=loop.refused,
-        max_actions=MAX_ACTIONS,
     )

@@ -4,10 +4,11 @@ object has changed since."""
 from collections.abc import Callable
 from typing import Any
 
-from ocore_kube.types import Type
+from ocore_crds import naming
+from ocore_kube.types import OURS, Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
-from ocore_operator.frame.actions import Idle, Record, StopJob, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, StopJob, Wait
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints, lifecycle
 from ocore_operator.jobs.observing.driver import STOP_PAUSE
@@ -20,13 +21,20 @@ WaitingStatus = Callable[[Wait, LogState | None], Any]
 
 
 async def carry_out(
-    ctx: Context, obj: Resource[Any, Any], action: Idle[Any] | Record[Any], seen: Observation | None = None
+    ctx: Context,
+    obj: Resource[Any, Any],
+    action: Idle[Any] | Record[Any] | SetFinalizer,
+    seen: Observation | None = None,
 ) -> Requeue | None:
     """None: observe again. `seen`: the object's Jobs, where one may be removed."""
     if isinstance(action, Idle):
         if action.status is not None:
             await summarize.write(ctx, obj, action.status)
         return Requeue(action.seconds)
+    if isinstance(action, SetFinalizer):
+        kind = obj.kind.kind
+        await set_finalizer(ctx, obj.meta, OURS[kind], naming.FINALIZERS[kind], present=action.present)
+        return None if action.present else Requeue()
     if action.before:
         await failpoints.hit(ctx, obj, action.before)
     if action.job and seen is not None:

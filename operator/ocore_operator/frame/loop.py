@@ -19,6 +19,10 @@ WorldT = TypeVar("WorldT")
 ActionT = TypeVar("ActionT")
 
 
+#: Actions of one reconcile, at most. The longest chain of a plan is far shorter.
+MAX_ACTIONS = 60
+
+
 @dataclass(frozen=True)
 class Requeue:
     """Ends this reconcile. `after`: seconds until the next one; None: when the object or one of its Jobs changes."""
@@ -52,7 +56,7 @@ async def run(
     *,
     may_rest: Callable[[WorldT, ActionT], bool] = lambda _, __: True,
     refused: Callable[[WorldT, ActionT, Outcome], WorldT] | None = None,
-    max_actions: int,
+    max_actions: int = MAX_ACTIONS,
 ) -> float | None:
     """Seconds until the next reconcile; None: when something changes.
 

@@ -108,7 +108,8 @@ class Memories:
         found = self._by_store.pop(store.key, None)
         if found is not None and found.of == of:
             return found
-        return Memory(of, await _known(ctx, store), await _known_rollbacks(ctx, store), whole=not running.after)
+        known, ended = await _known(ctx, store, SNAPSHOTS), await _known(ctx, store, ROLLBACKS)
+        return Memory(of, known, ended, whole=not running.after)
 
     def keep(self, store: Store, memory: Memory) -> None:
         """For the next page. With more imports than are remembered, the one whose page is longest ago is forgotten."""
@@ -201,24 +202,17 @@ async def create_page(memories: Memories, ctx: Context, world: World, action: Cr
     return Record(rules.with_import(store, after, ctx.now(), world.places), job=action.job)
 
 
-async def _known(ctx: Context, store: Store) -> dict[str, Known]:
-    """The Snapshots of the namespace by id, from the API server."""
-    found: dict[str, Known] = {}
-    async for page in ctx.kube.pages(SNAPSHOTS, store.meta.namespace):
-        for obj in page:
-            meta, status = obj["metadata"], obj.get("status") or {}
-            known = Known(meta["name"], snapshot_entry.is_half(obj), (status.get("imported") or {}).get("at") or "")
-            found[(obj.get("spec") or {}).get("id") or meta["uid"]] = known
-    return found
+#: Whether an import has created a Snapshot or Rollback, and has not written its status.
+IS_HALF = {SNAPSHOTS: snapshot_entry.is_half, ROLLBACKS: rollback_entry.is_half}
 
 
-async def _known_rollbacks(ctx: Context, store: Store) -> dict[str, Known]:
-    """The Rollbacks of the namespace by id, from the API server."""
+async def _known(ctx: Context, store: Store, type_: Type) -> dict[str, Known]:
+    """The Snapshots or Rollbacks of the namespace by id, from the API server."""
     found: dict[str, Known] = {}
-    async for page in ctx.kube.pages(ROLLBACKS, store.meta.namespace):
+    async for page in ctx.kube.pages(type_, store.meta.namespace):
         for obj in page:
             imported = (obj.get("status") or {}).get("imported") or {}
-            known = Known(obj["metadata"]["name"], rollback_entry.is_half(obj), imported.get("at") or "")
+            known = Known(obj["metadata"]["name"], IS_HALF[type_](obj), imported.get("at") or "")
             found[(obj.get("spec") or {}).get("id") or obj["metadata"]["uid"]] = known
     return found
 

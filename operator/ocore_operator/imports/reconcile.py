@@ -26,5 +26,4 @@ async def once(memories: Memories, ctx: Context, store: Store) -> float | None:
         plan.decide,
         partial(carry_out, memories, ctx),
         refused=loop.refused,
-        max_actions=2,
     )

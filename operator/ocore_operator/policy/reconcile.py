@@ -14,9 +14,6 @@ from ocore_operator.policy.effects import carry_out
 from ocore_operator.policy.observe import observe
 from ocore_operator.policy.plan import decide
 
-#: Actions of one reconcile. After a batch of Snapshots it is the others' turn.
-MAX_ACTIONS = 30
-
 
 def of_snapshot(snapshot: Object) -> Key | None:
     """The policy that a change of this Snapshot concerns; None: none. While it runs, it changes each second."""
@@ -42,6 +39,4 @@ def of_environment(environment: Object) -> Key | None:
 
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles the policy of an environment; seconds until the next reconcile, None: when something changes."""
-    return await loop.run(
-        str(key), lambda _: observe(ctx, key), decide, partial(carry_out, ctx), max_actions=MAX_ACTIONS
-    )
+    return await loop.run(str(key), lambda _: observe(ctx, key), decide, partial(carry_out, ctx))

@@ -20,7 +20,7 @@ def of_environment(obj: Object) -> EnvironmentEntry:
         remote_store=shared((spec.get("remoteStoreRef") or {}).get("name") or ""),
         ready=shared(by_type.get(c.READY, {}).get("status", "Unknown")),
         rollback_ready=shared(by_type.get(c.ROLLBACK_READY, {}).get("status", "Unknown")),
-        target=_target(obj),
+        target=target_of(obj),
         pins=(pins["pinned"], pins["limit"]) if pins else None,
     )
 
@@ -40,7 +40,8 @@ def of_store(obj: Object) -> StoreEntry:
     )
 
 
-def _target(environment: Object) -> Target:
+def target_of(environment: Object) -> Target:
+    """What the rollbacks of an Environment replace, as its status describes it."""
     spec, probe = environment.get("spec", {}), environment.get("status", {}).get("probe") or {}
     filestore = spec.get("filestore") or {}
     named: Object = spec.get("database") or {}

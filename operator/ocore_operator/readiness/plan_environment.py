@@ -7,7 +7,6 @@ from ocore_crds import conditions as c
 from ocore_crds.commands.table import MEASURE, PROVE
 from ocore_crds.conditions import Condition
 from ocore_crds.protocol import Failure, Finding, ProbeResult, ProofResult, SizesResult
-from ocore_crds.resources import layouts
 from ocore_crds.resources.environment import ANY_USER, EnvironmentStatus, connection_of
 from ocore_operator import clock
 from ocore_operator.entries import targets
@@ -20,7 +19,7 @@ from ocore_operator.jobs.observing import driver
 from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished
 from ocore_operator.kube.resources import Environment, Store, project_of
-from ocore_operator.readiness import proof, schedule, sizing
+from ocore_operator.readiness import entry, proof, schedule, sizing
 from ocore_operator.readiness.plan_probe import LastProbe, Probed, due_in, probe
 from ocore_operator.readiness.verdict import catalogs_agree, found, probe_failed, proven, unprobed
 from ocore_operator.readiness.world import (
@@ -282,17 +281,7 @@ def store_problem(world: EnvironmentWorld) -> Finding | None:
 
 def target_of(obj: Environment, status: EnvironmentStatus) -> Target:
     """What the Environment's rollbacks replace, as this status describes it."""
-    database, filestore, probe = obj.spec.database, obj.spec.filestore, status.probe
-    cnpg = database.cnpg if database is not None else None
-    return Target(
-        secret=database.secret_ref.name if database is not None and database.secret_ref is not None else "",
-        cluster=targets.of_cluster(cnpg.cluster, cnpg.database) if cnpg is not None else "",
-        server=probe.server_identity if database is not None and probe is not None else "",
-        database=probe.database_name if database is not None and probe is not None else "",
-        claim=filestore.claim_name if filestore is not None else "",
-        path=filestore.path if filestore is not None else "",
-        layout=filestore.layout if filestore is not None else layouts.DEFAULT,
-    )
+    return entry.target_of({"spec": obj.spec.wire(), "status": status.wire()})
 
 
 def need_own_target(world: EnvironmentWorld, status: EnvironmentStatus) -> None:

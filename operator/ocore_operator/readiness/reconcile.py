@@ -12,9 +12,6 @@ from ocore_operator.kube.resources import Key
 from ocore_operator.readiness import observe, plan_environment, plan_store
 from ocore_operator.readiness.effects import carry_out_environment, carry_out_store, refused
 
-#: Actions of one reconcile: the result of each Job, and the next one.
-MAX_ACTIONS = 10
-
 
 async def environment(ctx: Context, key: Key) -> float | None:
     """Reconciles an Environment; seconds until the next reconcile, None: when something changes."""
@@ -24,7 +21,6 @@ async def environment(ctx: Context, key: Key) -> float | None:
         plan_environment.decide,
         partial(carry_out_environment, ctx),
         refused=refused,
-        max_actions=MAX_ACTIONS,
     )
 
 
@@ -36,5 +32,4 @@ async def store(ctx: Context, key: Key) -> float | None:
         plan_store.decide,
         partial(carry_out_store, ctx),
         refused=refused,
-        max_actions=MAX_ACTIONS,
     )

@@ -61,10 +61,7 @@ async def carry_out(ctx: Context, world: World, action: Action) -> Requeue | Non
     """None: observe again. Raises Outcome where the action cannot be carried out now, and Conflict."""
     snapshot = world.snapshot
     match action:
-        case SetFinalizer():
-            await frame.set_finalizer(ctx, snapshot.meta, SNAPSHOTS, naming.FINALIZER_DATA, present=action.present)
-            return None
-        case Record() | Idle():
+        case Record() | Idle() | SetFinalizer():
             return await frame.carry_out(ctx, snapshot, action)
         case SetReplicas():
             await _set_replicas(ctx, snapshot, action)

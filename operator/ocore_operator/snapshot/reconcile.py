@@ -14,9 +14,6 @@ from ocore_operator.snapshot.observe import observe
 from ocore_operator.snapshot.plan import decide
 from ocore_operator.snapshot.plan_restore_test import refused
 
-#: Actions of one reconcile.
-MAX_ACTIONS = 30
-
 
 async def reconcile(ctx: Context, key: Key) -> float | None:
     """Reconciles a Snapshot; seconds until the next reconcile, None: when something changes."""
@@ -27,5 +24,4 @@ async def reconcile(ctx: Context, key: Key) -> float | None:
         partial(carry_out, ctx),
         may_rest=loop.may_rest,
         refused=refused,
-        max_actions=MAX_ACTIONS,
     )

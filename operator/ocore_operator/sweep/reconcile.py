@@ -21,5 +21,4 @@ async def once(ctx: Context, store: Store) -> float | None:
         plan.decide,
         partial(carry_out, ctx),
         refused=loop.refused,
-        max_actions=2,
     )

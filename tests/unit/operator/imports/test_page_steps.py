@@ -15,7 +15,7 @@ from ocore_crds.reports.stored_contents import ManifestsResult
 from ocore_crds.resources.snapshotstore import ImportStatus
 from ocore_kube.errors import AlreadyExists, ApiError, Forbidden
 from ocore_kube.transport import Pace
-from ocore_kube.types import SNAPSHOTS
+from ocore_kube.types import ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.imports import pages, rules
@@ -60,7 +60,6 @@ def test_only_the_memory_of_the_same_import_is_taken(monkeypatch: pytest.MonkeyP
         return {}
 
     monkeypatch.setattr(pages, "_known", read)
-    monkeypatch.setattr(pages, "_known_rollbacks", read)
     running = importing(round=2)
     ctx = cast(Context, None)
     for other in ({"round": 1}, {"round": 3}, {"started_at": "2026-02-01T12:00:00Z"}, {"started_at": "2027"}):
@@ -90,14 +89,14 @@ class Pages:
         yield list(self._objects)
 
 
-@pytest.mark.parametrize("read", [pages._known, pages._known_rollbacks])
-def test_what_the_namespace_has_is_known_by_its_id(read: Any) -> None:
+@pytest.mark.parametrize("type_", [SNAPSHOTS, ROLLBACKS])
+def test_what_the_namespace_has_is_known_by_its_id(type_: Type) -> None:
     meta = {"name": "one", "uid": "its uid", "annotations": {}}
     objects = (
         {"metadata": meta, "spec": {"id": "id"}, "status": {"phase": "Complete", "imported": {"at": "2026"}}},
         {"metadata": {**meta, "name": "two"}, "status": {"phase": "Complete"}},
     )
-    found = asyncio.run(read(cast(Context, SimpleNamespace(kube=Pages(*objects))), STORE))
+    found = asyncio.run(pages._known(cast(Context, SimpleNamespace(kube=Pages(*objects))), STORE, type_))
     assert found == {"id": Known("one", half=False, imported_at="2026"), "its uid": Known("two", False, "")}
 
 
