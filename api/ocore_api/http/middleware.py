@@ -18,11 +18,13 @@ from starlette.exceptions import HTTPException
 
 from ocore_api.auth import Authenticator, Principal
 from ocore_api.errors import NotFound, Problem, TooLarge, TooManyRequests, Unauthorized
+from ocore_api.http import refusals
 from ocore_api.http.audit import NOTES, Audit
 from ocore_api.http.limits import RateLimit, address_key
 from ocore_api.http.metrics import Metrics
 from ocore_api.http.problems import MEDIA_TYPE, REQUEST_ID, body, internal_error, of_api_server
 from ocore_api.settings import Settings
+from ocore_kube.errors import ApiError
 from ocore_kube.errors import Unavailable as ApiServerUnavailable
 
 Scope = MutableMapping[str, Any]
@@ -122,6 +124,8 @@ class Edge:
         except ApiServerUnavailable as error:
             _log.warning("the API server did not answer", error=str(error), request_id=request.id)
             await request.refuse(of_api_server())
+        except ApiError as error:
+            await request.refuse(refusals.problem(error))
         except Exception:
             _log.exception("request failed", request_id=request.id, method=scope["method"], route=_route(scope))
             await request.refuse(internal_error())

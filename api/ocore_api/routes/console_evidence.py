@@ -120,7 +120,7 @@ async def create_extract(
     facade, client = facade_of(request), client_of(request)
     environment = await owned_environment(facade, caller, environment_id)
     snapshot = await owned_snapshot(facade, caller, environment_id, snapshot_id)
-    made = await extracts.create(
+    made = await extracts.extract(
         client, facade.cache, environment, snapshot, body.spec(), caller.subject, idempotency_key
     )
     note(request.scope, name=made.name, extract=made.id)

@@ -121,6 +121,6 @@ async def cancel_rollback(request: Request, deployment_id: DeploymentId, caller:
     facade = facade_of(request)
     entry = await owned_rollback(facade, caller, deployment_id)
     note(request.scope, namespace=entry.namespace, name=entry.name, object=entry.id)
-    await undo.cancel(client_of(request), facade.cache, entry)
+    await undo.cancel(client_of(request), entry)
     text = f"Rollback {entry.name} is being cancelled. The environment stays as it is; then the rollback is removed."
     return JSONResponse({"message": text}, 202)

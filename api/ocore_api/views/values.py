@@ -67,6 +67,11 @@ class Resource:
         self.order = f"{self.created_at[:_SECOND]} {_padded(str(within)) if within else ''}"
 
     @property
+    def name(self) -> str:
+        """metadata.name."""
+        return str(self.meta["name"])
+
+    @property
     def deleting(self) -> bool:
         """Whether it was deleted, and its finalizers have work."""
         return "deletionTimestamp" in self.meta

@@ -5,12 +5,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ocore_api.cache import Entry
+from ocore_api.errors import NotFound
+from ocore_api.http.refusals import field_conflicts
 from ocore_api.writes.managed import applied_spec
-from ocore_api.writes.refusals import field_conflicts
 from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.pages import pages
 from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, Transport, no_answer
-from ocore_kube.types import Type
+from ocore_kube.types import OURS, Type
 
 Object = dict[str, Any]
 
@@ -25,6 +27,11 @@ PAGE = 100
 ATTEMPTS = 8
 
 
+def gone(entry: Entry) -> NotFound:
+    """The object of an entry was deleted."""
+    return NotFound("NotFound", f"No {entry.noun} {entry.id} is visible to this caller.")
+
+
 class Client:
     """Of one request to the facade. A 404 means None. `seconds`: for all requests to the API server together, from now
     on; beyond, Unavailable is raised. The transport's limit is one of a single attempt, and it repeats reads."""
@@ -37,6 +44,18 @@ class Client:
     async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
         """The object as the API server has it now; None if it does not exist."""
         return await self._or_none("GET", type_.path(namespace, name))
+
+    async def live(self, entry: Entry, *, deleting: bool = True) -> Object:
+        """The object of an entry as the API server has it now. Raises NotFound where it was deleted, or where another
+        object has its name; where it is being deleted, unless `deleting`."""
+        found = await self.get(OURS[entry.kind], entry.namespace, entry.name)
+        if (
+            found is None
+            or found["metadata"]["uid"] != entry.uid
+            or ("deletionTimestamp" in found["metadata"] and not deleting)
+        ):
+            raise gone(entry)
+        return found
 
     async def list(self, type_: Type, namespace: str, keep: Callable[[Object], bool]) -> list[Object]:
         """The objects of the namespace that `keep` wants, page by page: a tenant decides how many there are, and how

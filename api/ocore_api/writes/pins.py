@@ -1,10 +1,8 @@
 """Pins of snapshots."""
 
 from ocore_api.cache import Cache, SnapshotEntry
-from ocore_api.errors import NotFound
-from ocore_api.writes.client import MANAGER, Client, Object
+from ocore_api.writes.client import MANAGER, Client, Object, gone
 from ocore_api.writes.managed import applied_spec, owned_by_others
-from ocore_api.writes.refusals import translated
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
 
@@ -16,11 +14,10 @@ async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str 
     Raises Problem: NotFound; FieldOwned where another client has set another label; AdmissionRefused beyond
     `maxPinned`.
     """
-    with translated():
-        live = await _live(client, snapshot)
-        changed = await client.apply_with_owned(SNAPSHOTS, live, {"pin": _pin(live, label)})
+    live = await client.live(snapshot, deleting=False)
+    changed = await client.apply_with_owned(SNAPSHOTS, live, {"pin": _pin(live, label)})
     if changed is None:
-        raise _not_found(snapshot)
+        raise gone(snapshot)
     cache.store.put("Snapshot", changed)
 
 
@@ -39,26 +36,14 @@ async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
 
     Raises NotFound.
     """
-    with translated():
-        live = await _live(client, snapshot)
-        if (live.get("spec") or {}).get("pin") is not None:
-            patch = {"metadata": {"uid": snapshot.uid}, "spec": {"pin": None}}
-            try:
-                patched = await client.merge_patch(SNAPSHOTS, snapshot.namespace, snapshot.name, patch)
-            except Conflict:  # another object has the name now
-                patched = None
-            if patched is None:
-                raise _not_found(snapshot)
-            live = patched
+    live = await client.live(snapshot, deleting=False)
+    if (live.get("spec") or {}).get("pin") is not None:
+        patch = {"metadata": {"uid": snapshot.uid}, "spec": {"pin": None}}
+        try:
+            patched = await client.merge_patch(SNAPSHOTS, snapshot.namespace, snapshot.name, patch)
+        except Conflict:  # another object has the name now
+            patched = None
+        if patched is None:
+            raise gone(snapshot)
+        live = patched
     cache.store.put("Snapshot", live)
-
-
-async def _live(client: Client, snapshot: SnapshotEntry) -> Object:
-    live = await client.get(SNAPSHOTS, snapshot.namespace, snapshot.name)
-    if live is None or live["metadata"]["uid"] != snapshot.uid or "deletionTimestamp" in live["metadata"]:
-        raise _not_found(snapshot)
-    return live
-
-
-def _not_found(snapshot: SnapshotEntry) -> NotFound:
-    return NotFound("NotFound", f"No snapshot {snapshot.id} is visible to this caller.")

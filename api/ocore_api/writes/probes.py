@@ -3,9 +3,7 @@
 from datetime import datetime
 
 from ocore_api.cache import Cache, EnvironmentEntry
-from ocore_api.errors import NotFound
-from ocore_api.writes.client import Client, Object
-from ocore_api.writes.refusals import translated
+from ocore_api.writes.client import Client, Object, gone
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_crds.text.timestamps import parse, second_after, text
 from ocore_kube.types import ENVIRONMENTS
@@ -26,8 +24,7 @@ async def start(client: Client, cache: Cache, environment: EnvironmentEntry, now
 async def request(client: Client, environment: EnvironmentEntry, asked: str) -> Object:
     """Sets the annotation; returns the Environment. Raises NotFound where it was deleted."""
     patch = {"metadata": {"uid": environment.uid, "annotations": {ANNOTATION_PROBE_REQUESTED: asked}}}
-    with translated():
-        changed = await client.merge_patch(ENVIRONMENTS, environment.namespace, environment.name, patch)
+    changed = await client.merge_patch(ENVIRONMENTS, environment.namespace, environment.name, patch)
     if changed is None:
-        raise NotFound("NotFound", f"No environment {environment.id} is visible to this caller.")
+        raise gone(environment)
     return changed

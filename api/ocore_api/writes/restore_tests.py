@@ -2,10 +2,8 @@
 than the question."""
 
 from ocore_api.cache import Cache, SnapshotEntry
-from ocore_api.errors import NotFound
 from ocore_api.writes import keys
-from ocore_api.writes.client import Client, Object
-from ocore_api.writes.refusals import translated
+from ocore_api.writes.client import Client, Object, gone
 from ocore_api.writes.rollbacks import complete
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
 from ocore_crds.resources.restore_test import open_run, run_of
@@ -16,10 +14,7 @@ from ocore_kube.types import SNAPSHOTS
 
 async def read(client: Client, entry: SnapshotEntry) -> Object:
     """:class:`ocore_api.views.console.models.RestoreCertificate`."""
-    with translated():
-        live = await client.get(SNAPSHOTS, entry.namespace, entry.name)
-    if live is None or live["metadata"]["uid"] != entry.uid:
-        raise NotFound("NotFound", "The snapshot was deleted.")
+    live = await client.live(entry)
     status, run = SnapshotStatus.model_validate(live.get("status") or {}), open_run(live)
     problem = invalid(status, entry.name)
     found = certificate(live, status, problem)
@@ -42,14 +37,13 @@ async def start(client: Client, cache: Cache, entry: SnapshotEntry, subject: str
     """
     identity = keys.identity("RestoreTest", subject, entry.id, key)
     request = identity.id if identity.keyed else keys.now()
-    with translated():
-        live = await complete(client, entry)
-        run = open_run(live)
-        if run is not None:
-            return run
-        patch = {"metadata": {"uid": entry.uid, "annotations": {ANNOTATION_RESTORE_TEST_REQUESTED: request}}}
-        changed = await client.merge_patch(SNAPSHOTS, entry.namespace, entry.name, patch)
+    live = await complete(client, entry)
+    run = open_run(live)
+    if run is not None:
+        return run
+    patch = {"metadata": {"uid": entry.uid, "annotations": {ANNOTATION_RESTORE_TEST_REQUESTED: request}}}
+    changed = await client.merge_patch(SNAPSHOTS, entry.namespace, entry.name, patch)
     if changed is None:
-        raise NotFound("NotFound", "The snapshot was deleted.")
+        raise gone(entry)
     cache.store.put(SNAPSHOTS.kind, changed)
     return run_of("annotation", request)

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, SnapshotEntry
-from ocore_api.errors import Conflict, NotFound
+from ocore_api.errors import Conflict
+from ocore_api.views.values import Resource
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object
-from ocore_api.writes.refusals import translated
-from ocore_api.writes.snapshots import OPEN, being_deleted, same_request
+from ocore_api.writes.creation import OPEN, Creation, create, need_same_request
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_kube.errors import AlreadyExists
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, STORES
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,17 @@ class Started:
     snapshot_id: str
 
 
+def started(found: Resource) -> Started:
+    """What a Rollback of the facade says of itself: the annotations count until the operator has read it."""
+    recorded = found.meta["annotations"]
+    return Started(
+        name=found.meta["name"],
+        id=found.id,
+        environment_id=found.status.get("environmentId") or recorded[naming.ANNOTATION_TARGET_ID],
+        snapshot_id=found.status.get("snapshotId") or recorded.get(naming.ANNOTATION_SNAPSHOT_ID, ""),
+    )
+
+
 async def repeated(
     cache: Cache, client: Client, subject: str, environment_id: str, key: str | None, body: dict[str, Any]
 ) -> Started | None:
@@ -53,20 +63,11 @@ async def repeated(
     entry = await cache.find(RollbackEntry, identity.id)
     if entry is None:
         return None
-    with translated():
-        found = await client.get(ROLLBACKS, entry.namespace, entry.name)
+    found = await client.get(ROLLBACKS, entry.namespace, entry.name)
     if found is None or found["metadata"]["uid"] != entry.uid:
         return None
-    if not same_request(found, _marked(body, subject)):
-        raise keys.reused()
-    status = found.get("status") or {}
-    recorded = found["metadata"]["annotations"]
-    return Started(
-        name=found["metadata"]["name"],
-        id=identity.id,
-        environment_id=status.get("environmentId") or recorded[naming.ANNOTATION_TARGET_ID],
-        snapshot_id=status.get("snapshotId") or recorded.get(naming.ANNOTATION_SNAPSHOT_ID, ""),
-    )
+    need_same_request(found, subject, body)
+    return started(Resource(found))
 
 
 async def start(client: Client, cache: Cache, request: Request, subject: str, key: str | None) -> Started:
@@ -75,38 +76,16 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
     Raises Problem: Conflict where the snapshot is not complete (SnapshotNotComplete), an operation runs on the target
     (OperationRunning), or its namespace may not restore the snapshot (AccessNotGranted, StoreNotFound).
     """
-    identity = keys.identity("Rollback", subject, request.environment.id, key)
-    target = request.target
-    name = identity.name(target.name)
-    with translated():
-        await need_idle(client, cache, target, name)
-        spec: Object = {
-            **await restored(client, request),
-            "id": identity.id,
-            "createSafetySnapshot": request.create_safety_snapshot,
-            "requestedBy": subject,
-        }
-        body = {
-            "apiVersion": ROLLBACKS.api_version,
-            "kind": ROLLBACKS.kind,
-            "metadata": {
-                "namespace": target.namespace,
-                "name": name,
-                "annotations": {
-                    naming.ANNOTATION_REQUEST: keys.body_digest(request.body),
-                    naming.ANNOTATION_REQUESTED_AT: keys.now(),
-                    naming.ANNOTATION_TARGET_ID: target.id,
-                    naming.ANNOTATION_SNAPSHOT_ID: request.snapshot.id,
-                },
-            },
-            "spec": spec,
-        }
-        try:
-            made = await client.create(ROLLBACKS, body)
-        except AlreadyExists:  # the same key at the same moment, on another replica
-            made = await before(client, body)
-    cache.store.put("Rollback", made)
-    return Started(made["metadata"]["name"], identity.id, target.id, request.snapshot.id)
+    identity, target = keys.identity("Rollback", subject, request.environment.id, key), request.target
+    wanted = Creation(ROLLBACKS, target.namespace, identity.name(target.name), subject, request.body)
+    await need_idle(client, cache, target, wanted.name)
+    spec: Object = {
+        **await restored(client, request),
+        "id": identity.id,
+        "createSafetySnapshot": request.create_safety_snapshot,
+    }
+    ids = {naming.ANNOTATION_TARGET_ID: target.id, naming.ANNOTATION_SNAPSHOT_ID: request.snapshot.id}
+    return started(await create(client, cache, wanted, spec, ids))
 
 
 async def restored(client: Client, request: Request) -> Object:
@@ -126,30 +105,9 @@ async def restored(client: Client, request: Request) -> Object:
     return spec
 
 
-def _marked(body: dict[str, Any], subject: str) -> Object:
-    return {
-        "metadata": {"annotations": {naming.ANNOTATION_REQUEST: keys.body_digest(body)}},
-        "spec": {"requestedBy": subject},
-    }
-
-
-async def before(client: Client, body: Object) -> Object:
-    """The object that a request with the same key has created. Raises IdempotencyKeyReused where it is not of such a
-    request."""
-    metadata = body["metadata"]
-    found = await client.get(ROLLBACKS, metadata["namespace"], metadata["name"])
-    if found is None or "deletionTimestamp" in found["metadata"]:
-        raise being_deleted()
-    if not same_request(found, body):
-        raise keys.reused()
-    return found
-
-
 async def complete(client: Client, entry: SnapshotEntry) -> Object:
     """The Snapshot as it is now. Raises Conflict where it is not Complete, or is known to be corrupt."""
-    live = await client.get(SNAPSHOTS, entry.namespace, entry.name)
-    if live is None or live["metadata"]["uid"] != entry.uid or "deletionTimestamp" in live["metadata"]:
-        raise NotFound("NotFound", f"No snapshot {entry.id} is visible to this caller.")
+    live = await client.live(entry, deleting=False)
     status = live.get("status") or {}
     if not c.is_true(_conditions(status), c.COMPLETE) or status.get("phase") == "Corrupt":
         raise Conflict(
@@ -166,10 +124,7 @@ def _conditions(status: Object) -> list[c.Condition]:
 async def need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
     """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since
     `repeated`. Two requests at the same moment may both pass: the operator then runs one after the other."""
-    live = await client.get(ENVIRONMENTS, target.namespace, target.name)
-    if live is None or live["metadata"]["uid"] != target.uid:
-        raise NotFound("NotFound", f"No environment {target.id} is visible to this caller.")
-    operation = (live.get("status") or {}).get("operation")
+    operation = ((await client.live(target)).get("status") or {}).get("operation")
     if operation is not None and (operation["kind"], operation["name"]) != ("Rollback", own):
         raise _running(f"{operation['kind']} {operation['name']} runs since {operation['since']}.")
     others = (rollback for rollback in cache.served.of(RollbackEntry, target.id) if rollback.name != own)

@@ -5,7 +5,6 @@ from typing import Any
 from ocore_api.cache import Cache, EnvironmentEntry
 from ocore_api.errors import Conflict
 from ocore_api.writes.client import MANAGER_DEFAULTS, Client, Object
-from ocore_api.writes.refusals import translated
 from ocore_kube.types import POLICIES
 
 
@@ -15,8 +14,7 @@ async def read(client: Client, cache: Cache, environment: EnvironmentEntry) -> t
     known = cache.policy_of(environment)
     if known is not None:
         return known, False
-    with translated():
-        found, made = await _read_or_create(client, environment)
+    found, made = await _read_or_create(client, environment)
     cache.store.put(POLICIES.kind, found)
     return found, made
 
@@ -37,10 +35,9 @@ async def update(client: Client, cache: Cache, environment: EnvironmentEntry, gi
     Raises Problem: FieldOwned where another client has set another value, Unprocessable where the API server refuses a
     value.
     """
-    with translated():
-        live, _ = await _read_or_create(client, environment)
-        changed = await client.apply_with_owned(POLICIES, live, given) if given else live
-        if changed is None:
-            raise Conflict("Conflict", "The SnapshotPolicy was deleted at the same moment. Repeat the request.")
+    live, _ = await _read_or_create(client, environment)
+    changed = await client.apply_with_owned(POLICIES, live, given) if given else live
+    if changed is None:
+        raise Conflict("Conflict", "The SnapshotPolicy was deleted at the same moment. Repeat the request.")
     cache.store.put(POLICIES.kind, changed)
     return changed

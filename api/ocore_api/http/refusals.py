@@ -5,13 +5,11 @@ it is only logged.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 
 from ocore_api import errors
-from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid, Unavailable
+from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid
 
 #: The cause of a conflict between field managers, in the answer to a server-side apply.
 FIELD_CONFLICT = "FieldManagerConflict"
@@ -22,20 +20,8 @@ _QUOTA = "exceeded quota"
 _log = structlog.get_logger()
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Within the block a refusal of the API server becomes a Problem. One that may pass (Unavailable) stays: the room
-    `http` answers it with 503."""
-    try:
-        yield
-    except Unavailable:
-        raise
-    except ApiError as error:
-        raise problem(error) from error
-
-
 def problem(error: ApiError) -> errors.Problem:
-    """The problem of a refusal."""
+    """The problem of a refusal. One that may pass (Unavailable) is answered with 503 by the edge."""
     if isinstance(error, Conflict):
         return _owned(error) or errors.Conflict(
             "Conflict", "The object was changed or deleted at the same moment. Read it again, then repeat the request."

@@ -3,8 +3,8 @@
 import pytest
 
 from ocore_api import errors
-from ocore_api.writes.refusals import problem, translated
-from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid, Unavailable
+from ocore_api.http.refusals import problem
+from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid
 from ocore_kube.transport import to_error
 
 SSA = (
@@ -87,13 +87,6 @@ def test_a_rule_of_the_schema_lists_the_fields() -> None:
 def test_the_others(error: ApiError, status: int, reason: str) -> None:
     found = problem(error)
     assert (found.status, found.reason) == (status, reason)
-
-
-def test_what_may_pass_is_left_to_the_room_http() -> None:
-    with pytest.raises(Unavailable), translated():
-        raise Unavailable(0, "NoAnswer", "x")
-    with pytest.raises(errors.NotFound), translated():
-        raise ApiError(404, "NotFound", "x")
 
 
 @pytest.mark.parametrize("details", ["null", "[]", '{"causes":"x"}', '{"causes":[1,{"field":2}]}'])
