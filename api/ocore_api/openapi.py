@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,84 +30,8 @@ from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT, PAGE, CONSOLE_PAGE = "docs/openapi.json", "docs/rest-api.md", "docs/console-api.md"
-#: Model → title of its table, in the order of the page.
-TABLES: dict[type[BaseModel], str] = {
-    models.SnapshotView: "Snapshot",
-    models.SnapshotDetails: "Snapshot with its rollback logs",
-    models.SnapshotPage: "Page of an environment's snapshots",
-    models.ProjectSnapshotPage: "Page of a project's snapshots",
-    models.RollbackLog: "Rollback log",
-    models.RollbackLogs: "Rollback logs of an environment",
-    requests.RollbackRequest: "Request of a rollback",
-    models.RollbackAccepted: "Answer to the request of a rollback",
-    models.SnapshotAccepted: "Answer to the request of a snapshot",
-    requests.PinRequest: "Request of a pin",
-    models.MessageAnswer: "Answer to pin and unpin",
-    models.SettingsView: "Settings",
-    requests.SettingsUpdate: "Request of an update of the settings",
-    models.SnapshotSize: "Sizes",
-    models.ProgressEvent: "Data of a progress event",
-    RecoveryEvidence: "recoveryEvidence",
-}
-#: The same of the console's page.
-CONSOLE_TABLES: dict[type[BaseModel], str] = {
-    console.Me: "Caller",
-    console.EnvironmentPage: "Page of environments",
-    console.EnvironmentRow: "Environment in a list",
-    console.EnvironmentProblem: "Problem",
-    console.Fix: "Fix",
-    console.OperationView: "Operation",
-    console.SnapshotRefView: "Snapshot in short",
-    console.EnvironmentDetails: "Environment",
-    console.ProbeAccepted: "Answer to the request of a probe",
-    console.ConditionView: "Condition",
-    console.SizesView: "Sizes of an environment",
-    console.StoreView: "Store",
-    console.PolicyView: "Policy",
-    console.UndoWindow: "Undo window",
-    console.ConsoleSnapshotPage: "Page of snapshots",
-    console.ConsoleSnapshot: "Snapshot",
-    console.RemoteView: "Remote copy",
-    console.RestoreTestView: "Test restore in short",
-    console.RetentionPlan: "Retention plan",
-    console.RetentionRules: "Rules",
-    console.RetentionVerdict: "Verdict",
-    console_requests.PreviewRequest: "Request of a preview",
-    console.PreviewAccepted: "Answer to the request of a preview",
-    console.RollbackPreview: "Preview",
-    console.Finding: "Finding",
-    console.RollbackDetails: "Rollback",
-    console.StepView: "Step",
-    console.Downtime: "Downtime",
-    console.UndoView: "Whether it can be undone",
-    console.CancelView: "Whether it can be cancelled",
-    console.UndoAccepted: "Answer to the request of an undo",
-    console.RestoreCertificate: "Certificate",
-    console.CertifiedSnapshot: "Certified snapshot",
-    console.CertificateLine: "Line of a certificate",
-    console.RestoreTestAccepted: "Answer to the request of a test restore",
-    console_requests.ExtractRequest: "Request of an extract",
-    console_requests.FilesToExtract: "Files to extract",
-    console_requests.AttachmentsToExtract: "Attachments to extract",
-    console_requests.RowsToExtract: "Rows to extract",
-    console.ExtractAccepted: "Answer to the request of an extract",
-    console.ExtractPage: "Page of extracts",
-    console.ExtractView: "Extract",
-    console.ExtractedFiles: "Extracted files",
-    console.ExtractedAttachments: "Extracted attachments",
-    console.ExtractedRows: "Extracted rows",
-    console.ExtractedListing: "Extracted listing",
-    console.ExtractResult: "Result of an extract",
-    console.ChangeEvent: "Data of an event",
-    console.ResetEvent: "Data of the event reset",
-}
-#: Models of which the page lists what they have beside the fields of another one.
-_BESIDE: dict[type[BaseModel], tuple[type[BaseModel], str]] = {
-    models.SnapshotDetails: (models.SnapshotView, "All fields of a snapshot, and:"),
-    console.EnvironmentDetails: (console.EnvironmentRow, "All fields of an environment in a list, and:"),
-    console.ConsoleSnapshot: (models.SnapshotView, "All fields of [a snapshot](rest-api.md#snapshot), and:"),
-    console.RollbackDetails: (models.RollbackLog, "All fields of [a rollback log](rest-api.md#rollback-log), and:"),
-}
+#: The page → the modules whose models it lists.
+PAGES: dict[str, tuple[ModuleType, ...]] = {PAGE: (models, requests), CONSOLE_PAGE: (console, console_requests)}
 
 
 def openapi() -> dict[str, Any]:
@@ -124,14 +49,22 @@ def openapi() -> dict[str, Any]:
 def rendered(root: Path) -> dict[str, str]:
     """Path below the repository → content. The tables of the pages that are there are replaced."""
     document = json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
-    page = _between((root / PAGE).read_text(encoding="utf-8"), "fields", _tables(TABLES))
-    page = _between(page, "reasons", _reasons())
-    console_page = _between((root / CONSOLE_PAGE).read_text(encoding="utf-8"), "fields", _tables(CONSOLE_TABLES))
-    return {DOCUMENT: document, PAGE: _between(page, "settings", _settings()), CONSOLE_PAGE: console_page}
+    found = {page: (root / page).read_text(encoding="utf-8") for page in PAGES}
+    found = {page: _between(text, "fields", _tables(page)) for page, text in found.items()}
+    found[PAGE] = _between(_between(found[PAGE], "reasons", _reasons()), "settings", _settings())
+    return {DOCUMENT: document, **found}
 
 
-def _tables(tables: dict[type[BaseModel], str]) -> str:
-    return "\n\n".join(_fields(model, title) for model, title in tables.items())
+def models_of(page: str) -> list[type[BaseModel]]:
+    """The models of the page that have fields, as their modules have them."""
+    classes = (c for module in PAGES[page] for c in vars(module).values() if isinstance(c, type))
+    own = {module.__name__ for module in PAGES[page]}
+    found = [c for c in classes if issubclass(c, BaseModel) and c.model_fields and c.__module__ in own]
+    return [*found, RecoveryEvidence] if page == PAGE else found
+
+
+def _tables(page: str) -> str:
+    return "\n\n".join(_fields(page, model) for model in models_of(page))
 
 
 def _between(page: str, name: str, text: str) -> str:
@@ -142,13 +75,15 @@ def _between(page: str, name: str, text: str) -> str:
     return re.sub(pattern, lambda _: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
 
 
-def _fields(model: type[BaseModel], title: str) -> str:
-    """A table of a model's fields."""
-    lines = [f"### {title}", "", "| field | type | comes from, or is written to | meaning |", "|---|---|---|---|"]
-    other, beside = _BESIDE.get(model, (None, ""))
-    if other is not None:
-        lines = [lines[0], "", beside, *lines[1:]]
-    inherited = other.model_fields if other is not None else {}
+def _fields(page: str, model: type[BaseModel]) -> str:
+    """A table of a model's fields, without those of the model that it extends."""
+    lines = [f"### {model.__name__}", "", _cell(model.__doc__ or ""), ""]
+    base, inherited = model.__base__, {}
+    if base is not None and issubclass(base, BaseModel) and base.model_fields:
+        inherited = base.model_fields
+        where = "" if base in models_of(page) else Path(PAGE).name
+        lines += [f"All fields of [{base.__name__}]({where}#{base.__name__.lower()}), and:", ""]
+    lines += ["| field | type | comes from, or is written to | meaning |", "|---|---|---|---|"]
     schema = model.model_json_schema(by_alias=True, mode="validation")
     for name, field in model.model_fields.items():
         if name in inherited:
