@@ -27,7 +27,7 @@ class Answer(BaseModel):
 
 
 def source(text: str, description: str, **more: Any) -> Any:
-    """A required field of an answer: where it comes from, and what it means."""
+    """A field of an answer or a body: where it comes from, or is written to, and what it means."""
     return Field(description=description, json_schema_extra={SOURCE: text}, **more)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
-from ocore_api.views.models import SOURCE
+from ocore_api.views.models import source
 
 
 def _lower(value: Any) -> Any:
@@ -70,19 +70,18 @@ class Body(BaseModel):
 class RollbackRequest(Body):
     """Which snapshot to restore, and where."""
 
-    create_safety_snapshot: bool | None = Field(
+    create_safety_snapshot: bool | None = source(
+        "Rollback spec.createSafetySnapshot",
+        "Take a snapshot of the environment before it is replaced. Null: false.",
         default=None,
-        description="Take a snapshot of the environment before it is replaced. Null: false.",
-        json_schema_extra={SOURCE: "Rollback spec.createSafetySnapshot"},
     )
-    snapshot_id: UuidText = Field(
-        description="The snapshot to restore; a completed one of the environment in the path.",
-        json_schema_extra={SOURCE: "Rollback spec.snapshotRef"},
+    snapshot_id: UuidText = source(
+        "Rollback spec.snapshotRef", "The snapshot to restore; a completed one of the environment in the path."
     )
-    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(unset_text)] = Field(
+    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(unset_text)] = source(
+        "Rollback spec.targetEnvironmentRef",
+        "UUID of the environment to replace, of the same project. Empty or null: the one in the path.",
         default=None,
-        description="UUID of the environment to replace, of the same project. Empty or null: the one in the path.",
-        json_schema_extra={SOURCE: "Rollback spec.targetEnvironmentRef"},
     )
 
 
@@ -95,30 +94,24 @@ class SettingsUpdate(Body):
     def _without_read_only(cls, body: Any) -> Any:
         return {k: v for k, v in body.items() if k not in READ_ONLY} if isinstance(body, dict) else body
 
-    auto_enabled: bool | None = Field(
-        default=None,
-        description="Whether deployments take a snapshot first. Null: unchanged.",
-        json_schema_extra={SOURCE: "SnapshotPolicy spec.autoEnabled"},
+    auto_enabled: bool | None = source(
+        "SnapshotPolicy spec.autoEnabled", "Whether deployments take a snapshot first. Null: unchanged.", default=None
     )
-    failure_policy: Annotated[_FailurePolicy | None, BeforeValidator(unset_text)] = Field(
+    failure_policy: Annotated[_FailurePolicy | None, BeforeValidator(unset_text)] = source(
+        "SnapshotPolicy spec.failurePolicy",
+        "What a failed snapshot does to the deployment. Case does not matter. Empty or null: unchanged.",
         default=None,
-        description="What a failed snapshot does to the deployment. Case does not matter. Empty or null: unchanged.",
-        json_schema_extra={SOURCE: "SnapshotPolicy spec.failurePolicy"},
     )
-    max_pinned: Annotated[int, Field(ge=0, le=10000), WHOLE] | None = Field(
-        default=None,
-        description="Snapshots that may be pinned; 0: no limit. Null: unchanged.",
-        json_schema_extra={SOURCE: "SnapshotPolicy spec.maxPinned"},
+    max_pinned: Annotated[int, Field(ge=0, le=10000), WHOLE] | None = source(
+        "SnapshotPolicy spec.maxPinned", "Snapshots that may be pinned; 0: no limit. Null: unchanged.", default=None
     )
-    retention_days: Annotated[int, Field(ge=0, le=36500), WHOLE] | None = Field(
-        default=None,
-        description="Days that snapshots are kept; 0: no limit. Null: unchanged.",
-        json_schema_extra={SOURCE: "SnapshotPolicy spec.retentionDays"},
+    retention_days: Annotated[int, Field(ge=0, le=36500), WHOLE] | None = source(
+        "SnapshotPolicy spec.retentionDays", "Days that snapshots are kept; 0: no limit. Null: unchanged.", default=None
     )
-    timeout_seconds: Annotated[_Timeout | None, BeforeValidator(_unset_number)] = Field(
+    timeout_seconds: Annotated[_Timeout | None, BeforeValidator(_unset_number)] = source(
+        "SnapshotPolicy spec.timeoutSeconds",
+        "Seconds after which a snapshot fails, from 30 on. 0 or null: unchanged.",
         default=None,
-        description="Seconds after which a snapshot fails, from 30 on. 0 or null: unchanged.",
-        json_schema_extra={SOURCE: "SnapshotPolicy spec.timeoutSeconds"},
     )
 
 
@@ -139,8 +132,8 @@ class PinRequest(Body):
 
     label: (
         Annotated[str, Field(max_length=256, json_schema_extra={"pattern": f"^[^{_HIDDEN}]*$"}), _READABLE] | None
-    ) = Field(
+    ) = source(
+        "Snapshot spec.pin.label",
+        "Label of the pin. Empty or null: none; a label that another client, such as Git, has set stays.",
         default=None,
-        description="Label of the pin. Empty or null: none; a label that another client, such as Git, has set stays.",
-        json_schema_extra={SOURCE: "Snapshot spec.pin.label"},
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from ocore_api.views.models import SOURCE
+from ocore_api.views.models import source
 from ocore_api.views.requests import WHOLE, Body, OptionalUuid, UuidText, unset_text
 from ocore_crds.reports.extracted import (
     MAX_TABLES,
@@ -22,59 +22,48 @@ from ocore_crds.reports.extracted import (
 class PreviewRequest(Body):
     """Which snapshot a rollback would restore, and where."""
 
-    snapshot_id: UuidText = Field(
-        description="The snapshot; a completed one of the environment in the path.",
-        json_schema_extra={SOURCE: "Rollback spec.snapshotRef"},
+    snapshot_id: UuidText = source(
+        "Rollback spec.snapshotRef", "The snapshot; a completed one of the environment in the path."
     )
-    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(unset_text)] = Field(
+    target_environment_id: Annotated[OptionalUuid | None, BeforeValidator(unset_text)] = source(
+        "Rollback spec.targetEnvironmentRef",
+        "UUID of the environment that it would replace, of the same project. Empty or null: the one in the path.",
         default=None,
-        description="UUID of the environment that it would replace, of the same project. Empty or null: the one in the"
-        " path.",
-        json_schema_extra={SOURCE: "Rollback spec.targetEnvironmentRef"},
     )
 
 
 class FilesToExtract(Body):
     """Files and folders of the snapshot's filestore."""
 
-    paths: Annotated[list[FilePath], Field(min_length=1, max_length=200)] = Field(
-        description="Names as the snapshot has them. A folder stands for all that is below it.",
-        json_schema_extra={SOURCE: "Extract spec.files.paths"},
+    paths: Annotated[list[FilePath], Field(min_length=1, max_length=200)] = source(
+        "Extract spec.files.paths", "Names as the snapshot has them. A folder stands for all that is below it."
     )
 
 
 class AttachmentsToExtract(Body):
     """Attachments of a record of Odoo."""
 
-    model: ModelName = Field(
-        description="Model of the record, for example res.partner.",
-        json_schema_extra={SOURCE: "Extract spec.attachments.model"},
+    model: ModelName = source("Extract spec.attachments.model", "Model of the record, for example res.partner.")
+    record_id: Annotated[int, Field(ge=1, le=2147483647), WHOLE] = source(
+        "Extract spec.attachments.recordId", "Id of the record."
     )
-    record_id: Annotated[int, Field(ge=1, le=2147483647), WHOLE] = Field(
-        description="Id of the record.", json_schema_extra={SOURCE: "Extract spec.attachments.recordId"}
-    )
-    name: AttachmentName | None = Field(
-        default=None,
-        description="Name of the attachment. Null: all of the record.",
-        json_schema_extra={SOURCE: "Extract spec.attachments.name"},
+    name: AttachmentName | None = source(
+        "Extract spec.attachments.name", "Name of the attachment. Null: all of the record.", default=None
     )
 
 
 class ColumnCompared(Body):
     """One comparison of a column."""
 
-    column: Identifier = Field(
-        description="Name of the column.", json_schema_extra={SOURCE: "Extract spec.tables.where.allOf.column"}
+    column: Identifier = source("Extract spec.tables.where.allOf.column", "Name of the column.")
+    operator: Operator = source(
+        "Extract spec.tables.where.allOf.operator", "How it is compared. `In` with one value is equality."
     )
-    operator: Operator = Field(
-        description="How it is compared. `In` with one value is equality.",
-        json_schema_extra={SOURCE: "Extract spec.tables.where.allOf.operator"},
-    )
-    values: Annotated[list[ComparedValue], Field(max_length=100)] | None = Field(
-        default=None,
-        description="What it is compared with: one or more with In and NotIn, none with IsNull and IsNotNull, else"
+    values: Annotated[list[ComparedValue], Field(max_length=100)] | None = source(
+        "Extract spec.tables.where.allOf.values",
+        "What it is compared with: one or more with In and NotIn, none with IsNull and IsNotNull, else"
         " exactly one. Null: none.",
-        json_schema_extra={SOURCE: "Extract spec.tables.where.allOf.values"},
+        default=None,
     )
 
     @model_validator(mode="after")
@@ -88,25 +77,20 @@ class ColumnCompared(Body):
 class RowsThat(Body):
     """Comparisons that all hold."""
 
-    all_of: Annotated[list[ColumnCompared], Field(min_length=1, max_length=10)] = Field(
-        description="The comparisons.", json_schema_extra={SOURCE: "Extract spec.tables.where.allOf"}
+    all_of: Annotated[list[ColumnCompared], Field(min_length=1, max_length=10)] = source(
+        "Extract spec.tables.where.allOf", "The comparisons."
     )
 
 
 class RowsToExtract(Body):
     """Rows of one table of the snapshot's database."""
 
-    schema_: Identifier | None = Field(
-        default=None,
-        alias="schema",
-        description="Its schema. Null: public.",
-        json_schema_extra={SOURCE: "Extract spec.tables.schema"},
+    schema_: Identifier | None = source(
+        "Extract spec.tables.schema", "Its schema. Null: public.", default=None, alias="schema"
     )
-    name: Identifier = Field(description="Its name.", json_schema_extra={SOURCE: "Extract spec.tables.name"})
-    where: Annotated[list[RowsThat], Field(min_length=1, max_length=10)] | None = Field(
-        default=None,
-        description="Which rows: those for which one entry holds. Null: every row.",
-        json_schema_extra={SOURCE: "Extract spec.tables.where"},
+    name: Identifier = source("Extract spec.tables.name", "Its name.")
+    where: Annotated[list[RowsThat], Field(min_length=1, max_length=10)] | None = source(
+        "Extract spec.tables.where", "Which rows: those for which one entry holds. Null: every row.", default=None
     )
 
 
@@ -145,42 +129,34 @@ _ONE_OF: dict[str, Any] = {
 class ExtractRequest(Body):
     """What to extract, and where to."""
 
-    files: FilesToExtract | None = Field(
-        default=None,
-        description="Files of the filestore. Null: something else is given.",
-        json_schema_extra={SOURCE: "Extract spec.files"},
+    files: FilesToExtract | None = source(
+        "Extract spec.files", "Files of the filestore. Null: something else is given.", default=None
     )
-    attachments: AttachmentsToExtract | None = Field(
-        default=None,
-        description="Attachments of a record. Null: something else is given.",
-        json_schema_extra={SOURCE: "Extract spec.attachments"},
+    attachments: AttachmentsToExtract | None = source(
+        "Extract spec.attachments", "Attachments of a record. Null: something else is given.", default=None
     )
-    tables: Annotated[list[RowsToExtract], Field(min_length=1, max_length=MAX_TABLES)] | None = Field(
-        default=None,
-        description="Rows of tables, each table once. Null: something else is given.",
-        json_schema_extra={SOURCE: "Extract spec.tables"},
+    tables: Annotated[list[RowsToExtract], Field(min_length=1, max_length=MAX_TABLES)] | None = source(
+        "Extract spec.tables", "Rows of tables, each table once. Null: something else is given.", default=None
     )
-    format: Literal["csv", "sql"] | None = Field(
-        default=None,
-        description="With tables: the format of their files. Null: csv.",
-        json_schema_extra={SOURCE: "Extract spec.target.store.format"},
+    format: Literal["csv", "sql"] | None = source(
+        "Extract spec.target.store.format", "With tables: the format of their files. Null: csv.", default=None
     )
-    target: Literal["store", "claim", "database"] | None = Field(
-        default=None,
-        description="`store` or null: a tar file in the snapshot's store. `claim`: a new folder on the filestore's"
+    target: Literal["store", "claim", "database"] | None = source(
+        "Extract spec.target",
+        "`store` or null: a tar file in the snapshot's store. `claim`: a new folder on the filestore's"
         " claim. `database`, with tables: a new schema of the live database.",
-        json_schema_extra={SOURCE: "Extract spec.target"},
-    )
-    folder: NewFolder | None = Field(
         default=None,
-        description="With `claim`: the folder at the root of the claim: `restored`, or `restored-` and letters, digits,"
+    )
+    folder: NewFolder | None = source(
+        "Extract spec.target.claim.path",
+        "With `claim`: the folder at the root of the claim: `restored`, or `restored-` and letters, digits,"
         " `-` or `_`. Null for the store.",
-        json_schema_extra={SOURCE: "Extract spec.target.claim.path"},
-    )
-    expires_after_seconds: Annotated[int, Field(ge=60, le=2592000), WHOLE] | None = Field(
         default=None,
-        description="Seconds after its end in which the result is kept. Null: a day.",
-        json_schema_extra={SOURCE: "Extract spec.expiresAfterSeconds"},
+    )
+    expires_after_seconds: Annotated[int, Field(ge=60, le=2592000), WHOLE] | None = source(
+        "Extract spec.expiresAfterSeconds",
+        "Seconds after its end in which the result is kept. Null: a day.",
+        default=None,
     )
 
     model_config = ConfigDict(json_schema_extra=_ONE_OF)
