@@ -12,6 +12,6 @@ export type Preview = Schemas["RollbackPreview"];
 export type Report = Schemas["Preview"];
 export type Evidence = Schemas["RecoveryEvidence"];
 export type Extract = Schemas["ExtractView"];
-export type Compared = Schemas["ExtractedComparison"];
+export type Compared = Schemas["ColumnCompared"];
 export type Settings = Schemas["SettingsView"];
 export type SettingsUpdate = Schemas["SettingsUpdate"];

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ocore_api.views.console.requests import AttachmentsToExtract, FilesToExtract, RowsToExtract
 from ocore_api.views.models import (
     Answer,
     EnvironmentType,
@@ -16,7 +17,6 @@ from ocore_api.views.models import (
     moment,
     source,
 )
-from ocore_crds.reports.extracted import Operator
 from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.restore_test import RestoreTestStatus
 
@@ -169,16 +169,9 @@ class StoreView(Answer):
     name: str = source("Environment spec.storeRef.name or spec.remoteStoreRef.name", "Name of the SnapshotStore.")
 
 
-class PolicyView(Answer):
-    """The SnapshotPolicy of an environment, with its defaults."""
+class RetentionRules(Answer):
+    """Rules of retention: of a policy, or those that a plan is made with."""
 
-    schedule: tuple[str, ...] = source("SnapshotPolicy spec.schedule", "When snapshots are taken: cron expressions.")
-    time_zone: str = source("SnapshotPolicy spec.timeZone", "Time zone of the schedule and of the rules.")
-    suspended: bool = source("SnapshotPolicy spec.suspend", "Whether no snapshots are scheduled.")
-    auto_enabled: bool = source("SnapshotPolicy spec.autoEnabled", "Whether deployments take a snapshot first.")
-    failure_policy: FailurePolicy = source(
-        "SnapshotPolicy spec.failurePolicy", "What a failed snapshot does to the deployment."
-    )
     retention_days: int | None = source(
         "SnapshotPolicy spec.retentionDays",
         "Days that snapshots are kept; 0: no limit. Null where only rules by number apply.",
@@ -189,6 +182,18 @@ class PolicyView(Answer):
     keep_weekly: int = source("SnapshotPolicy spec.keepWeekly", "The same for weeks.")
     keep_monthly: int = source("SnapshotPolicy spec.keepMonthly", "The same for months.")
     keep_yearly: int = source("SnapshotPolicy spec.keepYearly", "The same for years.")
+
+
+class PolicyView(RetentionRules):
+    """The SnapshotPolicy of an environment, with its defaults."""
+
+    schedule: tuple[str, ...] = source("SnapshotPolicy spec.schedule", "When snapshots are taken: cron expressions.")
+    time_zone: str = source("SnapshotPolicy spec.timeZone", "Time zone of the schedule and of the rules.")
+    suspended: bool = source("SnapshotPolicy spec.suspend", "Whether no snapshots are scheduled.")
+    auto_enabled: bool = source("SnapshotPolicy spec.autoEnabled", "Whether deployments take a snapshot first.")
+    failure_policy: FailurePolicy = source(
+        "SnapshotPolicy spec.failurePolicy", "What a failed snapshot does to the deployment."
+    )
     remote_retention_days: int | None = source(
         "SnapshotPolicy spec.remoteRetentionDays",
         "Days that remote copies are kept; 0: no limit. Null: as long as the snapshot.",
@@ -337,20 +342,6 @@ class ConsoleSnapshotPage(Answer):
     offset: int = source("query parameter offset", "Snapshots before this page.")
     snapshots: tuple[ConsoleSnapshot, ...] = source("Snapshots of the environment", "The page.")
     total: int = source("number of Snapshots", "Number of snapshots on all pages, after the filters.")
-
-
-class RetentionRules(Answer):
-    """The rules that a plan is made with."""
-
-    retention_days: int | None = source(
-        "query parameter, else SnapshotPolicy spec.retentionDays", "Days; 0: no limit. Null: no rule by age."
-    )
-    keep_last: int = source("query parameter, else SnapshotPolicy spec.keepLast", "Newest snapshots.")
-    keep_hourly: int = source("query parameter, else SnapshotPolicy spec.keepHourly", "Hours.")
-    keep_daily: int = source("query parameter, else SnapshotPolicy spec.keepDaily", "Days.")
-    keep_weekly: int = source("query parameter, else SnapshotPolicy spec.keepWeekly", "Weeks.")
-    keep_monthly: int = source("query parameter, else SnapshotPolicy spec.keepMonthly", "Months.")
-    keep_yearly: int = source("query parameter, else SnapshotPolicy spec.keepYearly", "Years.")
 
 
 class RetentionVerdict(Answer):
@@ -567,44 +558,6 @@ class RestoreTestAccepted(Answer):
     message: str = source("text", "What happens now.")
 
 
-class ExtractedFiles(Answer):
-    """Files and folders of the filestore."""
-
-    paths: tuple[str, ...] = source("Extract spec.files.paths", "Names as the snapshot has them.")
-
-
-class ExtractedAttachments(Answer):
-    """Attachments of a record of Odoo."""
-
-    model: str = source("Extract spec.attachments.model", "Model of the record.")
-    record_id: int = source("Extract spec.attachments.recordId", "Id of the record.")
-    name: str | None = source("Extract spec.attachments.name", "Name of the attachment. Null: all of the record.")
-
-
-class ExtractedComparison(Answer):
-    """One comparison of a column."""
-
-    column: str = source("Extract spec.tables.where.allOf.column", "The column.")
-    operator: Operator = source("Extract spec.tables.where.allOf.operator", "How it is compared.")
-    values: tuple[str, ...] = source("Extract spec.tables.where.allOf.values", "What it is compared with.")
-
-
-class ExtractedThat(Answer):
-    """Comparisons that all hold."""
-
-    all_of: tuple[ExtractedComparison, ...] = source("Extract spec.tables.where.allOf", "The comparisons.")
-
-
-class ExtractedRows(Answer):
-    """Rows of one table."""
-
-    schema_: str = source("Extract spec.tables.schema", "Its schema.", alias="schema")
-    name: str = source("Extract spec.tables.name", "Its name.")
-    where: tuple[ExtractedThat, ...] | None = source(
-        "Extract spec.tables.where", "Which rows: those for which one entry holds. Null: every row."
-    )
-
-
 class ExtractedListing(Answer):
     """The names in a folder, or the tables of the database."""
 
@@ -653,11 +606,11 @@ class ExtractView(Answer):
     error_message: str | None = source(
         "message of the condition Failed", "Why it failed, and what to do. Null unless status is `failed`."
     )
-    files: ExtractedFiles | None = source("Extract spec.files", "The files. Null: something else is extracted.")
-    attachments: ExtractedAttachments | None = source(
+    files: FilesToExtract | None = source("Extract spec.files", "The files. Null: something else is extracted.")
+    attachments: AttachmentsToExtract | None = source(
         "Extract spec.attachments", "The attachments. Null: something else is extracted."
     )
-    tables: tuple[ExtractedRows, ...] | None = source(
+    tables: tuple[RowsToExtract, ...] | None = source(
         "Extract spec.tables", "The tables. Null: something else is extracted."
     )
     format: Literal["csv", "sql"] | None = source(
