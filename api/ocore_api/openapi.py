@@ -18,8 +18,8 @@ from pydantic_core import PydanticUndefined
 
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
+from ocore_api.errors import REASONS
 from ocore_api.facade import Facade
-from ocore_api.http.reasons import REASONS
 from ocore_api.main import create_app
 from ocore_api.settings import Settings
 from ocore_api.views import models, requests

@@ -15,7 +15,7 @@ from ocore_api.auth.claims import REALM, ClaimNames, invalid_token, principal
 from ocore_api.auth.keys import Key, KeySet
 from ocore_api.auth.principal import Principal
 from ocore_api.auth.sources import Source, SourceError, of
-from ocore_api.errors import Unauthorized, Unavailable
+from ocore_api.errors import Problem
 from ocore_api.settings import Settings
 
 #: Bytes of a token. Larger ones are refused unread.
@@ -76,8 +76,8 @@ class Authenticator:
         return f"no keys to verify tokens with: {self._error or 'not read yet'}"
 
     async def authenticate(self, authorization: str | None) -> Principal:
-        """The caller that an Authorization header stands for. Raises Unauthorized, or Unavailable while the keys cannot
-        be read."""
+        """The caller that an Authorization header stands for. Raises Problem, also while the keys
+        cannot be read."""
         token = _bearer(authorization)
         digest = hashlib.sha256(token).digest()
         known = self._verified.get(digest)
@@ -143,7 +143,7 @@ class Authenticator:
             if self._loading is not None or time.monotonic() - self._attempted >= self._source.pause:
                 await self._load_once()
             if self._keys is None or self._error is not None:
-                raise Unavailable(
+                raise Problem(
                     "KeysUnavailable",
                     "The keys of the issuer cannot be read, so the token cannot be verified. Try again later.",
                     headers={"Retry-After": str(max(1, math.ceil(self._source.pause)))},
@@ -200,7 +200,7 @@ def _header(token: bytes) -> tuple[str, str | None]:
 def _bearer(authorization: str | None) -> bytes:
     """The token of an Authorization header."""
     if authorization is None:
-        raise Unauthorized(
+        raise Problem(
             "TokenMissing",
             "The request has no token. Send the header `Authorization: Bearer <token>`.",
             headers={"WWW-Authenticate": f'Bearer realm="{REALM}"'},

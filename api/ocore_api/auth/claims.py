@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocore_api.auth.principal import SCOPES, Principal
-from ocore_api.errors import Unauthorized
+from ocore_api.errors import Problem
 
 #: Characters of a subject. It is written into resources and logs.
 MAX_SUBJECT = 255
@@ -26,7 +26,7 @@ class ClaimNames:
 
 
 def principal(claims: Mapping[str, Any], names: ClaimNames, leeway: float) -> Principal:
-    """The caller. `leeway`: seconds for which the token is still accepted after `exp`. Raises Unauthorized for a claim
+    """The caller. `leeway`: seconds for which the token is still accepted after `exp`. Raises Problem for a claim
     of the wrong type."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or len(subject) > MAX_SUBJECT or not subject.isprintable():
@@ -50,10 +50,10 @@ def principal(claims: Mapping[str, Any], names: ClaimNames, leeway: float) -> Pr
     )
 
 
-def invalid_token(why: str) -> Unauthorized:
+def invalid_token(why: str) -> Problem:
     """The refusal of a token. `why` holds nothing of the token itself."""
     challenge = why.replace("`", "'").replace('"', "'")
-    return Unauthorized(
+    return Problem(
         "InvalidToken",
         f"The token is not valid: {why}.",
         headers={"WWW-Authenticate": f'Bearer realm="{REALM}", error="invalid_token", error_description="{challenge}"'},

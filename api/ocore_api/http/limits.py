@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, ip_address
 
 from prometheus_client import Gauge
 
-from ocore_api.errors import TooManyRequests, Unavailable
+from ocore_api.errors import Problem
 
 #: Keys that a limit remembers. The one that was used least recently is forgotten first: its allowance is the fullest.
 CAPACITY = 10_000
@@ -63,10 +63,10 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, subject: str) -> AsyncIterator[None]:
-        """Waits for the subject's turn. Raises TooManyRequests where too many of its own wait."""
+        """Waits for the subject's turn. Raises Problem where too many of its own wait."""
         lock, count = self._subjects.get(subject) or (asyncio.Lock(), 0)
         if count >= self._most:
-            raise TooManyRequests(
+            raise Problem(
                 "TooManyRequests",
                 f"{count} such requests of this caller are not answered yet. Wait for them.",
                 headers={"Retry-After": "2"},
@@ -96,19 +96,19 @@ class StreamLimit:
 
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
-        """Counts one stream while the block runs. Raises TooManyRequests (this subject) or Unavailable (all
-        subjects)."""
+        """Counts one stream while the block runs. Raises Problem: with status 429 for this subject, 503 for all."""
         mine = self._open.get(subject, 0)
         if mine >= self._per_subject:
-            raise TooManyRequests(
+            raise Problem(
                 "TooManyStreams",
                 f"{mine} streams of this caller are open. Close some of them.",
                 headers={"Retry-After": "5"},
             )
         if self.count >= self._total:
-            raise Unavailable(
+            raise Problem(
                 "TooManyStreams",
                 "This server has no room for another stream. Try again later.",
+                status=503,
                 headers={"Retry-After": "5"},
             )
         self._open[subject] = mine + 1

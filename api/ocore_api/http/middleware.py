@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from itertools import count
 from typing import Any
 
@@ -17,7 +18,7 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from ocore_api.auth import Authenticator, Principal
-from ocore_api.errors import NotFound, Problem, TooLarge, TooManyRequests, Unauthorized
+from ocore_api.errors import Problem
 from ocore_api.http import refusals
 from ocore_api.http.audit import NOTES, Audit
 from ocore_api.http.limits import RateLimit, address_key
@@ -140,8 +141,9 @@ class Edge:
         """The caller, within its rate. A valid token is never refused for the failures of others."""
         try:
             principal = await self._authenticator.authenticate(authorization)
-        except Unauthorized:
-            self._take(self._addresses, scope, "without a valid token")
+        except Problem as problem:
+            if problem.status == HTTPStatus.UNAUTHORIZED:
+                self._take(self._addresses, scope, "without a valid token")
             raise
         wait = self._subjects.take(principal.subject)
         if wait:
@@ -149,13 +151,13 @@ class Edge:
         return principal
 
     def _monitoring(self, scope: Scope) -> bool:
-        """Whether the request came to the port of kubelets and Prometheus, which has no limit. Raises NotFound where
-        the path is served on the other port only."""
+        """Whether the request came to the port of kubelets and Prometheus, which has no limit. Raises Problem where the
+        path is served on the other port only."""
         server = scope.get("server")
         here = server is not None and server[1] == self._monitoring_port
         path = scope["path"]
         if path == METRICS if not here else path not in HEALTH | {METRICS}:
-            raise NotFound("NotFound", f"This port does not serve {path if path == METRICS else 'this path'}.")
+            raise Problem("NotFound", f"This port does not serve {path if path == METRICS else 'this path'}.")
         return here
 
     def _anonymous(self, scope: Scope) -> None:
@@ -212,7 +214,7 @@ class _Exchange:
     def check_length(self, limit: int) -> None:
         """Refuses a body whose announced length is too large."""
         if self._length is not None and self._length.isdigit() and int(self._length[:20]) > limit:
-            raise TooLarge("BodyTooLarge", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
+            raise Problem("BodyTooLarge", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
 
     async def send(self, message: Message) -> None:
         """Sends a part of the answer, with our headers."""
@@ -290,8 +292,8 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "unmatched")
 
 
-def _too_many(whose: str, wait: float) -> TooManyRequests:
-    return TooManyRequests(
+def _too_many(whose: str, wait: float) -> Problem:
+    return Problem(
         "TooManyRequests",
         f"Too many requests {whose}. Try again after the time in Retry-After.",
         headers={"Retry-After": str(max(1, math.ceil(wait)))},

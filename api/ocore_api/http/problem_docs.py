@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from ocore_api.errors import REASONS
 from ocore_api.http.problems import MEDIA_TYPE
-from ocore_api.http.reasons import REASONS
 
 #: Statuses that every operation may have, and what they say.
 EVERYWHERE = {

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from ocore_api.errors import BadRequest, Problem, Unavailable, Unprocessable
+from ocore_api.errors import Problem
 
 MEDIA_TYPE = "application/problem+json"
 #: Where the edge keeps the request's id.
@@ -25,17 +25,6 @@ _DETAILS = {
     405: "This path does not know the method. The header Allow lists those that it knows.",
     413: "The body is too large.",
 }
-
-
-class Refusal(Problem):
-    """A problem whose status is known at run time only."""
-
-    def __init__(
-        self, status: int, reason: str, detail: str, *, headers: dict[str, str] | None = None, **fields: Any
-    ) -> None:
-        super().__init__(reason, detail, headers=headers, **fields)
-        self.status = status
-        self.title = HTTPStatus(status).phrase.capitalize()
 
 
 def body(problem: Problem, request_id: str | None) -> bytes:
@@ -55,7 +44,7 @@ def body(problem: Problem, request_id: str | None) -> bytes:
 
 def internal_error() -> Problem:
     """What a client learns of an unexpected error."""
-    return Refusal(500, "InternalError", "An unexpected error occurred. The server's log has it under the request id.")
+    return Problem("InternalError", "An unexpected error occurred. The server's log has it under the request id.")
 
 
 def response(problem: Problem, scope: Mapping[str, Any]) -> Response:
@@ -70,25 +59,25 @@ def of_http(error: HTTPException) -> Problem:
     status = error.status_code
     headers = dict(error.headers or {})
     reason = _REASONS.get(status, HTTPStatus(status).phrase.replace(" ", ""))
-    return Refusal(status, reason, _DETAILS.get(status, f"{HTTPStatus(status).phrase}."), headers=headers)
+    return Problem(reason, _DETAILS.get(status, f"{HTTPStatus(status).phrase}."), status=status, headers=headers)
 
 
 def of_validation(error: RequestValidationError) -> Problem:
     """400 for a body that is not JSON, 422 with a list of fields for values. The list has no value of the request."""
     found = error.errors()
     if any(e["type"] == "json_invalid" for e in found):
-        return BadRequest("InvalidJson", "The body is not valid JSON.")
+        return Problem("InvalidJson", "The body is not valid JSON.")
     errors = [
         {"field": ".".join(str(part)[:100] for part in e["loc"]), "message": str(e["msg"])[:500]}
         for e in found[:MAX_ERRORS]
     ]
     fields = ", ".join(e["field"] for e in errors[:5])
-    return Unprocessable("InvalidValue", f"Values that are not allowed: {fields}. See `errors`.", errors=errors)
+    return Problem("InvalidValue", f"Values that are not allowed: {fields}. See `errors`.", errors=errors)
 
 
 def of_api_server() -> Problem:
     """The API server did not answer."""
-    return Unavailable(
+    return Problem(
         "ApiServerUnavailable",
         "The Kubernetes API server does not answer. Try again later.",
         headers={"Retry-After": "5"},

@@ -8,7 +8,7 @@ import re
 
 import structlog
 
-from ocore_api import errors
+from ocore_api.errors import Problem
 from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid
 
 #: The cause of a conflict between field managers, in the answer to a server-side apply.
@@ -20,10 +20,10 @@ _QUOTA = "exceeded quota"
 _log = structlog.get_logger()
 
 
-def problem(error: ApiError) -> errors.Problem:
+def problem(error: ApiError) -> Problem:
     """The problem of a refusal. One that may pass (Unavailable) is answered with 503 by the edge."""
     if isinstance(error, Conflict):
-        return _owned(error) or errors.Conflict(
+        return _owned(error) or Problem(
             "Conflict", "The object was changed or deleted at the same moment. Read it again, then repeat the request."
         )
     if isinstance(error, Forbidden):
@@ -31,7 +31,7 @@ def problem(error: ApiError) -> errors.Problem:
     if isinstance(error, Invalid):
         return _invalid(error)
     if error.status == 404:
-        return errors.NotFound("NotFound", "The object does not exist any more.")
+        return Problem("NotFound", "The object does not exist any more.")
     return _unexpected(error)
 
 
@@ -46,13 +46,13 @@ def field_conflicts(error: ApiError) -> list[dict[str, str]]:
     return found
 
 
-def _owned(error: ApiError) -> errors.Problem | None:
+def _owned(error: ApiError) -> Problem | None:
     conflicts = field_conflicts(error)
     if not conflicts:
         return None
     first = conflicts[0]
     fields = ", ".join(f"{each['field']} (by {each['manager']})" for each in conflicts)
-    return errors.Conflict(
+    return Problem(
         "FieldOwned",
         f"Another client of the API server owns {fields} and has set another value. Change the value there, for example"
         " in Git, or remove the field there.",
@@ -62,34 +62,34 @@ def _owned(error: ApiError) -> errors.Problem | None:
     )
 
 
-def _forbidden(error: ApiError) -> errors.Problem:
+def _forbidden(error: ApiError) -> Problem:
     denied = _DENIED.search(error.message)
     if denied:
-        return errors.Conflict("AdmissionRefused", f"An admission policy refuses this: {denied.group(1).strip()}")
+        return Problem("AdmissionRefused", f"An admission policy refuses this: {denied.group(1).strip()}")
     if _QUOTA in error.message:
         quota = error.message[error.message.index(_QUOTA) :]
-        return errors.Forbidden(
+        return Problem(
             "QuotaExceeded",
             f"A ResourceQuota of the namespace refuses this: {quota}. Delete objects, or raise the quota.",
         )
     if "because it is being terminated" in error.message:
-        return errors.Conflict("NamespaceTerminating", "The environment's namespace is being deleted.")
+        return Problem("NamespaceTerminating", "The environment's namespace is being deleted.")
     return _unexpected(error)
 
 
-def _invalid(error: ApiError) -> errors.Problem:
+def _invalid(error: ApiError) -> Problem:
     listed = [
         {"field": cause.get("field", "").lstrip("."), "message": cause.get("message", "")}
         for cause in error.causes[:20]
     ]
     what = "; ".join(f"{each['field']}: {each['message']}" for each in listed[:5]) or error.message
-    return errors.Unprocessable("InvalidValue", f"The API server refuses a value: {what}", errors=listed)
+    return Problem("InvalidValue", f"The API server refuses a value: {what}", errors=listed)
 
 
-def _unexpected(error: ApiError) -> errors.Problem:
+def _unexpected(error: ApiError) -> Problem:
     """The facade's own rights are missing, or the CRD is: nothing that the client can change."""
     _log.error("the API server refused a request of the facade", status=error.status, message=error.message)
-    return errors.Unavailable(
+    return Problem(
         "FacadeRefused",
         "The API server refused a request of this facade. Its log has the reason: check its permissions and the CRDs.",
         headers={"Retry-After": "30"},

@@ -14,7 +14,7 @@ from fastapi.security.base import SecurityBase
 
 from ocore_api.auth import ADMIN, READ, ROLLBACK, SNAPSHOT, Principal
 from ocore_api.cache import EnvironmentEntry, ExtractEntry, PreviewEntry, RollbackEntry, SnapshotEntry
-from ocore_api.errors import Forbidden, NotFound, Unprocessable
+from ocore_api.errors import Problem
 from ocore_api.facade import Facade
 from ocore_api.http.middleware import PRINCIPAL
 from ocore_api.writes.client import Client
@@ -23,10 +23,10 @@ OwnedT = TypeVar("OwnedT", EnvironmentEntry, RollbackEntry, PreviewEntry, Extrac
 
 
 def caller_with(request: Request, scope: str) -> Principal:
-    """The caller, whose token the edge has verified. Raises Forbidden where it lacks the scope."""
+    """The caller, whose token the edge has verified. Raises Problem where it lacks the scope."""
     principal: Principal = request.scope[PRINCIPAL]
     if scope not in principal.scopes:
-        raise Forbidden(
+        raise Problem(
             "MissingScope",
             f"The token lacks the scope `{scope}`.",
             headers={"WWW-Authenticate": f'Bearer realm="ocore", error="insufficient_scope", scope="{scope}"'},
@@ -35,7 +35,7 @@ def caller_with(request: Request, scope: str) -> Principal:
 
 
 class Caller(SecurityBase):
-    """A dependency: the caller, who has a scope. Raises Forbidden."""
+    """A dependency: the caller, who has a scope. Raises Problem."""
 
     def __init__(self, scope: str) -> None:
         self.model = HTTPBearer(bearerFormat="JWT", description="JWT Bearer token (format: Bearer {token})")
@@ -74,20 +74,19 @@ def client_of(request: Request) -> Client:
 
 
 async def owned_environment(facade: Facade, principal: Principal, environment_id: UUID | str) -> EnvironmentEntry:
-    """The entry of an environment that is the caller's. Raises NotFound."""
+    """The entry of an environment that is the caller's. Raises Problem (NotFound)."""
     return await _owned(facade, EnvironmentEntry, principal, "environment", environment_id)
 
 
 async def owned_target(
     facade: Facade, caller: Principal, environment: EnvironmentEntry, wanted: str | None
 ) -> EnvironmentEntry:
-    """The environment that is replaced. Raises NotFound where it is not the caller's, Unprocessable where it is of
-    another project."""
+    """The environment that is replaced. Raises Problem where it is not the caller's, or of another project."""
     if wanted is None or wanted == environment.id:
         return environment
     target: EnvironmentEntry = await owned_environment(facade, caller, wanted)
     if target.project_id != environment.project_id:
-        raise Unprocessable(
+        raise Problem(
             "OtherProject", "The target environment is of another project. A rollback stays within one project."
         )
     return target
@@ -96,7 +95,7 @@ async def owned_target(
 async def owned_snapshot(
     facade: Facade, principal: Principal, environment_id: UUID | str, snapshot_id: UUID | str
 ) -> SnapshotEntry:
-    """The entry of a snapshot of an environment that is the caller's. Raises NotFound."""
+    """The entry of a snapshot of an environment that is the caller's. Raises Problem (NotFound)."""
     environment = await owned_environment(facade, principal, environment_id)
     wanted, its = str(snapshot_id), (environment.environment_id, environment.project_id)
 
@@ -112,23 +111,23 @@ async def owned_snapshot(
 
 
 async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UUID | str) -> RollbackEntry:
-    """The entry of a rollback into an environment that is the caller's. Raises NotFound."""
+    """The entry of a rollback into an environment that is the caller's. Raises Problem (NotFound)."""
     return await _owned(facade, RollbackEntry, principal, "deployment", deployment_id)
 
 
 async def owned_preview(facade: Facade, principal: Principal, preview_id: UUID | str) -> PreviewEntry:
-    """The entry of a preview for an environment that is the caller's. Raises NotFound."""
+    """The entry of a preview for an environment that is the caller's. Raises Problem (NotFound)."""
     return await _owned(facade, PreviewEntry, principal, "preview", preview_id)
 
 
 async def owned_extract(facade: Facade, principal: Principal, extract_id: UUID | str) -> ExtractEntry:
-    """The entry of an extract of an environment that is the caller's. Raises NotFound."""
+    """The entry of an extract of an environment that is the caller's. Raises Problem (NotFound)."""
     return await _owned(facade, ExtractEntry, principal, "extract", extract_id)
 
 
 async def visible_project(facade: Facade, principal: Principal, project_id: UUID | str) -> str:
     """The id of a project that the caller sees, whole or one of its environments. Filter what is listed by
-    `principal.may_see`. Raises NotFound."""
+    `principal.may_see`. Raises Problem (NotFound)."""
     wanted = str(project_id)
     if wanted in principal.projects:
         return wanted
@@ -147,5 +146,5 @@ async def _owned(facade: Facade, type_: type[OwnedT], principal: Principal, what
     return entry
 
 
-def _not_found(what: str, wanted: str) -> NotFound:
-    return NotFound("NotFound", f"No {what} {wanted} is visible to this caller.")
+def _not_found(what: str, wanted: str) -> Problem:
+    return Problem("NotFound", f"No {what} {wanted} is visible to this caller.")

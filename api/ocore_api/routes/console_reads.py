@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from ocore_api.cache import SnapshotEntry, console, retention
-from ocore_api.errors import Unprocessable
+from ocore_api.errors import Problem
 from ocore_api.http.list_response import listed
 from ocore_api.http.middleware import CONSOLE
 from ocore_api.routes.access import (
@@ -202,7 +202,7 @@ async def try_retention(
             found = await asyncio.to_thread(retention.plan, question, datetime.now(UTC), offset, limit)
     except (KeyError, ValueError, OSError):
         zone = (policy or {}).get("spec", {}).get("timeZone")
-        raise Unprocessable(
+        raise Problem(
             "TimeZoneUnknown",
             f"The policy's time zone {zone!r} is unknown. Correct spec.timeZone of the SnapshotPolicy.",
         ) from None

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from ocore_api.cache.changes import Change
 from ocore_api.cache.entries import Entry
 from ocore_api.cache.store import Store
-from ocore_api.errors import Unavailable
+from ocore_api.errors import Problem
 from ocore_api.http.limits import StreamLimit
 from ocore_api.streams.changes import Feed
 from ocore_api.streams.progress import Operation, Topic
@@ -65,9 +65,9 @@ class Hub:
     @contextmanager
     def reading(self, operation: Operation | None, reader: Reader) -> Iterator[None]:
         """Delivers events to the reader while the block runs: of one operation, or of all changes (None). Raises
-        NotFound, TooManyRequests or Unavailable; of ocore_kube.errors, where changes may be missed."""
+        Problem; ApiError where changes may be missed."""
         if self._closed:
-            raise Unavailable(
+            raise Problem(
                 "ShuttingDown", "This server is shutting down. Open the stream again.", headers={"Retry-After": "1"}
             )
         with self._limit.hold(reader.principal.subject):

@@ -6,7 +6,7 @@ from ocore_api.auth import Principal
 from ocore_api.cache.changes import Change
 from ocore_api.cache.entries import OperationEntry, Progress, event_of
 from ocore_api.cache.queries import Served
-from ocore_api.errors import NotFound
+from ocore_api.errors import Problem
 from ocore_api.streams import frames
 from ocore_api.streams.reader import Reader, Source
 from ocore_api.views.events import deleted_event
@@ -21,13 +21,13 @@ class Topic(Source):
     """One operation that is followed, and its newest event."""
 
     def __init__(self, served: Served, operation: Operation) -> None:
-        """Raises NotFound where the operation does not exist."""
+        """Raises Problem (NotFound) where the operation does not exist."""
         super().__init__()
         self._served = served
         self._operation = operation
         entry = served.find(*operation)
         if entry is None:
-            raise NotFound("NotFound", f"No {operation[0].noun} {operation[1]} is visible to this caller.")
+            raise Problem("NotFound", f"No {operation[0].noun} {operation[1]} is visible to this caller.")
         self.entry = entry
         self._progress = entry.progress
         self.frame = frames.frame(entry.noun, self._progress)

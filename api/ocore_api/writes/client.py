@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ocore_api.cache import Entry
-from ocore_api.errors import NotFound
+from ocore_api.errors import Problem
 from ocore_api.http.refusals import field_conflicts
 from ocore_api.writes.managed import applied_spec
 from ocore_kube.errors import ApiError, Conflict
@@ -27,9 +27,9 @@ PAGE = 100
 ATTEMPTS = 8
 
 
-def gone(entry: Entry) -> NotFound:
+def gone(entry: Entry) -> Problem:
     """The object of an entry was deleted."""
-    return NotFound("NotFound", f"No {entry.noun} {entry.id} is visible to this caller.")
+    return Problem("NotFound", f"No {entry.noun} {entry.id} is visible to this caller.")
 
 
 class Client:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ocore_api.cache import Cache
-from ocore_api.errors import Conflict, Problem
+from ocore_api.errors import Problem
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object
@@ -65,7 +65,7 @@ async def earlier(client: Client, cache: Cache, wanted: Creation) -> Resource | 
     """The object that a request with the same key has created; None where there is none. It may have ended by now; once
     it is deleted, the key counts again.
 
-    Raises Conflict while it is being deleted (BeingDeleted), IdempotencyKeyReused where it is of another request.
+    Raises Problem while it is being deleted (BeingDeleted), IdempotencyKeyReused where it is of another request.
     """
     found = await client.get(wanted.type, wanted.namespace, wanted.name)
     if found is None:
@@ -86,6 +86,6 @@ def need_same_request(found: Object, subject: str, request: Object) -> None:
 
 
 def _being_deleted() -> Problem:
-    return Conflict(
+    return Problem(
         "BeingDeleted", "What this Idempotency-Key created is being deleted. Repeat the request, or send another key."
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ocore_api.cache import Cache, EnvironmentEntry, ExtractEntry, SnapshotEntry
-from ocore_api.errors import Conflict
+from ocore_api.errors import Problem
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client
@@ -26,7 +26,7 @@ async def extract(
 ) -> Resource:
     """Creates the Extract in the namespace of the Snapshot, or finds the one that the same key has created before.
 
-    Raises Problem: Conflict where the snapshot is not complete (SnapshotNotComplete), or too many extracts run
+    Raises Problem where the snapshot is not complete (SnapshotNotComplete), or too many extracts run
     (TooManyExtracts); IdempotencyKeyReused.
     """
     identity = keys.identity("Extract", subject, environment.id, key)
@@ -37,6 +37,6 @@ async def extract(
     if found is not None:
         return found
     if sum(each.status in OPEN for each in cache.served.of(ExtractEntry, environment.id)) >= MOST:
-        raise Conflict("TooManyExtracts", f"{MOST} extracts of this environment have not ended. Wait for one of them.")
+        raise Problem("TooManyExtracts", f"{MOST} extracts of this environment have not ended. Wait for one of them.")
     await complete(client, snapshot)
     return await create(client, cache, wanted, {**spec, "snapshotRef": {"name": snapshot.name}})

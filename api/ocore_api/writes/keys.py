@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ocore_api.errors import Unprocessable
+from ocore_api.errors import Problem
 from ocore_crds.text.timestamps import exact
 
 #: Visible ASCII characters, as RFC 9110 allows them in a token or a quoted string.
@@ -35,12 +35,12 @@ class Identity:
 def identity(kind: str, subject: str, environment_id: str, key: str | None) -> Identity:
     """Of what the request creates. The same subject, environment and key give the same one; no key gives a random one.
 
-    Raises Unprocessable for a key that is empty, too long or not printable.
+    Raises Problem for a key that is empty, too long or not printable.
     """
     if key is None:
         return Identity(secrets.token_hex(16), str(uuid.uuid4()), keyed=False)
     if not _KEY.fullmatch(key):
-        raise Unprocessable(
+        raise Problem(
             "InvalidIdempotencyKey", "Idempotency-Key must have 1 to 255 visible ASCII characters, for example a UUID."
         )
     digest = hashlib.sha256(json.dumps([kind, subject, environment_id, key]).encode()).digest()
@@ -57,9 +57,9 @@ def body_digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def reused() -> Unprocessable:
+def reused() -> Problem:
     """The problem of a key that was sent before with another body."""
-    return Unprocessable(
+    return Problem(
         "IdempotencyKeyReused",
         "This Idempotency-Key was sent before with another body. Send a new key for a new request.",
     )

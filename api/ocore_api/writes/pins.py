@@ -34,7 +34,7 @@ async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
     """Removes the pin of any client: a server-side apply could only remove a pin of the facade. A GitOps tool that has
     it in Git sets it again.
 
-    Raises NotFound.
+    Raises Problem (NotFound).
     """
     live = await client.live(snapshot, deleting=False)
     if (live.get("spec") or {}).get("pin") is not None:

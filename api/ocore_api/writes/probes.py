@@ -22,7 +22,7 @@ async def start(client: Client, cache: Cache, environment: EnvironmentEntry, now
 
 
 async def request(client: Client, environment: EnvironmentEntry, asked: str) -> Object:
-    """Sets the annotation; returns the Environment. Raises NotFound where it was deleted."""
+    """Sets the annotation; returns the Environment. Raises Problem (NotFound) where it was deleted."""
     patch = {"metadata": {"uid": environment.uid, "annotations": {ANNOTATION_PROBE_REQUESTED: asked}}}
     changed = await client.merge_patch(ENVIRONMENTS, environment.namespace, environment.name, patch)
     if changed is None:

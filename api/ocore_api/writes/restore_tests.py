@@ -33,7 +33,7 @@ async def read(client: Client, entry: SnapshotEntry) -> Object:
 async def start(client: Client, cache: Cache, entry: SnapshotEntry, subject: str, key: str | None) -> str:
     """Asks the operator for a test restore; returns what names it. One that is under way answers every request.
 
-    Raises Conflict where the snapshot is not complete (SnapshotNotComplete).
+    Raises Problem where the snapshot is not complete (SnapshotNotComplete).
     """
     identity = keys.identity("RestoreTest", subject, entry.id, key)
     request = identity.id if identity.keyed else keys.now()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, SnapshotEntry
-from ocore_api.errors import Conflict
+from ocore_api.errors import Problem
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object
@@ -73,7 +73,7 @@ async def repeated(
 async def start(client: Client, cache: Cache, request: Request, subject: str, key: str | None) -> Started:
     """Creates the Rollback in the namespace of the target.
 
-    Raises Problem: Conflict where the snapshot is not complete (SnapshotNotComplete), an operation runs on the target
+    Raises Problem where the snapshot is not complete (SnapshotNotComplete), an operation runs on the target
     (OperationRunning), or its namespace may not restore the snapshot (AccessNotGranted, StoreNotFound).
     """
     identity, target = keys.identity("Rollback", subject, request.environment.id, key), request.target
@@ -89,7 +89,7 @@ async def start(client: Client, cache: Cache, request: Request, subject: str, ke
 
 
 async def restored(client: Client, request: Request) -> Object:
-    """The part of the spec that says what is restored, and where. Raises Conflict where that is not possible."""
+    """The part of the spec that says what is restored, and where. Raises Problem where that is not possible."""
     snapshot, target = await complete(client, request.snapshot), request.target
     spec: Object = {
         "snapshotRef": {"name": request.snapshot.name},
@@ -106,11 +106,11 @@ async def restored(client: Client, request: Request) -> Object:
 
 
 async def complete(client: Client, entry: SnapshotEntry) -> Object:
-    """The Snapshot as it is now. Raises Conflict where it is not Complete, or is known to be corrupt."""
+    """The Snapshot as it is now. Raises Problem where it is not Complete, or is known to be corrupt."""
     live = await client.live(entry, deleting=False)
     status = live.get("status") or {}
     if not c.is_true(_conditions(status), c.COMPLETE) or status.get("phase") == "Corrupt":
-        raise Conflict(
+        raise Problem(
             "SnapshotNotComplete",
             "Only a completed snapshot can be restored. Wait until its status is `completed`, or choose another one.",
         )
@@ -133,8 +133,8 @@ async def need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own:
         raise _running(f"Rollback {waiting[0].name} has not ended.")
 
 
-def _running(what: str) -> Conflict:
-    return Conflict(
+def _running(what: str) -> Problem:
+    return Problem(
         "OperationRunning", f"{what} The target environment has one operation at a time: repeat the request later."
     )
 
@@ -143,13 +143,13 @@ async def _source_store(client: Client, request: Request, snapshot: Object) -> s
     """Of a Snapshot in another namespace: the SnapshotStore of the target's namespace for the Snapshot's store; None
     where that is the target's own.
 
-    Raises Conflict where the target's namespace may not restore the Snapshot, or has no such SnapshotStore.
+    Raises Problem where the target's namespace may not restore the Snapshot, or has no such SnapshotStore.
     """
     namespace = request.target.namespace
     source = await client.get(ENVIRONMENTS, request.environment.namespace, request.environment.name)
     grants = ((source or {}).get("spec") or {}).get("allowRollbackTo") or ()
     if all(grant.get("namespace") != namespace for grant in grants):
-        raise Conflict(
+        raise Problem(
             "AccessNotGranted",
             f"The target environment is in another namespace. Add {namespace} to spec.allowRollbackTo of Environment"
             f" {request.environment.name}.",
@@ -165,7 +165,7 @@ async def _source_store(client: Client, request: Request, snapshot: Object) -> s
     if own in found:
         return None
     if not found:
-        raise Conflict(
+        raise Problem(
             "StoreNotFound",
             f"Namespace {namespace} has no SnapshotStore for the snapshot's store. Create one there with access"
             " ReadOnly.",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ocore_api.cache import Cache, EnvironmentEntry
-from ocore_api.errors import Conflict
+from ocore_api.errors import Problem
 from ocore_api.writes.client import MANAGER_DEFAULTS, Client, Object
 from ocore_kube.types import POLICIES
 
@@ -32,12 +32,11 @@ async def update(client: Client, cache: Cache, environment: EnvironmentEntry, gi
     """Applies the given fields of the spec without force, and returns the SnapshotPolicy. Fields that are not given
     stay as they are.
 
-    Raises Problem: FieldOwned where another client has set another value, Unprocessable where the API server refuses a
-    value.
+    Raises Problem: FieldOwned where another client has set another value.
     """
     live, _ = await _read_or_create(client, environment)
     changed = await client.apply_with_owned(POLICIES, live, given) if given else live
     if changed is None:
-        raise Conflict("Conflict", "The SnapshotPolicy was deleted at the same moment. Repeat the request.")
+        raise Problem("Conflict", "The SnapshotPolicy was deleted at the same moment. Repeat the request.")
     cache.store.put(POLICIES.kind, changed)
     return changed

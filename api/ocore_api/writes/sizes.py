@@ -12,7 +12,7 @@ import structlog
 
 from ocore_api.cache import Cache, EnvironmentEntry
 from ocore_api.cache import Sizes as KnownSizes
-from ocore_api.errors import Unavailable
+from ocore_api.errors import Problem
 from ocore_api.writes import probes
 from ocore_api.writes.client import Client
 from ocore_crds.text.sentences import sentence
@@ -69,7 +69,7 @@ class Measurements:
     async def sizes(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> Sizes:
         """The sizes. Those that are not fresh could not be measured in time.
 
-        Raises Unavailable where the environment has never been measured.
+        Raises Problem where the environment has never been measured.
         """
         found = sizes_of((await _now(cache, environment)).sizes, self._clock())
         if found is None or not found.fresh:
@@ -113,7 +113,7 @@ async def _now(cache: Cache, environment: EnvironmentEntry) -> EnvironmentEntry:
     return await cache.find(EnvironmentEntry, environment.id) or environment
 
 
-def _not_measured(environment: EnvironmentEntry) -> Unavailable:
+def _not_measured(environment: EnvironmentEntry) -> Problem:
     """Why no sizes are known, as far as it is."""
     again = "then repeat the request"
     if environment.problem is not None:
@@ -130,4 +130,4 @@ def _not_measured(environment: EnvironmentEntry) -> Unavailable:
     else:
         reason = "Pending"
         detail = "The environment has not been measured yet. Wait for the time in Retry-After, " + again + "."
-    return Unavailable("NotMeasured", detail, headers={"Retry-After": str(int(WAIT))}, cause=reason)
+    return Problem("NotMeasured", detail, headers={"Retry-After": str(int(WAIT))}, cause=reason)

@@ -1,7 +1,7 @@
 """Snapshots: taken and deleted."""
 
 from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry
-from ocore_api.errors import Conflict, NotFound
+from ocore_api.errors import Problem
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys
 from ocore_api.writes.client import Client, Object, gone
@@ -39,7 +39,7 @@ async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
     """
     try:
         live = await client.live(snapshot, deleting=False)
-    except NotFound:
+    except Problem:
         cache.store.hide("Snapshot", snapshot.uid)
         raise
     _need_deletable(live)
@@ -56,13 +56,13 @@ async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
 
 def _need_deletable(live: Object) -> None:
     if (live.get("spec") or {}).get("pin") is not None:
-        raise Conflict("SnapshotPinned", "The snapshot is pinned. Remove the pin first: DELETE …/pin.")
+        raise Problem("SnapshotPinned", "The snapshot is pinned. Remove the pin first: DELETE …/pin.")
     if not is_terminal((live.get("status") or {}).get("conditions") or ()):
-        raise Conflict("SnapshotRunning", "The snapshot is not finished. Wait until it is completed or failed.")
+        raise Problem("SnapshotRunning", "The snapshot is not finished. Wait until it is completed or failed.")
     needing = len((live.get("status") or {}).get("dependents") or ())
     if needing:
         text = f"{needing} differential snapshots need this full one. Delete them first."
-        raise Conflict("SnapshotHasDependents", text)
+        raise Problem("SnapshotHasDependents", text)
 
 
 def _need_unused(cache: Cache, snapshot: SnapshotEntry) -> None:
@@ -71,6 +71,6 @@ def _need_unused(cache: Cache, snapshot: SnapshotEntry) -> None:
     stays until its end."""
     for rollback in cache.served.rollbacks_to(snapshot.id):
         if rollback.status == "running" or (rollback.status == "pending" and rollback.namespace == snapshot.namespace):
-            raise Conflict(
+            raise Problem(
                 "SnapshotInUse", "A rollback that has not ended restores this snapshot. Delete the snapshot afterwards."
             )

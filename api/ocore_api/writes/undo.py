@@ -1,7 +1,7 @@
 """Rollbacks that exist: undone, or cancelled before the switch."""
 
 from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, console
-from ocore_api.errors import Conflict
+from ocore_api.errors import Problem
 from ocore_api.views.console.rollbacks import control
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys, rollbacks
@@ -17,7 +17,7 @@ async def undo(
 ) -> rollbacks.Started:
     """Creates the Rollback that undoes one, or finds the one that the same key has created before.
 
-    Raises Problem: Conflict where it cannot be undone (UndoNotPossible), or an operation runs (OperationRunning).
+    Raises Problem where it cannot be undone (UndoNotPossible), or an operation runs (OperationRunning).
     """
     given = {"undo": undone.id}
     found = await rollbacks.repeated(cache, client, subject, target.id, key, given)
@@ -28,7 +28,7 @@ async def undo(
     live = Resource(await client.live(undone))
     refusal = control(live).undo_refusal(keys.now()) or console.superseded(cache.served, undone)
     if refusal:
-        raise Conflict("UndoNotPossible", refusal)
+        raise Problem("UndoNotPossible", refusal)
     await rollbacks.need_idle(client, cache, target, wanted.name)
     spec = {"id": identity.id, "undo": {"rollbackRef": {"name": undone.name}}}
     return rollbacks.started(await create(client, cache, wanted, spec, {ANNOTATION_TARGET_ID: target.id}))
@@ -38,7 +38,7 @@ async def cancel(client: Client, entry: RollbackEntry) -> None:
     """Deletes a Rollback that has not begun to switch: the operator aborts it, then removes it.
 
     The deletion of one that has ended would drop the data that an undo needs. So it holds for the very version that was
-    checked. Raises Problem: Conflict from the switch on (CancelNotPossible).
+    checked. Raises Problem from the switch on (CancelNotPossible).
     """
     for attempt in range(ATTEMPTS):
         live = Resource(await client.live(entry))
@@ -46,7 +46,7 @@ async def cancel(client: Client, entry: RollbackEntry) -> None:
         if found.deleting and not found.ended:
             return
         if found.cancel_refusal:
-            raise Conflict("CancelNotPossible", found.cancel_refusal)
+            raise Problem("CancelNotPossible", found.cancel_refusal)
         version = live.meta["resourceVersion"]
         try:
             await client.delete(ROLLBACKS, entry.namespace, entry.name, uid=entry.uid, version=version)

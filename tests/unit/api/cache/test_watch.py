@@ -12,7 +12,7 @@ from kubernetes.aio import client
 from ocore_api import __main__ as program
 from ocore_api.auth import READ, Principal
 from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry, watch
-from ocore_api.errors import NotFound
+from ocore_api.errors import Problem
 from ocore_api.routes.access import owned_environment
 from ocore_kube.errors import Unavailable
 from ocore_kube.transport import Transport
@@ -351,7 +351,7 @@ def test_row_84_a_foreign_id_costs_what_an_unknown_one_costs() -> None:
 
         async def refused(facade: Any, environment_id: str) -> tuple[str, int]:
             before = asked(server)
-            with pytest.raises(NotFound) as refusal:
+            with pytest.raises(Problem, match="NotFound") as refusal:
                 await owned_environment(facade, principal, environment_id)
             return refusal.value.detail.replace(environment_id, "ID"), asked(server) - before
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
-from ocore_api.errors import Conflict
+from ocore_api.errors import Problem
 from ocore_api.facade import Facade
 from ocore_api.http.audit import note
 from ocore_api.http.middleware import API
@@ -48,7 +48,7 @@ async def pin(environmentId: str, snapshotId: str, body: Label, caller: AdminCal
 
 @router.delete("/things/{environmentId}/{snapshotId}")
 async def unpin(environmentId: str, snapshotId: str, caller: AdminCaller) -> Response:  # noqa: N803
-    raise Conflict("Pinned", "The snapshot is pinned. Unpin it first.", owner="flux")
+    raise Problem("SnapshotPinned", "The snapshot is pinned. Unpin it first.", owner="flux")
 
 
 @router.get("/fails")

@@ -156,7 +156,7 @@ def test_many_wrong_values_have_a_short_answer(client: httpx.Client) -> None:
 
 
 def test_a_refusal_of_a_route(client: httpx.Client) -> None:
-    body = problem(client.delete(PIN), 409, "Pinned")
+    body = problem(client.delete(PIN), 409, "SnapshotPinned")
     assert body["owner"] == "flux"
 
 

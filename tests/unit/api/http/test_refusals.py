@@ -2,7 +2,6 @@
 
 import pytest
 
-from ocore_api import errors
 from ocore_api.http.refusals import problem
 from ocore_kube.errors import ApiError, Conflict, Forbidden, Invalid
 from ocore_kube.transport import to_error
@@ -19,8 +18,7 @@ SSA = (
 
 def test_a_field_of_another_manager_is_named_with_its_owner() -> None:
     found = problem(to_error(409, SSA))
-    assert isinstance(found, errors.Conflict)
-    assert found.reason == "FieldOwned"
+    assert (found.status, found.reason) == (409, "FieldOwned")
     assert (found.fields["manager"], found.fields["field"]) == ("argocd-controller", "spec.retentionDays")
     assert found.fields["conflicts"][1] == {"field": "spec.maxPinned", "manager": "kubectl"}
     assert "spec.maxPinned (by kubectl)" in found.detail

@@ -9,7 +9,7 @@ import pytest
 
 from ocore_api.auth import SCOPES, Principal
 from ocore_api.cache import Cache
-from ocore_api.errors import NotFound
+from ocore_api.errors import Problem
 from ocore_api.routes import access
 from support.api.objects import complete, environment, rolled_back, source
 
@@ -88,7 +88,7 @@ def test_who_reaches_what(name: str, ids: tuple[str, ...], principals: tuple[Pri
             found = reach(name, principal, *ids)
             assert (found if isinstance(found, str) else found.id) == ids[-1]
         else:
-            with pytest.raises(NotFound):
+            with pytest.raises(Problem, match="NotFound"):
                 reach(name, principal, *ids)
 
 
@@ -106,7 +106,7 @@ def test_unknown_and_not_yours_have_the_same_answer(
 ) -> None:
     answers = []
     for ids in (foreign, unknown):
-        with pytest.raises(NotFound) as caught:
+        with pytest.raises(Problem, match="NotFound") as caught:
             reach(name, OF_PROJECT, *ids)
         problem = caught.value
         answers.append((problem.reason, problem.detail.replace(ids[-1], "ID"), problem.headers, problem.fields))
@@ -115,5 +115,5 @@ def test_unknown_and_not_yours_have_the_same_answer(
 
 
 def test_an_id_in_the_token_that_does_not_exist_shows_no_project() -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(Problem, match="NotFound"):
         reach("visible_project", caller(environments={UNKNOWN}), P1)

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from ocore_api.errors import Unprocessable
+from ocore_api.errors import Problem
 from ocore_api.writes import keys
 
 ENVIRONMENT = "eeeeeeee-0000-4000-8000-000000000001"
@@ -46,6 +46,6 @@ def test_a_name_is_valid(environment: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "two words", "tab\t", "ä"])
 def test_a_key_that_is_not_allowed(key: str) -> None:
-    with pytest.raises(Unprocessable, match="InvalidIdempotencyKey"):
+    with pytest.raises(Problem, match="InvalidIdempotencyKey"):
         of(key=key)
     assert of(key="a" * 255) != of(key="a" * 254)
