@@ -7,7 +7,7 @@ import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -40,21 +40,6 @@ BACKLOG = 2_048
 CONNECTION = "ocore.connection"
 
 
-class Connection(Protocol):
-    """What a stream can do that ASGI has no message for."""
-
-    def push(self, chunk: bytes) -> bool:
-        """Writes a chunk of an answer that has begun, framed as such, at once: without a task and the layers between.
-        False: the client is slow or gone."""
-
-    def abort(self) -> None:
-        """Drops the connection at once, with what was not sent. (Closing it waits for a client that never reads.)"""
-
-    @property
-    def gone(self) -> bool:
-        """Whether nothing more can be sent."""
-
-
 class Room:
     """The connections of one port, whose number is limited. Where it is full, the connection goes that has waited the
     longest for its client: anyone can keep connections open, without a token, and would else keep out all others. One
@@ -65,7 +50,7 @@ class Room:
         self._open: set[Connection] = set()
         self._waiting: OrderedDict[Connection, None] = OrderedDict()  # the longest first
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, connection: "Connection") -> None:
         """A new one, which waits for its first request."""
         self._open.add(connection)
         self.waits(connection)
@@ -74,17 +59,17 @@ class Room:
             self.leave(longest)
             longest.abort()
 
-    def waits(self, connection: Connection) -> None:
+    def waits(self, connection: "Connection") -> None:
         """It waits for its client from now on: for a request, or until an answer is read."""
         if connection in self._open:
             self._waiting[connection] = None
             self._waiting.move_to_end(connection)
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: "Connection") -> None:
         """Its request is being answered."""
         self._waiting.pop(connection, None)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: "Connection") -> None:
         """It is gone."""
         self._open.discard(connection)
         self._waiting.pop(connection, None)
@@ -94,10 +79,10 @@ class _TooManyRequests(Exception):
     """The client sends requests and reads no answer."""
 
 
-class _Protocol(HttpToolsProtocol):
-    """httptools' protocol with limits that uvicorn lacks. They hold before a token is read: for the head of a request,
-    for requests that are sent ahead, for answers that are not read, and for connections. Without them each of these
-    uses up memory."""
+class Connection(HttpToolsProtocol):
+    """httptools' protocol with what a stream needs and ASGI has no message for, and with limits that uvicorn lacks.
+    These hold before a token is read: for the head of a request, for requests that are sent ahead, for answers that are
+    not read, and for connections. Without them each of these uses up memory."""
 
     head_seconds: float
     stall_seconds: float
@@ -175,19 +160,20 @@ class _Protocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def push(self, chunk: bytes) -> bool:
-        """See `Connection`."""
+        """Writes a chunk of an answer that has begun, framed as such, at once: without a task and the layers between.
+        False: the client is slow or gone."""
         if self.flow.write_paused or self.transport.is_closing():
             return False
         self.transport.write(chunk)
         return True
 
     def abort(self) -> None:
-        """See `Connection`."""
+        """Drops the connection at once, with what was not sent. (Closing it waits for a client that never reads.)"""
         self.transport.abort()
 
     @property
     def gone(self) -> bool:
-        """See `Connection`."""
+        """Whether nothing more can be sent."""
         return self.transport.is_closing()
 
     def _start_timer(self) -> None:
@@ -199,14 +185,14 @@ class _Protocol(HttpToolsProtocol):
             self._timer = None
 
 
-def _protocol(settings: Settings) -> type[_Protocol]:
+def _protocol(settings: Settings) -> type[Connection]:
     """The protocol with these limits: uvicorn makes the instances."""
     limits = {
         "head_seconds": settings.head_seconds,
         "stall_seconds": settings.stream_stall_seconds + STREAMS_FIRST,
         "rooms": {None: Room(settings.max_streams + CONNECTIONS), settings.monitoring_port: Room(MONITORING)},
     }
-    return type("Protocol", (_Protocol,), limits)
+    return type("LimitedConnection", (Connection,), limits)
 
 
 def sliced(app: Any) -> Any:

@@ -73,9 +73,18 @@ def client_of(request: Request) -> Client:
     return Client(facade.client, facade.settings.request_timeout)
 
 
+async def owned(facade: Facade, principal: Principal, type_: type[OwnedT], id_: UUID | str) -> OwnedT:
+    """The entry of that type and id, of an environment that is the caller's. Raises Problem (NotFound)."""
+    wanted = str(id_)
+    entry = await facade.cache.find(type_, wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+    if entry is None:
+        raise _not_found(type_.noun, wanted)
+    return entry
+
+
 async def owned_environment(facade: Facade, principal: Principal, environment_id: UUID | str) -> EnvironmentEntry:
     """The entry of an environment that is the caller's. Raises Problem (NotFound)."""
-    return await _owned(facade, EnvironmentEntry, principal, "environment", environment_id)
+    return await owned(facade, principal, EnvironmentEntry, environment_id)
 
 
 async def owned_target(
@@ -110,21 +119,6 @@ async def owned_snapshot(
     return entry
 
 
-async def owned_rollback(facade: Facade, principal: Principal, deployment_id: UUID | str) -> RollbackEntry:
-    """The entry of a rollback into an environment that is the caller's. Raises Problem (NotFound)."""
-    return await _owned(facade, RollbackEntry, principal, "deployment", deployment_id)
-
-
-async def owned_preview(facade: Facade, principal: Principal, preview_id: UUID | str) -> PreviewEntry:
-    """The entry of a preview for an environment that is the caller's. Raises Problem (NotFound)."""
-    return await _owned(facade, PreviewEntry, principal, "preview", preview_id)
-
-
-async def owned_extract(facade: Facade, principal: Principal, extract_id: UUID | str) -> ExtractEntry:
-    """The entry of an extract of an environment that is the caller's. Raises Problem (NotFound)."""
-    return await _owned(facade, ExtractEntry, principal, "extract", extract_id)
-
-
 async def visible_project(facade: Facade, principal: Principal, project_id: UUID | str) -> str:
     """The id of a project that the caller sees, whole or one of its environments. Filter what is listed by
     `principal.may_see`. Raises Problem (NotFound)."""
@@ -136,14 +130,6 @@ async def visible_project(facade: Facade, principal: Principal, project_id: UUID
         if entry is not None and entry.project_id == wanted:
             return wanted
     raise _not_found("project", wanted)
-
-
-async def _owned(facade: Facade, type_: type[OwnedT], principal: Principal, what: str, id_: UUID | str) -> OwnedT:
-    wanted = str(id_)
-    entry = await facade.cache.find(type_, wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
-    if entry is None:
-        raise _not_found(what, wanted)
-    return entry
 
 
 def _not_found(what: str, wanted: str) -> Problem:

@@ -15,12 +15,20 @@ from ocore_api.routes.access import (
     SnapshotCaller,
     client_of,
     facade_of,
+    owned,
     owned_environment,
-    owned_extract,
     owned_snapshot,
 )
-from ocore_api.routes.console_rollbacks import location
-from ocore_api.routes.parameters import PAGE, EnvironmentId, ExtractId, IdempotencyKey, Limit, Offset, SnapshotId
+from ocore_api.routes.parameters import (
+    PAGE,
+    EnvironmentId,
+    ExtractId,
+    IdempotencyKey,
+    Limit,
+    Offset,
+    SnapshotId,
+    location,
+)
 from ocore_api.views.console.models import (
     ExtractAccepted,
     ExtractPage,
@@ -149,4 +157,4 @@ async def list_extracts(
 @router.get("/extracts/{extractId}", response_model=ExtractView, summary="Get an extract")
 async def get_extract(request: Request, caller: ReadCaller, extract_id: ExtractId) -> Response:
     """Returns an extract, with its result once that is made."""
-    return listed(request, (await owned_extract(facade_of(request), caller, extract_id)).console)
+    return listed(request, (await owned(facade_of(request), caller, ExtractEntry, extract_id)).console)

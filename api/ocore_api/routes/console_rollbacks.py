@@ -1,11 +1,9 @@
 """The console's rollbacks: previews, details, undo, cancellation."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from ocore_api.cache import console
+from ocore_api.cache import PreviewEntry, RollbackEntry, console
 from ocore_api.http.audit import note
 from ocore_api.http.list_response import listed
 from ocore_api.http.middleware import CONSOLE
@@ -14,14 +12,13 @@ from ocore_api.routes.access import (
     RollbackCaller,
     client_of,
     facade_of,
+    owned,
     owned_environment,
-    owned_preview,
-    owned_rollback,
     owned_snapshot,
     owned_target,
 )
 from ocore_api.routes.console_reads import now_text
-from ocore_api.routes.parameters import DeploymentId, EnvironmentId, IdempotencyKey, PreviewId
+from ocore_api.routes.parameters import DeploymentId, EnvironmentId, IdempotencyKey, PreviewId, location
 from ocore_api.views.console.models import PreviewAccepted, RollbackDetails, RollbackPreview, UndoAccepted
 from ocore_api.views.console.requests import PreviewRequest
 from ocore_api.views.models import MessageAnswer
@@ -29,12 +26,6 @@ from ocore_api.views.values import encode
 from ocore_api.writes import previews, rollbacks, undo
 
 router = APIRouter(prefix=CONSOLE, tags=["Console"])
-
-
-def location(what: str, example: str) -> dict[int | str, dict[str, Any]]:
-    """The header Location of an answer 202."""
-    header = {"description": what, "schema": {"type": "string", "format": "uri-reference"}, "example": example}
-    return {202: {"headers": {"Location": header}}}
 
 
 _PREVIEW = location("Path of the preview.", f"{CONSOLE}/rollback-previews/5a0f6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11")
@@ -79,14 +70,14 @@ async def start_preview(
 @router.get("/rollback-previews/{previewId}", response_model=RollbackPreview, summary="Get a preview")
 async def get_preview(request: Request, caller: ReadCaller, preview_id: PreviewId) -> Response:
     """Returns a preview, with its report once that is made."""
-    return listed(request, (await owned_preview(facade_of(request), caller, preview_id)).console)
+    return listed(request, (await owned(facade_of(request), caller, PreviewEntry, preview_id)).console)
 
 
 @router.get("/rollbacks/{deploymentId}", response_model=RollbackDetails, summary="Get a rollback")
 async def get_rollback(request: Request, caller: ReadCaller, deployment_id: DeploymentId) -> Response:
     """Returns a rollback with its steps and downtime, and whether it can be undone or cancelled."""
     facade = facade_of(request)
-    entry = await owned_rollback(facade, caller, deployment_id)
+    entry = await owned(facade, caller, RollbackEntry, deployment_id)
     return listed(request, encode(console.rollback_details(facade.cache.served, entry, now_text())))
 
 
@@ -102,7 +93,7 @@ async def undo_rollback(
 ) -> Response:
     """Makes the data live again that the rollback has replaced. What is live now is kept for the undo's own window."""
     facade = facade_of(request)
-    entry = await owned_rollback(facade, caller, deployment_id)
+    entry = await owned(facade, caller, RollbackEntry, deployment_id)
     target = await owned_environment(facade, caller, entry.environment_id)
     made = await undo.undo(client_of(request), facade.cache, entry, target, caller.subject, idempotency_key)
     note(request.scope, name=made.name, object=made.id, target=target.id, undoes=entry.id)
@@ -119,7 +110,7 @@ async def undo_rollback(
 async def cancel_rollback(request: Request, deployment_id: DeploymentId, caller: RollbackCaller) -> Response:
     """Cancels a rollback that has not begun to switch. The environment stays as it is; then the rollback is removed."""
     facade = facade_of(request)
-    entry = await owned_rollback(facade, caller, deployment_id)
+    entry = await owned(facade, caller, RollbackEntry, deployment_id)
     note(request.scope, namespace=entry.namespace, name=entry.name, object=entry.id)
     await undo.cancel(client_of(request), entry)
     text = f"Rollback {entry.name} is being cancelled. The environment stays as it is; then the rollback is removed."

@@ -68,6 +68,16 @@ LastEventId = Annotated[
 ]
 
 
+def header(status: int, name: str, description: str, schema: dict[str, Any], example: Any) -> dict[int | str, Any]:
+    """A header of the answers with a status, for the OpenAPI document."""
+    return {status: {"headers": {name: {"description": description, "schema": schema, "example": example}}}}
+
+
+def location(description: str, example: str) -> dict[int | str, Any]:
+    """The header Location of an answer 202."""
+    return header(202, "Location", description, {"type": "string", "format": "uri-reference"}, example)
+
+
 def describe_parameters(document: dict[str, Any]) -> None:
     """Adds to the OpenAPI document that parameters of the query may be empty."""
     for operations in document["paths"].values():

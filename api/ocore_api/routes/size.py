@@ -1,27 +1,22 @@
 """The size that a snapshot would have."""
 
 import math
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ocore_api.http.middleware import API
 from ocore_api.routes.access import ReadCaller, client_of, facade_of, owned_environment
-from ocore_api.routes.parameters import EnvironmentId
+from ocore_api.routes.parameters import EnvironmentId, header
 from ocore_api.views.models import SnapshotSize
 
-AGE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "headers": {
-            "Age": {
-                "description": "Seconds since the sizes were measured; absent if they are at most a minute old.",
-                "schema": {"type": "integer", "minimum": 0},
-                "example": 340,
-            }
-        }
-    }
-}
+_AGE = header(
+    200,
+    "Age",
+    "Seconds since the sizes were measured; absent if they are at most a minute old.",
+    {"type": "integer", "minimum": 0},
+    340,
+)
 
 router = APIRouter(prefix=API, tags=["Snapshots"])
 
@@ -30,7 +25,7 @@ router = APIRouter(prefix=API, tags=["Snapshots"])
     "/environments/{environmentId}/snapshot-size",
     response_model=SnapshotSize,
     summary="Estimate snapshot size",
-    responses=AGE,
+    responses=_AGE,
 )
 async def snapshot_size(request: Request, environment_id: EnvironmentId, caller: ReadCaller) -> Response:
     """Returns estimated database and filestore sizes for a potential snapshot."""

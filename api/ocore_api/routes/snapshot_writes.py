@@ -1,34 +1,21 @@
 """Snapshots: take, delete, pin, unpin."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ocore_api.http.audit import note
 from ocore_api.http.middleware import API
 from ocore_api.routes.access import AdminCaller, SnapshotCaller, client_of, facade_of, owned_environment, owned_snapshot
-from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey, SnapshotId
+from ocore_api.routes.parameters import EnvironmentId, IdempotencyKey, SnapshotId, location
 from ocore_api.views.models import MessageAnswer, SnapshotAccepted
 from ocore_api.views.requests import PinRequest
 from ocore_api.writes import pins, snapshots
 
-LOCATION: dict[int | str, dict[str, Any]] = {
-    202: {
-        "headers": {
-            "Location": {
-                "description": (
-                    "Path of the snapshot that was created. It ends with the snapshot's id; with `/progress` it is the"
-                    " path of its stream."
-                ),
-                "schema": {"type": "string", "format": "uri-reference"},
-                "example": (
-                    "/api/environments/497f6eca-6276-4993-bfeb-53cbbbba6f08/snapshots/0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
-                ),
-            }
-        }
-    }
-}
+_LOCATION = location(
+    "Path of the snapshot that was created. It ends with the snapshot's id; with `/progress` it is the path of its"
+    " stream.",
+    f"{API}/environments/497f6eca-6276-4993-bfeb-53cbbbba6f08/snapshots/0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11",
+)
 
 router = APIRouter(prefix=API, tags=["Snapshots"])
 
@@ -38,7 +25,7 @@ router = APIRouter(prefix=API, tags=["Snapshots"])
     status_code=202,
     response_model=SnapshotAccepted,
     summary="Create manual snapshot",
-    responses=LOCATION,
+    responses=_LOCATION,
 )
 async def create_snapshot(
     request: Request, environment_id: EnvironmentId, caller: SnapshotCaller, idempotency_key: IdempotencyKey = None
@@ -48,9 +35,9 @@ async def create_snapshot(
     environment = await owned_environment(facade, caller, environment_id)
     taken = await snapshots.take(client, facade.cache, environment, caller.subject, idempotency_key)
     note(request.scope, namespace=environment.namespace, name=taken.name, object=taken.id)
-    location = f"/api/environments/{environment.id}/snapshots/{taken.id}"
+    path = f"{API}/environments/{environment.id}/snapshots/{taken.id}"
     body = {"environmentId": environment.id, "message": f"Snapshot {taken.name} was created."}
-    return JSONResponse(body, 202, headers={"Location": location})
+    return JSONResponse(body, 202, headers={"Location": path})
 
 
 @router.delete("/environments/{environmentId}/snapshots/{snapshotId}", status_code=204, summary="Delete a snapshot")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from ocore_api.cache import RollbackEntry, SnapshotEntry
 from ocore_api.http.middleware import API
-from ocore_api.routes.access import ReadCaller, facade_of, owned_rollback, owned_snapshot
+from ocore_api.routes.access import ReadCaller, facade_of, owned, owned_snapshot
 from ocore_api.routes.parameters import DeploymentId, EnvironmentId, LastEventId, SnapshotId
 from ocore_api.streams import EventStream, ProgressReader
 
@@ -34,7 +34,7 @@ async def rollback_progress(
 ) -> EventStream:
     """Events of the rollback whose id POST has answered as `deploymentId`."""
     facade = facade_of(request)
-    entry = await owned_rollback(facade, caller, deployment_id)
+    entry = await owned(facade, caller, RollbackEntry, deployment_id)
     return EventStream(facade.hub, (RollbackEntry, entry.id), ProgressReader(caller, None, last_event_id))
 
 

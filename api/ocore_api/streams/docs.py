@@ -34,19 +34,22 @@ _EXAMPLE = (
     "retry: 2000\n\nid: 812-3kVd0xQm9aZt\nevent: snapshot-progress\n"
     f"data: {json.dumps(EXAMPLES['ProgressEvent'], separators=(',', ':'))}\n\n"
 )
-_EVENT = {
-    "type": "object",
-    "required": ["id", "event", "data"],
-    "properties": {
-        "id": {"type": "string", "description": "For the header Last-Event-ID."},
-        "event": {"enum": ["snapshot-progress", "rollback-progress"]},
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {"$ref": "#/components/schemas/ProgressEvent"},
+
+
+def _event(names: list[str], data: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one event."""
+    return {
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "For the header Last-Event-ID."},
+            "event": {"enum": names},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
         },
-    },
-}
+    }
+
+
+_EVENT = _event(["snapshot-progress", "rollback-progress"], {"$ref": "#/components/schemas/ProgressEvent"})
 _CHANGES = {"description": "Server-sent events. The JSON in `data` is a ChangeEvent; of `reset`, a ResetEvent."}
 _CHANGE_EXAMPLE = (
     "retry: 2000\n\nid: 5f0c9a1b2c3d-812\nevent: reset\n"
@@ -54,18 +57,7 @@ _CHANGE_EXAMPLE = (
     "id: 5f0c9a1b2c3d-813\nevent: extract\n"
     f"data: {json.dumps(EXAMPLES['ChangeEvent'], separators=(',', ':'))}\n\n"
 )
-_CHANGE = {
-    "type": "object",
-    "required": ["id", "event", "data"],
-    "properties": {
-        "id": {"type": "string", "description": "For the header Last-Event-ID."},
-        "event": {"enum": ["reset", "environment", "snapshot", "rollback", "preview", "extract"]},
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {
-                "anyOf": [{"$ref": "#/components/schemas/ChangeEvent"}, {"$ref": "#/components/schemas/ResetEvent"}]
-            },
-        },
-    },
-}
+_CHANGE = _event(
+    ["reset", "environment", "snapshot", "rollback", "preview", "extract"],
+    {"anyOf": [{"$ref": "#/components/schemas/ChangeEvent"}, {"$ref": "#/components/schemas/ResetEvent"}]},
+)

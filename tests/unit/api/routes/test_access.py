@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from ocore_api.auth import SCOPES, Principal
-from ocore_api.cache import Cache
+from ocore_api.cache import Cache, RollbackEntry
 from ocore_api.errors import Problem
 from ocore_api.routes import access
 from support.api.objects import complete, environment, rolled_back, source
@@ -51,7 +51,8 @@ STRANGER = caller()
 
 def reach(name: str, principal: Principal, *ids: str) -> Any:
     function: Any = getattr(access, name)
-    work: Awaitable[Any] = function(Holder, principal, *(UUID(i) for i in ids))
+    types = (RollbackEntry,) if name == "owned" else ()
+    work: Awaitable[Any] = function(Holder, principal, *types, *(UUID(i) for i in ids))
 
     async def run() -> Any:
         return await work
@@ -74,9 +75,9 @@ def reach(name: str, principal: Principal, *ids: str) -> Any:
         ("owned_snapshot", (E2, S1), ()),  # the environment is not the caller's
         ("owned_snapshot", (E1, UNKNOWN), ()),
         ("owned_snapshot", (UNKNOWN, S1), ()),
-        ("owned_rollback", (R1,), (OF_PROJECT, OF_ENVIRONMENT)),
-        ("owned_rollback", (R2,), ()),
-        ("owned_rollback", (UNKNOWN,), ()),
+        ("owned", (R1,), (OF_PROJECT, OF_ENVIRONMENT)),
+        ("owned", (R2,), ()),
+        ("owned", (UNKNOWN,), ()),
         ("visible_project", (P1,), (OF_PROJECT, OF_ENVIRONMENT)),
         ("visible_project", (P2,), ()),
         ("visible_project", (UNKNOWN,), ()),
@@ -97,7 +98,7 @@ def test_who_reaches_what(name: str, ids: tuple[str, ...], principals: tuple[Pri
     [
         ("owned_environment", (E2,), (UNKNOWN,)),
         ("owned_snapshot", (E1, S2), (E1, UNKNOWN)),
-        ("owned_rollback", (R2,), (UNKNOWN,)),
+        ("owned", (R2,), (UNKNOWN,)),
         ("visible_project", (P2,), (UNKNOWN,)),
     ],
 )
