@@ -19,6 +19,7 @@ from ocore_api.cache.entries import (
 )
 from ocore_api.cache.queries import Served
 from ocore_api.views.console import environments, rollbacks
+from ocore_api.views.console.rollbacks import Control
 from ocore_api.views.values import Object, Resource, encode
 
 
@@ -50,7 +51,7 @@ def environment_details(served: Served, entry: EnvironmentEntry, now: str) -> Ob
                 "completedAt": from_json(each.encoded)["completedAt"],
             }
             for each in served.of(RollbackEntry, entry.id)
-            if each.control.kept_until and not _undo_refusal(served, each, now)
+            if each.control.kept_until and not undo_refusal(served, each, each.control, now)
         ],
     }
 
@@ -72,24 +73,23 @@ def rollback_details(served: Served, entry: RollbackEntry, now: str) -> Object:
     return {
         **from_json(entry.console),
         "deploymentId": served.deployment_of(entry),
-        **rollbacks.decided(entry.control, entry.control.undo_refusal(now) or superseded(served, entry)),
+        **rollbacks.decided(entry.control, undo_refusal(served, entry, entry.control, now)),
         "undoneById": by.id if by is not None and by.environment_id == entry.environment_id else None,
     }
 
 
-def superseded(served: Served, entry: RollbackEntry) -> str:
-    """Why a Rollback cannot be undone before a later one; empty where there is none."""
-    return rollbacks.superseded(found) if (found := later(served, entry)) else ""
-
-
-def later(served: Served, entry: RollbackEntry) -> str:
-    """Name of the newest Rollback into the same environment that ran after it and keeps something; empty: none."""
+def undo_refusal(served: Served, entry: RollbackEntry, control: Control, now: str) -> str:
+    """Why a Rollback cannot be undone: as `control` says, or because the newest one into the same environment that ran
+    after it keeps something; empty where it can."""
+    refusal = control.undo_refusal(now)
     for each in served.of(RollbackEntry, entry.environment_id):
-        if each is entry or each.order <= entry.order:
-            return ""
+        if refusal or each is entry or each.order <= entry.order:
+            break
         if each.control.switched_at and not each.control.undone_by:
-            return each.name
-    return ""
+            refusal = (
+                f"Rollback {each.name} ran after it: an undo would lose what that one did. Undo {each.name} first."
+            )
+    return refusal
 
 
 def changed_object(served: Served, change: Change, now: str) -> bytes | None:
@@ -102,10 +102,6 @@ def changed_object(served: Served, change: Change, now: str) -> bytes | None:
     if isinstance(entry, RollbackEntry):
         return encode(rollback_details(served, entry, now))
     return entry.console if isinstance(entry, OperationEntry) else None
-
-
-def _undo_refusal(served: Served, entry: RollbackEntry, now: str) -> str:
-    return entry.control.undo_refusal(now) or superseded(served, entry)
 
 
 def _short(entry: SnapshotEntry | None) -> Object | None:

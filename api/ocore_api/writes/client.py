@@ -12,7 +12,7 @@ from ocore_api.writes.managed import applied_spec
 from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.pages import pages
 from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, Transport, no_answer
-from ocore_kube.types import OURS, Type
+from ocore_kube.types import Type
 
 Object = dict[str, Any]
 
@@ -27,11 +27,6 @@ PAGE = 100
 ATTEMPTS = 8
 
 
-def gone(entry: Entry) -> Problem:
-    """The object of an entry was deleted."""
-    return Problem("NotFound", f"No {entry.noun} {entry.id} is visible to this caller.")
-
-
 class Client:
     """Of one request to the facade. A 404 means None. `seconds`: for all requests to the API server together, from now
     on; beyond, Unavailable is raised. The transport's limit is one of a single attempt, and it repeats reads."""
@@ -44,18 +39,6 @@ class Client:
     async def get(self, type_: Type, namespace: str, name: str) -> Object | None:
         """The object as the API server has it now; None if it does not exist."""
         return await self._or_none("GET", type_.path(namespace, name))
-
-    async def live(self, entry: Entry, *, deleting: bool = True) -> Object:
-        """The object of an entry as the API server has it now. Raises NotFound where it was deleted, or where another
-        object has its name; where it is being deleted, unless `deleting`."""
-        found = await self.get(OURS[entry.kind], entry.namespace, entry.name)
-        if (
-            found is None
-            or found["metadata"]["uid"] != entry.uid
-            or ("deletionTimestamp" in found["metadata"] and not deleting)
-        ):
-            raise gone(entry)
-        return found
 
     async def list(self, type_: Type, namespace: str, keep: Callable[[Object], bool]) -> list[Object]:
         """The objects of the namespace that `keep` wants, page by page: a tenant decides how many there are, and how
@@ -133,3 +116,21 @@ class Client:
             if error.status == 404:
                 return None
             raise
+
+
+async def read_live(client: Client, type_: Type, entry: Entry, *, deleting: bool = True) -> Object:
+    """The object of an entry as the API server has it now. Raises Problem (NotFound) where it was deleted, or another
+    object has its name; where it is being deleted, unless `deleting`."""
+    found = await client.get(type_, entry.namespace, entry.name)
+    if (
+        found is None
+        or found["metadata"]["uid"] != entry.uid
+        or ("deletionTimestamp" in found["metadata"] and not deleting)
+    ):
+        raise gone(entry)
+    return found
+
+
+def gone(entry: Entry) -> Problem:
+    """The object of an entry was deleted."""
+    return Problem("NotFound", f"No {entry.noun} {entry.id} is visible to this caller.")

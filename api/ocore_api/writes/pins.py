@@ -1,7 +1,7 @@
 """Pins of snapshots."""
 
 from ocore_api.cache import Cache, SnapshotEntry
-from ocore_api.writes.client import MANAGER, Client, Object, gone
+from ocore_api.writes.client import MANAGER, Client, Object, gone, read_live
 from ocore_api.writes.managed import applied_spec, owned_by_others
 from ocore_kube.errors import Conflict
 from ocore_kube.types import SNAPSHOTS
@@ -14,7 +14,7 @@ async def pin(client: Client, cache: Cache, snapshot: SnapshotEntry, label: str 
     Raises Problem: NotFound; FieldOwned where another client has set another label; AdmissionRefused beyond
     `maxPinned`.
     """
-    live = await client.live(snapshot, deleting=False)
+    live = await read_live(client, SNAPSHOTS, snapshot, deleting=False)
     changed = await client.apply_with_owned(SNAPSHOTS, live, {"pin": _pin(live, label)})
     if changed is None:
         raise gone(snapshot)
@@ -36,7 +36,7 @@ async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
 
     Raises Problem (NotFound).
     """
-    live = await client.live(snapshot, deleting=False)
+    live = await read_live(client, SNAPSHOTS, snapshot, deleting=False)
     if (live.get("spec") or {}).get("pin") is not None:
         patch = {"metadata": {"uid": snapshot.uid}, "spec": {"pin": None}}
         try:

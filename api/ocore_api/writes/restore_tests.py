@@ -3,7 +3,7 @@ than the question."""
 
 from ocore_api.cache import Cache, SnapshotEntry
 from ocore_api.writes import keys
-from ocore_api.writes.client import Client, Object, gone
+from ocore_api.writes.client import Client, Object, gone, read_live
 from ocore_api.writes.rollbacks import complete
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
 from ocore_crds.resources.restore_test import open_run, run_of
@@ -14,7 +14,7 @@ from ocore_kube.types import SNAPSHOTS
 
 async def read(client: Client, entry: SnapshotEntry) -> Object:
     """:class:`ocore_api.views.console.models.RestoreCertificate`."""
-    live = await client.live(entry)
+    live = await read_live(client, SNAPSHOTS, entry)
     status, run = SnapshotStatus.model_validate(live.get("status") or {}), open_run(live)
     problem = invalid(status, entry.name)
     found = certificate(live, status, problem)

@@ -8,11 +8,11 @@ from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, SnapshotEntr
 from ocore_api.errors import Problem
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys
-from ocore_api.writes.client import Client, Object
+from ocore_api.writes.client import Client, Object, read_live
 from ocore_api.writes.creation import OPEN, Creation, create, need_same_request
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, STORES
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ async def restored(client: Client, request: Request) -> Object:
 
 async def complete(client: Client, entry: SnapshotEntry) -> Object:
     """The Snapshot as it is now. Raises Problem where it is not Complete, or is known to be corrupt."""
-    live = await client.live(entry, deleting=False)
+    live = await read_live(client, SNAPSHOTS, entry, deleting=False)
     status = live.get("status") or {}
     if not c.is_true(_conditions(status), c.COMPLETE) or status.get("phase") == "Corrupt":
         raise Problem(
@@ -124,7 +124,7 @@ def _conditions(status: Object) -> list[c.Condition]:
 async def need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
     """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since
     `repeated`. Two requests at the same moment may both pass: the operator then runs one after the other."""
-    operation = ((await client.live(target)).get("status") or {}).get("operation")
+    operation = ((await read_live(client, ENVIRONMENTS, target)).get("status") or {}).get("operation")
     if operation is not None and (operation["kind"], operation["name"]) != ("Rollback", own):
         raise _running(f"{operation['kind']} {operation['name']} runs since {operation['since']}.")
     others = (rollback for rollback in cache.served.of(RollbackEntry, target.id) if rollback.name != own)

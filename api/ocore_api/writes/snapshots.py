@@ -4,7 +4,7 @@ from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry
 from ocore_api.errors import Problem
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys
-from ocore_api.writes.client import Client, Object, gone
+from ocore_api.writes.client import Client, Object, gone, read_live
 from ocore_api.writes.creation import Creation, create
 from ocore_crds.conditions import is_terminal
 from ocore_kube.types import SNAPSHOTS
@@ -38,7 +38,7 @@ async def delete(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
     (FieldOwned), or admission refuses it.
     """
     try:
-        live = await client.live(snapshot, deleting=False)
+        live = await read_live(client, SNAPSHOTS, snapshot, deleting=False)
     except Problem:
         cache.store.hide("Snapshot", snapshot.uid)
         raise

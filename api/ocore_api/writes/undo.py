@@ -5,7 +5,7 @@ from ocore_api.errors import Problem
 from ocore_api.views.console.rollbacks import control
 from ocore_api.views.values import Resource
 from ocore_api.writes import keys, rollbacks
-from ocore_api.writes.client import ATTEMPTS, Client
+from ocore_api.writes.client import ATTEMPTS, Client, read_live
 from ocore_api.writes.creation import Creation, create
 from ocore_crds.naming import ANNOTATION_TARGET_ID
 from ocore_kube import errors
@@ -25,8 +25,8 @@ async def undo(
         return found
     identity = keys.identity("Rollback", subject, target.id, key)
     wanted = Creation(ROLLBACKS, undone.namespace, identity.name(target.name), subject, given)
-    live = Resource(await client.live(undone))
-    refusal = control(live).undo_refusal(keys.now()) or console.superseded(cache.served, undone)
+    live = Resource(await read_live(client, ROLLBACKS, undone))
+    refusal = console.undo_refusal(cache.served, undone, control(live), keys.now())
     if refusal:
         raise Problem("UndoNotPossible", refusal)
     await rollbacks.need_idle(client, cache, target, wanted.name)
@@ -41,7 +41,7 @@ async def cancel(client: Client, entry: RollbackEntry) -> None:
     checked. Raises Problem from the switch on (CancelNotPossible).
     """
     for attempt in range(ATTEMPTS):
-        live = Resource(await client.live(entry))
+        live = Resource(await read_live(client, ROLLBACKS, entry))
         found = control(live)
         if found.deleting and not found.ended:
             return

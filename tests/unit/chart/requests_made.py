@@ -193,8 +193,8 @@ class Program:
             isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "listed"
         ):  # jobs/scalable_kinds.py
             return {LISTED}
-        if isinstance(node, ast.Attribute) and node.attr == "type":  # a row of engine/kinds.py
-            return self.constructed("Reconciler")
+        if isinstance(node, ast.Attribute) and node.attr == "type":  # a row of engine/kinds.py, or writes/creation.py
+            return self.constructed("Reconciler") | self.constructed("Creation")
         if isinstance(node, ast.Name):
             for function in reversed(call.around):
                 if node.id in _parameters(function):

@@ -99,11 +99,6 @@ def findings(status: Object) -> list[Object]:
     return [{"reason": str(w.get("reason") or ""), "message": str(w.get("message") or "")} for w in found]
 
 
-def superseded(later: str) -> str:
-    """Why a Rollback cannot be undone that another one, of that name, ran after."""
-    return f"Rollback {later} ran after it: an undo would lose what that one did. Undo {later} first."
-
-
 def decided(found: Control, refusal: str) -> Object:
     """`undo` and `cancel`. `refusal`: why it cannot be undone; empty where it can."""
     aside = (
