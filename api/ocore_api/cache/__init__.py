@@ -16,7 +16,6 @@ from ocore_api.cache.entries import (
     PreviewEntry,
     Progress,
     RollbackEntry,
-    Sizes,
     SnapshotEntry,
 )
 from ocore_api.cache.listing import Listing, of_snapshots
@@ -30,7 +29,6 @@ __all__ = [
     "PreviewEntry",
     "Progress",
     "RollbackEntry",
-    "Sizes",
     "SnapshotEntry",
     "of_snapshots",
 ]

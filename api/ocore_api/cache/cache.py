@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from ocore_api.cache.entries import KIND_OF, KINDS, Entry, EnvironmentEntry
+from ocore_api.cache.entries import KINDS, Entry, EnvironmentEntry
 from ocore_api.cache.queries import Served
 from ocore_api.cache.store import Store
 from ocore_api.cache.watch import Watch
@@ -94,7 +94,7 @@ class Cache:
     async def find(self, type_: type[EntryT], id_: str, visible: Callable[[EntryT], bool] = _everyone) -> EntryT | None:
         """The entry of that type and id; None where it is not visible to the caller. What exists and is not visible is
         asked for as an id that does not exist: the time shows no difference."""
-        kind = KIND_OF[type_]
+        kind = type_.kind
         found = self.served.find(type_, id_)
         if found is not None and visible(found):
             return found

@@ -1,8 +1,9 @@
 """What is kept of each object: slots and packed bytes, never the object itself. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from sys import intern
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 from zlib import Z_BEST_SPEED, compress, decompress
 
 from pydantic_core import from_json
@@ -16,6 +17,7 @@ from ocore_api.views.console.rollbacks import Control
 from ocore_api.views.values import FINAL, Object, Resource, encode
 from ocore_crds import conditions as c
 from ocore_crds.naming import project_id
+from ocore_crds.resources.environment import SizesStatus
 from ocore_crds.rules.differentials import needs_of
 from ocore_crds.rules.retention import Candidate, Safety, candidate_of, safety_of, snapshot_used_by
 from ocore_kube.types import ENVIRONMENTS, EXTRACTS, POLICIES, ROLLBACKS, SNAPSHOTS
@@ -44,25 +46,15 @@ class Progress:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Sizes of an environment in bytes, and when they were measured."""
-
-    database_bytes: int
-    filestore_bytes: int
-    measured_at: str | None
-    attempted_at: str | None
-    attempt_error: str
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """What every kind has."""
 
     #: For people, and in the names of events.
     noun: ClassVar[str]
+    #: Of the object.
+    kind: ClassVar[str]
 
-    kind: str
     namespace: str
     name: str
     uid: str
@@ -92,9 +84,9 @@ class Entry:
 class EnvironmentEntry(Entry):
     """An Environment. `id` and `environment_id` are the same."""
 
-    noun = "environment"
+    noun, kind = "environment", ENVIRONMENT
 
-    sizes: Sizes | None
+    sizes: SizesStatus | None
     problem: tuple[str, str] | None  # reason and message of Ready=False, unless a probe is under way
     operation: tuple[str, str] | None  # kind and name of the operation that has the operation lock
     operation_since: str
@@ -146,7 +138,7 @@ class OperationEntry(Entry):
 class SnapshotEntry(OperationEntry):
     """A Snapshot."""
 
-    noun = "snapshot"
+    noun, kind = "snapshot", SNAPSHOT
 
     environment_name: str  # of the Environment in its namespace
     trigger: str
@@ -161,7 +153,7 @@ class SnapshotEntry(OperationEntry):
 class RollbackEntry(OperationEntry):
     """A Rollback; never a preview. `environment_id` is its target."""
 
-    noun = "rollback"
+    noun, kind = "rollback", ROLLBACK
 
     control: Control
     uses: tuple[str, str] | None  # namespace and name of the Snapshot that it keeps from being deleted
@@ -172,43 +164,31 @@ class RollbackEntry(OperationEntry):
 class PreviewEntry(OperationEntry):
     """A Rollback with dryRun. `environment_id` is what it is a preview for."""
 
-    noun = "preview"
+    noun, kind = "preview", ROLLBACK
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtractEntry(OperationEntry):
     """An Extract. `environment_id` is that of its Snapshot."""
 
-    noun = "extract"
+    noun, kind = "extract", EXTRACT
 
 
-#: Type of an entry → its kind.
-KIND_OF: dict[type[Entry], str] = {
-    EnvironmentEntry: ENVIRONMENT,
-    SnapshotEntry: SNAPSHOT,
-    RollbackEntry: ROLLBACK,
-    PreviewEntry: ROLLBACK,
-    ExtractEntry: EXTRACT,
-}
-
-SimpleT = TypeVar("SimpleT", PreviewEntry, ExtractEntry)
+OperationT = TypeVar("OperationT", bound=OperationEntry)
 
 
 def environment_entry(obj: Resource) -> EnvironmentEntry:
     """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have
     it."""
-    status, meta = obj.status, obj.meta
+    status = obj.status
     id_ = str(status.get("id") or "")
     sizes, operation, row = status.get("sizes"), status.get("operation"), console_environments.row(obj)
+    origin = rows.Origin(id_, project_id(obj.spec.get("projectId"), obj.meta["namespace"]), "", obj.spec["type"])
     return EnvironmentEntry(
-        *_common(ENVIRONMENT, obj, id_),
-        environment_id=id_,
-        project_id=intern(project_id(obj.spec.get("projectId"), meta["namespace"])),
-        environment_type=intern(obj.spec["type"]),
-        refused=obj.refused,
-        deleting="deletionTimestamp" in meta,
-        recorded=bool(id_),
-        sizes=_sizes(sizes) if sizes else None,
+        **_common(obj, id_, origin),
+        created=str(obj.meta["creationTimestamp"]),
+        newness="",
+        sizes=SizesStatus.model_validate(sizes, extra="ignore") if sizes else None,
         problem=_problem(obj),
         operation=(operation["kind"], operation["name"]) if operation else None,
         operation_since=str(operation["since"]) if operation else "",
@@ -222,22 +202,14 @@ def environment_entry(obj: Resource) -> EnvironmentEntry:
 
 def snapshot_entry(obj: Resource, origin: rows.Origin) -> SnapshotEntry:
     """The entry of a Snapshot of that environment."""
-    state = obj.state
-    view, event = rows.snapshot_view(obj, origin), events.progress_event(obj)
-    row, length = _row(view, event, console_snapshots.additions(obj, event), state)
+    view = rows.snapshot_view(obj, origin)
     proven = [COMPLETE, *(t for t in (VERIFIED, RESTORE_TESTED) if obj.conditions.get(t, {}).get("status") == "True")]
-    return SnapshotEntry(
-        *_common(SNAPSHOT, obj, view["id"]),
-        *_belonging(obj, origin),
-        status=intern(state),
-        row=row,
-        length=length,
-        deployment_id=view["deploymentId"],
-        snapshot_id=None,
+    return _operation(
+        *(SnapshotEntry, obj, origin, view, console_snapshots.additions),
         environment_name=intern(obj.spec["environmentRef"]["name"]),
         trigger=intern(view["trigger"]),
         time=console_snapshots.shown_time(obj),
-        proven=tuple(proven) if state == "completed" else (),
+        proven=tuple(proven) if obj.state == "completed" else (),
         candidate=candidate_of(obj.raw, used=()),
         needs=needs_of(obj.status),
         stored_bytes=view["totalSizeBytes"] or 0,
@@ -247,49 +219,50 @@ def snapshot_entry(obj: Resource, origin: rows.Origin) -> SnapshotEntry:
 def rollback_entry(obj: Resource, target: rows.Origin, snapshot_id: str | None) -> RollbackEntry:
     """The entry of a Rollback into that environment. `snapshot_id`: what the status will have, where it has none
     yet."""
-    state = obj.state
     view = rows.rollback_log(obj, target.environment_id, snapshot_id, None)
     del view["deploymentId"]
-    event = events.progress_event(obj)
-    row, length = _row(view, event, console_rollbacks.additions(obj, event), state)
-    return RollbackEntry(
-        *_common(ROLLBACK, obj, view["id"]),
-        *_belonging(obj, target),
-        status=intern(state),
-        row=row,
-        length=length,
-        deployment_id=None,
-        snapshot_id=view["snapshotId"],
+    return _operation(
+        *(RollbackEntry, obj, target, view, console_rollbacks.additions),
         control=console_rollbacks.control(obj),
-        uses=snapshot_used_by(obj.raw) if state not in FINAL else None,
+        uses=snapshot_used_by(obj.raw) if obj.state not in FINAL else None,
         safety=safety_of(obj.raw),
     )
 
 
 def preview_entry(obj: Resource, target: rows.Origin, snapshot_id: str | None) -> PreviewEntry:
     """The entry of a Rollback with dryRun. `snapshot_id`: what the status will have, where it has none yet."""
-    view = console_rollbacks.preview(obj, target.environment_id, snapshot_id)
-    return _simple(PreviewEntry, ROLLBACK, obj, target, view)
+    return _operation(PreviewEntry, obj, target, console_rollbacks.preview(obj, target.environment_id, snapshot_id))
 
 
 def extract_entry(obj: Resource, origin: rows.Origin, snapshot_id: str | None) -> ExtractEntry:
     """The entry of an Extract of a Snapshot of that environment. `snapshot_id`: what the status will have, where it has
     none yet."""
     view = console_extracts.extract_view(obj, origin.environment_id, snapshot_id)
-    return _simple(ExtractEntry, EXTRACT, obj, origin, view)
+    return _operation(ExtractEntry, obj, origin, view)
 
 
-def _simple(made: type[SimpleT], kind: str, obj: Resource, origin: rows.Origin, view: Object) -> SimpleT:
-    """The entry of an operation whose view is the console's only."""
-    row, length = _row(view, events.progress_event(obj), None, view["status"])
+def _operation(
+    made: type[OperationT],
+    obj: Resource,
+    origin: rows.Origin,
+    view: Object,
+    additions: Callable[[Resource, Object], Object] | None = None,
+    **more: Any,
+) -> OperationT:
+    """The entry of an operation. `additions`: what the console's API has beside the view; None: nothing."""
+    event, status = events.progress_event(obj), view["status"]
+    encoded = encode(view)
+    row = b"\n".join((encoded, encode(event), encode(additions(obj, event)) if additions is not None else b""))
     return made(
-        *_common(kind, obj, view["id"]),
-        *_belonging(obj, origin),
-        status=intern(view["status"]),
-        row=row,
-        length=length,
-        deployment_id=None,
-        snapshot_id=view["snapshotId"],
+        **_common(obj, view["id"], origin),
+        created=obj.first_seen,
+        newness=obj.order,
+        status=intern(status),
+        row=packed(row) if status in FINAL else row,
+        length=len(encoded),
+        deployment_id=view.get("deploymentId"),
+        snapshot_id=view.get("snapshotId"),
+        **more,
     )
 
 
@@ -304,23 +277,22 @@ def packed(data: bytes) -> bytes:
     return compress(data, Z_BEST_SPEED)
 
 
-def _common(kind: str, obj: Resource, id_: str) -> tuple[str, str, str, str, str, str, str, int]:
-    meta = obj.meta
-    uid, version = str(meta["uid"]), int(meta["resourceVersion"])
-    created, newness = str(meta["creationTimestamp"]), ""
-    if kind != ENVIRONMENT:
-        created, newness = obj.first_seen, obj.order
-    return (
-        kind, intern(meta["namespace"]), meta["name"], uid, uid if id_ == uid else id_, created, newness, version,
-    )  # fmt: skip
-
-
-def _belonging(obj: Resource, origin: rows.Origin) -> tuple[str, str, str, bool, bool, bool]:
-    """The fields of an operation from `environment_id` to `recorded`."""
-    return (
-        intern(origin.environment_id), intern(origin.project_id), intern(origin.type), obj.refused,
-        obj.deleting, bool(obj.status.get("id")),
-    )  # fmt: skip
+def _common(obj: Resource, id_: str, origin: rows.Origin) -> Object:
+    """The fields that every kind has, but for its times."""
+    uid = str(obj.meta["uid"])
+    return {
+        "namespace": intern(obj.meta["namespace"]),
+        "name": obj.meta["name"],
+        "uid": uid,
+        "id": uid if id_ == uid else id_,
+        "version": int(obj.meta["resourceVersion"]),
+        "environment_id": intern(origin.environment_id),
+        "project_id": intern(origin.project_id),
+        "environment_type": intern(origin.type),
+        "refused": obj.refused,
+        "deleting": obj.deleting,
+        "recorded": bool(obj.status.get("id")),
+    }
 
 
 def _problem(obj: Resource) -> tuple[str, str] | None:
@@ -328,20 +300,3 @@ def _problem(obj: Resource) -> tuple[str, str] | None:
     if found.get("status") != "False" or found.get("reason") in (c.PENDING, c.PROBING, c.JOB_PENDING):
         return None
     return str(found.get("reason") or ""), str(found.get("message") or "")
-
-
-def _sizes(found: Object) -> Sizes:
-    return Sizes(
-        database_bytes=int(found.get("databaseBytes") or 0),
-        filestore_bytes=int(found.get("filestoreBytes") or 0),
-        measured_at=found.get("measuredAt"),
-        attempted_at=found.get("attemptedAt"),
-        attempt_error=str(found.get("attemptError") or ""),
-    )
-
-
-def _row(view: Object, event: Object, additions: Object | None, state: str) -> tuple[bytes, int]:
-    """The row, and the length of the view in it."""
-    encoded = encode(view)
-    whole = b"\n".join((encoded, encode(event), encode(additions) if additions is not None else b""))
-    return packed(whole) if state in FINAL else whole, len(encoded)

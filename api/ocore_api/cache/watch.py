@@ -10,9 +10,8 @@ is less, so a half-open connection is noticed within SILENCE seconds. Pauses bet
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Protocol
 
 import structlog
 from pydantic_core import from_json
@@ -20,7 +19,8 @@ from pydantic_core import from_json
 from ocore_api.cache.store import Store
 from ocore_api.views.values import Object
 from ocore_kube.errors import UNREADABLE, ApiError, Invalid, Unavailable
-from ocore_kube.pages import OBJECT_BYTES, pages
+from ocore_kube.pages import pages
+from ocore_kube.transport import Transport
 from ocore_kube.types import OURS
 
 #: Objects in one page of a list; fewer where they are large (ocore_kube.pages).
@@ -54,20 +54,6 @@ TURN = 25
 _log = structlog.get_logger()
 
 
-class Source(Protocol):
-    """What a watch needs of `ocore_kube.transport.Transport`."""
-
-    async def request(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, most: int = OBJECT_BYTES
-    ) -> Object:
-        """The answer's JSON, of `most` bytes."""
-
-    def lines(
-        self, path: str, *, query: Mapping[str, str], seconds: float, silence: float, longest: int = 0
-    ) -> AsyncGenerator[str]:
-        """The lines of a streamed answer."""
-
-
 class _Gone(Exception):
     """The API server does not know the resourceVersion any more."""
 
@@ -75,7 +61,7 @@ class _Gone(Exception):
 class Watch:
     """Keeps the store current for one kind in one namespace (None: the whole cluster)."""
 
-    def __init__(self, transport: Source, store: Store, kind: str, namespace: str | None) -> None:
+    def __init__(self, transport: Transport, store: Store, kind: str, namespace: str | None) -> None:
         self._transport = transport
         self._store = store
         self._kind = kind

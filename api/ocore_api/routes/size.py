@@ -9,6 +9,7 @@ from ocore_api.http.middleware import API
 from ocore_api.routes.access import ReadCaller, client_of, facade_of, owned_environment
 from ocore_api.routes.parameters import EnvironmentId, header
 from ocore_api.views.models import SnapshotSize
+from ocore_api.writes.sizes import FRESH
 
 _AGE = header(
     200,
@@ -31,10 +32,10 @@ async def snapshot_size(request: Request, environment_id: EnvironmentId, caller:
     """Returns estimated database and filestore sizes for a potential snapshot."""
     facade, client = facade_of(request), client_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    sizes = await facade.measurements.sizes(client, facade.cache, environment)
+    sizes, age = await facade.measurements.sizes(client, facade.cache, environment)
     body = {
-        "dbSizeBytes": sizes.database,
-        "filestoreSizeBytes": sizes.filestore,
-        "totalSizeBytes": sizes.database + sizes.filestore,
+        "dbSizeBytes": sizes.database_bytes,
+        "filestoreSizeBytes": sizes.filestore_bytes,
+        "totalSizeBytes": sizes.database_bytes + sizes.filestore_bytes,
     }
-    return JSONResponse(body, headers={} if sizes.fresh else {"Age": str(math.ceil(sizes.age))})
+    return JSONResponse(body, headers={} if age <= FRESH else {"Age": str(math.ceil(age))})

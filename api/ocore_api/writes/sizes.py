@@ -3,18 +3,18 @@ once for all callers. What an environment lacks that cannot be measured is answe
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
 from ocore_api.cache import Cache, EnvironmentEntry
-from ocore_api.cache import Sizes as KnownSizes
 from ocore_api.errors import Problem
 from ocore_api.writes import probes
 from ocore_api.writes.client import Client
+from ocore_crds.resources.environment import SizesStatus
 from ocore_crds.text.sentences import sentence
 from ocore_crds.text.timestamps import parse, text
 
@@ -29,30 +29,14 @@ LOOK = 0.1
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """In bytes. `age`: seconds since they were measured."""
-
-    database: int
-    filestore: int
-    age: float
-
-    @property
-    def fresh(self) -> bool:
-        """Whether they are young enough to be served as they are."""
-        return self.age <= FRESH
-
-
-def sizes_of(found: KnownSizes | None, now: float) -> Sizes | None:
-    """The sizes of an environment that was measured; None before the first time. `now`: seconds since the epoch.
-    Pure."""
+def age_of(found: SizesStatus | None, now: float) -> float:
+    """Seconds since an environment was measured; infinite before the first time. `now`: since the epoch. Pure."""
     if found is None or found.measured_at is None:
-        return None
-    age = max(now - parse(found.measured_at).timestamp(), 0.0)
-    return Sizes(found.database_bytes, found.filestore_bytes, age)
+        return math.inf
+    return max(now - parse(found.measured_at).timestamp(), 0.0)
 
 
-def failed_since(found: KnownSizes | None, request: str) -> bool:
+def failed_since(found: SizesStatus | None, request: str) -> bool:
     """Whether a measurement ended without a result at `request` (RFC 3339, whole seconds) or later: no newer sizes
     come. Pure."""
     return found is not None and found.attempt_error != "" and (found.attempted_at or "") >= request
@@ -66,25 +50,23 @@ class Measurements:
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def sizes(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> Sizes:
-        """The sizes. Those that are not fresh could not be measured in time.
+    async def sizes(self, client: Client, cache: Cache, environment: EnvironmentEntry) -> tuple[SizesStatus, float]:
+        """The sizes, and their age in seconds. Those that are not fresh could not be measured in time.
 
         Raises Problem where the environment has never been measured.
         """
-        found = sizes_of((await _now(cache, environment)).sizes, self._clock())
-        if found is None or not found.fresh:
-            running = self._running.get(environment.uid)
+        environment, uid = await _now(cache, environment), environment.uid
+        if age_of(environment.sizes, self._clock()) > FRESH:
+            running = self._running.get(uid)
             if running is None:
-                running = asyncio.create_task(self._measure(client, cache, environment))
-                self._running[environment.uid] = running
-                running.add_done_callback(lambda task: self._ended(environment.uid, task))
+                running = self._running[uid] = asyncio.create_task(self._measure(client, cache, environment))
+                running.add_done_callback(lambda task: self._ended(uid, task))
             if environment.problem is None:  # else it may be measured all the same: the next caller gets the result
                 await asyncio.shield(running)
             environment = await _now(cache, environment)
-            found = sizes_of(environment.sizes, self._clock())
-        if found is None:
+        if environment.sizes is None or environment.sizes.measured_at is None:
             raise _not_measured(environment)
-        return found
+        return environment.sizes, age_of(environment.sizes, self._clock())
 
     def _ended(self, uid: str, task: "asyncio.Task[None]") -> None:
         self._running.pop(uid, None)
@@ -104,8 +86,8 @@ class Measurements:
             await asyncio.sleep(LOOK)
 
     def _settled(self, environment: EnvironmentEntry, request: str) -> bool:
-        sizes = sizes_of(environment.sizes, self._clock())
-        return (sizes is not None and sizes.fresh) or failed_since(environment.sizes, request)
+        fresh = age_of(environment.sizes, self._clock()) <= FRESH
+        return fresh or failed_since(environment.sizes, request)
 
 
 async def _now(cache: Cache, environment: EnvironmentEntry) -> EnvironmentEntry:

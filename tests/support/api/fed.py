@@ -23,11 +23,12 @@ class Fed:
         self.put("Environment", objects.environment())
         self.running(10)
 
-    def put(self, kind: str, obj: dict[str, Any]) -> None:
-        """The watch delivers the object with a new version."""
-        self.version += 1
-        obj["metadata"]["resourceVersion"] = str(self.version)
-        self.serving.call(self.cache.store.put, kind, obj)
+    def put(self, kind: str, *objs: dict[str, Any]) -> None:
+        """The watch delivers the objects with new versions. Nothing is sent between two of them."""
+        for obj in objs:
+            self.version += 1
+            obj["metadata"]["resourceVersion"] = str(self.version)
+        self.serving.call(lambda: [self.cache.store.put(kind, obj) for obj in objs])
 
     def running(self, percent: int, **how: Any) -> None:
         """The Snapshot runs."""

@@ -160,10 +160,9 @@ def test_row_114_a_flood_is_sent_as_the_newest_state(fed: Fed) -> None:
     fed.put("Environment", o.environment("stage", o.OTHER_ENVIRONMENT))
     listener = begin(fed, projects=[], environments=[o.ENVIRONMENT])
     both = begin(fed)
-    for percent in range(99):
-        fed.running(percent)
-    for number in range(2 * OBJECTS):
-        fed.put("Snapshot", o.complete(f"s{number}", of=o.source(o.OTHER_ENVIRONMENT, name="stage")))
+    fed.put("Snapshot", *(o.running(percent=percent) for percent in range(99)))
+    stage = o.source(o.OTHER_ENVIRONMENT, name="stage")
+    fed.put("Snapshot", *(o.complete(f"s{number}", of=stage) for number in range(2 * OBJECTS)))
     remembered = fed.serving.call(lambda: len(fed.cache.store.changes.after(0, [o.OTHER_ENVIRONMENT])))
     assert remembered <= OBJECTS
     newest = [listener.event()]

@@ -189,7 +189,7 @@ def test_a_caller_who_leaves_does_not_end_it_for_the_others(site: Site) -> None:
         site.server.set_status(ENVIRONMENTS, "apps", "shop", {"sizes": measured(requests[0])})
         return await second
 
-    assert site.served.run(two()).database == 2000
+    assert site.served.run(two())[0].database_bytes == 2000
 
 
 def test_scope_and_ownership(site: Site) -> None:
