@@ -11,18 +11,23 @@ from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.rules import evidence
 
 _KINDS: dict[str, Any] = {"Snapshot": (SnapshotSpec, SnapshotStatus), "Rollback": (RollbackSpec, RollbackStatus)}
+_EMPTY: Object = RecoveryEvidence(operation="snapshot", status="pending").model_dump(mode="json", by_alias=True)
 
 
 def recovery_evidence(kind: str, obj: Resource) -> Object | None:
     """The evidence that the operator has written, else what the status proves. Fields that it lacks have their
     defaults; unknown ones are left out. None where it cannot be derived."""
-    written, (spec, status) = obj.status.get("recoveryEvidence"), _KINDS[kind]
+    written = obj.status.get("recoveryEvidence")
+    if written:  # not parsed: that takes as long as a fifth of the entry
+        found = _filled(written, _EMPTY)
+        return {**found, "progress": _filled(found["progress"] or {}, _EMPTY["progress"])}
+    spec, status = _KINDS[kind]
     try:
-        found = (
-            RecoveryEvidence.model_validate(written, extra="ignore")
-            if written
-            else evidence.of(spec.model_validate(obj.spec), status.model_validate(obj.status))
-        )
+        derived = evidence.of(spec.model_validate(obj.spec), status.model_validate(obj.status))
     except ValidationError:  # of another version
         return None
-    return found.model_dump(mode="json", by_alias=True) if found is not None else None
+    return derived.model_dump(mode="json", by_alias=True) if derived is not None else None
+
+
+def _filled(written: Object, defaults: Object) -> Object:
+    return {name: written.get(name, default) for name, default in defaults.items()}
