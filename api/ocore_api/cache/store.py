@@ -134,10 +134,6 @@ class Store:
         """All Rollbacks."""
         return [e for e in self._entries[ROLLBACK].values() if isinstance(e, RollbackEntry)]
 
-    def counts(self) -> dict[str, int]:
-        """Kind → number of objects, for /metrics."""
-        return {kind: len(self._known(kind)) for kind in KINDS}
-
     def unreadable(self) -> dict[str, int]:
         """Kind → number of objects that cannot be read, for /metrics. The log has their names."""
         return {kind: len(self._unreadable_in(kind, None)) for kind in KINDS}

@@ -10,7 +10,7 @@ is less, so a half-open connection is noticed within SILENCE seconds. Pauses bet
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 import structlog
@@ -179,13 +179,8 @@ class Watch:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(STREAM),
         }
-        lines = self._transport.lines(self._path, query=query, seconds=STREAM, silence=SILENCE, longest=LONGEST_EVENT)
-        async with aclosing(lines):
-            async for line in lines:
-                try:
-                    event = from_json(line)
-                except ValueError:
-                    return False  # the connection broke within a line
+        async with aclosing(self._events(query, STREAM)) as events:
+            async for event in events:
                 meta = event["object"].get("metadata") or {}
                 if (meta.get("annotations") or {}).get(STREAM_END) == "true":
                     if int(meta["resourceVersion"]) < known:
@@ -195,9 +190,30 @@ class Watch:
                 self._apply(event)
                 if event["type"] != "BOOKMARK":
                     names.add((meta["namespace"], meta["name"]))
-                if len(names) % TURN == 0:
-                    await asyncio.sleep(0)
         return False
+
+    async def _events(self, query: Mapping[str, str], seconds: float) -> AsyncGenerator[Object]:
+        """The events of a watch, until it ends, or the connection breaks within a line."""
+        lines = self._transport.lines(self._path, query=query, seconds=seconds, silence=SILENCE, longest=LONGEST_EVENT)
+        count = 0
+        async with aclosing(lines):
+            async for line in lines:
+                if not line:
+                    continue
+                try:
+                    event = from_json(line)
+                except ValueError:  # else the next watch begins with it
+                    _log.warning(
+                        "event cannot be read",
+                        kind=self._kind,
+                        namespace=self.namespace,
+                        names=_NAMED.findall(line)[:3],
+                    )
+                    return
+                yield event
+                count += 1
+                if count % TURN == 0:
+                    await asyncio.sleep(0)
 
     def _complete(self, names: set[tuple[str, str]], version: str) -> None:
         """All objects were read: drops those that are gone. Of these `names` one may be deleted already; the store
@@ -256,22 +272,12 @@ class Watch:
             "timeoutSeconds": str(ROUND if self._failing is None else PROBE),
         }
         begin, events = loop.time(), 0
-        async for line in self._transport.lines(
-            self._path, query=query, seconds=SILENCE, silence=SILENCE, longest=LONGEST_EVENT
-        ):
-            if not line:
-                continue
-            try:
-                event = from_json(line)
-            except ValueError:  # the connection broke within a line; else the next watch begins with it
-                _log.warning(
-                    "event cannot be read", kind=self._kind, namespace=self.namespace, names=_NAMED.findall(line)[:3]
-                )
-                break
-            events += 1
-            self._take(event)
-            if events % TURN == 0:
-                await asyncio.sleep(0)
+        async with aclosing(self._events(query, SILENCE)) as found:
+            async for event in found:
+                events += 1
+                self._apply(event)
+                self._alive()
+                self._version = event["object"]["metadata"]["resourceVersion"]
         lived = loop.time() - begin
         if lived < (ROUND + SILENCE) / 2:
             self._alive()  # the API server ended it; a dead connection lasts for SILENCE seconds
@@ -282,12 +288,6 @@ class Watch:
         self._error = ""
         self._failing = self._refused = None
         self.unreadable = False
-
-    def _take(self, event: Object) -> None:
-        """An event of the watch."""
-        self._apply(event)
-        self._alive()
-        self._version = event["object"]["metadata"]["resourceVersion"]
 
     def _apply(self, event: Object) -> None:
         kind, obj = event["type"], event["object"]
