@@ -194,13 +194,18 @@ class SnapshotDetails(SnapshotView):
     )
 
 
-class SnapshotPage(Answer):
-    """A page of the snapshots of an environment, newest first."""
+class Page(Answer):
+    """What every page has."""
 
     limit: int = source("query parameter limit", "Page size.")
-    offset: int = source("query parameter offset", "Snapshots before this page.")
+    offset: int = source("query parameter offset", "Entries before this page.")
+    total: int = source("number of entries", "Number of entries on all pages, after the filters.")
+
+
+class SnapshotPage(Page):
+    """A page of the snapshots of an environment, newest first."""
+
     snapshots: tuple[SnapshotView, ...] = source("Snapshots of the environment", "The page.")
-    total: int = source("number of Snapshots", "Number of snapshots on all pages.")
 
 
 class ProjectSnapshotPage(Answer):
@@ -246,26 +251,24 @@ class SnapshotSize(Answer):
     total_size_bytes: int = source("sum of both", "Bytes of both.")
 
 
-class RollbackAccepted(Answer):
+class MessageAnswer(Answer):
+    """What was done."""
+
+    message: str = source("text", "What was done, or happens now.")
+
+
+class RollbackAccepted(MessageAnswer):
     """A rollback was created."""
 
     deployment_id: str = identity("Rollback status.id", "Id of the rollback: the path of its progress stream.")
     environment_id: str = identity("Environment status.id", "The environment that is replaced.")
-    message: str = source("text", "What happens now.")
     snapshot_id: str = identity("Snapshot status.id", "The snapshot that is restored.")
 
 
-class SnapshotAccepted(Answer):
+class SnapshotAccepted(MessageAnswer):
     """A snapshot was created. The header Location has its URL."""
 
     environment_id: str = identity("Environment status.id", "The environment.")
-    message: str = source("text", "What happens now.")
-
-
-class MessageAnswer(Answer):
-    """What was done."""
-
-    message: str = source("text", "What was done.")
 
 
 class ProgressEvent(Answer):

@@ -5,7 +5,7 @@ from typing import get_args
 
 from ocore_api.views.evidence import recovery_evidence
 from ocore_api.views.models import EnvironmentType
-from ocore_api.views.values import Object, Resource, identity, lower_snake, milliseconds, number, text
+from ocore_api.views.values import Object, Resource, identity, lower_snake, milliseconds, text
 from ocore_crds.resources import remote_copy
 
 #: Of an environment. A status can have another text: its schema allows any.
@@ -50,7 +50,7 @@ def snapshot_view(obj: Resource, origin: Origin) -> Object:
         "configPath": text(paths, "config"),
         "createdAt": obj.created_at,
         "dbDumpPath": text(paths, "database"),
-        "dbSizeBytes": number(sizes, "databaseBytes"),
+        "dbSizeBytes": sizes.get("databaseBytes"),
         "deploymentId": deployment_of(obj),
         "durationMs": milliseconds(status.get("startedAt"), status.get("completedAt")),
         "environmentId": origin.environment_id,
@@ -59,7 +59,7 @@ def snapshot_view(obj: Resource, origin: Origin) -> Object:
         "errorMessage": obj.error,
         "expiresAt": text(status, "expiresAt"),
         "filestorePath": text(paths, "filestore"),
-        "filestoreSizeBytes": number(sizes, "filestoreBytes"),
+        "filestoreSizeBytes": sizes.get("filestoreBytes"),
         "id": obj.id,
         "imageTag": text(source, "imageTag"),
         "isFullFilestore": status.get("fullFilestore") is not False,
@@ -69,7 +69,7 @@ def snapshot_view(obj: Resource, origin: Origin) -> Object:
         "remoteStatus": remote_copy.named((status.get("remote") or {}).get("state")),
         "startedAt": text(status, "startedAt"),
         "status": obj.state,
-        "totalSizeBytes": number(sizes, "storedBytes"),
+        "totalSizeBytes": sizes.get("storedBytes"),
         "trigger": lower_snake(spec.get("trigger") or "Manual"),
     }
 

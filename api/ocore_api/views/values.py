@@ -147,9 +147,3 @@ def identity(found: Mapping[str, Any], name: str) -> str | None:
     """An id of a mapping; None where it is absent or no UUID."""
     value = text(found, name)
     return value if value is not None and is_id(value) else None
-
-
-def number(found: Mapping[str, Any], name: str) -> int | None:
-    """A number of a mapping; None where it is absent."""
-    value = found.get(name)
-    return int(value) if value is not None else None

@@ -9,6 +9,8 @@ from ocore_api.views.models import (
     Answer,
     EnvironmentType,
     FailurePolicy,
+    MessageAnswer,
+    Page,
     RemoteStatus,
     RollbackLog,
     SnapshotView,
@@ -131,16 +133,13 @@ class EnvironmentRow(Answer):
     snapshots: int = source("number of Snapshots", "Number of its snapshots.")
 
 
-class EnvironmentPage(Answer):
+class EnvironmentPage(Page):
     """A page of the environments that the caller may see, the worst first, then by name."""
 
-    limit: int = source("query parameter limit", "Page size.")
-    offset: int = source("query parameter offset", "Environments before this page.")
     environments: tuple[EnvironmentRow, ...] = source("Environments", "The page.")
-    total: int = source("number of Environments", "Number of environments on all pages, after the filters.")
 
 
-class ProbeAccepted(Answer):
+class ProbeAccepted(MessageAnswer):
     """A probe was asked for."""
 
     environment_id: str = identity("Environment status.id", "The environment.")
@@ -148,7 +147,6 @@ class ProbeAccepted(Answer):
         "Environment annotation ocore.dev/probe-requested",
         "A probe with this `probedAt`, or a later one, is the answer.",
     )
-    message: str = source("text", "What happens now.")
 
 
 class SizesView(Answer):
@@ -335,13 +333,10 @@ class ConsoleSnapshot(SnapshotView):
     warnings: tuple[str, ...] = source("Snapshot status.evidence.warnings", "Findings that block nothing.")
 
 
-class ConsoleSnapshotPage(Answer):
+class ConsoleSnapshotPage(Page):
     """A page of the snapshots of an environment, newest first."""
 
-    limit: int = source("query parameter limit", "Page size.")
-    offset: int = source("query parameter offset", "Snapshots before this page.")
     snapshots: tuple[ConsoleSnapshot, ...] = source("Snapshots of the environment", "The page.")
-    total: int = source("number of Snapshots", "Number of snapshots on all pages, after the filters.")
 
 
 class RetentionVerdict(Answer):
@@ -360,7 +355,7 @@ class RetentionVerdict(Answer):
     deleted_next: bool = source("the rules", "Whether it would be deleted: neither data nor copy is kept.")
 
 
-class RetentionPlan(Answer):
+class RetentionPlan(Page):
     """What the rules keep and delete. Nothing was saved."""
 
     environment_id: str = identity("Environment status.id", "The environment.")
@@ -373,12 +368,9 @@ class RetentionPlan(Answer):
     unaffected: int = source(
         "Snapshots of the environment", "Others: retention `Keep`, running, or being deleted already."
     )
-    limit: int = source("query parameter limit", "Page size.")
-    offset: int = source("query parameter offset", "Verdicts before this page.")
     snapshots: tuple[RetentionVerdict, ...] = source(
         "the rules", "The page: those that are deleted first, then newest first."
     )
-    total: int = source("number of Snapshots", "Number of verdicts on all pages.")
 
 
 class Finding(Answer):
@@ -471,22 +463,20 @@ class RollbackDetails(RollbackLog):
     warnings: tuple[Finding, ...] = source("Rollback status.warnings", "Findings that block nothing.")
 
 
-class UndoAccepted(Answer):
+class UndoAccepted(MessageAnswer):
     """An undo was created. The header Location has its URL."""
 
     deployment_id: str = identity("Rollback status.id", "Id of the undo, itself a rollback.")
     environment_id: str = identity("Environment status.id", "The environment.")
     undoes_id: str = identity("Rollback status.id", "The rollback that is undone.")
-    message: str = source("text", "What happens now.")
 
 
-class PreviewAccepted(Answer):
+class PreviewAccepted(MessageAnswer):
     """A preview was created. The header Location has its URL."""
 
     preview_id: str = identity("Rollback metadata.uid", "Id of the preview.")
     environment_id: str = identity("Environment status.id", "The environment that a rollback would replace.")
     snapshot_id: str = identity("Snapshot status.id", "The snapshot that it would restore.")
-    message: str = source("text", "What happens now.")
 
 
 class RollbackPreview(Answer):
@@ -549,13 +539,12 @@ class RestoreCertificate(Answer):
     lines: tuple[CertificateLine, ...] = source("Snapshot status", "The same for people.")
 
 
-class RestoreTestAccepted(Answer):
+class RestoreTestAccepted(MessageAnswer):
     """A test restore was asked for, or one is under way already."""
 
     run_id: str = source("Snapshot annotation ocore.dev/restore-test-requested", "Names the test.")
     environment_id: str = identity("Environment status.id", "The environment.")
     snapshot_id: str = identity("Snapshot status.id", "The snapshot.")
-    message: str = source("text", "What happens now.")
 
 
 class ExtractedListing(Answer):
@@ -624,22 +613,18 @@ class ExtractView(Answer):
     result: ExtractResult | None = source("Extract status.result", "What was extracted. Null before the end.")
 
 
-class ExtractPage(Answer):
+class ExtractPage(Page):
     """A page of the extracts of an environment, newest first."""
 
-    limit: int = source("query parameter limit", "Page size.")
-    offset: int = source("query parameter offset", "Extracts before this page.")
     extracts: tuple[ExtractView, ...] = source("Extracts of the environment's Snapshots", "The page.")
-    total: int = source("number of Extracts", "Number of extracts on all pages.")
 
 
-class ExtractAccepted(Answer):
+class ExtractAccepted(MessageAnswer):
     """An extract was created. The header Location has its URL."""
 
     extract_id: str = identity("Extract metadata.uid", "Id of the extract.")
     environment_id: str = identity("Environment status.id", "The environment.")
     snapshot_id: str = identity("Snapshot status.id", "The snapshot.")
-    message: str = source("text", "What happens now.")
 
 
 class ChangeEvent(Answer):

@@ -1,6 +1,6 @@
 """Snapshots for the console, from raw objects: what the view of existing clients lacks. Pure; JSON-ready."""
 
-from ocore_api.views.values import Object, Resource, identity, number, text
+from ocore_api.views.values import Object, Resource, identity, text
 from ocore_crds import conditions as c
 from ocore_crds.resources import remote_copy
 from ocore_crds.resources.restore_test import open_run
@@ -17,7 +17,7 @@ def additions(obj: Resource, progress: Object) -> Object:
         "requestedBy": text(spec, "requestedBy"),
         "step": progress["step"],
         "percent": progress["percent"],
-        "filestoreFiles": number(status.get("sizes") or {}, "filestoreFiles"),
+        "filestoreFiles": (status.get("sizes") or {}).get("filestoreFiles"),
         "baseId": identity(status.get("base") or {}, "id"),
         "dependents": len(status.get("dependents") or ()),
         "verified": _verified(obj),
