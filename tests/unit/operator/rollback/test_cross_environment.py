@@ -22,7 +22,7 @@ from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Key, Object
-from ocore_operator.rollback import effects, observe, observe_source, plan, source
+from ocore_operator.rollback import building, observe, observe_source, plan, source
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.executed import executed, run_of, spec_hash
 from ocore_operator.rollback.transitions import change, start_undo
@@ -615,9 +615,9 @@ def test_which_stores_a_job_gets(status: Object, store: str, read: str | None) -
     )
 
     async def loaded() -> tuple[JobInputs, JobInputs, Any]:
-        restore = await effects._with_stores_of_restore(reading.ctx, observed, base)
-        switch = await effects._with_place(reading.ctx, base, effects._place_of_snapshot(observed))
-        return restore, switch, await effects._store_of_record(reading.ctx, observed)
+        restore = await building._with_stores_of_restore(reading.ctx, observed, base)
+        switch = await building._with_place(reading.ctx, base, building._place_of_snapshot(observed))
+        return restore, switch, await building._store_of_record(reading.ctx, observed)
 
     restore, switch, back = asyncio.run(loaded())
     assert (restore.store.meta.name, restore.source.meta.name if restore.source else None) == (store, read)

@@ -22,7 +22,7 @@ from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Environment
-from ocore_operator.rollback import effects, observe, plan
+from ocore_operator.rollback import building, effects, observe, plan
 from ocore_operator.rollback.entry import entry
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.observe import Observed
@@ -273,7 +273,7 @@ def test_a_restore_that_cannot_start_leaves_the_preflight_to_a_probe(
     async def refuse(*_: object) -> None:
         raise end
 
-    monkeypatch.setattr(effects, "_build", refuse)
+    monkeypatch.setattr(building, "job_of", refuse)
     memory = Memory()
     ctx = cast("Context", SimpleNamespace(now=lambda: START))
     for status, alone in ((joined(), True), (change(joined(), stage="Prepare"), False)):
@@ -293,11 +293,11 @@ def test_the_restores_probe_must_find_what_the_last_one_has() -> None:
     )
     observed = Observed(rollback(), joined(), world(environment=environment))
     wanted = Preflight(server_major=17, server_identity="7-1", database_name="shop", most_used=10**12 - 15 * 10**8)
-    assert effects.preflight_of(observed) == wanted
+    assert building.preflight_of(observed) == wanted
     empty = replace(
         observed, world=world(environment=environment, snapshot=altered_snapshot(SNAPSHOT, database_bytes=0))
     )
-    assert effects.preflight_of(empty) == wanted.model_copy(update={"most_used": None})
+    assert building.preflight_of(empty) == wanted.model_copy(update={"most_used": None})
 
 
 async def _whole(_: str, __: str) -> LogState:

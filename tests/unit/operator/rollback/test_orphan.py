@@ -16,7 +16,7 @@ from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.building import request_parts
 from ocore_operator.jobs.building.job import Volumes
 from ocore_operator.kube import resources
-from ocore_operator.rollback import effects, orphan
+from ocore_operator.rollback import building, orphan
 from ocore_operator.rollback.observe import Observed
 from ocore_operator.rollback.transitions import change, stamp
 from ocore_operator.rollback.world import Do, JobView, OperationLock, StartJob, World
@@ -126,7 +126,7 @@ def test_row_135_the_cleanup_job_is_built_from_it() -> None:
     jobs = []
     for environment in (ENVIRONMENT, None, other):
         seen = Observed(rollback(status), status, replace(GONE, environment=environment))
-        jobs.append(asyncio.run(effects._build(ctx, seen, StartJob("cleanup-previous", 1))))
+        jobs.append(asyncio.run(building.job_of(ctx, seen, StartJob("cleanup-previous", 1))))
     own, deleted, replaced = jobs
     assert deleted == replaced
     assert ENVIRONMENT.id in str(deleted)

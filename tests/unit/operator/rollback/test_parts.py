@@ -21,7 +21,7 @@ from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
-from ocore_operator.rollback import effects, plan, plan_after_end, switch_signal
+from ocore_operator.rollback import building, plan, plan_after_end, switch_signal
 from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.executed import executed, remembered, spec_hash
 from ocore_operator.rollback.observe import _with_steps_of_log
@@ -597,7 +597,7 @@ def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
             "filestore": {"claimName": "files2", "path": "x", "layout": "Plain", "missingFiles": "Report"},
         }
     )
-    used = effects.with_target(changed, TARGET)
+    used = building.with_target(changed, TARGET)
     spec = used.spec
     assert RollbackTarget.of(spec, used.status) == TARGET
     assert spec.filestore is not None
@@ -605,13 +605,13 @@ def test_jobs_use_the_connection_and_the_claim_of_the_start() -> None:
     assert spec.workloads == changed.spec.workloads
     without = objects.environment({"database": None, "filestore": None})
     for current, target in ((without, TARGET), (changed, TARGET), (without, OF_CLUSTER), (changed, OF_CLUSTER)):
-        used = effects.with_target(current, target)
+        used = building.with_target(current, target)
         assert RollbackTarget.of(used.spec, used.status) == target
     nothing = RollbackTarget.of(without.spec, without.status)
-    used = effects.with_target(changed, nothing)
+    used = building.with_target(changed, nothing)
     assert RollbackTarget.of(used.spec, used.status) == nothing
     # A rollback that an earlier version started has no target.
-    assert effects.with_target(changed, None) == changed
+    assert building.with_target(changed, None) == changed
 
 
 def test_the_target_is_frozen_at_the_start() -> None:

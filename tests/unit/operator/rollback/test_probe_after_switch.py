@@ -17,7 +17,7 @@ from ocore_operator.kube.resources import Key
 from ocore_operator.probe_requests import ProbeRequests
 from ocore_operator.readiness import observe as readiness
 from ocore_operator.readiness import schedule
-from ocore_operator.rollback import effects, observe
+from ocore_operator.rollback import building, effects, observe
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.world import ReleaseLock, World
 from support.operator.api import ApiServer
@@ -138,7 +138,7 @@ def joins(spec: Any = None, used: Any = None, **status: Any) -> bool:
     back = resources.rollback(obj("Rollback", "r1", {"snapshotRef": {"name": "s1"}}, given, uid=OTHER_UID))
     now = environment(spec)
     seen = observe.Observed(back, back.status, seen_world(now, back))
-    return effects.may_probe(seen, job_inputs(environment=environment(used if used is not None else spec)))
+    return building.may_probe(seen, job_inputs(environment=environment(used if used is not None else spec)))
 
 
 OTHER_SECRET = {"database": {"secretRef": {"name": "other"}, "capacity": "10Gi"}}
