@@ -12,7 +12,7 @@ from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.frame import effects as frame
-from ocore_operator.frame.actions import SetFinalizer
+from ocore_operator.frame.actions import SetFinalizer, SetLock
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
@@ -26,16 +26,13 @@ from ocore_operator.rollback.observe import Observed, lock_view
 from ocore_operator.rollback.safety import safety_snapshot
 from ocore_operator.rollback.transitions import unanswered
 from ocore_operator.rollback.world import (
-    AcquireLock,
     AskProbe,
     CancelSafetySnapshot,
     CreateSafetySnapshot,
     Effect,
     RecordExecuted,
-    ReleaseLock,
     ReportDamage,
     ReportProbe,
-    SafetyView,
     SendSignal,
     SetImages,
     SettleUndo,
@@ -54,10 +51,11 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await frame.set_finalizer(
                 ctx, observed.rollback.meta, ROLLBACKS, naming.FINALIZER_ROLLBACK, present=present
             )
-        case AcquireLock():
-            await operation_lock.acquire(ctx, environment_of(observed), observed.rollback)
-        case ReleaseLock():
-            await _release_lock(ctx, observed)
+        case SetLock(held=held):
+            if held:
+                await operation_lock.acquire(ctx, environment_of(observed), observed.rollback)
+            else:
+                await _release_lock(ctx, observed)
         case AskProbe(since=since):
             key = environment_of(observed).key
             ctx.probes.ask(key, clock.text(since or observed.world.lock.since or ctx.now()))
@@ -78,8 +76,8 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await _set_images(ctx, observed.rollback, memory, effect)
         case CreateSafetySnapshot():
             await _create_safety_snapshot(ctx, observed.rollback)
-        case CancelSafetySnapshot(snapshot=view):
-            await _cancel_safety_snapshot(ctx, observed.rollback, view)
+        case CancelSafetySnapshot(snapshot=snapshot):
+            await _cancel_safety_snapshot(ctx, observed.rollback, snapshot)
         case SendSignal(job=job):
             namespace = observed.rollback.meta.namespace
             await signals.send(ctx, namespace, job.pod, job.pod_version, effect.signal, effect.repetition)
@@ -214,11 +212,11 @@ async def _create_safety_snapshot(ctx: Context, rollback: Rollback) -> None:
     ctx.queue.add(Key("Snapshot", rollback.meta.namespace, obj["metadata"]["name"]))
 
 
-async def _cancel_safety_snapshot(ctx: Context, rollback: Rollback, view: SafetyView) -> None:
+async def _cancel_safety_snapshot(ctx: Context, rollback: Rollback, snapshot: Snapshot) -> None:
     """Deletes it unless it has changed: it may be Complete now."""
-    namespace = rollback.meta.namespace
-    await ctx.kube.delete(SNAPSHOTS, namespace, view.name, uid=view.uid, resource_version=view.version)
-    ctx.queue.add(Key("Snapshot", namespace, view.name))
+    namespace, meta = rollback.meta.namespace, snapshot.meta
+    await ctx.kube.delete(SNAPSHOTS, namespace, meta.name, uid=meta.uid, resource_version=meta.resource_version)
+    ctx.queue.add(Key("Snapshot", namespace, meta.name))
 
 
 # --- Jobs ------------------------------------------------------------------------------------------------------------

@@ -59,14 +59,13 @@ from ocore_operator.rollback import observe_source, orphan, plan_preview, previe
 from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_undo import as_seen_by
-from ocore_operator.rollback.safety import safety_name, safety_view
+from ocore_operator.rollback.safety import is_safety_snapshot, safety_name
 from ocore_operator.rollback.transitions import change, unanswered
 from ocore_operator.rollback.world import (
     JobKind,
     JobView,
     OperationLock,
     PreviewFacts,
-    SafetyView,
     SourceView,
     TakenOver,
     UndoneView,
@@ -103,7 +102,7 @@ class Others:
     snapshot: Snapshot | None
     undone: Rollback | None
     environment: Environment | None
-    safety: SafetyView | None
+    safety: Snapshot | None
     workloads: tuple[WorkloadView, ...]
     peer: Peer | None
     executed_before: bool
@@ -234,6 +233,7 @@ async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Other
         source=others.source,
         safety_name=safety_name(rollback),
         safety=others.safety,
+        owns_safety=others.safety is not None and is_safety_snapshot(others.safety, rollback),
         may_restore_image=ctx.settings.restore_image,
         listed_images=ctx.settings.application_images,
         undone=await _undone(ctx, rollback, undone, environment),
@@ -437,13 +437,13 @@ async def _imported_before(ctx: Context, rollback: Rollback, elder: Entry | None
     return same and status.phase in ("Complete", "SwitchedBack")
 
 
-async def _safety(ctx: Context, rollback: Rollback) -> SafetyView | None:
+async def _safety(ctx: Context, rollback: Rollback) -> Snapshot | None:
     """See World.safety."""
     name = safety_name(rollback)
     if not name or rollback.status.stage not in SAVING:
         return None
     obj = await ctx.kube.get(SNAPSHOTS, rollback.meta.namespace, name)
-    return safety_view(obj, rollback) if obj is not None else None
+    return resources.snapshot(obj) if obj is not None else None
 
 
 async def _config(ctx: Context, rollback: Rollback, environment: Environment | None) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from ocore_crds.resources.rollback import (
 )
 from ocore_operator.clock import parse
 from ocore_operator.errors import Outcome, Waiting
-from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, Wait
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.jobs import signals
 from ocore_operator.jobs.observing.outcome import may_retry
 from ocore_operator.rollback import (
@@ -59,7 +59,7 @@ from ocore_operator.rollback.transitions import (
     timed_out,
     unanswered,
 )
-from ocore_operator.rollback.world import AcquireLock, Action, Do, JobView, StartJob, World, until_ended
+from ocore_operator.rollback.world import Action, Do, JobView, StartJob, World, until_ended
 from ocore_operator.workloads import quiesce
 from ocore_operator.workloads.view import labels, saved
 
@@ -154,7 +154,7 @@ def _interruption(status: RollbackStatus, spec: RollbackSpec, world: World, now:
             " its status.operation. Create a new Rollback."
         )
         return abort(status, c.INTERNAL_ERROR, text, now)
-    return Do(AcquireLock()) if world.lock.state == "Free" else None
+    return Do(SetLock(held=True)) if world.lock.state == "Free" else None
 
 
 def _waited_for(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> str:

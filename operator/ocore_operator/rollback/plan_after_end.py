@@ -27,7 +27,7 @@ from ocore_crds.protocol import CleanupResult, Step, SwitchResult
 from ocore_crds.resources import layouts
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, Wait
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Environment
 from ocore_operator.rollback import plan_undo
@@ -45,14 +45,12 @@ from ocore_operator.rollback.transitions import (
     switched_by_hand,
 )
 from ocore_operator.rollback.world import (
-    AcquireLock,
     Action,
     Do,
     JobCommand,
     JobKind,
     JobView,
     RecordExecuted,
-    ReleaseLock,
     ReportProbe,
     StartJob,
     World,
@@ -100,10 +98,10 @@ def after_end(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         if status.refuses_connections:
             return _allow_connections(status, spec, world, now)
         if world.lock.state == "Ours":
-            return Do(ReleaseLock())
+            return Do(SetLock(held=False))
         return _watch_position(status, spec, world, now, due)
     if world.lock.state == "Ours":
-        return Do(ReleaseLock())
+        return Do(SetLock(held=False))
     return Do(SetFinalizer(present=False)) if world.finalizer else Idle()
 
 
@@ -279,7 +277,7 @@ def _lock(world: World, what: str) -> Action | None:
     if world.lock.state == "Other":
         text = f"{what} waits for {world.lock.holder}, which has locked the environment."
         return Wait(15, c.WAITING_FOR_OPERATION, text)
-    return Do(AcquireLock()) if world.lock.state == "Free" else None
+    return Do(SetLock(held=True)) if world.lock.state == "Free" else None
 
 
 def _job_of(status: RollbackStatus, command: JobCommand) -> tuple[JobKind, int]:

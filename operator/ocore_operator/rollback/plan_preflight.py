@@ -13,7 +13,7 @@ from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, Rollba
 from ocore_crds.text.quantity import human
 from ocore_operator import sources
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note, Record, Wait
+from ocore_operator.frame.actions import Note, Record, SetLock, Wait
 from ocore_operator.kube.resources import Environment, Snapshot, project_of
 from ocore_operator.rollback import neutralizing, plan_image, plan_safety, plan_undo, remote_source, source
 from ocore_operator.rollback.plan_undo import Refusal
@@ -32,7 +32,7 @@ from ocore_operator.rollback.snapshot_and_environment import (
     used_bytes,
 )
 from ocore_operator.rollback.transitions import already_executed, change, failing, join, passed, start_undo
-from ocore_operator.rollback.world import AcquireLock, Action, AskProbe, Do, UndoneView, World
+from ocore_operator.rollback.world import Action, AskProbe, Do, UndoneView, World
 from ocore_operator.workloads.quiesce import loses
 from ocore_operator.workloads.view import labels
 
@@ -61,7 +61,7 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
     if world.lock.state == "Other":
         return Wait(15, c.WAITING_FOR_OPERATION, f"Waiting for {world.lock.holder}, which has locked the environment.")
     if world.lock.state == "Free":
-        return Do(AcquireLock())
+        return Do(SetLock(held=True))
     return _locked(status, spec, world, now)
 
 

@@ -12,9 +12,9 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.frame.actions import Note, Record, Wait
-from ocore_operator.kube.resources import Environment
+from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback.plan_undo import Refusal
-from ocore_operator.rollback.snapshot_and_environment import is_snapshot_ready
+from ocore_operator.rollback.snapshot_and_environment import is_complete, is_snapshot_ready
 from ocore_operator.rollback.transitions import failing, saved_by, saving, state_of
 from ocore_operator.rollback.world import Action, CancelSafetySnapshot, CreateSafetySnapshot, Do, World
 
@@ -42,27 +42,28 @@ def advance(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
     found, known = world.safety, status.safety_snapshot_id
     if found is None and known is None:
         return Do(CreateSafetySnapshot(), after="operator-rollback-safety-created")
-    if found is None or found.deleting or (known is not None and found.uid != known):
+    if found is None or found.meta.deleted is not None or (known is not None and found.meta.uid != known):
         text = (
             f"Safety snapshot {status.safety_snapshot_name or world.safety_name} was deleted before the switch. The"
             " environment is as it was."
         )
         return _failed(status, text, now)
-    if not found.ours:
+    if not world.owns_safety:
         text = (
-            f"Snapshot {found.name} exists and does not belong to this Rollback, so no safety snapshot can be taken."
-            " The environment is as it was. Delete that Snapshot, then create a new Rollback."
+            f"Snapshot {found.meta.name} exists and does not belong to this Rollback, so no safety snapshot can be"
+            " taken. The environment is as it was. Delete that Snapshot, then create a new Rollback."
         )
         return _failed(status, text, now)
-    if found.failed:
-        text = f"Safety snapshot {found.name} failed: {found.message} The environment is as it was."
+    if _has_failed(found):
+        text = f"Safety snapshot {found.meta.name} failed: {_message(found)} The environment is as it was."
         return _failed(status, text, now)
     if known is None:
-        note = Note("Normal", "SafetySnapshot", f"Snapshot {found.name} saves the environment before the switch.")
-        return Record(saving(status, found.name, found.uid, now), (note,))
-    if found.complete:
-        note = Note("Normal", "SafetySnapshotComplete", f"Safety snapshot {found.name} shows {found.consistent_at}.")
-        return Record(saved_by(status, found.consistent_at, now), (note,), before="operator-rollback-safety-complete")
+        note = Note("Normal", "SafetySnapshot", f"Snapshot {found.meta.name} saves the environment before the switch.")
+        return Record(saving(status, found.meta.name, found.meta.uid, now), (note,))
+    if _has_completed(found):
+        at = found.status.consistent_at or ""
+        note = Note("Normal", "SafetySnapshotComplete", f"Safety snapshot {found.meta.name} shows {at}.")
+        return Record(saved_by(status, at, now), (note,), before="operator-rollback-safety-complete")
     return None
 
 
@@ -84,7 +85,7 @@ def waits(spec: RollbackSpec, status: RollbackStatus) -> bool:
 def wait(world: World) -> Wait:
     """For the Snapshot, with what it waits for."""
     found = world.safety
-    name, message = (found.name, found.message) if found is not None else (world.safety_name, "")
+    name, message = (found.meta.name, _message(found)) if found is not None else (world.safety_name, "")
     return Wait(2, c.WAITING_FOR_SNAPSHOT, f"Waiting until safety snapshot {name} is Complete. {message}".strip())
 
 
@@ -92,8 +93,22 @@ def cancel(world: World) -> Action | None:
     """What to do with the Snapshot of an aborted rollback; None: it is Complete, has ended, or there is none. A
     Complete one is kept."""
     found = world.safety
-    if found is None or not found.ours or found.complete or found.failed:
+    if found is None or not world.owns_safety or _has_completed(found) or _has_failed(found):
         return None
-    if not found.deleting:
+    if found.meta.deleted is None:
         return Do(CancelSafetySnapshot(found))
-    return Wait(1, c.RUNNING, f"Waiting until safety snapshot {found.name} is stopped.")
+    return Wait(1, c.RUNNING, f"Waiting until safety snapshot {found.meta.name} is stopped.")
+
+
+def _has_completed(snapshot: Snapshot) -> bool:
+    return is_complete(snapshot) and snapshot.status.phase != "Corrupt"
+
+
+def _has_failed(snapshot: Snapshot) -> bool:
+    return c.is_true(snapshot.status.conditions, c.FAILED) or snapshot.status.phase == "Corrupt"
+
+
+def _message(snapshot: Snapshot) -> str:
+    """What it waits for, or why it failed."""
+    found = (c.find(snapshot.status.conditions, type_) for type_ in (c.FAILED, c.STALLED, c.RECONCILING))
+    return next((condition.message for condition in found if condition is not None), "")

@@ -14,10 +14,10 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Idle, Note, Record
+from ocore_operator.frame.actions import Idle, Note, Record, SetLock
 from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import change, returned, stamp, undone
-from ocore_operator.rollback.world import Action, Do, ReleaseLock, SettleUndo, TakeOver, UndoneView, World
+from ocore_operator.rollback.world import Action, Do, SettleUndo, TakeOver, UndoneView, World
 from ocore_operator.workloads.quiesce import nothing_stops
 
 #: Seconds between two reconciles of a Rollback while an undo of it runs. The release of the operation lock queues it,
@@ -167,7 +167,7 @@ def while_taken_over(status: RollbackStatus, world: World, now: datetime) -> Act
         due = max((parse(t) for t in (status.undo_until, status.cleanup_after) if t), default=now)
         if status.residue == "Pending" and due <= now:  # a due cleanup would go before one of the undo
             return Record(change(status, cleanup_after=stamp(now + timedelta(seconds=POSTPONED_SECONDS))))
-        return Do(ReleaseLock()) if world.lock.state == "Ours" else Idle(TAKEN_OVER_SECONDS)
+        return Do(SetLock(held=False)) if world.lock.state == "Ours" else Idle(TAKEN_OVER_SECONDS)
     if entry.state == "Undone":
         note = Note("Normal", c.UNDONE, f"Undone by Rollback {entry.by}, which has taken over what was kept.")
         return Record(undone(status, entry.by), (note,))

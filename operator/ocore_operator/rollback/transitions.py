@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ocore_crds import conditions as c
+from ocore_crds.conditions import ObjectStatus
 from ocore_crds.naming import previous_database, restored_database
 from ocore_crds.protocol import NeutralizeResult, RestoreResult, Step, SwitchResult
 from ocore_crds.resources.neutralize import NeutralizeStatus
@@ -156,32 +157,8 @@ def join(
     return step(fresh, Step.NEUTRALIZE, "Skipped", now) if neutralize is None else fresh
 
 
-#: What :func:`join` and its caller set.
-_JOINED = (
-    "started_at",
-    "deadline",
-    "environment_name",
-    "environment_id",
-    "snapshot_namespace",
-    "snapshot_name",
-    "snapshot_id",
-    "manifest_sha256",
-    "target",
-    "jobs",
-    "live_database",
-    "restored_database",
-    "previous_database",
-    "attempt",
-    "position",
-    "residue",
-    "neutralize",
-    "source_environment_name",
-    "source_environment_id",
-    "source_environment_type",
-    "source_store_name",
-    "remote",
-    "remote_copy_state",
-)
+#: What a status has before :func:`join`.
+_BEFORE_JOIN = ("id", "phase", "queued_at", "stage_since", "steps", *ObjectStatus.model_fields, "progress")
 
 
 def unanswered(status: RollbackStatus) -> bool:
@@ -191,8 +168,7 @@ def unanswered(status: RollbackStatus) -> bool:
 
 def unstarted(status: RollbackStatus) -> RollbackStatus:
     """As before :func:`join`: nothing of the rollback exists."""
-    unset = {name: RollbackStatus.model_fields[name].get_default(call_default_factory=True) for name in _JOINED}
-    return change(status, stage="Preflight", **unset)
+    return RollbackStatus(stage="Preflight", **{name: getattr(status, name) for name in _BEFORE_JOIN})
 
 
 def passed(status: RollbackStatus, spec: RollbackSpec, now: datetime) -> RollbackStatus:

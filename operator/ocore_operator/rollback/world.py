@@ -14,7 +14,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
 from ocore_crds.resources.rollback import RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator.errors import Outcome
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback
@@ -142,24 +142,6 @@ class SourceView:
 
 
 @dataclass(frozen=True)
-class SafetyView:
-    """The Snapshot that has the name of this rollback's safety snapshot."""
-
-    name: str
-    uid: str
-    #: It is what this rollback creates: by its spec and the uid in its annotation. Another object may have the name.
-    ours: bool
-    complete: bool = False
-    failed: bool = False
-    deleting: bool = False
-    #: Precondition of its cancellation: its resourceVersion. One that became Complete since it was read is kept.
-    version: str = ""
-    #: What it waits for, or why it failed.
-    message: str = ""
-    consistent_at: str = ""
-
-
-@dataclass(frozen=True)
 class UndoneView:
     """The Rollback that an undo names."""
 
@@ -226,7 +208,9 @@ class World:
     source: SourceView = SourceView()
     #: With createSafetySnapshot: its name, and the object of that name until the switch; None where none exists.
     safety_name: str = ""
-    safety: SafetyView | None = None
+    safety: Snapshot | None = None
+    #: That object is what this rollback creates. Another one may have the name.
+    owns_safety: bool = False
     #: The operator may change the image of workloads.
     may_restore_image: bool = True
     #: What images may begin with that it sets, beside those of a container's own repository.
@@ -314,16 +298,6 @@ class World:
 
 
 @dataclass(frozen=True)
-class AcquireLock:
-    """Takes the operation lock: compare and swap of the Environment's status.operation."""
-
-
-@dataclass(frozen=True)
-class ReleaseLock:
-    """Releases the operation lock."""
-
-
-@dataclass(frozen=True)
 class AskProbe:
     """Requests a new probe of the Environment, which begins at `since` or later; None: since the operation lock was
     taken."""
@@ -386,7 +360,7 @@ class CreateSafetySnapshot:
 class CancelSafetySnapshot:
     """Deletes the Snapshot, which has not ended: that stops its Job."""
 
-    snapshot: SafetyView
+    snapshot: Snapshot
 
 
 @dataclass(frozen=True)
@@ -427,8 +401,7 @@ class ReportDamage:
 
 Effect = (
     SetFinalizer
-    | AcquireLock
-    | ReleaseLock
+    | SetLock
     | AskProbe
     | ReportProbe
     | StartJob

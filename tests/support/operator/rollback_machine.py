@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from ocore_crds import conditions as c
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, SetLock
 from ocore_operator.jobs.signals import SIGNAL_SECONDS
 from ocore_operator.rollback import plan, world
 from ocore_operator.rollback.plan_switch import ANSWER_SECONDS, WATCHED_SECONDS
@@ -74,7 +74,8 @@ class Operator:
                 refused = refused or (
                     isinstance(action.effect, world.CreateSafetySnapshot) and self.model.snapshot is None
                 )
-                return not refused and not isinstance(action.effect, (world.AcquireLock, world.StartJob))
+                waits = isinstance(action.effect, world.StartJob) or action.effect == SetLock(held=True)
+                return not refused and not waits
         except SimConflict:
             return True
         return isinstance(action, Record)

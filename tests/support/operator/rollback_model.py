@@ -28,7 +28,7 @@ from ocore_crds.protocol import (
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_crds.stored.manifest import Evidence
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Record, SetFinalizer
+from ocore_operator.frame.actions import Record, SetFinalizer, SetLock
 from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.observe_source import READING
@@ -731,7 +731,8 @@ class Model:
             probe_reported=stamp(self._at(self.reported[0])) if self.reported is not None else "",
             probe_alone=self.probe_alone,
             safety_name="r1-safety" if self.spec.create_safety_snapshot else "",
-            safety=self._safety_view() if self.status.stage in SAVING else None,
+            safety=self._safety() if self.status.stage in SAVING else None,
+            owns_safety=self.snapshot is not None and self.snapshot.ours,
         )
 
     def _scale_refused(self) -> quiesce.Refused | None:
@@ -739,19 +740,18 @@ class Model:
             return None
         return quiesce.Refused(START + timedelta(seconds=self.scale_refused_at), "the webhook does not answer")
 
-    def _safety_view(self) -> v.SafetyView | None:
+    def _safety(self) -> Snapshot | None:
         found = self.snapshot
         if found is None or not self.spec.create_safety_snapshot:
             return None
-        return v.SafetyView(
+        return rollback_seen.snapshot(
             name="r1-safety",
             uid=found.uid,
-            ours=found.ours,
             complete=found.state == "Complete",
             failed=found.state == "Failed",
             deleting=found.deleted is not None,
-            message="it runs.",
-            consistent_at="2026-01-01T00:00:00Z" if found.state == "Complete" else "",
+            waits_for="it runs.",
+            consistent_at="2026-01-01T00:00:00Z" if found.state == "Complete" else None,
         )
 
     @staticmethod
@@ -859,7 +859,7 @@ class Model:
             self._create_snapshot()
         elif isinstance(effect, v.CancelSafetySnapshot):
             found = self.snapshot
-            if found is not None and (found.uid, found.state) == (effect.snapshot.uid, "Running"):
+            if found is not None and (found.uid, found.state) == (effect.snapshot.meta.uid, "Running"):
                 found.deleted = found.deleted if found.deleted is not None else self.time
         elif isinstance(effect, v.SendSignal):
             job = self.jobs.get(effect.job.name)
@@ -871,10 +871,10 @@ class Model:
             self._bookkeeping(seen, effect)
 
     def _bookkeeping(self, seen: Seen, effect: v.Effect) -> None:
-        if isinstance(effect, v.AcquireLock):
+        if effect == SetLock(held=True):
             if self.holder is None and self.environment:
                 self.holder, self.locked_since = "ours", self.time
-        elif isinstance(effect, v.ReleaseLock):
+        elif effect == SetLock(held=False):
             if self.holder == "ours" and seen.world.lock.since == START + timedelta(seconds=self.locked_since):
                 self._check_release()
                 self.holder = None

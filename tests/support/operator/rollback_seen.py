@@ -144,7 +144,7 @@ def snapshot(**facts: Any) -> Snapshot:
 def altered_snapshot(found: Snapshot | None, **facts: Any) -> Snapshot:
     """Another one, of which these facts are true: fields of its status and of what it recorded of its environment, and
 
-    - `name`, `deleting`, `complete`, `failed`
+    - `name`, `uid`, `deleting`, `complete`, `failed`, `waits_for`
     - `broken`: how the data in its own store is damaged
     - `remote_store` (empty: no copy), `remote_store_id`, `remote_state`
     - `database_bytes`, `incomplete`
@@ -152,7 +152,9 @@ def altered_snapshot(found: Snapshot | None, **facts: Any) -> Snapshot:
     """
     assert found is not None
     status, meta = found.status, found.meta
-    meta = replace(meta, name=facts.pop("name", meta.name))
+    meta = replace(meta, name=facts.pop("name", meta.name), uid=facts.pop("uid", meta.uid))
+    if "waits_for" in facts:
+        status = _with(status, c.RECONCILING, value=True, reason=c.RUNNING, message=facts.pop("waits_for"))
     if "deleting" in facts:
         meta = replace(meta, deleted=AT if facts.pop("deleting") else None)
     for key, type_ in (("complete", c.COMPLETE), ("failed", c.FAILED)):

@@ -18,7 +18,7 @@ from ocore_crds.resources.environment import UndoneRollback
 from ocore_crds.resources.rollback import ImageStatus, RollbackSpec, RollbackStatus, RollbackTarget
 from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkload
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Record, SetFinalizer
+from ocore_operator.frame.actions import Record, SetFinalizer, SetLock
 from ocore_operator.rollback import plan
 from ocore_operator.rollback import world as v
 from ocore_operator.rollback.plan_undo import opposite
@@ -178,7 +178,7 @@ class UndoModel(Model):
         )
 
     def _bookkeeping(self, seen: Seen, effect: v.Effect) -> None:
-        if isinstance(effect, (v.TakeOver, v.SettleUndo, v.AcquireLock)) and (
+        if (isinstance(effect, (v.TakeOver, v.SettleUndo)) or effect == SetLock(held=True)) and (
             seen.versions["environment"] != self.environment_version or not self.environment
         ):
             raise SimConflict
@@ -194,7 +194,7 @@ class UndoModel(Model):
                 self.returned_at = self.time if self.switches else None
             self._enter(effect.state, effect.keep_until)
         else:
-            if isinstance(effect, (v.AcquireLock, v.ReleaseLock, v.RecordExecuted)):
+            if isinstance(effect, (SetLock, v.RecordExecuted)):
                 self.environment_version += 1
             super()._bookkeeping(seen, effect)
 
@@ -250,12 +250,12 @@ class UndoModel(Model):
         )
 
     def _undone_does(self, effect: v.Effect) -> bool:
-        if isinstance(effect, v.AcquireLock):
+        if effect == SetLock(held=True):
             if self.holder is not None:
                 return False
             self.holder, self.locked_since = "undone", self.time
             self.environment_version += 1
-        elif isinstance(effect, v.ReleaseLock):
+        elif effect == SetLock(held=False):
             self.holder = None
             self.environment_version += 1
         elif effect == SetFinalizer(present=False):

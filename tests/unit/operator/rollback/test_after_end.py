@@ -10,7 +10,7 @@ from ocore_crds.commands import table
 from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Step, SwitchResult
 from ocore_crds.resources.rollback import RollbackStatus, RollbackTarget
 from ocore_operator import clock
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.rollback.plan_after_end import (
     CLEANUP_SECONDS,
     FRESH_SECONDS,
@@ -24,12 +24,10 @@ from ocore_operator.rollback.plan_after_end import (
 )
 from ocore_operator.rollback.transitions import change, stamp, step
 from ocore_operator.rollback.world import (
-    AcquireLock,
     Do,
     JobView,
     OperationLock,
     RecordExecuted,
-    ReleaseLock,
     ReportProbe,
     StartJob,
     StopJob,
@@ -72,7 +70,7 @@ def test_the_position_is_not_read_in_an_environment_that_was_replaced(view: obje
 
 def test_nothing_is_dropped_without_the_lock() -> None:
     for status in (cleaning(cleanup_attempt=0), cleaning()):
-        assert decide(status, FREE, 10) == Do(AcquireLock())
+        assert decide(status, FREE, 10) == Do(SetLock(held=True))
         other = replace(FREE, lock=OperationLock("Other", "Snapshot t", START))
         waits = decide(status, other, 10)
         assert isinstance(waits, Wait)
@@ -82,13 +80,13 @@ def test_nothing_is_dropped_without_the_lock() -> None:
 
 def test_the_lock_is_free_while_the_next_attempt_is_not_due() -> None:
     paused = cleaning(cleanup_after=stamp(time_at(30)))
-    assert decide(paused, LOCKED, 29) == Do(ReleaseLock())
+    assert decide(paused, LOCKED, 29) == Do(SetLock(held=False))
     assert decide(paused, FREE, 29) == Idle(1)
-    assert decide(paused, FREE, 30) == Do(AcquireLock())
+    assert decide(paused, FREE, 30) == Do(SetLock(held=True))
     later = cleaning(cleanup_after=stamp(time_at(WINDOW)))
     assert decide(later, FREE, 7200) == Idle(WINDOW - 7200), "each attempt reads the position itself"
     assert decide(complete(undo_until=stamp(time_at(30))), FREE, 29) == Idle(1)
-    assert decide(complete(undo_until=stamp(time_at(30))), FREE, 30) == Do(AcquireLock())
+    assert decide(complete(undo_until=stamp(time_at(30))), FREE, 30) == Do(SetLock(held=True))
 
 
 @pytest.mark.parametrize("kind", ["restore", "switch"])
@@ -220,7 +218,7 @@ def test_row_100_a_live_database_that_refuses_connections_is_repaired() -> None:
     assert (refuses.refuses_connections, refuses.position) == (True, "New")
     other = replace(FREE, lock=OperationLock("Other", "Snapshot t", START))
     assert isinstance(decide(refuses, other, 6), Wait)
-    assert decide(refuses, FREE, 6) == Do(AcquireLock())
+    assert decide(refuses, FREE, 6) == Do(SetLock(held=True))
     begun = recorded(decide(refuses, LOCKED, 7))
     assert begun.inspect_attempt == 2
     assert decide(begun, LOCKED, 7) == Do(StartJob("inspect", 2))
@@ -228,7 +226,7 @@ def test_row_100_a_live_database_that_refuses_connections_is_repaired() -> None:
     after = recorded(decide(begun, repaired, 9))
     assert (after.refuses_connections, after.position) == (False, "Old")
     assert after.undo_until == stamp(time_at(9 + WINDOW)), "the window begins again"
-    assert decide(after, LOCKED, 10) == Do(ReleaseLock())
+    assert decide(after, LOCKED, 10) == Do(SetLock(held=False))
 
 
 def test_a_repair_that_fails_is_repeated_by_the_next_read() -> None:
@@ -293,7 +291,7 @@ def test_what_the_environment_runs_on_after_a_switch_by_hand_is_an_event(positio
 def test_after_the_cleanup_or_its_last_attempt_nothing_is_left_to_do(residue: str) -> None:
     """Also not the cleanup: a person has been asked to do it."""
     done = cleaning(residue=residue)
-    assert decide(done, LOCKED, 10) == Do(ReleaseLock())
+    assert decide(done, LOCKED, 10) == Do(SetLock(held=False))
     other = replace(FREE, lock=OperationLock("Other", "Snapshot t", START))
     for world in (FREE, other):
         assert decide(done, world, 10) == Do(SetFinalizer(present=False))
@@ -310,7 +308,7 @@ def test_a_cleanup_that_has_begun_does_not_wait_for_the_undo_window() -> None:
     """The Rollback was being deleted, for example, and its Environment has no lock for it."""
     status = cleaning(cleanup_after=stamp(time_at(30)), undo_until=stamp(time_at(WINDOW)))
     assert decide(status, FREE, 20) == Idle(10)
-    assert decide(status, FREE, 30) == Do(AcquireLock())
+    assert decide(status, FREE, 30) == Do(SetLock(held=True))
 
 
 def test_a_read_of_the_position_in_an_attempt_leaves_the_step_running() -> None:

@@ -15,7 +15,7 @@ from ocore_kube.errors import Forbidden
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import restored
-from ocore_operator.frame.actions import Record, Wait
+from ocore_operator.frame.actions import Record, SetLock, Wait
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.kube import resources
@@ -185,7 +185,7 @@ def test_the_snapshot_is_claimed_before_anything_is_waited_for() -> None:
         seen, action = operator.decide()
         if isinstance(action, Record) and action.status.snapshot_namespace:
             break
-        assert not (isinstance(action, v.Do) and isinstance(action.effect, v.AcquireLock)), "locked before the claim"
+        assert not (isinstance(action, v.Do) and action.effect == SetLock(held=True)), "locked before the claim"
         operator.act(seen, action)
     claimed = status_of(action)
     assert (claimed.stage, claimed.snapshot_namespace, claimed.snapshot_name) == ("Preflight", "prod", "s1")

@@ -72,7 +72,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "Await",
         "an aborted rollback lets its safety snapshot run",
         plan_safety,
-        "    if found is None or not found.ours or found.complete or found.failed:\n",
+        "    if found is None or not world.owns_safety or _has_completed(found) or _has_failed(found):\n",
         "    if True:\n",
     ),
     (
@@ -172,7 +172,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
         "",
         "never releases the operation lock",
         plan_after_end,
-        'if world.lock.state == "Ours":\n        return Do(ReleaseLock())',
+        'if world.lock.state == "Ours":\n        return Do(SetLock(held=False))',
         "if False:\n        pass",
     ),
 ]

@@ -17,7 +17,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, Rollback
 from ocore_crds.resources.workloads import Target
 from ocore_crds.rules.shown_step import Begun, shown_step
 from ocore_kube.errors import ApiError
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, SetLock
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
@@ -41,7 +41,7 @@ from ocore_operator.rollback.transitions import (
     switched_back,
     timed_out,
 )
-from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, ReleaseLock, StartJob, StopJob, World
+from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, StartJob, StopJob, World
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.view import WorkloadView
 from support.operator import objects, rollback_seen
@@ -503,7 +503,7 @@ def test_what_was_switched_back_is_kept_for_the_undo_window() -> None:
     assert "PreviousRetained" not in kept
 
     # The lock is released for the window; a Snapshot or another Rollback may run.
-    assert plan.decide(ended, spec, world, "id", time_at(2)) == Do(ReleaseLock())
+    assert plan.decide(ended, spec, world, "id", time_at(2)) == Do(SetLock(held=False))
     free = replace(world, lock=OperationLock())
     assert plan.decide(ended, spec, free, "id", time_at(301)) == Idle(300)
     begun = plan.decide(ended, spec, world, "id", time_at(602))

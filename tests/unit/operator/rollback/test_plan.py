@@ -12,16 +12,14 @@ from ocore_crds.protocol import Failure, NeutralizeResult, RestoreResult, Step
 from ocore_crds.resources.neutralize import NeutralizeStatus
 from ocore_crds.resources.rollback import BEFORE_THE_SWITCH, RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SavedWorkload
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.rollback import plan, plan_safety
 from ocore_operator.rollback.transitions import begin, change, stamp, state_of, step
 from ocore_operator.rollback.world import (
-    AcquireLock,
     Action,
     Do,
     JobView,
     OperationLock,
-    SafetyView,
     SourceView,
     StartJob,
     StopJob,
@@ -123,7 +121,7 @@ def test_what_happens_to_its_environment_aborts_it(stage: str) -> None:
     failed(decide(found, world(environment=None)), c.ENVIRONMENT_NOT_FOUND, "Environment shop was deleted")
     taken = world(lock=OperationLock("Other", "Snapshot s2", START))
     failed(decide(found, taken), c.INTERNAL_ERROR, "Snapshot s2 has locked environment shop")
-    assert decide(found, world(lock=OperationLock())) == Do(AcquireLock())
+    assert decide(found, world(lock=OperationLock())) == Do(SetLock(held=True))
 
 
 def test_what_was_changed_in_its_environment_is_named() -> None:
@@ -192,7 +190,9 @@ def test_a_copy_is_neutralised_before_anything_is_waited_for() -> None:
     done = JobView("restore", 1, "restore-1", ended=True, payload=RESTORED)
     required = NeutralizeStatus(required=True, own_identity=False)
     found = change(status("Restore", SAFE, neutralize=required), safety_snapshot_name="x", safety_snapshot_id="u")
-    seen = world(done, safety_name="x", safety=SafetyView("x", "u", ours=True))
+    seen = world(
+        done, safety_name="x", safety=rollback_seen.snapshot(name="x", uid="u", complete=False), owns_safety=True
+    )
     assert plan_safety.waits(SAFE, found)
     assert recorded(decide(found, seen, spec=SAFE)).stage == "Neutralize"
 

@@ -13,7 +13,7 @@ from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.workloads import Target
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Record, Wait
+from ocore_operator.frame.actions import Record, SetLock, Wait
 from ocore_operator.kube import resources
 from ocore_operator.rollback import observe, plan, plan_preflight
 from ocore_operator.rollback import world as v
@@ -337,7 +337,7 @@ def test_row_32_a_record_without_success_refuses_it_and_nothing_is_removed(reaso
         status = action.status
     assert (status.stage, status.phase, status.failure_reason) == ("Ended", "Failed", reason)
     assert leftovers_of(status) == ("None", None, None, None, None)
-    assert action == v.Do(v.ReleaseLock())
+    assert action == v.Do(SetLock(held=False))
 
 
 def workload(**changes: object) -> Callable[[v.World], v.World]:

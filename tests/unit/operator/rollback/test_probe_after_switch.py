@@ -12,6 +12,7 @@ from ocore_crds.conditions import Condition
 from ocore_crds.protocol import CleanupResult, Failure, ProbeResult, Result
 from ocore_crds.resources.environment import Operation
 from ocore_kube.types import ENVIRONMENTS
+from ocore_operator.frame.actions import SetLock
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.probe_requests import ProbeRequests
@@ -19,7 +20,7 @@ from ocore_operator.readiness import observe as readiness
 from ocore_operator.readiness import schedule
 from ocore_operator.rollback import building, effects, observe
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.world import ReleaseLock, World
+from ocore_operator.rollback.world import World
 from support.operator.api import ApiServer
 from support.operator.catalogs import new_catalog
 from support.operator.jobs import job_inputs
@@ -58,7 +59,7 @@ def released(status: dict[str, Any]) -> tuple[ProbeRequests, list[Key]]:
         kube=api.client(), catalog=new_catalog(), now=lambda: moment(100), probes=requests,
         queue=SimpleNamespace(add=queued.append),
     )  # fmt: skip
-    asyncio.run(effects.carry_out(ctx, seen, Memory(), ReleaseLock()))
+    asyncio.run(effects.carry_out(ctx, seen, Memory(), SetLock(held=False)))
     return requests, queued
 
 

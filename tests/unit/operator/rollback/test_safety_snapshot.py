@@ -17,11 +17,11 @@ from ocore_kube.types import SNAPSHOTS
 from ocore_operator.errors import Stalled
 from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.kube import resources
-from ocore_operator.kube.resources import Rollback
+from ocore_operator.kube.resources import Rollback, Snapshot
 from ocore_operator.rollback import effects, observe, plan, plan_safety
 from ocore_operator.rollback.memory import Memory
 from ocore_operator.rollback.plan_switch import STOP_JOBS_SECONDS
-from ocore_operator.rollback.safety import safety_snapshot, safety_view
+from ocore_operator.rollback.safety import is_safety_snapshot, safety_snapshot
 from ocore_operator.rollback.transitions import begin, change, enter, stamp, state_of, step
 from ocore_operator.rollback.world import (
     Action,
@@ -30,7 +30,6 @@ from ocore_operator.rollback.world import (
     Do,
     JobView,
     OperationLock,
-    SafetyView,
     StartJob,
     World,
 )
@@ -58,15 +57,23 @@ def named(stage: Any = "Restore", **changes: Any) -> RollbackStatus:
     return change(fresh, safety_snapshot_name=NAME, safety_snapshot_id="u1")
 
 
-def view(**changes: Any) -> SafetyView:
-    return replace(SafetyView(NAME, "u1", ours=True, message="it runs."), **changes)
+def view(*, ours: bool = True, message: str = "it runs.", failed: bool = False, **facts: Any) -> Snapshot:
+    """The Snapshot; `ours`: see :func:`world`."""
+    found = rollback_seen.snapshot(**{"name": NAME, "uid": "u1", "complete": False, "waits_for": message, **facts})
+    if failed:
+        status = found.status
+        ended = c.set_condition(
+            status.conditions, c.FAILED, "True", "DumpFailed", message, now=stamp(START), generation=1
+        )
+        found = found.with_status(status.model_copy(update={"conditions": ended}))
+    return found if ours else replace(found, meta=replace(found.meta, annotations={"of": "another"}))
 
 
-def world(safety: SafetyView | None = None, **changes: Any) -> World:
+def world(safety: Snapshot | None = None, **changes: Any) -> World:
     environment = rollback_seen.environment(target=TARGET)
     lock = OperationLock("Ours", "Rollback r1", START)
     full = World(created=START, environment=environment, snapshot=None, finalizer=True, lock=lock, safety_name=NAME)
-    return replace(full, safety=safety, **changes)
+    return replace(full, safety=safety, owns_safety=safety is not None and not safety.meta.annotations, **changes)
 
 
 def decide(found: RollbackStatus, seen: World, seconds: float = 1, spec: RollbackSpec = SPEC) -> Action:
@@ -133,7 +140,7 @@ def test_once_it_is_complete_the_switch_is_prepared() -> None:
         (view(complete=True, deleting=True), "was deleted"),
     ],
 )
-def test_one_that_fails_or_goes_ends_the_rollback(stage: str, safety: SafetyView | None, says: str) -> None:
+def test_one_that_fails_or_goes_ends_the_rollback(stage: str, safety: Snapshot | None, says: str) -> None:
     action = decide(named(stage), world(safety, jobs=(RESTORES,)))
     assert isinstance(action, Record)
     assert (action.status.stage, action.status.failure_reason) == ("Abort", c.SAFETY_SNAPSHOT_FAILED)
@@ -181,7 +188,7 @@ def test_an_aborted_rollback_cancels_it_and_waits_for_its_end() -> None:
 
 
 @pytest.mark.parametrize("safety", [None, view(complete=True), view(failed=True), view(ours=False)])
-def test_an_aborted_rollback_leaves_one_that_has_ended_and_a_foreign_one(safety: SafetyView | None) -> None:
+def test_an_aborted_rollback_leaves_one_that_has_ended_and_a_foreign_one(safety: Snapshot | None) -> None:
     action = decide(aborting(), world(safety))
     assert isinstance(action, Record)
     assert action.status.stage == "Finish"
@@ -278,7 +285,7 @@ def test_whose_it_is(meta: dict[str, Any], spec: dict[str, Any], *, ours: bool) 
     obj = stored()
     obj["metadata"] |= meta
     obj["spec"] |= spec
-    assert safety_view(obj, rollback()).ours is ours
+    assert is_safety_snapshot(resources.snapshot(obj), rollback()) is ours
 
 
 @pytest.mark.parametrize(
@@ -296,8 +303,11 @@ def test_how_it_ended(conditions: list[tuple[str, str]], phase: str | None, *, c
         {"type": t, "status": "True", "reason": "X", "message": m, "lastTransitionTime": "2026-01-01T00:00:02Z"}
         for t, m in conditions
     ]
-    seen = safety_view(stored(status={"conditions": found, "phase": phase} if phase else {}), rollback())
-    assert (seen.complete, seen.failed, seen.deleting, seen.version) == (complete, failed, False, "5")
+    seen = resources.snapshot(stored(status={"conditions": found, "phase": phase} if phase else {}))
+    action = decide(named(), replace(world(seen, jobs=(RESTORES,)), owns_safety=True))
+    assert isinstance(action, Record) is (complete or failed)
+    if isinstance(action, Record):
+        assert (state_of(action.status, Step.SAFETY_SNAPSHOT) == "Failed") is failed
 
 
 # --- against an API server -------------------------------------------------------------------------------------------
@@ -350,7 +360,8 @@ def test_one_that_became_complete_is_not_cancelled(version: str, *, kept: bool) 
     """It is deleted only as it was read."""
     server = ApiServer()
     now = server.put(SNAPSHOTS, stored())["metadata"]["resourceVersion"]
-    seen = view(version=now if version == "same" else "0")
+    seen = view()
+    seen = replace(seen, meta=replace(seen.meta, resource_version=now if version == "same" else "0"))
     ctx, observed = context(server), SimpleNamespace(rollback=rollback())
     asyncio.run(effects.carry_out(ctx, observed, Memory(), CancelSafetySnapshot(seen)))  # type: ignore[arg-type]
     assert (server.paths() != []) is kept

@@ -16,7 +16,7 @@ from ocore_crds.resources.snapshot import SavedContainer, SavedImage, SavedWorkl
 from ocore_kube.errors import Conflict
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
 from ocore_operator.entries.operations import operations
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, Wait
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key
 from ocore_operator.rollback import effects, executed, observe, plan, plan_undo, reconcile
@@ -24,13 +24,11 @@ from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.snapshot_and_environment import target_of
 from ocore_operator.rollback.transitions import change, stamp, start_undo
 from ocore_operator.rollback.world import (
-    AcquireLock,
     Action,
     Do,
     JobView,
     OperationLock,
     RecordExecuted,
-    ReleaseLock,
     SettleUndo,
     StartJob,
     TakenOver,
@@ -189,7 +187,7 @@ def test_it_needs_the_lock_and_no_probe() -> None:
     """An Environment that is not ready for a rollback does not prevent an undo: nothing is restored, and the switch Job
     checks what it needs."""
     free = replace(world(), lock=OperationLock("Free"))
-    assert preflight(free) == Do(AcquireLock())
+    assert preflight(free) == Do(SetLock(held=True))
     assert free.environment is not None
     unready = altered_environment(
         free.environment, rollback_ready=False, not_ready_reason=c.CAPACITY_UNKNOWN, probed_at=None
@@ -338,7 +336,7 @@ def test_the_undone_rollback_touches_nothing_while_its_undo_runs() -> None:
     """Neither a read that shows the other position, nor the end of its window, nor its deletion."""
     running = TakenOver("Running", "u1")
     assert undone(finished(), running) == Idle(plan_undo.TAKEN_OVER_SECONDS)
-    assert undone(finished(), running, lock=OperationLock("Ours", "r1", START)) == Do(ReleaseLock())
+    assert undone(finished(), running, lock=OperationLock("Ours", "r1", START)) == Do(SetLock(held=False))
     reading = finished(position_read_began=stamp(START), inspect_attempt=1)
     switched = JobView("inspect", 1, "i", ended=True, payload=SwitchResult(position="Old"))
     assert isinstance(undone(reading, running, jobs=(switched,)), Idle)
