@@ -58,12 +58,13 @@ class Record(Generic[StatusT]):
 
     status: StatusT
     notes: tuple[Note, ...] = ()
-    #: Failpoints that are hit before and after the status is written.
-    before: str = ""
+    #: Hit after the status is written.
     failpoint: str = ""
     #: Name of the Job whose result the status has: it is removed first, else its result would be read again under the
     #: name of another attempt.
     job: str = ""
+    #: Failpoint that is hit before the status is written.
+    before: str = ""
 
 
 @dataclass(frozen=True)
