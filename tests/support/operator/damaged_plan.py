@@ -34,19 +34,25 @@ def damaged(module: ModuleType, old: str, new: str) -> Iterator[None]:
             getattr(module, name).__code__ = code
 
 
-def find_out(machine: type[RuleBasedStateMachine], focus: str, most: int, begin: int | None = None) -> None:
-    """Runs at most so many examples of the machine, with that focus. `begin`: a seed of the search."""
-    focused = type("Focused", (machine,), {"focus": focus})
-    run_state_machine_as_test(
-        focused if begin is None else seed(begin)(focused),
-        settings=settings(
-            max_examples=most,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=[Phase.generate],
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+#: Examples of one search. One that has found nothing by then seldom finds it later; one from another seed often does.
+EXAMPLES = 100
+
+
+def find_out(machine: type[RuleBasedStateMachine], focus: str, most: int, begin: int = 0) -> None:
+    """Runs at most so many examples of the machine, with that focus, in searches from one seed after the other.
+    `begin`: the first seed."""
+    for number in range(begin, begin + most // EXAMPLES):
+        focused = seed(number)(type("Focused", (machine,), {"focus": focus}))
+        run_state_machine_as_test(
+            focused,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=30,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -178,25 +178,17 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 ]
 
 
-#: Seeds with which the search finds most of these in seconds. They depend on the number of examples, too.
+#: The first seed that finds these. With another one the search takes longer.
 SEEDS = {
-    "a workload that was scaled up again is not noticed": 11,
-    "switches before the safety snapshot is Complete": 1,
-    "the operation lock is released while the switch Job runs": 12,
-    "the deadline counts after the signal too": 6,
-    "an aborted rollback lets its safety snapshot run": 0,
-    "the image is not put back after a switch back": 1,
-    "an operator that was away gives up before it has tried": 6,
-    "two writers: inspects while the switch may go on": 6,
-    "a lost switch is taken for none": 9,
-    "switches an environment that names another claim by now": 2,
-    "what was switched back is dropped at once": 38,
-    "what was live until someone switched by hand is dropped at once": 31,
-    "leaves the Jobs of an aborted rollback alone": 2,
+    "the operation lock is released while the switch Job runs": 1,
+    "a lost switch is taken for none": 4,
+    "two writers: inspects while the switch may go on": 2,
+    "the image is not put back after a switch back": 7,
+    "leaves the Jobs of an aborted rollback alone": 1,
 }
 
 
 @pytest.mark.parametrize(("focus", "what", "module", "old", "new"), MUTANTS, ids=[m[1] for m in MUTANTS])
 def test_a_damaged_plan_is_found_out(focus: str, what: str, module: ModuleType, old: str, new: str) -> None:
     with damaged(module, old, new), pytest.raises((AssertionError, BaseExceptionGroup)):
-        find_out(RollbackMachine, focus, 4000, SEEDS.get(what))
+        find_out(RollbackMachine, focus, 4000, SEEDS.get(what, 0))

@@ -36,14 +36,7 @@ MUTANTS: list[tuple[str, str, ModuleType, str, str]] = [
 ]
 
 
-#: Seeds with which the search finds these in a second. They depend on the number of examples, too.
-SEEDS = {
-    "the undone rollback cleans up while the undo runs": 1,
-    "an undo that did not switch keeps what it took over": 1,
-}
-
-
 @pytest.mark.parametrize(("focus", "what", "module", "old", "new"), MUTANTS, ids=[m[1] for m in MUTANTS])
 def test_a_damaged_plan_is_found_out(focus: str, what: str, module: ModuleType, old: str, new: str) -> None:
     with damaged(module, old, new), pytest.raises((AssertionError, BaseExceptionGroup)):
-        find_out(UndoMachine, focus, 2000, SEEDS.get(what))
+        find_out(UndoMachine, focus, 2000)
