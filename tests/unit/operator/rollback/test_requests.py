@@ -2,9 +2,9 @@
 why before you raise it."""
 
 from ocore_crds import conditions as c
-from ocore_kube.types import CLAIMS, ROLLBACKS
+from ocore_kube.types import CLAIMS, ENVIRONMENTS, ROLLBACKS
 from support.operator import objects
-from support.operator.whole_rollback import KEY, Site
+from support.operator.whole_rollback import KEY, Site, probed
 
 #: Of a rollback in place, of its undo, and of a snapshot.
 ROLLBACK, UNDO, SNAPSHOT = 233, 183, 39
@@ -56,3 +56,19 @@ def test_nothing_is_stopped_where_the_claim_is_being_deleted() -> None:
     site.reconcile(KEY)
     status = site.place.read(ROLLBACKS, "shop", "back")["status"]
     assert (status.get("failureReason"), status.get("quiescedAt")) == (c.SCALING_DELETES_CLAIM, None)
+
+
+def test_a_rollback_that_is_refused_under_the_lock_releases_it() -> None:
+    """Its status names no Environment yet, so the Snapshot is read for its name."""
+    site = Site()
+    found = site.place.read(ENVIRONMENTS, "shop", "shop")
+    refused = {"type": c.ROLLBACK_READY, "status": "False", "reason": c.CAPACITY_UNKNOWN, "message": "."}
+    found["status"]["conditions"][1] |= refused
+    site.place.put(ENVIRONMENTS, found)
+    site.place.put(ROLLBACKS, objects.obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, {}))
+    site.reconcile(KEY)
+    assert site.place.read(ENVIRONMENTS, "shop", "shop")["status"]["operation"]["name"] == "back"
+    site.place.put(ENVIRONMENTS, probed(site.place.read(ENVIRONMENTS, "shop", "shop"), site.now))
+    site.reconcile(KEY)
+    assert site.stage(KEY) == "Ended"
+    assert "operation" not in site.place.read(ENVIRONMENTS, "shop", "shop")["status"]
