@@ -30,9 +30,6 @@ from ocore_operator.rollback.observe import FOLLOWING, Observed, Others, observe
 from ocore_operator.rollback.plan import decide
 from ocore_operator.rollback.world import WOKEN, Action, Do, SettleUndo, TakeOver
 
-#: Actions of one reconcile.
-MAX_ACTIONS = 60
-
 _log = structlog.get_logger()
 
 
@@ -60,7 +57,6 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
         partial(_carry_out, ctx, memories, observer),
         may_rest=loop.may_rest,
         refused=_refused,
-        max_actions=MAX_ACTIONS,
     )
 
 
