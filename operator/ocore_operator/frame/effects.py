@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ocore_crds import naming
-from ocore_kube.types import OURS, Type
+from ocore_kube.types import FINALIZED, Type
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, StopJob, Wait
@@ -33,7 +33,7 @@ async def carry_out(
         return Requeue(action.seconds)
     if isinstance(action, SetFinalizer):
         kind = obj.kind.kind
-        await set_finalizer(ctx, obj.meta, OURS[kind], naming.FINALIZERS[kind], present=action.present)
+        await set_finalizer(ctx, obj.meta, FINALIZED[kind], naming.FINALIZERS[kind], present=action.present)
         return None if action.present else Requeue()
     if action.before:
         await failpoints.hit(ctx, obj, action.before)

@@ -355,4 +355,4 @@ def is_powerful(connection: Connection, role: str) -> bool:
         " ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files')))",
         [role],
     )
-    return bool(found)
+    return found is not False
