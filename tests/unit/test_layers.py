@@ -200,7 +200,7 @@ def readers_of_states() -> set[str]:
 
 def test_only_the_driver_reads_the_state_of_a_job() -> None:
     """A plan matches on the driver's answers. A Rollback signals its Jobs, so it has a view of its own."""
-    assert readers_of_states() == {"jobs/observing/driver.py", "rollback/observe.py"}
+    assert readers_of_states() == {"jobs/observing/attempts.py", "rollback/observe.py"}
 
 
 def test_nothing_private_of_typer_is_imported() -> None:

@@ -18,8 +18,8 @@ from ocore_mover.store.retries import Patience
 from ocore_mover.store.s3_bucket import UPLOADS, Bucket
 from ocore_mover.store.s3_client import NOT_FOUND, code_of, status_of, translated
 from ocore_mover.store.s3_options import S3Options
+from ocore_mover.store.s3_purge import purge
 from ocore_mover.store.s3_reader import Absent, download, read_range
-from ocore_mover.store.s3_versions import purge
 from ocore_mover.store.s3_writer import PartPool, S3Writer
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class S3Store(Bucket, Store):
         return len(full_keys)
 
     def purge(self, prefix: str) -> KeptVersions | None:
-        """See s3_versions.py."""
+        """See s3_purge.py."""
         return purge(self, self._prefix + prefix, marked=self._marked)
 
 

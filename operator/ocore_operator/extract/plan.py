@@ -17,8 +17,8 @@ from ocore_operator.extract import transitions
 from ocore_operator.extract.world import Action, StartJob, World
 from ocore_operator.frame import actions
 from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLock, Wait
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
+from ocore_operator.jobs.observing import attempts
+from ocore_operator.jobs.observing.attempts import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
 
 #: Seconds in which a missing object may still appear: GitOps applies them in no order.
@@ -154,7 +154,7 @@ def _failure(reason: str, message: str) -> Failure:
 def _run(world: World) -> Action:
     extract, status = world.extract, world.extract.status
     series = Series(EXTRACT, extract.meta.uid, ExtractResult, "The Job")
-    found = series.next(world.seen, world.now, driver.soon(EXTRACT), status.attempt)
+    found = series.next(world.seen, world.now, attempts.soon(EXTRACT), status.attempt)
     if isinstance(found, Done):
         return Record(transitions.completed(world, found.result))
     if status.deadline is not None and world.now >= clock.parse(status.deadline):
@@ -179,7 +179,7 @@ def _run(world: World) -> Action:
             return Wait(found.seconds, found.reason or c.RUNNING, found.message)
         case Waits():
             return Wait(found.seconds, *found.says(c.RUNNING, f"Job {found.job} reads the snapshot."), pod=found.pod)
-        case driver.Failed(failure=failure):
+        case attempts.Failed(failure=failure):
             return Record(transitions.failed(world, failure.reason, failure.message))
 
 
@@ -270,7 +270,7 @@ def _removal(world: World) -> Action:
     if left > 0:
         return Idle(left)
     series = Series(REMOVE_EXTRACT, extract.meta.uid, ExtractRemoved, "The Job")
-    match series.next(world.seen, world.now, driver.once, attempt):
+    match series.next(world.seen, world.now, attempts.once, attempt):
         case Due():
             if world.into_database and not world.locked:
                 return SetLock(held=True)
@@ -279,7 +279,7 @@ def _removal(world: World) -> Action:
             return Idle(seconds)
         case Done(result=found):
             return Record(transitions.removed(world, found))
-        case driver.Failed(failure=failure):
+        case attempts.Failed(failure=failure):
             return _not_removed(world, failure.message)
 
 

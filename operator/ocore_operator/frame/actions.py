@@ -7,8 +7,8 @@ from typing import Any, Generic, Literal, TypeVar
 from ocore_crds.model import Model
 from ocore_crds.protocol import Failure
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import STOP_PAUSE
+from ocore_operator.jobs.observing import attempts
+from ocore_operator.jobs.observing.attempts import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Key
 
@@ -93,10 +93,10 @@ class StopJob:
 def stop(seen: Observation, names: Iterable[str], *, with_ended: bool = True) -> Idle[Any] | StopJob | None:
     """Stops the first of these Jobs that may still act, and waits for its pods; None: none may. `with_ended`: see
     :func:`driver.acts`."""
-    name = driver.acts(seen, names, with_ended=with_ended)
+    name = attempts.acts(seen, names, with_ended=with_ended)
     if name is None:
         return None
-    return Idle(STOP_PAUSE) if driver.is_stopped(seen, name) else StopJob(name)
+    return Idle(STOP_PAUSE) if attempts.is_stopped(seen, name) else StopJob(name)
 
 
 def until_passed(refusal: Outcome) -> Idle[StatusT] | None:

@@ -11,7 +11,7 @@ from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, StopJob, Wait
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints, lifecycle
-from ocore_operator.jobs.observing.driver import STOP_PAUSE
+from ocore_operator.jobs.observing.attempts import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube.resources import Meta, Resource

@@ -5,7 +5,7 @@ from ocore_crds.resources.snapshotstore import ImportStatus, SnapshotStoreStatus
 from ocore_operator.frame.actions import Idle, Record, until_passed
 from ocore_operator.imports import rules
 from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
-from ocore_operator.jobs.observing.driver import Done, Due, Failed, Waits, soon
+from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Waits, soon
 
 
 def is_running(status: ImportStatus | None) -> bool:

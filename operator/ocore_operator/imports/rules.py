@@ -20,7 +20,7 @@ from ocore_crds.stored.manifest import Identity
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_crds.text.sentences import shortened
 from ocore_operator import clock, summarize
-from ocore_operator.jobs.observing.driver import Series
+from ocore_operator.jobs.observing.attempts import Series
 from ocore_operator.kube.resources import Environment, Object, Snapshot, Store, project_of
 from ocore_operator.snapshot import transitions
 from ocore_operator.summarize import Stamp

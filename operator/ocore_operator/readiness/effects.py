@@ -20,7 +20,7 @@ from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import build
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.observing.driver import STOP_PAUSE
+from ocore_operator.jobs.observing.attempts import STOP_PAUSE
 from ocore_operator.kube.resources import Environment, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
 from ocore_operator.readiness.plan_environment import target_of

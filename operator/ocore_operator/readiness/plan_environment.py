@@ -15,8 +15,8 @@ from ocore_operator.entries.operations import rollback_near
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.inputs import OF_WORKLOADS, JobInputs
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
+from ocore_operator.jobs.observing import attempts
+from ocore_operator.jobs.observing.attempts import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished
 from ocore_operator.kube.resources import Environment, Store, project_of
 from ocore_operator.readiness import entry, proof, schedule, sizing
@@ -333,7 +333,7 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
     if due is None:
         return Idle(None, status)
     series = Series(MEASURE, obj.meta.uid, SizesResult, "The Job that measures", f"{sizing.attempt_name(status)}-")
-    match series.next(seen, world.now, driver.once):
+    match series.next(seen, world.now, attempts.once):
         case Due(number=number):
             others = (*seen.of_command("probe"), *seen.of_command("measure"))
             if due > 0:
@@ -345,7 +345,7 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
             return _beside(world, status, job)
         case Done(result=result, finished=ended, job=job):
             return Record(sizing.measured(status, result, ended=ended), job=job)
-        case driver.Failed(failure=failure, finished=ended, job=job):
+        case attempts.Failed(failure=failure, finished=ended, job=job):
             return Record(sizing.not_measured(status, f"{failure.reason}: {failure.message}", ended=ended), job=job)
 
 
@@ -390,7 +390,7 @@ def _proof_due_in(world: EnvironmentWorld, status: EnvironmentStatus) -> float |
 def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
     obj, now = world.obj, clock.text(world.now)
     series = Series(PROVE, obj.meta.uid, ProofResult, "The proof", f"{proof.attempt_name(status)}-")
-    match series.next(world.seen, world.now, driver.once):
+    match series.next(world.seen, world.now, attempts.once):
         case Due(number=number):
             if obj.status.operation is not None or world.operations:
                 return Idle(PROOF_PAUSE, status)
@@ -402,7 +402,7 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
             return Record(
                 proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), job=job
             )
-        case driver.Failed(failure=failure):
+        case attempts.Failed(failure=failure):
             lost = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
             return Record(proven(obj, lost, now))
 

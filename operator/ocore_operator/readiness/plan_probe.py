@@ -18,8 +18,8 @@ from ocore_operator import clock, summarize
 from ocore_operator.errors import Failed, Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.building.inputs import JobInputs
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import Done, Due, Series, Waits
+from ocore_operator.jobs.observing import attempts
+from ocore_operator.jobs.observing.attempts import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.catalog import Entry
 from ocore_operator.kube.resources import Resource
@@ -158,7 +158,7 @@ def probe(
             return kind.probing(world, kind.does if pod and not reason else message, reason or c.PROBING)
         case Done(result=result, job=job, began=began):
             return Record(kind.found(world, result, began or clock.text(world.now)), job=job)
-        case driver.Failed(failure=failure, began=began):
+        case attempts.Failed(failure=failure, began=began):
             return Record(kind.failed(world, failure, began or clock.text(world.now)))
 
 

@@ -10,7 +10,7 @@ from ocore_crds.commands.base import Command
 from ocore_crds.conditions import Condition
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_operator import clock
-from ocore_operator.jobs.observing.driver import Failed
+from ocore_operator.jobs.observing.attempts import Failed
 from ocore_operator.settings import Settings
 
 #: Seconds from the end of a rollback to the probe that renews what was found before it. The application has just

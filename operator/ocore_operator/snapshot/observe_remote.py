@@ -12,7 +12,7 @@ from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry, needing, of_environment
 from ocore_operator.errors import Outcome, Stalled, Waiting
-from ocore_operator.jobs.observing.driver import Waits
+from ocore_operator.jobs.observing.attempts import Waits
 from ocore_operator.jobs.observing.snapshot_jobs import copying
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import read

@@ -26,7 +26,7 @@ from ocore_crds.protocol import Failure, SnapshotResult
 from ocore_crds.text.sentences import sentence
 from ocore_operator import clock
 from ocore_operator.frame.actions import StopJob, Wait
-from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, Observation, may_retry
 from ocore_operator.jobs.observing.snapshot_jobs import attempts
 from ocore_operator.kube.resources import Snapshot

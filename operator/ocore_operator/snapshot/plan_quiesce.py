@@ -21,7 +21,7 @@ from ocore_crds.resources.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
 from ocore_operator.frame.actions import Note, Record, Wait
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.observing.driver import Waits
+from ocore_operator.jobs.observing.attempts import Waits
 from ocore_operator.jobs.observing.snapshot_jobs import attempts
 from ocore_operator.snapshot.world import Action, Cascade, SendSignal, World
 from ocore_operator.workloads import quiesce as rules

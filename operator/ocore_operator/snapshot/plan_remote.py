@@ -16,7 +16,7 @@ from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_operator import clock, damage, remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Note, Record
-from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes, copying, deletion
 from ocore_operator.kube.resources import Snapshot

@@ -12,7 +12,7 @@ from ocore_crds.commands.table import RESTORE_TEST
 from ocore_crds.protocol import Failure, RestoreTestResult
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.frame.actions import Idle, Record, StopJob
-from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.attempts import STOP_PAUSE, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL, finished, may_retry
 from ocore_operator.snapshot import plan_after_end, restore_tests
 from ocore_operator.snapshot.stopping import stop

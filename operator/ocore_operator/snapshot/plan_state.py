@@ -18,8 +18,8 @@ from ocore_operator import remote_status
 from ocore_operator.errors import Outcome, Stalled, Waiting
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.jobs.building.job import job_name
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import STOP_PAUSE, Done, Due, Series, Waits
+from ocore_operator.jobs.observing import attempts
+from ocore_operator.jobs.observing.attempts import STOP_PAUSE, Done, Due, Series, Waits
 from ocore_operator.jobs.observing.snapshot_jobs import state_writing
 from ocore_operator.kube.resources import Object, Snapshot
 from ocore_operator.snapshot.world import Action, StartState, World
@@ -180,10 +180,10 @@ def _pause(world: World, place: Place) -> float:
     return found.seconds if isinstance(found, Waits) and found.paused else CHECK_PAUSE
 
 
-def _next(world: World, place: Place) -> driver.Answer[StateResult]:
+def _next(world: World, place: Place) -> attempts.Answer[StateResult]:
     return place.series.next(world.seen, world.now, _retry_pause)
 
 
-def _retry_pause(failed: driver.Failed) -> float:
+def _retry_pause(failed: attempts.Failed) -> float:
     soon = failed.failure.retryable and failed.number < WRITE_STATE.attempts
     return RETRY_PAUSE if soon else LATER_PAUSE

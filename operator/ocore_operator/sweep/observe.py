@@ -4,7 +4,7 @@ from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.entries.stores import StoreEntry
 from ocore_operator.jobs import lifecycle
-from ocore_operator.jobs.observing.driver import Done
+from ocore_operator.jobs.observing.attempts import Done
 from ocore_operator.kube.resources import Key, Store
 from ocore_operator.sweep import plan
 from ocore_operator.sweep.world import World

@@ -6,7 +6,7 @@ from ocore_crds.commands.table import REMOVE_ORPHANS, SWEEP
 from ocore_crds.reports.stored_contents import OrphansResult, RemovedOrphans
 from ocore_crds.resources.snapshotstore import OrphansStatus, SnapshotStoreStatus
 from ocore_operator.frame.actions import Idle, Record, until_passed
-from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits, once
+from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Series, Waits, once
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import orphans
 from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World

@@ -12,7 +12,7 @@ from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.building.job import job_name
-from ocore_operator.jobs.observing.driver import STOP_PAUSE
+from ocore_operator.jobs.observing.attempts import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Environment

@@ -6,7 +6,7 @@ from ocore_crds.commands.table import COPY_REMOTE, DELETE, SNAPSHOT, WRITE_STATE
 from ocore_crds.protocol import CopyResult, DeleteResult, SnapshotResult, StateResult
 from ocore_crds.resources.remote_copy import CopyPlace, RemoteCopy
 from ocore_operator import clock
-from ocore_operator.jobs.observing.driver import Series
+from ocore_operator.jobs.observing.attempts import Series
 from ocore_operator.kube.resources import Snapshot
 
 

@@ -12,7 +12,7 @@ import pytest
 from ocore_crds import failpoints, naming
 from ocore_crds.protocol import KeptVersions
 from ocore_mover.errors import StoreError
-from ocore_mover.store import S3Options, Store, open_store, s3_versions
+from ocore_mover.store import S3Options, Store, open_store, s3_purge
 from ocore_mover.store.probe import PROBE_PREFIX, probe_store
 from support.mover.beside import Finished, call
 from support.mover.faulty_http import Faults, FaultyProxy, Request
@@ -99,7 +99,7 @@ def test_what_exists_is_not_touched(versioned: Store, client: Any, prefix: str) 
 
 
 def test_more_than_one_batch(versioned: Store, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_versions, "BATCH", 4)
+    monkeypatch.setattr(s3_purge, "BATCH", 4)
     for number in range(9):
         put(versioned, f"s/{number}", b"x")
     versioned.delete([f"s/{number}" for number in range(9)])
@@ -179,7 +179,7 @@ def test_a_legal_hold_has_no_end(locked: Store, client: Any, prefix: str) -> Non
 
 
 def test_the_newest_ones_tell_the_end(locked: Store, client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_versions, "LOCKS_READ", 2)
+    monkeypatch.setattr(s3_purge, "LOCKS_READ", 2)
     last = soon(900)
     for number in range(5):
         put(locked, f"s/{number}", b"x")

@@ -26,7 +26,7 @@ from ocore_crds.resources.environment import FileOwner
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle
 from ocore_operator.jobs.building import build
-from ocore_operator.jobs.observing.driver import Answer, Done, Due, Failed, Series, Waits
+from ocore_operator.jobs.observing.attempts import Answer, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.slots.running import job_class
 from ocore_operator.kube.resources import Object
 from ocore_operator.probe_requests import ProbeRequests

@@ -1,4 +1,4 @@
-"""The driver for Jobs: what follows from the states of a command's Jobs. Pure.
+"""Attempts of a command: what follows from the states of its Jobs, and when the next one begins. Pure.
 
 A plan asks for an attempt and gets one of four answers: it is due, something is waited for, it is done, or it has
 failed for good. Only this module reads the state of a Job.

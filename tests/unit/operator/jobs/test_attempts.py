@@ -7,8 +7,8 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import CHECK_COPY, DELETE
 from ocore_crds.protocol import CopyChecked, DeleteResult, Failure, Result
-from ocore_operator.jobs.observing import driver
-from ocore_operator.jobs.observing.driver import Done, Due, Failed, Series, Waits, once, soon
+from ocore_operator.jobs.observing import attempts
+from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Series, Waits, once, soon
 from ocore_operator.jobs.observing.outcome import POLL, Observation
 from ocore_operator.kube.resources import Object
 from support.operator.objects import UID, at, ended, job, moment, observation, on_a_lost_node, pod
@@ -40,7 +40,7 @@ def seen(
     return observation([made], {FIRST: pods}, seconds=seconds)
 
 
-def answer(found: Observation, pause: driver.Pause = once) -> driver.Answer[CopyChecked]:
+def answer(found: Observation, pause: attempts.Pause = once) -> attempts.Answer[CopyChecked]:
     return CHECK.next(found, found.now, pause)
 
 
@@ -130,7 +130,7 @@ def test_a_job_that_is_being_deleted_is_waited_for_unless_it_has_reported_a_resu
     states = (None, starting, STARTED, report(UNREACHABLE))
     for state in states:
         waits = answer(seen(state, deleted=True), soon(CHECK_COPY))
-        assert waits == Waits(driver.STOP_PAUSE, FIRST, "", f"Job {FIRST} is being deleted.")
+        assert waits == Waits(attempts.STOP_PAUSE, FIRST, "", f"Job {FIRST} is being deleted.")
     assert isinstance(answer(seen(report(), phase="Succeeded", deleted=True)), Done)
     lost = answer(on_a_lost_node(seen(STARTED, seconds=500, deleted=True)))
     assert isinstance(lost, Waits)
@@ -139,18 +139,18 @@ def test_a_job_that_is_being_deleted_is_waited_for_unless_it_has_reported_a_resu
 
 def test_a_job_acts_until_it_and_its_pods_have_ended() -> None:
     running = seen(STARTED)
-    assert driver.acts(running, [FIRST]) == FIRST
-    assert not driver.is_stopped(running, FIRST)
-    assert driver.is_stopped(seen(STARTED, deleted=True), FIRST)
+    assert attempts.acts(running, [FIRST]) == FIRST
+    assert not attempts.is_stopped(running, FIRST)
+    assert attempts.is_stopped(seen(STARTED, deleted=True), FIRST)
     orphan = replace(running, jobs={})
-    assert driver.acts(orphan, [FIRST]) == FIRST
-    assert driver.is_stopped(orphan, FIRST)
+    assert attempts.acts(orphan, [FIRST]) == FIRST
+    assert attempts.is_stopped(orphan, FIRST)
     over = observation([job(FIRST, CHECK_COPY.name, condition="Failed")], {})
-    assert driver.acts(over, [FIRST]) is None
+    assert attempts.acts(over, [FIRST]) is None
 
 
 def test_a_program_that_has_ended_needs_no_stop_before_the_next_attempt() -> None:
     """Neither the Job nor the pod shows it yet, and the Job's name counts the attempts."""
     found = seen(report(UNREACHABLE))
-    assert driver.acts(found, [FIRST]) == FIRST
-    assert driver.acts(found, [FIRST], with_ended=False) is None
+    assert attempts.acts(found, [FIRST]) == FIRST
+    assert attempts.acts(found, [FIRST], with_ended=False) is None
