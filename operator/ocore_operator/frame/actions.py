@@ -92,7 +92,7 @@ class StopJob:
 
 def stop(seen: Observation, names: Iterable[str], *, with_ended: bool = True) -> Idle[Any] | StopJob | None:
     """Stops the first of these Jobs that may still act, and waits for its pods; None: none may. `with_ended`: see
-    :func:`driver.acts`."""
+    :func:`attempts.acts`."""
     name = attempts.acts(seen, names, with_ended=with_ended)
     if name is None:
         return None

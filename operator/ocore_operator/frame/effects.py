@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ocore_crds import naming
-from ocore_kube.types import FINALIZED, Type
+from ocore_kube.types import FINALIZED
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, StopJob, Wait
@@ -14,7 +14,7 @@ from ocore_operator.jobs import failpoints, lifecycle
 from ocore_operator.jobs.observing.attempts import STOP_PAUSE
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
-from ocore_operator.kube.resources import Meta, Resource
+from ocore_operator.kube.resources import Object, Resource
 
 #: The status of a kind while it waits; with what the log of the pod has reported, where that is followed.
 WaitingStatus = Callable[[Wait, LogState | None], Any]
@@ -32,8 +32,7 @@ async def carry_out(
             await summarize.write(ctx, obj, action.status)
         return Requeue(action.seconds)
     if isinstance(action, SetFinalizer):
-        kind = obj.kind.kind
-        await set_finalizer(ctx, obj.meta, FINALIZED[kind], naming.FINALIZERS[kind], present=action.present)
+        await set_finalizer(ctx, obj, present=action.present)
         return None if action.present else Requeue()
     if action.before:
         await failpoints.hit(ctx, obj, action.before)
@@ -72,7 +71,9 @@ async def stop_job(
     return Requeue(STOP_PAUSE)
 
 
-async def set_finalizer(ctx: Context, obj: Meta, type_: Type, name: str, *, present: bool) -> None:
-    """Adds or removes the finalizer, beside those of others."""
-    others = [finalizer for finalizer in obj.finalizers if finalizer != name]
-    await ctx.kube.set_finalizers(obj, type_, [*others, name] if present else others)
+async def set_finalizer(ctx: Context, obj: Resource[Any, Any], *, present: bool) -> Object | None:
+    """Adds or removes the finalizer of its kind, beside those of others. Returns the object; None: it is gone."""
+    kind = obj.kind.kind
+    name = naming.FINALIZERS[kind]
+    others = [finalizer for finalizer in obj.meta.finalizers if finalizer != name]
+    return await ctx.kube.set_finalizers(obj.meta, FINALIZED[kind], [*others, name] if present else others)

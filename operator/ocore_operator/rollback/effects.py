@@ -4,10 +4,9 @@ changed since it was read."""
 from collections.abc import Sequence
 
 from ocore_crds import conditions as c
-from ocore_crds import naming
 from ocore_crds.resources.environment import ExecutedRollback, UndoneRollback
 from ocore_kube.errors import AlreadyExists, Forbidden, Invalid
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
+from ocore_kube.types import ENVIRONMENTS, SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
@@ -48,9 +47,7 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
     """Carries the effect out. Raises Outcome where it is not possible now, Conflict where its object has changed."""
     match effect:
         case SetFinalizer(present=present):
-            await frame.set_finalizer(
-                ctx, observed.rollback.meta, ROLLBACKS, naming.FINALIZER_ROLLBACK, present=present
-            )
+            await frame.set_finalizer(ctx, observed.rollback, present=present)
         case SetLock(held=held):
             if held:
                 await operation_lock.acquire(ctx, environment_of(observed), observed.rollback)

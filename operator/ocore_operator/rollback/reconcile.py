@@ -11,7 +11,6 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds.resources.rollback import RollbackStatus
-from ocore_kube.types import ROLLBACKS
 from ocore_operator import clock
 from ocore_operator.context import Context
 from ocore_operator.errors import Outcome
@@ -19,6 +18,7 @@ from ocore_operator.frame import effects as frame
 from ocore_operator.frame import loop
 from ocore_operator.frame.actions import Idle, Record, Wait
 from ocore_operator.frame.loop import Requeue
+from ocore_operator.frame.reading import current
 from ocore_operator.jobs import failpoints
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Key, Rollback
@@ -35,12 +35,10 @@ _log = structlog.get_logger()
 
 async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
     """Reconciles one Rollback. Returns the seconds until it is requeued; None: not before it changes."""
-    obj = await ctx.kube.get(ROLLBACKS, key.namespace, key.name)
+    obj = await current(ctx, key)
     if obj is None:
-        ctx.catalog.remove(key)
         memories.forget(key)
         return None
-    ctx.catalog.put("Rollback", obj)
     if idle(obj):
         return None
     rollback = resources.rollback(obj)

@@ -7,12 +7,10 @@ from functools import partial
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds import naming
 from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
-from ocore_kube.types import SNAPSHOTS
 from ocore_operator import clock, damage, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
@@ -148,8 +146,7 @@ async def _end(ctx: Context, snapshot: Snapshot, status: SnapshotStatus) -> Requ
 
 
 async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeue:
-    finalizers = [f for f in snapshot.meta.finalizers if f != naming.FINALIZER_DATA]
-    obj = await ctx.kube.set_finalizers(snapshot.meta, SNAPSHOTS, finalizers)
+    obj = await frame.set_finalizer(ctx, snapshot, present=False)
     _log.info(
         "finalizer removed",
         namespace=snapshot.meta.namespace,
@@ -158,7 +155,7 @@ async def _let_go(ctx: Context, snapshot: Snapshot, note: Note | None) -> Requeu
     )
     if note is not None:
         ctx.events.record(snapshot, note.type, note.reason, note.message)
-    if obj is None or not finalizers:
+    if obj is None or not obj["metadata"].get("finalizers"):
         ctx.catalog.remove(snapshot.key, snapshot.meta.uid)
     return Requeue()
 
