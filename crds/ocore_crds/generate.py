@@ -1,15 +1,18 @@
 """Writes every file that is generated from the models: ``python -m ocore_crds.generate [--check]``.
 
 ``crds/*.yaml`` for ``kubectl apply``, the same as chart templates, ``docs/reference/*.md`` and ``docs/failpoints.md``;
-and a copy of the troubleshooting page in this package, which travels with the programs however they are packed. With
-``--check`` nothing is written: differences are printed and the exit code is 1. A development tool that the programs
-never import.
+the index of all reasons in ``docs/troubleshooting.md``; and a copy of the reasons' entries in this package, which
+travels with the programs however they are packed. With ``--check`` nothing is written: differences are printed and the
+exit code is 1. A development tool that the programs never import.
 """
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,10 @@ from ocore_crds.schema import reference
 from ocore_crds.schema.from_models import crd
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TROUBLESHOOTING = "docs/troubleshooting.md"
+#: The pages with an entry for each reason, and the index of them.
+REASONS = tuple(f"docs/reasons-{group}.md" for group in ("progress", "objects", "application", "failures"))
+INDEX = "docs/troubleshooting.md"
+_PLACE = re.compile(r"(<!-- reasons: made by `make generate` -->\n).*(<!-- end of reasons -->)", re.DOTALL)
 CHART_CRDS = "charts/ocore-snapshots/templates/crds"
 #: Folders whose files with that suffix are all generated here; stale files are removed.
 OWNED = {"crds": ".yaml", CHART_CRDS: ".yaml", "docs/reference": ".md"}
@@ -68,12 +74,27 @@ def chart_crd_file(kind: Kind) -> str:
 def rendered() -> dict[str, str]:
     """Path below the repository → content."""
     files = {"docs/failpoints.md": reference.failpoints_page(), "docs/reference/README.md": reference.index_page(KINDS)}
-    files["crds/ocore_crds/troubleshooting.md"] = (REPOSITORY / TROUBLESHOOTING).read_text(encoding="utf-8")
+    files |= reasons()
     for kind in KINDS:
         files[f"crds/{_file_name(kind)}"] = crd_file(kind)
         files[f"{CHART_CRDS}/{_file_name(kind)}"] = chart_crd_file(kind)
         files[f"docs/reference/{kind.kind.lower()}.md"] = reference.kind_page(kind)
     return files
+
+
+def reasons() -> dict[str, str]:
+    """The copy of all entries, and the page that links each of them."""
+    entries, links = "", []
+    for name in REASONS:
+        page = (REPOSITORY / name).read_text(encoding="utf-8")
+        entries += page[page.index("\n## ") :]
+        found = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+        links += [f"[{reason}]({Path(name).name}#{reason.lower()})" for reason in found]
+    lines = (", ".join(group) for _, group in groupby(sorted(links, key=str.lower), key=itemgetter(1)))
+    index = (REPOSITORY / INDEX).read_text(encoding="utf-8")
+    text = "\n".join(f"- {line}" for line in lines)
+    linked = _PLACE.sub(lambda place: f"{place[1]}\n{text}\n\n{place[2]}", index)
+    return {INDEX: linked, "crds/ocore_crds/troubleshooting.md": entries}
 
 
 def stale(root: Path, files: Mapping[str, str]) -> list[str]:

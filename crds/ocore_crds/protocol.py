@@ -1,7 +1,7 @@
 """The protocol between a Job's program (ocore_mover) and the operator, all of it.
 
 Mover to operator: JSON lines on stdout (:data:`Report`), the last one a :class:`Result`. The termination message (4 KiB
-at most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of the pod that switches
+at most) holds the same result. Operator to mover: the annotation ``ocore.dev/signal`` of a pod that waits
 (:class:`Signal`), read through a downward-API volume.
 
 The results are with their commands (``commands``). The mover imports only what the command at hand needs, and never
@@ -20,6 +20,7 @@ from ocore_crds.commands.extract import ExtractResult as ExtractResult
 from ocore_crds.commands.measure import SizesResult as SizesResult
 from ocore_crds.commands.neutralize import NeutralizeResult as NeutralizeResult
 from ocore_crds.commands.parts import CleanupPart as CleanupPart
+from ocore_crds.commands.parts import Signal as Signal
 from ocore_crds.commands.preview import PreviewResult as PreviewResult
 from ocore_crds.commands.preview import TableRows as TableRows
 from ocore_crds.commands.probe import ProbedReport as ProbedReport
@@ -29,9 +30,7 @@ from ocore_crds.commands.prove import ProofResult as ProofResult
 from ocore_crds.commands.remove_extract import ExtractRemoved as ExtractRemoved
 from ocore_crds.commands.restore import RestoredReport as RestoredReport
 from ocore_crds.commands.restore import RestoreResult as RestoreResult
-from ocore_crds.commands.snapshot import FreezeSignal as FreezeSignal
 from ocore_crds.commands.snapshot import SnapshotResult as SnapshotResult
-from ocore_crds.commands.switch import Signal as Signal
 from ocore_crds.commands.switch import SwitchResult as SwitchResult
 from ocore_crds.commands.test_restore import RestoreTestResult as RestoreTestResult
 from ocore_crds.commands.verify import VerifyResult as VerifyResult

@@ -1,4 +1,4 @@
-"""What a reason means and what to do: the entries of the troubleshooting page, which is a file of this package. For
+"""What a reason means and what to do: the entries of docs/reasons-*.md, which are a file of this package. For
 ``kubectl ocore explain`` and the REST facade."""
 
 import re
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-_ENTRY = re.compile(r"^### (\w+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^## (\w+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 #: `[text](target)`: a terminal shows the text, and the target where it says more.
 _LINK = re.compile(r"\[([^]]+)]\(([^)]+)\)")
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -25,9 +25,9 @@ class Entry:
 
 @cache
 def entries() -> dict[str, Entry]:
-    """Every entry of the page, by its reason."""
-    page = (files(__package__) / "troubleshooting.md").read_text(encoding="utf-8")
-    return {reason: Entry(reason, _plain(text), _commands(text)) for reason, text in _ENTRY.findall(page)}
+    """Every entry, by its reason."""
+    text = (files(__package__) / "troubleshooting.md").read_text(encoding="utf-8")
+    return {reason: Entry(reason, _plain(entry), _commands(entry)) for reason, entry in _ENTRY.findall(text)}
 
 
 def _commands(text: str) -> tuple[str, ...]:
@@ -48,5 +48,5 @@ def _plain(text: str) -> str:
 
 def _target(link: re.Match[str]) -> str:
     text, target = link[1], link[2]
-    page = target.partition("#")[0]
+    page = target.partition("#")[0].removeprefix("../")
     return text if not page or text == page else f"{text} ({page})"

@@ -20,9 +20,6 @@ class DeleteRequest(OfSnapshot):
     attempts_only: bool = Field(
         default=False, description="Delete only objects that no manifest names (leftovers of failed attempts)."
     )
-    keep_attempt: str | None = Field(
-        default=None, description="With --attempts-only: keep the objects of this attempt, which is still running."
-    )
     claim: str | None = Field(
         default=None,
         description=(

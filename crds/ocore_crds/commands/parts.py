@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from ocore_crds.model import Model, Uuid
+from ocore_crds.reports.base import Line
 from ocore_crds.resources import layouts
 from ocore_crds.resources.layouts import Layout
 
@@ -157,6 +158,17 @@ class BaseSnapshot(Part):
         description="Store only the files that this full snapshot lacks. Takes a full one where it cannot be used."
     )
     manifest_sha256: Annotated[str, Field(min_length=1)] = Field(description="SHA-256 of its manifest.")
+
+
+class Signal(Line):
+    """The operator's order to a Job that waits, as JSON in the annotation ``ocore.dev/signal``: the workloads are
+    stopped, freeze or switch now."""
+
+    action: Literal["Freeze", "Switch"] = "Switch"
+    #: The Job that it is for. Its name has the uid of the Snapshot or Rollback, and the attempt.
+    job: str = ""
+    #: Seconds since the epoch. A signal read later than this is not obeyed.
+    not_after: float
 
 
 class SignalWait(Part):

@@ -19,7 +19,6 @@ class ProbeRequest(OnEnvironment):
     """Report rights, sizes, extensions and filestore of an environment. Missing rights are a result, not a failure."""
 
     environment_id: Uuid = Field(default=NO_ID, description="Identity of the environment (UUID).")
-    rollback: bool = Field(default=True, description="Also check what a rollback needs.")
     jobs: Jobs = Field(default=2, description=JOBS)
     propose_user: bool = Field(
         default=False, description="This user is not the application's: only report the owner of the files."

@@ -8,7 +8,6 @@ from pydantic import Field, StringConstraints, model_validator
 from ocore_crds.commands.base import JOBS, SCRATCH, SITE, SNAPSHOT_IDS, STORE, Command, Jobs, OnEnvironment
 from ocore_crds.commands.parts import TMP, BaseSnapshot, Option, SignalWait, StoreAccess
 from ocore_crds.model import Uuid
-from ocore_crds.reports.base import Line
 from ocore_crds.reports.facts import SnapshotSizes
 from ocore_crds.stored.manifest import Evidence, Identity
 from ocore_crds.stored.snapshot_state import StoredState
@@ -86,15 +85,6 @@ class SnapshotResult(SnapshotSizes):
         default=None,
         description="What the state object in the store has. None: it has none, or an older mover reports.",
     )
-
-
-class FreezeSignal(Line):
-    """The operator's order to a snapshot Job that waits: the workloads are stopped, freeze now. In the annotation
-    ``ocore.dev/signal``."""
-
-    action: Literal["Freeze"] = "Freeze"
-    #: Seconds since the epoch. A signal read later than this is not obeyed.
-    not_after: float
 
 
 ROW = Command(

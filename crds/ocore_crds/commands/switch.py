@@ -90,16 +90,6 @@ class SwitchResult(Line):
     )
 
 
-class Signal(Line):
-    """The operator's order to the waiting switch Job, as JSON in the annotation ``ocore.dev/signal``."""
-
-    action: Literal["Switch"] = "Switch"
-    #: The Job that it is for. Its name has the Rollback's uid and the attempt.
-    job: str = ""
-    #: Seconds since the epoch. A signal read later than this is not obeyed.
-    not_after: float
-
-
 ROW = Command(
     "switch",
     SwitchRequest,

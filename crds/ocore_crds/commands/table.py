@@ -26,32 +26,6 @@ from ocore_crds.commands.test_restore import ROW as RESTORE_TEST
 from ocore_crds.commands.verify import ROW as VERIFY
 from ocore_crds.commands.write_state import ROW as WRITE_STATE
 
-__all__ = [
-    "CHECK_COPY",
-    "CLEANUP",
-    "COMMANDS",
-    "COPY_REMOTE",
-    "DELETE",
-    "EXTRACT",
-    "INSPECT",
-    "LIST_MANIFESTS",
-    "MEASURE",
-    "NEUTRALIZE",
-    "PREVIEW",
-    "PROBE",
-    "PROBE_STORE",
-    "PROVE",
-    "REMOVE_EXTRACT",
-    "REMOVE_ORPHANS",
-    "RESTORE",
-    "RESTORE_TEST",
-    "SNAPSHOT",
-    "SWEEP",
-    "SWITCH",
-    "VERIFY",
-    "WRITE_STATE",
-]
-
 COMMANDS: dict[str, Command[Any]] = {
     row.name: row
     for row in (

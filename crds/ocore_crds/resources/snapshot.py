@@ -16,6 +16,9 @@ from ocore_crds.schema.cel_rules import immutable, rule, validations
 from ocore_crds.stored.manifest import Evidence
 from ocore_crds.stored.snapshot_state import StoredState
 
+#: The trigger of a safety snapshot. It shows what a Rollback replaces, so no one may take it for a good state.
+SAFETY_TRIGGER = "PreRollback"
+
 
 class Pin(Model):
     """Protects the snapshot from deletion."""

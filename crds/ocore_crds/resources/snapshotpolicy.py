@@ -178,7 +178,8 @@ class SnapshotPolicyStatus(ObjectStatus):
     next_schedule_time: Timestamp | None = Field(default=None, description="When the next snapshot is created.")
     last_snapshot: str | None = Field(default=None, description="Snapshot that was created for the last slot.")
     last_successful_time: Timestamp | None = Field(
-        default=None, description="When the newest Complete snapshot of the environment was completed."
+        default=None,
+        description="When the newest Complete snapshot of the environment was completed, safety snapshots apart.",
     )
     pinned: int = Field(default=0, description="Pinned snapshots of the environment, whatever their retention.")
     kept: Kept | None = Field(default=None, description="What is kept, in numbers.")

@@ -8,7 +8,7 @@ from ocore_crds import conditions as c
 from ocore_crds.model import API_VERSION
 from ocore_crds.resources.restore_test import RestoreTestStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
-from ocore_crds.text.quantity import human, span
+from ocore_crds.text.quantity import counted, human, span
 
 
 def invalid(status: SnapshotStatus, name: str) -> str:
@@ -84,7 +84,8 @@ def _figures(test: RestoreTestStatus) -> Iterator[tuple[str, str]]:
     if test.database_bytes:
         yield (
             "Database",
-            f"{human(test.database_bytes)}: {test.tables} tables with {test.rows} rows, as counted in the dump",
+            f"{human(test.database_bytes)}: {counted(test.tables, 'table')} with {counted(test.rows, 'row')}, as"
+            " counted in the dump",
         )
     for text in test.checked:
         yield "Checked", text

@@ -18,7 +18,7 @@ from ocore_crds.resources.recovery_evidence import EvidenceProgress, RecoveryEvi
 from ocore_crds.resources.remote_copy import RemoteCopyState, state_of
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, UndoSpec
 from ocore_crds.resources.snapshot import EvidenceStatus, SnapshotPart, SnapshotSpec, SnapshotStatus, StepStatus
-from ocore_crds.text.quantity import human
+from ocore_crds.text.quantity import counted, human
 from ocore_crds.text.sentences import sentence, shortened
 
 #: Characters of a failure's message; the whole message is in the conditions.
@@ -85,7 +85,7 @@ def derive(recorded: Recorded) -> RecoveryEvidence:
     green = (f"All {len(done)} required steps are done.", *(proof.sentence for proof in proofs))
     not_green = (
         *((shortened(recorded.problem, MESSAGE_CHARACTERS),) if recorded.problem else ()),
-        *(f"Step {n} {_blocks(state.get(n, ''))}." for n in blocking),
+        *(f"Step {n} {'failed' if state.get(n) == 'Failed' else 'prevents a clean success'}." for n in blocking),
         *(f"Step {n} is not done ({state[n]})." for n in missing),
         *(f"Not recorded: {fact}." for fact in unproven),
     )
@@ -115,10 +115,6 @@ def of(spec: Model, status: StatusModel) -> RecoveryEvidence | None:
     if isinstance(spec, RollbackSpec) and isinstance(status, RollbackStatus) and not spec.dry_run:
         return of_rollback(spec, status)
     return None
-
-
-def _blocks(state: str) -> str:
-    return "failed" if state == "Failed" else "prevents a clean success"
 
 
 def _current(state: Mapping[str, str]) -> str:
@@ -276,8 +272,8 @@ def _proof_of_part(part: SnapshotPart, status: SnapshotStatus, evidence: Evidenc
         # A new application has no file, but the index of its files is stored.
         facts["filestore: number and size of files"] = sizes.filestore_stored_bytes > 0
         text = (
-            f"{sizes.filestore_files} files of {human(sizes.filestore_bytes)}, {human(sizes.filestore_stored_bytes)}"
-            " stored"
+            f"{counted(sizes.filestore_files, 'file')} of {human(sizes.filestore_bytes)},"
+            f" {human(sizes.filestore_stored_bytes)} stored"
         )
     else:
         text = "every key"

@@ -3,7 +3,8 @@
 A Snapshot is kept by the union of all rules. `keepHourly: 24` keeps the newest Snapshot of each of the last 24 hours
 that have one (as restic's `forget` does), in the policy's time zone. Whatever the rules say, the newest Complete, the
 newest Verified and the newest RestoreTested Snapshot stay, a pinned one, and one that a Rollback uses; and a full one
-while a differential that stays needs it.
+while a differential that stays needs it. Rules that keep the newest of something count with safety snapshots, and
+without them: a safety snapshot shows what a Rollback replaced, and takes the place of no good one.
 
 A Snapshot may have a copy in a remote store, with rules of its own: see :func:`_copies`. It is deleted when neither its
 data nor its copy is kept.
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from ocore_crds import conditions
 from ocore_crds.resources import remote_copy
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_crds.resources.snapshotpolicy import Retention
 from ocore_crds.rules.differentials import needs_of
 from ocore_crds.text import timestamps
@@ -68,6 +70,8 @@ class Candidate:
     remote: Literal["", "Pending", "Completed"] = ""
     #: Its own store has the data, as far as is known: not damaged, and not let go of.
     local: bool = True
+    #: A safety snapshot: it takes the place of no good one.
+    safety: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +166,15 @@ def verdicts(candidates: Iterable[Candidate], rules: Retention, zone: tzinfo, no
     newest_first = sorted(candidates, key=lambda c: (c.time, c.name), reverse=True)
     complete = [c for c in newest_first if c.complete]
     found = {c.name: Verdict() for c in newest_first}
-    _always(complete, newest_first, now, found)
+    both = (complete, [c for c in complete if not c.safety])
+    for counted in both:
+        _newest(counted, found)
+    _always(newest_first, now, found)
     _by_age(complete, rules, now, found)
-    _last(complete, rules, found)
-    for rule in BUCKETS:
-        _bucketed(rule, complete, getattr(rules, _field(rule)), zone, found)
+    for counted in both:
+        _last(counted, rules, found)
+        for rule in BUCKETS:
+            _bucketed(rule, counted, getattr(rules, _field(rule)), zone, found)
     _failed(newest_first, complete, now, found)
     _awaiting_copy(complete, rules, now, found)
     _copies(complete, rules, now, found)
@@ -178,9 +186,7 @@ def _field(rule: str) -> str:
     return "keep_" + rule.removeprefix("keep").lower()
 
 
-def _always(
-    complete: Sequence[Candidate], every: Sequence[Candidate], now: datetime, found: Mapping[str, Verdict]
-) -> None:
+def _newest(complete: Sequence[Candidate], found: Mapping[str, Verdict]) -> None:
     if complete:
         found[complete[0].name].rules[LATEST] = None
     verified = next((c for c in complete if c.verified), None)
@@ -189,6 +195,9 @@ def _always(
     tested = next((c for c in complete if c.restore_tested), None)
     if tested is not None:
         found[tested.name].rules[LATEST_RESTORE_TESTED] = None
+
+
+def _always(every: Sequence[Candidate], now: datetime, found: Mapping[str, Verdict]) -> None:
     for c in every:
         if c.pinned:
             found[c.name].rules[PINNED] = None
@@ -259,12 +268,13 @@ def _copies(complete: Sequence[Candidate], rules: Retention, now: datetime, foun
     a full that another copy needs, stay in any case."""
     days = rules.remote_retention_days
     copied = [c for c in complete if c.remote == "Completed"]
-    for number, c in enumerate(copied):
+    newest = {c.name for c in (*copied[:1], *[c for c in copied if not c.safety][:1])}
+    for c in copied:
         each = found[c.name]
         copy: Ends = {}
         each.copy = copy
         end = c.time + timedelta(days=days) if days else None
-        if number == 0:
+        if c.name in newest:
             copy[LATEST] = None
         if c.pinned:
             copy[PINNED] = None
@@ -404,6 +414,7 @@ def candidate_of(snapshot: Mapping[str, Any], used: Container[str]) -> Candidate
         local=not remote.get("only") and not remote_copy.damaged(status),
         id=status.get("id") or meta.get("uid") or "",
         needs=needs_of(status),
+        safety=spec.get("trigger") == SAFETY_TRIGGER,
     )
 
 

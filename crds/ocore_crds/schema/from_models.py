@@ -137,14 +137,6 @@ def _ordered(node: Schema) -> list[str]:
     return [k for k in (*_FIRST, *middle, *_LAST) if k in node]
 
 
-def name_rule(kind: Kind) -> dict[str, str]:
-    """Limits the length of an object's name: Jobs and pods are named after it."""
-    return rule(
-        f"size(self.metadata.name) <= {MAX_NAME}",
-        f"name too long: choose one of at most {MAX_NAME} characters",
-    )
-
-
 def object_schema(kind: Kind) -> Schema:
     """The schema of the whole object."""
     status = structural(kind.status)
@@ -159,7 +151,13 @@ def object_schema(kind: Kind) -> Schema:
             "spec": structural(kind.spec),
             "status": {**status, "default": STATUS_DEFAULT},
         },
-        VALIDATIONS: [name_rule(kind), *kind.rules],
+        VALIDATIONS: [
+            rule(
+                f"size(self.metadata.name) <= {MAX_NAME}",
+                f"name too long: choose one of at most {MAX_NAME} characters",
+            ),
+            *kind.rules,
+        ],
     }
 
 
@@ -187,17 +185,12 @@ def crd(kind: Kind) -> Schema:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [_column(c) for c in kind.columns],
-                    **_selectable(kind),
+                    **({"selectableFields": [{"jsonPath": ".status.id"}]} if "id" in kind.status.model_fields else {}),
                     "schema": {"openAPIV3Schema": object_schema(kind)},
                 }
             ],
         },
     }
-
-
-def _selectable(kind: Kind) -> Schema:
-    """A kind with an id can be selected by it: the REST facade asks for an id that its cache lacks."""
-    return {"selectableFields": [{"jsonPath": ".status.id"}]} if "id" in kind.status.model_fields else {}
 
 
 def _column(column: Column) -> Schema:

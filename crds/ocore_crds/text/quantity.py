@@ -41,6 +41,11 @@ def human(count: int) -> str:
     raise AssertionError("unreachable")
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 file``, ``2 files``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def span(seconds: float) -> str:
     """A duration for people: ``under 1 ms``, ``38 ms``, ``1.2 s``, ``4 min 07 s``, ``1 h 02 min``."""
     if seconds < 0.001:

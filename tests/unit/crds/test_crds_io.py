@@ -14,10 +14,12 @@ WITH_IO = {"failpoints", "generate", "troubleshooting"}
 #: All that a module without I/O may import.
 PURE = {
     "collections",
+    "cronsim",
     "dataclasses",
     "datetime",
     "decimal",
     "enum",
+    "functools",
     "hashlib",
     "itertools",
     "json",
@@ -27,6 +29,7 @@ PURE = {
     "re",
     "shlex",
     "typing",
+    "zoneinfo",  # it reads the system's time zones, which are the same for all
 }
 #: Methods that read the clock.
 CLOCK = {"now", "today", "utcnow"}

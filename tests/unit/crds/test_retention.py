@@ -309,15 +309,18 @@ class Months(RuleBasedStateMachine):
         tested=st.booleans(),
         pinned=st.sampled_from([False] * 9 + [True]),
         differential=st.booleans(),
+        safety=st.sampled_from([False] * 3 + [True]),
     )
-    def snapshot(self, hours: float, ok: bool, verified: bool, tested: bool, pinned: bool, differential: bool) -> None:
+    def snapshot(
+        self, hours: float, ok: bool, verified: bool, tested: bool, pinned: bool, differential: bool, safety: bool
+    ) -> None:
         self.now += timedelta(hours=hours)
         self.number += 1
         name = f"s{self.number:04}"
         base = next((c.id for c in reversed(list(self.there.values())) if c.complete and not c.needs), "")
         needs = base if differential and ok else ""
         proven = {"verified": ok and verified, "restore_tested": ok and tested}
-        new = Candidate(name, self.now, ok, **proven, pinned=pinned, id=f"id-{name}", needs=needs)
+        new = Candidate(name, self.now, ok, **proven, pinned=pinned, id=f"id-{name}", needs=needs, safety=safety)
         self.there[new.name] = new
         self.ever.append(new)
         self.prune()
@@ -338,7 +341,10 @@ class Months(RuleBasedStateMachine):
         assert self.kept_now() == set(self.there), "a second look deletes more"
         if before:
             newest = max(before, key=lambda c: c.time)
-            assert newest.name in self.there, "the last good one was deleted"
+            assert newest.name in self.there, "the last one was deleted"
+        good = [c for c in before if not c.safety]
+        if good:
+            assert max(good, key=lambda c: c.time).name in self.there, "the last good one was deleted"
         verified = [c for c in before if c.verified]
         if verified:
             assert max(verified, key=lambda c: c.time).name in self.there, "the last verified one was deleted"
@@ -393,6 +399,30 @@ def test_fields_of_another_client_are_removed() -> None:
 
 
 # --- safety snapshots ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [{"keep_last": 1}, {"keep_hourly": 1}, {"keep_daily": 1}, {"retention_days": 1}])
+def test_row_143_a_safety_snapshot_takes_the_place_of_no_good_one(given: dict[str, int]) -> None:
+    """It was taken of a broken state, minutes after the last good one, and is proven as that is."""
+    proofs = {"verified": True, "restore_tested": True}
+    found = [
+        complete("good", NOW - timedelta(days=2, minutes=9), **proofs, remote="Completed"),
+        complete("safety", NOW - timedelta(days=2), **proofs, remote="Completed", safety=True),
+    ]
+    verdicts = retention.verdicts(found, rules(**given), ZULU, NOW)
+    assert {"latest", "latestVerified", "latestRestoreTested"} <= verdicts["good"].rules.keys()
+    assert verdicts["good"].rules.keys() == verdicts["safety"].rules.keys()
+    assert "latest" in (verdicts["good"].copy or {})
+
+
+def test_row_143_what_a_safety_snapshot_is() -> None:
+    meta = {"name": "s", "creationTimestamp": "2026-06-15T12:00:00Z"}
+    ended = {"phase": "Complete", "conditions": [{"type": "Complete", "status": "True"}]}
+    for trigger, expected in (("PreRollback", True), ("Scheduled", False)):
+        spec = {"retention": "Policy", "trigger": trigger}
+        made = retention.candidate_of({"metadata": meta, "spec": spec, "status": ended}, ())
+        assert made is not None
+        assert made.safety is expected
 
 
 def rollback(*, terminal: bool = True, deleting: bool = False, **status: Any) -> dict[str, Any]:
