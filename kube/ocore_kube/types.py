@@ -28,8 +28,9 @@ POLICIES = Type("ocore.dev/v1alpha1", "snapshotpolicies", "SnapshotPolicy")
 ROLLBACKS = Type("ocore.dev/v1alpha1", "rollbacks", "Rollback")
 EXTRACTS = Type("ocore.dev/v1alpha1", "extracts", "Extract")
 OURS = {t.kind: t for t in (ENVIRONMENTS, STORES, SNAPSHOTS, POLICIES, ROLLBACKS, EXTRACTS)}
-#: Those that the operator gives a finalizer: it has the right to patch no others.
-FINALIZED = {t.kind: t for t in (SNAPSHOTS, ROLLBACKS, EXTRACTS)}
+#: Operations: they may hold the lock of an Environment. The operator gives them a finalizer; it has the right to patch
+#: no others.
+OPERATIONS = {t.kind: t for t in (SNAPSHOTS, ROLLBACKS, EXTRACTS)}
 JOBS = Type("batch/v1", "jobs", "Job")
 PODS = Type("v1", "pods", "Pod")
 CLAIMS = Type("v1", "persistentvolumeclaims", "PersistentVolumeClaim")

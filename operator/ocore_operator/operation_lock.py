@@ -12,6 +12,7 @@ import structlog
 
 from ocore_crds import conditions as c
 from ocore_crds.resources.environment import Operation
+from ocore_crds.rules import locking
 from ocore_kube.types import OURS
 from ocore_operator import clock
 from ocore_operator.context import Context
@@ -118,19 +119,12 @@ async def clear(ctx: Context, environment: Environment) -> None:
 
 
 async def stale(ctx: Context, environment: Environment) -> bool:
-    """Whether the holder is gone or terminal."""
+    """Whether the holder is gone, or done with the lock."""
     operation = environment.status.operation
     if operation is None:
         return False
     obj = await ctx.kube.get(OURS[operation.kind], environment.meta.namespace, operation.name)
-    if obj is None or obj["metadata"]["uid"] != operation.uid:
-        return True
-    status = obj.get("status", {})
-    if operation.kind == "Rollback" and status.get("residue") == "Pending":
-        return False  # it is terminal, but cleans up under the lock and releases it then
-    if operation.kind == "Extract" and status.get("residue") == "Pending" and status.get("removalAttempt"):
-        return False  # it drops its schema
-    return c.is_terminal(status.get("conditions") or ())
+    return locking.is_done(operation.kind, operation.uid, obj)
 
 
 def goes_first(ctx: Context, environment: Environment, owner: Owner) -> tuple[Entry | None, str]:

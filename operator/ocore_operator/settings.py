@@ -97,7 +97,8 @@ class Settings(BaseSettings):
         default="IfNotPresent", description="Pull policy of the Jobs' image."
     )
     image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Names of pull secrets that the Jobs' namespaces have, with commas."
+        default=(),
+        description="Names of pull Secrets, with commas. Each must exist in the namespace of each Environment.",
     )
     job_service_account: str = Field(
         default="",
@@ -180,12 +181,6 @@ class Settings(BaseSettings):
     )
     environment_wait: Seconds = Field(
         default=60, description="Seconds that a Snapshot waits for an Environment that does not exist."
-    )
-    probe_wait: Seconds = Field(
-        default=300,
-        description=(
-            "Seconds that a Snapshot waits for a probe of an Environment that was not ready when it was created."
-        ),
     )
     cleanup_timeout: Seconds = Field(
         default=600,

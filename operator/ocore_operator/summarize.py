@@ -65,13 +65,7 @@ class Stamp:
 
 def running(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Reconciling=True, Ready=False(reason)."""
-    return _set(
-        status,
-        stamp,
-        (c.RECONCILING, "True", reason, message),
-        (c.READY, "False", reason, message),
-        drop=(c.STALLED,),
-    )
+    return _say(status, stamp, reason, message, (c.RECONCILING,), ready="False", drop=(c.STALLED,))
 
 
 def outcome(status: StatusT, end: Outcome, stamp: Stamp) -> StatusT:
@@ -79,53 +73,31 @@ def outcome(status: StatusT, end: Outcome, stamp: Stamp) -> StatusT:
     Stalled=True (kstatus has no other condition for an object that will not become ready), Ready=False, phase Failed,
     completedAt."""
     if isinstance(end, Failed):
-        status = _set(
-            status,
-            stamp,
-            (c.FAILED, "True", end.reason, end.message),
-            (c.STALLED, "True", end.reason, end.message),
-            (c.READY, "False", end.reason, end.message),
-            drop=(c.RECONCILING, c.COMPLETE),
-        )
+        types, drop = (c.FAILED, c.STALLED), (c.RECONCILING, c.COMPLETE)
+        status = _say(status, stamp, end.reason, end.message, types, ready="False", drop=drop)
         return _ended(status, "Failed", stamp.exact or stamp.now)
     if isinstance(end, Stalled):
-        return _set(
-            status,
-            stamp,
-            (c.STALLED, "True", end.reason, end.message),
-            (c.READY, "False", end.reason, end.message),
-            drop=(c.RECONCILING,),
-        )
+        return _say(status, stamp, end.reason, end.message, (c.STALLED,), ready="False", drop=(c.RECONCILING,))
     return running(status, end.reason, end.message, stamp)
 
 
 def complete(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Complete=True and Ready=True; Reconciling, Stalled and Failed absent; phase Complete, completedAt."""
-    status = _set(
-        status,
-        stamp,
-        (c.COMPLETE, "True", reason, message),
-        (c.READY, "True", reason, message),
-        drop=(c.RECONCILING, c.STALLED, c.FAILED),
-    )
+    drop = (c.RECONCILING, c.STALLED, c.FAILED)
+    status = _say(status, stamp, reason, message, (c.COMPLETE,), ready="True", drop=drop)
     return _ended(status, "Complete", stamp.exact or stamp.now)
 
 
 def previewed(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Previewed=True and Ready=True; never Complete: it did not run. Ready, because a preview does nothing but
     report."""
-    return _set(
-        status,
-        stamp,
-        (c.PREVIEWED, "True", reason, message),
-        (c.READY, "True", reason, message),
-        drop=(c.RECONCILING, c.STALLED, c.FAILED, c.COMPLETE),
-    )
+    drop = (c.RECONCILING, c.STALLED, c.FAILED, c.COMPLETE)
+    return _say(status, stamp, reason, message, (c.PREVIEWED,), ready="True", drop=drop)
 
 
 def ready(status: StatusT, reason: str, message: str, stamp: Stamp) -> StatusT:
     """Ready=True; Reconciling and Stalled absent."""
-    return _set(status, stamp, (c.READY, "True", reason, message), drop=(c.RECONCILING, c.STALLED))
+    return _say(status, stamp, reason, message, (), ready="True", drop=(c.RECONCILING, c.STALLED))
 
 
 def not_ready(status: StatusT, reason: str, message: str, stamp: Stamp, *, passes: bool | None = None) -> StatusT:
@@ -145,7 +117,9 @@ def with_condition(
     stamp: Stamp,
 ) -> StatusT:
     """The status with one more condition; the others stay."""
-    return _set(status, stamp, (type_, value, reason, message))
+    found: tuple[Condition, ...] = status.conditions
+    set_ = c.set_condition(found, type_, value, reason, message, now=stamp.now, generation=stamp.generation)
+    return status.model_copy(update={"conditions": set_, "observed_generation": stamp.generation})
 
 
 def without(status: StatusT, *types: str) -> StatusT:
@@ -154,17 +128,20 @@ def without(status: StatusT, *types: str) -> StatusT:
     return status.model_copy(update={"conditions": tuple(x for x in kept if x.type not in types)})
 
 
-def _set(
+def _say(
     status: StatusT,
     stamp: Stamp,
-    *values: tuple[str, Literal["True", "False", "Unknown"], str, str],
-    drop: tuple[str, ...] = (),
+    reason: str,
+    message: str,
+    types: tuple[str, ...],
+    *,
+    ready: Literal["True", "False"],
+    drop: tuple[str, ...],
 ) -> StatusT:
-    found: tuple[Condition, ...] = status.conditions
-    for type_, value, reason, message in values:
-        found = c.set_condition(found, type_, value, reason, message, now=stamp.now, generation=stamp.generation)
-    kept = tuple(x for x in found if x.type not in drop)
-    return status.model_copy(update={"conditions": kept, "observed_generation": stamp.generation})
+    """These types are True, Ready is `ready`, all with that reason; `drop` are absent."""
+    for type_ in types:
+        status = with_condition(status, type_, "True", reason, message, stamp)
+    return without(with_condition(status, c.READY, ready, reason, message, stamp), *drop)
 
 
 def _ended(status: StatusT, phase: str, now: str) -> StatusT:
@@ -205,12 +182,9 @@ async def write(ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT) ->
     body = applied(status)
     if body == applied(obj.status):
         return obj
-    written = await ctx.kube.apply_status(obj, body)
-    if written is None:
-        return None
-    ctx.catalog.put(obj.kind.kind, written)
-    new = replace(obj, meta=Meta.of(written), status=status)
-    _announce(ctx, obj, new)
+    new = await _apply(ctx, obj, status, body)
+    if new is not None:
+        _announce(ctx, obj, new)
     return new
 
 
@@ -220,7 +194,13 @@ async def write_quietly(
     """As :func:`write`, for thousands of objects that are imported: without Events and counters, because nothing
     happened now."""
     status = evidenced(obj, status)
-    written = await ctx.kube.apply_status(obj, applied(status))
+    return await _apply(ctx, obj, status, applied(status))
+
+
+async def _apply(
+    ctx: Context, obj: Resource[SpecT, StatusT], status: StatusT, body: Object
+) -> Resource[SpecT, StatusT] | None:
+    written = await ctx.kube.apply_status(obj, body)
     if written is None:
         return None
     ctx.catalog.put(obj.kind.kind, written)
@@ -249,11 +229,9 @@ def _event(condition: Condition, was: Condition | None) -> Literal["Normal", "Wa
     """The type of Event for a transition, None for none: ends, what needs a person, and changes of readiness get
     one."""
     true = condition.status == "True"
-    if condition.type in (c.FAILED,) or (condition.type == c.STALLED and true):
+    if condition.type == c.FAILED or (condition.type == c.STALLED and true):
         return "Warning"
-    if condition.type == c.COMPLETE and true:
-        return "Normal"
-    if condition.type == c.RECONCILING and true:
+    if condition.type in (c.COMPLETE, c.RECONCILING) and true:
         return "Normal"
     if condition.type in (c.VERIFIED, c.ROLLBACK_READY, c.REMOTE_COPIED, c.RESTORE_TESTED):
         if true:

@@ -87,6 +87,29 @@ may own the name.
 {{- if $image.digest }}{{ $repository }}@{{ $image.digest }}{{ else }}{{ $repository }}:{{ default (index . 0).Chart.AppVersion $image.tag }}{{ end }}
 {{- end }}
 
+{{/* Names of the pull Secrets, with commas. Other charts share `global` where this is a subchart, and many of them take `- name: …`. */}}
+{{- define "ocore-snapshots.pullSecrets" -}}
+{{- $names := list }}
+{{- range .Values.global.imagePullSecrets }}
+{{- if kindIs "map" . }}
+{{- $names = append $names .name }}
+{{- else }}
+{{- $names = append $names . }}
+{{- end }}
+{{- end }}
+{{- uniq $names | join "," }}
+{{- end }}
+
+{{/* The field of a pod in the release's namespace. The operator gets the names for the Jobs' pods. */}}
+{{- define "ocore-snapshots.imagePullSecrets" -}}
+{{- with include "ocore-snapshots.pullSecrets" . -}}
+imagePullSecrets:
+  {{- range splitList "," . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The image of the Jobs; the operator replaces {major}. */}}
 {{- define "ocore-snapshots.moverImage" -}}
 {{- include "ocore-snapshots.repository" (list . .Values.mover.image "mover.image") | replace "{version}" .Chart.AppVersion }}

@@ -130,16 +130,15 @@ class _Snapshots:
         self.stored += e.stored_bytes
         if e.filestore_bytes:
             self.files["Differential" if e.differential else "Full"] += e.filestore_bytes
-        self.success = max(self.success, e.completed)
-        if e.restore is not None and e.restore.status == "True":
-            self.restored = max(self.restored, e.restore.at)
+        if e.good:
+            self.success = max(self.success, e.completed)
+            self.verified = max(self.verified, e.completed if e.verified == "True" else "")
+        self.restored = max(self.restored, e.proved_at)
         if e.remote is not None:
             self.copies[e.remote.state] += 1
             if e.remote.state != "Completed" and e.remote.requested:
                 self.uncopied = min(self.uncopied or e.remote.requested, e.remote.requested)
-        if e.verified == "True":
-            self.verified = max(self.verified, e.completed)
-        elif e.verified != "False" and e.verify_full and e.completed:
+        if e.verified not in ("True", "False") and e.verify_full and e.completed:
             self.unverified = min(self.unverified or e.completed, e.completed)
 
 
@@ -213,11 +212,11 @@ class FromCatalog(Collector):
         last, failure, verified, unverified, uncopied, stored, restored = _families(
             OF_ENVIRONMENT,
             ocore_snapshot_last_success_timestamp_seconds="When the newest Complete Snapshot of an Environment was"
-            " completed, in seconds since the epoch; 0: there is none.",
+            " completed, safety snapshots apart, in seconds since the epoch; 0: there is none.",
             ocore_snapshot_last_failure_timestamp_seconds="When the newest Failed Snapshot of an Environment ended, in"
             " seconds since the epoch; absent: there is none.",
             ocore_snapshot_last_verified_timestamp_seconds="When the newest Verified Snapshot of an Environment was"
-            " completed, in seconds since the epoch; absent: there is none.",
+            " completed, safety snapshots apart, in seconds since the epoch; absent: there is none.",
             ocore_snapshot_unverified_since_timestamp_seconds="When the oldest Complete Snapshot was completed that"
             " has spec.verify Full and was not read back; absent: there is none.",
             ocore_snapshot_remote_copy_wanted_since_timestamp_seconds="Since when the oldest remote copy of an"
@@ -225,7 +224,7 @@ class FromCatalog(Collector):
             " none.",
             ocore_snapshot_stored_bytes="Bytes in the store that the Complete Snapshots of an Environment use.",
             ocore_restore_test_last_success_timestamp_seconds="When the newest successful test restore of a Snapshot"
-            " of an Environment ended, in seconds since the epoch; 0: there was none.",
+            " of an Environment ended, safety snapshots apart, in seconds since the epoch; 0: there was none.",
         )
         (copies,) = _families(
             (*OF_ENVIRONMENT, "state"),
@@ -335,7 +334,9 @@ class FromCatalog(Collector):
                 since.add_metric(labels, _seconds(e.policy.scheduled_from))
             if e.policy.test_schedule:
                 test_failed.add_metric(labels, float(e.policy.last_test_failed))
-        for family, dues in ((success_due, self._success_due()), (test_due, self._test_due())):
+        self._due = self._dues(self._due, lambda facts: facts)
+        self._tests_due = self._dues(self._tests_due, of_tests)
+        for family, dues in ((success_due, self._due), (test_due, self._tests_due)):
             for key, found in dues.items():
                 if found.begin is not None:
                     family.add_metric((key.namespace, key.name), found.begin.timestamp())
@@ -345,17 +346,8 @@ class FromCatalog(Collector):
                 pins.add_metric((owner.key.namespace, owner.key.name), float(owner.pins[0] > owner.pins[1]))
         yield from (suspended, pins, scheduled, since, kept, pinned, success_due, test_due, test_failed)
 
-    def _success_due(self) -> dict[Key, Due]:
-        """Policy → its newest slot that is due. Without an Environment no slot counts."""
-        self._due = self._dues(self._due, lambda facts: facts)
-        return self._due
-
-    def _test_due(self) -> dict[Key, Due]:
-        """The same for its test restores."""
-        self._tests_due = self._dues(self._tests_due, of_tests)
-        return self._tests_due
-
     def _dues(self, known: dict[Key, Due], facts_of: Callable[[PolicyFacts], PolicyFacts]) -> dict[Key, Due]:
+        """Policy → its newest slot that is due. Without an Environment no slot counts."""
         now, found = self._now(), {}
         for e in sorted(self._catalog.listed(PolicyEntry), key=lambda e: e.key):
             environment = self._catalog.find(EnvironmentEntry, e.key.namespace, e.key.name)

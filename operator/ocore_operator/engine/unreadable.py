@@ -37,7 +37,7 @@ async def reported(ctx: Context, key: Key, work: Awaitable[float | None]) -> flo
         _log.warning("unreadable object", kind=key.kind, namespace=key.namespace, name=key.name, error=str(error))
         conditions = _with(obj, _message(key, error), clock.text(ctx.now()))
         if conditions != (obj.get("status") or {}).get("conditions"):
-            await ctx.kube.set_conditions(type_, obj, conditions)
+            await ctx.kube.patch_status(type_, obj, {"conditions": conditions})
         return AGAIN
 
 

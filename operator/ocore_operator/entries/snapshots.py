@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_crds.rules.retention import Candidate, Verdict
 from ocore_operator.entries.differentials import Pairing
 from ocore_operator.entries.operations import OperationEntry
@@ -77,6 +78,24 @@ class SnapshotEntry(OperationEntry):
     verify_full: bool  # it is to be read back
     restore: RestoreTested | None  # of one that was tested, or is to be
     remote: RemoteFacts | None  # None: no copy is wanted yet
+
+    @property
+    def good(self) -> bool:
+        """Whether it is a state to return to: Complete, and no safety snapshot, which shows what a Rollback
+        replaced."""
+        return self.phase == "Complete" and not self._safety
+
+    @property
+    def _safety(self) -> bool:
+        return self.retention.trigger == SAFETY_TRIGGER
+
+    @property
+    def proved_at(self) -> str:
+        """When the newest test restore of it ended, if that succeeded; empty: none did. That of a safety snapshot says
+        nothing of the states to return to."""
+        if self.restore is None or self.restore.status != "True" or self._safety:
+            return ""
+        return self.restore.at
 
     @property
     def counted_as(self) -> str:

@@ -14,9 +14,9 @@ from ocore_crds.reports.extracted import folder_refusal, tables_refusal
 from ocore_operator import clock
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.extract import transitions
-from ocore_operator.extract.world import Action, StartJob, World
+from ocore_operator.extract.world import Action, World
 from ocore_operator.frame import actions
-from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLock, Wait
+from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, SetLock, StartJob, Wait
 from ocore_operator.jobs.observing import attempts
 from ocore_operator.jobs.observing.attempts import Done, Due, Series, Waits
 from ocore_operator.jobs.observing.outcome import POLL
@@ -67,13 +67,7 @@ def _before(world: World) -> Action:
         return SetFinalizer(present=True)
     if world.extract.status.environment_name is None:
         return Record(transitions.named(world, snapshot))
-    if world.refusal is not None:
-        return _refused(world)
-    if world.locks and not world.locked:
-        return SetLock(held=True)
-    if world.of_tables and not world.locks and world.rollback_near:
-        return _after_rollback(world)
-    return Record(transitions.started(world, snapshot, world.store))
+    return _before_its_job(world) or Record(transitions.started(world, snapshot, world.store))
 
 
 def _refusals(world: World) -> Iterator[tuple[Failure, bool]]:
@@ -128,9 +122,17 @@ def _table_refusals(world: World) -> Iterator[tuple[Failure, bool]]:
         yield _failure(c.TABLES_NOT_FOUND, text), False
 
 
-def _after_rollback(world: World) -> Action:
-    name = world.environment.meta.name if world.environment is not None else ""
-    return Wait(PAUSE, c.WAITING_FOR_OPERATION, f"Waiting for the rollback of Environment {name}: it loads a database.")
+def _before_its_job(world: World) -> Action | None:
+    """What must come before a Job is created; None: nothing."""
+    if world.refusal is not None:
+        return _refused(world)
+    if world.locks and not world.locked:
+        return SetLock(held=True)
+    if world.of_tables and not world.locks and world.rollback_near:
+        name = world.environment.meta.name if world.environment is not None else ""
+        text = f"Waiting for the rollback of Environment {name}: it loads a database."
+        return Wait(PAUSE, c.WAITING_FOR_OPERATION, text)
+    return None
 
 
 def _claim_refusal(world: World) -> str:
@@ -168,13 +170,7 @@ def _run(world: World) -> Action:
             stopping = actions.stop(world.seen, [series.job(status.attempt)], with_ended=False)
             return stopping or Record(transitions.next_attempt(world, failure.message))
         case Due():
-            if world.refusal is not None:
-                return _refused(world)
-            if world.locks and not world.locked:
-                return SetLock(held=True)
-            if world.of_tables and not world.locks and world.rollback_near:
-                return _after_rollback(world)
-            return StartJob("extract", status.attempt)
+            return _before_its_job(world) or StartJob(EXTRACT.name, status.attempt)
         case Waits(starting=starting) if starting:
             return Wait(found.seconds, found.reason or c.RUNNING, found.message)
         case Waits():
@@ -274,7 +270,7 @@ def _removal(world: World) -> Action:
         case Due():
             if world.into_database and not world.locked:
                 return SetLock(held=True)
-            return StartJob("remove-extract", attempt)
+            return StartJob(REMOVE_EXTRACT.name, attempt)
         case Waits(seconds=seconds):
             return Idle(seconds)
         case Done(result=found):

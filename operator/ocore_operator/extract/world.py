@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from ocore_crds import naming
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_operator.errors import Outcome
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StopJob, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StartJob, StopJob, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Environment, Extract, Snapshot, Store
 from ocore_operator.sources import Source
@@ -72,17 +71,6 @@ class World:
     def into_claim(self) -> bool:
         """Whether its result goes onto the claim."""
         return self.extract.spec.target.claim is not None
-
-
-# --- actions ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StartJob:
-    """Creates the Job of an attempt."""
-
-    command: Literal["extract", "remove-extract"]
-    attempt: int
 
 
 Action = Idle[ExtractStatus] | Wait | Record[ExtractStatus] | SetFinalizer | SetLock | StopJob | StartJob

@@ -82,6 +82,14 @@ class SetLock:
 
 
 @dataclass(frozen=True)
+class StartJob:
+    """Create the Job of an attempt at that command. `attempt`: what its name ends with."""
+
+    command: str
+    attempt: int | str
+
+
+@dataclass(frozen=True)
 class StopJob:
     """Delete a Job, and observe again until its pods are gone. `because` is reported first where given: nothing else
     remembers it once the Job is gone."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ocore_crds import naming
-from ocore_kube.types import FINALIZED
+from ocore_kube.types import OPERATIONS
 from ocore_operator import summarize
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, StopJob, Wait
@@ -76,4 +76,4 @@ async def set_finalizer(ctx: Context, obj: Resource[Any, Any], *, present: bool)
     kind = obj.kind.kind
     name = naming.FINALIZERS[kind]
     others = [finalizer for finalizer in obj.meta.finalizers if finalizer != name]
-    return await ctx.kube.set_finalizers(obj.meta, FINALIZED[kind], [*others, name] if present else others)
+    return await ctx.kube.set_finalizers(obj.meta, OPERATIONS[kind], [*others, name] if present else others)

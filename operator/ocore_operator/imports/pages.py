@@ -31,10 +31,11 @@ from ocore_operator.entries.rollbacks import finished
 from ocore_operator.errors import Failed, Waiting
 from ocore_operator.frame.actions import Idle, Record
 from ocore_operator.imports import plan, rollbacks, rules
+from ocore_operator.imports.plan import CreatePage, World
 from ocore_operator.imports.rules import Counted, Place
-from ocore_operator.imports.world import CreatePage, World
 from ocore_operator.jobs import lifecycle
-from ocore_operator.jobs.building import build, inputs
+from ocore_operator.jobs.building import inputs
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import UNREADABLE_ERRORS
@@ -126,12 +127,12 @@ class Memories:
 
 
 async def start_page(
-    ctx: Context, store: Store, running: ImportStatus, found: Mapping[str, Place], attempt: str
+    ctx: Context, store: Store, running: ImportStatus, found: Mapping[str, Place], attempt: int | str
 ) -> None:
     """Creates the Job that lists the page. Raises Stalled, Waiting or Failed where it cannot start now."""
     job_inputs = await inputs.load_for_store(ctx, store.meta.namespace, store)
     projects = {id_: place.project_id for id_, place in found.items()}
-    job = build.list_manifests(ctx.settings, job_inputs, projects, after=running.after, attempt=attempt)
+    job = JobBuilder(ctx.settings, job_inputs, attempt).list_manifests(projects, after=running.after)
     await lifecycle.start(ctx, job, waiting_since=running.started_at)
 
 

@@ -1,11 +1,52 @@
 """The next action of an import. Pure."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
 from ocore_crds.commands.table import LIST_MANIFESTS
+from ocore_crds.reports.stored_contents import ManifestsResult
 from ocore_crds.resources.snapshotstore import ImportStatus, SnapshotStoreStatus
-from ocore_operator.frame.actions import Idle, Record, until_passed
+from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record, StartJob, until_passed
 from ocore_operator.imports import rules
-from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
+from ocore_operator.imports.rules import Place
 from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Waits, soon
+from ocore_operator.jobs.observing.outcome import Observation
+from ocore_operator.kube.resources import Store
+
+
+@dataclass(frozen=True)
+class World:
+    """What an import depends on."""
+
+    store: Store
+    now: datetime
+    #: The store's Jobs; none where no Job is wanted.
+    seen: Observation
+    #: The Environments of the namespace by id, without those that have the id of another one.
+    places: Mapping[str, Place]
+    #: Why the Job of the page cannot be created.
+    refusal: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class CreatePage:
+    """Creates the Snapshots and Rollbacks of a page that a Job has listed."""
+
+    running: ImportStatus
+    result: ManifestsResult
+    job: str
+
+
+@dataclass(frozen=True)
+class TakeOver:
+    """Gives the imported Snapshots what the store has for them."""
+
+    done: ImportStatus
+
+
+Action = Idle[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | StartJob | CreatePage | TakeOver
 
 
 def is_running(status: ImportStatus | None) -> bool:
@@ -41,7 +82,7 @@ def _page(world: World, running: ImportStatus) -> Action:
         case Due(failure=failure):
             if failure is not None:
                 return failed(world, running, failure.message, retryable=True)
-            return StartPage(running, series.attempt(running.attempt))
+            return StartJob(LIST_MANIFESTS.name, series.attempt(running.attempt))
         case Waits(seconds=seconds):
             return Idle(seconds)
         case Done(result=result) if result.store_id != world.store.status.store_id:

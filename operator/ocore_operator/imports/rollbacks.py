@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ocore_crds import conditions as c
 from ocore_crds import naming
+from ocore_crds.kinds import ROLLBACK
 from ocore_crds.protocol import Step
 from ocore_crds.reports.store_listing import StoredRollback
 from ocore_crds.resources.preview import NEVER
@@ -130,12 +131,8 @@ def body(store: Store, entry: StoredRollback, place: Place, name: str, known: Si
         wanted["targetEnvironmentRef"] = {"name": place.name}
     own = wanted.get("notAfter")
     wanted |= {"id": entry.run.rollback_id, "notAfter": own if own and _is_past(own, now) else NEVER}
-    metadata = {
-        "name": name,
-        "namespace": store.meta.namespace,
-        "annotations": {naming.ANNOTATION_IMPORT: store.meta.uid},
-    }
-    return {"apiVersion": "ocore.dev/v1alpha1", "kind": "Rollback", "metadata": metadata, "spec": wanted}
+    annotations = {naming.ANNOTATION_IMPORT: store.meta.uid}
+    return ROLLBACK.new(store.meta.namespace, wanted, name=name, annotations=annotations)
 
 
 def _rebuilt(entry: StoredRollback, place: Place, known: Siblings) -> Object:

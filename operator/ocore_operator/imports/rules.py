@@ -11,6 +11,7 @@ from typing import get_args
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.commands.table import LIST_MANIFESTS
+from ocore_crds.kinds import SNAPSHOT
 from ocore_crds.model import NAME_PATTERN, UUID_PATTERN
 from ocore_crds.reports.store_listing import StoredSnapshot
 from ocore_crds.reports.stored_contents import ManifestsResult
@@ -117,13 +118,8 @@ def body(store: Store, identity: Identity, environment: str, name: str) -> Objec
         "deletionPolicy": "Retain",
         **({"deploymentId": deployment} if deployment else {}),
     }
-    metadata = {
-        "name": name,
-        "namespace": store.meta.namespace,
-        "annotations": {naming.ANNOTATION_IMPORT: store.meta.uid},
-        "finalizers": [naming.FINALIZER_DATA],
-    }
-    return {"apiVersion": "ocore.dev/v1alpha1", "kind": "Snapshot", "metadata": metadata, "spec": spec}
+    annotations, finalizers = {naming.ANNOTATION_IMPORT: store.meta.uid}, [naming.FINALIZER_DATA]
+    return SNAPSHOT.new(store.meta.namespace, spec, name=name, annotations=annotations, finalizers=finalizers)
 
 
 def status(snapshot: Snapshot, store: Store, entry: StoredSnapshot, base_name: str, now: datetime) -> SnapshotStatus:
@@ -223,7 +219,7 @@ def after_page(
         if found.page >= MAX_PAGES:
             return failed(found, f"The store offers more than {MAX_PAGES} pages of snapshots.", now)
         return found
-    if found.waiting and not complete and counted_in_round(found) and found.round < MAX_ROUNDS:
+    if found.waiting and not complete and found.imported > 0 and found.round < MAX_ROUNDS:
         return _next_round(found)
     return _done(found, now)
 
@@ -241,11 +237,6 @@ def _rollbacks(before: ImportedRollbacks, result: ManifestsResult, counted: Coun
 #: Rounds over the store: one, another one for the differentials that the operator has forgotten, as at a restart, and
 #: one where that came again.
 MAX_ROUNDS = 3
-
-
-def counted_in_round(found: ImportStatus) -> bool:
-    """Whether this round has imported anything, so that another one can bring more."""
-    return found.imported > 0
 
 
 def _next_round(found: ImportStatus) -> ImportStatus:

@@ -6,9 +6,8 @@ again with the pod's next change, or after one to two minutes: later than the si
 repeated: a second annotation, which counts the repetitions, changes the pod until the Job has answered.
 """
 
-from pydantic import BaseModel
-
 from ocore_crds import naming
+from ocore_crds.protocol import Signal
 from ocore_kube.types import PODS
 from ocore_operator.context import Context
 from ocore_operator.kube.resources import Object
@@ -21,7 +20,7 @@ SIGNAL_MARGIN_SECONDS = 2
 REPEAT_SECONDS = 5
 
 
-async def send(ctx: Context, namespace: str, pod: str, version: str, signal: BaseModel, repetition: int) -> bool:
+async def send(ctx: Context, namespace: str, pod: str, version: str, signal: Signal, repetition: int) -> bool:
     """Puts the signal on the pod; False where the pod does not exist. Raises Conflict where the pod changed since it
     was read: a deposed leader must not send an outdated signal."""
     value: dict[str, str | None] = {
@@ -39,9 +38,13 @@ def due(left: float) -> int | None:
     return max(int((SIGNAL_SECONDS - left) / REPEAT_SECONDS), 0)
 
 
-def text_of(pod: Object) -> str:
-    """The signal on the pod as JSON; empty where there is none."""
-    return str((pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_SIGNAL) or "")
+def sent(pod: Object) -> Signal | None:
+    """The signal on the pod; None where there is none, or one that is not valid."""
+    text = str((pod["metadata"].get("annotations") or {}).get(naming.ANNOTATION_SIGNAL) or "")
+    try:
+        return Signal.model_validate_json(text) if text else None
+    except ValueError:
+        return None
 
 
 def repetition_of(pod: Object) -> int:

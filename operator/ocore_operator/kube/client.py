@@ -187,15 +187,22 @@ class Kube:
     async def set_spec(self, type_: Type, obj: Object, spec: Object) -> Object | None:
         """Sets fields of the spec of an object that an import created. Raises Conflict where it changed since it was
         read, Forbidden and Invalid where the API server refuses. None where it is gone."""
-        meta = obj["metadata"]
-        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "spec": spec}
-        return await self._patch(type_, meta["namespace"], meta["name"], patch, MERGE_PATCH, "", manager=MANAGER_IMPORT)
+        namespace, name, version = _read(obj)
+        return await self._patch(type_, namespace, name, {"spec": spec}, version, manager=MANAGER_IMPORT)
 
     async def merge_patch(
-        self, type_: Type, namespace: str, name: str, patch: Object, *, subresource: str = ""
+        self,
+        type_: Type,
+        namespace: str,
+        name: str,
+        patch: Object,
+        *,
+        subresource: str = "",
+        resource_version: str | None = None,
     ) -> Object | None:
-        """RFC 7386; None where the object is gone. With metadata.resourceVersion in the patch: raises Conflict."""
-        return await self._patch(type_, namespace, name, patch, MERGE_PATCH, subresource)
+        """RFC 7386; None where the object is gone. With `resource_version`: raises Conflict where it changed since it
+        was read."""
+        return await self._patch(type_, namespace, name, patch, resource_version, subresource=subresource)
 
     async def apply_status(self, obj: Resource[Any, Any], status: Object, manager: str = MANAGER) -> Object | None:
         """Forced server-side apply of `status` (wire form) to /status, with the resourceVersion that `obj` was read
@@ -213,43 +220,31 @@ class Kube:
         query = {"fieldManager": manager, "force": "true"}
         return await self._or_none("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
 
-    async def drop_status_fields(self, type_: Type, obj: Object, fields: Object) -> Object | None:
-        """Removes `fields` (a merge patch of the status with null for each) that another manager owns: a server-side
-        apply cannot. Raises Conflict where the object changed since it was read. None where it is gone."""
-        meta = obj["metadata"]
-        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": fields}
-        return await self.merge_patch(type_, meta["namespace"], meta["name"], patch, subresource="status")
-
-    async def set_conditions(self, type_: Type, obj: Object, conditions: Sequence[Object]) -> Object | None:
-        """Replaces the conditions of an object whose status cannot be read, and so not be applied. Raises Conflict
-        where it changed since it was read."""
-        meta = obj["metadata"]
-        patch = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": {"conditions": list(conditions)}}
-        return await self.merge_patch(type_, meta["namespace"], meta["name"], patch, subresource="status")
+    async def patch_status(self, type_: Type, obj: Object, fields: Object) -> Object | None:
+        """Merges `fields` into a status that cannot be applied: another manager owns what is removed (null), or the
+        status cannot be read. Raises Conflict where the object changed since it was read. None where it is gone."""
+        namespace, name, version = _read(obj)
+        return await self._patch(type_, namespace, name, {"status": fields}, version, subresource="status")
 
     async def set_finalizers(self, obj: Meta, type_: Type, finalizers: Sequence[str]) -> Object | None:
         """Replaces the list. Raises Conflict where the object changed since it was read. None where it is gone."""
-        patch = {"metadata": {"resourceVersion": obj.resource_version, "finalizers": list(finalizers)}}
-        return await self.merge_patch(type_, obj.namespace, obj.name, patch)
+        patch = {"metadata": {"finalizers": list(finalizers)}}
+        return await self._patch(type_, obj.namespace, obj.name, patch, obj.resource_version)
 
     async def set_scale(
         self, type_: Type, namespace: str, name: str, replicas: int, *, resource_version: str | None = None
     ) -> bool:
         """Sets spec.replicas through the scale subresource; False where the workload does not exist. With
         `resource_version`: raises Conflict where it changed since it was read."""
-        patch: Object = {"spec": {"replicas": replicas}}
-        if resource_version is not None:
-            patch["metadata"] = {"resourceVersion": resource_version}
-        return await self.merge_patch(type_, namespace, name, patch, subresource="scale") is not None
+        patch = {"spec": {"replicas": replicas}}
+        return await self._patch(type_, namespace, name, patch, resource_version, subresource="scale") is not None
 
     async def set_template(
         self, type_: Type, namespace: str, name: str, patch: Object, *, resource_version: str
     ) -> bool:
         """Patches the pod template of a workload (strategic merge patch); False where the workload does not exist.
         Raises Conflict where it changed since it was read, Forbidden and Invalid where the API server refuses."""
-        metadata = {**(patch.get("metadata") or {}), "resourceVersion": resource_version}
-        body = {**patch, "metadata": metadata}
-        return await self._patch(type_, namespace, name, body, STRATEGIC_PATCH, "") is not None
+        return await self._patch(type_, namespace, name, patch, resource_version, STRATEGIC_PATCH) is not None
 
     async def annotate(
         self,
@@ -261,12 +256,9 @@ class Kube:
         resource_version: str | None = None,
     ) -> bool:
         """Sets (None: removes) annotations; False where the object does not exist. For the switch Job's pod:
-        ocore.dev/signal. With
-        `resource_version`: raises Conflict where the object changed since it was read."""
-        metadata: Object = {"annotations": annotations}
-        if resource_version is not None:
-            metadata["resourceVersion"] = resource_version
-        return await self.merge_patch(type_, namespace, name, {"metadata": metadata}) is not None
+        ocore.dev/signal. With `resource_version`: raises Conflict where the object changed since it was read."""
+        patch = {"metadata": {"annotations": annotations}}
+        return await self._patch(type_, namespace, name, patch, resource_version) is not None
 
     # --- inner ----------------------------------------------------------------------------------------------
     def _may_write(self) -> None:
@@ -278,12 +270,18 @@ class Kube:
         type_: Type,
         namespace: str,
         name: str,
-        patch: Any,
-        content_type: str,
-        subresource: str,
+        patch: Object,
+        resource_version: str | None,
+        content_type: str = MERGE_PATCH,
+        *,
+        subresource: str = "",
         manager: str = MANAGER,
     ) -> Object | None:
+        """With `resource_version`: raises Conflict where the object changed since it was read."""
         self._may_write()
+        if resource_version is not None:
+            metadata = {**(patch.get("metadata") or {}), "resourceVersion": resource_version}
+            patch = {**patch, "metadata": metadata}
         path = type_.path(namespace, name, subresource)
         query = {"fieldManager": manager}
         return await self._or_none("PATCH", path, query=query, body=patch, content_type=content_type)
@@ -295,6 +293,12 @@ class Kube:
             if error.status == 404:
                 return None
             raise
+
+
+def _read(obj: Object) -> tuple[str, str, str]:
+    """Namespace and name of an object, and the version that was read."""
+    meta = obj["metadata"]
+    return meta["namespace"], meta["name"], meta["resourceVersion"]
 
 
 async def read(kube: Kube, parse: Parser[ResourceT], namespace: str, name: str | None) -> ResourceT | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from ocore_crds.rules import cron
 from ocore_operator import clock
 from ocore_operator.entries.policies import PolicyFacts
-from ocore_operator.policy import cron
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -52,10 +52,6 @@ def of_tests(facts: PolicyFacts) -> PolicyFacts:
 # A fleet shares its schedules, and slots begin at whole minutes.
 @lru_cache(maxsize=1024)
 def _around(expressions: tuple[str, ...], time_zone: str, minute: datetime) -> tuple[datetime | None, datetime | None]:
-    """The newest slot at or before the minute, and the next one. None for both where the schedule is invalid: the
-    policy reports that."""
-    try:
-        schedule = cron.parse(expressions, time_zone)
-    except cron.ScheduleError:
-        return None, None
-    return schedule.last(minute), schedule.next(minute)
+    """The newest slot at or before the minute, and the next one. None for both where the schedule is invalid."""
+    schedule = cron.known(expressions, time_zone)
+    return (schedule.last(minute), schedule.next(minute)) if schedule is not None else (None, None)

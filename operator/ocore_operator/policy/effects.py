@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from ocore_crds import conditions as c
-from ocore_crds.model import API_VERSION
+from ocore_crds.kinds import SNAPSHOT
 from ocore_crds.resources.environment import PinCount
 from ocore_crds.resources.restore_test import RestoreTestRequest
 from ocore_crds.rules import history, retention
@@ -81,18 +81,14 @@ async def _create(ctx: Context, world: World, action: Create) -> Requeue | None:
 
 def scheduled_snapshot(world: World, name: str) -> Object:
     """Owned by nothing: neither the policy nor the Environment takes its snapshots along when it is deleted."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Snapshot",
-        "metadata": {"name": name, "namespace": world.key.namespace},
-        "spec": {
-            "environmentRef": {"name": world.key.name},
-            "trigger": "Scheduled",
-            "retention": "Policy",
-            "deletionPolicy": "Delete",
-            "timeoutSeconds": world.spec.timeout_seconds,
-        },
+    spec = {
+        "environmentRef": {"name": world.key.name},
+        "trigger": "Scheduled",
+        "retention": "Policy",
+        "deletionPolicy": "Delete",
+        "timeoutSeconds": world.spec.timeout_seconds,
     }
+    return SNAPSHOT.new(world.key.namespace, spec, name=name)
 
 
 async def _request_test(ctx: Context, key: Key, request: RestoreTestRequest) -> Requeue | None:
@@ -137,7 +133,7 @@ async def _explain(ctx: Context, key: Key, verdict: Verdict) -> None:
     written = await ctx.kube.apply_status(snapshot, wanted, MANAGER_RETENTION)
     foreign = retention.beyond(written, wanted) if written is not None else {}
     if written is not None and foreign:
-        written = await ctx.kube.drop_status_fields(SNAPSHOTS, written, foreign)
+        written = await ctx.kube.patch_status(SNAPSHOTS, written, foreign)
     if written is not None:
         ctx.catalog.put("Snapshot", written)
 

@@ -7,18 +7,17 @@ restores, explanations, then deletions of Snapshots, then of Rollbacks.
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from ocore_crds.resources.environment import PinCount
 from ocore_crds.resources.snapshotpolicy import SnapshotPolicyStatus
-from ocore_crds.rules import history, retention
+from ocore_crds.rules import cron, history, retention
+from ocore_crds.rules.cron import Schedule, ScheduleError
 from ocore_crds.rules.retention import Listed, Verdict
 from ocore_operator import clock
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Idle, Note, Record
 from ocore_operator.kube.resources import Key, Policy
-from ocore_operator.policy import copies, cron, restore_tests, transitions
-from ocore_operator.policy.cron import Schedule, ScheduleError
+from ocore_operator.policy import copies, restore_tests, transitions
 from ocore_operator.policy.world import Action, CountPins, Create, Delete, DeleteRollbacks, Explain, World
 from ocore_operator.summarize import Stamp
 
@@ -43,7 +42,9 @@ def decide(world: World) -> Action:
     action = action or _pins(world) or restore_tests.decide(world)
     if action is not None:
         return action
-    verdicts = _verdicts(world, schedule.zone)
+    verdicts = retention.judged(
+        _listed(world), world.safeties, world.spec, schedule.zone, world.now, told=world.policy is None
+    )
     return _retention(world, verdicts) or copies.decide(world) or _history(world) or _end(world, schedule, verdicts)
 
 
@@ -91,14 +92,11 @@ def _slot(world: World, schedule: Schedule) -> Action | None:
 
 
 def due(world: World, schedule: Schedule, status: SnapshotPolicyStatus) -> datetime | None:
-    """The newest slot that has begun, after the schedule came into force, and that was not dealt with. None: none."""
+    """The slot that a Snapshot is due for. None: none."""
     if world.spec.suspend or status.scheduled_from is None:
         return None
-    slot = schedule.last(world.now)
-    if slot is None or schedule.begin(slot) <= clock.parse(status.scheduled_from):
-        return None
-    done = status.last_schedule_time
-    return slot if done is None or slot > clock.parse(done) else None
+    done = clock.parse(status.last_schedule_time) if status.last_schedule_time is not None else None
+    return schedule.due(world.now, clock.parse(status.scheduled_from), done)
 
 
 def _unfinished(world: World) -> SnapshotEntry | None:
@@ -139,10 +137,6 @@ def _listed(world: World) -> list[Listed]:
     ]
 
 
-def _verdicts(world: World, zone: ZoneInfo) -> dict[str, Verdict]:
-    return retention.judged(_listed(world), world.safeties, world.spec, zone, world.now, told=world.policy is None)
-
-
 def _retention(world: World, verdicts: Mapping[str, Verdict]) -> Action | None:
     by_name = {e.key.name: e for e in world.snapshots}
     news = [(by_name[name].key, v) for name, v in sorted(verdicts.items()) if not _is_told(by_name[name], v)]
@@ -170,8 +164,9 @@ def _is_told(entry: SnapshotEntry, verdict: Verdict) -> bool:
 
 
 def _protector(entries: tuple[SnapshotEntry, ...], verdicts: Mapping[str, Verdict]) -> Key | None:
-    """The newest Complete Snapshot that the rules are about: it must be there before another one goes."""
-    return next((e.key for e in entries if retention.LATEST in verdicts.get(e.key.name, Verdict()).rules), None)
+    """The newest good Snapshot that the rules are about: it must be there before another one goes."""
+    latest = [e for e in entries if retention.LATEST in verdicts.get(e.key.name, Verdict()).rules]
+    return min(latest, key=lambda e: not e.good).key if latest else None
 
 
 def _history(world: World) -> Action | None:

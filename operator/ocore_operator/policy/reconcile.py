@@ -1,7 +1,7 @@
 """SnapshotPolicy: observe, decide on one action, carry it out, observe again.
 
-``cron.py`` says when, ``ocore_crds.rules.retention`` what is kept, ``plan.py`` decides (all pure), ``effects.py``
-carries out. An environment without a policy is reconciled under the name that its policy would have.
+``ocore_crds.rules.cron`` says when, ``ocore_crds.rules.retention`` what is kept, ``plan.py`` decides (all pure),
+``effects.py`` carries out. An environment without a policy is reconciled under the name that its policy would have.
 """
 
 from functools import partial

@@ -12,12 +12,12 @@ from datetime import datetime
 from ocore_crds import conditions as c
 from ocore_crds.resources.restore_test import RestoreTestRequest, RestoreTests, run_of
 from ocore_crds.resources.snapshotpolicy import PolicyRestoreTest, SnapshotPolicySpec, SnapshotPolicyStatus
+from ocore_crds.rules import cron
+from ocore_crds.rules.cron import Schedule, ScheduleError
 from ocore_operator import clock, summarize
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.frame.actions import Note, Record
 from ocore_operator.kube.resources import Policy
-from ocore_operator.policy import cron
-from ocore_operator.policy.cron import Schedule, ScheduleError
 from ocore_operator.policy.world import Action, RequestTest, World
 from ocore_operator.summarize import Stamp
 
@@ -69,7 +69,7 @@ def following(world: World) -> datetime | None:
 
 def with_results(status: SnapshotPolicyStatus, world: World) -> SnapshotPolicyStatus:
     """The status with the times: of the newest test that succeeded, of a slot or not, and of the next one."""
-    succeeded = [e.restore.at for e in world.snapshots if e.restore is not None and e.restore.status == "True"]
+    succeeded = [e.proved_at for e in world.snapshots]
     last = max((t for t in (*succeeded, status.last_restore_test_time) if t), default=None)
     due = following(world)
     update = {"last_restore_test_time": last, "next_restore_test_time": clock.text(due) if due is not None else None}
@@ -150,19 +150,16 @@ def _next(world: World, policy: Policy, schedule: Schedule) -> Action | None:
 
 
 def due(world: World, schedule: Schedule, status: SnapshotPolicyStatus) -> datetime | None:
-    """The newest slot that has begun, after the schedule came into force, and that was not dealt with. None: none."""
+    """The slot that a test restore is due for. None: none."""
     if world.spec.suspend or status.restore_tests_from is None:
         return None
-    slot = schedule.last(world.now)
-    if slot is None or schedule.begin(slot) <= clock.parse(status.restore_tests_from):
-        return None
-    done = status.restore_test
-    return slot if done is None or slot > clock.parse(done.slot) else None
+    done = clock.parse(status.restore_test.slot) if status.restore_test is not None else None
+    return schedule.due(world.now, clock.parse(status.restore_tests_from), done)
 
 
 def candidate(world: World) -> SnapshotEntry | None:
-    """The newest Snapshot that can be restored: the order is that of the points in time that they show."""
-    able = [e for e in world.snapshots if e.phase == "Complete" and not e.deleting]
+    """The newest good Snapshot: the order is that of the points in time that they show."""
+    able = [e for e in world.snapshots if e.good and not e.deleting]
     return max(able, key=lambda e: (e.completed, e.age_order), default=None)
 
 

@@ -94,13 +94,13 @@ def active(
 def with_results(
     status: SnapshotPolicyStatus, snapshots: Iterable[SnapshotEntry], stamp: Stamp
 ) -> SnapshotPolicyStatus:
-    """How the newest scheduled Snapshot ended, and when one succeeded at last, of whatever trigger."""
-    every = [(e, e.retention) for e in snapshots if e.retention is not None]
-    complete = [e.completed for e, _ in every if e.phase == "Complete" and e.completed]
+    """How the newest scheduled Snapshot ended, and when a good one succeeded at last."""
+    every = list(snapshots)
+    complete = [e.completed for e in every if e.good and e.completed]
     if complete:
         newest = max(complete)
         status = status.model_copy(update={"last_successful_time": max(newest, status.last_successful_time or newest)})
-    ended = [e for e, r in every if e.terminal and r.trigger == "Scheduled"]
+    ended = [e for e in every if e.terminal and e.retention.trigger == "Scheduled"]
     if not ended:
         return status
     last = max(ended, key=lambda e: e.data_order)

@@ -18,7 +18,7 @@ from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Idle, Record, StopJob
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import lifecycle
-from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.building.inputs import JobInputs
 from ocore_operator.jobs.observing.attempts import STOP_PAUSE
 from ocore_operator.kube.resources import Environment, Object, Store
@@ -86,15 +86,16 @@ def refused(world: WorldT, action: object, refusal: Outcome) -> WorldT:
 
 
 def _job(ctx: Context, start: Start[StatusT]) -> Object:
+    build = JobBuilder(ctx.settings, start.inputs, start.attempt)
     match start.command:
         case "probe":
-            return build.probe(ctx.settings, start.inputs, attempt=start.attempt, asked=start.asked)
+            return build.probe(asked=start.asked)
         case "measure":
-            return build.measure(ctx.settings, start.inputs, attempt=start.attempt)
+            return build.measure()
         case "prove":
-            return build.prove(ctx.settings, start.inputs, attempt=start.attempt)
+            return build.prove()
         case "probe-store":
-            return build.probe_store(ctx.settings, start.inputs, attempt=start.attempt)
+            return build.probe_store()
 
 
 async def _write_environment(ctx: Context, world: EnvironmentWorld, status: EnvironmentStatus) -> None:

@@ -15,6 +15,7 @@ from ocore_operator.frame.reading import current
 from ocore_operator.jobs import lifecycle
 from ocore_operator.jobs.building import inputs, stores
 from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.building.required import need
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Environment, Key, Object, Store
 from ocore_operator.readiness import plan_environment, plan_store
@@ -113,7 +114,7 @@ async def _needs_of_store(ctx: Context, obj: Store) -> JobInputs | Outcome:
     namespace = obj.meta.namespace
     try:
         for each in stores.of(obj).needs():
-            await inputs.need(ctx, each.type, namespace, each.name, each.reason, each.field)
+            await need(ctx, each.type, namespace, each.name, each.reason, each.field)
         return await inputs.load_for_store(ctx, namespace, obj)
     except Outcome as end:
         return end

@@ -1,7 +1,10 @@
 """The next action of an Environment: its references exist, its id is unique, and a probe Job finds whether a snapshot
 and a rollback would work. Beside it, sizes that are requested, and the proof that a rollback works. Pure."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.commands.table import MEASURE, PROVE
@@ -340,7 +343,11 @@ def measure(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatu
                 return Idle(due, status)
             if _rollback_near(world) or any(finished(seen.jobs[other]) is None for other in others):
                 return Idle(POLL, status)
-            return _start_measuring(world, inputs, status, series.attempt(number))
+            # The newest in its namespace: probes and inspections, which decide whether operations run, go first.
+            now, attempt = clock.text(world.now), series.attempt(number)
+            return _start(
+                world, inputs, status, "measure", attempt, now, partial(sizing.not_measured, status, ended=now)
+            )
         case Waits(job=job):
             return _beside(world, status, job)
         case Done(result=result, finished=ended, job=job):
@@ -354,17 +361,25 @@ def _beside(world: EnvironmentWorld, status: EnvironmentStatus, job: str) -> Ste
     return StopJob(job) if _rollback_near(world) and not world.seen.stopping(job) else Idle(POLL, status)
 
 
-def _start_measuring(
-    world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus, attempt: str
+def _start(
+    world: EnvironmentWorld,
+    inputs: JobInputs,
+    status: EnvironmentStatus,
+    command: Literal["measure", "prove"],
+    attempt: str,
+    since: str,
+    lost: Callable[[str], EnvironmentStatus],
 ) -> Step[EnvironmentStatus]:
-    """Where the Job must wait for a slot or a quota, the next reconcile tries again."""
-    now, refusal = clock.text(world.now), world.refused.get("measure")
+    """Where the Job must wait for a slot or a quota, the next reconcile tries again: nothing depends on it. `lost`: the
+    status where it cannot be created, with why."""
+    refusal = world.refused.get(command)
     if isinstance(refusal, Failed):
-        return Idle(POLL, sizing.not_measured(status, f"{refusal.reason}: {refusal.message}", ended=now))
+        return Idle(POLL, lost(f"{refusal.reason}: {refusal.message}"))
     if refusal is not None:
         return Idle(POLL, status)
-    # The newest in its namespace: probes and inspections, which decide whether operations run, go first.
-    return Start("measure", attempt, _of_server(inputs, status), now, Idle(POLL, status))
+    # It runs the tools of the server's version.
+    of_server = replace(inputs, server_major=_server_major(status))
+    return Start(command, attempt, of_server, since, Idle(POLL, status))
 
 
 def prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
@@ -389,13 +404,20 @@ def _proof_due_in(world: EnvironmentWorld, status: EnvironmentStatus) -> float |
 
 def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus) -> Step[EnvironmentStatus]:
     obj, now = world.obj, clock.text(world.now)
+    since = status.proof.attempted_at if status.proof is not None else obj.meta.created
+
+    def lost(why: str) -> EnvironmentStatus:
+        return proven(obj, proof.not_made(status, why, now=now), now)
+
     series = Series(PROVE, obj.meta.uid, ProofResult, "The proof", f"{proof.attempt_name(status)}-")
     match series.next(world.seen, world.now, attempts.once):
         case Due(number=number):
             if obj.status.operation is not None or world.operations:
                 return Idle(PROOF_PAUSE, status)
             rest = _rest(world, status)
-            return _start_proof(world, inputs, status, series.attempt(number)) if rest <= 0 else Idle(rest, status)
+            if rest > 0:
+                return Idle(rest, status)
+            return _start(world, inputs, status, "prove", series.attempt(number), since, lost)
         case Waits(job=job):
             return _beside(world, status, job)
         case Done(result=result, job=job):
@@ -403,8 +425,7 @@ def _prove(world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus
                 proven(obj, proof.recorded(status, result, image=_image(world, status), now=now), now), job=job
             )
         case attempts.Failed(failure=failure):
-            lost = proof.not_made(status, f"{failure.reason}: {failure.message}", now=now)
-            return Record(proven(obj, lost, now))
+            return Record(lost(f"{failure.reason}: {failure.message}"))
 
 
 def _rest(world: EnvironmentWorld, status: EnvironmentStatus) -> float:
@@ -414,28 +435,9 @@ def _rest(world: EnvironmentWorld, status: EnvironmentStatus) -> float:
     return schedule.RENEWAL - clock.seconds_since(max(probed, world.outdated), world.now)
 
 
-def _start_proof(
-    world: EnvironmentWorld, inputs: JobInputs, status: EnvironmentStatus, attempt: str
-) -> Step[EnvironmentStatus]:
-    """Where the Job must wait for a slot or a quota, the next reconcile tries again: nothing depends on it."""
-    refusal, now = world.refused.get("prove"), clock.text(world.now)
-    if isinstance(refusal, Failed):
-        lost = proof.not_made(status, f"{refusal.reason}: {refusal.message}", now=now)
-        return Idle(POLL, proven(world.obj, lost, now))
-    if refusal is not None:
-        return Idle(POLL, status)
-    since = status.proof.attempted_at if status.proof is not None else world.obj.meta.created
-    return Start("prove", attempt, _of_server(inputs, status), since, Idle(POLL, status))
-
-
 def _image(world: EnvironmentWorld, status: EnvironmentStatus) -> str:
     return world.settings.image(_server_major(status))
 
 
 def _server_major(status: EnvironmentStatus) -> int:
     return status.probe.server_major if status.probe is not None else 0
-
-
-def _of_server(inputs: JobInputs, status: EnvironmentStatus) -> JobInputs:
-    """For a Job that runs the tools of the server's version."""
-    return replace(inputs, server_major=_server_major(status))

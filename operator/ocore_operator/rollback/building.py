@@ -12,8 +12,10 @@ from ocore_operator import clock, sources
 from ocore_operator.context import Context
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import signals
-from ocore_operator.jobs.building import build, inputs, listeners, stores
+from ocore_operator.jobs.building import inputs, listeners, stores
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.building.node_of_claims import node_of
 from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot, Store, project_of
 from ocore_operator.rollback import orphan
 from ocore_operator.rollback.executed import run_of
@@ -38,117 +40,95 @@ async def job_of(ctx: Context, observed: Observed, start: StartJob) -> Object:
     """The Job. Raises Outcome where it cannot be built now."""
     match start.command:
         case "restore":
-            return await _restore(ctx, observed, start.attempt)
+            return await _restore(ctx, observed, start)
         case "neutralize":
-            return await _neutralize(ctx, observed, start.attempt)
+            return await _neutralize(ctx, observed, start)
         case "switch" if observed.rollback.status.undo is not None:
-            return await _undo(ctx, observed, start.attempt)
+            return await _undo(ctx, observed, start)
         case "switch":
-            return await _switch(ctx, observed, start.attempt)
+            return await _switch(ctx, observed, start)
         case "switch-back":
-            return await _switch_back(ctx, observed, start.attempt)
-        case "inspect":
-            return await _inspect(ctx, observed, start.attempt, repair=True)
-        case "inspect-only":
-            return await _inspect(ctx, observed, start.attempt, repair=False)
+            build, record = await _build(ctx, observed, start), await _store_of_record(ctx, observed)
+            return build.switch_back(observed.rollback, _run(observed), record, deadline=BACK_DEADLINE)
+        case "inspect" | "inspect-only":
+            return await _inspect(ctx, observed, start)
         case "cleanup-restored" | "cleanup-previous":
             return await _cleanup(ctx, observed, start)
         case "preview":
-            return await _preview(ctx, observed, start.attempt)
+            return await _preview(ctx, observed, start)
 
 
-async def _restore(ctx: Context, observed: Observed, attempt: int) -> Object:
+async def _build(ctx: Context, observed: Observed, start: StartJob) -> JobBuilder:
+    return JobBuilder(ctx.settings, await _inputs(ctx, observed), start.attempt)
+
+
+async def _restore(ctx: Context, observed: Observed, start: StartJob) -> Object:
     owner = observed.rollback
-    return build.restore(
-        ctx.settings,
-        await _with_stores_of_restore(ctx, observed, await _inputs_with_store(ctx, observed)),
+    job_inputs = await _with_stores_of_restore(ctx, observed, await _inputs_with_store(ctx, observed))
+    return JobBuilder(ctx.settings, job_inputs, start.attempt).restore(
         owner,
         _run(observed),
         preflight=preflight_of(observed) if unanswered(owner.status) else None,
-        attempt=attempt,
         deadline=_seconds_left(ctx, owner),
         switch=await _switch_of_restore(ctx, observed),
     )
 
 
-async def _neutralize(ctx: Context, observed: Observed, attempt: int) -> Object:
-    given, settings = environment_of(observed).spec.neutralize, ctx.settings
-    reached = await listeners.observe(given.test_listeners if given is not None else (), settings.cluster_networks)
-    job_inputs, left = await _inputs(ctx, observed), _seconds_left(ctx, observed.rollback)
-    return build.neutralize(settings, job_inputs, observed.rollback, attempt=attempt, deadline=left, listeners=reached)
+async def _neutralize(ctx: Context, observed: Observed, start: StartJob) -> Object:
+    given, owner = environment_of(observed).spec.neutralize, observed.rollback
+    addresses = given.test_listeners if given is not None else ()
+    reached = await listeners.observe(addresses, ctx.settings.cluster_networks)
+    build, left = await _build(ctx, observed, start), _seconds_left(ctx, owner)
+    return build.neutralize(owner, deadline=left, listeners=reached)
 
 
-async def _undo(ctx: Context, observed: Observed, attempt: int) -> Object:
-    owner = observed.rollback
+async def _undo(ctx: Context, observed: Observed, start: StartJob) -> Object:
+    owner, record = observed.rollback, await _store_of_record(ctx, observed)
     wait = _seconds_left(ctx, owner) + signals.SIGNAL_SECONDS
-    return build.undo(
-        ctx.settings,
-        await _inputs(ctx, observed),
-        owner,
-        _run(observed),
-        store_of_record=await _store_of_record(ctx, observed),
-        attempt=attempt,
-        wait=wait,
-        deadline=wait + finish_seconds(owner.spec, 0),
-    )
+    build, deadline = await _build(ctx, observed, start), wait + finish_seconds(owner.spec, 0)
+    return build.undo(owner, _run(observed), record, wait=wait, deadline=deadline)
 
 
-async def _switch(ctx: Context, observed: Observed, attempt: int) -> Object:
+async def _switch(ctx: Context, observed: Observed, start: StartJob) -> Object:
     owner, job_inputs, place = observed.rollback, await _inputs_with_store(ctx, observed), _place_of_snapshot(observed)
     if place is not None:  # what was restored does not depend on what the store is now
         store = await inputs.load_store(ctx, job_inputs.namespace, place.store_name)
         job_inputs = await _with_store(ctx, job_inputs, store)
     wait = _seconds_left(ctx, owner) + signals.SIGNAL_SECONDS
-    deadline = wait + finish_seconds(owner.spec, 0)
-    return build.switch(ctx.settings, job_inputs, owner, _run(observed), attempt=attempt, wait=wait, deadline=deadline)
+    build, deadline = JobBuilder(ctx.settings, job_inputs, start.attempt), wait + finish_seconds(owner.spec, 0)
+    return build.switch(owner, _run(observed), wait=wait, deadline=deadline)
 
 
-async def _switch_back(ctx: Context, observed: Observed, attempt: int) -> Object:
-    return build.switch_back(
-        ctx.settings,
-        await _inputs(ctx, observed),
-        observed.rollback,
-        _run(observed),
-        store_of_record=await _store_of_record(ctx, observed),
-        attempt=attempt,
-        deadline=BACK_DEADLINE,
-    )
-
-
-async def _inspect(ctx: Context, observed: Observed, attempt: int, *, repair: bool) -> Object:
-    owner, job_inputs = observed.rollback, await _inputs(ctx, observed)
+async def _inspect(ctx: Context, observed: Observed, start: StartJob) -> Object:
+    owner, job_inputs, repair = observed.rollback, await _inputs(ctx, observed), start.command == "inspect"
     # At the stage Inspect the workloads are stopped. A later inspection runs beside them.
     stopped = repair and owner.status.stage == "Inspect"
     # The Job of a cleanup that follows probes later.
     probe = not repair and owner.status.cleanup_attempt == 0 and may_probe(observed, job_inputs)
-    return build.inspect_rollback(
-        ctx.settings, job_inputs, owner, repair=repair, stopped=stopped, probe=probe, attempt=attempt
-    )
+    build = JobBuilder(ctx.settings, job_inputs, start.attempt)
+    return build.inspect_rollback(owner, repair=repair, stopped=stopped, probe=probe)
 
 
 async def _cleanup(ctx: Context, observed: Observed, start: StartJob) -> Object:
     owner, job_inputs = observed.rollback, await _inputs(ctx, observed)
     undo = owner.status.undo
     swapped = undo is not None and undo.to == "Old"  # what is restored for it, the first rollback has kept
-    return build.cleanup(
-        ctx.settings,
-        job_inputs,
+    return JobBuilder(ctx.settings, job_inputs, start.attempt).cleanup(
         owner,
         what="previous" if (start.command == "cleanup-previous") != swapped else "restored",
         probe=may_probe(observed, job_inputs),
-        attempt=start.attempt,
         deadline=CLEANUP_DEADLINE,
     )
 
 
-async def _preview(ctx: Context, observed: Observed, attempt: int) -> Object:
+async def _preview(ctx: Context, observed: Observed, start: StartJob) -> Object:
     owner, snapshot, job_inputs = observed.rollback, _snapshot(observed), await _inputs_with_store(ctx, observed)
     read = store_name(owner, snapshot, environment_of(observed), _remote(observed))
     if read is None:
         job_inputs = await _with_place(ctx, job_inputs, _place_of_snapshot(observed))
     else:
         job_inputs = await _with_store(ctx, job_inputs, await _named_store(ctx, observed, read))
-    return build.preview(ctx.settings, job_inputs, owner, snapshot, attempt=attempt)
+    return JobBuilder(ctx.settings, job_inputs, start.attempt).preview(owner, snapshot)
 
 
 def _snapshot(observed: Observed) -> Snapshot:
@@ -180,9 +160,9 @@ def may_probe(observed: Observed, job_inputs: JobInputs) -> bool:
 
 async def _switch_of_restore(ctx: Context, observed: Observed) -> tuple[float, float] | None:
     """Seconds that the Job of the restore waits for its signal: until the workloads are stopped; and for the switch in
-    all. None where another Job switches."""
+    all. None where another Job switches; also where its log cannot be read, which says that it waits."""
     rollback = observed.rollback
-    if not goes_on(rollback.status, rollback.spec):
+    if not goes_on(rollback.status, rollback.spec) or observed.world.logs_unreadable:
         return None
     wanted = targets(environment_of(observed).spec.workloads)
     workloads = observed.world.workloads or await scale.observe(ctx, rollback.meta.namespace, wanted)
@@ -261,7 +241,7 @@ async def _inputs(ctx: Context, observed: Observed, *, needs_store: bool = False
         store=store,
         traits=inputs.traits(ctx.settings, workload, spec.jobs),
         environment=environment,
-        node=await inputs.node_of(ctx, namespace, claims),
+        node=await node_of(ctx, namespace, claims),
         server_major=inputs.server_major(environment),
         template=inputs.template_of(ctx.settings, workload, spec.jobs),
     )
@@ -345,4 +325,4 @@ async def _node(ctx: Context, job_inputs: JobInputs, *used: Store) -> str | None
     """The node on which the filestore and these stores can be mounted."""
     filestore = job_inputs.environment.spec.filestore if job_inputs.environment is not None else None
     claims = [filestore.claim_name] if filestore is not None else []
-    return await inputs.node_of(ctx, job_inputs.namespace, claims + stores.claims(*used))
+    return await node_of(ctx, job_inputs.namespace, claims + stores.claims(*used))

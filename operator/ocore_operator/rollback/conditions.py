@@ -63,10 +63,12 @@ def summarized(
     if status.phase in ("Complete", "SwitchedBack"):
         status = status.model_copy(update={"progress": _final_progress(status, stamp.now)})
     if status.phase == "Complete":
-        done = summarize.complete(status, _complete_reason(status), _complete_message(status), stamp)
+        reason = c.SUCCEEDED if status.switched_at else c.ALREADY_EXECUTED
+        done = summarize.complete(status, reason, _complete_message(status), stamp)
         return _retained(done, stamp)
     if status.phase == "SwitchedBack":
-        reason, message = _switched_back_reason(status), _switched_back_message(status)
+        reason = c.UNDONE if status.undone_by is not None else c.SWITCHED_BACK
+        message = _switched_back_message(status)
         done = summarize.complete(status, reason, message, stamp)
         # It stays Complete: it did run. Stalled and not Ready: the environment is not what the Rollback asks for.
         done = summarize.outcome(done, Stalled(reason, message), stamp)
@@ -82,10 +84,6 @@ def summarized(
         text += " The application is stopped until then."
     waits = Stalled(reason, text) if stalled else Waiting(reason or c.RUNNING, text, 0)
     return summarize.outcome(status, waits, stamp)
-
-
-def _complete_reason(status: RollbackStatus) -> str:
-    return c.SUCCEEDED if status.switched_at else c.ALREADY_EXECUTED
 
 
 def _complete_message(status: RollbackStatus) -> str:
@@ -119,10 +117,6 @@ def _downtime(status: RollbackStatus) -> tuple[str, ...]:
     down = (clock.parse(status.ready_at) - clock.parse(status.quiesced_at)).total_seconds()
     text = f"The application was down for {span(down)}, from the stop of its workloads until they were ready."
     return (text, f"For {refused} of that time the database refused connections.") if refused else (text,)
-
-
-def _switched_back_reason(status: RollbackStatus) -> str:
-    return c.UNDONE if status.undone_by is not None else c.SWITCHED_BACK
 
 
 def _switched_back_message(status: RollbackStatus) -> str:

@@ -11,7 +11,7 @@ from ocore_operator import clock, damage, operation_lock, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.frame import effects as frame
-from ocore_operator.frame.actions import SetFinalizer, SetLock
+from ocore_operator.frame.actions import SetFinalizer, SetLock, StopJob
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
@@ -36,7 +36,6 @@ from ocore_operator.rollback.world import (
     SetImages,
     SettleUndo,
     StartJob,
-    StopJob,
     TakeOver,
 )
 from ocore_operator.workloads import scale
@@ -78,8 +77,9 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
         case SendSignal(job=job):
             namespace = observed.rollback.meta.namespace
             await signals.send(ctx, namespace, job.pod, job.pod_version, effect.signal, effect.repetition)
-        case StopJob(job=job):
-            await lifecycle.delete(ctx, observed.rollback.meta, job.name, job.uid, "Foreground")
+        case StopJob(job=name):
+            if observed.seen is not None:
+                await lifecycle.stop(ctx, observed.seen, observed.rollback.meta, name)
         case ReportDamage():
             await _report_damage(ctx, observed.rollback, effect)
         case StartJob():
@@ -151,11 +151,13 @@ async def _write_undo(ctx: Context, observed: Observed, end: SettleUndo | None) 
     known = entry_about(environment, undo.rollback_id) if undo is not None else None
     if end is not None and (known is None or known.by_id != rollback.id):
         return
+    executed = environment.status.executed_rollbacks
     if end is None:
         entries = with_undo(environment, rollback, "Running")
     else:
         entries = with_undo(environment, rollback, end.state, end.keep_until)
-    await _write_history(ctx, environment, environment.status.executed_rollbacks, entries)
+        executed = remembered(environment, rollback, clock.text(ctx.now())) if end.state == "Undone" else executed
+    await _write_history(ctx, environment, executed, entries)
 
 
 async def _write_history(

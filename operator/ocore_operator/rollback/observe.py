@@ -43,6 +43,7 @@ from ocore_operator.jobs.observing.outcome import (
     Starting,
     Succeeded,
     claims_of,
+    ends_with_mover,
     ever_ran,
     finished,
     moved,
@@ -65,14 +66,13 @@ from ocore_operator.rollback.world import (
     JobKind,
     JobView,
     OperationLock,
-    PreviewFacts,
     SourceView,
     TakenOver,
     UndoneView,
     World,
 )
 from ocore_operator.workloads import other_operations, scale
-from ocore_operator.workloads.view import Peer, WorkloadView, peer_of
+from ocore_operator.workloads.view import peer_of
 
 #: Stages in which the switch Job's log is read for its answer.
 ANSWERING = ("Switch",)
@@ -95,23 +95,6 @@ RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
 
 @dataclass(frozen=True)
-class Others:
-    """What a decision depends on beside the Rollback and its Jobs."""
-
-    source: SourceView
-    snapshot: Snapshot | None
-    undone: Rollback | None
-    environment: Environment | None
-    safety: Snapshot | None
-    workloads: tuple[WorkloadView, ...]
-    peer: Peer | None
-    executed_before: bool
-    claim_users: tuple[str, ...]
-    config: tuple[str, str]
-    preview: PreviewFacts | None
-
-
-@dataclass(frozen=True)
 class Observed:
     """A world with the Rollback that it was read for."""
 
@@ -121,37 +104,42 @@ class Observed:
     world: World
     #: Its Jobs come from the last lists: only a decision to wait may rest on them.
     remembered: bool = False
-    others: Others | None = None
+    #: What of the world does not depend on the Rollback's status and its Jobs.
+    others: World | None = None
     seen: Observation | None = None
 
 
 async def observe(
-    ctx: Context, first: Rollback, memory: Memory, *, fresh: bool, others: Others | None = None
+    ctx: Context, first: Rollback, memory: Memory, *, fresh: bool, others: World | None = None
 ) -> Observed | None:
     """The world as it is now; None where the Rollback does not exist. `first`: the Rollback as last read, which names
     the other objects. `fresh`: its Jobs are listed. `others`: what was read a moment ago, beside the last lists."""
     known = first
     while True:
         found = await _read(ctx, known, memory, others, fresh=fresh)
-        if found is None or _reads(found.rollback) == _reads(known):
+        if found is None or (_names(found.rollback), _reads(found.rollback)) == (_names(known), _reads(known)):
             return found
         known, others = found.rollback, None
 
 
-def _reads(rollback: Rollback) -> tuple[object, ...]:
-    """What of a Rollback decides which other objects are read."""
+def _names(rollback: Rollback) -> tuple[object, ...]:
+    """What of a Rollback names other objects that are read."""
+    return rollback.status.environment_name, rollback.status.workloads
+
+
+def _reads(rollback: Rollback) -> frozenset[str]:
+    """What is read of other objects beside its Jobs, at its stage."""
     status = rollback.status
-    return (
-        status.environment_name,
-        status.workloads,
-        status.stage in ANSWERING,
-        _checks(status),
-        status.stage in SAVING,
-        status.stage in ("Prepare", "Resume"),
-        _depends_on_workloads(status),
-        status.stage in STOPPING,
-        status.stage in observe_source.RESTORED,
-    )
+    read = {
+        "what is compared": _checks(status),
+        "the safety snapshot": status.stage in SAVING,
+        "other operations": status.stage == "Prepare",
+        "pods with the claim": status.stage == "Resume",
+        "workloads": _depends_on_workloads(status),
+        "the claim": status.stage in STOPPING,
+        "the snapshot": status.stage not in observe_source.RESTORED,
+    }
+    return frozenset(what for what, is_read in read.items() if is_read)
 
 
 def _checks(status: RollbackStatus) -> bool:
@@ -169,7 +157,7 @@ def _depends_on_workloads(status: RollbackStatus) -> bool:
 
 
 async def _read(
-    ctx: Context, known: Rollback, memory: Memory, earlier: Others | None, *, fresh: bool
+    ctx: Context, known: Rollback, memory: Memory, earlier: World | None, *, fresh: bool
 ) -> Observed | None:
     if await _terminating(ctx, known):
         return await _with_namespace(ctx, known)
@@ -184,9 +172,11 @@ async def _read(
 
 
 async def with_status(ctx: Context, memory: Memory, observed: Observed, status: RollbackStatus) -> Observed | None:
-    """The same observation once that status is written; None where other objects decide then."""
+    """The same observation once that status is written; None where objects decide then that were not read."""
     rollback, others, seen = observed.rollback.with_status(status), observed.others, observed.seen
-    if others is None or seen is None or _reads(rollback) != _reads(observed.rollback):
+    if others is None or seen is None or _names(rollback) != _names(observed.rollback):
+        return None
+    if not _reads(rollback) <= _reads(observed.rollback):
         return None
     world = await _world(ctx, rollback, memory, others, await _jobs(ctx, rollback, seen))
     return replace(observed, rollback=rollback, status=_with_steps_of_log(ctx, rollback, world), world=world)
@@ -198,8 +188,8 @@ async def _listed(ctx: Context, known: Rollback, *, fresh: bool) -> tuple[Observ
     return seen, await _jobs(ctx, known, seen)
 
 
-async def _others(ctx: Context, known: Rollback, read: Others | None) -> Others:
-    """`read`: what was read a moment ago."""
+async def _others(ctx: Context, known: Rollback, read: World | None) -> World:
+    """What is read beside the Rollback and its Jobs. `read`: what was read a moment ago."""
     if read is not None:
         return read
     (snapshot, source, undone, environment), safety, operations = await asyncio.gather(
@@ -215,28 +205,33 @@ async def _others(ctx: Context, known: Rollback, read: Others | None) -> Others:
         _config(ctx, known, environment),
         preview_facts.read(ctx, known, environment),
     )
-    peer = peer_of(known, operations, wanted)
-    return Others(
-        source, snapshot, undone, environment, safety, workloads, peer, before, users, config=config, preview=preview
+    return World(
+        created=clock.parse(known.meta.created),
+        environment=environment,
+        snapshot=snapshot,
+        environment_name=environment_name(known, snapshot, undone),
+        source=source,
+        safety=safety,
+        undone=await _undone(ctx, known, undone, environment),
+        executed_before=before,
+        claim_users=users,
+        workloads=workloads,
+        peer=peer_of(known, operations, wanted),
+        config_name=config[0],
+        config_sha256=config[1],
+        preview=preview,
     )
 
 
-async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Others, jobs: tuple[JobView, ...]) -> World:
-    environment, snapshot, undone = others.environment, others.snapshot, others.undone
-    elder = ctx.catalog.elder(rollback.key)
-    world = World(
-        created=clock.parse(rollback.meta.created),
-        environment=environment,
-        snapshot=snapshot,
+async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: World, jobs: tuple[JobView, ...]) -> World:
+    environment, elder = others.environment, ctx.catalog.elder(rollback.key)
+    world = replace(
+        others,
         awaits_import=ANNOTATION_IMPORT in rollback.meta.annotations and rollback.status.imported is None,
-        environment_name=environment_name(rollback, snapshot, undone),
-        source=others.source,
         safety_name=safety_name(rollback),
-        safety=others.safety,
         owns_safety=others.safety is not None and is_safety_snapshot(others.safety, rollback),
         may_restore_image=ctx.settings.restore_image,
         listed_images=ctx.settings.application_images,
-        undone=await _undone(ctx, rollback, undone, environment),
         undo_state=undo_state(environment, rollback),
         used_by=orphan.used_by(ctx.catalog, rollback, environment),
         under_way=orphan.under_way(ctx.catalog, rollback, environment),
@@ -248,18 +243,13 @@ async def _world(ctx: Context, rollback: Rollback, memory: Memory, others: Other
         finalizer=FINALIZER_ROLLBACK in rollback.meta.finalizers,
         lock=lock_view(environment, rollback),
         jobs=jobs,
-        claim_users=others.claim_users,
-        workloads=others.workloads,
-        peer=others.peer,
-        config_name=others.config[0],
-        config_sha256=others.config[1],
         refused_since=memory.refused_since,
         refusal_reason=memory.refusal_reason,
         refusal=memory.refusal,
         scale_refused=memory.scale_refused,
         probe_alone=memory.probe_alone,
+        logs_unreadable=ctx.followers.unreadable(rollback.meta.namespace),
         watched_since=memory.watched_since,
-        preview=others.preview,
     )
     return _with_probe(ctx, rollback, world)
 
@@ -306,7 +296,7 @@ async def _sources(
     (snapshot, source), found = await asyncio.gather(
         observe_source.snapshot_of(ctx, rollback), ctx.kube.get(ENVIRONMENTS, namespace, name)
     )
-    if spec.undo is not None and not rollback.status.environment_name:
+    if spec.undo is not None and rollback.status.undo is None:
         obj = await ctx.kube.get(ROLLBACKS, namespace, spec.undo.rollback_ref.name)
         undone = resources.rollback(obj) if obj is not None else None
     if not name:
@@ -515,7 +505,7 @@ async def _job(
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
     if isinstance(view.payload, PreviewResult) and len(view.payload.tables) < view.payload.table_count:
         return replace(view, payload=await _whole(ctx, seen, namespace, name, view.payload))
-    asks = kind == "switch" and rollback.status.stage in ANSWERING and view.answer is None
+    asks = kind == "switch" and rollback.status.stage in ANSWERING and view.answer is None and view.signal is not None
     if asks and pod is not None and not view.ended:
         answer = await switch_signal.answer(ctx, namespace, pod["metadata"]["name"])
         return replace(view, answer=as_seen_by(rollback.status, answer) if answer is not None else None)
@@ -531,12 +521,14 @@ async def with_log(ctx: Context, rollback: Rollback, seen: Observation, view: Jo
         if not view.has_log or view.ended or view.restarted or view.problem or _is_leaving(seen, view):
             return view
         log = ctx.followers.ensure(rollback.key, view.pod)
+        view = replace(view, reported=_has_result(log, seen, view))
         return replace(view, ready=view.ready or log.ready, answer=_answer_in(log, status))
     if view.kind != "restore" or view.attempt != status.attempt or status.stage not in FOLLOWING:
         return view
     pods = seen.pods.get(view.name, ())
     if view.has_log and not view.ended:
         log = ctx.followers.ensure(rollback.key, view.pod, _before_the_wait(status))
+        view = replace(view, reported=_has_result(log, seen, view))
     elif view.failure is not None and pods and status.stage == "Restore":  # killed: what it had done by then
         log = await ctx.followers.whole(rollback.meta.namespace, pods[-1]["metadata"]["name"])
     else:
@@ -548,6 +540,12 @@ def _answer_in(log: LogState, status: RollbackStatus) -> SwitchResult | None:
     switched = log.steps.get(Step.SWITCH)
     answer = switch_signal.of_report(switched) if switched is not None else None
     return as_seen_by(status, answer) if answer is not None else None
+
+
+def _has_result(log: LogState, seen: Observation, view: JobView) -> bool:
+    """See JobView.reported. A failure is followed by another start of the container, where the Job allows that."""
+    pod = newest_acting(seen, view.name)
+    return log.result is not None and log.result.ok and pod is not None and ends_with_mover(pod)
 
 
 def _is_leaving(seen: Observation, view: JobView) -> bool:
@@ -600,7 +598,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         attempt=attempt,
         name=name,
         pods=sum(not mover_ended(p) for p in seen.live_pods(name)),
-        mounts=len(seen.live_pods(name)),
+        mounts=sum(not (mover_ended(p) and ends_with_mover(p)) for p in seen.live_pods(name)),
         closed=job is None or finished(job) is not None,
         # Pods of a Job that is gone are being deleted: no Job is left to delete.
         stopping=job is None or seen.stopping(name),
@@ -608,7 +606,6 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
         moved=moved(job, seen.pods.get(name, ())),
         unplaced_since=unplaced_since(job, seen.pods.get(name, ())),
         silent_node=next((str(p["spec"].get("nodeName", "")) for p in seen.live_pods(name) if silent(p)), ""),
-        uid=job["metadata"]["uid"] if job is not None else "",
         created=job["metadata"]["creationTimestamp"] if job is not None else "",
         gives_way=seen.gives_way.get(name),
     )
@@ -619,7 +616,7 @@ def job_view(seen: Observation, name: str, kind: JobKind, attempt: int) -> JobVi
             pod=meta["name"],
             pod_version=meta["resourceVersion"],
             has_log=ever_ran(pod),
-            signal=switch_signal.sent(pod),
+            signal=signals.sent(pod),
             repetition=signals.repetition_of(pod),
         )
     found = _with_state(base, state)

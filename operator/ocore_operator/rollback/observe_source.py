@@ -30,8 +30,7 @@ async def snapshot_of(ctx: Context, rollback: Rollback) -> tuple[Snapshot | None
     if ref is None:
         return None, SourceView()
     other = other_namespace(rollback)
-    # Without the name: one that was refused before its start may hold the lock of the Snapshot's Environment.
-    if not other and rollback.status.environment_name and rollback.status.stage in RESTORED:
+    if not other and rollback.status.stage in RESTORED:
         return None, SourceView()
     if not other:
         obj = await ctx.kube.get(SNAPSHOTS, namespace, ref.name)

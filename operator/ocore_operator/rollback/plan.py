@@ -87,7 +87,7 @@ def decide(status: RollbackStatus, spec: RollbackSpec, world: World, rollback_id
     if world.awaits_import and status.stage is None:
         return _await_import(status, spec, world, rollback_id, now)
     if status.stage is None:
-        return Record(begin(status, spec, rollback_id, now))
+        return Record(begin(status, spec, rollback_id, now, world.environment_name))
     if status.stage == "Ended":
         return after_end(status, spec, world, now)
     if not world.finalizer and not world.deleting:

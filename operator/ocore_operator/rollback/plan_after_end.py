@@ -376,6 +376,6 @@ def _most_attempts(status: RollbackStatus, world: World) -> int:
 
 
 def _give_up(status: RollbackStatus, why: str, now: datetime) -> Record[RollbackStatus]:
-    text = f'Not removed: {why}. Remove it by hand: docs/rollback.md, "Repairs by hand".'
+    text = f'Not removed: {why}. Remove it by hand: docs/guides/rollback-failed.md, "Repairs by hand".'
     fresh = step(change(status, residue="Unknown", cleanup_after=None), Step.CLEANUP, "Failed", now, text)
     return Record(fresh, (Note("Warning", "CleanupFailed", text),))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ocore_crds import conditions as c
+from ocore_crds.resources.environment import ProbeStatus
 from ocore_crds.resources.preview import NEVER
 from ocore_crds.resources.rollback import PreflightWarning, RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import human
@@ -28,8 +29,8 @@ from ocore_operator.rollback.snapshot_and_environment import (
     not_ready,
     probe_of,
     probed_at,
+    server_read,
     taken_of,
-    used_bytes,
 )
 from ocore_operator.rollback.transitions import already_executed, change, failing, join, passed, start_undo
 from ocore_operator.rollback.world import Action, AskProbe, Do, UndoneView, World
@@ -60,6 +61,9 @@ def preflight(status: RollbackStatus, spec: RollbackSpec, world: World, now: dat
         return Record(change(status, **source.claim(world, world.snapshot)))
     if world.lock.state == "Other":
         return Wait(15, c.WAITING_FOR_OPERATION, f"Waiting for {world.lock.holder}, which has locked the environment.")
+    if world.lock.state == "Free" and (status.environment_name or "") != world.environment_name:
+        # What names the Environment may be deleted while the lock is held.
+        return Record(change(status, environment_name=world.environment_name))
     if world.lock.state == "Free":
         return Do(SetLock(held=True))
     return _locked(status, spec, world, now)
@@ -106,9 +110,15 @@ def of_probe(
     spec: RollbackSpec, world: World, environment: Environment, snapshot: Snapshot
 ) -> Iterator[Refusal | None]:
     """Checks of what a probe under the operation lock has found."""
-    yield _ready(environment, spec)
-    yield _versions(environment, snapshot)
-    yield _space(environment, snapshot)
+    refusal, probe = _ready(environment, spec), server_read(environment)
+    if environment.spec.database is None:
+        yield refusal or _no_database(environment, snapshot)
+    elif probe is None:
+        yield refusal or Refusal(c.DATABASE_UNREACHABLE, _unreachable(environment, "The last probe has not read it"))
+    else:
+        yield refusal
+        yield _versions(environment, snapshot, probe)
+        yield _space(environment, snapshot, probe)
     yield plan_safety.refusal(spec, environment)
     yield plan_image.refusal(spec, snapshot, world)
 
@@ -167,13 +177,14 @@ def _locked(status: RollbackStatus, spec: RollbackSpec, world: World, now: datet
 
 def may_join(spec: RollbackSpec, world: World, environment: Environment, snapshot: Snapshot) -> bool:
     """Whether the restore's Job makes the preflight, too (plan_joined.py): the last probe, of the present spec, has
-    found nothing at all, and the Job mounts what a probe does, and no volume that must be made first. Else a probe of
-    its own answers sooner."""
+    found nothing at all, and the Job mounts what a probe does, and no volume that must be made first, and its log can
+    be read. Else a probe of its own answers sooner."""
     in_place = world.source.store is None and world.source.remote is None and not world.source.namespace
     clean = probe_of(environment) is not None and is_rollback_ready(environment) and is_snapshot_ready(environment)
     return (
         clean
         and in_place
+        and not world.logs_unreadable
         and environment.spec.scratch.storage_class_name is None
         and environment.spec.store_ref.name == snapshot.status.store_name
         and _first(of_probe(spec, world, environment, snapshot)) is None
@@ -349,8 +360,27 @@ def _ready(environment: Environment, spec: RollbackSpec) -> Refusal | None:
     reason, message = not_ready(environment)
     if reason == c.REPLICATION_ACTIVE and spec.allow_replication_loss:
         return _replication_rights(environment)
+    if reason == c.DATABASE_UNREACHABLE:
+        return Refusal(reason, _unreachable(environment, message))
     reason, message = reason or c.ENVIRONMENT_NOT_READY, message or "its condition RollbackReady is not True"
     return Refusal(reason, f"Environment {environment.meta.name} is not ready for a rollback: {message}")
+
+
+def _unreachable(environment: Environment, message: str) -> str:
+    return (
+        f"The database server of environment {environment.meta.name} cannot be reached: {message.rstrip('.')}. Check"
+        " the host and port in its Secret, the Service and the network policies, then create a new Rollback."
+    )
+
+
+def _no_database(environment: Environment, snapshot: Snapshot) -> Refusal | None:
+    if not snapshot.status.server_major:
+        return None
+    text = (
+        f"Snapshot {snapshot.meta.name} has a database, and environment {environment.meta.name} names none. Set"
+        " spec.database of the Environment, or choose another snapshot."
+    )
+    return Refusal(c.ENVIRONMENT_NOT_READY, text)
 
 
 def _replication_rights(environment: Environment) -> Refusal | None:
@@ -364,9 +394,8 @@ def _replication_rights(environment: Environment) -> Refusal | None:
     return Refusal(c.MISSING_GRANTS, text)
 
 
-def _versions(environment: Environment, snapshot: Snapshot) -> Refusal | None:
-    probe = probe_of(environment)
-    now, then = probe.server_major if probe is not None else 0, snapshot.status.server_major or 0
+def _versions(environment: Environment, snapshot: Snapshot, probe: ProbeStatus) -> Refusal | None:
+    now, then = probe.server_major, snapshot.status.server_major or 0
     if now >= then:
         return None
     text = (
@@ -377,11 +406,11 @@ def _versions(environment: Environment, snapshot: Snapshot) -> Refusal | None:
     return Refusal(c.UNSUPPORTED_SERVER, text)
 
 
-def _space(environment: Environment, snapshot: Snapshot) -> Refusal | None:
+def _space(environment: Environment, snapshot: Snapshot, probe: ProbeStatus) -> Refusal | None:
     """The database volume holds both databases: a full disk would stop the live one."""
-    if environment.spec.database is None or database_bytes(snapshot) == 0:
+    if database_bytes(snapshot) == 0:
         return None
-    capacity, used, wanted = capacity_of(environment), used_bytes(environment), space_wanted(snapshot)
+    capacity, used, wanted = capacity_of(environment), probe.database_used_bytes, space_wanted(snapshot)
     if capacity is None:
         text = (
             f"The capacity of the database volume of {environment.meta.name} is unknown, so a restore might fill it. "

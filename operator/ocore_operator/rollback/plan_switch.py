@@ -15,7 +15,7 @@ from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.text.quantity import span
 from ocore_crds.text.sentences import sentence
 from ocore_operator.clock import parse
-from ocore_operator.frame.actions import Note, Record, Wait
+from ocore_operator.frame.actions import Note, Record, StopJob, Wait
 from ocore_operator.jobs import signals
 from ocore_operator.rollback import plan_image, plan_undo
 from ocore_operator.rollback.transitions import (
@@ -42,7 +42,6 @@ from ocore_operator.rollback.world import (
     RecordExecuted,
     SendSignal,
     StartJob,
-    StopJob,
     World,
     until_ended,
 )
@@ -57,7 +56,8 @@ ANSWER_SECONDS = 90
 INSPECT_SECONDS = 300
 #: What a switch Job does before it is ready (`blockers.PATIENCE` of the mover).
 _PREPARES = "it connects to the database, and waits for sessions that it may not end, for 20 s at most"
-#: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted.
+#: Seconds for a Job that has answered to end on its own, which writes the outcome to the store; then it is deleted. It
+#: has as many again to end after its result.
 RELEASE_SECONDS = 15
 #: Seconds to wait for the pods of stopped Jobs. Then the workloads start anyway: the node of these pods does not
 #: answer, and they change nothing.
@@ -70,8 +70,6 @@ FINISH_SECONDS = 120
 BACK_SECONDS = 300
 #: Seconds from the first signal in which a switch Job that was moved to another node must be ready for another one.
 MOVE_SECONDS = signals.SIGNAL_SECONDS + ANSWER_SECONDS
-#: Least and most seconds between two attempts: a fifth of the time spent so far, within these limits.
-BACKOFF_SECONDS = (5, 60)
 
 
 def finish_seconds(spec: RollbackSpec, grace_seconds: float) -> float:
@@ -115,8 +113,7 @@ def must_move(job: JobView, passed: float, now: datetime) -> bool:
     pod was ended from outside, or its node has not taken the pod for a while. `passed`: seconds of the stage."""
     if job.stopping or job.payload is not None:
         return False
-    shortest, longest = BACKOFF_SECONDS
-    patience = min(max(shortest, passed / 5), longest)
+    patience = quiesce.retry_pause(passed)
     unplaced = job.unplaced_since is not None and (now - job.unplaced_since).total_seconds() > patience
     return job.moved or unplaced
 
@@ -256,7 +253,7 @@ def _position_unknown(status: RollbackStatus, last: JobView | None, now: datetim
     text = (
         f"It is unknown whether the databases were switched: no inspection succeeded for {INSPECT_SECONDS} s ({why})."
         " The workloads are started again, and the operator repeats the inspection until it succeeds. Check the"
-        ' database server; docs/rollback.md, "Repairs by hand", shows how to find the position by SQL.'
+        ' database server; docs/guides/rollback-failed.md, "Repairs by hand", shows how to find the position by SQL.'
     )
     fresh = enter(status, "Resume", now, position=None, failure_reason=c.POSITION_UNKNOWN, failure_message=text)
     return Record(fresh, (Note("Warning", c.POSITION_UNKNOWN, text),))
@@ -303,7 +300,7 @@ def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action |
     another node could not attach a claim that only one node can mount (row 35). Not waited for: a pod that was deleted
     STOP_JOBS_SECONDS ago and still exists. Pods of other objects, such as a probe's, are not stopped: they end on their
     own."""
-    if status.target is not None and status.target.claim_name is None:
+    if not _uses_claim(status):
         return None
     holding = tuple(j for j in world.holding() if not _stuck(j, now))
     if not holding and world.claim_users and elapsed(status, world, now) <= RELEASE_SECONDS + STOP_JOBS_SECONDS:
@@ -316,6 +313,10 @@ def _claim_held(status: RollbackStatus, world: World, now: datetime) -> Action |
     return stop_jobs(holding)
 
 
+def _uses_claim(status: RollbackStatus) -> bool:
+    return status.target is None or status.target.claim_name is not None
+
+
 def _stuck(job: JobView, now: datetime) -> bool:
     return job.stopping_since is not None and (now - job.stopping_since).total_seconds() > STOP_JOBS_SECONDS
 
@@ -326,6 +327,9 @@ def health_check(status: RollbackStatus, spec: RollbackSpec, world: World, now: 
     not_ready = [(w, _needed(w, saved)) for w, saved in _wanted(status, world) if w.ready_replicas < _needed(w, saved)]
     if not not_ready:
         return Record(healthy(plan_image.checked(status, world, now), now))
+    hangs = next((j for j in world.jobs if j.mounts and not j.stopping and j.kind in SWITCHING), None)
+    if hangs is not None and _uses_claim(status) and elapsed(status, world, now) > RELEASE_SECONDS:
+        return Do(StopJob(hangs.name))
     why = "; ".join(
         f"{w.label} has {w.ready_replicas} of {needed} replicas ready: {w.problem or 'no pod reports a reason'}"
         for w, needed in not_ready
@@ -368,12 +372,12 @@ def _late(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetim
 def finish(status: RollbackStatus, spec: RollbackSpec, world: World, now: datetime) -> Action:
     """Writes to the Environment that the rollback ran BEFORE the rollback is terminal, so that it never runs twice."""
     environment = world.environment
-    new = status.position == "New"
-    if new and environment is not None and not world.executed and not timed_out(status, world, now, FINISH_SECONDS):
-        return Do(RecordExecuted())
+    new, late = status.position == "New", timed_out(status, world, now, FINISH_SECONDS)
     settle = plan_undo.settle(status, spec, world, now)
-    if settle is not None and not timed_out(status, world, now, FINISH_SECONDS):
+    if settle is not None and not late:
         return settle
+    if new and environment is not None and not world.executed and not late:
+        return Do(RecordExecuted())
     # Also what was switched back is kept: users may have written to it.
     kept = status.position is not None and status.switched_at is not None and not (status.undo and not new)
     fresh = ended(status, now, spec.undo_window_seconds if kept else None)
@@ -489,7 +493,7 @@ def stop_jobs(jobs: tuple[JobView, ...]) -> Action:
     """Deletes the Jobs one at a time, then waits until their pods are gone. `jobs` is not empty."""
     for job in jobs:
         if not job.stopping:
-            return Do(StopJob(job))
+            return Do(StopJob(job.name))
     lost = next((job for job in jobs if job.reason == c.NODE_NOT_RESPONDING), None)
     if lost is not None:
         return Wait(1, lost.reason, lost.problem, stalled=True)
@@ -497,9 +501,8 @@ def stop_jobs(jobs: tuple[JobView, ...]) -> Action:
 
 
 def _pause(job: JobView, elapsed_seconds: float, now: datetime) -> Wait | None:
-    """The rest of the pause before the next attempt (see BACKOFF_SECONDS); None where it has passed."""
-    shortest, longest = BACKOFF_SECONDS
-    pause = min(max(shortest, elapsed_seconds / 5), longest)
+    """The rest of the pause before the next attempt (quiesce.PAUSE_SECONDS); None where it has passed."""
+    pause = quiesce.retry_pause(elapsed_seconds)
     passed = (now - job.ended_at).total_seconds() if job.ended_at is not None else pause
     if passed >= pause:
         return None

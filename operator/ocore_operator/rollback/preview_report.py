@@ -26,9 +26,9 @@ from ocore_operator.rollback.snapshot_and_environment import (
     capacity_of,
     database_bytes,
     is_complete,
+    server_read,
     taken_of,
     target_of,
-    used_bytes,
 )
 from ocore_operator.rollback.transitions import stamp
 from ocore_operator.rollback.world import PreviewFacts, World
@@ -141,8 +141,8 @@ def _neutralizes(spec: RollbackSpec, read: _Read, world: World) -> bool | None:
 def _space(read: _Read) -> Iterable[PreviewSpace]:
     environment, result, sizes = read.environment, read.result, read.snapshot.status.sizes
     if environment.spec.database is not None and database_bytes(read.snapshot):
-        capacity = capacity_of(environment)
-        free = capacity - used_bytes(environment) if capacity is not None else None
+        capacity, probe = capacity_of(environment), server_read(environment)
+        free = capacity - probe.database_used_bytes if capacity is not None and probe is not None else None
         yield PreviewSpace(
             volume="Database",
             needed_bytes=plan_preflight.space_wanted(read.snapshot),

@@ -26,9 +26,9 @@ from ocore_operator.rollback.conditions import summarized
 from ocore_operator.rollback.effects import carry_out
 from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
-from ocore_operator.rollback.observe import FOLLOWING, Observed, Others, observe, with_status
+from ocore_operator.rollback.observe import FOLLOWING, Observed, observe, with_status
 from ocore_operator.rollback.plan import decide
-from ocore_operator.rollback.world import WOKEN, Action, Do, SettleUndo, TakeOver
+from ocore_operator.rollback.world import CONDITIONAL, WOKEN, Action, Do, SettleUndo, TakeOver, World
 
 _log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class _Observer:
     memory: Memory
     last: Rollback
     #: What was read beside the last lists, on which no action may rest: only they are read again.
-    others: Others | None = None
+    others: World | None = None
 
     async def __call__(self, fresh: bool) -> Observed | None:
         observed = await observe(self.ctx, self.last, self.memory, fresh=fresh, others=self.others)
@@ -94,7 +94,7 @@ async def _carry_out(
 ) -> Requeue | None:
     match action:
         case Record():
-            return await _record(ctx, observer, observed, action)
+            return await _record(ctx, memories, observer, observed, action)
         case Do():
             await _do(ctx, observed, observer.memory, action)
             if isinstance(action.effect, (TakeOver, SettleUndo)):
@@ -110,13 +110,15 @@ async def _carry_out(
 
 
 async def _record(
-    ctx: Context, observer: _Observer, observed: Observed, action: Record[RollbackStatus]
+    ctx: Context, memories: Memories, observer: _Observer, observed: Observed, action: Record[RollbackStatus]
 ) -> Requeue | None:
     """Writes the status. Where the rollback then only waits in the same world, what it waits for is written with it.
-    Any other decision is made in a world that is observed after the write."""
+    What follows is carried out at once, where it changes nothing that has changed since the world was observed. Any
+    other decision is made in a world that is observed after the write."""
     rollback, fresh, waits = observed.rollback, action.status, None
     same = await with_status(ctx, observer.memory, observed, fresh)
-    if same is not None and isinstance(follows := _decide(ctx, same), Wait):
+    follows = _decide(ctx, same) if same is not None else None
+    if same is not None and isinstance(follows, Wait):
         fresh, waits = same.status, follows
     status = _summarized(ctx, observed, fresh, waits)
     end = await frame.carry_out(ctx, rollback, replace(action, status=status))
@@ -127,7 +129,11 @@ async def _record(
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if status.stage not in FOLLOWING:
         ctx.followers.forget_owner(rollback.key)
-    return Requeue(waits.seconds) if end is None and waits is not None else end
+    if end is not None:
+        return end
+    if same is not None and isinstance(follows, Do) and isinstance(follows.effect, CONDITIONAL) and not follows.then:
+        return await _carry_out(ctx, memories, observer, same, follows)
+    return Requeue(waits.seconds) if waits is not None else None
 
 
 async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> None:

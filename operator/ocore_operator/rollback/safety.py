@@ -1,8 +1,8 @@
 """The Snapshot object of createSafetySnapshot: how it is built, and how it is recognised. Pure."""
 
 from ocore_crds import naming
-from ocore_crds.model import API_VERSION
-from ocore_crds.resources.snapshot import SnapshotSpec
+from ocore_crds.kinds import SNAPSHOT
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER, SnapshotSpec
 from ocore_operator.clock import parse
 from ocore_operator.kube.resources import Object, Rollback, Snapshot
 
@@ -18,23 +18,17 @@ def safety_name(rollback: Rollback) -> str:
 
 def safety_snapshot(rollback: Rollback) -> Object:
     """Owned by nothing: it stays when the Rollback is deleted. Retention decides how long."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Snapshot",
-        "metadata": {
-            "name": naming.safety_snapshot(rollback.meta.name, rollback.meta.uid),
-            "namespace": rollback.meta.namespace,
-            "annotations": {naming.ANNOTATION_ROLLBACK_UID: rollback.meta.uid},
-        },
-        "spec": {
-            "environmentRef": {"name": rollback.status.environment_name or ""},
-            "trigger": "PreRollback",
-            "retention": "Policy",
-            "deletionPolicy": "Delete",
-            "timeoutSeconds": rollback.spec.timeout_seconds,
-            "requestedBy": rollback.spec.requested_by,
-        },
+    spec = {
+        "environmentRef": {"name": rollback.status.environment_name or ""},
+        "trigger": SAFETY_TRIGGER,
+        "retention": "Policy",
+        "deletionPolicy": "Delete",
+        "timeoutSeconds": rollback.spec.timeout_seconds,
+        "requestedBy": rollback.spec.requested_by,
     }
+    name = naming.safety_snapshot(rollback.meta.name, rollback.meta.uid)
+    annotations = {naming.ANNOTATION_ROLLBACK_UID: rollback.meta.uid}
+    return SNAPSHOT.new(rollback.meta.namespace, spec, name=name, annotations=annotations)
 
 
 def is_safety_snapshot(snapshot: Snapshot, rollback: Rollback) -> bool:

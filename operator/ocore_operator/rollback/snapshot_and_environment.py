@@ -71,10 +71,11 @@ def probed_at(environment: Environment) -> datetime | None:
     return clock.parse(probe.started_at or probe.time) if probe is not None else None
 
 
-def used_bytes(environment: Environment) -> int:
-    """Bytes that the server's databases used at that probe."""
+def server_read(environment: Environment) -> ProbeStatus | None:
+    """That probe, where it has read the database server; None where it could not: its numbers of the server are no
+    measurements."""
     probe = probe_of(environment)
-    return probe.database_used_bytes if probe is not None else 0
+    return probe if probe is not None and probe.server_major else None
 
 
 def is_snapshot_ready(environment: Environment) -> bool:

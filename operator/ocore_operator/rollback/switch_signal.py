@@ -1,27 +1,17 @@
-"""The signal to the waiting switch Job, an annotation on its pod, and the Job's answer in its log.
+"""The answer of the switch Job to its signal (``jobs/signals.py``), in its log.
 
-Both are level-triggered: either side can read them again after a restart. The annotation stays on the pod, and a
-restarted container reports its position again in its own log.
+Level-triggered: it can be read again after a restart, and a restarted container reports its position again in its own
+log.
 """
 
-from ocore_crds.protocol import Failure, Result, Signal, Step, StepReport, SwitchResult, parse_line
+from ocore_crds.protocol import Failure, Result, Step, StepReport, SwitchResult, parse_line
 from ocore_kube.errors import ApiError
 from ocore_operator.context import Context
-from ocore_operator.jobs import signals
 from ocore_operator.jobs.observing.pod_failures import mover
 from ocore_operator.kube.resources import Object
 
 #: Seconds to read a whole log: a switch Job writes a few lines.
 READ_SECONDS = 5.0
-
-
-def sent(pod: Object) -> Signal | None:
-    """The signal on the pod; None where there is none, or one that is not valid."""
-    text = signals.text_of(pod)
-    try:
-        return Signal.model_validate_json(text) if text else None
-    except ValueError:
-        return None
 
 
 async def answer(ctx: Context, namespace: str, pod: str) -> SwitchResult | None:

@@ -112,10 +112,13 @@ def state_of(status: RollbackStatus, which: Step) -> str | None:
     return next((s.state for s in status.steps if s.name == which), None)
 
 
-def begin(status: RollbackStatus, spec: RollbackSpec, rollback_id: str, now: datetime) -> RollbackStatus:
-    """The first status."""
+def begin(
+    status: RollbackStatus, spec: RollbackSpec, rollback_id: str, now: datetime, environment_name: str = ""
+) -> RollbackStatus:
+    """The first status. `environment_name`: where it is known already."""
     steps = tuple(StepStatus(name=s, state="Pending") for s in rollback_steps(spec))
-    fresh = enter(status, "Preflight", now, id=rollback_id, queued_at=status.queued_at or stamp(now), steps=steps)
+    queued, name = status.queued_at or stamp(now), environment_name or None
+    fresh = enter(status, "Preflight", now, id=rollback_id, queued_at=queued, steps=steps, environment_name=name)
     return step(fresh, Step.PREFLIGHT, "Running", now)
 
 
@@ -158,7 +161,10 @@ def join(
 
 
 #: What a status has before :func:`join`.
-_BEFORE_JOIN = ("id", "phase", "queued_at", "stage_since", "steps", *ObjectStatus.model_fields, "progress")
+_BEFORE_JOIN = (
+    *("id", "phase", "queued_at", "environment_name", "stage_since", "steps"),
+    *(*ObjectStatus.model_fields, "progress"),
+)
 
 
 def unanswered(status: RollbackStatus) -> bool:
@@ -237,8 +243,7 @@ def restored(status: RollbackStatus, result: RestoreResult, now: datetime) -> Ro
     if result.live_missing:
         fresh = change(fresh, live_missing=True, previous_database=None)
     for which in (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK):
-        known = next((s for s in fresh.steps if s.name == which), None)
-        if known is None or known.state not in ("Done", "Skipped"):
+        if state_of(fresh, which) not in ("Done", "Skipped"):
             fresh = step(fresh, which, "Done", now)
     return step(fresh, Step.NEUTRALIZE, "Running", now) if status.neutralize is not None else fresh
 
@@ -336,15 +341,16 @@ def _with_warnings(status: RollbackStatus, warnings: Iterable[str]) -> RollbackS
 
 def image_failed(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
     """The images could not be set in time, and nothing has started on the snapshot: the switch back begins."""
-    fresh = enter(
-        status,
-        "BackStop",
-        now,
-        failure_reason=c.RESTORE_IMAGE_FAILED,
-        failure_message=message,
-        signal_deadline=None,
-    )
-    fresh = step(fresh, Step.RESTORE_IMAGE, "Failed", now, message) if status.image is not None else fresh
+    failed = Step.RESTORE_IMAGE if status.image is not None else None
+    return _switching_back(status, c.RESTORE_IMAGE_FAILED, message, now, failed)
+
+
+def _switching_back(
+    status: RollbackStatus, reason: str, message: str, now: datetime, failed: Step | None
+) -> RollbackStatus:
+    """The switch back begins. `failed`: the step because of which."""
+    fresh = enter(status, "BackStop", now, failure_reason=reason, failure_message=message, signal_deadline=None)
+    fresh = step(fresh, failed, "Failed", now, message) if failed is not None else fresh
     return step(fresh, Step.SWITCH_BACK, "Running", now)
 
 
@@ -362,15 +368,7 @@ def healthy(status: RollbackStatus, now: datetime) -> RollbackStatus:
 
 def unhealthy(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
     """The workloads are not ready in time: the switch back begins."""
-    fresh = enter(
-        status,
-        "BackStop",
-        now,
-        failure_reason=c.WORKLOAD_NOT_READY,
-        failure_message=message,
-        signal_deadline=None,
-    )
-    return step(step(fresh, Step.HEALTH_CHECK, "Failed", now, message), Step.SWITCH_BACK, "Running", now)
+    return _switching_back(status, c.WORKLOAD_NOT_READY, message, now, Step.HEALTH_CHECK)
 
 
 def unhealthy_without_previous(status: RollbackStatus, message: str, now: datetime) -> RollbackStatus:
@@ -411,11 +409,16 @@ def switched_by_hand(status: RollbackStatus, position: Position, undo_window: in
         switched_at=status.switched_at or at,
         switched_back_at=at if position == "Old" else status.switched_back_at,
     )
+    return _turned(fresh, position, "switched by hand")
+
+
+def _turned(status: RollbackStatus, position: Position, how: str) -> RollbackStatus:
+    """A terminal status, where the environment runs on that position since. `how`: what has turned it."""
     if status.phase != "Failed":
-        return change(fresh, phase="SwitchedBack" if position == "Old" else "Complete")
+        return change(status, phase="SwitchedBack" if position == "Old" else "Complete")
     runs_on = "the snapshot" if position == "New" else "its previous data"
-    text = f"{status.failure_message} It was switched by hand later: the environment runs on {runs_on}."
-    return change(fresh, failure_message=text)
+    text = f"{status.failure_message} It was {how} later: the environment runs on {runs_on}."
+    return change(status, failure_message=text)
 
 
 def failing(status: RollbackStatus, reason: str, message: str, now: datetime) -> RollbackStatus:
@@ -465,11 +468,7 @@ def undone(status: RollbackStatus, by: str) -> RollbackStatus:
     fresh = change(
         status, undone_by=by, position=position, residue="None", cleanup_after=None, position_read_began=None
     )
-    if status.phase != "Failed":
-        return change(fresh, phase="SwitchedBack" if position == "Old" else "Complete")
-    runs_on = "the snapshot" if position == "New" else "its previous data"
-    text = f"{status.failure_message} It was undone by Rollback {by} later: the environment runs on {runs_on}."
-    return change(fresh, failure_message=text)
+    return _turned(fresh, position, f"undone by Rollback {by}")
 
 
 def returned(status: RollbackStatus, keep_until: str) -> RollbackStatus:

@@ -1,9 +1,9 @@
 """Values between observing and deciding: what a decision depends on (:class:`World`) and what it can be
 (:data:`Action`). No I/O.
 
-A :class:`World` is read again before every decision. The rollback's own status is read LAST, so that it is at least as
-new as everything else. Every effect carries the version of what it changes. So a deposed leader (stopped and continued)
-gets a conflict instead of an effect.
+A :class:`World` is read again before every decision, but for one that follows the write of a status (CONDITIONAL). The
+rollback's own status is read LAST, so that it is at least as new as everything else. Every effect carries the version
+of what it changes. So a deposed leader (stopped and continued) gets a conflict instead of an effect.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ocore_crds import conditions as c
 from ocore_crds.protocol import Failure, Payload, ProbeResult, RestoreResult, Signal, SwitchResult
 from ocore_crds.resources.rollback import RemoteSource, RollbackSpec, RollbackStatus
 from ocore_operator.errors import Outcome
-from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, Wait
+from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StopJob, Wait
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Environment, Snapshot
 from ocore_operator.rollback.prediction import MeasuredRestore, PastRollback
@@ -49,8 +49,10 @@ class JobView:
     ended: bool = False
     #: Number of its pods that may still act: neither Succeeded nor Failed.
     pods: int = 0
-    #: Number of its pods that may still mount volumes: neither Succeeded nor Failed, whatever their containers do.
+    #: Number of its pods in which a container may still use the claims.
     mounts: int = 0
+    #: Its log has its result, and nothing else runs in its pod: the pod ends now.
+    reported: bool = False
     #: The Job creates no pod any more: it is Complete or Failed, or does not exist.
     closed: bool = False
     #: The Job is being deleted, and since when.
@@ -88,8 +90,7 @@ class JobView:
     reason: str = c.RUNNING
     #: Why it must end, so that the application can start (``jobs/observing/giving_way.py``).
     gives_way: Failure | None = None
-    #: Preconditions of a write: the Job's uid, its running pod and that pod's resourceVersion.
-    uid: str = ""
+    #: Preconditions of a write: its running pod and that pod's resourceVersion.
     pod: str = ""
     pod_version: str = ""
 
@@ -100,9 +101,10 @@ class JobView:
 
     @property
     def holds(self) -> bool:
-        """Whether a pod of it mounts the filestore's claim, or may do so again: the Job replaces a pod that was
-        evicted."""
-        if self.kind == "neutralize":  # it mounts none; its second container may outlive the mover
+        """Whether a pod of it uses the filestore's claim, or may do so again: the Job replaces a pod that was evicted.
+        The kubelet shows the end of a pod one to three seconds late, and releases its volumes after that: who waits for
+        it stops the application for longer, and gains nothing."""
+        if self.kind == "neutralize" or self.reported:  # it mounts none; its second container may outlive the mover
             return False
         return self.mounts > 0 or not (self.closed or self.payload is not None)
 
@@ -262,6 +264,8 @@ class World:
     probe_reported: str = ""
     #: The preflight needs a probe of its own: the restore's Job could not be started.
     probe_alone: bool = False
+    #: The logs of Jobs cannot be read.
+    logs_unreadable: bool = False
     #: With dryRun.
     preview: PreviewFacts | None = None
     #: Since when this operator has reconciled the rollback without a longer gap. Stage timers count from here: an
@@ -338,13 +342,6 @@ class StartJob:
 
 
 @dataclass(frozen=True)
-class StopJob:
-    """Deletes the Job in the foreground: its pods are gone before it is."""
-
-    job: JobView
-
-
-@dataclass(frozen=True)
 class SetImages:
     """Sets images and commits of pod templates. A workload that changed since it was read is a conflict."""
 
@@ -384,7 +381,7 @@ class TakeOver:
 
 @dataclass(frozen=True)
 class SettleUndo:
-    """Enters there how the undo ended. `keep_until`: see the field."""
+    """Enters there how the undo ended, and with Undone, that it ran. `keep_until`: see the field."""
 
     state: Literal["Undone", "Returned"]
     keep_until: str | None = None
@@ -417,6 +414,9 @@ Effect = (
     | ReportDamage
 )
 
+#: Effects that are a conflict where what they change has changed since it was read, and that write no status of the
+#: rollback.
+CONDITIONAL = (SetReplicas, SendSignal, RecordExecuted, SettleUndo)
 #: Effects whose outcome is an event, which wakes the rollback: seconds until it decides again without one.
 WOKEN: dict[type[object], float] = {ReportProbe: 2.0, StartJob: 2.0, SendSignal: 1.0}
 
@@ -438,7 +438,7 @@ class Do:
         """What is waited for before the next decision; None: nothing."""
         match self.effect:
             case StopJob(job=job):
-                return Wait(1.0, c.RUNNING, f"Waiting until Job {job.name} and its pods are gone.")
+                return Wait(1.0, c.RUNNING, f"Waiting until Job {job} and its pods are gone.")
             case SetReplicas(then=Later(seconds=seconds, reason=reason, message=message)):
                 return Wait(seconds, reason, message)
             case _:

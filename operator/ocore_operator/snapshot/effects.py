@@ -7,11 +7,12 @@ from functools import partial
 import structlog
 
 from ocore_crds import conditions as c
+from ocore_crds.commands.parts import BaseSnapshot
 from ocore_crds.resources.restore_test import DEFAULT_TIMEOUT_SECONDS
-from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER, SnapshotStatus
 from ocore_crds.resources.workloads import targets
 from ocore_kube.errors import Forbidden, Invalid
-from ocore_operator import clock, damage, operation_lock, remote_status, sources, summarize
+from ocore_operator import clock, operation_lock, remote_status, sources, summarize
 from ocore_operator.context import Context
 from ocore_operator.entries.snapshots import SnapshotEntry
 from ocore_operator.errors import Failed, Stalled
@@ -19,14 +20,14 @@ from ocore_operator.frame import effects as frame
 from ocore_operator.frame.actions import Idle, Note, Record, SetFinalizer, StopJob, Wait
 from ocore_operator.frame.loop import Requeue
 from ocore_operator.jobs import failpoints, lifecycle, signals
-from ocore_operator.jobs.building import build, inputs, stores
-from ocore_operator.jobs.building.inputs import JobInputs
+from ocore_operator.jobs.building import inputs
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.observing.outcome import POLL
-from ocore_operator.jobs.observing.snapshot_jobs import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import copying, deletion, state_writing
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Object, Snapshot
-from ocore_operator.snapshot import dependents, plan_state, transitions
+from ocore_operator.snapshot import dependents, job_stores, plan_state, transitions
 from ocore_operator.snapshot.world import (
     Action,
     Begin,
@@ -48,7 +49,6 @@ from ocore_operator.snapshot.world import (
     StartVerify,
     World,
 )
-from ocore_operator.sources import Place
 from ocore_operator.workloads import scale
 from ocore_operator.workloads.quiesce import SetReplicas
 
@@ -179,7 +179,7 @@ async def _set_replicas(ctx: Context, snapshot: Snapshot, action: SetReplicas) -
 async def _begin(ctx: Context, world: World) -> Requeue | None:
     if world.environment is None or world.inputs is None:
         raise ValueError(f"{world.snapshot.key}: the plan begins without an Environment")
-    if world.snapshot.spec.trigger != "PreRollback":  # which runs under the lock of its Rollback
+    if world.snapshot.spec.trigger != SAFETY_TRIGGER:  # which runs under the lock of its Rollback
         await operation_lock.acquire(ctx, world.environment, world.snapshot)
     first = next((w for w in targets(world.environment.spec.workloads) if w.has_template), None)
     digest = await scale.running_digest(ctx, world.snapshot.meta.namespace, first) if first is not None else ""
@@ -203,19 +203,10 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
         )
         raise Failed(c.STORE_NOT_READY, message)
     left = clock.seconds_since(clock.text(ctx.now()), clock.parse(snapshot.status.deadline or snapshot.meta.created))
-    frozen = transitions.identity(snapshot)
-    state = plan_state.wanted(snapshot.spec)
-    job = build.snapshot(
-        ctx.settings,
-        job_inputs,
-        snapshot,
-        frozen,
-        state=state,
-        attempt=attempt,
-        deadline=left,
-        base_snapshot_id=base.id if base is not None else "",
-        base_manifest_sha256=base.manifest_sha256 if base is not None else "",
-    )
+    needs = BaseSnapshot(snapshot_id=base.id, manifest_sha256=base.manifest_sha256) if base is not None else None
+    frozen, state = transitions.identity(snapshot), plan_state.wanted(snapshot.spec)
+    build = JobBuilder(ctx.settings, job_inputs, attempt)
+    job = build.snapshot(snapshot, frozen, needs, state=state, deadline=left)
     async with failpoints.after(ctx, snapshot, "operator-snapshot-job-created"):
         await lifecycle.start(ctx, job, waiting_since=snapshot.status.started_at or snapshot.meta.created)
     created = job["metadata"]["name"]
@@ -228,48 +219,35 @@ async def _start(ctx: Context, world: World, attempt: int) -> Requeue:
 
 async def _job(ctx: Context, snapshot: Snapshot, action: StartsJob) -> tuple[Object, str]:
     """The Job, and since when it waits for a slot (RFC 3339)."""
-    settings, now = ctx.settings, clock.text(ctx.now())
+    build, now = partial(JobBuilder, ctx.settings), clock.text(ctx.now())
     match action:
         case Inspect(attempt=name):
-            job = build.inspect_snapshot(settings, await _store_inputs(ctx, snapshot), snapshot, attempt=name)
+            job = build(await job_stores.of_reading(ctx, snapshot), name).inspect_snapshot(snapshot)
             return job, snapshot.meta.created
-        case StartDelete(attempt=attempt, deletes=deletes):
-            found = await _deletion_inputs(ctx, snapshot, deletes)
-            limit = settings.cleanup_timeout
-            job = build.delete(settings, found, snapshot, deletes=deletes, attempt=attempt, deadline=limit)
+        case StartDelete(attempt=number, deletes=deletes):
+            found, name = (
+                await job_stores.of_deletion(ctx, snapshot, deletes),
+                deletion(snapshot, deletes).attempt(number),
+            )
+            job = build(found, name).delete(snapshot, deletes, deadline=ctx.settings.cleanup_timeout)
             return job, snapshot.meta.deleted or snapshot.meta.created
-        case StartState(attempt=attempt, state=state, remote=remote):
+        case StartState(attempt=number, state=state, remote=remote):
             place = (sources.copy(snapshot) if remote else None) or sources.own(snapshot)
-            found = await _inputs_of_place(ctx, snapshot, place)
-            return build.write_state(settings, found, snapshot, state, remote=remote, attempt=attempt), now
-        case StartVerify(attempt=attempt):
-            found, limit = await _store_inputs(ctx, snapshot), snapshot.spec.timeout_seconds
-            return build.verify(settings, found, snapshot, attempt=attempt, deadline=limit), now
+            series = state_writing(snapshot, remote=remote)
+            found = await job_stores.of_place(ctx, snapshot, place)
+            return build(found, series.attempt(number)).write_state(snapshot, state), now
+        case StartVerify(attempt=number):
+            found = await job_stores.of_reading(ctx, snapshot)
+            return build(found, number).verify(snapshot, deadline=snapshot.spec.timeout_seconds), now
         case StartCheckCopy(attempt=name):
             remote_copy, copy = snapshot.status.remote, sources.copy(snapshot)
             if remote_copy is None or copy is None:
                 raise ValueError(f"{snapshot.key}: the plan checks the copy of a Snapshot without a remote store")
-            found = await _inputs_of_place(ctx, snapshot, copy)
+            found = await job_stores.of_place(ctx, snapshot, copy)
             since = remote_copy.check_requested_at or remote_copy.requested_at
-            return build.check_copy(settings, found, snapshot, attempt=name), since
+            return build(found, name).check_copy(snapshot), since
         case StartRestoreTest():
             return await _restore_test_job(ctx, snapshot, action), now
-
-
-async def _deletion_inputs(ctx: Context, snapshot: Snapshot, deletes: Deletes) -> JobInputs:
-    """The store in which that is deleted, and what else the Job needs. Raises Stalled(StoreIdConflict) where a
-    SnapshotStore is another store by now."""
-    own, copy, replaced = sources.own(snapshot), sources.copy(snapshot), sources.replaced(snapshot)
-    match deletes:
-        case Deletes.ALL | Deletes.LEFTOVERS:
-            return await _inputs_with_claim(ctx, snapshot)
-        case Deletes.LOCAL if copy is not None:
-            return await _with_source(ctx, snapshot, await _inputs_of_place(ctx, snapshot, own), copy)
-        case Deletes.COPY if copy is not None:
-            return await _inputs_of_place(ctx, snapshot, copy)
-        case Deletes.REPLACED if replaced is not None:
-            return await _inputs_of_place(ctx, snapshot, replaced)
-    raise ValueError(f"{snapshot.key}: nothing of the kind {deletes.name} can be deleted")
 
 
 async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue | None:
@@ -279,26 +257,14 @@ async def _start_copy(ctx: Context, snapshot: Snapshot, attempt: int) -> Requeue
     namespace = snapshot.meta.namespace
     target = await inputs.load_store(ctx, namespace, remote.store_name)
     job_inputs = await inputs.load_for_store(ctx, namespace, target, snapshot.spec.environment_ref.name)
-    job = build.copy_remote(
-        ctx.settings,
-        await _with_source(ctx, snapshot, job_inputs, sources.own(snapshot)),
-        snapshot,
-        attempt=attempt,
-    )
+    job_inputs = await job_stores.with_source(ctx, snapshot, job_inputs, sources.own(snapshot))
+    job = JobBuilder(ctx.settings, job_inputs, copying(snapshot).attempt(attempt)).copy_remote(snapshot)
     async with failpoints.after(ctx, snapshot, "operator-remote-job-created"):
         await lifecycle.start(ctx, job, waiting_since=remote.requested_at)
     status = remote_status.copying(
         snapshot, attempt, job["metadata"]["name"], ctx.now(), store_id=target.status.store_id
     )
     return await frame.carry_out(ctx, snapshot, Record(status))
-
-
-async def _with_source(ctx: Context, snapshot: Snapshot, job_inputs: JobInputs, place: Place) -> JobInputs:
-    """With a second store, which the Job only reads."""
-    source = await inputs.load_place(ctx, snapshot.meta.namespace, place)
-    claims = stores.claims(job_inputs.store, source)
-    node = await inputs.node_of(ctx, snapshot.meta.namespace, claims)
-    return replace(job_inputs, source=source, node=node)
 
 
 async def _restore_test_job(ctx: Context, snapshot: Snapshot, action: StartRestoreTest) -> Object:
@@ -317,41 +283,11 @@ async def _restore_test_job(ctx: Context, snapshot: Snapshot, action: StartResto
     if verify is None or verify.server is None:
         environment = await inputs.with_cluster(ctx, environment)
     job_inputs = replace(
-        await _store_inputs(ctx, snapshot),
+        await job_stores.of_reading(ctx, snapshot),
         environment=environment,
         # A server of verify.server has the same major version.
         server_major=inputs.server_major(environment),
     )
     deadline = verify.timeout_seconds if verify is not None else DEFAULT_TIMEOUT_SECONDS
-    return build.restore_test(
-        ctx.settings, job_inputs, snapshot, verify, run=action.run, attempt=action.attempt, deadline=deadline
-    )
-
-
-async def _store_inputs(ctx: Context, snapshot: Snapshot) -> JobInputs:
-    """The store that a rollback would read, whichever store the Environment names now. Raises Stalled(StoreNotFound,
-    StoreIdConflict, ClaimNotFound …)."""
-    return await _inputs_of_place(ctx, snapshot, damage.read_place(snapshot))
-
-
-async def _inputs_of_place(ctx: Context, snapshot: Snapshot, place: Place) -> JobInputs:
-    namespace = snapshot.meta.namespace
-    store = await inputs.load_place(ctx, namespace, place)
-    return await inputs.load_for_store(ctx, namespace, store, snapshot.spec.environment_ref.name)
-
-
-async def _inputs_with_claim(ctx: Context, snapshot: Snapshot) -> JobInputs:
-    """With the Environment's claim, where the Environment is unchanged: attempts that were killed left frozen folders
-    on it."""
-    namespace, name, source = snapshot.meta.namespace, snapshot.spec.environment_ref.name, snapshot.status.source
-    environment = await read(ctx.kube, resources.environment, namespace, name)
-    unchanged = environment is not None and source is not None and environment.id == source.environment_id
-    if environment is not None and unchanged and environment.spec.store_ref.name == snapshot.status.store_name:
-        try:
-            found = await inputs.load(ctx, environment, lenient=True)
-        except Stalled as end:
-            _log.info("leftovers are deleted from the store only", name=snapshot.meta.name, reason=end.reason)
-        else:
-            inputs.need_place(sources.own(snapshot), found.store)
-            return found
-    return await _inputs_of_place(ctx, snapshot, sources.own(snapshot))
+    build = JobBuilder(ctx.settings, job_inputs, f"{action.run}-{action.attempt}")
+    return build.restore_test(snapshot, verify, deadline=deadline)

@@ -7,6 +7,7 @@ from typing import Literal
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.resources.restore_test import open_run
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_crds.resources.workloads import Target, targets
 from ocore_crds.rules.retention import snapshot_used_by
 from ocore_kube.errors import UNREADABLE, ApiError
@@ -139,7 +140,7 @@ async def _with_workloads(ctx: Context, world: World, fresh: bool) -> World | No
             world,
             pod=meta["name"],
             pod_version=meta["resourceVersion"],
-            signal=freeze_signal.sent(live[0]),
+            signal=signals.sent(live[0]),
             repetition=signals.repetition_of(live[0]),
             may_resume=resumes,
         )
@@ -227,7 +228,7 @@ async def _before_start(ctx: Context, world: World) -> World:
     environment = await _environment(ctx, snapshot)
     if environment is None:
         return world
-    if snapshot.spec.trigger == "PreRollback":
+    if snapshot.spec.trigger == SAFETY_TRIGGER:
         world = replace(world, rollback=await _rollback(ctx, snapshot, environment))
     elif is_ready(environment):  # thousands may wait: what they need to begin is read when it is their turn
         blocked = await operation_lock.blocked(ctx, environment, snapshot)

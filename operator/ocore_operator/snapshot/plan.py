@@ -9,6 +9,7 @@ operation lock. :mod:`~ocore_operator.snapshot.plan_attempts` covers its Jobs un
 from ocore_crds import conditions as c
 from ocore_crds import naming
 from ocore_crds.protocol import Failure
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_operator import clock
 from ocore_operator.errors import Outcome, Waiting
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, Wait
@@ -20,6 +21,8 @@ from ocore_operator.snapshot.world import Action, Begin, GiveUp, World, is_ready
 MISSING_PAUSE = 5.0
 #: The same while the Environment is probed.
 PROBE_PAUSE = 10.0
+#: Seconds that a Snapshot waits for a probe of an Environment that was not ready when it was created.
+PROBE_SECONDS = 300
 #: Seconds in which an import completes what it has created, also after a restart of the operator.
 IMPORT_WAIT = 300.0
 
@@ -93,7 +96,7 @@ def _alone(world: World) -> Action | None:
     """A safety snapshot runs under the operation lock of its Rollback, never without it. None: its Rollback waits for
     it, or it is no safety snapshot."""
     snapshot = world.snapshot
-    if snapshot.spec.trigger != "PreRollback" or world.rollback == "Waits":
+    if snapshot.spec.trigger != SAFETY_TRIGGER or world.rollback == "Waits":
         return None
     if world.rollback == "Creates":
         text = "Waiting until the Rollback that created this Snapshot names it."
@@ -126,9 +129,9 @@ def _not_ready(world: World, environment: Environment) -> Action | None:
         evidence = _probed_at(world, environment, ready.reason)
         if evidence is not None and evidence >= created and ready.reason not in (c.PROBING, c.JOB_PENDING):
             return GiveUp(Failure(reason=ready.reason, message=message), stored=False)
-    left = world.settings.probe_wait - clock.seconds_since(created, world.now)
+    left = PROBE_SECONDS - clock.seconds_since(created, world.now)
     if left <= 0:
-        message = f"Not ready within {world.settings.probe_wait:.0f} s. {message}"
+        message = f"Not ready within {PROBE_SECONDS} s. {message}"
         return GiveUp(Failure(reason=c.ENVIRONMENT_NOT_READY, message=message), stored=False)
     return Wait(min(left, PROBE_PAUSE), c.WAITING_FOR_ENVIRONMENT, message, wake=environment.key)
 

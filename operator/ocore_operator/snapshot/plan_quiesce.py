@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, FreezeSignal
+from ocore_crds.protocol import Failure, Signal
 from ocore_crds.resources.snapshot import QuiesceStatus, SnapshotStatus
 from ocore_operator import clock
 from ocore_operator.frame.actions import Note, Record, Wait
@@ -138,7 +138,8 @@ def _freeze(world: World, quiesce: QuiesceStatus) -> Action:
     if ended is not None:
         return ended
     until = clock.parse(quiesce.signal_deadline or quiesce.entered_at)
-    wanted = FreezeSignal(not_after=until.timestamp())
+    job = attempts(world.snapshot).job(world.snapshot.status.attempt)
+    wanted = Signal(action="Freeze", job=job, not_after=until.timestamp())
     left = (until - world.now).total_seconds()
     repetition = signals.due(left)
     if repetition is not None and (world.signal != wanted or world.repetition < repetition):

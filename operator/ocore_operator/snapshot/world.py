@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Literal
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, FreezeSignal, SnapshotResult
+from ocore_crds.protocol import Failure, Signal, SnapshotResult
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotpolicy import DEFAULT_FULL_EVERY, age
 from ocore_crds.stored.snapshot_state import StoredState
@@ -112,7 +112,7 @@ class World:
     #: The waiting pod: its name, its resourceVersion, the signal on it, and how often it was repeated.
     pod: str = ""
     pod_version: str = ""
-    signal: FreezeSignal | None = None
+    signal: Signal | None = None
     repetition: int = 0
     #: The Job has reported that the workloads may start again. Read BEFORE the workloads.
     may_resume: bool = False
@@ -264,7 +264,7 @@ class SendSignal:
 
     pod: str
     pod_version: str
-    signal: FreezeSignal
+    signal: Signal
     repetition: int
 
 

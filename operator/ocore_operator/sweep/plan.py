@@ -1,15 +1,35 @@
 """The next action of a sweep, or of a removal of what it has found. Pure."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from ocore_crds.commands.table import REMOVE_ORPHANS, SWEEP
 from ocore_crds.reports.stored_contents import OrphansResult, RemovedOrphans
 from ocore_crds.resources.snapshotstore import OrphansStatus, SnapshotStoreStatus
-from ocore_operator.frame.actions import Idle, Record, until_passed
+from ocore_operator.errors import Outcome
+from ocore_operator.frame.actions import Idle, Record, StartJob, until_passed
 from ocore_operator.jobs.observing.attempts import Done, Due, Failed, Series, Waits, once
+from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.kube.resources import Store
 from ocore_operator.sweep import orphans
-from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World
+
+Action = Idle[SnapshotStoreStatus] | Record[SnapshotStoreStatus] | StartJob
+
+
+@dataclass(frozen=True)
+class World:
+    """What a sweep, or a removal of orphans, depends on."""
+
+    store: Store
+    now: datetime
+    #: The store's Jobs; none where no Job is wanted.
+    seen: Observation
+    #: Seconds between two sweeps; 0: only when asked.
+    interval: float
+    #: Complete Snapshots, of all watched namespaces, whose data is in this store. Counted where a sweep has ended.
+    claimed: int = 0
+    #: Why the Job cannot be created.
+    refusal: Outcome | None = None
 
 
 def needs_job(store: Store, interval: float, now: datetime) -> bool:
@@ -31,7 +51,7 @@ def decide(world: World) -> Action:
     series = sweeps(store)
     match series.next(world.seen, world.now, once):
         case Due(number=number):
-            return StartSweep(series.attempt(number))
+            return StartJob(SWEEP.name, series.attempt(number))
         case Waits(seconds=seconds):
             return Idle(seconds)
         case Done(result=result, job=job):
@@ -54,7 +74,7 @@ def _removal(world: World, last: OrphansStatus, report: str) -> Action:
     series = Series(REMOVE_ORPHANS, store.meta.uid, RemovedOrphans, "The removal", prefix)
     match series.next(world.seen, world.now, once):
         case Due(number=number):
-            return StartRemoval(report, series.attempt(number))
+            return StartJob(REMOVE_ORPHANS.name, series.attempt(number))
         case Waits(seconds=seconds):
             return Idle(seconds)
         case Done(result=result, job=job):

@@ -33,8 +33,8 @@ AGAIN_SECONDS = 0.5
 #: Seconds in which the workloads must get their replicas again. After them the operation is Stalled while a workload
 #: that it has stopped cannot be started: it never ends so (docs/decisions/0112).
 RESUME_SECONDS = 120
-#: Least and most seconds between two attempts to scale workloads: a fifth of the time spent so far, within these
-#: limits.
+#: Least and most seconds between two attempts to scale workloads, or two Jobs of a switch: a fifth of the time spent so
+#: far, within these limits.
 PAUSE_SECONDS = (5, 60)
 
 #: Workloads, and the replicas that they are to have.
@@ -251,12 +251,17 @@ def start(
     return Later(answer.seconds, text, c.WORKLOAD_NOT_RESUMED, stalled=True)
 
 
+def retry_pause(passed: float) -> float:
+    """Seconds between two attempts, `passed` seconds after the first."""
+    shortest, longest = PAUSE_SECONDS
+    return min(max(shortest, passed / 5), longest)
+
+
 def scale(targets: Targets, passed: float, refused: Refused | None, now: datetime) -> SetReplicas | Later:
     """Sets the replicas; after a refusal, once a pause has passed. `targets` is not empty."""
     if refused is None:
         return SetReplicas(targets)
-    shortest, longest = PAUSE_SECONDS
-    left = min(max(shortest, passed / 5), longest) - (now - refused.at).total_seconds()
+    left = retry_pause(passed) - (now - refused.at).total_seconds()
     if left <= 0:
         return SetReplicas(targets)
     return Later(left, f"{refusal(targets, refused)} Retrying.")

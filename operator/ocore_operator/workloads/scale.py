@@ -88,8 +88,8 @@ async def set_replicas(ctx: Context, namespace: str, workload: WorkloadView, rep
     Forbidden where its kind has no usable scale."""
     name, version, target = workload.name, workload.version, workload.target
     if target.is_cron_job:
-        patch = {"metadata": {"resourceVersion": version}, "spec": {"suspend": replicas == 0}}
-        return await ctx.kube.merge_patch(CRON_JOBS, namespace, name, patch) is not None
+        patch = {"spec": {"suspend": replicas == 0}}
+        return await ctx.kube.merge_patch(CRON_JOBS, namespace, name, patch, resource_version=version) is not None
     if target.has_template:
         type_ = WORKLOADS[workload.kind]
         return await ctx.kube.set_scale(type_, namespace, name, replicas, resource_version=version)

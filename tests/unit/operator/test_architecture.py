@@ -76,11 +76,9 @@ def test_an_action_of_every_kind_is_declared_once(operator: Path) -> None:
     assert found == {("frame/actions.py", name) for name in shared}
 
 
-def test_one_module_removes_what_another_client_wrote(operator: Path) -> None:
-    calls = {
-        p for p, tree in modules(operator) for n in ast.walk(tree) if getattr(n, "attr", "") == "drop_status_fields"
-    }
-    assert calls == {"policy/effects.py"}
+def test_who_changes_a_status_that_cannot_be_applied(operator: Path) -> None:
+    calls = {p for p, tree in modules(operator) for n in ast.walk(tree) if getattr(n, "attr", "") == "patch_status"}
+    assert calls == {"policy/effects.py", "engine/unreadable.py"}
 
 
 def _is_path_argument(tree: ast.Module, constant: ast.Constant) -> bool:

@@ -73,8 +73,8 @@ class Kube:
         self.written.append((type_, name, replicas, resource_version))
         return True
 
-    async def merge_patch(self, type_: Type, _: str, name: str, patch: Object) -> Object:
-        self.written.append((type_, name, patch))
+    async def merge_patch(self, type_: Type, _: str, name: str, patch: Object, *, resource_version: str) -> Object:
+        self.written.append((type_, name, {"metadata": {"resourceVersion": resource_version}, **patch}))
         return {}
 
 

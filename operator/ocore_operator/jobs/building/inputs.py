@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from ocore_crds import conditions as c
@@ -16,9 +16,7 @@ from ocore_kube.types import (
     CNPG_DATABASES,
     CONFIG_MAPS,
     CRON_JOBS,
-    PODS,
     WORKLOADS,
-    Type,
 )
 from ocore_operator import sources
 from ocore_operator.context import Context
@@ -26,9 +24,10 @@ from ocore_operator.entries.environments import EnvironmentEntry
 from ocore_operator.errors import Stalled
 from ocore_operator.jobs import scalable_kinds
 from ocore_operator.jobs.building import cloudnativepg as cnpg
-from ocore_operator.jobs.building import placement, stores
-from ocore_operator.jobs.building.placement import Template
-from ocore_operator.jobs.observing.outcome import claims_of, holds_claims, pod_ended
+from ocore_operator.jobs.building import pod_template, stores
+from ocore_operator.jobs.building.node_of_claims import node_of
+from ocore_operator.jobs.building.pod_template import Template
+from ocore_operator.jobs.building.required import need
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import read
 from ocore_operator.kube.resources import Environment, Object, Store, label_value
@@ -157,14 +156,14 @@ async def _connection(ctx: Context, environment: Environment) -> Connection | No
 
 def need_template(settings: Settings, environment: Environment, workload: Object | None) -> None:
     """Raises Stalled(JobTemplateRefused) where spec.jobs has what it may not have. Pure."""
-    found = tuple(placement.refusals(settings.jobs, environment.spec.jobs, _tolerations(workload)))
+    found = tuple(pod_template.refusals(settings.jobs, environment.spec.jobs, _tolerations(workload)))
     if found:
-        raise Stalled(c.JOB_TEMPLATE_REFUSED, placement.message(environment.meta.name, found))
+        raise Stalled(c.JOB_TEMPLATE_REFUSED, pod_template.message(environment.meta.name, found))
 
 
 def template_of(settings: Settings, workload: Object | None, jobs: Jobs | None) -> Template:
     """What the pods of the Environment's Jobs carry, without what it may not have; None: of Jobs without one. Pure."""
-    return placement.of(settings.jobs, jobs, _tolerations(workload))
+    return pod_template.of(settings.jobs, jobs, _tolerations(workload))
 
 
 async def load_for_store(ctx: Context, namespace: str, store: Store, environment_name: str | None = None) -> JobInputs:
@@ -216,16 +215,6 @@ def need_place(place: Place, store: Store) -> None:
         raise other
 
 
-async def need(ctx: Context, type_: Type, namespace: str, name: str, reason: str, field: str) -> Object:
-    """The object. Raises Stalled(reason) where it does not exist."""
-    obj = await ctx.kube.get(type_, namespace, name)
-    if obj is None:
-        raise Stalled(
-            reason, f"There is no {type_.kind} {name} in the namespace {namespace}. Create it, or correct {field}."
-        )
-    return obj
-
-
 async def _workloads(ctx: Context, environment: Environment) -> Object | None:
     """The first Deployment or StatefulSet. Raises Stalled (OF_WORKLOADS) where any workload could not be stopped."""
     namespace, first = environment.meta.namespace, None
@@ -260,45 +249,6 @@ async def _users_of(ctx: Context, namespace: str, store: str, environment: str |
         found = await read(ctx.kube, resources.environment, namespace, name)
         if found is not None:
             yield found
-
-
-async def node_of(ctx: Context, namespace: str, claims: Iterable[str]) -> str | None:
-    """The node on which a pod must run to mount the claims: a claim that only one node can mount is in use there.
-    Raises Stalled where no node can mount all of them (ClaimNotFound, ClaimInUse)."""
-    bound: dict[str, str] = {}
-    pods: list[Object] | None = None
-    for name in dict.fromkeys(claims):
-        claim = await need(ctx, CLAIMS, namespace, name, c.CLAIM_NOT_FOUND, "the claim's name")
-        modes = claim["spec"].get("accessModes") or []
-        if "ReadWriteMany" in modes:
-            continue
-        if pods is None:
-            pods = await ctx.kube.list(PODS, namespace, keep=holds_claims)
-        user = user_of(pods, name)
-        if user is None:
-            continue
-        if modes == ["ReadWriteOncePod"]:
-            raise Stalled(
-                c.CLAIM_IN_USE,
-                f"Claim {name} is ReadWriteOncePod and pod {user['metadata']['name']} uses it, so no Job can mount it."
-                " Use a claim with the access mode ReadWriteOnce or ReadWriteMany.",
-            )
-        bound[user["spec"]["nodeName"]] = name
-    if len(bound) > 1:
-        where = " and ".join(f"{claim} on the node {node}" for node, claim in sorted(bound.items()))
-        raise Stalled(
-            c.CLAIM_IN_USE,
-            f"One Job must mount both claims, but they are in use on different nodes: {where}. Run their pods on one"
-            " node, or use ReadWriteMany claims or an S3 store.",
-        )
-    return next(iter(bound), None)
-
-
-def user_of(pods: Iterable[Object], claim: str) -> Object | None:
-    """A pod that has a node and mounts the claim; one that is being deleted only where there is no other: after a
-    drain, the application's new pod says where the claim goes."""
-    users = (pod for pod in pods if claim in claims_of(pod) and pod["spec"].get("nodeName") and not pod_ended(pod))
-    return min(users, key=lambda pod: "deletionTimestamp" in pod["metadata"], default=None)
 
 
 def traits(settings: Settings, workload: Object | None, jobs: Jobs) -> PodTraits:

@@ -16,7 +16,7 @@ from ocore_crds.commands.base import Command, Request
 from ocore_crds.commands.table import COMMANDS
 from ocore_crds.protocol import TERMINATION_MESSAGE_PATH
 from ocore_operator.errors import Failed
-from ocore_operator.jobs.building import placement
+from ocore_operator.jobs.building import pod_template
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.building.request_parts import Volumes
 from ocore_operator.kube.resources import Object, Resource, label_value
@@ -160,7 +160,7 @@ def _pod(settings: Settings, job_inputs: JobInputs, request: JobRequest) -> Obje
     if traits.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": n} for n in traits.image_pull_secrets]
     if job_inputs.node is not None:
-        pod["affinity"] = placement.pinned(given.pod.get("affinity", {}), job_inputs.node)
+        pod["affinity"] = pod_template.pinned(given.pod.get("affinity", {}), job_inputs.node)
     return pod
 
 

@@ -168,7 +168,7 @@ def scratch(volumes: Volumes, spec: EnvironmentSpec) -> str:
     return volumes.mount("scratch", SCRATCH, source)
 
 
-def signal(volumes: Volumes, wait: float, job: str = "") -> SignalWait:
+def signal(volumes: Volumes, wait: float, job: str) -> SignalWait:
     """As :func:`late_signal`, and readiness once the mover waits for it."""
     volumes.readiness = {"exec": {"command": ["test", "-f", READY_FILE]}, "periodSeconds": 1, "timeoutSeconds": 5}
     return late_signal(volumes, wait, job).model_copy(update={"ready_file": READY_FILE})

@@ -16,7 +16,7 @@ from ocore_crds.protocol import Failure, Payload, Result
 from ocore_crds.text.sentences import shortened_start
 from ocore_crds.text.shell import command
 from ocore_operator import clock
-from ocore_operator.jobs.building import placement
+from ocore_operator.jobs.building import pod_template
 from ocore_operator.jobs.observing.pod_failures import OUT_OF_SERVICE, Trouble, died, mover, not_created, start_trouble
 from ocore_operator.kube.resources import Object
 
@@ -185,6 +185,13 @@ def mover_ended(pod: Object) -> bool:
     return end is not None and (never or end.get("exitCode") == 0)
 
 
+def ends_with_mover(pod: Object) -> bool:
+    """Whether the pod ends when its mover does: no other container runs in it, as one that is injected may."""
+    spec = pod.get("spec", {})
+    beside = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
+    return len(spec.get("containers") or ()) + len(beside) <= 1
+
+
 def finished(job: Object) -> Object | None:
     """The condition Complete or Failed of a Job that has ended; None while it runs."""
     for condition in job.get("status", {}).get("conditions") or ():
@@ -210,7 +217,7 @@ def unplaced_since(job: Object | None, pods: Iterable[Object]) -> datetime | Non
         return None
     conditions = newest.get("status", {}).get("conditions") or ()
     refused = any(x["type"] == "PodScheduled" and x["status"] == "False" for x in conditions)
-    if not refused or not placement.is_pinned(job["spec"]["template"]["spec"]):
+    if not refused or not pod_template.is_pinned(job["spec"]["template"]["spec"]):
         return None
     return clock.parse(newest["metadata"]["creationTimestamp"])
 

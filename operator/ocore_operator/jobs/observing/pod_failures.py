@@ -29,10 +29,15 @@ _NO_NODE = (
     " that only one node can mount binds it to that node."
 )
 
+_NO_IMAGE = (
+    "Check the chart's values global.imageRegistry and mover.image. Each Secret of global.imagePullSecrets must exist"
+    " in this namespace."
+)
+
 #: Waiting reason of a container → what to do, and whether it is final: waiting does not help.
 _ADVICE: dict[str, tuple[str, bool]] = {
-    "ImagePullBackOff": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
-    "ErrImagePull": ("Check OCORE_MOVER_IMAGE, the registry and OCORE_IMAGE_PULL_SECRETS.", False),
+    "ImagePullBackOff": (_NO_IMAGE, False),
+    "ErrImagePull": (_NO_IMAGE, False),
     "ErrImageNeverPull": ("The image is not on the node and may not be pulled: check OCORE_IMAGE_PULL_POLICY.", False),
     "InvalidImageName": ("Correct OCORE_MOVER_IMAGE.", True),
     "CreateContainerConfigError": (

@@ -121,6 +121,7 @@ class Followers:
         self._kube = kube
         self._wake = wake
         self._followers: dict[tuple[str, str], _Follower] = {}
+        self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
         return sum(not f.task.done() for f in self._followers.values())
@@ -141,6 +142,10 @@ class Followers:
     def of(self, owner: Key) -> list[LogState]:
         """What the owner's Jobs have reported, the newest Job last."""
         return [f.state for f in self._followers.values() if f.owner == owner]
+
+    def unreadable(self, namespace: str) -> bool:
+        """Whether the last attempt to read the log of a container in that namespace has failed."""
+        return namespace in self._unreadable
 
     def state(self, namespace: str, pod: str) -> LogState | None:
         """What the pod's log has reported; None where it was not followed."""
@@ -186,6 +191,7 @@ class Followers:
         while state.result is None:
             try:
                 async for line in self._kube.follow_log(owner.namespace, pod, since=since, pace=pace):
+                    self._unreadable.discard(owner.namespace)
                     since = _moment(line.time) or since
                     within = state.take(line.text)
                     if within is not None:
@@ -193,6 +199,8 @@ class Followers:
             except ApiError as error:
                 if error.status == 404:
                     return
+                if error.status != 400:  # its container has not started yet
+                    self._unreadable.add(owner.namespace)
                 _log.debug("log not followed", pod=pod, error=str(error))
             await asyncio.sleep(RECONNECT)
 

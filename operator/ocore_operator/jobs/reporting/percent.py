@@ -136,7 +136,9 @@ def percent(
 
 def _by_weights(order: Sequence[Step], running: Running) -> float:
     total = sum(WEIGHTS[s] for s in order)
-    reached = sum(WEIGHTS[s] * (1.0 if _has_ended(running, s) else _fraction(running, s) or 0.0) for s in order)
+    reached = sum(
+        WEIGHTS[s] * (1.0 if _has_ended(running, s) else fraction(running.figures.get(s)) or 0.0) for s in order
+    )
     return reached / total if total else 0.0
 
 
@@ -188,10 +190,6 @@ def _growth(figures: ProgressReport | None, span: Span) -> float:
         if total > 0 and last > 0:
             return total / last
     return 1.0
-
-
-def _fraction(running: Running, step: Step) -> float | None:
-    return fraction(running.figures.get(step))
 
 
 def _state(running: Running, step: Step) -> str:

@@ -48,6 +48,20 @@ def test_an_environment_that_never_had_a_success_shows_0() -> None:
     assert registry(environment_object(), done).get_sample_value(name, labels) == 1772366400
 
 
+def test_row_143_a_safety_snapshot_is_no_success() -> None:
+    """Else a rollback would end the alert on an environment without a good snapshot, with a copy of what was broken."""
+    labels = {"namespace": "shop", "environment": "shop"}
+    conditions = [{"type": each, "status": "True"} for each in ("Verified", "RestoreTested")]
+    status: Object = {"phase": "Complete", "completedAt": "2026-03-01T12:00:00Z", "conditions": conditions}
+    status["restoreTest"] = {"answered": ["by-hand"], "testedAt": "2026-03-01T12:05:00Z"}
+    safety = snapshot_object({"trigger": "PreRollback"}, status=status, uid="u", name="x")
+    found = registry(environment_object(), safety)
+    assert found.get_sample_value("ocore_snapshot_last_success_timestamp_seconds", labels) == 0
+    assert found.get_sample_value("ocore_snapshot_last_verified_timestamp_seconds", labels) is None
+    assert found.get_sample_value("ocore_snapshot_unverified_since_timestamp_seconds", labels) is None
+    assert found.get_sample_value("ocore_restore_test_last_success_timestamp_seconds", labels) == 0
+
+
 def test_operations_are_counted_by_namespace() -> None:
     metrics = Metrics()
     metrics.ended(Key("Snapshot", "shop", "a"), "", 3.0)

@@ -13,11 +13,11 @@ from ocore_operator import sources
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.extract import transitions
 from ocore_operator.extract.entry import entry, idle
-from ocore_operator.extract.observe import neighbours
 from ocore_operator.extract.plan import decide
+from ocore_operator.extract.reconcile import neighbours
 from ocore_operator.extract.world import Action, StartJob, World
 from ocore_operator.frame.actions import Idle, Record, SetFinalizer, SetLock, StopJob, Wait
-from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
@@ -530,7 +530,7 @@ def test_another_claim_is_not_touched() -> None:
 def test_the_job_is_asked_for_attachments() -> None:
     spec = {**STORE, "attachments": {"model": "res.partner", "recordId": 7, "name": "a.pdf"}}
     del spec["files"]
-    made = build.extract(SETTINGS, job_inputs(), extract(spec, RUNNING), attempt=1, deadline=600)
+    made = JobBuilder(SETTINGS, job_inputs(), 1).extract(extract(spec, RUNNING), deadline=600)
     asked = request_of(made)
     assert (asked["model"], asked["record"], asked["name"]) == ("res.partner", 7, "a.pdf")
     assert "paths" not in asked

@@ -9,10 +9,10 @@ from ocore_crds.protocol import Failure
 from ocore_crds.reports.stored_contents import ManifestsResult, OrphansResult
 from ocore_crds.resources.snapshotstore import ImportStatus
 from ocore_operator.errors import Failed
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StartJob
 from ocore_operator.imports import plan, rules
+from ocore_operator.imports.plan import Action, CreatePage, TakeOver, World
 from ocore_operator.imports.rules import Place
-from ocore_operator.imports.world import Action, CreatePage, StartPage, TakeOver, World
 from ocore_operator.kube.resources import Object
 from support.operator.objects import at, moment
 from support.operator.stores import STORE_ID, job_of, store
@@ -45,7 +45,7 @@ PAGE = ManifestsResult(store_id=STORE_ID, listed=0, lines_sha256="0" * 64)
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (None, StartPage),
+        (None, StartJob),
         (RUNNING, Idle),
         (PAGE, CreatePage),
         (PAGE.model_copy(update={"store_id": "another"}), Record),

@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocore_crds.commands.parts import BaseSnapshot
 from ocore_crds.commands.restore import Preflight
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover import requests
 from ocore_operator.errors import Failed, Stalled
 from ocore_operator.jobs.building import build, stores
-from ocore_operator.jobs.building.inputs import JobInputs, PodTraits, load_for_store, template_of, traits, user_of
+from ocore_operator.jobs.building.build import JobBuilder
+from ocore_operator.jobs.building.inputs import JobInputs, PodTraits, load_for_store, template_of, traits
 from ocore_operator.jobs.building.job import STAYS, job_name
+from ocore_operator.jobs.building.node_of_claims import user_of
 from ocore_operator.jobs.building.request_parts import Volumes
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube import resources
@@ -37,6 +40,7 @@ from support.operator.jobs import (
     TRAITS,
     all_jobs,
     copied,
+    delete_job,
     document_of,
     job_inputs,
     neutralising,
@@ -111,10 +115,10 @@ def test_a_restore_reads_the_snapshot_that_its_status_names() -> None:
 
 def test_a_differential_names_its_base_and_the_bases_manifest() -> None:
     snap = snapshot(status=started())
-    base = {"base_snapshot_id": OTHER_UID, "base_manifest_sha256": "0" * 64}
-    for based in ({}, base):
-        job = build.snapshot(
-            SETTINGS, job_inputs(), snap, identity(snap), state=StoredState(), attempt=1, deadline=600, **based
+    base = BaseSnapshot(snapshot_id=OTHER_UID, manifest_sha256="0" * 64)
+    for based in (None, base):
+        job = JobBuilder(SETTINGS, job_inputs(), 1).snapshot(
+            snap, identity(snap), based, state=StoredState(), deadline=600
         )
         named = request_of(job).get("base")
         assert named == ({"snapshotId": OTHER_UID, "manifestSha256": "0" * 64} if based else None)
@@ -172,7 +176,7 @@ def test_children_have_our_labels_and_no_others(where: str, name: str) -> None:
 def test_a_job_that_cleans_up_after_a_deletion_has_no_owner() -> None:
     """A foreground deletion, Argo CD's default, would have the garbage collector delete it."""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
-    job = build.delete(SETTINGS, job_inputs(), gone, deletes=Deletes.ALL, attempt=1, deadline=60)
+    job = delete_job(job_inputs(), gone, Deletes.ALL)
     assert "ownerReferences" not in job["metadata"]
 
 
@@ -209,7 +213,7 @@ def test_what_loads_a_dump_knows_the_capacity(name: str) -> None:
 
 def test_only_an_inspection_beside_stopped_workloads_may_move_a_folder() -> None:
     for stopped in (False, True):
-        job = build.inspect_rollback(SETTINGS, job_inputs(), rollback(), repair=True, stopped=stopped, attempt=1)
+        job = JobBuilder(SETTINGS, job_inputs(), 1).inspect_rollback(rollback(), repair=True, stopped=stopped)
         assert request_of(job).get("workloadsStopped", False) is stopped
 
 
@@ -283,13 +287,13 @@ NEUTRALIZE: Object = {
 def test_what_neutralises_is_passed() -> None:
     place = job_inputs(environment=environment({"neutralize": NEUTRALIZE}))
     jobs = all_jobs(place)
-    job = build.neutralize(SETTINGS, place, neutralising("Sql", scripts=True), attempt=1, deadline=600)
+    job = JobBuilder(SETTINGS, place, 1).neutralize(neutralising("Sql", scripts=True), deadline=600)
     request = request_of(job)
     assert [request[name] for name in ("builtIn", "sql", "assertions", "baseUrl", "ownIdentity")] == [
         True, "/scripts", "/assertions", "https://staging.example.com", True,
     ]  # fmt: skip
     assert "isolation" not in request, "Require is the default"
-    weak = build.neutralize(SETTINGS, place, neutralising("Image", isolation="BestEffort"), attempt=1, deadline=600)
+    weak = JobBuilder(SETTINGS, place, 1).neutralize(neutralising("Image", isolation="BestEffort"), deadline=600)
     assert request_of(weak)["isolation"] == "BestEffort"
     assert "handOver" not in request
     volumes = {v["name"]: v for v in pod_of(job)["volumes"]}
@@ -300,7 +304,7 @@ def test_what_neutralises_is_passed() -> None:
     assert image["listeners"] == list(LISTENERS.others)
     assert image["outside"] == list(LISTENERS.outside)
     assert ("sql" in image, image["builtIn"]) == (False, True)
-    both = build.neutralize(SETTINGS, place, neutralising("Image", scripts=True), attempt=1, deadline=600)
+    both = JobBuilder(SETTINGS, place, 1).neutralize(neutralising("Image", scripts=True), deadline=600)
     assert (request_of(both)["sql"], request_of(both)["handOver"]) == ("/scripts", "/neutralize")
     # Only its identity is changed: nothing is asserted.
     identity_only = request_of(jobs["neutralize-identity"])
@@ -313,14 +317,14 @@ def test_scripts_that_were_removed_since_are_named() -> None:
     status = {"snapshotId": OTHER_UID, "environmentId": environment().id, "neutralize": plan}
     back = resources.rollback(obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, status))
     with pytest.raises(Failed, match=r"CannotNeutralize: Environment shop has no spec\.neutralize\.sql any more"):
-        build.neutralize(SETTINGS, job_inputs(), back, attempt=1, deadline=600)
+        JobBuilder(SETTINGS, job_inputs(), 1).neutralize(back, deadline=600)
 
 
 def test_a_request_that_is_too_long_starts_no_job() -> None:
     """Linux and the API server limit what a Job can carry: some 12,000 environments in one store."""
     many = {f"{number:08x}-0000-4000-8000-000000000000": PROJECT for number in range(13_000)}
     with pytest.raises(Failed, match=r"JobRefused: The Job list-manifests cannot be started: the request of the Job"):
-        build.list_manifests(SETTINGS, job_inputs(), many, after="", attempt="1")
+        JobBuilder(SETTINGS, job_inputs(), "1").list_manifests(many, after="")
 
 
 def test_the_applications_container_has_no_secret_of_ours() -> None:
@@ -346,8 +350,8 @@ def test_the_applications_container_has_no_secret_of_ours() -> None:
 def test_a_copy_that_must_be_neutralised_says_so_from_its_first_moment() -> None:
     for method, required in (("Sql", True), (None, False)):
         back = neutralising(method)
-        restore = build.restore(SETTINGS, job_inputs(), back, run_of(back, PROJECT), attempt=1, deadline=600)
-        switch = build.switch(SETTINGS, job_inputs(), back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600)
+        restore = JobBuilder(SETTINGS, job_inputs(), 1).restore(back, run_of(back, PROJECT), deadline=600)
+        switch = JobBuilder(SETTINGS, job_inputs(), 1).switch(back, run_of(back, PROJECT), wait=300, deadline=600)
         assert request_of(restore)["neutralize"] is True
         assert request_of(switch).get("neutralized", False) == required
     ordinary = all_jobs(job_inputs())
@@ -367,8 +371,10 @@ def test_row_107_a_pod_between_stop_and_resume_is_not_moved_for_convenience() ->
     snap, place, back = snapshot({"quiesce": True}, started()), job_inputs(), rollback()
     jobs = {
         **all_jobs(place),
-        "quiesced": build.snapshot(SETTINGS, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
-        "inspect-stopped": build.inspect_rollback(SETTINGS, place, back, repair=True, stopped=True, attempt=1),
+        "quiesced": JobBuilder(SETTINGS, place, 1).snapshot(
+            snap, identity(snap), None, state=StoredState(), deadline=600
+        ),
+        "inspect-stopped": JobBuilder(SETTINGS, place, 1).inspect_rollback(back, repair=True, stopped=True),
     }
     policy = (REPOSITORY / "charts/ocore-snapshots/templates/admission-operator.yaml").read_text()
     assert all(f'"{key}"' in policy for key in STAYS), "the chart's policy refuses these Jobs"
@@ -438,7 +444,7 @@ def test_the_jobs_of_an_undo_use_the_names_of_the_first_rollback() -> None:
 
 def test_a_preview_reads_the_manifest_of_the_environment_that_the_snapshot_was_taken_of() -> None:
     other = {**started()["source"], "environmentId": OTHER_UID}
-    job = build.preview(SETTINGS, job_inputs(), rollback(), snapshot(status=started(source=other)), attempt=1)
+    job = JobBuilder(SETTINGS, job_inputs(), 1).preview(rollback(), snapshot(status=started(source=other)))
     assert request_of(job)["environmentId"] == OTHER_UID
 
 
@@ -447,8 +453,8 @@ def test_a_restore_that_probes_first_mounts_what_each_mounts_alone(site: str) ->
     """And is asked what a probe is asked."""
     place, back = SITES[site], rollback()
     alone = all_jobs(place)
-    joined = build.restore(
-        SETTINGS, place, back, run_of(back, PROJECT), preflight=Preflight(server_major=17), attempt=1, deadline=600
+    joined = JobBuilder(SETTINGS, place, 1).restore(
+        back, run_of(back, PROJECT), preflight=Preflight(server_major=17), deadline=600
     )
     mounts = [container_of(j)["volumeMounts"] for j in (joined, alone["restore"], alone["probe"])]
     assert mounts[0] == mounts[1]
@@ -490,9 +496,9 @@ def test_the_switch_sees_its_signal_and_shows_that_it_waits() -> None:
 
 def test_the_image_follows_the_servers_major() -> None:
     assert (
-        container_of(build.probe(SETTINGS, job_inputs(), attempt="a"))["image"] == "localhost/ocore-snapshots/mover:15"
+        container_of(JobBuilder(SETTINGS, job_inputs(), "a").probe())["image"] == "localhost/ocore-snapshots/mover:15"
     )
-    unknown = build.probe(SETTINGS, job_inputs(server_major=0), attempt="a")
+    unknown = JobBuilder(SETTINGS, job_inputs(server_major=0), "a").probe()
     assert container_of(unknown)["image"] == "localhost/ocore-snapshots/mover:17"
 
 
@@ -511,12 +517,12 @@ def test_the_consistency_of_the_filestore_is_passed() -> None:
 def test_without_an_fs_group_secrets_are_readable_by_our_user() -> None:
     for fs_group, mode in ((101, 0o440), (None, 0o444)):
         place = job_inputs(traits=PodTraits(run_as_user=101, fs_group=fs_group))
-        volumes = pod_of(build.probe(SETTINGS, place, attempt="a"))["volumes"]
+        volumes = pod_of(JobBuilder(SETTINGS, place, "a").probe())["volumes"]
         assert {v["secret"]["defaultMode"] for v in volumes if "secret" in v} == {mode}
         tls = replace(place, environment=SITES["tls"].environment)
-        volumes = pod_of(build.probe(SETTINGS, tls, attempt="a"))["volumes"]
+        volumes = pod_of(JobBuilder(SETTINGS, tls, "a").probe())["volumes"]
         assert {v["projected"]["defaultMode"] for v in volumes if "projected" in v} == {mode}
-    assert "fsGroup" not in pod_of(build.probe(SETTINGS, place, attempt="a"))["securityContext"]
+    assert "fsGroup" not in pod_of(JobBuilder(SETTINGS, place, "a").probe())["securityContext"]
 
 
 @pytest.mark.parametrize("name", ["probe", "snapshot", "restore", "switch", "cleanup", "inspect-rollback"])
@@ -545,7 +551,7 @@ def test_tls_files_are_mounted_read_only_for_every_job_that_connects(name: str) 
 def test_tls_by_a_ca_in_a_config_map_or_a_mode_alone() -> None:
     def probe(tls: Object) -> Object:
         inputs = job_inputs(environment=environment({"database": {"secretRef": {"name": "db"}, "tls": tls}}))
-        return build.probe(SETTINGS, inputs, attempt="a")
+        return JobBuilder(SETTINGS, inputs, "a").probe()
 
     job = probe({"ca": {"configMapRef": {"name": "ca", "key": "root.pem"}}})
     (volume,) = [v for v in pod_of(job)["volumes"] if v["name"] == "database-tls"]
@@ -563,8 +569,8 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
     )
 
     def value(settings: Settings, attempt: int) -> str:
-        job = build.snapshot(
-            settings, job_inputs(), armed, identity(armed), state=StoredState(), attempt=attempt, deadline=60
+        job = JobBuilder(settings, job_inputs(), attempt).snapshot(
+            armed, identity(armed), None, state=StoredState(), deadline=60
         )
         return next((e["value"] for e in container_of(job)["env"] if e["name"] == "OCORE_FAILPOINTS"), "")
 
@@ -577,7 +583,7 @@ def test_failpoints_arm_a_job_only_where_they_are_allowed() -> None:
 def test_instance_metadata_only_where_the_store_asks_for_it() -> None:
     for asked in (False, True):
         found = store({"s3": {"bucket": "snapshots", "instanceMetadata": asked}})
-        s3 = request_of(build.probe_store(SETTINGS, job_inputs(store=found), attempt="a"))["store"].get("s3", {})
+        s3 = request_of(JobBuilder(SETTINGS, job_inputs(store=found), "a").probe_store())["store"].get("s3", {})
         assert s3.get("instanceMetadata", False) == asked
 
 
@@ -653,13 +659,13 @@ def test_without_a_claim_the_default_user_can_read_its_secrets_and_scratch() -> 
 
 def test_row_86_a_probe_without_a_known_user_only_asks_for_the_owner() -> None:
     for traits_, asks in ((PodTraits(), True), (TRAITS, False)):
-        job = build.probe(SETTINGS, job_inputs(traits=traits_), attempt="a")
+        job = JobBuilder(SETTINGS, job_inputs(traits=traits_), "a").probe()
         assert request_of(job).get("proposeUser", False) == asks
         (mount,) = [m for m in container_of(job)["volumeMounts"] if m["name"] == "claim"]
         assert mount.get("readOnly", False) == asks
     alone = job_inputs(traits=PodTraits(), environment=SITES["no-filestore"].environment, store=CLAIM_STORE)
     assert alone.user_unknown
-    assert "proposeUser" not in request_of(build.probe(SETTINGS, alone, attempt="a"))
+    assert "proposeUser" not in request_of(JobBuilder(SETTINGS, alone, "a").probe())
 
 
 def _mounts(job: Object, claim: str) -> dict[str, bool]:
@@ -682,7 +688,7 @@ def test_row_75_the_probe_mounts_the_store_as_a_snapshot_does() -> None:
         assert pod_of(job)[field] == pod_of(jobs["snapshot"])[field]
     # It needs no filestore.
     alone = replace(place, environment=SITES["no-filestore"].environment)
-    assert _mounts(build.probe(SETTINGS, alone, attempt="a"), "backups") == {"/store": False}
+    assert _mounts(JobBuilder(SETTINGS, alone, "a").probe(), "backups") == {"/store": False}
 
 
 @pytest.mark.parametrize(
@@ -700,7 +706,7 @@ def test_row_75_the_probe_mounts_the_store_as_a_snapshot_does() -> None:
     ],
 )
 def test_row_75_the_probe_leaves_other_stores_alone(place: JobInputs) -> None:
-    job = build.probe(SETTINGS, place, attempt="a")
+    job = JobBuilder(SETTINGS, place, "a").probe()
     assert "store" not in request_of(job)
     assert _mounts(job, "backups") == {}
 
@@ -716,9 +722,7 @@ def test_row_75_a_claim_for_filestore_and_store_is_mounted_once() -> None:
     for name in ("probe", "snapshot", "restore"):
         assert _mounts(jobs[name], files.claim_name) == {"/claim": False, "/store": False}, name
     assert _mounts(jobs["preview"], files.claim_name) == {"/claim": True, "/store": True}
-    delete = build.delete(
-        SETTINGS, job_inputs(store=shared, source=shared), copied(), deletes=Deletes.LOCAL, attempt=1, deadline=600
-    )
+    delete = delete_job(job_inputs(store=shared, source=shared), copied(), Deletes.LOCAL)
     assert _mounts(delete, files.claim_name) == {"/claim": False, "/store": False, "/source-store": True}
 
 
@@ -755,10 +759,10 @@ def test_every_job_passes_a_quota_that_requires_limits() -> None:
     alone = job_inputs(environment=None)
     snap = snapshot(status=started())
     for job in (
-        build.probe_store(SETTINGS, alone, attempt="a"),
-        build.verify(SETTINGS, alone, snap, attempt=1, deadline=60),
-        build.delete(SETTINGS, alone, snap, deletes=Deletes.ALL, attempt=1, deadline=60),
-        build.inspect_snapshot(SETTINGS, alone, snap, attempt="1-1"),
+        JobBuilder(SETTINGS, alone, "a").probe_store(),
+        JobBuilder(SETTINGS, alone, 1).verify(snap, deadline=60),
+        delete_job(alone, snap, Deletes.ALL),
+        JobBuilder(SETTINGS, alone, "1-1").inspect_snapshot(snap),
     ):
         found = container_of(job)["resources"]
         assert {(kind, name) for kind in found for name in found[kind]} == {
@@ -845,7 +849,7 @@ def test_row_59_the_last_copy_is_deleted_only_beside_a_whole_one() -> None:
     assert request_of(jobs["check-copy"])["store"]["id"] == OTHER_UID
     nameless = replace(job_inputs(), source=store(status={"storeId": None}))
     with pytest.raises(ValueError, match="--source-store-id"):
-        build.delete(SETTINGS, nameless, copied(), deletes=Deletes.LOCAL, attempt=1, deadline=600)
+        delete_job(nameless, copied(), Deletes.LOCAL)
 
 
 def test_row_121_each_job_with_a_store_is_bound_to_its_id() -> None:
@@ -860,7 +864,7 @@ def test_row_121_each_job_with_a_store_is_bound_to_its_id() -> None:
 
 def test_row_68_a_deletion_says_which_pin_it_knows() -> None:
     def known(snap: resources.Snapshot, deletes: Deletes = Deletes.ALL) -> Object:
-        found_job = build.delete(SETTINGS, job_inputs(), snap, deletes=deletes, attempt=1, deadline=600)
+        found_job = delete_job(job_inputs(), snap, deletes)
         found: Object = request_of(found_job)["knownState"]
         return found
 

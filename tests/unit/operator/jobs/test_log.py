@@ -94,6 +94,33 @@ def test_row_122_a_log_has_one_pace_over_all_its_connections(monkeypatch: pytest
     assert len(set(paces)) == 1
 
 
+@pytest.mark.parametrize(
+    ("answers", "unreadable"),
+    [([403], True), ([502], True), ([400], False), ([403, 0], False)],
+    ids=["forbidden", "no kubelet", "its container starts", "readable again"],
+)
+def test_row_142_whether_logs_can_be_read_is_known_from_the_last_attempt(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int], *, unreadable: bool
+) -> None:
+    class Logs:
+        async def follow_log(self, *_: object, **__: object) -> AsyncIterator[LogLine]:
+            status = answers.pop(0) if answers else 404
+            if status:
+                raise ApiError(status, "", "")
+            yield LogLine("", "a line")
+
+    async def main() -> log.Followers:
+        followers = log.Followers(cast("Kube", Logs()), lambda *_: None)
+        followers.ensure(Key("Snapshot", "shop", "before"), "pod")
+        (found,) = followers._followers.values()
+        await found.task
+        return followers
+
+    monkeypatch.setattr(log, "RECONNECT", 0)
+    followers = asyncio.run(main())
+    assert (followers.unreadable("shop"), followers.unreadable("other")) == (unreadable, False)
+
+
 @given(st.text(max_size=300))
 def test_stray_lines_say_nothing(line: str) -> None:
     state = LogState()

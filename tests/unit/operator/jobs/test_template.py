@@ -9,9 +9,9 @@ import pytest
 from ocore_crds.resources.environment import Jobs
 from ocore_crds.resources.scheduling import RESERVED_KEYS, is_reserved
 from ocore_operator.errors import Stalled
-from ocore_operator.jobs.building import placement
+from ocore_operator.jobs.building import pod_template
 from ocore_operator.jobs.building.inputs import need_template, template_of
-from ocore_operator.jobs.building.placement import covers, merged, pinned
+from ocore_operator.jobs.building.pod_template import covers, merged, pinned
 from ocore_operator.kube.resources import Object
 from ocore_operator.settings import JobSettings, Settings
 from support.operator.jobs import SITES, all_jobs, job_inputs
@@ -99,7 +99,7 @@ def settings_of(defaults: Object | None = None, **allowed: Any) -> JobSettings:
     return JobSettings.model_validate({"defaults": defaults or {}, "allowed": allowed})
 
 
-def as_fields(found: placement.Template) -> Object:
+def as_fields(found: pod_template.Template) -> Object:
     fields = {
         "labels": dict(found.labels),
         "annotations": dict(found.annotations),
@@ -114,9 +114,9 @@ def as_fields(found: placement.Template) -> Object:
 @pytest.mark.parametrize("case", MERGES)
 def test_how_the_fields_of_an_environment_are_merged(case: str) -> None:
     defaults, own, wanted = MERGES[case]
-    assert as_fields(placement.of(settings_of(defaults, labels=["app"]), Jobs.model_validate(own))) == wanted
-    assert as_fields(placement.of(settings_of(defaults), None)) == defaults
-    assert as_fields(placement.of(settings_of(), Jobs.model_validate(own))).keys() <= own.keys()
+    assert as_fields(pod_template.of(settings_of(defaults, labels=["app"]), Jobs.model_validate(own))) == wanted
+    assert as_fields(pod_template.of(settings_of(defaults), None)) == defaults
+    assert as_fields(pod_template.of(settings_of(), Jobs.model_validate(own))).keys() <= own.keys()
 
 
 def test_a_merge_changes_neither_side() -> None:
@@ -210,9 +210,9 @@ def test_what_only_the_chart_allows_stalls_the_environment(case: str) -> None:
     assert names in stalled.value.message
     assert says in stalled.value.message
     need(settings_of(**{**CLOSED, **allowed}), jobs)
-    assert as_fields(placement.of(settings_of(**{**CLOSED, **allowed}), Jobs.model_validate(jobs))) == jobs
+    assert as_fields(pod_template.of(settings_of(**{**CLOSED, **allowed}), Jobs.model_validate(jobs))) == jobs
     # An operation that is under way continues without it.
-    assert as_fields(placement.of(settings_of(**CLOSED), Jobs.model_validate(jobs))) == {}
+    assert as_fields(pod_template.of(settings_of(**CLOSED), Jobs.model_validate(jobs))) == {}
 
 
 @pytest.mark.parametrize("case", LISTED)
@@ -248,7 +248,7 @@ def test_reserved_keys_are_refused_whatever_the_chart_allows(kind: str, key: str
     with pytest.raises(Stalled) as stalled:
         need(everything, {kind: {key: "a"}})
     assert f"spec.jobs.{kind} has the key {key}" in stalled.value.message
-    assert as_fields(placement.of(everything, Jobs.model_validate({kind: {key: "a", "team": "b"}}))) == {
+    assert as_fields(pod_template.of(everything, Jobs.model_validate({kind: {key: "a", "team": "b"}}))) == {
         kind: {"team": "b"}
     }
 
@@ -325,7 +325,7 @@ def test_what_the_chart_gives_reaches_the_mover_only(where: str) -> None:
 def test_our_own_labels_win() -> None:
     """Whatever was let through: they say whose the Job is."""
     forged = {"ocore.dev/uid": "a", "app.kubernetes.io/managed-by": "a", "ocore.dev/command": "a"}
-    place = job_inputs(template=placement.Template(labels=forged, annotations={"ocore.dev/name": "a"}))
+    place = job_inputs(template=pod_template.Template(labels=forged, annotations={"ocore.dev/name": "a"}))
     plain = all_jobs(job_inputs())
     for name, job in all_jobs(place).items():
         assert job["metadata"] == plain[name]["metadata"]

@@ -52,10 +52,9 @@ WRITES: dict[str, Callable[[Kube, ApiServer], Awaitable[Any]]] = {
     "apply_status": lambda kube, s: kube.apply_status(
         resources.environment(s.read(ENVIRONMENTS, NAMESPACE, "shop")), {}, MANAGER_LOCK
     ),
-    "drop_status_fields": lambda kube, s: kube.drop_status_fields(
+    "patch_status": lambda kube, s: kube.patch_status(
         ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), {"operation": None}
     ),
-    "set_conditions": lambda kube, s: kube.set_conditions(ENVIRONMENTS, s.read(ENVIRONMENTS, NAMESPACE, "shop"), []),
     "set_finalizers": lambda kube, s: kube.set_finalizers(seen(s, JOBS, "job"), JOBS, ["x"]),
     "set_scale": lambda kube, _: kube.set_scale(DEPLOYMENTS, NAMESPACE, "app", 0),
     "set_template": lambda kube, s: kube.set_template(
@@ -127,7 +126,7 @@ def test_a_status_that_was_decided_on_an_older_object_is_refused(api_server: Api
     "write",
     [
         *("set_finalizers", "set_scale", "set_template", "annotate", "delete"),
-        *("drop_status_fields", "set_conditions", "set_spec"),
+        *("patch_status", "set_spec"),
     ],
 )
 def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(api_server: ApiServer, write: str) -> None:
@@ -140,8 +139,7 @@ def test_a_write_with_a_precondition_is_refused_where_the_object_has_changed(api
     api_server.put(ENVIRONMENTS, environment_object())
     kube = api_server.client()
     writes: dict[str, Callable[[], Awaitable[Any]]] = {
-        "drop_status_fields": lambda: kube.drop_status_fields(ENVIRONMENTS, old, {"operation": None}),
-        "set_conditions": lambda: kube.set_conditions(ENVIRONMENTS, old, []),
+        "patch_status": lambda: kube.patch_status(ENVIRONMENTS, old, {"operation": None}),
         "set_spec": lambda: kube.set_spec(ENVIRONMENTS, old, {"type": "staging"}),
         "set_finalizers": lambda: kube.set_finalizers(before[JOBS], JOBS, []),
         "set_scale": lambda: kube.set_scale(

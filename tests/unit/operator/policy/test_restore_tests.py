@@ -74,6 +74,22 @@ def test_each_slot_tests_the_newest_snapshot_once() -> None:
     assert bench.status["nextRestoreTestTime"] == clock.text(at(hours=4))
 
 
+def test_row_143_a_safety_snapshot_is_not_tested_and_is_no_success() -> None:
+    bench = Bench(None, complete("one", at(minutes=1)), complete("aside", at(minutes=2), trigger="PreRollback"))
+    bench.run(at(minutes=3))
+    bench.run(at(hours=1, minutes=1))
+    assert [n for n, _ in bench.requested] == ["one"]
+    assert bench.status["lastSuccessfulTime"] == clock.text(at(minutes=1))
+    by_hand = bench.snapshots["aside"]["status"]
+    by_hand["restoreTest"] = {"answered": ["by-hand"], "testedAt": clock.text(at(hours=1, minutes=2))}
+    by_hand["conditions"] = [
+        *by_hand["conditions"],
+        {"type": c.RESTORE_TESTED, "status": "True", "reason": "Succeeded"},
+    ]
+    bench.run(at(hours=1, minutes=3))
+    assert "lastRestoreTestTime" not in bench.status
+
+
 def test_the_result_and_its_times_are_one_write() -> None:
     bench = Bench(None, complete("one", at(minutes=1)))
     bench.run(at(minutes=3))

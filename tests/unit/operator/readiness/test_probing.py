@@ -25,7 +25,7 @@ from ocore_crds.reports.replication import Replication, ReplicationSlot
 from ocore_crds.resources.environment import FileOwner
 from ocore_operator.errors import Stalled, Waiting
 from ocore_operator.frame.actions import Idle
-from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.observing.attempts import Answer, Done, Due, Failed, Series, Waits
 from ocore_operator.jobs.slots.running import job_class
 from ocore_operator.kube.resources import Object
@@ -550,7 +550,7 @@ def test_row_124_a_probe_that_a_rollback_waits_for_has_another_pool(asks: str, r
         catalog.put(asks, obj(asks, "back", spec, {"environmentName": "shop"}))
     seen = world(environment(status={"probe": {"time": at(0), "generation": 1}}), catalog, requested=requested)
     assert PROBE.asked(seen) == expected
-    made = build.probe(SETTINGS, inputs(), attempt="1", asked=expected)
+    made = JobBuilder(SETTINGS, inputs(), "1").probe(asked=expected)
     assert job_class(made) == ("asked" if expected else "light")
     assert naming.ANNOTATION_OF_OPERATION not in made["spec"]["template"]["metadata"]["annotations"]
 

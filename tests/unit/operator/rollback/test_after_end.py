@@ -95,7 +95,7 @@ def test_nothing_is_dropped_beside_a_job_that_still_acts(kind: str) -> None:
     world, status = replace(LOCKED, jobs=(job,)), cleaning(cleanup_attempt=0)
     for seconds in (1, JOB_END_SECONDS):
         assert isinstance(decide(status, world, seconds), Wait)
-    assert decide(status, world, JOB_END_SECONDS + 1) == Do(StopJob(job))
+    assert decide(status, world, JOB_END_SECONDS + 1) == Do(StopJob(job.name))
     stopping = replace(LOCKED, jobs=(replace(job, stopping=True),))
     assert isinstance(decide(status, stopping, JOB_END_SECONDS + JOB_GONE_SECONDS), Wait)
     # Its pod is on a node that is lost.
@@ -148,7 +148,7 @@ def test_a_job_that_does_not_end_is_stopped_before_the_next_attempt() -> None:
     assert waits.message == "Job j is running."
     pending = replace(LOCKED, jobs=(replace(job, problem="Unschedulable."),))
     assert decide(cleaning(), pending, CLEANUP_SECONDS) == replace(waits, message="Unschedulable.")
-    assert decide(cleaning(), world, CLEANUP_SECONDS + 1) == Do(StopJob(job))
+    assert decide(cleaning(), world, CLEANUP_SECONDS + 1) == Do(StopJob(job.name))
     stopping = replace(LOCKED, jobs=(replace(job, stopping=True),))
     assert isinstance(decide(cleaning(), stopping, CLEANUP_SECONDS + JOB_GONE_SECONDS), Wait)
     assert recorded(decide(cleaning(), stopping, CLEANUP_SECONDS + JOB_GONE_SECONDS + 1)).cleanup_after is not None
@@ -162,7 +162,7 @@ def test_a_job_that_does_not_end_is_stopped_before_the_next_attempt() -> None:
 def test_a_failed_job_whose_pod_still_runs_is_stopped_first() -> None:
     [job] = failed().jobs
     live = replace(job, pods=1)
-    assert decide(cleaning(), replace(LOCKED, jobs=(live,)), 10) == Do(StopJob(live))
+    assert decide(cleaning(), replace(LOCKED, jobs=(live,)), 10) == Do(StopJob(live.name))
 
 
 def test_a_cleanup_without_a_result_is_no_cleanup() -> None:

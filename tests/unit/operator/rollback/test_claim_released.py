@@ -31,7 +31,7 @@ WAITING = JobView("switch", 1, "switch-1", pods=1, mounts=1, ready=True)
 #: Jobs that mount the claim, or may do so again.
 HOLDING: dict[str, JobView] = {
     "it has answered and has not ended": replace(WAITING, answer=NEW),
-    "its container has ended, a sidecar has not": JobView(
+    "its container has ended, and one that was injected has not": JobView(
         "switch", 1, "switch-1", mounts=1, ended=True, payload=NEW, ended_at=START
     ),
     "its pod was evicted, and the Job makes another one": JobView(
@@ -78,7 +78,7 @@ def scales_up(action: Action) -> bool:
 def test_row_35_no_workload_starts_while_a_pod_of_ours_mounts_the_claim(outcome: str, job: JobView) -> None:
     status = OUTCOMES[outcome]
     assert isinstance(decided(status, 1, job), Wait)
-    assert decided(status, RELEASE_SECONDS + 1, job) == Do(StopJob(job))
+    assert decided(status, RELEASE_SECONDS + 1, job) == Do(StopJob(job.name))
     stopping = replace(job, stopping=True, stopping_since=at(RELEASE_SECONDS + 1), mounts=1)
     assert isinstance(decided(status, RELEASE_SECONDS + STOP_JOBS_SECONDS, stopping), Wait)
     # The node does not answer: the application must not wait for it.
@@ -117,12 +117,27 @@ def test_which_pods_of_others_mount_the_claim() -> None:
 
 def test_a_switch_that_may_still_act_is_stopped_at_once() -> None:
     """It has not answered: an operator that was stopped before has started it late."""
-    assert decided(resuming(), 1, WAITING) == Do(StopJob(WAITING))
+    assert decided(resuming(), 1, WAITING) == Do(StopJob(WAITING.name))
 
 
 def test_without_a_claim_there_is_nothing_to_wait_for() -> None:
     status = resuming(target=RollbackTarget(database_secret_name="db"))
     assert scales_up(decided(status, 1, HOLDING["it has answered and has not ended"]))
+
+
+def test_row_35_only_a_job_that_hangs_with_the_claim_is_deleted() -> None:
+    """And only where the workloads wait for it."""
+    hangs, running = replace(WAITING, answer=NEW, reported=True), replace(STOPPED, replicas=2)
+
+    def checked(found: WorkloadView, seconds: float, target: RollbackTarget = TARGET) -> Action:
+        status = enter(resuming(target=target), "HealthCheck", START)
+        known = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(hangs,), workloads=(found,))
+        return plan.decide(status, SPEC, known, "id", at(seconds))
+
+    assert checked(running, RELEASE_SECONDS + 1) == Do(StopJob(hangs.name))
+    assert isinstance(checked(running, RELEASE_SECONDS), Wait)
+    assert isinstance(checked(running, RELEASE_SECONDS + 1, RollbackTarget(database_secret_name="db")), Wait)
+    assert isinstance(checked(replace(running, ready_replicas=2), RELEASE_SECONDS + 1), Record)
 
 
 def test_a_workload_that_runs_already_is_not_waited_for() -> None:
@@ -131,25 +146,29 @@ def test_a_workload_that_runs_already_is_not_waited_for() -> None:
     assert isinstance(plan.decide(resuming(), SPEC, world, "id", at(1)), Record)
 
 
-@pytest.mark.parametrize("sidecars", [False, True])
+@pytest.mark.parametrize("stays", ["", "sidecars", "hangs"])
 @pytest.mark.parametrize("healthy", [True, False])
-def test_row_35_a_pod_that_does_not_end_is_deleted(*, sidecars: bool, healthy: bool) -> None:
-    """Through a whole rollback; the model checks every scale up."""
-    model = Model(sidecars=sidecars, new_is_healthy=healthy)
+def test_row_35_a_pod_that_does_not_end_is_deleted(*, stays: str, healthy: bool) -> None:
+    """Through a whole rollback; the model checks every scale up. A process that hangs after its result is known as one
+    that ends, so the workloads are started first, and cannot be ready."""
+    model = Model(**{stays: True} if stays else {}, new_is_healthy=healthy)
     operator = Operator(model)
     down_since: float | None = None
-    downtime = 0.0
+    downtime = checked = 0.0
     while model.status.stage != "Ended":
         assert model.time < 2000, model.status
         if not operator.act(*operator.decide()):
             model.advance(0.5, 1)
+            checked += 0.5 * (model.status.stage == "HealthCheck" and model.status.position == "New")
         if model.status.stage == "Switch" and down_since is None:
             down_since = model.time
         if model.status.stage == "HealthCheck" and down_since is not None and not downtime:
             downtime = model.time - down_since
     assert model.status.phase == ("Complete" if healthy else "Failed")
     assert model.backs == (0 if healthy else 1)
-    assert downtime < (30 if sidecars else 6)
+    assert downtime < (30 if stays == "sidecars" else 6)
+    if healthy:
+        assert RELEASE_SECONDS < checked < 2 * RELEASE_SECONDS if stays == "hangs" else checked < 6
 
 
 def pod(phase: str, **meta: Any) -> dict[str, Any]:
@@ -184,11 +203,21 @@ def viewed(found: dict[str, Any] | None, *pods: dict[str, Any]) -> JobView:
     return view
 
 
-def test_what_a_pod_holds_is_decided_by_its_phase() -> None:
-    """A volume is released when the pod is Succeeded or Failed, not when one of its containers has ended."""
-    assert viewed(job(), pod("Running")).mounts == 1
-    assert viewed(job(), pod("Running")).holds
-    assert not viewed(job(), pod("Succeeded")).holds
+def test_a_pod_holds_the_claim_until_all_its_containers_have_ended() -> None:
+    """Its phase shows that late. Where another container was injected, it shows when that has ended, too."""
+    assert not viewed(job(), pod("Running")).holds
+    mover = {"name": "mover"}
+    for injected in (
+        {"containers": [mover, {"name": "proxy"}]},
+        {"containers": [mover], "initContainers": [{"name": "proxy", "restartPolicy": "Always"}]},
+    ):
+        beside = pod("Running")
+        beside["spec"] |= injected
+        assert viewed(job(), beside).holds
+        assert not viewed(job(), {**beside, "status": {**beside["status"], "phase": "Succeeded"}}).holds
+    before = pod("Running")
+    before["spec"] |= {"containers": [mover], "initContainers": [{"name": "once"}]}
+    assert not viewed(job(), before).holds
     evicted = {**pod("Failed"), "status": {"phase": "Failed", "reason": "Evicted", "message": "disk"}}
     assert viewed(job(), evicted).holds
     assert not viewed(job(conditions=[{"type": "Failed", "status": "True", "lastTransitionTime": ""}]), evicted).holds

@@ -16,7 +16,7 @@ from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator.entries.operations import operations
 from ocore_operator.entries.rollbacks import restored
 from ocore_operator.frame.actions import Record, SetLock, Wait
-from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Catalog
@@ -550,9 +550,7 @@ def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
         "access": "ReadOnly",
         "serviceAccountName": "reads",
     }
-    job = build.restore(
-        SETTINGS, place(source=objects.store(spec)), back, run_of(back, PROJECT), attempt=1, deadline=600
-    )
+    job = JobBuilder(SETTINGS, place(source=objects.store(spec)), 1).restore(back, run_of(back, PROJECT), deadline=600)
     request = request_of(job)
     assert request["store"]["url"] == "s3://own"
     assert request["source"]["url"] == "s3://prod"
@@ -571,13 +569,13 @@ def test_a_restore_reads_one_store_and_records_in_the_other() -> None:
 def test_a_claim_is_only_read() -> None:
     back = running(sourceStoreName="reader")
     claim = objects.store({"claim": {"claimName": "shared", "path": "prod"}, "access": "ReadOnly"})
-    job = build.restore(SETTINGS, place(source=claim), back, run_of(back, PROJECT), attempt=1, deadline=600)
+    job = JobBuilder(SETTINGS, place(source=claim), 1).restore(back, run_of(back, PROJECT), deadline=600)
     assert request_of(job)["source"]["url"] == "file:///source-store/prod"
     (mount,) = (
         m for m in job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "source-store"
     )
     assert mount["readOnly"] is True
-    probe = build.probe_store(SETTINGS, replace(place(), store=claim), attempt="1")
+    probe = JobBuilder(SETTINGS, replace(place(), store=claim), "1").probe_store()
     assert request_of(probe)["store"]["readOnly"] is True
     (mount,) = (m for m in probe["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "store")
     assert mount["readOnly"] is True
@@ -585,7 +583,7 @@ def test_a_claim_is_only_read() -> None:
 
 def test_in_place_nothing_changes() -> None:
     back = running(sourceEnvironmentId=STAGING_ID)
-    job = build.restore(SETTINGS, place(), back, run_of(back, PROJECT), attempt=1, deadline=600)
+    job = JobBuilder(SETTINGS, place(), 1).restore(back, run_of(back, PROJECT), deadline=600)
     assert {"source", "sourceEnvironmentId", "projectId"}.isdisjoint(request_of(job))
     assert not source.reads_elsewhere(back.status)
     assert not source.is_copy(running(sourceEnvironmentId=None).status)  # one that an older version started

@@ -84,7 +84,7 @@ def test_a_deadline_ends_it_and_the_application_runs_again() -> None:
 
 def test_a_workload_that_was_started_again_is_stopped_again_before_the_signal() -> None:
     """Its pods are not there yet: nothing but the replicas shows it. After the stage's limit, the rollback ends."""
-    waiting = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
+    waiting = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p")
     down = WorkloadView("Deployment", "shop")
     go = decide(status("Drain"), world(jobs=(waiting,), workloads=(down,)), 10)
     assert isinstance(go, Record)
@@ -117,9 +117,9 @@ def test_an_inspection_never_runs_beside_a_switch(*, ended: bool) -> None:
     """Two writers: the inspection allows connections while the switch renames. The switch Job is stopped, and its pod
     is waited for."""
     found = status("Inspect", inspect_attempt=1)
-    switch = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u")
-    assert decide(found, world(jobs=(switch,)), 10) == Do(StopJob(switch))
-    stopping = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u", stopping=True)
+    switch = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1)
+    assert decide(found, world(jobs=(switch,)), 10) == Do(StopJob(switch.name))
+    stopping = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, stopping=True)
     assert isinstance(decide(found, world(jobs=(stopping,)), 10), Wait)
     gone = JobView("switch", 1, "rollback-switch-1", ended=True)
     assert decide(found, world(jobs=(gone,)), 10) == Do(StartJob("inspect", 1))
@@ -134,33 +134,33 @@ def test_an_inspection_after_the_end_never_runs_beside_an_earlier_one(changes: d
     """Two writers: both repair. The earlier one has 30 s to end, then it is stopped, and its pod is waited for 2
     minutes."""
     found = change(status("Ended"), residue="Pending", inspect_attempt=1, **changes)
-    earlier = JobView("inspect", 1, "rollback-inspect-1", pods=1, uid="u")
+    earlier = JobView("inspect", 1, "rollback-inspect-1", pods=1)
     assert isinstance(decide(found, world(jobs=(earlier,)), 30), Wait)
-    assert decide(found, world(jobs=(earlier,)), 31) == Do(StopJob(earlier))
+    assert decide(found, world(jobs=(earlier,)), 31) == Do(StopJob(earlier.name))
     stopping = replace(earlier, stopping=True)
     assert isinstance(decide(found, world(jobs=(stopping,)), 150), Wait)
     for jobs, seconds in (((), 31), ((stopping,), 151)):
         begun = decide(found, world(jobs=jobs), seconds)
         assert isinstance(begun, Record)
         assert begun.status.inspect_attempt == 2
-    own = JobView("inspect", 2, "rollback-inspect-2", pods=1, uid="v")
+    own = JobView("inspect", 2, "rollback-inspect-2", pods=1)
     assert isinstance(decide(begun.status, world(jobs=(own,)), 151 + 31), Wait)
 
 
 def test_every_job_that_outlives_the_end_is_stopped() -> None:
     """Also where the pod of the first one stays."""
     found = change(status("Ended"), residue="Pending", inspect_attempt=1)
-    switch = JobView("switch", 1, "rollback-switch-1", pods=1, uid="u", stopping=True)
-    inspection = JobView("inspect", 1, "rollback-inspect-1", pods=1, uid="v")
-    assert decide(found, world(jobs=(switch, inspection)), 31) == Do(StopJob(inspection))
+    switch = JobView("switch", 1, "rollback-switch-1", pods=1, stopping=True)
+    inspection = JobView("inspect", 1, "rollback-inspect-1", pods=1)
+    assert decide(found, world(jobs=(switch, inspection)), 31) == Do(StopJob(inspection.name))
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["runs", "its pod runs"])
 def test_a_switch_back_never_runs_beside_an_earlier_switch(*, ended: bool) -> None:
     """Two writers: the model finds it by luck only, after two minutes."""
     found = change(status("BackJob"), switch_attempt=2)
-    earlier = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1, uid="u")
-    assert decide(found, world(jobs=(earlier,)), 10) == Do(StopJob(earlier))
+    earlier = JobView("switch", 1, "rollback-switch-1", ended=ended, pods=1)
+    assert decide(found, world(jobs=(earlier,)), 10) == Do(StopJob(earlier.name))
     stopping = replace(earlier, stopping=True)
     assert isinstance(decide(found, world(jobs=(stopping,)), 10), Wait)
     gone = JobView("switch", 1, "rollback-switch-1", ended=True)
@@ -180,14 +180,14 @@ def test_a_failed_attempt_counts_although_its_pod_is_still_shown(stage: str, kin
     recorded first."""
     found = change(status(stage), neutralize_attempt=1)
     failure = Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True)
-    failed = JobView(kind, 1, "rollback-1", ended=True, pods=1, uid="u", failure=failure)
+    failed = JobView(kind, 1, "rollback-1", ended=True, pods=1, failure=failure)
     counted = decide(found, world(jobs=(failed,)), 10)
     assert isinstance(counted, Record)
     assert getattr(counted.status, attempt) == 2
     assert counted.notes[0].reason == failure.reason  # an Event shows both
     assert counted.notes[0].message == "Attempt 1 of 3 failed: no answer; retrying."
     # Two must not work in one copy.
-    assert decide(counted.status, world(jobs=(failed,)), 11) == Do(StopJob(failed))
+    assert decide(counted.status, world(jobs=(failed,)), 11) == Do(StopJob(failed.name))
     assert isinstance(decide(counted.status, world(jobs=(replace(failed, stopping=True),)), 12), Wait)
     assert decide(counted.status, world(), 13) == Do(StartJob(kind, 2))
 
@@ -195,7 +195,7 @@ def test_a_failed_attempt_counts_although_its_pod_is_still_shown(stage: str, kin
 def test_a_signal_that_comes_too_late_is_not_sent() -> None:
     """The Job would read it after it has expired: then one side takes it for given and the other one for expired."""
     found = status("Switch", signal_deadline=stamp(time_at(30)))
-    job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u")
+    job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p")
     signal = Signal(job=job.name, not_after=time_at(30).timestamp())
     sent = decide(found, world(jobs=(job,)), 30 - SIGNAL_MARGIN_SECONDS)
     assert isinstance(sent, Do)
@@ -208,7 +208,7 @@ def test_a_signal_is_repeated_until_the_job_answers() -> None:
     """The kubelet once wrote the signal's file 85 s late; it writes it again with the pod's next change."""
     found = status("Switch", signal_deadline=stamp(time_at(30)))
     signal = Signal(job="rollback-switch-1", not_after=time_at(30).timestamp())
-    job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", uid="u", signal=signal)
+    job = JobView("switch", 1, "rollback-switch-1", ready=True, pods=1, pod="p", signal=signal)
     assert isinstance(decide(found, world(jobs=(job,)), REPEAT_SECONDS - 1), Wait)
     assert decide(found, world(jobs=(job,)), REPEAT_SECONDS) == Do(
         SendSignal(job, signal, repetition=1), after="operator-rollback-signalled"

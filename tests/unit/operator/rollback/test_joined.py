@@ -90,7 +90,7 @@ def world(*jobs: JobView, environment: Environment | None = GOOD, **changes: Any
 
 def begun(spec: RollbackSpec = SPEC) -> RollbackStatus:
     """At the stage Preflight, with the lock."""
-    return begin(RollbackStatus(), spec, UID, START)
+    return begin(RollbackStatus(), spec, UID, START, "shop")
 
 
 def joined(spec: RollbackSpec = SPEC) -> RollbackStatus:
@@ -100,7 +100,7 @@ def joined(spec: RollbackSpec = SPEC) -> RollbackStatus:
 def job(*, age: float = 1, **changes: Any) -> JobView:
     """The restore's Job, `age` seconds old at the time of :func:`decide`."""
     created = text(LOCKED + timedelta(seconds=1))
-    running = JobView("restore", 1, "restore-1", pods=1, mounts=1, pod="p", has_log=True, created=created, uid="u")
+    running = JobView("restore", 1, "restore-1", pods=1, mounts=1, pod="p", has_log=True, created=created)
     return replace(running, **changes)
 
 
@@ -253,7 +253,7 @@ def test_a_job_that_found_another_server_is_made_again() -> None:
     ended = job(ended=True, pods=0, payload=ProbeResult(), probe=ProbeResult())
     upgraded = after(altered_environment(GOOD, server_major=18))
     passed = recorded(decide(joined(), world(ended, environment=upgraded)))
-    assert decide(passed, world(ended, environment=upgraded)) == Do(StopJob(ended))
+    assert decide(passed, world(ended, environment=upgraded)) == Do(StopJob(ended.name))
     assert decide(passed, world(environment=upgraded)) == Do(StartJob("restore", 1))
 
 

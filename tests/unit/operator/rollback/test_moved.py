@@ -10,7 +10,7 @@ from ocore_crds.protocol import Failure, Result, SwitchResult
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SavedWorkload
 from ocore_operator.frame.actions import Record, Wait
-from ocore_operator.jobs.building.placement import pinned
+from ocore_operator.jobs.building.pod_template import pinned
 from ocore_operator.jobs.observing.outcome import moved, silent, unplaced_since
 from ocore_operator.rollback import plan, plan_switch
 from ocore_operator.rollback.observe import job_view
@@ -29,10 +29,10 @@ NEW = SwitchResult(position="New", live_database="shop", accepting_connections=T
 SHOP = WorkloadView("Deployment", "shop", replicas=2, ready_replicas=2, pods=2)
 STOPPED = replace(SHOP, replicas=0, ready_replicas=0, pods=0)
 SAVED = SavedWorkload(kind="Deployment", name="shop", replicas=2)
-READY = JobView("switch", 1, "switch-1", ready=True, pods=1, uid="u", pod="p")
+READY = JobView("switch", 1, "switch-1", ready=True, pods=1, pod="p")
 #: Its pod was evicted, and the Job has made one that no node takes.
 MOVED = replace(READY, ready=False, moved=True)
-SECOND = replace(READY, attempt=2, name="switch-2", uid="u2", pod="p2")
+SECOND = replace(READY, attempt=2, name="switch-2", pod="p2")
 
 
 def status(stage: str, **changes: Any) -> RollbackStatus:
@@ -162,7 +162,7 @@ def test_row_107_an_evicted_switch_job_is_replaced_at_once() -> None:
     assert "drain of its node" in action.notes[0].message
     # The Job would make pods without end: it is stopped before the workloads' pods are gone.
     leaving = (replace(STOPPED, pods=1),)
-    assert decide(fresh, world(MOVED, workloads=leaving)) == Do(StopJob(MOVED))
+    assert decide(fresh, world(MOVED, workloads=leaving)) == Do(StopJob(MOVED.name))
     gone = replace(MOVED, stopping=True)
     assert isinstance(decide(fresh, world(gone, workloads=leaving)), Wait)
     assert isinstance(decide(fresh, world(gone)), Wait), "two switch Jobs at the same time"
@@ -214,7 +214,7 @@ SIGNALLED = {"signal_deadline": stamp(time_at(30))}
 def test_row_107_another_switch_job_gets_a_signal_of_its_own() -> None:
     fresh = recorded(decide(status("Switch", **SIGNALLED), world(MOVED)))
     assert (fresh.stage, fresh.switch_attempt, fresh.signal_deadline) == ("Switch", 2, None)
-    assert decide(fresh, world(MOVED), 2) == Do(StopJob(MOVED))
+    assert decide(fresh, world(MOVED), 2) == Do(StopJob(MOVED.name))
     assert isinstance(decide(fresh, world(replace(MOVED, stopping=True)), 3), Wait)
     assert decide(fresh, world(), 4) == Do(StartJob("switch", 2))
     starts = decide(fresh, world(replace(SECOND, ready=False)), 5)
@@ -261,7 +261,7 @@ def test_row_107_a_switch_back_that_was_moved_is_replaced() -> None:
     found = status("BackJob", **back, phase="SwitchingBack", failure_message="Not ready.")
     fresh = recorded(decide(found, world(MOVED)))
     assert (fresh.stage, fresh.switch_attempt) == ("BackJob", 2)
-    assert decide(fresh, world(MOVED)) == Do(StopJob(MOVED))
+    assert decide(fresh, world(MOVED)) == Do(StopJob(MOVED.name))
     assert decide(fresh, world()) == Do(StartJob("switch-back", 2))
 
 

@@ -10,24 +10,27 @@ from typing import Any, cast
 import pytest
 
 from ocore_crds import conditions as c
-from ocore_crds.protocol import Failure, RestoredReport, RestoreResult, Step, SwitchResult
+from ocore_crds.protocol import Failure, RestoredReport, RestoreResult, Result, Step, SwitchResult
 from ocore_crds.resources.neutralize import NeutralizeStatus
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus, UndoStatus
 from ocore_crds.resources.snapshot import SavedWorkload
 from ocore_crds.stored.manifest import Evidence
+from ocore_kube.types import ENVIRONMENTS, JOBS, ROLLBACKS
 from ocore_operator.context import Context
 from ocore_operator.frame.actions import Record, Wait
 from ocore_operator.jobs.observing.outcome import Observation
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.rollback import observe, plan
 from ocore_operator.rollback.transitions import begin, change, stamp, step
-from ocore_operator.rollback.world import Action, Do, JobView, OperationLock, StartJob, StopJob, World, goes_on
+from ocore_operator.rollback.world import Action, Do, JobKind, JobView, OperationLock, StartJob, StopJob, World, goes_on
+from ocore_operator.workloads.quiesce import DRAIN_SECONDS
 from ocore_operator.workloads.view import WorkloadView
 from support.operator import objects, rollback_seen
 from support.operator.jobs import rollback
 from support.operator.rollback_machine import Operator
 from support.operator.rollback_model import ENVIRONMENT_ID, START, Model
 from support.operator.rollback_objects import TARGET, time_at
+from support.operator.whole_rollback import KEY, Site, probed
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 SPEC = RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
@@ -35,7 +38,7 @@ RESULT = RestoreResult(restored_database="shop_rb_0a1b2c3d", evidence=Evidence(p
 NEW = SwitchResult(position="New", live_database="shop", accepting_connections=True)
 STOPPED = WorkloadView("Deployment", "shop", replicas=0)
 SAVED = SavedWorkload(kind="Deployment", name="shop", replicas=2)
-RUNS = JobView("restore", 1, "restore-1", pods=1, mounts=1, uid="u", pod="p", has_log=True, created=stamp(START))
+RUNS = JobView("restore", 1, "restore-1", pods=1, mounts=1, pod="p", has_log=True, created=stamp(START))
 WAITS = replace(RUNS, restored=RESULT, ready=True)
 ENDED = replace(RUNS, pods=0, mounts=0, ended=True, ended_at=START)
 #: How it ends without an answer to the operator's signal.
@@ -114,7 +117,7 @@ def test_row_142_another_job_switches_and_nothing_is_restored_again(stage: str, 
     assert fresh.attempt == 1
     # It starts when no pod of the first one is left.
     lingers = replace(job, pods=1)
-    assert decide(fresh, world(lingers)) == Do(StopJob(lingers))
+    assert decide(fresh, world(lingers)) == Do(StopJob(lingers.name))
     assert isinstance(decide(fresh, world(replace(lingers, stopping=True))), Wait)
     assert decide(fresh, world(job)) == Do(StartJob("switch", 2))
 
@@ -134,8 +137,8 @@ def test_row_142_a_job_that_was_deleted_is_followed_by_another_one() -> None:
 
 def test_row_142_the_position_is_read_when_it_cannot_switch_any_more() -> None:
     """Nor is anything switched back beside it."""
-    assert decide(status("Inspect", inspect_attempt=1), world(WAITS)) == Do(StopJob(WAITS))
-    assert decide(status("BackJob", switch_attempt=2), world(WAITS)) == Do(StopJob(WAITS))
+    assert decide(status("Inspect", inspect_attempt=1), world(WAITS)) == Do(StopJob(WAITS.name))
+    assert decide(status("BackJob", switch_attempt=2), world(WAITS)) == Do(StopJob(WAITS.name))
 
 
 def test_what_cannot_be_switched_by_another_job_either_ends_it() -> None:
@@ -164,13 +167,17 @@ def test_a_rollback_in_place_is_one_job() -> None:
 
 
 def test_row_142_where_logs_cannot_be_read_it_is_slower_and_no_less_safe() -> None:
-    """The Job waits in vain, and ends with the result of its restore."""
-    model = Model()
-    model.logs = False
-    run(model, Operator(model), "Ended")
-    assert (model.status.phase, model.switches) == ("Complete", 1)
-    assert [name for name in model.jobs if name.startswith("restore")] in ([], ["restore-1"])
-    assert model.status.switch_attempt == 2
+    """The Job waits in vain, and ends with the result of its restore. Where that is known before, it does not wait."""
+    took = []
+    for known in (False, True):
+        model = Model()
+        model.logs, model.log_tried = False, known
+        run(model, Operator(model), "Ended")
+        assert (model.status.phase, model.switches) == ("Complete", 1)
+        assert [name for name in model.jobs if name.startswith("restore")] in ([], ["restore-1"])
+        assert model.status.switch_attempt == 2
+        took.append(model.time)
+    assert took[1] + DRAIN_SECONDS < took[0]
 
 
 @pytest.mark.parametrize("how", ["kill", "lose"])
@@ -235,7 +242,7 @@ def read(log: LogState, stage: str, view: JobView, attempt: int = 1) -> JobView:
     found = rollback()
     at = change(found.status, stage=stage, attempt=attempt)
     ctx = cast(Context, SimpleNamespace(followers=followers))
-    pods = {view.name: ({"metadata": {"name": "p"}},)}
+    pods = {view.name: ({"metadata": {"name": "p", "creationTimestamp": stamp(START)}},)}
     seen = Observation(jobs={}, pods=pods, now=START, start_deadline=180)
     return asyncio.run(observe.with_log(ctx, replace(found, status=at), seen, view))
 
@@ -287,6 +294,51 @@ def test_a_switch_job_waits_for_its_signal_as_soon_as_its_log_says_so(
     found = replace(rollback(), status=change(status("Prepare"), switch_attempt=1))
     ctx = cast(Context, SimpleNamespace(followers=followers))
     assert asyncio.run(observe.with_log(ctx, found, seen, view)).ready is ready
+
+
+def test_row_142_where_its_log_cannot_be_read_it_does_not_wait_for_a_signal() -> None:
+    """It could not say that it waits: the rollback took three minutes more. A probe of its own makes the preflight."""
+    site = Site()
+    site.logs.refused = True
+    site.place.put(ROLLBACKS, objects.obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, {}))
+    site.reconcile(KEY)
+    assert (site.stage(KEY), site.jobs(KEY)) == ("Preflight", [])
+    site.place.put(ENVIRONMENTS, probed(site.place.read(ENVIRONMENTS, "shop", "shop"), site.now))
+    site.reconcile(KEY)
+    (name,) = site.jobs(KEY)
+    container = site.place.read(JOBS, "shop", name)["spec"]["template"]["spec"]["containers"][0]
+    asked = "".join(each["value"] for each in container["env"] if each["name"].startswith("OCORE_REQUEST"))
+    assert json.loads(asked)["snapshotId"]
+    assert "signal" not in json.loads(asked)
+
+
+OK = Result(ok=True, payload=NEW, time="t")
+FAILED = Result(ok=False, failure=Failure(reason=c.SWITCH_FAILED, message="."), time="t")
+
+
+@pytest.mark.parametrize("kind", ["restore", "switch"])
+@pytest.mark.parametrize(
+    ("result", "beside", "reported"),
+    [(None, {}, False), (OK, {}, True), (FAILED, {}, False), (OK, {"restartPolicy": "Always"}, False)],
+    ids=["not yet", "it has", "it failed, and may start again", "another container was injected"],
+)
+def test_row_35_a_pod_that_has_its_result_in_its_log_releases_the_claim(
+    kind: JobKind, result: Result | None, beside: dict[str, Any], *, reported: bool
+) -> None:
+    """The kubelet shows the end of a container up to a second late, that of the pod up to three."""
+    pod = switch_pod()
+    pod["spec"] |= {
+        "containers": [{"name": "mover"}],
+        "initContainers": [{"name": "once"}, {"name": "proxy", **beside}],
+    }
+    name = f"{kind}-1"
+    seen = objects.observation([objects.job(name, kind)], {name: [pod]})
+    view = observe.job_view(seen, name, kind, 1)
+    assert view is not None
+    followers = SimpleNamespace(ensure=lambda *_: LogState(result=result))
+    found = replace(rollback(), status=change(status("Resume"), switch_attempt=1))
+    read_ = asyncio.run(observe.with_log(cast(Context, SimpleNamespace(followers=followers)), found, seen, view))
+    assert (view.holds, read_.reported, read_.holds) == (True, reported, not reported)
 
 
 def test_row_142_the_next_operator_does_not_read_the_hours_of_the_restore() -> None:

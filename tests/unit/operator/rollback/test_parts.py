@@ -18,6 +18,7 @@ from ocore_crds.resources.workloads import Target
 from ocore_crds.rules.shown_step import Begun, shown_step
 from ocore_kube.errors import ApiError
 from ocore_operator.frame.actions import Idle, Record, SetLock
+from ocore_operator.jobs import signals
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import LogLine
@@ -111,7 +112,7 @@ def test_jobs_are_stopped_however_late_it_is() -> None:
     at, spec = time_at(STOP_JOBS_SECONDS + 100), RollbackSpec.model_validate({"snapshotRef": {"name": "s"}})
     job = JobView("switch", 1, "j", pods=1)
     running = World(created=START, environment=None, snapshot=None, finalizer=True, jobs=(job,))
-    assert plan.decide(status, spec, running, "id", at) == Do(StopJob(job))
+    assert plan.decide(status, spec, running, "id", at) == Do(StopJob(job.name))
     stopping = replace(running, jobs=(replace(job, stopping=True),))
     assert isinstance(plan.decide(status, spec, stopping, "id", at), Record)
 
@@ -266,9 +267,9 @@ def test_a_log_that_cannot_be_read_has_no_answer_yet(status: int) -> None:
 def test_a_signal_is_read_back_as_it_was_sent() -> None:
     signal = Signal(action="Switch", not_after=1767225600.123)
     carrying = {"metadata": {"annotations": {ANNOTATION_SIGNAL: signal.model_dump_json(by_alias=True)}}}
-    assert switch_signal.sent(carrying) == signal
-    assert switch_signal.sent({"metadata": {}}) is None
-    assert switch_signal.sent({"metadata": {"annotations": {ANNOTATION_SIGNAL: "torn {"}}}) is None
+    assert signals.sent(carrying) == signal
+    assert signals.sent({"metadata": {}}) is None
+    assert signals.sent({"metadata": {"annotations": {ANNOTATION_SIGNAL: "torn {"}}}) is None
 
 
 def test_why_the_container_before_failed() -> None:

@@ -180,7 +180,7 @@ def test_row_105_a_restore_gives_way_and_begins_again() -> None:
     assert isinstance(action, Record)
     assert (fresh.stage, fresh.attempt, action.notes[0].reason) == ("Restore", 2, c.CLAIM_NEEDED)
     stopping = decide(fresh, world(replace(holds, gives_way=None)))
-    assert stopping == Do(StopJob(replace(holds, gives_way=None)))
+    assert stopping == Do(StopJob(replace(holds, gives_way=None).name))
     assert decide(fresh, world()) == Do(StartJob("restore", 2))
     last = status("Restore", attempt=RESTORE.attempts)
     failed(decide(last, world(replace(holds, attempt=RESTORE.attempts))), c.CLAIM_NEEDED, "Pod shop could not start")
@@ -373,8 +373,8 @@ def test_an_aborted_rollback_waits_for_its_pods_for_45_seconds() -> None:
     aborted = status("Abort", failure_reason=c.CANCELLED, failure_message="deleted")
     first, second = JobView("restore", 1, "restore-1", pods=1), JobView("switch", 1, "switch-1", pods=1)
     for seconds in (1, 45, 46, 1000):
-        assert decide(aborted, world(first, second), seconds) == Do(StopJob(first))
-        assert decide(aborted, world(replace(first, stopping=True), second), seconds) == Do(StopJob(second))
+        assert decide(aborted, world(first, second), seconds) == Do(StopJob(first.name))
+        assert decide(aborted, world(replace(first, stopping=True), second), seconds) == Do(StopJob(second.name))
     stopping = world(replace(first, stopping=True), replace(second, stopping=True))
     assert isinstance(decide(aborted, stopping, 45), Wait)
     assert recorded(decide(aborted, stopping, 46)).stage == "Finish"

@@ -36,7 +36,7 @@ UID = "0a1b2c3d-0000-4000-8000-000000000001"
 NEW = SwitchResult(position="New", live_database="shop", accepting_connections=True)
 OLD = SwitchResult(position="Old", live_database="shop", accepting_connections=True)
 LOST = Failure(reason=c.DATABASE_UNREACHABLE, message="no answer", retryable=True)
-SWITCH = JobView("switch", 1, "switch-1", ready=True, pods=1, uid="u", pod="p")
+SWITCH = JobView("switch", 1, "switch-1", ready=True, pods=1, pod="p")
 SAVED = SavedWorkload(kind="Deployment", name="shop", replicas=2)
 STOPPED = WorkloadView("Deployment", "shop")
 RUNS = replace(STOPPED, replicas=2, ready_replicas=2, pods=2)
@@ -217,7 +217,7 @@ def test_an_inspection_that_runs_is_waited_for_and_one_that_failed_is_repeated()
     assert text(decide(inspecting(), world(INSPECT))).startswith("Job inspect-1 reads the position")
     assert text(decide(inspecting(), world(replace(INSPECT, problem="ErrImagePull")))) == "ErrImagePull"
     ended = replace(INSPECT, ended=True, failure=LOST, ended_at=time_at(9))
-    assert decide(inspecting(), world(ended), 10) == Do(StopJob(ended))
+    assert decide(inspecting(), world(ended), 10) == Do(StopJob(ended.name))
     gone = replace(ended, pods=0)
     assert isinstance(decide(inspecting(), world(gone), 10), Wait)
     assert recorded(decide(inspecting(), world(gone), 14)).inspect_attempt == 2
@@ -497,8 +497,8 @@ def test_a_switch_back_that_fails_for_good_is_inspected_and_another_one_is_repea
 
 def test_each_job_of_several_is_stopped_then_its_pods_are_waited_for() -> None:
     first, second = replace(SWITCH, attempt=1), replace(SWITCH, name="switch-0", attempt=0)
-    assert plan_switch.stop_jobs((first, second)) == Do(StopJob(first))
-    assert plan_switch.stop_jobs((replace(first, stopping=True), second)) == Do(StopJob(second))
+    assert plan_switch.stop_jobs((first, second)) == Do(StopJob(first.name))
+    assert plan_switch.stop_jobs((replace(first, stopping=True), second)) == Do(StopJob(second.name))
     both = plan_switch.stop_jobs((replace(first, stopping=True), replace(second, stopping=True)))
     assert text(both) == "Waiting until Job switch-1 and its pods are gone."
 

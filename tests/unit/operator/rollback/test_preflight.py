@@ -274,7 +274,8 @@ def test_exactly_full_is_not_too_full() -> None:
 
 
 def test_the_space_is_for_a_database() -> None:
-    assert decided(environment(capacity=None, has_database=False))[1].stage == "Restore"
+    none = environment(capacity=None, has_database=False, server_major=0)
+    assert decided(lambda w: snapshot(server_major=None, database_bytes=0)(none(w)))[1].stage == "Restore"
     assert decided(lambda w: snapshot(database_bytes=0)(environment(capacity=None)(w)))[1].stage == "Restore"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,14 @@ def reasons(status: RollbackStatus) -> list[str]:
 
 
 #: Worlds in which a rollback is refused for one thing.
+#: What a probe leaves that could not connect: no number of the server is a measurement.
+AWAY: dict[str, Any] = {
+    "rollback_ready": False,
+    "not_ready_reason": c.DATABASE_UNREACHABLE,
+    "not_ready_message": "connection refused",
+    "server_major": 0,
+    "used_bytes": 0,
+}
 FAULTS: dict[str, Change] = {
     "failed snapshot": snapshot(complete=False, failed=True),
     "running snapshot": snapshot(complete=False),
@@ -110,6 +119,9 @@ FAULTS: dict[str, Change] = {
     "other environment": snapshot(environment_id="other"),
     "older server": snapshot(server_major=18),
     "no capacity": environment(capacity=None),
+    "away": environment(**AWAY),
+    "never read": environment(server_major=0, used_bytes=0),
+    "no database": environment(has_database=False, server_major=0),
     "full": environment(capacity=2 * 10**9),
     "grants": environment(rollback_ready=False, not_ready_reason=c.MISSING_GRANTS, not_ready_message="ALTER ROLE"),
     "replication": environment(rollback_ready=False, not_ready_reason=c.REPLICATION_ACTIVE, not_ready_message="slot s"),
@@ -180,6 +192,15 @@ def test_the_minutes_that_would_be_lost_count_from_the_snapshots_point_in_time()
     since = (model.now() + timedelta(seconds=30) - (START - timedelta(hours=1))).total_seconds() / 60
     assert preview.point_in_time == "2025-12-31T23:00:00Z"
     assert preview.lost_minutes == round(since, 1)
+
+
+def test_a_server_that_cannot_be_reached_is_not_measured() -> None:
+    """No number of it is shown, and none refuses the rollback: the reason is that it cannot be reached."""
+    preview = previewed(environment(**AWAY)).preview
+    assert preview is not None
+    (refusal,) = preview.refusals
+    assert "cannot be reached: connection refused. Check the host and port" in refusal.message
+    assert [(s.volume, s.free_bytes) for s in preview.space if s.volume == "Database"] == [("Database", None)]
 
 
 def test_it_only_ever_reads() -> None:

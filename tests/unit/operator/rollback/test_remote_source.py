@@ -210,7 +210,7 @@ def test_the_pod_of_the_failed_restore_ends_first() -> None:
     chosen = after(restoring(), failed)
     assert isinstance(chosen, Record), chosen
     assert chosen.status.remote is not None
-    assert after(chosen.status, failed) == v.Do(v.StopJob(failed))
+    assert after(chosen.status, failed) == v.Do(v.StopJob(failed.name))
 
 
 def test_another_failure_is_none_of_the_stores() -> None:

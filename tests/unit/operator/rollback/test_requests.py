@@ -1,13 +1,21 @@
 """How often an operation asks the API server. A count that has grown is a loop that reads again what it knows: find out
 why before you raise it."""
 
+from datetime import timedelta
+
+import pytest
+
 from ocore_crds import conditions as c
-from ocore_kube.types import CLAIMS, ENVIRONMENTS, ROLLBACKS
+from ocore_crds.naming import ANNOTATION_SIGNAL
+from ocore_kube.errors import Conflict
+from ocore_kube.types import CLAIMS, DEPLOYMENTS, ENVIRONMENTS, PODS, ROLLBACKS, SNAPSHOTS, Type
+from ocore_operator.kube.resources import Object
+from ocore_operator.rollback.plan_preflight import APPEAR_SECONDS
 from support.operator import objects
 from support.operator.whole_rollback import KEY, Site, probed
 
 #: Of a rollback in place, of its undo, and of a snapshot.
-ROLLBACK, UNDO, SNAPSHOT = 233, 183, 39
+ROLLBACK, UNDO, SNAPSHOT = 203, 155, 39
 
 
 def test_a_rollback_and_its_undo_take_no_more_requests_than_that() -> None:
@@ -47,6 +55,52 @@ def test_what_is_waited_for_is_written_with_the_stage() -> None:
     assert status["conditions"][0]["message"].startswith("Waiting until the pods of Deployment shop are gone")
 
 
+def test_what_follows_a_status_is_carried_out_in_the_world_that_it_was_decided_in() -> None:
+    """The workloads are scaled at the version at which their replicas were saved, and the signal goes to the pod at the
+    version at which it was ready."""
+    site = Site()
+    pod = site.restore()
+    site.reconcile(KEY)
+    site.follow()
+    site.reconcile(KEY)
+    written = [n for n, each in enumerate(site.place.requests) if each[0] == "PATCH"]
+    followed = [site.place.requests[n + 1] for n in written if n + 1 in written]
+    scaled, signalled = ("PATCH", f"{DEPLOYMENTS.path('shop', 'shop')}/scale"), ("PATCH", PODS.path("shop", pod))
+    assert {scaled, signalled} <= set(followed)
+
+
+@pytest.mark.parametrize(("stage", "type_"), [("Stop", DEPLOYMENTS), ("Switch", PODS)])
+def test_what_has_changed_since_that_world_is_a_conflict(
+    monkeypatch: pytest.MonkeyPatch, stage: str, type_: Type
+) -> None:
+    """In the moment in which the stage is written, another client changes what is to be scaled, or gets the signal."""
+    site = Site()
+    pod = site.restore()
+    name = pod if type_ == PODS else "shop"
+    apply = site.place._apply
+
+    def applied(path: str, status: Object, manager: str) -> Object:
+        if status.get("stage") == stage:
+            site.place.put(type_, site.place.read(type_, "shop", name))
+        return apply(path, status, manager)
+
+    if stage == "Switch":
+        site.reconcile(KEY)
+        site.follow()
+    with monkeypatch.context() as patched:
+        patched.setattr(site.place, "_apply", applied)
+        with pytest.raises(Conflict):
+            site.reconcile(KEY)
+    assert site.stage(KEY) == stage
+    site.reconcile(KEY)
+    found = site.place.read(type_, "shop", name)
+    assert (
+        found["spec"]["replicas"] == 0
+        if type_ == DEPLOYMENTS
+        else ANNOTATION_SIGNAL in found["metadata"]["annotations"]
+    )
+
+
 def test_nothing_is_stopped_where_the_claim_is_being_deleted() -> None:
     """It is read at each stage that may stop a workload, and only there."""
     site = Site()
@@ -58,17 +112,55 @@ def test_nothing_is_stopped_where_the_claim_is_being_deleted() -> None:
     assert (status.get("failureReason"), status.get("quiescedAt")) == (c.SCALING_DELETES_CLAIM, None)
 
 
-def test_a_rollback_that_is_refused_under_the_lock_releases_it() -> None:
-    """Its status names no Environment yet, so the Snapshot is read for its name."""
+def waits_under_the_lock(*, late: bool = False) -> Site:
+    """A Rollback in Preflight: it has the lock, and waits for a probe. `late`: it first waited for its Snapshot."""
     site = Site()
+    snapshot = site.place.read(SNAPSHOTS, "shop", "before")
     found = site.place.read(ENVIRONMENTS, "shop", "shop")
     refused = {"type": c.ROLLBACK_READY, "status": "False", "reason": c.CAPACITY_UNKNOWN, "message": "."}
     found["status"]["conditions"][1] |= refused
     site.place.put(ENVIRONMENTS, found)
     site.place.put(ROLLBACKS, objects.obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, {}))
+    if late:
+        site.place.remove(SNAPSHOTS, "shop", "before")
+        site.reconcile(KEY)
+        site.place.put(SNAPSHOTS, snapshot)
     site.reconcile(KEY)
     assert site.place.read(ENVIRONMENTS, "shop", "shop")["status"]["operation"]["name"] == "back"
+    return site
+
+
+def test_a_rollback_that_is_refused_under_the_lock_releases_it() -> None:
+    site = waits_under_the_lock()
     site.place.put(ENVIRONMENTS, probed(site.place.read(ENVIRONMENTS, "shop", "shop"), site.now))
     site.reconcile(KEY)
     assert site.stage(KEY) == "Ended"
     assert "operation" not in site.place.read(ENVIRONMENTS, "shop", "shop")["status"]
+
+
+def is_released(site: Site) -> bool:
+    """Whether the Rollback has ended because its Snapshot is gone, and nothing locks the Environment."""
+    status = site.place.read(ROLLBACKS, "shop", "back")["status"]
+    assert (status["stage"], status["failureReason"]) == ("Ended", c.SNAPSHOT_NOT_FOUND)
+    return "operation" not in site.place.read(ENVIRONMENTS, "shop", "shop")["status"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_row_144_the_lock_is_released_though_the_snapshot_was_deleted_under_it(*, late: bool) -> None:
+    """Nothing but the status names the Environment then. `late`: the Snapshot was created after the Rollback."""
+    site = waits_under_the_lock(late=late)
+    site.place.remove(SNAPSHOTS, "shop", "before")
+    site.now += timedelta(seconds=APPEAR_SECONDS)
+    site.reconcile(KEY)
+    assert is_released(site)
+
+
+def test_row_144_the_lock_is_released_though_the_snapshot_was_deleted_before_the_job() -> None:
+    """The Job could not be created, so nothing of the rollback exists, and its status is as before the start."""
+    site = Site()
+    site.place.refuses_jobs = True
+    site.place.put(ROLLBACKS, objects.obj("Rollback", "back", {"snapshotRef": {"name": "before"}}, {}))
+    site.reconcile(KEY)
+    site.place.remove(SNAPSHOTS, "shop", "before")
+    site.reconcile(KEY)
+    assert is_released(site)

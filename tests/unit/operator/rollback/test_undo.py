@@ -61,7 +61,8 @@ def view(**changes: Any) -> UndoneView:
 
 
 def preflight(seen: World, seconds: float = 10, spec: RollbackSpec = SPEC) -> Action:
-    status = RollbackStatus(id=UNDO_ID, stage="Preflight", queued_at=stamp(START), stage_since=stamp(START))
+    known = {"id": UNDO_ID, "environment_name": seen.environment_name}
+    status = RollbackStatus(stage="Preflight", queued_at=stamp(START), stage_since=stamp(START), **known)
     return plan.decide(status, spec, seen, UNDO_ID, time_at(seconds))
 
 
@@ -306,10 +307,10 @@ def test_an_undo_that_was_switched_back_gives_back_for_another_window() -> None:
 
 def test_a_complete_undo_owns_what_was_live_before() -> None:
     status = begun(stage="Finish", position="New", switched_at=stamp(START), residue="Pending")
-    assert decide(status, world(undo_state="Running")) == Do(RecordExecuted())
-    seen = world(executed=True, undo_state="Running")
-    assert decide(status, seen) == Do(SettleUndo("Undone"), after="operator-undo-settled")
-    done = recorded(decide(status, replace(seen, undo_state="Undone")))
+    assert decide(status, world(undo_state="Running")) == Do(SettleUndo("Undone"), after="operator-undo-settled")
+    assert decide(status, world(undo_state="Undone")) == Do(RecordExecuted())
+    seen = world(executed=True, undo_state="Undone")
+    done = recorded(decide(status, seen))
     assert (done.phase, done.residue, done.undo_until) == ("Complete", "Pending", stamp(time_at(610)))
     said = conditions(done)
     assert "Rollback r1 is undone: the environment runs on the data from before it" in said["Complete"][2]
@@ -509,6 +510,18 @@ def test_the_environment_keeps_both_lists_and_refuses_a_stale_write() -> None:
     asyncio.run(effects.carry_out(ctx, observed(api, other), memory, TakeOver()))
     asyncio.run(effects.carry_out(ctx, observed(api, mine), memory, SettleUndo("Undone")))
     assert api.read(ENVIRONMENTS, "ns", "shop")["status"]["undoneRollbacks"][0]["byName"] == "u2"
+
+
+def test_the_end_of_an_undo_is_recorded_with_what_it_has_undone() -> None:
+    """In one write: the next operation of the environment must see both."""
+    api = ApiServer()
+    api.put(ENVIRONMENTS, environment_object(executedRollbacks=[ran("r0", -600)]))
+    ctx, mine, memory = context(api), undo_of(begun()), Memory()
+    for effect, names in ((TakeOver(), ["r0"]), (SettleUndo("Undone"), ["r0", "u1"])):
+        asyncio.run(effects.carry_out(ctx, observed(api, mine), memory, effect))
+        status = api.read(ENVIRONMENTS, "ns", "shop")["status"]
+        assert [e["name"] for e in status["executedRollbacks"]] == names
+    assert status["undoneRollbacks"][0]["state"] == "Undone"
 
 
 def test_an_undo_that_vanished_owns_nothing() -> None:

@@ -8,9 +8,9 @@ import pytest
 from ocore_crds import conditions as c
 from ocore_operator.errors import Failed, Stalled, Waiting
 from ocore_operator.frame.actions import Record, SetFinalizer, Wait
-from ocore_operator.snapshot.plan import decide
+from ocore_operator.snapshot.plan import PROBE_SECONDS, decide
 from ocore_operator.snapshot.world import Begin, GiveUp, Start
-from support.operator.objects import SETTINGS, snapshot, started
+from support.operator.objects import snapshot, started
 from support.operator.pending_snapshot import FINALIZERS, WAIT, loaded, ready, world
 
 
@@ -55,7 +55,7 @@ def test_an_environment_that_was_not_ready_before_gets_a_probe_first() -> None:
     decision = decide(world(environment=old))
     assert isinstance(decision, Wait)
     assert (decision.reason, decision.wake) == (c.WAITING_FOR_ENVIRONMENT, old.key)
-    late = decide(world(environment=old, seconds=SETTINGS.probe_wait))
+    late = decide(world(environment=old, seconds=PROBE_SECONDS))
     assert isinstance(late, GiveUp)
     assert late.failure.reason == c.ENVIRONMENT_NOT_READY
 

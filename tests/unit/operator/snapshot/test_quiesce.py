@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ocore_crds import conditions as c
 from ocore_crds.naming import FINALIZER_DATA
-from ocore_crds.protocol import Failure, FreezeSignal
+from ocore_crds.protocol import Failure, Signal
 from ocore_crds.resources.snapshot import QuiesceStage, QuiesceStatus, SavedWorkload, SnapshotStatus
 from ocore_crds.resources.workloads import Target
 from ocore_operator.errors import Stalled
@@ -237,7 +237,7 @@ def test_the_stop_is_bounded(stage: str, workload: WorkloadView, reason: str) ->
 def test_a_signal_that_cannot_be_sent_is_not_waited_for() -> None:
     action = decide(seen("Freeze", seconds=91, workloads=(STOPPED,)))
     assert stage_of(action).failure_reason == c.QUIESCE_FAILED
-    late = FreezeSignal(not_after=moment(90).timestamp())
+    late = Signal(action="Freeze", job=NAME, not_after=moment(90).timestamp())
     assert isinstance(decide(seen("Freeze", seconds=91, workloads=(STOPPED,), signal=late)), Wait)
     # With less time than the Job needs to read it, it is not sent either.
     assert isinstance(decide(seen("Freeze", seconds=89, workloads=(STOPPED,))), Wait)
@@ -357,7 +357,7 @@ class Job:
     frozen_beside: bool = False  # it froze while the application could write
     reported: bool = False
     end: Object | None = None
-    signal: FreezeSignal | None = None
+    signal: Signal | None = None
     repetition: int = 0
 
 

@@ -9,12 +9,12 @@ from ocore_crds.protocol import Failure
 from ocore_crds.reports.stored_contents import OrphansResult, RemovedOrphans
 from ocore_crds.resources.snapshotstore import OrphansStatus
 from ocore_operator.errors import Failed, Stalled, Waiting
-from ocore_operator.frame.actions import Idle, Record
+from ocore_operator.frame.actions import Idle, Record, StartJob
 from ocore_operator.jobs.building.job import job_name
 from ocore_operator.jobs.observing.outcome import POLL
 from ocore_operator.kube.resources import Object, Store
 from ocore_operator.sweep import orphans, plan
-from ocore_operator.sweep.world import Action, StartRemoval, StartSweep, World
+from ocore_operator.sweep.plan import Action, World
 from support.operator.objects import at, moment
 from support.operator.stores import job_of, store
 from support.operator.terminal_snapshot import RUNNING
@@ -45,7 +45,7 @@ def test_between_two_sweeps_nothing_is_done() -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (None, StartSweep(f"{orphans.attempt(DUE, 'sweep')}-1")),
+        (None, StartJob("sweep", f"{orphans.attempt(DUE, 'sweep')}-1")),
         (RUNNING, Idle(POLL)),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_sweep_that_is_due(state: Any, expected: Action) -> None:
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
-        (None, StartRemoval(REPORT, f"{orphans.attempt(ASKED, f'remove {REPORT}')}-1")),
+        (None, StartJob("remove-orphans", f"{orphans.attempt(ASKED, f'remove {REPORT}')}-1")),
         (RUNNING, Idle(POLL)),
     ],
 )
