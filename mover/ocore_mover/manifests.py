@@ -307,33 +307,29 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tupl
         count += store.delete([key])
     failpoints.hit("delete-manifest-gone")
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
-    return count + _delete_all(store, prefix, frozenset(), ""), abort_uploads(store, prefix)
+    return count + _delete_all(store, prefix), abort_uploads(store, prefix)
 
 
-def delete_leftovers(
-    store: Store, environment_id: str, snapshot_id: str, *, keep_attempt: str | None = None
-) -> tuple[int, int]:
+def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> tuple[int, int]:
     """Deletes everything below the snapshot's prefix but the manifest, its objects, the state object and the markers of
-    differentials.
+    differentials. No attempt is still writing.
 
-    `keep_attempt` is an attempt that is still writing; its objects stay. Returns the number of objects and of aborted
-    uploads. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the manifest can still be
-    fixed.
+    Returns the number of objects and of aborted uploads. Raises Corrupt if the manifest cannot be read: then nothing is
+    deleted, and the manifest can still be fixed.
     """
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
     keep |= {naming.state_key(environment_id, snapshot_id)}
     keep |= {marker.key for marker in store.list(naming.dependents_prefix(environment_id, snapshot_id))}
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
-    spared = naming.attempt_prefix(environment_id, snapshot_id, keep_attempt) if keep_attempt is not None else ""
-    return _delete_all(store, prefix, keep, spared), abort_uploads(store, prefix, spare=spared)
+    return _delete_all(store, prefix, keep), abort_uploads(store, prefix)
 
 
-def _delete_all(store: Store, prefix: str, keep: frozenset[str], spared: str) -> int:
+def _delete_all(store: Store, prefix: str, keep: frozenset[str] = frozenset()) -> int:
     count = 0
     batch: list[str] = []
     for found in store.list(prefix):
-        if found.key in keep or (spared and found.key.startswith(spared)):
+        if found.key in keep:
             continue
         batch.append(found.key)
         if len(batch) == DELETE_BATCH:

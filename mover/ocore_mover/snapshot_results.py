@@ -1,7 +1,6 @@
 """A snapshot as ``snapshot``, ``inspect`` and ``list-manifests`` report it."""
 
 from ocore_crds.commands.snapshot import SnapshotResult
-from ocore_crds.stored.manifest import StoredObject
 from ocore_crds.stored.snapshot_state import StoredState
 from ocore_mover.filestore.packset import FOLDER as FILESTORE_FOLDER
 from ocore_mover.manifests import StoredManifest, artifact_digest
@@ -32,7 +31,7 @@ def of(stored: StoredManifest, *, read_back: bool = False, state: StoredState | 
     more: dict[str, object] = {}
     if database := manifest.database:
         checksums["database"] = artifact_digest(database.files)
-        paths["database"] = _folder_of(database.files, prefix)
+        paths["database"] = database.files[0].key.rpartition("/")[0] + "/" if database.files else prefix
         more |= {
             "server_version": database.server_version,
             "server_major": database.server_major,
@@ -56,7 +55,3 @@ def of(stored: StoredManifest, *, read_back: bool = False, state: StoredState | 
         checksums["config"] = config.archive.sha256
         paths["config"] = config.archive.key
     return found.model_copy(update={**more, "checksums": checksums, "paths": paths})
-
-
-def _folder_of(objects: tuple[StoredObject, ...], default: str) -> str:
-    return objects[0].key.rpartition("/")[0] + "/" if objects else default

@@ -8,6 +8,7 @@ from ocore_crds.commands.parts import CleanupPart
 from ocore_mover.commands import opening
 from ocore_mover.commands.runtime import Runtime
 from ocore_mover.commands.switcher import RollbackTarget, Switcher
+from ocore_mover.database.connect import connect_maintenance
 from ocore_mover.database.dump.export import live_names
 from ocore_mover.database.restore import scratch
 from ocore_mover.database.switch import cleanup as database_cleanup
@@ -29,7 +30,8 @@ def execute(runtime: Runtime, request: CleanupRequest) -> CleanupResult:
     dropped = _drop_database(target, part, position)
     failpoints.hit("cleanup-database-dropped")
     if target.server is not None:  # of a proof or a test restore that was killed
-        dropped += scratch.drop_all(target.server, request.environment_id)
+        with connect_maintenance(target.server, application=scratch.APPLICATION) as maintenance:
+            dropped += scratch.drop_all(maintenance, target.server.live, request.environment_id)
     listed, not_listed = _list_leftovers(runtime, target)
     return CleanupResult(
         databases_dropped=dropped,

@@ -30,11 +30,10 @@ def delete(runtime: Runtime, store: Store, request: DeleteRequest) -> DeleteResu
         dependents.check_none(guarded, environment_id, snapshot_id)
         if request.known_state is not None:
             states.check_not_pinned(guarded, environment_id, snapshot_id, request.known_state)
-    attempt = request.keep_attempt
     if request.claim is not None:
-        ClaimFolders(Path(request.claim), "", environment_id).remove_frozen(attempt, of_snapshot=snapshot_id)
+        ClaimFolders(Path(request.claim), "", environment_id).remove_frozen(of_snapshot=snapshot_id)
     if request.attempts_only:
-        objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id, keep_attempt=attempt)
+        objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id)
     else:
         objects, uploads = manifests.delete_snapshot(guarded, environment_id, snapshot_id)
     kept = guarded.purge(naming.snapshot_prefix(environment_id, snapshot_id))

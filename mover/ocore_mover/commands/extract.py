@@ -58,7 +58,10 @@ class _Extraction:
             else:
                 extracted = self._into_store(found, reader)
         self._counter.finish()
-        shown = (ExtractedFile(name=_shown(e.name), bytes=e.size, digest=e.digest) for e in found.shown())
+        shown = (
+            ExtractedFile(name=e.name.encode(errors="replace").decode(), bytes=e.size, digest=e.digest)
+            for e in found.shown()
+        )
         return ExtractResult(extracted=extracted, checked=tuple(shown))
 
     def _selected(self) -> Selected:
@@ -135,11 +138,6 @@ def _filestore(manifest: Manifest, snapshot_id: str) -> FilestoreArtifact:
             conditions.FILES_NOT_FOUND, f"snapshot {snapshot_id} has no filestore. Choose another snapshot."
         )
     return manifest.filestore
-
-
-def _shown(name: str) -> str:
-    """A name for the status: bytes that are no text are replaced."""
-    return name.encode(errors="replace").decode()
 
 
 def execute(runtime: Runtime, request: ExtractRequest) -> ExtractResult:

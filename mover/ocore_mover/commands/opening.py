@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def store(found: StoreAccess) -> Store:
-    """The store. Raises UsageError where its URL is not valid."""
+def store(found: StoreAccess, again: Store | None = None) -> Store:
+    """The store. `again`: what :func:`opened` returned, with its connections and what it knows of the server. Raises
+    UsageError where its URL is not valid."""
     from ocore_mover.store.read_only import ReadOnlyStore
 
-    opened = _bound(found, _open(found, sse=found.sse, kms_key=found.kms_key))
-    return ReadOnlyStore(opened) if found.read_only else opened
+    bound = _bound(found, again or opened(found))
+    return ReadOnlyStore(bound) if found.read_only else bound
+
+
+def opened(found: StoreAccess) -> Store:
+    """The store as it is, for :func:`store`: nothing keeps it from being another one, or from being written to. Raises
+    UsageError where its URL is not valid."""
+    return _open(found, sse=found.sse, kms_key=found.kms_key)
 
 
 def source(found: SourceStore) -> Store:

@@ -7,7 +7,7 @@ from ocore_crds import conditions
 from ocore_crds.stored.manifest import Manifest
 from ocore_mover import manifests
 from ocore_mover.database import volume
-from ocore_mover.database.connect import Server, connect_maintenance, translating
+from ocore_mover.database.connect import Connection, Server, maintenance, translating
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore import check, extensions, requirements
 from ocore_mover.errors import MoverError
@@ -29,6 +29,7 @@ class Checks:
     layout: str
     project_id: str | None = None  # that the snapshot must belong to; None: any
     capacity: int | None = None  # of the volume of the server's databases, in bytes; None: unknown
+    session: Connection | None = None  # of the maintenance database; None: each check that needs one opens it
 
     def all(self) -> tuple[Callable[[], None], ...]:
         """In their order. Each raises MoverError where it does not hold."""
@@ -71,7 +72,7 @@ class Checks:
             return
         with (
             translating(conditions.DATABASE_UNREACHABLE, "reading what the server has"),
-            connect_maintenance(server, application=check.APPLICATION) as connection,
+            maintenance(server, self.session, application=check.APPLICATION) as connection,
         ):
             extensions.check_available(connection, artifact)
             requirements.check(connection, self.store, artifact, server)
@@ -82,7 +83,7 @@ class Checks:
             return
         with (
             translating(conditions.DATABASE_UNREACHABLE, "reading the used space"),
-            connect_maintenance(server, application=check.APPLICATION) as connection,
+            maintenance(server, self.session, application=check.APPLICATION) as connection,
         ):
             volume.check(connection, artifact.size_bytes, capacity, setting="spec.database.capacity")
 

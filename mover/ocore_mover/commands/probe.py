@@ -30,9 +30,8 @@ class _Found:
 
 
 def execute(runtime: Runtime, request: ProbeRequest) -> ProbeResult:
-    """Probes the database and the filestore; with `rollback` also what a rollback needs. With `propose_user` the
-    filestore is only asked for its owner, which is a finding that blocks. `store`: the own store, if it is on a
-    claim."""
+    """Probes the database and the filestore, also for what a rollback needs. With `propose_user` the filestore is only
+    asked for its owner, which is a finding that blocks. `store`: the own store, if it is on a claim."""
     found, filestore, file_owner = _Found(), None, None
     store = opening.folder_store(request.store, request.store_name) if request.store else None
     server = _server(request, found)
@@ -77,7 +76,6 @@ def _database(server: Server, request: ProbeRequest, found: _Found) -> DatabaseF
     named = _names_files(request)
     seen = facts.probe(
         server,
-        rollback=request.rollback,
         jobs=request.jobs,
         attachments=named,
         files=request.filestore is not None,
@@ -101,12 +99,12 @@ def _filestore(
     if (missing or not named) and may_be_made(folders, layout, None, without_database=missing):
         created, against = filestore_facts.of_missing(folders, layout)
         found.creatable.append(created)
-        found.rollback.extend(against if request.rollback else ())
+        found.rollback.extend(against)
         return None
-    filestore, blocking, later, warnings = filestore_facts.collect(folders, layout, rollback=request.rollback)
+    filestore, blocking, later, warnings = filestore_facts.collect(folders, layout)
     if blocking and named and server is not None and database is not None and names_no_file(server, folders):
         warnings = (*warnings, NEW_FILESTORE.format(path=folders.path))
-        later = tuple(filestore_facts.of_missing(folders, layout)[1]) if request.rollback else ()
+        later = tuple(filestore_facts.of_missing(folders, layout)[1])
         blocking = ()
     found.blocking.extend(blocking)
     found.rollback.extend(later)

@@ -2,7 +2,8 @@
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TypeVar
 
 from ocore_crds import conditions, failpoints
@@ -16,7 +17,14 @@ from ocore_mover.commands import evidence, opening, preflight, probe
 from ocore_mover.commands.new_filestore import may_be_made
 from ocore_mover.commands.runtime import Runtime, best_effort
 from ocore_mover.database import copy_access, position, replication
-from ocore_mover.database.connect import Server, connect, connect_maintenance, translating
+from ocore_mover.database.connect import (
+    Connection,
+    Server,
+    connect,
+    connect_maintenance,
+    maintenance,
+    translating,
+)
 from ocore_mover.database.dump.export import copy_names, live_names
 from ocore_mover.database.facts import is_empty
 from ocore_mover.database.position import Names
@@ -30,6 +38,7 @@ from ocore_mover.filestore.layout import Kept
 from ocore_mover.filestore.names import spooled
 from ocore_mover.filestore.unpack import Restored
 from ocore_mover.rollback_records import RollbackRecords
+from ocore_mover.store.interface import Store
 
 T = TypeVar("T")
 
@@ -37,10 +46,11 @@ T = TypeVar("T")
 class RestoreRun:
     """One run of the command."""
 
-    def __init__(self, runtime: Runtime, request: RestoreRequest) -> None:
+    def __init__(self, runtime: Runtime, request: RestoreRequest, opened: Store) -> None:
+        """`opened`: the store of the request, by :func:`.opening.opened`."""
         self._runtime = runtime
         self._request = request
-        store, self._scratch = opening.store(request.store), opening.scratch(request.scratch)
+        store, self._scratch = opening.store(request.store, opened), opening.scratch(request.scratch)
         self._server = server = opening.optional_server(request.database)
         self._folders = opening.folders(request.filestore, request.environment_id)
         self._store = runtime.guarded(opening.source(request.source) if request.source is not None else store)
@@ -61,11 +71,11 @@ class RestoreRun:
         Raises MoverError SnapshotNotFound, VerificationFailed, RestoreFailed, MissingGrants and others.
         """
         failpoints.hit("restore-start")
-        with self._runtime.step(Step.PREFLIGHT):
-            self._check_runs_once()
-            manifest = self._preflight()
-            announced = self._check_replication()
-            self._remove_restored()
+        with self._runtime.step(Step.PREFLIGHT), self._session() as session:
+            self._check_runs_once(session)
+            manifest = self._preflight(session)
+            announced = self._check_replication(session)
+            self._remove_restored(session)
         try:
             self._make_filestore()
             self._protect_files()
@@ -81,34 +91,35 @@ class RestoreRun:
         failpoints.hit("restore-checked")
         return result
 
-    def _check_runs_once(self) -> None:
+    def _session(self) -> AbstractContextManager[Connection | None]:
+        """One session for the whole preflight: to open each takes longer than what most of them ask. None without a
+        database."""
+        if self._server is None:
+            return nullcontext()
+        return connect_maintenance(self._server, application=check.APPLICATION, token=self._runtime.token)
+
+    def _check_runs_once(self, session: Connection | None) -> None:
         """Raises MoverError where a Rollback of this name and spec ran before, perhaps on a cluster that no longer
         exists. Before anything else: such a Rollback does nothing."""
         if self._records is None:
             return
         marks: tuple[position.RollbackMark, ...] = ()
-        if self._server is not None and self._names is not None:
-            with (
-                translating(conditions.DATABASE_UNREACHABLE, "reading the comment of the live database"),
-                connect_maintenance(self._server, application=check.APPLICATION) as connection,
-            ):
-                live = position.rows(connection, self._names).get(self._names.live)
+        if session is not None and self._names is not None:
+            with translating(conditions.DATABASE_UNREACHABLE, "reading the comment of the live database"):
+                live = position.rows(session, self._names).get(self._names.live)
             marks = live.mark.rollbacks if live is not None else ()
         self._records.check(marks)
 
-    def _check_replication(self) -> list[str]:
+    def _check_replication(self, session: Connection | None) -> list[str]:
         """What the switch will end of the live database's logical replication. Raises MoverError ReplicationActive,
         MissingGrants before hours of work; the switch checks again."""
-        if self._server is None or self._names is None:
+        if session is None or self._names is None:
             return []
-        with (
-            translating(conditions.DATABASE_UNREACHABLE, "reading the slots of the live database"),
-            connect_maintenance(self._server, application=check.APPLICATION) as connection,
-        ):
-            found = replication.check(connection, self._names.live, allowed=self._request.allow_replication_loss)
+        with translating(conditions.DATABASE_UNREACHABLE, "reading the slots of the live database"):
+            found = replication.check(session, self._names.live, allowed=self._request.allow_replication_loss)
         return replication.announced(found)
 
-    def _preflight(self) -> Manifest:
+    def _preflight(self, session: Connection | None) -> Manifest:
         request = self._request
         source = request.source_environment_id or request.environment_id
         stored = manifests.read(self._store, source, request.snapshot_id, sha256=request.manifest_sha256)
@@ -121,6 +132,7 @@ class RestoreRun:
             request.layout,
             project_id=request.project_id,
             capacity=request.capacity,
+            session=session,
         )
         for check_ in checks.all():
             check_()
@@ -130,16 +142,16 @@ class RestoreRun:
                 pass
         return manifest
 
-    def _remove_restored(self) -> None:
+    def _remove_restored(self, session: Connection | None = None) -> None:
         """Removes the restored database and what this rollback has on the claim.
 
         Checks the position first: after the switch these are the live environment.
         """
         if self._server is not None and self._names is not None:
-            with connect_maintenance(self._server, application=database_restore.APPLICATION) as connection:
+            with maintenance(self._server, session, application=database_restore.APPLICATION) as connection:
                 self._live_missing = database_restore.drop_restored(connection, self._names).live is None
-            # Of a proof or a test restore that was killed, or that the operator is about to stop.
-            scratch.drop_all(self._server, self._request.environment_id)
+                # Of a proof or a test restore that was killed, or that the operator is about to stop.
+                scratch.drop_all(connection, self._server.live, self._request.environment_id)
         elif self._kept is not None and self._kept.position() == "New":
             raise MoverError(
                 conditions.SWITCH_FAILED,
@@ -279,15 +291,21 @@ def _disagrees(runtime: Runtime, request: RestoreRequest, known: Preflight) -> P
 def execute(runtime: Runtime, request: RestoreRequest) -> RestoreResult | ProbeResult | SwitchResult:
     """As :meth:`RestoreRun.run`. With `preflight` it probes first; what that finds ends it before anything is read.
     With `signal` it is also the first attempt at the switch."""
-    if request.preflight is not None:
-        found = _disagrees(runtime, request, request.preflight)
+    if request.preflight is None:
+        opened = opening.opened(request.store)
+    else:
+        # Most of it are imports, beside a probe that waits for the server.
+        with ThreadPoolExecutor(1, thread_name_prefix="store") as pool:
+            early = pool.submit(opening.opened, request.store)
+            found = _disagrees(runtime, request, request.preflight)
         if found is not None:
             return found
-    result = RestoreRun(runtime, request).run()
+        opened = early.result()
+    result = RestoreRun(runtime, request, opened).run()
     if request.signal is None:
         return result
     gc.collect()  # it may wait for minutes, beside a live database
     runtime.reporter.restored(result)
     from ocore_mover.commands import switch  # imported late: a restore must start soon
 
-    return switch.after_restore(runtime, request, request.signal) or result
+    return switch.after_restore(runtime, request, request.signal, opened) or result

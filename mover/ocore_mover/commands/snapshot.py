@@ -7,11 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ocore_crds import conditions, failpoints, naming
 from ocore_crds.commands.parts import SignalWait
-from ocore_crds.commands.snapshot import FreezeSignal, SnapshotRequest, SnapshotResult
+from ocore_crds.commands.snapshot import SnapshotRequest, SnapshotResult
 from ocore_crds.reports.base import Step
 from ocore_crds.stored.manifest import (
     ConfigArtifact,
@@ -44,12 +42,12 @@ from ocore_mover.filestore.folders import ClaimFolders
 from ocore_mover.filestore.layout import Capture, CaptureOptions
 from ocore_mover.filestore.readable import check_index
 from ocore_mover.report import now
+from ocore_mover.signals import SignalFile, is_expired
 from ocore_mover.store.interface import abort_uploads
 from ocore_mover.store.probe import store_id
 
 log = logging.getLogger(__name__)
 
-_POLL = 0.05
 #: Database snapshots and copies that are taken of a filestore that changes while it is copied (it has no hard links).
 TRIES = 3
 #: Seconds for which a store that fails is asked for the base, at most; and as a part of the command's time. Then a full
@@ -97,7 +95,13 @@ class SnapshotRun:
         self._server = opening.optional_server(request.database)
         self._config = _config_source(request, self._folders)
         self._request = request
-        self._identity = request.identity or _own_identity(request.environment_id, request.snapshot_id)
+        self._identity = request.identity or Identity(
+            environment_id=request.environment_id,
+            environment_name=request.environment_id,
+            environment_type="development",
+            project_id=request.environment_id,
+            snapshot_id=request.snapshot_id,
+        )
         self._attempt = "-".join(filter(None, (request.attempt, settings.pod_uid())))
         self._prefix = naming.attempt_prefix(request.environment_id, request.snapshot_id, self._attempt)
         self._may_resume = request.quiesce is None  # whether the workloads may run
@@ -164,22 +168,19 @@ class SnapshotRun:
             Path(quiesce.ready_file).touch()
         self._runtime.reporter.step(Step.QUIESCE, "Running")
         failpoints.hit("snapshot-waiting")
-        until = time.monotonic() + quiesce.wait
-        while (signal := read_freeze_signal(Path(quiesce.signal_file))) is None:
-            if time.monotonic() >= until:
-                raise MoverError(
-                    conditions.QUIESCE_FAILED,
-                    f"no signal to freeze arrived within {quiesce.wait:.0f} s; the operator sends it in the pod's"
-                    " annotation ocore.dev/signal",
-                    retryable=True,
-                )
-            self._runtime.token.sleep(_POLL)
-        late = time.time() - signal.not_after
-        if late > 0:
+        signal = SignalFile(quiesce, "Freeze").awaited(self._runtime.token)
+        if signal is None:
             raise MoverError(
                 conditions.QUIESCE_FAILED,
-                f"the signal to freeze expired {late:.1f} s ago: the workloads may run again. Compare the clocks of the"
-                " nodes.",
+                f"no signal to freeze arrived within {quiesce.wait:.0f} s; the operator sends it in the pod's"
+                " annotation ocore.dev/signal",
+                retryable=True,
+            )
+        if is_expired(signal):
+            raise MoverError(
+                conditions.QUIESCE_FAILED,
+                f"the signal to freeze expired {time.time() - signal.not_after:.1f} s ago: the workloads may run again."
+                " Compare the clocks of the nodes.",
                 retryable=True,
             )
 
@@ -444,15 +445,6 @@ def export_beside(capture: Capture | None, server: Server, token: Token, stack: 
     raise AssertionError("the last try returns")
 
 
-def read_freeze_signal(path: Path) -> FreezeSignal | None:
-    """The signal in the downward-API file, which may have expired; None where there is none, or it is not valid."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-        return FreezeSignal.model_validate_json(text) if text else None
-    except (OSError, UnicodeDecodeError, ValidationError):
-        return None
-
-
 def _nothing() -> None:
     return None
 
@@ -460,17 +452,6 @@ def _nothing() -> None:
 def execute(runtime: Runtime, request: SnapshotRequest) -> SnapshotResult:
     """As :meth:`SnapshotRun.run`."""
     return SnapshotRun(runtime, request).run()
-
-
-def _own_identity(environment_id: str, snapshot_id: str) -> Identity:
-    """At a shell: that of a development environment."""
-    return Identity(
-        environment_id=environment_id,
-        environment_name=environment_id,
-        environment_type="development",
-        project_id=environment_id,
-        snapshot_id=snapshot_id,
-    )
 
 
 def _config_source(request: SnapshotRequest, folders: ClaimFolders | None) -> config_archive.Source | None:

@@ -11,14 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pydantic import ValidationError
-
 from ocore_crds import conditions, failpoints
-from ocore_crds.commands.switch import RENAMED_WITHIN, Signal, SwitchRequest, SwitchResult
+from ocore_crds.commands.parts import Signal, SignalWait
+from ocore_crds.commands.switch import RENAMED_WITHIN, SwitchRequest, SwitchResult
 from ocore_crds.reports.base import Failure, Step
 from ocore_crds.stored.rollback_record import RecordState
 from ocore_mover.commands import opening
@@ -27,14 +25,14 @@ from ocore_mover.commands.switcher import Switcher
 from ocore_mover.database.position import RollbackMark
 from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
+from ocore_mover.signals import SignalFile, is_expired
+from ocore_mover.store.interface import Store
 
 if TYPE_CHECKING:
-    from ocore_crds.commands.parts import SignalWait
     from ocore_crds.commands.restore import RestoreRequest
 
 log = logging.getLogger(__name__)
 
-_POLL = 0.05
 #: Reasons of a switch that has not happened, and that another try would give again: the application starts at once.
 _FINAL = (
     conditions.SESSIONS_REMAIN,
@@ -144,7 +142,7 @@ class SwitchRun:
                 return self._at_once()
             with self.outcomes:
                 now = self.prepared(signal)
-                return self.obeyed(now, self.awaited(signal, Signals(Path(signal.signal_file), signal.job)))
+                return self.obeyed(now, self.awaited(signal, SignalFile(signal, "Switch")))
 
     def _at_once(self) -> SwitchResult:
         left = self._runtime.token.seconds_left
@@ -181,7 +179,7 @@ class SwitchRun:
         reporter.step(step, "Done", json.dumps(result.wire(), separators=(",", ":")))
         return result
 
-    def prepared(self, signal: "SignalWait", early: "Signals | None" = None) -> SwitchResult:
+    def prepared(self, signal: SignalWait, early: SignalFile | None = None) -> SwitchResult:
         """Checks that the switch can work, writes that it starts, and reports that it is ready. Returns the position.
         `early`: of which what came before that is ignored."""
         ready_file = opening.optional_path(signal.ready_file)
@@ -200,13 +198,16 @@ class SwitchRun:
         failpoints.hit("switch-ready")
         return now
 
-    def awaited(self, signal: "SignalWait", signals: "Signals") -> Signal:
+    def awaited(self, wait: SignalWait, signals: SignalFile) -> Signal:
         """The signal. Raises Cancelled where none arrives in time."""
-        until = time.monotonic() + signal.wait
-        while (found := signals.read()) is None:
-            if time.monotonic() >= until:
-                raise _no_signal(signal.wait)
-            self._runtime.token.sleep(_POLL)
+        found = signals.awaited(self._runtime.token)
+        if found is None:
+            raise Cancelled(
+                conditions.DEADLINE_EXCEEDED,
+                f"no signal arrived within {wait.wait:.0f} s and nothing was changed; the operator sends it in the"
+                " pod's annotation ocore.dev/signal",
+                retryable=True,
+            )
         return found
 
     def obeyed(self, now: SwitchResult, signal: Signal) -> SwitchResult:
@@ -240,9 +241,10 @@ class SwitchRun:
         return found.model_copy(update={"failure": failure})
 
 
-def after_restore(runtime: Runtime, request: "RestoreRequest", signal: "SignalWait") -> SwitchResult | None:
+def after_restore(runtime: Runtime, request: "RestoreRequest", signal: SignalWait, store: Store) -> SwitchResult | None:
     """The first attempt at the switch, in the process that has restored. None: it has not switched, and another Job
-    may. What prevents the switch before the signal is for that Job to find and to report.
+    may. What prevents the switch before the signal is for that Job to find and to report. `store`: the request's, as
+    :func:`.opening.opened`; it is asked for its id again.
 
     Its container is never started again. So whatever the signal's file holds before it is ready is not of the operator.
     """
@@ -260,10 +262,10 @@ def after_restore(runtime: Runtime, request: "RestoreRequest", signal: "SignalWa
     with ExitStack() as stack:
         outcomes: _Outcomes | None = None
         try:
-            run = _opened(runtime, found)
+            run = _opened(runtime, found, store)
             stack.enter_context(closing(run.switcher))
             outcomes = stack.enter_context(run.outcomes)
-            signals = Signals(Path(signal.signal_file), signal.job)
+            signals = SignalFile(signal, "Switch")
             now = run.prepared(signal, signals)
             order = run.awaited(signal, signals)
         except Exception as error:
@@ -309,68 +311,18 @@ def _expired(signal: Signal) -> MoverError:
     )
 
 
-def _no_signal(seconds: float) -> MoverError:
-    return Cancelled(
-        conditions.DEADLINE_EXCEEDED,
-        f"no signal arrived within {seconds:.0f} s and nothing was changed; the operator sends it in the pod's"
-        " annotation ocore.dev/signal",
-        retryable=True,
-    )
-
-
-class Signals:
-    """The signal in the downward-API file."""
-
-    def __init__(self, path: Path, job: str) -> None:
-        """`job`: the signal must name it."""
-        self._path, self._job = path, job
-        self._ignored = ""
-
-    def ignore(self) -> None:
-        """What the file holds now is never obeyed."""
-        self._ignored = self._text()
-        if self._ignored:
-            log.warning("ignoring a signal that came too early", extra={"text": self._ignored[:200]})
-
-    def read(self) -> Signal | None:
-        """The signal, which may have expired; None where there is none, or it is not valid or not for this Job."""
-        text = self._text()
-        if not text or text == self._ignored:
-            return None
-        try:
-            signal = Signal.model_validate_json(text)
-        except ValidationError:
-            signal = None
-        if signal is None or signal.job != self._job:
-            log.warning("ignoring a signal that is not valid, or for another Job", extra={"text": text[:200]})
-            self._ignored = text
-            return None
-        return signal
-
-    def _text(self) -> str:
-        try:
-            return self._path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            return ""
-
-
-def is_expired(signal: Signal) -> bool:
-    """Whether the signal must not be obeyed any more."""
-    return time.time() > signal.not_after
-
-
 def execute(runtime: Runtime, request: SwitchRequest) -> SwitchResult:
     """As :meth:`SwitchRun.run`."""
     return _opened(runtime, request).run()
 
 
-def _opened(runtime: Runtime, request: SwitchRequest) -> SwitchRun:
-    """What the request names. The Secrets are read now."""
+def _opened(runtime: Runtime, request: SwitchRequest, store: Store | None = None) -> SwitchRun:
+    """What the request names. The database's Secrets are read now. `store`: the request's, where it is open already."""
     run = opening.run_of(request.record)
     records: RollbackRecords | None = None
     if run is not None and request.store is not None:
         if not request.now and request.undo_to is None:
-            records = RollbackRecords(opening.store(request.store), run)
+            records = RollbackRecords(opening.store(request.store, store), run)
         elif request.back or request.undo_to is not None:
             records = opening.optional_records(request.store, run)
     target = opening.rollback_target(

@@ -257,7 +257,7 @@ class Switcher:
             f" {self._rollback_id}, but folder {path} {holds}. "
             "A failover lost the renames, or someone changed names by hand. Nothing was changed. Stop the workloads,"
             " then "
-            f'{ways} (docs/rollback.md, "Repairs by hand")',
+            f'{ways} (docs/guides/rollback-failed.md, "Repairs by hand")',
         )
 
     def _settle_forward(self, now: Position) -> None:

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,12 @@ def connect_maintenance(server: Server, *, application: str, token: Token | None
         f"role {shown(server.actor.user)} can connect neither to database postgres nor to template1, and renaming"
         f" databases needs one of them: it needs CONNECT on database postgres ({last.message if last else ''})",
     )
+
+
+def maintenance(server: Server, opened: Connection | None, *, application: str) -> AbstractContextManager[Connection]:
+    """The session `opened`, which stays open; where that is None, one for the block. Raises as
+    :func:`connect_maintenance`."""
+    return nullcontext(opened) if opened is not None else connect_maintenance(server, application=application)
 
 
 _POOLER = (

@@ -47,9 +47,7 @@ class DatabaseProbe:
     creatable: tuple[Finding, ...] = ()
 
 
-def probe(
-    server: Server, *, rollback: bool = True, jobs: int = 2, attachments: bool = True, files: bool = True
-) -> DatabaseProbe:
+def probe(server: Server, *, jobs: int = 2, attachments: bool = True, files: bool = True) -> DatabaseProbe:
     """Probes the database. Raises nothing: a database that cannot be reached is a finding.
 
     `attachments`: a snapshot locks the attachment table. `files`: it stores a filestore. `jobs`: pg_dump's parallelism.
@@ -58,9 +56,7 @@ def probe(
     try:
         connection = connect(server.app, application=APPLICATION, patience=PATIENCE)
     except MoverError as error:
-        missing = (
-            _probe_missing(server, error, rollback=rollback) if error.reason == conditions.DATABASE_NOT_FOUND else None
-        )
+        missing = _probe_missing(server, error) if error.reason == conditions.DATABASE_NOT_FOUND else None
         return missing or DatabaseProbe(None, (error.finding(),), (), ())
     with connection:
         try:
@@ -72,18 +68,17 @@ def probe(
         except psycopg.Error as error:
             found = Finding.of(conditions.DATABASE_UNREACHABLE, f"reading facts: {error}")
             return DatabaseProbe(None, (found,), (), ())
-        more = rollback_findings.find(server, connection, facts, remedies) if rollback else ()
-        if rollback:
-            warnings += rollback_findings.notes(connection, facts)
-            facts, unread = _with_fingerprint(server, connection, facts)
-            warnings += unread
+        more = rollback_findings.find(server, connection, facts, remedies)
+        warnings += rollback_findings.notes(connection, facts)
+        facts, unread = _with_fingerprint(server, connection, facts)
+        warnings += unread
         facts = facts.model_copy(update={"replication": _replication(server, connection, facts.name)})
-    if rollback and server.admin is None:
+    if server.admin is None:
         warnings += (HIDDEN_ONLY,)
     return DatabaseProbe(facts, blocking, more, warnings)
 
 
-def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> DatabaseProbe | None:
+def _probe_missing(server: Server, refused: MoverError) -> DatabaseProbe | None:
     """Of a database that does not exist; None where that cannot be read, or it exists by now. The server answers, so a
     rollback can create it."""
     try:
@@ -107,8 +102,8 @@ def _probe_missing(server: Server, refused: MoverError, *, rollback: bool) -> Da
         f" dbname in the Secret is wrong. A Rollback creates it from a Snapshot of {shown(server.live)}"
     )
     blocking = tuple(_version_findings(facts))
-    more = rollback_findings.find_missing(server, facts) if rollback else ()
-    if rollback and server.admin is None:
+    more = rollback_findings.find_missing(server, facts)
+    if server.admin is None:
         warnings += (HIDDEN_ONLY,)
     created = (Finding.of(conditions.DATABASE_NOT_FOUND, text),)
     return DatabaseProbe(facts, blocking, more, warnings, created)

@@ -287,8 +287,10 @@ class Running:
         cancellation."""
         with token.on_cancel(self.kill):
             while True:
+                # The end of its stderr is noticed at once; Popen.wait asks again and again, with pauses of up to 50 ms.
+                self._reader.join(interval)
                 try:
-                    return self.process.wait(timeout=interval)
+                    return self.process.wait(timeout=0 if self._reader.is_alive() else interval)
                 except subprocess.TimeoutExpired:
                     token.check()
                     tick()

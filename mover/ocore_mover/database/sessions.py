@@ -16,7 +16,8 @@ from ocore_mover.errors import MoverError
 END_TIMEOUT = 20.0
 #: Seconds to wait for sessions that we may not end (a monitoring query): the application is down during this time.
 _GRACE = 5.0
-_POLL = 0.05
+#: Seconds until the sessions are read again, at first and at most: one that ends takes some milliseconds.
+_FIRST_POLL, _POLL = 0.005, 0.05
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
     Raises MoverError SessionsRemain, which names the role and application of each remaining session and the missing
     grant.
     """
-    since = time.monotonic()
+    since, pause = time.monotonic(), _FIRST_POLL
     ended: set[int] = set()
     denied: set[str] = set()
     while left := others(connection, databases):
@@ -96,7 +97,8 @@ def end_all(connection: Connection, databases: Sequence[str], *, timeout: float 
                 ended.add(session.pid)
             except psycopg.errors.InsufficientPrivilege:
                 denied.add(session.role)
-        time.sleep(_POLL)
+        time.sleep(pause)
+        pause = min(2 * pause, _POLL)
     if transactions := prepared(connection, databases):
         raise MoverError(
             conditions.SESSIONS_REMAIN,

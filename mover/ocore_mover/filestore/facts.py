@@ -22,7 +22,7 @@ LISTED = 5
 
 
 def collect(
-    folders: ClaimFolders, layout: Layout, *, rollback: bool = True
+    folders: ClaimFolders, layout: Layout
 ) -> tuple[FilestoreFacts | None, tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
     """Returns facts, findings that block a snapshot, findings that block a rollback, and warnings.
 
@@ -50,7 +50,7 @@ def collect(
         uid=status.st_uid,
         gid=status.st_gid,
     )
-    later = _rollback_findings(folders, layout, facts, not_writable, writable=writable) if rollback else []
+    later = _rollback_findings(folders, layout, facts, not_writable, writable=writable)
     warnings = (*seen.warnings, *layout.warnings(facts, not_writable))
     return facts, tuple(_blocking(seen)), tuple(later), warnings
 

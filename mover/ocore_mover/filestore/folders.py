@@ -249,16 +249,15 @@ class ClaimFolders:
         except OSError as error:
             raise filesystem_error(error, f"remove {folder.name}") from error
 
-    def remove_frozen(self, keep_attempt: str | None = None, *, of_snapshot: str = "") -> int:
+    def remove_frozen(self, *, of_snapshot: str = "") -> int:
         """Removes ``freeze-*`` folders of earlier attempts; returns their number.
 
         `of_snapshot` limits this to one snapshot: its attempts' ids start with its short id. Raises MoverError.
         """
-        kept = self.freeze(keep_attempt).name if keep_attempt is not None else None
         start = _FREEZE + (f"{short_id(of_snapshot)}-" if of_snapshot else "")
         try:
             with self.opened(self.own) as fd:
-                found = [name for name in names_in(fd) if name.startswith(start) and name != kept]
+                found = [name for name in names_in(fd) if name.startswith(start)]
         except FileNotFoundError:
             return 0
         except OSError as error:

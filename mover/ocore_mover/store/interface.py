@@ -211,9 +211,8 @@ def compared(chunks: Iterable[bytes], obj: StoredObject, url: str) -> Iterator[b
         raise Corrupt(f"{obj.key} in {url} is not what was stored: its SHA-256 differs from the manifest")
 
 
-def abort_uploads(store: Store, prefix: str, *, spare: str = "") -> int:
-    """Discards everything below the prefix that was begun and not finished; returns how much that was. Keeps what is
-    below `spare` if that is not empty. Both end with a slash, or are empty."""
+def abort_uploads(store: Store, prefix: str) -> int:
+    """Discards everything below the prefix that was begun and not finished; returns how much that was. It ends with a
+    slash, or is empty."""
     # All of them first: what is discarded while pages are listed would make the listing skip some.
-    found = [upload for upload in store.uploads(prefix) if not (spare and upload.key.startswith(spare))]
-    return sum(store.discard(upload) for upload in found)
+    return sum(store.discard(upload) for upload in list(store.uploads(prefix)))

@@ -35,6 +35,7 @@ class Bucket:
         self.options = options
         self._prefix = f"{prefix}/" if prefix else ""
         self._lock = threading.Lock()
+        self._found = False
         self._server_checks: bool | None = None
         self.ranges = SignedRanges()
 
@@ -58,27 +59,37 @@ class Bucket:
     def server_checks(self, near: str) -> bool:
         """Whether the server refuses bytes that do not match their SHA-256, in whole objects and in parts.
 
-        Tested once in each process, before the first write, by requests with a wrong digest beside that full key:
-        leftovers of a killed process are deleted together with the snapshot. Raises StoreError BucketNotFound first,
-        because some servers (SeaweedFS) create a missing bucket.
+        Tested once in each process, before the first write of a new object, by requests with a wrong digest beside that
+        full key: leftovers of a killed process are deleted together with the snapshot. Raises StoreError
+        BucketNotFound.
         """
         with self._lock:
             if self._server_checks is None:
+                self._find()
                 with translated("access the bucket", self.url):
-                    self._find_bucket()
                     self._server_checks = self._refuses_wrong_object(near) and self._refuses_wrong_part(near)
             return self._server_checks
 
-    def _find_bucket(self) -> None:
-        try:
-            self.client.head_bucket(Bucket=self.bucket)
-        except ClientError as error:
-            if status_of(error) != 404:
-                raise
-            raise StoreError(
-                conditions.BUCKET_NOT_FOUND,
-                f"the bucket of {self.url} does not exist. Create it, or correct its name.",
-            ) from error
+    def find(self) -> None:
+        """Raises StoreError BucketNotFound where the bucket does not exist: some servers (SeaweedFS) create a missing
+        one. Asks once in each process."""
+        with self._lock:
+            self._find()
+
+    def _find(self) -> None:
+        if self._found:
+            return
+        with translated("access the bucket", self.url):
+            try:
+                self.client.head_bucket(Bucket=self.bucket)
+            except ClientError as error:
+                if status_of(error) != 404:
+                    raise
+                raise StoreError(
+                    conditions.BUCKET_NOT_FOUND,
+                    f"the bucket of {self.url} does not exist. Create it, or correct its name.",
+                ) from error
+        self._found = True
 
     def _refuses_wrong_object(self, near: str) -> bool:
         key = f"{near}.probe-{secrets.token_hex(4)}"

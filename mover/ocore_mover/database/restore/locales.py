@@ -66,7 +66,11 @@ class _Locale:
 def check(connection: Connection, artifact: DatabaseArtifact, contents: toc.TableOfContents) -> None:
     """Raises MoverError UnsupportedServer, naming each locale and collation that the server lacks, what uses it, and
     what to do."""
-    wanted: dict[_Locale, str] = {of_database(artifact): "the database"}
+    wanted: dict[_Locale, str] = {
+        _Locale(
+            artifact.locale_provider, (artifact.collate, artifact.ctype), artifact.icu_locale, artifact.icu_rules
+        ): "the database"
+    }
     used: dict[str, str] = {}
     codec = toc.codec(contents.encoding)
     for entry in contents:
@@ -87,13 +91,6 @@ def check(connection: Connection, artifact: DatabaseArtifact, contents: toc.Tabl
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise MoverError(conditions.UNSUPPORTED_SERVER, "; ".join(islice(problems, _SHOWN)) + more)
-
-
-def of_database(artifact: DatabaseArtifact) -> _Locale:
-    """What the copy is created with."""
-    return _Locale(
-        artifact.locale_provider, (artifact.collate, artifact.ctype), artifact.icu_locale, artifact.icu_rules
-    )
 
 
 def _of_collation(definition: str) -> _Locale | None:

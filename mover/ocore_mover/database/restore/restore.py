@@ -178,7 +178,7 @@ class DatabaseRestore:
                 settings, left_out = missing.settings(maintenance, self.names, source, owner)
                 warnings += left_out
             warnings += create.copy_settings(maintenance, self.names, settings)
-            renamed = self._owners(contents, owner)
+            renamed = other_owner.Owners(contents.owner, owner) if self.other_environment else None
             reduced = absent_roles.find(maintenance, contents, renamed)
         with copy_access.opened(self.server, self.names, owner, self.token, jobs=self.jobs) as access:
             with self._as_actor(warnings) as copy:
@@ -191,10 +191,6 @@ class DatabaseRestore:
             warnings += _subscriptions(maintenance, self.names.live)
             size = int(value(maintenance, "SELECT pg_database_size(%s)", [self.names.restored]))
         return RestoredDatabase(self.names.restored, owner, size, tables, tuple(warnings), now.live is None)
-
-    def _owners(self, contents: toc.TableOfContents, owner: str) -> other_owner.Owners | None:
-        """Of a dump of another environment; None for one of this environment."""
-        return other_owner.Owners(contents.owner, owner) if self.other_environment else None
 
     @contextmanager
     def _as_actor(self, warnings: list[str]) -> Iterator[Connection]:

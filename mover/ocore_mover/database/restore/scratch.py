@@ -5,7 +5,7 @@ import psycopg
 from psycopg import sql
 
 from ocore_crds import naming
-from ocore_mover.database.connect import Server, connect, connect_maintenance
+from ocore_mover.database.connect import Connection, Server, connect, connect_maintenance
 from ocore_mover.database.position import Names
 from ocore_mover.database.restore.restore import drop_restored
 from ocore_mover.deadline import Token
@@ -46,27 +46,19 @@ class ExtractNames(Names):
         return naming.extract_database(self.live, self.rollback_id)
 
 
-def drop_all(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
-    """Drops both scratch databases of the environment on its own server, whatever still runs in them: a rollback goes
-    first. Returns the names of those that existed.
+def drop_all(maintenance: Connection, live: str, environment_id: str) -> tuple[str, ...]:
+    """Drops both scratch databases of the environment on its own server, and their temporary roles, whatever still runs
+    in them: a rollback goes first. Returns the names of those that existed.
 
     Raises MoverError as :func:`~.restore.drop_restored`.
     """
-    names = RestoreTestNames.of(server.live, environment_id)
-    return (*drop(server, environment_id, token), *drop_named(server, names, token))
-
-
-def drop(server: Server, environment_id: str, token: Token | None = None) -> tuple[str, ...]:
-    """Drops the environment's scratch database and its temporary roles, also those of a killed command. Returns the
-    database's name, if it existed.
-
-    Raises MoverError as :func:`~.restore.drop_restored`.
-    """
-    return drop_named(server, ScratchNames(server.live, environment_id), token)
+    both = (ScratchNames(live, environment_id), RestoreTestNames.of(live, environment_id))
+    found = [drop_restored(maintenance, names).restored for names in both]
+    return tuple(each.name for each in found if each is not None)
 
 
 def drop_named(server: Server, names: Names, token: Token | None = None) -> tuple[str, ...]:
-    """The same for the scratch database of these names."""
+    """The same for the scratch database of these names, wherever it is."""
     with connect_maintenance(server, application=APPLICATION, token=token) as maintenance:
         now = drop_restored(maintenance, names)
     return (now.restored.name,) if now.restored is not None else ()

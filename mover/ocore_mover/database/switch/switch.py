@@ -280,7 +280,7 @@ class DatabaseSwitch:
         both = (direction.out[0], direction.into[0])
         # The live database last: it stays available until then.
         sessions.close(connection, direction.into[0])
-        if not self._creates():
+        if self.read().live is not None:
             sessions.allow(connection, direction.out[0], False)
         failpoints.hit(direction.refused)
         sessions.end_all(connection, both)
@@ -290,10 +290,6 @@ class DatabaseSwitch:
         prepare()
         self._rename(direction)
         failpoints.hit(direction.renamed)
-
-    def _creates(self) -> bool:
-        """Whether the copy becomes the live database where none exists."""
-        return self.read().live is None
 
     def _rename(self, direction: Direction) -> None:
         """Renames both databases, and gives the new live one the owner, the grants and the limit of the old one, in one

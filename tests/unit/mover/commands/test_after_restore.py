@@ -16,6 +16,7 @@ from ocore_crds import conditions, failpoints
 from ocore_crds.commands.parts import FilestoreAccess, SignalWait, StoreAccess
 from ocore_crds.commands.restore import RestoreRequest
 from ocore_crds.protocol import RestoreResult, SwitchResult
+from ocore_mover import signals
 from ocore_mover.commands import restore
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime
@@ -36,12 +37,13 @@ class Waiting(Job):
     """The Job of a restore that waits."""
 
     def go_on(self, monkeypatch: pytest.MonkeyPatch, wait: float = 5) -> SwitchResult | None:
-        def opened(runtime: Any, request: Any) -> Any:
-            assert request.signal.job == NAME
+        def opened(runtime: Any, request: Any, store: Any) -> Any:
+            assert (request.signal.job, store) == (NAME, self.store)
             return SwitchRun(runtime, cast(Switcher, self), request, cast(Any, self.store))
 
         monkeypatch.setattr(module, "_opened", opened)
-        return after_restore(Runtime(self.lines, self.token), request_(self.signal_file, wait), waits(self, wait))
+        runtime, store = Runtime(self.lines, self.token), cast(Any, self.store)
+        return after_restore(runtime, request_(self.signal_file, wait), waits(self, wait), store)
 
     def order(self, job: str = NAME, until: float | None = None) -> None:
         moment = time.time() + 60 if until is None else until
@@ -65,7 +67,7 @@ def request_(signal_file: Path, wait: float = 5) -> RestoreRequest:
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Waiting:
-    monkeypatch.setattr(module, "_POLL", 0.01)
+    monkeypatch.setattr(signals, "_POLL", 0.01)
     return Waiting(tmp_path)
 
 
@@ -173,9 +175,11 @@ def test_row_142_the_result_is_reported_before_the_switch_and_nothing_is_kept(
     said: list[str] = []
     alive: list[weakref.ref[Big]] = []
     result = RestoreResult(restored_database="shop_rb_1")
+    used: list[object] = []
 
     class Run:
-        def __init__(self, *_: object) -> None:
+        def __init__(self, _: Runtime, _2: RestoreRequest, opened: object) -> None:
+            used.append(opened)
             big = Big()
             self.big, big.me = big, self  # type: ignore[attr-defined] - a cycle
             alive.append(weakref.ref(big))
@@ -183,12 +187,13 @@ def test_row_142_the_result_is_reported_before_the_switch_and_nothing_is_kept(
         def run(self) -> RestoreResult:
             return result
 
-    def switched(runtime: Runtime, *_: object) -> None:
+    def switched(*given: object) -> None:
         said.append("switch")
+        used.append(given[-1])
         assert alive[0]() is None
 
     monkeypatch.setattr(restore, "RestoreRun", Run)
-    for name in ("store", "scratch", "folders"):
+    for name in ("scratch", "folders"):
         monkeypatch.setattr(restore.opening, name, lambda *_: None)
     monkeypatch.setattr(module, "after_restore", switched)
     monkeypatch.setattr(job.lines, "restored", lambda found: said.append(found.restored_database), raising=False)
@@ -198,6 +203,7 @@ def test_row_142_the_result_is_reported_before_the_switch_and_nothing_is_kept(
     finally:
         gc.enable()
     assert said == ["shop_rb_1", "switch"]
+    assert used[0] is used[1], "another client is made, and asks the server again, while users wait"
 
 
 def test_the_second_part_of_a_command_has_its_own_seconds() -> None:

@@ -11,6 +11,8 @@ from ocore_crds.commands.probe import ProbeResult
 from ocore_crds.commands.restore import Preflight
 from ocore_crds.reports.base import Finding
 from ocore_crds.reports.facts import DatabaseFacts
+from ocore_mover.commands.restore import RestoreRun
+from ocore_mover.database import connect
 from support.mover.application import Application
 from support.mover.desk import Desk
 from support.mover.site import Site
@@ -74,3 +76,22 @@ def test_a_restore_probes_before_it_reads_anything(site_any: Site, tmp_path: Pat
     (begins, *_) = (n for n, each in enumerate(lines) if each.get("step") in ("RestoreDatabase", "RestoreFilestore"))
     assert answer < begins
     assert lines[answer]["probe"]["database"]["name"] == known["databaseName"]
+
+
+def test_the_preflight_of_a_restore_has_one_session(
+    site_any: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open one takes longer than what most checks ask; users wait for it."""
+    desk = Desk(site_any, tmp_path, layout="Plain")
+    desk.ok("snapshot")
+    opened, at_its_end = [], []
+    inner = connect._open
+
+    def open_(*given: Any, **named: Any) -> connect.Connection:
+        opened.append(given[1])
+        return inner(*given, **named)
+
+    monkeypatch.setattr(connect, "_open", open_)
+    monkeypatch.setattr(RestoreRun, "_make_filestore", lambda _: at_its_end.extend(opened))
+    assert desk.run("restore", "--capacity", str(10**15)).code == 0
+    assert at_its_end == ["ocore-check"]

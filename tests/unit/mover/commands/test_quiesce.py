@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ocore_crds import conditions
-from ocore_crds.commands.parts import SignalWait
-from ocore_crds.protocol import FreezeSignal
+from ocore_crds.commands.parts import Signal, SignalWait
 from ocore_mover.commands import snapshot as snapshot_command
 from ocore_mover.commands.snapshot import SnapshotRun
 from ocore_mover.errors import MoverError
+from ocore_mover.signals import SignalFile
 from support.mover.application import Application
 from support.mover.beside import ENVIRONMENT, Finished, finish, parse, start, was_killed
 from support.mover.desk import Desk
@@ -77,8 +77,8 @@ class Operator:
             assert time.monotonic() < end
             time.sleep(0.02)
 
-    def signal(self, valid: float = 30) -> None:
-        text = FreezeSignal(not_after=time.time() + valid).model_dump_json(by_alias=True)
+    def signal(self, valid: float = 30, job: str = "") -> None:
+        text = Signal(action="Freeze", job=job, not_after=time.time() + valid).model_dump_json(by_alias=True)
         temporary = self.signal_file.with_suffix(".new")  # the kubelet replaces it in one step
         temporary.write_text(text)
         temporary.rename(self.signal_file)
@@ -182,12 +182,28 @@ def test_an_expired_signal_is_not_obeyed(site_any: Site, tmp_path: Path) -> None
     assert desk.stored() == []
 
 
-@pytest.mark.parametrize("text", ["", "{}", "not JSON", '{"action":"Switch","notAfter":99999999999}'])
+OTHER_JOB = '{"action":"Freeze","job":"snapshot-1","notAfter":99999999999}'
+
+
+@pytest.mark.parametrize("text", ["", "{}", "not JSON", '{"action":"Switch","notAfter":99999999999}', OTHER_JOB])
 def test_what_is_no_signal_is_ignored(tmp_path: Path, text: str) -> None:
     path = tmp_path / "signal"
-    assert snapshot_command.read_freeze_signal(path) is None
+    found = SignalFile(SignalWait(signal_file=str(path)), "Freeze")
+    assert found.read() is None
     path.write_text(text)
-    assert snapshot_command.read_freeze_signal(path) is None
+    assert found.read() is None
+
+
+def test_row_142_a_forged_signal_freezes_nothing(site_any: Site, tmp_path: Path) -> None:
+    """One that does not name the Job is not of the operator, which has stopped no workload."""
+    desk = Desk(site_any, tmp_path)
+    Application(site_any, desk.claim).write_many(3)
+    operator = Operator(desk, tmp_path, "--signal-job", "snapshot-1", wait=1)
+    operator.signal(job="snapshot-2")
+    done = operator.finish()
+    assert done.reason == conditions.QUIESCE_FAILED
+    assert "no signal to freeze arrived" in done.message
+    assert desk.stored() == []
 
 
 @pytest.mark.parametrize("failpoint", ["snapshot-waiting", "snapshot-may-resume"])

@@ -13,14 +13,16 @@ from ocore_crds import conditions
 from ocore_crds.commands.parts import SignalWait
 from ocore_crds.commands.switch import RENAMED_WITHIN, SwitchRequest
 from ocore_crds.protocol import Signal, SwitchResult
+from ocore_mover import signals
 from ocore_mover.commands import switch as module
 from ocore_mover.commands.runtime import Runtime
-from ocore_mover.commands.switch import Signals, SwitchRun, check_runs_once, is_expired
+from ocore_mover.commands.switch import SwitchRun, check_runs_once
 from ocore_mover.commands.switcher import Switcher
 from ocore_mover.database.switch.switch import IDLE_SECONDS
 from ocore_mover.deadline import Token
 from ocore_mover.errors import Cancelled, MoverError, StoreError
 from ocore_mover.rollback_records import RollbackRecords
+from ocore_mover.signals import SignalFile, is_expired
 from ocore_operator.rollback.plan_switch import ANSWER_SECONDS
 from support.mover.filestore import ENVIRONMENT, ROLLBACK
 from support.mover.records import run_of
@@ -29,7 +31,7 @@ from support.mover.switch_job import MARKS, NEVER, OTHER, SHORT, Goal, Job, Stor
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setattr(module, "_POLL", 0.01)
+    monkeypatch.setattr(signals, "_POLL", 0.01)
     return Job(tmp_path)
 
 
@@ -335,12 +337,12 @@ def test_without_its_store_the_marks_decide(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_no_signal(tmp_path: Path, text: bytes | None) -> None:
     if text is not None:
         (tmp_path / "signal").write_bytes(text)
-    assert Signals(tmp_path / "signal", "").read() is None
+    assert SignalFile(SignalWait(signal_file=str(tmp_path / "signal")), "Switch").read() is None
 
 
 def test_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "signal").write_text('\n{"action":"Switch","notAfter":1000}\n')
-    found = Signals(tmp_path / "signal", "").read()
+    found = SignalFile(SignalWait(signal_file=str(tmp_path / "signal")), "Switch").read()
     assert found == Signal(not_after=1000)
     for now, expired in ((999.0, False), (1000.0, False), (1000.1, True)):
         monkeypatch.setattr(module.time, "time", lambda now=now: now)
@@ -380,7 +382,7 @@ def test_the_request(
         return
     request = SwitchRequest.model_validate(text)
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(module.opening, "store", lambda found: found.url)
+    monkeypatch.setattr(module.opening, "store", lambda found, again: found.url)
     monkeypatch.setattr(module, "RollbackRecords", lambda store, found: ("required", store, found))
     monkeypatch.setattr(module.opening, "optional_records", lambda store, found: ("optional", store.url, found))
     monkeypatch.setattr(module.opening, "rollback_target", lambda *args, **named: (args, named))

@@ -118,10 +118,10 @@ def test_connections_that_are_reserved_for_a_role(major: int, tmp_path: Path) ->
         server.start(reserved_connections="54")  # of 60, and 3 for superusers
         site = make_site(server, tmp_path)
         target = Target(load(site.secret))
-        (finding,) = facts.probe(target, rollback=False).blocking
+        (finding,) = facts.probe(target).blocking
         assert "needs 5 connections and 3 are allowed" in finding.message
         server.execute(f'GRANT pg_use_reserved_connections TO "{site.role.name}"')
-        assert facts.probe(target, rollback=False).blocking == ()
+        assert facts.probe(target).blocking == ()
 
 
 @pytest.mark.parametrize("major", [17, 18])

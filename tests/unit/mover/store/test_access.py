@@ -103,7 +103,7 @@ def test_a_manifest_that_cannot_be_read(root: Path) -> None:
 def test_row_75_the_command_reports_it(root: Path) -> None:
     files = root.parent / "claim" / "files"
     files.mkdir(parents=True)
-    arguments = ["probe", "--claim", str(files.parent), "--filestore", "files", "--layout", "Plain", "--no-rollback"]
+    arguments = ["probe", "--claim", str(files.parent), "--filestore", "files", "--layout", "Plain"]
     arguments += ["--environment-id", ENVIRONMENT, "--store", root.as_uri(), "--store-name", NAME]
     assert call(*arguments).result["payload"]["ownStore"] == []  # it loads the modules, which the others may not read
     for uid, reasons in ((OLD, []), (NEW, [conditions.STORE_NOT_WRITABLE])):

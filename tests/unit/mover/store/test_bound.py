@@ -9,7 +9,9 @@ import pytest
 
 from ocore_crds import conditions, naming
 from ocore_crds.commands import table
+from ocore_crds.commands.parts import StoreAccess
 from ocore_mover import manifests
+from ocore_mover.commands import opening
 from ocore_mover.errors import StoreError
 from ocore_mover.store import Store, open_store
 from ocore_mover.store.identity import BoundStore
@@ -86,6 +88,17 @@ def test_row_121_the_right_store_is_used(place: tuple[Store, str]) -> None:
     assert call("verify", "--store", url, "--store-id", id_, *IDS).code == 0
     assert call("delete", "--store", url, "--store-id", id_, *IDS).code == 0
     assert [key for key in everything(store) if SNAPSHOT in key] == []
+
+
+def test_a_store_that_is_open_already_is_asked_for_its_id_again(place: tuple[Store, str]) -> None:
+    """As a restore does for its switch, hours later."""
+    inner, url = place
+    access = StoreAccess(url=url, id=probe_store(inner).store_id)
+    again = opening.opened(access)
+    assert opening.store(access, again).get(naming.STORE_ID_KEY)
+    made_again(inner)
+    with pytest.raises(StoreError, match="decided for the store"):
+        opening.store(access, again).get(naming.STORE_ID_KEY)
 
 
 def made_again(store: Store, *, keep: bool = False) -> None:

@@ -349,13 +349,11 @@ def test_a_deletion_that_was_killed_leaves_no_version(
     assert left(client, VERSIONED, prefix) == []
 
 
-def test_leftovers_go_with_their_versions_and_the_running_attempt_stays(
-    seaweed: SeaweedFS, versioned: Store, client: Any, prefix: str
-) -> None:
+def test_leftovers_go_with_their_versions(seaweed: SeaweedFS, versioned: Store, client: Any, prefix: str) -> None:
     for attempt in ("a1", "a2"):
         put(versioned, f"{BELOW}{attempt}/x", b"12345")
-    assert run_delete(seaweed, VERSIONED, prefix, "--attempts-only", "--keep-attempt", "a2").code == 0
-    assert left(client, VERSIONED, prefix) == [(f"{BELOW}a2/x", False)]
+    assert run_delete(seaweed, VERSIONED, prefix, "--attempts-only").code == 0
+    assert left(client, VERSIONED, prefix) == []
 
 
 def test_the_result_says_until_when_the_store_keeps_the_data(
