@@ -50,7 +50,10 @@ REASONS: dict[str, tuple[int, str]] = {
     "TimeZoneUnknown": (422, "The time zone of the environment's SnapshotPolicy is unknown. Correct it there."),
     "TokenMissing": (401, "The request has no token."),
     "TooManyExtracts": (409, "Too many extracts of the environment have not ended. Wait for one of them."),
-    "TooManyPreviews": (409, "Too many previews for the environment have not ended. Wait for one of them."),
+    "TooManyPreviews": (
+        409,
+        "Too many previews of the environment or caller have not ended. Wait for one of them.",
+    ),
     "TooManyRequests": (429, "Over the rate limit. Repeat the request after Retry-After."),
     "TooManyStreams": (429, "Too many open streams of this caller. With status 503: of this replica."),
     "UndoNotPossible": (409, "The rollback cannot be undone; `detail` says why, and what to do instead."),

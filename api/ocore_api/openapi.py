@@ -1,7 +1,8 @@
 """Writes what is generated from the routes and models: ``python -m ocore_api.openapi [--check]``.
 
-``docs/openapi.json``, and the tables of ``docs/rest-api.md`` and ``docs/console-api.md``. With ``--check`` nothing is
-written: the files that differ are printed and the exit code is 1. A development tool that the program never imports.
+``docs/openapi.json``, the pages of fields and of settings, and the table of reasons in ``docs/rest-api.md``. With
+``--check`` nothing is written: the files that differ are printed and the exit code is 1. A development tool that the
+program never imports.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,9 +31,56 @@ from ocore_api.views.models import SOURCE
 from ocore_crds.resources.recovery_evidence import RecoveryEvidence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DOCUMENT, PAGE, CONSOLE_PAGE = "docs/openapi.json", "docs/rest-api.md", "docs/console-api.md"
-#: The page → the modules whose models it lists.
-PAGES: dict[str, tuple[ModuleType, ...]] = {PAGE: (models, requests), CONSOLE_PAGE: (console, console_requests)}
+DOCUMENT, PAGE, SETTINGS_PAGE = "docs/openapi.json", "docs/rest-api.md", "docs/rest-api-settings.md"
+Models = Sequence[type[BaseModel]]
+NOTICE = "<!-- Made by `make generate` from api/ocore_api; do not edit. -->"
+SETTINGS_HEAD = f"""\
+# Settings of the REST facade
+
+{NOTICE}
+
+Environment variables of the program `ocore-api`. The chart sets them from its values.
+The API: [rest-api.md](rest-api.md).
+"""
+
+
+@dataclass(frozen=True)
+class FieldsPage:
+    """A page with a table for each model."""
+
+    title: str
+    about: str
+    models: Models
+
+
+def _own(*modules: ModuleType) -> list[type[BaseModel]]:
+    """The models with fields that the modules define, in their order, each once."""
+    names = {module.__name__ for module in modules}
+    classes = (c for module in modules for c in vars(module).values() if isinstance(c, type))
+    found = (c for c in classes if issubclass(c, BaseModel) and c.model_fields and c.__module__ in names)
+    return list(dict.fromkeys(found))
+
+
+def _fields_pages() -> dict[str, FieldsPage]:
+    """The pages of fields. Those of `/console/v1` are three, one for each subject."""
+    own = _own(console, console_requests)
+    first, second = own.index(console.RemoteView), own.index(console.Finding)
+    about = "The operations: [console-api.md](console-api.md)."
+    return {
+        "docs/rest-api-fields.md": FieldsPage(
+            "Fields of the REST API",
+            "The operations: [rest-api.md](rest-api.md).",
+            [*_own(models, requests), RecoveryEvidence],
+        ),
+        "docs/console-api-environments.md": FieldsPage("Fields of environments and policies", about, own[:first]),
+        "docs/console-api-snapshots.md": FieldsPage("Fields of snapshots and test restores", about, own[first:second]),
+        "docs/console-api-rollbacks.md": FieldsPage("Fields of rollbacks and extracts", about, own[second:]),
+    }
+
+
+FIELDS_PAGES = _fields_pages()
+#: The page of each model.
+PAGE_OF = {model: Path(name).name for name, page in FIELDS_PAGES.items() for model in page.models}
 
 
 def openapi() -> dict[str, Any]:
@@ -47,24 +96,19 @@ def openapi() -> dict[str, Any]:
 
 
 def rendered(root: Path) -> dict[str, str]:
-    """Path below the repository → content. The tables of the pages that are there are replaced."""
+    """Path below the repository → content. Of docs/rest-api.md, the table of reasons is replaced."""
     document = json.dumps(openapi(), indent=2, ensure_ascii=False) + "\n"
-    found = {page: (root / page).read_text(encoding="utf-8") for page in PAGES}
-    found = {page: _between(text, "fields", _tables(page)) for page, text in found.items()}
-    found[PAGE] = _between(_between(found[PAGE], "reasons", _reasons()), "settings", _settings())
-    return {DOCUMENT: document, **found}
+    page = (root / PAGE).read_text(encoding="utf-8")
+    return {
+        DOCUMENT: document,
+        PAGE: _between(page, "reasons", _reasons()),
+        SETTINGS_PAGE: f"{SETTINGS_HEAD}\n{_settings()}\n",
+        **{name: _fields_page(page) for name, page in FIELDS_PAGES.items()},
+    }
 
 
-def models_of(page: str) -> list[type[BaseModel]]:
-    """The models of the page that have fields, as their modules have them."""
-    classes = (c for module in PAGES[page] for c in vars(module).values() if isinstance(c, type))
-    own = {module.__name__ for module in PAGES[page]}
-    found = [c for c in classes if issubclass(c, BaseModel) and c.model_fields and c.__module__ in own]
-    return [*found, RecoveryEvidence] if page == PAGE else found
-
-
-def _tables(page: str) -> str:
-    return "\n\n".join(_fields(page, model) for model in models_of(page))
+def _fields_page(page: FieldsPage) -> str:
+    return "\n\n".join([f"# {page.title}", NOTICE, page.about, *map(_fields, page.models)]) + "\n"
 
 
 def _between(page: str, name: str, text: str) -> str:
@@ -75,13 +119,13 @@ def _between(page: str, name: str, text: str) -> str:
     return re.sub(pattern, lambda _: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
 
 
-def _fields(page: str, model: type[BaseModel]) -> str:
+def _fields(model: type[BaseModel]) -> str:
     """A table of a model's fields, without those of the model that it extends."""
-    lines = [f"### {model.__name__}", "", _cell(model.__doc__ or ""), ""]
+    lines = [f"## {model.__name__}", "", _cell(model.__doc__ or ""), ""]
     base, inherited = model.__base__, {}
     if base is not None and issubclass(base, BaseModel) and base.model_fields:
         inherited = base.model_fields
-        where = "" if base in models_of(page) else Path(PAGE).name
+        where = "" if PAGE_OF[base] == PAGE_OF[model] else PAGE_OF[base]
         lines += [f"All fields of [{base.__name__}]({where}#{base.__name__.lower()}), and:", ""]
     lines += ["| field | type | comes from, or is written to | meaning |", "|---|---|---|---|"]
     schema = model.model_json_schema(by_alias=True, mode="validation")

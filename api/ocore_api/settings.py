@@ -1,5 +1,5 @@
 """The facade's settings, read from the environment. Every setting is ``OCORE_API_<NAME>``, documented here and in
-docs/rest-api.md."""
+docs/rest-api-settings.md."""
 
 import re
 from pathlib import Path
@@ -115,7 +115,6 @@ class Settings(BaseSettings):
             "Certificates of authorities that may sign the key server's certificate; none: those of the system."
         ),
     )
-    jwks_timeout: Seconds = Field(default=5, description="Seconds that one request to the key server may take.")
     jwks_max_age: Seconds = Field(default=300, description="Seconds after which the keys are fetched again.")
     jwks_stale_seconds: Seconds = Field(
         default=86400, description="Seconds for which fetched keys stay valid while the key server does not answer."
@@ -140,12 +139,6 @@ class Settings(BaseSettings):
     default_scopes: Names = Field(default=(), description="Scopes of a token without the claim of scopes, with commas.")
 
     # --- limits
-    max_body_bytes: Count = Field(default=65536, description="Size of a request's body; beyond: 413.")
-    body_seconds: Seconds = Field(default=10, description="Seconds in which a body must arrive; beyond: 408.")
-    head_seconds: Seconds = Field(
-        default=10,
-        description="Seconds in which the headers of a request must arrive; beyond, the connection is closed.",
-    )
     rate_per_second: Annotated[float, Field(gt=0)] = Field(
         default=100, description="Requests per second of one subject on this replica; beyond: 429."
     )

@@ -16,6 +16,8 @@ from ocore_api.settings import Settings
 #: Seconds between two checks whether a file has changed. A kubelet needs up to a minute to update a mounted Secret or
 #: ConfigMap.
 FILE_INTERVAL = 2.0
+#: Seconds that one request to the key server may take.
+TIMEOUT = 5.0
 #: Least seconds between two checks that tokens with an unknown `kid` cause.
 FILE_PAUSE = 0.5
 
@@ -72,11 +74,10 @@ class FileSource:
 class UrlSource:
     """Keys of a key server. Redirects are refused: they could lead to a server that no one has configured."""
 
-    def __init__(self, url: str, *, interval: float, pause: float, timeout: float, ca_file: Path | None) -> None:
+    def __init__(self, url: str, *, interval: float, pause: float, ca_file: Path | None) -> None:
         self.interval = interval
         self.pause = pause
         self._url = url
-        self._timeout = timeout
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
         self._seen: bytes | None = None
@@ -84,7 +85,7 @@ class UrlSource:
     async def load(self) -> KeySet | None:
         """See Source."""
         try:
-            async with asyncio.timeout(self._timeout):  # not aiohttp's: see ocore_kube.transport
+            async with asyncio.timeout(TIMEOUT):  # not aiohttp's: see ocore_kube.transport
                 body = await self._fetch()
             digest = hashlib.sha256(body).digest()
             if digest == self._seen:
@@ -125,7 +126,6 @@ def of(settings: Settings) -> Source:
             settings.jwks_url,
             interval=settings.jwks_max_age,
             pause=settings.jwks_refetch_seconds,
-            timeout=settings.jwks_timeout,
             ca_file=settings.jwks_ca_file,
         )
     if settings.jwks_file is not None:

@@ -1,11 +1,12 @@
 """A watch cache of Environments, Snapshots, Rollbacks, SnapshotPolicies and Extracts: every read of the facade is
 answered from it.
 
-`entries` has what is kept of an object, `references` makes it of an object and of those that it refers to. `store`
-takes objects and decides which entry has an id; `dependents` are read again when another one changes. `served` has the
-entries that are found, in lists (`newest`), in encoded pages (`pages`) and in answers that are encoded while they are
-sent (`listing`). `changes`: what changed last. `console` and `retention` make answers of the console's API. `watch`
-lists and watches at the API server and feeds the store; `Cache` puts both together.
+An object comes from `watch`, or with an answer to a write, into `store`. `references` finds what it refers to and makes
+its entry (`entries`): all that rows, events, the console and retention take from it, encoded once. `served` has the
+entries that are found by key, by id and in sorted lists (`queries`, `newest`). `changes` numbers what changed, and
+tells the streams; `dependents` are read again when another object changes. `listing` has answers that are encoded while
+they are sent; `console`, `standing` and `retention` make those of the console's API. `heartbeat` notices an API server
+that hangs.
 """
 
 from ocore_api.cache.cache import Cache
@@ -14,7 +15,6 @@ from ocore_api.cache.entries import (
     EnvironmentEntry,
     ExtractEntry,
     PreviewEntry,
-    Progress,
     RollbackEntry,
     SnapshotEntry,
 )
@@ -27,7 +27,6 @@ __all__ = [
     "ExtractEntry",
     "Listing",
     "PreviewEntry",
-    "Progress",
     "RollbackEntry",
     "SnapshotEntry",
     "of_snapshots",

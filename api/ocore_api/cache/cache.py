@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from ocore_api.cache.entries import KINDS, Entry, EnvironmentEntry
+from ocore_api.cache.heartbeat import Heartbeat
 from ocore_api.cache.queries import Served
 from ocore_api.cache.store import Store
 from ocore_api.cache.watch import Watch
@@ -52,6 +53,7 @@ class Cache:
             for kind in KINDS
             if transport is not None
         )
+        self._heartbeat = Heartbeat(transport) if transport is not None else None
         self._unknown: OrderedDict[tuple[str, str], float] = OrderedDict()  # until when
         self._asked: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(QUESTIONS)
@@ -66,6 +68,8 @@ class Cache:
         async with asyncio.TaskGroup() as group:
             for watch in self._watches:
                 group.create_task(watch.run())
+            if self._heartbeat is not None:
+                group.create_task(self._heartbeat.run())
 
     async def listed(self) -> None:
         """Returns when all objects were read once that may be read."""
@@ -89,7 +93,8 @@ class Cache:
     @property
     def behind(self) -> bool:
         """Whether the API server does not answer: changes may be missed, and what is read may be old."""
-        return any(watch.behind for watch in self._watches)
+        silent = self._heartbeat is not None and self._heartbeat.silent
+        return silent or any(watch.behind for watch in self._watches)
 
     async def find(self, type_: type[EntryT], id_: str, visible: Callable[[EntryT], bool] = _everyone) -> EntryT | None:
         """The entry of that type and id; None where it is not visible to the caller. What exists and is not visible is

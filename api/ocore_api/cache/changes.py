@@ -4,6 +4,7 @@ A log for each environment: who changes many objects of one displaces nothing of
 less than a log remembers must read everything again.
 """
 
+import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -49,8 +50,10 @@ class Changes:
         self._marks: deque[tuple[float, int]] = deque()
         #: Number of the newest change.
         self.number = 0
-        #: Called with each change; must return at once.
-        self.listeners: list[Callable[[Change], None]] = []
+        #: Names this process in the ids of events: another one numbers its changes in another way.
+        self.boot = secrets.token_hex(6)
+        #: Called with each change, and the newest entry of its object; must return at once.
+        self.listeners: list[Callable[[Change, Entry], None]] = []
 
     def note(self, entry: Entry, *, deleted: bool = False) -> None:
         """The object changed."""
@@ -68,16 +71,19 @@ class Changes:
         log.changes[about] = found
         if len(log.changes) > OBJECTS:
             log.floor = log.changes.popitem(last=False)[1].number
-        self._mark()
-        for listener in self.listeners:
-            listener(found)
-
-    def _mark(self) -> None:
         now = self._clock()
         if not self._marks or now - self._marks[-1][0] >= 1:
             self._marks.append((now, self.number - 1))
             while len(self._marks) > 1 and now - self._marks[1][0] > REPLICAS:
                 self._marks.popleft()
+        for listener in self.listeners:
+            listener(found, entry)
+
+    def number_of(self, event_id: str | None) -> int | None:
+        """The change that a Last-Event-ID of this process stands for; None for any other."""
+        boot, _, number = (event_id or "").partition("-")
+        known = boot == self.boot and number.isascii() and number.isdecimal() and len(number) < 20
+        return int(number) if known and int(number) <= self.number else None
 
     def environments(self) -> Iterator[tuple[str, str]]:
         """Those that have a log, each with the project of what changed last."""

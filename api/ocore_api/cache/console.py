@@ -1,47 +1,56 @@
 """The answers of the console's API from the cache: an entry's own JSON with what depends on the time and on other
 objects. JSON-ready; no I/O."""
 
+from datetime import datetime
 from zlib import decompress
 
 from pydantic_core import from_json
 
 from ocore_api.cache.changes import Change
 from ocore_api.cache.entries import (
-    COMPLETE,
     RESTORE_TESTED,
     ROLLBACK,
+    SAFETY,
     VERIFIED,
     EnvironmentEntry,
     OperationEntry,
     RollbackEntry,
     SnapshotEntry,
-    event_of,
 )
 from ocore_api.cache.queries import Served
+from ocore_api.cache.standing import Standing, standing
 from ocore_api.views.console import environments, rollbacks
 from ocore_api.views.console.rollbacks import Control
 from ocore_api.views.values import Object, Resource, encode
+from ocore_crds.text.timestamps import text
 
 
-def environment_row(served: Served, entry: EnvironmentEntry) -> Object:
+def environment_row(served: Served, of: Standing) -> Object:
     """:class:`ocore_api.views.console.models.EnvironmentRow`."""
-    policy = served.policies.get((entry.namespace, entry.name)) or {}
+    entry = of.entry
+    overdue_at = text(of.overdue_at) if of.overdue_at is not None else None
     return {
         **from_json(entry.row),
+        "state": of.state,
         "operation": _operation(served, entry),
-        "newestComplete": _short(served.newest(entry, COMPLETE)),
+        "lastGood": _good(of.last_good),
         "newestVerified": _short(served.newest(entry, VERIFIED)),
         "newestRestoreTested": _short(served.newest(entry, RESTORE_TESTED)),
-        "nextSnapshotAt": (policy.get("status") or {}).get("nextScheduleTime"),
+        "safety": _short(served.newest(entry, SAFETY)),
+        "overdueAt": overdue_at,
+        "overdueSince": overdue_at if of.is_overdue else None,
+        "expectedEverySeconds": int(of.every.total_seconds()) if of.every is not None else None,
+        "nextSnapshotAt": of.next_at,
         "snapshots": len(served.of(SnapshotEntry, entry.id)),
+        "sizeBytes": of.size,
     }
 
 
-def environment_details(served: Served, entry: EnvironmentEntry, now: str) -> Object:
+def environment_details(served: Served, entry: EnvironmentEntry, now: datetime) -> Object:
     """:class:`ocore_api.views.console.models.EnvironmentDetails`."""
     policy = served.policies.get((entry.namespace, entry.name))
     return {
-        **environment_row(served, entry),
+        **environment_row(served, standing(served, entry, now)),
         **from_json(decompress(entry.details)),
         "policy": environments.policy(Resource(policy)) if policy is not None else None,
         "undoWindows": [
@@ -56,29 +65,33 @@ def environment_details(served: Served, entry: EnvironmentEntry, now: str) -> Ob
     }
 
 
-def rank(served: Served, entry: EnvironmentEntry) -> int:
-    """The worse, the lower: not ready, no rollback possible, nothing to return to, not known, all is well."""
-    if entry.ready is False:
-        return 0
-    if entry.rollback_ready is False:
-        return 1
-    if served.newest(entry, COMPLETE) is None:
-        return 2
-    return 3 if entry.ready is None or entry.rollback_ready is None else 4
-
-
-def rollback_details(served: Served, entry: RollbackEntry, now: str) -> Object:
+def rollback_details(served: Served, entry: RollbackEntry, now: datetime) -> Object:
     """:class:`ocore_api.views.console.models.RollbackDetails`."""
-    by = served.at((ROLLBACK, entry.namespace, entry.control.undone_by))
+    by, known = served.at((ROLLBACK, entry.namespace, entry.control.undone_by)), from_json(entry.console)
+    restored = served.find(SnapshotEntry, known["snapshotId"]) if known["snapshotId"] else None
+    own = restored is not None and restored.environment_id == entry.environment_id
     return {
-        **from_json(entry.console),
+        **known,
+        "snapshotAt": restored.time if restored is not None and own else None,
         "deploymentId": served.deployment_of(entry),
+        "direction": "back" if _undos(served, entry) % 2 == 0 else "forward",
         **rollbacks.decided(entry.control, undo_refusal(served, entry, entry.control, now)),
         "undoneById": by.id if by is not None and by.environment_id == entry.environment_id else None,
     }
 
 
-def undo_refusal(served: Served, entry: RollbackEntry, control: Control, now: str) -> str:
+def _undos(served: Served, entry: RollbackEntry) -> int:
+    """Number of undos from a Rollback to what it undoes at last. One that is not known any more counts as no undo."""
+    seen: set[str] = set()
+    found: RollbackEntry | None = entry
+    while found is not None and found.control.undoes and found.id not in seen:
+        seen.add(found.id)
+        of = served.at((ROLLBACK, found.namespace, found.control.undoes))
+        found = of if isinstance(of, RollbackEntry) else None
+    return len(seen)
+
+
+def undo_refusal(served: Served, entry: RollbackEntry, control: Control, now: datetime) -> str:
     """Why a Rollback cannot be undone: as `control` says, or because the newest one into the same environment that ran
     after it keeps something; empty where it can."""
     refusal = control.undo_refusal(now)
@@ -92,20 +105,28 @@ def undo_refusal(served: Served, entry: RollbackEntry, control: Control, now: st
     return refusal
 
 
-def changed_object(served: Served, change: Change, now: str) -> bytes | None:
+def changed_object(served: Served, change: Change, now: datetime) -> bytes | None:
     """The JSON of what a change is about; None where it does not exist any more, or is of another environment."""
     entry = served.find(change.type, change.id)
     if entry is None or (entry.environment_id, entry.project_id) != (change.environment_id, change.project_id):
         return None
     if isinstance(entry, EnvironmentEntry):
-        return encode(environment_row(served, entry))
+        return encode(environment_row(served, standing(served, entry, now)))
     if isinstance(entry, RollbackEntry):
         return encode(rollback_details(served, entry, now))
     return entry.console if isinstance(entry, OperationEntry) else None
 
 
-def _short(entry: SnapshotEntry | None) -> Object | None:
-    return {"id": entry.id, "name": entry.name, "time": entry.time} if entry is not None else None
+def _short(entry: SnapshotEntry | None, **more: object) -> Object | None:
+    return {"id": entry.id, "name": entry.name, "time": entry.time, **more} if entry is not None else None
+
+
+def _good(entry: SnapshotEntry | None) -> Object | None:
+    if entry is None:
+        return None
+    proofs = {RESTORE_TESTED: "restoreTested", VERIFIED: "verified"}
+    proof = next((shown for mark, shown in proofs.items() if mark in entry.marks), "complete")
+    return _short(entry, label=entry.label, proof=proof)
 
 
 def _operation(served: Served, entry: EnvironmentEntry) -> Object | None:
@@ -115,7 +136,7 @@ def _operation(served: Served, entry: EnvironmentEntry) -> Object | None:
     kind, name = entry.operation
     found = served.at((kind, entry.namespace, name))
     known = isinstance(found, OperationEntry) and found.environment_id == entry.id
-    event = event_of(found.progress) if isinstance(found, OperationEntry) and known else {"step": None, "percent": 0}
+    event = from_json(found.parts()[1]) if isinstance(found, OperationEntry) and known else {"step": None, "percent": 0}
     return {
         "kind": kind.lower(),
         "id": found.id if found is not None and known else None,

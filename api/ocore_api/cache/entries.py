@@ -1,25 +1,19 @@
-"""What is kept of each object: slots and packed bytes, never the object itself. Pure."""
+"""What is kept of each object: slots and packed bytes, never the object itself. Never changed once it is made. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from sys import intern
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 from zlib import Z_BEST_SPEED, compress, decompress
 
-from pydantic_core import from_json
-
 from ocore_api.views import events, rows
-from ocore_api.views.console import environments as console_environments
-from ocore_api.views.console import extracts as console_extracts
-from ocore_api.views.console import rollbacks as console_rollbacks
-from ocore_api.views.console import snapshots as console_snapshots
-from ocore_api.views.console.rollbacks import Control
-from ocore_api.views.values import FINAL, Object, Resource, encode
+from ocore_api.views.console import environments, rollbacks, snapshots
+from ocore_api.views.values import FINAL, Object, Resource, encode, milliseconds
 from ocore_crds import conditions as c
 from ocore_crds.naming import project_id
 from ocore_crds.resources.environment import SizesStatus
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER
 from ocore_crds.rules.differentials import needs_of
-from ocore_crds.rules.retention import Candidate, Safety, candidate_of, safety_of, snapshot_used_by
+from ocore_crds.rules.retention import candidate_of, safety_of, snapshot_used_by
 from ocore_kube.types import ENVIRONMENTS, EXTRACTS, POLICIES, ROLLBACKS, SNAPSHOTS
 
 #: Kind, namespace and name.
@@ -27,249 +21,225 @@ Key = tuple[str, str, str]
 SNAPSHOT, ROLLBACK, ENVIRONMENT, POLICY = SNAPSHOTS.kind, ROLLBACKS.kind, ENVIRONMENTS.kind, POLICIES.kind
 EXTRACT = EXTRACTS.kind
 KINDS = (ENVIRONMENT, POLICY, SNAPSHOT, ROLLBACK, EXTRACT)
-#: What a Snapshot has proven: the newest one of each is at hand.
+#: Of which marks a Snapshot has, the newest one of an environment is at hand. A safety snapshot has only SAFETY, once
+#: it is Complete: it shows what a Rollback replaced, and is never taken for a good state.
 COMPLETE, VERIFIED, RESTORE_TESTED = c.COMPLETE, c.VERIFIED, c.RESTORE_TESTED
+OPEN, ENDED, SAFETY = "Open", "Ended", "Safety"
+#: Bytes of an object, as JSON, that are kept at most. The API server takes 1.5 MB, and a tenant decides how many.
+LARGEST = 256 * 1024
 
 
-def key_of(kind: str, obj: Object) -> Key:
-    """The key of an object."""
-    return kind, intern(obj["metadata"]["namespace"]), obj["metadata"]["name"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an operation is. `event`: the JSON of its server-sent event; `version`: the resourceVersion that it was
-    read from."""
-
-    version: int
-    event: bytes
-    final: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """What every kind has."""
+
+    __slots__ = (
+        *("created", "deleting", "environment_id", "environment_type", "id", "key", "order", "project_id"),
+        *("recorded", "refused", "uid", "version"),
+    )
 
     #: For people, and in the names of events.
     noun: ClassVar[str]
     #: Of the object.
     kind: ClassVar[str]
 
-    namespace: str
-    name: str
-    uid: str
-    id: str
-    created: str  # by the API server, or earlier: decides who has an id
-    newness: str  # see `order_of`
-    version: int
-    environment_id: str  # empty: unknown
-    project_id: str  # empty: unknown
-    environment_type: str
-    refused: bool  # another object has its id
-    deleting: bool
-    recorded: bool  # the operator has written its id
+    def __init__(self, obj: Resource, id_: str, origin: rows.Origin) -> None:
+        self.key: Key = self.kind, intern(obj.meta["namespace"]), obj.meta["name"]
+        self.uid = str(obj.meta["uid"])
+        self.id = self.uid if id_ == self.uid else id_
+        #: By the API server, or earlier: decides who has an id.
+        self.created = obj.first_seen
+        #: Newer is larger.
+        self.order = obj.order, self.id
+        self.version = int(obj.meta["resourceVersion"])
+        #: Empty: unknown.
+        self.environment_id = intern(origin.environment_id)
+        #: Empty: unknown.
+        self.project_id = intern(origin.project_id)
+        self.environment_type = intern(origin.type)
+        #: Whether another object has its id.
+        self.refused = obj.refused
+        self.deleting = obj.deleting
+        #: Whether the operator has written its id.
+        self.recorded = bool(obj.status.get("id"))
 
     @property
-    def key(self) -> Key:
-        """Kind, namespace and name."""
-        return self.kind, self.namespace, self.name
+    def namespace(self) -> str:
+        """metadata.namespace."""
+        return self.key[1]
 
     @property
-    def order(self) -> tuple[str, str]:
-        """Newer is larger."""
-        return self.newness, self.id
+    def name(self) -> str:
+        """metadata.name."""
+        return self.key[2]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class PolicyEntry(Entry):
+    """A SnapshotPolicy, of the Environment with its name."""
+
+    __slots__ = ("object",)
+
+    noun, kind = "policy", POLICY
+
+    def __init__(self, obj: Resource) -> None:
+        """Raises ValueError where it is too large."""
+        super().__init__(obj, obj.meta["uid"], rows.Origin())
+        whole(obj.raw)
+        #: As the API server returned it.
+        self.object = obj.raw
+
+
 class EnvironmentEntry(Entry):
-    """An Environment. `id` and `environment_id` are the same."""
+    """An Environment. `id` and `environment_id` are the same: empty before the operator has written it, because until
+    then another one may have it."""
+
+    __slots__ = (
+        *("details", "operation", "operation_since", "probed_at", "problem", "ready", "rollback_ready", "row", "sizes"),
+    )
 
     noun, kind = "environment", ENVIRONMENT
 
-    sizes: SizesStatus | None
-    problem: tuple[str, str] | None  # reason and message of Ready=False, unless a probe is under way
-    operation: tuple[str, str] | None  # kind and name of the operation that has the operation lock
-    operation_since: str
-    ready: bool | None
-    rollback_ready: bool | None
-    probed_at: str | None  # when the newest probe began
-    row: bytes  # JSON of what the console's row has of the Environment alone
-    details: bytes  # the same of its details, packed
+    def __init__(self, obj: Resource) -> None:
+        id_, found = str(obj.status.get("id") or ""), obj.conditions.get(c.READY, {})
+        project = project_id(obj.spec.get("projectId"), obj.meta["namespace"])
+        super().__init__(obj, id_, rows.Origin(id_, project, "", obj.spec["type"]))
+        sizes, operation, row = obj.status.get("sizes"), obj.status.get("operation"), environments.row(obj)
+        self.sizes = SizesStatus.model_validate(sizes, extra="ignore") if sizes else None
+        probed = found.get("status") == "False" and found.get("reason") not in (c.PENDING, c.PROBING, c.JOB_PENDING)
+        #: Reason and message of Ready=False, unless a probe is under way.
+        self.problem = (str(found.get("reason") or ""), str(found.get("message") or "")) if probed else None
+        #: Kind and name of the operation that has the operation lock.
+        self.operation = (operation["kind"], operation["name"]) if operation else None
+        self.operation_since = str(operation["since"]) if operation else ""
+        self.ready: bool | None = row["ready"]
+        self.rollback_ready: bool | None = row["rollbackReady"]
+        #: When the newest probe began.
+        self.probed_at: str | None = row["probedAt"]
+        #: JSON of what the console's row has of the Environment alone.
+        self.row = encode(row)
+        #: The same of its details, packed.
+        self.details = packed(encode(environments.details(obj)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class OperationEntry(Entry):
     """A Snapshot, Rollback or Extract."""
 
-    status: str  # pending, running, completed or failed
-    row: bytes  # the view, the event and the console's additions, each on a line; packed if status is final
-    length: int  # bytes of the view
-    deployment_id: str | None  # of a Snapshot: the deployment that caused it
-    snapshot_id: str | None  # of a Rollback: the snapshot that it restores
+    __slots__ = ("final", "length", "row", "status")
+
+    def __init__(
+        self,
+        obj: Resource,
+        origin: rows.Origin,
+        view: Object,
+        additions: Callable[[Resource, Object], Object] | None = None,
+    ) -> None:
+        """`additions`: what the console's API has beside the view; None: nothing. Raises ValueError where it is too
+        large."""
+        super().__init__(obj, view["id"], origin)
+        event, encoded = events.progress_event(obj), encode(view)
+        row = b"\n".join((encoded, encode(event), encode(additions(obj, event)) if additions is not None else b""))
+        #: pending, running, completed or failed.
+        self.status = intern(view["status"])
+        #: Whether it never changes again but for pins and retention.
+        self.final = self.status in FINAL
+        #: The view, the event and the console's additions, each on a line; packed if it is final.
+        self.row = packed(row) if self.final else row
+        #: Bytes of the view.
+        self.length = len(encoded)
+        if max(len(self.row), self.length) > LARGEST:
+            raise ValueError(_TOO_LARGE.format(max(len(self.row), self.length)))
 
     @property
     def encoded(self) -> bytes:
         """The JSON of the view. Of a Rollback without deploymentId, which belongs to the Snapshot: `listing.of_logs`
         has it."""
-        return self._parts()[0]
-
-    @property
-    def progress(self) -> Progress:
-        """How far it is."""
-        return Progress(self.version, self._parts()[1], self.final)
-
-    @property
-    def final(self) -> bool:
-        """Whether it never changes again but for pins and retention."""
-        return self.status in FINAL
+        return self.parts()[0]
 
     @property
     def console(self) -> bytes:
         """The JSON of the view with the console's additions."""
-        view, _, additions = self._parts()
+        view, _, additions = self.parts()
         return view[:-1] + b"," + additions[1:] if additions else view
 
-    def _parts(self) -> tuple[bytes, bytes, bytes]:
-        view, event, additions = (decompress(self.row) if self.final else self.row).split(b"\n")
-        return view, event, additions
+    def parts(self) -> list[bytes]:
+        """The JSON of the view, of the data of its server-sent event, and of the console's additions."""
+        return (decompress(self.row) if self.final else self.row).split(b"\n")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class SnapshotEntry(OperationEntry):
-    """A Snapshot."""
+    """A Snapshot of an environment."""
+
+    __slots__ = (
+        *("candidate", "deployment_id", "environment_name", "label", "marks", "needs", "stored_bytes", "time"),
+        *("took", "trigger"),
+    )
 
     noun, kind = "snapshot", SNAPSHOT
 
-    environment_name: str  # of the Environment in its namespace
-    trigger: str
-    time: str  # the point in time that it shows
-    proven: tuple[str, ...]  # of COMPLETE, VERIFIED and RESTORE_TESTED
-    candidate: Candidate | None  # for the rules of retention, without what Rollbacks use; None: they are not about it
-    needs: str  # id of the full Snapshot that it needs; empty: none
-    stored_bytes: int
+    def __init__(self, obj: Resource, origin: rows.Origin) -> None:
+        status, view = obj.status, rows.snapshot_view(obj, origin)
+        super().__init__(obj, origin, view, snapshots.additions)
+        #: The deployment that caused it.
+        self.deployment_id: str | None = view["deploymentId"]
+        #: Of its pin.
+        self.label: str | None = view["pinLabel"]
+        #: Of the Environment in its namespace.
+        self.environment_name = intern(obj.spec["environmentRef"]["name"])
+        self.trigger = intern(view["trigger"])
+        #: The point in time that it shows.
+        self.time = str(status.get("consistentAt") or status.get("completedAt") or obj.meta["creationTimestamp"])
+        #: Seconds from its creation to its end; 0 before that.
+        self.took = (milliseconds(obj.first_seen, view["completedAt"]) or 0) / 1000 if view["completedAt"] else 0.0
+        self.marks: tuple[str, ...] = (ENDED,) if self.final else (OPEN,)
+        if obj.spec.get("trigger") == SAFETY_TRIGGER:
+            self.marks = (SAFETY,) if self.status == "completed" else ()
+        elif self.status == "completed":
+            proofs = (t for t in (VERIFIED, RESTORE_TESTED) if obj.conditions.get(t, {}).get("status") == "True")
+            self.marks = (ENDED, COMPLETE, *proofs)
+        #: For the rules of retention, without what Rollbacks use; None: they are not about it.
+        self.candidate = candidate_of(obj.raw, used=()) if self.final else None
+        #: Id of the full Snapshot that it needs; empty: none.
+        self.needs = needs_of(status) if status.get("base") else ""
+        self.stored_bytes: int = view["totalSizeBytes"] or 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class RollbackEntry(OperationEntry):
-    """A Rollback; never a preview. `environment_id` is its target."""
+    """A Rollback into an environment; never a preview."""
+
+    __slots__ = ("control", "safety", "snapshot_id", "uses")
 
     noun, kind = "rollback", ROLLBACK
 
-    control: Control
-    uses: tuple[str, str] | None  # namespace and name of the Snapshot that it keeps from being deleted
-    safety: Safety | None  # the safety snapshot that it protects
+    def __init__(self, obj: Resource, target: rows.Origin, snapshot_id: str | None) -> None:
+        """`snapshot_id`: what the status will have, where it has none yet."""
+        view = rows.rollback_log(obj, target.environment_id, snapshot_id)
+        super().__init__(obj, target, view, rollbacks.additions)
+        #: The snapshot that it restores.
+        self.snapshot_id: str | None = view["snapshotId"]
+        self.control = rollbacks.control(obj)
+        #: Namespace and name of the Snapshot that it keeps from being deleted.
+        self.uses = snapshot_used_by(obj.raw) if not self.final else None
+        #: The safety snapshot that it protects.
+        self.safety = safety_of(obj.raw)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class PreviewEntry(OperationEntry):
-    """A Rollback with dryRun. `environment_id` is what it is a preview for."""
+    """A Rollback with dryRun, and the environment that it is a preview for."""
+
+    __slots__ = ("requested_by",)
 
     noun, kind = "preview", ROLLBACK
 
+    def __init__(self, obj: Resource, target: rows.Origin, view: Object) -> None:
+        super().__init__(obj, target, view)
+        self.requested_by = intern(str(obj.spec.get("requestedBy") or ""))
 
-@dataclass(frozen=True, slots=True, eq=False)
+
 class ExtractEntry(OperationEntry):
-    """An Extract. `environment_id` is that of its Snapshot."""
+    """An Extract, and the environment of its Snapshot."""
+
+    __slots__ = ()
 
     noun, kind = "extract", EXTRACT
-
-
-OperationT = TypeVar("OperationT", bound=OperationEntry)
-
-
-def environment_entry(obj: Resource) -> EnvironmentEntry:
-    """The entry of an Environment. Its id is empty before the operator has written it: until then another one may have
-    it."""
-    status = obj.status
-    id_ = str(status.get("id") or "")
-    sizes, operation, row = status.get("sizes"), status.get("operation"), console_environments.row(obj)
-    origin = rows.Origin(id_, project_id(obj.spec.get("projectId"), obj.meta["namespace"]), "", obj.spec["type"])
-    return EnvironmentEntry(
-        **_common(obj, id_, origin),
-        created=str(obj.meta["creationTimestamp"]),
-        newness="",
-        sizes=SizesStatus.model_validate(sizes, extra="ignore") if sizes else None,
-        problem=_problem(obj),
-        operation=(operation["kind"], operation["name"]) if operation else None,
-        operation_since=str(operation["since"]) if operation else "",
-        ready=row["ready"],
-        rollback_ready=row["rollbackReady"],
-        probed_at=row["probedAt"],
-        row=encode(row),
-        details=packed(encode(console_environments.details(obj))),
-    )
-
-
-def snapshot_entry(obj: Resource, origin: rows.Origin) -> SnapshotEntry:
-    """The entry of a Snapshot of that environment."""
-    view = rows.snapshot_view(obj, origin)
-    proven = [COMPLETE, *(t for t in (VERIFIED, RESTORE_TESTED) if obj.conditions.get(t, {}).get("status") == "True")]
-    return _operation(
-        *(SnapshotEntry, obj, origin, view, console_snapshots.additions),
-        environment_name=intern(obj.spec["environmentRef"]["name"]),
-        trigger=intern(view["trigger"]),
-        time=console_snapshots.shown_time(obj),
-        proven=tuple(proven) if obj.state == "completed" else (),
-        candidate=candidate_of(obj.raw, used=()),
-        needs=needs_of(obj.status),
-        stored_bytes=view["totalSizeBytes"] or 0,
-    )
-
-
-def rollback_entry(obj: Resource, target: rows.Origin, snapshot_id: str | None) -> RollbackEntry:
-    """The entry of a Rollback into that environment. `snapshot_id`: what the status will have, where it has none
-    yet."""
-    view = rows.rollback_log(obj, target.environment_id, snapshot_id, None)
-    del view["deploymentId"]
-    return _operation(
-        *(RollbackEntry, obj, target, view, console_rollbacks.additions),
-        control=console_rollbacks.control(obj),
-        uses=snapshot_used_by(obj.raw) if obj.state not in FINAL else None,
-        safety=safety_of(obj.raw),
-    )
-
-
-def preview_entry(obj: Resource, target: rows.Origin, snapshot_id: str | None) -> PreviewEntry:
-    """The entry of a Rollback with dryRun. `snapshot_id`: what the status will have, where it has none yet."""
-    return _operation(PreviewEntry, obj, target, console_rollbacks.preview(obj, target.environment_id, snapshot_id))
-
-
-def extract_entry(obj: Resource, origin: rows.Origin, snapshot_id: str | None) -> ExtractEntry:
-    """The entry of an Extract of a Snapshot of that environment. `snapshot_id`: what the status will have, where it has
-    none yet."""
-    view = console_extracts.extract_view(obj, origin.environment_id, snapshot_id)
-    return _operation(ExtractEntry, obj, origin, view)
-
-
-def _operation(
-    made: type[OperationT],
-    obj: Resource,
-    origin: rows.Origin,
-    view: Object,
-    additions: Callable[[Resource, Object], Object] | None = None,
-    **more: Any,
-) -> OperationT:
-    """The entry of an operation. `additions`: what the console's API has beside the view; None: nothing."""
-    event, status = events.progress_event(obj), view["status"]
-    encoded = encode(view)
-    row = b"\n".join((encoded, encode(event), encode(additions(obj, event)) if additions is not None else b""))
-    return made(
-        **_common(obj, view["id"], origin),
-        created=obj.first_seen,
-        newness=obj.order,
-        status=intern(status),
-        row=packed(row) if status in FINAL else row,
-        length=len(encoded),
-        deployment_id=view.get("deploymentId"),
-        snapshot_id=view.get("snapshotId"),
-        **more,
-    )
-
-
-def event_of(progress: Progress) -> Object:
-    """The data of the event."""
-    found: Object = from_json(progress.event)
-    return found
 
 
 def packed(data: bytes) -> bytes:
@@ -277,26 +247,13 @@ def packed(data: bytes) -> bytes:
     return compress(data, Z_BEST_SPEED)
 
 
-def _common(obj: Resource, id_: str, origin: rows.Origin) -> Object:
-    """The fields that every kind has, but for its times."""
-    uid = str(obj.meta["uid"])
-    return {
-        "namespace": intern(obj.meta["namespace"]),
-        "name": obj.meta["name"],
-        "uid": uid,
-        "id": uid if id_ == uid else id_,
-        "version": int(obj.meta["resourceVersion"]),
-        "environment_id": intern(origin.environment_id),
-        "project_id": intern(origin.project_id),
-        "environment_type": intern(origin.type),
-        "refused": obj.refused,
-        "deleting": obj.deleting,
-        "recorded": bool(obj.status.get("id")),
-    }
+def whole(obj: Object) -> bytes:
+    """The object as JSON, without what no view shows. Raises ValueError where it is too large to be kept."""
+    meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    found = encode({**obj, "metadata": meta})
+    if len(found) > LARGEST:
+        raise ValueError(_TOO_LARGE.format(len(found)))
+    return found
 
 
-def _problem(obj: Resource) -> tuple[str, str] | None:
-    found = obj.conditions.get(c.READY, {})
-    if found.get("status") != "False" or found.get("reason") in (c.PENDING, c.PROBING, c.JOB_PENDING):
-        return None
-    return str(found.get("reason") or ""), str(found.get("message") or "")
+_TOO_LARGE = f"it has {{}} bytes; at most {LARGEST} are kept of one object"

@@ -1,6 +1,6 @@
 """A list of entries that is always sorted, newest first. Pure."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
@@ -21,22 +21,21 @@ class Newest(Sequence[EntryT], Generic[EntryT]):
     def __init__(self) -> None:
         self._oldest_first: list[EntryT] = []
 
-    def add(self, entry: EntryT) -> None:
-        """Adds an entry that is not in the list."""
-        insort(self._oldest_first, entry, key=_ORDER)
-
-    def discard(self, entry: EntryT) -> None:
-        """Removes this very entry, if it is in the list."""
+    def put(self, entry: EntryT) -> None:
+        """Adds an entry, in the place of the one with its order and id."""
         found = self._oldest_first
         at = bisect_left(found, entry.order, key=_ORDER)
-        while at < len(found) and found[at].order == entry.order:
-            if found[at] is entry:
-                del found[at]
-                return
-            at += 1
+        found[at : at + (at < len(found) and found[at].order == entry.order)] = [entry]
+
+    def discard(self, entry: EntryT) -> None:
+        """Removes this very entry, unless another one has its place."""
+        found = self._oldest_first
+        at = bisect_left(found, entry.order, key=_ORDER)
+        if at < len(found) and found[at] is entry:
+            del found[at]
 
     def between(self, begin: str, end: str) -> list[EntryT]:
-        """Those whose `newness` is `begin` or later and before `end`, newest first. Empty: no limit."""
+        """Those whose `order` begins with `begin` or later and before `end`, newest first. Empty: no limit."""
         found = self._oldest_first
         first = bisect_left(found, (begin, ""), key=_ORDER) if begin else 0
         last = bisect_left(found, (end, ""), key=_ORDER) if end else len(found)

@@ -4,28 +4,30 @@ The snapshots of an environment are those that recorded its id and its project: 
 under the id of a deleted one of another project shows none of its snapshots.
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ocore_api.cache.entries import (
-    ENVIRONMENT,
     Entry,
     EnvironmentEntry,
     Key,
     OperationEntry,
+    PolicyEntry,
+    PreviewEntry,
     RollbackEntry,
     SnapshotEntry,
 )
 from ocore_api.cache.listing import PIECE, Listing, of_logs, of_snapshots
 from ocore_api.cache.newest import Newest, page
-from ocore_api.cache.pages import Pages
 from ocore_api.views.values import Object
 
 EntryT = TypeVar("EntryT", bound=Entry)
 OperationT = TypeVar("OperationT", bound=OperationEntry)
-#: A sorted list for each value of some fields.
-Index = dict[Any, Newest[Any]]
+#: Environments of which an encoded page is kept until a Snapshot of it changes: 16 MiB.
+PAGES = 256
+#: What names a sorted list; see `Served._lists`.
+Name = tuple[str, ...]
 _NOTHING: Newest[Any] = Newest()
 
 
@@ -35,50 +37,65 @@ class Served:
     def __init__(self) -> None:
         self._by_key: dict[Key, Entry] = {}
         self._by_id: defaultdict[type[Entry], dict[str, Entry]] = defaultdict(dict)
-        self._homes: Index = {}  # by type of the entry, environment and project
-        self._projects: Index = {}  # snapshots by project
-        self._cells: dict[str, Index] = {}  # of a project: snapshots by environment, its type, and status
-        self._restores: Index = {}  # rollbacks by snapshot
-        self._proven: Index = {}  # snapshots by environment, project, and what they have proven
-        self._pages = Pages()
-        #: SnapshotPolicies by namespace and name, as the API server returned them. The store keeps them current.
+        self._listed: defaultdict[Name, Newest[Any]] = defaultdict(Newest)
+        self._cells: defaultdict[str, set[Name]] = defaultdict(set)  # by project: lists with one status
+        self._pages: OrderedDict[str, tuple[int, int, bytes]] = OrderedDict()  # by environment: limit, offset, page
+        self._environments: dict[str, EnvironmentEntry] = {}
+        #: SnapshotPolicies by namespace and name, as the API server returned them.
         self.policies: dict[tuple[str, str], Object] = {}
+        #: The entry of that kind, namespace and name.
+        self.at = self._by_key.get
+        #: The Environment that has the id.
+        self.environment = self._environments.get
 
     def add(self, entry: Entry) -> None:
         """Serves the entry, in the place of the one with its key."""
-        if entry.key in self._by_key:
+        former, lists = self._by_key.get(entry.key), [*self._lists(entry)]
+        if former is not None and (former.order != entry.order or [*self._lists(former)] != lists):
             self.discard(entry.key)
-        self._by_key[entry.key] = entry
-        self._by_id[type(entry)][entry.id] = entry
-        for index, at in self._indexes(entry):
-            index.setdefault(at, Newest()).add(entry)
+        self._by_key[entry.key] = self._by_id[type(entry)][entry.id] = entry
+        for name in lists:
+            self._listed[name].put(entry)
+        if isinstance(entry, SnapshotEntry):
+            self._cells[entry.project_id].add(lists[-1])
+            self._pages.pop(entry.environment_id, None)
+        elif isinstance(entry, EnvironmentEntry):
+            self._environments[entry.id] = entry
+        elif isinstance(entry, PolicyEntry):
+            self.policies[entry.key[1:]] = entry.object
 
     def discard(self, key: Key) -> Entry:
         """Serves the entry of that key no more, and returns it."""
         entry = self._by_key.pop(key)
         if self._by_id[type(entry)].get(entry.id) is entry:
             del self._by_id[type(entry)][entry.id]
-        for index, at in self._indexes(entry):
-            index[at].discard(entry)
-            if not index[at]:
-                del index[at]
+        for name in self._lists(entry):
+            self._listed[name].discard(entry)
+            if not self._listed[name]:
+                del self._listed[name]
+                self._cells[entry.project_id].discard(name)
+        if not self._cells[entry.project_id]:
+            del self._cells[entry.project_id]
+        if isinstance(entry, SnapshotEntry):
+            self._pages.pop(entry.environment_id, None)
+        elif isinstance(entry, EnvironmentEntry) and self._environments.get(entry.id) is entry:
+            del self._environments[entry.id]
+        elif isinstance(entry, PolicyEntry):
+            del self.policies[key[1:]]
         return entry
 
-    def _indexes(self, entry: Entry) -> Iterator[tuple[Index, Any]]:
-        """The lists that have the entry."""
+    def _lists(self, entry: Entry) -> Iterator[Name]:
+        """The names of the lists that have the entry."""
         if not isinstance(entry, OperationEntry):
             return
-        project_id, home = entry.project_id, (entry.environment_id, entry.project_id)
-        yield self._homes, (type(entry), *home)
+        yield entry.noun, entry.environment_id, entry.project_id
         if isinstance(entry, SnapshotEntry):
-            self._pages.changed(entry.environment_id)
-            yield self._projects, project_id
-            yield self._cells.setdefault(project_id, {}), (entry.environment_id, entry.environment_type, entry.status)
-            if not self._cells[project_id]:
-                del self._cells[project_id]
-            yield from ((self._proven, (*home, proof)) for proof in entry.proven)
+            for mark in entry.marks:
+                yield mark, entry.environment_id, entry.project_id
+            yield "project", entry.project_id
+            yield "project", entry.project_id, entry.environment_id, entry.environment_type, entry.status
         elif isinstance(entry, RollbackEntry) and entry.snapshot_id:
-            yield self._restores, entry.snapshot_id
+            yield "restores", entry.snapshot_id
 
     # --- single entries
     def find(self, type_: type[EntryT], id_: str) -> EntryT | None:
@@ -86,27 +103,22 @@ class Served:
         found = self._by_id[type_].get(id_)
         return found if isinstance(found, type_) else None
 
-    def at(self, key: Key) -> Entry | None:
-        """The one of that kind, namespace and name."""
-        return self._by_key.get(key)
-
-    def environment_at(self, namespace: str, name: str) -> EnvironmentEntry | None:
-        """The Environment of that name."""
-        found = self._by_key.get((ENVIRONMENT, namespace, name))
-        return found if isinstance(found, EnvironmentEntry) else None
-
     def environments(self) -> list[EnvironmentEntry]:
         """All Environments."""
-        return [e for e in self._by_id[EnvironmentEntry].values() if isinstance(e, EnvironmentEntry)]
+        return [*self._environments.values()]
+
+    def previews(self) -> list[PreviewEntry]:
+        """All previews."""
+        return [e for e in self._by_id[PreviewEntry].values() if isinstance(e, PreviewEntry)]
 
     def project_of(self, environment_id: str) -> str:
         """The project of an environment; empty where that is not known."""
-        found = self.find(EnvironmentEntry, environment_id)
+        found = self.environment(environment_id)
         return found.project_id if found is not None else ""
 
-    def newest(self, environment: EnvironmentEntry, proof: str) -> SnapshotEntry | None:
-        """The newest Snapshot of an environment that has proven this."""
-        return next(iter(self._proven.get((environment.id, environment.project_id, proof), ())), None)
+    def newest(self, environment: EnvironmentEntry, mark: str) -> SnapshotEntry | None:
+        """The newest Snapshot of an environment that has this mark."""
+        return next(iter(self._listed.get((mark, environment.id, environment.project_id), ())), None)
 
     def deployment_of(self, entry: RollbackEntry) -> str | None:
         """The deployment that caused the Snapshot which a Rollback restores; None where that is not of the project: a
@@ -117,11 +129,11 @@ class Served:
     # --- lists, newest first
     def of(self, type_: type[OperationT], environment_id: str) -> Newest[OperationT]:
         """The operations of an environment."""
-        return self._homes.get((type_, environment_id, self.project_of(environment_id)), _NOTHING)
+        return self._listed.get((type_.noun, environment_id, self.project_of(environment_id)), _NOTHING)
 
     def rollbacks_to(self, snapshot_id: str) -> Newest[RollbackEntry]:
         """The Rollbacks that restore a Snapshot, whatever their environments."""
-        return self._restores.get(snapshot_id, _NOTHING)
+        return self._listed.get(("restores", snapshot_id), _NOTHING)
 
     def snapshot_page(
         self,
@@ -155,13 +167,13 @@ class Served:
         """A page of a project's Snapshots, and how many there are. `visible`: of an environment's id whether it counts;
         None: all do."""
         if visible is None and environment_type is None and status is None:
-            return page((self._projects.get(project_id, _NOTHING),), offset, limit)
+            return page((self._listed.get(("project", project_id), _NOTHING),), offset, limit)
         cells = (
-            found
-            for (environment_id, type_, state), found in self._cells.get(project_id, {}).items()
-            if environment_type in (None, type_)
-            and status in (None, state)
-            and (visible is None or visible(environment_id))
+            self._listed[name]
+            for name in self._cells.get(project_id, ())
+            if environment_type in (None, name[3])
+            and status in (None, name[4])
+            and (visible is None or visible(name[2]))
         )
         return page(cells, offset, limit)
 
@@ -169,9 +181,10 @@ class Served:
     def environment_page(self, environment_id: str, limit: int, offset: int) -> bytes | Listing:
         """The page of an environment's Snapshots: :class:`ocore_api.views.models.SnapshotPage`. Encoded, if it is
         small."""
-        found = self._pages.get(environment_id, limit, offset)
-        if found is not None:
-            return found
+        kept = self._pages.get(environment_id)
+        if kept is not None and kept[:2] == (limit, offset):
+            self._pages.move_to_end(environment_id)
+            return kept[2]
         snapshots = self.of(SnapshotEntry, environment_id)
         shown = snapshots[offset : offset + limit]
         listing = of_snapshots(
@@ -182,7 +195,10 @@ class Served:
         if not shown or listing.length > PIECE:
             return listing
         found = b"".join(listing.pieces())
-        self._pages.keep(environment_id, limit, offset, found)
+        self._pages[environment_id] = limit, offset, found
+        self._pages.move_to_end(environment_id)
+        if len(self._pages) > PAGES:
+            self._pages.popitem(last=False)
         return found
 
     def logs(self, head: bytes, entries: Sequence[RollbackEntry], tail: bytes) -> Listing:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv6Address, ip_address
@@ -90,14 +90,14 @@ class StreamLimit:
         self._total = total
         self._per_subject = per_subject
         self._gauge = gauge
-        self._open: dict[str, int] = {}
+        self._open: Counter[str] = Counter()
         #: Open streams of all subjects.
         self.count = 0
 
     @contextmanager
     def hold(self, subject: str) -> Iterator[None]:
         """Counts one stream while the block runs. Raises Problem: with status 429 for this subject, 503 for all."""
-        mine = self._open.get(subject, 0)
+        mine = self._open[subject]
         if mine >= self._per_subject:
             raise Problem(
                 "TooManyStreams",
@@ -111,7 +111,7 @@ class StreamLimit:
                 status=503,
                 headers={"Retry-After": "5"},
             )
-        self._open[subject] = mine + 1
+        self._open[subject] += 1
         self.count += 1
         self._gauge.set(self.count)
         try:
@@ -119,7 +119,6 @@ class StreamLimit:
         finally:
             self.count -= 1
             self._gauge.set(self.count)
-            if self._open[subject] == 1:
+            self._open[subject] -= 1
+            if not self._open[subject]:
                 del self._open[subject]
-            else:
-                self._open[subject] -= 1

@@ -47,6 +47,8 @@ HEALTH = frozenset({"/healthz", "/readyz"})
 DOCS = "/docs"
 UI = "/ui"
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Bytes of the largest body; beyond: 413. Seconds in which a body must arrive; beyond: 408.
+MAX_BODY, BODY_SECONDS = 65_536, 10.0
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HEADERS = (
@@ -87,8 +89,6 @@ class Edge:
         self._authenticator = authenticator
         self._metrics = metrics
         self._audit = audit
-        self._max_body = settings.max_body_bytes
-        self._body_seconds = settings.body_seconds
         self._subjects = RateLimit(settings.rate_per_second, settings.rate_burst)
         self._addresses = RateLimit(settings.anonymous_rate_per_second, settings.anonymous_rate_burst)
         # Of their own: failed requests of others behind the same proxy must not keep the page from its users,
@@ -110,7 +110,7 @@ class Edge:
         principal: Principal | None = None
         api = scope["path"].startswith(_TOKENS) or scope["path"] in (API, "/console")
         try:
-            request.check_length(self._max_body)
+            request.check_length()
             if not self._monitoring(scope):
                 if api:
                     principal = await self._caller(scope, request.authorization)
@@ -118,7 +118,7 @@ class Edge:
                 else:
                     self._anonymous(scope)
             if request.has_body:
-                receive = _Limited(receive, self._max_body, self._body_seconds)
+                receive = _Limited(receive)
             await self._app(scope, receive, request.send)
         except Problem as problem:
             await request.refuse(problem)
@@ -211,10 +211,10 @@ class _Exchange:
         self.id = request_id.decode() if request_id and valid else f"{prefix}-{next(numbers):x}"
         scope[REQUEST_ID] = self.id
 
-    def check_length(self, limit: int) -> None:
+    def check_length(self) -> None:
         """Refuses a body whose announced length is too large."""
-        if self._length is not None and self._length.isdigit() and int(self._length[:20]) > limit:
-            raise Problem("BodyTooLarge", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
+        if self._length is not None and self._length.isdigit() and int(self._length[:20]) > MAX_BODY:
+            raise Problem("BodyTooLarge", f"The body is larger than {MAX_BODY} bytes.", headers={"Connection": "close"})
 
     async def send(self, message: Message) -> None:
         """Sends a part of the answer, with our headers."""
@@ -252,10 +252,10 @@ class _Limited:
 
     __slots__ = ("_complete", "_deadline", "_left", "_receive")
 
-    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._left = limit
-        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._left = MAX_BODY
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
         self._complete = False
 
     async def __call__(self) -> Message:

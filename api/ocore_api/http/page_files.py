@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from fastapi import Request, Response
 
@@ -55,15 +55,19 @@ class BuiltFile:
 def read(folder: Path) -> Mapping[str, BuiltFile]:
     """All files below a folder by their paths in it."""
     found = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _file(path, path.relative_to(folder).as_posix()) for path in found}
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    return {
+        name: built(name, path.read_bytes(), IMMUTABLE if _HASHED.fullmatch(name) else REVALIDATE)
+        for name, path in names.items()
+    }
 
 
-def _file(path: Path, name: str) -> BuiltFile:
-    content = path.read_bytes()
+def built(name: str, content: bytes, cache_control: str) -> BuiltFile:
+    """A file of that name."""
     return BuiltFile(
         content=content,
         compressed=gzip.compress(content, mtime=0),
-        media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
+        media_type=MEDIA_TYPES.get(PurePath(name).suffix, "application/octet-stream"),
         etag=f'W/"{hashlib.sha256(content).hexdigest()[:32]}"',
-        cache_control=IMMUTABLE if _HASHED.fullmatch(name) else REVALIDATE,
+        cache_control=cache_control,
     )

@@ -18,8 +18,9 @@ from ocore_api.settings import Settings
 #: it, not we.
 KEEP_ALIVE = 75
 
-#: Bytes of a request's first line and headers.
-MAX_HEAD = 65_536
+#: Bytes of a request's first line and headers, and seconds in which they must arrive. Beyond, the connection is
+#: closed.
+MAX_HEAD, HEAD_SECONDS = 65_536, 10.0
 #: Bytes of an answer that wait for a slow client before the handler must wait.
 WRITE_BUFFER = 16_384
 #: Requests of a connection that wait for the answers before them; more end it. Browsers and HTTP libraries do not send
@@ -84,7 +85,6 @@ class Connection(HttpToolsProtocol):
     These hold before a token is read: for the head of a request, for requests that are sent ahead, for answers that are
     not read, and for connections. Without them each of these uses up memory."""
 
-    head_seconds: float
     stall_seconds: float
     #: By the port of this side.
     rooms: Mapping[int | None, Room]
@@ -159,12 +159,12 @@ class Connection(HttpToolsProtocol):
             self._room.waits(self)
         super().on_response_complete()
 
-    def push(self, chunk: bytes) -> bool:
-        """Writes a chunk of an answer that has begun, framed as such, at once: without a task and the layers between.
-        False: the client is slow or gone."""
+    def push(self, data: bytes) -> bool:
+        """Writes a chunk of an answer that has begun at once: without a task and the layers between. False: the client
+        is slow or gone."""
         if self.flow.write_paused or self.transport.is_closing():
             return False
-        self.transport.write(chunk)
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
     def abort(self) -> None:
@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
         return self.transport.is_closing()
 
     def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(self.head_seconds, self.transport.close)
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -188,7 +188,6 @@ class Connection(HttpToolsProtocol):
 def _protocol(settings: Settings) -> type[Connection]:
     """The protocol with these limits: uvicorn makes the instances."""
     limits = {
-        "head_seconds": settings.head_seconds,
         "stall_seconds": settings.stream_stall_seconds + STREAMS_FIRST,
         "rooms": {None: Room(settings.max_streams + CONNECTIONS), settings.monitoring_port: Room(MONITORING)},
     }

@@ -28,7 +28,7 @@ def caller_with(request: Request, scope: str) -> Principal:
     if scope not in principal.scopes:
         raise Problem(
             "MissingScope",
-            f"The token lacks the scope `{scope}`.",
+            f"The token lacks the scope `{scope}`. Use a token that has it.",
             headers={"WWW-Authenticate": f'Bearer realm="ocore", error="insufficient_scope", scope="{scope}"'},
         )
     return principal
@@ -73,10 +73,18 @@ def client_of(request: Request) -> Client:
     return Client(facade.client, facade.settings.request_timeout)
 
 
-async def owned(facade: Facade, principal: Principal, type_: type[OwnedT], id_: UUID | str) -> OwnedT:
-    """The entry of that type and id, of an environment that is the caller's. Raises Problem (NotFound)."""
-    wanted = str(id_)
-    entry = await facade.cache.find(type_, wanted, lambda e: principal.may_see(e.project_id, e.environment_id))
+async def owned(
+    facade: Facade, principal: Principal, type_: type[OwnedT], id_: UUID | str, of: UUID | None = None
+) -> OwnedT:
+    """The entry of that type and id, of an environment that is the caller's. `of`: only of this one. Raises Problem
+    (NotFound)."""
+    wanted, environment_id = str(id_), str(of) if of is not None else None
+
+    def visible(entry: OwnedT) -> bool:
+        may = principal.may_see(entry.project_id, entry.environment_id)
+        return may and environment_id in (None, entry.environment_id)
+
+    entry = await facade.cache.find(type_, wanted, visible)
     if entry is None:
         raise _not_found(type_.noun, wanted)
     return entry

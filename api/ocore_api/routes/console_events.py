@@ -38,4 +38,4 @@ async def stream_changes(
     project = await visible_project(facade, caller, project_id) if project_id is not None else None
     environment = await owned_environment(facade, caller, environment_id) if environment_id is not None else None
     only = environment.id if environment is not None else None
-    return EventStream(facade.hub, None, ChangeReader(facade.hub.feed, caller, project, only, last_event_id))
+    return EventStream(facade.hub.reading, ChangeReader(facade.cache.store, caller, project, only, last_event_id))

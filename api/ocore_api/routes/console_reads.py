@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from ocore_api.cache import SnapshotEntry, console, retention
+from ocore_api.cache.standing import ordered, standing, summary
 from ocore_api.errors import Problem
 from ocore_api.http.list_response import listed
 from ocore_api.http.middleware import CONSOLE
@@ -37,6 +39,8 @@ from ocore_api.views.console.models import (
     EnvironmentPage,
     Me,
     RetentionPlan,
+    Sort,
+    State,
 )
 from ocore_api.views.models import EnvironmentType, Trigger
 from ocore_api.views.values import encode
@@ -45,7 +49,8 @@ from ocore_crds.text.timestamps import text as timestamp
 router = APIRouter(prefix=CONSOLE, tags=["Console"])
 
 _TIME = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z)?$"
-Moment = Annotated[str, Query(pattern=_TIME)]
+Begin = Annotated[str, Query(alias="from", pattern=_TIME, description="Created at this time or later.")]
+End = Annotated[str, Query(alias="to", pattern=_TIME, description="Created before this time.")]
 ReadyFilter = Annotated[
     bool | None, unset, Query(description="Only those that are ready, or only those that are not, or not known to be.")
 ]
@@ -54,24 +59,40 @@ TextFilter = Annotated[
     str,
     Query(alias="text", max_length=200, description="A part of the name, namespace or id. Case does not matter."),
 ]
+StateFilter = Annotated[
+    list[State] | None,
+    BeforeValidator(lambda values: [each for each in values or () if each] or None),
+    Query(description="Only environments in this state. May be repeated."),
+]
+RunningFilter = Annotated[
+    bool | None, unset, Query(description="Only those on which an operation runs, or only those on which none runs.")
+]
+SortBy = Annotated[
+    Sort,
+    BeforeValidator(lambda value: value or "state"),
+    Query(description="What the list is sorted by, the smallest first; `-` before it reverses."),
+]
 TriggerFilter = Annotated[Trigger | None, unset, Query(description="Filter by what caused it.")]
 
 
-_RULES = ("retentionDays", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly")
-_Days = Annotated[int, Field(ge=0, le=36500)]
-_Count = Annotated[int, Field(ge=0, le=1000)]
-RetentionDays = Annotated[_Days | None, unset, Query(alias="retentionDays", description="Days to try; 0: no limit.")]
-KeepLast = Annotated[_Count | None, unset, Query(alias="keepLast", description="Newest snapshots to try.")]
-KeepHourly = Annotated[_Count | None, unset, Query(alias="keepHourly", description="Hours to try.")]
-KeepDaily = Annotated[_Count | None, unset, Query(alias="keepDaily", description="Days to try.")]
-KeepWeekly = Annotated[_Count | None, unset, Query(alias="keepWeekly", description="Weeks to try.")]
-KeepMonthly = Annotated[_Count | None, unset, Query(alias="keepMonthly", description="Months to try.")]
-KeepYearly = Annotated[_Count | None, unset, Query(alias="keepYearly", description="Years to try.")]
+Days = Annotated[Annotated[int, Field(ge=0, le=36500)] | None, unset]
+Count = Annotated[Annotated[int, Field(ge=0, le=1000)] | None, unset]
 
 
-def now_text() -> str:
-    """The time of this request."""
-    return timestamp(datetime.now(UTC))
+class TriedRules(BaseModel):
+    """Rules of retention to try, and the page of the answer."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    retention_days: Days = Field(default=None, description="Days to try; 0: no limit.")
+    keep_last: Count = Field(default=None, description="Newest snapshots to try.")
+    keep_hourly: Count = Field(default=None, description="Hours to try.")
+    keep_daily: Count = Field(default=None, description="Days to try.")
+    keep_weekly: Count = Field(default=None, description="Weeks to try.")
+    keep_monthly: Count = Field(default=None, description="Months to try.")
+    keep_yearly: Count = Field(default=None, description="Years to try.")
+    limit: Limit = PAGE
+    offset: Offset = 0
 
 
 @router.get("/me", response_model=Me, summary="Get the caller")
@@ -84,7 +105,7 @@ async def get_me(request: Request, caller: TokenCaller) -> Response:
         "projects": sorted(caller.projects),
         "environments": sorted(caller.environments),
         "expiresAt": timestamp(datetime.fromtimestamp(min(max(expires, 0), 253402300799), UTC)),
-        "time": now_text(),
+        "time": timestamp(datetime.now(UTC)),
     }
     return JSONResponse(body)
 
@@ -97,25 +118,36 @@ async def list_environments(
     ready: ReadyFilter = None,
     type_: KindFilter = None,
     search: TextFilter = "",
+    state: StateFilter = None,
+    running: RunningFilter = None,
+    sort: SortBy = "state",
     limit: Limit = PAGE,
     offset: Offset = 0,
 ) -> Response:
-    """Returns the environments that the caller may see: the worst first, then by name."""
+    """Returns the environments that the caller may see: the worst first unless `sort` says otherwise, then by name. Of
+    those that are overdue, the one that is late for the longest comes first."""
     facade = facade_of(request)
     project = await visible_project(facade, caller, project_id) if project_id is not None else None
-    served, wanted = facade.cache.served, search.lower()
-    found = [
-        e
+    served, wanted, now = facade.cache.served, search.lower(), datetime.now(UTC)
+    every = [
+        standing(served, e, now)
         for e in served.environments()
         if caller.may_see(e.project_id, e.environment_id)
         and project in (None, e.project_id)
         and type_ in (None, e.environment_type)
-        and (ready is None or (e.ready is True) == ready)
         and (wanted in e.name or wanted in e.namespace or wanted in e.id)
     ]
-    found.sort(key=lambda e: (console.rank(served, e), e.name, e.namespace))
-    shown = [console.environment_row(served, e) for e in found[offset : offset + limit]]
-    return listed(request, encode({"limit": limit, "offset": offset, "environments": shown, "total": len(found)}))
+    found = [
+        s
+        for s in every
+        if (ready is None or (s.entry.ready is True) == ready)
+        and (state is None or s.state in state)
+        and (running is None or (s.entry.operation is not None) == running)
+    ]
+    page = ordered(found, sort)[offset : offset + limit]
+    shown = [console.environment_row(served, s) for s in page]
+    body = {"limit": limit, "offset": offset, "summary": summary(every), "environments": shown, "total": len(found)}
+    return listed(request, encode(body))
 
 
 @router.get("/environments/{environmentId}", response_model=EnvironmentDetails, summary="Get an environment")
@@ -123,7 +155,7 @@ async def get_environment(request: Request, caller: ReadCaller, environment_id: 
     """Returns an environment with its conditions and what fixes them, its sizes, policy and open undo windows."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    return listed(request, encode(console.environment_details(facade.cache.served, environment, now_text())))
+    return listed(request, encode(console.environment_details(facade.cache.served, environment, datetime.now(UTC))))
 
 
 @router.get(
@@ -135,8 +167,8 @@ async def list_console_snapshots(
     request: Request,
     caller: ReadCaller,
     environment_id: EnvironmentId,
-    begin: Annotated[Moment, Query(alias="from", description="Created at this time or later.")] = "",
-    end: Annotated[Moment, Query(alias="to", description="Created before this time.")] = "",
+    begin: Begin = "",
+    end: End = "",
     trigger: TriggerFilter = None,
     status: StatusFilter = None,
     limit: Limit = PAGE,
@@ -171,22 +203,12 @@ async def try_retention(
     request: Request,
     caller: ReadCaller,
     environment_id: EnvironmentId,
-    retention_days: RetentionDays = None,
-    keep_last: KeepLast = None,
-    keep_hourly: KeepHourly = None,
-    keep_daily: KeepDaily = None,
-    keep_weekly: KeepWeekly = None,
-    keep_monthly: KeepMonthly = None,
-    keep_yearly: KeepYearly = None,
-    limit: Limit = PAGE,
-    offset: Offset = 0,
+    tried: Annotated[TriedRules, Query()],
 ) -> Response:
     """Returns what these rules would keep and delete, with the values of the policy for those that are not given. Saves
     nothing."""
     facade = facade_of(request)
     environment = await owned_environment(facade, caller, environment_id)
-    values = (retention_days, keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
-    given = {n: v for n, v in zip(_RULES, values, strict=True) if v is not None}
     store, policy = facade.cache.store, facade.cache.policy_of(environment)
     question = retention.Question(
         environment_id=environment.id,
@@ -195,11 +217,11 @@ async def try_retention(
         rollbacks=store.rollbacks_known(),
         shown=frozenset(e.id for e in facade.cache.served.of(SnapshotEntry, environment.id)),
         policy=policy["spec"] if policy is not None else None,
-        given=given,
+        given=tried.model_dump(by_alias=True, exclude_none=True, exclude={"limit", "offset"}),
     )
     try:
         async with facade.plans.turn(caller.subject):
-            found = await asyncio.to_thread(retention.plan, question, datetime.now(UTC), offset, limit)
+            found = await asyncio.to_thread(retention.plan, question, datetime.now(UTC), tried.offset, tried.limit)
     except (KeyError, ValueError, OSError):
         zone = (policy or {}).get("spec", {}).get("timeZone")
         raise Problem(

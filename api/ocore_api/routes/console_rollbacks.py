@@ -1,5 +1,7 @@
 """The console's rollbacks: previews, details, undo, cancellation."""
 
+from datetime import UTC, datetime
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -17,9 +19,25 @@ from ocore_api.routes.access import (
     owned_snapshot,
     owned_target,
 )
-from ocore_api.routes.console_reads import now_text
-from ocore_api.routes.parameters import DeploymentId, EnvironmentId, IdempotencyKey, PreviewId, location
-from ocore_api.views.console.models import PreviewAccepted, RollbackDetails, RollbackPreview, UndoAccepted
+from ocore_api.routes.console_reads import Begin, End
+from ocore_api.routes.parameters import (
+    PAGE,
+    DeploymentId,
+    EnvironmentId,
+    IdempotencyKey,
+    Limit,
+    Offset,
+    OnlyOf,
+    PreviewId,
+    location,
+)
+from ocore_api.views.console.models import (
+    PreviewAccepted,
+    RollbackDetails,
+    RollbackDetailsPage,
+    RollbackPreview,
+    UndoAccepted,
+)
 from ocore_api.views.console.requests import PreviewRequest
 from ocore_api.views.models import MessageAnswer
 from ocore_api.views.values import encode
@@ -56,7 +74,7 @@ async def start_preview(
         create_safety_snapshot=False,
         body={"snapshotId": body.snapshot_id, "targetEnvironmentId": body.target_environment_id or environment.id},
     )
-    made = await previews.start(client_of(request), facade.cache, wanted, caller.subject, idempotency_key)
+    made = await previews.start(client_of(request), facade.cache, wanted, caller, idempotency_key)
     note(request.scope, name=made.name, object=made.id, target=wanted.target.id, snapshot=wanted.snapshot.id)
     answer = {
         "previewId": made.id,
@@ -68,17 +86,51 @@ async def start_preview(
 
 
 @router.get("/rollback-previews/{previewId}", response_model=RollbackPreview, summary="Get a preview")
-async def get_preview(request: Request, caller: ReadCaller, preview_id: PreviewId) -> Response:
+async def get_preview(request: Request, caller: ReadCaller, preview_id: PreviewId, of: OnlyOf = None) -> Response:
     """Returns a preview, with its report once that is made."""
-    return listed(request, (await owned(facade_of(request), caller, PreviewEntry, preview_id)).console)
+    return listed(request, (await owned(facade_of(request), caller, PreviewEntry, preview_id, of)).console)
+
+
+@router.delete("/rollback-previews/{previewId}", status_code=202, response_model=MessageAnswer, summary="End a preview")
+async def end_preview(request: Request, preview_id: PreviewId, caller: RollbackCaller, of: OnlyOf = None) -> Response:
+    """Ends a preview that no one reads any more, and removes it. Its Job is stopped."""
+    entry = await owned(facade_of(request), caller, PreviewEntry, preview_id, of)
+    note(request.scope, namespace=entry.namespace, name=entry.name, object=entry.id)
+    await previews.end(client_of(request), entry)
+    return JSONResponse({"message": f"Preview {entry.name} is being removed."}, 202)
+
+
+@router.get(
+    "/environments/{environmentId}/rollbacks",
+    response_model=RollbackDetailsPage,
+    summary="List rollbacks with what can be done about them",
+)
+async def list_console_rollbacks(
+    request: Request,
+    caller: ReadCaller,
+    environment_id: EnvironmentId,
+    begin: Begin = "",
+    end: End = "",
+    limit: Limit = PAGE,
+    offset: Offset = 0,
+) -> Response:
+    """Returns a page of the rollbacks into an environment and of their undos, newest first."""
+    facade, now = facade_of(request), datetime.now(UTC)
+    environment = await owned_environment(facade, caller, environment_id)
+    served = facade.cache.served
+    found = served.of(RollbackEntry, environment.id).between(begin[:19], end[:19])
+    shown = [console.rollback_details(served, each, now) for each in found[offset : offset + limit]]
+    return listed(request, encode({"limit": limit, "offset": offset, "rollbacks": shown, "total": len(found)}))
 
 
 @router.get("/rollbacks/{deploymentId}", response_model=RollbackDetails, summary="Get a rollback")
-async def get_rollback(request: Request, caller: ReadCaller, deployment_id: DeploymentId) -> Response:
+async def get_rollback(
+    request: Request, caller: ReadCaller, deployment_id: DeploymentId, of: OnlyOf = None
+) -> Response:
     """Returns a rollback with its steps and downtime, and whether it can be undone or cancelled."""
     facade = facade_of(request)
-    entry = await owned(facade, caller, RollbackEntry, deployment_id)
-    return listed(request, encode(console.rollback_details(facade.cache.served, entry, now_text())))
+    entry = await owned(facade, caller, RollbackEntry, deployment_id, of)
+    return listed(request, encode(console.rollback_details(facade.cache.served, entry, datetime.now(UTC))))
 
 
 @router.post(
@@ -89,11 +141,15 @@ async def get_rollback(request: Request, caller: ReadCaller, deployment_id: Depl
     responses=_UNDO,
 )
 async def undo_rollback(
-    request: Request, deployment_id: DeploymentId, caller: RollbackCaller, idempotency_key: IdempotencyKey = None
+    request: Request,
+    deployment_id: DeploymentId,
+    caller: RollbackCaller,
+    of: OnlyOf = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Makes the data live again that the rollback has replaced. What is live now is kept for the undo's own window."""
     facade = facade_of(request)
-    entry = await owned(facade, caller, RollbackEntry, deployment_id)
+    entry = await owned(facade, caller, RollbackEntry, deployment_id, of)
     target = await owned_environment(facade, caller, entry.environment_id)
     made = await undo.undo(client_of(request), facade.cache, entry, target, caller.subject, idempotency_key)
     note(request.scope, name=made.name, object=made.id, target=target.id, undoes=entry.id)
@@ -107,10 +163,12 @@ async def undo_rollback(
 
 
 @router.delete("/rollbacks/{deploymentId}", status_code=202, response_model=MessageAnswer, summary="Cancel a rollback")
-async def cancel_rollback(request: Request, deployment_id: DeploymentId, caller: RollbackCaller) -> Response:
+async def cancel_rollback(
+    request: Request, deployment_id: DeploymentId, caller: RollbackCaller, of: OnlyOf = None
+) -> Response:
     """Cancels a rollback that has not begun to switch. The environment stays as it is; then the rollback is removed."""
     facade = facade_of(request)
-    entry = await owned(facade, caller, RollbackEntry, deployment_id)
+    entry = await owned(facade, caller, RollbackEntry, deployment_id, of)
     note(request.scope, namespace=entry.namespace, name=entry.name, object=entry.id)
     await undo.cancel(client_of(request), entry)
     text = f"Rollback {entry.name} is being cancelled. The environment stays as it is; then the rollback is removed."

@@ -8,16 +8,12 @@ from importlib.resources import files
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from ocore_api import swagger_ui
-from ocore_api.http.list_response import accepts_gzip
 from ocore_api.http.middleware import DOCS
+from ocore_api.http.page_files import BuiltFile, built
 
 #: Seconds for which browsers keep the files. Another version of the program may have others.
 MAX_AGE = 600
-_FILES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "start.js": "text/javascript",
-}
+_FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "start.js")
 _PAGE = b"""<!doctype html>
 <html lang="en">
 <head>
@@ -49,18 +45,12 @@ async def file(request: Request, name: str) -> Response:
     """A file of the page: compressed, unless the client cannot read that."""
     if name not in _FILES:
         raise HTTPException(404)
-    headers = {"Cache-Control": f"public, max-age={MAX_AGE}", "Vary": "Accept-Encoding"}
-    content = _compressed(name)
-    if accepts_gzip(request.headers.get("accept-encoding", "")):
-        headers["Content-Encoding"] = "gzip"
-    else:
-        content = gzip.decompress(content)
-    return Response(content, headers=headers, media_type=_FILES[name])
+    return _file(name).response(request)
 
 
 @cache
-def _compressed(name: str) -> bytes:
+def _file(name: str) -> BuiltFile:
     folder = files(swagger_ui)
-    if name == "start.js":
-        return gzip.compress((folder / name).read_bytes(), mtime=0)
-    return (folder / "dist" / f"{name}.gz").read_bytes()
+    packed = folder / "dist" / f"{name}.gz"
+    content = gzip.decompress(packed.read_bytes()) if packed.is_file() else (folder / name).read_bytes()
+    return built(name, content, f"public, max-age={MAX_AGE}")

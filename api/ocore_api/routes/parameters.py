@@ -28,6 +28,11 @@ def _or(default: int) -> BeforeValidator:
 EnvironmentId = Annotated[UUID, Path(alias="environmentId", description="Environment ID")]
 ProjectId = Annotated[UUID, Path(alias="projectId", description="Project ID")]
 OptionalProjectId = Annotated[UUID | None, unset, Query(alias="projectId", description="Project ID")]
+OnlyOf = Annotated[
+    UUID | None,
+    unset,
+    Query(alias="environmentId", description="Not found unless it is of this environment. Absent: of any."),
+]
 PreviewId = Annotated[UUID, Path(alias="previewId", description="Preview ID")]
 ExtractId = Annotated[UUID, Path(alias="extractId", description="Extract ID")]
 SnapshotId = Annotated[UUID, Path(alias="snapshotId", description="Snapshot ID")]

@@ -35,7 +35,7 @@ async def rollback_progress(
     """Events of the rollback whose id POST has answered as `deploymentId`."""
     facade = facade_of(request)
     entry = await owned(facade, caller, RollbackEntry, deployment_id)
-    return EventStream(facade.hub, (RollbackEntry, entry.id), ProgressReader(caller, None, last_event_id))
+    return EventStream(facade.hub.reading, ProgressReader(caller, (RollbackEntry, entry.id), None, last_event_id))
 
 
 @router.get(
@@ -57,5 +57,5 @@ async def snapshot_progress(
     """Events of a snapshot of the environment."""
     facade = facade_of(request)
     entry = await owned_snapshot(facade, caller, environment_id, snapshot_id)
-    reader = ProgressReader(caller, entry.environment_id, last_event_id)
-    return EventStream(facade.hub, (SnapshotEntry, entry.id), reader)
+    reader = ProgressReader(caller, (SnapshotEntry, entry.id), entry.environment_id, last_event_id)
+    return EventStream(facade.hub.reading, reader)

@@ -5,8 +5,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from ocore_api.cache.entries import Progress
-
 #: Sent after a time without events, so that proxies and clients see that the stream is open.
 ALIVE = b": alive\n\n"
 
@@ -15,16 +13,16 @@ _ID = re.compile(r"([0-9]{1,20})-([A-Za-z0-9_-]{12})")
 _SEPARATORS = tuple((separator.encode(), b"\\u%04x" % ord(separator)) for separator in "\x85\u2028\u2029")
 
 
-@dataclass(frozen=True, slots=True)
 class Frame:
-    """The event of one operation, encoded once for all readers. `version`: of the object that it was read from;
-    `digest`: of its data; `chunk`: `data` as a chunk of HTTP."""
+    """The event of one operation, encoded once for all readers. Its id is the version and a digest of the data: every
+    replica gives the same state the same id. `version`: of the object that it was read from; `final`: none follows."""
 
-    version: int
-    digest: str
-    data: bytes
-    chunk: bytes
-    final: bool
+    __slots__ = ("data", "digest", "event", "final", "version")
+
+    def __init__(self, noun: str, version: int, data: bytes, *, final: bool) -> None:
+        self.version, self.data, self.final = version, data, final
+        self.digest = base64.urlsafe_b64encode(hashlib.blake2b(data, digest_size=9).digest()).decode()
+        self.event = event(f"{version}-{self.digest}", f"{noun}-progress", data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +42,11 @@ class Seen:
         return frame.final and self.digest == frame.digest
 
 
-def frame(noun: str, progress: Progress) -> Frame:
-    """The event of a Snapshot or Rollback. Its id is the version and a digest of the data: every replica gives the same
-    state the same id."""
-    digest = base64.urlsafe_b64encode(hashlib.blake2b(progress.event, digest_size=9).digest()).decode()
-    data = event(f"{progress.version}-{digest}", f"{noun}-progress", progress.event)
-    return Frame(progress.version, digest, data, chunk(data), progress.final)
-
-
 def event(id_: str, name: str, data: bytes) -> bytes:
     """One event. Its data is one line also for parsers that take other separators for ends of lines."""
     for raw, escaped in _SEPARATORS:
         data = data.replace(raw, escaped)
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (id_.encode(), name.encode(), data)
-
-
-def chunk(data: bytes) -> bytes:
-    """Bytes as a chunk of HTTP/1.1."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def seen(last_event_id: str | None) -> Seen | None:

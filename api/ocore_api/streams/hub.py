@@ -3,20 +3,20 @@ not read."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
 from prometheus_client import Counter
 
 from ocore_api.cache.changes import Change
-from ocore_api.cache.entries import Entry
+from ocore_api.cache.entries import Entry, OperationEntry
 from ocore_api.cache.store import Store
 from ocore_api.errors import Problem
 from ocore_api.http.limits import StreamLimit
-from ocore_api.streams.changes import Feed
-from ocore_api.streams.progress import Operation, Topic
-from ocore_api.streams.reader import Reader, Source
+from ocore_api.streams.changes import ChangeReader
+from ocore_api.streams.progress import Operation, ProgressReader, Topic
+from ocore_api.streams.reader import Reader
 from ocore_kube.errors import Unavailable as ApiServerUnavailable
 
 #: Seconds without an event after which a comment is sent.
@@ -48,46 +48,62 @@ class Hub:
         self._dropped = dropped
         self._stall = stall_seconds
         self._clock = clock
+        self._behind = behind
         self._closed = False
         #: Operations that are followed.
-        self.topics: dict[tuple[type[Entry], str], Topic] = {}
-        #: All changes.
-        self.feed = Feed(store, behind)
-        self.readers: set[Reader] = set()
+        self.topics: dict[Operation, Topic] = {}
+        #: Readers of all changes.
+        self.followers: set[ChangeReader] = set()
+        #: All readers.
+        self.readers: set[ChangeReader | ProgressReader] = set()
         store.changes.listeners.append(self._changed)
 
-    def _changed(self, change: Change) -> None:
-        self.feed.changed(change)
+    def _changed(self, change: Change, entry: Entry) -> None:
+        for reader in self.followers:
+            if reader.sees(change.project_id, change.environment_id):
+                reader.note(change.environment_id)
         topic = self.topics.get((change.type, change.id))
         if topic is not None:
-            topic.changed(change)
+            topic.changed(change, entry)
 
     @contextmanager
-    def reading(self, operation: Operation | None, reader: Reader) -> Iterator[None]:
-        """Delivers events to the reader while the block runs: of one operation, or of all changes (None). Raises
-        Problem; ApiError where changes may be missed."""
+    def reading(self, reader: ChangeReader | ProgressReader) -> Iterator[None]:
+        """Delivers events to the reader while the block runs. Raises Problem; ApiError where changes may be missed."""
         if self._closed:
             raise Problem(
                 "ShuttingDown", "This server is shutting down. Open the stream again.", headers={"Retry-After": "1"}
             )
         with self._limit.hold(reader.principal.subject):
-            source: Source = self.feed
-            if operation is not None:
-                source = self.topics.get(operation) or Topic(self._store.served, operation)
-                self.topics[operation] = source
-            if source.missed:
+            if isinstance(reader, ProgressReader):
+                self._follow(reader)
+            elif self._behind():
                 raise ApiServerUnavailable(0, "Behind", "changes are not known: the watches get no answer")
-            reader.source = source
-            source.readers.add(reader)
+            else:
+                self.followers.add(reader)
             self.readers.add(reader)
             try:
                 yield
             finally:
                 reader.release()
                 self.readers.discard(reader)
-                source.readers.discard(reader)
-                if operation is not None and not source.readers and self.topics.get(operation) is source:
-                    del self.topics[operation]
+                if isinstance(reader, ChangeReader):
+                    self.followers.discard(reader)
+                else:
+                    reader.topic.readers.discard(reader)
+                    if not reader.topic.readers:
+                        del self.topics[reader.operation]
+
+    def _follow(self, reader: ProgressReader) -> None:
+        """Raises Problem (NotFound) where the operation does not exist."""
+        topic = self.topics.get(reader.operation)
+        if topic is None:
+            type_, id_ = reader.operation
+            entry = self._store.served.find(type_, id_)
+            if not isinstance(entry, OperationEntry):
+                raise Problem("NotFound", f"No {type_.noun} {id_} is visible to this caller.")
+            topic = self.topics[reader.operation] = Topic(entry)
+        reader.topic = topic
+        topic.readers.add(reader)
 
     async def run(self) -> None:
         """Checks the clock until it is cancelled."""
@@ -98,7 +114,7 @@ class Hub:
     def tick(self) -> None:
         """Ends streams whose token has expired, and those that may miss changes; drops readers that do not read, and
         sends comments."""
-        now, epoch = time.monotonic(), self._clock()
+        now, epoch, behind = time.monotonic(), self._clock(), self._behind()
         for reader in tuple(self.readers):
             if reader.blocked_since and now - reader.blocked_since > self._stall:
                 subject = reader.principal.subject
@@ -107,7 +123,7 @@ class Hub:
                 reader.abort()
             elif epoch >= reader.principal.expires_at:
                 reader.close("the token has expired")
-            elif reader.source.missed:
+            elif behind and isinstance(reader, ChangeReader):
                 reader.close("the API server does not answer")
             elif now - reader.quiet_since >= KEEP_ALIVE:
                 reader.keep_alive()
@@ -121,7 +137,7 @@ class Hub:
         asyncio.get_running_loop().call_later(GRACE, _abort, readers)
 
 
-def _abort(readers: tuple[Reader, ...]) -> None:
+def _abort(readers: Sequence[Reader]) -> None:
     """Drops the connections that are still open; those that are closed are not harmed."""
     for reader in readers:
         reader.abort()

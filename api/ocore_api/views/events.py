@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from ocore_api.views.values import FINAL, Object, Resource, text
+from ocore_api.views.values import FINAL, Object, Resource
 from ocore_crds import conditions as c
 from ocore_crds.protocol import Step
 from ocore_crds.rules.shown_step import Begun, shown_step
-from ocore_crds.text import timestamps
 
 _ENDED = ("Done", "Skipped", "Failed")
 
@@ -15,9 +14,14 @@ def progress_event(obj: Resource) -> Object:
     """The fields of :class:`ocore_api.views.models.ProgressEvent`, of a Snapshot or Rollback."""
     status, state = obj.status, obj.state
     progress, found = status.get("progress") or {}, obj.conditions
-    steps = status.get("steps") or ()
-    step = _ended_with(progress, steps) if state in FINAL else _current(progress, steps)
-    figures = progress if text(progress, "step") == step else {}
+    steps, reported = status.get("steps") or (), progress.get("step") or None
+    if state in FINAL:
+        step = _ended_with(reported, steps)
+    elif reported is None or any(s["name"] == reported and s.get("state") in _ENDED for s in steps):
+        step = _next(reported, steps)
+    else:
+        step = reported
+    figures = progress if reported == step else {}
     percent = min(max(int(progress.get("percent") or 0), 0), 99)
     told = found.get(c.COMPLETE if state == "completed" else c.RECONCILING, {}).get("message")
     times = [
@@ -35,26 +39,23 @@ def progress_event(obj: Resource) -> Object:
         "bytesDone": int(figures.get("bytesDone") or 0),
         "bytesTotal": int(figures.get("bytesTotal") or 0),
         "message": obj.error if state == "failed" else str(told or ""),
-        # By the moment, not by the text: "05.5Z" is later than "05Z" and sorts before it.
-        "time": max((str(t) for t in times if t), key=timestamps.parse),
+        # "05.5Z" is later than "05Z", and sorts before it.
+        "time": max(str(t).rstrip("Z") for t in times if t) + "Z",
     }
 
 
-def _current(progress: Object, steps: Sequence[Object]) -> str | None:
-    """The step that the operator shows, or the next one where that has ended since: by the same rule, so that no step
-    comes back."""
-    reported = text(progress, "step")
-    if reported is not None and not any(s["name"] == reported and s.get("state") in _ENDED for s in steps):
-        return reported
-    begun = [Begun(s["name"], str(s.get("state")), text(s, "startedAt"), text(s, "completedAt")) for s in steps]
+def _next(reported: str | None, steps: Sequence[Object]) -> str | None:
+    """The step that the operator will show after the reported one has ended: by the same rule, so that no step comes
+    back."""
+    begun = (Begun(s["name"], str(s.get("state")), s.get("startedAt"), s.get("completedAt")) for s in steps)
     return shown_step(begun, reported)
 
 
-def _ended_with(progress: Object, steps: Sequence[Object]) -> str | None:
+def _ended_with(reported: str | None, steps: Sequence[Object]) -> str | None:
     """The step that failed, else the last one of the operation itself: the cleanup of a rollback comes after its
     end."""
     failed = next((s["name"] for s in steps if s.get("state") == "Failed"), None)
-    return failed or text(progress, "step") or _current(progress, [s for s in steps if s["name"] != Step.CLEANUP])
+    return failed or reported or _next(None, [s for s in steps if s["name"] != Step.CLEANUP])
 
 
 def deleted_event(last: Object, noun: str, now: str) -> Object:

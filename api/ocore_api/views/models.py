@@ -1,5 +1,5 @@
-"""The models of every answer. `source(...)` names the resource field that a field comes from; docs/rest-api.md is made
-from it."""
+"""The models of every answer. `source(...)` names the resource field that a field comes from;
+docs/rest-api-fields.md is made from them."""
 
 from typing import Annotated, Any, Literal
 

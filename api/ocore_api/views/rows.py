@@ -5,11 +5,13 @@ from typing import get_args
 
 from ocore_api.views.evidence import recovery_evidence
 from ocore_api.views.models import EnvironmentType
-from ocore_api.views.values import Object, Resource, identity, lower_snake, milliseconds, text
+from ocore_api.views.values import Object, Resource, identity, milliseconds
 from ocore_crds.resources import remote_copy
 
 #: Of an environment. A status can have another text: its schema allows any.
 TYPES = get_args(EnvironmentType)
+#: By `spec.trigger`.
+_TRIGGERS = {"Manual": "manual", "Scheduled": "scheduled", "Deployment": "deployment", "PreRollback": "pre_rollback"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,81 +24,60 @@ class Origin:
     type: str = ""
 
 
-def recorded_origin(snapshot: Resource) -> Origin | None:
-    """The environment as the Snapshot recorded it; None before that."""
-    source = snapshot.status.get("source")
-    if not source:
-        return None
-    type_ = source["environmentType"]
-    known = type_ if type_ in TYPES else ""
-    return Origin(source["environmentId"], source["projectId"], source["environmentName"], known)
-
-
-def deployment_of(snapshot: Resource) -> str | None:
-    """The deployment that caused a Snapshot."""
-    source = snapshot.status.get("source") or {}
-    return identity(source, "deploymentId") or identity(snapshot.spec, "deploymentId")
-
-
 def snapshot_view(obj: Resource, origin: Origin) -> Object:
     """The fields of :class:`ocore_api.views.models.SnapshotView`."""
     spec, status = obj.spec, obj.status
     source, sizes = status.get("source") or {}, status.get("sizes") or {}
     paths = (status.get("evidence") or {}).get("paths") or {}
-    pin = spec.get("pin")
+    pin, remote, ended = spec.get("pin"), status.get("remote") or {}, status.get("completedAt")
+    trigger = spec.get("trigger") or "Manual"
     return {
-        "commitSha": text(source, "commitSha"),
-        "completedAt": text(status, "completedAt"),
-        "configPath": text(paths, "config"),
+        "commitSha": source.get("commitSha") or None,
+        "completedAt": ended or None,
+        "configPath": paths.get("config") or None,
         "createdAt": obj.created_at,
-        "dbDumpPath": text(paths, "database"),
+        "dbDumpPath": paths.get("database") or None,
         "dbSizeBytes": sizes.get("databaseBytes"),
-        "deploymentId": deployment_of(obj),
-        "durationMs": milliseconds(status.get("startedAt"), status.get("completedAt")),
+        "deploymentId": identity(source, "deploymentId") or identity(spec, "deploymentId"),
+        "durationMs": milliseconds(status.get("startedAt"), ended) if ended else None,
         "environmentId": origin.environment_id,
         "environmentName": origin.name,
         "environmentType": origin.type or None,
         "errorMessage": obj.error,
-        "expiresAt": text(status, "expiresAt"),
-        "filestorePath": text(paths, "filestore"),
+        "expiresAt": status.get("expiresAt") or None,
+        "filestorePath": paths.get("filestore") or None,
         "filestoreSizeBytes": sizes.get("filestoreBytes"),
         "id": obj.id,
-        "imageTag": text(source, "imageTag"),
+        "imageTag": source.get("imageTag") or None,
         "isFullFilestore": status.get("fullFilestore") is not False,
         "isPinned": pin is not None,
-        "pinLabel": text(pin, "label") if pin else None,
+        "pinLabel": pin.get("label") or None if pin else None,
         "recoveryEvidence": recovery_evidence("Snapshot", obj),
-        "remoteStatus": remote_copy.named((status.get("remote") or {}).get("state")),
-        "startedAt": text(status, "startedAt"),
+        "remoteStatus": remote_copy.named(remote.get("state")) if remote else "none",
+        "startedAt": status.get("startedAt") or None,
         "status": obj.state,
         "totalSizeBytes": sizes.get("storedBytes"),
-        "trigger": lower_snake(spec.get("trigger") or "Manual"),
+        "trigger": _TRIGGERS.get(trigger, trigger.lower()),
     }
 
 
-def rollback_log(obj: Resource, environment_id: str, snapshot_id: str | None, deployment_id: str | None) -> Object:
-    """The fields of :class:`ocore_api.views.models.RollbackLog`. `environment_id` is the target; `snapshot_id` is used
-    where the status has none."""
+def rollback_log(obj: Resource, environment_id: str, snapshot_id: str | None) -> Object:
+    """The fields of :class:`ocore_api.views.models.RollbackLog`, but for deploymentId, which belongs to the Snapshot.
+    `environment_id` is the target; `snapshot_id` is used where the status has none."""
     spec, status = obj.spec, obj.status
     return {
-        "completedAt": text(status, "completedAt"),
+        "completedAt": status.get("completedAt") or None,
         "createdAt": obj.created_at,
-        "deploymentId": deployment_id,
         "environmentId": environment_id,
         "errorMessage": obj.error,
         "id": obj.id,
         "neutralizationTriggered": bool((status.get("neutralize") or {}).get("required")),
-        "performedBy": text(spec, "requestedBy"),
+        "performedBy": spec.get("requestedBy") or None,
         "recoveryEvidence": recovery_evidence("Rollback", obj),
         "rollbackDeploymentId": obj.id,
         "safetySnapshotCreated": bool(status.get("safetySnapshotAt")),
         "safetySnapshotId": identity(status, "safetySnapshotId"),
         "snapshotId": identity(status, "snapshotId") or snapshot_id,
-        "startedAt": text(status, "startedAt"),
+        "startedAt": status.get("startedAt") or None,
         "status": obj.state,
     }
-
-
-def is_preview(rollback: Resource) -> bool:
-    """Whether a Rollback changes nothing: it is no log entry."""
-    return bool(rollback.spec.get("dryRun"))

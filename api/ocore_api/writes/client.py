@@ -8,7 +8,7 @@ from typing import Any
 from ocore_api.cache import Entry
 from ocore_api.errors import Problem
 from ocore_api.http.refusals import field_conflicts
-from ocore_api.writes.managed import applied_spec
+from ocore_api.managed import MANAGER, applied_spec
 from ocore_kube.errors import ApiError, Conflict
 from ocore_kube.pages import pages
 from ocore_kube.transport import APPLY_PATCH, MERGE_PATCH, Transport, no_answer
@@ -16,8 +16,6 @@ from ocore_kube.types import Type
 
 Object = dict[str, Any]
 
-#: Field manager of everything that a request asks for.
-MANAGER = "ocore-api"
 #: Field manager of a SnapshotPolicy that GET creates. Another one: its apply must never remove what MANAGER has
 #: applied.
 MANAGER_DEFAULTS = "ocore-api-defaults"
@@ -127,6 +125,19 @@ async def read_live(client: Client, type_: Type, entry: Entry, *, deleting: bool
         or found["metadata"]["uid"] != entry.uid
         or ("deletionTimestamp" in found["metadata"] and not deleting)
     ):
+        raise gone(entry)
+    return found
+
+
+async def patch_live(client: Client, type_: Type, entry: Entry, patch: Object) -> Object:
+    """The object of an entry with the merge patch. Raises Problem (NotFound) where it was deleted, or another object
+    has its name."""
+    metadata = {**patch.get("metadata", {}), "uid": entry.uid}
+    try:
+        found = await client.merge_patch(type_, entry.namespace, entry.name, {**patch, "metadata": metadata})
+    except Conflict:  # another object has the name now
+        found = None
+    if found is None:
         raise gone(entry)
     return found
 

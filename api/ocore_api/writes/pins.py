@@ -1,9 +1,8 @@
 """Pins of snapshots."""
 
 from ocore_api.cache import Cache, SnapshotEntry
-from ocore_api.writes.client import MANAGER, Client, Object, gone, read_live
-from ocore_api.writes.managed import applied_spec, owned_by_others
-from ocore_kube.errors import Conflict
+from ocore_api.managed import MANAGER, applied_spec, other_owner
+from ocore_api.writes.client import Client, Object, gone, patch_live, read_live
 from ocore_kube.types import SNAPSHOTS
 
 
@@ -27,7 +26,7 @@ def _pin(live: Object, label: str | None) -> Object:
     if label:
         return {"label": label}
     ours = "label" in applied_spec(live, MANAGER).get("pin", {})
-    return {"label": ""} if ours and not owned_by_others(live, MANAGER, "pin", "label") else {}
+    return {"label": ""} if ours and not other_owner(live, MANAGER, "pin", "label") else {}
 
 
 async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
@@ -38,12 +37,5 @@ async def unpin(client: Client, cache: Cache, snapshot: SnapshotEntry) -> None:
     """
     live = await read_live(client, SNAPSHOTS, snapshot, deleting=False)
     if (live.get("spec") or {}).get("pin") is not None:
-        patch = {"metadata": {"uid": snapshot.uid}, "spec": {"pin": None}}
-        try:
-            patched = await client.merge_patch(SNAPSHOTS, snapshot.namespace, snapshot.name, patch)
-        except Conflict:  # another object has the name now
-            patched = None
-        if patched is None:
-            raise gone(snapshot)
-        live = patched
+        live = await patch_live(client, SNAPSHOTS, snapshot, {"spec": {"pin": None}})
     cache.store.put("Snapshot", live)

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ocore_api.cache import Cache, EnvironmentEntry
-from ocore_api.writes.client import Client, Object, gone
+from ocore_api.writes.client import Client, Object, patch_live
 from ocore_crds.naming import ANNOTATION_PROBE_REQUESTED
 from ocore_crds.text.timestamps import parse, second_after, text
 from ocore_kube.types import ENVIRONMENTS
@@ -23,8 +23,5 @@ async def start(client: Client, cache: Cache, environment: EnvironmentEntry, now
 
 async def request(client: Client, environment: EnvironmentEntry, asked: str) -> Object:
     """Sets the annotation; returns the Environment. Raises Problem (NotFound) where it was deleted."""
-    patch = {"metadata": {"uid": environment.uid, "annotations": {ANNOTATION_PROBE_REQUESTED: asked}}}
-    changed = await client.merge_patch(ENVIRONMENTS, environment.namespace, environment.name, patch)
-    if changed is None:
-        raise gone(environment)
-    return changed
+    patch = {"metadata": {"annotations": {ANNOTATION_PROBE_REQUESTED: asked}}}
+    return await patch_live(client, ENVIRONMENTS, environment, patch)

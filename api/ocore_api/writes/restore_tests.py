@@ -3,7 +3,7 @@ than the question."""
 
 from ocore_api.cache import Cache, SnapshotEntry
 from ocore_api.writes import keys
-from ocore_api.writes.client import Client, Object, gone, read_live
+from ocore_api.writes.client import Client, Object, patch_live, read_live
 from ocore_api.writes.rollbacks import complete
 from ocore_crds.naming import ANNOTATION_RESTORE_TEST_REQUESTED
 from ocore_crds.resources.restore_test import open_run, run_of
@@ -41,9 +41,6 @@ async def start(client: Client, cache: Cache, entry: SnapshotEntry, subject: str
     run = open_run(live)
     if run is not None:
         return run
-    patch = {"metadata": {"uid": entry.uid, "annotations": {ANNOTATION_RESTORE_TEST_REQUESTED: request}}}
-    changed = await client.merge_patch(SNAPSHOTS, entry.namespace, entry.name, patch)
-    if changed is None:
-        raise gone(entry)
-    cache.store.put(SNAPSHOTS.kind, changed)
+    patch = {"metadata": {"annotations": {ANNOTATION_RESTORE_TEST_REQUESTED: request}}}
+    cache.store.put(SNAPSHOTS.kind, await patch_live(client, SNAPSHOTS, entry, patch))
     return run_of("annotation", request)

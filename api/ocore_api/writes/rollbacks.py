@@ -1,6 +1,7 @@
 """Rollbacks: started. Created with POST: what a server-side apply creates is a GitOps tool's, which the history limit
 leaves alone."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,12 @@ from ocore_api.writes.client import Client, Object, read_live
 from ocore_api.writes.creation import OPEN, Creation, create, need_same_request
 from ocore_crds import conditions as c
 from ocore_crds import naming
-from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS, STORES
+from ocore_crds.rules import locking
+from ocore_kube.types import ENVIRONMENTS, OPERATIONS, ROLLBACKS, SNAPSHOTS, STORES
+
+#: Seconds between two reads of an operation lock whose holder has ended. The operator releases it after the terminal
+#: status, so that a crash in between leaves a lock that it takes over.
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 @dataclass(frozen=True)
@@ -124,13 +130,31 @@ def _conditions(status: Object) -> list[c.Condition]:
 async def need_idle(client: Client, cache: Cache, target: EnvironmentEntry, own: str) -> None:
     """No operation runs on the target but the Rollback `own`: a request with the same key may have created it since
     `repeated`. Two requests at the same moment may both pass: the operator then runs one after the other."""
-    operation = ((await read_live(client, ENVIRONMENTS, target)).get("status") or {}).get("operation")
-    if operation is not None and (operation["kind"], operation["name"]) != ("Rollback", own):
-        raise _running(f"{operation['kind']} {operation['name']} runs since {operation['since']}.")
+    for pause in (*PAUSES, None):
+        holder = await _holder(client, target, own)
+        if holder is None:
+            break
+        operation, ended = holder
+        if pause is None or not ended:
+            verb = "has ended, and cleans up" if ended else "runs"
+            raise _running(f"{operation['kind']} {operation['name']} {verb} since {operation['since']}.")
+        await asyncio.sleep(pause)
     others = (rollback for rollback in cache.served.of(RollbackEntry, target.id) if rollback.name != own)
     waiting = [rollback for rollback in others if rollback.status in OPEN]
     if waiting:
         raise _running(f"Rollback {waiting[0].name} has not ended.")
+
+
+async def _holder(client: Client, target: EnvironmentEntry, own: str) -> tuple[Object, bool] | None:
+    """The operation that the target waits for, and whether it has ended; None: there is none. A lock that its holder is
+    done with is none: the operator takes it over."""
+    operation = ((await read_live(client, ENVIRONMENTS, target)).get("status") or {}).get("operation")
+    if operation is None or (operation["kind"], operation["name"]) == ("Rollback", own):
+        return None
+    found = await client.get(OPERATIONS[operation["kind"]], target.namespace, operation["name"])
+    if found is None or locking.is_done(operation["kind"], operation["uid"], found):
+        return None
+    return operation, locking.is_terminal(found)
 
 
 def _running(what: str) -> Problem:

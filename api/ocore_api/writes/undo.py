@@ -1,5 +1,7 @@
 """Rollbacks that exist: undone, or cancelled before the switch."""
 
+from datetime import UTC, datetime
+
 from ocore_api.cache import Cache, EnvironmentEntry, RollbackEntry, console
 from ocore_api.errors import Problem
 from ocore_api.views.console.rollbacks import control
@@ -26,7 +28,7 @@ async def undo(
     identity = keys.identity("Rollback", subject, target.id, key)
     wanted = Creation(ROLLBACKS, undone.namespace, identity.name(target.name), subject, given)
     live = Resource(await read_live(client, ROLLBACKS, undone))
-    refusal = console.undo_refusal(cache.served, undone, control(live), keys.now())
+    refusal = console.undo_refusal(cache.served, undone, control(live), datetime.now(UTC))
     if refusal:
         raise Problem("UndoNotPossible", refusal)
     await rollbacks.need_idle(client, cache, target, wanted.name)

@@ -1,12 +1,20 @@
 """Environments and their policies for the console, from raw objects. Pure; JSON-ready."""
 
-from ocore_api.views.values import Object, Resource, text
+from datetime import timedelta
+
+from ocore_api.managed import MANAGER, other_owner
+from ocore_api.views.requests import SettingsUpdate
+from ocore_api.views.values import Object, Resource
 from ocore_crds import conditions as c
 from ocore_crds.naming import project_id
 from ocore_crds.resources.environment import remedy_of
-from ocore_crds.resources.snapshotpolicy import Retention, SnapshotPolicySpec
+from ocore_crds.resources.snapshotpolicy import DEFAULT_TIMEOUT_SECONDS, Retention, SnapshotPolicySpec
+from ocore_crds.rules import cron
+from ocore_crds.rules.overdue import Scheduled
 from ocore_crds.troubleshooting import entries
 
+#: The fields of a SnapshotPolicy that a request can set.
+_SETTINGS = tuple(str(field.alias) for field in SettingsUpdate.model_fields.values())
 #: A probe runs, or waits: neither ready nor not.
 _UNKNOWN = (c.PENDING, c.PROBING, c.JOB_PENDING)
 #: The conditions that a problem is taken from, the worst first.
@@ -26,7 +34,7 @@ def row(obj: Resource) -> Object:
         "ready": _holds(found.get(c.READY)),
         "rollbackReady": _holds(found.get(c.ROLLBACK_READY)),
         "problem": _problem(found, obj),
-        "probedAt": text(probe, "startedAt") or text(probe, "time"),
+        "probedAt": probe.get("startedAt") or probe.get("time") or None,
     }
 
 
@@ -47,11 +55,25 @@ def details(obj: Resource) -> Object:
         }
         if sizes.get("measuredAt")
         else None,
-        "databaseName": text(probe, "databaseName"),
-        "serverVersion": text(probe, "serverVersion"),
+        "databaseName": probe.get("databaseName") or None,
+        "serverVersion": probe.get("serverVersion") or None,
         "stores": stores,
         "warnings": list(probe.get("warnings") or ()),
     }
+
+
+def scheduled(policy: Object, environment_id: str) -> Scheduled | None:
+    """When a SnapshotPolicy, as the API server returned it, has Snapshots taken; None where it has none taken."""
+    spec = policy["spec"]
+    expressions = tuple(spec.get("schedule") or ())
+    if not expressions or spec.get("suspend"):
+        return None
+    return Scheduled(
+        expressions,
+        str(spec.get("timeZone") or "Etc/UTC"),
+        cron.spread(environment_id, int(spec.get("spreadMinutes") or 0)),
+        timedelta(seconds=int(spec.get("timeoutSeconds") or DEFAULT_TIMEOUT_SECONDS)),
+    )
 
 
 def policy(obj: Resource) -> Object:
@@ -71,11 +93,12 @@ def policy(obj: Resource) -> Object:
         "fullEvery": found.full_every,
         "timeoutSeconds": found.timeout_seconds,
         "testSchedule": list(found.verify.schedule) if found.verify is not None else [],
-        "lastSnapshotAt": text(status, "lastScheduleTime"),
-        "nextSnapshotAt": text(status, "nextScheduleTime"),
-        "lastRestoreTestAt": text(status, "lastRestoreTestTime"),
-        "nextRestoreTestAt": text(status, "nextRestoreTestTime"),
-        "nextExpiryAt": text(status.get("kept") or {}, "nextExpiry"),
+        "lastSnapshotAt": status.get("lastScheduleTime") or None,
+        "nextSnapshotAt": status.get("nextScheduleTime") or None,
+        "lastRestoreTestAt": status.get("lastRestoreTestTime") or None,
+        "nextRestoreTestAt": status.get("nextRestoreTestTime") or None,
+        "nextExpiryAt": (status.get("kept") or {}).get("nextExpiry") or None,
+        "owners": {name: owner for name in _SETTINGS if (owner := other_owner(obj.raw, MANAGER, name))},
     }
 
 

@@ -1,7 +1,7 @@
 """Extracts for the console, from raw objects. Pure; JSON-ready."""
 
 from ocore_api.views import events
-from ocore_api.views.values import Object, Resource, identity, text
+from ocore_api.views.values import Object, Resource, identity
 
 _RESULT = ("files", "rows", "bytes", "bytesRead")
 
@@ -17,13 +17,13 @@ def extract_view(obj: Resource, environment_id: str, snapshot_id: str | None) ->
         "name": obj.meta["name"],
         "environmentId": environment_id,
         "snapshotId": identity(status, "snapshotId") or snapshot_id,
-        "requestedBy": text(spec, "requestedBy"),
+        "requestedBy": spec.get("requestedBy") or None,
         "status": obj.state,
         "isExpired": status.get("phase") == "Expired",
         "createdAt": obj.created_at,
-        "startedAt": text(status, "startedAt"),
-        "completedAt": text(status, "completedAt"),
-        "expiresAt": text(status, "resultExpiresAt"),
+        "startedAt": status.get("startedAt") or None,
+        "completedAt": status.get("completedAt") or None,
+        "expiresAt": status.get("resultExpiresAt") or None,
         "step": event["step"],
         "percent": event["percent"],
         "message": event["message"],
@@ -32,7 +32,7 @@ def extract_view(obj: Resource, environment_id: str, snapshot_id: str | None) ->
         "attachments": {
             "model": attachments["model"],
             "recordId": attachments["recordId"],
-            "name": text(attachments, "name"),
+            "name": attachments.get("name") or None,
         }
         if attachments
         else None,
@@ -44,7 +44,7 @@ def extract_view(obj: Resource, environment_id: str, snapshot_id: str | None) ->
         if listing is not None
         else None,
         "target": next((name for name in ("claim", "database") if spec["target"].get(name) is not None), "store"),
-        "folder": text(claim, "path") if claim else None,
+        "folder": claim.get("path") or None if claim else None,
         "result": _result(result) if result else None,
     }
 
@@ -69,9 +69,6 @@ def _that(entry: Object) -> Object:
 def _result(result: Object) -> Object:
     return {
         **{name: int(result.get(name) or 0) for name in _RESULT},
-        "key": text(result, "key"),
         "size": result.get("size"),
-        "sha256": text(result, "sha256"),
-        "folder": text(result, "folder"),
-        "schema": text(result, "schema"),
+        **{name: result.get(name) or None for name in ("key", "sha256", "folder", "schema")},
     }

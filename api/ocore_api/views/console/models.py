@@ -1,4 +1,5 @@
-"""The models of every answer of `/console/v1`. docs/console-api.md is made from them."""
+"""The models of every answer of `/console/v1`. The pages of their fields are made from
+them: `ocore_api/openapi.py` names the first class of each page."""
 
 from typing import Annotated, Literal
 
@@ -23,6 +24,13 @@ from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.restore_test import RestoreTestStatus
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+#: Of an environment, the worst first.
+State = Literal["notReady", "none", "overdue", "newestFailed", "rollbackNotReady", "suspended", "fine", "unknown"]
+#: With `-` the other way round.
+Sort = Literal[
+    "state", "name", "namespace", "age", "next", "size",
+    "-state", "-name", "-namespace", "-age", "-next", "-size",
+]  # fmt: skip
 OperationKind = Literal["snapshot", "rollback", "extract"]
 Percent = Annotated[int, Field(ge=0, le=100)]
 _PERCENT = "Share of the operation's time that has passed, estimated; 100 once it is completed, not before."
@@ -96,6 +104,17 @@ class SnapshotRefView(Answer):
     )
 
 
+class GoodSnapshotView(SnapshotRefView):
+    """The newest good snapshot."""
+
+    label: str | None = source("Snapshot spec.pin.label", "Label of its pin. Null without one.")
+    proof: Literal["complete", "verified", "restoreTested"] = source(
+        "Snapshot status.conditions: Complete, Verified, RestoreTested",
+        "`complete`: checksums as it was written. `verified`: every byte was read again. `restoreTested`: it was"
+        " restored as a test.",
+    )
+
+
 class EnvironmentRow(Answer):
     """An environment, as a list shows it."""
 
@@ -118,8 +137,10 @@ class EnvironmentRow(Answer):
         "When the newest probe that has ended began. Null before the first.",
     )
     operation: OperationView | None = source("Environment status.operation", "What runs. Null: nothing.")
-    newest_complete: SnapshotRefView | None = source(
-        "Snapshots of the environment", "The newest snapshot that can be restored. Null: there is none."
+    state: State = source("see States", "Its state, the worst that holds.")
+    last_good: GoodSnapshotView | None = source(
+        "Snapshots of the environment",
+        "The newest complete snapshot that is not damaged, safety snapshots apart. Null: there is none.",
     )
     newest_verified: SnapshotRefView | None = source(
         "Snapshots of the environment: Verified", "The newest one of which every byte was read again. Null: none."
@@ -127,15 +148,47 @@ class EnvironmentRow(Answer):
     newest_restore_tested: SnapshotRefView | None = source(
         "Snapshots of the environment: RestoreTested", "The newest one that a test restore has proven. Null: none."
     )
+    safety: SnapshotRefView | None = source(
+        "Snapshots of the environment: spec.trigger PreRollback",
+        "The newest complete safety snapshot: what a rollback replaced. Null: there is none.",
+    )
+    overdue_at: str | None = moment(
+        "the schedule and `lastGood`, see States",
+        "From when on the next good snapshot is overdue; may be past. Null: none is scheduled.",
+    )
+    overdue_since: str | None = moment("overdueAt", "Since when it is overdue. Null: it is not.")
+    expected_every_seconds: int | None = source(
+        "SnapshotPolicy spec.schedule", "Nominal seconds between two snapshots. Null: none are scheduled."
+    )
+    size_bytes: int | None = source(
+        "Environment status.sizes", "Bytes of the live database and files. Null before they were measured."
+    )
     next_snapshot_at: str | None = moment(
         "SnapshotPolicy status.nextScheduleTime", "When the next one is due. Null: none is scheduled."
     )
     snapshots: int = source("number of Snapshots", "Number of its snapshots.")
 
 
-class EnvironmentPage(Page):
-    """A page of the environments that the caller may see, the worst first, then by name."""
+class EnvironmentSummary(Answer):
+    """Number of environments, by state."""
 
+    not_ready: int = source("state", "A snapshot would not work.")
+    none: int = source("state", "There is no good snapshot.")
+    overdue: int = source("state", "The next good snapshot is overdue.")
+    newest_failed: int = source("state", "The newest snapshot failed.")
+    rollback_not_ready: int = source("state", "A rollback would not work.")
+    suspended: int = source("state", "The schedule is suspended.")
+    fine: int = source("state", "All is well.")
+    unknown: int = source("state", "The probe has not ended, and nothing else is wrong.")
+    running: int = source("operation", "An operation runs, whatever the state.")
+
+
+class EnvironmentPage(Page):
+    """A page of the environments that the caller may see, sorted, then by name."""
+
+    summary: EnvironmentSummary = source(
+        "Environments", "Of all that the caller may see, and projectId, type and text leave."
+    )
     environments: tuple[EnvironmentRow, ...] = source("Environments", "The page.")
 
 
@@ -218,6 +271,11 @@ class PolicyView(RetentionRules):
     next_expiry_at: str | None = moment(
         "SnapshotPolicy status.kept.nextExpiry", "When the next snapshot is deleted. Null where that is not known."
     )
+    owners: dict[str, str] = source(
+        "SnapshotPolicy metadata.managedFields",
+        "Settings that another client of the API server owns, with its field manager. `PUT …/snapshot-settings` with"
+        " another value of such a field is 409 `FieldOwned`.",
+    )
 
 
 class UndoWindow(Answer):
@@ -292,6 +350,10 @@ class ConsoleSnapshot(SnapshotView):
     """A snapshot with what keeps it and what proves it."""
 
     name: str = source("Snapshot metadata.name", "Its name.")
+    is_safety: bool = source(
+        "Snapshot spec.trigger", "Whether a rollback took it of what it replaces: it is no state to return to."
+    )
+    image: str | None = source("Snapshot status.source.image", "Image that the environment ran. Null: unknown.")
     consistent_at: str | None = moment(
         "Snapshot status.consistentAt", "The point in time that it shows. Null before it is known."
     )
@@ -373,6 +435,54 @@ class RetentionPlan(Page):
     )
 
 
+class CertifiedSnapshot(Answer):
+    """The snapshot that a certificate is about."""
+
+    name: str = source("Snapshot metadata.name", "Its name.")
+    namespace: str = source("Snapshot metadata.namespace", "Its namespace.")
+    id: str | None = identity("Snapshot status.id", "Its id. Null before the operator has seen it.")
+    environment: str = source("Snapshot status.source.environmentName", "Name of its environment; may be empty.")
+    environment_id: str = source("Snapshot status.source.environmentId", "Id of its environment; may be empty.")
+    consistent_at: str | None = moment("Snapshot status.consistentAt", "What it shows. Null before that is known.")
+    manifest_key: str | None = source("Snapshot status.manifestKey", "Key of its manifest. Null before it is stored.")
+    manifest_sha256: str | None = source(
+        "Snapshot status.manifestSha256", "SHA-256 of its manifest. Null before it is stored."
+    )
+    store_id: str | None = source("Snapshot status.storeId", "Id of its store. Null before it is known.")
+    phase: str | None = source("Snapshot status.phase", "Its phase. Null before the operator has seen it.")
+
+
+class CertificateLine(Answer):
+    """One line of the certificate as people read it."""
+
+    label: str = source("text", "What it is.")
+    value: str = source("text", "The value.")
+
+
+class RestoreCertificate(Answer):
+    """The certificate of the newest test restore of a snapshot, as `kubectl ocore certificate` gives it."""
+
+    valid: bool = source(
+        "Snapshot status", "Whether the snapshot, as it is now, was restored and every figure matched."
+    )
+    problem: str = source("Snapshot status", "Why there is no valid certificate, and what to do; empty: there is one.")
+    running: bool = source("Snapshot status and annotations", "Whether a test is asked for or runs.")
+    run_id: str | None = source("Snapshot status and annotations", "Names that test. Null: there is none.")
+    snapshot: CertifiedSnapshot = source("Snapshot", "What was tested.")
+    test: RestoreTestStatus | None = source(
+        "Snapshot status.restoreTest", "Every figure of the newest test that gave a result. Null: there is none."
+    )
+    lines: tuple[CertificateLine, ...] = source("Snapshot status", "The same for people.")
+
+
+class RestoreTestAccepted(MessageAnswer):
+    """A test restore was asked for, or one is under way already."""
+
+    run_id: str = source("Snapshot annotation ocore.dev/restore-test-requested", "Names the test.")
+    environment_id: str = identity("Environment status.id", "The environment.")
+    snapshot_id: str = identity("Snapshot status.id", "The snapshot.")
+
+
 class Finding(Answer):
     """Something that blocks nothing but should be known."""
 
@@ -426,8 +536,17 @@ class RollbackDetails(RollbackLog):
 
     name: str = source("Rollback metadata.name", "Its name.")
     kind: Literal["rollback", "undo"] = source("Rollback spec.undo", "What it is.")
+    direction: Literal["back", "forward"] = source(
+        "Rollback spec.undo",
+        "`back`: to an earlier state, as a rollback or an undo of an undo. `forward`: to what a rollback had replaced.",
+    )
     environment_name: str | None = source(
         "Rollback status.environmentName, else spec.targetEnvironmentRef.name", "Name of its target. Null: unknown."
+    )
+    snapshot_at: str | None = moment(
+        "Snapshot status.consistentAt, else its end",
+        "The point in time that the snapshot shows. Null for an undo, and where the snapshot is deleted or of another"
+        " environment.",
     )
     snapshot_name: str | None = source(
         "Rollback status.snapshotName, else spec.snapshotRef.name", "Name of the snapshot. Null for an undo."
@@ -461,6 +580,12 @@ class RollbackDetails(RollbackLog):
         "status.id of the Rollback in status.undoneBy", "The rollback that has undone it. Null: none."
     )
     warnings: tuple[Finding, ...] = source("Rollback status.warnings", "Findings that block nothing.")
+
+
+class RollbackDetailsPage(Page):
+    """A page of the rollbacks into an environment, newest first."""
+
+    rollbacks: tuple[RollbackDetails, ...] = source("Rollbacks into the environment", "The page.")
 
 
 class UndoAccepted(MessageAnswer):
@@ -497,54 +622,6 @@ class RollbackPreview(Answer):
     )
     warnings: tuple[Finding, ...] = source("Rollback status.warnings", "Findings that block nothing.")
     report: Preview | None = source("Rollback status.preview", "The report. Null before it is made.")
-
-
-class CertifiedSnapshot(Answer):
-    """The snapshot that a certificate is about."""
-
-    name: str = source("Snapshot metadata.name", "Its name.")
-    namespace: str = source("Snapshot metadata.namespace", "Its namespace.")
-    id: str | None = identity("Snapshot status.id", "Its id. Null before the operator has seen it.")
-    environment: str = source("Snapshot status.source.environmentName", "Name of its environment; may be empty.")
-    environment_id: str = source("Snapshot status.source.environmentId", "Id of its environment; may be empty.")
-    consistent_at: str | None = moment("Snapshot status.consistentAt", "What it shows. Null before that is known.")
-    manifest_key: str | None = source("Snapshot status.manifestKey", "Key of its manifest. Null before it is stored.")
-    manifest_sha256: str | None = source(
-        "Snapshot status.manifestSha256", "SHA-256 of its manifest. Null before it is stored."
-    )
-    store_id: str | None = source("Snapshot status.storeId", "Id of its store. Null before it is known.")
-    phase: str | None = source("Snapshot status.phase", "Its phase. Null before the operator has seen it.")
-
-
-class CertificateLine(Answer):
-    """One line of the certificate as people read it."""
-
-    label: str = source("text", "What it is.")
-    value: str = source("text", "The value.")
-
-
-class RestoreCertificate(Answer):
-    """The certificate of the newest test restore of a snapshot, as `kubectl ocore certificate` gives it."""
-
-    valid: bool = source(
-        "Snapshot status", "Whether the snapshot, as it is now, was restored and every figure matched."
-    )
-    problem: str = source("Snapshot status", "Why there is no valid certificate, and what to do; empty: there is one.")
-    running: bool = source("Snapshot status and annotations", "Whether a test is asked for or runs.")
-    run_id: str | None = source("Snapshot status and annotations", "Names that test. Null: there is none.")
-    snapshot: CertifiedSnapshot = source("Snapshot", "What was tested.")
-    test: RestoreTestStatus | None = source(
-        "Snapshot status.restoreTest", "Every figure of the newest test that gave a result. Null: there is none."
-    )
-    lines: tuple[CertificateLine, ...] = source("Snapshot status", "The same for people.")
-
-
-class RestoreTestAccepted(MessageAnswer):
-    """A test restore was asked for, or one is under way already."""
-
-    run_id: str = source("Snapshot annotation ocore.dev/restore-test-requested", "Names the test.")
-    environment_id: str = identity("Environment status.id", "The environment.")
-    snapshot_id: str = identity("Snapshot status.id", "The snapshot.")
 
 
 class ExtractedListing(Answer):

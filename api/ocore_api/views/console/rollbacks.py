@@ -2,8 +2,9 @@
 JSON-ready."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from ocore_api.views.values import FINAL, Object, Resource, identity, text
+from ocore_api.views.values import FINAL, Object, Resource, identity
 from ocore_crds import conditions as c
 from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.rollback import BEFORE_THE_SWITCH
@@ -11,6 +12,7 @@ from ocore_crds.text.timestamps import parse
 
 #: Stages in which a rollback can be cancelled; the empty one: it has not begun.
 CANCELLABLE = ("", "Preflight", *BEFORE_THE_SWITCH)
+_AS_IN_STATUS = ("phase", "stage", "stageSince", "deadline", "failureReason", "switchedAt", "switchedBackAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,12 @@ class Control:
     ended: bool
     stage: str
     deleting: bool
+    undoes: str  # name of the Rollback that it undoes
     undone_by: str  # name of a Rollback
     kept_until: str  # end of the undo window while something is kept
     switched_at: str
 
-    def undo_refusal(self, now: str) -> str:
+    def undo_refusal(self, now: datetime) -> str:
         """Why it cannot be undone; empty where it can, unless another Rollback ran after it."""
         if not self.ended:
             return "The rollback has not ended."
@@ -32,7 +35,7 @@ class Control:
             return f"It was undone by rollback {self.undone_by}. To go forth again, undo that one."
         if self.deleting or not self.kept_until:
             return "It has switched nothing, or what it kept is removed. Start a rollback to a snapshot instead."
-        if parse(now) >= parse(self.kept_until):
+        if now >= parse(self.kept_until):
             return f"The undo window ended at {self.kept_until}. Start a rollback to a snapshot instead."
         return ""
 
@@ -55,6 +58,7 @@ def control(obj: Resource) -> Control:
         ended=obj.state in FINAL,
         stage=stage,
         deleting=obj.deleting,
+        undoes=str(((obj.spec.get("undo") or {}).get("rollbackRef") or {}).get("name") or ""),
         undone_by=str(status.get("undoneBy") or ""),
         kept_until=str(status.get("undoUntil") or "") if kept else "",
         switched_at=str(status.get("switchedAt") or ""),
@@ -64,23 +68,17 @@ def control(obj: Resource) -> Control:
 def additions(obj: Resource, progress: Object) -> Object:
     """The fields of :class:`ocore_api.views.console.models.RollbackDetails` that a RollbackLog lacks, without those
     that depend on the time or on other Rollbacks. `progress`: the data of its event."""
-    spec, status = obj.spec, obj.status
-    stopped, ready = text(status, "quiescedAt"), text(status, "readyAt")
+    spec, status, target = obj.spec, obj.status, obj.spec.get("targetEnvironmentRef") or {}
+    stopped, ready = status.get("quiescedAt") or None, status.get("readyAt") or None
     return {
         "name": obj.meta["name"],
         "kind": "undo" if spec.get("undo") else "rollback",
-        "environmentName": text(status, "environmentName") or text(spec.get("targetEnvironmentRef") or {}, "name"),
-        "snapshotName": text(status, "snapshotName") or text(spec.get("snapshotRef") or {}, "name"),
-        "phase": text(status, "phase"),
-        "stage": text(status, "stage"),
-        "stageSince": text(status, "stageSince"),
+        "environmentName": status.get("environmentName") or target.get("name") or None,
+        "snapshotName": status.get("snapshotName") or (spec.get("snapshotRef") or {}).get("name") or None,
+        **{name: status.get(name) or None for name in _AS_IN_STATUS},
         **{name: progress[name] for name in ("step", "percent", "bytesDone", "bytesTotal", "message")},
-        "deadline": text(status, "deadline"),
-        "failureReason": text(status, "failureReason"),
         "steps": [_step(each) for each in status.get("steps") or ()],
         "position": {"Old": "old", "New": "new"}.get(str(status.get("position"))),
-        "switchedAt": text(status, "switchedAt"),
-        "switchedBackAt": text(status, "switchedBackAt"),
         "downtime": {
             "startedAt": stopped,
             "endedAt": ready,
@@ -120,8 +118,8 @@ def _step(step: Object) -> Object:
     return {
         "name": step["name"],
         "state": str(step.get("state") or "Pending").lower(),
-        "startedAt": text(step, "startedAt"),
-        "completedAt": text(step, "completedAt"),
+        "startedAt": step.get("startedAt") or None,
+        "completedAt": step.get("completedAt") or None,
         "message": str(step.get("message") or ""),
         "bytesDone": step.get("bytesDone"),
         "filesDone": step.get("filesDone"),

@@ -4,6 +4,9 @@ from typing import Any
 
 Object = dict[str, Any]
 
+#: Field manager of everything that a request asks for.
+MANAGER = "ocore-api"
+
 
 def applied_spec(obj: Object, manager: str) -> Object:
     """The part of the spec that the manager has applied (server-side apply), with its values. An apply that leaves them
@@ -15,9 +18,9 @@ def applied_spec(obj: Object, manager: str) -> Object:
     return {}
 
 
-def owned_by_others(obj: Object, manager: str, *path: str) -> bool:
-    """Whether anything but an apply of the manager owns the field of the spec: it then stays when the apply leaves it
-    out."""
+def other_owner(obj: Object, manager: str, *path: str) -> str:
+    """The manager that owns the field of the spec by anything but an apply of this one; empty: none does. The field
+    then stays when the apply leaves it out, and an apply without force of another value is refused."""
     for entry in obj["metadata"].get("managedFields") or ():
         if entry.get("subresource") or (entry.get("manager"), entry.get("operation")) == (manager, "Apply"):
             continue
@@ -25,8 +28,8 @@ def owned_by_others(obj: Object, manager: str, *path: str) -> bool:
         for name in ("spec", *path):
             at = at.get(f"f:{name}") if isinstance(at, dict) else None
         if at is not None:
-            return True
-    return False
+            return str(entry.get("manager") or "unknown")
+    return ""
 
 
 def _values(live: Object, fields: Object) -> Object:
