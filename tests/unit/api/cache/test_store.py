@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry, console, references
+from ocore_api.cache import EnvironmentEntry, RollbackEntry, SnapshotEntry, console, queries, references
 from ocore_api.cache.changes import Change
-from ocore_api.cache.store import LARGEST, Store
+from ocore_api.cache.entries import LARGEST
+from ocore_api.cache.store import Store
 from ocore_api.views import models
 from ocore_api.views.values import Resource
 from ocore_crds import naming
+from ocore_crds.text.timestamps import parse
 from support.api import objects as o
 
 SNAPSHOT = o.uid_of("Snapshot/apps/before")
@@ -73,8 +75,20 @@ def test_a_page_is_encoded_once_until_something_changes(store: Store) -> None:
     assert store.served.environment_page(o.ENVIRONMENT, 20, 0) is first
     put(store, o.complete(spec={"pin": {"label": "keep"}}, version=2))
     assert rows(store)["snapshots"][0]["pinLabel"] == "keep"
+    assert rows(store, 20, 1)["snapshots"] == []
     store.remove("Snapshot", "apps", "before")
     assert rows(store) == {"limit": 20, "offset": 0, "snapshots": [], "total": 0}
+
+
+def test_row_84_few_pages_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "PAGES", 1)
+    put(store, o.environment("stage", o.OTHER_ENVIRONMENT), o.complete("a"), o.complete("b"))
+    put(store, o.complete("c", of=o.source(o.OTHER_ENVIRONMENT, name="stage")))
+    first = store.served.environment_page(o.ENVIRONMENT, 1, 0)
+    store.served.environment_page(o.OTHER_ENVIRONMENT, 1, 0)
+    assert store.served.environment_page(o.ENVIRONMENT, 1, 0) is not first
+    assert store.served.environment_page(o.ENVIRONMENT, 1, 1) != first
+    assert len(store.served._pages) == 1
 
 
 def test_an_environment_without_a_project_is_in_that_of_its_namespace(store: Store) -> None:
@@ -173,6 +187,16 @@ def test_a_new_snapshot_does_not_take_the_id_of_another_one_before_it_is_refused
     assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["before"]
 
 
+def test_the_next_one_with_the_id_is_listed_once_the_first_one_is_refused(store: Store) -> None:
+    """Both were created in the same second."""
+    claim, uids = {"id": SNAPSHOT}, sorted((o.uid_of("one"), o.uid_of("two")))
+    put(store, o.snapshot("second", claim, uid=uids[1]), o.snapshot("first", claim, uid=uids[0]))
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["first"]
+    put(store, o.snapshot("first", claim, o.DUPLICATE, uid=uids[0], version=2))
+    assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["second"]
+    assert names(store.served.project_page(o.PROJECT, 0, 9)[0]) == ["second"]
+
+
 def test_a_snapshot_gets_its_environment_from_the_environment_until_it_has_recorded_it(store: Store) -> None:
     put(store, o.snapshot("early", {"environmentRef": {"name": "late"}}))
     assert store.served.find(SnapshotEntry, o.uid_of("Snapshot/apps/early")) is None
@@ -225,7 +249,7 @@ def test_row_45_a_record_that_names_a_foreign_snapshot_shows_nothing_of_it(store
     (entry,) = store.served.of(RollbackEntry, o.ENVIRONMENT)
     assert entry.snapshot_id == theirs["metadata"]["uid"]
     assert first_log(store, [entry])["deploymentId"] is None
-    assert console.rollback_details(store.served, entry, o.at(0))["deploymentId"] is None
+    assert console.rollback_details(store.served, entry, parse(o.at(0)))["deploymentId"] is None
 
 
 def test_row_45_a_change_shows_no_object_that_has_become_another_environments(store: Store) -> None:
@@ -233,9 +257,9 @@ def test_row_45_a_change_shows_no_object_that_has_become_another_environments(st
     snapshot = store.served.find(SnapshotEntry, SNAPSHOT)
     assert snapshot is not None
     change = Change(1, SnapshotEntry, SNAPSHOT, o.ENVIRONMENT, o.PROJECT, deleted=False)
-    assert console.changed_object(store.served, change, o.at(0)) is not None
+    assert console.changed_object(store.served, change, parse(o.at(0))) is not None
     for foreign in (replace(change, environment_id=o.OTHER_ENVIRONMENT), replace(change, project_id=o.OTHER_PROJECT)):
-        assert console.changed_object(store.served, foreign, o.at(0)) is None
+        assert console.changed_object(store.served, foreign, parse(o.at(0))) is None
 
 
 def test_the_order_in_which_objects_arrive_does_not_matter() -> None:
@@ -352,7 +376,7 @@ def test_progress_of_an_entry(store: Store) -> None:
     put(store, o.running(percent=30, version=8))
     found = store.served.find(SnapshotEntry, SNAPSHOT)
     assert found is not None
-    assert (found.progress.version, json.loads(found.progress.event)["percent"], found.progress.final) == (8, 30, False)
+    assert (found.version, json.loads(found.parts()[1])["percent"], found.final) == (8, 30, False)
 
 
 def test_row_77_what_no_path_names_is_in_no_list(store: Store) -> None:
@@ -369,14 +393,14 @@ def test_row_77_what_no_path_names_is_in_no_list(store: Store) -> None:
 def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
     store: Store, error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = references.snapshot_entry
+    reader = references.READERS["Snapshot"]
 
-    def broken(obj: Resource, origin: Any) -> Any:
+    def broken(obj: Resource, *known: Any) -> Any:
         if obj.meta["name"] == "bad":
             raise error
-        return whole(obj, origin)
+        return reader(obj, *known)
 
-    monkeypatch.setattr(references, "snapshot_entry", broken)
+    monkeypatch.setitem(references.READERS, "Snapshot", broken)
     put(store, o.complete("bad"), o.complete("good"))
     assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["good"]
     assert store.unreadable() == {"Environment": 0, "SnapshotPolicy": 0, "Snapshot": 1, "Rollback": 0, "Extract": 0}
@@ -385,6 +409,20 @@ def test_row_77_an_object_that_cannot_be_read_is_skipped_and_counted(
     assert store.unreadable()["Snapshot"] == 1
     store.keep_only("Snapshot", None, {("apps", "good")}, 9)
     assert store.unreadable()["Snapshot"] == 0
+
+
+def test_row_77_an_object_that_cannot_be_read_again_takes_nothing_else_with_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, o.snapshot("early", {"environmentRef": {"name": "late"}}))
+
+    def broken(*_: Any) -> Any:
+        raise KeyError
+
+    monkeypatch.setitem(references.READERS, "Snapshot", broken)
+    put(store, o.environment("late", o.OTHER_ENVIRONMENT))
+    assert store.served.find(EnvironmentEntry, o.OTHER_ENVIRONMENT) is not None
+    assert store.unreadable()["Snapshot"] == 1
 
 
 def test_row_78_a_large_object_is_not_kept(store: Store) -> None:
@@ -397,7 +435,7 @@ def test_row_78_a_large_object_is_not_kept(store: Store) -> None:
     put(store, waiting, o.complete("small"), policy)
     assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["small"]
     assert store.served.policies.get((policy["metadata"]["namespace"], policy["metadata"]["name"])) is None
-    assert sum(len(raw) for raw, _ in store._dependents._objects.values()) < LARGEST
+    assert sum(len(raw) for raw, _ in store._dependents.objects.values()) < LARGEST
     # One that is small only while it is packed would be large in each answer.
     put(store, o.failed("repetitive", "x" * LARGEST))
     assert names(store.served.of(SnapshotEntry, o.ENVIRONMENT)) == ["small"]

@@ -11,13 +11,16 @@ from kubernetes.aio import client
 
 from ocore_api import __main__ as program
 from ocore_api.auth import READ, Principal
-from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry, watch
+from ocore_api.cache import Cache, EnvironmentEntry, SnapshotEntry, heartbeat, watch
 from ocore_api.errors import Problem
 from ocore_api.routes.access import owned_environment
 from ocore_kube.errors import Unavailable
 from ocore_kube.transport import Transport
 from support.api import objects as o
 from support.api.fake_api_server import FakeApiServer
+
+#: Seconds after which the documents say that a silent API server is noticed.
+PROMISED = watch.BEHIND
 
 SNAPSHOT = o.uid_of("Snapshot/apps/before")
 
@@ -102,6 +105,37 @@ def test_row_118_the_cache_says_that_it_misses_changes() -> None:
     case(work)
 
 
+def test_row_118_the_cache_says_that_the_api_server_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps all connections open and sends nothing: the watches notice that by their silence only."""
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.02)
+    monkeypatch.setattr(heartbeat, "DEADLINE", 0.1)
+    monkeypatch.setattr(watch, "SILENCE", 600)
+
+    async def work(server: FakeApiServer) -> None:
+        async with running(server) as cache:
+            await until(lambda: cache.not_ready is None and server.versions > 1)
+            server.answers.clear()
+            await until(lambda: cache.behind)
+            assert not any(w.behind for w in cache._watches), "nothing has failed"
+            server.answers.set()
+            await until(lambda: not cache.behind)
+
+    case(work)
+
+
+def test_a_healthy_api_server_gets_one_small_request_in_each_period() -> None:
+    assert heartbeat.PERIOD + 2 * heartbeat.DEADLINE <= PROMISED
+
+    async def work(server: FakeApiServer) -> None:
+        begin = asyncio.get_running_loop().time()
+        async with running(server) as cache:
+            await until(lambda: cache.not_ready is None and server.versions > 0)
+            most = 1 + (asyncio.get_running_loop().time() - begin) / heartbeat.PERIOD
+            assert server.versions <= most
+
+    case(work)
+
+
 def test_row_118_what_may_not_be_read_is_not_missed() -> None:
     async def work(server: FakeApiServer) -> None:
         server.refuse = lambda plural, _: (403, {"reason": "Forbidden"}) if plural == "extracts" else None
@@ -157,7 +191,7 @@ def test_the_next_page_is_requested_while_one_is_taken(monkeypatch: pytest.Monke
 
             async def see(self: watch.Watch, query: Mapping[str, str], most: int) -> o.Object:
                 if self.label.startswith("Snapshot "):
-                    taken.append(len(cache.store._entries["Snapshot"]))
+                    taken.append(len(cache.store._known["Snapshot"]))
                 return await page(self, query, most)
 
             monkeypatch.setattr(watch.Watch, "_page", see)

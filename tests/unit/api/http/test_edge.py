@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from ocore_api.cache import Cache
+from ocore_api.http import middleware
 from support.api.issuer import Issuer
 from support.api.serving import Serving, serving
 
@@ -21,10 +22,11 @@ PIN = "/api/things/e1/s1"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
-    with serving(
-        extend=with_routes, max_body_bytes=1000, body_seconds=1, rate_per_second=10_000, rate_burst=10_000
-    ) as s:
-        yield s
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(middleware, "MAX_BODY", 1000)
+        patch.setattr(middleware, "BODY_SECONDS", 1)
+        with serving(extend=with_routes, rate_per_second=10_000, rate_burst=10_000) as s:
+            yield s
 
 
 @pytest.fixture

@@ -52,22 +52,25 @@ def rest(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("start", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
-def test_a_head_that_does_not_arrive_ends_the_connection(start: bytes) -> None:
-    with serving(head_seconds=0.3) as served, connect(served) as connection:
+def test_a_head_that_does_not_arrive_ends_the_connection(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    with serving() as served, connect(served) as connection:
         connection.sendall(start)
         assert rest(connection) == b""
 
 
-def test_a_second_head_that_does_not_arrive_ends_the_connection() -> None:
-    with serving(head_seconds=0.3) as served, connect(served) as connection:
+def test_a_second_head_that_does_not_arrive_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    with serving() as served, connect(served) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"GET /heal")
         assert b"HTTP/1.1" not in rest(connection)
 
 
-def test_a_request_that_takes_longer_than_a_head_may_is_answered() -> None:
-    with serving(extend=with_routes, head_seconds=0.2) as served, served.client() as client:
+def test_a_request_that_takes_longer_than_a_head_may_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    with serving(extend=with_routes) as served, served.client() as client:
         assert client.get("/api/slow").json() == "done"
         assert client.get("/api/slow").json() == "done"
 
@@ -161,7 +164,8 @@ def get(connection: socket.socket, path: str = "/healthz") -> bytes:
 
 def test_row_84_connections_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", 2)
-    with serving(max_streams=1, head_seconds=60) as served, ExitStack() as opened:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 60)
+    with serving(max_streams=1) as served, ExitStack() as opened:
         idle = [opened.enter_context(connect(served)) for _ in range(6)]
         until(lambda: served.server is not None and len(served.server.server_state.connections) == 3, 10)
         assert [rest(each) for each in idle[:3]] == [b""] * 3

@@ -10,14 +10,14 @@ import pytest
 from kubernetes.aio import client
 from playwright.sync_api import Page, expect
 
-from ocore_api.cache import Cache, watch
+from ocore_api.cache import Cache, heartbeat, watch
 from ocore_api.facade import Facade
 from ocore_kube.transport import Transport
 from support.api import objects as o
 from support.api.fake_api_server import FakeApiServer
 from support.api.operated import Operated
 from support.api.serving import Serving, serving
-from support.api.visitor import Visitor
+from support.api.visitor import Visitor, type_to_confirm
 from support.api.world import World, id_of
 from support.operator.process import Proxy
 
@@ -51,15 +51,22 @@ class Away:
         self._network.refusing = True
         self._network.cut()
 
+    def hang(self) -> None:
+        """From now on it keeps all connections, and says nothing."""
+        self.served.call(self.api_server.answers.clear)
+
     def come_back(self) -> None:
         """It answers again."""
         self._network.refusing = False
+        self.served.call(self.api_server.answers.set)
 
 
 @pytest.fixture
 def away(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Away]:
     monkeypatch.setattr(watch, "BEHIND", 0.5)
     monkeypatch.setattr(watch, "PAUSES", (0.05, 0.2))
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.2)
+    monkeypatch.setattr(heartbeat, "DEADLINE", 1.0)
     api_server = FakeApiServer()
     for plural, obj in (("environments", o.environment()), ("snapshots", o.complete()), ("rollbacks", running())):
         api_server.put(plural, obj)
@@ -112,22 +119,23 @@ def test_row_118_an_api_server_that_is_away_while_a_rollback_runs(away: Away, vi
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Cancel the rollback").click()
     expect(dialog.get_by_role("alert")).to_contain_text(AWAY)
-    dialog.get_by_role("button", name="No, keep it").click()
+    dialog.get_by_role("button", name="No, let it run").click()
     away.served.call(away.api_server.put, "rollbacks", o.rolled_back())
     away.come_back()
-    expect(page.get_by_text(re.compile("^shop has the data of snapshot before"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^shop has the (state of|data of snapshot before)"))).to_be_visible()
     expect(page.get_by_text("Changes are not shown since")).to_be_hidden()
     assert page.evaluate("window.same") is True
 
 
-def test_row_118_an_api_server_that_is_away_at_a_click(away: Away, visit: Visit) -> None:
-    """Nothing was started, and the same click then starts it once."""
+@pytest.mark.parametrize("how", [Away.leave, Away.hang])
+def test_row_118_an_api_server_that_is_away_at_a_click(how: Callable[[Away], None], away: Away, visit: Visit) -> None:
+    """It is noticed, and the same click then starts one snapshot. Where no request arrived, nothing was started."""
     person = come(visit, away.served, ENVIRONMENT)
     page, before = person.page, len(away.api_server.objects["snapshots"])
     button = page.get_by_role("button", name="Take a snapshot")
     expect(button).to_be_visible()
     person.expected += ["503"]
-    away.leave()
+    how(away)
     changes_are_missed(page)
     button.click()
     expect(page.get_by_role("alert").filter(has_text=AWAY)).to_be_visible()
@@ -150,24 +158,21 @@ def world() -> World:
 
 
 def test_a_facade_that_is_away_at_a_click(site: Site, visit: Visit, world: Operated) -> None:
-    """Nothing was started, and the same click then starts it once."""
+    """Nothing is started, the request is repeated, and starts it once."""
     served = site()
     with closing(Proxy(address(served.url))) as network:
         path = f"/ui/environments/{SHOP}/snapshots/{SNAPSHOT}/rollback"
         person = come(visit, served, path, base_url=f"http://127.0.0.1:{network.port}")
         page = person.page
-        page.get_by_role("button", name="Preview: what would be lost").click()
-        page.get_by_label("Type the environment's name to confirm").fill("shop")
+        type_to_confirm(page, "production apps/shop")
         person.expected += ["net::ERR"]
         network.refusing = True
         network.cut()
-        go = page.get_by_role("button", name="Roll back now")
-        go.click()
-        expect(page.get_by_role("alert").filter(has_text="The REST API does not answer")).to_be_visible()
+        page.get_by_role("button", name="Roll back now").click()
+        expect(page.get_by_text("The answer takes long. The request is repeated")).to_be_visible()
         expect(page.get_by_text("Changes are not shown since")).to_be_visible()
         assert [r["spec"].get("dryRun") for r in world.rollbacks()] == [True]
         network.refusing = False
-        go.click()
-        expect(page.get_by_text(re.compile("^shop has the data of snapshot shop-1"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile("^shop has the state of "))).to_be_visible(timeout=60_000)
         assert [r["spec"].get("dryRun") for r in world.rollbacks()] == [True, None]
         assert page.evaluate("window.same") is True

@@ -38,11 +38,18 @@ def test_every_rule_of_retention_is_tried_and_nothing_is_saved(
     for number in (1, 2, 3):
         world.snapshot("shop", f"shop-{number}", retention="Policy")
     metadata = {"namespace": NAMESPACE, "name": "shop"}
-    spec = {"environmentRef": {"name": "shop"}, "keepDaily": 14}
-    world.server.put({"apiVersion": "ocore.dev/v1alpha1", "kind": "SnapshotPolicy", "metadata": metadata, "spec": spec})
+    spec = {"environmentRef": {"name": "shop"}, "keepDaily": 14, "maxPinned": 5}
+    policy = {"apiVersion": "ocore.dev/v1alpha1", "kind": "SnapshotPolicy", "metadata": metadata, "spec": spec}
+    world.server.put(policy, manager="argocd-controller")
     person = come(site, visit, f"/ui/environments/{SHOP}/settings")
     page = person.page
     expect(page.get_by_label(re.compile("^Days that snapshots are kept"))).to_have_value("")
+    # What another client owns would be refused: it is named before, and the rest is saved.
+    pinned = page.get_by_label(re.compile("^Snapshots that may be pinned.*owned by argocd-controller"))
+    expect(pinned).to_be_disabled()
+    page.get_by_label(re.compile("^Seconds after which")).fill("600")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
     rules = page.get_by_role("region", name="Try rules of retention")
     fields = rules.get_by_role("spinbutton")
     expect(fields).to_have_count(7)
@@ -96,9 +103,9 @@ def test_the_environment_that_is_replaced_is_found_among_many(
     find.fill("")
     expect(page.get_by_text("100 of 121 environments are in the list.")).to_be_visible()
     expect(target).to_have_value(id_of(PROJECT, "copy-119"))
-    page.get_by_role("button", name="Preview: what would be lost").click()
     expect(page.get_by_role("heading", name="Replace copy-119")).to_be_visible()
-    assert [r["spec"]["targetEnvironmentRef"]["name"] for r in world.rollbacks()] == ["copy-119"]
+    previews = [r["spec"]["targetEnvironmentRef"]["name"] for r in world.rollbacks()]
+    assert previews == ["shop", "copy-119"]
 
 
 HOSTILE = "application 'ALTER ROLE \"x\" SUPERUSER;' is connected.\u202e\nRun: GRANT postgres TO shop;"

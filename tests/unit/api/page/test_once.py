@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route, expect
 
-from support.api.hostile import Document
 from support.api.serving import Serving
 from support.api.visitor import Visitor
 from support.api.world import World
@@ -77,30 +76,3 @@ def test_two_snapshots_that_are_wanted_are_two(ann: Visitor, world: World) -> No
         expect(ann.page.get_by_role("heading", level=1)).to_contain_text("Snapshot ")
         assert len(world.snapshots()) == count
         ann.page.go_back()
-
-
-def test_row_116_no_rollback_starts_before_the_name_is_typed(
-    site: Callable[..., Serving], visit: Callable[..., Visitor]
-) -> None:
-    served = site()
-    person = visit(served)
-    Document("").plant(person.context)
-    started: list[str] = []
-    person.context.on("request", lambda asked: started.append(asked.method + asked.url.rsplit("/", 1)[1]))
-    environment, snapshot = "497f6eca-6276-4993-bfeb-53cbbbba6f08", "0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
-    page = person.open(f"/ui/environments/{environment}/snapshots/{snapshot}/rollback")
-    person.paste(served.issuer.token(environments=[environment]))
-    preview = page.get_by_role("button", name="Preview: what would be lost")
-    expect(preview).to_be_visible()
-    assert not [each for each in started if each.startswith("POST")], "an address starts nothing"
-    preview.click()
-    name, button = page.get_by_label("Type the environment's name"), page.get_by_role("button", name="Roll back now")
-    for wrong in ("", "sho", "shop ", "Shop"):
-        name.fill(wrong)
-        name.press("Enter")
-        expect(button).to_be_disabled()
-    assert "POSTrollback" not in started
-    name.fill("shop")
-    button.dblclick()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Rollback of")
-    assert started.count("POSTrollback") == 1

@@ -13,7 +13,7 @@ from support.api.api_server import Object
 from support.api.operated import Operated
 from support.api.provider import Provider, provider
 from support.api.serving import Serving
-from support.api.visitor import Visitor, until
+from support.api.visitor import Visitor, type_to_confirm, until
 from support.api.world import id_of
 from support.operator.process import Proxy
 
@@ -25,6 +25,8 @@ SHOP, STAGING = id_of(PROJECT, "shop"), id_of(PROJECT, "staging")
 SNAPSHOT = id_of("snapshot", "shop", "shop-1")
 #: Goes to a view without leaving the page.
 GO = "(path) => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }"
+#: The title of a snapshot.
+TAKEN = re.compile(r"^Snapshot of \d+ \w+ 20\d\d, \d\d:\d\d:\d\d \S+")
 EVERYTHING = ["read", "snapshot", "rollback", "admin"]
 CLAIMS: dict[str, dict[str, Any]] = {
     "operator@example.org": {"projects": [PROJECT], "permissions": EVERYTHING},
@@ -80,8 +82,7 @@ def click(page: Page, name: str) -> None:
 
 def start_rollback(page: Page, served: Serving, world: Operated) -> None:
     """From the view before a rollback. It is held while the database is restored."""
-    click(page, "Preview: what would be lost")
-    page.get_by_label("Type the environment's name to confirm").fill("shop")
+    type_to_confirm(page, "production apps/shop")
     served.call(world.hold, "RestoreDatabase")
     click(page, "Roll back now")
     expect(page.get_by_text("RestoreDatabase runs.", exact=True)).to_be_visible()
@@ -103,12 +104,13 @@ def test_look_pin_snapshot_preview_rollback_undo_settings(
     page = person.page
     # Look.
     heading(page, "Environments")
-    expect(page.get_by_role("listitem").filter(has=page.get_by_role("heading", level=2))).to_have_count(2)
+    expect(page.get_by_role("table", name="Environments").get_by_role("link")).to_have_count(2)
     page.get_by_role("link", name="shop", exact=True).click()
     heading(page, "shop")
     # Pin what exists.
+    page.get_by_role("link", name="Snapshots", exact=True).click()
     page.get_by_role("table", name="Snapshots, newest first").get_by_role("link").first.click()
-    heading(page, "Snapshot shop-1")
+    heading(page, TAKEN)
     page.get_by_label("Why it is kept (optional)").fill("before <b>the</b> migration")
     click(page, "Pin it")
     expect(page.get_by_text("Pinned: before <b>the</b> migration.")).to_be_visible()
@@ -116,21 +118,18 @@ def test_look_pin_snapshot_preview_rollback_undo_settings(
     # A snapshot more.
     page.get_by_role("link", name="Back to shop").click()
     click(page, "Take a snapshot")
-    heading(page, re.compile("^Snapshot shop-(?!1$)"))
+    heading(page, re.compile(f"{TAKEN.pattern}$"))  # without the label of the other one
     expect(page.get_by_role("status").filter(has_text="completed")).to_be_visible()
     assert len(world.snapshots()) == 3
     taken = page.url.rsplit("/", 1)[-1]
     # What a rollback would lose; nothing starts by that.
-    page.get_by_role("link", name="Roll back to it …").click()
+    page.get_by_role("link", name=re.compile("^Roll back to ")).click()
     heading(page, "Roll back")
-    click(page, "Preview: what would be lost")
-    expect(page.get_by_text("42 min of changes")).to_be_visible()
+    expect(page.get_by_text("The rollback would run")).to_be_visible()
     assert [r["spec"].get("dryRun") for r in of_the_shop(world)] == [True]
     go = page.get_by_role("button", name="Roll back now")
     expect(go).to_be_disabled()
-    page.get_by_label("Type the environment's name to confirm").fill("Shop")
-    expect(go).to_be_disabled()
-    page.get_by_label("Type the environment's name to confirm").fill("shop")
+    type_to_confirm(page, "production apps/shop")
     # The rollback, watched.
     served.call(world.hold, "RestoreDatabase")
     served.call(world.hold, "Switch")
@@ -144,14 +143,14 @@ def test_look_pin_snapshot_preview_rollback_undo_settings(
     downtime = page.get_by_role("timer", name="Downtime")
     expect(downtime).to_contain_text("so far")
     served.call(world.release, "Switch")
-    expect(page.get_by_text(re.compile("^shop has the data of snapshot shop-"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^shop has the state of "))).to_be_visible()
     expect(downtime).not_to_contain_text("so far")
     # Undone.
     expect(page.get_by_role("timer", name="Undo window")).to_contain_text("in 23 h")
     click(page, "Undo the rollback …")
     dialog = page.get_by_role("dialog", name="Undo the rollback?")
     expect(dialog.get_by_role("button", name="Undo it")).to_be_disabled()
-    dialog.get_by_role("textbox").fill("shop")
+    type_to_confirm(dialog, "production apps/shop")
     dialog.get_by_role("button", name="Undo it").click()
     heading(page, "Undo of shop")
     expect(page.get_by_text("The rollback is undone")).to_be_visible()
@@ -165,13 +164,34 @@ def test_look_pin_snapshot_preview_rollback_undo_settings(
     click(page, "Save")
     expect(page.get_by_text("Saved.")).to_be_visible()
     # Who did what.
-    page.get_by_role("link", name="Back to shop").click()
-    page.get_by_role("link", name="Log").click()
+    page.get_by_role("link", name="Log", exact=True).click()
     expect(
-        page.get_by_role("listitem").filter(has_text=re.compile(": Rollback, by operator@example.org"))
+        page.get_by_role("listitem").filter(has_text=re.compile(r"\)Rollback, by operator@example.org"))
     ).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="Undo of a rollback")).to_be_visible()
     assert taken in {s["status"]["id"] for s in world.snapshots()}
+
+
+#: Counts what a person does in the page.
+COUNT = """window.done = { clicks: 0, fields: new Set() };
+addEventListener("click", ({ isTrusted }) => (done.clicks += isTrusted), { capture: true });
+addEventListener("input", ({ target }) => done.fields.add(target), { capture: true });"""
+
+
+def test_from_sign_in_to_a_rollback_that_runs_in_four_clicks_and_one_field(
+    visit: Visit, served: Serving, world: Operated
+) -> None:
+    person = visit(served)
+    person.context.add_init_script(COUNT)
+    page = person.open("/ui/")
+    person.sign_in("operator@example.org")
+    page.get_by_role("row").filter(has_text="production").get_by_role("button", name="what to do").click()
+    page.get_by_role("link", name="Roll back to the last good state …").click()
+    type_to_confirm(page, "production apps/shop")
+    click(page, "Roll back now")
+    heading(page, "Rollback of shop")
+    assert page.evaluate("[done.clicks, done.fields.size]") == [4, 1]
+    assert [r["spec"].get("dryRun") for r in of_the_shop(world)] == [True, None]
 
 
 def test_a_rollback_is_cancelled_before_the_switch(
@@ -217,17 +237,17 @@ def test_row_120_a_late_answer_shows_nothing_older(
 def test_what_would_be_refused_cannot_be_started(come: Callable[[str], Visitor], world: Operated) -> None:
     world.report = {"wouldRun": False, "refusals": [{"reason": "NoSpace", "message": "<i>The volume</i> is full."}]}
     person = come(f"/ui/environments/{SHOP}/snapshots/{SNAPSHOT}/rollback")
-    click(person.page, "Preview: what would be lost")
     expect(person.page.get_by_text("NoSpace: <i>The volume</i> is full.")).to_be_visible()
     expect(person.page.get_by_role("button", name="Roll back now")).to_have_count(0)
 
 
 def test_a_customer_sees_one_environment(come: Callable[[str, str], Visitor]) -> None:
     page = come("/ui/", "customer@example.org").page
-    expect(page.get_by_text("1 environment, the worst first.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="1 environment")).to_be_visible()
     page.get_by_role("link", name="shop", exact=True).click()
+    page.get_by_role("link", name="Snapshots", exact=True).click()
     page.get_by_role("table", name="Snapshots, newest first").get_by_role("link").first.click()
-    page.get_by_role("link", name="Roll back to it …").click()
+    page.get_by_role("link", name=re.compile("^Roll back to ")).click()
     expect(page.get_by_label("Environment that is replaced").get_by_role("option")).to_have_count(1)
 
 
@@ -254,8 +274,6 @@ def test_what_is_not_the_customers_is_as_what_does_not_exist(
     before = world.rollbacks()
     for path in HIDDEN:
         person.page.evaluate(GO, path)
-        if path.endswith("/rollback"):
-            click(person.page, "Preview: what would be lost")
         expect(person.page.get_by_text("is visible to this caller").first).to_be_visible()
         expect(person.page.get_by_role("heading", level=1, name="shop", exact=True)).to_have_count(0)
         person.page.get_by_role("link", name="Environments", exact=True).click()
@@ -271,14 +289,6 @@ def test_an_address_without_a_view(path: str, come: Callable[[str], Visitor]) ->
     heading(page, "This address has no view")
     page.get_by_role("main").get_by_role("link", name="all environments").click()
     heading(page, "Environments")
-
-
-def test_without_the_scope_the_answer_says_which_one(come: Callable[[str, str], Visitor], world: Operated) -> None:
-    person = come(f"/ui/environments/{SHOP}", "guest@example.org")
-    person.expected += ["403"]
-    click(person.page, "Take a snapshot")
-    expect(person.page.get_by_role("alert").filter(has_text="scope")).to_be_visible()
-    assert len(world.snapshots()) == 2  # that of the shop and that of the other one
 
 
 def test_a_stream_that_breaks_and_a_facade_that_restarts(
@@ -303,7 +313,7 @@ def test_a_stream_that_breaks_and_a_facade_that_restarts(
         served.stop()
         network.target = address(site(**issuer.settings))
         network.refusing = False
-        expect(page.get_by_text(re.compile("^shop has the data of snapshot shop-1"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile("^shop has the state of "))).to_be_visible(timeout=60_000)
         expect(broken).to_be_hidden()
         assert page.evaluate("window.same") is True
 
@@ -326,5 +336,5 @@ def test_a_token_that_ends_in_mid_rollback(site: Site, tmp_path: Path, visit: Vi
         served.call(world.release, "RestoreDatabase")
         until(lambda: [r["status"]["phase"] for r in of_the_shop(world)] == ["Previewed", "Complete"], page)
         person.sign_in("operator@example.org")
-        expect(page.get_by_text(re.compile("^shop has the data of snapshot shop-1"))).to_be_visible()
+        expect(page.get_by_text(re.compile("^shop has the state of "))).to_be_visible()
         assert page.url == place

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -19,8 +18,10 @@ ENVIRONMENT = "/ui/environments/497f6eca-6276-4993-bfeb-53cbbbba6f08"
 SNAPSHOT = f"{ENVIRONMENT}/snapshots/0c7a6d3e-5b1f-4f0e-9b0a-6f1c7a3e2d11"
 #: View: its path, and what shows that all of it is loaded.
 VIEWS = {
-    "environments": ("/ui/", "Newest restored as a test"),
-    "environment": (ENVIRONMENT, "Line: live size at each snapshot."),
+    "environments": (f"/ui/?open={ENVIRONMENT.rsplit('/', 1)[1]}", "Newest restored as a test"),
+    "environment": (ENVIRONMENT, "As tables: "),
+    "snapshots": (f"{ENVIRONMENT}/snapshots", "All snapshots: "),
+    "rollbacks": (f"{ENVIRONMENT}/rollbacks", "All rollbacks: "),
     "settings": (f"{ENVIRONMENT}/settings", "without a rule"),
     "log": (f"{ENVIRONMENT}/log", "Rollback, by"),
     "snapshot": (SNAPSHOT, "Restore it as a test"),
@@ -61,8 +62,7 @@ def show(person: Visitor, served: Serving, view: str) -> Page:
     person.paste(served.issuer.token())
     expect(page.get_by_text(loaded).first).to_be_visible()
     if view == "rollback-to":
-        page.get_by_role("button", name="Preview: what would be lost").click()
-        expect(page.get_by_label("Type the environment's name to confirm")).to_be_visible()
+        expect(page.get_by_role("button", name="Roll back now")).to_be_visible()
     expect(page.get_by_text("Loading …")).to_have_count(0)
     return page
 
@@ -103,7 +103,7 @@ def test_the_sign_in_is_accessible(
 
 #: Button that opens a dialog: the view, and what differs in its answer from the example.
 DIALOGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "Delete …": (SNAPSHOT, {}),
+    "Delete …": (SNAPSHOT, {"dependents": 0}),
     "Undo the rollback …": (VIEWS["rollback"][0], {}),
     "Cancel the rollback …": (
         VIEWS["rollback"][0],
@@ -123,12 +123,14 @@ def test_a_dialog_is_accessible(
     document.plant(person.context)
     path, differs = DIALOGS[button]
 
-    def rollback(route: Route) -> None:
-        found = document.answer("GET", urlsplit(route.request.url).path)
+    read = re.sub("^/ui/(environments/[^/]+/(?=rollbacks/))?", "/console/v1/", path)
+
+    def differing(route: Route) -> None:
+        found = document.answer("GET", read)
         assert found is not None
         route.fulfill(content_type="application/json", body=json.dumps({**found[1], **differs}))
 
-    person.context.route("**/console/v1/rollbacks/*", rollback)
+    person.context.route(f"**{read}*", differing)  # with its query
     page = person.open(path)
     person.paste(served.issuer.token())
     page.get_by_role("button", name=button).click()
@@ -163,7 +165,7 @@ def events(hostile: Document, clean: Document) -> Iterator[str]:
         yield f"id: test-{number}\nevent: {kind}\ndata: {data}\n\n"
 
 
-@pytest.mark.parametrize("view", ["environments", "environment", "snapshot", "rollback-to", "rollback"])
+@pytest.mark.parametrize("view", ["environments", "snapshots", "rollbacks", "snapshot", "rollback-to", "rollback"])
 def test_text_that_arrives_by_the_stream_is_never_html(
     view: str, site: Callable[..., Serving], visit: Callable[..., Visitor]
 ) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from ocore_api.cache import Cache
+from ocore_api.cache.standing import STATES
 from ocore_api.views.console import models
 from ocore_crds.text import timestamps
 from support.api import objects as o
@@ -49,6 +50,10 @@ def proven(obj: o.Object, *types: str) -> o.Object:
     return obj
 
 
+def undo(name: str, of: str, created: float) -> o.Object:
+    return o.rolled_back(name, {"undo": {"rollbackRef": {"name": of}}}, created=created)
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
     cache = Cache()
@@ -60,9 +65,12 @@ def served() -> Iterator[Serving]:
         POLICY,
         proven(kept("k1", 86_400 * 2), "Verified"),
         proven(kept("k2", 86_400 * 2 + 60), "RestoreTested"),
-        kept("k3", 86_400 * 3, trigger="Scheduled"),
+        kept("k3", 86_400 * 3, trigger="Scheduled", pin={"label": "before 18.0"}),
+        o.complete("aside", {"trigger": "PreRollback"}, created=86_400 * 3 + 60),
         o.running("now", created=86_400 * 4),
         back,
+        undo("forth", "r2", 14),
+        undo("again", "forth", 15),
     ):
         cache.store.put(each["kind"], each)
     with serving(cache=cache) as found:
@@ -110,8 +118,19 @@ def test_environments_have_the_worst_first(project: httpx.Client) -> None:
         "step": "DumpDatabase",
         "percent": 40,
     }
-    assert [shop[f"newest{proof}"]["name"] for proof in ("Complete", "Verified", "RestoreTested")] == ["k3", "k1", "k2"]
-    assert (shop["nextSnapshotAt"], shop["snapshots"]) == ("2026-02-01T01:00:00Z", 7)
+    assert [shop[f"newest{proof}"]["name"] for proof in ("Verified", "RestoreTested")] == ["k1", "k2"]
+    assert (shop["nextSnapshotAt"], shop["snapshots"]) == ("2026-02-01T01:00:00Z", 8)
+    assert (shop["state"], shop["sizeBytes"], shop["expectedEverySeconds"]) == ("overdue", 11, 86_400)
+    assert shop["overdueSince"] == shop["overdueAt"] == "2026-02-04T02:00:00Z", "02:00 in Berlin, and an hour"
+    assert shop["lastGood"] == {
+        "id": o.uid_of("Snapshot/apps/k3"),
+        "name": "k3",
+        "label": "before 18.0",
+        "time": o.at(86_400 * 3 + 2),
+        "proof": "complete",
+    }
+    assert shop["safety"]["name"] == "aside"
+    assert found["summary"] == dict.fromkeys(STATES, 0) | {"overdue": 1, "none": 0, "unknown": 1, "running": 1}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +143,12 @@ def test_environments_have_the_worst_first(project: httpx.Client) -> None:
         ({"text": o.OTHER_ENVIRONMENT[:20]}, ["shop", "stage"]),
         ({"projectId": o.PROJECT}, ["shop", "stage"]),
         ({"limit": 1, "offset": 1}, ["stage"]),
-        ({"ready": "", "type": "", "projectId": "", "text": ""}, ["shop", "stage"]),
+        ({"ready": "", "type": "", "projectId": "", "text": "", "state": "", "sort": ""}, ["shop", "stage"]),
+        ({"state": ["overdue", "fine"]}, ["shop"]),
+        ({"state": "unknown"}, ["stage"]),
+        ({"running": "true"}, ["shop"]),
+        ({"running": "false"}, ["stage"]),
+        ({"sort": "-name"}, ["stage", "shop"]),
     ],
 )
 def test_environments_are_filtered(project: httpx.Client, query: dict[str, Any], names: list[str]) -> None:
@@ -142,9 +166,11 @@ def test_row_45_environments_of_others_are_not_listed(served: Serving) -> None:
     with served.client(projects=[], environments=[o.OTHER_ENVIRONMENT]) as client:
         found = get(client, "/environments")
         assert ([e["name"] for e in found["environments"]], found["total"]) == (["stage"], 1)
+        assert sum(found["summary"].values()) == 1, "counts of others are not shown"
         assert client.get("/console/v1/environments", params={"projectId": o.OTHER_PROJECT}).status_code == 404
     with served.client(projects=[], environments=[]) as client:
-        assert get(client, "/environments")["total"] == 0
+        found = get(client, "/environments")
+        assert (found["total"], sum(found["summary"].values())) == (0, 0)
 
 
 def test_an_environment_with_all_that_is_known(project: httpx.Client) -> None:
@@ -168,13 +194,33 @@ def test_snapshots_are_filtered_by_time_trigger_and_status(project: httpx.Client
         assert found["total"] == len(found["snapshots"])
         return [s["name"] for s in found["snapshots"]]
 
-    assert names() == ["now", "k3", "k2", "k1", "s3", "s2", "s1"]
+    assert names() == ["now", "aside", "k3", "k2", "k1", "s3", "s2", "s1"]
     assert names(**{"from": o.at(86_400 * 2), "to": o.at(86_400 * 3)}) == ["k2", "k1"]
     assert names(**{"from": o.at(3), "to": o.at(3)}) == []
     assert names(trigger="scheduled") == ["k3"]
     assert names(status="failed") == ["s3"]
     assert names(status="running", trigger="manual", **{"from": o.at(4)}) == ["now"]
     assert project.get(f"/console/v1{path}", params={"from": "yesterday"}).status_code == 422
+
+
+def test_rollbacks_are_filtered_by_time_and_say_where_to(project: httpx.Client) -> None:
+    path = f"/environments/{o.ENVIRONMENT}/rollbacks"
+
+    def rows(**query: Any) -> list[tuple[str, str, str]]:
+        found = get(project, path, **query)
+        models.RollbackDetailsPage.model_validate(found)
+        return [(r["name"], r["kind"], r["direction"]) for r in found["rollbacks"]]
+
+    assert rows() == [
+        ("r9", "rollback", "back"),
+        ("again", "undo", "back"),
+        ("forth", "undo", "forward"),
+        ("r2", "rollback", "back"),
+        ("r1", "rollback", "back"),
+    ]
+    assert [name for name, *_ in rows(**{"from": o.at(12), "to": o.at(15)})] == ["forth", "r2"]
+    page = get(project, path, limit=1, offset=2)
+    assert ([r["name"] for r in page["rollbacks"]], page["total"]) == (["forth"], 5)
 
 
 def test_a_snapshot_of_the_console_is_the_one_of_the_14_and_more(project: httpx.Client) -> None:
@@ -186,6 +232,7 @@ def test_a_snapshot_of_the_console_is_the_one_of_the_14_and_more(project: httpx.
     assert {k: new[k] for k in old} == old
     models.ConsoleSnapshot.model_validate(new)
     assert set(new) > set(old)
+    assert (new["isSafety"], new["image"]) == (False, "registry.example.org/shop:18.0")
 
 
 def test_what_a_snapshot_proves_and_what_keeps_it() -> None:
@@ -223,17 +270,17 @@ def test_the_rules_of_the_policy(project: httpx.Client) -> None:
     found = plan(project)
     assert (found["isTrial"], found["timeZone"], found["rules"]["keepDaily"]) == (False, "Europe/Berlin", 1)
     assert [(s["name"], s["keptBy"]) for s in found["snapshots"]] == [
-        ("k3", ["latest", "keepDaily"]),
+        ("k3", ["latest", "pinned", "keepDaily"]),
         ("k2", ["latestRestoreTested"]),
         ("k1", ["latestVerified"]),
     ]
-    assert (found["kept"], found["deleted"], found["unaffected"], found["total"]) == (3, 0, 4, 3)
+    assert (found["kept"], found["deleted"], found["unaffected"], found["total"]) == (3, 0, 5, 3)
 
 
 def test_values_to_try_replace_those_of_the_policy_and_nothing_is_saved(project: httpx.Client, served: Serving) -> None:
     found = plan(project, keepDaily=0, keepLast=1)
     assert (found["isTrial"], found["rules"]["keepDaily"], found["rules"]["keepLast"]) == (True, 0, 1)
-    assert found["snapshots"][0]["keptBy"] == ["latest", "keepLast"]
+    assert found["snapshots"][0]["keptBy"] == ["latest", "pinned", "keepLast"]
     assert plan(project)["rules"]["keepDaily"] == 1
     page = plan(project, limit=1, offset=2)
     assert ([s["name"] for s in page["snapshots"]], page["total"]) == (["k1"], 3)

@@ -137,9 +137,9 @@ def test_row_84_a_large_page_is_not_kept() -> None:
         assert len(answer.json()["snapshots"]) == 100
         project = client.get(f"/api/projects/{o.PROJECT}/snapshots?limit=100").json()
         assert project["snapshots"] == answer.json()["snapshots"]
-        assert cache.served._pages.size == 0
+        assert not cache.served._pages
         small = client.get(f"{path.removesuffix('100')}5")
-        assert cache.served._pages.size == len(small.content)
+        assert [page for _, _, page in cache.served._pages.values()] == [small.content]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from support.api.serving import Serving, serving
 UNKNOWN = "99999999-0000-4000-8000-000000000009"
 #: Method and path → the scope that it needs.
 SCOPE = {
+    "DELETE /console/v1/rollback-previews/{previewId}": "rollback",
     "DELETE /console/v1/rollbacks/{deploymentId}": "rollback",
     "GET /console/v1/rollback-previews/{previewId}": "read",
     "GET /console/v1/rollbacks/{deploymentId}": "read",
@@ -34,6 +35,7 @@ SCOPE = {
     "POST /console/v1/environments/{environmentId}/rollback-previews": "rollback",
     "POST /console/v1/rollbacks/{deploymentId}/undo": "rollback",
     "GET /console/v1/environments": "read",
+    "GET /console/v1/environments/{environmentId}/rollbacks": "read",
     "GET /console/v1/environments/{environmentId}/extracts": "read",
     "GET /console/v1/environments/{environmentId}/snapshots/{snapshotId}/restore-test": "read",
     "GET /console/v1/events": "read",

@@ -2,42 +2,41 @@
 
 import pytest
 
-from ocore_api.cache.entries import Progress
-from ocore_api.streams.frames import Seen, comment, frame, retry, seen
+from ocore_api.streams.frames import Frame, Seen, comment, retry, seen
 
-RUNNING = Progress(12, b'{"status":"running","percent":4}', False)
+DATA = b'{"status":"running","percent":4}'
+RUNNING = Frame("snapshot", 12, DATA, final=False)
 
 
 def test_an_event_has_id_name_and_data() -> None:
-    made = frame("snapshot", RUNNING)
-    lines = made.data.decode().split("\n")
+    lines = RUNNING.event.decode().split("\n")
     assert lines[0].startswith("id: 12-")
     assert lines[1] == "event: snapshot-progress"
     assert lines[2] == 'data: {"status":"running","percent":4}'
     assert lines[3:] == ["", ""]
-    assert b"event: rollback-progress\n" in frame("rollback", RUNNING).data
+    assert b"event: rollback-progress\n" in Frame("rollback", 12, DATA, final=False).event
 
 
 def test_every_replica_gives_the_same_state_the_same_id() -> None:
-    assert frame("snapshot", RUNNING) == frame("snapshot", Progress(12, RUNNING.event, False))
-    assert frame("snapshot", RUNNING).digest != frame("snapshot", Progress(12, b"{}", False)).digest
+    assert RUNNING.event == Frame("snapshot", 12, DATA, final=False).event
+    assert RUNNING.digest != Frame("snapshot", 12, b"{}", final=False).digest
 
 
 @pytest.mark.parametrize(
     ("version", "event", "final", "covered"),
     [
-        (12, RUNNING.event, False, True),
-        (13, RUNNING.event, False, True),  # another field of the object has changed: nothing new for the client
+        (12, DATA, False, True),
+        (13, DATA, False, True),  # another field of the object has changed: nothing new for the client
         (13, b'{"status":"running","percent":5}', False, False),
         (11, b'{"status":"running","percent":3}', False, True),  # this replica is behind: never go back
-        (12, RUNNING.event, True, False),
+        (12, DATA, True, False),
         (11, b'{"status":"completed"}', True, False),
     ],
 )
 def test_what_a_client_has_is_not_sent_again(version: int, event: bytes, final: bool, covered: bool) -> None:
-    last = seen(frame("snapshot", RUNNING).data.decode().split("\n")[0].removeprefix("id: "))
+    last = seen(RUNNING.event.decode().split("\n")[0].removeprefix("id: "))
     assert last is not None
-    assert last.covers(frame("snapshot", Progress(version, event, final))) is covered
+    assert last.covers(Frame("snapshot", version, event, final=final)) is covered
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from support.api.fed import SNAPSHOT
 
 def followed(store: Store) -> Topic:
     """The Snapshot `before`, which the store keeps current."""
-    topic = Topic(store.served, (SnapshotEntry, SNAPSHOT))
+    entry = store.served.find(SnapshotEntry, SNAPSHOT)
+    assert entry is not None
+    topic = Topic(entry)
     store.changes.listeners.append(topic.changed)
     return topic
 
@@ -50,7 +52,7 @@ def test_a_deleted_operation_has_a_final_event(store: Store, how: str) -> None:
         store.hide("Snapshot", SNAPSHOT)
     else:
         store.put("Snapshot", o.running(version=3, deletionTimestamp=o.at(5)))
-    data = topic.frame.data.decode().split("data: ")[1]
+    data = topic.frame.event.decode().split("data: ")[1]
     event = models.ProgressEvent.model_validate_json(data)
     assert (topic.frame.final, event.status, event.percent) == (True, "failed", 10)
     assert "deleted" in event.message
@@ -60,4 +62,4 @@ def test_a_terminal_operation_that_is_deleted_keeps_its_event(store: Store) -> N
     store.put("Snapshot", o.complete(version=3))
     topic = followed(store)
     store.remove("Snapshot", "apps", "before")
-    assert json.loads(topic.frame.data.decode().split("data: ")[1])["status"] == "completed"
+    assert json.loads(topic.frame.event.decode().split("data: ")[1])["status"] == "completed"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ocore_api.streams.reader import Reader
+from ocore_api.http.server import Connection
+from ocore_api.streams import ProgressReader
 from support.api import objects
 from support.api.fed import SNAPSHOT_PATH, Fed
 from support.api.sse import DEADLINE
@@ -151,21 +152,31 @@ def test_no_stream_opens_during_the_shutdown(fed: Fed) -> None:
     assert refused.headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize("part", ["_next", "_write"])
+@pytest.mark.parametrize("part", ["take", "send"])
 def test_a_stream_that_fails_is_dropped_without_harm_to_others(
     fed: Fed, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     stream, other = fed.listen(), fed.listen(subject="bob")
     stream.event()
     other.event()
-    real = getattr(Reader, part)
+    take, send = ProgressReader.take, Connection.push
 
-    def broken(self: Reader, *arguments: Any, **named: Any) -> Any:
+    def broken(self: ProgressReader) -> bytes:
         if self.principal.subject == "alice":
             raise RuntimeError("broken")
-        return real(self, *arguments, **named)
+        return take(self)
 
-    monkeypatch.setattr(Reader, part, broken)
+    (reader,) = (r for r in fed.serving.facade.hub.readers if r.principal.subject == "alice")
+
+    def unsent(self: Connection, data: bytes) -> bool:
+        if self is reader._connection:
+            raise RuntimeError("broken")
+        return send(self, data)
+
+    if part == "take":
+        monkeypatch.setattr(ProgressReader, "take", broken)
+    else:
+        monkeypatch.setattr(Connection, "push", unsent)
     fed.running(33)
     assert other.event().data["percent"] == 33
     fed.complete()

@@ -1,10 +1,12 @@
 """Snapshots and rollback logs as the API serves them."""
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from ocore_api.cache.store import Store
 from ocore_api.views import models, rows
 from ocore_api.views.events import progress_event
 from ocore_api.views.requests import PinRequest, RollbackRequest, SettingsUpdate
@@ -20,13 +22,14 @@ ORIGIN = rows.Origin(o.ENVIRONMENT, o.PROJECT, "shop", "production")
 
 def view(obj: o.Object) -> o.Object:
     """The view; it has exactly the fields and types of the model."""
-    found = rows.snapshot_view(Resource(obj), rows.recorded_origin(Resource(obj)) or ORIGIN)
+    found = rows.snapshot_view(Resource(obj), ORIGIN)
     assert models.SnapshotView.model_validate(found).model_dump(mode="json", by_alias=True) == found
     return found
 
 
-def log(obj: o.Object, snapshot_id: str | None = None, deployment: str | None = None) -> o.Object:
-    found = rows.rollback_log(Resource(obj), o.ENVIRONMENT, snapshot_id, deployment)
+def log(obj: o.Object, snapshot_id: str | None = None) -> o.Object:
+    """With the id of the deployment, which the list adds."""
+    found = {**rows.rollback_log(Resource(obj), o.ENVIRONMENT, snapshot_id), "deploymentId": o.uid_of("d")}
     assert models.RollbackLog.model_validate(found).model_dump(mode="json", by_alias=True) == found
     return found
 
@@ -173,7 +176,7 @@ def test_a_rollback_log() -> None:
         "safetySnapshotAt": o.at(5),
     }
     obj = o.rolled_back("a", {"snapshotRef": {"name": "before"}, "requestedBy": "alice"}, status=status)
-    found = log(obj, deployment=o.uid_of("d"))
+    found = log(obj)
     evidence = found.pop("recoveryEvidence")
     assert (evidence["operation"], evidence["status"]) == ("rollback", "completed")
     assert found == {
@@ -422,7 +425,11 @@ def test_row_77_what_is_no_id_is_not_shown_as_one(text: str) -> None:
     """A manifest in a bucket names any deployment, and a record any snapshot."""
     snapshot = o.complete()
     snapshot["status"]["source"] |= {"deploymentId": text, "environmentType": text}
-    assert (view(snapshot)["deploymentId"], view(snapshot)["environmentType"]) == (None, None)
+    store = Store()
+    store.put("Snapshot", snapshot)
+    (entry,) = store.served.project_page(o.PROJECT, 0, 1)[0]
+    row = json.loads(entry.encoded)
+    assert (row["deploymentId"], row["environmentType"]) == (None, None)
     found = log(o.rolled_back(status={"snapshotId": text, "safetySnapshotId": text}))
     assert (found["snapshotId"], found["safetySnapshotId"]) == (None, None)
 

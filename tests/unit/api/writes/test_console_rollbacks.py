@@ -22,9 +22,10 @@ def send(site: Site, method: str, path: str, **how: Any) -> Any:
         return client.request(method, f"/console/v1/{path}", headers=headers, **how)
 
 
-def preview(site: Site, *, environment_id: str = SHOP, headers: Any = None, **body: Any) -> Any:
+def preview(site: Site, *, subject: str = "alice", headers: Any = None, **body: Any) -> Any:
     body = {"snapshotId": SNAPSHOT, **body}
-    return send(site, "POST", f"environments/{environment_id}/rollback-previews", json=body, headers=headers or {})
+    path = f"environments/{SHOP}/rollback-previews"
+    return send(site, "POST", path, json=body, headers=headers or {}, subject=subject)
 
 
 def back(site: Site, name: str = "back", id_: str = BACK, **status: Any) -> Object:
@@ -134,6 +135,39 @@ def test_row_115_a_flood_of_previews_is_refused(site: Site) -> None:
     assert [a.status_code for a in answers] == [202, 202, 202, 409, 409]
     assert reason(answers[-1]) == (409, "TooManyPreviews")
     assert len(made(site)) == 3
+
+
+def test_row_115_a_caller_has_a_limit_over_all_environments(site: Site) -> None:
+    """And no one can use it up with the caller's name in an environment that the caller does not see."""
+    for n, (namespace, target) in enumerate(3 * (("apps", "foreign"), ("test", "staging"))):
+        of = {"snapshotRef": {"namespace": "apps", "name": "before"}, "targetEnvironmentRef": {"name": target}}
+        spec = {**of, "dryRun": True, "requestedBy": "alice"}
+        site.served.call(site.server.put, named("Rollback", namespace, f"p{n}", spec))
+    assert [preview(site).status_code for _ in range(2)] == [202, 202]
+    answer = preview(site)
+    assert (reason(answer), "of this caller" in answer.json()["detail"]) == ((409, "TooManyPreviews"), True)
+    assert preview(site, subject="bob").status_code == 202
+
+
+def test_a_preview_that_no_one_reads_is_ended(site: Site) -> None:
+    id_ = preview(site).json()["previewId"]
+    assert send(site, "DELETE", f"rollback-previews/{id_}", params={"environmentId": STAGING}).status_code == 404
+    answer = send(site, "DELETE", f"rollback-previews/{id_}", params={"environmentId": SHOP})
+    assert answer.status_code == 202, answer.text
+    (found,) = made(site)
+    assert "deletionTimestamp" in found["metadata"], "the operator stops its Job, then removes it"
+    line = site.served.audit_lines()[-1]
+    assert (line["object"], line["subject"]) == (id_, "alice")
+    assert send(site, "DELETE", f"rollback-previews/{BACK}").status_code == 404
+
+
+def test_an_address_that_names_another_environment_shows_nothing(site: Site) -> None:
+    back(site)
+    for method, path in (("GET", ""), ("POST", "/undo"), ("DELETE", "")):
+        wrong = send(site, method, f"rollbacks/{BACK}{path}", params={"environmentId": STAGING})
+        assert reason(wrong) == (404, "NotFound")
+    assert send(site, "GET", f"rollbacks/{BACK}", params={"environmentId": SHOP}).status_code == 200
+    assert site.server.writes() == []
 
 
 def test_a_preview_into_another_environment_needs_what_the_rollback_needs(site: Site) -> None:

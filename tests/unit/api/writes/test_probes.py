@@ -66,7 +66,7 @@ def test_an_environment_that_was_made_again_is_not_asked(site: Site) -> None:
     """The cache may be late: the object that has the name now is another one."""
     site.cache.late.add("Environment")
     site.served.call(site.server.put, environment("apps", "shop", "77777777-0000-4000-8000-000000000001"))
-    assert reason(ask(site)) == (409, "Conflict")
+    assert reason(ask(site)) == (404, "NotFound")
     assert "annotations" not in site.server.live(ENVIRONMENTS, "apps", "shop")["metadata"]
 
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from ocore_api.writes import rollbacks
 from ocore_crds.resources.rollback import RollbackSpec
 from ocore_kube.types import ENVIRONMENTS, ROLLBACKS, SNAPSHOTS
+from support.api.api_server import Object
 from support.api.writes import (
     COMPLETE,
     COPY,
@@ -158,12 +160,64 @@ def test_a_snapshot_that_is_being_deleted_or_replaced(site: Site) -> None:
     assert made(site) == []
 
 
-def test_an_operation_that_runs_on_the_target(site: Site) -> None:
-    operation = {"kind": "Snapshot", "name": "nightly", "uid": UNKNOWN, "since": "2026-03-01T12:00:00Z"}
+def lock(site: Site, kind: str, status: Object) -> None:
+    """An operation has the lock of the target."""
+    spec = {"environmentRef": {"name": "shop"}, "snapshotRef": {"name": "before"}}
+    site.server.put(named(kind, "apps", "holder", spec, status, uid=UNKNOWN))
+    operation = {"kind": kind, "name": "holder", "uid": UNKNOWN, "since": "2026-03-01T12:00:00Z"}
     site.server.set_status(ENVIRONMENTS, "apps", "shop", {"operation": operation})
+
+
+def reads_of_the_lock(site: Site) -> int:
+    return [path for method, path, *_ in site.server.requests if method == "GET"].count(
+        ENVIRONMENTS.path("apps", "shop")
+    )
+
+
+ENDED = {"phase": "Complete", "conditions": [condition("Complete")]}
+
+
+def test_what_has_ended_is_not_in_the_way(site: Site) -> None:
+    """The terminal status comes before the release of the lock: a client that reads it may start the next operation at
+    once."""
+    lock(site, "Snapshot", ENDED)
+    assert start(site).status_code == 202
+    assert reads_of_the_lock(site) == 1
+
+
+def test_a_holder_that_does_not_exist_is_not_in_the_way(site: Site) -> None:
+    """The operator takes its lock over."""
+    lock(site, "Snapshot", {"phase": "Running", "conditions": []})
+    site.server.objects.pop(SNAPSHOTS.path("apps", "holder"))
+    assert start(site).status_code == 202
+
+
+def test_a_rollback_that_has_ended_releases_its_lock_in_a_moment(site: Site) -> None:
+    lock(site, "Rollback", {**ENDED, "residue": "Pending"})
+
+    def released(method: str, path: str, _: Any) -> None:
+        if reads_of_the_lock(site) == 3:
+            site.server.set_status(ENVIRONMENTS, "apps", "shop", {"operation": None})
+
+    site.server.before.append(released)
+    assert start(site).status_code == 202
+
+
+def test_a_rollback_that_cleans_up_is_waited_for_a_bounded_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollbacks, "PAUSES", (0.01, 0.01))
+    lock(site, "Rollback", {**ENDED, "residue": "Pending"})
     answer = start(site)
     assert reason(answer) == (409, "OperationRunning")
-    assert "Snapshot nightly runs" in answer.json()["detail"]
+    assert "Rollback holder has ended, and cleans up" in answer.json()["detail"]
+    assert reads_of_the_lock(site) == 3
+
+
+def test_an_operation_that_runs_on_the_target(site: Site) -> None:
+    lock(site, "Snapshot", {"phase": "Running", "conditions": []})
+    answer = start(site)
+    assert reads_of_the_lock(site) == 1
+    assert reason(answer) == (409, "OperationRunning")
+    assert "Snapshot holder runs" in answer.json()["detail"]
     assert start(site, targetEnvironmentId=COPY).status_code == 202, "only the target is locked"
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ocore_api.writes.managed import applied_spec, owned_by_others
+from ocore_api.managed import applied_spec, other_owner
 
 
 def entry(manager: str, fields: dict[str, Any], operation: str = "Apply", **more: str) -> dict[str, Any]:
@@ -44,9 +44,10 @@ def test_a_field_that_is_gone_is_not_applied_again() -> None:
     assert applied_spec(policy(entry("ocore-api", {"f:retentionDays": {}})), "ocore-api") == {}
 
 
-def test_whether_others_own_a_field() -> None:
+def test_which_other_manager_owns_a_field() -> None:
     label = {"f:pin": {"f:label": {}}}
     ours, status = entry("ocore-api", label), entry("ocore-operator", label, subresource="status")
-    assert not owned_by_others(policy(ours, status, entry("git", {"f:pin": {}})), "ocore-api", "pin", "label")
-    assert owned_by_others(policy(ours, entry("git", label)), "ocore-api", "pin", "label")
-    assert owned_by_others(policy(ours, entry("ocore-api", label, "Update")), "ocore-api", "pin", "label")
+    assert other_owner(policy(ours, status, entry("git", {"f:pin": {}})), "ocore-api", "pin", "label") == ""
+    assert other_owner(policy(ours, entry("git", label)), "ocore-api", "pin", "label") == "git"
+    assert other_owner(policy(ours, entry("ocore-api", label, "Update")), "ocore-api", "pin", "label") == "ocore-api"
+    assert other_owner(policy({"fieldsV1": {"f:spec": label}}), "ocore-api", "pin", "label") == "unknown"
