@@ -1,17 +1,39 @@
 """Completion of ``kubectl ocore`` by kubectl's own completion: it runs the program ``kubectl_complete-ocore`` with the
 words so far."""
 
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import typer
 from typer.main import get_command
 
+from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
 from ocore_crds.text.sentences import escaped
 
 from .app import app
+from .errors import CliError, Denied, NotInstalled
+from .manage import names_of
+from .objects import Objects
 
+#: Kinds of the names that an argument or an option takes, by command and parameter.
+NAMES: dict[str, Kind] = {
+    **dict.fromkeys(("snapshot", "doctor", "retention", "suspend", "resume"), ENVIRONMENT),
+    **dict.fromkeys(("rollback", "preview", "certificate", "ls", "cp", "pin", "unpin", "verify"), SNAPSHOT),
+    "undo": ROLLBACK,
+}
+#: The same, where the kind is written before the name.
+OF_KINDS: dict[str, tuple[Kind, ...]] = {
+    **dict.fromkeys(("watch", "evidence"), (SNAPSHOT, ROLLBACK)),
+    "delete": (SNAPSHOT, ROLLBACK),
+    **dict.fromkeys(("get", "describe", "logs"), KINDS),
+}
+OPTIONS = {"--into": ENVIRONMENT, "--source-store": SNAPSHOT_STORE}
+#: Seconds after which a person has typed the name.
+SECONDS = 2.0
 #: kubectl's sign that no names of files are proposed.
 NO_FILES = ":4"
 
@@ -38,14 +60,65 @@ def _proposed(before: list[str], incomplete: str) -> Iterator[tuple[str, str]]:
     if incomplete.startswith("-") and (last is None or last.is_flag):
         yield from ((name, each.help or "") for name, each in options.items())
         return
+    if before[-1] in OPTIONS:
+        yield from _names(before, [(OPTIONS[before[-1]], "")])
+        return
+    if last is None or last.is_flag:
+        yield from _of_argument(before, _arguments(before[1:], options))
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     for each in arguments if last is None or last.is_flag else [last]:
         yield from ((item.value, item.help or "") for item in each.shell_complete(typer.Context(command), incomplete))
 
 
+def _arguments(words: list[str], options: Mapping[str, Any]) -> list[str]:
+    """The words that are neither options nor their values."""
+    found, value = [], False
+    for word in words:
+        if not value and not word.startswith("-"):
+            found.append(word)
+        value = not value and word in options and not options[word].is_flag
+    return found
+
+
+def _of_argument(before: list[str], given: list[str]) -> Iterator[tuple[str, str]]:
+    """Names for the first argument of the command; those of a kind where it was the first one."""
+    kinds = OF_KINDS.get(before[0], ())
+    if not given:
+        alone = [(NAMES[before[0]], "")] if before[0] in NAMES else []
+        yield from _names(before, alone + [(each, f"{each.short}/") for each in kinds])
+    elif len(given) == 1:
+        yield from _names(before, [(k, "") for k in kinds if given[0] in (k.short, k.singular, k.plural)])
+
+
+def _names(before: list[str], wanted: list[tuple[Kind, str]]) -> Iterator[tuple[str, str]]:
+    """Names of objects in the namespace that the words so far are about, of the kinds, each with what is written before
+    its names; no more of them once the API server gives none. No person is asked to log in."""
+    given = dict(pairwise(before))
+    namespace = given.get("-n") or given.get("--namespace")
+    try:
+        objects = Objects(given.get("--kubeconfig"), given.get("--context"), namespace, SECONDS, interactive=False)
+        for kind, prefix in wanted:
+            with suppress(Denied, NotInstalled):
+                for name in names_of(objects, kind):
+                    yield prefix + name, kind.kind
+    except CliError:
+        return
+
+
+def _late(*_: object) -> None:
+    raise CliError("the names took too long")
+
+
 def main() -> None:
     """The console script."""
-    for line in proposals(sys.argv[1:]):
+    # Whatever takes the time: a credential plugin is ended with it.
+    signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    lines: list[str] = []
+    with suppress(CliError):
+        lines = proposals(sys.argv[1:])
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for line in lines:
         value, _, text = line.partition("\t")
         print(f"{escaped(value)}\t{escaped(text)}" if text else escaped(value))
     print(NO_FILES)

@@ -17,19 +17,16 @@ from ocore_crds.resources.snapshotpolicy import SnapshotPolicyStatus
 from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_crds.resources.workloads import stop_sentence
 from ocore_crds.schema.from_models import crd
-from ocore_crds.text.quantity import human, span
+from ocore_crds.text.quantity import counted, human, span
 from ocore_crds.text.shell import command
 
+from .objects import CHART, INSTALL
 from .runs import Run, parse_time, problem_conditions, run_of
 
 Object = dict[str, Any]
 #: ok; problem: exit code for scripts; warning: worth a change, and no fault; unknown: it could not be read.
 State = Literal["ok", "problem", "warning", "unknown"]
 
-INSTALL = (
-    "helm upgrade --install ocore charts/ocore-snapshots --namespace ocore-system --create-namespace --set"
-    " global.imageRegistry=REGISTRY"
-)
 #: Selects the Deployments of operators, whatever their release. Anyone may set these labels: see `doctor.operators_of`.
 OPERATORS = "app.kubernetes.io/part-of=ocore-snapshots,app.kubernetes.io/component=operator"
 #: Time within which an operator that works has observed a change, and renewed its Lease. More than the difference
@@ -139,9 +136,10 @@ def _upgrade(obj: Object, *more: str) -> str:
     annotations = obj["metadata"].get("annotations") or {}
     release, namespace = (annotations.get(f"meta.helm.sh/release-{part}") for part in ("name", "namespace"))
     if release is None:
-        return command("kubectl", "apply", "--server-side", "--force-conflicts", "-f", "crds/")
+        shown = f"helm template ocore {CHART} --set global.imageRegistry=REGISTRY --show-only 'templates/crds/*'"
+        return f"{shown} | kubectl apply --server-side --force-conflicts -f -"
     # Not --reuse-values: it also keeps the old chart's own values, among them the digests of the old images.
-    words = ("helm", "upgrade", release, "charts/ocore-snapshots", "--namespace", namespace or "default")
+    words = ("helm", "upgrade", release, CHART, "--namespace", namespace or "default")
     return command(*words, "--reset-then-reuse-values", *more)
 
 
@@ -167,7 +165,7 @@ def _operator(world: World) -> tuple[Line, ...]:
         )
         fix = (
             "Upgrade the chart of the operator. With rbac.create: false, announce the release yourself:"
-            " charts/ocore-snapshots/templates/rbac-operator.yaml has the label and the annotations."
+            " templates/rbac-operator.yaml of the chart has the label and the annotations."
         )
         return (Line("problem", what, text, fix),)
     if not world.operators:
@@ -377,11 +375,11 @@ def _policy(world: World, name: str, policy: Object | None) -> Iterator[Line]:
 
 
 def _last(world: World, name: str, snapshots: Sequence[Run], policy: Object | None) -> Line:
-    """The age of the newest snapshot that can be restored, against the policy's newest slot."""
+    """The age of the newest good snapshot, against the policy's newest slot."""
     what, fix = "Last snapshot", _ocore(world.namespace, "snapshot", name, "--wait")
-    usable = [run for run in snapshots if run.restorable]
+    usable = [run for run in snapshots if run.good]
     if not usable:
-        return Line("problem", what, "no snapshot can be restored.", fix)
+        return Line("problem", what, "no good snapshot can be restored.", fix)
     newest = max(usable, key=_shows)
     text = f"{newest.name} shows {_short(_shows(newest))}, {_ago(world.now, _shows(newest))}"
     status = SnapshotPolicyStatus.model_validate((policy or {}).get("status") or {})
@@ -450,7 +448,7 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run], stops: str) ->
     """What a rollback would take, by the newest snapshot and by former rollbacks. `stops`: how long the workloads may
     take to stop."""
     what = "A rollback"
-    usable = [run for run in snapshots if run.restorable]
+    usable = [run for run in snapshots if run.good]
     if not usable:
         return Line("unknown", what, "there is no snapshot to return to.")
     newest = max(usable, key=_shows)
@@ -458,7 +456,7 @@ def _rollback(snapshots: Sequence[Run], rollbacks: Sequence[Run], stops: str) ->
     text = f"to {newest.name}"
     if sizes is not None:
         text += (
-            f" restores a database of {human(sizes.database_bytes)} and {sizes.filestore_files} files of"
+            f" restores a database of {human(sizes.database_bytes)} and {counted(sizes.filestore_files, 'file')} of"
             f" {human(sizes.filestore_bytes)}"
         )
     former = [
@@ -501,7 +499,7 @@ def _summary(status: EnvironmentStatus) -> str:
     database = f"PostgreSQL {probe.server_version}, database {probe.database_name} of {human(probe.database_bytes)}"
     parts = [database] if probe.server_version else []
     if probe.filestore_files:
-        parts.append(f"{probe.filestore_files} files of {human(probe.filestore_bytes)}")
+        parts.append(f"{counted(probe.filestore_files, 'file')} of {human(probe.filestore_bytes)}")
     return f"{'; '.join(parts) or 'a snapshot would work'}."
 
 

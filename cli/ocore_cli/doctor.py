@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ocore_crds.kinds import ENVIRONMENT, KINDS
 from ocore_crds.naming import ANNOTATION_LEASE, LABEL_RELEASE
+from ocore_crds.text.quantity import counted
 
 from .diagnosis import OPERATORS, Section, World, diagnose, has_problem
 from .errors import CliError, Denied, NotInstalled
@@ -116,5 +117,7 @@ def show(console: Console, sections: tuple[Section, ...]) -> None:
         console.print("")
     lines = [line for section in sections for line in section.lines]
     problems, warnings = (sum(line.state == state for line in lines) for state in ("problem", "warning"))
-    verdict = f"{problems} problems, {warnings} warnings." if problems or warnings else "All is well."
+    verdict = (
+        f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}." if problems or warnings else "All is well."
+    )
     console.print(Text(verdict, style="red" if problems else "green"))

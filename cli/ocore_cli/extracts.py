@@ -24,7 +24,7 @@ from ocore_crds.reports.extracted import Extracted, TableFormat
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import S3, SnapshotStoreSpec
-from ocore_crds.text.quantity import human
+from ocore_crds.text.quantity import counted, human
 from ocore_crds.text.shell import command
 
 from . import s3
@@ -160,7 +160,7 @@ def show(
         "listing": {"tables": True} if tables else {"path": path.strip("/")},
         "target": {"store": {}},
     }
-    _need_s3(objects, snapshot, "It can be listed where the claim is mounted: see docs/extract.md")
+    _need_s3(objects, snapshot, "It can be listed where the claim is mounted")
     keys = s3.credentials(os.environ, access.credentials_file)
     with _extract(objects, notes, snapshot, spec, None) as status, tempfile.TemporaryFile() as file:
         _download(objects, status, keys, access, file)
@@ -236,8 +236,8 @@ def copy(
         (Path(work) / "new").rename(target)
     result = status.result or Extracted()
     left_out = f"; {links} symbolic links were left out" if links else ""
-    rows = f" with {result.rows} rows" if tables is not None else ""
-    return f"{target}: {result.files} files of {human(result.bytes)}{rows}{left_out}"
+    rows = f" with {counted(result.rows, 'row')}" if tables is not None else ""
+    return f"{target}: {counted(result.files, 'file')} of {human(result.bytes)}{rows}{left_out}"
 
 
 def unpack(file: IO[bytes], path: str, target: Path) -> int:

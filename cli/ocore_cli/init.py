@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -15,12 +16,13 @@ from rich.text import Text
 
 from ocore_crds import conditions as c
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
+from ocore_crds.model import GROUP
 from ocore_crds.resources.environment import EnvironmentStatus
 from ocore_crds.text.sentences import escaped
 
 from . import confirm
 from .diagnosis import proposed_jobs
-from .errors import CliError, Denied
+from .errors import CliError, Denied, NotInstalled
 from .interrupts import pause
 from .objects import Objects, items, need_namespace
 from .proposal import Document, Found, Given, Unknown, as_yaml, propose
@@ -37,8 +39,8 @@ PAUSE = 1.0
 
 def documents(objects: Objects, console: Console, workload: str, given: Given) -> tuple[Document, ...]:
     """What is proposed. Asks a person for what the objects do not show. Raises CliError where no person can answer."""
-    found = read(objects, workload)
-    given = replace(given, id=given.id or str(uuid.uuid4()))
+    found = read(objects, workload, console)
+    given = replace(given, id=given.id or _id_of(found.workload))
     while True:
         try:
             return propose(found, given)
@@ -59,7 +61,13 @@ def documents(objects: Objects, console: Console, workload: str, given: Given) -
             given = replace(given, **answered)
 
 
-def read(objects: Objects, workload: str) -> Found:
+def _id_of(workload: Object) -> str:
+    """An id for its Environment: the same one each time that the proposal is printed."""
+    uid = str(workload["metadata"].get("uid", ""))
+    return str(uuid.uuid5(uuid.UUID(uid), GROUP)) if uid else str(uuid.uuid4())
+
+
+def read(objects: Objects, workload: str, console: Console) -> Found:
     """The objects of the namespace. Raises CliError where the workload does not exist, Denied where it may not be
     read."""
     kind, _, name = workload.partition("/")
@@ -88,17 +96,12 @@ def read(objects: Objects, workload: str) -> Found:
         workloads | cron_jobs,
         claims=_named(objects.read(f"/api/v1/namespaces/{space}/persistentvolumeclaims")),
         secrets={s["metadata"]["name"]: frozenset(s.get("data") or ()) for s in secrets},
-        database_names={
-            s["metadata"]["name"]: base64.b64decode(s["data"]["dbname"]).decode(errors="replace")
-            for s in secrets
-            if "dbname" in (s.get("data") or {})
-        },
+        database_names={s["metadata"]["name"]: _value(s, "dbname") for s in secrets if _value(s, "dbname")},
+        database_hosts={s["metadata"]["name"]: _host(s) for s in secrets},
+        services=_named(_optional(objects, f"/api/v1/namespaces/{space}/services")),
         config_maps=_named(objects.read(f"/api/v1/namespaces/{space}/configmaps")),
         clusters=_named(_optional(objects, f"/apis/postgresql.cnpg.io/v1/namespaces/{space}/clusters")),
-        stores={
-            obj["metadata"]["name"]: obj["spec"]
-            for obj in sorted(objects.list(SNAPSHOT_STORE), key=lambda obj: str(obj["metadata"]["name"]))
-        },
+        stores=_stores(objects, console),
         existing=objects.get(ENVIRONMENT, name),
     )
 
@@ -108,6 +111,30 @@ def _optional(objects: Objects, path: str) -> Object | None:
         return objects.read(path)
     except Denied:
         return None
+
+
+def _stores(objects: Objects, console: Console) -> dict[str, Object]:
+    """Their specs by name, sorted; none before the chart is installed."""
+    try:
+        found = objects.list(SNAPSHOT_STORE)
+    except NotInstalled as error:
+        console.print(Text(f"{error} The YAML can be applied afterwards.", style="yellow"), soft_wrap=True)
+        return {}
+    return {obj["metadata"]["name"]: obj["spec"] for obj in sorted(found, key=lambda obj: str(obj["metadata"]["name"]))}
+
+
+def _value(secret: Object, key: str) -> str:
+    return base64.b64decode((secret.get("data") or {}).get(key) or "").decode(errors="replace")
+
+
+def _host(secret: Object) -> str:
+    """The server in a Secret with a connection; of `uri` nothing else is kept."""
+    if host := _value(secret, "host"):
+        return host
+    try:
+        return urlsplit(_value(secret, "uri")).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _named(answer: Object | None) -> dict[str, Object]:

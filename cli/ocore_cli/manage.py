@@ -16,6 +16,7 @@ from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_PO
 from ocore_crds.model import GROUP
 from ocore_crds.naming import LABEL_UID
 from ocore_crds.resources.snapshot import SnapshotStatus
+from ocore_crds.text.quantity import human
 from ocore_crds.text.sentences import escaped
 
 from . import confirm
@@ -30,6 +31,8 @@ Object = dict[str, Any]
 Output = Literal["table", "wide", "json", "yaml", "name"]
 #: The API server's own columns: those of `kubectl get`.
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+#: Columns with bytes.
+_BYTES = ("STORED", "BYTES", "READ")
 #: Seconds between two reads of --watch and --wait.
 PAUSE = 1.0
 
@@ -59,7 +62,7 @@ def get(
     if watch:
         raise typer.BadParameter("--watch goes with -o table and -o wide")
     if output == "name":
-        names = [needed(objects, kind, name)["metadata"]["name"]] if name else _names(objects, kind, all_namespaces)
+        names = [needed(objects, kind, name)["metadata"]["name"]] if name else names_of(objects, kind, all_namespaces)
         _write(f"{kind.singular}.{GROUP}/{each}" for each in names)
         return
     found = [needed(objects, kind, name)] if name else objects.list(kind, everywhere=all_namespaces)
@@ -248,7 +251,7 @@ def _tables(objects: Objects, kind: Kind, name: str, *, everywhere: bool, of_eac
     return pages(objects, kind, name, {"includeObject": of_each}, TABLE, everywhere=everywhere)
 
 
-def _names(objects: Objects, kind: Kind, everywhere: bool) -> list[str]:
+def names_of(objects: Objects, kind: Kind, everywhere: bool = False) -> list[str]:
     """Of all objects. Their metadata would be ten times the bytes."""
     found: list[str] = []
     for answer in _tables(objects, kind, "", everywhere=everywhere, of_each="None"):
@@ -268,9 +271,15 @@ def _rows(
         shown = [n for n, column in enumerate(answer["columnDefinitions"]) if wide or not column.get("priority")]
         header = [answer["columnDefinitions"][n]["name"].upper() for n in shown]
         for row in answer.get("rows") or ():
-            cells = tuple("" if row["cells"][n] is None else str(row["cells"][n]) for n in shown)
+            cells = tuple(_cell(row["cells"][n], header[at]) for at, n in enumerate(shown))
             rows.append((row["object"]["metadata"]["namespace"], *cells) if everywhere else cells)
     return (["NAMESPACE", *header] if everywhere else header), rows
+
+
+def _cell(value: Any, column: str) -> str:
+    if value is None:
+        return ""
+    return human(value) if column in _BYTES and isinstance(value, int) else str(value)
 
 
 def _print_table(objects: Objects, kind: Kind, name: str, *, wide: bool, everywhere: bool, watch: bool) -> None:

@@ -2,43 +2,51 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
-
-import urllib3
-from kubernetes import client
-from kubernetes import config as untyped_config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
+from urllib.parse import quote, urlencode
 
 from ocore_crds.kinds import Kind
 from ocore_crds.model import GROUP, VERSION
 
+from . import kubeconfig as config
 from .errors import CliError, Denied, NotInstalled, Refused, Unreachable
+from .transport import SECONDS, Transport
 
 Object = dict[str, Any]
-#: Seconds to connect, and to wait for an answer.
-_TIMEOUT = (5, 15)
 #: Characters of `spec.requestedBy`.
 _MAX_USER = 256
 #: Objects that one request asks for: no answer is larger than some MiB.
 PAGE = 500
+#: The command that installs the chart. A word in capitals is a placeholder.
+CHART = "oci://REGISTRY/charts/ocore-snapshots"
+INSTALL = (
+    f"helm upgrade --install ocore {CHART} --namespace ocore-system --create-namespace --set"
+    " global.imageRegistry=REGISTRY"
+)
 #: Field manager of what `init` applies.
 MANAGER = "kubectl-ocore"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-config: Any = untyped_config  # the package's annotations leave these functions out
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Objects:
     """The API server of a kubeconfig, or of the pod that this runs in."""
 
-    def __init__(self, kubeconfig: str | None = None, context: str | None = None, namespace: str | None = None) -> None:
-        self._api, default_namespace = _connect(kubeconfig, context)
-        self.namespace = namespace or default_namespace
+    def __init__(
+        self,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+        seconds: float = SECONDS,
+        *,
+        interactive: bool = True,
+    ) -> None:
+        """`seconds`: most of them to wait for an answer. `interactive`: a credential plugin may ask a person."""
+        target = config.target(kubeconfig, context)
+        self._api = Transport(target, seconds, interactive=interactive)
+        self.namespace = namespace or target.namespace
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """The object in the namespace; None if it does not exist."""
@@ -64,10 +72,8 @@ class Objects:
         # An older CRD drops fields that it does not know: without dryRun, a preview would be a rollback.
         made = self._ask("POST", path_of(self, kind), {"fieldValidation": "Strict"}, body)
         if made is None:
-            raise CliError(
-                f"namespace {self.namespace} does not exist, or the CRD {kind.crd_name} is not installed"
-                " (docs/install.md)"
-            )
+            need_installed(self, kind)
+            raise CliError(f"namespace {self.namespace} does not exist. List all: kubectl get namespaces")
         answer: Object = json.loads(made)
         return answer
 
@@ -109,19 +115,14 @@ class Objects:
         accept: str = JSON,
     ) -> bytes | None:
         """The bytes of the answer; None for 404: the caller knows what is missing. Raises CliError."""
-        request = self._api.param_serialize(
-            method, path, query_params=list((query or {}).items()), auth_settings=["BearerToken"], body=body,
-            header_params={"Accept": accept, "Content-Type": content_type},
-        )  # fmt: skip
-        try:
-            answer = self._api.call_api(*request, _request_timeout=_TIMEOUT)
-            found: bytes = answer.read() or b""  # type: ignore[no-untyped-call]
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unreachable(f"the API server does not answer: {error}") from error
-        if answer.status == 404:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = (("Accept", accept), ("Content-Type", content_type), ("User-Agent", MANAGER))
+        where = f"{path}?{urlencode(query)}" if query else path
+        status, reason, found = self._api.request(method, where, headers, data)
+        if status == 404:
             return None
-        if not 200 <= answer.status <= 299:
-            raise _refusal(ApiException(http_resp=answer, body=found.decode(errors="replace")))
+        if not 200 <= status <= 299:
+            raise _refusal(status, reason, found)
         return found
 
 
@@ -155,11 +156,22 @@ def pages(
 
 def not_installed(kind: Kind) -> NotInstalled:
     """The error where the API server does not know the kind."""
-    return NotInstalled(f"the CRD {kind.crd_name} is not installed: install the chart (docs/install.md)")
+    return NotInstalled(
+        f"the CRD {kind.crd_name} is not installed. Install the chart first, or ask an administrator: {INSTALL}."
+    )
+
+
+def need_installed(objects: Objects, kind: Kind) -> None:
+    """Raises NotInstalled where the API server does not serve the kind. Everyone may read what it serves."""
+    served = objects.read(f"/apis/{GROUP}/{VERSION}") or {}
+    if all(each["name"] != kind.plural for each in served.get("resources") or ()):
+        raise not_installed(kind)
 
 
 def missing(objects: Objects, kind: Kind, name: str) -> CliError:
-    """The error where the object does not exist in the namespace."""
+    """The error where the object does not exist in the namespace. Raises NotInstalled where the kind does not."""
+    with suppress(Denied):  # of what is served: not of the object
+        need_installed(objects, kind)
     return CliError(
         f"{kind.singular} {name} does not exist in namespace {objects.namespace}. List all: kubectl ocore get"
         f" {kind.short} -A"
@@ -189,45 +201,18 @@ def needed(objects: Objects, kind: Kind, name: str) -> Object:
     return found
 
 
-def _connect(kubeconfig: str | None, context: str | None) -> tuple[client.ApiClient, str]:
+def _refusal(status: int, reason: str, body: bytes) -> CliError:
+    """With the message of the API server's Status object, and a remedy where there is one."""
+    if status in (429, 500, 502, 503, 504):
+        return Unreachable(f"the API server answers {status} {reason}")
     try:
-        api = config.new_client_from_config(kubeconfig, context)
-        contexts, active = config.list_kube_config_contexts(kubeconfig)
-    except (ConfigException, OSError) as error:
-        if kubeconfig is None and context is None:
-            try:
-                config.load_incluster_config()
-            except ConfigException:
-                pass
-            else:
-                return client.ApiClient(), _pod_namespace()
-        raise CliError(f"cannot read the kubeconfig: {error}. Set KUBECONFIG or --kubeconfig") from error
-    chosen = next((c for c in contexts if c["name"] == context), active)
-    return api, chosen["context"].get("namespace") or "default"
-
-
-def _pod_namespace() -> str:
-    try:
-        return _POD_NAMESPACE.read_text().strip()
-    except OSError:
-        return "default"
-
-
-def _refusal(error: ApiException) -> CliError:
-    if error.status in (429, 500, 502, 503, 504):
-        return Unreachable(f"the API server answers {error.status} {error.reason}")
-    kind = Denied if error.status == 403 else Refused if error.status in (400, 409, 422) else CliError
-    return kind(_api_message(error))
-
-
-def _api_message(error: ApiException) -> str:
-    """The message of the API server's Status object, with a remedy where there is one."""
-    try:
-        message = json.loads(error.body or "")["message"]
+        message = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        message = error.reason
-    if error.status == 401:
-        return f"the API server refused your credentials: {message}. Renew those of your kubeconfig"
-    if error.status == 403:
-        return f"permission denied: {message}. Ask an administrator for the role (docs/install.md)"
-    return str(message)
+        message = reason
+    if status == 401:
+        return CliError(f"the API server refused your credentials: {message}. Renew those of your kubeconfig")
+    if status == 403:
+        return Denied(
+            f"permission denied: {message}. Ask an administrator for the role view, edit or admin in the namespace"
+        )
+    return (Refused if status in (400, 409, 422) else CliError)(message)

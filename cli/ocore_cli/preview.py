@@ -15,7 +15,7 @@ from ocore_crds.naming import ANNOTATION_TEMPORARY
 from ocore_crds.resources import preview as model
 from ocore_crds.resources.preview import Preview
 from ocore_crds.resources.rollback import PreflightWarning, RollbackStatus
-from ocore_crds.text.quantity import human, span
+from ocore_crds.text.quantity import counted, human, span
 
 from .display import Display
 from .errors import CliError, TimedOut
@@ -61,7 +61,7 @@ def make(objects: Objects, notes: Console, spec: dict[str, Any], *, timeout: flo
         # An older CRD drops the field, and this would be a rollback.
         if created["spec"].get("dryRun") is not True:
             raise CliError(
-                "the cluster's CRD of Rollback has no dryRun: upgrade the chart (docs/install.md). The Rollback was"
+                "the cluster's CRD of Rollback has no dryRun: upgrade the chart. The Rollback was"
                 " deleted; its notAfter has passed, so no operator runs it"
             )
         status = _wait(objects, notes, name, timeout or TIMEOUT + MARGIN)
@@ -182,8 +182,8 @@ def _known_facts(preview: Preview) -> Iterator[tuple[str, str]]:
     if (files := preview.files) is not None:
         yield (
             "Files to move",
-            f"{files.files_to_move} files, {human(files.bytes_to_move)}, of {files.files_in_snapshot} files,"
-            f" {human(files.bytes_in_snapshot)}",
+            f"{counted(files.files_to_move, 'file')}, {human(files.bytes_to_move)}, of"
+            f" {counted(files.files_in_snapshot, 'file')}, {human(files.bytes_in_snapshot)}",
         )
     if (version := preview.version) is not None:
         for name, now, then in (

@@ -85,9 +85,12 @@ class Found:
     #: All Deployments, StatefulSets and CronJobs, by (kind, name). The spec of a CronJob is that of its Jobs.
     workloads: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     claims: Mapping[str, Object] = field(default_factory=dict)
-    #: The keys of each Secret; of the values only that of `dbname`, which is no credential.
+    #: The keys of each Secret; of the values only the names of database and server.
     secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     database_names: Mapping[str, str] = field(default_factory=dict)
+    #: The server in the connection of each Secret, where it is named.
+    database_hosts: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Object] = field(default_factory=dict)
     config_maps: Mapping[str, Object] = field(default_factory=dict)
     #: CloudNativePG's, by name.
     clusters: Mapping[str, Object] = field(default_factory=dict)
@@ -107,7 +110,11 @@ class Given:
     filestore_path: Annotated[str, Option(help="Folder of the files, below the claim's root.")] = ""
     store: Annotated[str, Option(help="A SnapshotStore that exists, s3://BUCKET/PREFIX, or claim://CLAIM/PATH.")] = ""
     endpoint: Annotated[str, Option(help="With s3://: URL of the store; the default is AWS S3.")] = ""
+    store_name: Annotated[str, Option(help="Name of the new SnapshotStore; the default is main.")] = ""
     s3_secret: Annotated[str, Option(help="With s3://: Secret with accessKeyId and secretAccessKey.")] = ""
+    s3_service_account: Annotated[
+        str, Option(help="With s3://: service account with workload identity, in place of a Secret.")
+    ] = ""
     type: Annotated[EnvironmentType, Option(help="Kind of environment.")] = "production"
     id: str = ""
 
@@ -165,7 +172,9 @@ def propose(found: Found, given: Given) -> tuple[Document, ...]:
 
 def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
     """Name of the store, and its document where it is a new one."""
-    if not given.store and len(found.stores) == 1:
+    if not given.store and given.store_name in found.stores:
+        return given.store_name, ()
+    if not given.store and not given.store_name and len(found.stores) == 1:
         return next(iter(found.stores)), ()
     if not given.store:
         known = f" It may be one of {', '.join(found.stores)}." if found.stores else ""
@@ -191,7 +200,7 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         why = {
             "claim": "a volume of this cluster: better than nothing, lost with the cluster. Prefer S3 on another site"
         }
-        name = _store_name(found, {"claim": claim})
+        name = _store_name(found, given, {"claim": claim})
         return name, (Document(SNAPSHOT_STORE, name, {"claim": claim}, why),)
     if scheme != "s3":
         raise Unknown(
@@ -203,27 +212,62 @@ def _store(found: Found, given: Given) -> tuple[str, tuple[Document, ...]]:
         s3["prefix"] = below
     if given.endpoint:
         s3["endpoint"] = given.endpoint
-    keys = {"accessKeyId", "secretAccessKey"}
-    secrets = [given.s3_secret] if given.s3_secret else [n for n, has in found.secrets.items() if keys <= has]
-    if len(secrets) == 1:
-        if not keys <= found.secrets.get(secrets[0], frozenset()):
-            raise Unknown(
-                "s3-secret",
-                f"Secret {secrets[0]} has no keys accessKeyId and secretAccessKey. Which one has the keys of the"
-                " bucket?",
-            )
-        s3["credentialsSecretRef"] = {"name": secrets[0]}
-        comments["s3.credentialsSecretRef"] = "has the keys accessKeyId and secretAccessKey"
+    name = _store_name(found, given, {"s3": s3})
+    spec: Object = {"s3": s3}
+    if name in found.stores and not given.s3_secret and not given.s3_service_account:
+        comments["s3"] = "the store is there: its credentials stay"
+        old = found.stores[name]
+        s3 |= {key: old["s3"][key] for key in ("credentialsSecretRef",) if key in old["s3"]}
+        spec |= {key: old[key] for key in ("serviceAccountName",) if key in old}
+    elif given.s3_service_account:
+        spec["serviceAccountName"] = given.s3_service_account
+        comments["serviceAccountName"] = "its workload identity may use the bucket"
     else:
-        comments["s3"] = "without credentialsSecretRef the service account's workload identity is used"
-    name = _store_name(found, {"s3": s3})
-    return name, (Document(SNAPSHOT_STORE, name, {"s3": s3}, comments),)
+        s3["credentialsSecretRef"] = {"name": _s3_secret(found, given)}
+        comments["s3.credentialsSecretRef"] = "has the keys accessKeyId and secretAccessKey"
+    return name, (Document(SNAPSHOT_STORE, name, spec, comments),)
 
 
-def _store_name(found: Found, spec: Object) -> str:
-    """That of the store in the same place: a second `init` proposes what the first one has created. Else a new one."""
-    same = (name for name, other in found.stores.items() if _place(other) == _place(spec))
-    return next(same, None) or _free("main", found.stores)
+def _s3_secret(found: Found, given: Given) -> str:
+    """The Secret with the keys of a bucket. Raises Unknown where it is not the only one: whose keys are meant is never
+    guessed."""
+    keys = {"accessKeyId", "secretAccessKey"}
+    fitting = [name for name, has in found.secrets.items() if keys <= has]
+    if given.s3_secret and given.s3_secret not in fitting:
+        raise Unknown(
+            "s3-secret",
+            f"Secret {given.s3_secret} has no keys accessKeyId and secretAccessKey. Which one has the keys of the"
+            f" bucket? With these keys: {', '.join(fitting) or 'none'}.",
+        )
+    if given.s3_secret or len(fitting) == 1:
+        return given.s3_secret or fitting[0]
+    if fitting:
+        raise Unknown("s3-secret", f"Which Secret has the keys of the bucket: {', '.join(fitting)}?")
+    name = _free("s3-credentials", found.secrets)
+    line = command(
+        *("kubectl", "-n", found.namespace, "create", "secret", "generic", name, "--from-env-file=s3-keys.env")
+    )
+    raise Unknown(
+        "s3-secret",
+        f"No Secret of namespace {found.namespace} has the keys accessKeyId and secretAccessKey. To create one, run"
+        " umask 077, so that only you can read the file, and write the file s3-keys.env with a line KEY=VALUE for each"
+        f" of them. Then run\n{line}\nand remove the file. For"
+        " workload identity give --s3-service-account instead. Which Secret has the keys of the bucket?",
+    )
+
+
+def _store_name(found: Found, given: Given, spec: Object) -> str:
+    """That of the store in the same place: a second `init` proposes what the first one has created. Else a new one.
+    Raises Unknown where the given name is that of another place."""
+    same = next((name for name, other in found.stores.items() if _place(other) == _place(spec)), "")
+    name = given.store_name
+    if name and name in found.stores and name != same:
+        raise Unknown("store-name", f"SnapshotStore {name} exists, in another place. It stays as it is. Which name?")
+    if name and same and name != same:
+        raise Unknown(
+            "store-name", f"SnapshotStore {same} is in this place already. Two stores cannot share it. Which?"
+        )
+    return name or same or _free("main", found.stores)
 
 
 def _place(spec: Object) -> list[Object]:
@@ -261,9 +305,10 @@ def _environment(found: Found, given: Given, name: str, store: str) -> Document:
         )
     else:
         comments["database.secretRef"] = why
-    if given.capacity:
-        database["capacity"] = given.capacity
-        comments["database.capacity"] = "of the server's volume"
+    capacity, of = (given.capacity, "the server's volume") if given.capacity else _capacity(found, secret)
+    if capacity and (given.capacity or not cluster):
+        database["capacity"] = capacity
+        comments["database.capacity"] = f"of {of}"
     elif not cluster:
         comments["database"] = (
             "capacity is missing: the size of the server's volume. Without it no rollback is possible (CapacityUnknown)"
@@ -325,6 +370,28 @@ def _database_secret(found: Found, given: Given) -> tuple[str, str, str]:
     if usable or apps:
         raise Unknown("database-secret", f"Which Secret has the connection: {', '.join(usable or apps)}?")
     raise Unknown("database-secret", _no_secret(found))
+
+
+def _capacity(found: Found, secret: str) -> tuple[str, str]:
+    """The size of the only claim of the workload behind the Service that the Secret names, and where it is from; empty
+    where the server is elsewhere."""
+    host = found.database_hosts.get(secret, "").rstrip(".").removesuffix(".cluster.local").removesuffix(".svc")
+    service = host.removesuffix(f".{found.namespace}")
+    selector = ((found.services.get(service) or {}).get("spec") or {}).get("selector")
+    if not selector:
+        return "", ""
+    claims = {
+        claim
+        for (kind, _), each in found.workloads.items()
+        if kind != "CronJob"
+        and selector.items() <= ((each["spec"]["template"].get("metadata") or {}).get("labels") or {}).items()
+        for claim, _, _ in _claims_of(each)
+    }
+    if len(claims) != 1:
+        return "", ""
+    (claim,) = claims
+    size = (((found.claims.get(claim) or {}).get("status") or {}).get("capacity") or {}).get("storage")
+    return (str(size), f"claim {claim}, behind Service {service}") if size else ("", "")
 
 
 def _missing_keys(found: Found, name: str) -> str:

@@ -28,7 +28,7 @@ from ocore_crds.rules.retention import (
     snapshot_used_by,
     told_of,
 )
-from ocore_crds.text.quantity import human
+from ocore_crds.text.quantity import counted, human
 
 from . import tables
 from .errors import CliError
@@ -137,4 +137,4 @@ def _print_expired(console: Console, snapshots: list[Object], found: Mapping[str
     expired = [o for o in snapshots if o["metadata"]["name"] in found and found[o["metadata"]["name"]].expired]
     stored = sum(int((o["status"].get("sizes") or {}).get("storedBytes") or 0) for o in expired)
     what = "would delete" if dry_run else "deletes"
-    console.print(Text(f"The next run {what} {len(expired)} snapshots, {human(stored)} in the store."))
+    console.print(Text(f"The next run {what} {counted(len(expired), 'snapshot')}, {human(stored)} in the store."))

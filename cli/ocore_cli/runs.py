@@ -9,9 +9,9 @@ from ocore_crds.conditions import Condition
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, Kind
 from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.resources.snapshot import Progress, SnapshotSpec, SnapshotStatus, StepStatus
+from ocore_crds.resources.snapshot import SAFETY_TRIGGER, Progress, SnapshotSpec, SnapshotStatus, StepStatus
 from ocore_crds.text import timestamps
-from ocore_crds.text.quantity import human, span
+from ocore_crds.text.quantity import counted, human, span
 from ocore_crds.text.sentences import sentence
 
 #: Seconds after `status.deadline` within which the operator guarantees a terminal state (docs/decisions/0004).
@@ -34,6 +34,8 @@ class Run:
     created: datetime
     #: `spec.timeoutSeconds`, or its default.
     timeout: int
+    #: Whether it is a safety snapshot.
+    safety: bool = False
 
     @property
     def phase(self) -> str:
@@ -49,6 +51,12 @@ class Run:
     def refused(self) -> bool:
         """Whether a Rollback failed in its preflight, so that it changed nothing."""
         return self.kind is ROLLBACK and any(s.name == "Preflight" and s.state == "Failed" for s in self.status.steps)
+
+    @property
+    def good(self) -> bool:
+        """Whether a Snapshot is a state to return to. A safety snapshot can be restored, but shows what a Rollback
+        replaced."""
+        return self.restorable and not self.safety
 
     @property
     def restorable(self) -> bool:
@@ -163,6 +171,7 @@ def run_of(kind: Kind, obj: dict[str, Any]) -> Run:
         parsed,
         created,
         int(spec.get("timeoutSeconds", default)),
+        spec.get("trigger") == SAFETY_TRIGGER,
     )
 
 
@@ -217,7 +226,7 @@ def amounts(progress: Progress) -> str:
         parts.append(f"{human(progress.bytes_done)}{total}")
     if progress.files_total or progress.files_done:
         total = f" of {progress.files_total}" if progress.files_total else ""
-        parts.append(f"{progress.files_done}{total} files")
+        parts.append(f"{progress.files_done}{total} files" if total else counted(progress.files_done, "file"))
     return ", ".join(parts)
 
 
@@ -229,7 +238,7 @@ def _snapshot_result(status: SnapshotStatus) -> str:
     if sizes.database_bytes:
         parts.append(f"database {human(sizes.database_bytes)}")
     if sizes.filestore_files:
-        parts.append(f"{sizes.filestore_files} files of {human(sizes.filestore_bytes)}")
+        parts.append(f"{counted(sizes.filestore_files, 'file')} of {human(sizes.filestore_bytes)}")
     if status.base is not None:
         parts.append(f"differential to {status.base.name or status.base.id}")
     elif status.full_filestore and status.filestore is not None:

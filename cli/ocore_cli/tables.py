@@ -145,7 +145,7 @@ def _of(environment: Object, runs: Sequence[Run]) -> list[Run]:
 
 
 def _last_snapshot(runs: Sequence[Run], now: datetime) -> Text:
-    ends = [ended for run in runs if run.restorable and (ended := run.ended()) is not None]
+    ends = [ended for run in runs if run.good and (ended := run.ended()) is not None]
     return Text(f"{duration((now - max(ends)).total_seconds())} ago") if ends else Text("none", style="yellow")
 
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ocore_crds.kinds import Kind
+from ocore_crds.kinds import ROLLBACK, Kind
 from ocore_crds.resources.rollback import RollbackStatus
 
 from . import preview, tables
@@ -53,6 +53,9 @@ def wait_for_end(objects: Objects, kind: Kind, name: str, timeout: float | None,
     tables.print_problems(console, f"{kind.singular} {name}", run.problems())
     if run.result():
         console.print(Text(f"  {run.result()}"), soft_wrap=True)
+    if kind is ROLLBACK:
+        for reason in dict.fromkeys(problem.reason for problem in run.problems()):
+            console.print(Text(f"  What to do: kubectl ocore explain {reason}"), soft_wrap=True)
     raise typer.Exit(REFUSED if run.refused else FAILED)
 
 

@@ -353,8 +353,9 @@ def test_a_rollback_that_its_preflight_refused_has_its_own_exit_code() -> None:
     for state, code in (("Failed", 3), ("Done", 1)):
         steps[0]["state"] = state
         with pytest.raises(typer.Exit) as ended:
-            waiting.wait_for_end(FakeObjects(rollback=[refused]), ROLLBACK, "back", None, console())
+            waiting.wait_for_end(FakeObjects(rollback=[refused]), ROLLBACK, "back", None, out := console())
         assert ended.value.exit_code == code
+        assert "What to do: kubectl ocore explain NoSpace" in text(out)
 
 
 def test_rollback_creates_one_and_waits(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,11 +231,11 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
     # fault: (how, state and subject, what is said, the fix)
     "CRDs are missing": (
         lambda w: dataclasses.replace(w, absent=frozenset(k.singular for k in KINDS), objects={}),
-        "problem CRDs", "not installed: environments.ocore.dev", "helm upgrade --install ocore charts/ocore-snapshots",
+        "problem CRDs", "not installed: environments.ocore.dev", "helm upgrade --install ocore oci://REGISTRY/charts/ocore-snapshots",
     ),
     "a CRD is old": (
         old_crd, "problem CRDs", "rollbacks.ocore.dev lacks spec.dryRun",
-        "helm upgrade ocore charts/ocore-snapshots --namespace ocore-system --reset-then-reuse-values",
+        "helm upgrade ocore oci://REGISTRY/charts/ocore-snapshots --namespace ocore-system --reset-then-reuse-values",
     ),
     "no operator": (
         lambda w: dataclasses.replace(w, operators=[]), "problem Operator", "no operator is installed",
@@ -243,7 +243,7 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "no ClusterRole announces the operator": (
         lambda w: dataclasses.replace(w, operators=[], unannounced=w.operators or ()), "problem Operator",
-        "no ClusterRole announces an operator", "charts/ocore-snapshots/templates/rbac-operator.yaml",
+        "no ClusterRole announces an operator", "templates/rbac-operator.yaml of the chart",
     ),
     "the operator is scaled to 0": (
         of_operator(spec_replicas=0), "problem Operator", "is scaled to 0",
@@ -336,7 +336,12 @@ FAULTS: dict[str, tuple[Plant, str, str, str]] = {
         """'{"spec":{"verify":{"schedule":["0 4 * * 0"]}}}'""",
     ),
     "no snapshot": (
-        plant("snapshot", list.clear), "problem Last snapshot", "no snapshot can be restored",
+        plant("snapshot", list.clear), "problem Last snapshot", "no good snapshot can be restored",
+        "kubectl ocore snapshot shop --wait -n shop",
+    ),
+    "row 143: only a safety snapshot": (
+        plant("snapshot", lambda found: [each["spec"].update(trigger="PreRollback") for each in found]),
+        "problem Last snapshot", "no good snapshot can be restored",
         "kubectl ocore snapshot shop --wait -n shop",
     ),
     "the newest slot has no snapshot": (
@@ -565,7 +570,7 @@ def test_the_exit_code_tells_a_script(cli: FakeObjects, capsys: pytest.CaptureFi
         """fix: kubectl -n shop patch snapshotpolicies.ocore.dev shop --type=merge -p '{"spec":{"suspend":false}}'\n"""
         in out
     )
-    assert "1 problems" in out
+    assert "1 problem," in out
 
 
 def test_what_does_not_exist_is_an_error(cli: FakeObjects) -> None:

@@ -1,9 +1,9 @@
-"""``kubectl ocore explain``: the page that travels with the command."""
+"""``kubectl ocore explain``: the entries that travel with the command."""
 
 import pytest
 
 from ocore_cli.errors import CliError
-from ocore_crds import conditions
+from ocore_crds import conditions, generate
 from ocore_crds.troubleshooting import entries
 from support.cli import run
 from support.cluster.cluster import REPOSITORY
@@ -11,11 +11,12 @@ from support.cluster.cluster import REPOSITORY
 REASONS = {conditions.MISSING_GRANTS, conditions.JOB_USER_UNKNOWN, conditions.STORE_ACCESS_DENIED, conditions.RETAINED}
 
 
-def test_the_package_has_the_page() -> None:
-    """`make generate` copies it; tests/unit/test_docs.py compares its entries with the reasons."""
-    page = (REPOSITORY / "docs/troubleshooting.md").read_text()
-    assert (REPOSITORY / "crds/ocore_crds/troubleshooting.md").read_text() == page
-    assert len(entries()) == page.count("\n### ")
+def test_the_package_has_every_entry_of_the_pages() -> None:
+    """`make generate` copies them; tests/unit/test_docs.py compares them with the reasons."""
+    copied = (REPOSITORY / "crds/ocore_crds/troubleshooting.md").read_text()
+    pages = [(REPOSITORY / name).read_text() for name in generate.REASONS]
+    assert all(page[page.index("\n## ") :] in copied for page in pages)
+    assert len(entries()) == sum(page.count("\n## ") for page in pages)
     assert set(entries()) >= REASONS
 
 
@@ -24,6 +25,7 @@ def test_every_entry_says_what_to_do_without_marks() -> None:
         assert "Do: " in entry.text, reason
         assert "**" not in entry.text, reason
         assert "](" not in entry.text, reason
+        assert "(../" not in entry.text, reason
 
 
 def test_a_reason_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -341,7 +341,7 @@ def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.Monke
         found, quiet(), "before", "", tmp_path / "out", extracts.Access(), 5, wanted  # type: ignore[arg-type]
     )  # fmt: skip
     assert (tmp_path / "out/partner.csv").read_bytes() == b"id\n7\n"
-    assert "with 1 rows" in done
+    assert "with 1 row" in done
     spec = found.created[0][1]["spec"]
     assert spec["tables"] == [
         {"schema": "public", "name": "partner"},

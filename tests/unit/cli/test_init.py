@@ -17,6 +17,7 @@ from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
 from support.cli import FakeObjects, Object, at, condition, run
 
 ID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"
+KEYS = frozenset({"accessKeyId", "secretAccessKey"})
 APP = frozenset({"uri", "host", "port", "dbname", "user", "username", "password"})
 S3 = Given(store="s3://backups/shop", endpoint="https://s3.example.org", id=ID)
 
@@ -40,14 +41,17 @@ def workload(name: str, image: str, mounts: tuple[tuple[str, str, str], ...] = (
     return {"metadata": {"name": name}, "spec": {"template": {"spec": spec}}}
 
 
-def found(obj: Object, **more: Any) -> Found:
+def found(obj: Object, *, keys: bool = True, **more: Any) -> Found:
+    """`keys`: whether there is a Secret with the keys of a bucket."""
     base: dict[str, Any] = {
-        "secrets": {"pg-app": APP, "pg-ca": frozenset({"ca.crt"}), "s3": frozenset({"accessKeyId", "secretAccessKey"})},
+        "secrets": {"pg-app": APP, "pg-ca": frozenset({"ca.crt"})},
         "database_names": {"pg-app": "shop"},
         "clusters": {"pg": {"spec": {"storage": {"size": "50Gi"}}}},
         "claims": {"data": {}, "backups": {}},
     }
-    return Found("shop", "Deployment", obj, **(base | more))
+    base |= more
+    base["secrets"] = base["secrets"] | ({"s3": KEYS} if keys else {})
+    return Found("shop", "Deployment", obj, **base)
 
 
 ODOO = workload(
@@ -298,7 +302,8 @@ def test_the_variables_of_odoos_image_and_names_that_are_taken() -> None:
     assert made[0].name == environment(made)["storeRef"]["name"] == "main-2"
     assert environment(made)["filestore"]["path"] == "filestore/live"
     again = propose(found(obj, secrets=secrets, clusters={}, stores={"main": other, "main-2": made[0].spec}), given)
-    assert again == made, "a second run proposes the same store"
+    bodies = [[each.body("shop") for each in documents] for documents in (made, again)]
+    assert bodies[0] == bodies[1], "a second run proposes the same store"
 
 
 def test_row_125_neither_a_password_nor_a_command_of_the_workload_is_printed() -> None:
@@ -330,6 +335,67 @@ def test_a_store_that_exists_is_used_and_a_claim_is_possible() -> None:
     assert (store.kind, store.spec) == (SNAPSHOT_STORE, {"claim": {"claimName": "backups", "path": "shop"}})
 
 
+def test_a_second_store_has_its_own_name_and_the_first_one_stays() -> None:
+    """Neither the credentials of a store that is there, nor the place of its name, are changed by another run."""
+    first = propose(found(ODOO), replace(S3, store_name="primary"))[0]
+    assert first.name == "primary"
+    stores = {"primary": {**first.spec, "serviceAccountName": "old"}}
+    second = replace(S3, store="s3://archive")
+    made = propose(found(ODOO, stores=stores), replace(second, store_name="archive"))
+    assert (made[0].name, environment(made)["storeRef"]) == ("archive", {"name": "archive"})
+    with pytest.raises(Unknown, match=r"SnapshotStore primary exists, in another place. It stays as it is") as asked:
+        propose(found(ODOO, stores=stores), replace(second, store_name="primary"))
+    assert asked.value.option == "store-name"
+    with pytest.raises(Unknown, match="SnapshotStore primary is in this place already"):
+        propose(found(ODOO, stores=stores), replace(S3, store_name="other"))
+    keys = {"secrets": {"pg-app": APP, "new": KEYS, "other": KEYS}, "stores": stores}
+    assert propose(found(ODOO, **keys), S3)[0].spec == stores["primary"]
+    assert (
+        propose(found(ODOO, **keys), replace(S3, s3_secret="new"))[0].spec["s3"]["credentialsSecretRef"]["name"]
+        == "new"
+    )
+    assert environment(propose(found(ODOO, stores=stores | {"b": {}}), Given(id=ID, store_name="b")))["storeRef"] == {
+        "name": "b"
+    }
+
+
+def test_whose_keys_are_meant_is_never_guessed() -> None:
+    with pytest.raises(Unknown, match=r"Which Secret has the keys of the bucket: a, b\? Give --s3-secret"):
+        propose(found(ODOO, keys=False, secrets={"pg-app": APP, "a": KEYS, "b": KEYS}), S3)
+    with pytest.raises(Unknown) as asked:
+        propose(found(ODOO, keys=False, secrets={"pg-app": APP, "s3-credentials": frozenset()}), S3)
+    assert asked.value.option == "s3-secret"
+    line = "kubectl -n shop create secret generic s3-credentials-2 --from-env-file=s3-keys.env"
+    assert line in asked.value.question.splitlines()
+    assert asked.value.question.index("umask 077") < asked.value.question.index("s3-keys.env")
+    spec = propose(found(ODOO, keys=False, secrets={"pg-app": APP}), replace(S3, s3_service_account="backup"))[0].spec
+    assert spec["serviceAccountName"] == "backup"
+    assert "credentialsSecretRef" not in spec["s3"]
+
+
+@pytest.mark.parametrize("host", ["db", "db.shop", "db.shop.svc", "db.shop.svc.cluster.local."])
+def test_the_capacity_is_that_of_the_claim_behind_the_service(host: str) -> None:
+    server = workload("pg", "postgres:17", (("pg-data", "/var/lib/postgresql/data", ""),))
+    server["spec"]["template"]["metadata"] = {"labels": {"app": "pg", "tier": "db"}}
+    more: dict[str, Any] = {
+        "clusters": {},
+        "workloads": {("StatefulSet", "pg"): server, ("Deployment", "odoo"): ODOO},
+        "services": {"db": {"spec": {"selector": {"app": "pg"}}}},
+        "claims": {"data": {}, "pg-data": {"status": {"capacity": {"storage": "30Gi"}}}},
+        "database_hosts": {"pg-app": host},
+    }
+    proposed = propose(found(ODOO, **more), S3)
+    assert environment(proposed)["database"]["capacity"] == "30Gi"
+    assert "# of claim pg-data, behind Service db" in as_yaml(proposed, "shop")
+    for other in (
+        {"database_hosts": {"pg-app": "db.other"}},
+        {"services": {"db": {"spec": {}}}},
+        {"claims": {"data": {}}},
+    ):
+        assert "capacity" not in environment(propose(found(ODOO, **(more | other)), S3))["database"]
+    assert environment(propose(found(ODOO, **more), replace(S3, capacity="9Gi")))["database"]["capacity"] == "9Gi"
+
+
 def test_what_a_path_holds_does_not_end_a_comment() -> None:
     obj = workload("x", "i", (("data", "/a\nspec: {evil: 1}", "sub"),))
     text = as_yaml(propose(found(obj), S3), "shop")
@@ -346,16 +412,21 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> FakeObjects:
     objects.paths = {
         "/api/v1/namespaces/shop": {},
         "/apis/apps/v1/namespaces/shop/deployments": {"items": [ODOO]},
-        "/api/v1/namespaces/shop/secrets": {"items": [{"metadata": {"name": "pg-app"}, "data": data}]},
+        "/api/v1/namespaces/shop/secrets": {
+            "items": [
+                {"metadata": {"name": "pg-app"}, "data": data},
+                *({"metadata": {"name": f"keys-{n}"}, "data": dict.fromkeys(KEYS, "eA==")} for n in (1, 2)),
+            ]
+        },
     }
     monkeypatch.setattr(options, "Objects", lambda *_: objects)
     return objects
 
 
 def test_nothing_is_changed_without_apply(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("init", "deploy/odoo", "--store", "s3://bucket") == 0
+    assert run("init", "deploy/odoo", "--store", "s3://bucket", "--s3-secret", "keys-1") == 0
     store, env, _ = yaml.safe_load_all(capsys.readouterr().out)
-    assert store["spec"]["s3"] == {"bucket": "bucket"}
+    assert store["spec"]["s3"] == {"bucket": "bucket", "credentialsSecretRef": {"name": "keys-1"}}
     assert env["spec"]["filestore"]["path"] == "filestore/shop"
     assert cli.applied == []
 
@@ -368,7 +439,7 @@ def test_cron_jobs_of_the_application_are_stopped_too(cli: FakeObjects, capsys: 
         {"metadata": each["metadata"], "spec": {"jobTemplate": {"spec": each["spec"]}}} for each in (report, backup)
     ]
     cli.paths["/apis/batch/v1/namespaces/shop/cronjobs"] = {"items": jobs}
-    assert run("init", "deploy/odoo", "--store", "s3://bucket") == 0
+    assert run("init", "deploy/odoo", "--store", "s3://bucket", "--s3-secret", "keys-1") == 0
     text = capsys.readouterr().out
     _, env, _ = yaml.safe_load_all(text)
     assert env["spec"]["workloads"] == [{"kind": "Deployment", "name": "odoo"}, {"kind": "CronJob", "name": "report"}]
@@ -379,8 +450,43 @@ def test_a_question_is_asked_where_a_person_can_answer(cli: FakeObjects, monkeyp
     with pytest.raises(CliError, match="Give --store"):
         run("init", "deploy/odoo")
     monkeypatch.setattr(confirm, "is_interactive", lambda: True)
-    monkeypatch.setattr(confirm, "answer", lambda *_: "s3://bucket")
+    answers = {"store: ": "s3://bucket", "s3-secret: ": "keys-2"}
+    monkeypatch.setattr(confirm, "answer", lambda _, question: answers.pop(question))
     assert run("init", "deploy/odoo") == 0
+    assert answers == {}
+
+
+def test_each_dry_run_prints_the_same(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also the id: who prints twice and applies once has one environment."""
+    obj = {**ODOO, "metadata": {"name": "odoo", "uid": "3f0c2a52-2c2b-4a51-9d5e-6a1c0e0b7a11"}}
+    cli.paths["/apis/apps/v1/namespaces/shop/deployments"] = {"items": [obj]}
+    texts = []
+    for _ in range(2):
+        assert run("init", "deploy/odoo", "--store", "s3://bucket", "--s3-secret", "keys-1") == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    _, env, _ = yaml.safe_load_all(texts[0])
+    assert env["spec"]["id"] != obj["metadata"]["uid"]
+
+
+def test_the_yaml_is_printed_before_the_chart_is_installed(
+    cli: FakeObjects, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.served = ()
+    assert run("init", "deploy/odoo", "--store", "s3://bucket", "--s3-secret", "keys-1") == 0
+    output = capsys.readouterr()
+    assert [each["kind"] for each in yaml.safe_load_all(output.out)] == [
+        "SnapshotStore",
+        "Environment",
+        "SnapshotPolicy",
+    ]
+    assert "Install the chart first" in output.err
+
+
+@pytest.mark.parametrize("uri", ["postgresql://u:pw@db.shop:5432/x", ""])
+def test_of_a_connection_only_the_server_is_kept(uri: str) -> None:
+    data = {"uri": base64.b64encode(uri.encode()).decode()}
+    assert init._host({"data": data}) == ("db.shop" if uri else "")
 
 
 def test_wrong_workloads(cli: FakeObjects) -> None:
@@ -394,7 +500,7 @@ def test_what_the_api_server_would_refuse_is_said_before(cli: FakeObjects) -> No
     with pytest.raises(
         CliError, match=r"the SnapshotStore would be refused: spec\.s3\.bucket: String should have at least 3"
     ):
-        run("init", "deploy/odoo", "--store", "s3://b", "--apply")
+        run("init", "deploy/odoo", "--store", "s3://b", "--s3-secret", "keys-1", "--apply")
     assert cli.applied == []
 
 

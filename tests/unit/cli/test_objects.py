@@ -12,7 +12,7 @@ import yaml
 
 from ocore_cli.errors import CliError, Denied, NotInstalled, Refused, Unreachable
 from ocore_cli.manage import TABLE
-from ocore_cli.objects import Objects
+from ocore_cli.objects import Objects, needed
 from ocore_crds.kinds import SNAPSHOT
 from support.cli import run
 from support.ports import free_port
@@ -142,3 +142,46 @@ def test_what_a_refusal_becomes(status: int, error: type[CliError], tmp_path: Pa
         assert objects.user() == ""
         with pytest.raises(error):
             objects.apply(SNAPSHOT, {"metadata": {"name": "a"}})
+
+
+def test_who_may_not_ask_what_is_served_reads_that_the_object_does_not_exist(tmp_path: Path) -> None:
+    class Handler(_Quiet):
+        def do_GET(self) -> None:
+            self.send_response(404 if "/snapshots/" in self.path else 403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with serving(Handler) as port:
+        objects = Objects(kubeconfig(tmp_path, port), None, "shop")
+        with pytest.raises(CliError, match="snapshot a does not exist in namespace shop"):
+            needed(objects, SNAPSHOT, "a")
+
+
+def test_a_missing_crd_is_named_by_every_command(tmp_path: Path) -> None:
+    """And not an object that does not exist, nor the namespace."""
+    commands = (
+        ("snapshot", "a"),
+        ("rollback", "a"),
+        ("get", "osnap"),
+        ("describe", "osnap/a"),
+        ("status",),
+        ("watch", "osnap/a"),
+    )
+
+    class Handler(_Quiet):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - names of the base class
+
+    with serving(Handler) as port:
+        config = kubeconfig(tmp_path, port)
+        for command in commands:
+            with pytest.raises(
+                NotInstalled, match=r"the CRD .*\.ocore\.dev is not installed\. Install the chart first"
+            ):
+                run(*command, "-n", "shop", "--kubeconfig", config)
+        with pytest.raises(NotInstalled):
+            Objects(config, None, "shop").create(SNAPSHOT, {"metadata": {"name": "a"}})

@@ -67,7 +67,7 @@ def test_other_values_are_a_dry_run() -> None:
 def test_a_used_one_stays() -> None:
     rollback: Object = {"metadata": META, "spec": {"snapshotRef": {"name": "s3"}}, "status": {}}
     said = shown(cluster(POLICY, *(snapshot(f"s{n}", n) for n in range(4)), rollbacks=(rollback,)))
-    assert "deletes 1 snapshots" in said
+    assert "deletes 1 snapshot," in said
 
 
 def test_a_preview_keeps_nothing_as_the_operator_decides() -> None:
@@ -86,7 +86,7 @@ def test_a_full_one_stays_with_the_differential_that_needs_it() -> None:
     objects = cluster(POLICY, snapshot("s0", 0), full, kept, gone)
     lines = {line.split()[0]: line for line in shown(objects, keepDaily=1).splitlines() if line.startswith("s")}
     assert "dependents" in lines["s5"]
-    assert "would delete 1 snapshots" in shown(objects, keepDaily=1)
+    assert "would delete 1 snapshot," in shown(objects, keepDaily=1)
     del kept["spec"]["pin"]
     assert "would delete 3 snapshots" in shown(objects, keepDaily=1)
 
@@ -96,7 +96,7 @@ def test_the_defaults_without_a_policy() -> None:
     told["status"] |= {"keptBy": ["keepMonthly"], "expiresAt": "2026-09-01T00:00:00Z"}
     said = shown(cluster(None, snapshot("new", 0), snapshot("old", 31), told))
     assert "No SnapshotPolicy; the defaults: retentionDays 30 (the default)" in said
-    assert "deletes 1 snapshots" in said
+    assert "deletes 1 snapshot," in said
     assert "keepMonthly" in said
 
 
