@@ -3,23 +3,33 @@ import { test } from "node:test";
 import { problemOf } from "../src/api/problem";
 import { changeOf } from "../src/api/changes";
 import { backOff, EventParser } from "../src/api/sse";
-import { address, parseRoute, type Route } from "../src/route";
-import { bytes, command, duration, relative, time, visible, words } from "../src/text";
+import { address, parseRoute, type View } from "../src/route";
+import { ago, bytes, command, duration, pace, pieces, relative, short, time, utc, visible, words } from "../src/text";
 
 const ID = "497f6eca-6276-4993-bfeb-53cbbbba6f08";
 
 test("every address leads to its view and back", () => {
-  const routes: Exclude<Route, { view: "unknown" }>[] = [
+  const views: View[] = [
     { view: "environments" },
     { view: "environment", environment: ID },
+    { view: "snapshots", environment: ID },
+    { view: "rollbacks", environment: ID },
     { view: "settings", environment: ID },
     { view: "log", environment: ID },
     { view: "snapshot", environment: ID, snapshot: ID },
     { view: "rollback-to", environment: ID, snapshot: ID },
     { view: "rollback", environment: ID, rollback: ID },
   ];
-  for (const route of routes) assert.deepEqual(parseRoute(address(route)), route);
-  assert.deepEqual(parseRoute("/ui"), { view: "environments" });
+  for (const view of views) assert.deepEqual(parseRoute(address(view)), { ...view, query: {} });
+  assert.deepEqual(parseRoute("/ui"), { view: "environments", query: {} });
+});
+
+test("filter and order are in the address, without what is empty", () => {
+  const path = address({ view: "environments" }, { text: "a&b=c ?", state: "none,overdue", sort: "" });
+  assert.equal(path, "/ui/?text=a%26b%3Dc+%3F&state=none%2Coverdue");
+  const { query } = parseRoute("/ui/", path.slice("/ui/".length));
+  assert.deepEqual(query, { text: "a&b=c ?", state: "none,overdue" });
+  assert.equal(({} as { polluted?: unknown }).polluted, parseRoute("/ui/", "?__proto__=polluted").query.polluted);
 });
 
 test("what is no address of a view is none", () => {
@@ -28,7 +38,6 @@ test("what is no address of a view is none", () => {
     "environments",
     "environments/x",
     `environments/${ID}/x`,
-    `environments/${ID}/snapshots`,
     `environments/${ID}/snapshots/x`,
     `environments/${ID}/snapshots/${ID}/delete`,
     `environments/${ID}/rollbacks/${ID}/undo`,
@@ -117,6 +126,9 @@ test("values as people read them", () => {
   ]);
   assert.equal(relative("2026-03-01T12:05:00Z", Date.parse("2026-03-01T12:00:00Z")), "in 5 min");
   assert.equal(relative("2026-03-01T11:55:00Z", Date.parse("2026-03-01T12:00:00Z")), "5 min ago");
+  assert.equal(utc("2026-07-01T12:00:00.4Z"), "2026-07-01 12:00:00 UTC");
+  assert.equal(utc("soon"), "soon");
+  assert.equal(short(ID), "497f6eca");
   assert.match(time("2026-07-01T12:00:00Z"), /1 Jul 2026, 14:00:00 (CEST|GMT\+2)/);
   assert.equal(time("soon"), "soon");
   assert.deepEqual(["RestoreDatabase", "keepDaily", "pre_rollback"].map(words), [
@@ -124,6 +136,19 @@ test("values as people read them", () => {
     "Keep daily",
     "Pre-rollback",
   ]);
+});
+
+test("what has happened is never ahead, also where the clock that wrote it is", () => {
+  const now = Date.parse("2026-03-01T12:00:00Z");
+  const said = ["12:00:23", "12:00:00", "11:59:59.4", "11:59:58.6", "11:57:33"].map((at) => ago(`2026-03-01T${at}Z`, now));
+  assert.deepEqual(said, ["just now", "just now", "just now", "1 s ago", "2 min ago"]);
+  assert.equal(ago("soon", now), "");
+});
+
+test("seconds tick below two minutes, later each 15 s", () => {
+  const now = Date.parse("2026-03-01T12:00:00Z");
+  const paces = ["11:58:01", "11:57:59", "12:01:59", "12:02:01"].map((at) => pace(`2026-03-01T${at}Z`, now));
+  assert.deepEqual(paces, [1000, 15_000, 1000, 15_000]);
 });
 
 test("text that pretends to be other text is visible", () => {
@@ -134,4 +159,15 @@ test("text that pretends to be other text is visible", () => {
 test("a value in a command line is one word", () => {
   assert.equal(command("kubectl", "-n", "shop"), "kubectl -n shop");
   assert.equal(command("a", "x; rm -rf ~", "it's"), `a 'x; rm -rf ~' 'it'"'"'s'`);
+});
+
+test("the times of a message are local, and what stands between backticks is code", () => {
+  assert.deepEqual(pieces("Set since 2026-03-01T12:00:00Z. Run `kubectl get pods` at 2026-03-01T12:00:05.5Z"), [
+    { code: false, text: "Set since 1 Mar 2026, 13:00:00 CET. Run " },
+    { code: true, text: "kubectl get pods" },
+    { code: false, text: " at 1 Mar 2026, 13:00:05 CET" },
+  ]);
+  assert.deepEqual(pieces("`2026-03-01T12:00:00Z`"), [{ code: true, text: "2026-03-01T12:00:00Z" }]);
+  for (const plain of ["2026-99-01T12:00:00Z", "one ` alone", "```sql\nSELECT 1\n```"])
+    assert.deepEqual(pieces(plain), [{ code: false, text: plain }]);
 });

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RollbackDetails, Snapshot } from "../src/api/types";
+import { rowAt, topOf } from "../src/parts/window";
+import { asked } from "../src/views/Environments";
 import { request } from "../src/views/Extracts";
 import { probeState } from "../src/views/Environment";
-import { points } from "../src/views/Growth";
 import { merged } from "../src/views/Log";
-import { outcome } from "../src/views/Rollback";
+import { ending, limit, outcome } from "../src/views/stages";
 import { changes, tried } from "../src/views/Settings";
-import { days, keeps, kind, midnight } from "../src/views/Timeline";
+import { keeps } from "../src/views/SnapshotList";
+import { undeletable } from "../src/views/Snapshot";
+import { verdict } from "../src/views/verdict";
 
 const snapshot = (part: Partial<Snapshot>) =>
   ({
@@ -20,61 +23,20 @@ const snapshot = (part: Partial<Snapshot>) =>
     ...part,
   }) as Snapshot;
 
-test("a day of the reader has the snapshots of that day, also when clocks change", () => {
-  // In Berlin 29 March 2026 has 23 hours.
-  const to = new Date("2026-03-31T00:00:00+02:00");
-  const from = midnight(to.getTime(), -3);
-  const taken = [
-    "2026-03-28T00:00:00+01:00",
-    "2026-03-28T23:59:59+01:00",
-    "2026-03-29T23:30:00+02:00",
-    "2026-03-30T00:00:00+02:00",
-  ];
-  const found = days(
-    taken.map((createdAt) => snapshot({ createdAt })),
-    from,
-    to,
-  );
-  assert.deepEqual(
-    found.map(({ start }) => start.getDate()),
-    [30, 29, 28],
-  );
-  assert.deepEqual(
-    found.map(({ snapshots }) => snapshots.length),
-    [1, 1, 2],
-  );
-});
-
 test("what keeps a snapshot", () => {
   assert.equal(
     keeps(snapshot({ isPinned: true, dependents: 2, keptBy: ["keepDaily"] })),
     "kept by a pin, 2 differential snapshots that need it, keep daily",
   );
   assert.equal(keeps(snapshot({ keptBy: [], deletedNext: true })), "kept by nothing: deleted next");
-  assert.equal(keeps(snapshot({})), "no rule is about it");
-  assert.deepEqual(
-    [snapshot({ status: "failed" }), snapshot({ status: "running" }), snapshot({ isFullFilestore: false })].map(kind),
-    ["failed", "running", "differential"],
-  );
-});
-
-test("the plot has complete snapshots only, the oldest first", () => {
-  const plot = points([
-    snapshot({ createdAt: "2026-03-02T00:00:00Z", dbSizeBytes: 3, filestoreSizeBytes: null, totalSizeBytes: 1 }),
-    snapshot({ createdAt: "2026-03-01T00:00:00Z", dbSizeBytes: 1, filestoreSizeBytes: 1, totalSizeBytes: 1 }),
-    snapshot({ createdAt: "2026-03-03T00:00:00Z", status: "failed", totalSizeBytes: 1 }),
-    snapshot({ createdAt: "2026-03-04T00:00:00Z", totalSizeBytes: null }),
-  ]);
-  assert.deepEqual(
-    plot.map(({ live }) => live),
-    [2, 3],
-  );
+  assert.equal(keeps(snapshot({})), "kept: no rule deletes it");
 });
 
 test("a log that goes on ends where one of its lists ends", () => {
   const entry = (day: number) => ({
     id: String(day),
     at: `2026-03-0${day}T00:00:00Z`,
+    kind: "snapshot" as const,
     what: "",
     by: null,
     status: "",
@@ -100,6 +62,7 @@ test("the outcome of a rollback is one sentence", () => {
       status: "completed",
       environmentName: "shop",
       snapshotName: "shop-1",
+      snapshotAt: null,
       position: "new",
       switchedBackAt: null,
       errorMessage: null,
@@ -108,6 +71,7 @@ test("the outcome of a rollback is one sentence", () => {
       ...part,
     } as RollbackDetails);
   assert.equal(of({}), "shop has the data of snapshot shop-1. It was unavailable for 8 s.");
+  assert.match(of({ snapshotAt: "2026-03-01T11:00:00Z" }), /^shop has the state of 1 Mar 2026, 12:00:00 CET\. It was/);
   assert.equal(
     of({ kind: "undo" }),
     "The rollback is undone: shop has the data from before it. It was unavailable for 8 s.",
@@ -128,6 +92,34 @@ test("the outcome of a rollback is one sentence", () => {
     "Unknown.",
   );
   assert.equal(of({ status: "running" }), "");
+});
+
+test("a rollback that worked is green only where all that was required is proven", () => {
+  const of = (part: object) => ending({ status: "completed", recoveryEvidence: null, ...part } as RollbackDetails);
+  const evidence = (canWriteCleanSuccess: boolean, whyNotGreen: string[]) => ({
+    recoveryEvidence: { canWriteCleanSuccess, whyNotGreen },
+  });
+  assert.deepEqual(of(evidence(true, [])), { tone: "good", rest: [] });
+  const rest = ["Step SafetySnapshot is not done (Pending)."];
+  assert.deepEqual(of(evidence(false, rest)), { tone: "warn", rest });
+  assert.equal(of({}).tone, "warn");
+  assert.equal(of({ status: "failed", ...evidence(false, rest) }).tone, "bad");
+});
+
+test("what happens if a rollback hangs", () => {
+  const deadline = "2026-03-01T11:00:00Z";
+  const of = (status: RollbackDetails["status"], stage: string | null, at: string | null = deadline) =>
+    limit({ status, stage, deadline: at });
+  assert.match(of("pending", null, null), /^It waits for its start\./);
+  const before = "If it has not switched by 1 Mar 2026, 12:00:00 CET, it ends as failed and changes nothing.";
+  assert.equal(of("running", "Restore"), before);
+  assert.equal(of("running", "Drain"), before);
+  assert.equal(of("running", "Restore", null), "If it has not switched within its time, it ends as failed and changes nothing.");
+  for (const stage of ["Switch", "HealthCheck"])
+    assert.match(of("running", stage), /^If it hangs, it ends by 1 Mar 2026, 12:00:00 CET at the latest\. .* automatically/);
+  assert.match(of("running", "Switch", null), /at the limit of its stage/);
+  assert.match(of("running", "BackJob"), /^It returns to the data from before, and ends as failed by 1 Mar/);
+  assert.match(of("running", "Abort"), /The environment is unchanged\.$/);
 });
 
 test("a probe is answered by one that began at its time or later, or by what works, and is late after 2 minutes", () => {
@@ -183,23 +175,74 @@ test("an extract asks for files, attachments or rows", () => {
     format: "csv" as const,
     target: "store" as const,
     folder: "x",
+    hours: "24" as const,
   };
-  assert.deepEqual(request(wanted), { files: { paths: ["a/b", "c"] }, target: "store" });
+  const kept = { expiresAfterSeconds: 86_400 };
+  assert.deepEqual(request(wanted), { files: { paths: ["a/b", "c"] }, target: "store", ...kept });
   assert.deepEqual(request({ ...wanted, kind: "attachments", target: "claim" }), {
     attachments: { model: "res.partner", recordId: 7, name: null },
     target: "claim",
     folder: "x",
+    ...kept,
   });
   assert.deepEqual(request({ ...wanted, kind: "tables" }), {
     tables: [{ name: "res_partner", where: null }],
     format: "csv",
+    ...kept,
   });
   const compared = (operator: "LessThan" | "IsNull") =>
     request({ ...wanted, kind: "tables", column: " id", operator, format: "database" });
   const asked = (operator: string, values: string[]) => ({
     tables: [{ name: "res_partner", where: [{ allOf: [{ column: "id", operator, values }] }] }],
     target: "database",
+    ...kept,
   });
   assert.deepEqual(compared("LessThan"), asked("LessThan", ["7"]));
   assert.deepEqual(compared("IsNull"), asked("IsNull", []));
+});
+
+test("an environment is safe or not in one sentence, and a worse state hides nothing", () => {
+  const good = {} as NonNullable<Parameters<typeof verdict>[0]["lastGood"]>;
+  const of = (part: Partial<Parameters<typeof verdict>[0]>) =>
+    verdict({
+      ...{ state: "fine", rollbackReady: true, lastGood: good, expectedEverySeconds: 3600, operation: null, warnings: [] },
+      ...part,
+    });
+  assert.deepEqual([of({}).tone, of({}).answer], ["good", "Safe"]);
+  assert.equal(of({ warnings: ["a", "b"] }).answer, "Safe, with 2 warnings");
+  assert.match(of({ warnings: ["a"], expectedEverySeconds: null }).answer, /^Safe up to .*, with a warning$/);
+  assert.equal(of({ expectedEverySeconds: null }).tone, "quiet");
+  assert.match(of({ state: "none", lastGood: null }).answer, /^Not safe: there is no good state/);
+  assert.match(of({ state: "notReady", lastGood: null }).advice, /attention\. There is no good state/);
+  assert.match(of({ state: "overdue", rollbackReady: false }).advice, /A rollback would not work either\.$/);
+  assert.doesNotMatch(of({ state: "rollbackNotReady", rollbackReady: false }).advice, /either/);
+  for (const state of ["none", "overdue"] as const) {
+    assert.match(of({ state }).answer, /^Not safe/);
+    assert.match(of({ state, operation: { kind: "snapshot" } as never }).advice, /^A snapshot runs/);
+  }
+});
+
+test("why a snapshot cannot be deleted is known before", () => {
+  const of = (part: object) => undeletable({ isPinned: false, status: "completed", dependents: 0, ...part });
+  assert.equal(of({}), null);
+  assert.equal(of({ status: "failed" }), null);
+  assert.match(of({ isPinned: true })!, /^It is pinned/);
+  assert.match(of({ status: "running" })!, /^It has not ended/);
+  assert.match(of({ dependents: 2 })!, /^2 differential snapshots need it/);
+});
+
+test("an address asks for what the list has, and for nothing else", () => {
+  assert.deepEqual(asked({}), { text: "", type: "", state: "", sort: "state" });
+  const query = { text: "x".repeat(200), type: "production", state: "running", sort: "-age", open: "y" };
+  assert.deepEqual(asked(query), { text: "x".repeat(100), type: "production", state: "running", sort: "-age" });
+  assert.equal(asked({ state: "overdue" }).state, "overdue");
+  for (const wrong of ["toString", "__proto__", "overdue,none", "-", "--age"])
+    assert.deepEqual(asked({ type: wrong, state: wrong, sort: wrong }), asked({}));
+});
+
+test("a row below details is found at its place", () => {
+  const opened = { index: 2, height: 100 };
+  assert.deepEqual([0, 2, 3, 9].map((index) => topOf(index, 10, opened)), [0, 20, 130, 190]);
+  assert.deepEqual([0, 29, 30, 129, 130, 195].map((top) => rowAt(top, 10, opened)), [0, 2, 3, 3, 3, 9]);
+  assert.deepEqual([0, 35].map((top) => rowAt(top, 10, undefined)), [0, 3]);
 });

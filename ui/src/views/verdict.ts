@@ -1,0 +1,53 @@
+// Whether an environment is safe now, in a sentence, and what to do next. Pure.
+import type { EnvironmentDetails } from "../api/types";
+import type { Tone } from "../parts/show";
+import { STATES, type State } from "./state";
+
+type Of = Pick<
+  EnvironmentDetails,
+  "state" | "rollbackReady" | "lastGood" | "expectedEverySeconds" | "operation" | "warnings"
+>;
+
+/** State → its answer and an advice. */
+const ANSWERS: Record<State, [answer: string, advice: string]> = {
+  notReady: ["Not safe: no snapshot can be taken", "Fix what needs attention."],
+  none: ["Not safe: there is no good state to roll back to", "Take a snapshot."],
+  overdue: ["Not safe: the next good state is overdue", "Take a snapshot. If it fails, its error reports the reason."],
+  newestFailed: [
+    "The newest snapshot failed",
+    "What is newer than the last good state is not safe. Choose the failed one on the axis for its error.",
+  ],
+  rollbackNotReady: ["Snapshots work, a rollback would not", "Fix what needs attention."],
+  suspended: ["The schedule is suspended", "No snapshot is taken automatically. Take one before a change."],
+  fine: ["Safe", "Snapshots and rollbacks work, and the last good state is in time."],
+  unknown: ["Not known yet", "The first check has not ended."],
+};
+
+/** What blocks nothing is named beside the answer: it is not read as its opposite further down. */
+function withWarnings({ length }: string[]): string {
+  return length ? `, with ${length === 1 ? "a warning" : `${length} warnings`}` : "";
+}
+
+/** A worse state hides nothing: the advice also names what else is missing. */
+export function verdict({ state, rollbackReady, lastGood, expectedEverySeconds, operation, warnings }: Of): {
+  tone: Tone;
+  answer: string;
+  advice: string;
+} {
+  const { tone } = STATES[state];
+  const [answer, given] = ANSWERS[state];
+  if (state === "fine" && expectedEverySeconds === null)
+    return {
+      tone: "quiet",
+      answer: `Safe up to the last good state${withWarnings(warnings)}`,
+      advice: "No schedule takes snapshots. Take one before a change.",
+    };
+  if (state === "fine") return { tone, answer: `${answer}${withWarnings(warnings)}`, advice: given };
+  const runs = operation?.kind === "snapshot" && (state === "none" || state === "overdue");
+  const advice = [
+    runs ? "A snapshot runs: wait for its end." : given,
+    ...(lastGood || state === "none" ? [] : ["There is no good state to roll back to."]),
+    ...(rollbackReady === false && state !== "rollbackNotReady" ? ["A rollback would not work either."] : []),
+  ];
+  return { tone, answer, advice: advice.join(" ") };
+}
