@@ -1,35 +1,26 @@
 // The frame around each view: header, sign-in, the stream of changes, the view of the address.
 import { Component, type ComponentChildren } from "preact";
-import { useEffect, useMemo, useReducer } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { openApi } from "./api/calls";
 import { Changes } from "./api/changes";
 import type { Session } from "./auth/session";
 import { SignIn, SignInAgain } from "./auth/view";
-import { PartsProvider, useMe, useParts, useSession } from "./parts/context";
-import { Text, Title } from "./parts/show";
+import { CallerProvider, PartsProvider, useCaller, useMe, useParts, useSession } from "./parts/context";
+import { Message, Text, Title } from "./parts/show";
+import { Utc } from "./parts/utc";
 import { address, route, type Route } from "./route";
 import { useStore } from "./store";
 import { time } from "./text";
 import { Environment } from "./views/Environment";
 import { Environments } from "./views/Environments";
-import { Log } from "./views/Log";
 import { RollbackTo } from "./views/RollbackTo";
 import { RollbackView } from "./views/Rollback";
-import { SettingsView } from "./views/Settings";
 import { SnapshotView } from "./views/Snapshot";
 
 export function Page({ session }: { session: Session }) {
   const parts = useMemo(() => ({ session, api: openApi(session), changes: new Changes(session) }), [session]);
   const { kind } = useSession(session);
-  const now = useStore(route);
-  // Times such as "5 min ago" stay right on a page that nothing changes.
-  const [, tick] = useReducer<number, void>((n) => n + 1, 0);
-  useEffect(() => {
-    const timer = setInterval(() => tick(), 30_000);
-    return () => clearInterval(timer);
-  }, []);
   const signedIn = kind === "signedIn";
-  const known = signedIn || kind === "expired";
   useEffect(() => {
     if (!signedIn) return;
     void parts.changes.follow();
@@ -40,36 +31,67 @@ export function Page({ session }: { session: Session }) {
       <a class="skip" href="#content">
         Skip to the content
       </a>
-      <header>
-        <nav aria-label="Main">
-          <a href={address({ view: "environments" })}>Environments</a>
-        </nav>
-        {known && <Who />}
-      </header>
-      <main id="content" tabIndex={-1}>
-        <SignInAgain session={session} />
-        {known ? (
-          <>
-            <Connection />
-            <Guard key={JSON.stringify(now)}>
-              <View route={now} />
-            </Guard>
-          </>
-        ) : (
-          <SignIn session={session} />
-        )}
-      </main>
+      {signedIn || kind === "expired" ? <SignedIn session={session} /> : <SignedOut session={session} />}
       <footer>
         <p>
-          Times are in the time zone {Intl.DateTimeFormat().resolvedOptions().timeZone}. Point at a time to see it in
-          UTC.{" "}
+          Times are in the time zone {Intl.DateTimeFormat().resolvedOptions().timeZone}. Point at a time, touch it or
+          focus it to see it in UTC.{" "}
           <a href="/ui/licenses.txt" target="_blank" rel="noreferrer">
             Licences
           </a>
         </p>
+        <Utc />
       </footer>
     </PartsProvider>
   );
+}
+
+function SignedIn({ session }: { session: Session }) {
+  const me = useCaller();
+  const now = useStore(route);
+  return (
+    <CallerProvider value={me}>
+      <Header>
+        <Who />
+      </Header>
+      <main id="content" tabIndex={-1}>
+        <SignInAgain session={session} />
+        <Connection />
+        <Guard key={place(now)}>
+          <View route={now} />
+        </Guard>
+      </main>
+    </CallerProvider>
+  );
+}
+
+function SignedOut({ session }: { session: Session }) {
+  return (
+    <>
+      <Header />
+      <main id="content" tabIndex={-1}>
+        <SignIn session={session} />
+      </main>
+    </>
+  );
+}
+
+function Header({ children }: { children?: ComponentChildren }) {
+  return (
+    <header>
+      <nav aria-label="Main">
+        <a href={address({ view: "environments" })}>Environments</a>
+      </nav>
+      {children}
+    </header>
+  );
+}
+
+const TABS = new Set<Route["view"]>(["environment", "snapshots", "rollbacks", "settings", "log"]);
+
+/** What a view is about: it begins again where that changes, and stays where only the query or the tab does. */
+function place({ query: _, ...of }: Route): string {
+  return JSON.stringify(TABS.has(of.view) ? { ...of, view: "environment" } : of);
 }
 
 /** An answer that a view cannot show does not take the page away. */
@@ -100,8 +122,10 @@ function Who() {
     <p class="who">
       {me.data && (
         <>
-          <Text of={me.data.subject} /> (<Text of={me.data.scopes.join(", ")} />)
-          {me.data.expiresAt && `, until ${time(me.data.expiresAt)}`}
+          <Text of={me.data.subject} />{" "}
+          <span class="may">
+            (<Text of={me.data.scopes.join(", ")} />){me.data.expiresAt && `, until ${time(me.data.expiresAt)}`}
+          </span>
         </>
       )}{" "}
       <button type="button" onClick={() => session.signOut()}>
@@ -120,8 +144,8 @@ function Connection() {
     <div role="status">
       {connection.kind === "broken" && kind === "signedIn" && (
         <p class="note warn">
-          Changes are not shown since {time(connection.since)}. <Text of={connection.why} /> The page connects again
-          automatically.
+          Changes are not shown since {time(connection.since)}. <Message of={connection.why} />
+          {connection.passes && " The page connects again automatically."}
         </p>
       )}
     </div>
@@ -131,13 +155,13 @@ function Connection() {
 function View({ route }: { route: Route }) {
   switch (route.view) {
     case "environments":
-      return <Environments />;
+      return <Environments query={route.query} />;
     case "environment":
-      return <Environment id={route.environment} />;
+    case "snapshots":
+    case "rollbacks":
     case "settings":
-      return <SettingsView environment={route.environment} />;
     case "log":
-      return <Log environment={route.environment} />;
+      return <Environment id={route.environment} tab={route.view} />;
     case "snapshot":
       return <SnapshotView environment={route.environment} id={route.snapshot} />;
     case "rollback-to":

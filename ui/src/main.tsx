@@ -1,9 +1,9 @@
+import "./page.css"; // first: the styles of views come after it
 import { render } from "preact";
 import { answered } from "./auth/answer";
 import { openSession } from "./auth/session";
 import { followAddress } from "./route";
 import { Page } from "./Page";
-import "./page.css";
 
 if (!answered()) {
   followAddress();

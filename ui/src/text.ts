@@ -59,11 +59,40 @@ export function day(value: Date): string {
   return DAY.format(value);
 }
 
-/** "5 min ago" or "in 5 min". */
+/** A time in UTC, for logs and for people in other time zones. */
+export function utc(value: string | number): string {
+  const date = new Date(value);
+  return Number.isNaN(date.getTime()) ? String(value) : `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+/** Of what is planned: "in 5 min", or "5 min ago". */
 export function relative(value: string, now: number): string {
   const seconds = (Date.parse(value) - now) / 1000;
   if (Number.isNaN(seconds)) return "";
-  return seconds <= 0 ? `${duration(-seconds)} ago` : `in ${duration(seconds)}`;
+  return seconds > 0 ? `in ${rough(seconds)}` : ago(value, now);
+}
+
+/** Of what has happened: "5 min ago", and never a time to come, also where the clock that wrote it is ahead. */
+export function ago(value: string, now: number): string {
+  const seconds = (now - Date.parse(value)) / 1000;
+  if (Number.isNaN(seconds)) return "";
+  return seconds < 1 ? "just now" : `${rough(seconds)} ago`;
+}
+
+/** A duration as one says it: whole minutes from two minutes on, whole days from a week on. */
+export function rough(seconds: number): string {
+  const unit = seconds < 120 ? 1 : seconds < 7 * 86_400 ? 60 : 86_400;
+  return duration(Math.floor(seconds / unit) * unit);
+}
+
+/** Milliseconds after which a relative time is written again: seconds matter below two minutes only. */
+export function pace(value: string, now: number): number {
+  return Math.abs(Date.parse(value) - now) < 120_000 ? 1000 : 15_000;
+}
+
+/** The first characters of an id: enough to compare two. */
+export function short(id: string): string {
+  return visible(id).slice(0, 8);
 }
 
 /**
@@ -75,6 +104,18 @@ export function visible(text: string): string {
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\u{e0000}-\u{e007f}]/gu,
     (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`,
   );
+}
+
+/** A moment within a text, as the operator writes it. */
+const MOMENT = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g;
+
+/** A message of the operator in pieces: what stands between backticks is code, and moments elsewhere are local times. */
+export function pieces(message: string): { code: boolean; text: string }[] {
+  return message
+    .split(/`([^`\n]+)`/)
+    .map((text, index) => ({ code: index % 2 === 1, text }))
+    .map(({ code, text }) => ({ code, text: code ? text : text.replace(MOMENT, (moment) => time(moment)) }))
+    .filter(({ text }) => text !== "");
 }
 
 /** The words as one command line for a POSIX shell: each reaches the program as it is. */

@@ -15,6 +15,7 @@ const REPEAT = 500;
 export type Api = Client<paths, "application/json">;
 
 export function openApi(session: Session): Api {
+  const repeated = new WeakSet<Request>();
   const client = createClient<paths, "application/json">({
     baseUrl: "/",
     cache: "no-store",
@@ -24,6 +25,7 @@ export function openApi(session: Session): Api {
       return await fetch(request, { signal })
         .catch(async (error: unknown) => {
           if (request.method === "DELETE") throw error; // its repetition would find nothing
+          repeated.add(request);
           await new Promise((resolve) => setTimeout(resolve, REPEAT));
           return await fetch(again, { signal });
         })
@@ -41,7 +43,7 @@ export function openApi(session: Session): Api {
     },
     async onResponse({ request, response }) {
       if (response.ok) return;
-      const problem = problemOf(response, await response.json().catch(() => null));
+      const problem = problemOf(response, await response.json().catch(() => null), repeated.has(request));
       if (response.status === 401) session.refused(problem.message, request.headers.get("Authorization"));
       throw problem;
     },

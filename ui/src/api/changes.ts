@@ -1,7 +1,7 @@
 // One connection for all that the page shows: `GET /console/v1/events`.
 import type { Session } from "../auth/session";
 import { store, type Store } from "../store";
-import { noAnswer, problemOf } from "./problem";
+import { noAnswer, Problem, problemOf } from "./problem";
 import { backOff, EventParser, type ServerEvent } from "./sse";
 import type { Extract, EnvironmentRow, Preview, RollbackDetails, Snapshot } from "./types";
 
@@ -27,7 +27,8 @@ export type Connection =
   | { kind: "connecting" }
   | { kind: "live" }
   /** `since`: epoch milliseconds of the last sign of life. */
-  | { kind: "broken"; since: number; why: string };
+  /** `passes`: another attempt may succeed without anyone's help. */
+  | { kind: "broken"; since: number; why: string; passes: boolean };
 
 const KINDS = new Set(["environment", "snapshot", "rollback", "preview", "extract"]);
 /** The server sends something at least every 15 s. */
@@ -55,19 +56,17 @@ export class Changes {
     let failures = 0;
     while (!signal.aborted) {
       const parser = new EventParser();
-      let why = "";
-      let wait: number | null = null;
+      let problem: Problem | undefined;
       try {
         await this.#read(parser, signal, () => (failures = 0));
       } catch (error) {
-        const problem = error instanceof Error && "status" in error ? error : noAnswer();
-        why = problem.message;
-        wait = "retryAfterSeconds" in problem ? Number(problem.retryAfterSeconds) * 1000 : null;
+        problem = error instanceof Problem ? error : noAnswer();
       }
       if (signal.aborted) return;
       // A server that ends the stream, for example at a restart, is asked again at once.
-      if (why) this.connection.set({ kind: "broken", since: this.#lastSeen, why });
-      await pause(wait || backOff(failures, parser.retry ?? 1000), signal);
+      if (problem)
+        this.connection.set({ kind: "broken", since: this.#lastSeen, why: problem.message, passes: problem.passes });
+      await pause((problem?.retryAfterSeconds ?? 0) * 1000 || backOff(failures, parser.retry ?? 1000), signal);
       failures += 1;
     }
   }

@@ -1,7 +1,7 @@
 // Lists that the REST API serves in pages.
 import { body, type Api } from "./calls";
 import type { paths } from "./schema";
-import type { Snapshot } from "./types";
+import type { RollbackDetails, Snapshot } from "./types";
 
 /** Rows of a list, and how many the whole list has. */
 export interface Page<T> {
@@ -37,4 +37,19 @@ export async function snapshots(
     }),
   );
   return { total: page.total, rows: page.snapshots };
+}
+
+/** A page of the rollbacks into an environment and of their undos, the newest first. */
+export async function rollbacks(
+  api: Api,
+  environmentId: string,
+  offset: number,
+  query: { from?: string; to?: string } = {},
+): Promise<Page<RollbackDetails>> {
+  const page = await body(
+    api.GET("/console/v1/environments/{environmentId}/rollbacks", {
+      params: { path: { environmentId }, query: { limit: PAGE, offset, ...query } },
+    }),
+  );
+  return { total: page.total, rows: page.rollbacks };
 }

@@ -7,6 +7,8 @@ export class Problem extends Error {
     readonly reason: string,
     detail: string,
     readonly retryAfterSeconds: number | null = null,
+    /** An answer to the same request was lost: it may have done what it asks for. */
+    readonly lost = false,
   ) {
     super(detail);
   }
@@ -17,8 +19,8 @@ export class Problem extends Error {
   }
 }
 
-/** The problem of an answer that is no success. `body`: parsed JSON, text or nothing. */
-export function problemOf(response: Response, body: unknown): Problem {
+/** The problem of an answer that is no success. `body`: parsed JSON, text or nothing. `lost`: see Problem. */
+export function problemOf(response: Response, body: unknown, lost = false): Problem {
   const { detail, reason } = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
   return new Problem(
@@ -26,12 +28,13 @@ export function problemOf(response: Response, body: unknown): Problem {
     typeof reason === "string" ? reason : "",
     typeof detail === "string" && detail ? detail : withoutDetail(response.status),
     Number.isFinite(seconds) ? seconds : null,
+    lost,
   );
 }
 
 /** No answer came: the network, a proxy, or a facade that restarts. */
 export function noAnswer(): Problem {
-  return new Problem(0, "NoAnswer", "The REST API does not answer. Check the network connection.");
+  return new Problem(0, "NoAnswer", "The REST API does not answer. Check the network connection.", null, true);
 }
 
 function withoutDetail(status: number): string {

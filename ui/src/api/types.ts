@@ -4,6 +4,7 @@ import type { components } from "./schema";
 type Schemas = components["schemas"];
 export type Me = Schemas["Me"];
 export type EnvironmentRow = Schemas["EnvironmentRow"];
+export type Summary = Schemas["EnvironmentSummary"];
 export type EnvironmentDetails = Schemas["EnvironmentDetails"];
 export type Fix = Schemas["Fix"];
 export type Snapshot = Schemas["ConsoleSnapshot"];

@@ -65,8 +65,7 @@ export class Session {
         const response = await fetch("/ui/config.json", { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
         if (!response.ok) throw new Error(`it answered ${response.status}`);
         const config = (await response.json()) as Config;
-        const date = Date.parse(response.headers.get("Date") ?? "");
-        if (Number.isFinite(date)) this.#ahead = date - Date.now();
+        this.#hear(response);
         this.provider = config.oidc && new Provider(config.oidc);
         this.canPaste = config.pastedToken;
         return this.#become({ kind: "signedOut" });
@@ -138,9 +137,16 @@ export class Session {
     } catch {
       throw new Error("The API does not answer, so it cannot check the token. Try again.");
     }
+    this.#hear(response);
     if (response.ok) return;
     const problem = (await response.json().catch(() => ({}))) as { detail?: unknown };
     throw new Error(typeof problem.detail === "string" ? problem.detail : `The API answered ${response.status}. Try again.`);
+  }
+
+  /** Compares the clocks: an answer has the server's time in whole seconds, so half a second more is right on average. */
+  #hear({ headers }: Response): void {
+    const date = Date.parse(headers.get("Date") ?? "");
+    if (Number.isFinite(date)) this.#ahead = date + 500 - Date.now();
   }
 
   #take(tokens: Tokens): void {

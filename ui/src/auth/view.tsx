@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { Field, Form } from "../parts/form";
 import { useFollowed } from "../store";
+import { time } from "../text";
 import type { Session } from "./session";
 import "./view.css";
 
@@ -34,7 +35,7 @@ export function SignInAgain({ session }: { session: Session }) {
       <p role="alert">
         {state.kind === "expired"
           ? `${state.message} What was loaded stays here and is not updated.`
-          : `The sign-in ends at ${new Date(state.expiresAt).toLocaleTimeString()}.`}{" "}
+          : `The sign-in ends at ${time(state.expiresAt)}.`}{" "}
         Sign in again to continue at this place. An operation that runs continues without you.
       </p>
       <Ways session={session} />

@@ -1,6 +1,6 @@
 // What every view uses: the session, the REST API, the stream of changes.
 import { createContext } from "preact";
-import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
 import type { Session } from "../auth/session";
 import { body, type Api } from "../api/calls";
 import type { Change, Changes } from "../api/changes";
@@ -8,6 +8,7 @@ import { Problem } from "../api/problem";
 import type { Me } from "../api/types";
 import { backOff } from "../api/sse";
 import { useFollowed } from "../store";
+import { ago, pace, relative } from "../text";
 
 export interface Parts {
   session: Session;
@@ -33,14 +34,31 @@ export function useSession(session: Session): Session["state"] {
 /** The server's time in epoch milliseconds; renders again each second while `ticking`. */
 export function useNow(ticking: boolean): number {
   const { session } = useParts();
-  const [now, setNow] = useState(() => session.now());
+  const [, tick] = useReducer<number, void>((n) => n + 1, 0);
   useEffect(() => {
     if (!ticking) return;
-    setNow(session.now());
-    const timer = setInterval(() => setNow(session.now()), 1000);
+    const timer = setInterval(() => tick(), 1000);
     return () => clearInterval(timer);
-  }, [ticking, session]);
-  return now;
+  }, [ticking]);
+  return session.now();
+}
+
+/** How long ago something was, or how long it is until something that is planned; it ticks. */
+export function useRelative(at: string, planned: boolean): string {
+  const { session } = useParts();
+  const [, tick] = useReducer<number, void>((n) => n + 1, 0);
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout>;
+    const wait = () => {
+      timer = setTimeout(() => {
+        tick();
+        wait();
+      }, pace(at, session.now()));
+    };
+    wait();
+    return () => clearTimeout(timer);
+  }, [at, session]);
+  return (planned ? relative : ago)(at, session.now());
 }
 
 /** The text as it was when nothing was typed for a moment: not every letter is worth a request. */
@@ -65,10 +83,14 @@ export interface Loaded<T> {
 /** A change either is the new value, or says that it must be read again, or does not matter. */
 type Applies<T> = (data: T | undefined, change: Change) => T | "reload" | undefined;
 
-/** Of one object that is shown: a change is its new value; one that was deleted is read again. */
-export function objectOf<T>(kind: Change["kind"], id: string): Applies<T> {
+/**
+ * Of one object that is shown: a change is its new value; one that was deleted is read again. `environment`: the one
+ * that the address names: an object of another one is not shown.
+ */
+export function objectOf<T>(kind: Change["kind"], id: string, environment?: string): Applies<T> {
   return (_, change) => {
     if (change.kind === "reset" || change.kind !== kind || change.id !== id) return undefined;
+    if (environment !== undefined && change.environmentId !== environment) return undefined;
     return change.object && !change.deleted ? (change.object as T) : "reload";
   };
 }
@@ -169,13 +191,29 @@ export function useLoaded<T>(
   };
 }
 
-/** The caller: who it is, and what it may do. */
-export function useMe(): Loaded<Me> {
+export type Scope = "read" | "snapshot" | "rollback" | "admin";
+const Caller = createContext<Loaded<Me> | null>(null);
+export const CallerProvider = Caller.Provider;
+
+/** Reads who the caller is; once for the page. */
+export function useCaller(): Loaded<Me> {
   return useLoaded(
     "me",
     (api) => body(api.GET("/console/v1/me")),
     () => undefined,
   );
+}
+
+/** The caller: who it is, and what it may do. */
+export function useMe(): Loaded<Me> {
+  const me = useContext(Caller);
+  if (!me) throw new Error("Outside of the page.");
+  return me;
+}
+
+/** Whether the caller's token has a scope. undefined: not known yet. */
+export function useMay(scope: Scope): boolean | undefined {
+  return useMe().data?.scopes.includes(scope);
 }
 
 /** One thing that a person does: it runs once, whatever is clicked, and a repetition has the same Idempotency-Key. */
@@ -202,8 +240,8 @@ export function useAction<A, T>(act: (argument: A, key: string) => Promise<T>, d
       done(answer);
     } catch (error) {
       const problem = error instanceof Problem ? error : unexpected(error);
-      // Whether it started is not known where no answer came: then a repetition must be the same request.
-      if (!problem.passes && problem.status !== 401) now.key = "";
+      // Whether it started is not known where an answer was lost: then a repetition must be the same request.
+      if (!problem.passes && !problem.lost && problem.status !== 401) now.key = "";
       setState({ busy: false, problem });
     } finally {
       now.running = false;
@@ -213,11 +251,11 @@ export function useAction<A, T>(act: (argument: A, key: string) => Promise<T>, d
 }
 
 /** A key that no other intent has. `crypto.randomUUID` exists only where the page came over TLS. */
-function newKey(): string {
+export function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function unexpected(error: unknown): Problem {
+export function unexpected(error: unknown): Problem {
   console.error(error);
   return new Problem(
     1,

@@ -58,16 +58,18 @@ export function Choice<T extends string>({
   value,
   of,
   change,
+  disabled = false,
 }: {
-  label: string;
+  label: ComponentChildren;
   value: T;
   of: Record<NoInfer<T>, string>;
   change(chosen: NoInfer<T>): void;
+  disabled?: boolean;
 }) {
   return (
     <label>
       {label}
-      <select value={value} onChange={(event) => change(event.currentTarget.value as T)}>
+      <select value={value} disabled={disabled} onChange={(event) => change(event.currentTarget.value as T)}>
         {Object.entries<string>(of).map(([value, name]) => (
           <option key={value} value={value}>
             {name}
@@ -79,10 +81,26 @@ export function Choice<T extends string>({
 }
 
 /** Yes or no. */
-export function Check({ label, value, change }: { label: string; value: boolean; change(checked: boolean): void }) {
+export function Check({
+  label,
+  value,
+  change,
+  disabled = false,
+}: {
+  label: ComponentChildren;
+  value: boolean;
+  change(checked: boolean): void;
+  disabled?: boolean;
+}) {
   return (
     <label class="check">
-      <input type="checkbox" checked={value} onChange={(event) => change(event.currentTarget.checked)} /> {label}
+      <input
+        type="checkbox"
+        checked={value}
+        disabled={disabled}
+        onChange={(event) => change(event.currentTarget.checked)}
+      />{" "}
+      <span>{label}</span>
     </label>
   );
 }

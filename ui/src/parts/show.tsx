@@ -2,10 +2,10 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Problem } from "../api/problem";
-import type { Fix } from "../api/types";
+import type { EnvironmentRow, Fix } from "../api/types";
 import { address } from "../route";
-import { relative, time, visible } from "../text";
-import { useNow, useParts, useSession, type Action, type Loaded } from "./context";
+import { pieces, short, time, utc, visible } from "../text";
+import { useMay, useParts, useRelative, useSession, type Action, type Loaded, type Scope } from "./context";
 
 /** Text of a tenant: shown as text, and kept from changing the direction of what surrounds it. */
 export function Text({ of }: { of: string }) {
@@ -21,6 +21,15 @@ export function Code({ of }: { of: string }) {
   );
 }
 
+/** A message of the operator or the API: its times are local, its code is code. Not for a name: that is shown as it is. */
+export function Message({ of }: { of: string }) {
+  return (
+    <bdi>
+      {pieces(of).map(({ code, text }) => (code ? <code>{visible(text)}</code> : visible(text)))}
+    </bdi>
+  );
+}
+
 /** A text that is not always there, with what leads to it. */
 export function Maybe({ lead, of }: { lead: string; of: string | null | undefined }) {
   if (!of) return null;
@@ -32,13 +41,33 @@ export function Maybe({ lead, of }: { lead: string; of: string | null | undefine
   );
 }
 
-export function Time({ at, none = "none" }: { at: string | null | undefined; none?: string }) {
-  const now = useNow(false);
-  if (!at) return <>{none}</>;
-  return (
-    <time dateTime={at} title={at}>
-      {time(at)} ({relative(at, now)})
+/**
+ * A time in the reader's time zone, and how long ago it was. `planned`: it may lie ahead. `brief`: only how long ago. Its
+ * UTC is in a popover (`Utc`) for those who point at it, touch it or focus it. `plain`: without a stop of the keyboard,
+ * within a link or in a dense table.
+ */
+export function Time({ at, none = "none", ...how }: { at: string | null | undefined; none?: string } & TimeProps) {
+  return at ? <Moment at={at} {...how} /> : <>{none}</>;
+}
+
+interface TimeProps {
+  planned?: boolean;
+  brief?: boolean;
+  plain?: boolean;
+}
+
+function Moment({ at, planned = false, brief = false, plain = false }: { at: string } & TimeProps) {
+  const since = useRelative(at, planned);
+  const shown = (
+    <time dateTime={at} {...(plain && { "data-at": at })}>
+      {brief ? since : `${time(at)} (${since})`}
     </time>
+  );
+  if (plain) return shown;
+  return (
+    <button type="button" class="time" data-at={at} aria-description={utc(at)}>
+      {shown}
+    </button>
   );
 }
 
@@ -48,7 +77,7 @@ export function Title({ children, name }: { children: ComponentChildren; name: s
   useEffect(() => {
     document.title = `${visible(name)} – ocore-snapshots`;
   }, [name]);
-  useEffect(() => heading.current?.focus(), []);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
   return (
     <h1 ref={heading} tabIndex={-1}>
       {children}
@@ -67,6 +96,46 @@ export function Back({ environment, name }: { environment: string; name: string 
   );
 }
 
+/** The tabs of a view: links, because each has an address. */
+export function Tabs({ label, of, current }: { label: string; of: Record<string, string>; current: string }) {
+  return (
+    <nav aria-label={label} class="tabs">
+      {Object.entries(of).map(([name, href]) => (
+        <a key={name} href={href} aria-current={name === current ? "page" : undefined}>
+          {name}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+/** The part of a view with what destroys or replaces data. Nothing else is in it, and nothing of that is elsewhere. */
+export function Danger({ id, title, children }: { id: string; title: string; children: ComponentChildren }) {
+  return (
+    <section aria-labelledby={id} class="danger-zone">
+      <h2 id={id}>{title}</h2>
+      {children}
+    </section>
+  );
+}
+
+/** The type of an environment. Production has a word, a shape and a colour everywhere. */
+export function Type({ of }: { of: EnvironmentRow["type"] }) {
+  return <span class={`type ${of}`}>{of}</span>;
+}
+
+/** What only a scope allows. Without it: one line that names it, and no control that would be refused. */
+export function May({ scope, to, children }: { scope: Scope; to: string; children: ComponentChildren }) {
+  const may = useMay(scope);
+  if (may === undefined) return null;
+  if (may) return <>{children}</>;
+  return (
+    <p class="hint">
+      To {to}, sign in with a token that has the scope <code>{scope}</code>.
+    </p>
+  );
+}
+
 /** A part of a view, named by its heading. */
 export function Section({ id, title, children }: { id: string; title: string; children: ComponentChildren }) {
   return (
@@ -77,7 +146,8 @@ export function Section({ id, title, children }: { id: string; title: string; ch
   );
 }
 
-export type Tone = "good" | "warn" | "bad" | "quiet";
+/** `active`: it runs. */
+export type Tone = "good" | "warn" | "bad" | "quiet" | "active";
 
 /** A word with a colour. The word says it all: the colour only repeats it. */
 export function Mark({ tone, children }: { tone: Tone; children: ComponentChildren }) {
@@ -92,7 +162,7 @@ export function Notes({ tone, of }: { tone: Tone; of: (string | { reason: string
         const text = typeof note === "string" ? note : `${note.reason}: ${note.message}`;
         return (
           <p class={`note ${tone}`} key={text}>
-            <Text of={text} />
+            <Message of={text} />
           </p>
         );
       })}
@@ -133,7 +203,7 @@ export function Facts({ of }: { of: (Fact | false | null)[] }) {
 export function Failure({ of }: { of: { problem: Problem | undefined } }) {
   return (
     <div role="alert" class={of.problem ? "note bad" : undefined}>
-      {of.problem && <Text of={of.problem.message} />}
+      {of.problem && <Message of={of.problem.message} />}
     </div>
   );
 }
@@ -150,7 +220,7 @@ export function Known<T>({ of, children }: { of: Loaded<T>; children: (data: T) 
         {data === undefined && !problem && <p>Loading …</p>}
         {problem && kind === "signedIn" && (
           <p class={ended ? "note bad" : "note warn"}>
-            <Text of={problem.message} />
+            <Message of={problem.message} />
             {problem.passes && " The page tries again automatically."}
             {data !== undefined && ` Shown is what was known at ${time(since)}.`}
           </p>
@@ -194,25 +264,31 @@ export function Do<A>({
   );
 }
 
-/** A command to copy: exactly what is shown. Where the browser does not let a page copy, the text is selected. */
-export function Command({ text }: { text: string }) {
-  const code = useRef<HTMLElement>(null);
+/** A text to copy. Where the browser does not let a page copy, what is shown of it is selected. */
+function useCopy(text: string) {
+  const shown = useRef<HTMLElement>(null);
   const [done, setDone] = useState("");
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(visible(text));
       setDone("Copied.");
     } catch {
-      getSelection()?.selectAllChildren(code.current!);
-      setDone("The command is selected. Press Ctrl+C to copy it.");
+      getSelection()?.selectAllChildren(shown.current!);
+      setDone("It is selected. Press Ctrl+C to copy it.");
     }
   };
+  return { shown, done, copy: () => void copy() };
+}
+
+/** A command to copy: exactly what is shown. */
+export function Command({ text }: { text: string }) {
+  const { shown, done, copy } = useCopy(text);
   return (
     <div class="command">
-      <code ref={code} tabIndex={0}>
+      <code ref={shown} tabIndex={0}>
         {visible(text)}
       </code>
-      <button type="button" onClick={() => void copy()} aria-label={`Copy: ${visible(text)}`}>
+      <button type="button" onClick={copy} aria-label={`Copy: ${visible(text)}`}>
         Copy
       </button>
       <span role="status">{done}</span>
@@ -220,13 +296,30 @@ export function Command({ text }: { text: string }) {
   );
 }
 
+/** An id by its first characters, with a button that copies all of it. */
+export function ShortId({ of }: { of: string }) {
+  const { shown, done, copy } = useCopy(of);
+  return (
+    <span class="short-id">
+      <code ref={shown}>{done.startsWith("It") ? visible(of) : short(of)}</code>
+      <button type="button" onClick={copy} aria-label={`Copy the id ${visible(of)}`}>
+        Copy
+      </button>
+      <span role="status">{done}</span>
+    </span>
+  );
+}
+
+/** A block of code in a text: it is among the commands, too. */
+const BLOCK = /^```\w*\n[^]*?^```\n*/gm;
+
 /** What fixes a condition. */
 export function Remedy({ fix }: { fix: Fix | null }) {
   if (!fix) return null;
   return (
     <div class="remedy">
       <p>
-        <Text of={fix.text} />
+        <Message of={fix.text.replace(BLOCK, "")} />
       </p>
       {fix.commands.map((command) => (
         <Command key={command} text={command} />
@@ -245,12 +338,13 @@ export function Progress({ percent, label }: { percent: number | null; label: st
   );
 }
 
-/** A button that asks before something that cannot be undone. Escape and "No, keep it" answer no. */
+/** A button that asks before something that cannot be undone. Escape and `no`, which says what stays, answer no. */
 export function Ask({
   button,
   title,
   children,
   yes,
+  no,
   ready = true,
   action,
 }: {
@@ -258,6 +352,7 @@ export function Ask({
   title: string;
   children: ComponentChildren;
   yes: string;
+  no: string;
   ready?: boolean;
   action: Action<undefined>;
 }) {
@@ -278,7 +373,7 @@ export function Ask({
         <Failure of={action} />
         <p class="actions">
           <button type="button" onClick={close}>
-            No, keep it
+            {no}
           </button>
           <Do action={action} argument={undefined} disabled={!ready} class="danger">
             {yes}

@@ -1,15 +1,36 @@
-// One environment: what needs attention, timeline, growth, all snapshots, conditions.
+// One environment: its tabs, and the first of them, which answers whether it is safe now, and what to do next.
 import { useEffect, useState } from "preact/hooks";
+import "./environment.css";
 import { body } from "../api/calls";
 import type { EnvironmentDetails } from "../api/types";
-import { useAction, useLoaded, useMe, useNow, useParts } from "../parts/context";
-import { Code, Do, Facts, Failure, Known, Mark, Notes, Remedy, Section, Text, Time, Title } from "../parts/show";
-import { address, go } from "../route";
-import { bytes, count, relative, time, visible, words } from "../text";
-import { Running, State } from "./Environments";
-import { Growth } from "./Growth";
+import { useAction, useLoaded, useMay, useNow, useParts } from "../parts/context";
+import {
+  Do,
+  Facts,
+  Failure,
+  Known,
+  Mark,
+  May,
+  Message,
+  Remedy,
+  Section,
+  ShortId,
+  Tabs,
+  Text,
+  Time,
+  Title,
+  Type,
+} from "../parts/show";
+import { address, go, type Tab } from "../route";
+import { bytes, count, duration, time, visible, words } from "../text";
+import { Log } from "./Log";
+import { Rollbacks } from "./Rollbacks";
+import { SettingsView } from "./Settings";
 import { SnapshotList } from "./SnapshotList";
-import { Timeline } from "./Timeline";
+import { PROOFS, Running } from "./state";
+import { TimeAxis } from "./TimeAxis";
+import { verdict } from "./verdict";
+import { keepRead, readWarnings, remembering, sorted } from "./warnings";
 
 export function useEnvironment(id: string) {
   return useLoaded<EnvironmentDetails>(
@@ -22,6 +43,7 @@ export function useEnvironment(id: string) {
       const same =
         known &&
         row &&
+        row.state === known.state &&
         row.ready === known.ready &&
         row.rollbackReady === known.rollbackReady &&
         row.probedAt === known.probedAt &&
@@ -32,63 +54,238 @@ export function useEnvironment(id: string) {
   );
 }
 
-export function Environment({ id }: { id: string }) {
+const TABS: Record<string, Tab> = {
+  Overview: "environment",
+  Snapshots: "snapshots",
+  Rollbacks: "rollbacks",
+  Settings: "settings",
+  Log: "log",
+};
+
+export function Environment({ id, tab }: { id: string; tab: Tab }) {
   const environment = useEnvironment(id);
+  const { data } = environment;
+  const current = Object.keys(TABS).find((name) => TABS[name] === tab)!;
+  const tabs = Object.entries(TABS).map(([name, view]) => [name, address({ view, environment: id })]);
   return (
     <>
-      <Title name={environment.data?.name ?? "Environment"}>
-        {environment.data ? visible(environment.data.name) : "Environment"}
-      </Title>
-      <Known of={environment}>{(data) => <Details of={data} />}</Known>
+      <div class="of-environment">
+        <Title name={`${current} of ${data?.name ?? "an environment"}`}>
+          {data ? visible(data.name) : "Environment"}
+        </Title>
+        {data && (
+          <p>
+            <Type of={data.type} /> namespace <Text of={data.namespace} />, project <ShortId of={data.projectId} />
+          </p>
+        )}
+      </div>
+      <Tabs label="Environment" of={Object.fromEntries(tabs) as Record<string, string>} current={current} />
+      <Known of={environment}>
+        {(data) => {
+          switch (tab) {
+            case "environment":
+              return <Overview of={data} />;
+            case "snapshots":
+              return <SnapshotList environment={id} />;
+            case "rollbacks":
+              return <Rollbacks environment={id} />;
+            case "settings":
+              return <SettingsView of={data} saved={environment.reload} />;
+            case "log":
+              return <Log environment={id} />;
+          }
+        }}
+      </Known>
+    </>
+  );
+}
+
+function Overview({ of }: { of: EnvironmentDetails }) {
+  return (
+    <>
+      <Answers of={of} />
+      <Attention of={of} />
+      <Probe of={of} />
+      <Warnings environment={of.id} all={of.warnings} />
+      <TimeAxis of={of} />
+      <Details of={of} />
+    </>
+  );
+}
+
+/** Is it safe now, what is the last good state, what runs, what is next. */
+function Answers({ of }: { of: EnvironmentDetails }) {
+  const { tone, answer, advice } = verdict(of);
+  return (
+    <>
+      <p class={`note verdict ${tone}`} role="status">
+        <Mark tone={tone}>{answer}</Mark> {advice}
+      </p>
+      <div class="answers">
+        <section aria-labelledby="last-good">
+          <h2 id="last-good">Last good state</h2>
+          <LastGood of={of} />
+        </section>
+        <section aria-labelledby="runs">
+          <h2 id="runs">Runs now</h2>
+          {of.operation ? <Running row={of} /> : <p>Nothing.</p>}
+          <UndoWindows of={of} />
+        </section>
+        <section aria-labelledby="next">
+          <h2 id="next">Next</h2>
+          <p>
+            Snapshot:{" "}
+            <Time
+              at={of.nextSnapshotAt}
+              planned
+              none={of.policy?.suspended ? "the schedule is suspended" : "not planned"}
+            />
+          </p>
+          <p>
+            Restore test: <Time at={of.policy?.nextRestoreTestAt} planned none="not planned" />
+          </p>
+          <TakeSnapshot of={of} />
+        </section>
+      </div>
+    </>
+  );
+}
+
+function LastGood({ of }: { of: EnvironmentDetails }) {
+  const mayRollBack = useMay("rollback");
+  const { lastGood, expectedEverySeconds } = of;
+  if (!lastGood) return <p>There is none.</p>;
+  const place = { environment: of.id, snapshot: lastGood.id };
+  return (
+    <>
+      <p>
+        <a href={address({ view: "snapshot", ...place })} class="main-fact">
+          <Time at={lastGood.time} plain />
+        </a>
+        {lastGood.label && (
+          <>
+            {" "}
+            “<Text of={lastGood.label} />”
+          </>
+        )}
+      </p>
+      <p>
+        <Mark tone={lastGood.proof === "complete" ? "quiet" : "good"}>{PROOFS[lastGood.proof]}</Mark>{" "}
+        {expectedEverySeconds === null
+          ? "No schedule takes snapshots."
+          : `The schedule wants one every ${duration(expectedEverySeconds)}.`}{" "}
+        {of.overdueSince && (
+          <Mark tone="warn">
+            overdue since <Time at={of.overdueSince} />
+          </Mark>
+        )}
+      </p>
+      {of.rollbackReady === false && <p class="hint">No rollback would work before what needs attention is fixed.</p>}
+      {mayRollBack && of.rollbackReady !== false && (
+        <p>
+          <a class="button secondary" href={address({ view: "rollback-to", ...place })}>
+            Roll back to {time(lastGood.time)} …
+          </a>
+        </p>
+      )}
+    </>
+  );
+}
+
+/** What a condition reports as wrong. It never folds. */
+function Attention({ of }: { of: EnvironmentDetails }) {
+  const wrong = of.conditions.filter(isWrong);
+  if (wrong.length === 0) return null;
+  return (
+    <Section id="attention" title="What needs attention">
+      {wrong.map((condition) => (
+        <div class="note bad" key={condition.type}>
+          <h3>
+            {words(condition.type)}: <Text of={condition.reason} />
+          </h3>
+          <p>
+            <Message of={condition.message} /> Since <Time at={condition.since} />.
+          </p>
+          <Remedy fix={condition.fix} />
+        </div>
+      ))}
+    </Section>
+  );
+}
+
+/** A condition with a known fix, and one that is False without one: a newer operator may have reasons of its own. */
+function isWrong({ type, status, fix }: EnvironmentDetails["conditions"][number]): boolean {
+  return fix !== null || ((type === "Ready" || type === "RollbackReady") && status === "False");
+}
+
+/** Findings that block nothing. Those that were read in this browser fold into one line. */
+function Warnings({ environment, all }: { environment: string; all: string[] }) {
+  const [known, setKnown] = useState(readWarnings);
+  const { fresh, read } = sorted(known, environment, all);
+  const keep = (warnings: string[]) => {
+    const now = remembering(readWarnings(), environment, warnings);
+    keepRead(now);
+    setKnown(now);
+  };
+  return (
+    <>
+      {fresh.length > 0 && (
+        <div class="note warn warnings">
+          <ul class="plain">
+            {fresh.map((warning) => (
+              <li key={warning}>
+                <Message of={warning} />
+              </li>
+            ))}
+          </ul>
+          <button type="button" onClick={() => keep(all)}>
+            I have read {fresh.length === 1 ? "it" : `these ${fresh.length}`}: fold
+          </button>
+        </div>
+      )}
+      {read.length > 0 && (
+        <details class="warnings">
+          <summary>
+            <Mark tone="warn">
+              {read.length === 1 ? "1 warning that you have read" : `${read.length} warnings that you have read`}
+            </Mark>{" "}
+            <span class="hint">
+              <Message of={read[0]!} />
+            </span>
+          </summary>
+          <ul>
+            {read.map((warning) => (
+              <li key={warning}>
+                <Message of={warning} />
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
     </>
   );
 }
 
 function Details({ of }: { of: EnvironmentDetails }) {
-  const { id, policy, sizes } = of;
-  const bad = of.conditions.filter(({ fix }) => fix);
+  const { policy, sizes } = of;
   return (
-    <>
-      <p>
-        <State row={of} /> {of.type}, namespace <Text of={of.namespace} />, project <code>{of.projectId}</code>
-      </p>
-      <Running row={of} />
-      <UndoWindows of={of} />
-      <Notes tone="warn" of={of.warnings} />
-      <p class="actions">
-        <TakeSnapshot environment={id} />
-        <a href={address({ view: "settings", environment: id })}>Settings</a>
-        <a href={address({ view: "log", environment: id })}>Log</a>
-      </p>
-      {bad.length > 0 && (
-        <Section id="attention" title="What needs attention">
-          {bad.map((condition) => (
-            <div class="card problem" key={condition.type}>
-              <h3>
-                {words(condition.type)}: <Text of={condition.reason} />
-              </h3>
-              <p>
-                <Text of={condition.message} />
-              </p>
-              <Remedy fix={condition.fix} />
-            </div>
-          ))}
-        </Section>
-      )}
-      <Probe of={of} />
+    <Section id="details" title="Details">
       <Facts
         of={[
-          ["Newest complete", <Link environment={id} to={of.newestComplete} />],
-          ["Newest verified", <Link environment={id} to={of.newestVerified} />],
-          ["Newest restored as a test", <Link environment={id} to={of.newestRestoreTested} />],
-          ["Next snapshot", <Time at={of.nextSnapshotAt} none="not planned" />],
-          ["Next restore test", <Time at={policy?.nextRestoreTestAt} none="not planned" />],
-          ["Next deletion by a rule", <Time at={policy?.nextExpiryAt} none="none" />],
+          ["Newest verified", <Link environment={of.id} to={of.newestVerified} />],
+          ["Newest restored as a test", <Link environment={of.id} to={of.newestRestoreTested} />],
+          of.safety && ["Newest state before a rollback", <Link environment={of.id} to={of.safety} />],
+          ["Next deletion by a rule", <Time at={policy?.nextExpiryAt} planned none="none" />],
           [
             "Live sizes",
-            sizes
-              ? `database ${bytes(sizes.databaseBytes)}, filestore ${bytes(sizes.filestoreBytes)}, ${count(sizes.filestoreFiles)} files; measured ${time(sizes.measuredAt)}`
-              : "not measured",
+            sizes ? (
+              <>
+                database {bytes(sizes.databaseBytes)}, filestore {bytes(sizes.filestoreBytes)},{" "}
+                {count(sizes.filestoreFiles)} files; measured <Time at={sizes.measuredAt} />
+              </>
+            ) : (
+              "not measured"
+            ),
           ],
           [
             "Database",
@@ -109,33 +306,31 @@ function Details({ of }: { of: EnvironmentDetails }) {
             )),
           ],
           ["Settings", policy ? <Rules of={policy} /> : "none yet"],
-          ["Id", <Code of={id} />],
+          ["Id", <ShortId of={of.id} />],
         ]}
       />
-      <Timeline environment={id} />
-      <Growth environment={id} />
-      <SnapshotList environment={id} />
-      <Section id="conditions" title="Conditions">
+      <details>
+        <summary>Conditions: {of.conditions.map(({ type, status }) => `${words(type)} ${status}`).join(", ")}</summary>
         <ul class="plain">
           {of.conditions.map((condition) => (
             <li key={condition.type}>
-              <Mark tone={condition.fix ? "bad" : condition.status === "Unknown" ? "quiet" : "good"}>
+              <Mark tone={isWrong(condition) ? "bad" : condition.status === "Unknown" ? "quiet" : "good"}>
                 {words(condition.type)}: {condition.status}
               </Mark>{" "}
-              <Text of={condition.reason} /> since {time(condition.since)}. <Text of={condition.message} />
+              <Text of={condition.reason} /> since <Time at={condition.since} />. <Message of={condition.message} />
             </li>
           ))}
         </ul>
-      </Section>
-    </>
+      </details>
+    </Section>
   );
 }
 
-function Link({ environment, to }: { environment: string; to: EnvironmentDetails["newestComplete"] }) {
+function Link({ environment, to }: { environment: string; to: EnvironmentDetails["newestVerified"] }) {
   if (!to) return <>none</>;
   return (
     <a href={address({ view: "snapshot", environment, snapshot: to.id })}>
-      <Time at={to.time} none={to.name} />
+      <Time at={to.time} plain />
     </a>
   );
 }
@@ -161,13 +356,12 @@ function Rules({ of }: { of: NonNullable<EnvironmentDetails["policy"]> }) {
 }
 
 function UndoWindows({ of }: { of: EnvironmentDetails }) {
-  const now = useNow(of.undoWindows.length > 0);
   return (
     <>
       {of.undoWindows.map(({ deploymentId, until }) => (
-        <p class="note" key={deploymentId}>
-          A rollback can be undone until {time(until)}, {relative(until, now)}.{" "}
-          <a href={address({ view: "rollback", environment: of.id, rollback: deploymentId })}>Open the rollback</a>
+        <p key={deploymentId}>
+          <a href={address({ view: "rollback", environment: of.id, rollback: deploymentId })}>A rollback</a> can be
+          undone until <Time at={until} planned />
         </p>
       ))}
     </>
@@ -203,8 +397,10 @@ function Probe({ of }: { of: EnvironmentDetails }) {
     <>
       {!works(of) && <CheckAgain of={of.id} waiting={state === "waiting"} done={setRequestedAt} />}
       <p role="status">
-        {state === "waiting" && `Requested at ${time(requestedAt)}. The result is shown here when the check has ended.`}
-        {state === "answered" && `Checked again at ${time(of.probedAt)}.`}
+        {state === "waiting" && (
+          <>Requested at {time(requestedAt)}. The result is shown here when the check has ended.</>
+        )}
+        {state === "answered" && <>Checked again at {time(of.probedAt)}.</>}
         {state === "late" &&
           "No check has ended within 2 minutes, so what is shown is older. The conditions may report what prevents a " +
             "check. If they do not, run kubectl ocore doctor: its line Operator shows whether the operator runs."}
@@ -215,26 +411,24 @@ function Probe({ of }: { of: EnvironmentDetails }) {
 
 function CheckAgain({ of, waiting, done }: { of: string; waiting: boolean; done(requestedAt: string): void }) {
   const { api } = useParts();
-  const me = useMe();
   const action = useAction(
-    () =>
-      body(
-        api.POST("/console/v1/environments/{environmentId}/probe", { params: { path: { environmentId: of } } }),
-      ),
+    () => body(api.POST("/console/v1/environments/{environmentId}/probe", { params: { path: { environmentId: of } } })),
     (answer) => done(answer.requestedAt),
   );
-  if (!me.data?.scopes.includes("snapshot")) return null;
   return (
-    <div class="actions">
-      <Do action={action} argument={undefined} disabled={waiting}>
-        Check again now
-      </Do>
-      <Failure of={action} />
-    </div>
+    <May scope="snapshot" to="have it checked again">
+      <div class="actions">
+        <Do action={action} argument={undefined} disabled={waiting}>
+          Check again now
+        </Do>
+        <Failure of={action} />
+      </div>
+    </May>
   );
 }
 
-function TakeSnapshot({ environment }: { environment: string }) {
+function TakeSnapshot({ of }: { of: EnvironmentDetails }) {
+  const environment = of.id;
   const { api } = useParts();
   const [started, setStarted] = useState(false);
   const action = useAction(
@@ -250,12 +444,15 @@ function TakeSnapshot({ environment }: { environment: string }) {
       go(snapshot ? address({ view: "snapshot", environment, snapshot }) : address({ view: "log", environment }));
     },
   );
+  if (of.ready === false) return <p class="hint">No snapshot can be taken before what needs attention is fixed.</p>;
   return (
-    <>
-      <Do action={action} argument={undefined} disabled={started} class="primary">
-        Take a snapshot
-      </Do>
+    <May scope="snapshot" to="take a snapshot">
+      <p>
+        <Do action={action} argument={undefined} disabled={started} class="primary">
+          Take a snapshot
+        </Do>
+      </p>
       <Failure of={action} />
-    </>
+    </May>
   );
 }

@@ -1,172 +1,273 @@
-// All environments, the worst first, with what fixes each.
+// All environments in one dense table: which are safe, what runs, what to do.
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { body } from "../api/calls";
-import { firstRows, PAGE, type Page } from "../api/lists";
-import type { EnvironmentRow } from "../api/types";
-import { useLoaded, useSettled } from "../parts/context";
+import { PAGE } from "../api/lists";
+import type { EnvironmentRow, Summary } from "../api/types";
+import { useSettled } from "../parts/context";
 import { Choice, Field, Form } from "../parts/form";
-import { Facts, Known, Mark, Progress, Remedy, Text, Time, Title } from "../parts/show";
-import { address } from "../route";
-import { count, time, words } from "../text";
+import { Mark, Progress, Text, Time, Title, Type } from "../parts/show";
+import { Rows, usePages, type Column } from "../parts/window";
+import { address, setQuery, type Query } from "../route";
+import { bytes, count, duration, words } from "../text";
+import { EnvironmentInBrief } from "./EnvironmentInBrief";
+import { placeOf, StateMark, STATES, useLateness, type State } from "./state";
+import "./fleet.css";
 
 const TYPES = { "": "all", production: "production", staging: "staging", development: "development" };
-const READY = { "": "all", true: "ready", false: "not ready" };
-type Filter = { text: string; type: keyof typeof TYPES; ready: keyof typeof READY };
+const ORDERS = ["state", "name", "namespace", "age", "next", "size"] as const;
+type Order = (typeof ORDERS)[number] | `-${(typeof ORDERS)[number]}`;
+type Type = Exclude<keyof typeof TYPES, "">;
 
-export function Environments() {
-  const [filter, setFilter] = useState<Filter>({ text: "", type: "", ready: "" });
-  const [shown, setShown] = useState(PAGE);
-  const text = useSettled(filter.text);
-  const change = (part: Partial<Filter>) => setFilter({ ...filter, ...part });
-  const list = useLoaded<Page<EnvironmentRow>>(
-    JSON.stringify([text, filter.type, filter.ready, shown]),
-    (api) =>
-      firstRows(shown, async (offset) => {
-        const query = {
-          limit: PAGE,
-          offset,
-          ...(text && { text }),
-          ...(filter.type && { type: filter.type }),
-          ...(filter.ready && { ready: filter.ready === "true" }),
-        };
-        const { total, environments } = await body(api.GET("/console/v1/environments", { params: { query } }));
-        return { total, rows: environments };
-      }),
-    (known, event) => {
-      if (event.kind !== "environment") return undefined;
-      const place = known?.rows.findIndex(({ id }) => id === event.id) ?? -1;
-      const before = known?.rows[place];
-      const row = event.object;
-      // Another order, or another row: read again. Else only this row is replaced.
-      if (!known || !before || !row || row.ready !== before.ready || row.problem?.reason !== before.problem?.reason)
-        return "reload";
-      return { ...known, rows: known.rows.with(place, row) };
+/** Milliseconds after which the list is read again: no event reports that an environment becomes overdue. */
+const AGES = 60_000;
+
+/** What the query of an address asks for. What it does not know is not asked for. */
+export function asked(query: Query): { text: string; type: Type | ""; state: State | "running" | ""; sort: Order } {
+  const { text = "", type = "", state = "", sort = "" } = query;
+  const known = <T extends string>(value: string, of: readonly string[] | object) =>
+    ((Array.isArray(of) ? of.includes(value) : Object.hasOwn(of, value)) ? value : "") as T | "";
+  const by = known<Order>(sort, ORDERS.flatMap((order) => [order, `-${order}`]));
+  return {
+    text: text.slice(0, 100),
+    type: known<Type>(type, TYPES),
+    state: state === "running" ? state : known<State>(state, STATES),
+    sort: by || "state",
+  };
+}
+
+export function Environments({ query }: { query: Query }) {
+  const { text, type, state, sort } = asked(query);
+  const [summary, setSummary] = useState<Summary>();
+  const pages = usePages<EnvironmentRow>(
+    JSON.stringify([text, type, state, sort]),
+    async (api, offset) => {
+      const filter = {
+        ...(text && { text }),
+        ...(type && { type }),
+        ...(state === "running" ? { running: true } : state && { state: [state] }),
+      };
+      const asked = { limit: PAGE, offset, sort, ...filter };
+      const answer = await body(api.GET("/console/v1/environments", { params: { query: asked } }));
+      setSummary(answer.summary);
+      return { total: answer.total, rows: answer.environments };
     },
-    3000,
+    (event, known) => {
+      if (event.kind !== "environment") return undefined;
+      // The row is shown at once. Its place and the counts are read again where they may differ.
+      const row = event.object;
+      const before = known(event.id);
+      if (!row || event.deleted || !before) return "reload";
+      return before.state === row.state && Boolean(before.operation) === Boolean(row.operation) ? row : "reload";
+    },
   );
+  useEffect(() => {
+    const timer = setInterval(pages.reload, AGES);
+    return () => clearInterval(timer);
+  }, []);
+  const narrow = useNarrow();
+  const open = query.open;
+  const table = useRef<HTMLDivElement>(null);
+  const details = (row: EnvironmentRow) => (
+    <EnvironmentInBrief
+      of={row}
+      close={() => {
+        setQuery({ open: "" });
+        table.current?.querySelector<HTMLElement>(`[data-id="${row.id}"] button`)?.focus();
+      }}
+    />
+  );
+  const chosen = open ? [...pages.rows.values()].flat().find(({ id }) => id === open) : undefined;
   return (
-    <>
-      <Title name="Environments">Environments</Title>
-      <Form class="filter" role="search">
-        <Field
-          type="search"
-          label="Name, namespace or id"
-          value={filter.text}
-          maxLength={100}
-          change={(text) => change({ text })}
-        />
-        <Choice label="Type" value={filter.type} of={TYPES} change={(type) => change({ type })} />
-        <Choice label="Ready" value={filter.ready} of={READY} change={(ready) => change({ ready })} />
-      </Form>
-      <Known of={list}>
-        {({ rows, total }) => (
-          <>
-            <p role="status">
-              {total === 0
-                ? nothing(filter)
-                : `${count(total)} ${total === 1 ? "environment" : "environments"}, the worst first.`}
-            </p>
-            <ul class="environments">
-              {rows.map((row) => (
-                <li key={row.id} class="card">
-                  <Environment row={row} />
-                </li>
-              ))}
-            </ul>
-            {rows.length < total && (
-              <button type="button" onClick={() => setShown(shown + PAGE)}>
-                Show {Math.min(PAGE, total - rows.length)} more of {count(total)}
-              </button>
-            )}
-          </>
-        )}
-      </Known>
-    </>
+    <div class="fleet">
+      <div class="top">
+        <Title name="Environments">Environments</Title>
+        {summary && <Strip of={summary} chosen={state} />}
+      </div>
+      <Filter text={text} type={type} />
+      <p role="status" class="unseen">
+        {pages.total !== undefined && `${count(pages.total)} ${pages.total === 1 ? "environment" : "environments"}`}
+      </p>
+      <div class={chosen && !narrow ? "beside" : undefined}>
+        <div ref={table} onClick={openRow}>
+          <Rows
+            pages={pages}
+            label="Environments"
+            none={nothing(query)}
+            columns={columns(open)}
+            order={{ by: sort, change: (by) => setQuery({ sort: by === "state" ? "" : by }) }}
+            open={open}
+            details={narrow ? details : undefined}
+          />
+        </div>
+        {chosen && !narrow && <aside aria-label="What to do">{details(chosen)}</aside>}
+      </div>
+    </div>
   );
 }
 
-function nothing(filter: Filter): string {
-  return Object.values(filter).some(Boolean)
+function nothing(query: Query): string {
+  const { text, type, state } = asked(query);
+  return text || type || state
     ? "No environment fits. Change the filter."
     : "Your token names no environment that exists. Ask your administrator for a token that names one.";
 }
 
-function Environment({ row }: { row: EnvironmentRow }) {
+/** A click on a row, and not on what is in it, opens it; another one closes it. */
+function openRow({ target, currentTarget }: MouseEvent & { currentTarget: HTMLElement }): void {
+  if (!(target instanceof Element) || target.closest("a, button, .below")) return;
+  if (getSelection()?.toString()) return; // it was marked to be copied
+  const row = target.closest<HTMLElement>(".body .row");
+  if (row?.dataset.id && currentTarget.contains(row)) toggle(row.dataset.id, row.classList.contains("open"));
+}
+
+function toggle(id: string, isOpen: boolean): void {
+  setQuery({ open: isOpen ? "" : id });
+}
+
+/** Whether there is no room for details beside the table. */
+function useNarrow(): boolean {
+  const screen = useRef(matchMedia("(max-width: 83.9rem)"));
+  const [narrow, setNarrow] = useState(screen.current.matches);
+  useEffect(() => {
+    const media = screen.current;
+    const changed = () => setNarrow(media.matches);
+    media.addEventListener("change", changed);
+    return () => media.removeEventListener("change", changed);
+  }, []);
+  return narrow;
+}
+
+/** How many environments are in each state. A click filters, another one ends that. */
+function Strip({ of, chosen }: { of: Summary; chosen: State | "running" | "" }) {
+  const states = Object.entries(STATES) as [State, (typeof STATES)[State]][];
+  const parts: { state: State | "running" | ""; text: ComponentChildren; count: number }[] = [
+    { state: "", text: "all", count: states.reduce((sum, [state]) => sum + of[state], 0) },
+    ...states.map(([state, { word, tone }]) => ({
+      state,
+      text: <Mark tone={tone}>{word.toLowerCase()}</Mark>,
+      count: of[state],
+    })),
+    { state: "running", text: "running", count: of.running },
+  ];
   return (
-    <>
-      <h2>
-        <a href={address({ view: "environment", environment: row.id })}>
-          <Text of={row.name} />
-        </a>
-      </h2>
-      <p>
-        <State row={row} /> {row.type}, namespace <Text of={row.namespace} />, project <code>{row.projectId}</code>
-      </p>
-      {row.problem && (
-        <div class="problem">
-          <p>
-            <strong>
-              <Text of={row.problem.reason} />:
-            </strong>{" "}
-            <Text of={row.problem.message} /> Since {time(row.problem.since)}.
-          </p>
-          <Remedy fix={row.problem.fix} />
-        </div>
+    <div role="group" aria-label="Environments by state" class="strip">
+      {parts.map(({ state, text, count: number }) =>
+        number || state === chosen || state === "" ? (
+          <button
+            type="button"
+            key={state}
+            aria-pressed={state === chosen}
+            onClick={() => setQuery({ state: state === chosen ? "" : state })}
+          >
+            {count(number)} {text}
+          </button>
+        ) : null,
       )}
-      <Running row={row} />
-      <Facts
-        of={[
-          ["Newest complete", <Time at={row.newestComplete?.time} />],
-          ["Newest verified", <Time at={row.newestVerified?.time} />],
-          ["Newest restored as a test", <Time at={row.newestRestoreTested?.time} />],
-          ["Next snapshot", <Time at={row.nextSnapshotAt} none="not planned" />],
-          ["Snapshots", count(row.snapshots)],
-        ]}
-      />
-    </>
+    </div>
   );
 }
 
-/** Whether snapshots and rollbacks would work. */
-export function State({ row: { ready, rollbackReady } }: { row: EnvironmentRow }) {
+function Filter({ text, type }: { text: string; type: Type | "" }) {
+  const [typed, setTyped] = useState(text);
+  const settled = useSettled(typed);
+  const form = useRef<HTMLDivElement>(null);
+  useEffect(() => setQuery({ text: settled }), [settled]);
+  // `Back` brings another text.
+  useEffect(() => {
+    if (text !== settled) setTyped(text);
+  }, [text]);
+  useEffect(() => {
+    const focus = (event: KeyboardEvent) => {
+      const typing = event.target instanceof Element && event.target.closest("input, select, textarea");
+      if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      form.current?.querySelector("input")?.focus();
+    };
+    addEventListener("keydown", focus);
+    return () => removeEventListener("keydown", focus);
+  }, []);
+  return (
+    <div ref={form}>
+      <Form class="filter" role="search">
+        <Field
+          type="search"
+          label="Name, namespace or id"
+          value={typed}
+          maxLength={100}
+          placeholder="Press / to search"
+          change={setTyped}
+        />
+        <Choice label="Type" value={type} of={TYPES} change={(type) => setQuery({ type })} />
+      </Form>
+    </div>
+  );
+}
+
+function columns(open: string | undefined): Column<EnvironmentRow>[] {
+  return [
+    {
+      name: "State",
+      sort: "state",
+      cell: ({ id, state }) => (
+        <button
+          type="button"
+          class="text"
+          aria-expanded={id === open}
+          aria-label={`${STATES[state].word}: what to do`}
+          onClick={() => toggle(id, id === open)}
+        >
+          <StateMark of={state} />
+        </button>
+      ),
+    },
+    {
+      name: "Name",
+      sort: "name",
+      cell: ({ id, name }) => (
+        <a href={address({ view: "environment", environment: id })}>
+          <Text of={name} />
+        </a>
+      ),
+    },
+    { name: "Namespace", sort: "namespace", cell: ({ namespace }) => <Text of={namespace} /> },
+    { name: "Type", cell: ({ type }) => <Type of={type} /> },
+    { name: "Last good state", sort: "age", cell: (row) => <Age of={row} /> },
+    {
+      name: "Next",
+      sort: "next",
+      cell: ({ nextSnapshotAt }) => <Time at={nextSnapshotAt} none="not planned" planned brief plain />,
+    },
+    { name: "Runs", cell: (row) => <Bar of={row} /> },
+    { name: "Size", sort: "size", cell: ({ sizeBytes }) => (sizeBytes === null ? "–" : bytes(sizeBytes)) },
+  ];
+}
+
+/** The age of the last good state, against the schedule. */
+function Age({ of }: { of: EnvironmentRow }) {
+  const { lastGood, expectedEverySeconds: every } = of;
+  const late = useLateness(of);
   return (
     <>
-      <Works what="Snapshots" does={ready} none={<Mark tone="bad">No snapshot possible</Mark>} />{" "}
-      <Works what="Rollbacks" does={rollbackReady} none={<Mark tone="warn">No rollback possible</Mark>} />
+      <span class={late ? "late" : undefined}>
+        <Time at={lastGood?.time} none="none" brief plain />
+        {late && `, ${late}`}
+      </span>{" "}
+      <span class="hint">{every === null ? "no schedule" : `every ${duration(every)}`}</span>
     </>
   );
 }
 
-function Works({ what, does, none }: { what: string; does: boolean | null; none: ComponentChildren }) {
-  if (does === null) return <Mark tone="quiet">{what}: not known yet</Mark>;
-  return <>{does ? <Mark tone="good">{what} work</Mark> : none}</>;
-}
-
-/** The operation that is under way, with a link to it. */
-export function Running({ row }: { row: EnvironmentRow }) {
-  const { operation } = row;
+/** What runs, in one line. */
+function Bar({ of }: { of: EnvironmentRow }) {
+  const { operation } = of;
   if (!operation) return null;
-  const label = `${words(operation.kind)} ${operation.name}`;
-  const place =
-    operation.id === null || operation.kind === "extract"
-      ? null
-      : operation.kind === "rollback"
-        ? address({ view: "rollback", environment: row.id, rollback: operation.id })
-        : address({ view: "snapshot", environment: row.id, snapshot: operation.id });
+  const what = words(operation.kind);
+  const place = placeOf(of, operation);
   return (
-    <p>
-      {words(operation.kind)}{" "}
-      {place ? (
-        <a href={place}>
-          <Text of={operation.name} />
-        </a>
-      ) : (
-        <Text of={operation.name} />
-      )}{" "}
-      runs
-      {operation.since && ` since ${time(operation.since)}`}. {operation.step && words(operation.step)}{" "}
-      <Progress percent={operation.percent} label={label} />
-    </p>
+    <span class="runs">
+      {place ? <a href={place}>{what}</a> : what}{" "}
+      <Progress percent={operation.percent} label={`${what} of ${of.name}`} />
+    </span>
   );
 }

@@ -23,13 +23,14 @@ function pairs(name: string, values: Record<string, string> = {}): Fact | false 
 }
 
 export function Evidence({ of }: { of: Proof }) {
+  const ended = of.status === "completed" || of.status === "failed";
   return (
     <Section id="evidence" title="Evidence">
       <p>
         {of.canWriteCleanSuccess ? (
           <Mark tone="good">A clean success</Mark>
         ) : (
-          <Mark tone="quiet">Not a clean success</Mark>
+          <Mark tone={ended ? "warn" : "quiet"}>{ended ? "Not a clean success" : "Not proven yet"}</Mark>
         )}
       </p>
       <Facts

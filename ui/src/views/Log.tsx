@@ -1,16 +1,26 @@
 // Who did what in an environment: rollbacks, snapshots and extracts in one list, the newest first.
-import { useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
+import "./log.css";
 import { body } from "../api/calls";
-import { firstRows, PAGE, snapshots, type Page } from "../api/lists";
+import { firstRows, PAGE, rollbacks, snapshots, type Page } from "../api/lists";
 import { useLoaded } from "../parts/context";
-import { Back, Known, Mark, Maybe, Text, Title } from "../parts/show";
-import { address } from "../route";
-import { time, words } from "../text";
+import { Choice, Form } from "../parts/form";
+import { Known, Mark, Maybe, Message, Section, Time } from "../parts/show";
+import { address, route, setQuery } from "../route";
+import { useStore } from "../store";
+import { TURNS } from "./Rollbacks";
+import { cause, one } from "./SnapshotList";
+
+/** Pages of each list that the log loads at most. */
+const MOST = 20;
+
+const KINDS = { rollback: "rollbacks and undos", snapshot: "snapshots", extract: "extracts" };
+const STATUSES = { pending: "pending", running: "running", completed: "completed", failed: "failed" };
 
 export interface Entry {
   id: string;
   at: string;
+  kind: keyof typeof KINDS;
   what: string;
   by: string | null;
   status: string;
@@ -30,13 +40,16 @@ export function merged(lists: { entries: Entry[]; complete: boolean }[]): { entr
 }
 
 export function Log({ environment }: { environment: string }) {
-  const [pages, setPages] = useState(1);
+  const { query } = useStore(route);
+  const pages = Math.min(MOST, Math.max(1, Math.trunc(Number(query.pages)) || 1));
+  const kind = one(KINDS, query.kind);
+  const status = one(STATUSES, query.status);
   const path = { environmentId: environment };
   const log = useLoaded(
     `${environment} ${pages}`,
     async (api) => {
-      const [{ rollbackLogs }, taken, extracts] = await Promise.all([
-        body(api.GET("/api/environments/{environmentId}/rollback-logs", { params: { path } })),
+      const [turns, taken, extracts] = await Promise.all([
+        firstRows(pages * PAGE, (offset) => rollbacks(api, environment, offset)),
         firstRows(pages * PAGE, (offset) => snapshots(api, environment, offset)),
         firstRows(pages * PAGE, async (offset) => {
           const { total, extracts } = await body(
@@ -50,11 +63,12 @@ export function Log({ environment }: { environment: string }) {
       const complete = ({ total, rows }: Page<unknown>) => rows.length >= total;
       return merged([
         {
-          complete: true,
-          entries: rollbackLogs.map(({ id, createdAt, snapshotId, performedBy, status, errorMessage }) => ({
+          complete: complete(turns),
+          entries: turns.rows.map(({ id, createdAt, kind, performedBy, status, errorMessage }) => ({
             id,
             at: createdAt,
-            what: snapshotId === null ? "Undo of a rollback" : "Rollback",
+            kind: "rollback" as const,
+            what: TURNS[kind],
             by: performedBy,
             status,
             message: errorMessage,
@@ -63,10 +77,11 @@ export function Log({ environment }: { environment: string }) {
         },
         {
           complete: complete(taken),
-          entries: taken.rows.map(({ id, createdAt, trigger, requestedBy, status, errorMessage }) => ({
+          entries: taken.rows.map(({ id, createdAt, isSafety, trigger, requestedBy, status, errorMessage }) => ({
             id,
             at: createdAt,
-            what: `Snapshot, ${words(trigger).toLowerCase()}`,
+            kind: "snapshot" as const,
+            what: isSafety ? "Safety snapshot" : `Snapshot, ${cause(trigger)}`,
             by: requestedBy,
             status,
             message: errorMessage,
@@ -78,6 +93,7 @@ export function Log({ environment }: { environment: string }) {
           entries: extracts.rows.map(({ id, createdAt, requestedBy, status, errorMessage, snapshotId }) => ({
             id,
             at: createdAt,
+            kind: "extract" as const,
             what: "Extract",
             by: requestedBy,
             status,
@@ -96,41 +112,66 @@ export function Log({ environment }: { environment: string }) {
     5000,
   );
   return (
-    <>
-      <Title name="Log">Log</Title>
-      <Back environment={environment} name={undefined} />
+    <Section id="log" title="Log">
       <p class="hint">
         Operations that still exist as resources. Pins, settings and deletions are in the audit log of the REST API.
       </p>
+      <Form class="filter">
+        <Choice label="What" value={kind} of={{ "": "all", ...KINDS }} change={(kind) => setQuery({ kind })} />
+        <Choice
+          label="Status"
+          value={status}
+          of={{ "": "all", ...STATUSES }}
+          change={(status) => setQuery({ status })}
+        />
+      </Form>
       <Known of={log}>
-        {({ entries, complete }) => (
-          <>
-            {entries.length === 0 && <p>Nothing was done yet.</p>}
-            <ol class="log" reversed>
-              {entries.map((entry) => (
-                <li key={entry.id}>
-                  <Line of={entry} />
-                </li>
-              ))}
-            </ol>
-            {!complete && (
-              <button type="button" onClick={() => setPages(pages + 1)}>
-                Show earlier
-              </button>
-            )}
-          </>
-        )}
+        {({ entries, complete }) => {
+          const shown = entries.filter(
+            (entry) => (!kind || entry.kind === kind) && (!status || entry.status === status),
+          );
+          return (
+            <>
+              {shown.length === 0 && (
+                <p>{entries.length === 0 ? "Nothing was done yet." : "Nothing of what is loaded fits."}</p>
+              )}
+              <ol class="plain log" reversed>
+                {shown.map((entry) => (
+                  <li key={entry.id}>
+                    <Line of={entry} />
+                  </li>
+                ))}
+              </ol>
+              {!complete && pages < MOST && (
+                <button type="button" onClick={() => setQuery({ pages: String(pages + 1) })}>
+                  Show earlier
+                </button>
+              )}
+            </>
+          );
+        }}
       </Known>
-    </>
+    </Section>
   );
 }
 
 function Line({ of }: { of: Entry }): ComponentChildren {
   return (
     <>
-      {time(of.at)}: <a href={of.place}>{of.what}</a>, by {of.by ? <Text of={of.by} /> : "no one who gave a name"}{" "}
-      <Mark tone={of.status === "failed" ? "bad" : of.status === "completed" ? "good" : "quiet"}>{of.status}</Mark>
-      <Maybe lead=" " of={of.message} />
+      <Time at={of.at} />
+      <span>
+        <a href={of.place}>{of.what}</a>
+        <Maybe lead=", by " of={of.by} />
+      </span>
+      <span>
+        <Mark tone={of.status === "failed" ? "bad" : of.status === "completed" ? "good" : of.status === "running" ? "active" : "quiet"}>{of.status}</Mark>
+        {of.message && (
+          <>
+            {" "}
+            <Message of={of.message} />
+          </>
+        )}
+      </span>
     </>
   );
 }

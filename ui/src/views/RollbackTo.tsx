@@ -1,34 +1,85 @@
-// Before a rollback: what would be lost. Nothing starts before the environment's name is typed.
-import { useEffect, useId, useState } from "preact/hooks";
+// Before a rollback: what it replaces, what that costs. Nothing starts before the environment is typed.
+import { useEffect, useState } from "preact/hooks";
 import { body } from "../api/calls";
-import type { EnvironmentRow, Preview, Report } from "../api/types";
-import { objectOf, useAction, useLoaded, useParts, useSettled } from "../parts/context";
-import { Check, Choice, Field, Form } from "../parts/form";
-import { Code, Do, Facts, Failure, Known, List, Mark, Notes, Section, Text, Time, Title } from "../parts/show";
-import { address, go } from "../route";
-import { bytes, count, duration, visible, words } from "../text";
+import type { EnvironmentDetails, EnvironmentRow, Report, Snapshot } from "../api/types";
+import { objectOf, useLoaded, useNow, useParts, useSettled } from "../parts/context";
+import { Check, Choice, Field } from "../parts/form";
+import {
+  Danger,
+  Facts,
+  Failure,
+  Known,
+  List,
+  Mark,
+  May,
+  Maybe,
+  Message,
+  Notes,
+  Progress,
+  Section,
+  Text,
+  Time,
+  Title,
+  Type,
+} from "../parts/show";
+import { address } from "../route";
+import { bytes, count, duration, time, visible, words } from "../text";
+import { Confirm, phrase } from "./Confirm";
 import { useEnvironment } from "./Environment";
+import { usePreview } from "./preview";
+import { Outcome } from "./Outcome";
+import { useStart, type Start } from "./start";
+import "./rollback.css";
 
 export function RollbackTo({ environment, snapshot }: { environment: string; snapshot: string }) {
   const source = useEnvironment(environment);
+  const of = useLoaded<Snapshot>(
+    `${environment} ${snapshot}`,
+    (api) =>
+      body(
+        api.GET("/console/v1/environments/{environmentId}/snapshots/{snapshotId}", {
+          params: { path: { environmentId: environment, snapshotId: snapshot } },
+        }),
+      ),
+    objectOf("snapshot", snapshot, environment),
+  );
   return (
     <>
       <Title name="Roll back">Roll back</Title>
       <p>
         <a href={address({ view: "snapshot", environment, snapshot })}>Back to the snapshot</a>
       </p>
-      <Known of={source}>{(data) => <Plan source={data} snapshot={snapshot} />}</Known>
+      <Known<unknown> of={of.data ? source : of}>
+        {() => source.data && of.data && <Plan source={source.data} snapshot={of.data} />}
+      </Known>
     </>
   );
 }
 
-function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }) {
-  const { api } = useParts();
-  const [chosen, setChosen] = useState<EnvironmentRow | null>(null);
+function Plan({ source, snapshot }: { source: EnvironmentDetails; snapshot: Snapshot }) {
+  const [chosen, setChosen] = useState(source.id);
+  const target = useEnvironment(chosen);
+  return (
+    <>
+      <Target source={source} target={target.data ?? source} change={setChosen} />
+      {!target.data ? (
+        <Known of={target}>{() => null}</Known>
+      ) : snapshot.status !== "completed" ? (
+        <p class="note bad">Only a complete snapshot can be restored. This one is {snapshot.status}.</p>
+      ) : (
+        <May scope="rollback" to="roll back">
+          <Before key={target.data.id} source={source} target={target.data} snapshot={snapshot} />
+        </May>
+      )}
+    </>
+  );
+}
+
+/** Which environment is replaced: the snapshot's own one, or another one of its project. */
+function Target({ source, target, change }: { source: EnvironmentRow; target: EnvironmentRow; change(id: string): void }) {
   const [typed, setTyped] = useState("");
   const text = useSettled(typed);
   const [many, setMany] = useState(false);
-  const [preview, setPreview] = useState<string | null>(null);
   const targets = useLoaded(
     `${source.projectId} ${text}`,
     (api) =>
@@ -41,24 +92,13 @@ function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }
   );
   const found = targets.data?.environments ?? [];
   const total = targets.data?.total ?? 0;
-  const target = chosen ?? source;
   // What was chosen stays, also where it is not among those that were found.
   const all = [target, ...found.filter(({ id }) => id !== target.id)];
   useEffect(() => {
     if (total > found.length) setMany(true);
   }, [total, found.length]);
-  const start = useAction(
-    (targetEnvironmentId: string, key: string) =>
-      body(
-        api.POST("/console/v1/environments/{environmentId}/rollback-previews", {
-          params: { path: { environmentId: source.id }, header: { "Idempotency-Key": key } },
-          body: { snapshotId: snapshot, targetEnvironmentId },
-        }),
-      ),
-    ({ previewId }) => setPreview(previewId),
-  );
   return (
-    <>
+    <div class="target">
       {many && (
         <>
           <Field
@@ -82,60 +122,182 @@ function Plan({ source, snapshot }: { source: EnvironmentRow; snapshot: string }
         of={Object.fromEntries(
           all.map(({ id, name, namespace, type }) => [id, `${visible(name)} (${type}, ${visible(namespace)})`]),
         )}
-        change={(chosen) => {
-          setChosen(all.find(({ id }) => id === chosen) ?? null);
-          setPreview(null);
-        }}
+        change={change}
       />
       <Failure of={targets} />
-      <p class="actions">
-        <Do action={start} argument={target.id} class="primary">
-          {preview ? "Preview again" : "Preview: what would be lost"}
-        </Do>
-      </p>
-      <Failure of={start} />
-      {preview && <PreviewView key={preview} id={preview} source={source} target={target} snapshot={snapshot} />}
+    </div>
+  );
+}
+
+interface Shown {
+  source: EnvironmentRow;
+  target: EnvironmentDetails;
+  snapshot: Snapshot;
+}
+
+function Before({ source, target, snapshot }: Shown) {
+  const { api, session } = useParts();
+  const [again, setAgain] = useState("");
+  const start = useStart<{ createSafetySnapshot: boolean }>({
+    name: `rollback ${source.id} ${snapshot.id} ${target.id}`,
+    environment: target.id,
+    send: (asked, key) =>
+      body(
+        api.POST("/api/environments/{environmentId}/rollback", {
+          params: { path: { environmentId: source.id }, header: { "Idempotency-Key": key } },
+          body: { snapshotId: snapshot.id, targetEnvironmentId: target.id, ...asked },
+        }),
+      ),
+    is: ({ snapshotId }) => snapshotId === snapshot.id,
+  });
+  const state = stateOf(target);
+  const wanted = { environment: source.id, snapshot: snapshot.id, target: target.id };
+  const { preview, problem } = usePreview(state === null || start.found ? null : { ...wanted, state }, again);
+  const { data } = preview;
+  const report = data?.report ?? undefined;
+  return (
+    <>
+      <Header source={source} target={target} snapshot={snapshot} report={report} />
+      <Outcome of={start} environment={target.id} />
+      <Running target={target} />
+      {!start.found && (
+        <>
+          <Section id="preview" title="What it would do">
+            <div role="status">
+              {problem ? (
+                <p class="note bad">
+                  <Message of={problem.message} />
+                </p>
+              ) : !data ? (
+                <p>The preview begins …</p>
+              ) : data.status === "pending" || data.status === "running" ? (
+                <p>
+                  <Progress percent={null} label="The preview runs" /> What it would cost is being found out. <Message of={data.message} />
+                </p>
+              ) : (
+                data.errorMessage && (
+                  <p class="note bad">
+                    <Message of={data.errorMessage} />
+                  </p>
+                )
+              )}
+            </div>
+            {data && <Notes tone="warn" of={data.warnings} />}
+            {report && <ReportView of={report} />}
+            <p class="actions">
+              <button type="button" disabled={!problem && (!data || data.status === "pending" || data.status === "running")} onClick={() => setAgain(String(session.now()))}>
+                Preview again
+              </button>
+              {report && (
+                <span class="hint">
+                  As of <Time at={report.createdAt} />
+                </span>
+              )}
+            </p>
+          </Section>
+          {report?.wouldRun && <Go source={source} target={target} snapshot={snapshot} start={start} />}
+        </>
+      )}
     </>
   );
 }
 
-function PreviewView({
-  id,
-  source,
-  target,
-  snapshot,
-}: {
-  id: string;
-  source: EnvironmentRow;
-  target: EnvironmentRow;
-  snapshot: string;
-}) {
-  const preview = useLoaded<Preview>(
-    id,
-    (api) => body(api.GET("/console/v1/rollback-previews/{previewId}", { params: { path: { previewId: id } } })),
-    objectOf("preview", id),
-  );
+/** What of the environment a preview depends on: its newest rollback, and whether one would work. null: one runs. */
+function stateOf({ operation, undoWindows, rollbackReady }: EnvironmentDetails): string | null {
+  return operation?.kind === "rollback" ? null : `${undoWindows[0]?.deploymentId}:${rollbackReady}`;
+}
+
+/** The point in time that a complete snapshot shows. */
+function pointOf({ consistentAt, completedAt }: Snapshot): string | null {
+  return consistentAt ?? completedAt;
+}
+
+/** Stays in view: what is replaced, by what, and what that costs. */
+function Header({ source, target, snapshot, report }: Shown & { report: Report | undefined }) {
+  const now = useNow(true);
+  const at = pointOf(snapshot);
+  const parts = [snapshot.dbDumpPath !== null && "the database", snapshot.filestorePath !== null && "the files"];
+  const both = parts.filter(Boolean).join(" and ");
+  const down = report?.prediction?.downtimeSeconds;
   return (
-    <Section id="preview" title="Preview">
-      <Known of={preview}>
-        {({ status, message, errorMessage, warnings, report }) => (
+    <div class="replaces" role="region" aria-label="What is replaced">
+      <p>
+        <strong>
+          <Text of={target.name} />
+        </strong>{" "}
+        · <Type of={target.type} /> · namespace <Text of={target.namespace} /> →{" "}
+        {target.id === source.id ? "its state" : <>the state of <Text of={source.name} /></>} of{" "}
+        <strong>{time(at)}</strong>
+        <Maybe lead=", " of={snapshot.pinLabel} />
+      </p>
+      <p class="hint">
+        {both && `Replaces ${both}. `}
+        {at && `${duration((now - Date.parse(at)) / 1000)} of work are set aside`}
+        {typeof down === "number" ? `, about ${duration(down)} down` : ", downtime not known yet"}
+      </p>
+    </div>
+  );
+}
+
+/** What runs there now: one operation at a time. */
+function Running({ target }: { target: EnvironmentDetails }) {
+  const { operation } = target;
+  if (!operation) return null;
+  const { kind, id, since } = operation;
+  return (
+    <p class="note warn" role="status">
+      A {kind} of <Text of={target.name} /> runs since <Time at={since} />.{" "}
+      {kind === "rollback" && id ? (
+        <a href={address({ view: "rollback", environment: target.id, rollback: id })}>See the rollback</a>
+      ) : (
+        "A rollback can start after its end."
+      )}
+    </p>
+  );
+}
+
+/** `undoWindowSeconds` of a Rollback that the API creates: its default. */
+const UNDO_HOURS = 24;
+
+function Go({ source, target, snapshot, start }: Shown & { start: Start<{ createSafetySnapshot: boolean }> }) {
+  const [typed, setTyped] = useState("");
+  const [chosen, setSafety] = useState(true);
+  const safety = start.kept?.asked.createSafetySnapshot ?? chosen;
+  return (
+    <Danger id="confirm" title={`Replace ${visible(target.name)}`}>
+      <p>
+        <Text of={target.name} />, <Type of={target.type} />, namespace <Text of={target.namespace} />, gets the state of{" "}
+        {target.id !== source.id && (
           <>
-            <p role="status">
-              {status === "completed" || status === "failed" ? (
-                <Text of={errorMessage ?? message} />
-              ) : (
-                <>
-                  The preview is {status}. <Text of={message} />
-                </>
-              )}
-            </p>
-            <Notes tone="warn" of={warnings} />
-            {report && <ReportView of={report} />}
-            {report?.wouldRun && <Go source={source} target={target} snapshot={snapshot} />}
+            <Text of={source.name} />,{" "}
           </>
         )}
-      </Known>
-    </Section>
+        <strong>{time(pointOf(snapshot))}</strong>. Only the data: the image that runs now stays.
+      </p>
+      <p>The rollback can be undone for {UNDO_HOURS} h after its switch. Until then the data that is live now is kept.</p>
+      {start.kept ? (
+        <p>{safety ? "A safety snapshot of it is taken first." : "No safety snapshot of it is taken first."}</p>
+      ) : (
+        <Check label="Take a safety snapshot of it first" value={safety} change={setSafety} />
+      )}
+      <div role="status">
+        {!safety && (
+          <p class="note warn">
+            Without a safety snapshot, the data that is live now is gone once the rollback can no longer be undone.
+          </p>
+        )}
+      </div>
+      <Confirm of={target} value={typed} change={setTyped} />
+      <button
+        type="button"
+        class="danger"
+        disabled={typed !== phrase(target) || start.busy || target.operation !== null}
+        onClick={() => start.run({ createSafetySnapshot: safety })}
+      >
+        Roll back now
+      </button>
+      <Failure of={start} />
+    </Danger>
   );
 }
 
@@ -156,16 +318,10 @@ function ReportView({ of }: { of: Report }) {
         )}
       </p>
       <Notes tone="bad" of={of.refusals} />
-      {typeof of.lostMinutes === "number" && (
-        <p class="note warn">
-          Everything that was written since <Time at={of.pointInTime} /> is set aside: {duration(of.lostMinutes * 60)}{" "}
-          of changes.
-        </p>
-      )}
       <Facts
         of={[
           ["Takes", prediction ? `about ${duration(prediction.durationSeconds)}` : "not known"],
-          ["Downtime", prediction ? `about ${duration(prediction.downtimeSeconds)}` : "not known"],
+          ["Down", prediction ? `about ${duration(prediction.downtimeSeconds)}` : "not known"],
           !!prediction && ["How that is known", <Text of={prediction.explanation} />],
           [
             "Database",
@@ -174,20 +330,20 @@ function ReportView({ of }: { of: Report }) {
               : "not known",
           ],
           [
-            "Filestore",
+            "Files",
             files
-              ? `${count(files.filesInSnapshot)} files, ${bytes(files.bytesInSnapshot)}; to copy: ${count(files.filesToMove)} files, ${bytes(files.bytesToMove)}`
+              ? `${count(files.filesInSnapshot)}, ${bytes(files.bytesInSnapshot)}; to copy: ${count(files.filesToMove)}, ${bytes(files.bytesToMove)}`
               : "not known",
           ],
           !!version && [
             "Image",
             <>
-              <Text of={version.imageNow || "not known"} /> now, <Text of={version.imageInSnapshot || "not known"} /> in
-              the snapshot
+              <Text of={version.imageNow || "not known"} /> now, and not changed by the rollback;{" "}
+              <Text of={version.imageInSnapshot || "not known"} /> in the snapshot
             </>,
           ],
           ["Neutralised", typeof of.neutralizes !== "boolean" ? "not known" : of.neutralizes ? "yes" : "no"],
-          [
+          of.space.length > 0 && [
             "Space",
             <List
               of={of.space.map(
@@ -199,80 +355,37 @@ function ReportView({ of }: { of: Report }) {
           of.unread.length > 0 && ["Could not be read", <Text of={of.unread.join(", ")} />],
         ]}
       />
-      {database && database.tables.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Rows of the largest tables">
-          <table>
-            <caption>Rows of the largest tables</caption>
-            <thead>
-              <tr>
-                <th scope="col">Table</th>
-                <th scope="col">Now (estimated)</th>
-                <th scope="col">In the snapshot{database.rowsCounted ? "" : " (not counted)"}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {database.tables.map((table) => (
-                <tr key={table.name}>
-                  <th scope="row">
-                    <Text of={table.name} />
-                  </th>
-                  <td>{table.existsNow ? count(table.rowsNowEstimated) : "does not exist"}</td>
-                  <td>{count(table.rowsInSnapshotCounted)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {database && database.tables.length > 0 && <Tables of={database} />}
     </>
   );
 }
 
-function Go({ source, target, snapshot }: { source: EnvironmentRow; target: EnvironmentRow; snapshot: string }) {
-  const { api } = useParts();
-  const [typed, setTyped] = useState("");
-  const [safety, setSafety] = useState(true);
-  const [started, setStarted] = useState(false);
-  const hint = useId();
-  const action = useAction(
-    (asked: { targetEnvironmentId: string; createSafetySnapshot: boolean }, key: string) =>
-      body(
-        api.POST("/api/environments/{environmentId}/rollback", {
-          params: { path: { environmentId: source.id }, header: { "Idempotency-Key": key } },
-          body: { snapshotId: snapshot, ...asked },
-        }),
-      ),
-    ({ environmentId, deploymentId }) => {
-      setStarted(true);
-      go(address({ view: "rollback", environment: environmentId, rollback: deploymentId }));
-    },
-  );
+function Tables({ of }: { of: NonNullable<Report["database"]> }) {
   return (
-    <Form
-      class="card"
-      submit={() => {
-        if (typed === target.name && !started)
-          action.run({ targetEnvironmentId: target.id, createSafetySnapshot: safety });
-      }}
-    >
-      <h3>
-        Replace <Text of={target.name} />
-      </h3>
-      <Check label="Take a safety snapshot of it first" value={safety} change={setSafety} />
-      <Field
-        exact
-        label="Type the environment's name to confirm"
-        value={typed}
-        aria-describedby={hint}
-        change={setTyped}
-      />
-      <p id={hint} class="hint">
-        The name is <Code of={target.name} />. The button works when both are equal.
-      </p>
-      <button type="submit" class="danger" disabled={typed !== target.name || action.busy || started}>
-        Roll back now
-      </button>
-      <Failure of={action} />
-    </Form>
+    <details>
+      <summary>Rows of the largest tables ({count(of.tables.length)})</summary>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Rows of the largest tables">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Table</th>
+              <th scope="col">Now (estimated)</th>
+              <th scope="col">In the snapshot{of.rowsCounted ? "" : " (not counted)"}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {of.tables.map((table) => (
+              <tr key={table.name}>
+                <th scope="row">
+                  <Text of={table.name} />
+                </th>
+                <td>{table.existsNow ? count(table.rowsNowEstimated) : "does not exist"}</td>
+                <td>{count(table.rowsInSnapshotCounted)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
   );
 }

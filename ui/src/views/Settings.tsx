@@ -4,31 +4,26 @@ import { body } from "../api/calls";
 import type { EnvironmentDetails, Settings, SettingsUpdate } from "../api/types";
 import { useAction, useLoaded, useParts, useSettled } from "../parts/context";
 import { Check, Choice, Field, Form } from "../parts/form";
-import { Back, Command, Do, Failure, Known, Mark, Section, Text, Title } from "../parts/show";
+import { Command, Do, Failure, Known, Mark, May, Section, Text, Time } from "../parts/show";
 import { address } from "../route";
-import { bytes, command, count, time } from "../text";
-import { useEnvironment } from "./Environment";
+import { bytes, command, count } from "../text";
 
 type Policy = NonNullable<EnvironmentDetails["policy"]>;
 
-export function SettingsView({ environment }: { environment: string }) {
-  const details = useEnvironment(environment);
+export function SettingsView({ of, saved }: { of: EnvironmentDetails; saved(): void }) {
+  const { id, policy } = of;
   return (
     <>
-      <Title name="Settings">Settings</Title>
-      <Back environment={environment} name={details.data?.name} />
-      <Known of={details}>
-        {({ policy, ...of }) =>
-          policy ? (
-            <>
-              <Edit environment={environment} policy={policy} saved={details.reload} />
-              <Rules of={of} policy={policy} />
-            </>
+      <Section id="settings" title="Settings">
+        <May scope="admin" to="change the settings">
+          {policy ? (
+            <Edit environment={id} policy={policy} saved={saved} />
           ) : (
-            <Create environment={environment} created={details.reload} />
-          )
-        }
-      </Known>
+            <Create environment={id} created={saved} />
+          )}
+        </May>
+      </Section>
+      {policy && <Rules of={of} policy={policy} />}
     </>
   );
 }
@@ -114,10 +109,14 @@ function Edit({ environment, policy, saved }: { environment: string; policy: Pol
     },
   );
   const trial = tried({ retentionDays: before.retentionDays }, { retentionDays: now.retentionDays });
+  const owned = (name: keyof Values, label: string) => ({
+    label: <Owned label={label} by={policy.owners[name]} />,
+    disabled: policy.owners[name] !== undefined,
+  });
   const number = (name: "retentionDays" | "maxPinned" | "timeoutSeconds", label: string, most: number) => (
     <Field
       type="number"
-      label={label}
+      {...owned(name, label)}
       min={0}
       max={most}
       required={before[name] !== ""}
@@ -128,17 +127,21 @@ function Edit({ environment, policy, saved }: { environment: string; policy: Pol
   return (
     <Form submit={() => changed && save.run(update)}>
       <Check
-        label="Deployments take a snapshot first"
+        {...owned("autoEnabled", "Deployments take a snapshot first")}
         value={now.autoEnabled}
         change={(autoEnabled) => change({ autoEnabled })}
       />
       <Choice
-        label="If that snapshot fails"
+        {...owned("failurePolicy", "If that snapshot fails")}
         value={now.failurePolicy}
         of={FAILURE_POLICIES}
         change={(failurePolicy) => change({ failurePolicy })}
       />
-      {number("retentionDays", "Days that snapshots are kept; 0: no limit; empty: only the other rules keep", RULES.retentionDays)}
+      {number(
+        "retentionDays",
+        "Days that snapshots are kept; 0: no limit; empty: only the other rules keep",
+        RULES.retentionDays,
+      )}
       {number("maxPinned", "Snapshots that may be pinned; 0: no limit", 10_000)}
       {number("timeoutSeconds", "Seconds after which a snapshot fails, 30 or more", 604_800)}
       <p class="hint">
@@ -165,6 +168,20 @@ function Edit({ environment, policy, saved }: { environment: string; policy: Pol
       <div role="status">{done && "Saved."}</div>
       <Failure of={save} />
     </Form>
+  );
+}
+
+/** The name of a setting; and who owns it, where a change would be refused for that. */
+function Owned({ label, by }: { label: string; by: string | undefined }) {
+  if (by === undefined) return <>{label}</>;
+  return (
+    <>
+      {label}
+      <span class="hint">
+        {" "}
+        (owned by <Text of={by} />: change it there, for example in Git)
+      </span>
+    </>
   );
 }
 
@@ -274,15 +291,20 @@ function Plan({ environment, trial, title }: { environment: string; trial: Trial
                 {count(kept)} kept, {count(unaffected)} without a rule. Days are those of <Text of={timeZone} />.
               </p>
               {gone.length > 0 && (
-                <ul>
-                  {gone.map(({ id, name, time: at, storedBytes }) => (
-                    <li key={id}>
-                      <a href={address({ view: "snapshot", environment, snapshot: id })}>{time(at)}</a>,{" "}
-                      <Text of={name} />, {bytes(storedBytes)}
-                    </li>
-                  ))}
-                  {deleted > gone.length && <li>and {count(deleted - gone.length)} more</li>}
-                </ul>
+                <details>
+                  <summary>Which ones</summary>
+                  <ul>
+                    {gone.map(({ id, time: at, storedBytes }) => (
+                      <li key={id}>
+                        <a href={address({ view: "snapshot", environment, snapshot: id })}>
+                          <Time at={at} plain />
+                        </a>
+                        , {bytes(storedBytes)}
+                      </li>
+                    ))}
+                    {deleted > gone.length && <li>and {count(deleted - gone.length)} more</li>}
+                  </ul>
+                </details>
               )}
             </>
           );

@@ -1,5 +1,5 @@
 // One snapshot: what is proven, its certificate, its copies; pin, delete, restore test, extract.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { body } from "../api/calls";
 import type { Snapshot } from "../api/types";
 import { objectOf, useAction, useLoaded, useParts } from "../parts/context";
@@ -8,25 +8,30 @@ import {
   Ask,
   Back,
   Code,
+  Danger,
   Do,
   Facts,
   Failure,
   Known,
   Mark,
+  May,
   Maybe,
+  Message,
   Notes,
   Progress,
   Section,
+  ShortId,
   Text,
   Time,
   Title,
+  Type,
 } from "../parts/show";
 import { address, go } from "../route";
-import { bytes, count, duration, time, visible, words } from "../text";
+import { bytes, count, duration, short, time, visible, words } from "../text";
+import { stateAt } from "./axis";
 import { Evidence } from "./Evidence";
 import { Extracts } from "./Extracts";
-import { Status } from "./SnapshotList";
-import { keeps } from "./Timeline";
+import { BeforeRollback, cause, keeps, Status } from "./SnapshotList";
 
 interface Place {
   environment: string;
@@ -42,13 +47,16 @@ export function SnapshotView({ environment, id }: Place) {
           params: { path: { environmentId: environment, snapshotId: id } },
         }),
       ),
-    objectOf("snapshot", id),
+    objectOf("snapshot", id, environment),
   );
-  const title = snapshot.data ? visible(snapshot.data.name) : "Snapshot";
+  const { data } = snapshot;
+  const title = data
+    ? `Snapshot of ${time(stateAt(data))}${data.pinLabel ? ` “${visible(data.pinLabel)}”` : ""}`
+    : "Snapshot";
   return (
     <>
-      <Title name={title}>Snapshot {snapshot.data && title}</Title>
-      <Back environment={environment} name={snapshot.data?.environmentName} />
+      <Title name={title}>{title}</Title>
+      <Back environment={environment} name={data?.environmentName} />
       <Known of={snapshot}>{(data) => <Details of={data} reload={snapshot.reload} />}</Known>
     </>
   );
@@ -59,8 +67,14 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
   return (
     <>
       <p role="status">
-        <Status of={of} /> {of.isPinned && <Mark tone="quiet">pinned</Mark>} {keeps(of)}
+        <Status of={of} /> {of.environmentType && <Type of={of.environmentType} />}{" "}
+        {of.isPinned && <Mark tone="quiet">pinned</Mark>} {keeps(of)}
       </p>
+      {of.isSafety && (
+        <p class="note warn">
+          This is <BeforeRollback of={of} />. That state may be the one that the rollback was to remove.
+        </p>
+      )}
       {(of.status === "running" || of.status === "pending") && (
         <p>
           {of.step && words(of.step)} <Progress percent={of.percent} label="Progress of the snapshot" />
@@ -68,14 +82,18 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
       )}
       {of.errorMessage && <Notes tone="bad" of={[of.errorMessage]} />}
       <Notes tone="warn" of={of.warnings} />
-      <p class="actions">
-        {of.status === "completed" && (
-          <a class="button" href={address({ view: "rollback-to", environment: of.environmentId, snapshot: of.id })}>
-            Roll back to it …
-          </a>
-        )}
-        <Delete of={of} {...place} />
-      </p>
+      {of.status === "completed" && (
+        <May scope="rollback" to="roll back to it">
+          <p class="actions">
+            <a
+              class={of.isSafety ? "button secondary" : "button"}
+              href={address({ view: "rollback-to", environment: of.environmentId, snapshot: of.id })}
+            >
+              Roll back to {time(stateAt(of))} …
+            </a>
+          </p>
+        </May>
+      )}
       <Facts
         of={[
           ["Shows the state of", <Time at={of.consistentAt ?? of.completedAt} none="not known yet" />],
@@ -83,7 +101,7 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
           [
             "Caused by",
             <>
-              {words(of.trigger).toLowerCase()}
+              {cause(of.trigger)}
               <Maybe lead=", by " of={of.requestedBy} />
             </>,
           ],
@@ -91,25 +109,29 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
           ["Kind", of.isFullFilestore ? "full" : "differential"],
           of.baseId !== null && [
             "Needs the full snapshot",
-            <a href={address({ view: "snapshot", environment: of.environmentId, snapshot: of.baseId })}>{of.baseId}</a>,
+            <a href={address({ view: "snapshot", environment: of.environmentId, snapshot: of.baseId })}>
+              {short(of.baseId)}
+            </a>,
           ],
           ["Needed by", `${count(of.dependents)} differential snapshots`],
           [
             "Sizes",
             `database ${bytes(of.dbSizeBytes)}, filestore ${bytes(of.filestoreSizeBytes)}, stored ${bytes(of.totalSizeBytes)}`,
           ],
-          ["Kept until", <Time at={of.expiresAt} none="no rule says so" />],
-          ["Image", of.imageTag === null ? "not known" : <Text of={of.imageTag} />],
+          ["Kept until", <Time planned at={of.expiresAt} none="no rule deletes it" />],
+          ["Image", of.image === null ? "not known" : <Text of={of.image} />],
           ["Commit", of.commitSha === null ? "not known" : <Text of={of.commitSha} />],
           ["PostgreSQL", <Text of={of.serverVersion ?? "not known"} />],
-          ["Id", <Code of={of.id} />],
+          ["Name", <Text of={of.name} />],
+          ["Id", <ShortId of={of.id} />],
         ]}
       />
       <Pin of={of} changed={reload} {...place} />
       <Copies of={of} />
       {of.recoveryEvidence && <Evidence of={of.recoveryEvidence} />}
       <RestoreTest {...place} complete={of.status === "completed"} />
-      <Extracts {...place} complete={of.status === "completed"} />
+      <Extracts of={of} />
+      <Delete of={of} {...place} />
     </>
   );
 }
@@ -137,9 +159,17 @@ function Copies({ of }: { of: Snapshot }) {
         {remote ? (
           <li>
             Remote store <Text of={remote.storeName} />: {remote.state}
-            {remote.completedAt && `, ${time(remote.completedAt)}`}
+            {remote.completedAt && (
+              <>
+                , <Time at={remote.completedAt} />
+              </>
+            )}
             {remote.state === "copying" && `, ${bytes(remote.bytesDone)} of ${bytes(remote.bytes)}`}
-            {remote.expiresAt && `, kept until ${time(remote.expiresAt)}`}
+            {remote.expiresAt && (
+              <>
+                , kept until <Time at={remote.expiresAt} planned />
+              </>
+            )}
             <Maybe lead=". " of={remote.message} />
           </li>
         ) : (
@@ -169,22 +199,25 @@ function Pin({ of, environment, id, changed }: Place & { of: Snapshot; changed()
         <>
           <p>
             Pinned
-            <Maybe lead=": " of={of.pinLabel} />
-            . No rule deletes it, and it cannot be deleted.
+            <Maybe lead=": " of={of.pinLabel} />. No rule deletes it, and it cannot be deleted.
           </p>
-          <Do action={unpin} argument={undefined}>
-            Remove the pin
-          </Do>
-          <Failure of={unpin} />
+          <May scope="admin" to="remove the pin">
+            <Do action={unpin} argument={undefined}>
+              Remove the pin
+            </Do>
+            <Failure of={unpin} />
+          </May>
         </>
       ) : (
-        <Form submit={() => pin.run(label)}>
-          <Field label="Why it is kept (optional)" value={label} maxLength={256} change={setLabel} />
-          <button type="submit" disabled={pin.busy}>
-            Pin it
-          </button>
-          <Failure of={pin} />
-        </Form>
+        <May scope="admin" to="pin it">
+          <Form submit={() => pin.run(label)}>
+            <Field label="Why it is kept (optional)" value={label} maxLength={256} change={setLabel} />
+            <button type="submit" class="secondary" disabled={pin.busy}>
+              Pin it
+            </button>
+            <Failure of={pin} />
+          </Form>
+        </May>
       )}
     </Section>
   );
@@ -198,16 +231,33 @@ function Delete({ of, environment, id }: Place & { of: Snapshot }) {
         params: { path: { environmentId: environment, snapshotId: id } },
       });
     },
-    () => go(address({ view: "environment", environment })),
+    () => go(address({ view: "snapshots", environment })),
   );
+  const hindrance = undeletable(of);
   return (
-    <Ask button="Delete …" title="Delete this snapshot?" yes="Delete it" action={action}>
-      <p>
-        The snapshot of {time(of.createdAt)} and its data in the store, {bytes(of.totalSizeBytes)}, are deleted. This
-        cannot be undone.
-      </p>
-    </Ask>
+    <Danger id="delete" title="Delete">
+      <May scope="admin" to="delete it">
+        {hindrance ? (
+          <p>{hindrance}</p>
+        ) : (
+          <Ask button="Delete …" title="Delete this snapshot?" yes="Delete it" no="No, keep the snapshot" action={action}>
+            <p>
+              The snapshot of {time(stateAt(of))} and its data in the store, {bytes(of.totalSizeBytes)}, are deleted.
+              This cannot be undone.
+            </p>
+          </Ask>
+        )}
+      </May>
+    </Danger>
   );
+}
+
+/** Why a snapshot cannot be deleted now, by what it shows itself. */
+export function undeletable({ isPinned, status, dependents }: Pick<Snapshot, "isPinned" | "status" | "dependents">) {
+  if (isPinned) return "It is pinned. Remove the pin first.";
+  if (status === "pending" || status === "running") return "It has not ended. Wait until it is completed or failed.";
+  if (dependents) return `${count(dependents)} differential snapshots need it. Delete them first.`;
+  return null;
 }
 
 function RestoreTest({ environment, id, complete }: Place & { complete: boolean }) {
@@ -228,6 +278,11 @@ function RestoreTest({ environment, id, complete }: Place & { complete: boolean 
       ),
     certificate.reload,
   );
+  const isKnown = certificate.data !== undefined;
+  // An address may lead to it, and it comes later than the view.
+  useEffect(() => {
+    if (isKnown && location.hash === "#certificate") document.getElementById("certificate")?.scrollIntoView();
+  }, [isKnown]);
   return (
     <Section id="certificate" title="Restore test">
       <Known of={certificate}>
@@ -239,17 +294,28 @@ function RestoreTest({ environment, id, complete }: Place & { complete: boolean 
               ) : data.valid ? (
                 <Mark tone="good">The certificate is valid</Mark>
               ) : (
-                <Text of={data.problem} />
+                <Message of={data.problem} />
               )}
             </p>
-            <Facts of={data.lines.map(({ label, value }) => [visible(label), <Text of={value} />])} />
-            <Do action={start} argument={undefined} disabled={!complete || data.running}>
-              Restore it as a test
-            </Do>
-            <Failure of={start} />
+            <Facts of={data.lines.map(({ label, value }) => [visible(label), <Value of={value} />])} />
+            {complete ? (
+              <May scope="snapshot" to="restore it as a test">
+                <Do action={start} argument={undefined} disabled={data.running}>
+                  Restore it as a test
+                </Do>
+                <Failure of={start} />
+              </May>
+            ) : (
+              <p class="hint">Only a completed snapshot can be restored as a test.</p>
+            )}
           </>
         )}
       </Known>
     </Section>
   );
+}
+
+/** A line of the certificate. A time is shown as every other one: in the reader's time zone. */
+function Value({ of }: { of: string }) {
+  return /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(of) ? <Time at={of} /> : <Text of={of} />;
 }

@@ -1,57 +1,66 @@
 // All snapshots of an environment, however many.
-import { useState } from "preact/hooks";
 import { snapshots } from "../api/lists";
 import type { Snapshot } from "../api/types";
 import { Choice, Form } from "../parts/form";
-import { Mark } from "../parts/show";
-import { Rows, usePages } from "../parts/window";
-import { address } from "../route";
-import { bytes, time, words } from "../text";
-import { keeps } from "./Timeline";
+import { Mark, Text, Time } from "../parts/show";
+import { Rows, rowsOf, usePages } from "../parts/window";
+import { address, route, setQuery } from "../route";
+import { useStore } from "../store";
+import { bytes, time, visible, words } from "../text";
+import { stateAt } from "./axis";
 
 const TRIGGERS = {
   "": "all",
   manual: "manual",
   scheduled: "scheduled",
-  deployment: "deployment",
-  pre_rollback: "pre-rollback",
+  deployment: "before a deployment",
+  pre_rollback: "before a rollback",
 };
 const STATUSES = { "": "all", pending: "pending", running: "running", completed: "completed", failed: "failed" };
 
 export function SnapshotList({ environment }: { environment: string }) {
-  const [trigger, setTrigger] = useState<keyof typeof TRIGGERS>("");
-  const [status, setStatus] = useState<keyof typeof STATUSES>("");
+  const { query } = useStore(route);
+  const trigger = one(TRIGGERS, query.trigger);
+  const status = one(STATUSES, query.status);
   const pages = usePages<Snapshot>(
     `${environment} ${trigger} ${status}`,
-    (api, offset) =>
-      snapshots(api, environment, offset, { ...(trigger && { trigger }), ...(status && { status }) }),
-    (event, has) => {
-      if (event.kind !== "snapshot" || event.environmentId !== environment) return undefined;
-      return event.object && !event.deleted && has(event.id) ? event.object : "reload";
-    },
+    (api, offset) => snapshots(api, environment, offset, { ...(trigger && { trigger }), ...(status && { status }) }),
+    rowsOf("snapshot", environment),
   );
   return (
     <section aria-labelledby="all">
       <h2 id="all">All snapshots{pages.total === undefined ? "" : `: ${pages.total.toLocaleString("en")}`}</h2>
       <Form class="filter">
-        <Choice label="Trigger" value={trigger} of={TRIGGERS} change={setTrigger} />
-        <Choice label="Status" value={status} of={STATUSES} change={setStatus} />
+        <Choice label="Trigger" value={trigger} of={TRIGGERS} change={(trigger) => setQuery({ trigger })} />
+        <Choice label="Status" value={status} of={STATUSES} change={(status) => setQuery({ status })} />
       </Form>
       <Rows
         pages={pages}
         label="Snapshots, newest first"
-        none="No snapshot yet. Take one with the button above."
+        none="No snapshot fits. The overview has the button that takes one."
         columns={[
           {
-            name: "Taken",
+            name: "State of",
             cell: (row) => (
-              <a href={address({ view: "snapshot", environment, snapshot: row.id })}>{time(row.createdAt)}</a>
+              <>
+                <a href={address({ view: "snapshot", environment, snapshot: row.id })}>
+                  <Time at={stateAt(row)} plain />
+                </a>
+                {row.pinLabel && (
+                  <>
+                    {" "}
+                    <span title={visible(row.pinLabel)}>
+                      “<Text of={row.pinLabel} />”
+                    </span>
+                  </>
+                )}
+              </>
             ),
           },
           { name: "Status", cell: (row) => <Status of={row} /> },
           {
             name: "Kind",
-            cell: (row) => `${row.isFullFilestore ? "full" : "differential"}, ${words(row.trigger).toLowerCase()}`,
+            cell: (row) => `${row.isFullFilestore ? "full" : "differential"}, ${cause(row.trigger)}`,
           },
           { name: "Kept", cell: (row) => keeps(row) },
           { name: "Stored", cell: (row) => bytes(row.totalSizeBytes) },
@@ -61,12 +70,40 @@ export function SnapshotList({ environment }: { environment: string }) {
   );
 }
 
+/** What caused a snapshot, in words. */
+export function cause(trigger: Snapshot["trigger"]): string {
+  return TRIGGERS[trigger] ?? words(trigger).toLowerCase();
+}
+
+/** What a safety snapshot shows. */
+export function BeforeRollback({ of }: { of: Snapshot }) {
+  return <>the state before the rollback of {time(of.createdAt)}</>;
+}
+
+/** The value that an address names, if it is one of these. */
+export function one<T extends string>(of: Record<T, string>, value: string | undefined): T | "" {
+  return value !== undefined && Object.hasOwn(of, value) ? (value as T) : "";
+}
+
 /** One word for how far a snapshot is proven. */
 export function Status({ of }: { of: Snapshot }) {
   if (of.status === "failed") return <Mark tone="bad">failed</Mark>;
   if (of.status !== "completed")
-    return <Mark tone="quiet">{`${of.status}${of.percent === null ? "" : ` ${of.percent} %`}`}</Mark>;
+    return <Mark tone={of.status === "running" ? "active" : "quiet"}>{`${of.status}${of.percent === null ? "" : ` ${of.percent} %`}`}</Mark>;
   if (of.restoreTest?.result === "failed") return <Mark tone="bad">restore test failed</Mark>;
+  // It shows what a rollback replaced, perhaps because it was broken.
+  if (of.isSafety) return <Mark tone="quiet">safety snapshot, {of.verified ? "verified" : "complete"}</Mark>;
   if (of.restoreTest?.result === "succeeded") return <Mark tone="good">restored as a test</Mark>;
   return <Mark tone="good">{of.verified ? "verified" : "completed"}</Mark>;
+}
+
+/** What keeps a snapshot, in words. */
+export function keeps(snapshot: Pick<Snapshot, "isPinned" | "keptBy" | "deletedNext" | "dependents">): string {
+  const reasons = [
+    ...(snapshot.isPinned ? ["a pin"] : []),
+    ...(snapshot.dependents ? [`${snapshot.dependents} differential snapshots that need it`] : []),
+    ...(snapshot.keptBy ?? []).map((rule) => words(rule).toLowerCase()),
+  ];
+  if (reasons.length) return `kept by ${reasons.join(", ")}`;
+  return snapshot.deletedNext ? "kept by nothing: deleted next" : "kept: no rule deletes it";
 }
