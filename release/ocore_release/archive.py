@@ -99,3 +99,10 @@ class Layout:
         files = [File("oci-layout", encoded({"imageLayoutVersion": "1.0.0"})), File("index.json", encoded(index))]
         files += [File("blobs/" + name_.replace(":", "/"), content) for name_, content in self._blobs.items()]
         write_tar(target, files, epoch)
+
+
+def root_of(archive: Path) -> tuple[str, str]:
+    """Name with tag, and digest, of the one image in an archive."""
+    with tarfile.open(archive) as tar:
+        (entry,) = json.load(tar.extractfile("index.json"))["manifests"]  # type: ignore[arg-type]
+    return entry["annotations"][NAME], entry["digest"]

@@ -100,13 +100,18 @@ def image(cache: Path, manifest_digest: str, layout: Layout, described: dict[str
     if (found := f"{config['os']}/{config['architecture']}") != platform:
         raise ReleaseError(f"the image {manifest_digest} is for {found}, not for {platform}")
     config["config"]["Labels"] = described
-    layers = [layout.add(compressed(cache, layer["digest"]), LAYER) for layer in manifest["layers"]]
+    layers = [layout.add(compressed(cache, layer), LAYER) for layer in manifest["layers"]]
     root = layout.manifest(config=layout.add(encoded(config), CONFIG), layers=layers, annotations=described)
     return root | {"platform": {key: config[key] for key in ("architecture", "os", "variant") if key in config}}
 
 
-def compressed(cache: Path, layer: str) -> Path:
+def compressed(cache: Path, described: Json) -> Path:
     """A layer of the cache as gzip; kept there, because most layers are those of the last release."""
+    layer, kind = described["digest"], described.get("mediaType", "")
+    if kind.endswith("gzip"):
+        return _blob(cache / "oci", layer)
+    if kind.endswith("zstd"):
+        raise ReleaseError(f"the layer {layer} is compressed with zstd: build the images with gzip or uncompressed")
     target = _blob(cache / "oci-gzip", layer)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Writes the schemas of other tools' kinds in this folder, from the Go modules that hold their CRDs. Run it after a
-change of a version below.
+change of a version below. HELM_CONTROLLER names a git checkout of that project, whose module is not to be had.
 
 Only `spec` is kept, without descriptions: tests check examples against it. The module's zip is checked against its
-hash, as in a go.sum.
+hash, as in a go.sum; of a checkout the commit is pinned.
 """
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -36,11 +37,13 @@ ARGO_CD = Module("github.com/argoproj/argo-cd/v3", "v3.6.1", "h1:OmhqeKiR3C//awb
 KUSTOMIZE = Module(
     "github.com/fluxcd/kustomize-controller", "v1.10.1", "h1:IjTnrkIy0ULJoTNC2ZKuMb32vkqj7dJ6zt6UqbTFxKA="
 )
+HELM = Module("github.com/fluxcd/helm-controller", "v1.6.3", "git:372c34e2b4a455d24ef6cbb8321c82c4533dbbd8")
 SOURCE = Module("github.com/fluxcd/source-controller", "v1.10.1", "h1:vkYpgpLZu20LQ2UN4lPBdWH7sqTNdQ8FjcZD/HogN2E=")
 CRDS = (
     (ARGO_CD, "manifests/crds/application-crd.yaml"),
     (KUSTOMIZE, "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"),
-    (SOURCE, "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml"),
+    (SOURCE, "config/crd/bases/source.toolkit.fluxcd.io_ocirepositories.yaml"),
+    (HELM, "config/crd/bases/helm.toolkit.fluxcd.io_helmreleases.yaml"),
 )
 #: Argo CD's values in annotations have no schema: they are in its manual.
 HOOKS, OPTIONS = "/docs/user-guide/sync-waves.md", "/docs/user-guide/sync-options.md"
@@ -65,6 +68,9 @@ def main() -> None:
 
 def content(module: Module, file: str) -> str:
     """A file of the module. Ends the program where the module is another one than was pinned."""
+    if module.sum.startswith("git:"):
+        command = ["git", "-C", os.environ["HELM_CONTROLLER"], "show", f"{module.sum.removeprefix('git:')}:{file}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["go", "mod", "init", "x"], cwd=folder, check=True, capture_output=True)
         # It may fail because the module asks for a newer Go, and has its zip all the same.

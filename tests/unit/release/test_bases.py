@@ -235,3 +235,15 @@ def test_a_machine_without_debians_mirror_uses_the_default(targets: str, mirror:
     """As on Ubuntu: no mirror is no failure."""
     done = run(tmp_path, f'apt-get() {{ printf "{targets}"; }}; found=$(debian_mirror); echo "mirror=$found"')
     assert done.stdout == f"mirror={mirror}\n", done.stderr
+
+
+def test_what_a_killed_build_has_left_keeps_no_image_from_being_cleared(tmp_path: Path) -> None:
+    """buildah clears no image that a container uses."""
+    script = f"""
+        mkdir -p "$CACHE/images/operator"
+        python3() {{ :; }}
+        buildah_() {{ if [ "$1" = rm ]; then touch {tmp_path}/removed; else [ -e {tmp_path}/removed ]; fi; }}
+        prune_images 5"""
+    done = run(tmp_path, script)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "removed").exists()

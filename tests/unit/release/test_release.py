@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import venv
 import zipfile
@@ -17,10 +19,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ocore_release import chart, images, krew, source
-from ocore_release.__main__ import Settings, check, installable
-from ocore_release.archive import File, Layout, digest, write_tar_gz
+from ocore_release import chart, images, krew, python, source
+from ocore_release.archive import File, Layout, digest, files_of, write_tar_gz
+from ocore_release.build import Settings, check, installable
 from support.cluster.cluster import REPOSITORY
+from support.release import cached, committed, with_images
 
 COMMIT = source.Commit("0123456789abcdef", 1_700_000_000)
 PARTS = ("crds", "kube", "operator", "mover", "api", "cli")
@@ -42,15 +45,15 @@ def tree(tmp_path: Path) -> Path:
 
 
 def cheap(tree: Path, out: Path) -> list[Path]:
-    """Chart, its OCI archive, and the archive and manifest for krew."""
+    """Chart, its OCI archive, an archive of the command's files, and the manifest for krew."""
     out.mkdir()
     folder = tree / "charts/ocore-snapshots"
     packed = chart.package(folder, out, COMMIT)
     chart.oci(folder, packed, COMMIT, name="localhost/charts/ocore-snapshots")
-    command = out / "kubectl-ocore-1.2.3"
-    command.write_bytes(b"#!/usr/bin/env python3\n")
-    plugin = krew.package(command, REPOSITORY / "cli" / krew.COMPLETION, tree / "LICENSE", COMMIT)
-    (out / "ocore.yaml").write_text(krew.manifest(plugin, "1.2.3", "https://example.org/v1.2.3/", ""))
+    plugin = out / "kubectl-ocore-1.2.3-linux-amd64.tar.gz"
+    write_tar_gz(plugin, [*files_of(folder, "lib/"), File("LICENSE", tree / "LICENSE")], COMMIT.epoch)
+    manifest = krew.manifest({("linux", "amd64"): plugin}, "1.2.3", "https://example.org/v1.2.3/", "")
+    (out / "ocore.yaml").write_text(manifest)
     return sorted(out.iterdir())
 
 
@@ -65,7 +68,7 @@ def test_two_builds_have_the_same_bytes(tree: Path, tmp_path: Path) -> None:
         copy.chmod(0o600)
         os.utime(copy, (1, 1))
     second = {p.name: p.read_bytes() for p in cheap(other, tmp_path / "second")}
-    assert len(first) == 5
+    assert len(first) == 4
     assert first == second
 
 
@@ -171,30 +174,6 @@ def test_the_charts_oci_archive_has_the_package(tree: Path, tmp_path: Path) -> N
 
 
 # --- images --------------------------------------------------------------------------------------------------
-def cached(folder: Path, architecture: str) -> str:
-    """Adds an image of one layer to a cache, as the local cluster's build leaves it; the image's digest."""
-
-    def put(content: bytes) -> dict[str, Any]:
-        path = folder / "oci/blobs" / digest(content).replace(":", "/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return {"digest": digest(content), "size": len(content)}
-
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo(architecture))
-    content = layer.getvalue()
-    config = {
-        "architecture": architecture,
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": {"User": "65532:65532"},
-        "rootfs": {"type": "layers", "diff_ids": [digest(content)]},
-    }
-    manifest = {"schemaVersion": 2, "config": put(json.dumps(config).encode()), "layers": [put(content)]}
-    return str(put(json.dumps(manifest).encode())["digest"])
-
-
 @pytest.fixture
 def cache(tmp_path: Path) -> tuple[Path, str]:
     """A cache with one image; the image's digest."""
@@ -241,27 +220,10 @@ def test_an_image_has_the_same_bytes_with_an_empty_cache(cache: tuple[Path, str]
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes() == (tmp_path / "c.tar").read_bytes()
 
 
-#: localcluster/cluster, with the images of a cache instead of builds; what it is called with is in the file `called`.
-CLUSTER = """#!/bin/sh
-echo "$*" >>{folder}/called
-case "$1 $2" in
-  "digests --arch") arch=$3; shift 3; for name; do echo "$name=$(cat {folder}/$arch)"; done ;;
-  "run-image arm64") echo "no loader" >&2; exit $(cat {folder}/code) ;;
-esac
-"""
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A checkout whose local cluster has built each image for both platforms."""
-    folder = tmp_path / "repository"
-    (folder / "localcluster").mkdir(parents=True)
-    for architecture in ("amd64", "arm64"):
-        (folder / architecture).write_text(cached(tmp_path / "cache", architecture))
-    (folder / "code").write_text("0")
-    (folder / "localcluster/cluster").write_text(CLUSTER.format(folder=folder))
-    (folder / "localcluster/cluster").chmod(0o755)
-    return folder
+    return with_images(tmp_path / "repository", tmp_path / "cache")
 
 
 def packed(repository: Path, tree: Path, out: Path, platforms: tuple[str, ...]) -> Settings:
@@ -338,7 +300,7 @@ def test_an_unknown_platform_is_refused(given: str) -> None:
 def test_an_image_that_does_not_start_fails_the_release(repository: Path, tree: Path, tmp_path: Path) -> None:
     settings = packed(repository, tree, tmp_path / "out", images.PLATFORMS)
     archive = tmp_path / "out/mover-1.2.3-pg17.oci.tar"
-    check(repository, settings, archive, COMMIT)
+    check(repository, settings, archive)
     called = (repository / "called").read_text().split("run-image ")[1:]
     for line, architecture in zip(called, ("amd64", "arm64"), strict=True):
         assert line.startswith(f"{architecture} {archive} ")
@@ -347,7 +309,7 @@ def test_an_image_that_does_not_start_fails_the_release(repository: Path, tree: 
         assert "import pkgutil, ocore_mover" in line
     (repository / "code").write_text("127")
     with pytest.raises(source.ReleaseError, match=r"pg17.oci.tar does not start on linux/arm64:\nno loader"):
-        check(repository, settings, archive, COMMIT)
+        check(repository, settings, archive)
 
 
 @pytest.fixture
@@ -390,41 +352,108 @@ def test_a_module_that_is_not_compiled_is_reported(environment: tuple[Path, Path
 
 
 # --- krew, notes, version ------------------------------------------------------------------------------------
-def test_the_manifest_for_krew_names_the_archive(tmp_path: Path) -> None:
-    command = tmp_path / "kubectl-ocore-1.2.3"
-    command.write_bytes(b"program")
-    packed = krew.package(command, REPOSITORY / "cli" / krew.COMPLETION, REPOSITORY / "LICENSE", COMMIT)
+def test_the_manifest_for_krew_names_the_archive_of_each_platform(tmp_path: Path) -> None:
+    packed = {system: tmp_path / f"kubectl-ocore-1.2.3-{'-'.join(system)}.tar.gz" for system in python.SYSTEMS}
+    for path in packed.values():
+        path.write_bytes(path.name.encode())
     found = yaml.safe_load(krew.manifest(packed, "1.2.3", "https://example.org/v1.2.3/", ""))
-    platforms = found["spec"]["platforms"]
-    systems = {(p["selector"]["matchLabels"]["os"], p["selector"]["matchLabels"]["arch"]) for p in platforms}
-    assert systems == set(krew.SYSTEMS)
-    for platform in platforms:
-        assert platform["uri"] == "https://example.org/v1.2.3/kubectl-ocore-1.2.3.tar.gz"
-        assert platform["sha256"] == hashlib.sha256(packed.read_bytes()).hexdigest()
-    assert members(packed)["kubectl-ocore"] == b"program"
-    for platform in platforms:
-        assert {f["from"] for f in platform["files"]} == members(packed).keys()
+    for system, platform in zip(packed, found["spec"]["platforms"], strict=True):
+        assert platform["selector"]["matchLabels"] == dict(zip(("os", "arch"), system, strict=True))
+        assert platform["uri"] == f"https://example.org/v1.2.3/{packed[system].name}"
+        assert platform["sha256"] == hashlib.sha256(packed[system].read_bytes()).hexdigest()
+        assert platform["files"] == [{"from": "*", "to": "."}]
 
 
-def test_the_completion_that_krew_unpacks_is_copied_by_the_printed_command(tmp_path: Path) -> None:
-    """As krew leaves it: the archive in its store, and a link to the plugin in its folder of programs. kubectl runs the
-    copy."""
-    command = tmp_path / "kubectl-ocore-1.2.3"
-    command.write_text('#!/bin/sh\nfor word; do echo "[$word]"; done\n')
-    packed = krew.package(command, REPOSITORY / "cli" / krew.COMPLETION, REPOSITORY / "LICENSE", COMMIT)
+def installed(locked: dict[str, str], target: Path, platform: str, version: str, _: object) -> None:
+    """In place of pip, which asks an index: packages of this environment. Native ones only for the running Python;
+    others have the first bytes of such a module."""
+    target.mkdir(parents=True, exist_ok=True)
+    native = set(locked) <= set(python.NATIVE)
+    own = version == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    for name in locked:
+        if native and not own:
+            (target / f"{name}.so").write_bytes(b"\x7fELF\x02\x01" + bytes(12) + b"\x3e\x00")
+            continue
+        for file in importlib.metadata.files(name) or ():
+            if ".." not in file.parts and file.suffix != ".pyc" and "__pycache__" not in file.parts:
+                place = target / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(file.locate()), place)
+
+
+def test_the_packed_command_runs_where_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As krew leaves it: the archive in its store, and a link to the plugin in its folder of programs. Only the
+    standard library is there, and no package of this environment. The completion is copied by the printed command."""
+    built, out = tmp_path / "a.whl", tmp_path / "out"
+    out.mkdir()
+    with zipfile.ZipFile(built, "w") as wheel:
+        for part in ("crds/ocore_crds", "cli/ocore_cli"):
+            for path in (REPOSITORY / part).rglob("*.*"):
+                if path.is_file() and path.suffix != ".pyc":
+                    wheel.write(path, str(path.relative_to(REPOSITORY / part.split("/")[0])))
+        wheel.writestr(
+            "ocore_snapshots-1.2.3.dist-info/METADATA", "Metadata-Version: 2.1\nName: ocore-snapshots\nVersion: 1.2.3\n"
+        )
+        wheel.writestr("ocore_operator/__init__.py", "")
+    monkeypatch.setattr(python, "_install", installed)
+    monkeypatch.setattr(python, "SYSTEMS", {("linux", "amd64"): python.SYSTEMS["linux", "amd64"]})
+    packed = python.commands(REPOSITORY, built, out, tmp_path / "work", COMMIT, "1.2.3")
+    assert not [name for name in members(packed["linux", "amd64"]) if "ocore_operator" in name]
     store, programs = tmp_path / "my krew/store/ocore/v1.2.3", tmp_path / "my krew/bin"
     programs.mkdir(parents=True)
     store.mkdir(parents=True)
-    subprocess.run(["tar", "-xf", packed, "-C", store], check=True)
+    subprocess.run(["tar", "-xf", packed["linux", "amd64"], "-C", store], check=True)
     (programs / "kubectl-ocore").symlink_to(store / "kubectl-ocore")
-    found = yaml.safe_load(krew.manifest(packed, "1.2.3", "https://example.org/v1.2.3/", ""))
-    (printed,) = [line for line in found["spec"]["caveats"].splitlines() if line.startswith("  ")]
-    environment = {"KREW_ROOT": str(tmp_path / "my krew"), "PATH": f"{programs}:/usr/bin:/bin"}
+    (programs / "python3").symlink_to(Path(sys.executable).resolve())
+    manifest = yaml.safe_load(krew.manifest(packed, "1.2.3", "https://example.org/v1.2.3/", ""))
+    (printed,) = [line for line in manifest["spec"]["caveats"].splitlines() if line.startswith("  ")]
+    environment = {"KREW_ROOT": str(tmp_path / "my krew"), "PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path)}
     subprocess.run(["sh", "-ec", printed], env=environment, check=True)
-    done = subprocess.run(
-        [programs / krew.COMPLETION, "get", "a b", ""], env=environment, check=True, capture_output=True, text=True
-    )
-    assert done.stdout.splitlines() == ["[__complete]", "[get]", "[a b]", "[]"]
+
+    def run(program: str, *arguments: str) -> list[str]:
+        done = subprocess.run(
+            [programs / program, *arguments], env=environment, check=True, capture_output=True, text=True
+        )
+        return done.stdout.splitlines()
+
+    assert run(krew.COMPLETION, "doc")[-1] == ":4"
+    assert run("kubectl-ocore", "version")[0] == "kubectl ocore 1.2.3"
+    assert "MissingGrants" in run("kubectl-ocore", "explain", "MissingGrants")[0]
+    assert list((store / "lib/ocore_cli/__pycache__").iterdir())  # the next start compiles nothing
+
+
+def launcher(folder: Path) -> Path:
+    """The program in a folder for a Python that does not exist yet."""
+    (folder / "native/cp399").mkdir(parents=True)
+    return Path(shutil.copy(REPOSITORY / "release/command/kubectl-ocore", folder))
+
+
+def test_an_old_python_starts_a_newer_one_or_says_which_are_needed(tmp_path: Path) -> None:
+    program = launcher(tmp_path / "a b")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python3").symlink_to(Path(sys.executable).resolve())
+    environment = {"PATH": str(tmp_path / "bin")}
+    command = [program, "get", "osnap"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Install one of these: python3.99" in done.stderr
+    newer = tmp_path / "bin/python3.99"
+    newer.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    newer.chmod(0o755)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(program), "get", "osnap"]
+
+
+def test_a_native_module_of_another_processor_fails_the_release(tmp_path: Path) -> None:
+    _, magic, at, processor = python.SYSTEMS["linux", "arm64"]
+    with pytest.raises(source.ReleaseError, match="not one of each"):
+        python.check_native(tmp_path, magic, at, processor)
+    for name in python.NATIVE:
+        (tmp_path / f"{name}.so").write_bytes(b"\x7fELF\x02\x01" + bytes(12) + b"\xb7\x00")
+    python.check_native(tmp_path, magic, at, processor)
+    (tmp_path / f"{python.NATIVE[0]}.so").write_bytes(b"\x7fELF\x02\x01" + bytes(12) + b"\x3e\x00")
+    with pytest.raises(source.ReleaseError, match="another system or processor"):
+        python.check_native(tmp_path, magic, at, processor)
 
 
 CHANGELOG = "# Changelog\n\n## 1.2.0 (unreleased)\n\n- New.\n\n## 1.1.0\n\n- Old.\n\n## 1.0.0\n"
@@ -451,18 +480,11 @@ def test_a_version_must_fit_chart_images_and_wheel(version: str) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> tuple[Path, Callable[..., None]]:
+    """With one commit of a file."""
     folder = tmp_path / "checkout"
     folder.mkdir()
-
-    def git(*arguments: str) -> None:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-        subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
-
-    git("init")
     (folder / "file").write_text("1")
-    git("add", "file")
-    git("commit", "-m", "first")
-    return folder, git
+    return folder, committed(folder)
 
 
 def test_only_a_commit_is_released(checkout: tuple[Path, Callable[..., None]]) -> None:
@@ -498,35 +520,6 @@ def test_the_files_of_the_commit_are_released_with_the_version(
     assert "appVersion: 1.2.3" in (tree / "charts/ocore-snapshots/Chart.yaml").read_text().splitlines()
 
 
-# --- publish -------------------------------------------------------------------------------------------------
-def publish(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """release/publish with skopeo and cosign replaced by programs that note their arguments."""
-    for name in ("skopeo", "cosign"):
-        stub = folder / name
-        stub.write_text(f'#!/bin/sh\necho "{name} $*"\n')
-        stub.chmod(0o755)
-    path = f"{folder}:{os.environ['PATH']}"
-    command = [REPOSITORY / "release/publish", str(folder)]
-    return subprocess.run(command, env={"PATH": path, **environment}, capture_output=True, text=True, check=False)
-
-
-def test_images_are_published_under_their_name_and_signed_by_digest(cache: tuple[Path, str], tmp_path: Path) -> None:
-    layout = Layout()
-    entry = images.image(*cache, layout, {}, "linux/amd64")
-    archive = tmp_path / "operator-1.2.3.oci.tar"
-    name = "registry.example.org/ocore-snapshots/operator"
-    written = images.archive(layout, [entry], archive, name=name, tag="1.2.3", commit=COMMIT)
-    done = publish(tmp_path, COSIGN_KEY="cosign.key")
-    assert done.returncode == 0, done.stderr
-    checksums, _, copied, signed = done.stdout.splitlines()
-    assert checksums.startswith("cosign sign-blob --yes --key cosign.key --bundle ")
-    assert checksums.endswith(f" {tmp_path}/SHA256SUMS")
-    assert copied == f"skopeo copy --quiet --all --preserve-digests oci-archive:{archive}:1.2.3 docker://{name}:1.2.3"
-    assert signed.startswith("cosign sign --yes --key cosign.key ")
-    assert signed.endswith(f" {name}@{written}")
-    assert "cosign" not in publish(tmp_path).stdout
-
-
 def test_what_builds_a_release_never_has_the_key() -> None:
     """A release is built by code of hundreds of packages."""
     workflow = yaml.safe_load((REPOSITORY / ".github/workflows/release.yaml").read_text())
@@ -535,11 +528,3 @@ def test_what_builds_a_release_never_has_the_key() -> None:
     assert secret == ["Sign and publish"]
     assert "secrets." not in str(job["env"])
     assert "make release" not in str([step for step in job["steps"] if step.get("name") in secret])
-
-
-def test_what_was_built_without_a_registry_is_not_published(cache: tuple[Path, str], tmp_path: Path) -> None:
-    archived(cache, tmp_path / "mover-1.2.3-pg17.oci.tar")
-    done = publish(tmp_path)
-    assert done.returncode == 1
-    assert "built without a registry" in done.stderr
-    assert done.stdout == ""

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import botocore
 import botocore.session
@@ -66,6 +67,26 @@ def test_what_is_left_are_the_services_of_the_mover(kept: Path) -> None:
 
 def test_addresses_are_those_of_the_whole_botocore(kept: Path) -> None:
     assert addresses(kept) == addresses(DATA)
+
+
+def without_documentation(found: Any) -> Any:
+    """A model of botocore without its texts for people; members of shapes are in `members`, whatever their names."""
+    if isinstance(found, dict):
+        return {k: without_documentation(v) for k, v in found.items() if k != "documentation"}
+    return [without_documentation(each) for each in found] if isinstance(found, list) else found
+
+
+@pytest.mark.parametrize("service", ["s3", "sts", "sso", "sso-oidc", "signin"])
+def test_a_service_lacks_nothing_but_its_documentation(kept: Path, service: str) -> None:
+    ours, whole = loader(kept), Loader()
+    found = ours.load_service_model(service, "service-2")
+    expected = whole.load_service_model(service, "service-2")
+    for part in ("operations", "shapes"):
+        expected[part] = without_documentation(expected[part])
+    assert found == expected
+    rules = "endpoint-rule-set-1"
+    assert ours.load_service_model(service, rules) == whole.load_service_model(service, rules)
+    assert not [*kept.rglob("*.gz")], "it is unpacked at each start"
 
 
 def test_another_layout_of_botocore_is_an_error(tmp_path: Path) -> None:
