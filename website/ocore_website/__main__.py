@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import built, pages
+from . import built, pages, searching
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: The address of the site leads to the newest release.
@@ -37,7 +37,9 @@ def build(zensical: Path, into: Path, version: str) -> None:
         )
         if run.returncode:
             raise pages.Broken(run.stdout + run.stderr)
-        if found := built.problems((stage / "site").resolve()):
+        site = (stage / "site").resolve()
+        searching.install(site)
+        if found := [*built.problems(site), *searching.unanswered(site, searching.QUESTIONS)]:
             raise pages.Broken("\n".join(found))
         target = into / version
         shutil.rmtree(target, ignore_errors=True)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from html import escape
 
-#: Fill and outline. Text is dark, so every fill is light: a picture has a panel of its own behind it.
+#: Fill and outline. Text is dark, so every fill is light: a picture has a panel of its own behind it. On a dark page a
+#: browser takes the dark ones.
 COLOURS = {
     "ours": ("#ddf4ff", "#0969da"),
     "yours": ("#dafbe1", "#1a7f37"),
@@ -12,6 +13,21 @@ COLOURS = {
     "plain": ("#f6f8fa", "#6e7781"),
 }
 PANEL, TEXT, LINE = "#ffffff", "#1f2328", "#57606a"
+DARK_COLOURS = {
+    "ours": ("#0f2d4d", "#58a6ff"),
+    "yours": ("#12351d", "#3fb950"),
+    "kept": ("#3a2c05", "#d29922"),
+    "stop": ("#4a1619", "#f85149"),
+    "plain": ("#21262d", "#8b949e"),
+}
+DARK_PANEL, DARK_TEXT, DARK_LINE = "#161b22", "#e6edf3", "#9198a1"
+STYLE = (
+    "<style>@media (prefers-color-scheme: dark) {"
+    f" .panel {{fill: {DARK_PANEL}}} .head {{fill: {DARK_LINE}}} .line {{stroke: {DARK_LINE}}}"
+    f" text {{fill: {DARK_TEXT}}}"
+    + "".join(f" .{name} {{fill: {fill}; stroke: {outline}}}" for name, (fill, outline) in DARK_COLOURS.items())
+    + " }</style>"
+)
 SIZE, SMALL = 13, 11.5
 #: Width of a character, as a share of its size: more than sans-serif fonts have on average.
 WIDTH = 0.56
@@ -35,8 +51,8 @@ class Picture:
         fill, outline = COLOURS[colour]
         self._inside(x, y, width, height)
         self._parts.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" fill="{fill}" stroke="{outline}"'
-            ' stroke-width="1.5"/>'
+            f'<rect class="{colour}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" fill="{fill}"'
+            f' stroke="{outline}" stroke-width="1.5"/>'
         )
         texts = lines.split("\n")
         top = y + height / 2 - (len(texts) - 1) * 8 + 4
@@ -53,14 +69,16 @@ class Picture:
         path = "M" + " L".join(f"{x:g} {y:g}" for x, y in points)
         start = ' marker-start="url(#head)"' if both else ""
         self._parts.append(
-            f'<path d="{path}" fill="none" stroke="{LINE}" stroke-width="1.8" marker-end="url(#head)"{start}/>'
+            f'<path class="line" d="{path}" fill="none" stroke="{LINE}" stroke-width="1.8" marker-end="url(#head)"'
+            f"{start}/>"
         )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, dashed: bool = False) -> None:
         """A thin line."""
         dash = ' stroke-dasharray="4 4"' if dashed else ""
         self._parts.append(
-            f'<path d="M{x1:g} {y1:g} L{x2:g} {y2:g}" fill="none" stroke="{LINE}" stroke-width="1.2"{dash}/>'
+            f'<path class="line" d="M{x1:g} {y1:g} L{x2:g} {y2:g}" fill="none" stroke="{LINE}" stroke-width="1.2"'
+            f"{dash}/>"
         )
 
     def svg(self) -> str:
@@ -71,8 +89,9 @@ class Picture:
                 ' font-family="Helvetica, Arial, sans-serif" role="img" aria-labelledby="title">',
                 f'<title id="title">{escape(self.title)}</title>',
                 '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8"'
-                f' orient="auto-start-reverse"><path d="M0 0 10 5 0 10z" fill="{LINE}"/></marker></defs>',
-                f'<rect width="{self.width}" height="{self.height}" rx="8" fill="{PANEL}"/>',
+                f' orient="auto-start-reverse"><path class="head" d="M0 0 10 5 0 10z" fill="{LINE}"/></marker></defs>',
+                STYLE,
+                f'<rect class="panel" width="{self.width}" height="{self.height}" rx="8" fill="{PANEL}"/>',
                 *self._parts,
                 "</svg>\n",
             ]

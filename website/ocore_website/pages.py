@@ -19,8 +19,8 @@ ELSEWHERE = {
 }
 #: Folders whose README lists their pages.
 LISTED = ("decisions/", "runbooks/")
-#: Pages that the search leaves out: why something was decided, or changed, is not how it is.
-HISTORY = ("decisions/0", "project/changelog.md")
+#: Pages that the search leaves out: why something was decided, or changed, is not how it is; and the list of all pages.
+UNSEARCHED = ("decisions/0", "project/changelog.md", "index.md")
 NOT_SEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
 #: Files that a browser shows as they are. All others get the suffix .txt: they are read, not downloaded.
 SHOWN = {".svg", ".png", ".json"}
@@ -77,7 +77,7 @@ class Copy:
             target = self.folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
             text = self.text(page, place) + self.index(page)
-            target.write_text(NOT_SEARCHED + text if place.startswith(HISTORY) else text)
+            target.write_text(NOT_SEARCHED + text if place.startswith(UNSEARCHED) else text)
 
     def index(self, page: Path) -> str:
         """A list of all decisions below the page about them; where files are shown, the folder is the list."""
