@@ -4,14 +4,12 @@ import base64
 import contextlib
 import json
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 
-import jwt
 import yaml
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from .kube import OPERATOR_NAMESPACE, RELEASE, REPOSITORY, Kube, Object
 from .output import Output, StepFailed
@@ -32,20 +30,12 @@ class Issuer:
 
     def __init__(self, pem: bytes | None = None) -> None:
         """`pem`: the private key of an earlier run."""
-        if pem is None:
-            new = ec.generate_private_key(ec.SECP256R1())
-            pem = new.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        self.pem = pem
+        self.pem = pem or _openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
         self._jwt: Object = yaml.safe_load(VALUES.read_text())["api"]["jwt"]
-        key = serialization.load_pem_private_key(pem, None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - for the type checker
-        self._key = key
-        numbers = key.public_key().public_numbers()
+        modulus = _openssl("rsa", "-noout", "-modulus", stdin=self.pem).decode().strip().removeprefix("Modulus=")
         self.jwk = {
-            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "demo",
-            "x": _base64url(numbers.x), "y": _base64url(numbers.y),
+            "kty": "RSA", "alg": "RS256", "use": "sig", "kid": "demo",
+            "n": _base64url(bytes.fromhex(modulus)), "e": "AQAB",
         }  # fmt: skip
 
     @classmethod
@@ -53,7 +43,11 @@ class Issuer:
         """The issuer of this cluster, with its key in the operator's namespace."""
         command = ("kubectl", "-n", OPERATOR_NAMESPACE, "get", "secret", "demo-issuer-key", "--ignore-not-found")
         found = kube.run(*command, "-o", "json")
-        issuer = cls(base64.b64decode(json.loads(found)["data"]["key.pem"]) if found.strip() else None)
+        stored = base64.b64decode(json.loads(found)["data"]["key.pem"]) if found.strip() else None
+        try:
+            issuer = cls(stored)
+        except StepFailed:  # of an earlier checkout, whose key was not RSA
+            issuer = cls()
         items = {"apiVersion": "v1", "kind": "List", "items": issuer.objects()}
         kube.run("kubectl", "apply", "-f", "-", stdin=json.dumps(items))
         return issuer
@@ -89,11 +83,25 @@ class Issuer:
             "projects": [project],
             "scope": "read snapshot rollback admin",
         }
-        return jwt.encode(claims, self._key, "ES256", {"kid": self.jwk["kid"]})
+        header = {"alg": self.jwk["alg"], "kid": self.jwk["kid"], "typ": "JWT"}
+        signed = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(signed.encode())
+            file.flush()
+            signature = _openssl("dgst", "-sha256", "-sign", "/dev/stdin", file.name, stdin=self.pem)
+        return f"{signed}.{_base64url(signature)}"
 
 
-def _base64url(number: int) -> str:
-    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+def _openssl(*arguments: str, stdin: bytes = b"") -> bytes:
+    """What it prints. No package of Python is needed for it."""
+    done = subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise StepFailed(f"openssl {arguments[0]}: {done.stderr.decode().strip()}")
+    return done.stdout
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 @contextlib.contextmanager

@@ -385,8 +385,8 @@ The page: what you have just seen, by clicks
   eval "$(localcluster/cluster env)"
   kubectl -n {OPERATOR_NAMESPACE} port-forward svc/{RELEASE}-ocore-snapshots-api 8082:80
   examples/demo/run --token      # prints a token that is valid for {LIFETIME // 60} minutes
-  Open http://127.0.0.1:8082/ui and paste the token to sign in. Click shop, the newest snapshot, "Roll back to it …" and
-  "Preview: what would be lost". Nothing starts before you type the environment's name.
+  Open http://127.0.0.1:8082/ui and paste the token to sign in. Click shop, then "Roll back to …": the page
+  shows what would be set aside. Nothing starts before you type "production demo/shop" and click "Roll back now".
 
 Inspect it:
   export PATH=$PWD/cli:$PATH
