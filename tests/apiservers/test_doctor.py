@@ -37,6 +37,8 @@ def fix_of(cluster: Cluster, says: str) -> str:
 
 
 def shell(cluster: Cluster, command: str) -> None:
+    command = command.replace("oci://REGISTRY/charts/ocore-snapshots", str(CHART))
+    command = command.replace("REGISTRY", "registry.example.org/team")
     done = subprocess.run(
         ["bash", "-ec", command],
         env={**os.environ, **cluster.env},
@@ -57,7 +59,7 @@ def without(cluster: Cluster, says: str) -> None:
 def test_missing_and_old_crds_are_installed_by_the_printed_command(cluster: Cluster, tmp_path: Path) -> None:
     missing = fix_of(cluster, "not installed: environments.ocore.dev")
     assert missing == fix_of(cluster, "no operator is installed")
-    shell(cluster, missing.replace("REGISTRY", "registry.example.org/team"))
+    shell(cluster, missing)
     without(cluster, "not installed")
     without(cluster, "no operator is installed")
     old = tmp_path / "chart"

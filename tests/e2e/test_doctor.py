@@ -68,7 +68,8 @@ class Fault:
 
 
 def shell(site: Site, command: str) -> str:
-    """Runs a command as it is printed, in the checkout; its output."""
+    """Runs a command as it is printed, with the chart of the checkout; its output."""
+    command = command.replace("oci://REGISTRY/charts/ocore-snapshots", "charts/ocore-snapshots")
     env = {**os.environ, **site.cluster.env}
     env["PATH"] = f"{REPOSITORY}/cli:{env['PATH']}"
     done = subprocess.run(

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.api.visitor import WITHOUT_TLS, chromium, visitor
+from support.api.visitor import WITHOUT_TLS, chromium, type_to_confirm, visitor
 from support.cluster.facade import Facade
 from support.cluster.promises import holds_all_promises, marker, set_marker
 from support.cluster.site import PROJECT, Sites
@@ -26,25 +26,25 @@ def test_snapshot_preview_rollback_and_undo_by_clicks(sites: Sites, facade: Faca
         page = person.open("/ui/")
         person.paste(facade.token("ann@example.org", projects=(PROJECT,)))
         page.get_by_label("Name, namespace or id").fill(site.namespace)
-        found = page.get_by_role("listitem").filter(has_text=site.namespace)
+        found = page.get_by_role("row").filter(has_text=site.namespace)
         found.get_by_role("link", name=site.environment, exact=True).click()
         click(page, "Take a snapshot")
-        expect(page.get_by_role("link", name="Roll back to it …")).to_be_visible(timeout=OPERATION)
+        expect(page.get_by_role("heading", level=1, name=re.compile("^Snapshot of "))).to_be_visible()
+        expect(page.get_by_role("link", name=re.compile("^Roll back to "))).to_be_visible(timeout=OPERATION)
         set_marker(site, 5)
 
-        page.get_by_role("link", name="Roll back to it …").click()
-        click(page, "Preview: what would be lost")
+        page.get_by_role("link", name=re.compile("^Roll back to ")).click()
         expect(page.get_by_text("The rollback would run")).to_be_visible(timeout=OPERATION)
-        page.get_by_label("Type the environment's name to confirm").fill(site.environment)
+        type_to_confirm(page, f"production {site.namespace}/{site.environment}")
         page.get_by_label("Take a safety snapshot of it first").uncheck()
         click(page, "Roll back now")
-        outcome = page.get_by_text(re.compile(f"^{site.environment} has the data of snapshot "))
+        outcome = page.get_by_text(re.compile(f"^{site.environment} has the state of "))
         expect(outcome).to_be_visible(timeout=OPERATION)
         assert marker(site) == 1
 
         click(page, "Undo the rollback …")
         dialog = page.get_by_role("dialog", name="Undo the rollback?")
-        dialog.get_by_role("textbox").fill(site.environment)
+        type_to_confirm(dialog, f"production {site.namespace}/{site.environment}")
         dialog.get_by_role("button", name="Undo it").click()
         expect(page.get_by_text("The rollback is undone")).to_be_visible(timeout=OPERATION)
         assert marker(site) == 5

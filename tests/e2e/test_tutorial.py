@@ -1,6 +1,9 @@
-"""docs/tutorial.md: every command of the page, from the chart of a release to a Complete Snapshot, for an application
-that no one prepared. Then the release is upgraded to the checkout while operations run."""
+"""docs/tutorial.md: every command of the page, from the chart of a release to a Complete Snapshot, a rollback and its
+undo, for an application that no one prepared. Then the release is upgraded to the checkout while operations run."""
 
+import os
+import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +11,10 @@ from typing import Literal
 
 import pytest
 
+from ocore_release.build import Settings
+from ocore_release.publish import Registry
+from ocore_release.push import push
+from support import registry
 from support.cluster import node, procedures, release
 from support.cluster.chart import Helm
 from support.cluster.cluster import REPOSITORY, Cluster, Object, is_true
@@ -15,12 +22,14 @@ from support.cluster.facade import Facade
 from support.cluster.operator import NAMESPACE, RELEASE, SELECTOR, Operator
 from support.cluster.plugin import ocore
 from support.cluster.procedures import Shell
+from support.cluster.promises import marker, set_marker
 from support.cluster.site import (
     DEMO_IMAGE,
     S3_ACCESS_KEY,
     S3_SECRET_KEY,
     Servers,
     Site,
+    claim,
     container,
     deployment,
     make_site,
@@ -78,7 +87,7 @@ def odoo(site: Site) -> None:
 
 
 @pytest.mark.exclusive
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("store", ["Claim", "S3"])
 @pytest.mark.usefixtures("no_operator")
 def test_a_newcomer_gets_a_snapshot_in_five_minutes(
@@ -96,6 +105,7 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
         names = {
             "CHART": str(release.chart(dist)),
             "APPLICATION": "odoo",
+            "CAPACITY": "10Gi",
             "KEYS": str(tmp_path / "keys"),
             "BUCKET": site.bucket,
             "ENDPOINT": site.endpoint,
@@ -115,6 +125,8 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
         assert snapshot["status"]["recoveryEvidence"]["canWriteCleanSuccess"]
         # What ran is what was packed, by its digest.
         assert installed(cluster) == chart_digest(dist)
+        if store == "S3":
+            returns_and_undoes(shell, site)
         if store == "Claim":
             # As the doctor prints it. It need not ask for the store, which exists now.
             cluster.delete("Environment", "odoo", site.namespace)
@@ -122,6 +134,81 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
             assert init_of_the_doctor(site) == printed
             shell.run(printed.replace("NAME", "odoo", 1), SECONDS)
             assert is_true(cluster.get("Environment", "odoo", site.namespace) or {}, "Ready")
+
+
+@pytest.fixture
+def pushed(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[registry.Served, str]]:
+    """A registry with a password and a CA of its own, which the node's containerd knows, with this checkout; and what
+    `make push` prints."""
+    assert cluster
+    cache = Path(os.environ.get("OCORE_CACHE", Path.home() / ".cache/ocore-snapshots"))
+    with registry.served(tmp_path / "registry", tls=True, password=True) as served:
+        assert served.ca is not None
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(served.login))
+        settings = Settings(version="", cache=cache, out=tmp_path / "dist", registry=f"{served.host}/team")
+        printed = push(REPOSITORY, settings, Registry(ca=str(served.ca)))
+        hosts = f'server = "https://{served.host}"\n[host."https://{served.host}"]\n  ca = "$folder/ca.crt"\n'
+        script = 'folder=/etc/containerd/certs.d/$1; mkdir -p "$folder"; echo "$2" >"$folder/ca.crt"; '
+        node.run(f"{script} cat >$folder/hosts.toml <<EOF\n{hosts}EOF", served.host, served.ca.read_text())
+        yield served, printed
+
+
+@pytest.mark.exclusive
+@pytest.mark.long  # tests/unit/release/test_push.py pushes small images to the same registry
+@pytest.mark.timeout(480)
+@pytest.mark.usefixtures("no_operator")
+def test_a_cluster_installs_from_one_registry_and_rolls_back(
+    cluster: Cluster, servers: Servers, pushed: tuple[registry.Served, str], tmp_path: Path
+) -> None:
+    """Every command that `make push` prints, with images that were pulled, to a rollback of deleted rows and files."""
+    served, printed = pushed
+    lines = [line for line in printed.splitlines() if line.startswith(("helm ", "kubectl "))]
+    with make_site(cluster, servers, store="Claim", described=False, application=False) as site:
+        odoo(site)
+        cluster.apply(claim("backups", site.namespace))
+        names = {"NAMESPACE": site.namespace, "NAME": "odoo", "CLAIM": "backups", "SIZE": "50Gi"}
+        names |= {"LOGIN": str(served.login)}
+        # What `helm registry login` writes, which asks for the password at a terminal.
+        login, *rest = lines
+        assert login.startswith(f"helm registry login {served.host} ")
+        shell = Shell(cluster, site.namespace, tmp_path, {"HELM_REGISTRY_CONFIG": str(served.login)}, tmp_path)
+        began = time.monotonic()
+        for line in rest:
+            # The namespace may be there from other tests.
+            may_fail = " || true" if line.startswith("kubectl create namespace") else ""
+            output = shell.run(
+                re.sub(r"\b(NAMESPACE|NAME|CLAIM|SIZE|LOGIN)\b", lambda m: names[m[1]], line) + may_fail, SECONDS
+            )
+        assert "is Complete after" in output
+        orders = "select count(*) from sale_order"
+        before = site.query(orders)
+        site.query("delete from sale_order returning 1")
+        for each in (site.claim_root / site.path).iterdir():
+            shutil.rmtree(each)
+        (snapshot,) = cluster.objects("Snapshot", site.namespace)
+        shell.run(f"kubectl ocore rollback osnap/{snapshot['metadata']['name']} --wait --yes", SECONDS)
+        print(f"from helm to the end of the rollback: {time.monotonic() - began:.0f} s")
+        assert time.monotonic() - began < SECONDS
+        assert site.query(orders) == before
+        assert before[0] != (0,)
+        # Each file that a row names, with its content. Those of deleted drafts are in no snapshot.
+        site.files_fit()
+        assert installed(cluster).startswith(f"{served.host}/team/ocore-snapshots/operator@sha256:")
+        jobs = cluster.kubectl("get", "events", "-n", site.namespace, "-o", "jsonpath={.items[*].message}")
+        pulled = re.findall(r'Successfully pulled image "([^"]+)"', jobs)
+        assert any(each.startswith(f"{served.host}/team/ocore-snapshots/mover:") for each in pulled), pulled
+        assert all("@sha256:" in each for each in pulled)
+
+
+def returns_and_undoes(shell: Shell, site: Site) -> None:
+    """The rest of the page, with the store in S3."""
+    back, undo = (procedures.blocks(procedures.section(title, PAGE)) for title in ("Return to it", "Undo it"))
+    set_marker(site, 3)
+    shell.run(back[0], SECONDS, typed="odoo\n")
+    assert marker(site) == 0
+    shell.run(undo[0], SECONDS, typed="odoo\n")
+    assert marker(site) == 3
+    assert len(back) == len(undo) == 1
 
 
 def init_of_the_doctor(site: Site) -> str:

@@ -90,9 +90,11 @@ def test_objects_appear_change_and_vanish(crds: Cluster, namespace: str) -> None
         made = await api.create(SNAPSHOTS, "before", {"environmentRef": {"name": "shop"}})
         await until(lambda: len(cache.served.of(SnapshotEntry, id_)) == 1)
         assert cache.served.of(SnapshotEntry, id_)[0].status == "pending"
-        topic = Topic(cache.served, (SnapshotEntry, made["metadata"]["uid"]))
+        topic = Topic(cache.served.of(SnapshotEntry, id_)[0])
         first = topic.frame
-        cache.store.changes.listeners.append(lambda c: topic.changed(c) if c.type is SnapshotEntry else None)
+        cache.store.changes.listeners.append(
+            lambda change, entry: topic.changed(change, entry) if change.type is SnapshotEntry else None
+        )
         await api.status(SNAPSHOTS, "before", {"id": made["metadata"]["uid"], "phase": "Running", "startedAt": o.at(1)})
         await until(lambda: cache.served.of(SnapshotEntry, id_)[0].status == "running" and topic.frame is not first)
         await api.create(ROLLBACKS, "back", {"snapshotRef": {"name": "before"}})

@@ -21,11 +21,11 @@ PEERS: list[Object] = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/met
 SCRAPERS: list[Object] = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
 EVERYTHING: Object = {
     "fullnameOverride": "snapshots",
+    "global": {"imagePullSecrets": ["pull"]},
     "networkPolicy": {"metricsFrom": SCRAPERS},
     "api": {
         "enabled": True,
         "image": {"repository": "registry.example.org/api", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
-        "imagePullSecrets": ["pull"],
         "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 9, "cpuPercent": 50},
         "podDisruptionBudget": {"maxUnavailable": 2},
         "port": 9000,

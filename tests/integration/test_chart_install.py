@@ -223,7 +223,7 @@ def test_without_the_crds(helm: Helm, crds: Cluster) -> None:
 def test_the_notes_say_what_to_do_next(helm: Helm) -> None:
     helm.install(RELEASE, NAMESPACE, VALUES)
     notes = helm.run("get", "notes", RELEASE, "--namespace", NAMESPACE)
-    for words in ("watches the whole cluster", "kubectl get ocore", "keeps the CRDs"):
+    for words in ("watches the whole cluster", "kubectl get ocore", "keeps the CRDs", "ocore init", "ocore doctor"):
         assert words in notes
 
 

@@ -12,7 +12,7 @@ from ocore_kube import types
 from ocore_operator.engine.releases import announced
 from ocore_operator.settings import Settings
 from support.cluster.chart import CHART, Helm, HelmError, accepted, environment, find, prefer_different_nodes_and_zones
-from support.cluster.cluster import REPOSITORY, Cluster, Object, documents, unique
+from support.cluster.cluster import REPOSITORY, Cluster, Object, unique
 from support.cluster.values_schema import SCHEMA, job_defaults
 from support.operator.jobs import CHART_JOBS, settings_of_chart
 
@@ -39,13 +39,13 @@ EXTRA: Object = {
 }
 EVERYTHING: Object = {
     "fullnameOverride": "snapshots",
+    "global": {"imagePullSecrets": ["one", {"name": "two"}, {"name": "one"}]},
     "operator": {
         "image": {
             "repository": "registry.example.org/operator",
             "digest": "sha256:" + "0" * 64,
             "pullPolicy": "Always",
         },
-        "imagePullSecrets": ["pull"],
         "podAnnotations": {"a": "b"},
         "podLabels": {"team": "a"},
         "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -61,7 +61,6 @@ EVERYTHING: Object = {
     "mover": {
         "image": "registry.example.org/mover:{major}",
         "majors": [16, 17, 18],
-        "imagePullSecrets": ["one", "two"],
         "serviceAccount": {"name": "mover"},
     },
     "jobs": CHART_JOBS,
@@ -327,6 +326,22 @@ def test_numbers_are_written_out(helm: Helm) -> None:
     assert variables["OCORE_MOVER_MAJORS"] == "16,17,18"
     assert variables["OCORE_IMAGE_PULL_SECRETS"] == "one,two"
     assert variables["OCORE_JOB_SERVICE_ACCOUNT"] == "mover"
+
+
+def test_each_pod_of_the_release_has_the_pull_secrets(helm: Helm) -> None:
+    """The Jobs get them of the operator (test_numbers_are_written_out)."""
+    facade = {"api": {"enabled": True, "jwt": {"issuer": "https://i.example.org", "audience": ["o"],
+                                               "jwks": {"configMap": {"name": "keys"}}}}}  # fmt: skip
+
+    def secrets(values: Object) -> list[Object | None]:
+        made = [o for o in helm.render(facade | values) if o["kind"] == "Deployment"]
+        assert len(made) == 2
+        return [o["spec"]["template"]["spec"].get("imagePullSecrets") for o in made]
+
+    # As a subchart it shares `global` with charts that take the one form or the other.
+    for given in ["one", "two"], [{"name": "one"}, {"name": "two"}], ["one", {"name": "two"}, {"name": "one"}]:
+        assert secrets({"global": {"imagePullSecrets": given}}) == [[{"name": "one"}, {"name": "two"}]] * 2
+    assert secrets({}) == [None, None]
 
 
 def test_a_digest_goes_before_the_tag(helm: Helm) -> None:
@@ -619,11 +634,15 @@ def test_users_get_our_kinds_by_their_roles(helm: Helm) -> None:
 
 @pytest.mark.parametrize("path", ["argocd/application.yaml", "flux/operator.yaml"])
 def test_the_examples_for_gitops_give_values_that_the_chart_takes(helm: Helm, path: str) -> None:
-    found = list(documents(REPOSITORY / "examples/gitops" / path))
+    """Those in comments, for a registry with a password."""
+    text = (REPOSITORY / "examples/gitops" / path).read_text()
+    text = re.sub(r"(?m)^( *)# (?= *(helm|valuesObject|values|global|imagePullSecrets):)", r"\1", text)
+    found = [d for d in yaml.safe_load_all(text) if d]
     (values,) = [
         v
         for d in found
         for v in (d["spec"].get("values"), d["spec"].get("source", {}).get("helm", {}).get("valuesObject"))
         if v
     ]
-    assert find(helm.render(values), "Deployment")
+    pod = find(helm.render(values), "Deployment")["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ocore_crds.resources.environment import Jobs
-from ocore_operator.jobs.building import build
+from ocore_crds.stored.snapshot_state import StoredState
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.building.inputs import template_of
 from ocore_operator.jobs.observing.snapshot_jobs import Deletes
 from ocore_operator.kube.resources import Object
@@ -29,6 +30,7 @@ from support.operator.jobs import (
     OWN_JOBS,
     SITES,
     all_jobs,
+    delete_job,
     job_inputs,
     rollback,
     settings_of_chart,
@@ -134,7 +136,7 @@ def test_row_83_jobs_of_rarer_sites_are_accepted(operator: Account) -> None:
     back = rollback()
     for source in (CLAIM_STORE, FULL_S3):
         run = run_of(back, PROJECT)
-        reading = build.restore(SETTINGS, job_inputs(source=source), back, run, attempt=1, deadline=60)
+        reading = JobBuilder(SETTINGS, job_inputs(source=source), 1).restore(back, run, deadline=60)
         assert operator.create(reading) == ""
     scripts = {"configMapRef": {"name": "scripts"}}
     scripted = job_inputs(environment=environment({"neutralize": {"sql": scripts, "assertions": scripts}}))
@@ -143,15 +145,13 @@ def test_row_83_jobs_of_rarer_sites_are_accepted(operator: Account) -> None:
     armed = snapshot(
         {"quiesce": True}, status=started(), annotations={"ocore.dev/failpoints": "snapshot-start=sleep:1"}
     )
-    frozen = build.snapshot(
-        settings, SITES["s3"], armed, identity(armed), state=build.StoredState(), attempt=1, deadline=60
+    frozen = JobBuilder(settings, SITES["s3"], 1).snapshot(
+        armed, identity(armed), None, state=StoredState(), deadline=60
     )
     assert {e["name"] for e in mover(frozen)["env"]} > {"OCORE_FAILPOINTS"}
     assert operator.create(frozen) == ""
     gone = snapshot(status=started(), deletionTimestamp="2026-03-01T12:00:00Z")
-    assert (
-        operator.create(build.delete(settings, job_inputs(), gone, deletes=Deletes.ALL, attempt=1, deadline=60)) == ""
-    )
+    assert operator.create(delete_job(job_inputs(), gone, Deletes.ALL, settings)) == ""
 
 
 def test_row_83_what_other_admission_adds_is_accepted(operator: Account) -> None:

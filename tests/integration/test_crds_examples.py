@@ -27,7 +27,7 @@ FILES = [
     EXAMPLES / "gitops/argocd/argocd-cm.yaml",
 ]
 #: Kinds of Argo CD, Flux, kustomize and CloudNativePG, which the local cluster has not.
-FOREIGN = {"Application", "Cluster", "Kustomization", "GitRepository", "HelmRelease"}
+FOREIGN = {"Application", "Cluster", "Kustomization", "OCIRepository", "HelmRelease"}
 PLURAL = {kind.kind: kind.plural for kind in KINDS}
 
 
@@ -135,7 +135,11 @@ def test_argo_cd_and_flux_take_their_examples(crds: Cluster, namespace: str, oth
         ("Kustomization", {"dependOn": []}),
         ("Application", {"project": None}),
         ("Application", {"syncPolicy": {"automated": {"prune": True, "heal": True}}}),
-        ("GitRepository", {"url": "git.example.org/shop"}),
+        ("OCIRepository", {"url": "registry.example.org/team"}),
+        ("OCIRepository", {"layerSelector": {"mediaType": "a", "operation": "keep"}}),
+        ("HelmRelease", {"chart": {"spec": {"chart": "a", "sourceRef": {"kind": "OCIRepository", "name": "a"}}}}),
+        ("HelmRelease", {"chartRef": {"kind": "GitRepository", "name": "a"}}),
+        ("HelmRelease", {"install": {"createNamespaces": True}}),
     ],
 )
 def test_their_schemas_refuse_mistakes(
@@ -159,7 +163,7 @@ def test_the_kinds_of_others_are_named_rightly() -> None:
         ("argoproj.io/v1alpha1", "Application"),
         ("kustomize.toolkit.fluxcd.io/v1", "Kustomization"),
         ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
-        ("source.toolkit.fluxcd.io/v1", "GitRepository"),
+        ("source.toolkit.fluxcd.io/v1", "OCIRepository"),
         ("helm.toolkit.fluxcd.io/v2", "HelmRelease"),
     }
 

@@ -214,6 +214,9 @@ def test_init_applies_what_it_shows(crds: Cluster, namespace: str) -> None:
     metadata = {"name": "web", "namespace": namespace}
     secret = {"host": "db", "dbname": "prod", "user": "odoo", "password": "x"}
     crds.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret})
+    keys = {"accessKeyId": "x", "secretAccessKey": "x"}
+    of_bucket = {**metadata, "name": "keys"}
+    crds.apply({"apiVersion": "v1", "kind": "Secret", "metadata": of_bucket, "stringData": keys})
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     crds.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
     container = {
@@ -236,6 +239,7 @@ def test_init_applies_what_it_shows(crds: Cluster, namespace: str) -> None:
     assert "is not Ready" in text
     made = crds.get("Environment", "web", namespace)
     assert made is not None
+    assert f"id: {made['spec']['id']}" in shown
     assert made["spec"]["filestore"] == {
         "claimName": "web",
         "path": "filestore/prod",

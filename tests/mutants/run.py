@@ -108,7 +108,9 @@ class Tree:
         }
         compiled = Path(sys.pycache_prefix or folder / "nothing") / source.resolve().relative_to("/")
         if compiled.is_dir():  # the tests have just run: also theirs, as pytest compiles them
-            shutil.copytree(compiled, folder / "compiled" / self.root.resolve().relative_to("/"))
+            # Those that are being written, `….pyc.PID`, are gone in a moment: tests run beside this.
+            own = folder / "compiled" / self.root.resolve().relative_to("/")
+            shutil.copytree(compiled, own, ignore=shutil.ignore_patterns("*.pyc.*"))
         subprocess.run([sys.executable, "-m", "compileall", "-q", *packages[:-1]], env=self.environment, check=True)
         #: The tests that are collected; the files that the packages read while they were loaded.
         self._collected: Sequence[str] = ()

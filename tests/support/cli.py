@@ -9,7 +9,9 @@ import typer
 from typer.main import get_command
 
 from ocore_cli import app
-from ocore_crds.kinds import Kind
+from ocore_cli.objects import not_installed
+from ocore_crds.kinds import KINDS, Kind
+from ocore_crds.model import API_VERSION
 
 NOW = datetime.now(UTC)
 Object = dict[str, Any]
@@ -58,6 +60,8 @@ class FakeObjects:
         self.others: dict[str, list[Object]] = {}
         #: What `read` answers, by path. An exception is raised.
         self.paths: dict[str, Object | Exception] = {}
+        #: The kinds whose CRDs are installed.
+        self.served: tuple[Kind, ...] = KINDS
         self.created: list[tuple[Kind, Object]] = []
         self.patched: list[tuple[Kind, str, Object]] = []
         self.texts: dict[str, str] = {}
@@ -72,6 +76,8 @@ class FakeObjects:
         return state
 
     def list(self, kind: Kind, *, everywhere: bool = False) -> list[Object]:
+        if kind not in self.served:
+            raise not_installed(kind)
         return self.others.get(kind.singular, [])
 
     def patch(self, kind: Kind, name: str, body: Object) -> None:
@@ -83,6 +89,8 @@ class FakeObjects:
     def read(
         self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
     ) -> Object | None:
+        if path == f"/apis/{API_VERSION}":
+            return {"resources": [{"name": kind.plural} for kind in self.served]}
         found = self.paths.get(path)
         if isinstance(found, Exception):
             raise found

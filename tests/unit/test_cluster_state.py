@@ -3,7 +3,10 @@ start."""
 
 import signal
 import subprocess
+import time
 from pathlib import Path
+
+import pytest
 
 from support.cluster.cluster import REPOSITORY
 
@@ -31,3 +34,32 @@ def test_a_removal_that_is_killed_leaves_nothing_to_start_upon(tmp_path: Path) -
     assert [path.name for path in state.iterdir()] == [".gone-test"]
     assert delete_state(tmp_path) == 0, "the next one removes the rest"
     assert not state.exists()
+
+
+def wait_until_gone(argument: str) -> bool:
+    """No process has it in its command any more."""
+    for _ in range(600):
+        if subprocess.run(["pgrep", "-f", argument], check=False, stdout=subprocess.DEVNULL).returncode == 1:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize(("then", "code"), [("true", 0), ("exit 3", 3)])
+def test_what_runs_beside_ends_with_what_fails_and_is_waited_for_otherwise(
+    tmp_path: Path, then: str, code: int
+) -> None:
+    """The end of a subshell of its own, as each lock has one, is none of it."""
+    long = f"step long sh -c 'touch began; until [ -e {tmp_path}/go ]; do sleep 0.05; done; touch finished'"
+    script = f"""set -euo pipefail; cd {tmp_path}; source {REPOSITORY}/localcluster/lib/common.sh
+        long() {{ {long}; }}
+        beside with_lock one long
+        until [ -e began ]; do sleep 0.05; done
+        with_lock two {then}
+        touch go
+        join_beside"""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OCORE_CLUSTER": "test"}
+    done = subprocess.run(["bash", "-c", script], env=environment, check=False, timeout=60)
+    assert done.returncode == code
+    assert (tmp_path / "finished").exists() == (code == 0)
+    assert wait_until_gone(f"{tmp_path}/go")

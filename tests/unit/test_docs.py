@@ -9,6 +9,7 @@ import yaml
 
 from ocore_crds import conditions
 from ocore_crds.commands.table import COMMANDS
+from ocore_crds.generate import REASONS
 from ocore_crds.kinds import KINDS
 from support.cluster import procedures
 from support.cluster.cluster import REPOSITORY
@@ -164,15 +165,14 @@ def reasons() -> set[str]:
 
 
 def test_every_reason_is_explained_and_no_other() -> None:
-    page = (REPOSITORY / "docs/troubleshooting.md").read_text()
-    explained = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    explained = re.findall(r"^## (\w+)$", "".join((REPOSITORY / page).read_text() for page in REASONS), re.MULTILINE)
     assert sorted(explained) == sorted(reasons())
     assert len(explained) == len(set(explained))
 
 
 def test_every_explanation_says_what_to_do() -> None:
-    page = (REPOSITORY / "docs/troubleshooting.md").read_text()
-    entries = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    pages = "".join((REPOSITORY / page).read_text() for page in REASONS)
+    entries = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |^# |\Z)", pages, re.MULTILINE | re.DOTALL))
     assert set(entries) == reasons()
     for reason, text in entries.items():
         happened, marker, action = text.partition("**Do:**")
@@ -204,6 +204,20 @@ def test_readable_files_have_no_banned_word() -> None:
 
 def test_a_banned_word_is_found() -> None:
     assert banned_in("Amend it.\nNobody can MEND it; it stands\nfor ever") == ["2: Nobody", "2: MEND", "3: for ever"]
+
+
+#: Most words of a page, and those that are one table or follow the code: a reader does not look for one thing there.
+PAGE_WORDS = 4000
+LONG_PAGES = {
+    *("architecture.md", "failure-modes.md", "format.md"),
+    *(f"reference/{kind}.md" for kind in ("environment", "rollback", "snapshot")),
+}
+
+
+def test_a_reader_finds_one_thing_on_a_page() -> None:
+    docs = REPOSITORY / "docs"
+    words = {page.relative_to(docs).as_posix(): len(page.read_text().split()) for page in docs.rglob("*.md")}
+    assert {page: count for page, count in words.items() if count > PAGE_WORDS and page not in LONG_PAGES} == {}
 
 
 # --- docs/recovery.md ------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """The documentation's site: links between pages, the navigation, what a page may load, the list of versions; and the
-pages that are made from the commands of kubectl ocore and the operator's settings."""
+pages that are made from the commands of kubectl ocore and the operator's settings. And the search."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 
 from ocore_operator.settings import Settings
 from ocore_website import __main__ as program
-from ocore_website import built, commands, drawing, pages, pictures, terminal
+from ocore_website import built, commands, drawing, pages, pictures, searching, terminal
 from support.cluster.cluster import REPOSITORY
 
 DOCS = "docs"
@@ -149,6 +149,74 @@ def test_it_is_served_on_loopback_until_it_is_interrupted(tmp_path: Path) -> Non
         process.communicate()
 
 
+SECTIONS = {
+    "undo/": ("Undo", "It makes live again what was live. <code>kubectl ocore undo</code> &amp; more."),
+    "failed/": ("My rollback failed", "What to do."),
+    "cost/": ("Sizing and cost", "What a month needs in S3."),
+    "cost/#compute": ("Compute it", "The cost of the bytes."),
+    "remove/": ("Uninstall", "helm uninstall"),
+    "reasons/#hiddenonly": ("HiddenOnly", "The copy is hidden."),
+    "reasons/#missinggrants": ("MissingGrants", "The role lacks rights. HiddenOnly is another reason."),
+    **{f"long/#{n}": ("Part", "gardening") for n in range(5)},
+    "short/": ("Other", "gardening among many other words that this text has, and more of them"),
+}
+#: What is typed → the first hit: words that say little, other words of one meaning, forms of a word, a part of a word
+#: while it is typed, names in parts, a wrong letter.
+TYPED = {
+    "my rollback has failed, what can I do?": "failed/",
+    "how expensive is it": "cost/",
+    "deleting": "remove/",
+    "unins": "remove/",
+    "hidden": "reasons/#hiddenonly",
+    "MissingGrants": "reasons/#missinggrants",
+    "unistall": "remove/",
+    "revert": "undo/",
+}
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Path:
+    """A built site with these sections and our search."""
+    items = [
+        {"location": location, "level": 1, "title": title, "text": text, "path": ["Guides", title], "tags": []}
+        for location, (title, text) in SECTIONS.items()
+    ]
+    (tmp_path / "search.json").write_text(json.dumps({"config": {"lang": ["en"], "separator": " "}, "items": items}))
+    worker = tmp_path / searching.WORKER
+    worker.parent.mkdir(parents=True)
+    worker.write_text("// the theme's")
+    searching.install(tmp_path)
+    return tmp_path
+
+
+def test_a_question_finds_its_page_first(searched: Path) -> None:
+    *found, many, none, empty = searching.ask(searched, [*TYPED, "gardening", "xyzzy", ""])
+    assert {question: hits[:1] for question, hits in zip(TYPED, found, strict=True)} == {
+        question: [page] for question, page in TYPED.items()
+    }
+    assert [hit.partition("#")[0] for hit in many] == ["long/"] * 3 + ["short/"]  # a page has three hits at most
+    assert none == empty == []
+
+
+def test_a_question_that_finds_another_page_is_an_error(searched: Path) -> None:
+    found = searching.unanswered(searched, {"cost": "cost/", "undo": "failed/", "xyzzy": "cost/"})
+    assert found == [
+        "the search for 'undo' finds ['undo/', 'failed/'] first, not failed/",
+        "the search for 'xyzzy' finds [] first, not cost/",
+    ]
+
+
+def test_a_search_that_does_not_run_is_an_error(searched: Path) -> None:
+    (searched / "search.json").write_text("{}")
+    with pytest.raises(pages.Broken, match="the search has failed"):
+        searching.ask(searched, ["cost"])
+
+
+def test_another_version_of_the_theme_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(pages.Broken, match=r"search.c47bb847.min.js does not exist: try website/search.js"):
+        searching.install(tmp_path)
+
+
 def test_the_theme_forbids_other_hosts() -> None:
     assert f'content="{built.POLICY}"' in (REPOSITORY / "website/theme/main.html").read_text()
 
@@ -195,7 +263,7 @@ def test_a_picture_is_as_drawn_and_is_used(picture: Callable[[], drawing.Picture
     assert text == picture().svg()
     root = ElementTree.fromstring(text)  # noqa: S314 - our own file
     names = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert names <= {"svg", "title", "defs", "marker", "path", "rect", "text"}
+    assert names <= {"svg", "title", "defs", "marker", "path", "rect", "text", "style"}
     assert not [key for element in root.iter() for key in element.attrib if key.rpartition("}")[2] == "href"]
     users = [
         page for page in (REPOSITORY / DOCS).rglob("*.md") if f"pictures/{picture.__name__}.svg" in page.read_text()
@@ -218,10 +286,19 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("background", [drawing.PANEL, *(fill for fill, _ in drawing.COLOURS.values())])
-def test_text_of_pictures_can_be_read(background: str) -> None:
-    """The contrast that WCAG asks for, on the panel that each picture brings along."""
-    assert (luminance(background) + 0.05) / (luminance(drawing.TEXT) + 0.05) >= 7
+@pytest.mark.parametrize(
+    ("text", "backgrounds"),
+    [
+        (drawing.TEXT, [drawing.PANEL, *(fill for fill, _ in drawing.COLOURS.values())]),
+        (drawing.DARK_TEXT, [drawing.DARK_PANEL, *(fill for fill, _ in drawing.DARK_COLOURS.values())]),
+    ],
+)
+def test_text_of_pictures_can_be_read(text: str, backgrounds: list[str]) -> None:
+    """The contrast that WCAG asks for, on the panel that each picture brings along, on a light and a dark page."""
+    for background in backgrounds:
+        lights = sorted((luminance(background), luminance(text)))
+        assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 7, background
+    assert drawing.DARK_COLOURS.keys() == drawing.COLOURS.keys()
 
 
 def test_the_table_of_costs_is_computed_by_the_formula_above_it() -> None:

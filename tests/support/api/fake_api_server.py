@@ -28,6 +28,9 @@ class FakeApiServer:
         self.namespace = ""  # of the last request
         self.head = ""  # of the last request, in lower case
         self.mute = False  # watches get nothing, and do not end
+        self.answers = asyncio.Event()  # cleared: nothing gets an answer, and all connections stay
+        self.answers.set()
+        self.versions = 0  # requests for its version
         self.streams = False  # it has streaming lists
         self.breaks_stream = False  # in the middle of an object
         self._events: list[tuple[int, str, Object | bytes]] = []
@@ -100,9 +103,14 @@ class FakeApiServer:
                 self.head = head.decode().lower()
                 _, _, *path = target.path.split("/")
                 self.namespace = path[path.index("namespaces") + 1] if "namespaces" in path else ""
+                await self.answers.wait()
                 method, length = head.split(b" ", 1)[0], re.search(r"content-length: (\d+)", self.head)
                 body = await reader.readexactly(int(length[1])) if length else b""
-                if method == b"POST":
+                if target.path == "/version":
+                    self.versions += 1
+                    _send(writer, 200, {"major": "1"})
+                    await writer.drain()
+                elif method == b"POST":
                     self._create(writer, path[-1], json.loads(body))
                     await writer.drain()
                 elif "namespaces" in path and path.index("namespaces") == len(path) - 4:
@@ -164,8 +172,8 @@ class FakeApiServer:
             meta = {"resourceVersion": str(self.version), "annotations": {"k8s.io/initial-events-end": "true"}}
             _event(writer, {"type": "BOOKMARK", "object": {"metadata": meta}})
         end = asyncio.get_running_loop().time() + float(query["timeoutSeconds"])
-        while self.mute or asyncio.get_running_loop().time() < end:
-            found = [] if self.mute else self._events[at:]
+        while self.mute or not self.answers.is_set() or asyncio.get_running_loop().time() < end:
+            found = [] if self.mute or not self.answers.is_set() else self._events[at:]
             for version, of, event in found:
                 if of == plural and (version > since or (isinstance(event, dict) and event["type"] == "ERROR")):
                     _event(writer, event)

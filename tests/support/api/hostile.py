@@ -16,7 +16,10 @@ TEXT = "<img src=x onerror=hacked=1><script>hacked=1</script>\"'><a href='javasc
 #: What of it is seen.
 SEEN = "<script>hacked=1</script>"
 #: Fields that the page sends back or takes as a choice: their values are as in the example.
-_KEPT = {"type"}
+_KEPT = {"type", "scopes"}
+
+#: Of the caller: every control is shown.
+_SCOPES = ["read", "snapshot", "rollback", "admin"]
 
 
 class Document:
@@ -52,6 +55,8 @@ class Document:
             context.route(path, answer)
 
     def _planted(self, schema: Any, value: Any, name: str = "") -> Any:
+        if name in _KEPT:
+            return _SCOPES if name == "scopes" else value
         schema = self._resolved(schema, value)
         if isinstance(value, dict):
             fields, others = schema.get("properties", {}), schema.get("additionalProperties")
@@ -61,7 +66,7 @@ class Document:
         if isinstance(value, list):
             rows = [self._planted(schema.get("items", {}), v) for v in value]
             return _more(rows) if rows and isinstance(rows[0], dict) and "id" in rows[0] else rows
-        if isinstance(value, str) and name not in _KEPT and not {"format", "enum", "const"} & schema.keys():
+        if isinstance(value, str) and not {"format", "enum", "const"} & schema.keys():
             return value + self._text
         return value
 

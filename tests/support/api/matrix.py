@@ -19,6 +19,7 @@ SCOPES = {
     ("post", f"{CONSOLE}/environments/{{environmentId}}/snapshots/{{snapshotId}}/restore-test"): "snapshot",
     ("post", f"{CONSOLE}/rollbacks/{{deploymentId}}/undo"): "rollback",
     ("delete", f"{CONSOLE}/rollbacks/{{deploymentId}}"): "rollback",
+    ("delete", f"{CONSOLE}/rollback-previews/{{previewId}}"): "rollback",
     ("get", f"{CONSOLE}/me"): "",
     ("post", "/api/environments/{environmentId}/rollback"): "rollback",
     ("put", "/api/environments/{environmentId}/snapshot-settings"): "admin",

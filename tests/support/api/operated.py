@@ -51,7 +51,7 @@ class Operated(World):
         self.report: Object = {}
 
     def hold(self, step: str) -> None:
-        """The step of a rollback does not end before it is released."""
+        """The step of a rollback, or each preview (`Preview`), does not end before it is released."""
         self._held[step] = asyncio.Event()
 
     def release(self, step: str) -> None:
@@ -88,6 +88,11 @@ class Operated(World):
 
     async def _preview(self, obj: Object) -> None:
         await asyncio.sleep(self.pace)
+        if "Preview" in self._held:
+            await self._held["Preview"].wait()
+        if self._deleted(obj["metadata"]["name"]):
+            self.remove("Rollback", obj["metadata"]["name"])
+            return
         report = {**_REPORT, "createdAt": _now(), "pointInTime": _now(), **self.report}
         done = [_condition("Previewed", "Nothing was changed."), _condition("Ready")]
         self._set(obj, {"phase": "Previewed", "preview": report, "completedAt": _now(), "conditions": done})

@@ -13,7 +13,7 @@ from demo_run.rest import forwarded
 from demo_run.steps import token
 from support.api.visitor import chromium, visitor
 
-SIZE = {"width": 1000, "height": 700}
+SIZE = {"width": 1280, "height": 800}
 #: Bytes of the largest picture.
 MOST = 200_000
 
@@ -50,8 +50,11 @@ def _heading(text: str) -> Callable[[Page], None]:
     return lambda page: page.get_by_role("heading", name=text).first.wait_for()
 
 
+def _link(text: str) -> Callable[[Page], None]:
+    return lambda page: page.get_by_role("link", name=text, exact=True).wait_for()
+
+
 def _preview(page: Page) -> None:
-    page.get_by_role("button", name="Preview: what would be lost").click()
     page.get_by_text("The rollback would run").wait_for(timeout=120_000)
 
 
@@ -64,8 +67,8 @@ def _places(client: httpx.Client) -> dict[str, tuple[str, Callable[[Page], None]
     at = f"/ui/environments/{shop}"
     snapshot = f"{at}/snapshots/{snapshots['snapshots'][0]['id']}"
     return {
-        "environments": ("/ui/", _heading("shop")),
-        "environment": (at, _heading("Timeline")),
+        "environments": ("/ui/", _link("shop")),
+        "environment": (at, _heading("Time")),
         "snapshot": (snapshot, _heading("Restore test")),
         "preview": (f"{snapshot}/rollback", _preview),
         "rollback": (f"{at}/rollbacks/{rollbacks[0]['id']}", _heading("Steps")),

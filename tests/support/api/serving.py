@@ -65,7 +65,9 @@ class Serving:
 
     def audit_lines(self) -> list[dict[str, Any]]:
         """All audit lines so far."""
-        return [json.loads(line) for line in self._audit.getvalue().splitlines()]
+        # Through the loop: a request's line is written after its answer.
+        text = self.call(self._audit.getvalue)
+        return [json.loads(line) for line in text.splitlines()]
 
     def stop(self) -> None:
         """What SIGTERM does. Returns at once; the server ends when the block of `serving` ends."""

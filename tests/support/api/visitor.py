@@ -8,7 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from support.api.browser import BROWSER
 from support.api.provider import PASSWORD
@@ -111,3 +120,10 @@ def visitor(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
         person.check()
     finally:
         person.context.close()
+
+
+def type_to_confirm(within: "Page | Locator", text: str) -> None:
+    """Types into the field that names what is replaced, key by key: nothing else counts there."""
+    field = within.get_by_role("textbox", name=re.compile("to confirm$"))
+    field.clear()
+    field.press_sequentially(text)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from ocore_release import source
-from ocore_release.__main__ import Settings, installable
+from ocore_release.build import Settings, installable
 
 from .cluster import REPOSITORY
 

@@ -11,13 +11,13 @@ from typing import Any, cast
 
 from ocore_kube.errors import AlreadyExists, ApiError, Conflict, Forbidden
 from ocore_kube.transport import APPLY_PATCH, Transport
-from ocore_kube.types import JOBS, PODS, ROLLBACKS, SNAPSHOTS, Type
+from ocore_kube.types import ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, Type
 from ocore_operator.kube.client import Kube
 from ocore_operator.kube.resources import Object
 
 SUBRESOURCES = ("status", "scale")
 #: What can be listed in a namespace, by label.
-LISTED = {t.plural for t in (JOBS, PODS, ROLLBACKS, SNAPSHOTS)}
+LISTED = {t.plural for t in (ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS)}
 
 
 def as_sent(value: Any) -> Any:
@@ -44,6 +44,10 @@ class ApiServer:
         path = type_.path(obj["metadata"]["namespace"], obj["metadata"]["name"])
         self._objects[path] = self._moved(as_sent(obj))
         return as_sent(self._objects[path])
+
+    def remove(self, type_: Type, namespace: str, name: str) -> None:
+        """Deletes an object, as another client."""
+        del self._objects[type_.path(namespace, name)]
 
     def read(self, type_: Type, namespace: str, name: str) -> Object:
         """The object as it is now."""

@@ -8,10 +8,10 @@ from ocore_crds.commands import request_transport
 from ocore_crds.naming import MOVER_CONTAINER
 from ocore_crds.resources.restore_test import RestoreTests
 from ocore_crds.stored.snapshot_state import StoredState
-from ocore_operator.jobs.building import build
+from ocore_operator.jobs.building.build import JobBuilder
 from ocore_operator.jobs.building.inputs import JobInputs, PodTraits
 from ocore_operator.jobs.building.listeners import Listeners
-from ocore_operator.jobs.observing.snapshot_jobs import Deletes
+from ocore_operator.jobs.observing.snapshot_jobs import Deletes, deletion
 from ocore_operator.kube import resources
 from ocore_operator.kube.resources import Object
 from ocore_operator.rollback.executed import run_of
@@ -113,6 +113,12 @@ ELSEWHERE = RestoreTests.model_validate(
 LISTENERS = Listeners(("10.0.0.9:443",), ("198.51.100.7:25",))
 
 
+def delete_job(place: JobInputs, snap: resources.Snapshot, deletes: Deletes, settings: Settings = SETTINGS) -> Object:
+    """The first Job that deletes that of the Snapshot."""
+    build = JobBuilder(settings, place, deletion(snap, deletes).attempt(1))
+    return build.delete(snap, deletes, deadline=600)
+
+
 def all_jobs(
     place: JobInputs, settings: Settings = SETTINGS, *, allow_replication_loss: bool = False
 ) -> dict[str, Object]:
@@ -121,16 +127,16 @@ def all_jobs(
     other, tables = undo("Old"), extract({"store": {"format": "SQL"}}, tables=[{"name": "partner"}])
     live = extract({"database": {}}, tables=[{"name": "partner"}])
     need_database = {
-        "prove": lambda: build.prove(settings, place, attempt="abcdef01"),
-        "extract-tables": lambda: build.extract(settings, place, tables, attempt=1, deadline=600),
-        "remove-extract-tables": lambda: build.remove_extract(settings, place, tables, attempt=1),
-        "extract-database": lambda: build.extract(settings, place, live, attempt=1, deadline=600),
-        "remove-extract-database": lambda: build.remove_extract(settings, place, live, attempt=1),
-        "neutralize-sql": lambda: build.neutralize(settings, place, neutralising("Sql"), attempt=1, deadline=600),
-        "neutralize-image": lambda: build.neutralize(
-            settings, place, neutralising("Image"), attempt=1, deadline=600, listeners=LISTENERS
+        "prove": lambda: JobBuilder(settings, place, "abcdef01").prove(),
+        "extract-tables": lambda: JobBuilder(settings, place, 1).extract(tables, deadline=600),
+        "remove-extract-tables": lambda: JobBuilder(settings, place, 1).remove_extract(tables),
+        "extract-database": lambda: JobBuilder(settings, place, 1).extract(live, deadline=600),
+        "remove-extract-database": lambda: JobBuilder(settings, place, 1).remove_extract(live),
+        "neutralize-sql": lambda: JobBuilder(settings, place, 1).neutralize(neutralising("Sql"), deadline=600),
+        "neutralize-image": lambda: JobBuilder(settings, place, 1).neutralize(
+            neutralising("Image"), deadline=600, listeners=LISTENERS
         ),
-        "neutralize-identity": lambda: build.neutralize(settings, place, neutralising(None), attempt=1, deadline=600),
+        "neutralize-identity": lambda: JobBuilder(settings, place, 1).neutralize(neutralising(None), deadline=600),
     }
     has_filestore = place.environment is not None and place.environment.spec.filestore is not None
     targets: dict[str, Object] = {
@@ -141,59 +147,48 @@ def all_jobs(
     return {
         **({name: make() for name, make in need_database.items()} if has_database else {}),
         **{
-            f"extract{name}": build.extract(settings, place, extract(target), attempt=1, deadline=600)
+            f"extract{name}": JobBuilder(settings, place, 1).extract(extract(target), deadline=600)
             for name, target in targets.items()
         },
         **{
-            f"remove-extract{name}": build.remove_extract(settings, place, extract(target), attempt=1)
+            f"remove-extract{name}": JobBuilder(settings, place, 1).remove_extract(extract(target))
             for name, target in targets.items()
         },
-        "probe": build.probe(settings, place, attempt="abcdef01"),
-        "measure": build.measure(settings, place, attempt="abcdef01"),
-        "probe-store": build.probe_store(settings, place, attempt="abcdef01"),
-        "snapshot": build.snapshot(settings, place, snap, identity(snap), state=StoredState(), attempt=1, deadline=600),
-        "verify": build.verify(settings, place, snap, attempt=1, deadline=600),
-        "write-state": build.write_state(
-            settings, place, snap, StoredState(pin_label="audit"), remote=False, attempt=1
+        "probe": JobBuilder(settings, place, "abcdef01").probe(),
+        "measure": JobBuilder(settings, place, "abcdef01").measure(),
+        "probe-store": JobBuilder(settings, place, "abcdef01").probe_store(),
+        "snapshot": JobBuilder(settings, place, 1).snapshot(
+            snap, identity(snap), None, state=StoredState(), deadline=600
         ),
-        "test-restore": build.restore_test(settings, place, snap, None, run="0badcafe", attempt=1, deadline=600),
-        "test-restore-elsewhere": build.restore_test(
-            settings, place, snap, ELSEWHERE, run="0badcafe", attempt=1, deadline=600
+        "verify": JobBuilder(settings, place, 1).verify(snap, deadline=600),
+        "write-state": JobBuilder(settings, place, 1).write_state(snap, StoredState(pin_label="audit")),
+        "test-restore": JobBuilder(settings, place, "0badcafe-1").restore_test(snap, None, deadline=600),
+        "test-restore-elsewhere": JobBuilder(settings, place, "0badcafe-1").restore_test(snap, ELSEWHERE, deadline=600),
+        "delete": delete_job(place, snap, Deletes.ALL, settings),
+        "delete-left": delete_job(place, snap, Deletes.LEFTOVERS, settings),
+        "delete-local": delete_job(replace(place, source=FULL_S3), copied(), Deletes.LOCAL, settings),
+        "check-copy": JobBuilder(settings, place, "1-1").check_copy(copied()),
+        "inspect-snapshot": JobBuilder(settings, place, "1-1").inspect_snapshot(snap),
+        "restore": JobBuilder(settings, place, 1).restore(back, run_of(back, PROJECT), deadline=600),
+        "restore-switches": JobBuilder(settings, place, 1).restore(
+            back, run_of(back, PROJECT), deadline=600, switch=(200, 900)
         ),
-        "delete": build.delete(settings, place, snap, deletes=Deletes.ALL, attempt=1, deadline=600),
-        "delete-left": build.delete(settings, place, snap, deletes=Deletes.LEFTOVERS, attempt=1, deadline=600),
-        "delete-local": build.delete(
-            settings, replace(place, source=FULL_S3), copied(), deletes=Deletes.LOCAL, attempt=1, deadline=600
+        "switch": JobBuilder(settings, place, 1).switch(back, run_of(back, PROJECT), wait=300, deadline=600),
+        "switch-back": JobBuilder(settings, place, 2).switch_back(
+            back, run_of(back, PROJECT), place.store, deadline=600
         ),
-        "check-copy": build.check_copy(settings, place, copied(), attempt="1-1"),
-        "inspect-snapshot": build.inspect_snapshot(settings, place, snap, attempt="1-1"),
-        "restore": build.restore(settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600),
-        "restore-switches": build.restore(
-            settings, place, back, run_of(back, PROJECT), attempt=1, deadline=600, switch=(200, 900)
+        "switch-undo": JobBuilder(settings, place, 1).undo(
+            other, run_of(other, PROJECT), place.store, wait=300, deadline=600
         ),
-        "switch": build.switch(settings, place, back, run_of(back, PROJECT), attempt=1, wait=300, deadline=600),
-        "switch-back": build.switch_back(
-            settings, place, back, run_of(back, PROJECT), store_of_record=place.store, attempt=2, deadline=600
+        "switch-undo-back": JobBuilder(settings, place, 2).switch_back(
+            other, run_of(other, PROJECT), place.store, deadline=600
         ),
-        "switch-undo": build.undo(
-            settings,
-            place,
-            other,
-            run_of(other, PROJECT),
-            store_of_record=place.store,
-            attempt=1,
-            wait=300,
-            deadline=600,
-        ),
-        "switch-undo-back": build.switch_back(
-            settings, place, other, run_of(other, PROJECT), store_of_record=place.store, attempt=2, deadline=600
-        ),
-        "cleanup-undo": build.cleanup(settings, place, other, what="restored", attempt=1, deadline=600),
-        "cleanup": build.cleanup(settings, place, back, what="previous", attempt=1, deadline=600),
-        "preview": build.preview(settings, place, back, snap, attempt=1),
-        "cleanup-probe": build.cleanup(settings, place, back, what="previous", probe=True, attempt=1, deadline=600),
-        "inspect-probe": build.inspect_rollback(settings, place, back, repair=False, probe=True, attempt=1),
-        "inspect-rollback": build.inspect_rollback(settings, place, back, repair=True, attempt=1),
+        "cleanup-undo": JobBuilder(settings, place, 1).cleanup(other, what="restored", deadline=600),
+        "cleanup": JobBuilder(settings, place, 1).cleanup(back, what="previous", deadline=600),
+        "preview": JobBuilder(settings, place, 1).preview(back, snap),
+        "cleanup-probe": JobBuilder(settings, place, 1).cleanup(back, what="previous", probe=True, deadline=600),
+        "inspect-probe": JobBuilder(settings, place, 1).inspect_rollback(back, repair=False, probe=True),
+        "inspect-rollback": JobBuilder(settings, place, 1).inspect_rollback(back, repair=True),
     }
 
 

@@ -148,6 +148,8 @@ class SimJob:
     starts_at: float = 0.0
     #: Its pod mounts the filestore's claim.
     mounted: bool = True
+    #: Its log has its result.
+    reported: bool = False
     stopping_since: float | None = None
     stopping_at: float | None = None
     restarts: int = 0
@@ -247,6 +249,7 @@ class Model:
         undo_window: int = 600,
         timeout: int = 1200,
         sidecars: bool = False,
+        hangs: bool = False,
         missing: bool = False,
         other: bool = False,
         neutralize: bool = False,
@@ -293,6 +296,8 @@ class Model:
         self.probe_alone = False
         #: The logs of Jobs can be read.
         self.logs = True
+        #: The operator has tried to read one.
+        self.log_tried = False
         self.data = Data(missing=missing)
         self.saved = replicas
         self.workloads = [SimWorkload(f"w{i}", n, pods=[SimPod() for _ in range(n)]) for i, n in enumerate(replicas)]
@@ -309,6 +314,8 @@ class Model:
         self.jobs: dict[str, SimJob] = {}
         #: An injected container keeps the pods of ended Jobs running.
         self.sidecars = sidecars
+        #: The process of a switch does not end after its result, and the workloads start on another node.
+        self.hangs = hangs
         #: Seconds until the container of a Job that is created now runs.
         self.start_seconds = 0.0
         self.next_uid = 1
@@ -392,6 +399,8 @@ class Model:
     def _ready(self, workload: SimWorkload) -> int:
         """Pods that are ready. What an autoscaler adds to the saved replicas never is."""
         ready = [p for p in workload.pods if p.leaves_at is None and p.ready_at <= self.time]
+        if any(job.reported and job.alive for job in self.jobs.values()):  # the claim cannot be attached there
+            return 0
         well = self.data.accepting and self.healthy[self.data.live]
         return min(len(ready), self.saved[self.workloads.index(workload)]) if well else 0
 
@@ -421,7 +430,7 @@ class Model:
     def kill(self, job: SimJob) -> None:
         """`kill -9`: the container starts again, up to six times; that of a restore does not."""
         job.restarts += 1
-        job.ready, job.answer = False, None
+        job.ready, job.answer, job.reported = False, None, False
         if job.restarts > 6 or job.command == "restore":
             self._end(job, Failure(reason=c.JOB_FAILED, message="backoffLimit", retryable=True))
         else:
@@ -430,7 +439,7 @@ class Model:
     def lose(self, job: SimJob) -> None:
         """The node is lost or drained: the pod is gone and its result was not read. The Job of a switch, of which the
         container may restart, makes another pod."""
-        job.answer, job.mounted = None, False
+        job.answer, job.mounted, job.reported = None, False, False
         if job.command in ("switch", "switch-back"):
             job.alive, job.ready, job.moved = False, False, True
             return
@@ -609,7 +618,10 @@ class Model:
             yield from self._move("new")
         job.answer = self._result()
         yield  # the outcome is written to the store
-        job.payload = self._result()
+        job.payload, job.reported = self._result(), True
+        while self.hangs:
+            yield
+        yield  # the process ends
 
     def _switch_back(self, job: SimJob) -> Iterator[None]:
         self._up()
@@ -730,6 +742,7 @@ class Model:
             probe_asked=self.asked,
             probe_reported=stamp(self._at(self.reported[0])) if self.reported is not None else "",
             probe_alone=self.probe_alone,
+            logs_unreadable=self.log_tried and not self.logs,
             safety_name="r1-safety" if self.spec.create_safety_snapshot else "",
             safety=self._safety() if self.status.stage in SAVING else None,
             owns_safety=self.snapshot is not None and self.snapshot.ours,
@@ -771,8 +784,7 @@ class Model:
         late = Failure(reason=c.POD_NOT_STARTED, message="FailedAttachVolume")
         return replace(view, ended=True, failure=late, ended_at=self.now())
 
-    @staticmethod
-    def _as_it_runs(job: SimJob) -> v.JobView:
+    def _as_it_runs(self, job: SimJob) -> v.JobView:
         kinds: dict[str, v.JobKind] = {
             "restore": "restore",
             "neutralize": "neutralize",
@@ -787,7 +799,8 @@ class Model:
             ended=job.ended,
             pods=int(job.alive or job.moved),
             moved=job.moved and job.stopping_at is None,
-            mounts=int(job.mounted),
+            mounts=int(job.mounted and (self.sidecars or not job.ended)),
+            reported=job.reported and self.logs and not self.sidecars,
             closed=job.ended and not job.mounted,
             stopping=job.stopping_at is not None,
             stopping_since=START + timedelta(seconds=job.stopping_since) if job.stopping_since is not None else None,
@@ -845,7 +858,7 @@ class Model:
         if isinstance(effect, v.StartJob):
             self._start(effect)
         elif isinstance(effect, v.StopJob):
-            job = self.jobs.get(effect.job.name)
+            job = self.jobs.get(effect.job)
             if job is not None and job.uid == seen.uids.get(job.name) and job.stopping_at is None:
                 job.stopping_since, job.stopping_at = self.time, self.time + 2
         elif isinstance(effect, SetReplicas):
@@ -908,7 +921,8 @@ class Model:
         job = SimJob(name, effect.command, effect.attempt, self.next_uid, self.time, iter(()))
         job.starts_at = self.time + self.start_seconds
         job.joined = joined
-        job.goes_on = effect.command == "restore" and v.goes_on(self.status, self.spec)
+        goes_on = v.goes_on(self.status, self.spec) and (self.logs or not self.log_tried)
+        job.goes_on = effect.command == "restore" and goes_on
         job.program = self._program(effect.command, job)
         self.jobs[name] = job
 
@@ -963,11 +977,12 @@ class Model:
 
     def _check_released(self) -> None:
         """In the moment a workload is scaled up: on another node it could not attach a claim that a pod of ours still
-        mounts. One that neutralises mounts none."""
+        uses. One that neutralises mounts none."""
         mounting = [
             j.name
             for j in self.jobs.values()
             if j.mounted
+            and (self.sidecars or not (j.reported or j.ended))
             and j.command != "neutralize"
             and (j.stopping_since is None or self.time - j.stopping_since <= STOP_JOBS_SECONDS)
         ]

@@ -192,6 +192,7 @@ class UndoModel(Model):
             )
             if effect.state == "Returned":
                 self.returned_at = self.time if self.switches else None
+            self.executed = self.executed or effect.state == "Undone"
             self._enter(effect.state, effect.keep_until)
         else:
             if isinstance(effect, (SetLock, v.RecordExecuted)):

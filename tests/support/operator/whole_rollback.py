@@ -24,6 +24,7 @@ from ocore_crds.protocol import (
     SwitchResult,
 )
 from ocore_crds.stored.manifest import Evidence
+from ocore_kube.errors import Forbidden
 from ocore_kube.types import CLAIMS, DEPLOYMENTS, ENVIRONMENTS, JOBS, PODS, ROLLBACKS, SNAPSHOTS, STORES
 from ocore_operator import clock
 from ocore_operator.context import Context
@@ -54,9 +55,12 @@ class Place(ApiServer):
     def __init__(self) -> None:
         super().__init__()
         self.logs: dict[str, list[str]] = {}
+        self.refuses_jobs = False
         self._uids = itertools.count(1)
 
     def _create(self, path: str, body: Object) -> Object:
+        if self.refuses_jobs and body["kind"] == "Job":
+            raise Forbidden(403, "Forbidden", "exceeded quota")
         made = {"uid": f"uid-{next(self._uids)}", "creationTimestamp": objects.at(0), "generation": 1}
         return super()._create(path, {**body, "metadata": {**made, **body["metadata"]}})
 
@@ -73,6 +77,10 @@ class Logs:
 
     place: Place
     states: dict[str, LogState] = field(default_factory=dict)
+    refused: bool = False
+
+    def unreadable(self, _: str) -> bool:
+        return self.refused
 
     def ensure(self, _: Key, pod: str, since: datetime | None = None) -> LogState:
         return self.states.setdefault(pod, LogState())

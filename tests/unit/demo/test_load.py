@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,11 @@ class Running:
         assert not self._thread.is_alive()
 
     def wait_for_orders(self, count: int) -> None:
-        deadline = time.monotonic() + 30
-        while self.load.report.orders < count:
+        self.wait_for(lambda report: report.orders >= count, 30)
+
+    def wait_for(self, done: Callable[[LoadReport], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not done(self.load.report):
             assert time.monotonic() < deadline, self.load.report
             time.sleep(0.02)
 
@@ -49,11 +53,12 @@ class Running:
 def test_collection_never_takes_a_file_that_a_row_names(settings: Settings) -> None:
     """Thirty writers, deletions, contents shared between orders, collection without a pause: nothing is missing."""
     plan = LoadPlan(
-        seconds=6, rate=1000, writers=30, burst=300, delete_share=0.4, gc_seconds=0.05, max_bytes=2048, seed=11
+        seconds=180, rate=1000, writers=30, burst=300, delete_share=0.4, gc_seconds=0.05, max_bytes=2048, seed=11
     )
-    lines: list[str] = []
-    report = Load(DirectTarget(settings, plan.writers + 1), plan, lines.append).run()
-    assert report.orders >= 300
+    with Running(settings, plan) as running:
+        began = time.monotonic()
+        running.wait_for(lambda report: time.monotonic() >= began + 6 and report.orders >= 300, 120)
+    report = running.report
     assert report.deleted > 0
     assert report.gc_runs > 3
     assert report.gc_removed > 0
@@ -63,7 +68,7 @@ def test_collection_never_takes_a_file_that_a_row_names(settings: Settings) -> N
         assert found.rows > 300
         shop.collect_garbage(connection, Filestore(settings.filestore))
         assert check(connection, Filestore(settings.filestore)).ok
-    assert json.loads(lines[-1])["orders"] == report.orders
+    assert json.loads(running.lines[-1])["orders"] == report.orders
     unexpected = set(report.errors) - {"SerializationFailure", "gc_busy", "content_differs", "PoolTimeoutError"}
     assert not unexpected, report.errors
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,13 +60,27 @@ class FakeKube:
     def __init__(self, shop: Any) -> None:
         self.shop = shop
         self.key = base64.b64encode(Issuer().pem).decode()
+        self.applied = list[str]()
 
     def get(self, *_: str) -> Any:
         return self.shop
 
     def run(self, *command: str, stdin: str | None = None) -> str:
-        del stdin
+        self.applied += [stdin] if stdin else []
         return json.dumps({"data": {"key.pem": self.key}}) if "get" in command else ""
+
+
+def test_a_key_of_another_kind_is_replaced() -> None:
+    """A demo cluster of an earlier checkout has a key on an elliptic curve."""
+    kube = FakeKube(None)
+    assert Issuer.install(kube).pem == base64.b64decode(kube.key)  # type: ignore[arg-type]
+    command = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    kube.key = base64.b64encode(subprocess.run(command, check=True, capture_output=True).stdout).decode()
+    issuer = Issuer.install(kube)  # type: ignore[arg-type]
+    header = jwt.get_unverified_header(issuer.token(PROJECT))
+    assert (header["alg"], issuer.jwk["kty"]) == ("RS256", "RSA")
+    (applied,) = [json.loads(given) for given in kube.applied[1:]]
+    assert issuer.pem.decode() in [o.get("stringData", {}).get("key.pem") for o in applied["items"]]
 
 
 def test_a_token_for_the_page_names_the_shops_project(

@@ -1,8 +1,11 @@
 """The demo's manifests hold what they promise, and its run reports what happens."""
 
+import ast
 import io
 import json
+import re
 import subprocess
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ from demo_run.steps import NEEDED, Demo, remove_all, rolled_out
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
 from ocore_crds.resources.rollback import RollbackSpec
 
-DEMO = Path(__file__).resolve().parents[3] / "examples/demo"
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEMO = REPOSITORY / "examples/demo"
 Object = dict[str, Any]
 
 
@@ -247,6 +251,19 @@ def test_the_images_that_it_builds_are_those_that_it_runs() -> None:
     containers = [c for _, pod in pods() for c in (*pod["containers"], *pod.get("initContainers", ()))]
     written = {c["image"].removeprefix("localhost/ocore-snapshots/") for c in containers}
     assert set(demo_main.IMAGES) == written | {"operator:dev", "api:dev"}
+
+
+def test_what_it_imports_is_in_the_virtual_environment_of_the_plugin() -> None:
+    """`make demo-venv`, for both. They share no other package with the checks and tests."""
+    files = [ast.parse(file.read_text()) for file in (DEMO / "demo_run").glob("*.py")]
+    nodes = [node for file in files for node in ast.walk(file)]
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found = packages_distributions()
+    imported = {name.lower() for module in modules for name in found.get(module.partition(".")[0], [])}
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (REPOSITORY / "requirements/cli.txt").read_text(), re.MULTILINE))
+    assert imported == {"pyyaml", "rich"}
+    assert imported <= locked
 
 
 @pytest.fixture
