@@ -1,9 +1,9 @@
 """The operator's memory while one tenant has large objects: 100 Jobs of 1.2 MB with our labels, and large Snapshots
 before the operator's start.
 
-Run it as docs/performance.md says, below `tests/with-apiserver`: the API server is a real one without controllers, so
-no pod is made of the Jobs. The operator is a process on this machine. Its peak is compared with the memory limit of the
-chart (`resources.limits.memory`).
+Run it as docs/performance-operator.md says, below `tests/with-apiserver`: the API server is a real one without
+controllers, so no pod is made of the Jobs. The operator is a process on this machine. Its peak is compared with the
+memory limit of the chart (`resources.limits.memory`).
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""Figures of the page in Debian's Chromium: 200 environments and 20,000 snapshots, 10,000 of them in one environment.
+"""Figures of the page in Debian's Chromium: fleets of 200 and of 1,000 environments with 20,000 snapshots, of which one
+environment has 10,000.
 
 Run by `make bench`. The facade is a process of its own with the program's edge, routes and limits; its watch cache is
-fed in memory. First view and scrolling are measured with the browser's own clock. Then changes of all kinds arrive
-while the page goes through its views: neither the page nor the facade may grow.
+fed in memory. First view and scrolling are measured with the browser's own clock. Then, with the largest fleet, changes
+of all kinds arrive while the page goes through its views: neither the page nor the facade may grow.
 """
 
 import argparse
@@ -29,11 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import uvloop
 from figures import Figure, limit, report
 from memory import rss
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from ocore_api.auth import Authenticator
 from ocore_api.cache import Cache
 from ocore_api.facade import Facade
+from ocore_api.http import page_files
 from ocore_api.http.audit import Audit
 from ocore_api.http.server import Server
 from ocore_api.main import create_app, running
@@ -45,8 +47,11 @@ from support.api.issuer import AUDIENCE, ISSUER, Issuer
 from support.api.visitor import Visitor, chromium, visitor
 
 MIB = 1024 * 1024
-#: Environments that the page shows at first.
-FIRST = 100
+#: Rows of environments that the first view shows on a screen of a laptop.
+FIRST = 25
+#: Screens that a fleet of 200 may be high; kB of the page's files, as the facade sends them.
+SCREENS, BYTES = 12, 80
+LAPTOP: ViewportSize = {"width": 1440, "height": 900}
 #: Seconds that one view stays open during the stream.
 VISIT = 15.0
 #: Seconds between two snapshots of an environment.
@@ -74,10 +79,13 @@ bench.await = (done) => (bench.painted = new Promise((resolve) => {
 }));
 """
 #: All rows of the first view.
-ENVIRONMENTS = f"() => document.querySelectorAll('ul.environments > li').length === {FIRST}"
-#: The timeline with its days, the plot, the rows in view; nothing is still being read.
-ENVIRONMENT = """() => document.querySelectorAll("ol.timeline > li a").length && document.querySelector("svg.plot")
-  && document.querySelector("[role=table] a") && !document.querySelector("main").textContent.includes("Loading …")"""
+ENVIRONMENTS = f"() => document.querySelectorAll('[aria-label=Environments] .body a').length >= {FIRST}"
+ONE = "() => document.querySelectorAll('[aria-label=Environments] .body a').length === 1"
+HEIGHT = "() => document.documentElement.scrollHeight / innerHeight"
+#: The axis of time with its marks; nothing is still being read.
+ENVIRONMENT = """() => Number(document.querySelector("[role=slider]")?.ariaValueMax)
+  && !document.querySelector("main").textContent.includes("Loading …")"""
+SNAPSHOTS = "() => document.querySelector('[role=table] a')"
 AT_END = "() => innerHeight + scrollY >= document.documentElement.scrollHeight - 2"
 GO = "(path) => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }"
 
@@ -133,7 +141,7 @@ def story(place: Place) -> Iterator[objects.Object | tuple[str, str]]:
         of, spec = place.source, {"environmentRef": {"name": place.name}}
         back = {"snapshotRef": {"name": name}, "targetEnvironmentRef": {"name": place.name}}
         now = (datetime.now(UTC) - objects.BEGIN).total_seconds()
-        lock = {"operation": {"kind": "Snapshot", "name": name, "since": objects.at(now)}}
+        lock = {"operation": {"kind": "Snapshot", "name": name, "uid": objects.uid_of(name), "since": objects.at(now)}}
         known = {"environmentId": place.id, "environmentName": place.name, "snapshotName": name}
         yield environment(place, f"round {round_}", **lock)
         for percent in (1, 50, 90):
@@ -182,7 +190,8 @@ async def serve(folder: Path, options: argparse.Namespace) -> None:
         ui_folder=options.serve,
     )
     cache = Cache()
-    for found in initial(options.environments, options.snapshots, options.largest):
+    (environments,) = options.environments
+    for found in initial(environments, options.snapshots, options.largest):
         cache.store.put(found["kind"], found)
     facade = Facade(
         settings=settings, authenticator=Authenticator(settings), cache=cache, client=None, audit=Audit(io.StringIO())
@@ -202,7 +211,7 @@ async def serve(folder: Path, options: argparse.Namespace) -> None:
                 gc.collect()
                 print(json.dumps({"rss": rss()}), flush=True)
             elif line == "change":
-                changing = asyncio.create_task(change(cache, options.environments, options.rate))
+                changing = asyncio.create_task(change(cache, environments, options.rate))
         if changing is not None:
             changing.cancel()
         server.should_exit = True
@@ -233,10 +242,11 @@ class Site:
 
 
 @contextmanager
-def site(built: Path, options: argparse.Namespace) -> Iterator[Site]:
-    """A facade, until the end of the block."""
-    given = ("environments", "snapshots", "largest", "rate", "stream_seconds")
+def site(built: Path, options: argparse.Namespace, environments: int) -> Iterator[Site]:
+    """A facade with so many, until the end of the block."""
+    given = ("snapshots", "largest", "rate", "stream_seconds")
     arguments = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in given]
+    arguments.append(f"--environments={environments}")
     with subprocess.Popen(
         [sys.executable, __file__, "--serve", str(built), *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -272,6 +282,11 @@ class Longest:
     frame: float
     task: float
     processor: float
+
+
+def compressed(built: Path) -> int:
+    """Bytes of what the first view loads: page, script, style."""
+    return sum(len(file.compressed) for name, file in page_files.read(built).items() if not name.endswith("txt"))
 
 
 def processor_time(trace: bytes) -> float:
@@ -329,7 +344,7 @@ def follow(page: Page, served: Site, seconds: float) -> list[Held]:
     held: list[Held] = []
     begun = end = float("inf")
     while time.monotonic() < end:
-        for path in ("/ui/", f"{home}/log", f"{home}/settings", home):
+        for path in ("/ui/", f"{home}/log", f"{home}/settings", f"{home}/snapshots", home):
             page.evaluate(GO, path)
             page.wait_for_timeout(VISIT * 1000)
         page.wait_for_function(ENVIRONMENT)
@@ -347,42 +362,55 @@ def growth(values: list[float]) -> list[float]:
     return [statistics.median(values[-third:]) - statistics.median(values[:third])]
 
 
-def measure(browser: Browser, served: Site, options: argparse.Namespace) -> list[Figure]:
-    """Everything, one after the other."""
+def views(browser: Browser, served: Site, options: argparse.Namespace, environments: int) -> list[Figure]:
+    """The first views of a fleet, and how it scrolls."""
     first: list[float] = []
     opened: list[float] = []
     scrolled: dict[str, list[Longest]] = {"environments": [], "snapshots": []}
+    heights: list[float] = []
     for _ in range(options.runs):
-        with visitor(browser, served.url, viewport={"width": 1280, "height": 800}) as person:
+        with visitor(browser, served.url, viewport=LAPTOP) as person:
             person.context.add_init_script(MEASURES)
             page = person.page
             first.append(first_view(person, served.token))
-            page.get_by_role("button", name="Show 100 more").click()
-            page.wait_for_function(f"() => document.querySelectorAll('ul.environments > li').length > {FIRST}")
+            heights.append(page.evaluate(HEIGHT))
             scrolled["environments"].append(scroll(browser, page, 300))
+            page.evaluate("scrollTo(0, 0)")
+            page.get_by_label("Name, namespace or id").fill(Place.of(0).name)
+            page.wait_for_function(ONE)
             link = page.get_by_role("link", name=Place.of(0).name, exact=True)
             opened.append(painted(page, ENVIRONMENT, link.click))
+            page.get_by_role("link", name="Snapshots", exact=True).click()
+            page.wait_for_function(SNAPSHOTS)
             scrolled["snapshots"].append(scroll(browser, page, 3000))
         print(f"first view {first[-1]:.0f} ms, environment {opened[-1]:.0f} ms", file=sys.stderr)
         for name, runs in scrolled.items():
             print(f"{name}, scrolled: {runs[-1]}", file=sys.stderr)
-    with visitor(browser, served.url, viewport={"width": 1280, "height": 800}) as person:
+    fleet = f"of {environments:,} environments"
+    return [
+        limit(f"page: first view {fleet}, from the click", first, 300, "ms"),
+        limit(f"page: height of the fleet {fleet}, in screens", heights, SCREENS * environments / 200, "screens"),
+        limit(f"page: view of an environment with {options.largest:,} snapshots, one {fleet}", opened, 1000, "ms"),
+        *(
+            figure
+            for name, runs in scrolled.items()
+            for figure in (
+                limit(f"page: longest frame, scrolling the {name} {fleet}", [r.frame for r in runs], 100, "ms"),
+                limit(f"page: … most processor time of a task, {name}", [r.processor for r in runs], 50, "ms"),
+            )
+        ),
+    ]
+
+
+def growths(browser: Browser, served: Site, options: argparse.Namespace) -> list[Figure]:
+    """What grows while changes arrive."""
+    with visitor(browser, served.url, viewport=LAPTOP) as person:
         person.context.add_init_script(MEASURES)
         first_view(person, served.token)
         served.ask("change")
         held = follow(person.page, served, options.stream_seconds)
     stream = f"{options.stream_seconds:.0f} s of stream, {options.rate:g} changes a second"
     return [
-        limit(f"page: first view of {options.environments} environments, from the click", first, 1000, "ms"),
-        limit(f"page: view of an environment with {options.largest:,} snapshots", opened, 1000, "ms"),
-        *(
-            figure
-            for name, runs in scrolled.items()
-            for figure in (
-                limit(f"page: longest frame, scrolling the {name}", [r.frame for r in runs], 100, "ms"),
-                limit(f"page: … most processor time of a task, {name}", [r.processor for r in runs], 50, "ms"),
-            )
-        ),
         limit(f"{stream}: growth of the page's heap", growth([h.heap / MIB for h in held]), 2, "MiB"),
         limit(f"{stream}: growth of the page's nodes", growth([h.nodes for h in held]), 500, "nodes"),
         limit(f"{stream}: growth of the page's listeners", growth([h.listeners for h in held]), 50, "listeners"),
@@ -394,7 +422,7 @@ def main() -> None:
     """Figures as a table on stdout, and as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", type=Path, metavar="FOLDER", help="be the facade, with the page in this folder")
-    parser.add_argument("--environments", type=int, default=200)
+    parser.add_argument("--environments", type=int, nargs="+", default=[200, 1000], help="of each fleet")
     parser.add_argument("--snapshots", type=int, default=20_000)
     parser.add_argument("--largest", type=int, default=10_000, help="snapshots of the largest environment")
     parser.add_argument("--runs", type=int, default=5)
@@ -406,8 +434,15 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(Path(folder), options))
         return
-    with site(built_page(), options) as served, chromium() as browser:
-        report(measure(browser, served, options), options.json)
+    built = built_page()
+    figures = [limit("page: its files, compressed", [compressed(built) / 1000], BYTES, "kB")]
+    with chromium() as browser:
+        for environments in options.environments:
+            with site(built, options, environments) as served:
+                figures += views(browser, served, options, environments)
+                if environments == max(options.environments):
+                    figures += growths(browser, served, options)
+    report(figures, options.json)
 
 
 if __name__ == "__main__":
