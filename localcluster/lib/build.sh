@@ -17,11 +17,14 @@ missing_packages() {
   for pair in $DEPS; do
     command -v "${pair%%=*}" >/dev/null || echo "${pair##*=}"
   done | sort -u
+  "$REPO/requirements/python" >/dev/null 2>&1 || echo python3-venv
 }
+
+need_go() { command -v go >/dev/null || die "go is missing: version 1.26 or newer builds the node"; }
 
 install_deps() {
   local missing
-  command -v go >/dev/null || die "go is missing: version 1.26 or newer builds the node"
+  need_go
   mapfile -t missing < <(missing_packages)
   if [ ${#missing[@]} = 0 ]; then return; fi
   need_root
@@ -50,15 +53,19 @@ rootfs_key() { hash_of -- "$NODE_SUITE" "$NODE_PACKAGES" "$(declare -f make_root
 # Sets BIN and ROOTFS, building what is not there.
 cluster_build() {
   local since=$EPOCHREALTIME
-  install_deps
+  need_go
   BIN=$CACHE/node/$(binaries_key)
   ROOTFS=$CACHE/rootfs/$(rootfs_key)
   if [ -d "$BIN" ] && [ -d "$ROOTFS" ]; then
+    install_deps
     [ "${COMMAND:-}" != build ] || say "node: as built before ($(seconds "$since") s)"
   else
     need_root
+    # Compiling takes longest and needs Go alone: Debian's packages are installed beside it.
+    [ -d "$BIN" ] || beside with_lock node make_binaries "$BIN"
+    install_deps
     [ -d "$ROOTFS" ] || with_lock rootfs make_root_fs "$ROOTFS"
-    [ -d "$BIN" ] || with_lock node make_binaries "$BIN"
+    join_beside
   fi
   [ -z "${OCORE_KUBERNETES:-}" ] || of_another_version "$OCORE_KUBERNETES"
 }

@@ -52,15 +52,32 @@ step() {
   say "$what: $(seconds "$since") s"
 }
 
-# What was asked to end ends its step too.
-STEP='' TICKER=''
-on_exit() { [ -z "$STEP" ] || { kill -- "-$STEP" || true; kill -KILL "$TICKER"; } 2>/dev/null || true; }
-pass_signals_on() { # a subshell has no traps: it must set them again
+# What was asked to end ends its step too, and what runs beside it.
+on_exit() {
+  [ -z "$STEP" ] || { kill -- "-$STEP" || true; kill -KILL "$TICKER"; } 2>/dev/null || true
+  [ -z "$BESIDE" ] || kill -- "-$BESIDE" 2>/dev/null || true
+}
+pass_signals_on() { # a subshell has no traps: it must set them again; what runs is another shell's to end
+  STEP='' TICKER='' BESIDE=''
   trap on_exit EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
 }
 pass_signals_on
+
+# beside COMMAND...: runs it while this shell continues. join_beside waits for its end, and fails where it failed.
+beside() {
+  set -m # a process group of its own, to end all of it
+  "$@" &
+  BESIDE=$!
+  set +m
+}
+
+join_beside() {
+  [ -n "$BESIDE" ] || return 0
+  wait "$BESIDE" || exit 1
+  BESIDE=''
+}
 
 # with_lock NAME COMMAND...: one at a time on this machine. Daemons started under it must close fd 9.
 with_lock() {

@@ -415,6 +415,8 @@ prune_images() {
     # shellcheck disable=SC2012  # names of our own
     (cd "$dir" && ls -t | tail -n +$((keep + 1)) | xargs -r rm -f)
   done
+  # What builds have left that were killed: an image of theirs would be in use.
+  buildah_ rm --all >/dev/null
   buildah_ rmi --prune >/dev/null
   python3 "$HERE/lib/oci.py" prune "$CACHE/oci" "$CACHE/images"
 }
