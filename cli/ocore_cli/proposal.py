@@ -244,16 +244,21 @@ def _s3_secret(found: Found, given: Given) -> str:
     if fitting:
         raise Unknown("s3-secret", f"Which Secret has the keys of the bucket: {', '.join(fitting)}?")
     name = _free("s3-credentials", found.secrets)
-    line = command(
-        *("kubectl", "-n", found.namespace, "create", "secret", "generic", name, "--from-env-file=s3-keys.env")
-    )
     raise Unknown(
         "s3-secret",
-        f"No Secret of namespace {found.namespace} has the keys accessKeyId and secretAccessKey. To create one, run"
-        " umask 077, so that only you can read the file, and write the file s3-keys.env with a line KEY=VALUE for each"
-        f" of them. Then run\n{line}\nand remove the file. For"
+        f"No Secret of namespace {found.namespace} has the keys accessKeyId and secretAccessKey. To create one, run the"
+        f" next lines. The file has a line KEY=VALUE for each of them.\n{_from_file(found, name, 's3-keys.env')}\nFor"
         " workload identity give --s3-service-account instead. Which Secret has the keys of the bucket?",
     )
+
+
+def _from_file(found: Found, secret: str, file: str) -> str:
+    """Commands that make a Secret of what is typed into an editor. Only the person can read the file. No value is in
+    them: all users see the arguments of processes."""
+    line = command(
+        *("kubectl", "-n", found.namespace, "create", "secret", "generic", secret, f"--from-env-file={file}")
+    )
+    return f"(umask 077; ${{EDITOR:-vi}} {file})\n{line} && rm {file}"
 
 
 def _store_name(found: Found, given: Given, spec: Object) -> str:
@@ -409,8 +414,8 @@ def _cluster_of(found: Found, secret: str) -> str:
 
 
 def _no_secret(found: Found) -> str:
-    """The question, with a command that makes a Secret, and where the workload has its values. No value is shown: any
-    may be a password, and text of a shell. No value is in the command: all users see the arguments of processes."""
+    """The question, with commands that make a Secret, and where the workload has its values. No value is shown: any
+    may be a password, and text of a shell."""
     values, lines = variables(found.workload), []
     for key, names in _VARIABLES.items():
         name = next((each for each in names if each in values), None)
@@ -424,13 +429,11 @@ def _no_secret(found: Found) -> str:
         elif key != "port":
             lines.append(f"  {key}: the workload's variables do not show it")
     secret = _free(f"{found.workload['metadata']['name']}-db", found.secrets)
-    line = command(*("kubectl", "-n", found.namespace, "create", "secret", "generic", secret, "--from-env-file=db.env"))
     return (
         "No Secret with the keys uri, or host, dbname, user and password is used by the workload. To create one,"
-        " write the file db.env with an editor, a line KEY=VALUE for each of these keys:\n"
+        f" run\n{_from_file(found, secret, 'db.env')}\nThe file has a line KEY=VALUE for each of these keys:\n"
         + "\n".join(lines)
-        + "\nThen run"
-        f"\n{line}\nand remove the file. Which Secret has the connection?"
+        + "\nWhich Secret has the connection?"
     )
 
 

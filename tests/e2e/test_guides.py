@@ -1,6 +1,7 @@
 """Commands of docs/guides, as the pages print them. What is another's name in a page is a variable, or the site has the
 same one."""
 
+import base64
 import re
 from pathlib import Path
 
@@ -49,12 +50,17 @@ def test_upgrade_and_return(cluster: Cluster, servers: Servers, tmp_path: Path) 
 
 def test_the_secret_of_another_server(cluster: Cluster, site: Site, tmp_path: Path) -> None:
     (create,) = blocks((GUIDES / "other-postgresql.md").read_text())
-    (tmp_path / "password").write_text("ẞecret")
-    shell = Shell(cluster, site.namespace, tmp_path, {}, start_in=tmp_path)
+    named = re.search(r"lines: (.*)", create)
+    assert named is not None
+    typed = named[1].replace("…", "ẞecret =#'").replace(", ", "\n")
+    (tmp_path / "typed").write_text(f"{typed}\n")
+    shell = Shell(cluster, site.namespace, tmp_path, {"EDITOR": "cp typed"}, start_in=tmp_path)
     shell.run(create, 30)
+    assert not (tmp_path / "db.env").exists()
     try:
         made = cluster.core.read_namespaced_secret("shop-db", site.namespace)
         assert made.data.keys() == {"host", "port", "dbname", "user", "password"}
+        assert base64.b64decode(made.data["password"]).decode() == "ẞecret =#'"
     finally:
         cluster.delete("Secret", "shop-db", site.namespace)
 

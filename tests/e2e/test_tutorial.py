@@ -101,12 +101,13 @@ def test_a_newcomer_gets_a_snapshot_in_five_minutes(
     assert len(commands) <= COMMANDS
     with make_site(cluster, servers, store=store, described=False, application=False) as site:
         odoo(site)
-        (tmp_path / "keys").write_text(f"accessKeyId={S3_ACCESS_KEY}\nsecretAccessKey={S3_SECRET_KEY}\n")
+        (tmp_path / "typed").write_text(f"accessKeyId={S3_ACCESS_KEY}\nsecretAccessKey={S3_SECRET_KEY}\n")
         names = {
             "CHART": str(release.chart(dist)),
             "APPLICATION": "odoo",
             "CAPACITY": "10Gi",
             "KEYS": str(tmp_path / "keys"),
+            "EDITOR": f"cp {tmp_path}/typed",
             "BUCKET": site.bucket,
             "ENDPOINT": site.endpoint,
         }

@@ -1,6 +1,7 @@
 """Commands of the documentation: those of Start and Guides are run by a test or say that they are not, and every call
 of kubectl ocore has arguments and options that the program knows."""
 
+import itertools
 import re
 import shlex
 import tomllib
@@ -61,6 +62,16 @@ def test_a_command_without_a_test_is_found() -> None:
     assert unmarked(page) == ["## Two"]
     assert unmarked(page.replace("## Two\n", "## Two\n\n```yaml\na: 1\n```\n")) == ["## Two"]
     assert unmarked(page.replace("# Page\n", "# Page\n\n[A test](../tests/a.py) runs it.\n", 1)) == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, *REPOSITORY.glob("examples/*.yaml")], ids=lambda p: p.name)
+def test_a_file_with_a_password_is_written_so_that_only_its_owner_reads_it(path: Path) -> None:
+    """One way everywhere, and the file is removed where the Secret exists."""
+    lines = path.read_text().splitlines()
+    for before, line in itertools.pairwise(lines):
+        if file := re.search(r"--from-env-file=(\S+)", line):
+            assert f"(umask 077; ${{EDITOR:-vi}} {file[1]})" in before, line
+            assert line.endswith(f"{file[0]} && rm {file[1]}"), line
 
 
 def commands(page: Path) -> Iterator[str]:

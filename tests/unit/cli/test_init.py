@@ -18,6 +18,7 @@ from support.cli import FakeObjects, Object, at, condition, run
 
 ID = "8f14e45f-ceea-467f-a1e6-1d2c3b4a5968"
 KEYS = frozenset({"accessKeyId", "secretAccessKey"})
+CREATE = "kubectl -n shop create secret generic"
 APP = frozenset({"uri", "host", "port", "dbname", "user", "username", "password"})
 S3 = Given(store="s3://backups/shop", endpoint="https://s3.example.org", id=ID)
 
@@ -279,7 +280,8 @@ def test_without_a_secret_the_command_that_makes_one_is_said() -> None:
     with pytest.raises(Unknown) as asked:
         propose(found(obj, secrets={"odoo": frozenset({"database-password"})}, clusters={}), S3)
     text = str(asked.value)
-    assert "kubectl -n shop create secret generic odoo-db --from-env-file=db.env" in text.splitlines()
+    lines = ["(umask 077; ${EDITOR:-vi} db.env)", f"{CREATE} odoo-db --from-env-file=db.env && rm db.env"]
+    assert "\n".join(["", *lines, ""]) in text
     assert "  host: variable ODOO_DATABASE_HOST of the workload" in text.splitlines()
     assert "  password: key database-password of Secret odoo" in text.splitlines()
 
@@ -294,7 +296,7 @@ def test_the_variables_of_odoos_image_and_names_that_are_taken() -> None:
     lines = asked.value.question.splitlines()
     assert "  host: key host of Secret odoo-db" in lines
     assert "  dbname: option -d or --database among the workload's arguments" in lines
-    assert "kubectl -n shop create secret generic odoo-db-2 --from-env-file=db.env" in lines
+    assert f"{CREATE} odoo-db-2 --from-env-file=db.env && rm db.env" in lines
     secrets["odoo-db-2"] = frozenset({"host", "user", "password", "dbname"})
     given = replace(S3, database_secret="odoo-db-2")
     other = {"s3": {"bucket": "others", "prefix": "shop"}}
@@ -322,9 +324,7 @@ def test_row_125_neither_a_password_nor_a_command_of_the_workload_is_printed() -
     for value in ("s3cret", "curl", "$(id)", "`id`"):
         assert value not in text
     (line,) = [each for each in text.splitlines() if "kubectl" in each]
-    assert shlex.split(line) == [
-        *("kubectl", "-n", "shop", "create", "secret", "generic", "odoo-db", "--from-env-file=db.env")
-    ]
+    assert shlex.split(line) == [*(*CREATE.split(), "odoo-db", "--from-env-file=db.env", "&&", "rm", "db.env")]
 
 
 def test_a_store_that_exists_is_used_and_a_claim_is_possible() -> None:
@@ -365,9 +365,11 @@ def test_whose_keys_are_meant_is_never_guessed() -> None:
     with pytest.raises(Unknown) as asked:
         propose(found(ODOO, keys=False, secrets={"pg-app": APP, "s3-credentials": frozenset()}), S3)
     assert asked.value.option == "s3-secret"
-    line = "kubectl -n shop create secret generic s3-credentials-2 --from-env-file=s3-keys.env"
-    assert line in asked.value.question.splitlines()
-    assert asked.value.question.index("umask 077") < asked.value.question.index("s3-keys.env")
+    lines = (
+        "(umask 077; ${EDITOR:-vi} s3-keys.env)",
+        f"{CREATE} s3-credentials-2 --from-env-file=s3-keys.env && rm s3-keys.env",
+    )
+    assert "\n".join(["", *lines, ""]) in asked.value.question
     spec = propose(found(ODOO, keys=False, secrets={"pg-app": APP}), replace(S3, s3_service_account="backup"))[0].spec
     assert spec["serviceAccountName"] == "backup"
     assert "credentialsSecretRef" not in spec["s3"]
