@@ -26,7 +26,6 @@ class CopyResult(Line):
 
     kind: Literal["copy-remote"] = "copy-remote"
     store_id: str = Field(description="Id of the remote store.")
-    origin_store_id: str = Field(description="The manifest's storeId: the store that the snapshot was written to.")
     manifest_key: str
     manifest_sha256: str
     objects: int = 0

@@ -66,7 +66,6 @@ def execute(runtime: Runtime, request: CopyRemoteRequest) -> CopyResult:
     objects = stored.manifest.objects()
     return CopyResult(
         store_id=remote,
-        origin_store_id=stored.manifest.store_id,
         manifest_key=stored.key,
         manifest_sha256=stored.sha256,
         objects=len(objects),

@@ -164,7 +164,7 @@ def test_it_is_the_same_byte_for_byte(origin: Place, remote: Place) -> None:
     manifest = taken(origin)
     result = copied(origin, remote)
     assert contents(remote) == contents(origin)
-    assert result["originStoreId"] == manifest.store_id != result["storeId"]
+    assert manifest.store_id != result["storeId"]
     assert (result["objects"], result["objectsSent"], result["bytes"], result["bytesSent"]) == (4, 4, TOTAL, TOTAL)
     # What reads a snapshot reads the copy: the id in its manifest is the origin's.
     found = manifests.read(remote.store, ENVIRONMENT, SNAPSHOT, sha256=result["manifestSha256"])

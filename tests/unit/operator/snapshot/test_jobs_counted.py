@@ -14,9 +14,7 @@ from support.operator.objects import OTHER_UID, SETTINGS, at, job, moment, obser
 from support.operator.terminal_snapshot import job_named, said
 
 RUN = "0badcafe"
-COPIED = CopyResult(
-    store_id=OTHER_UID, origin_store_id=RESULT.store_id, manifest_key="k", manifest_sha256=RESULT.manifest_sha256
-)
+COPIED = CopyResult(store_id=OTHER_UID, manifest_key="k", manifest_sha256=RESULT.manifest_sha256)
 TESTED = RestoreTestResult(
     manifest_sha256=RESULT.manifest_sha256,
     server="db:5432",

@@ -56,9 +56,7 @@ from support.operator.remote_copies import DONE, copy
 from support.operator.terminal_snapshot import RUNNING, said, terminal
 
 DIGEST = "a" * 64
-RESULT = CopyResult(
-    store_id="far", origin_store_id="near", manifest_key="k", manifest_sha256=DIGEST, objects=3, bytes=9
-)
+RESULT = CopyResult(store_id="far", manifest_key="k", manifest_sha256=DIGEST, objects=3, bytes=9)
 DOWN = Failure(reason=c.STORE_UNREACHABLE, message="The store does not answer.", retryable=True)
 VIEW = RemoteView(wanted="far")
 

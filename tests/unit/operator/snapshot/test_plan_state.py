@@ -31,7 +31,7 @@ from support.operator.objects import OTHER_UID, SETTINGS, UID, at, moment, obj, 
 from support.operator.terminal_snapshot import FAILURE, RUNNING, condition, job_named, said, world
 
 DEFAULTS = {"retention": "Keep", "deletionPolicy": "Retain"}
-COPIED = CopyResult(store_id="far", origin_store_id="near", manifest_key="k", manifest_sha256="a" * 64)
+COPIED = CopyResult(store_id="far", manifest_key="k", manifest_sha256="a" * 64)
 PINNED = {"pin": {"label": "audit"}, **DEFAULTS}
 
 
