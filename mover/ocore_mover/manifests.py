@@ -296,10 +296,10 @@ def verify_objects(store: Store, manifest: Manifest, counter: Counter, *, jobs: 
     return manifest.needed_bytes()
 
 
-def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tuple[int, int]:
+def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> int:
     """Deletes the manifest, then every object below the prefix, then stale uploads. Idempotent.
 
-    Returns the number of objects and of aborted uploads. Hits the failpoint delete-manifest-gone.
+    Returns the number of objects. Hits the failpoint delete-manifest-gone.
     """
     key = naming.manifest_key(environment_id, snapshot_id)
     count = 0
@@ -307,25 +307,26 @@ def delete_snapshot(store: Store, environment_id: str, snapshot_id: str) -> tupl
         count += store.delete([key])
     failpoints.hit("delete-manifest-gone")
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
-    return count + _delete_all(store, prefix), abort_uploads(store, prefix)
+    return count + _delete_all(store, prefix)
 
 
-def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> tuple[int, int]:
+def delete_leftovers(store: Store, environment_id: str, snapshot_id: str) -> int:
     """Deletes everything below the snapshot's prefix but the manifest, its objects, the state object and the markers of
     differentials. No attempt is still writing.
 
-    Returns the number of objects and of aborted uploads. Raises Corrupt if the manifest cannot be read: then nothing is
-    deleted, and the manifest can still be fixed.
+    Returns the number of objects. Raises Corrupt if the manifest cannot be read: then nothing is deleted, and the
+    manifest can still be fixed.
     """
     found = find(store, environment_id, snapshot_id)
     keep = frozenset((found.key, *(obj.key for obj in found.manifest.objects()))) if found is not None else frozenset()
     keep |= {naming.state_key(environment_id, snapshot_id)}
     keep |= {marker.key for marker in store.list(naming.dependents_prefix(environment_id, snapshot_id))}
     prefix = naming.snapshot_prefix(environment_id, snapshot_id)
-    return _delete_all(store, prefix, keep), abort_uploads(store, prefix)
+    return _delete_all(store, prefix, keep)
 
 
 def _delete_all(store: Store, prefix: str, keep: frozenset[str] = frozenset()) -> int:
+    """Objects, then unfinished uploads. Returns the number of objects."""
     count = 0
     batch: list[str] = []
     for found in store.list(prefix):
@@ -335,4 +336,6 @@ def _delete_all(store: Store, prefix: str, keep: frozenset[str] = frozenset()) -
         if len(batch) == DELETE_BATCH:
             count += store.delete(batch)
             batch = []
-    return count + (store.delete(batch) if batch else 0)
+    count += store.delete(batch) if batch else 0
+    abort_uploads(store, prefix)
+    return count

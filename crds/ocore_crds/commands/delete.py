@@ -50,7 +50,6 @@ class DeleteResult(Line):
 
     kind: Literal["delete"] = "delete"
     objects: int = 0
-    uploads_aborted: int = 0
     kept: KeptVersions | None = Field(default=None, description="None: nothing is left.")
 
 

@@ -32,12 +32,10 @@ def delete(runtime: Runtime, store: Store, request: DeleteRequest) -> DeleteResu
             states.check_not_pinned(guarded, environment_id, snapshot_id, request.known_state)
     if request.claim is not None:
         ClaimFolders(Path(request.claim), "", environment_id).remove_frozen(of_snapshot=snapshot_id)
-    if request.attempts_only:
-        objects, uploads = manifests.delete_leftovers(guarded, environment_id, snapshot_id)
-    else:
-        objects, uploads = manifests.delete_snapshot(guarded, environment_id, snapshot_id)
+    remove = manifests.delete_leftovers if request.attempts_only else manifests.delete_snapshot
+    objects = remove(guarded, environment_id, snapshot_id)
     kept = guarded.purge(naming.snapshot_prefix(environment_id, snapshot_id))
-    return DeleteResult(objects=objects, uploads_aborted=uploads, kept=kept)
+    return DeleteResult(objects=objects, kept=kept)
 
 
 def execute(runtime: Runtime, request: DeleteRequest) -> DeleteResult:

@@ -175,7 +175,7 @@ def test_what_is_no_manifest_is_refused(folder_store: Store, data: bytes) -> Non
         manifests.find(folder_store, ENVIRONMENT, SNAPSHOT)
     with pytest.raises(Corrupt):
         manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
-    assert manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT)[0] == 1
+    assert manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT) == 1
 
 
 def test_a_copied_manifest_is_refused(site: Site, folder_store: Store) -> None:
@@ -337,10 +337,10 @@ def test_deleting_takes_everything_of_one_snapshot(site: Site, store: Store) -> 
     other = "44444444-4444-4444-8444-444444444444"
     manifests.write(store, snapshot(site, store, snapshot_id=other))
     before = keys(store)
-    objects, uploads = manifests.delete_snapshot(store, ENVIRONMENT, SNAPSHOT)
+    objects = manifests.delete_snapshot(store, ENVIRONMENT, SNAPSHOT)
     assert keys(store) == {key for key in before if f"/{other}/" in key}
-    assert (objects, uploads) == (len(before) - len(keys(store)), 0)
-    assert manifests.delete_snapshot(store, ENVIRONMENT, SNAPSHOT) == (0, 0)
+    assert objects == len(before) - len(keys(store))
+    assert manifests.delete_snapshot(store, ENVIRONMENT, SNAPSHOT) == 0
 
 
 def test_a_deletion_that_is_killed_goes_on(site: Site, folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +361,7 @@ def test_left_overs_go_and_the_snapshot_stays(site: Site, store: Store) -> None:
     snapshot(site, store, attempt="a0")
     stored = manifests.write(store, snapshot(site, store))
     left = len(keys(store)) - len({stored.key, *(obj.key for obj in stored.manifest.objects())})
-    assert manifests.delete_leftovers(store, ENVIRONMENT, SNAPSHOT)[0] == left > 0
+    assert manifests.delete_leftovers(store, ENVIRONMENT, SNAPSHOT) == left > 0
     assert keys(store) == {stored.key, *(obj.key for obj in stored.manifest.objects())}
     manifests.verify_objects(store, stored.manifest, counter())
 
@@ -523,7 +523,7 @@ def test_a_deletion_in_batches_is_whole_and_counted(
         return real(some)
 
     monkeypatch.setattr(folder_store, "delete", counted)
-    assert manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT) == (len(before), 0)
+    assert manifests.delete_snapshot(folder_store, ENVIRONMENT, SNAPSHOT) == len(before)
     assert keys(folder_store) == set()
     assert sizes[0] == 1  # the manifest, first
     assert max(sizes) == 2
@@ -537,6 +537,6 @@ def test_leftovers_are_everything_but_the_snapshot_and_its_state(
     put(folder_store, naming.state_key(ENVIRONMENT, SNAPSHOT), b"{}")
     snapshot(site, folder_store, attempt="a0")
     assert keys(folder_store) > kept
-    count, _ = manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
+    count = manifests.delete_leftovers(folder_store, ENVIRONMENT, SNAPSHOT)
     assert keys(folder_store) == kept
     assert count == sum(1 for _ in stored.manifest.objects())
