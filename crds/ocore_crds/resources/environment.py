@@ -41,14 +41,10 @@ class CertificateAuthority(Model):
 
 
 class ClientCertificate(Model):
-    """Certificate that the Jobs present to the server, in a Secret of the type kubernetes.io/tls."""
+    """Certificate that the Jobs present to the server."""
 
-    secret_ref: LocalRef = Field(description="Secret with the certificate and its private key.")
-    certificate_key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
-        default="tls.crt", description="Key of the certificate (PEM)."
-    )
-    private_key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
-        default="tls.key", description="Key of the private key (PEM, without a passphrase)."
+    secret_ref: LocalRef = Field(
+        description="Secret of the type kubernetes.io/tls: `tls.crt` and `tls.key` (PEM, without a passphrase)."
     )
 
 

@@ -248,7 +248,7 @@ _PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
             r" match private key"
         ),
         conditions.SECRET_INVALID,
-        "check that ca and clientCertificate of spec.database.tls name keys with PEM data that belong together",
+        "check that ca and clientCertificate of spec.database.tls hold PEM data that belongs together",
         False,
     ),
     (

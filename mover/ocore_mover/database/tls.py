@@ -99,7 +99,7 @@ def private_key(key: Path | None) -> Iterator[Path | None]:
         raise MoverError(
             conditions.SECRET_INVALID,
             f"the private key of spec.database.tls.clientCertificate cannot be read: {os.strerror(error.errno or 0)}; "
-            "check privateKey and the Secret's keys",
+            "check that its Secret has tls.crt and tls.key",
         ) from None
     with tempfile.TemporaryDirectory(prefix="ocore-") as folder:
         path = Path(folder) / "tls.key"

@@ -48,11 +48,7 @@ ENVIRONMENT: Object = {
         "tls": {
             "mode": "verify-full",
             "ca": {"secretRef": {"name": "shop-db-ca", "key": "ca.crt"}},
-            "clientCertificate": {
-                "secretRef": {"name": "shop-db-client"},
-                "certificateKey": "tls.crt",
-                "privateKey": "tls.key",
-            },
+            "clientCertificate": {"secretRef": {"name": "shop-db-client"}},
         },
         "capacity": "100Gi",
     },
@@ -170,11 +166,7 @@ SNAPSHOT_POLICY: Object = {
             "tls": {
                 "mode": "verify-full",
                 "ca": {"secretRef": {"name": "tester-ca", "key": "ca.crt"}},
-                "clientCertificate": {
-                    "secretRef": {"name": "tester-client"},
-                    "certificateKey": "tls.crt",
-                    "privateKey": "tls.key",
-                },
+                "clientCertificate": {"secretRef": {"name": "tester-client"}},
             },
             "capacity": "50Gi",
         },

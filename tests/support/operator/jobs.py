@@ -289,7 +289,7 @@ FULL_S3 = store(
 TLS: Object = {
     "mode": "verify-ca",
     "ca": {"secretRef": {"name": "pg-ca"}},
-    "clientCertificate": {"secretRef": {"name": "pg-client"}, "privateKey": "key.pem"},
+    "clientCertificate": {"secretRef": {"name": "pg-client"}},
 }
 SITES = {
     "s3": job_inputs(),

@@ -116,7 +116,7 @@ def _tls(volumes: Volumes, tls: Tls | None) -> DatabaseTls:
                 sources.append({kind: {"name": ref.name, "items": [{"key": ref.key, "path": "ca.crt"}]}})
     client = tls.client_certificate
     if client is not None:
-        items = [{"key": client.certificate_key, "path": "tls.crt"}, {"key": client.private_key, "path": "tls.key"}]
+        items = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
         sources.append({"secret": {"name": client.secret_ref.name, "items": items}})
     if sources:
         volumes.mount("database-tls", TLS, {"projected": {"sources": sources}}, read_only=True)

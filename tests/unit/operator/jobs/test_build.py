@@ -536,7 +536,7 @@ def test_tls_files_are_mounted_read_only_for_every_job_that_connects(name: str) 
         "key": f"{folder}/tls.key",
     }
     (volume,) = [v for v in pod_of(job)["volumes"] if v["name"] == "database-tls"]
-    client = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "key.pem", "path": "tls.key"}]
+    client = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]
     assert volume["projected"] == {
         "sources": [
             {"secret": {"name": "pg-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
