@@ -63,8 +63,8 @@ def one(store: Store, made: FilestoreArtifact, name: str, place: Path) -> None:
     from ocore_mover.filestore.unpack import PackReader
 
     found = selection.select(store, made, parse_odoo, [name])
-    with PackReader(store) as reader:
-        for _, pieces in found.contents(reader, "sha1"):
+    with PackReader(store, "sha1") as reader:
+        for _, pieces in found.contents(reader):
             (place / "one-file").write_bytes(b"".join(pieces))
     read = made.index.size + reader.packs_read.bytes_in_part + reader.packs_read.bytes_whole
     (place / "one").write_text(str(read))

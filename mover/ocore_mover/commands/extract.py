@@ -52,7 +52,7 @@ class _Extraction:
             return ExtractResult(extracted=made)
         found = self._selected()
         self._counter.bytes_total, self._counter.files_total = found.size, found.files
-        with PackReader(self._store) as reader:
+        with PackReader(self._store, self._layout.algorithm) as reader:
             if beside is not None:
                 extracted = self._into_claim(beside, found, reader)
             else:
@@ -108,7 +108,7 @@ class _Extraction:
 
     def _into_claim(self, beside: Beside, found: Selected, reader: PackReader) -> Extracted:
         with beside.writing(found.size) as folder:
-            for entry, pieces in found.contents(reader, self._layout.algorithm):
+            for entry, pieces in found.contents(reader):
                 folder.file(entry, pieces)
                 self._counter.add(bytes_=entry.size, files=1)
             for entry in found.others:
@@ -121,7 +121,7 @@ class _Extraction:
     def _into_store(self, found: Selected, reader: PackReader) -> Extracted:
         with self._store.writer(self._key("files.tar")) as writer:
             archive = Archive(writer, self._counter)
-            for entry, pieces in found.contents(reader, self._layout.algorithm):
+            for entry, pieces in found.contents(reader):
                 archive.file(entry, pieces)
             for entry in found.others:
                 archive.other(entry)

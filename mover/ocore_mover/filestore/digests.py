@@ -96,12 +96,9 @@ class _Reading:
             self._check(pack, [entry for entry in known if entry.kind == "file"])
 
     def _check(self, pack: StoredObject, files: list[Entry]) -> None:
-        for entry, pieces in whole(self._store, pack, files):
-            digest = hashlib.new(self._algorithm, usedforsecurity=False)
-            for piece in pieces:
-                digest.update(piece)
-            if digest.hexdigest() != entry.digest:
-                raise Corrupt(f"{entry.name} in {pack.key} has another {self._algorithm.upper()} than the index says")
+        for entry, pieces in whole(self._store, pack, files, self._algorithm):
+            for _ in pieces:
+                pass
             self._counter.add(bytes_=entry.size, files=1)
 
     def check_whole(self) -> None:

@@ -1,14 +1,13 @@
 """Which entries of a snapshot's index are wanted, and how they are read: no pack is read but for wanted files."""
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ocore_crds import conditions
 from ocore_crds.reports.extracted import MAX_FILES, SHOWN
 from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
-from ocore_mover.errors import Corrupt, MoverError
+from ocore_mover.errors import MoverError
 from ocore_mover.filestore.index import Entry, Frame, check_name, with_parents
 from ocore_mover.filestore.unpack import Content, PackReader, blocks, entries, one_ahead
 from ocore_mover.store.interface import Store
@@ -37,12 +36,10 @@ class Selected:
     size: int = 0
     missing: tuple[str, ...] = ()  # names that the snapshot does not have
 
-    def contents(self, reader: PackReader, algorithm: str) -> Iterator[Content]:
-        """The wanted files with their bytes. The caller consumes one before the next, to its end: there the digest is
-        compared, and Corrupt is raised. Raises StoreError."""
+    def contents(self, reader: PackReader) -> Iterator[Content]:
+        """The wanted files with their bytes, as :meth:`PackReader.contents`."""
         for found in one_ahead(reader.contents(pack.obj, pack.known, pack.wanted) for pack in self.packs):
-            for entry, pieces in found:
-                yield entry, _compared(entry, pieces, algorithm)
+            yield from found
 
     def renamed(self, names: Mapping[str, str]) -> "Selected":
         """The same files under other names."""
@@ -53,15 +50,6 @@ class Selected:
         """Some of the files."""
         wanted = (entry for pack in self.packs for entry in pack.wanted)
         return (entry for entry, _ in zip(wanted, range(SHOWN), strict=False))
-
-
-def _compared(entry: Entry, pieces: Iterable[bytes | memoryview], algorithm: str) -> Iterator[bytes | memoryview]:
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    for piece in pieces:
-        digest.update(piece)
-        yield piece
-    if digest.hexdigest() != entry.digest:
-        raise Corrupt(f"{entry.name!r} in pack {entry.pack} is not what was stored: its digest differs")
 
 
 def select(

@@ -12,7 +12,6 @@ from typing import Self, TypeVar
 
 from ocore_crds.stored.manifest import FilestoreArtifact, StoredObject
 from ocore_mover.chunks import decompressed
-from ocore_mover.disk import write_all
 from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import index, ranges
 from ocore_mover.filestore.index import Entry
@@ -94,22 +93,16 @@ def by_name(packs: Iterable[StoredObject]) -> dict[str, StoredObject]:
     return {pack.key.rpartition("/")[2]: pack for pack in packs}
 
 
-def write_content(fd: int, pieces: Iterable[bytes | memoryview], digest: "hashlib._Hash") -> str:
-    """Writes a member's bytes to a file; returns their digest in hexadecimal."""
-    for piece in pieces:
-        digest.update(piece)
-        write_all(fd, piece)
-    return digest.hexdigest()
-
-
-def whole(store: Store, pack: StoredObject, wanted: Sequence[Entry]) -> Iterator[Content]:
+def whole(store: Store, pack: StoredObject, wanted: Sequence[Entry], algorithm: str) -> Iterator[Content]:
     """The wanted entries with their bytes, in the order of the pack, which is read whole.
 
-    The caller consumes the bytes of one entry before the next. The pack's SHA-256 is compared after the last entry: the
-    caller makes nothing visible before the iteration ends without Corrupt.
+    The caller consumes the bytes of one entry before the next, to their end: there their digest is compared. The pack's
+    SHA-256 is compared after the last entry: the caller makes nothing visible before the iteration ends without
+    Corrupt.
     """
     chunks = store.read(pack)
-    yield from _members(_tar(chunks, pack), 0, sorted(wanted, key=lambda entry: entry.offset), pack)
+    ordered = sorted(wanted, key=lambda entry: entry.offset)
+    yield from _members(_tar(chunks, pack), 0, ordered, pack, algorithm)
     for _ in chunks:  # the rest, for the digest
         pass
 
@@ -141,12 +134,13 @@ class Pace:
 class PackReader:
     """Reads the wanted files of packs: ranges in parallel and ahead, or whole packs where that is as cheap.
 
-    A context manager; leaving it ends what is still being fetched. Thread-safe.
+    A context manager; leaving it ends what is still being fetched. Thread-safe. `algorithm`: of the entries' digests.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, algorithm: str) -> None:
         self.packs_read = PacksRead()
         self._store = store
+        self._algorithm = algorithm
         self._pace = Pace()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="ranges")
@@ -161,8 +155,8 @@ class PackReader:
         """The wanted entries with their bytes, in the order of the pack. `known` are all entries of the pack.
 
         The first ranges are requested before this returns. The caller consumes the bytes of one entry before the next,
-        and compares the digest of each: a pack that is read in part has no other check. Raises Corrupt, StoreError; as
-        :func:`whole` where the pack is read whole.
+        to their end: there their digest is compared, the only check of a pack that is read in part. Raises Corrupt,
+        StoreError; as :func:`whole` where the pack is read whole.
         """
         plan = ranges.plan(pack, known, wanted, self._pace.request_cost)
         with self._lock:
@@ -173,8 +167,8 @@ class PackReader:
                 self.packs_read.in_part += 1
                 self.packs_read.bytes_in_part += sum(found.end - found.start for found in plan)
         if plan is None:
-            return whole(self._store, pack, wanted)
-        return _parts(pack, plan, _Ahead(self._request(pack), plan))
+            return whole(self._store, pack, wanted, self._algorithm)
+        return _parts(pack, plan, _Ahead(self._request(pack), plan), self._algorithm)
 
     def _request(self, pack: StoredObject) -> "Callable[[int, int], Future[list[bytes]]]":
         version = Version()
@@ -216,14 +210,14 @@ class _Ahead:
             self._size += piece[1]
 
 
-def _parts(pack: StoredObject, plan: Sequence[ranges.Range], ahead: _Ahead) -> Iterator[Content]:
+def _parts(pack: StoredObject, plan: Sequence[ranges.Range], ahead: _Ahead, algorithm: str) -> Iterator[Content]:
     for found in plan:
         chunks = ahead.take(sum(1 for _ in found.pieces()))
         stored = _Stream(chunks, found.start, pack)
         for extent in found.extents:
             stored.skip(extent.start - stored.position)
             data = stored.take(extent.end - extent.start)
-            yield from _members(_tar(data, pack), extent.offset, extent.entries, pack)
+            yield from _members(_tar(data, pack), extent.offset, extent.entries, pack, algorithm)
         for _ in chunks:  # the end of the last frame, before the next range
             pass
 
@@ -280,11 +274,20 @@ class _Stream:
 
 
 def _members(
-    chunks: Iterator[bytes | memoryview], offset: int, entries: Sequence[Entry], pack: StoredObject
+    chunks: Iterator[bytes | memoryview], offset: int, entries: Sequence[Entry], pack: StoredObject, algorithm: str
 ) -> Iterator[Content]:
     stream = _Stream(chunks, offset, pack)
     for entry in entries:
         if entry.offset < stream.position:
             raise Corrupt(f"the index has overlapping files in {pack.key}: {entry.name} and another")
         stream.skip(entry.offset - stream.position)
-        yield entry, stream.take(entry.size)
+        yield entry, _compared(stream.take(entry.size), entry, pack, algorithm)
+
+
+def _compared(pieces: Iterable[memoryview], entry: Entry, pack: StoredObject, algorithm: str) -> Iterator[memoryview]:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+    if digest.hexdigest() != entry.digest:
+        raise Corrupt(f"{entry.name!r} in {pack.key} has another {algorithm.upper()} than the index says")

@@ -15,9 +15,7 @@ from pydantic import ValidationError
 from ocore_crds.commands.extract import ExtractRequest
 from ocore_crds.naming import EXTRACT_MARKER, short_id
 from ocore_crds.reports.extracted import folder_refusal
-from ocore_mover.errors import Corrupt
 from ocore_mover.filestore import new_folder, selection, space
-from ocore_mover.filestore.index import Entry
 from support.crds.samples import NO_NEW_FOLDERS
 from support.mover.beside import ENVIRONMENT, Finished, call
 from support.mover.plain_desk import Folder
@@ -158,14 +156,6 @@ def test_a_damaged_pack_leaves_nothing(extracts: Extracts) -> None:
     assert extracts.into_claim("restored", "papers").reason == "Corrupt"
     assert not (extracts.folder.claim / "restored").exists()
     assert own_folders(extracts) == []
-
-
-def test_other_bytes_than_those_of_the_index_are_refused() -> None:
-    """A pack that is read in part has no other check."""
-    entry = Entry("a", "pack", 0, size=3, digest=hashlib.sha256(b"one").hexdigest())
-    assert list(selection._compared(entry, [b"o", b"ne"], "sha256")) == [b"o", b"ne"]
-    with pytest.raises(Corrupt, match="its digest differs"):
-        list(selection._compared(entry, [b"two"], "sha256"))
 
 
 def test_another_manifest_is_refused(extracts: Extracts) -> None:

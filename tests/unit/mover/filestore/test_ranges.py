@@ -101,12 +101,32 @@ def test_row_104_an_index_that_contradicts_itself(name: str, entries: list[Entry
         ranges.plan(pack_of(10_000, name), entries, entries, 100)
 
 
+def file_at(data: bytes, offset: int, size: int, name: str = "a") -> Entry:
+    digest = hashlib.sha256(memoryview(data)[offset : offset + size]).hexdigest()
+    return Entry(name, "pack-00000.tar", offset, None, size, digest)
+
+
+def test_other_bytes_than_those_of_the_index_are_refused(store: Store) -> None:
+    """Read whole or in part: each file has its own digest, as the last check."""
+    data = hashlib.shake_128(b"some").digest(MIB)
+    stored, found = put(store, "a/pack-00000.tar", data), file_at(data, 512, 10)
+    for known in ([found], [found, file_at(data, 1024, MIB - 1024, "b")]):
+        with PackReader(store, "sha256") as reader:
+            for entry, pieces in reader.contents(stored, known, known):
+                assert b"".join(pieces) == data[entry.offset : entry.offset + entry.size]
+            other = [found._replace(digest="0" * 64), *known[1:]]
+            _, first = next(reader.contents(stored, other, other))
+            with pytest.raises(Corrupt, match=r"'a' in a/pack-00000\.tar has another SHA256 than the index says"):
+                list(first)
+            assert (reader.packs_read.whole, reader.packs_read.in_part) == ((0, 2) if len(known) == 1 else (2, 0))
+
+
 def test_ranges_are_read_in_parallel_and_in_order() -> None:
     data = hashlib.shake_128(b"some").digest(8 * MIB)
     store = _Counting()
     stored = put(store, "a/pack-00000.tar", data)
-    known = [Entry(f"{i}", "pack-00000.tar", i * 400_000, None, 10) for i in range(20)]
-    with PackReader(store) as reader:
+    known = [file_at(data, i * 400_000, 10, f"{i}") for i in range(20)]
+    with PackReader(store, "sha256") as reader:
         found = [(entry.name, b"".join(pieces)) for entry, pieces in reader.contents(stored, known, known)]
     assert found == [(f"{i}", data[i * 400_000 : i * 400_000 + 10]) for i in range(20)]
     assert (store.requests, store.size) == (20, 200)
@@ -171,10 +191,14 @@ def test_row_104_a_frame_that_expands_without_end_takes_little_memory(folder_sto
     bomb = zstd.compress(bytes(512 * MIB))
     rest = hashlib.shake_128(b"rest").digest(MIB)
     stored = put(folder_store, f"a/{Z}", bomb + rest)
-    known = [Entry("a", Z, 511 * MIB, Frame(0, 0), 10), Entry("b", Z, 600 * MIB, Frame(len(bomb), 600 * MIB), 10)]
+    digest = hashlib.sha256(bytes(10)).hexdigest()
+    known = [
+        Entry("a", Z, 511 * MIB, Frame(0, 0), 10, digest),
+        Entry("b", Z, 600 * MIB, Frame(len(bomb), 600 * MIB), 10, digest),
+    ]
     tracemalloc.start()
     try:
-        with PackReader(folder_store) as reader:
+        with PackReader(folder_store, "sha256") as reader:
             assert [b"".join(pieces) for _, pieces in reader.contents(stored, known, known[:1])] == [bytes(10)]
             known[0] = known[0]._replace(offset=599 * MIB)
             with pytest.raises(Corrupt, match="shorter than the index says"):
@@ -186,11 +210,12 @@ def test_row_104_a_frame_that_expands_without_end_takes_little_memory(folder_sto
 
 def test_row_104_little_arrives_ahead(folder_store: Store) -> None:
     """A file of 64 MiB in a pack of 128 MiB is read in pieces."""
-    stored = put(folder_store, "a/pack-00000.tar", bytes(128 * MIB))
-    entry = Entry("a", "pack-00000.tar", 512, None, 64 * MIB)
+    data = bytes(128 * MIB)
+    stored, entry = put(folder_store, "a/pack-00000.tar", data), file_at(data, 512, 64 * MIB)
+    del data
     tracemalloc.start()
     try:
-        with PackReader(folder_store) as reader:
+        with PackReader(folder_store, "sha256") as reader:
             size = sum(len(p) for _, pieces in reader.contents(stored, [entry], [entry]) for p in pieces)
         assert size == 64 * MIB
         assert tracemalloc.get_traced_memory()[1] < unpack.AHEAD + 4 * MIB
