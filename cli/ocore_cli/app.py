@@ -1,10 +1,13 @@
-"""The commands. Exit code 0: succeeded; others: errors.py, and 2: wrong usage."""
+"""The commands. Exit code 0: succeeded; others: errors.py, and 2: wrong usage.
+
+What a command does is imported by its function. A start loads the options of all commands, and the models of the kinds
+take longer than that (tests/unit/cli/test_start_loads.py)."""
 
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
@@ -12,21 +15,7 @@ from rich.text import Text
 from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
 from ocore_crds.text.sentences import escaped
 
-from . import (
-    before_deployment,
-    certificate,
-    confirm,
-    doctor,
-    evidence,
-    explain,
-    extracts,
-    init,
-    manage,
-    preview,
-    probing,
-    retention,
-    tables,
-)
+from . import manage, selection
 from .errors import FINDINGS, CliError, Refused, TimedOut
 from .objects import Objects, missing, needed
 from .options import (
@@ -37,13 +26,15 @@ from .options import (
     Operation,
     Seconds,
     SnapshotName,
+    Tried,
     named,
     reference,
 )
 from .proposal import Given
-from .runs import Run, run_of
 from .terminal import Console
-from .waiting import wait_for_end
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 app = Commands(
     name="kubectl ocore",
@@ -159,7 +150,9 @@ def status(
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
 ) -> None:
     """Show environments, stores and running operations, with the remedy for what is not ready."""
-    show_status(cluster.objects(), Console(), everywhere=all_namespaces)
+    from . import tables
+
+    tables.show_status(cluster.objects(), Console(), everywhere=all_namespaces)
 
 
 @app.command()
@@ -188,6 +181,8 @@ def snapshot(
         raise typer.BadParameter("--before-deployment goes without --name and --delete-data: the policy decides")
     objects = cluster.objects()
     if deployment is not None:
+        from . import before_deployment
+
         before_deployment.run(
             objects, Console(), environment, deployment, objects.user(), verify=taken.verify, timeout=timeout
         )
@@ -247,6 +242,8 @@ def rollback(
     if undo_window is not None:
         spec["undoWindowSeconds"] = undo_window
     if not yes:
+        from . import confirm
+
         confirm.ask(objects, Console(), spec.get("targetEnvironmentRef", {}).get("name") or environment, spec)
     create_and_wait(objects, ROLLBACK, name or _timed(f"back-to-{snapshot}"), spec, wait=wait, timeout=timeout)
 
@@ -268,6 +265,8 @@ def show_preview(
     objects = cluster.objects()
     spec["requestedBy"] = objects.user()
     _need_target(objects, spec)
+    from . import preview
+
     report = preview.make(objects, Console(stderr=True), spec, timeout=timeout)
     preview.show(Console(), report, output)
     if check and not report.preview.would_run:
@@ -282,8 +281,10 @@ def _need_target(objects: Objects, spec: dict[str, Any]) -> None:
             needed(objects, kind, name)
 
 
-def _restorable(objects: Objects, snapshot: str) -> Run:
+def _restorable(objects: Objects, snapshot: str) -> "Run":
     """The Snapshot. Raises CliError where it cannot be restored."""
+    from .runs import run_of
+
     source = run_of(SNAPSHOT, needed(objects, SNAPSHOT, snapshot))
     if source.outcome == "Complete" and not source.restorable:
         why = source.problems()[0].message
@@ -310,6 +311,9 @@ def undo(
 ) -> None:
     """Undo a rollback in seconds: what was live before it becomes live again. What is live now is kept for the undo's
     own window. Shows what is set aside and asks for the environment's name."""
+    from . import confirm
+    from .runs import run_of
+
     rollback = named(rollback, ROLLBACK)
     objects = cluster.objects()
     found = needed(objects, ROLLBACK, rollback)
@@ -332,6 +336,8 @@ def watch(
     timeout: Timeout = None,
 ) -> None:
     """Follow a snapshot or a rollback until it is terminal, with progress; exit code 1 if it fails."""
+    from .waiting import wait_for_end
+
     kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
     objects = cluster.objects()
     wait_for_end(objects, kind, name, timeout, Console())
@@ -345,6 +351,8 @@ def show_evidence(
     check: Annotated[bool, typer.Option("--check", help="Exit code 1 if it is no clean success.")] = False,
 ) -> None:
     """Show whether a snapshot or a rollback is a clean success: what was required, what is proven, what is missing."""
+    from . import evidence
+
     kind, name = reference(operation, (SNAPSHOT, ROLLBACK))
     objects = cluster.objects()
     if not evidence.show(objects, Console(), kind, name, output) and check:
@@ -366,6 +374,8 @@ def show_certificate(
 ) -> None:
     """Print the certificate of a snapshot: when it was really restored, where, and every figure; exit code 1 if there
     is none that is valid now."""
+    from . import certificate
+
     name = named(snapshot, SNAPSHOT)
     objects = cluster.objects()
     if now:
@@ -376,7 +386,7 @@ def show_certificate(
 
 @app.command(name="ls")
 def list_files(
-    access: extracts.Access,
+    access: selection.Access,
     cluster: Cluster,
     snapshot: Annotated[str, typer.Argument(help="Complete snapshot: NAME or osnap/NAME.")],
     path: Annotated[str, typer.Argument(help="Folder of the filestore; the default is the filestore itself.")] = "",
@@ -385,6 +395,8 @@ def list_files(
     """List a folder of a snapshot's filestore, or the tables of its database. Reads the S3 store with your own keys."""
     if list_tables and path:
         raise typer.BadParameter("--tables goes without a folder")
+    from . import extracts
+
     objects = cluster.objects()
     notes, name = Console(stderr=True), named(snapshot, SNAPSHOT)
     extracts.show(objects, notes, Console(), name, path, access, tables=list_tables)
@@ -392,8 +404,8 @@ def list_files(
 
 @app.command(name="cp")
 def copy_files(
-    rows: extracts.Rows,
-    access: extracts.Access,
+    rows: selection.Rows,
+    access: selection.Access,
     cluster: Cluster,
     source: Annotated[
         str,
@@ -417,27 +429,31 @@ def copy_files(
     timeout: Seconds = None,
 ) -> None:
     """Copy a file, a folder or tables out of a snapshot, beside what is live. Reads the S3 store with your own keys."""
-    wanted = rows.wanted(source, target)
-    name, path = extracts.snapshot_and_path(source) if wanted is None else (source, "")
+    from . import extracts
+
+    tables = rows.wanted(source, target)
+    name, path = selection.snapshot_and_path(source) if tables is None else (source, "")
     objects, notes = cluster.objects(), Console(stderr=True)
     name = named(name, SNAPSHOT)
-    if wanted is not None and target == "database:":
-        done = extracts.into_database(objects, notes, name, wanted, timeout)
+    if tables is not None and target == "database:":
+        done = extracts.into_database(objects, notes, name, tables, timeout)
     elif target.startswith("claim:"):
         done = extracts.into_claim(objects, notes, name, path, target.removeprefix("claim:").strip("/"), timeout)
     else:
-        done = extracts.copy(objects, notes, name, path, Path(target), access, timeout, wanted)
+        done = extracts.copy(objects, notes, name, path, Path(target), access, timeout, tables)
     Console().print(Text(done), soft_wrap=True)
 
 
 @app.command(name="retention")
 def show_retention(
-    tried: retention.Tried,
+    tried: Tried,
     cluster: Cluster,
     environment: EnvironmentName,
 ) -> None:
     """Show why each snapshot is kept and until when, and what the next run deletes. Changes nothing, also with other
     values."""
+    from . import retention
+
     environment = named(environment, ENVIRONMENT)
     objects = cluster.objects()
     if objects.get(ENVIRONMENT, environment) is None and objects.get(SNAPSHOT_POLICY, environment) is None:
@@ -457,6 +473,8 @@ def run_init(
 ) -> None:
     """Propose SnapshotStore, Environment and SnapshotPolicy for a workload: prints YAML with a comment for each choice.
     Changes nothing without --apply."""
+    from . import init
+
     objects, notes = cluster.objects(), Console(stderr=True)
     proposed = init.documents(objects, notes, workload, given)
     init.show(proposed, objects.namespace)
@@ -477,6 +495,8 @@ def run_doctor(
 ) -> None:
     """Show what works, and what does not with the line that fixes it; exit code 5 if there is a problem. Changes
     nothing, but for the request of --probe: an annotation of the Environment."""
+    from . import doctor, probing
+
     name = named(environment, ENVIRONMENT) if environment is not None else None
     objects = cluster.objects()
     late: TimedOut | None = None
@@ -500,31 +520,9 @@ def show_explanation(
     ] = None,
 ) -> None:
     """Explain a reason: what happened, and what to do. Needs no cluster."""
+    from . import explain
+
     explain.show(Console(), reason)
-
-
-def show_status(objects: Objects, console: Console, *, everywhere: bool = False) -> None:
-    """Prints the tables."""
-    now = datetime.now(UTC)
-    found_environments = objects.list(ENVIRONMENT, everywhere=everywhere)
-    found_stores = objects.list(SNAPSHOT_STORE, everywhere=everywhere)
-    runs = [run_of(kind, o) for kind in (SNAPSHOT, ROLLBACK) for o in objects.list(kind, everywhere=everywhere)]
-    where = "any namespace" if everywhere else f"namespace {objects.namespace}"
-    if not found_environments and not found_stores:
-        console.print(Text(f"No environments and no stores in {where}."))
-    else:
-        console.print(tables.environments(found_environments, runs, everywhere, now), "")
-        console.print(tables.stores(found_stores, everywhere), "")
-    active = [r for r in runs if r.outcome is None]
-    console.print(tables.running(active, everywhere, now) if active else Text("No operation is running."))
-    for kind, found in ((ENVIRONMENT, found_environments), (SNAPSHOT_STORE, found_stores)):
-        for obj in found:
-            tables.print_problems(console, *tables.object_problems(kind, obj, everywhere))
-    for run in (*active, *(r for r in runs if r.kind is SNAPSHOT and r.outcome == "Complete" and not r.restorable)):
-        tables.print_problems(console, tables.heading(run.kind, run.namespace, run.name, everywhere), run.problems())
-    for run in runs:
-        if run.kind is SNAPSHOT and (only := run.remote_copy_only) is not None:
-            tables.print_problems(console, tables.heading(run.kind, run.namespace, run.name, everywhere), (only,))
 
 
 def create_and_wait(
@@ -537,6 +535,8 @@ def create_and_wait(
     if note:
         console.print(Text(note, style="dim"), soft_wrap=True)
     if wait:
+        from .waiting import wait_for_end
+
         wait_for_end(objects, kind, name, timeout, console)
     else:
         console.print(

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from ocore_crds import conditions as c
 from ocore_crds.conditions import Condition
+from ocore_crds.group import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, SNAPSHOT_STORE, Kind
-from ocore_crds.model import GROUP
 from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus, remedy_of, user_of_jobs
 from ocore_crds.resources.rollback import RollbackStatus
 from ocore_crds.resources.snapshot import SnapshotStatus

@@ -3,24 +3,21 @@
 import hashlib
 import json
 import os
-import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Any
+from typing import IO, Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ocore_crds import conditions as c
 from ocore_crds.kinds import EXTRACT, SNAPSHOT, SNAPSHOT_STORE
-from ocore_crds.reports.extracted import Extracted, TableFormat
+from ocore_crds.reports.extracted import Extracted
 from ocore_crds.resources.extract import ExtractStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import S3, SnapshotStoreSpec
@@ -31,6 +28,7 @@ from . import s3
 from .errors import CliError, Refused, TimedOut
 from .interrupts import pause
 from .objects import Objects, needed
+from .selection import Access, wanted
 
 #: Seconds after which the operator removes the result, where this process was killed.
 EXPIRES = 3600
@@ -38,111 +36,6 @@ EXPIRES = 3600
 PAUSE = 0.5
 #: Seconds before the wait says what it waits for.
 QUIET = 3.0
-
-
-@dataclass(frozen=True)
-class Access:
-    """Options of how the caller reads the store."""
-
-    credentials_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--credentials-file",
-            help="Your keys of the S3 store, as in ~/.aws/credentials; else the variables AWS_ACCESS_KEY_ID etc.",
-        ),
-    ] = None
-    endpoint: Annotated[
-        str | None,
-        typer.Option("--endpoint", help="URL of the S3 store from here; the default is the SnapshotStore's."),
-    ] = None
-    ca_file: Annotated[
-        Path | None,
-        typer.Option("--ca-file", help="CA certificates of the S3 store; the default are the SnapshotStore's."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Options of which rows are copied."""
-
-    table: Annotated[
-        list[str] | None,
-        typer.Option("--table", metavar="SCHEMA.NAME", help="Rows of a table instead; may be repeated."),
-    ] = None
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="COLUMN=VALUE",
-            help="With one --table: only rows for which it holds; also != < <= > >=. May be repeated: all must hold.",
-        ),
-    ] = None
-    format: Annotated[
-        TableFormat | None, typer.Option("--format", help="With --table: CSV (the default), or SQL for psql.")
-    ] = None
-
-    def wanted(self, source: str, target: str) -> dict[str, Any] | None:
-        """What the spec of an Extract has for the tables; None: files are copied. Raises a usage error where the
-        options do not fit together."""
-        if not self.table and (self.format is not None or self.where):
-            raise typer.BadParameter("--format and --where go with --table")
-        if target == "database:" and (not self.table or self.format is not None):
-            raise typer.BadParameter("database: goes with --table, without --format")
-        if not self.table:
-            return None
-        if ":" in source or target.startswith("claim:"):
-            raise typer.BadParameter("with --table write: cp SNAPSHOT FOLDER --table SCHEMA.NAME")
-        return wanted_tables(self.table, self.format, self.where or ())
-
-
-def snapshot_and_path(text: str) -> tuple[str, str]:
-    """Of ``SNAPSHOT:PATH``. Raises CliError for another text."""
-    name, colon, path = text.partition(":")
-    if not colon or not name or not path.strip("/"):
-        raise CliError(f"{text!r}: write SNAPSHOT:PATH, for example shop-1:documents/a.pdf")
-    return name, path.strip("/")
-
-
-def wanted(path: str) -> dict[str, Any]:
-    """What the spec of an Extract has for a path, or for ``@MODEL/ID[/NAME]``: attachments of a record. Raises CliError
-    for another text."""
-    if not path.startswith("@"):
-        return {"files": {"paths": [path]}}
-    model, record, name = (*path[1:].split("/", 2), "", "")[:3]
-    if not model or not record.isdecimal():
-        raise CliError(f"{path!r}: write @MODEL/ID or @MODEL/ID/NAME, for example @res.partner/7/contract.pdf")
-    found: dict[str, Any] = {"model": model, "recordId": int(record)}
-    return {"attachments": {**found, "name": name} if name else found}
-
-
-#: Signs of ``--where``, and their operators in the spec. The first that fits in this order.
-_SIGNS = {"!=": "NotIn", "<=": "AtMost", ">=": "AtLeast", "<": "LessThan", ">": "GreaterThan", "=": "In"}
-_COMPARISON = re.compile(f"([^=<>!]+)({'|'.join(_SIGNS)})(.*)", re.DOTALL)
-
-
-def wanted_tables(tables: Sequence[str], format_: TableFormat | None, where: Sequence[str] = ()) -> dict[str, Any]:
-    """What the spec of an Extract has for tables ``SCHEMA.NAME``, and for comparisons ``COLUMN=VALUE`` of one of them
-    that all hold. Raises CliError for another text."""
-    found: list[dict[str, Any]] = []
-    for text in tables:
-        schema, dot, name = text.partition(".")
-        found.append({"schema": schema, "name": name} if dot else {"name": schema})
-    if where:
-        if len(found) != 1:
-            raise CliError("--where goes with one --table: copy the tables one after the other, or create an Extract")
-        found[0]["where"] = [{"allOf": [_comparison(text) for text in where]}]
-    return {"tables": found, "target": {"store": {"format": format_} if format_ is not None else {}}}
-
-
-def _comparison(text: str) -> dict[str, Any]:
-    found = _COMPARISON.fullmatch(text)
-    if found is None:
-        raise CliError(
-            f"--where {text!r}: write COLUMN=VALUE, or != < <= > >=, for example --where 'id=7'. An Extract has more"
-            " operators: kubectl explain extracts.spec.tables.where --api-version=ocore.dev/v1alpha1"
-        )
-    column, sign, value = found.groups()
-    return {"column": column.strip(), "operator": _SIGNS[sign], "values": [value.strip()]}
 
 
 def show(
@@ -187,8 +80,8 @@ def into_claim(objects: Objects, notes: Console, snapshot: str, path: str, folde
 def into_database(
     objects: Objects, notes: Console, snapshot: str, tables: dict[str, Any], timeout: float | None
 ) -> str:
-    """Extracts tables (of :func:`wanted_tables`) into a new schema of the live database. Returns where they are and
-    until when. Raises CliError."""
+    """Extracts tables (of :func:`.selection.wanted_tables`) into a new schema of the live database. Returns where they
+    are and until when. Raises CliError."""
     return _beside(objects, notes, snapshot, {**tables, "target": {"database": {}}}, timeout)
 
 
@@ -209,8 +102,8 @@ def copy(
     timeout: float | None,
     tables: dict[str, Any] | None = None,
 ) -> str:
-    """Copies a file or folder of the snapshot to this machine, or tables (of :func:`wanted_tables`) into a new folder;
-    nothing that exists is replaced. Returns a summary. Raises CliError."""
+    """Copies a file or folder of the snapshot to this machine, or tables (of :func:`.selection.wanted_tables`) into a
+    new folder; nothing that exists is replaced. Returns a summary. Raises CliError."""
     if target.is_dir():
         target = target / PurePosixPath(path).name
     if target.exists() or target.is_symlink():

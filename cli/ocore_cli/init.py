@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ocore_crds import conditions as c
+from ocore_crds.group import GROUP
 from ocore_crds.kinds import ENVIRONMENT, SNAPSHOT_STORE
-from ocore_crds.model import GROUP
 from ocore_crds.resources.environment import EnvironmentStatus
 from ocore_crds.text.sentences import escaped
 

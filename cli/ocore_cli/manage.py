@@ -11,16 +11,12 @@ import typer
 import yaml
 from rich.text import Text
 
-from ocore_crds import conditions as c
+from ocore_crds.group import GROUP
 from ocore_crds.kinds import ENVIRONMENT, KINDS, ROLLBACK, SNAPSHOT, SNAPSHOT_POLICY, Kind
-from ocore_crds.model import GROUP
 from ocore_crds.naming import LABEL_UID
-from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.text.quantity import human
 from ocore_crds.text.sentences import escaped
 
-from . import confirm
-from .doctor import operators_of
 from .errors import FAILED, CliError, Denied, Refused, TimedOut, Unreachable
 from .interrupts import pause
 from .objects import Objects, items, needed, pages
@@ -152,6 +148,8 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask no question: for scripts.")] = False,
 ) -> None:
     """Delete a snapshot, or cancel or delete a rollback. Says what becomes of the data, and asks for the name."""
+    from . import confirm
+
     kind, name = reference(what, (SNAPSHOT, ROLLBACK))
     objects, console = cluster.objects(), Console()
     obj = needed(objects, kind, name)
@@ -171,6 +169,8 @@ def delete(
 @commands.command()
 def version(cluster: Cluster) -> None:
     """Print the version of this program, and of the operators where they can be read."""
+    from .doctor import operators_of
+
     try:
         own = importlib.metadata.version("ocore-snapshots")
     except importlib.metadata.PackageNotFoundError:
@@ -217,6 +217,9 @@ def _patch(objects: Objects, kind: Kind, name: str, spec: Object, done: str) -> 
 
 
 def _verified(objects: Objects, name: str, timeout: float) -> bool:
+    from ocore_crds import conditions as c
+    from ocore_crds.resources.snapshot import SnapshotStatus
+
     for _ in range(int(timeout / PAUSE) + 1):
         status = SnapshotStatus.model_validate(needed(objects, SNAPSHOT, name).get("status") or {})
         found = c.find(status.conditions, c.VERIFIED)

@@ -6,12 +6,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from ocore_crds.group import GROUP, VERSION
 from ocore_crds.kinds import Kind
-from ocore_crds.model import GROUP, VERSION
 
-from . import kubeconfig as config
 from .errors import CliError, Denied, NotInstalled, Refused, Unreachable
-from .transport import SECONDS, Transport
 
 Object = dict[str, Any]
 #: Characters of `spec.requestedBy`.
@@ -26,6 +24,8 @@ INSTALL = (
 )
 #: Field manager of what `init` applies.
 MANAGER = "kubectl-ocore"
+#: Seconds to wait for an answer.
+SECONDS = 15.0
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -44,6 +44,10 @@ class Objects:
         interactive: bool = True,
     ) -> None:
         """`seconds`: most of them to wait for an answer. `interactive`: a credential plugin may ask a person."""
+        # Completion of a command or an option asks no API server.
+        from . import kubeconfig as config
+        from .transport import Transport
+
         target = config.target(kubeconfig, context)
         self._api = Transport(target, seconds, interactive=interactive)
         self.namespace = namespace or target.namespace

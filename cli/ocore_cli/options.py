@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_origin, get_type_hints
 
 import typer
 
+from ocore_crds.group import GROUP
 from ocore_crds.kinds import Kind
-from ocore_crds.model import GROUP
 
 from .objects import Objects
 
@@ -23,6 +23,7 @@ Operation = Annotated[
 Seconds = Annotated[float | None, typer.Option("--timeout", min=1, help="Most seconds to wait.")]
 EnvironmentName = Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="Environment: NAME or oenv/NAME.")]
 SnapshotName = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Snapshot: NAME or osnap/NAME.")]
+_Count = Annotated[int | None, typer.Option(min=0, max=1000, help="Try this value.")]
 
 CommandT = TypeVar("CommandT", bound=Callable[..., None])
 
@@ -42,6 +43,25 @@ class Cluster:
     def objects(self) -> Objects:
         """The objects of the namespace. Raises CliError."""
         return Objects(self.kubeconfig, self.context, self.namespace)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """Options with values to try."""
+
+    retention_days: Annotated[int | None, typer.Option(min=0, max=36500, help="Try this value; 0: no limit.")] = None
+    keep_last: _Count = None
+    keep_hourly: _Count = None
+    keep_daily: _Count = None
+    keep_weekly: _Count = None
+    keep_monthly: _Count = None
+    keep_yearly: _Count = None
+
+    def rules(self) -> dict[str, int]:
+        """Fields of the SnapshotPolicy."""
+        from pydantic.alias_generators import to_camel
+
+        return {to_camel(name): value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 class Commands(typer.Typer):

@@ -2,13 +2,9 @@
 policy's values or others."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
-import typer
-from pydantic.alias_generators import to_camel
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -33,25 +29,6 @@ from ocore_crds.text.quantity import counted, human
 from . import tables
 from .errors import CliError
 from .objects import Object, Objects
-
-_Count = Annotated[int | None, typer.Option(min=0, max=1000, help="Try this value.")]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """Options with values to try."""
-
-    retention_days: Annotated[int | None, typer.Option(min=0, max=36500, help="Try this value; 0: no limit.")] = None
-    keep_last: _Count = None
-    keep_hourly: _Count = None
-    keep_daily: _Count = None
-    keep_weekly: _Count = None
-    keep_monthly: _Count = None
-    keep_yearly: _Count = None
-
-    def rules(self) -> dict[str, int]:
-        """Fields of the SnapshotPolicy."""
-        return {to_camel(name): value for name, value in asdict(self).items() if value is not None}
 
 
 def show(objects: Objects, console: Console, environment: str, given: Mapping[str, int], now: datetime) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from ocore_crds import conditions
 from ocore_crds.conditions import Condition
 from ocore_crds.kinds import ROLLBACK, SNAPSHOT, Kind
-from ocore_crds.protocol import ROLLBACK_STEPS, SNAPSHOT_STEPS
+from ocore_crds.reports.base import ROLLBACK_STEPS, SNAPSHOT_STEPS
 from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
 from ocore_crds.resources.snapshot import SAFETY_TRIGGER, Progress, SnapshotSpec, SnapshotStatus, StepStatus
 from ocore_crds.text import timestamps

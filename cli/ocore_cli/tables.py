@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -11,15 +10,38 @@ from rich.text import Text
 
 from ocore_crds import conditions
 from ocore_crds.conditions import Condition
-from ocore_crds.kinds import Kind
+from ocore_crds.kinds import ENVIRONMENT, ROLLBACK, SNAPSHOT, SNAPSHOT_STORE, Kind
 from ocore_crds.resources.environment import EnvironmentStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.resources.snapshotstore import SnapshotStoreStatus
 from ocore_crds.text.quantity import human
 
-from .runs import Run, duration, problem_conditions
+from .objects import Object, Objects
+from .runs import Run, duration, problem_conditions, run_of
 
-Object = dict[str, Any]
+
+def show_status(objects: Objects, console: Console, *, everywhere: bool = False) -> None:
+    """Prints the"""
+    now = datetime.now(UTC)
+    found_environments = objects.list(ENVIRONMENT, everywhere=everywhere)
+    found_stores = objects.list(SNAPSHOT_STORE, everywhere=everywhere)
+    runs = [run_of(kind, o) for kind in (SNAPSHOT, ROLLBACK) for o in objects.list(kind, everywhere=everywhere)]
+    where = "any namespace" if everywhere else f"namespace {objects.namespace}"
+    if not found_environments and not found_stores:
+        console.print(Text(f"No environments and no stores in {where}."))
+    else:
+        console.print(environments(found_environments, runs, everywhere, now), "")
+        console.print(stores(found_stores, everywhere), "")
+    active = [r for r in runs if r.outcome is None]
+    console.print(running(active, everywhere, now) if active else Text("No operation is running."))
+    for kind, found in ((ENVIRONMENT, found_environments), (SNAPSHOT_STORE, found_stores)):
+        for obj in found:
+            print_problems(console, *object_problems(kind, obj, everywhere))
+    for run in (*active, *(r for r in runs if r.kind is SNAPSHOT and r.outcome == "Complete" and not r.restorable)):
+        print_problems(console, heading(run.kind, run.namespace, run.name, everywhere), run.problems())
+    for run in runs:
+        if run.kind is SNAPSHOT and (only := run.remote_copy_only) is not None:
+            print_problems(console, heading(run.kind, run.namespace, run.name, everywhere), (only,))
 
 
 def plain(*columns: str) -> Table:

@@ -17,8 +17,8 @@ from .credentials import Certificate, Credentials, basic, content, credentials
 from .errors import CliError, Unreachable
 from .kubeconfig import Target
 
-#: Seconds to connect, at most, and to wait for an answer.
-_CONNECT, SECONDS = 5.0, 15.0
+#: Seconds to connect, at most.
+_CONNECT = 5.0
 Headers = tuple[tuple[str, str], ...]
 _PORTS = {"http": 80, "https": 443}
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
+from ocore_crds.group import GROUP
 from ocore_crds.kinds import KINDS, Kind
-from ocore_crds.model import GROUP
 from ocore_crds.schema import reference
 from ocore_crds.schema.from_models import crd
 

@@ -1,17 +1,21 @@
-"""The kinds of the group: one table for the CRD generator, the operator and the CLI."""
+"""The kinds of the group: one table for the CRD generator, the operator and the CLI.
 
+The models of a kind are loaded when they are asked for: a program that only lists names needs none of them.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from ocore_crds.conditions import ObjectStatus
-from ocore_crds.model import API_VERSION, GROUP, Model
-from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus
-from ocore_crds.resources.extract import ExtractSpec, ExtractStatus
-from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
-from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
-from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
-from ocore_crds.resources.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+from ocore_crds.group import API_VERSION, GROUP
 from ocore_crds.schema.cel_rules import Rule, rule
+
+if TYPE_CHECKING:
+    from ocore_crds.conditions import ObjectStatus
+    from ocore_crds.model import Model
+
+    Models = tuple[type[Model], type[ObjectStatus]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,22 @@ class Kind:
     kind: str
     plural: str
     short: str
-    spec: type[Model]
-    status: type[ObjectStatus]
+    #: Loads the models of spec and status.
+    models: "Callable[[], Models]"
     columns: tuple[Column, ...]
     description: str
     #: CEL rules of the whole object, which see its name.
     rules: tuple[Rule, ...] = ()
+
+    @cached_property
+    def spec(self) -> "type[Model]":
+        """The model of its spec."""
+        return self.models()[0]
+
+    @cached_property
+    def status(self) -> "type[ObjectStatus]":
+        """The model of its status."""
+        return self.models()[1]
 
     @property
     def singular(self) -> str:
@@ -64,16 +78,51 @@ class Kind:
         }
 
 
+def _environment() -> "Models":
+    from ocore_crds.resources.environment import EnvironmentSpec, EnvironmentStatus
+
+    return EnvironmentSpec, EnvironmentStatus
+
+
+def _snapshot_store() -> "Models":
+    from ocore_crds.resources.snapshotstore import SnapshotStoreSpec, SnapshotStoreStatus
+
+    return SnapshotStoreSpec, SnapshotStoreStatus
+
+
+def _snapshot() -> "Models":
+    from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
+
+    return SnapshotSpec, SnapshotStatus
+
+
+def _rollback() -> "Models":
+    from ocore_crds.resources.rollback import RollbackSpec, RollbackStatus
+
+    return RollbackSpec, RollbackStatus
+
+
+def _snapshot_policy() -> "Models":
+    from ocore_crds.resources.snapshotpolicy import SnapshotPolicySpec, SnapshotPolicyStatus
+
+    return SnapshotPolicySpec, SnapshotPolicyStatus
+
+
+def _extract() -> "Models":
+    from ocore_crds.resources.extract import ExtractSpec, ExtractStatus
+
+    return ExtractSpec, ExtractStatus
+
+
 _READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
 _REASON = Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True)
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 ENVIRONMENT = Kind(
     kind="Environment",
+    models=_environment,
     plural="environments",
     short="oenv",
-    spec=EnvironmentSpec,
-    status=EnvironmentStatus,
     columns=(
         Column("Type", ".spec.type"),
         _READY,
@@ -87,10 +136,9 @@ ENVIRONMENT = Kind(
 )
 SNAPSHOT_STORE = Kind(
     kind="SnapshotStore",
+    models=_snapshot_store,
     plural="snapshotstores",
     short="ostore",
-    spec=SnapshotStoreSpec,
-    status=SnapshotStoreStatus,
     columns=(
         Column("URL", ".status.url"),
         _READY,
@@ -102,10 +150,9 @@ SNAPSHOT_STORE = Kind(
 )
 SNAPSHOT = Kind(
     kind="Snapshot",
+    models=_snapshot,
     plural="snapshots",
     short="osnap",
-    spec=SnapshotSpec,
-    status=SnapshotStatus,
     columns=(
         Column("Environment", ".spec.environmentRef.name"),
         Column("Phase", ".status.phase"),
@@ -125,10 +172,9 @@ SNAPSHOT = Kind(
 )
 ROLLBACK = Kind(
     kind="Rollback",
+    models=_rollback,
     plural="rollbacks",
     short="orb",
-    spec=RollbackSpec,
-    status=RollbackStatus,
     columns=(
         Column("Snapshot", ".spec.snapshotRef.name"),
         Column("Undoes", ".spec.undo.rollbackRef.name", wide=True),
@@ -145,10 +191,9 @@ ROLLBACK = Kind(
 )
 SNAPSHOT_POLICY = Kind(
     kind="SnapshotPolicy",
+    models=_snapshot_policy,
     plural="snapshotpolicies",
     short="opol",
-    spec=SnapshotPolicySpec,
-    status=SnapshotPolicyStatus,
     columns=(
         Column("Phase", ".status.phase"),
         Column("Last-Succeeded", '.status.conditions[?(@.type=="LastSnapshotSucceeded")].status'),
@@ -169,10 +214,9 @@ SNAPSHOT_POLICY = Kind(
 )
 EXTRACT = Kind(
     kind="Extract",
+    models=_extract,
     plural="extracts",
     short="oext",
-    spec=ExtractSpec,
-    status=ExtractStatus,
     columns=(
         Column("Snapshot", ".spec.snapshotRef.name"),
         Column("Phase", ".status.phase"),

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from ocore_crds.model import GROUP
+from ocore_crds.group import GROUP
 
 # Labels of child objects. Fixed, never copies of the parent's: Argo CD prunes what carries its tracking label
 # (velero#2975).

@@ -10,8 +10,8 @@ from typer.main import get_command
 
 from ocore_cli import app
 from ocore_cli.objects import not_installed
+from ocore_crds.group import API_VERSION
 from ocore_crds.kinds import KINDS, Kind
-from ocore_crds.model import API_VERSION
 
 NOW = datetime.now(UTC)
 Object = dict[str, Any]

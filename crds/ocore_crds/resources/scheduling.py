@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from ocore_crds.model import GROUP, CpuQuantity, Model, ObjectName, Quantity
+from ocore_crds.group import GROUP
+from ocore_crds.model import CpuQuantity, Model, ObjectName, Quantity
 from ocore_crds.naming import LABEL_MANAGED_BY
 from ocore_crds.schema.cel_rules import rule, validations
 

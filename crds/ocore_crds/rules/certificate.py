@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ocore_crds import conditions as c
-from ocore_crds.model import API_VERSION
+from ocore_crds.group import API_VERSION
 from ocore_crds.resources.restore_test import RestoreTestStatus
 from ocore_crds.resources.snapshot import SnapshotStatus
 from ocore_crds.text.quantity import counted, human, span

@@ -29,8 +29,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from ocore_crds.group import GROUP, VERSION
 from ocore_crds.kinds import MAX_NAME, Column, Kind
-from ocore_crds.model import GROUP, VERSION, Model, StatusModel
+from ocore_crds.model import Model, StatusModel
 from ocore_crds.schema.cel_rules import rule
 
 Schema = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories
 
-from ocore_crds.model import GROUP, VERSION
+from ocore_crds.group import GROUP, VERSION
 from ocore_operator.engine import dispatch, listing
 from ocore_operator.engine.dispatch import Dispatch
 

@@ -5,7 +5,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ocore_crds.model import API_VERSION
+from ocore_crds.group import API_VERSION
 from ocore_crds.resources.snapshot import SnapshotSpec, SnapshotStatus
 from ocore_crds.rules.evidence import of_snapshot
 from ocore_crds.text.timestamps import text

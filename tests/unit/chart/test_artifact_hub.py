@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ocore_crds.group import VERSION
 from ocore_crds.kinds import KINDS
-from ocore_crds.model import VERSION
 
 from .cel import CHART
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from ocore_cli import app, confirm, evidence, options, waiting
+from ocore_cli import app, confirm, evidence, options, tables, waiting
 from ocore_cli.display import LiveDisplay, PlainDisplay
 from ocore_cli.errors import CliError, Unreachable
 from ocore_cli.follow import follow
@@ -172,7 +172,7 @@ def test_a_rollback_says_how_long_the_application_was_down(replicas: int, refuse
     del rollback["status"]["previousDatabase"]
     rollback["status"] |= {"liveMissing": True, "liveDatabase": "shop"}
     out = console()
-    app.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
+    waiting.wait_for_end(FakeObjects(rollback=[rollback]), ROLLBACK, "back", None, out)
     assert "database shop did not exist and was created" in text(out)
     assert "is kept until" not in text(out)
 
@@ -277,13 +277,13 @@ def test_the_message_of_another_failed_step_is_shown() -> None:
     ],
 )
 def test_references(words: list[str], expected: tuple[Kind, str]) -> None:
-    assert app.reference(words, (SNAPSHOT, ROLLBACK)) == expected
+    assert options.reference(words, (SNAPSHOT, ROLLBACK)) == expected
 
 
 @pytest.mark.parametrize("words", [["a"], ["oenv/a"], ["osnap/"], ["osnap/a/b"], ["osnap", "a", "b"]])
 def test_wrong_references(words: list[str]) -> None:
     with pytest.raises(typer.BadParameter, match=r"write snapshot/NAME \(osnap/NAME\) or rollback/NAME \(orb/NAME\)"):
-        app.reference(words, (SNAPSHOT, ROLLBACK))
+        options.reference(words, (SNAPSHOT, ROLLBACK))
 
 
 def test_short_names_are_accepted(cli: FakeObjects, capsys: pytest.CaptureFixture[str]) -> None:
@@ -554,7 +554,7 @@ def test_status_shows_what_exists_and_the_remedy() -> None:
         SNAPSHOT.singular: [DUMPING, DONE, BROKEN],
     }
     out = console()
-    app.show_status(objects, out)
+    tables.show_status(objects, out)
     shown = text(out)
     assert "MissingGrants" in shown
     assert "ALTER ROLE shop CREATEDB;" in shown
@@ -567,7 +567,7 @@ def test_status_shows_what_exists_and_the_remedy() -> None:
 
 def test_status_of_nothing() -> None:
     out = console()
-    app.show_status(FakeObjects(), out)
+    tables.show_status(FakeObjects(), out)
     assert "No environments and no stores in namespace shop." in text(out)
     assert "No operation is running." in text(out)
 
@@ -604,7 +604,7 @@ def test_status_names_a_corrupt_snapshot_once_and_does_not_count_it() -> None:
         ],
         "snapshot": [CORRUPT],
     }
-    app.show_status(objects, out)
+    tables.show_status(objects, out)
     assert "snapshot before: Stalled Corrupt" in text(out)
     assert text(out).count("pack 3 differs") == 1
     row = next(line for line in text(out).splitlines() if line.startswith("shop "))
@@ -624,7 +624,7 @@ def test_status_counts_the_copies_in_the_remote_store() -> None:
             for n, state in enumerate(states)
         ],
     }
-    app.show_status(objects, out)
+    tables.show_status(objects, out)
     assert "2 copied, 1 pending, 1 failed" in text(out)
 
 
@@ -642,7 +642,7 @@ def test_row_91_status_shows_a_snapshot_that_only_its_copy_restores() -> None:
         ],
         "snapshot": [CORRUPT | {"status": CORRUPT["status"] | {"conditions": found, "phase": "Complete"}}],
     }
-    app.show_status(objects, out)
+    tables.show_status(objects, out)
     assert "snapshot before: Ready RemoteCopyOnly" in text(out)
     assert "Restorable from the remote copy in far only" in text(out)
 
@@ -662,7 +662,7 @@ def test_row_92_environments_of_one_name_in_two_namespaces() -> None:
             | {"metadata": CORRUPT["metadata"] | {"namespace": "one"}, "status": {**DONE["status"], "remote": copy}},
         ],
     }
-    app.show_status(objects, out, everywhere=True)
+    tables.show_status(objects, out, everywhere=True)
     rows = {line.split()[0]: line for line in text(out).splitlines() if line.startswith(("one ", "two "))}
     assert "1 copied" in rows["one"]
     assert "ago" in rows["one"]
@@ -719,7 +719,7 @@ def test_a_message_is_printed_once_for_all_conditions_that_repeat_it() -> None:
             },
         }
     ]
-    app.show_status(objects, out)
+    tables.show_status(objects, out)
     assert text(out).count("the password is wrong.") == 1
     assert "environment shop: Stalled AuthenticationFailed" in text(out)
     assert "set spec.database.capacity." in text(out)
@@ -749,7 +749,7 @@ def test_what_the_preflight_found_is_shown_once_while_it_runs(*, terminal: bool)
     assert terminal or text(out).count("taken with") == 1
     objects, out = FakeObjects(), console()
     objects.others["rollback"] = [rollback]
-    app.show_status(objects, out)
+    tables.show_status(objects, out)
     assert "rollback back: PreflightWarnings OtherVersion" in text(out)
 
 
@@ -774,7 +774,7 @@ def test_a_failed_step_does_not_print_the_whole_failure_before_the_end_does() ->
     ended = {**obj, "status": {**obj["status"], "phase": "Failed", "completedAt": at(0), "conditions": failed}}
     out = console()
     with pytest.raises(typer.Exit):
-        app.wait_for_end(FakeObjects(rollback=[obj, obj, obj, ended]), ROLLBACK, "back", None, out)
+        waiting.wait_for_end(FakeObjects(rollback=[obj, obj, obj, ended]), ROLLBACK, "back", None, out)
     (step_line,) = [line for line in text(out).splitlines() if "HealthCheck" in line]
     assert step_line.endswith("…")
     assert len(step_line) < 170
@@ -786,7 +786,7 @@ def test_what_a_snapshot_warns_of_is_shown() -> None:
     warning = "the ConfigMap holds what looks like secrets: odoo.conf line 2 (admin_passwd)"
     done = {**DONE, "status": {**DONE["status"], "evidence": {"warnings": [warning]}}}
     out = console()
-    app.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
+    waiting.wait_for_end(FakeObjects(snapshot=[done]), SNAPSHOT, "before", None, out)
     assert text(out).count(f"{warning}.") == 1
 
 

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ocore_cli import extracts, s3
+from ocore_cli import extracts, s3, selection
 from ocore_cli.app import app
 from ocore_cli.errors import CliError, Denied, Refused
 from ocore_crds.kinds import EXTRACT
@@ -81,7 +81,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, data: bytes) -> list[str]:
 
 
 def copy(found: FakeObjects, path: str, target: Path) -> str:
-    return extracts.copy(found, quiet(), "before", path, target, extracts.Access(), 5)  # type: ignore[arg-type]
+    return extracts.copy(found, quiet(), "before", path, target, selection.Access(), 5)  # type: ignore[arg-type]
 
 
 # --- the request -----------------------------------------------------------------------------------------------------
@@ -298,9 +298,9 @@ def test_into_the_claim_no_key_is_needed() -> None:
 
 @pytest.mark.parametrize("text", ["before", "before:", ":docs", "before:/"])
 def test_a_source_names_snapshot_and_path(text: str) -> None:
-    assert extracts.snapshot_and_path("before:/papers/a:b") == ("before", "papers/a:b")
+    assert selection.snapshot_and_path("before:/papers/a:b") == ("before", "papers/a:b")
     with pytest.raises(CliError, match="SNAPSHOT:PATH"):
-        extracts.snapshot_and_path(text)
+        selection.snapshot_and_path(text)
 
 
 @pytest.mark.parametrize(
@@ -312,13 +312,13 @@ def test_a_source_names_snapshot_and_path(text: str) -> None:
     ],
 )
 def test_what_is_wanted(path: str, expected: Object) -> None:
-    assert extracts.wanted(path) == expected
+    assert selection.wanted(path) == expected
 
 
 @pytest.mark.parametrize("path", ["@", "@res.partner", "@/7", "@res.partner/x", "@res.partner//a"])
 def test_an_attachment_needs_model_and_record(path: str) -> None:
     with pytest.raises(CliError, match="@MODEL/ID"):
-        extracts.wanted(path)
+        selection.wanted(path)
 
 
 @pytest.mark.usefixtures("keys")
@@ -336,9 +336,9 @@ def test_attachments_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.
 def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tar(**{"partner.csv": b"id\n7\n"})
     found, _ = objects(data, files=1, bytes=5, rows=1), serve(monkeypatch, data)
-    wanted = extracts.wanted_tables(["public.partner", "country"], "SQL")
+    wanted = selection.wanted_tables(["public.partner", "country"], "SQL")
     done = extracts.copy(
-        found, quiet(), "before", "", tmp_path / "out", extracts.Access(), 5, wanted  # type: ignore[arg-type]
+        found, quiet(), "before", "", tmp_path / "out", selection.Access(), 5, wanted  # type: ignore[arg-type]
     )  # fmt: skip
     assert (tmp_path / "out/partner.csv").read_bytes() == b"id\n7\n"
     assert "with 1 row" in done
@@ -348,12 +348,12 @@ def test_tables_come_into_a_new_folder(tmp_path: Path, monkeypatch: pytest.Monke
         {"name": "country"},
     ]
     assert spec["target"] == {"store": {"format": "SQL"}}
-    assert extracts.wanted_tables(["a"], None)["target"] == {"store": {}}
+    assert selection.wanted_tables(["a"], None)["target"] == {"store": {}}
 
 
 def test_comparisons_of_a_table() -> None:
     where = ["id>=7", "name = a = b.c:d ", "state!=done", "x<1", "y <= ", "z > >"]
-    (table,) = extracts.wanted_tables(["partner"], None, where)["tables"]
+    (table,) = selection.wanted_tables(["partner"], None, where)["tables"]
     assert [(each["column"], each["operator"], each["values"]) for each in table["where"][0]["allOf"]] == [
         ("id", "AtLeast", ["7"]), ("name", "In", ["a = b.c:d"]), ("state", "NotIn", ["done"]), ("x", "LessThan", ["1"]),
         ("y", "AtMost", [""]), ("z", "GreaterThan", [">"]),
@@ -371,14 +371,14 @@ def test_comparisons_of_a_table() -> None:
 )
 def test_text_that_is_no_comparison(tables: list[str], where: list[str], said: str) -> None:
     with pytest.raises(CliError, match=said):
-        extracts.wanted_tables(tables, None, where)
+        selection.wanted_tables(tables, None, where)
 
 
 def test_into_the_live_database_no_key_is_needed() -> None:
     done = complete(b"", schema="restored_1")
     done["status"]["conditions"] = [condition("Complete", message="1 files are in the schema restored_1.")]
     found = FakeObjects(extract=[done])
-    wanted = extracts.wanted_tables(["partner"], None)
+    wanted = selection.wanted_tables(["partner"], None)
     text = extracts.into_database(found, quiet(), "before", wanted, 5)  # type: ignore[arg-type]
     assert text.endswith("1 files are in the schema restored_1.")
     assert found.created[0][1]["spec"]["target"] == {"database": {}}
@@ -413,7 +413,7 @@ def test_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, data)
     console = quiet()
     found = objects(data)
-    extracts.show(found, quiet(), console, "before", "papers/", extracts.Access())  # type: ignore[arg-type]
+    extracts.show(found, quiet(), console, "before", "papers/", selection.Access())  # type: ignore[arg-type]
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "deep" in text
     assert "2.0 KiB" in text
@@ -431,7 +431,7 @@ def test_a_listing_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     serve(monkeypatch, data)
     console, found = quiet(), objects(data)
-    extracts.show(found, quiet(), console, "before", "", extracts.Access(), tables=True)  # type: ignore[arg-type]
+    extracts.show(found, quiet(), console, "before", "", selection.Access(), tables=True)  # type: ignore[arg-type]
     shown = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert shown == [
         ["Type", "Rows", "Size", "Name"],

@@ -13,7 +13,7 @@ Anyone who may create pods in a namespace can copy our labels. So:
 from collections.abc import Iterable, Mapping
 
 from ocore_crds import naming
-from ocore_crds.model import GROUP
+from ocore_crds.group import GROUP
 from ocore_operator.jobs.observing.outcome import pod_ended
 from ocore_operator.kube.catalog import Catalog
 from ocore_operator.kube.resources import Key, Object
