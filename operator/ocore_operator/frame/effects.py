@@ -34,16 +34,22 @@ async def carry_out(
     if isinstance(action, SetFinalizer):
         await set_finalizer(ctx, obj, present=action.present)
         return None if action.present else Requeue()
+    return Requeue() if await record(ctx, obj, action, seen) is None else None
+
+
+async def record(
+    ctx: Context, obj: Resource[Any, Any], action: Record[Any], seen: Observation | None = None
+) -> Resource[Any, Any] | None:
+    """Returns the object as written; None where it is gone. `seen`: as in :func:`carry_out`."""
     if action.before:
         await failpoints.hit(ctx, obj, action.before)
     if action.job and seen is not None:
         await lifecycle.remove(ctx, seen, obj.meta, action.job)
     async with failpoints.after(ctx, obj, action.failpoint):
-        if await summarize.write(ctx, obj, action.status) is None:
-            return Requeue()
-        for note in action.notes:
+        written = await summarize.write(ctx, obj, action.status)
+        for note in action.notes if written is not None else ():
             ctx.events.record(obj, note.type, note.reason, note.message)
-    return None
+    return written
 
 
 async def wait(ctx: Context, obj: Resource[Any, Any], action: Wait, status: WaitingStatus) -> Requeue:

@@ -10,7 +10,7 @@ released or recorded because of old data.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ocore_operator.errors import Outcome
 from ocore_operator.frame.actions import Wait
@@ -28,6 +28,14 @@ class Requeue:
     """Ends this reconcile. `after`: seconds until the next one; None: when the object or one of its Jobs changes."""
 
     after: float | None = None
+
+
+@dataclass(frozen=True)
+class Follow(Generic[WorldT]):
+    """The next decision is made in this world: what was observed, with what was written since. `may_rest` says which
+    action may rest on it."""
+
+    world: WorldT
 
 
 class Remembering(Protocol):
@@ -52,7 +60,7 @@ async def run(
     name: str,
     observe: Callable[[bool], Awaitable[WorldT | None]],
     decide: Callable[[WorldT], ActionT],
-    carry_out: Callable[[WorldT, ActionT], Awaitable[Requeue | None]],
+    carry_out: Callable[[WorldT, ActionT], Awaitable[Requeue | Follow[WorldT] | None]],
     *,
     may_rest: Callable[[WorldT, ActionT], bool] = lambda _, __: True,
     refused: Callable[[WorldT, ActionT, Outcome], WorldT] | None = None,
@@ -83,7 +91,7 @@ async def run(
                 raise
             world = refused(world, action, refusal)
             continue
-        if end is not None:
+        if isinstance(end, Requeue):
             return end.after
-        world = await observe(True)
+        world = end.world if end is not None else await observe(True)
     raise RuntimeError(f"{name}: no end after {max_actions} actions in one reconcile; its actions undo each other")

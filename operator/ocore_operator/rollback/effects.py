@@ -15,13 +15,13 @@ from ocore_operator.frame.actions import SetFinalizer, SetLock, StopJob
 from ocore_operator.jobs import lifecycle, signals
 from ocore_operator.kube import resources
 from ocore_operator.kube.client import MANAGER_EXECUTED
-from ocore_operator.kube.resources import Environment, Key, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Key, Object, Rollback, Snapshot
 from ocore_operator.probe_requests import OtherProbe
 from ocore_operator.rollback import building
 from ocore_operator.rollback.building import environment_of
 from ocore_operator.rollback.executed import entry_about, remembered, with_undo
 from ocore_operator.rollback.memory import Memory
-from ocore_operator.rollback.observe import Observed, lock_view
+from ocore_operator.rollback.observe import Observed, lock_view, with_environment, with_finalizer
 from ocore_operator.rollback.safety import safety_snapshot
 from ocore_operator.rollback.transitions import unanswered
 from ocore_operator.rollback.world import (
@@ -42,11 +42,13 @@ from ocore_operator.workloads import scale
 from ocore_operator.workloads.quiesce import Refused, SetReplicas
 
 
-async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Effect) -> None:
-    """Carries the effect out. Raises Outcome where it is not possible now, Conflict where its object has changed."""
+async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Effect) -> Observed | None:
+    """Carries the effect out. Returns the observation with what it has written; None: observe again. Raises Outcome
+    where it is not possible now, Conflict where its object has changed."""
     match effect:
         case SetFinalizer(present=present):
-            await frame.set_finalizer(ctx, observed.rollback, present=present)
+            changed = await frame.set_finalizer(ctx, observed.rollback, present=present)
+            return with_finalizer(observed, changed) if present else None
         case SetLock(held=held):
             if held:
                 await operation_lock.acquire(ctx, environment_of(observed), observed.rollback)
@@ -61,11 +63,11 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             ctx.probes.report(environment.key, OtherProbe(result, began, environment.meta.generation))
             ctx.queue.add(environment.key)
         case RecordExecuted():
-            await _record_executed(ctx, observed)
+            return await with_environment(ctx, memory, observed, await _record_executed(ctx, observed))
         case TakeOver():
-            await _write_undo(ctx, observed, None)
+            return await with_environment(ctx, memory, observed, await _write_undo(ctx, observed, None))
         case SettleUndo():
-            await _write_undo(ctx, observed, effect)
+            return await with_environment(ctx, memory, observed, await _write_undo(ctx, observed, effect))
         case SetReplicas():
             await _set_replicas(ctx, observed.rollback, memory, effect)
         case SetImages():
@@ -84,6 +86,7 @@ async def carry_out(ctx: Context, observed: Observed, memory: Memory, effect: Ef
             await _report_damage(ctx, observed.rollback, effect)
         case StartJob():
             await _start_job(ctx, observed, memory, effect)
+    return None
 
 
 # --- the Rollback and its Environment --------------------------------------------------------------------------------
@@ -137,27 +140,27 @@ async def _write_damage(ctx: Context, snapshot: Snapshot, rollback: Rollback, ef
     ctx.queue.add(snapshot.key)
 
 
-async def _record_executed(ctx: Context, observed: Observed) -> None:
+async def _record_executed(ctx: Context, observed: Observed) -> Object | None:
     environment = environment_of(observed)
     entries = remembered(environment, observed.rollback, clock.text(ctx.now()))
-    await _write_history(ctx, environment, entries, environment.status.undone_rollbacks)
+    return await _write_history(ctx, environment, entries, environment.status.undone_rollbacks)
 
 
-async def _write_undo(ctx: Context, observed: Observed, end: SettleUndo | None) -> None:
+async def _write_undo(ctx: Context, observed: Observed, end: SettleUndo | None) -> Object | None:
     """The undo's entry in status.undoneRollbacks: taken over, or (`end`) how it ended. Raises Conflict where the
     Environment has changed."""
     environment, rollback = environment_of(observed), observed.rollback
     undo = rollback.status.undo
     known = entry_about(environment, undo.rollback_id) if undo is not None else None
     if end is not None and (known is None or known.by_id != rollback.id):
-        return
+        return None
     executed = environment.status.executed_rollbacks
     if end is None:
         entries = with_undo(environment, rollback, "Running")
     else:
         entries = with_undo(environment, rollback, end.state, end.keep_until)
         executed = remembered(environment, rollback, clock.text(ctx.now())) if end.state == "Undone" else executed
-    await _write_history(ctx, environment, executed, entries)
+    return await _write_history(ctx, environment, executed, entries)
 
 
 async def _write_history(
@@ -165,12 +168,14 @@ async def _write_history(
     environment: Environment,
     executed: Sequence[ExecutedRollback],
     undone: Sequence[UndoneRollback],
-) -> None:
-    """Both lists of the field manager: it would drop the one that it leaves out."""
+) -> Object | None:
+    """Both lists of the field manager: it would drop the one that it leaves out. The Environment as written; None where
+    it is gone."""
     lists = {"executedRollbacks": [e.wire() for e in executed], "undoneRollbacks": [e.wire() for e in undone]}
     written = await ctx.kube.apply_status(environment, lists, MANAGER_EXECUTED)
     if written is not None:  # no reconcile of the Environment follows from its history
         ctx.catalog.put_own("Environment", environment.meta, written)
+    return written
 
 
 async def _set_replicas(ctx: Context, rollback: Rollback, memory: Memory, effect: SetReplicas) -> None:

@@ -55,7 +55,7 @@ from ocore_operator.jobs.observing.outcome import (
 from ocore_operator.jobs.reporting.log import LogState
 from ocore_operator.kube import resources
 from ocore_operator.kube.catalog import Entry
-from ocore_operator.kube.resources import Environment, Object, Rollback, Snapshot
+from ocore_operator.kube.resources import Environment, Meta, Object, Rollback, Snapshot
 from ocore_operator.rollback import observe_source, orphan, plan_preview, preview_facts, switch_signal
 from ocore_operator.rollback.executed import entry_about, executed, later, spec_hash
 from ocore_operator.rollback.memory import Memory
@@ -63,10 +63,13 @@ from ocore_operator.rollback.plan_undo import as_seen_by
 from ocore_operator.rollback.safety import is_safety_snapshot, safety_name
 from ocore_operator.rollback.transitions import change, unanswered
 from ocore_operator.rollback.world import (
+    AFTER_EFFECT,
+    AFTER_STATUS,
     JobKind,
     JobView,
     OperationLock,
     SourceView,
+    StartJob,
     TakenOver,
     UndoneView,
     World,
@@ -90,6 +93,8 @@ SAVING = ("Restore", "Await", "Abort")
 #: filestore's claim read.
 WITHOUT_WORKLOADS = ("Neutralize", "Abort", "Inspect", "BackJob", "Finish", "Ended")
 STOPPING = (None, *CHECKING, "Prepare", "Stop", "Drain", "Switch", "BackStop", "BackDrain")
+#: What is read at the stage Prepare for what follows the start of its Job.
+OPERATIONS = "other operations"
 #: Steps that the restore Job's log reports.
 RESTORE_STEPS = (Step.RESTORE_DATABASE, Step.RESTORE_FILESTORE, Step.CHECK)
 
@@ -107,6 +112,8 @@ class Observed:
     #: What of the world does not depend on the Rollback's status and its Jobs.
     others: World | None = None
     seen: Observation | None = None
+    #: Where this operator has written something since: what may rest on the world with that (world.py).
+    allowed: tuple[type[object], ...] | None = None
 
 
 async def observe(
@@ -122,18 +129,19 @@ async def observe(
         known, others = found.rollback, None
 
 
-def _names(rollback: Rollback) -> tuple[object, ...]:
-    """What of a Rollback names other objects that are read."""
-    return rollback.status.environment_name, rollback.status.workloads
+def _names(rollback: Rollback, environment_name: str | None = None) -> tuple[object, ...]:
+    """What of a Rollback names other objects that are read. `environment_name`: that was read where its status names
+    none."""
+    return rollback.status.environment_name or environment_name, rollback.status.workloads
 
 
 def _reads(rollback: Rollback) -> frozenset[str]:
     """What is read of other objects beside its Jobs, at its stage."""
     status = rollback.status
     read = {
-        "what is compared": _checks(status),
-        "the safety snapshot": status.stage in SAVING,
-        "other operations": status.stage == "Prepare",
+        "what is compared": _checks(rollback),
+        "the safety snapshot": bool(safety_name(rollback)) and status.stage in SAVING,
+        OPERATIONS: status.stage == "Prepare",
         "pods with the claim": status.stage == "Resume",
         "workloads": _depends_on_workloads(status),
         "the claim": status.stage in STOPPING,
@@ -142,9 +150,12 @@ def _reads(rollback: Rollback) -> frozenset[str]:
     return frozenset(what for what, is_read in read.items() if is_read)
 
 
-def _checks(status: RollbackStatus) -> bool:
-    """Whether the objects are compared that the rollback depends on."""
-    return status.stage in CHECKING or unanswered(status)
+def _checks(rollback: Rollback) -> bool:
+    """Whether the objects are compared that the rollback depends on: also before its first status, which the preflight
+    follows at once. A preview reads more by then."""
+    status = rollback.status
+    begins = status.stage is None and not rollback.spec.dry_run
+    return begins or status.stage in CHECKING or unanswered(status)
 
 
 def _depends_on_workloads(status: RollbackStatus) -> bool:
@@ -174,12 +185,33 @@ async def _read(
 async def with_status(ctx: Context, memory: Memory, observed: Observed, status: RollbackStatus) -> Observed | None:
     """The same observation once that status is written; None where objects decide then that were not read."""
     rollback, others, seen = observed.rollback.with_status(status), observed.others, observed.seen
-    if others is None or seen is None or _names(rollback) != _names(observed.rollback):
+    if others is None or seen is None:
         return None
-    if not _reads(rollback) <= _reads(observed.rollback):
+    if _names(rollback) != _names(observed.rollback, others.environment_name):
+        return None
+    unread = _reads(rollback) - _reads(observed.rollback)
+    if not unread <= {OPERATIONS}:
         return None
     world = await _world(ctx, rollback, memory, others, await _jobs(ctx, rollback, seen))
-    return replace(observed, rollback=rollback, status=_with_steps_of_log(ctx, rollback, world), world=world)
+    status, allowed = _with_steps_of_log(ctx, rollback, world), (StartJob,) if unread else AFTER_STATUS
+    return replace(observed, rollback=rollback, status=status, world=world, allowed=allowed)
+
+
+async def with_environment(ctx: Context, memory: Memory, observed: Observed, written: Object | None) -> Observed | None:
+    """The same observation with the Environment as this operator has just written it; None where it is gone."""
+    if observed.others is None or written is None:
+        return None
+    others = replace(observed.others, environment=resources.environment(written))
+    world = await _world(ctx, observed.rollback, memory, others, observed.world.jobs)
+    return replace(observed, world=world, others=others, allowed=AFTER_EFFECT)
+
+
+def with_finalizer(observed: Observed, written: Object | None) -> Observed | None:
+    """The same observation with the finalizer that this operator has just added; None where the Rollback is gone."""
+    if written is None:
+        return None
+    rollback = replace(observed.rollback, meta=Meta.of(written))
+    return replace(observed, rollback=rollback, world=replace(observed.world, finalizer=True), allowed=AFTER_EFFECT)
 
 
 async def _listed(ctx: Context, known: Rollback, *, fresh: bool) -> tuple[Observation, tuple[JobView, ...]]:
@@ -440,7 +472,7 @@ async def _config(ctx: Context, rollback: Rollback, environment: Environment | N
     """Name and digest of the Environment's ConfigMap, which the preflight compares with the snapshot's; empty where
     there is none."""
     config = environment.spec.config if environment is not None else None
-    if not _checks(rollback.status) or config is None or config.config_map_ref is None:
+    if not _checks(rollback) or config is None or config.config_map_ref is None:
         return "", ""
     name = config.config_map_ref.name
     return name, config_digest(await ctx.kube.get(CONFIG_MAPS, rollback.meta.namespace, name))

@@ -17,7 +17,7 @@ from ocore_operator.errors import Outcome
 from ocore_operator.frame import effects as frame
 from ocore_operator.frame import loop
 from ocore_operator.frame.actions import Idle, Record, Wait
-from ocore_operator.frame.loop import Requeue
+from ocore_operator.frame.loop import Follow, Requeue
 from ocore_operator.frame.reading import current
 from ocore_operator.jobs import failpoints
 from ocore_operator.kube import resources
@@ -28,7 +28,7 @@ from ocore_operator.rollback.entry import idle
 from ocore_operator.rollback.memory import Memories, Memory
 from ocore_operator.rollback.observe import FOLLOWING, Observed, observe, with_status
 from ocore_operator.rollback.plan import decide
-from ocore_operator.rollback.world import CONDITIONAL, WOKEN, Action, Do, SettleUndo, TakeOver, World
+from ocore_operator.rollback.world import WOKEN, Action, Do, SettleUndo, TakeOver, World
 
 _log = structlog.get_logger()
 
@@ -53,13 +53,21 @@ async def reconcile(memories: Memories, ctx: Context, key: Key) -> float | None:
         observer,
         partial(_decide, ctx),
         partial(_carry_out, ctx, memories, observer),
-        may_rest=loop.may_rest,
+        may_rest=_may_rest,
         refused=_refused,
     )
 
 
+def _may_rest(observed: Observed, action: Action) -> bool:
+    if observed.allowed is None:
+        return loop.may_rest(observed, action)
+    if isinstance(action, Do) and action.then is not None:
+        return False
+    return isinstance(action.effect if isinstance(action, Do) else action, observed.allowed)
+
+
 def _refused(observed: Observed, _: Action, refusal: Outcome) -> Observed:
-    return replace(observed, world=replace(observed.world, refused_now=refusal))
+    return replace(observed, world=replace(observed.world, refused_now=refusal), allowed=None)
 
 
 @dataclass
@@ -91,18 +99,20 @@ def _decide(ctx: Context, observed: Observed) -> Action:
 
 async def _carry_out(
     ctx: Context, memories: Memories, observer: _Observer, observed: Observed, action: Action
-) -> Requeue | None:
+) -> Requeue | Follow[Observed] | None:
     match action:
         case Record():
-            return await _record(ctx, memories, observer, observed, action)
+            return await _record(ctx, observer, observed, action)
         case Do():
-            await _do(ctx, observed, observer.memory, action)
+            changed = await _do(ctx, observed, observer.memory, action)
             if isinstance(action.effect, (TakeOver, SettleUndo)):
                 _wake_undone(ctx, memories, observed.rollback)
             if action.then is not None:
                 return await _wait(ctx, observed, action.then)
             seconds = WOKEN.get(type(action.effect))
-            return Requeue(seconds) if seconds is not None else None
+            if seconds is not None:
+                return Requeue(seconds)
+            return Follow(changed) if changed is not None else None
         case Wait():
             return await _wait(ctx, observed, action)
         case Idle():
@@ -110,37 +120,37 @@ async def _carry_out(
 
 
 async def _record(
-    ctx: Context, memories: Memories, observer: _Observer, observed: Observed, action: Record[RollbackStatus]
-) -> Requeue | None:
+    ctx: Context, observer: _Observer, observed: Observed, action: Record[RollbackStatus]
+) -> Requeue | Follow[Observed] | None:
     """Writes the status. Where the rollback then only waits in the same world, what it waits for is written with it.
-    What follows is carried out at once, where it changes nothing that has changed since the world was observed. Any
-    other decision is made in a world that is observed after the write."""
+    Any other decision that may follow in that world (AFTER_STATUS) is made in it, the others after it was observed
+    again."""
     rollback, fresh, waits = observed.rollback, action.status, None
     same = await with_status(ctx, observer.memory, observed, fresh)
     follows = _decide(ctx, same) if same is not None else None
-    if same is not None and isinstance(follows, Wait):
+    if same is not None and isinstance(follows, Wait) and _may_rest(same, follows):
         fresh, waits = same.status, follows
     status = _summarized(ctx, observed, fresh, waits)
-    end = await frame.carry_out(ctx, rollback, replace(action, status=status))
-    observer.last = rollback.with_status(status)
+    written = await frame.record(ctx, rollback, replace(action, status=status))
+    if written is None:
+        return Requeue()
+    observer.last = written
     _report_progress(ctx, rollback, status)
     name = status.safety_snapshot_name
     if name is not None and name != rollback.status.safety_snapshot_name:
         ctx.queue.add(Key("Snapshot", rollback.meta.namespace, name))  # it waits until the status names it
     if status.stage not in FOLLOWING:
         ctx.followers.forget_owner(rollback.key)
-    if end is not None:
-        return end
-    if same is not None and isinstance(follows, Do) and isinstance(follows.effect, CONDITIONAL) and not follows.then:
-        return await _carry_out(ctx, memories, observer, same, follows)
-    return Requeue(waits.seconds) if waits is not None else None
+    if waits is not None:
+        return Requeue(waits.seconds)
+    return Follow(replace(same, rollback=written, status=written.status)) if same is not None else None
 
 
-async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> None:
+async def _do(ctx: Context, observed: Observed, memory: Memory, action: Do) -> Observed | None:
     if action.before:
         await failpoints.hit(ctx, observed.rollback, action.before)
     async with failpoints.after(ctx, observed.rollback, action.after):
-        await carry_out(ctx, observed, memory, action.effect)
+        return await carry_out(ctx, observed, memory, action.effect)
 
 
 def _wake_undone(ctx: Context, memories: Memories, undo: Rollback) -> None:

@@ -1,9 +1,10 @@
 """Values between observing and deciding: what a decision depends on (:class:`World`) and what it can be
 (:data:`Action`). No I/O.
 
-A :class:`World` is read again before every decision, but for one that follows the write of a status (CONDITIONAL). The
-rollback's own status is read LAST, so that it is at least as new as everything else. Every effect carries the version
-of what it changes. So a deposed leader (stopped and continued) gets a conflict instead of an effect.
+A :class:`World` is read again before every decision, but for one that follows a write of this operator (AFTER_STATUS,
+AFTER_EFFECT). The rollback's own status is read LAST, so that it is at least as new as everything else. Every effect
+carries the version of what it changes. So a deposed leader (stopped and continued) gets a conflict instead of an
+effect.
 """
 
 from dataclasses import dataclass
@@ -414,9 +415,15 @@ Effect = (
     | ReportDamage
 )
 
-#: Effects that are a conflict where what they change has changed since it was read, and that write no status of the
-#: rollback.
-CONDITIONAL = (SetReplicas, SendSignal, RecordExecuted, SettleUndo)
+#: What may follow the write of a status in the world that it was decided in. Each is a conflict where what it changes
+#: has changed since it was read; a Job that exists is the same one. No other status: what others have announced is read
+#: after the own announcement.
+AFTER_STATUS: tuple[type[object], ...] = (
+    *(SetFinalizer, SetLock, StartJob, SetReplicas, SendSignal, RecordExecuted, SettleUndo),
+    Wait,
+)
+#: What may follow an effect that wrote one object, in the world with that object as written.
+AFTER_EFFECT = (*AFTER_STATUS, Record)
 #: Effects whose outcome is an event, which wakes the rollback: seconds until it decides again without one.
 WOKEN: dict[type[object], float] = {ReportProbe: 2.0, StartJob: 2.0, SendSignal: 1.0}
 

@@ -119,6 +119,29 @@ def test_after_an_action_everything_is_read() -> None:
     assert found.reads == [False, True, True, True]
 
 
+class Written(Cached):
+    """A number that the object itself writes, and knows then. Others may change it in that moment."""
+
+    def __init__(self, true: int, others: int = 0) -> None:
+        super().__init__(true, true)
+        self.others = others
+
+    async def carry_out(self, world: tuple[int, bool], action: str) -> Requeue | loop.Follow[tuple[int, bool]] | None:  # type: ignore[override]
+        end = await super().carry_out(world, action)
+        self.true += self.others
+        return end or loop.Follow((world[0] + 1, True))
+
+
+def test_what_follows_is_decided_in_the_world_with_what_was_written() -> None:
+    """What may rest on that world: else it is read first."""
+    found = Written(true=1)
+    assert found.run() == 7.0
+    assert (found.done, found.reads) == ([(1, "add"), (2, "wait")], [False, True])
+    found = Written(true=0, others=1)
+    assert found.run() == 7.0
+    assert (found.done, found.reads) == ([(0, "add"), (2, "wait")], [False, True, True])
+
+
 def test_an_object_that_is_gone_when_it_is_read_is_left_alone() -> None:
     found = Cached(said=0, true=-1)
     assert found.run() is None

@@ -432,16 +432,19 @@ def test_what_is_compared_is_observed() -> None:
     }
     seen = scale.view(Target("Deployment", "shop"), deployment, [], commit="c2")
     assert (seen.image, seen.commit) == ("shop:2", "c2")
-    # The ConfigMap is read once the rollback is at the preflight: the first status, without a stage, reads the world
+    # The ConfigMap is read from the start. What only a preview reads, its first status does not show: the world is read
     # again.
     begun = rollback().with_status(RollbackStatus())
-    assert observe._reads(begun) != observe._reads(begun.with_status(RollbackStatus(stage="Preflight")))
+    assert observe._reads(begun) == observe._reads(begun.with_status(RollbackStatus(stage="Preflight")))
+    preview = replace(begun, spec=begun.spec.model_copy(update={"dry_run": True}))
+    assert observe._reads(preview) != observe._reads(preview.with_status(RollbackStatus(stage="Preview")))
 
 
 @pytest.mark.parametrize(
-    ("stage", "config", "read"), [("Preflight", True, True), ("Restore", True, False), ("Preflight", False, False)]
+    ("stage", "config", "read"),
+    [(None, True, True), ("Preflight", True, True), ("Restore", True, False), ("Preflight", False, False)],
 )
-def test_the_config_map_is_read_at_the_preflight_only(stage: str, *, config: bool, read: bool) -> None:
+def test_the_config_map_is_read_until_the_preflight_only(stage: str | None, *, config: bool, read: bool) -> None:
     class Kube:
         async def get(self, *_: object) -> dict[str, object]:
             return {"data": {"app.conf": "x"}}

@@ -1,7 +1,9 @@
 """How often an operation asks the API server. A count that has grown is a loop that reads again what it knows: find out
 why before you raise it."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,13 +11,20 @@ from ocore_crds import conditions as c
 from ocore_crds.naming import ANNOTATION_SIGNAL
 from ocore_kube.errors import Conflict
 from ocore_kube.types import CLAIMS, DEPLOYMENTS, ENVIRONMENTS, PODS, ROLLBACKS, SNAPSHOTS, Type
-from ocore_operator.kube.resources import Object
+from ocore_operator.jobs import lifecycle
+from ocore_operator.kube import resources
+from ocore_operator.kube.resources import Key, Object
+from ocore_operator.rollback.memory import Memory
+from ocore_operator.rollback.observe import Observed, with_status
 from ocore_operator.rollback.plan_preflight import APPEAR_SECONDS
+from ocore_operator.rollback.world import StartJob, World
 from support.operator import objects
-from support.operator.whole_rollback import KEY, Site, probed
+from support.operator.objects import NOW
+from support.operator.whole_rollback import KEY, UNDO_UID, Site, probed
+from support.operator.whole_rollback import UNDO as UNDO_KEY
 
 #: Of a rollback in place, of its undo, and of a snapshot.
-ROLLBACK, UNDO, SNAPSHOT = 203, 155, 39
+ROLLBACK, UNDO, SNAPSHOT = 170, 116, 39
 
 
 def test_a_rollback_and_its_undo_take_no_more_requests_than_that() -> None:
@@ -41,6 +50,80 @@ def test_what_others_have_announced_is_read_after_the_own_announcement() -> None
         for wanted in (("PATCH", f"{ROLLBACKS.path('shop', 'back')}/status"), ("LIST", ROLLBACKS.path("shop")))
     )
     assert announced[0] < listed[-1] < announced[1]
+
+
+@pytest.mark.parametrize("key", [KEY, UNDO_KEY])
+def test_a_job_starts_after_two_observations(key: Key) -> None:
+    """Status, finalizer and operation lock follow one; what another operation may have changed is observed under the
+    lock, and status and Job follow that."""
+    site = Site()
+    if key == UNDO_KEY:
+        site.roll_back()
+    site.undo() if key == UNDO_KEY else site.restore()
+    path = ROLLBACKS.path("shop", key.name)
+    begun = site.place.requests[: next(n for n, (method, _) in enumerate(site.place.requests) if method == "POST")]
+    own = [("PATCH", f"{path}/status"), ("PATCH", path), ("PATCH", f"{ENVIRONMENTS.path('shop', 'shop')}/status")]
+    assert [each for each in begun if each[0] == "PATCH"] == [*own, own[0]]
+    last = begun[begun.index(own[2]) :]
+    read = [("GET", ENVIRONMENTS.path("shop", "shop")), ("LIST", PODS.path("shop")), ("GET", path)]
+    assert [each for each in read if each in last[: last.index(own[0])]] == read
+    assert begun.count(("GET", path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "type_", "name", "stage"),
+    [("status", ROLLBACKS, "undo", "Preflight"), ("finalizers", ENVIRONMENTS, "shop", "Preflight")],
+)
+def test_nothing_begins_on_what_has_changed_in_between(
+    monkeypatch: pytest.MonkeyPatch, method: str, type_: Type, name: str, stage: str
+) -> None:
+    """In the moment in which the first status is written, or the finalizer, another client changes what is written
+    next."""
+    site = Site()
+    site.roll_back()
+    kube = site.ctx.kube
+    write = kube.apply_status if method == "status" else kube.set_finalizers
+
+    async def written(*given: Any) -> Any:
+        answer = await write(*given)
+        site.place.put(type_, site.place.read(type_, "shop", name))
+        return answer
+
+    site.place.put(ROLLBACKS, an_undo())
+    with monkeypatch.context() as patched:
+        patched.setattr(kube, "apply_status" if method == "status" else "set_finalizers", written)
+        with pytest.raises(Conflict):
+            site.reconcile(UNDO_KEY)
+    assert site.stage(UNDO_KEY) == stage
+    assert not site.jobs(UNDO_KEY)
+    site.reconcile(UNDO_KEY)
+    assert len(site.jobs(UNDO_KEY)) == 1
+
+
+def test_no_workload_is_stopped_before_the_others_announcements_are_read() -> None:
+    """They are read at the stage Prepare, which an undo enters before its Job exists."""
+    begun = asyncio.run(_entered("Prepare"))
+    assert begun is not None
+    assert begun.allowed == (StartJob,)
+    assert asyncio.run(_entered("Resume")) is None  # the pods that mount the claim were not read
+
+
+def an_undo() -> Object:
+    """An undo as it is created."""
+    return objects.obj("Rollback", "undo", {"undo": {"rollbackRef": {"name": "back"}}}, {}, uid=UNDO_UID)
+
+
+async def _entered(stage: str) -> Observed | None:
+    """What was observed of an undo at the stage Preflight, once that stage is written."""
+    site = Site()
+    rollback = resources.rollback(an_undo())
+    before, after = (
+        rollback.status.model_copy(update={"stage": each, "environment_name": "shop"}) for each in ("Preflight", stage)
+    )
+    others = World(NOW, None, None, environment_name="shop")
+    seen = lifecycle.no_jobs(site.ctx)
+    observed = Observed(rollback.with_status(before), before, others, others=others, seen=seen)
+    return await with_status(site.ctx, Memory(), observed, after)
 
 
 def test_what_is_waited_for_is_written_with_the_stage() -> None:
