@@ -100,7 +100,7 @@ def undo_refusal(served: Served, entry: RollbackEntry, control: Control, now: da
             break
         if each.control.switched_at and not each.control.undone_by:
             refusal = (
-                f"Rollback {each.name} ran after it: an undo would lose what that one did. Undo {each.name} first."
+                f"Rollback `{each.name}` ran after it: an undo would lose what that one did. Undo `{each.name}` first."
             )
     return refusal
 

@@ -8,6 +8,8 @@ from ocore_crds.protocol import Step
 from ocore_crds.rules.shown_step import Begun, shown_step
 
 _ENDED = ("Done", "Skipped", "Failed")
+#: Whether it is completed → conditions whose message says what happens, the first one that exists.
+_TELLING = {True: (c.COMPLETE,), False: (c.RECONCILING, c.STALLED)}
 
 
 def progress_event(obj: Resource) -> Object:
@@ -23,7 +25,8 @@ def progress_event(obj: Resource) -> Object:
         step = reported
     figures = progress if reported == step else {}
     percent = min(max(int(progress.get("percent") or 0), 0), 99)
-    told = found.get(c.COMPLETE if state == "completed" else c.RECONCILING, {}).get("message")
+    # One that waits for a person is not reconciling.
+    told = next((found[t].get("message") for t in _TELLING[state == "completed"] if t in found), None)
     times = [
         obj.meta["creationTimestamp"],
         progress.get("updatedAt"),

@@ -288,7 +288,7 @@ class ProgressEvent(Answer):
     bytes_done: int = source("status.progress.bytesDone", "Bytes of the step that are done; 0 where it counts none.")
     bytes_total: int = source("status.progress.bytesTotal", "Bytes of the step in all, estimated; 0: not known yet.")
     message: str = source(
-        "message of the condition Reconciling, Failed or Complete", "What happens, for people; may be empty."
+        "message of the condition Reconciling, Stalled, Failed or Complete", "What happens, for people; may be empty."
     )
     time: str = moment(
         "newest of status.progress.updatedAt, the conditions' and steps' times, metadata.creationTimestamp",

@@ -558,12 +558,18 @@ class RollbackDetails(RollbackLog):
     percent: Percent = source("Rollback status.progress.percent", _PERCENT)
     bytes_done: int = source("Rollback status.progress.bytesDone", "Bytes of the step that are done.")
     bytes_total: int = source("Rollback status.progress.bytesTotal", "Bytes of the step in all; 0: not known.")
-    message: str = source("message of the condition Reconciling, Failed or Complete", "What happens, for people.")
+    message: str = source(
+        "message of the condition Reconciling, Stalled, Failed or Complete", "What happens, for people."
+    )
     deadline: str | None = moment(
         "Rollback status.deadline", "By when it must have switched, then be terminal. Null before its start."
     )
     failure_reason: str | None = source(
         "Rollback status.failureReason", "Why it failed, in one word. Null: it did not."
+    )
+    stalled_reason: str | None = source(
+        "Rollback status.conditions: Stalled, reason",
+        "Why it does not continue without a person, in one word. Null: it needs none.",
     )
     steps: tuple[StepView, ...] = source("Rollback status.steps", "Its steps, in order.")
     position: Literal["old", "new"] | None = source(
@@ -668,7 +674,9 @@ class ExtractView(Answer):
     expires_at: str | None = moment("Extract status.resultExpiresAt", "When its result is removed. Null: not known.")
     step: str | None = source(_STEP, "Its step. Null before the first.")
     percent: Percent = source("Extract status.progress.percent", _PERCENT)
-    message: str = source("message of the condition Reconciling, Failed or Complete", "What happens, for people.")
+    message: str = source(
+        "message of the condition Reconciling, Stalled, Failed or Complete", "What happens, for people."
+    )
     error_message: str | None = source(
         "message of the condition Failed", "Why it failed, and what to do. Null unless status is `failed`."
     )

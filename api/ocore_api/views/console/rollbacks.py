@@ -32,7 +32,7 @@ class Control:
         if not self.ended:
             return "The rollback has not ended."
         if self.undone_by:
-            return f"It was undone by rollback {self.undone_by}. To go forth again, undo that one."
+            return f"It was undone by rollback `{self.undone_by}`. To go forth again, undo that one."
         if self.deleting or not self.kept_until:
             return "It has switched nothing, or what it kept is removed. Start a rollback to a snapshot instead."
         if now >= parse(self.kept_until):
@@ -69,6 +69,7 @@ def additions(obj: Resource, progress: Object) -> Object:
     """The fields of :class:`ocore_api.views.console.models.RollbackDetails` that a RollbackLog lacks, without those
     that depend on the time or on other Rollbacks. `progress`: the data of its event."""
     spec, status, target = obj.spec, obj.status, obj.spec.get("targetEnvironmentRef") or {}
+    stalled = obj.conditions.get(c.STALLED, {})
     stopped, ready = status.get("quiescedAt") or None, status.get("readyAt") or None
     return {
         "name": obj.meta["name"],
@@ -77,6 +78,7 @@ def additions(obj: Resource, progress: Object) -> Object:
         "snapshotName": status.get("snapshotName") or (spec.get("snapshotRef") or {}).get("name") or None,
         **{name: status.get(name) or None for name in _AS_IN_STATUS},
         **{name: progress[name] for name in ("step", "percent", "bytesDone", "bytesTotal", "message")},
+        "stalledReason": stalled.get("reason") or None if stalled.get("status") == "True" else None,
         "steps": [_step(each) for each in status.get("steps") or ()],
         "position": {"Old": "old", "New": "new"}.get(str(status.get("position"))),
         "downtime": {

@@ -233,6 +233,13 @@ def test_only_a_completed_operation_has_100_percent() -> None:
     assert event(o.failed())["percent"] < 100
 
 
+def test_an_operation_that_waits_for_a_person_has_the_message_of_that() -> None:
+    """It is not reconciling."""
+    stalled = o.condition("Stalled", "True", "NodeNotResponding", "The node is away.")
+    found = event(o.rolled_back(status={"phase": "Switching", "conditions": [stalled]}))
+    assert (found["status"], found["message"]) == ("running", "The node is away.")
+
+
 def test_the_final_event_of_a_failure_has_its_message() -> None:
     found = event(o.failed(message="disk full"))
     assert (found["status"], found["message"], found["time"]) == ("failed", "disk full", o.at(200))

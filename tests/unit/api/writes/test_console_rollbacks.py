@@ -236,7 +236,7 @@ def test_one_key_undoes_once(site: Site) -> None:
     ("status", "text"),
     [
         ({"undoUntil": "2026-03-01T13:00:00Z"}, "window ended at 2026-03-01T13:00:00Z"),
-        ({"undoneBy": "other"}, "undone by rollback other"),
+        ({"undoneBy": "other"}, "undone by rollback `other`"),
         ({"conditions": [condition("Complete"), condition("PreviousRetained", "False")]}, "what it kept is removed"),
         ({"conditions": [condition("Reconciling")], "phase": "Switching", "stage": "Switch"}, "has not ended"),
     ],
@@ -264,7 +264,7 @@ def test_a_later_rollback_is_undone_first(site: Site) -> None:
             creationTimestamp="2098-01-01T00:00:00Z",
         ),
     )
-    assert "Undo later first" in (details(site)["undo"]["reason"] or "")
+    assert "Undo `later` first" in (details(site)["undo"]["reason"] or "")
     assert reason(send(site, "POST", f"rollbacks/{BACK}/undo")) == (409, "UndoNotPossible")
     assert details(site, LATER)["undo"]["possible"] is True
 
