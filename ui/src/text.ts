@@ -118,6 +118,11 @@ export function pieces(message: string): { code: boolean; text: string }[] {
     .filter(({ text }) => text !== "");
 }
 
+/** A name within a message: it cannot be read as a word of the sentence. */
+export function code(name: string): string {
+  return `\`${visible(name).replaceAll("`", "'")}\``;
+}
+
 /** The words as one command line for a POSIX shell: each reaches the program as it is. */
 export function command(...words: string[]): string {
   return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`)).join(" ");

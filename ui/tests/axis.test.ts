@@ -5,8 +5,10 @@ import type { Snapshot } from "../src/api/types";
 import {
   around,
   clicked,
+  deployments,
   gaps,
   kind,
+  labels,
   lastGoodBefore,
   marks,
   moved,
@@ -42,6 +44,10 @@ const turn = (when: string, kind: Turn["kind"] = "rollback"): Turn => ({
   createdAt: when,
   switchedAt: when,
   status: "completed",
+  percent: 100,
+  switchedBackAt: null,
+  undoneById: null,
+  recoveryEvidence: null,
 });
 const kinds = (all: { kind: string }[]) => all.map(({ kind }) => kind);
 
@@ -150,6 +156,45 @@ test("an address names a place on the axis, or the newest one", () => {
   }
 });
 
+test("a deployment has the time that is known of it, and the last good state before it", () => {
+  const all = marks(
+    [
+      snapshot("2026-03-01T01:00:00Z"),
+      snapshot("2026-03-01T02:00:00Z", { image: "2" }),
+      snapshot("2026-03-01T03:00:00Z", { image: "2", status: "failed" }),
+      snapshot("2026-03-01T04:00:00Z", { image: "2", trigger: "deployment" }),
+    ],
+    [],
+  );
+  const day = { from: at("2026-03-01T00:00:00Z"), to: at("2026-03-02T00:00:00Z") };
+  const found = deployments(all, day);
+  const hour = (moment: number | undefined) => (moment === undefined ? null : iso(moment).slice(11, 13));
+  assert.deepEqual(
+    found.map(({ deployment, before }) => [hour(deployment.since), hour(deployment.at), hour(before?.at)]),
+    [[null, "04", "04"], ["01", "02", "01"]],
+    "the newest first",
+  );
+  assert.equal(deployments(all, { ...day, from: at("2026-03-01T03:30:00Z") }).length, 1);
+  assert.deepEqual(deployments([], day), []);
+  const unproven = marks([snapshot("2026-03-01T01:00:00Z", { isSafety: true, trigger: "deployment" })], []);
+  assert.equal(deployments(unproven, day)[0]!.before, undefined);
+});
+
+test("a deployment's mark has its time; of those at one place the newest counts the others", () => {
+  const deployed = (...times: string[]) =>
+    marks(times.map((time) => snapshot(`2026-03-01T${time}:00Z`, { trigger: "deployment" })), []);
+  const of = (all: ReturnType<typeof marks>, zoom: "day" | "week", width: number, x: (at: number) => number) =>
+    labels(all, zoom, width, x).map(({ x, text }) => `${text} at ${Math.round(x)}`);
+  const hours = (each: number) => (moment: number) => ((moment - at("2026-03-01T00:00:00Z")) / HOUR) * each;
+  const all = deployed("01:00", "13:02", "13:30", "14:00");
+  assert.deepEqual(of(all, "day", 2400, hours(100)), ["15:00 +1 at 1396", "14:02 at 1299", "02:00 at 96"]);
+  assert.deepEqual(of(all, "day", 240, hours(10)), ["15:00 +2 at 136", "02:00 at 6"]);
+  assert.deepEqual(of(all, "week", 240, hours(1)), ["1 Mar 15:00 +3 at 10"]);
+  assert.deepEqual(of(deployed("23:59"), "day", 240, hours(10)), ["00:59 at 173"], "it stays within the axis");
+  const between = marks([snapshot("2026-03-01T01:00:00Z"), snapshot("2026-03-01T02:00:00Z", { image: "2" })], []);
+  assert.deepEqual(of(between, "day", 2400, hours(100)), ["by 03:00 at 196"]);
+});
+
 test("an image that a rollback brought is no deployment", () => {
   const all = marks(
     [snapshot("2026-03-01T01:00:00Z", { image: "2" }), snapshot("2026-03-01T03:00:00Z", { image: "1" })],
@@ -224,6 +269,6 @@ test("a mark of a kind with two meanings is named by the one that it has", () =>
   const restoreTest = { result: "failed" } as Snapshot["restoreTest"];
   assert.deepEqual(named({ restoreTest }), ["Snapshot whose restore test failed"]);
   const turned = (kind: Turn["kind"]) =>
-    marks([], [{ id: "t", kind, createdAt: at, switchedAt: null, status: "failed" }]).map(nameOf);
+    marks([], [{ ...turn(at, kind), switchedAt: null, status: "failed" }]).map(nameOf);
   assert.deepEqual([...turned("rollback"), ...turned("undo")], ["Failed rollback", "Failed undo"]);
 });

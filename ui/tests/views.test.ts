@@ -10,7 +10,7 @@ import { ending, limit, outcome } from "../src/views/stages";
 import { changes, tried } from "../src/views/Settings";
 import { keeps } from "../src/views/SnapshotList";
 import { undeletable } from "../src/views/Snapshot";
-import { verdict } from "../src/views/verdict";
+import { standing, taken, turned, verdict } from "../src/views/verdict";
 
 const snapshot = (part: Partial<Snapshot>) =>
   ({
@@ -40,6 +40,7 @@ test("a log that goes on ends where one of its lists ends", () => {
     what: "",
     by: null,
     status: "",
+    verdict: standing("completed"),
     message: null,
     place: "",
   });
@@ -70,16 +71,16 @@ test("the outcome of a rollback is one sentence", () => {
       downtime: { seconds: 8 },
       ...part,
     } as RollbackDetails);
-  assert.equal(of({}), "shop has the data of snapshot shop-1. It was unavailable for 8 s.");
-  assert.match(of({ snapshotAt: "2026-03-01T11:00:00Z" }), /^shop has the state of 1 Mar 2026, 12:00:00 CET\. It was/);
+  assert.equal(of({}), "`shop` has the data of snapshot `shop-1`. It was unavailable for 8 s.");
+  assert.match(of({ snapshotAt: "2026-03-01T11:00:00Z" }), /^`shop` has the state of 1 Mar 2026, 12:00:00 CET\. It was/);
   assert.equal(
     of({ kind: "undo" }),
-    "The rollback is undone: shop has the data from before it. It was unavailable for 8 s.",
+    "The rollback is undone: `shop` has the data from before it. It was unavailable for 8 s.",
   );
-  assert.match(of({ switchedBackAt: "2026-03-01T00:00:00Z" }), /^shop was switched back at 1 Mar 2026/);
+  assert.match(of({ switchedBackAt: "2026-03-01T00:00:00Z" }), /^`shop` was switched back at 1 Mar 2026/);
   assert.equal(
     of({ status: "failed", position: "old", errorMessage: "The disk is full. Free space." }),
-    "The disk is full. Free space. shop has the data from before. It was unavailable for 8 s.",
+    "The disk is full. Free space. `shop` has the data from before. It was unavailable for 8 s.",
   );
   assert.equal(of({ status: "failed", position: "new", errorMessage: "Not ready." }), "Not ready.");
   assert.equal(
@@ -92,6 +93,9 @@ test("the outcome of a rollback is one sentence", () => {
     "Unknown.",
   );
   assert.equal(of({ status: "running" }), "");
+  const undone = { undoneById: "u" };
+  assert.match(of(undone), /^`shop` had the data of snapshot `shop-1`, until that was undone\./);
+  assert.match(of({ ...undone, kind: "undo" }), /^The rollback was undone\. That undo was undone later\./);
 });
 
 test("a rollback that worked is green only where all that was required is proven", () => {
@@ -104,6 +108,22 @@ test("a rollback that worked is green only where all that was required is proven
   assert.deepEqual(of(evidence(false, rest)), { tone: "warn", rest });
   assert.equal(of({}).tone, "warn");
   assert.equal(of({ status: "failed", ...evidence(false, rest) }).tone, "bad");
+});
+
+test("an operation and a snapshot have one verdict, in every view", () => {
+  const clean = { canWriteCleanSuccess: true, whyNotGreen: [] };
+  const base = { status: "completed", percent: 100, switchedBackAt: null, undoneById: null, recoveryEvidence: clean };
+  const of = (part: object) => turned({ ...base, ...part } as never);
+  assert.deepEqual(of({}), { tone: "good", words: "completed, all proven" });
+  assert.deepEqual(of({ recoveryEvidence: null }), { tone: "warn", words: "completed, not all proven" });
+  assert.equal(of({ undoneById: "u" }).words, "completed, all proven, undone");
+  assert.deepEqual(of({ switchedBackAt: "x" }), { tone: "warn", words: "completed, then switched back" });
+  assert.deepEqual(of({ status: "failed" }), { tone: "bad", words: "failed" });
+  assert.deepEqual(of({ status: "running", percent: 40 }), { tone: "active", words: "running 40 %" });
+  const safety = { status: "completed", isSafety: true, verified: null, restoreTest: null } as Snapshot;
+  assert.deepEqual(taken(safety), { tone: "quiet", words: "safety snapshot, complete" });
+  assert.equal(taken({ ...safety, restoreTest: { result: "failed" } } as Snapshot).tone, "bad");
+  assert.deepEqual(standing("running"), { tone: "active", words: "running" });
 });
 
 test("what happens if a rollback hangs", () => {

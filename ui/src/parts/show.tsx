@@ -21,6 +21,9 @@ export function Code({ of }: { of: string }) {
   );
 }
 
+/** A name in a sentence or a title: it cannot be read as a word of it, whatever it is. */
+export const Name = Code;
+
 /** A message of the operator or the API: its times are local, its code is code. Not for a name: that is shown as it is. */
 export function Message({ of }: { of: string }) {
   return (
@@ -90,7 +93,7 @@ export function Back({ environment, name }: { environment: string; name: string 
   return (
     <p>
       <a href={address({ view: "environment", environment })}>
-        Back to {name === undefined ? "the environment" : <Text of={name} />}
+        Back to {name === undefined ? "the environment" : <Name of={name} />}
       </a>
     </p>
   );
@@ -110,7 +113,7 @@ export function Tabs({ label, of, current }: { label: string; of: Record<string,
 }
 
 /** The part of a view with what destroys or replaces data. Nothing else is in it, and nothing of that is elsewhere. */
-export function Danger({ id, title, children }: { id: string; title: string; children: ComponentChildren }) {
+export function Danger({ id, title, children }: { id: string; title: ComponentChildren; children: ComponentChildren }) {
   return (
     <section aria-labelledby={id} class="danger-zone">
       <h2 id={id}>{title}</h2>

@@ -1,7 +1,7 @@
 // The axis of time as a drawing: one path for each kind of marks, so that 2,000 of them cost little.
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { bytes, duration } from "../text";
-import { clicked, ticks, type Kind, type Mark, type Range } from "./axis";
+import { clicked, labels, ticks, type Kind, type Mark, type Range, type Zoom } from "./axis";
 
 /** Kind → its name, its shape around a point, and the line it stands on. The later ones are above the others. */
 export const KINDS: Record<Kind, { name: string; y: number; shape(x: number, y: number): string }> = {
@@ -46,13 +46,14 @@ interface Drawn {
   marks: Mark[];
   holes: Range[];
   shown: Range;
+  zoom: Zoom;
   now: number;
   chosen: Mark | undefined;
   before: Mark | undefined;
   choose(mark: Mark | undefined): void;
 }
 
-export function Drawing({ marks, holes, shown, now, chosen, before, choose }: Drawn) {
+export function Drawing({ marks, holes, shown, zoom, now, chosen, before, choose }: Drawn) {
   const svg = useRef<SVGSVGElement>(null);
   const width = useWidth(svg);
   const x = (at: number) =>
@@ -82,7 +83,7 @@ export function Drawing({ marks, holes, shown, now, chosen, before, choose }: Dr
           now={now}
         />
       ))}
-      <Marks marks={marks} x={x} width={width} shown={shown} />
+      <Marks {...{ marks, x, width, shown, zoom }} />
       {now < shown.to && <line class="now" x1={x(now)} x2={x(now)} y1={8} y2={FLOOR} />}
       {before && before.at >= shown.from && <Ring of={before} x={x(before.at)} name="last-good" />}
       {chosen && <Ring of={chosen} x={x(chosen.at)} name="is-chosen" />}
@@ -104,7 +105,7 @@ function useWidth(of: { current: Element | null }): number {
 }
 
 /** Drawn again only when the marks or the range change: not for each step of the choice. */
-function Marks({ marks, x, width, shown }: { marks: Mark[]; x(at: number): number; width: number; shown: Range }) {
+function Marks({ marks, x, width, shown, zoom }: Pick<Drawn, "marks" | "shown" | "zoom"> & { x(at: number): number; width: number }) {
   return useMemo(() => {
     const sized = marks.filter(
       ({ kind, snapshot }) => kind !== "deployment" && snapshot && snapshot.totalSizeBytes !== null,
@@ -115,11 +116,13 @@ function Marks({ marks, x, width, shown }: { marks: Mark[]; x(at: number): numbe
     const bars = sized.map(
       (mark) => `M${x(mark.at)} ${FLOOR}V${Math.min(FLOOR - 1, y(mark.snapshot!.totalSizeBytes!))}`,
     );
+    const unknown = marks.flatMap(({ since, at }) => (since === undefined ? [] : [`M${Math.max(EDGE, x(since))} 20H${x(at)}`]));
     const line = sized.map((mark, n) => `${n ? "L" : "M"}${x(mark.at)} ${y(live(mark))}`);
     return (
       <>
         <path class="stored" d={bars.join("")} />
         <path class="live" d={line.join("")} />
+        <path class="between" d={unknown.join("")} />
         {sized.length > 0 && (
           <text class="most" x={EDGE + 2} y={TOP - 5}>
             {bytes(most)}
@@ -130,6 +133,11 @@ function Marks({ marks, x, width, shown }: { marks: Mark[]; x(at: number): numbe
           const of = marks.filter((mark) => mark.kind === kind);
           return <path key={kind} class={`at ${kind}`} d={of.map(({ at }) => shape(x(at), y)).join("")} />;
         })}
+        {labels(marks, zoom, width, x).map((label) => (
+          <text key={label.x} class="when" x={label.x} y={11}>
+            {label.text}
+          </text>
+        ))}
       </>
     );
   }, [marks, width, shown.from, shown.to]);

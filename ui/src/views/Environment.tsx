@@ -12,6 +12,7 @@ import {
   Mark,
   May,
   Message,
+  Name,
   Remedy,
   Section,
   ShortId,
@@ -27,7 +28,7 @@ import { Log } from "./Log";
 import { Rollbacks } from "./Rollbacks";
 import { SettingsView } from "./Settings";
 import { SnapshotList } from "./SnapshotList";
-import { PROOFS, Running } from "./state";
+import { notPlanned, PROOFS, Running } from "./state";
 import { TimeAxis } from "./TimeAxis";
 import { verdict } from "./verdict";
 import { keepRead, readWarnings, remembering, sorted } from "./warnings";
@@ -75,7 +76,7 @@ export function Environment({ id, tab }: { id: string; tab: Tab }) {
         </Title>
         {data && (
           <p>
-            <Type of={data.type} /> namespace <Text of={data.namespace} />, project <ShortId of={data.projectId} />
+            <Type of={data.type} /> namespace <Name of={data.namespace} />, project <ShortId of={data.projectId} />
           </p>
         )}
       </div>
@@ -138,7 +139,7 @@ function Answers({ of }: { of: EnvironmentDetails }) {
             <Time
               at={of.nextSnapshotAt}
               planned
-              none={of.policy?.suspended ? "the schedule is suspended" : "not planned"}
+              none={of.policy?.suspended ? "the schedule is suspended" : notPlanned(of)}
             />
           </p>
           <p>
@@ -170,7 +171,7 @@ function LastGood({ of }: { of: EnvironmentDetails }) {
         )}
       </p>
       <p>
-        <Mark tone={lastGood.proof === "complete" ? "quiet" : "good"}>{PROOFS[lastGood.proof]}</Mark>{" "}
+        <Mark tone="good">{PROOFS[lastGood.proof]}</Mark>{" "}
         {expectedEverySeconds === null
           ? "No schedule takes snapshots."
           : `The schedule wants one every ${duration(expectedEverySeconds)}.`}{" "}

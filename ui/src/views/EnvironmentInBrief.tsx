@@ -4,7 +4,7 @@ import type { EnvironmentRow } from "../api/types";
 import { Facts, May, Message, Remedy, ShortId, Text, Time, Type } from "../parts/show";
 import { address } from "../route";
 import { count, duration } from "../text";
-import { PROOFS, Running, StateMark, STATES, useLateness } from "./state";
+import { notPlanned, PROOFS, Running, StateMark, STATES, useLateness } from "./state";
 
 /** It takes the focus; Escape closes it. */
 export function EnvironmentInBrief({ of, close }: { of: EnvironmentRow; close(): void }) {
@@ -74,7 +74,7 @@ function Numbers({ of }: { of: EnvironmentRow }) {
               </a>
               {lastGood.label && (
                 <>
-                  , <Text of={lastGood.label} />
+                  , “<Text of={lastGood.label} />”
                 </>
               )}
               , {PROOFS[lastGood.proof]}
@@ -84,7 +84,7 @@ function Numbers({ of }: { of: EnvironmentRow }) {
           ),
         ],
         ["Newest restored as a test", <Time at={of.newestRestoreTested?.time} />],
-        ["Next snapshot", <Time at={of.nextSnapshotAt} none="not planned" planned />],
+        ["Next snapshot", <Time at={of.nextSnapshotAt} none={notPlanned(of)} planned />],
         safety !== null && [
           "Before the newest rollback",
           <a href={address({ view: "snapshot", environment, snapshot: safety.id })}>

@@ -11,7 +11,7 @@ import { Rows, usePages, type Column } from "../parts/window";
 import { address, setQuery, type Query } from "../route";
 import { bytes, count, duration, words } from "../text";
 import { EnvironmentInBrief } from "./EnvironmentInBrief";
-import { placeOf, StateMark, STATES, useLateness, type State } from "./state";
+import { notPlanned, placeOf, StateMark, STATES, useLateness, type State } from "./state";
 import "./fleet.css";
 
 const TYPES = { "": "all", production: "production", staging: "staging", development: "development" };
@@ -236,7 +236,7 @@ function columns(open: string | undefined): Column<EnvironmentRow>[] {
     {
       name: "Next",
       sort: "next",
-      cell: ({ nextSnapshotAt }) => <Time at={nextSnapshotAt} none="not planned" planned brief plain />,
+      cell: (row) => <Time at={row.nextSnapshotAt} none={notPlanned(row)} planned brief plain />,
     },
     { name: "Runs", cell: (row) => <Bar of={row} /> },
     { name: "Size", sort: "size", cell: ({ sizeBytes }) => (sizeBytes === null ? "–" : bytes(sizeBytes)) },

@@ -5,11 +5,13 @@ import { body } from "../api/calls";
 import { firstRows, PAGE, rollbacks, snapshots, type Page } from "../api/lists";
 import { useLoaded } from "../parts/context";
 import { Choice, Form } from "../parts/form";
-import { Known, Mark, Maybe, Message, Section, Time } from "../parts/show";
+import { Known, Maybe, Message, Section, Time } from "../parts/show";
 import { address, route, setQuery } from "../route";
 import { useStore } from "../store";
 import { TURNS } from "./Rollbacks";
 import { cause, one } from "./SnapshotList";
+import { Stands } from "./state";
+import { standing, taken, turned, type Verdict } from "./verdict";
 
 /** Pages of each list that the log loads at most. */
 const MOST = 20;
@@ -24,6 +26,7 @@ export interface Entry {
   what: string;
   by: string | null;
   status: string;
+  verdict: Verdict;
   message: string | null;
   place: string;
 }
@@ -48,7 +51,7 @@ export function Log({ environment }: { environment: string }) {
   const log = useLoaded(
     `${environment} ${pages}`,
     async (api) => {
-      const [turns, taken, extracts] = await Promise.all([
+      const [turns, kept, extracts] = await Promise.all([
         firstRows(pages * PAGE, (offset) => rollbacks(api, environment, offset)),
         firstRows(pages * PAGE, (offset) => snapshots(api, environment, offset)),
         firstRows(pages * PAGE, async (offset) => {
@@ -64,28 +67,30 @@ export function Log({ environment }: { environment: string }) {
       return merged([
         {
           complete: complete(turns),
-          entries: turns.rows.map(({ id, createdAt, kind, performedBy, status, errorMessage }) => ({
-            id,
-            at: createdAt,
+          entries: turns.rows.map((turn) => ({
+            id: turn.id,
+            at: turn.createdAt,
             kind: "rollback" as const,
-            what: TURNS[kind],
-            by: performedBy,
-            status,
-            message: errorMessage,
-            place: address({ view: "rollback", environment, rollback: id }),
+            what: TURNS[turn.kind],
+            by: turn.performedBy,
+            status: turn.status,
+            verdict: turned(turn),
+            message: turn.errorMessage,
+            place: address({ view: "rollback", environment, rollback: turn.id }),
           })),
         },
         {
-          complete: complete(taken),
-          entries: taken.rows.map(({ id, createdAt, isSafety, trigger, requestedBy, status, errorMessage }) => ({
-            id,
-            at: createdAt,
+          complete: complete(kept),
+          entries: kept.rows.map((snapshot) => ({
+            id: snapshot.id,
+            at: snapshot.createdAt,
             kind: "snapshot" as const,
-            what: isSafety ? "Safety snapshot" : `Snapshot, ${cause(trigger)}`,
-            by: requestedBy,
-            status,
-            message: errorMessage,
-            place: address({ view: "snapshot", environment, snapshot: id }),
+            what: snapshot.isSafety ? "Safety snapshot" : `Snapshot, ${cause(snapshot.trigger)}`,
+            by: snapshot.requestedBy,
+            status: snapshot.status,
+            verdict: taken(snapshot),
+            message: snapshot.errorMessage,
+            place: address({ view: "snapshot", environment, snapshot: snapshot.id }),
           })),
         },
         {
@@ -97,6 +102,7 @@ export function Log({ environment }: { environment: string }) {
             what: "Extract",
             by: requestedBy,
             status,
+            verdict: standing(status),
             message: errorMessage,
             place: snapshotId
               ? address({ view: "snapshot", environment, snapshot: snapshotId })
@@ -164,7 +170,7 @@ function Line({ of }: { of: Entry }): ComponentChildren {
         <Maybe lead=", by " of={of.by} />
       </span>
       <span>
-        <Mark tone={of.status === "failed" ? "bad" : of.status === "completed" ? "good" : of.status === "running" ? "active" : "quiet"}>{of.status}</Mark>
+        <Stands of={of.verdict} />
         {of.message && (
           <>
             {" "}

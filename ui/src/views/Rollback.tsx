@@ -15,6 +15,7 @@ import {
   May,
   Maybe,
   Message,
+  Name,
   Notes,
   Progress,
   Section,
@@ -27,13 +28,15 @@ import {
 } from "../parts/show";
 import { address } from "../route";
 import { useStore } from "../store";
-import { bytes, command, count, duration, relative, time, visible, words } from "../text";
+import { bytes, command, count, duration, relative, time, words } from "../text";
 import { Confirm, phrase } from "./Confirm";
 import { useEnvironment } from "./Environment";
 import { Evidence } from "./Evidence";
 import { Outcome } from "./Outcome";
 import { ending, limit, named, outcome, rest, stages } from "./stages";
+import { Stands } from "./state";
 import { useStart } from "./start";
+import { turned } from "./verdict";
 import "./rollback.css";
 
 export function RollbackView({ environment, id }: { environment: string; id: string }) {
@@ -52,14 +55,15 @@ export function RollbackView({ environment, id }: { environment: string; id: str
   // What is known stays on the page; a cancelled rollback is removed.
   const [asked, setAsked] = useState(false);
   const cancelled = (asked || data?.isCancelling) && rollback.problem?.status === 404;
-  const title = data ? `${data.kind === "undo" ? "Undo" : "Rollback"} of ${visible(named(data))}` : "Rollback";
+  const what = data?.kind === "undo" ? "Undo" : "Rollback";
+  const title = data ? `${what} of ${named(data)}` : what;
   return (
     <>
-      <Title name={title}>{title}</Title>
+      <Title name={title}>{data ? <>{what} of <Name of={named(data)} /></> : title}</Title>
       <Back environment={environment} name={data && named(data)} />
       {cancelled && data ? (
         <p class="note" role="status">
-          The rollback was cancelled. <Text of={named(data)} /> is unchanged.
+          The rollback was cancelled. <Name of={named(data)} /> is unchanged.
         </p>
       ) : (
         <Known of={rollback}>
@@ -121,11 +125,11 @@ function What({ of, target }: Shown) {
   return (
     <p class="replaces">
       <strong>
-        <Text of={named(of)} />
+        <Name of={named(of)} />
       </strong>{" "}
       {target && (
         <>
-          · <Type of={target.type} /> · namespace <Text of={target.namespace} />{" "}
+          · <Type of={target.type} /> · namespace <Name of={target.namespace} />{" "}
         </>
       )}
       →{" "}
@@ -134,7 +138,7 @@ function What({ of, target }: Shown) {
       ) : of.snapshotAt ? (
         <>its state of <strong>{time(of.snapshotAt)}</strong></>
       ) : (
-        <>the data of snapshot <Text of={of.snapshotName ?? "that is not known"} /></>
+        <>the data of snapshot <Name of={of.snapshotName ?? "that is not known"} /></>
       )}
     </p>
   );
@@ -162,8 +166,12 @@ function Runs({ of, now }: { of: RollbackDetails; now: number }) {
         {of.bytesTotal ? `: ${bytes(of.bytesDone)} of ${bytes(of.bytesTotal)}` : ""}
         {of.stageSince && `, in this stage for ${duration((now - Date.parse(of.stageSince)) / 1000)}`}
       </p>
-      <p role="status">{of.isCancelling ? "It is being cancelled." : <Message of={of.message} />}</p>
-      <p class="hint">{limit(of)}</p>
+      <div role="status" class={of.stalledReason === null ? undefined : "note bad"}>
+        {of.stalledReason !== null && <Mark tone="bad">It does not continue without you</Mark>}
+        <p>{of.isCancelling ? "It is being cancelled." : <Message of={of.message} />}</p>
+        <Help of={of} />
+      </div>
+      {of.stalledReason === null && <p class="hint">{limit(of)}</p>}
     </>
   );
 }
@@ -178,9 +186,11 @@ function Ended({ of }: { of: RollbackDetails }) {
   const snapshot = ownSnapshot(of);
   return (
     <div role="status" class={`note ${tone}`}>
+      <Stands of={turned(of)} />.{" "}
       <strong>
         <Message of={outcome(of)} />
       </strong>
+      <Help of={of} />
       {rest.length > 0 && (
         <>
           <p>
@@ -198,6 +208,21 @@ function Ended({ of }: { of: RollbackDetails }) {
         </p>
       )}
     </div>
+  );
+}
+
+/** Where a person continues, where one is needed. The page knows no address of the documentation. */
+function Help({ of: { status, stalledReason, failureReason } }: { of: RollbackDetails }) {
+  const reason = stalledReason ?? failureReason;
+  if (status !== "failed" && stalledReason === null) return null;
+  return (
+    <>
+      <p>
+        What to do is on the documentation's page <em>My rollback failed</em>, <code>docs/guides/rollback-failed.md</code>.
+        {reason && " This command explains the reason:"}
+      </p>
+      {reason && <Command text={command("kubectl", "ocore", "explain", reason)} />}
+    </>
   );
 }
 
@@ -341,8 +366,8 @@ function Cancel({ of, target, cancelled }: Shown & { cancelled(): void }) {
     <May scope="rollback" to="cancel it">
       <Ask button="Cancel the rollback …" title="Cancel the rollback?" yes="Cancel the rollback" no="No, let it run" action={action}>
         <p>
-          What was restored so far is removed. <Text of={named(of)} />
-          <Maybe lead=" in namespace " of={target?.namespace} /> stays as it is: nothing has been replaced.
+          What was restored so far is removed. <Name of={named(of)} />
+          {target && <> in namespace <Name of={target.namespace} /></>} stays as it is: nothing has been replaced.
         </p>
       </Ask>
     </May>
@@ -404,9 +429,9 @@ function UndoIt({ of, target, now }: { of: RollbackDetails; target: EnvironmentD
         >
           <p>
             <strong>
-              <Text of={target.name} />
+              <Name of={target.name} />
             </strong>{" "}
-            · <Type of={target.type} /> · namespace <Text of={target.namespace} /> → the data from before the rollback
+            · <Type of={target.type} /> · namespace <Name of={target.namespace} /> → the data from before the rollback
             {written && ` (sets aside what was written in the ${written} since the rollback)`}
           </p>
           <p>

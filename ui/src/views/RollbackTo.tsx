@@ -12,8 +12,8 @@ import {
   List,
   Mark,
   May,
-  Maybe,
   Message,
+  Name,
   Notes,
   Progress,
   Section,
@@ -223,12 +223,12 @@ function Header({ source, target, snapshot, report }: Shown & { report: Report |
     <div class="replaces" role="region" aria-label="What is replaced">
       <p>
         <strong>
-          <Text of={target.name} />
+          <Name of={target.name} />
         </strong>{" "}
-        · <Type of={target.type} /> · namespace <Text of={target.namespace} /> →{" "}
-        {target.id === source.id ? "its state" : <>the state of <Text of={source.name} /></>} of{" "}
+        · <Type of={target.type} /> · namespace <Name of={target.namespace} /> →{" "}
+        {target.id === source.id ? "its state" : <>the state of <Name of={source.name} /></>} of{" "}
         <strong>{time(at)}</strong>
-        <Maybe lead=", " of={snapshot.pinLabel} />
+        {snapshot.pinLabel && <>, “<Text of={snapshot.pinLabel} />”</>}
       </p>
       <p class="hint">
         {both && `Replaces ${both}. `}
@@ -246,7 +246,7 @@ function Running({ target }: { target: EnvironmentDetails }) {
   const { kind, id, since } = operation;
   return (
     <p class="note warn" role="status">
-      A {kind} of <Text of={target.name} /> runs since <Time at={since} />.{" "}
+      A {kind} of <Name of={target.name} /> runs since <Time at={since} />.{" "}
       {kind === "rollback" && id ? (
         <a href={address({ view: "rollback", environment: target.id, rollback: id })}>See the rollback</a>
       ) : (
@@ -264,12 +264,12 @@ function Go({ source, target, snapshot, start }: Shown & { start: Start<{ create
   const [chosen, setSafety] = useState(true);
   const safety = start.kept?.asked.createSafetySnapshot ?? chosen;
   return (
-    <Danger id="confirm" title={`Replace ${visible(target.name)}`}>
+    <Danger id="confirm" title={<>Replace <Name of={target.name} /></>}>
       <p>
-        <Text of={target.name} />, <Type of={target.type} />, namespace <Text of={target.namespace} />, gets the state of{" "}
+        <Name of={target.name} />, <Type of={target.type} />, namespace <Name of={target.namespace} />, gets the state of{" "}
         {target.id !== source.id && (
           <>
-            <Text of={source.name} />,{" "}
+            <Name of={source.name} />,{" "}
           </>
         )}
         <strong>{time(pointOf(snapshot))}</strong>. Only the data: the image that runs now stays.
@@ -313,7 +313,7 @@ function ReportView({ of }: { of: Report }) {
         )}{" "}
         {of.waitsFor && (
           <>
-            It would wait for <Text of={of.waitsFor} />.
+            It would wait for <Message of={of.waitsFor} />.
           </>
         )}
       </p>

@@ -1,11 +1,12 @@
 // All rollbacks into an environment, and their undos.
 import { rollbacks } from "../api/lists";
 import type { RollbackDetails } from "../api/types";
-import { Mark, Maybe, Time } from "../parts/show";
+import { Maybe, Time } from "../parts/show";
 import { Rows, rowsOf, usePages } from "../parts/window";
 import { address } from "../route";
 import { duration } from "../text";
-import { ending } from "./stages";
+import { Stands } from "./state";
+import { turned } from "./verdict";
 
 /** What an operation is, in words. */
 export const TURNS = { rollback: "Rollback", undo: "Undo of a rollback" };
@@ -32,13 +33,17 @@ export function Rollbacks({ environment }: { environment: string }) {
               </a>
             ),
           },
-          { name: "Status", cell: (row) => <Turned of={row} /> },
+          { name: "Status", cell: (row) => <Stands of={turned(row)} /> },
           { name: "What", cell: ({ kind }) => TURNS[kind] },
           {
             name: "Downtime, by",
-            cell: ({ performedBy, downtime }) => (
+            cell: ({ performedBy, downtime, status }) => (
               <>
-                {downtime.seconds === null ? "downtime not known" : `${duration(downtime.seconds)} down`}
+                {downtime.seconds !== null
+                  ? `${duration(downtime.seconds)} down`
+                  : status === "failed" && downtime.startedAt === null
+                    ? "not down"
+                    : "downtime not known"}
                 <Maybe lead=", by " of={performedBy} />
               </>
             ),
@@ -58,14 +63,4 @@ export function Rollbacks({ environment }: { environment: string }) {
       />
     </section>
   );
-}
-
-/** How a rollback or an undo ended. */
-export function Turned({ of }: { of: RollbackDetails }) {
-  if (of.status === "failed") return <Mark tone="bad">failed</Mark>;
-  if (of.status !== "completed") return <Mark tone={of.status === "running" ? "active" : "quiet"}>{`${of.status} ${of.percent} %`}</Mark>;
-  if (of.switchedBackAt !== null) return <Mark tone="warn">switched back</Mark>;
-  const undone = of.undoneById === null ? "" : ", undone later";
-  if (ending(of).tone !== "good") return <Mark tone="warn">not all proven{undone}</Mark>;
-  return <Mark tone="good">completed{undone}</Mark>;
 }

@@ -31,7 +31,9 @@ import { bytes, count, duration, short, time, visible, words } from "../text";
 import { stateAt } from "./axis";
 import { Evidence } from "./Evidence";
 import { Extracts } from "./Extracts";
-import { BeforeRollback, cause, keeps, Status } from "./SnapshotList";
+import { BeforeRollback, cause, keeps } from "./SnapshotList";
+import { Stands } from "./state";
+import { taken } from "./verdict";
 
 interface Place {
   environment: string;
@@ -67,7 +69,7 @@ function Details({ of, reload }: { of: Snapshot; reload(): void }) {
   return (
     <>
       <p role="status">
-        <Status of={of} /> {of.environmentType && <Type of={of.environmentType} />}{" "}
+        <Stands of={taken(of)} /> {of.environmentType && <Type of={of.environmentType} />}{" "}
         {of.isPinned && <Mark tone="quiet">pinned</Mark>} {keeps(of)}
       </p>
       {of.isSafety && (

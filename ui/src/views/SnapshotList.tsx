@@ -2,12 +2,14 @@
 import { snapshots } from "../api/lists";
 import type { Snapshot } from "../api/types";
 import { Choice, Form } from "../parts/form";
-import { Mark, Text, Time } from "../parts/show";
+import { Text, Time } from "../parts/show";
 import { Rows, rowsOf, usePages } from "../parts/window";
 import { address, route, setQuery } from "../route";
 import { useStore } from "../store";
 import { bytes, time, visible, words } from "../text";
 import { stateAt } from "./axis";
+import { Stands } from "./state";
+import { taken } from "./verdict";
 
 const TRIGGERS = {
   "": "all",
@@ -57,7 +59,7 @@ export function SnapshotList({ environment }: { environment: string }) {
               </>
             ),
           },
-          { name: "Status", cell: (row) => <Status of={row} /> },
+          { name: "Status", cell: (row) => <Stands of={taken(row)} /> },
           {
             name: "Kind",
             cell: (row) => `${row.isFullFilestore ? "full" : "differential"}, ${cause(row.trigger)}`,
@@ -83,18 +85,6 @@ export function BeforeRollback({ of }: { of: Snapshot }) {
 /** The value that an address names, if it is one of these. */
 export function one<T extends string>(of: Record<T, string>, value: string | undefined): T | "" {
   return value !== undefined && Object.hasOwn(of, value) ? (value as T) : "";
-}
-
-/** One word for how far a snapshot is proven. */
-export function Status({ of }: { of: Snapshot }) {
-  if (of.status === "failed") return <Mark tone="bad">failed</Mark>;
-  if (of.status !== "completed")
-    return <Mark tone={of.status === "running" ? "active" : "quiet"}>{`${of.status}${of.percent === null ? "" : ` ${of.percent} %`}`}</Mark>;
-  if (of.restoreTest?.result === "failed") return <Mark tone="bad">restore test failed</Mark>;
-  // It shows what a rollback replaced, perhaps because it was broken.
-  if (of.isSafety) return <Mark tone="quiet">safety snapshot, {of.verified ? "verified" : "complete"}</Mark>;
-  if (of.restoreTest?.result === "succeeded") return <Mark tone="good">restored as a test</Mark>;
-  return <Mark tone="good">{of.verified ? "verified" : "completed"}</Mark>;
 }
 
 /** What keeps a snapshot, in words. */

@@ -1,15 +1,17 @@
 // What happened to an environment, on an axis of time: snapshots with their sizes, deployments, rollbacks, undos.
-import { useEffect, useMemo, useReducer } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo, useReducer, useState } from "preact/hooks";
 import "./axis.css";
 import { firstRows, rollbacks, snapshots } from "../api/lists";
 import type { EnvironmentDetails, Snapshot } from "../api/types";
 import { useLoaded, useMay, useParts } from "../parts/context";
-import { Known, Mark as Word, Section, Text, Time } from "../parts/show";
+import { Known, Section, Text, Time } from "../parts/show";
 import { address, go, route, setQuery } from "../route";
 import { useStore } from "../store";
 import { bytes, time, visible } from "../text";
 import {
   around,
+  deployments,
   gaps,
   isState,
   lastGoodBefore,
@@ -25,7 +27,9 @@ import {
   type Zoom,
 } from "./axis";
 import { Drawing, Legend, nameOf } from "./Drawing";
-import { keeps, Status } from "./SnapshotList";
+import { keeps } from "./SnapshotList";
+import { Stands } from "./state";
+import { taken, turned } from "./verdict";
 
 /** Snapshots and rollbacks of a range that are shown: the newest. */
 const MOST = 2000;
@@ -181,10 +185,10 @@ function Happened({ of, happened, shown, zoom, chosen, now, live, move }: Axis) 
         aria-valuemin={0}
         aria-valuemax={inView.length}
         aria-valuenow={mark ? inView.indexOf(mark) + 1 : 0}
-        aria-valuetext={mark ? `${described(mark)}, ${time(mark.at)}` : `None of ${inView.length} is chosen`}
+        aria-valuetext={mark ? `${described(mark)}, ${when(mark)}` : `None of ${inView.length} is chosen`}
         onKeyDown={press}
       >
-        <Drawing {...{ marks: inView, holes, shown, now, choose, before }} chosen={mark} />
+        <Drawing {...{ marks: inView, holes, shown, zoom, now, choose, before }} chosen={mark} />
       </div>
       <Legend of={inView} />
       <div class="chosen">
@@ -197,8 +201,78 @@ function Happened({ of, happened, shown, zoom, chosen, now, live, move }: Axis) 
           <Summary of={of} marks={inView} />
         )}
       </div>
+      <Deployments {...{ all, shown, choose }} chosen={mark} environment={of} />
     </>
   );
+}
+
+/** Rows of deployments that are shown at first, and at most. */
+const [FEW, MANY] = [5, 100];
+
+/** What a reader asks for first: the last good state before each deployment. */
+function Deployments({
+  all,
+  shown,
+  chosen,
+  environment,
+  choose,
+}: {
+  all: Mark[];
+  shown: Range;
+  chosen: Mark | undefined;
+  environment: EnvironmentDetails;
+  choose(mark: Mark): void;
+}) {
+  const [most, setMost] = useState(FEW);
+  const found = useMemo(() => deployments(all, shown), [all, shown.from, shown.to]);
+  return (
+    <>
+      <h3 id="deployments">Deployments: {found.length}</h3>
+      <p class="hint">
+        {found.length === 0 && "None is known. "}A deployment is known where two snapshots have different images, or
+        where a snapshot was taken before it.
+      </p>
+      {found.length > 0 && (
+        <table class="deployments" aria-labelledby="deployments">
+          <thead>
+            <tr>
+              <th scope="col">Deployment</th>
+              <th scope="col">Image</th>
+              <th scope="col">Last good state before it</th>
+            </tr>
+          </thead>
+          <tbody>
+            {found.slice(0, most).map(({ deployment, before }) => (
+              <tr key={deployment.id} aria-current={deployment.id === chosen?.id ? "true" : undefined}>
+                <th scope="row">
+                  <button type="button" class="text" onClick={() => choose(deployment)}>
+                    {when(deployment)}
+                  </button>
+                </th>
+                <td>{deployment.images ? deployment.images.map(imageName).join(" → ") : "not known"}</td>
+                <td>
+                  {before ? <Good of={before} environment={environment} before={`the deployment ${when(deployment)}`} unseen /> : "none is known"}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {found.length > most && most < MANY && (
+        <p>
+          <button type="button" onClick={() => setMost(MANY)}>
+            Show all deployments
+          </button>
+        </p>
+      )}
+      {found.length > MANY && most === MANY && <p class="hint">These are the newest {MANY}. Zoom in to see all.</p>}
+    </>
+  );
+}
+
+/** When a mark was, in words. */
+function when({ at, since }: Mark): string {
+  return since === undefined ? time(at) : `between ${time(since)} and ${time(at)}`;
 }
 
 /** An image without its registry, and with as much of its digest as tells two apart. */
@@ -231,44 +305,30 @@ function Chosen({ of, before, environment }: { of: Mark; before: Mark | undefine
     <>
       <div>
         <h3>
-          {described(of)} <Time at={new Date(of.at).toISOString()} />
+          {described(of)} {of.since === undefined ? <Time at={new Date(of.at).toISOString()} /> : when(of)}
         </h3>
         <p>
           {kind === "deployment" ? (
             of.id.startsWith("after") ? (
               "A snapshot was taken before it."
             ) : (
-              "The image changed before this time, and after the snapshot before it."
+              "The two snapshots around it have different images."
             )
           ) : (
             <>
-              {snapshot && <Status of={snapshot} />}{" "}
+              {snapshot && <Stands of={taken(snapshot)} />}{" "}
               {snapshot && `${bytes(snapshot.totalSizeBytes)} stored, ${keeps(snapshot)}. `}
-              {turn && <Word tone={turn.status === "failed" ? "bad" : turn.status === "running" ? "active" : "quiet"}>{turn.status}</Word>}{" "}
+              {turn && <Stands of={turned(turn)} />}{" "}
             </>
           )}{" "}
           <a href={addressOf(environment.id, of)}>{turn ? "Open it" : "Open the snapshot"}</a>
         </p>
-        {isState(of) && <RollBack to={of} environment={environment} name="" />}
+        {isState(of) && <RollBack to={of} environment={environment} />}
       </div>
       <div class="before">
         <h3>Last good state before {thing(of)}</h3>
         {before ? (
-          <>
-            <p>
-              <a href={addressOf(environment.id, before)}>
-                <Time at={new Date(before.at).toISOString()} plain />
-              </a>
-              {before.snapshot?.pinLabel && (
-                <>
-                  {" "}
-                  “<Text of={before.snapshot.pinLabel} />”
-                </>
-              )}{" "}
-              <Status of={before.snapshot!} />
-            </p>
-            <RollBack to={before} environment={environment} name={`, before ${thing(of)}`} />
-          </>
+          <Good of={before} environment={environment} before={thing(of)} />
         ) : (
           <p>None of the {BEFORE} complete snapshots before this time is one.</p>
         )}
@@ -286,7 +346,7 @@ function Near({ of, marks, choose }: { of: Mark; marks: Mark[]; choose(mark: Mar
         {neighbours(marks, of).map((mark) => (
           <li key={mark.id}>
             <button type="button" class="text" aria-current={mark.id === of.id} onClick={() => choose(mark)}>
-              {time(mark.at)} {described(mark)}
+              {when(mark)} {described(mark)}
             </button>
           </li>
         ))}
@@ -295,8 +355,39 @@ function Near({ of, marks, choose }: { of: Mark; marks: Mark[]; choose(mark: Mar
   );
 }
 
-/** `name`: what tells it from another such button beside it. */
-function RollBack({ to, environment, name }: { to: Mark; environment: EnvironmentDetails; name: string }) {
+/** A good state, with the link that rolls back to it. `before`: what it was before; `unseen`: its row shows that. */
+function Good({ of, environment, before, unseen }: GoodState) {
+  const label = of.snapshot!.pinLabel;
+  return (
+    <>
+      <p>
+        <a href={addressOf(environment.id, of)}>
+          {unseen ? time(of.at) : <Time at={new Date(of.at).toISOString()} plain />}
+        </a>
+        {label && (
+          <>
+            {" "}
+            “<Text of={label} />”
+          </>
+        )}{" "}
+        <Stands of={taken(of.snapshot!)} />
+      </p>
+      <RollBack to={of} environment={environment}>
+        <span class={unseen ? "unseen" : undefined}>, before {before}</span>
+      </RollBack>
+    </>
+  );
+}
+
+interface GoodState {
+  of: Mark;
+  environment: EnvironmentDetails;
+  before: string;
+  unseen?: boolean;
+}
+
+/** `children`: what tells it from another such button beside it. */
+function RollBack({ to, environment, children }: { to: Mark; environment: EnvironmentDetails; children?: ComponentChildren }) {
   const may = useMay("rollback");
   if (!may || environment.rollbackReady === false) return null;
   const place = address({ view: "rollback-to", environment: environment.id, snapshot: to.snapshot!.id });
@@ -304,7 +395,7 @@ function RollBack({ to, environment, name }: { to: Mark; environment: Environmen
     <p>
       <a class="button secondary" href={place}>
         Roll back to {time(to.at)}
-        {name} …
+        {children} …
       </a>
     </p>
   );

@@ -1,6 +1,7 @@
 // What stands on the time axis of an environment, and where. Everything here is pure: times are epoch milliseconds.
 import { timeTicks } from "d3-time";
 import type { RollbackDetails, Snapshot } from "../api/types";
+import type { Judged } from "./verdict";
 
 /** Zoom → days of the reader's calendar. */
 const DAYS = { day: 1, week: 7, month: 31, year: 365 };
@@ -65,7 +66,7 @@ export function ticks({ from, to }: Range, about: number): Tick[] {
 }
 
 /** What the axis needs of a rollback. */
-export type Turn = Pick<RollbackDetails, "id" | "kind" | "createdAt" | "switchedAt" | "status">;
+export type Turn = Pick<RollbackDetails, "id" | "kind" | "createdAt" | "switchedAt"> & Judged;
 
 type OfSnapshot = "full" | "differential" | "failed" | "running" | "safety";
 export type Kind = OfSnapshot | "deployment" | "rollback" | "undo" | "failedTurn";
@@ -79,6 +80,8 @@ export interface Mark {
   turn?: Turn;
   /** Of a deployment: the image before and after it, where they differ. */
   images?: [string, string];
+  /** Of a deployment whose time is not known: it came after this moment, and before `at`. */
+  since?: number;
 }
 
 /** The point in time that a snapshot shows. */
@@ -114,7 +117,7 @@ export function marks(snapshots: Snapshot[], turns: Turn[], latest = Number.POSI
     // Where a rollback lies between, it may have restored the image.
     const turnedSince = image && turned.some((turn) => turn.at > image!.at && turn.at <= at);
     if (name !== null && image && name !== image.name && !image.deploys && !turnedSince)
-      all.push({ id: `before-${mark.id}`, kind: "deployment", at, snapshot, images: [image.name, name] });
+      all.push({ id: `before-${mark.id}`, kind: "deployment", at, snapshot, images: [image.name, name], since: image.at });
     all.push(mark);
     const deploys = snapshot.trigger === "deployment";
     if (deploys) {
@@ -133,6 +136,48 @@ export function marks(snapshots: Snapshot[], turns: Turn[], latest = Number.POSI
     if (name !== null) image = { name, at, deploys };
   }
   return [...all, ...turned].sort((a, b) => a.at - b.at);
+}
+
+const SHORT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+export interface Label {
+  x: number;
+  text: string;
+}
+
+/** Pixels that a character of a label takes. */
+const CHARACTER = 7.5;
+/** What a label may end with where there is no room for those before it. */
+const MORE = " +99";
+
+/**
+ * The times of deployments, for their marks on the axis; "by" where it is only known when the deployment was there. Of
+ * those too close to each other the newest one has a label, which counts the others. `x`: where a mark stands.
+ */
+export function labels(marks: Mark[], zoom: Zoom, width: number, x: (at: number) => number): Label[] {
+  const found: { mark: Mark; left: number; more: number; label: Label }[] = [];
+  for (const mark of marks.filter(({ kind }) => kind === "deployment").reverse()) {
+    const clock = CLOCK.format(mark.at);
+    const at = zoom === "day" ? clock : `${SHORT.format(mark.at)} ${clock}`;
+    const text = mark.since === undefined ? at : `by ${at}`;
+    const wide = (text.length + MORE.length) * CHARACTER;
+    const left = Math.max(0, Math.min(x(mark.at) - 4, width - wide));
+    const last = found.at(-1);
+    if (last && left + wide > last.left) last.more += 1;
+    else found.push({ mark, left, more: 0, label: { x: left, text } });
+  }
+  return found.map(({ label, more }) => (more ? { ...label, text: `${label.text} +${more}` } : label));
+}
+
+/** Deployments of a range, the newest first, each with the last good state before it. */
+export function deployments(all: Mark[], { from, to }: Range): { deployment: Mark; before: Mark | undefined }[] {
+  const found: { deployment: Mark; before: Mark | undefined }[] = [];
+  let before: Mark | undefined;
+  for (const mark of all) {
+    if (mark.kind === "deployment" && mark.at >= from && mark.at <= to) found.push({ deployment: mark, before });
+    if (isState(mark)) before = mark;
+  }
+  return found.reverse();
 }
 
 /** The last good state before a mark. */

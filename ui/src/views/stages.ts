@@ -1,7 +1,7 @@
 // Where a rollback is, in few words.
 import type { RollbackDetails } from "../api/types";
 import type { Tone } from "../parts/show";
-import { duration, time, visible } from "../text";
+import { code, duration, time, visible } from "../text";
 
 export interface Stage {
   name: string;
@@ -57,25 +57,28 @@ export function named(of: RollbackDetails): string {
   return of.environmentName ?? "the environment";
 }
 
-/** The outcome in one sentence. Empty while it runs. */
+/** The outcome in one sentence, as a message. Empty while it runs. */
 export function outcome(of: RollbackDetails): string {
   const downtime = of.downtime.seconds === null ? "" : ` It was unavailable for ${duration(of.downtime.seconds)}.`;
-  const name = visible(named(of));
+  const name = code(named(of));
   if (of.status === "failed") {
     const back = of.position !== "old" ? "" : ` ${name} has the data from before.${downtime}`;
     return `${visible(of.errorMessage ?? of.message)}${back}`;
   }
   if (of.status !== "completed") return "";
   if (of.switchedBackAt) return `${name} was switched back at ${time(of.switchedBackAt)}.${downtime}`;
-  if (of.kind === "undo") return `The rollback is undone: ${name} has the data from before it.${downtime}`;
+  if (of.kind === "undo")
+    return of.undoneById
+      ? `The rollback was undone. That undo was undone later.${downtime}`
+      : `The rollback is undone: ${name} has the data from before it.${downtime}`;
   const state = of.snapshotAt
-    ? `has the state of ${time(of.snapshotAt)}`
-    : `has the data of snapshot ${visible(of.snapshotName ?? of.snapshotId ?? "")}`;
-  return `${name} ${state}.${downtime}`;
+    ? `the state of ${time(of.snapshotAt)}`
+    : `the data of snapshot ${code(of.snapshotName ?? of.snapshotId ?? "")}`;
+  return `${name} ${of.undoneById ? `had ${state}, until that was undone` : `has ${state}`}.${downtime}`;
 }
 
 /** The tone of what has ended. Good only where the evidence says so: `rest` has what is not proven otherwise. */
-export function ending(of: RollbackDetails): { tone: Tone; rest: string[] } {
+export function ending(of: Pick<RollbackDetails, "status" | "recoveryEvidence">): { tone: Tone; rest: string[] } {
   if (of.status === "failed") return { tone: "bad", rest: [] };
   const { recoveryEvidence: evidence } = of;
   if (evidence?.canWriteCleanSuccess) return { tone: "good", rest: [] };

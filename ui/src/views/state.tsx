@@ -4,6 +4,7 @@ import { useNow } from "../parts/context";
 import { Mark, Progress, Time, type Tone } from "../parts/show";
 import { address } from "../route";
 import { rough, words } from "../text";
+import type { Verdict } from "./verdict";
 
 export type State = EnvironmentRow["state"];
 
@@ -23,10 +24,10 @@ export const STATES: Record<State, { word: string; tone: Tone; means: string }> 
   unknown: { word: "Not known", tone: "quiet", means: "The first check has not ended." },
 };
 
-/** How far the last good state is proven. */
+/** How far the last good state is proven: in the words of a snapshot (`taken`). */
 export const PROOFS: Record<NonNullable<EnvironmentRow["lastGood"]>["proof"], string> = {
-  complete: "complete",
-  verified: "every byte was read again",
+  complete: "completed",
+  verified: "verified",
   restoreTested: "restored as a test",
 };
 
@@ -34,6 +35,16 @@ export const PROOFS: Record<NonNullable<EnvironmentRow["lastGood"]>["proof"], st
 export function useLateness({ overdueSince }: EnvironmentRow): string | null {
   const now = useNow(false);
   return overdueSince && `late by ${rough((now - Date.parse(overdueSince)) / 1000)}`;
+}
+
+/** In place of the time of the next snapshot: a schedule without one has not been planned yet, or cannot be. */
+export function notPlanned({ expectedEverySeconds }: Pick<EnvironmentRow, "expectedEverySeconds">): string {
+  return expectedEverySeconds === null ? "not planned" : "not known";
+}
+
+/** A verdict in its colour. */
+export function Stands({ of: { tone, words } }: { of: Verdict }) {
+  return <Mark tone={tone}>{words}</Mark>;
 }
 
 export function StateMark({ of }: { of: State }) {

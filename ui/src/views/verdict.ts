@@ -1,7 +1,45 @@
-// Whether an environment is safe now, in a sentence, and what to do next. Pure.
-import type { EnvironmentDetails } from "../api/types";
+// The verdict of an environment, a snapshot or an operation: the same words in every view. Pure.
+import type { EnvironmentDetails, RollbackDetails, Snapshot } from "../api/types";
 import type { Tone } from "../parts/show";
 import { STATES, type State } from "./state";
+import { ending } from "./stages";
+
+export interface Verdict {
+  tone: Tone;
+  words: string;
+}
+
+/** What has not ended, and what has no evidence of its own. */
+export function standing(status: Snapshot["status"], percent: number | null = null): Verdict {
+  const tones: Record<typeof status, Tone> = { pending: "quiet", running: "active", completed: "good", failed: "bad" };
+  const runs = status === "pending" || status === "running";
+  return { tone: tones[status], words: runs && percent !== null ? `${status} ${percent} %` : status };
+}
+
+/** What the verdict of a rollback depends on. */
+export type Judged = Pick<
+  RollbackDetails,
+  "status" | "percent" | "switchedBackAt" | "undoneById" | "recoveryEvidence"
+>;
+
+/** How a rollback or an undo stands. */
+export function turned(of: Judged): Verdict {
+  if (of.status !== "completed") return standing(of.status, of.percent);
+  if (of.switchedBackAt !== null) return { tone: "warn", words: "completed, then switched back" };
+  const { tone } = ending(of);
+  const undone = of.undoneById === null ? "" : ", undone";
+  return { tone, words: `completed, ${tone === "good" ? "all" : "not all"} proven${undone}` };
+}
+
+/** How far a snapshot is proven. */
+export function taken(of: Pick<Snapshot, "status" | "percent" | "restoreTest" | "isSafety" | "verified">): Verdict {
+  if (of.status !== "completed") return standing(of.status, of.percent);
+  if (of.restoreTest?.result === "failed") return { tone: "bad", words: "restore test failed" };
+  // It shows what a rollback replaced, perhaps because it was broken.
+  if (of.isSafety) return { tone: "quiet", words: `safety snapshot, ${of.verified ? "verified" : "complete"}` };
+  if (of.restoreTest?.result === "succeeded") return { tone: "good", words: "restored as a test" };
+  return { tone: "good", words: of.verified ? "verified" : "completed" };
+}
 
 type Of = Pick<
   EnvironmentDetails,

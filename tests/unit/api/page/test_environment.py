@@ -22,6 +22,8 @@ SHOP = f"/ui/environments/{id_of(PROJECT, 'shop')}"
 GO = "(path) => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }"
 #: A browser whose clock is three days ahead.
 AHEAD = "const now = Date.now; Date.now = () => now() + 3 * 86400000;"
+#: The time of day of a moment, as the axis shows it.
+CLOCK = "(at) => new Intl.DateTimeFormat('en-GB', {hour: '2-digit', minute: '2-digit'}).format(new Date(at))"
 SMALL, LONELY = "SmallDisk: 10 GiB are left.", "NoRemoteStore: all copies are in one store."
 
 
@@ -145,6 +147,49 @@ def test_row_145_the_last_good_state_before_a_deployment_is_found_on_the_axis(
     expect(page.get_by_role("heading", level=1, name="Roll back")).to_have_count(0)
 
 
+def test_row_145_a_deployment_has_its_time_and_leads_to_the_state_before_it(
+    site: Site, visit: Visit, world: World, ids: dict[str, str]
+) -> None:
+    """By eye, by the keyboard, by touch and by a screen reader; what is not known is not claimed."""
+    history, now = History(world, "staging"), datetime.now(UTC).replace(microsecond=0)
+    old, new = (history.snapshot(name, now - timedelta(hours=hours)) for name, hours in (("old", 5), ("new", 4)))
+    history.image = "registry.example.org/shop:2"
+    history.snapshot("newest", now - timedelta(hours=3))
+    page = come(site(), visit, SHOP).page
+    table = page.get_by_role("table", name="Deployments: 1")
+    row = table.get_by_role("row").filter(has_text="shop:1 → shop:2")
+    deployed = page.evaluate(CLOCK, (now - timedelta(hours=3)).isoformat())
+    expect(page.locator(".axis .when")).to_have_text(deployed)
+    expect(row.get_by_role("rowheader")).to_contain_text(f", {deployed}:")
+    good = row.get_by_role("link", name=re.compile(r"^\d+ \w+ 20\d\d, "))
+    expect(good).to_have_attribute("href", f"{SHOP}/snapshots/{ids['before']}")
+    expect(row).to_contain_text("“before 2”")
+    choice = row.get_by_role("button", name=re.compile(f", {deployed}:"))
+    for reach in (lambda: choice.press("Enter"), choice.tap):
+        press(page, "End")
+        reach()
+        expect(axis(page)).to_have_attribute("aria-valuetext", re.compile("^Deployment, image shop:1 → shop:2, "))
+        expect(row).to_have_attribute("aria-current", "true")
+    row.get_by_role("link", name=re.compile("^Roll back to .*, before the deployment .* …$")).press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Roll back")).to_be_visible()
+    assert page.url.endswith(f"/snapshots/{ids['before']}/rollback")
+
+    # Of a change of the image between two snapshots only the hours around it are known.
+    staging = f"/ui/environments/{id_of(PROJECT, 'staging')}"
+    page.evaluate(GO, staging)
+    between = page.get_by_role("rowheader")
+    expect(between).to_have_text(re.compile("^between .* and .*CES?T$"))
+    expect(page.locator(".axis .when")).to_have_text(re.compile("^by "))
+    expect(page.get_by_role("row").locator(f"a[href='{staging}/snapshots/{new}']")).to_be_visible()
+    expect(page.get_by_role("row").locator(f"a[href='{staging}/snapshots/{old}']")).to_have_count(0)
+    for width in (390, 960, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("innerWidth === " + str(width))
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.evaluate(GO, f"{staging}?at=2026-01-01T00:00:00Z")
+    expect(page.get_by_text("None is known.")).to_be_visible()
+
+
 def test_row_145_a_safety_snapshot_is_no_good_state_and_an_undo_is_no_rollback(
     site: Site, visit: Visit, ids: dict[str, str]
 ) -> None:
@@ -175,19 +220,32 @@ def test_row_145_a_safety_snapshot_is_no_good_state_and_an_undo_is_no_rollback(
     page.get_by_role("link", name="Rollbacks", exact=True).click()
     rollbacks = page.get_by_role("table", name="Rollbacks, newest first").get_by_role("row")
     expect(rollbacks.nth(1)).to_be_visible()
-    for width in (390, 1130, 1280):
+    for width in (390, 1130, 1220, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_function("innerWidth === " + str(width))
         assert rollbacks.get_by_role("cell").evaluate_all(whole), f"nothing of them is cut off at {width} pixels"
     expect(rollbacks.nth(1)).to_contain_text("Undo of a rollback")
-    expect(rollbacks.nth(2)).to_contain_text("undone later")
+    verdict = "completed, not all proven, undone"
+    expect(rollbacks.nth(2)).to_contain_text(verdict)
     page.get_by_role("link", name="Log", exact=True).click()
     lines = page.get_by_role("region", name="Log").get_by_role("listitem")
     expect(lines.filter(has_text=re.compile(r"Undo of a rollback, by bob"))).to_have_count(1)
-    expect(lines.filter(has_text=re.compile(r"\)Rollback, by ann"))).to_have_count(1)
+    expect(lines.filter(has_text=re.compile(r"\)Rollback, by ann"))).to_contain_text(verdict)
     page.get_by_label("What").select_option("rollback")
     expect(lines).to_have_count(2)
     assert page.url.endswith("/log?kind=rollback")
+
+    # One verdict, wherever it stands.
+    expect(lines.filter(has=page.locator(f"a[href$='{ids['safety']}']"))).to_have_count(0)
+    page.get_by_label("What").select_option("snapshot")
+    safety = lines.filter(has=page.locator(f"a[href$='{ids['safety']}']"))
+    expect(safety).to_contain_text("safety snapshot, complete")
+    page.evaluate(GO, f"{SHOP}/rollbacks/{ids['rollback']}")
+    ended = page.get_by_role("status").filter(has_text=verdict)
+    expect(ended).to_contain_text(re.compile("shop had the state of .*, until that was undone"))
+    page.evaluate(GO, SHOP)
+    press(page, "End", *["ArrowLeft"] * 4)
+    expect(page.locator(".chosen")).to_contain_text(verdict)
 
     page.evaluate(GO, f"{SHOP}/snapshots/{ids['safety']}")
     expect(page.get_by_text(re.compile("^This is the state before the rollback of "))).to_be_visible()

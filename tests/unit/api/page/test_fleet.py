@@ -83,6 +83,14 @@ def test_row_145_the_fleet_says_what_is_not_safe_and_back_brings_the_place_back(
     expect(brief).to_contain_text("older than its schedule allows. It is late by 89 d")
     expect(brief).to_contain_text("To roll back, sign in with a token that has the scope rollback.")
     expect(brief.get_by_role("link", name="Roll back to the last good state …")).to_have_count(0)
+    # Beside it the row is not cut off; a schedule whose next time is not known is no missing schedule.
+    expect(brief).to_contain_text("Next snapshotnot known")
+    whole = "cells => cells.every(cell => cell.scrollWidth <= cell.clientWidth)"
+    for width in (1344, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("innerWidth === " + str(width))
+        expect(brief).to_be_visible()
+        assert row(page, "late").get_by_role("cell").evaluate_all(whole), f"cut off at {width} pixels"
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Overdue: what to do")).to_be_focused()
     expect(brief).to_have_count(0)

@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from ocore_crds.resources.rollback import RollbackSpec
-from ocore_kube.types import ENVIRONMENTS
+from ocore_kube.types import ENVIRONMENTS, ROLLBACKS
+from support.api.history import History
 from support.api.operated import Operated
 from support.api.serving import Serving
 from support.api.visitor import Visitor, type_to_confirm, until
-from support.api.world import NAMESPACE, id_of
+from support.api.world import NAMESPACE, _condition, id_of
 
 PROJECT = id_of("project", "shop")
 SHOP, STAGING, SNAPSHOT = id_of(PROJECT, "shop"), id_of(PROJECT, "staging"), id_of("snapshot", "shop", "shop-1")
@@ -258,6 +260,49 @@ def test_a_token_that_may_not_roll_back_starts_no_preview(come: Come, served: Se
     expect(page.get_by_role("link", name="its certificate")).to_have_count(0)
     expect(page.get_by_role("button", name=re.compile("ocore certificate"))).to_have_count(0)
     assert dry(world) == [False, False]
+
+
+#: View of a Rollback: its status, and what it says besides its message.
+NEEDS = {
+    "failed": ({"phase": "Failed", "stage": "Ended", "failureReason": "NoSpace"}, "Failed", "NoSpace"),
+    "waiting": ({"phase": "Switching", "stage": "Switch", "completedAt": None}, "Stalled", "NodeNotResponding"),
+}
+
+
+@pytest.mark.parametrize("how", NEEDS)
+def test_a_rollback_that_needs_a_person_leads_to_what_to_do(
+    how: str, come: Come, served: Serving, world: Operated
+) -> None:
+    """Its message is shown, its reason has a command, and the page of the documentation is named."""
+    person = come()
+    page = person.page
+    status, type_, reason = NEEDS[how]
+    back = served.call(world.rollback, "shop", "now", "shop-1")
+    conditions = [_condition(each, "The node `n1` is away.", reason) for each in {type_, "Stalled"}]
+    served.call(world.server.set_status, ROLLBACKS, NAMESPACE, "now", {**status, "conditions": conditions})
+    page.evaluate(GO, f"/ui/environments/{SHOP}/rollbacks/{back}")
+    needs = page.get_by_role("status").filter(has_text="The node n1 is away.")
+    expect(needs).to_have_class("note bad")
+    expect(needs).to_contain_text("My rollback failed")
+    expect(needs).to_contain_text("docs/guides/rollback-failed.md")
+    expect(needs.get_by_role("button", name=f"Copy: kubectl ocore explain {reason}")).to_be_visible()
+
+
+def test_a_name_is_not_read_as_a_word_of_its_sentence(come: Come, served: Serving, world: Operated) -> None:
+    person = come()
+    page = person.page
+    replaced = page.get_by_role("region", name="What is replaced")
+    expect(replaced.get_by_role("code").first).to_have_text("shop")
+    expect(page.get_by_role("heading", name="Replace shop").get_by_role("code")).to_have_text("shop")
+    first = served.call(world.rollback, "shop", "back", "shop-1")
+    served.call(History(world, "shop").rollback, "now", datetime.now(UTC) + timedelta(seconds=5), "shop-1")
+    served.call(world.server.set_status, ROLLBACKS, NAMESPACE, "now", {"undoneBy": None})
+    page.evaluate(GO, f"/ui/environments/{SHOP}/rollbacks/{first}")
+    refused = page.get_by_text(re.compile("^No undo: Rollback now ran after it"))
+    expect(refused.get_by_role("code").first).to_have_text("now")
+    expect(page.get_by_role("heading", level=1).get_by_role("code")).to_have_text("shop")
+    outcome = page.get_by_text(re.compile("^shop has the state of "))
+    expect(outcome.get_by_role("code")).to_have_text("shop")
 
 
 def test_row_116_an_undo_is_typed_and_found_after_a_lost_answer(come: Come, served: Serving, world: Operated) -> None:
