@@ -173,13 +173,13 @@ export function Notes({ tone, of }: { tone: Tone; of: (string | { reason: string
   );
 }
 
-/** Texts of a list. */
+/** Messages of a list. */
 export function List({ of }: { of: string[] }) {
   return (
     <ul class="plain">
       {of.map((text) => (
         <li key={text}>
-          <Text of={text} />
+          <Message of={text} />
         </li>
       ))}
     </ul>

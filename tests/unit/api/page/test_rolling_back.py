@@ -297,12 +297,17 @@ def test_a_name_is_not_read_as_a_word_of_its_sentence(come: Come, served: Servin
     first = served.call(world.rollback, "shop", "back", "shop-1")
     served.call(History(world, "shop").rollback, "now", datetime.now(UTC) + timedelta(seconds=5), "shop-1")
     served.call(world.server.set_status, ROLLBACKS, NAMESPACE, "now", {"undoneBy": None})
+    proven = {"operation": "rollback", "status": "completed", "canWriteCleanSuccess": True}
+    evidence = {"recoveryEvidence": {**proven, "whyGreen": ["It shows 2026-03-01T12:00:00Z."]}}
+    served.call(world.server.set_status, ROLLBACKS, NAMESPACE, "back", evidence)
     page.evaluate(GO, f"/ui/environments/{SHOP}/rollbacks/{first}")
     refused = page.get_by_text(re.compile("^No undo: Rollback now ran after it"))
     expect(refused.get_by_role("code").first).to_have_text("now")
     expect(page.get_by_role("heading", level=1).get_by_role("code")).to_have_text("shop")
     outcome = page.get_by_text(re.compile("^shop has the state of "))
     expect(outcome.get_by_role("code")).to_have_text("shop")
+    # Nor is a time in the evidence one of another time zone.
+    expect(page.get_by_role("region", name="Evidence")).to_contain_text("It shows 1 Mar 2026, ")
 
 
 def test_row_116_an_undo_is_typed_and_found_after_a_lost_answer(come: Come, served: Serving, world: Operated) -> None:
